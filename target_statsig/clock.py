@@ -1,0 +1,52 @@
+"""Time as a thing that is passed in: what reads a clock or waits takes a `Clock`.
+
+Tests pass a clock of their own, so that nothing sleeps; the run passes one whose waits end at a signal.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+from target_statsig._compat import override
+from target_statsig.exceptions import InterruptedRunError
+
+
+class Clock(Protocol):
+    """The time of day, a steady time, and waiting."""
+
+    def time(self) -> float:
+        """Return the seconds since 1970-01-01T00:00:00Z."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back, for measuring."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, in seconds.
+
+        Raises:
+            InterruptedRunError: The run was asked to end, before or during the wait.
+        """
+
+
+class RunClock(Clock):
+    """The machine's clock; its waits end at once when the run is asked to stop."""
+
+    def __init__(self) -> None:
+        """Begin with nobody asking to stop."""
+        self.stop = threading.Event()
+
+    @override
+    def time(self) -> float:
+        return time.time()
+
+    @override
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    @override
+    def sleep(self, seconds: float) -> None:
+        if self.stop.wait(seconds):
+            msg = "the run was asked to stop while it waited"
+            raise InterruptedRunError(msg)

@@ -1,0 +1,129 @@
+"""Every error that this target raises, by what the one who catches it should do.
+
+    TargetStatsigError
+    ├── SettingsError              mend the configuration; nothing was sent
+    ├── RecordError                one record cannot go: count it by reason, keep it out, go on
+    │   └── MissingKeyError        ... because a column of its primary key is missing
+    ├── SegmentError               one segment failed: leave it, finish the other streams, end with 1
+    ├── RequestError               one request did not succeed
+    │   ├── RefusedError           Statsig will never take this body: split it, or give up on it
+    │   ├── TooLargeError          Statsig will not take a body of this size: halve it
+    │   └── NotNowError            retries are used up, or Retry-After is too far: come back later
+    ├── FatalRunError              end the run: what is acknowledged stays, what is not will come again
+    │   ├── AuthenticationError    ... a key is missing, wrong, or of the wrong kind
+    │   ├── InputError             ... a line of the input is not a Singer message that can be used
+    │   │   └── SchemaMissingError     ... a RECORD came before its SCHEMA
+    │   ├── RejectionsError        ... more records were rejected than `max_rejected_percent` allows
+    │   │   └── MissingKeyRejectionError   ... the first of them for a missing key property
+    │   └── StoreError             ... the store cannot be used
+    └── InterruptedRunError        a signal asked the run to end
+
+No message holds a value from a record or a key: counts, reasons, names of fields and segments, sizes.
+"""
+
+from __future__ import annotations
+
+from singer_sdk.exceptions import MissingKeyPropertiesError, RecordsWithoutSchemaException
+
+
+class TargetStatsigError(Exception):
+    """Base class of every error of this target."""
+
+
+class SettingsError(TargetStatsigError):
+    """The configuration cannot be used; `errors` has one text for each thing to mend."""
+
+    def __init__(self, errors: list[str]) -> None:
+        """Take all errors at once, so that they are all mended at once."""
+        super().__init__("\n".join(errors))
+        self.errors = errors
+
+
+class RecordError(TargetStatsigError):
+    """A record cannot become what its stream is configured to become.
+
+    Attributes:
+        reason: A word in snake_case, under which the record is counted.
+        field: The name of the field at fault, never its value.
+    """
+
+    def __init__(self, reason: str, field: str | None = None) -> None:
+        """Take the reason and, where one field is at fault, its name."""
+        super().__init__(reason if field is None else f"{reason} ({field})")
+        self.reason = reason
+        self.field = field
+
+
+class MissingKeyError(RecordError):
+    """A record has no value for a column of its stream's primary key."""
+
+    def __init__(self, field: str) -> None:
+        """Take the name of the missing column."""
+        super().__init__("missing_key_property", field)
+
+
+class SegmentError(TargetStatsigError):
+    """One segment cannot be synced; the other streams go on."""
+
+
+class RequestError(TargetStatsigError):
+    """A request did not succeed.
+
+    Attributes:
+        status: The HTTP status of the last answer, or None where there was none.
+        words: What Statsig said, shortened; it may be empty.
+        maybe_taken: True where the request was sent and its answer lost: it may have been processed.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, words: str = "", maybe_taken: bool = False
+    ) -> None:
+        """Take the text for the reader and the facts for the caller."""
+        super().__init__(message)
+        self.status = status
+        self.words = words
+        self.maybe_taken = maybe_taken
+
+
+class RefusedError(RequestError):
+    """Statsig refused this body for good (400, 404, 405, 422, 501, ...)."""
+
+
+class TooLargeError(RequestError):
+    """Statsig refused the size of this body (413)."""
+
+
+class NotNowError(RequestError):
+    """Retries are used up, or Statsig asked to come back later than `retry_timeout` allows."""
+
+
+class FatalRunError(TargetStatsigError):
+    """The run cannot go on."""
+
+
+class AuthenticationError(FatalRunError):
+    """Statsig does not accept a key (401, 403)."""
+
+
+class InputError(FatalRunError):
+    """A line of the input cannot be used as a Singer message."""
+
+
+class SchemaMissingError(InputError, RecordsWithoutSchemaException):
+    """A RECORD came before the SCHEMA of its stream."""
+
+
+class RejectionsError(FatalRunError):
+    """More records of a stream were rejected than `max_rejected_percent` allows."""
+
+
+class MissingKeyRejectionError(RejectionsError, MissingKeyPropertiesError):
+    """The first rejected record, where none is allowed, lacks a key property."""
+
+
+class StoreError(FatalRunError):
+    """The store cannot be opened, read or written."""
+
+
+class InterruptedRunError(TargetStatsigError):
+    """SIGTERM or SIGINT asked the run to end."""
