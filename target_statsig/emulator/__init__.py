@@ -1,0 +1,12 @@
+"""A Statsig on loopback: takes events and segment members as Statsig does, and shows what arrived.
+
+For trying out a mapping (`statsig-emulator COMMAND…`) and for tests (`StatsigEmulator`). It knows what is
+published about Statsig's two APIs and nothing of this target: nothing outside this package imports it.
+"""
+
+from target_statsig.emulator.faults import Fault, Faults
+from target_statsig.emulator.options import KeepEvents, Options
+from target_statsig.emulator.server import StatsigEmulator
+from target_statsig.emulator.state import State
+
+__all__ = ["Fault", "Faults", "KeepEvents", "Options", "State", "StatsigEmulator"]

@@ -1,0 +1,182 @@
+"""Faults that can be switched on: which requests they meet, and what they do to them.
+
+Knows requests as `Arrival`s. Refuses to know sockets: the server carries a fault out.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from target_statsig.emulator.messages import Arrival
+
+
+class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One way to misbehave; all the conditions must hold, and the effects may be combined.
+
+    Attributes:
+        method: Condition: the method, or `*`.
+        path: Condition: a glob over the path, such as `/v1/log_event` or `*/id_list`.
+        event: Condition: a glob over event names; one event of the body suffices.
+        over_bytes: Condition: the body, unpacked, has more bytes than this.
+        skip: Leave the first so many matching requests alone.
+        times: Meet so many of them and then no more; None: all that follow.
+        probability: Meet each of them with this chance (0.0 to 1.0), by a generator of `seed`.
+        seed: Of that generator.
+        status: Effect: answer with this status. Without `body` it says what Statsig would.
+        body: Effect: the answer's body, as it stands.
+        retry_after: Effect: the answer's `Retry-After`, in seconds or as an HTTP date.
+        drop: Effect: close the connection without an answer.
+        hang: Effect: never answer, until the emulator closes.
+        latency: Effect: seconds to wait before anything else.
+        taken: Let the request take effect all the same: only its answer is lost or another.
+        adds: Effect: ids that somebody else adds to the segment of the path just before.
+        removes: Effect: ids that somebody else removes from it.
+    """
+
+    method: str = "*"
+    path: str = "*"
+    event: str | None = None
+    over_bytes: int | None = None
+    skip: int = 0
+    times: int | None = None
+    probability: float = 1.0
+    seed: int = 0
+    status: int | None = None
+    body: str | None = None
+    retry_after: int | str | None = None
+    drop: bool = False
+    hang: bool = False
+    latency: float = 0.0
+    taken: bool = False
+    adds: tuple[str, ...] = ()
+    removes: tuple[str, ...] = ()
+
+    @property
+    def answers(self) -> bool:
+        """Whether the request's own answer is replaced or lost."""
+        return self.drop or self.hang or self.status is not None or self.body is not None
+
+    @property
+    def name(self) -> str:
+        """What the request log calls it."""
+        if self.drop:
+            return "fault: answer lost" if self.taken else "fault: connection dropped"
+        if self.hang:
+            return "fault: no answer"
+        if self.status is not None or self.body is not None:
+            return f"fault: {self.status or 'another'} {'although taken' if self.taken else 'answered'}"
+        return "fault: a list changed meanwhile" if self.adds or self.removes else "fault: late"
+
+
+When = Callable[[Arrival], bool]
+
+
+@dataclass(slots=True)
+class ActiveFault:
+    """A fault that is switched on, and how often it met a request."""
+
+    fault: Fault
+    when: When | None = None
+    seen: int = 0
+    hits: int = 0
+    _random: random.Random = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Seed the generator."""
+        self._random = random.Random(self.fault.seed)  # noqa: S311 - chance, not secrecy
+
+    def meets(self, arrival: Arrival) -> bool:
+        """Return whether the fault acts on this request, and count it."""
+        fault = self.fault
+        if fault.times is not None and self.hits >= fault.times:
+            return False
+        if not (_matches(fault, arrival) and (self.when is None or self.when(arrival))):
+            return False
+        self.seen += 1
+        if self.seen <= fault.skip or self._random.random() >= fault.probability:
+            return False
+        self.hits += 1
+        return True
+
+
+class Faults:
+    """The faults of one emulator; for each request the first one that meets it acts, and no other."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._lock = threading.Lock()
+        self._active: list[ActiveFault] = []
+
+    def add(self, fault: Fault | None = None, *, when: When | None = None, **conditions: Any) -> ActiveFault:  # noqa: ANN401 - the fields of Fault
+        """Switch a fault on.
+
+        Args:
+            fault: The fault; without one, `conditions` are its fields.
+            when: One more condition, in Python.
+            **conditions: The fields of a `Fault`.
+
+        Returns:
+            The fault with its counters.
+        """
+        active = ActiveFault(fault or Fault(**conditions), when)
+        with self._lock:
+            self._active.append(active)
+        return active
+
+    def clear(self) -> None:
+        """Switch all faults off."""
+        with self._lock:
+            self._active.clear()
+
+    def pick(self, arrival: Arrival) -> Fault | None:
+        """Return the fault that acts on this request."""
+        with self._lock:
+            return next((active.fault for active in self._active if active.meets(arrival)), None)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the active faults and their counters in JSON's types."""
+        with self._lock:
+            return [
+                {"fault": msgspec.to_builtins(active.fault), "seen": active.seen, "hits": active.hits}
+                for active in self._active
+            ]
+
+
+def decode_faults(data: bytes) -> Sequence[Fault]:
+    """Return the faults of a JSON text, which holds one or a list of them.
+
+    Raises:
+        msgspec.DecodeError: It is no JSON, or no fault.
+    """
+    decoded = _FAULTS.decode(data)
+    return decoded if isinstance(decoded, list) else [decoded]
+
+
+_FAULTS: Decoder[Fault | list[Fault]] = Decoder(Fault | list[Fault])
+
+
+def _matches(fault: Fault, arrival: Arrival) -> bool:
+    return (
+        fault.method in {"*", arrival.method}
+        and fnmatchcase(arrival.path, fault.path)
+        and (fault.over_bytes is None or len(arrival.body) > fault.over_bytes)
+        and (fault.event is None or any(fnmatchcase(name, fault.event) for name in event_names(arrival)))
+    )
+
+
+def event_names(arrival: Arrival) -> list[str]:
+    """Return the names of the events in a body, as far as it has any."""
+    try:
+        events = msgspec.json.decode(arrival.body)["events"]
+        return [str(event["eventName"]) for event in events]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return []

@@ -1,0 +1,205 @@
+"""The emulated Console API, over a socket."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+
+
+def call(statsig, method, path, ids=None, *, json=None, key=None):
+    headers = {"STATSIG-API-KEY": statsig.console_api_key if key is None else key}
+    body = json if ids is None else {"ids": ids}
+    return requests.request(method, f"{statsig.console_url}/{path}", json=body, headers=headers, timeout=10)
+
+
+def read_all(statsig, segment_id, limit):
+    ids, page = [], 1
+    while True:
+        content = call(statsig, "GET", f"segments/{segment_id}/id_list?limit={limit}&page={page}").json()
+        ids += content["data"]["ids"]
+        page += 1
+        if content["pagination"]["nextPage"] is None:
+            return ids
+
+
+def test_members_are_added_and_removed_and_repeating_changes_nothing(statsig):
+    statsig.state.seed_segment("vip_users", ["a", "b"])
+
+    for _ in range(2):
+        assert call(statsig, "PATCH", "segments/vip_users/id_list", ["b", "c"]).status_code == 200
+        assert call(statsig, "DELETE", "segments/vip_users/id_list", ["a", "z"]).status_code == 200
+
+    assert statsig.state.ids("vip_users") == {"b", "c"}
+    history = statsig.state.segments["vip_users"].history
+    assert [(change.action, change.added, change.removed) for change in history] == [
+        ("add", 1, 0),
+        ("remove", 0, 1),
+        ("add", 0, 0),
+        ("remove", 0, 0),
+    ]
+
+
+def test_a_reset_replaces_the_members(statsig):
+    statsig.state.seed_segment("vip_users", ["a", "b"])
+
+    assert call(statsig, "POST", "segments/vip_users/id_list/reset", ["c"]).status_code == 200
+    assert statsig.state.ids("vip_users") == {"c"}
+
+
+def test_an_id_in_the_path_is_percent_decoded(statsig):
+    statsig.state.seed_segment("vip users/2", ["a"])
+
+    assert call(statsig, "GET", "segments/vip%20users%2F2").json()["data"]["id"] == "vip users/2"
+
+
+def test_a_segment_tells_its_kind_and_size(statsig):
+    statsig.state.seed_segment("devices", ["a", "b"], segment_type="user_store_id_list", id_type="stableID")
+
+    data = call(statsig, "GET", "segments/devices").json()["data"]
+
+    assert (data["type"], data["idType"], data["count"]) == ("user_store_id_list", "stableID", 2)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "segments/nope"),
+        ("GET", "segments/nope/id_list"),
+        ("PATCH", "segments/nope/id_list"),
+        ("GET", "segments/nope/idlist_metadata"),
+    ],
+)
+def test_a_missing_segment_is_404_in_statsigs_words(statsig, method, path):
+    answer = call(statsig, method, path, ["a"])
+
+    assert (answer.status_code, answer.json()) == (404, {"status": 404, "message": "Segment not found"})
+
+
+def test_lists_are_read_in_pages_of_at_most_the_cap(statsig_factory):
+    statsig = statsig_factory(page_size=3)
+    statsig.state.seed_segment("vip_users", [f"u{n}" for n in range(8)])
+
+    assert read_all(statsig, "vip_users", 100) == [f"u{n}" for n in range(8)]
+    pagination = call(statsig, "GET", "segments/vip_users/id_list?limit=100&page=2").json()["pagination"]
+    assert pagination["itemsPerPage"] == 3
+    assert pagination["pageNumber"] == 2
+    assert pagination["totalItems"] == 8
+    assert pagination["previousPage"]
+    assert pagination["nextPage"]
+
+
+def test_a_page_past_the_end_is_empty(statsig):
+    statsig.state.seed_segment("vip_users", ["a"])
+
+    content = call(statsig, "GET", "segments/vip_users/id_list?page=2").json()
+
+    assert content["data"]["ids"] == []
+    assert content["pagination"]["nextPage"] is None
+
+
+@pytest.mark.parametrize("query", ["page=0", "limit=0", "page=x"])
+def test_a_page_that_cannot_be_is_400(statsig, query):
+    statsig.state.seed_segment("vip_users", ["a"])
+
+    assert call(statsig, "GET", f"segments/vip_users/id_list?{query}").status_code == 400
+
+
+def test_ids_may_come_comma_joined_and_repeated(statsig_factory):
+    statsig = statsig_factory(joined_ids=2, repeated_ids=True)
+    statsig.state.seed_segment("vip_users", ["a", "b", "c", "d"])
+
+    assert read_all(statsig, "vip_users", 3) == ["a,b", "c", "c,d"]
+
+
+def test_each_kind_of_list_has_calls_of_its_own(statsig):
+    statsig.state.seed_segment("plain")
+    statsig.state.seed_segment("stored", segment_type="user_store_id_list")
+
+    answer = call(statsig, "PATCH", "segments/stored/id_list", ["a"])
+    assert answer.status_code == 400
+    assert "Segment must be of type 'id_list'" in answer.json()["message"]
+    assert call(statsig, "PATCH", "segments/plain/add_ids", ["a"]).status_code == 400
+    assert call(statsig, "PATCH", "segments/stored/add_ids", ["a", "b"]).status_code == 200
+    assert call(statsig, "PATCH", "segments/stored/remove_ids", ["a"]).status_code == 200
+    assert statsig.state.ids("stored") == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("segment", "path", "most"),
+    [
+        pytest.param("plain", "segments/plain/id_list", 100_000, id="id-list"),
+        pytest.param("stored", "segments/stored/add_ids", 1_000, id="user-store"),
+    ],
+)
+def test_too_many_ids_are_400(statsig, segment, path, most):
+    statsig.state.seed_segment("plain")
+    statsig.state.seed_segment("stored", segment_type="user_store_id_list")
+    ids = [str(n) for n in range(most + 1)]
+
+    assert call(statsig, "PATCH", path, ids).status_code == 400
+    assert call(statsig, "PATCH", path, ids[:-1]).status_code == 200
+    assert len(statsig.state.ids(segment)) == most
+
+
+def test_ids_must_be_strings(statsig):
+    statsig.state.seed_segment("vip_users")
+
+    assert call(statsig, "PATCH", "segments/vip_users/id_list", [1]).status_code == 400
+
+
+def test_a_list_that_is_updating_answers_409_until_it_is_done(statsig_factory):
+    statsig = statsig_factory(updating_for_requests=2)
+    statsig.state.seed_segment("vip_users")
+
+    def is_updating():
+        return call(statsig, "GET", "segments/vip_users/idlist_metadata").json()["data"]["isUpdating"]
+
+    assert call(statsig, "PATCH", "segments/vip_users/id_list", ["a"]).status_code == 200
+    assert call(statsig, "PATCH", "segments/vip_users/id_list", ["b"]).status_code == 409
+    assert [is_updating(), is_updating()] == [True, False]
+    assert call(statsig, "PATCH", "segments/vip_users/id_list", ["b"]).status_code == 200
+
+
+def test_a_segment_is_created_and_empty(statsig):
+    answer = call(
+        statsig, "POST", "segments", json={"name": "VIP users", "type": "id_list", "idType": "stableID"}
+    )
+
+    assert answer.status_code == 201
+    assert answer.json()["data"]["id"] == "vip_users"
+    assert statsig.state.ids("vip_users") == set()
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        pytest.param({"name": "vip users", "type": "id_list"}, id="exists"),
+        pytest.param({"name": "ab", "type": "id_list"}, id="too-short"),
+        pytest.param({"name": "vip/users", "type": "id_list"}, id="bad-character"),
+        pytest.param({"name": "audience"}, id="no-type"),
+        pytest.param({"name": "audience", "type": "list"}, id="no-such-type"),
+        pytest.param({"name": "audience", "type": "id_list", "idType": "userId"}, id="no-such-id-type"),
+    ],
+)
+def test_a_segment_that_cannot_be_created_is_400(statsig, wanted):
+    statsig.state.seed_segment("vip_users")
+
+    assert call(statsig, "POST", "segments", json=wanted).status_code == 400
+
+
+def test_segments_and_unit_id_types_are_listed(statsig):
+    statsig.state.seed_segment("vip_users", id_type="companyID")
+
+    segments = call(statsig, "GET", "segments").json()["data"]
+    types = call(statsig, "GET", "unit_id_types").json()["data"]
+
+    assert [segment["id"] for segment in segments] == ["vip_users"]
+    assert [kind["name"] for kind in types] == ["userID", "stableID", "companyID"]
+
+
+@pytest.mark.parametrize("key", ["", "secret-emulator", "client-1"])
+def test_only_the_console_key_opens_the_console_api(statsig, key):
+    answer = call(statsig, "GET", "segments", key=key)
+
+    assert answer.status_code == 401
+    assert "CONSOLE key" in answer.json()["message"]

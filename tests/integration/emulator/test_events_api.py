@@ -1,0 +1,125 @@
+"""The emulated events API, over a socket."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+import requests
+
+EVENT = {"eventName": "purchase", "time": 1_700_000_000_000, "user": {"userID": "u1"}, "value": 89.99}
+
+
+def post(statsig, body, **headers):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"statsig-api-key": statsig.server_secret_key} | headers
+    return requests.post(f"{statsig.events_url}/log_event", data=data, headers=headers, timeout=10)
+
+
+def test_an_event_is_taken_as_it_was_sent(statsig):
+    answer = post(statsig, {"events": [EVENT]})
+
+    assert (answer.status_code, answer.json()) == (202, {"success": True})
+    assert statsig.state.events == [EVENT]
+
+
+def test_a_gzip_body_is_unpacked(statsig):
+    body = gzip.compress(json.dumps({"events": [EVENT]}).encode())
+
+    assert post(statsig, body, **{"content-encoding": "gzip"}).status_code == 202
+    assert statsig.state.events == [EVENT]
+    assert statsig.state.requests[0].size == len(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        pytest.param(b'{"events": []}', "gzip", id="not-gzip"),
+        pytest.param(gzip.compress(b'{"events": []}')[:-9], "gzip", id="cut-off"),
+        pytest.param(b'{"events": []}', "br", id="unknown-encoding"),
+    ],
+)
+def test_a_body_that_cannot_be_unpacked_is_refused(statsig, body, encoding):
+    assert post(statsig, body, **{"content-encoding": encoding}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"<html>", id="not-json"),
+        pytest.param({}, id="no-events"),
+        pytest.param({"events": []}, id="not-one-event"),
+        pytest.param({"events": [{}]}, id="no-name"),
+        pytest.param({"events": [EVENT, {"eventName": ""}]}, id="one-empty-name"),
+        pytest.param({"events": [EVENT | {"time": 1.5}]}, id="time-a-fraction"),
+        pytest.param({"events": [EVENT | {"time": "yesterday"}]}, id="time-not-iso"),
+        pytest.param({"events": [EVENT | {"value": True}]}, id="value-a-boolean"),
+        pytest.param({"events": [EVENT | {"metadata": {"n": 1}}]}, id="metadata-not-strings"),
+        pytest.param({"events": [EVENT | {"user": "u1"}]}, id="user-not-an-object"),
+        pytest.param({"events": [EVENT | {"user": {"userID": 1}}]}, id="user-id-a-number"),
+        pytest.param(
+            {"events": [EVENT | {"user": {"statsigEnvironment": {"tier": "prod"}}}]}, id="no-such-tier"
+        ),
+    ],
+)
+def test_a_body_against_the_contract_is_refused_whole(statsig, body):
+    assert post(statsig, body).status_code == 400
+    assert statsig.state.events == []
+    assert "Invalid request body" in statsig.state.refused[0].note
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        pytest.param("", "Missing API key", id="none"),
+        pytest.param("client-1", "client key", id="client"),
+        pytest.param("console-emulator", "console key", id="console"),
+        pytest.param("secret-other", "not the Server Secret Key of this project", id="another-project"),
+    ],
+)
+def test_only_the_server_secret_key_opens_the_events_api(statsig, key, words):
+    answer = post(statsig, {"events": [EVENT]}, **{"statsig-api-key": key})
+
+    assert answer.status_code == 401
+    assert words in answer.json()["message"]
+
+
+def test_names_that_statsig_drops_are_answered_and_not_kept(statsig):
+    names = ["ok", "a{b", "50%", 'say "x"', "two\nlines", "statsig::gate_exposure"]
+
+    assert post(statsig, {"events": [EVENT | {"eventName": name} for name in names]}).status_code == 202
+    assert [event["eventName"] for event in statsig.state.events] == ["ok"]
+    assert {name for name, _ in statsig.state.event_log.dropped} == set(names[1:])
+
+
+def test_too_many_events_are_413(statsig):
+    assert post(statsig, {"events": [EVENT] * 3_001}).status_code == 413
+    assert post(statsig, {"events": [EVENT] * 3_000}).status_code == 202
+
+
+def test_a_body_over_ten_megabytes_is_dropped_without_a_word(statsig):
+    body = {"events": [EVENT | {"metadata": {"text": "x" * 10_000_000}}]}
+
+    assert post(statsig, body).status_code == 202
+    assert statsig.state.events == []
+    assert "10,000,000 bytes" in statsig.state.requests[0].note
+
+
+def test_a_wrong_event_count_is_refused(statsig):
+    assert post(statsig, {"events": [EVENT]}, **{"statsig-event-count": "2"}).status_code == 400
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("all", 4), ("samples", 2), ("counts", 0)])
+def test_what_is_kept_is_a_choice_and_all_is_counted(statsig_factory, keep, kept):
+    statsig = statsig_factory(keep_events=keep)
+    post(statsig, {"events": [EVENT, EVENT, EVENT, EVENT | {"eventName": "other"}]})
+
+    assert len(statsig.state.events) == kept
+    assert statsig.state.event_log.count == 4
+
+
+def test_an_unknown_path_is_404(statsig):
+    assert requests.post(f"{statsig.events_url}/initialize", timeout=10).status_code == 404
+    assert requests.get(statsig.url, timeout=10).status_code == 404
