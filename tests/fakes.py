@@ -1,0 +1,99 @@
+"""Stand-ins for time and for the network, written by hand; any test may use them."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from target_statsig._compat import override
+from target_statsig.client.transport import Request, Response, Transport
+from target_statsig.clock import Clock
+from target_statsig.exceptions import InterruptedRunError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    Answering = Response | Exception | Callable[[Request], Response]
+
+NOON = 1_795_348_800.0
+"""2026-11-22T12:00:00Z, at which a fake clock begins."""
+
+
+class FakeClock(Clock):
+    """Time that passes only while somebody sleeps, and `sleeps`, how long each of them did.
+
+    `interrupt()` is the signal: from then on every sleep raises, as the clock of a run does.
+    """
+
+    def __init__(self, now: float = NOON) -> None:
+        self.now = now
+        self.sleeps: list[float] = []
+        self._begun = now
+        self._interrupted = False
+        self._lock = threading.Lock()
+
+    @override
+    def time(self) -> float:
+        return self.now
+
+    @override
+    def monotonic(self) -> float:
+        return self.now - self._begun
+
+    @override
+    def sleep(self, seconds: float) -> None:
+        if self._interrupted:
+            msg = "the run was asked to stop while it waited"
+            raise InterruptedRunError(msg)
+        with self._lock:
+            self.sleeps.append(seconds)
+            self.now += seconds
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass without anybody sleeping: a slow answer, a slow disk."""
+        with self._lock:
+            self.now += seconds
+
+    def interrupt(self) -> None:
+        """Ask the run to stop."""
+        self._interrupted = True
+
+
+class FakeTransport(Transport):
+    """Gives the scripted answers, one a request, and remembers the requests.
+
+    An answer is a `Response` or an exception to raise; where a function was scripted, it is asked.
+    Past the end of the script it gives `then`, or fails.
+    """
+
+    def __init__(self, *script: Answering, then: Answering | None = None) -> None:
+        self.requests: list[Request] = []
+        self._script = deque(script)
+        self._then = then
+        self._lock = threading.Lock()
+
+    @override
+    def send(self, request: Request) -> Response:
+        with self._lock:
+            self.requests.append(request)
+            answer = self._script.popleft() if self._script else self._then
+        if answer is None:
+            msg = f"nothing is scripted for request {len(self.requests)}: {request.method} {request.url}"
+            raise AssertionError(msg)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, Response) else answer(request)
+
+    def sent(self, index: int = -1) -> object:
+        """Return the decoded body of a request that was sent without compression."""
+        return msgspec.json.decode(self.requests[index].body or b"null")
+
+
+def answer(status: int = 200, body: object = None, headers: Iterable[tuple[str, str]] = ()) -> Response:
+    """Make an answer: bytes as they are, anything else as JSON; without a body, Statsig's plain yes."""
+    if body is None:
+        body = {"success": True}
+    return Response(status, dict(headers), body if isinstance(body, bytes) else msgspec.json.encode(body))

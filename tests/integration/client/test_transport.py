@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+
+import pytest
+
+from target_statsig.client import transport as transport_module
+from target_statsig.client.transport import USER_AGENT, HttpTransport, Request, Response, TransportError
+from target_statsig.exceptions import FatalRunError
+
+from .socket_server import YES, Connection, SocketServer
+
+KEY = "secret-abcdefghijklmnop"
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+def transport():
+    made = HttpTransport()
+    yield made
+    made.close()
+
+
+def post(url: str, body: bytes | None = b'{"events":[]}', **headers: str) -> Request:
+    return Request("POST", url, {"statsig-api-key": KEY, **headers}, timeout=5, body=body)
+
+
+def test_a_request_arrives_as_it_was_given_and_its_answer_comes_back(transport):
+    with SocketServer() as server:
+        answer = transport.send(post(server.url + "/log_event?a=b"))
+        received = server.received[0]
+
+    assert answer == Response(
+        202, {"content-type": "application/json", "content-length": "16"}, b'{"success":true}'
+    )
+    assert received.line == "POST /v1/log_event?a=b HTTP/1.1"
+    assert received.body == b'{"events":[]}'
+    assert received.headers["statsig-api-key"] == KEY
+    assert received.headers["user-agent"] == USER_AGENT
+
+
+def test_a_delete_carries_its_body(transport):
+    with SocketServer() as server:
+        transport.send(Request("DELETE", server.url, {}, timeout=5, body=b'{"ids":["a"]}'))
+
+        assert server.received[0].line.startswith("DELETE ")
+        assert server.received[0].body == b'{"ids":["a"]}'
+
+
+def test_a_thread_keeps_its_connection(transport):
+    with SocketServer() as server:
+        for _ in range(3):
+            transport.send(post(server.url))
+
+        assert server.connections == 1
+
+
+def test_threads_do_not_share_connections(transport):
+    with SocketServer() as server:
+        threads = [threading.Thread(target=transport.send, args=(post(server.url),)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert len(server.received) == server.connections == 4
+
+
+def test_a_connection_that_was_closed_while_idle_is_opened_again(transport):
+    def answer_once(connection: Connection) -> None:
+        connection.read()
+        connection.answer()
+
+    with SocketServer(answer_once) as server:
+        transport.send(post(server.url))
+        server.served.acquire()
+
+        assert transport.send(post(server.url)).status == 202
+        assert server.connections == 2
+
+
+def test_closing_closes_the_connections_of_all_threads(transport):
+    with SocketServer() as server:
+        thread = threading.Thread(target=transport.send, args=(post(server.url),))
+        thread.start()
+        thread.join()
+        transport.send(post(server.url))
+        transport.close()
+
+        assert server.served.acquire(timeout=5)
+        assert server.served.acquire(timeout=5)
+
+
+def test_a_redirect_is_an_answer_like_any_other(transport):
+    def redirect(connection: Connection) -> None:
+        connection.read()
+        connection.answer(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
+
+    with SocketServer(redirect) as server:
+        assert transport.send(post(server.url)).status == 302
+
+
+def test_a_compressed_answer_is_unpacked(transport):
+    body = gzip.compress(b'{"data":{"ids":["a"]}}')
+
+    def answer(connection: Connection) -> None:
+        connection.read()
+        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.answer(head.encode() + body)
+
+    with SocketServer(answer) as server:
+        assert transport.send(post(server.url)).body == b'{"data":{"ids":["a"]}}'
+
+
+def test_netrc_adds_no_password(transport, monkeypatch, tmp_path):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password something\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+
+    with SocketServer() as server:
+        transport.send(post(server.url))
+
+        assert "authorization" not in server.received[0].headers
+
+
+def test_cookies_are_not_sent_back(transport):
+    def set_a_cookie(connection: Connection) -> None:
+        while connection.read():
+            connection.answer(YES.replace(b"\r\n", b"\r\nSet-Cookie: who=you; Path=/\r\n", 1))
+
+    with SocketServer(set_a_cookie) as server:
+        transport.send(post(server.url))
+        transport.send(post(server.url))
+
+        assert "cookie" not in server.received[1].headers
+
+
+def test_a_proxy_is_taken_from_the_environment(transport, monkeypatch):
+    with SocketServer() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+        transport.send(post("http://statsig.invalid/v1/log_event"))
+
+        assert proxy.received[0].line == "POST http://statsig.invalid/v1/log_event HTTP/1.1"
+
+
+def read_and_reset(connection: Connection) -> None:
+    connection.read()
+    connection.reset()
+
+
+def read_and_hang_up(connection: Connection) -> None:
+    connection.read()
+
+
+def read_and_say_nothing(connection: Connection) -> None:
+    connection.read()
+    connection.sock.recv(1)
+
+
+def break_off_in_the_answer(connection: Connection) -> None:
+    connection.read()
+    connection.answer(YES[:-5])
+
+
+def answer_gibberish(connection: Connection) -> None:
+    connection.read()
+    connection.answer(b"\x15\x03\x01\x00\x02\x02\x16\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        pytest.param(read_and_reset, id="reset after the request"),
+        pytest.param(read_and_hang_up, id="closed after the request"),
+        pytest.param(read_and_say_nothing, id="timed out"),
+        pytest.param(break_off_in_the_answer, id="broken off in the answer"),
+        pytest.param(answer_gibberish, id="no HTTP"),
+    ],
+)
+def test_a_lost_answer_may_have_been_taken(transport, behaviour):
+    with SocketServer(behaviour) as server, pytest.raises(TransportError) as caught:
+        transport.send(Request("POST", server.url, {}, timeout=0.1, body=b"{}"))
+
+    assert caught.value.sent
+
+
+def reset_in_the_handshake(connection: Connection) -> None:
+    connection.sock.recv(1)
+    connection.reset()
+
+
+def listen_in_silence(connection: Connection) -> None:
+    while connection.sock.recv(4096):
+        pass
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        pytest.param(answer_gibberish, id="no TLS server"),
+        pytest.param(reset_in_the_handshake, id="reset in the handshake"),
+        pytest.param(listen_in_silence, id="timed out in the handshake"),
+    ],
+)
+def test_what_fails_while_tls_is_agreed_upon_was_surely_not_sent(transport, behaviour):
+    with SocketServer(behaviour) as server, pytest.raises(TransportError) as caught:
+        transport.send(Request("POST", server.url.replace("http:", "https:"), {}, timeout=0.1, body=b"{}"))
+
+    assert not caught.value.sent
+
+
+def test_a_refused_connection_was_surely_not_sent(transport):
+    with SocketServer() as server:
+        url = server.url
+
+    with pytest.raises(TransportError, match="ConnectionRefusedError") as caught:
+        transport.send(post(url))
+
+    assert not caught.value.sent
+    assert "127.0.0.1" not in str(caught.value)
+
+
+def test_an_unknown_host_was_surely_not_sent(transport, monkeypatch):
+    def fail(*arguments: object, **named: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+
+    with pytest.raises(TransportError, match="Name or service not known") as caught:
+        transport.send(post("http://statsig.invalid/v1"))
+
+    assert not caught.value.sent
+
+
+def test_what_began_it_is_named_even_while_another_error_is_handled(transport):
+    with SocketServer() as server:
+        url = server.url
+
+    try:
+        {}[KEY]
+    except KeyError:
+        with pytest.raises(TransportError, match="ConnectionRefusedError") as caught:
+            transport.send(post(url))
+
+    assert KEY not in str(caught.value)
+
+
+def test_an_endless_answer_is_given_up(transport, monkeypatch):
+    monkeypatch.setattr(transport_module, "MAX_ANSWER_BYTES", 10)
+
+    with SocketServer() as server, pytest.raises(TransportError, match="longer than 10 bytes"):
+        transport.send(post(server.url))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pytest.param(post("statsigapi.net/v1"), id="no scheme"),
+        pytest.param(post("htp://statsigapi.net/v1"), id="unknown scheme"),
+        pytest.param(post("http://[::1/v1"), id="broken address"),
+        pytest.param(
+            Request("POST", "http://127.0.0.1:1", {"k": KEY + "\r\nx: y"}, timeout=1),
+            id="line break in a header",
+        ),
+    ],
+)
+def test_what_cannot_be_sent_at_all_ends_the_run_without_naming_the_key(transport, request_):
+    with pytest.raises(FatalRunError, match="cannot be put together") as caught:
+        transport.send(request_)
+
+    assert KEY not in str(caught.value)
+
+
+def test_a_request_does_not_show_its_key_nor_its_body():
+    shown = repr(post("http://127.0.0.1:1/v1", body=b'{"ids":["somebody"]}'))
+
+    assert KEY not in shown
+    assert "somebody" not in shown
