@@ -1,0 +1,137 @@
+"""Requests spaced so that no quota is run into: several windows at once, shared by all who hold the limiter.
+
+Knows when requests were made. Refuses to know what they were and whom they went to.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Protocol, cast
+
+from pyrate_limiter import InMemoryBucket, Rate, RateItem
+
+from target_statsig._compat import override
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from target_statsig.clock import Clock
+    from target_statsig.settings import RateWindow
+
+MARGIN_SHARE = 0.02
+MARGIN_SECONDS = 0.15
+"""A window is taken to be this much longer, by the greater of a share and a time: what counts is when requests
+arrive, and some are 100 ms longer on their way than others."""
+
+
+class RequestLog(Protocol):
+    """Remembers when requests were made, for one process or for all who share a quota."""
+
+    def reserve(self, decide: Callable[[Sequence[float]], float], now: float) -> float:
+        """Record a request if it may be made now, while nobody else does.
+
+        Args:
+            decide: Takes the times of the recent requests (seconds since 1970, ascending) and returns how many
+                seconds the next has to wait; 0.0 where it may go.
+            now: The time to record, in seconds since 1970.
+
+        Returns:
+            What `decide` returned; the request is recorded where that is 0.0.
+        """
+
+
+class MemoryLog(RequestLog):
+    """Remembers the requests of this process."""
+
+    def __init__(self, keep: int) -> None:
+        """Remember as many requests as the largest limit counts.
+
+        Args:
+            keep: How many of the latest requests to remember.
+        """
+        self._times: deque[float] = deque(maxlen=keep)
+        self._lock = threading.Lock()
+
+    @override
+    def reserve(self, decide: Callable[[Sequence[float]], float], now: float) -> float:
+        with self._lock:
+            wait = decide(sorted(self._times))
+            if wait == 0.0:
+                self._times.append(now)
+            return wait
+
+
+class RateLimiter:
+    """Lets requests through as long as every window has room for them; safe to share between threads."""
+
+    def __init__(self, windows: Sequence[RateWindow], clock: Clock, log: RequestLog | None = None) -> None:
+        """Take the windows, all of which hold.
+
+        Args:
+            windows: At least one.
+            clock: Its waits end when the run is asked to stop.
+            log: Where requests are remembered; without one, the limiter counts its own.
+        """
+        self._windows = tuple(windows)
+        self._clock = clock
+        self._log = log or MemoryLog(max(window.limit for window in windows))
+
+    def acquire(self) -> None:
+        """Wait until the next request may be made, and count it.
+
+        Raises:
+            InterruptedRunError: The run was asked to stop while it waited; nothing was counted.
+        """
+        while wait := self._reserve(self._clock.time()):
+            self._clock.sleep(wait)
+
+    def seconds_for(self, n_requests: int) -> float:
+        """Return the seconds from now until the last of so many requests may be made; counts none of them."""
+        now = self._clock.time()
+        recent: list[float] = []
+
+        def look(times: Sequence[float]) -> float:
+            recent.extend(times)
+            return math.inf  # no request may go, so that none is recorded
+
+        self._log.reserve(look, now)
+        room = _Room(self._windows, recent, now)
+        waits = [room.take(now) for _ in range(n_requests)]
+        return max(waits, default=0.0)
+
+    def _reserve(self, now: float) -> float:
+        return self._log.reserve(lambda times: _Room(self._windows, times, now).take(now), now)
+
+
+class _Room:
+    """What room the windows have after some requests.
+
+    Each window has a bucket of its own: one bucket for all of them would refuse pairs such as `10/10s, 16/15s`,
+    in which the longer one lets more through a second.
+    """
+
+    def __init__(self, windows: Iterable[RateWindow], times: Sequence[float], now: float) -> None:
+        self._buckets: list[InMemoryBucket] = []
+        for window in windows:
+            seconds = window.seconds + max(window.seconds * MARGIN_SHARE, MARGIN_SECONDS)
+            bucket = InMemoryBucket([Rate(window.limit, _milliseconds(seconds))])
+            # A time further ahead than a window is long was recorded before the clock was set back.
+            credible = [time for time in times if time < now + seconds]
+            bucket.items = [RateItem("", _milliseconds(time)) for time in credible[-window.limit :]]
+            self._buckets.append(bucket)
+
+    def take(self, now: float) -> float:
+        """Count one more request, as soon as every window has room, and return in how many seconds that is."""
+        asked = _milliseconds(now)
+        item = RateItem("", asked)
+        for bucket in self._buckets:
+            while not bucket.put(item):
+                # All buckets hold this one item; one that had room for it earlier has room for it later.
+                item.timestamp += cast("int", bucket.waiting(item))
+        return (item.timestamp - asked) / 1000
+
+
+def _milliseconds(seconds: float) -> int:
+    return math.ceil(seconds * 1000)

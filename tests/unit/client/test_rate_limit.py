@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_statsig.client.rate_limit import MemoryLog, RateLimiter
+from target_statsig.exceptions import InterruptedRunError
+from target_statsig.rate_windows import parse_rate_windows
+from target_statsig.settings import RateWindow
+from tests.fakes import FakeClock
+
+ERROR = 0.05
+"""Seconds by which a server's clock may read differently, from one request to the next."""
+
+TWO_WINDOWS = parse_rate_windows("10/10s, 850/15m")
+
+windows = st.lists(st.builds(RateWindow, st.integers(1, 12), st.integers(1, 40)), min_size=1, max_size=3)
+pauses = st.floats(0, 30) | st.just(0.0)
+errors = st.floats(-ERROR, ERROR) | st.sampled_from([-ERROR, ERROR])
+
+
+def made(limiter: RateLimiter, clock: FakeClock, n_requests: int) -> list[float]:
+    """Acquire, one after another, and return when each request could be made: seconds from the first acquire on."""
+    begun = clock.now
+    times = []
+    for _ in range(n_requests):
+        limiter.acquire()
+        times.append(clock.now - begun)
+    return times
+
+
+@given(rates=windows, requests=st.lists(st.tuples(pauses, errors), max_size=60))
+def test_no_window_ever_holds_more_than_its_limit(rates, requests):
+    clock = FakeClock()
+    limiter = RateLimiter(rates, clock)
+    seen = []
+    for pause, error in requests:
+        clock.advance(pause)
+        limiter.acquire()
+        seen.append(clock.now + error)
+
+    seen.sort()
+    for rate in rates:
+        for first, next_after_full in zip(seen, seen[rate.limit :], strict=False):
+            assert next_after_full - first > rate.seconds
+
+
+@given(rates=windows, before=st.lists(pauses, max_size=20), n_requests=st.integers(0, 40))
+def test_a_plan_takes_as_long_as_it_says(rates, before, n_requests):
+    clock = FakeClock()
+    limiter = RateLimiter(rates, clock)
+    for pause in before:
+        clock.advance(pause)
+        limiter.acquire()
+
+    planned = limiter.seconds_for(n_requests)
+    taken = made(limiter, clock, n_requests)
+
+    assert planned == pytest.approx(taken[-1] if taken else 0.0, abs=0.002 * (n_requests + 1))
+
+
+def test_requests_go_at_once_while_there_is_room():
+    clock = FakeClock()
+    made(RateLimiter(TWO_WINDOWS, clock), clock, 10)
+
+    assert clock.sleeps == []
+
+
+def test_the_request_after_a_full_window_waits_until_its_first_has_left_it():
+    clock = FakeClock()
+
+    assert made(RateLimiter(TWO_WINDOWS, clock), clock, 11)[-1] == pytest.approx(10.2, abs=0.01)
+
+
+def test_the_longer_window_holds_too():
+    clock = FakeClock()
+
+    assert made(RateLimiter(TWO_WINDOWS, clock), clock, 851)[-1] == pytest.approx(918, abs=0.1)
+
+
+def test_windows_that_a_single_bucket_would_refuse_all_hold():
+    clock = FakeClock()
+    times = made(RateLimiter(parse_rate_windows("10/10s, 16/15s"), clock), clock, 17)
+
+    assert times[10] == pytest.approx(10.2, abs=0.01)
+    assert times[16] == pytest.approx(15.3, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("n_requests", "seconds"),
+    [
+        pytest.param(0, 0, id="nothing to do"),
+        pytest.param(10, 0, id="one window"),
+        pytest.param(11, 10.2, id="one more"),
+        pytest.param(100, 91.8, id="ten windows"),
+        pytest.param(1000, 1060.8, id="ten million ids"),
+    ],
+)
+def test_a_plan_is_known_before_it_begins(n_requests, seconds):
+    limiter = RateLimiter(TWO_WINDOWS, FakeClock())
+
+    assert limiter.seconds_for(n_requests) == pytest.approx(seconds, abs=0.2)
+
+
+def test_a_plan_counts_nothing():
+    clock = FakeClock()
+    limiter = RateLimiter(TWO_WINDOWS, clock)
+    limiter.seconds_for(1000)
+    made(limiter, clock, 10)
+
+    assert clock.sleeps == []
+
+
+def test_a_plan_of_thousands_of_requests_is_made_in_no_time():
+    begun = time.perf_counter()
+    RateLimiter(TWO_WINDOWS, FakeClock()).seconds_for(10_000)
+
+    assert time.perf_counter() - begun < 2
+
+
+def test_two_limiters_with_one_log_share_its_quota():
+    clock = FakeClock()
+    log = MemoryLog(850)
+    made(RateLimiter(TWO_WINDOWS, clock, log), clock, 6)
+    times = made(RateLimiter(TWO_WINDOWS, clock, log), clock, 5)
+
+    assert times[3] == 0
+    assert times[4] == pytest.approx(10.2, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "seconds_back",
+    [pytest.param(1, id="a second"), pytest.param(9, id="most of a window"), pytest.param(3600, id="an hour")],
+)
+def test_a_clock_that_is_set_back_costs_two_windows_at_most(seconds_back):
+    clock = FakeClock()
+    limiter = RateLimiter(parse_rate_windows("10/10s"), clock)
+    made(limiter, clock, 10)
+    clock.advance(-seconds_back)
+
+    assert made(limiter, clock, 1)[0] < 20.5
+    assert made(limiter, clock, 10)[9] >= 10
+
+
+def test_a_signal_ends_the_wait_and_nothing_is_counted():
+    clock = FakeClock()
+    limiter = RateLimiter(parse_rate_windows("1/10s"), clock)
+    limiter.acquire()
+    before = limiter.seconds_for(1)
+    clock.interrupt()
+
+    with pytest.raises(InterruptedRunError):
+        limiter.acquire()
+
+    assert limiter.seconds_for(1) == before
+
+
+def test_threads_share_the_windows():
+    clock = FakeClock()
+    limiter = RateLimiter(parse_rate_windows("10/10s"), clock)
+    times: list[float] = []
+
+    def work() -> None:
+        for _ in range(5):
+            limiter.acquire()
+            times.append(clock.now)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(times) == 20
+    assert clock.sleeps
+
+
+def test_a_log_remembers_no_more_than_it_must():
+    log = MemoryLog(3)
+    for now in range(10):
+        log.reserve(lambda times: 0.0, float(now))
+    seen: list[float] = []
+    log.reserve(lambda times: seen.extend(times) or 1.0, 10.0)
+
+    assert seen == [7.0, 8.0, 9.0]
