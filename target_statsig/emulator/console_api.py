@@ -99,9 +99,7 @@ class ConsoleApi:
         wait = max((quota.wait(now) for quota in quotas if quota), default=0.0)
         if wait:
             headers = {"Retry-After": str(math.ceil(wait))} if self._options.send_retry_after else {}
-            raise RefusalError(
-                HTTPStatus.TOO_MANY_REQUESTS, "Too many requests, try again later", headers=headers
-            )
+            raise RefusalError(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests, try again later", headers=headers)
         for quota in quotas:
             if quota:
                 quota.count(now)
@@ -162,9 +160,7 @@ class ConsoleApi:
             words = f"Segment must be of type '{wanted_type}' to perform this operation"
             raise RefusalError(HTTPStatus.BAD_REQUEST, words, items=len(ids))
         if segment.take_update_step():
-            raise RefusalError(
-                HTTPStatus.CONFLICT, "Another update of this segment is in progress", items=len(ids)
-            )
+            raise RefusalError(HTTPStatus.CONFLICT, "Another update of this segment is in progress", items=len(ids))
         removing = arrival.method == "DELETE" or arrival.path.endswith("/remove_ids")
         action = "reset" if arrival.path.endswith("/reset") else "remove" if removing else "add"
         if action == "add" and self._count_all_ids() + len(ids) > MAX_IDS_PER_PROJECT:

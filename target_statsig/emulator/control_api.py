@@ -54,8 +54,6 @@ class ControlApi:
             return json_answer(self._faults.to_json(), HTTPStatus.CREATED)
         if call == "POST segments":
             seed = SEEDED_SEGMENT.decode(arrival.body)
-            segment = self._state.seed_segment(
-                seed.id, seed.ids, segment_type=seed.type, id_type=seed.id_type
-            )
+            segment = self._state.seed_segment(seed.id, seed.ids, segment_type=seed.type, id_type=seed.id_type)
             return json_answer({"id": segment.id, "count": len(segment.ids)}, HTTPStatus.CREATED)
         raise RefusalError(HTTPStatus.NOT_FOUND, f"Cannot {arrival.method} {arrival.path}")

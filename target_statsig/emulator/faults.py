@@ -116,7 +116,7 @@ class Faults:
         self._lock = threading.Lock()
         self._active: list[ActiveFault] = []
 
-    def add(self, fault: Fault | None = None, *, when: When | None = None, **conditions: Any) -> ActiveFault:  # noqa: ANN401 - the fields of Fault
+    def add(self, fault: Fault | None = None, *, when: When | None = None, **conditions: Any) -> ActiveFault:
         """Switch a fault on.
 
         Args:

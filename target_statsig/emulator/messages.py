@@ -69,9 +69,7 @@ class RefusalError(Exception):
         headers: Besides the usual ones.
     """
 
-    def __init__(
-        self, status: int, message: str, *, items: int = 0, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: int, message: str, *, items: int = 0, headers: Mapping[str, str] | None = None) -> None:
         """Take the answer's parts."""
         super().__init__(message)
         self.status = status

@@ -125,9 +125,7 @@ class StatsigEmulator:
         fault = self.faults.pick(arrival)
         if fault is None:
             answer = self._take(arrival)
-            self._log(
-                arrival, answer, answer.status, answer.note, taken=answer.status < HTTPStatus.BAD_REQUEST
-            )
+            self._log(arrival, answer, answer.status, answer.note, taken=answer.status < HTTPStatus.BAD_REQUEST)
             return answer
         return self._misbehave(fault, arrival)
 
@@ -140,8 +138,8 @@ class StatsigEmulator:
             return refusal.answer()
 
     def _misbehave(self, fault: Fault, arrival: Arrival) -> Answer | None:
-        if fault.latency:
-            self._closing.wait(fault.latency)
+        if self._closing.wait(fault.latency):
+            return None
         self._change_list(fault, arrival)
         own = self._take(arrival) if fault.taken or not fault.answers else None
         answer = _replacement(fault, arrival) if fault.answers else own
@@ -162,14 +160,10 @@ class StatsigEmulator:
             if segment is not None and fault.removes:
                 segment.remove(fault.removes)
 
-    def _log(
-        self, arrival: Arrival, answer: Answer | None, status: int | None, note: str, *, taken: bool
-    ) -> None:
+    def _log(self, arrival: Arrival, answer: Answer | None, status: int | None, note: str, *, taken: bool) -> None:
         items = answer.items if answer else 0
         now = self.options.clock()
-        self.state.log(
-            RequestEntry(now, arrival.method, arrival.path, status, items, arrival.size, note, taken)
-        )
+        self.state.log(RequestEntry(now, arrival.method, arrival.path, status, items, arrival.size, note, taken))
 
 
 def _replacement(fault: Fault, arrival: Arrival) -> Answer:

@@ -120,8 +120,7 @@ class State:
                     for tally in log.tallies.values()
                 ],
                 "dropped": [
-                    {"name": name, "reason": reason, "count": count}
-                    for (name, reason), count in log.dropped.items()
+                    {"name": name, "reason": reason, "count": count} for (name, reason), count in log.dropped.items()
                 ],
                 "remarks": dict(log.remarks),
                 "segments": {segment.id: _segment_json(segment) for segment in self.segments.values()},

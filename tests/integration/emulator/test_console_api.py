@@ -161,9 +161,7 @@ def test_a_list_that_is_updating_answers_409_until_it_is_done(statsig_factory):
 
 
 def test_a_segment_is_created_and_empty(statsig):
-    answer = call(
-        statsig, "POST", "segments", json={"name": "VIP users", "type": "id_list", "idType": "stableID"}
-    )
+    answer = call(statsig, "POST", "segments", json={"name": "VIP users", "type": "id_list", "idType": "stableID"})
 
     assert answer.status_code == 201
     assert answer.json()["data"]["id"] == "vip_users"

@@ -59,9 +59,7 @@ def test_a_body_that_cannot_be_unpacked_is_refused(statsig, body, encoding):
         pytest.param({"events": [EVENT | {"metadata": {"n": 1}}]}, id="metadata-not-strings"),
         pytest.param({"events": [EVENT | {"user": "u1"}]}, id="user-not-an-object"),
         pytest.param({"events": [EVENT | {"user": {"userID": 1}}]}, id="user-id-a-number"),
-        pytest.param(
-            {"events": [EVENT | {"user": {"statsigEnvironment": {"tier": "prod"}}}]}, id="no-such-tier"
-        ),
+        pytest.param({"events": [EVENT | {"user": {"statsigEnvironment": {"tier": "prod"}}}]}, id="no-such-tier"),
     ],
 )
 def test_a_body_against_the_contract_is_refused_whole(statsig, body):

@@ -1,0 +1,120 @@
+"""`statsig-emulator`: serve, run a command, show what arrived.
+
+Joins the parts. Refuses to know HTTP and tables.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from target_statsig.emulator import cli, wrap
+from target_statsig.emulator.findings import count_dead_letters
+from target_statsig.emulator.server import StatsigEmulator
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Mapping, Sequence
+
+RICH_MISSING = "the tables need rich: pip install 'target-statsig[emulator]'"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: The arguments; the process's own where none are given.
+
+    Returns:
+        The exit code: COMMAND's own, where there is one.
+    """
+    arguments = cli.parse(argv)
+    try:
+        import rich  # noqa: F401, PLC0415 - better said before COMMAND runs than after it
+    except ModuleNotFoundError:
+        return _fail(RICH_MISSING, 1)
+    emulator = StatsigEmulator(port=arguments.port)
+    for seed in arguments.segments:
+        emulator.state.seed_segment(seed.id, seed.ids, id_type=seed.id_type)
+    for fault in arguments.faults:
+        emulator.faults.add(fault)
+    try:
+        emulator.start()
+    except OSError as error:
+        return _fail(f"cannot listen on port {arguments.port}: {error.strerror}", 1)
+    with tempfile.TemporaryDirectory(prefix="statsig-emulator-") as folder:
+        try:
+            return _run(arguments, emulator, Path(folder))
+        finally:
+            emulator.close()
+
+
+def _run(arguments: cli.Arguments, emulator: StatsigEmulator, folder: Path) -> int:
+    variables = wrap.exports(emulator, folder)
+    code = 0
+    if arguments.command:
+        sys.stdout.flush()
+        try:
+            code = wrap.run(arguments.command, variables)
+        except OSError as error:
+            return _fail(f"cannot run {arguments.command[0]}: {error.strerror}", wrap.NOT_FOUND)
+        _show(emulator, folder)
+    shown = len(emulator.state.requests)
+    if (arguments.keep and code <= wrap.SIGNALLED) or not arguments.command:
+        _serve(emulator, variables)
+        if not arguments.command or len(emulator.state.requests) > shown:
+            _show(emulator, folder)
+    if arguments.json:
+        content = emulator.state.to_json() | {"dead_letters": _dead_letters(folder), "exit_code": code}
+        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(content)))
+    return code
+
+
+def _serve(emulator: StatsigEmulator, variables: Mapping[str, str]) -> None:
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in wrap.FORWARDED}
+    lines = [
+        f"# A Statsig on {emulator.url}; Ctrl-C stops it and shows what arrived.",
+        "# To send something to it, paste these into another shell:",
+        *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+    stop.wait()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def _show(emulator: StatsigEmulator, folder: Path) -> None:
+    from target_statsig.emulator.report import print_report  # noqa: PLC0415 - needs rich, an extra
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        print_report(emulator.state, _dead_letters(folder), file=sys.stdout)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read along has gone, as in `| head`; the flush at the interpreter's end must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _dead_letters(folder: Path) -> Counter[str]:
+    return count_dead_letters(folder / wrap.DEAD_LETTERS)
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"statsig-emulator: {message}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

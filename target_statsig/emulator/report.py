@@ -1,0 +1,187 @@
+"""The tables that are printed after a run, with rich.
+
+Knows how things look. Refuses to know what they mean: `findings` and `samples` say that.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from target_statsig.emulator.findings import find, short_path
+from target_statsig.emulator.samples import sample_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TextIO
+
+    from rich.console import RenderableType
+
+    from target_statsig.emulator.event_log import Tally
+    from target_statsig.emulator.findings import Finding
+    from target_statsig.emulator.segments import Segment
+    from target_statsig.emulator.state import RequestEntry, State
+
+MAX_ROWS = 30
+"""Rows of a table; `--json` writes all of them."""
+
+NOTHING = "-"
+
+MAX_SAMPLES = 8
+"""Events shown in full."""
+
+NOTHING_ARRIVED = (
+    "Nothing arrived. Did the target start, and does it see the emulator's variables? "
+    "In a pipe it reads them only with `target-statsig --config ENV`."
+)
+
+
+def print_report(state: State, dead_letters: Counter[str], *, file: TextIO, width: int | None = None) -> None:
+    """Print what arrived, and what to look at.
+
+    Args:
+        state: What the emulator took.
+        dead_letters: How many records the target gave up on, by reason.
+        file: Where to; with colours only where that is a terminal.
+        width: In characters; the terminal's where none is given, and 80 where there is no terminal.
+    """
+    console = Console(file=file, width=width, markup=False, highlight=False, emoji=False)
+    with state.lock:
+        tallies = sorted(state.event_log.tallies.values(), key=lambda tally: -tally.count)
+        samples = [tally for tally in tallies if tally.sample is not None]
+        segments = list(state.segments.values())
+        findings = find(state, dead_letters)
+        console.print()
+        console.rule(Text("Statsig emulator", "bold"), style="dim")
+        console.print(Text(_headline(state)), justify="center")
+        if not state.requests:
+            console.print(Padding(Text(NOTHING_ARRIVED, "yellow"), (1, 2, 0, 2)))
+        if tallies:
+            _print_section(console, "Events", _events(tallies[:MAX_ROWS]), len(tallies) - MAX_ROWS)
+        if samples:
+            _print_section(console, "First of each", _samples(samples[:MAX_SAMPLES]), len(samples) - MAX_SAMPLES)
+        if segments:
+            _print_section(console, "Segments", _segments(segments[:MAX_ROWS]), len(segments) - MAX_ROWS)
+        if state.requests:
+            _print_section(console, "Requests", _requests(state.requests))
+        if findings:
+            _print_section(console, "Look at these", _findings(findings[:MAX_ROWS]), len(findings) - MAX_ROWS)
+        console.print()
+
+
+def _headline(state: State) -> str:
+    changed = sum(bool(segment.history) or segment.created for segment in state.segments.values())
+    return " · ".join(
+        (
+            _plural(state.event_log.count, "event"),
+            f"{_plural(changed, 'segment')} changed",
+            _plural(len(state.requests), "request"),
+        )
+    )
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _print_section(console: Console, title: str, content: RenderableType, left_out: int = 0) -> None:
+    console.print()
+    console.print(Text(title, "bold"))
+    console.print(Padding(content, (0, 0, 0, 2), expand=False))
+    if left_out > 0:
+        console.print(Text(f"  … and {left_out:,} more, in what `--json FILE` writes", "dim"))
+
+
+def _table(*columns: str, numbers: Sequence[str] = ()) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        header_style="dim",
+        border_style="dim",
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for column in columns:
+        if column in numbers:
+            table.add_column(column, justify="right", no_wrap=True)
+        else:
+            table.add_column(column, overflow="fold")
+    return table
+
+
+def _events(tallies: list[Tally]) -> Table:
+    table = _table("Name", "Tier", "Count", "Users", numbers=("Count", "Users"))
+    for tally in tallies:
+        users = f"{len(tally.users):,}" if tally.users else NOTHING
+        table.add_row(Text(tally.name, "cyan"), tally.tier or NOTHING, f"{tally.count:,}", users)
+    return table
+
+
+def _samples(tallies: list[Tally]) -> Group:
+    lines: list[Text] = []
+    for tally in tallies:
+        lines.append(Text(f"{tally.name} ", "cyan").append(tally.tier, "dim"))
+        lines += (
+            Text(f"  {label:<9} ", "dim").append(text, "default") for label, text in sample_lines(tally.sample or {})
+        )
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return Group(*lines)
+
+
+def _segments(segments: list[Segment]) -> Table:
+    numbers = ("Before", "Added", "Removed", "After")
+    table = _table("Segment", "Type", "ID type", *numbers, numbers=numbers)
+    for segment in segments:
+        added = sum(change.added for change in segment.history)
+        removed = sum(change.removed for change in segment.history)
+        table.add_row(
+            Text(segment.id, "cyan"),
+            segment.type,
+            segment.id_type,
+            "new" if segment.created else f"{segment.before:,}",
+            Text(f"+{added:,}", "green") if added else NOTHING,
+            Text(f"-{removed:,}", "red") if removed else NOTHING,
+            f"{len(segment.ids):,}",
+        )
+    return table
+
+
+def _requests(requests: list[RequestEntry]) -> Table:
+    calls: dict[tuple[str, str], list[RequestEntry]] = defaultdict(list)
+    for entry in requests:
+        calls[entry.method, short_path(entry.path)].append(entry)
+    numbers = ("Times", "Items", "Bytes")
+    table = _table("", "Call", *numbers, "Answers", numbers=numbers)
+    table.columns[0].no_wrap = True
+    for (method, path), entries in calls.items():
+        statuses = Counter("none" if entry.status is None else str(entry.status) for entry in entries)
+        single = len(statuses) == 1
+        answers = ", ".join(status if single else f"{status} ({count:,})" for status, count in statuses.items())
+        table.add_row(
+            Text(method, "dim"),
+            path,
+            f"{len(entries):,}",
+            f"{sum(entry.items for entry in entries):,}",
+            f"{sum(entry.size for entry in entries):,}",
+            answers,
+        )
+    return table
+
+
+def _findings(findings: list[Finding]) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for finding in findings:
+        text = Text(f"{finding.what}: ", "yellow").append(finding.why, "default")
+        if finding.remedy:
+            text.append(f"\n→ {finding.remedy}", "dim")
+        grid.add_row(f"{finding.count:,}", text)
+    return grid

@@ -1,0 +1,180 @@
+"""`statsig-emulator` as a program: its command, its signals, its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SEND = """
+import json, os, urllib.request
+def call(base, path, body, key):
+    url = os.environ[f"TARGET_STATSIG_{base}_URL"] + path
+    headers = {"statsig-api-key": os.environ[f"TARGET_STATSIG_{key}"], "content-type": "application/json"}
+    method = "PATCH" if base == "CONSOLE" else "POST"
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)
+    urllib.request.urlopen(request, timeout=10).close()
+call("EVENTS", "/log_event", {"events": [{"eventName": "ping", "user": {"userID": "u1"}}]}, "SERVER_SECRET_KEY")
+call("CONSOLE", "/segments/vip_users/id_list", {"ids": ["b", "c"]}, "CONSOLE_API_KEY")
+"""
+
+
+def program(*arguments):
+    return [sys.executable, "-m", "target_statsig.emulator", *map(str, arguments)]
+
+
+def run(*arguments):
+    return subprocess.run(program(*arguments), capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.fixture
+def started():
+    """Start the program with pipes; it is killed after the test where it still runs."""
+    processes = []
+
+    def start(*arguments):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(program(*arguments), text=True, **pipes)
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_what_the_command_sends_is_shown_and_its_exit_code_kept(tmp_path):
+    ids, out = tmp_path / "ids.txt", tmp_path / "out.json"
+    ids.write_text("a\nb\n", encoding="utf-8")
+
+    done = run(f"--segment=vip_users={ids}", "--json", out, sys.executable, "-c", SEND + "raise SystemExit(3)")
+
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert done.returncode == 3
+    assert ["ping", "-", "1", "1"] in rows
+    assert ["vip_users", "id_list", "userID", "2", "+1", "-", "3"] in rows
+    written = json.loads(out.read_text(encoding="utf-8"))
+    assert written["segments"]["vip_users"]["ids"] == ["a", "b", "c"]
+    assert written["exit_code"] == 3
+
+
+def test_a_single_argument_with_blanks_is_a_line_for_the_shell():
+    done = run("echo one | tr o 0; exit 4")
+
+    assert done.returncode == 4
+    assert done.stdout.startswith("0ne\n")
+    assert "Nothing arrived" in done.stdout
+
+
+def test_the_command_remembers_nothing_outside_a_folder_that_goes_away():
+    script = "import os; print(*(os.environ[name] for name in %r), sep='\\n')"
+    names = ["TARGET_STATSIG_STORE_URL", "TARGET_STATSIG_DEAD_LETTER_PATH", "MELTANO_STATE_BACKEND_URI"]
+
+    store, dead_letters, state = run("--", sys.executable, "-c", script % names).stdout.splitlines()[:3]
+
+    folder = Path(dead_letters).parent
+    assert store == f"sqlite:///{folder}/store.db"
+    assert state == f"file://{folder}/state"
+    assert not folder.exists()
+
+
+def test_dead_letters_are_told_before_they_go_away():
+    line = shlex.quote('{"type": "RECORD", "reason": "missing_identifier"}')
+    path = "$TARGET_STATSIG_DEAD_LETTER_PATH"
+
+    done = run("sh", "-c", f"mkdir {path}; echo {line} >{path}/a.singer")
+
+    assert "1  dead-lettered: missing_identifier" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["no-such-command", "/no/such/command"])
+def test_a_command_that_is_not_found_is_127(command):
+    done = run(command)
+
+    assert (done.returncode, done.stdout) == (127, "")
+    assert done.stderr == f"statsig-emulator: cannot run {command}: No such file or directory\n"
+
+
+def test_a_command_that_a_signal_ends_is_128_and_its_number():
+    assert run("sh", "-c", "kill -KILL $$").returncode == 137
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_handed_on_to_the_whole_pipeline(started, number):
+    process = started("sh", "-c", "trap 'exit 9' TERM INT; echo ready; read line")
+    assert process.stdout.readline() == "ready\n"
+
+    process.send_signal(number)
+    rest, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 9
+    assert "Statsig emulator" in rest
+
+
+def test_nothing_that_the_command_started_is_left_behind(started):
+    process = started("sh", "-c", "sleep 1000 & echo started")
+
+    # What sleeps holds the output open: reading to its end waits for its end.
+    rest, _ = process.communicate(timeout=30)
+
+    assert rest.startswith("started\n")
+
+
+def test_without_a_command_it_serves_until_interrupted(started):
+    process = started()
+    lines = [process.stdout.readline() for _ in range(9)]
+    variables = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines[2:])
+
+    subprocess.run([sys.executable, "-c", "import sys;" + SEND.rpartition("call(")[0]], env=variables, check=True)
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert "ping" in rest
+    assert errors == ""
+
+
+def test_keep_goes_on_serving_after_the_command(started):
+    process = started("--keep", "echo", "done")
+    assert process.stdout.readline() == "done\n"
+    while not process.stdout.readline().startswith("export MELTANO_STATE_BACKEND_URI"):
+        assert process.poll() is None
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(timeout=30) == 0
+
+
+def test_a_taken_port_is_said(statsig):
+    port = statsig.url.rpartition(":")[2]
+
+    done = run("--port", port, "true")
+
+    assert done.returncode == 1
+    assert f"cannot listen on port {port}" in done.stderr
+
+
+def test_without_rich_one_line_says_what_to_install(tmp_path):
+    (tmp_path / "rich.py").write_text("raise ModuleNotFoundError(name='rich')", encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+
+    done = subprocess.run(program("true"), env=environment, capture_output=True, text=True, timeout=30, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'target-statsig[emulator]'" in done.stderr
+
+
+def test_who_stops_reading_is_no_error():
+    line = shlex.join(program("echo", "one")) + " | head -n 1"
+
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=30, check=False)
+
+    assert (done.stdout, done.stderr) == ("one\n", "")

@@ -1,0 +1,206 @@
+"""Faults and quotas, over a socket."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import requests
+
+BODY = {"events": [{"eventName": "ok", "user": {"userID": "u1"}}]}
+
+
+def send(statsig, body=BODY, timeout=10):
+    headers = {"statsig-api-key": statsig.server_secret_key}
+    return requests.post(f"{statsig.events_url}/log_event", json=body, headers=headers, timeout=timeout)
+
+
+def change(statsig, ids=("a",), segment="vip_users", method="PATCH"):
+    headers = {"STATSIG-API-KEY": statsig.console_api_key}
+    url = f"{statsig.console_url}/segments/{segment}/id_list"
+    return requests.request(method, url, json={"ids": list(ids)}, headers=headers, timeout=10)
+
+
+def test_a_status_with_retry_after_is_answered_and_nothing_taken(statsig):
+    statsig.faults.add(status=503, retry_after=7, times=1)
+
+    answer = send(statsig)
+
+    assert (answer.status_code, answer.json(), answer.headers["Retry-After"]) == (503, {"success": False}, "7")
+    assert statsig.state.events == []
+    assert send(statsig).status_code == 202
+
+
+def test_retry_after_may_be_a_date(statsig):
+    date = "Sun, 22 Nov 2026 10:00:00 GMT"
+    statsig.faults.add(status=429, retry_after=date)
+    statsig.state.seed_segment("vip_users")
+
+    assert change(statsig).headers["Retry-After"] == date
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_dropped_connection_gives_no_answer_and_may_have_taken_the_request(statsig, taken):
+    statsig.faults.add(drop=True, taken=taken, times=1)
+
+    with pytest.raises(requests.ConnectionError):
+        send(statsig)
+
+    assert len(statsig.state.events) == taken
+    assert (statsig.state.requests[0].status, statsig.state.requests[0].taken) == (None, taken)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        pytest.param('{"success": false}', '{"success": false}', id="success-false"),
+        pytest.param("<html>", "<html>", id="not-json"),
+        pytest.param("", "", id="empty"),
+    ],
+)
+def test_a_success_may_be_none(statsig, body, text):
+    statsig.faults.add(status=202, body=body)
+
+    answer = send(statsig)
+
+    assert (answer.status_code, answer.text) == (202, text)
+    assert statsig.state.events == []
+
+
+def test_an_answer_may_be_bad_although_the_request_was_taken(statsig):
+    statsig.faults.add(status=504, taken=True)
+
+    assert send(statsig).status_code == 504
+    assert len(statsig.state.events) == 1
+
+
+def test_a_poisonous_event_refuses_its_whole_request(statsig):
+    statsig.faults.add(event="poison", status=400)
+    poisoned = {"events": [*BODY["events"], {"eventName": "poison"}]}
+
+    assert send(statsig, poisoned).status_code == 400
+    assert send(statsig).status_code == 202
+    assert len(statsig.state.events) == 1
+
+
+def test_a_body_over_a_size_is_413(statsig):
+    statsig.faults.add(over_bytes=100, status=413)
+
+    assert send(statsig, {"events": BODY["events"] * 10}).status_code == 413
+    assert send(statsig).status_code == 202
+
+
+def test_a_key_can_be_revoked_on_the_way(statsig):
+    statsig.faults.add(path="/v1/*", skip=1, status=401)
+
+    assert [send(statsig).status_code for _ in range(3)] == [202, 401, 401]
+
+
+def test_a_list_can_change_between_its_pages(statsig_factory):
+    statsig = statsig_factory(page_size=2)
+    statsig.state.seed_segment("vip_users", ["b", "c", "d", "e"])
+    statsig.faults.add(method="GET", path="*/id_list", skip=1, times=1, adds=("a",), removes=("e",))
+    headers = {"STATSIG-API-KEY": statsig.console_api_key}
+    url = f"{statsig.console_url}/segments/vip_users/id_list"
+
+    pages = [requests.get(f"{url}?page={n}", headers=headers, timeout=10).json() for n in (1, 2)]
+
+    assert [page["data"]["ids"] for page in pages] == [["b", "c"], ["c", "d"]]
+
+
+def test_closing_ends_late_and_hanging_answers(statsig):
+    statsig.faults.add(path="*/log_event", latency=3_600)
+    statsig.faults.add(path="*/id_list", hang=True)
+    statsig.state.seed_segment("vip_users")
+    met = threading.Barrier(3, timeout=10)
+    pick, ended = statsig.faults.pick, []
+
+    def pick_and_tell(arrival):
+        fault = pick(arrival)
+        met.wait()
+        return fault
+
+    def call(function):
+        with pytest.raises(requests.ConnectionError):
+            function(statsig)
+        ended.append(function)
+
+    statsig.faults.pick = pick_and_tell
+    callers = [threading.Thread(target=call, args=(function,)) for function in (send, change)]
+    for caller in callers:
+        caller.start()
+    met.wait()
+    statsig.close()
+    for caller in callers:
+        caller.join(timeout=10)
+
+    assert len(ended) == 2
+
+
+def test_closing_ends_connections_that_are_kept_alive(statsig_factory):
+    statsig = statsig_factory()
+    with requests.Session() as session:
+        session.get(f"{statsig.url}/_emulator/state", timeout=10)
+        statsig.close()
+        with pytest.raises(requests.ConnectionError):
+            session.get(f"{statsig.url}/_emulator/state", timeout=10)
+
+
+def test_faults_are_switched_over_http(statsig):
+    url = f"{statsig.url}/_emulator/faults"
+
+    assert requests.post(url, json=[{"status": 503, "times": 1}], timeout=10).status_code == 201
+    assert send(statsig).status_code == 503
+    assert requests.get(url, timeout=10).json() == [{"fault": {"status": 503, "times": 1}, "seen": 1, "hits": 1}]
+    assert requests.delete(url, timeout=10).json() == []
+    assert requests.post(url, json={"staus": 503}, timeout=10).status_code == 400
+
+
+def test_the_state_is_told_and_segments_are_seeded_over_http(statsig):
+    seed = {"id": "vip_users", "ids": ["a", "b"], "id_type": "stableID"}
+    assert requests.post(f"{statsig.url}/_emulator/segments", json=seed, timeout=10).status_code == 201
+    send(statsig)
+
+    state = requests.get(f"{statsig.url}/_emulator/state", timeout=10).json()
+
+    assert state["segments"]["vip_users"]["ids"] == ["a", "b"]
+    assert state["events"] == BODY["events"]
+    assert [entry["path"] for entry in state["requests"]] == ["/v1/log_event"]
+    assert requests.get(f"{statsig.url}/_emulator/nothing", timeout=10).status_code == 404
+
+
+def test_changes_of_a_list_are_limited_and_the_answer_says_when_to_come_back(statsig_factory):
+    now = [1_000.0]
+    statsig = statsig_factory(clock=lambda: now[0])
+    statsig.state.seed_segment("vip_users")
+
+    assert {change(statsig).status_code for _ in range(12)} == {200}
+    refused = change(statsig)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "10")
+    now[0] += 10
+    assert change(statsig).status_code == 200
+
+
+def test_reading_is_not_limited(statsig_factory):
+    statsig = statsig_factory(clock=lambda: 0.0)
+    statsig.state.seed_segment("vip_users")
+
+    assert {change(statsig, method="GET").status_code for _ in range(15)} == {200}
+
+
+@pytest.mark.parametrize(
+    ("options", "answers"),
+    [
+        pytest.param({"send_retry_after": False}, [(429, None)], id="without-retry-after"),
+        pytest.param({"id_list_windows": (), "mutation_windows": ()}, [(200, None)], id="off"),
+    ],
+)
+def test_limits_can_be_quiet_or_off(statsig_factory, options, answers):
+    statsig = statsig_factory(clock=lambda: 0.0, **options)
+    statsig.state.seed_segment("vip_users")
+    for _ in range(12):
+        change(statsig)
+
+    answer = change(statsig)
+
+    assert [(answer.status_code, answer.headers.get("Retry-After"))] == answers

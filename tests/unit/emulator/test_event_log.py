@@ -1,0 +1,84 @@
+"""What becomes of events that are taken."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from target_statsig.emulator import event_log
+from target_statsig.emulator.event_log import EventLog, drop_reason
+
+NOW_MS = 1_800_000_000_000
+DAY_MS = 86_400_000
+
+
+def event(name="purchase", user_id="u1", tier="production", **members):
+    return {"eventName": name, "user": {"userID": user_id, "statsigEnvironment": {"tier": tier}}} | members
+
+
+@pytest.mark.parametrize("character", list('\\[]{}<>#=;&$%|"\0\r\n'))
+def test_a_name_with_a_dropped_character_has_a_reason(character):
+    assert drop_reason(f"a{character}b") == event_log.BAD_CHARACTER
+
+
+@pytest.mark.parametrize("name", ["Order Completed", "order.completed", "größe", "a-b_c:d/e", "it's (new)!"])
+def test_other_names_have_none(name):
+    assert drop_reason(name) == ""
+
+
+def test_events_are_counted_by_name_and_tier_with_their_users():
+    log = EventLog("all")
+    log.take([event(), event(user_id="u2"), event(user_id="u2"), event(tier="staging")], NOW_MS)
+
+    tally = log.tallies["purchase", "production"]
+    assert (tally.count, tally.users, tally.sample) == (3, {"u1", "u2"}, event())
+    assert log.tallies["purchase", "staging"].count == 1
+
+
+def test_a_user_may_be_known_by_a_custom_id_alone():
+    log = EventLog("all")
+    log.take([{"eventName": "a", "user": {"userID": "", "customIDs": {"stableID": "s1"}}}], NOW_MS)
+
+    assert log.tallies["a", ""].users == {"s1"}
+    assert not log.remarks
+
+
+@pytest.mark.parametrize(
+    ("doubtful", "remark"),
+    [
+        pytest.param({"eventName": "a"}, event_log.NO_IDENTIFIER, id="no-user"),
+        pytest.param({"eventName": "a", "user": {"email": "a@example.com"}}, event_log.NO_IDENTIFIER, id="no-id"),
+        pytest.param(event(metadata={"page.url": "/"}), event_log.DOTTED_KEY, id="dot"),
+        pytest.param(event(time=NOW_MS - 61 * DAY_MS), event_log.OLD_TIME, id="old"),
+        pytest.param(event(time=NOW_MS // 1000), event_log.OLD_TIME, id="seconds"),
+        pytest.param(event(time=NOW_MS + DAY_MS), event_log.FUTURE_TIME, id="future"),
+        pytest.param(event(name="n" * 129), event_log.LONG_NAME, id="long"),
+        pytest.param(
+            {"eventName": "a", "user": {"userID": "u1", "privateAttributes": {}}},
+            event_log.PRIVATE_ATTRIBUTES,
+            id="private",
+        ),
+    ],
+)
+def test_a_doubtful_event_is_kept_and_remarked_upon(doubtful, remark):
+    log = EventLog("all")
+    log.take([doubtful], NOW_MS)
+
+    assert log.kept == [doubtful]
+    assert log.remarks == {remark: 1}
+
+
+def test_an_ordinary_event_is_not_remarked_upon():
+    log = EventLog("all")
+    log.take([event(time=NOW_MS, metadata={"page": "/"}), event(time="2026-11-22T10:00:00Z")], NOW_MS)
+
+    assert not log.remarks
+
+
+def test_counting_names_drops_like_taking():
+    log = EventLog("counts")
+    log.count_names(Counter({"ok": 3, "bad|name": 2}))
+
+    assert log.count == 3
+    assert log.dropped == {("bad|name", event_log.BAD_CHARACTER): 2}

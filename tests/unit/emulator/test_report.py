@@ -1,0 +1,163 @@
+"""The tables after a run."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+
+import pytest
+
+from target_statsig.emulator import Options
+from target_statsig.emulator.findings import Finding, count_dead_letters, find
+from target_statsig.emulator.report import MAX_ROWS, print_report
+from target_statsig.emulator.samples import sample_lines, show_time
+from target_statsig.emulator.state import RequestEntry, State
+
+PURCHASE = {
+    "eventName": "purchase",
+    "time": 1_700_000_000_123,
+    "value": 89.99,
+    "user": {
+        "userID": "u1",
+        "email": "someone@example.com",
+        "customIDs": {"stableID": "s1"},
+        "custom": {"plan": "pro", "seats": 12},
+        "statsigEnvironment": {"tier": "production"},
+    },
+    "metadata": {"order_id": "7", "note": "leave it\nat the door " + "please " * 20},
+}
+
+
+def entry(status=202, method="POST", path="/v1/log_event", items=1, note=""):
+    return RequestEntry(0.0, method, path, status, items, 100, note, taken=status == 202)
+
+
+@pytest.fixture
+def state():
+    return State(Options(clock=lambda: 1_700_000_000.0))
+
+
+def printed(state, dead_letters=(), width=80):
+    file = io.StringIO()
+    print_report(state, Counter(dead_letters), file=file, width=width)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_no_line_is_wider_than_the_terminal_and_none_has_colours(state, width):
+    state.event_log.take([PURCHASE] * 1_200, 1_700_000_000_000)
+    state.seed_segment("vip_users", ["a"]).add(str(n) for n in range(12_000))
+    state.log(entry(items=1_200))
+    state.log(entry(404, "GET", "/console/v1/segments/nope", 0, "Segment not found"))
+
+    text = printed(state, ["missing_identifier"], width)
+
+    assert max(map(len, text.splitlines())) <= width
+    assert "\x1b" not in text
+
+
+def test_events_segments_and_requests_are_counted_with_separators(state):
+    state.event_log.take([PURCHASE] * 1_200, 1_700_000_000_000)
+    state.seed_segment("vip_users", ["a"]).add(str(n) for n in range(12_000))
+    state.log(entry(items=1_200))
+    state.log(entry(503, items=0, note="fault: 503 answered"))
+
+    rows = [line.split() for line in printed(state).splitlines()]
+
+    assert ["purchase", "production", "1,200", "1"] in rows
+    assert ["vip_users", "id_list", "userID", "1", "+12,000", "-", "12,001"] in rows
+    assert ["POST", "log_event", "2", "1,200", "200", "202", "(1),", "503", "(1)"] in rows
+
+
+def test_the_first_event_of_each_name_is_shown_on_lines_that_are_cut(state):
+    state.event_log.take([PURCHASE], 1_700_000_000_000)
+    state.log(entry())
+
+    text = printed(state)
+
+    assert "user      userID=u1  email=someone@example.com  stableID=s1" in text
+    assert "time      2023-11-14 22:13:20.123 UTC" in text
+    assert "metadata  order_id=7  note=leave it at the door please" in text
+    assert "…" in text
+
+
+def test_brackets_in_names_are_no_markup(state):
+    state.event_log.take([PURCHASE | {"eventName": "[bold]"}], 1_700_000_000_000)
+    state.log(entry())
+
+    assert 'silently dropped: "[bold]"' in printed(state)
+
+
+def test_where_nothing_arrived_the_variables_are_explained(state):
+    assert "--config ENV" in printed(state)
+    state.log(entry())
+    assert "--config ENV" not in printed(state)
+
+
+def test_long_tables_end_with_how_many_are_left_out(state):
+    state.event_log.take([PURCHASE | {"eventName": f"event {n}"} for n in range(MAX_ROWS + 5)], 0)
+    state.log(entry())
+
+    assert "… and 5 more" in printed(state)
+
+
+def test_a_created_segment_was_not_there_before(state):
+    state.seed_segment("vip_users").created = True
+    state.log(entry(201, path="/console/v1/segments"))
+
+    assert ["vip_users", "id_list", "userID", "new", "-", "-", "0"] in [
+        line.split() for line in printed(state).splitlines()
+    ]
+
+
+def test_findings_tell_the_remedy(state):
+    state.log(entry(404, "GET", "/console/v1/segments/vip%20users", 0, "Segment not found"))
+    state.log(entry(401, note="Invalid API key"))
+    state.log(entry(None, note="fault: connection dropped"))
+
+    findings = find(state, Counter(missing_identifier=2))
+
+    assert findings[0] == Finding(
+        1,
+        "404 GET segments/vip%20users",
+        "segment 'vip users' not found",
+        "start with --segment 'vip users', or set create_segment",
+    )
+    assert findings[1].remedy.startswith("the target has another key")
+    assert findings[2].what == "no answer POST log_event"
+    assert findings[3] == Finding(2, "dead-lettered", "missing_identifier")
+
+
+def test_dead_letters_are_counted_by_reason(tmp_path):
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / "1.singer").write_text(
+        '{"type": "SCHEMA", "stream": "orders"}\n'
+        '{"type": "RECORD", "reason": "missing_identifier"}\n'
+        '{"type": "RECORD", "reason": "missing_identifier"}\n'
+        '{"type": "RECORD"}\n'
+        "cut off\n",
+        encoding="utf-8",
+    )
+
+    assert count_dead_letters(tmp_path) == {"missing_identifier": 2, "unknown": 1}
+
+
+def test_without_dead_letters_there_is_nothing_to_count(tmp_path):
+    assert count_dead_letters(tmp_path / "never made") == {}
+
+
+@pytest.mark.parametrize(
+    ("time", "shown"),
+    [
+        pytest.param(0, "1970-01-01 00:00:00.000 UTC", id="epoch"),
+        pytest.param(-1, "1969-12-31 23:59:59.999 UTC", id="before"),
+        pytest.param(10**18, "1000000000000000000", id="out-of-range"),
+        pytest.param("2026-11-22T10:00:00Z", "2026-11-22T10:00:00Z", id="text"),
+    ],
+)
+def test_times_are_readable(time, shown):
+    assert show_time(time) == shown
+
+
+def test_an_event_without_a_user_says_so():
+    assert list(sample_lines({"eventName": "a"})) == [("user", "nobody")]

@@ -1,0 +1,53 @@
+"""A segment's members, versions and pages."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_statsig.emulator.segments import Segment
+
+IDS = st.sets(st.text(min_size=1), max_size=30)
+
+
+@given(IDS, IDS, IDS)
+def test_changes_add_up(first, added, removed):
+    segment = Segment("vip_users", ids=set(first))
+    segment.add(added)
+    segment.remove(removed)
+
+    assert segment.ids == (first | added) - removed
+    assert len(first) + sum(change.added - change.removed for change in segment.history) == len(segment.ids)
+    assert segment.version == 3
+
+
+@given(IDS, st.integers(1, 7))
+def test_pages_hold_every_member_once_in_order(ids, size):
+    segment = Segment("vip_users", ids=set(ids))
+    pages = [segment.page(number, size) for number in range(1, len(ids) // size + 3)]
+
+    assert [member for page in pages for member in page] == sorted(ids)
+
+
+def test_a_page_read_after_a_change_shows_the_change():
+    segment = Segment("vip_users", ids={"b", "c"})
+    assert segment.page(1, 1) == ["b"]
+
+    segment.add(["a"])
+
+    assert segment.page(2, 1) == ["b"]
+
+
+def test_a_page_may_repeat_the_last_id_of_the_page_before():
+    segment = Segment("vip_users", ids={"a", "b", "c"})
+
+    assert [segment.page(page, 2, overlap=True) for page in (1, 2, 3)] == [["a", "b"], ["b", "c"], []]
+
+
+@pytest.mark.parametrize("requests", [0, 1, 3])
+def test_an_update_ends_after_so_many_requests(requests):
+    segment = Segment("vip_users")
+    segment.add(["a"], updating=requests)
+
+    assert [segment.take_update_step() for _ in range(requests + 1)] == [True] * requests + [False]
