@@ -1,0 +1,123 @@
+"""What one STATE says of one stream: is the tap in the middle of it, is it incremental, or a full table.
+
+Pure; reads decoded messages. Refuses to know in which order they came (`observer`) and what follows from them
+(`completeness`).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PROGRESS_KEYS = frozenset({"progress_markers", "starting_replication_value", "replication_key_signpost"})
+"""What singer-sdk keeps in a bookmark while it syncs the stream, and takes out when it has finished:
+`finalize_state_progress_markers` in `singer_sdk.helpers._state`."""
+
+REPLICATION_KEYS = ("replication_key", "replication_key_value")
+
+FULL_TABLE_KEYS = frozenset({"version", "last_replication_method", "xmin"})
+"""What a full table's bookmark may hold besides partitions: singer-sdk leaves it empty, the database taps on
+singer-python keep these."""
+
+LOG_POSITION_COLUMN = "_sdc_lsn"
+"""The column that log-based database taps add; their SCHEMA names no bookmark properties."""
+
+
+class Kind(enum.Enum):
+    """What a stream carries, by its bookmark."""
+
+    FULL_TABLE = enum.auto()
+    INCREMENTAL = enum.auto()
+    UNKNOWN = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """One stream's bookmark, as far as it matters here.
+
+    Attributes:
+        kind: What the stream carries: what is, what changed, or it cannot be told.
+        in_progress: True while the tap is in the middle of the stream or of one of its partitions.
+        partitioned: True where the tap syncs the stream in parts, each with a STATE of its own.
+    """
+
+    kind: Kind
+    in_progress: bool
+    partitioned: bool
+
+
+def bookmarks_of(state: object) -> dict[str, Any]:
+    """Return a STATE value's bookmarks by the tap's stream name, without the nulls: they say nothing."""
+    bookmarks = state.get("bookmarks") if isinstance(state, Mapping) else None
+    if not isinstance(bookmarks, Mapping):
+        return {}
+    return {stream: content for stream, content in bookmarks.items() if content is not None}
+
+
+def read_bookmark(content: object) -> Bookmark:
+    """Return what a stream's bookmark says; a form that is not known has the kind `UNKNOWN`."""
+    parts = _parts(content)
+    return Bookmark(
+        kind=_kind(parts),
+        in_progress=any(marks_progress(part) for part in parts),
+        partitioned=isinstance(content, Mapping) and "partitions" in content,
+    )
+
+
+def marks_progress(content: object) -> bool:
+    """Return whether a bookmark, partitions aside, shows a tap in the middle of its stream."""
+    return isinstance(content, Mapping) and not PROGRESS_KEYS.isdisjoint(content)
+
+
+def incremental_streams(state: object) -> set[str]:
+    """Return the streams that a STATE's value shows to carry what changed, and not what is."""
+    return {stream for stream, content in bookmarks_of(state).items() if _is_incremental(_parts(content))}
+
+
+def hints_at_incremental(schema_message: Mapping[str, Any]) -> bool:
+    """Return whether a SCHEMA message looks like an incremental stream's.
+
+    A hint and no more: a singer-sdk tap that the catalog forces to FULL_TABLE names bookmark properties too.
+    """
+    schema = schema_message.get("schema")
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    log_based = isinstance(properties, Mapping) and LOG_POSITION_COLUMN in properties
+    return log_based or bool(schema_message.get("bookmark_properties"))
+
+
+def _parts(content: object) -> list[object]:
+    """Return the bookmark without its partitions, then each partition without the context that names it."""
+    if not isinstance(content, Mapping):
+        return [content]
+    partitions = content.get("partitions") or []
+    if not isinstance(partitions, list):
+        partitions = [partitions]
+    return [_without(content, "partitions"), *(_without(part, "context") for part in partitions)]
+
+
+def _without(content: object, key: str) -> object:
+    if not isinstance(content, Mapping):
+        return content
+    return {name: value for name, value in content.items() if name != key}
+
+
+def _is_incremental(parts: list[object]) -> bool:
+    return any(
+        part.get(key) is not None for part in parts if isinstance(part, Mapping) for key in REPLICATION_KEYS
+    )
+
+
+def _kind(parts: list[object]) -> Kind:
+    if _is_incremental(parts):
+        return Kind.INCREMENTAL
+    return Kind.FULL_TABLE if all(_is_full_table(part) for part in parts) else Kind.UNKNOWN
+
+
+def _is_full_table(part: object) -> bool:
+    return (
+        isinstance(part, Mapping)
+        and part.keys() <= FULL_TABLE_KEYS | PROGRESS_KEYS
+        and part.get("last_replication_method", "FULL_TABLE") == "FULL_TABLE"
+    )

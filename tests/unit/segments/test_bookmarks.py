@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+
+from target_statsig.segments.bookmarks import (
+    Bookmark,
+    Kind,
+    bookmarks_of,
+    hints_at_incremental,
+    incremental_streams,
+    read_bookmark,
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        pytest.param({}, Kind.FULL_TABLE, id="empty"),
+        pytest.param({"version": 1732247000000}, Kind.FULL_TABLE, id="version"),
+        pytest.param({"last_replication_method": "FULL_TABLE"}, Kind.FULL_TABLE, id="full table by name"),
+        pytest.param({"xmin": "24583736", "version": 1}, Kind.FULL_TABLE, id="xmin"),
+        pytest.param({"partitions": [{"context": {"a": 1}}]}, Kind.FULL_TABLE, id="partitions"),
+        pytest.param({"partitions": []}, Kind.FULL_TABLE, id="no partitions yet"),
+        pytest.param({"partitions": None}, Kind.FULL_TABLE, id="partitions null"),
+        pytest.param({"progress_markers": {"replication_key": "id"}}, Kind.FULL_TABLE, id="a key in progress only"),
+        pytest.param({"replication_key": "id"}, Kind.INCREMENTAL, id="a key"),
+        pytest.param({"replication_key_value": 0}, Kind.INCREMENTAL, id="a value of zero"),
+        pytest.param({"replication_key": None, "replication_key_value": 7}, Kind.INCREMENTAL, id="a log position"),
+        pytest.param({"replication_key": "id", "other": 1}, Kind.INCREMENTAL, id="a key among other things"),
+        pytest.param({"partitions": [{}, {"replication_key": "id"}]}, Kind.INCREMENTAL, id="a partition's key"),
+        pytest.param({"partitions": [{"replication_key_value": 7}]}, Kind.INCREMENTAL, id="a partition's value"),
+        pytest.param({"replication_key": None, "replication_key_value": None}, Kind.UNKNOWN, id="a null key"),
+        pytest.param({"updated_at": "2026-11-01"}, Kind.UNKNOWN, id="a column and its value"),
+        pytest.param({"last_replication_method": "LOG_BASED", "lsn": 7}, Kind.UNKNOWN, id="a log position's column"),
+        pytest.param({"last_replication_method": "INCREMENTAL"}, Kind.UNKNOWN, id="another method"),
+        pytest.param({"context": {}}, Kind.UNKNOWN, id="a context outside a partition"),
+        pytest.param({"partitions": [{"context": {}, "page": 2}]}, Kind.UNKNOWN, id="a partition's page"),
+        pytest.param({"partitions": ["a"]}, Kind.UNKNOWN, id="a partition that is no object"),
+        pytest.param({"partitions": "a"}, Kind.UNKNOWN, id="partitions that are no list"),
+        pytest.param("2026-11-01", Kind.UNKNOWN, id="a string"),
+        pytest.param(7, Kind.UNKNOWN, id="a number"),
+    ],
+)
+def test_what_a_bookmark_says_a_stream_carries(content, kind):
+    assert read_bookmark(content).kind is kind
+    assert (incremental_streams({"bookmarks": {"vips": content}}) == {"vips"}) is (kind is Kind.INCREMENTAL)
+
+
+@pytest.mark.parametrize("key", ["progress_markers", "starting_replication_value", "replication_key_signpost"])
+def test_a_tap_in_the_middle_of_a_stream_leaves_a_sign(key):
+    assert read_bookmark({key: {}}) == Bookmark(Kind.FULL_TABLE, in_progress=True, partitioned=False)
+    assert read_bookmark({"partitions": [{"context": {}}, {key: None}]}).in_progress
+    assert not read_bookmark({"partitions": [{"context": {key: "a"}}]}).in_progress
+
+
+def test_partitions_show():
+    assert read_bookmark({"partitions": []}).partitioned
+    assert not read_bookmark({}).partitioned
+    assert not read_bookmark("partitions").partitioned
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param(None, id="null"),
+        pytest.param("bookmarks", id="a string"),
+        pytest.param({}, id="nothing"),
+        pytest.param({"bookmarks": None}, id="null bookmarks"),
+        pytest.param({"bookmarks": [{"vips": {}}]}, id="a list of bookmarks"),
+        pytest.param({"bookmarks": {"vips": None}}, id="a null bookmark"),
+        pytest.param({"vips": {"replication_key": "id"}}, id="no bookmarks, but streams"),
+    ],
+)
+def test_a_state_may_say_nothing(state):
+    assert bookmarks_of(state) == {}
+    assert incremental_streams(state) == set()
+
+
+def test_incremental_streams_are_told_from_the_others():
+    state = {"bookmarks": {"a": {}, "b": {"replication_key": "id"}, "c": {"partitions": [{"replication_key": "id"}]}}}
+
+    assert incremental_streams(state) == {"b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("message", "hints"),
+    [
+        pytest.param({"bookmark_properties": ["updated_at"]}, True, id="bookmark properties"),
+        pytest.param({"bookmark_properties": []}, False, id="no bookmark properties"),
+        pytest.param({"schema": {"properties": {"_sdc_lsn": {}, "id": {}}}}, True, id="a log position's column"),
+        pytest.param({"schema": {"properties": {"id": {}}}}, False, id="plain columns"),
+        pytest.param({"schema": {"properties": None}}, False, id="no columns"),
+        pytest.param({}, False, id="nothing"),
+    ],
+)
+def test_a_schema_may_hint_at_an_incremental_stream(message, hints):
+    assert hints_at_incremental(message) is hints

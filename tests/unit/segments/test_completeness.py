@@ -1,0 +1,515 @@
+"""What proves that a tap finished a stream and what does not: one case for every way in which a pipe can mislead."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from target_statsig.segments.completeness import Proof, Sign, Verdict, judge, weakest
+from tests.unit.segments.wire import activate, observe, raw_state, records, schema, state
+
+MIDWAY = {"progress_markers": {"Note": "Progress is not resumable if interrupted."}}
+PARTITIONS = {"partitions": [{"context": {"file": "a.csv"}}]}
+INCREMENTAL = {"replication_key": "updated_at", "replication_key_value": "2026-11-01T00:00:00Z"}
+
+
+def verdict_on_vips(*parts, row_count_field=None):
+    return judge(observe(*parts).seen("vips"), row_count_field=row_count_field)
+
+
+def syncing(stream, **bookmarks):
+    return raw_state({"currently_syncing": stream, "bookmarks": bookmarks})
+
+
+@pytest.mark.parametrize(
+    ("parts", "proof"),
+    [
+        # A STATE does not mean that a stream is complete.
+        pytest.param(
+            [schema("vips"), records("vips", 10_000), state(vips={}), records("vips", 15_000)],
+            Proof.NONE,
+            id="one STATE after 10,000 of 25,000 records and none at the end",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 10_000), state(vips={})],
+            Proof.NONE,
+            id="the input ends right after the STATE of 10,000 records",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 500), state(vips={})],
+            Proof.STATE,
+            id="a STATE after the last of 500 records",
+        ),
+        # The end of the input does not mean that a stream is complete.
+        pytest.param([], Proof.NONE, id="the input ends before anything came"),
+        pytest.param([schema("vips")], Proof.NONE, id="the input ends after the SCHEMA"),
+        pytest.param([schema("vips"), records("vips", 500)], Proof.NONE, id="the input ends after a record"),
+        # ACTIVATE_VERSION
+        pytest.param(
+            [schema("vips"), activate("vips"), records("vips", 500)],
+            Proof.NONE,
+            id="ACTIVATE_VERSION before the records, as singer-sdk writes it",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 500), activate("vips")],
+            Proof.ACTIVATE_VERSION,
+            id="ACTIVATE_VERSION after the last record",
+        ),
+        pytest.param(
+            [schema("vips"), activate("vips")],
+            Proof.NONE,
+            id="ACTIVATE_VERSION without a record, as of a tap that died at the first",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips"), activate("vips"), records("vips")],
+            Proof.NONE,
+            id="ACTIVATE_VERSION and then another record",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips"), schema("vips"), activate("vips")],
+            Proof.NONE,
+            id="ACTIVATE_VERSION of a child's next round: a second SCHEMA voids it",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips"), schema("vips"), activate("vips"), records("vips"), activate("vips")],
+            Proof.NONE,
+            id="ACTIVATE_VERSION at the end of a stream whose SCHEMA came twice",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips"), schema("zoo"), activate("zoo")],
+            Proof.LATER_STREAM,
+            id="ACTIVATE_VERSION of another stream is only that stream's message",
+        ),
+        # Another stream after it
+        pytest.param(
+            [schema("vips"), records("vips", 25_000), schema("zoo")],
+            Proof.LATER_STREAM,
+            id="a stream that begins after the last record",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 25_000), schema("zoo"), records("zoo"), state(vips={}, zoo={})],
+            Proof.LATER_STREAM,
+            id="a stream that begins after the last record, and a STATE at the end",
+        ),
+        pytest.param(
+            [schema("zoo"), schema("vips"), records("vips", 25), records("zoo", 3)],
+            Proof.NONE,
+            id="records of a stream whose SCHEMA came before",
+        ),
+        pytest.param(
+            [schema("vips"), schema("child"), records("child"), records("vips"), schema("child"), records("child")],
+            Proof.NONE,
+            id="a child that began before the parent's record",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips"), schema("zoo"), records("zoo"), records("vips")],
+            Proof.NONE,
+            id="a stream that began between two records",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips"), schema("zoo"), records("zoo"), schema("vips")],
+            Proof.NONE,
+            id="a sibling that began before this child's next round",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips"), schema("zoo"), records("vips"), schema("zzz")],
+            Proof.LATER_STREAM,
+            id="one stream before the last record and one after it",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips"), schema("vips"), records("vips"), schema("zoo")],
+            Proof.LATER_STREAM,
+            id="a later stream proves one that came in parts",
+        ),
+        pytest.param(
+            [schema("vips"), schema("child"), records("child", 9)],
+            Proof.NONE,
+            id="an empty stream, or a parent whose first row's children are under way",
+        ),
+        pytest.param(
+            [schema("vips"), schema("child"), records("child", 9), state(vips={}, child=PARTITIONS)],
+            Proof.NONE,
+            id="an empty stream, or a parent whose first row's first child is done",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips"), schema("child"), records("child"), state(vips={}, child=PARTITIONS)],
+            Proof.NONE,
+            id="a later stream with partitions, which may be a child of a row with children",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips"), state(vips=PARTITIONS), schema("zoo"), records("zoo")],
+            Proof.NONE,
+            id="a stream with partitions and another one after it, which may be its sibling",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips"), state(vips=PARTITIONS), schema("zoo"), state(vips=PARTITIONS, zoo={})],
+            Proof.LATER_STREAM,
+            id="a stream with partitions and one without after it",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips"), schema("zoo", dead="letter"), records("zoo")],
+            Proof.NONE,
+            id="a dead-letter file after it",
+        ),
+        pytest.param(
+            [schema("vips", bookmark_properties=["updated_at"]), records("vips"), schema("zoo")],
+            Proof.NONE,
+            id="a later stream, but SCHEMA looks incremental and no STATE has shown otherwise",
+        ),
+        pytest.param(
+            [schema("vips", bookmark_properties=["updated_at"]), records("vips"), state(vips={}), schema("zoo")],
+            Proof.LATER_STREAM,
+            id="a later stream, and a STATE shows that the SCHEMA only looks incremental",
+        ),
+        # STATE
+        pytest.param(
+            [schema("vips"), records("vips", 500), state()],
+            Proof.NONE,
+            id="a STATE without the stream's bookmark, as of a tap that was told to stop",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 500), raw_state({})],
+            Proof.NONE,
+            id="an empty STATE, as of a tap that was told to stop",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 500), state(vips=None)],
+            Proof.NONE,
+            id="a STATE whose bookmark for the stream is null",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 500), state(other={})],
+            Proof.NONE,
+            id="a STATE with another stream's bookmark",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 500), state(vips={}), raw_state({})],
+            Proof.STATE,
+            id="a STATE with the bookmark, and an empty one after it",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 499), state(vips={}), records("vips")],
+            Proof.NONE,
+            id="a STATE before the last record",
+        ),
+        pytest.param(
+            [state(vips={}), schema("vips"), records("vips", 500)],
+            Proof.NONE,
+            id="a start STATE, echoed before the SCHEMA",
+        ),
+        pytest.param(
+            [state(vips={}), schema("vips")],
+            Proof.NONE,
+            id="a start STATE, echoed before the SCHEMA of an empty stream",
+        ),
+        pytest.param([schema("vips"), state(vips={})], Proof.STATE, id="no record at all is no multiple"),
+        pytest.param(
+            [schema("vips"), records("vips", 20_000), state(vips={})],
+            Proof.NONE,
+            id="a multiple of 10,000 records",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 10_001), state(vips={})],
+            Proof.STATE,
+            id="one record more than a multiple of 10,000",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 9_999), state(vips={})],
+            Proof.STATE,
+            id="one record less than a multiple of 10,000",
+        ),
+        pytest.param(
+            [schema("vips"), *[records("vips", 100), state(vips={})] * 3],
+            Proof.NONE,
+            id="a multiple of the interval learned within the stream",
+        ),
+        pytest.param(
+            [schema("vips"), *[records("vips", 100), state(vips={})] * 2, records("vips", 50), state(vips={})],
+            Proof.STATE,
+            id="no multiple of the interval learned within the stream",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 100), raw_state({}), records("vips", 100), state(vips={})],
+            Proof.NONE,
+            id="an interval learned from a STATE without a bookmark",
+        ),
+        pytest.param(
+            [schema("vips"), *[records("vips", 100), state(vips={}), state(vips={})] * 2],
+            Proof.NONE,
+            id="an interval learned from a STATE that came twice",
+        ),
+        pytest.param(
+            [
+                schema("vips"),
+                records("vips", 7),
+                state(vips={}),
+                records("vips", 4),
+                state(vips={}),
+                records("vips"),
+                state(vips={}),
+            ],
+            Proof.NONE,
+            id="STATEs at no regular interval",
+        ),
+        pytest.param(
+            [state(vips={}), schema("vips"), records("vips", 3), state(vips={})],
+            Proof.STATE,
+            id="a STATE before the SCHEMA is no point of the cadence",
+        ),
+        pytest.param(
+            [schema("vips"), state(vips={}), records("vips", 3), state(vips={})],
+            Proof.STATE,
+            id="a STATE before the first record gives no interval",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 500), state(vips=PARTITIONS)],
+            Proof.NONE,
+            id="partitions in the bookmark",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 500), state(vips={"partitions": []})],
+            Proof.NONE,
+            id="no partitions yet in the bookmark",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 250), schema("vips"), records("vips", 250), state(vips={})],
+            Proof.NONE,
+            id="a SCHEMA that came twice",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 500), schema("vips"), state(vips={})],
+            Proof.NONE,
+            id="a SCHEMA that came again after the last record",
+        ),
+        pytest.param(
+            [schema("vips"), schema("child"), records("vips", 7), state(vips={})],
+            Proof.NONE,
+            id="another stream's SCHEMA before the first record",
+        ),
+        pytest.param(
+            [schema("child"), schema("vips"), records("vips"), records("child"), records("vips"), state(vips={})],
+            Proof.NONE,
+            id="another stream's record between its own",
+        ),
+        pytest.param(
+            [schema("child"), schema("vips"), records("vips"), activate("child"), records("vips"), state(vips={})],
+            Proof.NONE,
+            id="another stream's ACTIVATE_VERSION between its own",
+        ),
+        pytest.param(
+            [schema("zoo"), schema("vips"), records("vips", 7), records("zoo"), state(vips={}, zoo={})],
+            Proof.NONE,
+            id="another stream's record between the last record and the STATE",
+        ),
+        pytest.param(
+            [schema("apes"), records("apes", 7), schema("vips"), records("vips", 7), state(apes={}, vips={})],
+            Proof.STATE,
+            id="another stream that was done before the SCHEMA",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 500), raw_state(["vips"])],
+            Proof.NONE,
+            id="a STATE that is no object",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 500), raw_state({"bookmarks": ["vips"]})],
+            Proof.NONE,
+            id="a STATE whose bookmarks are no object",
+        ),
+        # Two runs that agree are no proof: nothing of an earlier run is asked for. A dead-letter file never proves.
+        pytest.param(
+            [schema("vips", dead="letter"), records("vips", 5), state(vips={})],
+            Proof.NONE,
+            id="a dead-letter file with a STATE",
+        ),
+    ],
+)
+def test_proofs(parts, proof):
+    assert verdict_on_vips(*parts).proof is proof
+
+
+@pytest.mark.parametrize(
+    ("parts", "signs"),
+    [
+        pytest.param([state(vips=MIDWAY)], {Sign.PROGRESS_MARKERS}, id="progress markers"),
+        pytest.param(
+            [state(vips={"starting_replication_value": None})], {Sign.PROGRESS_MARKERS}, id="a starting value"
+        ),
+        pytest.param(
+            [state(vips={"replication_key_signpost": "2026-11-01"})], {Sign.PROGRESS_MARKERS}, id="a signpost"
+        ),
+        pytest.param(
+            [state(vips={"partitions": [{"context": {}}, {"context": {}, **MIDWAY}]})],
+            {Sign.PROGRESS_MARKERS},
+            id="progress markers in a partition",
+        ),
+        pytest.param([state(vips=MIDWAY), state(vips={})], set(), id="progress markers that a later STATE drops"),
+        pytest.param([state(vips={}), state(vips=MIDWAY)], {Sign.PROGRESS_MARKERS}, id="a STATE that brings them"),
+        pytest.param([state(vips=MIDWAY), raw_state({})], {Sign.PROGRESS_MARKERS}, id="a later STATE says nothing"),
+        pytest.param([state(zoo=MIDWAY), state(vips={})], set(), id="progress markers of another stream"),
+        pytest.param([syncing("vips", vips={})], {Sign.CURRENTLY_SYNCING}, id="currently syncing it"),
+        pytest.param([state(vips={}), syncing("vips")], {Sign.CURRENTLY_SYNCING}, id="syncing it, no bookmark"),
+        pytest.param([syncing("zoo", vips={})], set(), id="currently syncing another stream"),
+        pytest.param([syncing(None, vips={})], set(), id="currently syncing none"),
+        pytest.param([syncing(["vips"], vips={})], set(), id="currently syncing what is no name"),
+        pytest.param([syncing("vips"), syncing("zoo", vips={})], set(), id="syncing moved on to another"),
+        pytest.param([syncing("vips"), state(vips={})], set(), id="syncing it, then its bookmark without that"),
+        pytest.param([syncing("vips"), raw_state({})], {Sign.CURRENTLY_SYNCING}, id="syncing it, then nothing said"),
+        pytest.param([state(vips=INCREMENTAL)], {Sign.INCREMENTAL}, id="a replication key"),
+        pytest.param(
+            [state(vips={"replication_key": None, "replication_key_value": 24584256})],
+            {Sign.INCREMENTAL},
+            id="a position in the log",
+        ),
+        pytest.param([state(vips={"updated_at": "2026-11-01"})], {Sign.UNKNOWN_BOOKMARK}, id="a column's value"),
+        pytest.param(
+            [state(vips={"updated_at": "2026-11-01", **MIDWAY})],
+            {Sign.PROGRESS_MARKERS, Sign.UNKNOWN_BOOKMARK},
+            id="a column's value and progress markers",
+        ),
+    ],
+)
+def test_signs_forbid_whatever_else_is_proven(parts, signs):
+    proven_thrice = [schema("vips"), records("vips", 7), *parts, activate("vips"), schema("zoo")]
+
+    verdict = verdict_on_vips(*proven_thrice)
+
+    assert set(verdict.signs) == signs
+    assert verdict.proof is (Proof.NONE if signs else Proof.ACTIVATE_VERSION)
+
+
+def test_signs_of_an_echoed_start_state_count_until_another_state_speaks():
+    before = [syncing("vips", vips=INCREMENTAL), schema("vips"), records("vips", 7)]
+
+    assert verdict_on_vips(*before).signs == (Sign.INCREMENTAL, Sign.CURRENTLY_SYNCING)
+    assert verdict_on_vips(*before, state(vips={})) == Verdict(Proof.STATE)
+
+
+def test_a_state_with_progress_markers_does_not_close_a_stream():
+    midway = [schema("vips"), records("vips", 7), state(vips=MIDWAY), schema("zoo"), state(vips={}, zoo=PARTITIONS)]
+
+    assert verdict_on_vips(*midway).proof is Proof.NONE
+
+
+@pytest.mark.parametrize(
+    ("count", "proof"),
+    [
+        pytest.param(7, Proof.ROW_COUNT, id="as many"),
+        pytest.param(Decimal("7.0"), Proof.ROW_COUNT, id="as many, as a decimal"),
+        pytest.param(7.0, Proof.ROW_COUNT, id="as many, as a float"),
+        pytest.param("7", Proof.ROW_COUNT, id="as many, as a string"),
+        pytest.param(8, Proof.NONE, id="fewer than told"),
+        pytest.param(6, Proof.NONE, id="more than told"),
+        pytest.param("seven", Proof.NONE, id="a word"),
+        pytest.param(None, Proof.NONE, id="null"),
+        pytest.param(True, Proof.NONE, id="a boolean"),
+        pytest.param([7], Proof.NONE, id="a list"),
+        pytest.param(float("nan"), Proof.NONE, id="not a number"),
+    ],
+)
+def test_row_count_alone_decides_where_it_is_set(count, proof):
+    otherwise_proven = [schema("vips"), records("vips", 7, count), state(vips={}), activate("vips"), schema("zoo")]
+    otherwise_not = [schema("vips"), records("vips", 7, count)]
+
+    assert verdict_on_vips(*otherwise_proven, row_count_field="n").proof is proof
+    assert verdict_on_vips(*otherwise_not, row_count_field="n").proof is proof
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param([records("vips", 2)], id="no record has the column"),
+        pytest.param([records("vips", 1, 2), records("vips", 1)], id="the last record lacks it"),
+        pytest.param([records("vips", 1), records("vips", 1, 2)], id="the first record lacks it"),
+        pytest.param([records("vips", 1, 3), records("vips", 1, 2)], id="the records disagree"),
+        pytest.param([records("vips", 1, 3), records("vips", 1, 1), records("vips", 1, 3)], id="one disagrees"),
+        pytest.param([], id="no record came"),
+    ],
+)
+def test_a_row_count_that_is_missing_or_odd_proves_nothing(parts):
+    verdict = verdict_on_vips(schema("vips"), *parts, state(vips={}), row_count_field="n")
+
+    assert verdict.proof is Proof.NONE
+    assert "`n`" in verdict.hint
+
+
+def test_row_count_is_not_looked_at_where_the_setting_is_not_set():
+    assert verdict_on_vips(schema("vips"), records("vips", 7, 99), state(vips={})).proof is Proof.STATE
+
+
+@pytest.mark.parametrize(
+    ("parts", "signs"),
+    [
+        pytest.param([state(vips=MIDWAY)], (), id="progress markers"),
+        pytest.param([syncing("vips")], (), id="currently syncing"),
+        pytest.param([state(vips={"updated_at": "2026-11-01"})], (), id="an unknown bookmark"),
+        pytest.param([schema("vips"), state(vips=PARTITIONS)], (), id="a second SCHEMA and partitions"),
+        pytest.param([state(vips=INCREMENTAL)], (Sign.INCREMENTAL,), id="an incremental bookmark stays"),
+        pytest.param([schema("vips", dead="letter")], (Sign.DEAD_LETTER,), id="a dead-letter file stays"),
+    ],
+)
+def test_an_equal_row_count_lifts_signs_but_not_what_says_that_rows_are_not_members(parts, signs):
+    verdict = verdict_on_vips(schema("vips"), records("vips", 7, 7), *parts, row_count_field="n")
+
+    assert verdict.signs == signs
+    assert verdict.proof is (Proof.NONE if signs else Proof.ROW_COUNT)
+
+
+def test_an_unequal_row_count_lifts_no_sign():
+    short = [schema("vips"), records("vips", 7, 8), state(vips=MIDWAY)]
+
+    assert verdict_on_vips(*short, row_count_field="n").signs == (Sign.PROGRESS_MARKERS,)
+
+
+@pytest.mark.parametrize(
+    ("parts", "row_count_field", "words"),
+    [
+        pytest.param([records("vips")], None, ["no STATE has a bookmark", "`row_count_field`"], id="no bookmark"),
+        pytest.param(
+            [records("vips", 10_000), state(vips={})],
+            None,
+            ["10,000 records", "`row_count_field`", "second stream", "`on_incomplete_stream: remove`"],
+            id="on the cadence",
+        ),
+        pytest.param([records("vips", 7), state(vips=PARTITIONS)], None, ["partitions"], id="partitions"),
+        pytest.param([records("vips", 7, 8)], "n", ["7 records came", "`n`", "tap's log"], id="a short count"),
+        pytest.param([state(vips=INCREMENTAL)], None, ["FULL_TABLE", "`sync_mode`"], id="incremental"),
+        pytest.param([syncing("vips")], None, ["tap's log"], id="currently syncing"),
+        pytest.param([state(vips={"id": 5})], None, ["`row_count_field`"], id="an unknown bookmark"),
+        pytest.param([schema("vips", dead="letter")], None, ["dead-letter"], id="a dead-letter file"),
+    ],
+)
+def test_a_hint_says_why_nothing_is_proven_and_what_would_be_a_proof(parts, row_count_field, words):
+    hint = verdict_on_vips(schema("vips"), *parts, row_count_field=row_count_field).hint
+
+    assert hint.startswith("Nothing proves that the tap finished stream 'vips': ")
+    assert hint.endswith(".")
+    for word in words:
+        assert word in hint
+
+
+def test_what_forbids_removals_does_not_advise_to_remove_all_the_same():
+    hint = verdict_on_vips(schema("vips"), records("vips"), syncing("vips")).hint
+
+    assert "on_incomplete_stream" not in hint
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "weak"),
+    [
+        pytest.param([Verdict(Proof.STATE)], 0, id="the only one"),
+        pytest.param([Verdict(Proof.ROW_COUNT), Verdict(Proof.STATE)], 1, id="the weaker proof"),
+        pytest.param([Verdict(Proof.STATE), Verdict(Proof.NONE), Verdict(Proof.LATER_STREAM)], 1, id="no proof"),
+        pytest.param(
+            [Verdict(Proof.NONE), Verdict(Proof.NONE, (Sign.UNKNOWN_BOOKMARK,))], 1, id="a sign before no proof"
+        ),
+        pytest.param(
+            [Verdict(Proof.NONE, (Sign.PROGRESS_MARKERS,)), Verdict(Proof.NONE, (Sign.INCREMENTAL,))],
+            1,
+            id="the graver sign",
+        ),
+    ],
+)
+def test_of_several_streams_the_weakest_verdict_counts(verdicts, weak):
+    assert weakest(verdicts) is verdicts[weak]
