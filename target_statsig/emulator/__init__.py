@@ -4,9 +4,9 @@ For trying out a mapping (`statsig-emulator COMMAND…`) and for tests (`Statsig
 published about Statsig's two APIs and nothing of this target: nothing outside this package imports it.
 """
 
-from target_statsig.emulator.faults import Fault, Faults
+from target_statsig.emulator.faults import Fault, Faults, events_of
 from target_statsig.emulator.options import KeepEvents, Options
 from target_statsig.emulator.server import StatsigEmulator
 from target_statsig.emulator.state import State
 
-__all__ = ["Fault", "Faults", "KeepEvents", "Options", "State", "StatsigEmulator"]
+__all__ = ["Fault", "Faults", "KeepEvents", "Options", "State", "StatsigEmulator", "events_of"]

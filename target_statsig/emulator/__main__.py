@@ -19,6 +19,7 @@ import msgspec
 
 from target_statsig.emulator import cli, wrap
 from target_statsig.emulator.findings import count_dead_letters
+from target_statsig.emulator.options import Options
 from target_statsig.emulator.server import StatsigEmulator
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         import rich  # noqa: F401, PLC0415 - better said before COMMAND runs than after it
     except ModuleNotFoundError:
         return _fail(RICH_MISSING, 1)
-    emulator = StatsigEmulator(port=arguments.port)
+    emulator = StatsigEmulator(Options(keep_events=arguments.keep_events), port=arguments.port)
     for seed in arguments.segments:
         emulator.state.seed_segment(seed.id, seed.ids, id_type=seed.id_type)
     for fault in arguments.faults:

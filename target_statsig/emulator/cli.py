@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 
 from target_statsig.emulator.faults import Fault, decode_faults
+from target_statsig.emulator.options import KeepEvents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +64,7 @@ class Arguments:
     segments: tuple[SegmentSeed, ...]
     faults: tuple[Fault, ...]
     json: Path | None
+    keep_events: KeepEvents
 
 
 def parse(argv: Sequence[str] | None = None) -> Arguments:
@@ -91,11 +93,26 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     add("--keep", action="store_true", help="go on serving after COMMAND, until Ctrl-C")
     add("--port", type=int, default=0, help="the port on 127.0.0.1 (default: a free one)")
     add("--json", metavar="FILE", type=Path, help="write everything that arrived to FILE, as JSON")
+    add(
+        "--keep-events",
+        choices=get_args(KeepEvents),
+        help="keep all events, the first of each name, or only count them, which takes next to no memory or time "
+        "(default: all where --json or --keep or a missing COMMAND lets you look at them, else samples)",
+    )
     add("--faults", metavar="FILE", type=_faults, default=(), help="switch on the faults in FILE (JSON)")
     add("command", metavar="COMMAND", nargs=argparse.REMAINDER, help="the command to run")
     found = parser.parse_args(argv)
     command = found.command[1:] if found.command[:1] == ["--"] else found.command
-    return Arguments(tuple(command), found.keep, found.port, tuple(found.segment), tuple(found.faults), found.json)
+    looked_at = found.json or found.keep or not command
+    return Arguments(
+        command=tuple(command),
+        keep=found.keep,
+        port=found.port,
+        segments=tuple(found.segment),
+        faults=tuple(found.faults),
+        json=found.json,
+        keep_events=found.keep_events or ("all" if looked_at else "samples"),
+    )
 
 
 def _segment(text: str) -> SegmentSeed:

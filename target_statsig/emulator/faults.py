@@ -169,14 +169,13 @@ def _matches(fault: Fault, arrival: Arrival) -> bool:
         fault.method in {"*", arrival.method}
         and fnmatchcase(arrival.path, fault.path)
         and (fault.over_bytes is None or len(arrival.body) > fault.over_bytes)
-        and (fault.event is None or any(fnmatchcase(name, fault.event) for name in event_names(arrival)))
+        and (fault.event is None or any(fnmatchcase(event["eventName"], fault.event) for event in events_of(arrival)))
     )
 
 
-def event_names(arrival: Arrival) -> list[str]:
-    """Return the names of the events in a body, as far as it has any."""
+def events_of(arrival: Arrival) -> list[dict[str, Any]]:
+    """Return the events of a body; of one that Statsig would not take either, none."""
     try:
-        events = msgspec.json.decode(arrival.body)["events"]
-        return [str(event["eventName"]) for event in events]
+        return [event for event in msgspec.json.decode(arrival.body)["events"] if isinstance(event["eventName"], str)]
     except (msgspec.DecodeError, KeyError, TypeError):
         return []

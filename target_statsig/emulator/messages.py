@@ -24,7 +24,7 @@ class Arrival:
     Attributes:
         method: In capitals.
         path: Without the query, still percent-encoded.
-        query: The first value of each parameter.
+        query: The parameters; of a repeated one the last value.
         headers: By lower-case name.
         body: The bytes after gzip was undone; empty when it could not be.
         size: Bytes of the body on the wire.

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 MAX_ROWS = 30
 """Rows of a table; `--json` writes all of them."""
 
-NOTHING = "-"
-
 MAX_SAMPLES = 8
 """Events shown in full."""
+
+NOTHING = "-"
+"""In a cell that would hold no number or word."""
 
 NOTHING_ARRIVED = (
     "Nothing arrived. Did the target start, and does it see the emulator's variables? "

@@ -57,11 +57,12 @@ class StatsigEmulator:
         self._control = ControlApi(self.state, self.faults)
 
     def start(self) -> Self:
-        """Listen and answer until `close`.
+        """Listen and answer until `close`; after it this begins again, on the same port and with all it holds.
 
         Raises:
             OSError: The port is taken.
         """
+        self._closing = threading.Event()
         self._server = LoopbackServer(self._port, self._answer)
         self._port = self._server.server_port
         self._thread = threading.Thread(
@@ -138,7 +139,8 @@ class StatsigEmulator:
             return refusal.answer()
 
     def _misbehave(self, fault: Fault, arrival: Arrival) -> Answer | None:
-        if self._closing.wait(fault.latency):
+        closing = self._closing
+        if closing.wait(fault.latency):
             return None
         self._change_list(fault, arrival)
         own = self._take(arrival) if fault.taken or not fault.answers else None
@@ -148,7 +150,7 @@ class StatsigEmulator:
         taken = own is not None and own.status < HTTPStatus.BAD_REQUEST
         self._log(arrival, own, status, fault.name, taken=taken)
         if fault.hang:
-            self._closing.wait()
+            closing.wait()
         return None if silent else answer
 
     def _change_list(self, fault: Fault, arrival: Arrival) -> None:

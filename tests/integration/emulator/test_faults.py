@@ -7,6 +7,8 @@ import threading
 import pytest
 import requests
 
+from target_statsig.emulator import events_of
+
 BODY = {"events": [{"eventName": "ok", "user": {"userID": "u1"}}]}
 
 
@@ -83,6 +85,17 @@ def test_a_poisonous_event_refuses_its_whole_request(statsig):
     assert len(statsig.state.events) == 1
 
 
+def test_what_is_poisonous_may_be_said_in_python(statsig):
+    statsig.faults.add(
+        path="/v1/*",
+        status=400,
+        when=lambda arrival: any(event["user"]["userID"] == "u7" for event in events_of(arrival)),
+    )
+
+    assert send(statsig, {"events": [{"eventName": "ok", "user": {"userID": "u7"}}]}).status_code == 400
+    assert send(statsig).status_code == 202
+
+
 def test_a_body_over_a_size_is_413(statsig):
     statsig.faults.add(over_bytes=100, status=413)
 
@@ -144,6 +157,19 @@ def test_closing_ends_connections_that_are_kept_alive(statsig_factory):
         statsig.close()
         with pytest.raises(requests.ConnectionError):
             session.get(f"{statsig.url}/_emulator/state", timeout=10)
+
+
+def test_after_a_while_away_it_is_back_on_its_port_with_all_it_holds(statsig):
+    send(statsig)
+    url = statsig.url
+    statsig.close()
+    with pytest.raises(requests.ConnectionError):
+        send(statsig)
+
+    statsig.start()
+
+    assert send(statsig).status_code == 202
+    assert (statsig.url, len(statsig.state.events)) == (url, 2)
 
 
 def test_faults_are_switched_over_http(statsig):

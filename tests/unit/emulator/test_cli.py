@@ -51,6 +51,20 @@ def test_options_may_be_repeated_and_joined(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("argv", "kept"),
+    [
+        pytest.param(["cmd"], "samples", id="nobody-will-look"),
+        pytest.param([], "all", id="serving"),
+        pytest.param(["--keep", "cmd"], "all", id="keeping"),
+        pytest.param(["--json=f", "cmd"], "all", id="writing"),
+        pytest.param(["--keep-events=counts", "--keep"], "counts", id="as-asked-for"),
+    ],
+)
+def test_all_events_are_kept_only_where_they_can_be_looked_at(argv, kept):
+    assert parse(argv).keep_events == kept
+
+
+@pytest.mark.parametrize(
     ("argv", "words"),
     [
         pytest.param(["--segment", "=f"], "is not ID[:ID_TYPE][=FILE]", id="no-id"),
