@@ -1,0 +1,169 @@
+"""Records that could not be delivered, kept as a Singer file that can be piped back in.
+
+One file per stream and run: the tap's SCHEMA with a mark, then the RECORDs as the tap sent them, with the reason and
+the run as extra members of the message. Refuses to know why a record was refused. Safe to use from several threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+from upath import UPath
+
+from target_statsig.exceptions import FatalRunError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MARK = "target_statsig_dead_letter"
+"""The member of a SCHEMA message by which a dead-letter file is known when it is replayed."""
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One record that was kept out.
+
+    Attributes:
+        schema: The SCHEMA message of its stream, as the tap sent it.
+        message: The RECORD message, as the tap sent it.
+        reason: The word under which the record is counted.
+        field: The name of the field at fault, if one is.
+        words: What Statsig said, if it was Statsig that refused.
+    """
+
+    schema: Mapping[str, Any]
+    message: Mapping[str, Any]
+    reason: str
+    field: str | None = None
+    words: str = ""
+
+
+@dataclass(slots=True)
+class _OpenFile:
+    path: UPath | Path
+    handle: IO[bytes] | None
+    schema: Mapping[str, Any] | None = None
+    parts: int = 0
+    pending: list[bytes] = field(default_factory=list)
+
+
+class DeadLetterBox:
+    """Writes dead letters into a directory, which is made when the first one comes."""
+
+    def __init__(self, directory: str, run_id: str) -> None:
+        """Take where the files go.
+
+        Args:
+            directory: A path, or a `universal-pathlib` URL.
+            run_id: The run's name, part of every file's name.
+        """
+        self.directory = UPath(directory)
+        self.count = 0
+        self._run_id = run_id
+        self._remote = self.directory.protocol not in {"", "file"}
+        self._lock = threading.Lock()
+        self._files: dict[str, _OpenFile] = {}
+
+    def put(self, letter: DeadLetter) -> None:
+        """Append a dead letter; it is on disk after the next `flush`.
+
+        Raises:
+            FatalRunError: The file cannot be written.
+        """
+        try:
+            with self._lock:
+                file = self._file(letter.message["stream"])
+                if letter.schema != file.schema:
+                    file.schema = letter.schema
+                    self._append(file, {**letter.schema, MARK: True})
+                extra = {
+                    "reason": letter.reason,
+                    "field": letter.field,
+                    "statsig": letter.words,
+                    "run": self._run_id,
+                }
+                self._append(file, {**letter.message, **{name: value for name, value in extra.items() if value}})
+                self.count += 1
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def flush(self) -> None:
+        """Bring everything that was put to its file, so that a STATE may pass it.
+
+        Raises:
+            FatalRunError: A file cannot be written.
+        """
+        try:
+            with self._lock:
+                for file in self._files.values():
+                    self._bring(file)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def close(self) -> None:
+        """Flush and close all files."""
+        self.flush()
+        with self._lock:
+            for file in self._files.values():
+                if file.handle is not None:
+                    file.handle.close()
+                    file.handle = None
+
+    @property
+    def paths(self) -> list[str]:
+        """Return the paths of the files that were written."""
+        return [str(file.path) for file in self._files.values()]
+
+    def _file(self, stream: str) -> _OpenFile:
+        if stream not in self._files:
+            name = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', stream)}-{self._run_id}"
+            if self._remote:
+                self._files[stream] = _OpenFile(self.directory / name, None)
+            else:
+                directory = Path(self.directory.path)
+                directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+                path = directory / f"{name}.singer"
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+                self._files[stream] = _OpenFile(path, os.fdopen(descriptor, "ab"))
+        return self._files[stream]
+
+    @staticmethod
+    def _append(file: _OpenFile, message: Mapping[str, Any]) -> None:
+        try:
+            line = _ENCODER.encode(message)
+        except (UnicodeEncodeError, msgspec.EncodeError):
+            # A lone surrogate has no UTF-8; as an escape it can still be written, and read again.
+            line = json.dumps(message, default=str).encode()
+        if file.handle is None:
+            file.pending.append(line)
+        else:
+            file.handle.write(line + b"\n")
+
+    @staticmethod
+    def _bring(file: _OpenFile) -> None:
+        if file.handle is not None:
+            file.handle.flush()
+        elif file.pending:
+            # Object stores cannot append: each flush is a part of its own, and each begins with the SCHEMA.
+            file.parts += 1
+            part = UPath(f"{file.path}-{file.parts:04}.singer")
+            with part.open("wb") as handle:
+                handle.write(b"\n".join(file.pending) + b"\n")
+            file.pending.clear()
+            file.schema = None
+
+    def _unwritable(self, error: OSError) -> FatalRunError:
+        return FatalRunError(
+            f"Dead letters cannot be written to {self.directory}: {error.strerror or type(error).__name__}. "
+            f"The run stops before it would lose them; no STATE passed them. Free or mend the place, or point "
+            f"`dead_letter_path` elsewhere, and run again."
+        )

@@ -1,0 +1,156 @@
+"""Standard input as Singer messages: bytes in, decoded messages out, no value in any error.
+
+singer-sdk's own readers put the whole line into their errors, and a line holds a record. This one names its number.
+It also wakes up while nothing comes, so that a held STATE does not wait for the tap.
+"""
+
+from __future__ import annotations
+
+import decimal
+import json
+import os
+import select
+import sys
+from collections import Counter
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+from singer_sdk.singerlib.encoding.base import GenericSingerReader
+
+from target_statsig._compat import override
+from target_statsig.exceptions import InputError, InterruptedRunError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+CHUNK_BYTES = 1 << 20
+"""Bytes asked for at once; a pipe gives what it has."""
+
+IDLE_SECONDS = 5.0
+"""How long to wait for input before the caller is told that nothing comes."""
+
+Message = dict[str, Any]
+
+_DECODER = msgspec.json.Decoder(float_hook=decimal.Decimal)
+
+
+class SingerMessageReader(GenericSingerReader[bytes]):
+    """Reads messages and hands each to the callback of its type.
+
+    Attributes:
+        line_number: The number of the line at hand, from 1.
+        waiting: True while the reader waits for input and holds no message.
+        stop: Set from outside to end the reading before the next line.
+        on_idle: Called when nothing has come for `IDLE_SECONDS`.
+    """
+
+    def __init__(self) -> None:
+        """Begin before the first line."""
+        super().__init__()
+        self.line_number = 0
+        self.waiting = False
+        self.stop = False
+        self.on_idle: Callable[[], None] = lambda: None
+
+    @property
+    @override
+    def default_input(self) -> IO[bytes]:
+        return sys.stdin.buffer
+
+    @override
+    def process_lines(
+        self, file_input: IO[bytes] | None, callbacks: dict[str, Callable[[Message], None]]
+    ) -> Counter[str]:
+        stats: Counter[str] = Counter()
+        source = self._chunked(self.default_input.fileno()) if file_input is None else file_input
+        for line in self._marked(source):
+            self.line_number += 1
+            if not line or line.isspace():
+                continue
+            message = self.deserialize_json(line)
+            kind = message.get("type") if isinstance(message, dict) else None
+            callback = callbacks.get(kind) if isinstance(kind, str) else None
+            if callback is None:
+                msg = "is no Singer message of a known type"
+                raise self.error(msg)
+            callback(message)
+            stats[kind] += 1
+        return stats
+
+    def error(self, what: str) -> InputError:
+        """Return an error about the line at hand, without anything of what it holds."""
+        return InputError(
+            f"Line {self.line_number} of the input {what}. What came before it is delivered or will be sent again "
+            f"by the next run; nothing after it was read. Look at what the tap writes there."
+        )
+
+    @override
+    def deserialize_json(self, line: bytes) -> Message:
+        try:
+            return _DECODER.decode(line)  # type: ignore[no-any-return]
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return self._lenient(line)
+
+    def _lenient(self, line: bytes) -> Message:
+        """Decode what is no strict JSON but what Python's `json` writes: NaN, Infinity, lone surrogates.
+
+        The record that holds one is rejected later on its own, and the others go.
+        """
+        try:
+            return json.loads(line, parse_float=decimal.Decimal)  # type: ignore[no-any-return]
+        except UnicodeDecodeError as error:
+            msg = "is not valid UTF-8"
+            raise self.error(msg) from error
+        except ValueError:
+            # `from None`: the decoder's own error carries the line, and a traceback would print it.
+            msg = f"({len(line):,} bytes) is not valid JSON"
+            raise self.error(msg) from None
+
+    @override
+    def assert_line_requires(self, line_dict: Message, requires: set[str]) -> None:  # type: ignore[override]
+        """Check that a message has the members that its type needs.
+
+        Raises:
+            InputError: A member is missing; the message's content is not named.
+        """
+        missing = requires - line_dict.keys()
+        if missing:
+            msg = f"lacks {', '.join(sorted(missing))}"
+            raise self.error(msg)
+
+    def _marked(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """Set `waiting` while the next line is fetched, so that a signal knows whether it may break in."""
+        source = iter(lines)
+        while True:
+            self.waiting = True
+            line = next(source, None)
+            self.waiting = False
+            if self.stop:
+                raise self.stopped()
+            if line is None:
+                return
+            yield line
+
+    @staticmethod
+    def stopped() -> InterruptedRunError:
+        """Return the error with which the reading ends when it was asked to stop."""
+        return InterruptedRunError("the run was asked to stop before the input ended")
+
+    def _chunked(self, descriptor: int) -> Iterator[bytes]:
+        """Yield lines from a file descriptor, calling `on_idle` while nothing comes."""
+        rest: list[bytes] = []
+        while True:
+            while not select.select([descriptor], [], [], IDLE_SECONDS)[0]:
+                self.on_idle()
+            chunk = os.read(descriptor, CHUNK_BYTES)
+            if not chunk:
+                break
+            head, newline, tail = chunk.rpartition(b"\n")
+            if not newline:
+                rest.append(chunk)
+                continue
+            rest.append(head)
+            yield from b"".join(rest).split(b"\n")
+            rest = [tail] if tail else []
+        if rest:
+            yield b"".join(rest)

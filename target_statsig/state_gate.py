@@ -1,0 +1,71 @@
+"""When a STATE may be written: as soon as everything before it is settled, in order, and never earlier.
+
+Settled means acknowledged by Statsig, in a dead-letter file, or in the store. Pure but for its lock: refuses to know
+what is settled and how a STATE is written. A batch in flight holds a ticket; worker threads close it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+State = dict[str, Any]
+
+
+class StateGate:
+    """Holds each STATE back until all tickets that were open when it came are closed.
+
+    Attributes:
+        received: How many STATE messages have come so far.
+    """
+
+    def __init__(self, write: Callable[[State], None]) -> None:
+        """Take what writes a STATE to standard output; it is called by one thread at a time."""
+        self.received = 0
+        self._write = write
+        self._lock = threading.Lock()
+        self._next_ticket = 0
+        self._open: dict[int, None] = {}
+        self._held: deque[tuple[int, State]] = deque()
+        self._last: State | None = None
+
+    def open(self) -> int:
+        """Return a ticket for records that are not settled yet."""
+        with self._lock:
+            ticket = self._next_ticket
+            self._next_ticket += 1
+            self._open[ticket] = None
+            return ticket
+
+    def close(self, ticket: int) -> None:
+        """Say that a ticket's records are settled, and write the STATE that waited for them."""
+        with self._lock:
+            del self._open[ticket]
+            self._release()
+
+    def hold(self, state: State) -> None:
+        """Take a STATE; it is written now if nothing before it is open."""
+        with self._lock:
+            self.received += 1
+            if state != self._last:
+                self._last = state
+                self._held.append((self._next_ticket, state))
+            self._release()
+
+    @property
+    def waiting(self) -> bool:
+        """Return whether any STATE is held back."""
+        return bool(self._held)
+
+    def _release(self) -> None:
+        """Write the newest STATE that may pass; those before it say less and are left out."""
+        first_open = next(iter(self._open), self._next_ticket)
+        passed = None
+        while self._held and self._held[0][0] <= first_open:
+            passed = self._held.popleft()[1]
+        if passed is not None:
+            self._write(passed)

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import io
+import os
+from decimal import Decimal
+
+import pytest
+
+from target_statsig.exceptions import InputError, InterruptedRunError
+from target_statsig.reader import SingerMessageReader
+
+SECRET = b"jane@example.com"
+
+
+def read(*lines, reader=None):
+    messages = []
+    source = io.BytesIO(b"".join(lines))
+    reader = reader or SingerMessageReader()
+    stats = reader.process_lines(source, {"RECORD": messages.append, "STATE": messages.append})
+    return messages, stats
+
+
+def test_messages_go_to_the_callback_of_their_type_and_are_counted():
+    messages, stats = read(b'{"type":"RECORD","n":1}\n', b'{"type":"STATE","n":2}\n', b'{"type":"RECORD","n":3}\n')
+    assert [message["n"] for message in messages] == [1, 2, 3]
+    assert stats == {"RECORD": 2, "STATE": 1}
+
+
+def test_numbers_with_a_fraction_stay_exact():
+    ((message,), _) = read(b'{"type":"RECORD","n":89.90}\n')
+    assert message["n"] == Decimal("89.90")
+    assert str(message["n"]) == "89.90"
+
+
+def test_empty_lines_are_passed_over():
+    messages, _ = read(b"\n", b'  \n{"type":"RECORD"}\n', b"\r\n")
+    assert len(messages) == 1
+
+
+def test_what_python_writes_and_json_does_not_know_is_still_read():
+    ((message,), _) = read(b'{"type":"RECORD","n":NaN,"s":"\\ud800"}\n')
+    assert message["n"] != message["n"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        pytest.param(b'{"type":"RECORD","record":{"email":"' + SECRET, "is not valid JSON", id="cut off"),
+        pytest.param(b'{"type":"RECORD","e":"' + SECRET + b'\xff"}', "is not valid UTF-8", id="not UTF-8"),
+        pytest.param(b'{"type":"ROW","e":"' + SECRET + b'"}', "no Singer message of a known type", id="unknown type"),
+        pytest.param(b'["' + SECRET + b'"]', "no Singer message of a known type", id="no object"),
+        pytest.param(b'{"type":{"a":1}}', "no Singer message of a known type", id="a type that is no word"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_named_by_number_and_never_quoted(line, words):
+    with pytest.raises(InputError, match=words) as caught:
+        read(b'{"type":"RECORD"}\n', line + b"\n")
+    assert "Line 2 " in str(caught.value)
+    assert SECRET.decode() not in str(caught.value)
+
+
+def test_a_missing_member_is_named_without_the_message():
+    reader = SingerMessageReader()
+    with pytest.raises(InputError, match="lacks record, stream") as caught:
+        reader.assert_line_requires({"type": "RECORD", "x": SECRET}, {"record", "stream"})
+    assert "jane" not in str(caught.value)
+
+
+def test_reading_ends_before_the_next_line_once_it_is_asked_to_stop():
+    reader = SingerMessageReader()
+    seen = []
+
+    def callback(message):
+        seen.append(message)
+        reader.stop = True
+
+    with pytest.raises(InterruptedRunError):
+        reader.process_lines(io.BytesIO(b'{"type":"RECORD"}\n' * 3), {"RECORD": callback})
+    assert len(seen) == 1
+
+
+def read_pipe(monkeypatch, *chunks, idle=None):
+    """Read standard input as it comes from a pipe, chunk by chunk."""
+    messages = []
+    outlet, inlet = os.pipe()
+    reader = SingerMessageReader()
+    with os.fdopen(outlet, "rb") as source, os.fdopen(inlet, "wb", buffering=0) as sink:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(source))
+        waiting = list(chunks)
+
+        def feed():
+            if waiting:
+                sink.write(waiting.pop(0))
+            else:
+                sink.close()
+
+        reader.on_idle = feed
+        monkeypatch.setattr("target_statsig.reader.IDLE_SECONDS", 0)
+        reader.process_lines(None, {"RECORD": messages.append})
+    return messages
+
+
+def test_lines_that_arrive_in_pieces_are_put_together(monkeypatch):
+    messages = read_pipe(
+        monkeypatch, b'{"type":"REC', b'ORD","n":1}\n{"type":"RECORD",', b'"n":2}\n', b'{"type":"RECORD","n":3}'
+    )
+    assert [message["n"] for message in messages] == [1, 2, 3]
+
+
+def test_the_caller_is_told_while_nothing_comes(monkeypatch):
+    assert read_pipe(monkeypatch, b'{"type":"RECORD","n":1}\n') == [{"type": "RECORD", "n": 1}]

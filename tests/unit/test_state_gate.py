@@ -1,0 +1,90 @@
+"""No STATE passes a record that is not settled, whatever order acknowledgements come in."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_statsig.state_gate import StateGate
+
+
+def gate_and_written():
+    written = []
+    return StateGate(written.append), written
+
+
+def test_a_state_with_nothing_before_it_is_written_at_once():
+    gate, written = gate_and_written()
+    gate.hold({"n": 1})
+    assert written == [{"n": 1}]
+
+
+def test_a_state_waits_for_every_ticket_that_was_open_when_it_came():
+    gate, written = gate_and_written()
+    first, second = gate.open(), gate.open()
+    gate.hold({"n": 1})
+    gate.close(second)
+    assert written == []
+    gate.close(first)
+    assert written == [{"n": 1}]
+
+
+def test_a_ticket_opened_after_a_state_does_not_hold_it():
+    gate, written = gate_and_written()
+    first = gate.open()
+    gate.hold({"n": 1})
+    gate.open()
+    gate.close(first)
+    assert written == [{"n": 1}]
+
+
+def test_of_states_that_pass_together_only_the_newest_is_written():
+    gate, written = gate_and_written()
+    first = gate.open()
+    gate.hold({"n": 1})
+    gate.hold({"n": 2})
+    gate.close(first)
+    assert written == [{"n": 2}]
+
+
+def test_a_state_that_repeats_the_one_before_it_is_not_written_again():
+    gate, written = gate_and_written()
+    gate.hold({"n": 1})
+    gate.hold({"n": 1})
+    assert written == [{"n": 1}]
+    assert gate.received == 2
+
+
+@given(
+    actions=st.lists(st.sampled_from(["record", "state", "acknowledge"]), max_size=60),
+    order=st.randoms(use_true_random=False),
+)
+def test_no_state_passes_an_unsettled_record_for_any_interleaving(actions, order):
+    unsettled = {}
+    seen = 0
+    covered_by = {}
+    passed = []
+
+    def write(state):
+        passed.append(state["n"])
+        assert not [record for record in covered_by[state["n"]] if record in unsettled]
+
+    gate = StateGate(write)
+    states = 0
+    for action in actions:
+        if action == "record":
+            unsettled[seen] = gate.open()
+            seen += 1
+        elif action == "state":
+            covered_by[states] = set(range(seen))
+            gate.hold({"n": states})
+            states += 1
+        elif unsettled:
+            record = order.choice(sorted(unsettled))
+            ticket = unsettled.pop(record)
+            gate.close(ticket)
+    for record in sorted(unsettled):
+        gate.close(unsettled.pop(record))
+    assert passed == sorted(passed)
+    assert not states or passed[-1] == states - 1
+    assert not gate.waiting
