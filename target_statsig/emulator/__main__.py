@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from target_statsig.emulator import cli, wrap
-from target_statsig.emulator.findings import count_dead_letters
+from target_statsig.emulator.dead_letters import count_dead_letters
 from target_statsig.emulator.options import Options
 from target_statsig.emulator.server import StatsigEmulator
 
@@ -66,8 +66,10 @@ def _run(arguments: cli.Arguments, emulator: StatsigEmulator, folder: Path) -> i
         sys.stdout.flush()
         try:
             code = wrap.run(arguments.command, variables)
+        except FileNotFoundError:
+            return _fail(f"{arguments.command[0]}: command not found", wrap.NOT_FOUND)
         except OSError as error:
-            return _fail(f"cannot run {arguments.command[0]}: {error.strerror}", wrap.NOT_FOUND)
+            return _fail(f"{arguments.command[0]}: {error.strerror}", wrap.NOT_EXECUTABLE)
         _show(emulator, folder)
     shown = len(emulator.state.requests)
     if (arguments.keep and code <= wrap.SIGNALLED) or not arguments.command:

@@ -15,17 +15,12 @@ from typing import TYPE_CHECKING
 from target_statsig.emulator import console_api, events_api
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from target_statsig.emulator.state import State
-
-UNKNOWN_REASON = "unknown"
+    from target_statsig.emulator.state import RequestEntry, State
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: how often, what it happened to, why, and what to do about it (or empty)."""
+    """One line: how often, what happened, why or to what, and what to do about it (or empty)."""
 
     count: int
     what: str
@@ -36,13 +31,11 @@ class Finding:
 def find(state: State, dead_letters: Counter[str]) -> list[Finding]:
     """Return everything that a user should look at, the worst first."""
     with state.lock:
-        entries = Counter(
-            (entry.status, entry.method, entry.path, entry.note) for entry in state.requests if entry.note
-        )
+        requests = Counter(_of_request(entry) for entry in state.requests if _is_worth_a_look(entry, state))
         dropped = Counter(state.event_log.dropped)
         remarks = Counter(state.event_log.remarks)
     return [
-        *(_of_requests(count, *key) for key, count in entries.most_common()),
+        *(Finding(count, *told) for told, count in requests.most_common()),
         *(
             Finding(count, "silently dropped", f"{json.dumps(name, ensure_ascii=False)}: {reason}")
             for (name, reason), count in dropped.most_common()
@@ -57,36 +50,19 @@ def short_path(path: str) -> str:
     return path.removeprefix(console_api.PREFIX).removeprefix(events_api.PREFIX)
 
 
-def count_dead_letters(folder: Path) -> Counter[str]:
-    """Count the records in the dead-letter files of a folder by their reason.
-
-    A file holds Singer messages, a line each, and a record has its `reason` beside it.
-    """
-    reasons: Counter[str] = Counter()
-    for file in sorted(folder.rglob("*")):
-        if file.is_file():
-            with file.open(encoding="utf-8", errors="replace") as lines:
-                reasons.update(_reasons(lines))
-    return reasons
+def _is_worth_a_look(entry: RequestEntry, state: State) -> bool:
+    segment = state.segments.get(console_api.split_path(entry.path)[0])
+    created_later = entry.status == HTTPStatus.NOT_FOUND and segment is not None and segment.created
+    return bool(entry.note) and not created_later
 
 
-def _reasons(lines: Iterable[str]) -> Iterable[str]:
-    for line in lines:
-        try:
-            message = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(message, dict) and message.get("type") == "RECORD":
-            yield str(message.get("reason", UNKNOWN_REASON))
-
-
-def _of_requests(count: int, status: int | None, method: str, path: str, note: str) -> Finding:
-    segment_id, _ = console_api.split_path(path)
-    answer = "no answer" if status is None else str(status)
-    what = f"{answer} {method} {short_path(path)}"
-    if status == HTTPStatus.NOT_FOUND and segment_id:
+def _of_request(entry: RequestEntry) -> tuple[str, str, str]:
+    """Return what happened to a request, why, and the remedy."""
+    segment_id, _ = console_api.split_path(entry.path)
+    if entry.status == HTTPStatus.NOT_FOUND and segment_id:
         remedy = f"start with --segment {shlex.quote(segment_id)}, or set create_segment"
-        return Finding(count, what, f"segment '{segment_id}' not found", remedy)
-    if status == HTTPStatus.UNAUTHORIZED:
-        return Finding(count, what, note, "the target has another key than the emulator gave to COMMAND")
-    return Finding(count, what, note)
+        return "404", f"segment '{segment_id}' not found", remedy
+    answer = "no answer" if entry.status is None else str(entry.status)
+    wrong_key = entry.status == HTTPStatus.UNAUTHORIZED
+    remedy = "the target has another key than the emulator gave to COMMAND" if wrong_key else ""
+    return f"{answer} {entry.method} {short_path(entry.path)}", entry.note, remedy

@@ -127,10 +127,8 @@ def _events(tallies: list[Tally]) -> Table:
 def _samples(tallies: list[Tally]) -> Group:
     lines: list[Text] = []
     for tally in tallies:
-        lines.append(Text(f"{tally.name} ", "cyan").append(tally.tier, "dim"))
-        lines += (
-            Text(f"  {label:<9} ", "dim").append(text, "default") for label, text in sample_lines(tally.sample or {})
-        )
+        lines.append(Text.assemble((tally.name, "cyan"), " ", (tally.tier, "dim")))
+        lines += (Text.assemble((f"  {label:<9} ", "dim"), text) for label, text in sample_lines(tally.sample or {}))
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"
     return Group(*lines)
@@ -181,8 +179,7 @@ def _findings(findings: list[Finding]) -> Table:
     grid.add_column(justify="right", no_wrap=True)
     grid.add_column(overflow="fold")
     for finding in findings:
-        text = Text(f"{finding.what}: ", "yellow").append(finding.why, "default")
-        if finding.remedy:
-            text.append(f"\n→ {finding.remedy}", "dim")
+        remedy = f"\n→ {finding.remedy}" if finding.remedy else ""
+        text = Text.assemble((finding.what, "yellow"), ": ", finding.why, (remedy, "dim"))
         grid.add_row(f"{finding.count:,}", text)
     return grid

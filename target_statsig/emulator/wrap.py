@@ -24,6 +24,9 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NOT_FOUND = 127
 """What a shell exits with when there is no such command."""
 
+NOT_EXECUTABLE = 126
+"""What a shell exits with when there is one that cannot be run."""
+
 SIGNALLED = 128
 """What a shell adds to the number of the signal that ended a command."""
 
@@ -67,7 +70,10 @@ def run(command: Sequence[str], variables: Mapping[str, str]) -> int:
     A single argument with blanks is a line for the shell.
 
     Returns:
-        Its exit code; 128 and the signal's number where a signal ended it; 127 where it cannot be started.
+        Its exit code; 128 and the signal's number where a signal ended it.
+
+    Raises:
+        OSError: It cannot be started.
     """
     if len(command) == 1 and len(command[0].split()) > 1 and shutil.which(command[0]) is None:
         command = ("/bin/sh", "-c", command[0])

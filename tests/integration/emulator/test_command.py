@@ -99,7 +99,13 @@ def test_a_command_that_is_not_found_is_127(command):
     done = run(command)
 
     assert (done.returncode, done.stdout) == (127, "")
-    assert done.stderr == f"statsig-emulator: cannot run {command}: No such file or directory\n"
+    assert done.stderr == f"statsig-emulator: {command}: command not found\n"
+
+
+def test_a_command_that_cannot_be_run_is_126(tmp_path):
+    done = run(tmp_path)
+
+    assert (done.returncode, done.stderr) == (126, f"statsig-emulator: {tmp_path}: Permission denied\n")
 
 
 def test_a_command_that_a_signal_ends_is_128_and_its_number():

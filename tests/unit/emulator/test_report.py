@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from target_statsig.emulator import Options
-from target_statsig.emulator.findings import Finding, count_dead_letters, find
+from target_statsig.emulator.dead_letters import count_dead_letters
+from target_statsig.emulator.findings import Finding, find
 from target_statsig.emulator.report import MAX_ROWS, print_report
 from target_statsig.emulator.samples import sample_lines, show_time
 from target_statsig.emulator.state import RequestEntry, State
@@ -111,15 +112,16 @@ def test_a_created_segment_was_not_there_before(state):
 
 
 def test_findings_tell_the_remedy(state):
-    state.log(entry(404, "GET", "/console/v1/segments/vip%20users", 0, "Segment not found"))
+    for method, path in (("GET", "vip%20users"), ("PATCH", "vip%20users/id_list")):
+        state.log(entry(404, method, f"/console/v1/segments/{path}", 0, "Segment not found"))
     state.log(entry(401, note="Invalid API key"))
     state.log(entry(None, note="fault: connection dropped"))
 
     findings = find(state, Counter(missing_identifier=2))
 
     assert findings[0] == Finding(
-        1,
-        "404 GET segments/vip%20users",
+        2,
+        "404",
         "segment 'vip users' not found",
         "start with --segment 'vip users', or set create_segment",
     )
@@ -128,18 +130,31 @@ def test_findings_tell_the_remedy(state):
     assert findings[3] == Finding(2, "dead-lettered", "missing_identifier")
 
 
+def test_a_segment_that_is_missing_and_then_created_is_no_finding(state):
+    state.seed_segment("vip_users").created = True
+    state.log(entry(404, "GET", "/console/v1/segments/vip_users", 0, "Segment not found"))
+    state.log(entry(429, "PATCH", "/console/v1/segments/vip_users/id_list", 0, "Too many requests"))
+
+    assert [finding.what for finding in find(state, Counter())] == ["429 PATCH segments/vip_users/id_list"]
+
+
 def test_dead_letters_are_counted_by_reason(tmp_path):
     (tmp_path / "events").mkdir()
     (tmp_path / "events" / "1.singer").write_text(
         '{"type": "SCHEMA", "stream": "orders"}\n'
         '{"type": "RECORD", "reason": "missing_identifier"}\n'
         '{"type": "RECORD", "reason": "missing_identifier"}\n'
+        '{"type": "RECORD", "reason": "invalid_time", "field": "at"}\n'
         '{"type": "RECORD"}\n'
         "cut off\n",
         encoding="utf-8",
     )
 
-    assert count_dead_letters(tmp_path) == {"missing_identifier": 2, "unknown": 1}
+    assert count_dead_letters(tmp_path) == {
+        "missing_identifier": 2,
+        "invalid_time (at)": 1,
+        "for no reason that it tells": 1,
+    }
 
 
 def test_without_dead_letters_there_is_nothing_to_count(tmp_path):
