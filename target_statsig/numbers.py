@@ -1,0 +1,45 @@
+"""A number as its plain decimal text: never `1.0`, never `1e+06`.
+
+Pure arithmetic; knows nothing of records and of Statsig.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+LARGEST_POWER = 308
+"""Powers of ten past which a number is none for a reader of JSON that keeps doubles (IEEE 754: about 1.8e308)."""
+
+SMALLEST_POWER = -324
+"""The power of ten of the smallest double. Both bounds keep `1E+400000` from becoming 400,000 digits."""
+
+
+def exact(number: Decimal | float) -> Decimal:
+    """Return the decimal that a number was written as.
+
+    Raises:
+        ValueError: It is not finite, or too large or too small for a double.
+    """
+    # repr gives the shortest digits that mean this float: 89.99, and not the 50 digits of its binary value.
+    decimal = number if isinstance(number, Decimal) else Decimal(repr(number))
+    if not decimal.is_finite() or not SMALLEST_POWER <= decimal.adjusted() <= LARGEST_POWER:
+        if decimal.is_zero():
+            return Decimal(0)
+        msg = "the number is not finite, or too large or too small"
+        raise ValueError(msg)
+    return decimal
+
+
+def plain_text(number: float | Decimal) -> str:
+    """Return the digits of a number as they came, without an exponent and without a fraction of zeros.
+
+    Raises:
+        ValueError: It is not finite, or too large or too small for a double.
+    """
+    if isinstance(number, int):
+        return str(int(number))
+    text = format(exact(number), "f")
+    whole, _, fraction = text.partition(".")
+    if fraction.strip("0"):
+        return text
+    return "0" if whole == "-0" else whole
