@@ -1,0 +1,1 @@
+"""Records become Statsig events, and events are delivered."""
