@@ -1,0 +1,182 @@
+"""The time of an event as unix milliseconds, from whatever a record has for a time.
+
+Reads no clock: the time of extraction and the present are handed in. Any object type whose items have a time is served.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from decimal import Decimal
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from target_statsig.events.values import parse_number
+from target_statsig.exceptions import RecordError
+from target_statsig.numbers import exact
+from target_statsig.settings import TimeUnit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from target_statsig.events.notes import MappingNotes
+
+OLD_MS = 60 * 86_400_000
+"""Milliseconds back from now from which on an event is called old. Statsig says nowhere how old one may be."""
+
+CLOCKS_APART_MS = 5 * 60_000
+"""Milliseconds ahead of now up to which a time is not called a future one: clocks differ."""
+
+EARLIEST_MS = -62_135_596_800_000
+"""0001-01-01T00:00:00Z, the first millisecond of the calendar."""
+
+LATEST_MS = 253_402_300_799_999
+"""9999-12-31T23:59:59.999Z, the last one."""
+
+SECONDS_BELOW = 10**11
+MILLISECONDS_BELOW = 10**14
+MICROSECONDS_BELOW = 10**17
+"""The bounds of `time_unit: auto`. As seconds, 10^11 is in the year 5138; as milliseconds it is in 1973, and so on."""
+
+_MS_IN: Mapping[TimeUnit, tuple[int, int]] = MappingProxyType(
+    {
+        TimeUnit.SECONDS: (1_000, 1),
+        TimeUnit.MILLISECONDS: (1, 1),
+        TimeUnit.MICROSECONDS: (1, 1_000),
+        TimeUnit.NANOSECONDS: (1, 1_000_000),
+    }
+)
+"""Milliseconds in a unit, as a fraction."""
+
+# The standard library reads only the part in `local`: what it takes besides differs from Python to Python.
+_parts = re.compile(
+    r"""
+    (?P<local> \d{4}-\d\d-\d\d (?P<clock> [Tt\ ] (?:[01]\d|2[0-3]) : [0-5]\d (?P<seconds> :[0-5]\d )? )? )
+    (?(seconds) (?: [.,] (?P<fraction> \d+ ) )? )
+    (?(clock) (?: \ ? (?P<zone> [Zz] | UTC | [+-] (?:[01]\d|2[0-3]) (?: :?[0-5]\d (?: :?[0-5]\d )? )? ) )? )
+    """,
+    re.ASCII | re.VERBOSE,
+).fullmatch
+
+_is_compact_date = re.compile(r"(?:19|20)[0-9]{6}").fullmatch
+"""`20240606` is a date, as warehouses write them; as seconds it would be in August 1970."""
+
+_from_iso = dt.datetime.fromisoformat
+
+_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - taken from local times, whose zone is subtracted apart
+
+
+class Times:
+    """Reads the times of one stream."""
+
+    def __init__(self, field: str, unit: TimeUnit) -> None:
+        """Take what the time is called in an error, and the unit of numeric times."""
+        self._field = field
+        self._unit = unit
+
+    def __call__(self, value: object, time_extracted: str | None, now_ms: int, notes: MappingNotes) -> int:
+        """Return the time of an item, in unix milliseconds.
+
+        Args:
+            value: The record's time; None where it has none, and the others stand in for it.
+            time_extracted: When the tap read the record, ISO 8601.
+            now_ms: The present, unix milliseconds.
+            notes: Told of times that are missing, old, or to come.
+
+        Raises:
+            RecordError: `invalid_time`: the record has a time that cannot be read, or none of the calendar's.
+        """
+        if value is None:
+            notes.time_defaulted += 1
+            time_ms = parse_text(time_extracted) if time_extracted else None
+            return now_ms if time_ms is None else time_ms
+        time_ms = unix_ms(value, self._unit)
+        if time_ms is None:
+            reason = "invalid_time"
+            raise RecordError(reason, self._field)
+        if time_ms > now_ms + CLOCKS_APART_MS:
+            notes.future_times += 1
+        elif time_ms < now_ms - OLD_MS:
+            notes.old_times += 1
+        return time_ms
+
+
+def unix_ms(value: object, unit: TimeUnit = TimeUnit.AUTO) -> int | None:
+    """Return a time in unix milliseconds, fractions of one cut off; None where the value is no time.
+
+    Args:
+        value: A text as `parse_text` reads it, a number or a text that holds one, a `datetime` or a `date`. What
+            has no zone is in UTC.
+        unit: The unit of a number; `auto` goes by its magnitude.
+    """
+    if isinstance(value, str):
+        time_ms = parse_text(value)
+        return time_ms if time_ms is not None else _parse_numeric(value, unit)
+    if isinstance(value, (int, float, Decimal)):
+        return None if isinstance(value, bool) else _from_number(value, unit)
+    if isinstance(value, dt.datetime):
+        offset = value.utcoffset()
+        local = value.replace(tzinfo=None)
+        return (local - _EPOCH - (offset or dt.timedelta())) // dt.timedelta(milliseconds=1)
+    if isinstance(value, dt.date):
+        return (value.toordinal() - _EPOCH.toordinal()) * 86_400_000
+    return None
+
+
+def parse_text(text: str) -> int | None:
+    """Return the unix milliseconds of an ISO 8601 time or date; None where the text is none.
+
+    A blank may stand for the T and before the zone; a zone may be `Z`, `UTC`, `+00`, `+0530` or `+05:30`, and is UTC
+    where there is none; a fraction may have any number of digits.
+    """
+    parts = _parts(text) or _parts(text.strip())
+    if parts is None:
+        return None
+    local, _, _, fraction, zone = parts.groups()
+    try:
+        since = _from_iso(local) - _EPOCH
+    except ValueError:
+        return None
+    time_ms = since.days * 86_400_000 + since.seconds * 1_000
+    if fraction:
+        time_ms += int(fraction[:3].ljust(3, "0"))
+    return time_ms - _offset_ms(zone) if zone else time_ms
+
+
+@lru_cache(maxsize=256)
+def _offset_ms(zone: str) -> int:
+    """Return the milliseconds by which the clocks of a zone are ahead of UTC."""
+    digits = zone[1:].replace(":", "")
+    if not digits.isdecimal():
+        return 0
+    seconds = sum(int(digits[at : at + 2]) * unit for at, unit in ((0, 3_600), (2, 60), (4, 1)) if at < len(digits))
+    return seconds * (-1_000 if zone[0] == "-" else 1_000)
+
+
+def _parse_numeric(text: str, unit: TimeUnit) -> int | None:
+    digits = text.strip()
+    if unit is TimeUnit.AUTO and _is_compact_date(digits):
+        return parse_text(f"{digits[:4]}-{digits[4:6]}-{digits[6:]}")
+    number = parse_number(digits)
+    return None if number is None else _from_number(number, unit)
+
+
+def _from_number(number: Decimal | float, unit: TimeUnit) -> int | None:
+    try:
+        numerator, denominator = (number, 1) if isinstance(number, int) else exact(number).as_integer_ratio()
+    except ValueError:
+        return None
+    if unit is TimeUnit.AUTO:
+        unit = _likely_unit(abs(numerator) // denominator)
+    multiplier, divisor = _MS_IN[unit]
+    time_ms = numerator * multiplier // (denominator * divisor)
+    return time_ms if EARLIEST_MS <= time_ms <= LATEST_MS else None
+
+
+def _likely_unit(size: int) -> TimeUnit:
+    if size < SECONDS_BELOW:
+        return TimeUnit.SECONDS
+    if size < MILLISECONDS_BELOW:
+        return TimeUnit.MILLISECONDS
+    return TimeUnit.MICROSECONDS if size < MICROSECONDS_BELOW else TimeUnit.NANOSECONDS

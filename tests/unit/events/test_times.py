@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_statsig.events.notes import MappingNotes
+from target_statsig.events.times import CLOCKS_APART_MS, OLD_MS, Times, parse_text, unix_ms
+from target_statsig.exceptions import RecordError
+from target_statsig.settings import TimeUnit
+
+JUNE_6 = 1_717_632_000_000
+"""2024-06-06T00:00:00Z, unix milliseconds."""
+
+
+@pytest.mark.parametrize(
+    ("text", "time_ms"),
+    [
+        pytest.param("2024-06-06T00:00:00Z", JUNE_6, id="utc"),
+        pytest.param("2024-06-06T00:00:00", JUNE_6, id="no-zone-is-utc"),
+        pytest.param("2024-06-06 00:00:00", JUNE_6, id="blank-for-t"),
+        pytest.param("2024-06-06t00:00:00z", JUNE_6, id="lower-case"),
+        pytest.param("2024-06-06", JUNE_6, id="date"),
+        pytest.param("2024-06-06T00:00", JUNE_6, id="no-seconds"),
+        pytest.param("  2024-06-06T00:00:00Z\n", JUNE_6, id="blanks-around"),
+        pytest.param("2024-06-06T02:00:00+02:00", JUNE_6, id="ahead-of-utc"),
+        pytest.param("2024-06-05T18:30:00-05:30", JUNE_6, id="behind-utc"),
+        pytest.param("2024-06-06 00:00:00+00", JUNE_6, id="short-zone"),
+        pytest.param("2024-06-06T05:30:00+0530", JUNE_6, id="zone-without-colon"),
+        pytest.param("2024-06-06T00:19:32+00:19:32", JUNE_6, id="zone-with-seconds"),
+        pytest.param("2024-06-06 00:00:00 UTC", JUNE_6, id="bigquery"),
+        pytest.param("2024-06-06 00:00:00.000 Z", JUNE_6, id="snowflake"),
+        pytest.param("2024-06-06T00:00:00.5Z", JUNE_6 + 500, id="one-digit"),
+        pytest.param("2024-06-06T00:00:00,25Z", JUNE_6 + 250, id="comma"),
+        pytest.param("2024-06-06T00:00:00.123999999999Z", JUNE_6 + 123, id="many-digits-are-cut"),
+        pytest.param("2026-11-22 03:55:36.859445+00", 1_795_319_736_859, id="postgres"),
+        pytest.param("1969-12-31T23:59:59.999Z", -1, id="before-1970"),
+    ],
+)
+def test_a_text_is_read_as_a_time(text, time_ms):
+    assert unix_ms(text) == time_ms
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("   ", id="blank"),
+        pytest.param("yesterday", id="word"),
+        pytest.param("2024-06-31", id="no-such-day"),
+        pytest.param("2023-02-29T00:00:00Z", id="no-leap-year"),
+        pytest.param("0000-01-01", id="year-zero"),
+        pytest.param("2024-13-01", id="no-such-month"),
+        pytest.param("2024-06-06T24:00:00Z", id="hour-24"),
+        pytest.param("2024-06-06T23:60:00Z", id="minute-60"),
+        pytest.param("2024-06-06T00:00:00+24:00", id="zone-of-a-day"),
+        pytest.param("2024-06-06T00:00:00.Z", id="no-digit-after-the-point"),
+        pytest.param("2024-06-06T00:00.5Z", id="fraction-of-a-minute"),
+        pytest.param("2024-06-06+02:00", id="zone-of-a-date"),
+        pytest.param("2024-W23-4", id="week"),
+        pytest.param("2024-W23-4T00:00:00", id="week-with-a-clock"),
+        pytest.param("06/06/2024", id="other-order"),
+        pytest.param("\N{FULLWIDTH DIGIT TWO}024-06-06", id="digits-of-another-script"),
+        pytest.param("2024-06-06T00:00:00Z and more", id="more-after-it"),
+        pytest.param("NaN", id="nan"),
+        pytest.param("1e400", id="beyond-a-double"),
+    ],
+)
+def test_what_is_no_time_is_not_read(text):
+    assert unix_ms(text) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "time_ms"),
+    [
+        pytest.param(1_717_632_000, JUNE_6, id="seconds"),
+        pytest.param(1_717_632_000_000, JUNE_6, id="milliseconds"),
+        pytest.param(1_717_632_000_000_999, JUNE_6, id="microseconds"),
+        pytest.param(1_717_632_000_000_999_999, JUNE_6, id="nanoseconds"),
+        pytest.param(Decimal("1717632000.859"), JUNE_6 + 859, id="decimal-seconds"),
+        pytest.param(1717632000.859, JUNE_6 + 859, id="float-seconds"),
+        pytest.param(Decimal("1.717632E+12"), JUNE_6, id="decimal-with-exponent"),
+        pytest.param("1717632000000", JUNE_6, id="text"),
+        pytest.param(" 1717632000.5 ", JUNE_6 + 500, id="text-with-fraction"),
+        pytest.param(10**11 - 1, (10**11 - 1) * 1000, id="last-seconds"),
+        pytest.param(10**11, 10**11, id="first-milliseconds"),
+        pytest.param(10**14 - 1, 10**14 - 1, id="last-milliseconds"),
+        pytest.param(10**14, 10**11, id="first-microseconds"),
+        pytest.param(10**17 - 1, 10**14 - 1, id="last-microseconds"),
+        pytest.param(10**17, 10**11, id="first-nanoseconds"),
+        pytest.param(-1, -1000, id="before-1970"),
+        pytest.param(0, 0, id="zero"),
+    ],
+)
+def test_the_unit_of_a_number_goes_by_its_magnitude(number, time_ms):
+    assert unix_ms(number) == time_ms
+
+
+@pytest.mark.parametrize(
+    ("unit", "number", "time_ms"),
+    [
+        pytest.param(TimeUnit.SECONDS, 200_000_000_000, 200_000_000_000_000, id="s"),
+        pytest.param(TimeUnit.MILLISECONDS, 1_000, 1_000, id="ms"),
+        pytest.param(TimeUnit.MILLISECONDS, "1000", 1_000, id="ms-as-text"),
+        pytest.param(TimeUnit.MICROSECONDS, 1_999, 1, id="us"),
+        pytest.param(TimeUnit.NANOSECONDS, 1_999_999, 1, id="ns"),
+        pytest.param(TimeUnit.NANOSECONDS, "2024-06-06", JUNE_6, id="a-date-has-no-unit"),
+    ],
+)
+def test_a_configured_unit_is_taken_at_its_word(unit, number, time_ms):
+    assert unix_ms(number, unit) == time_ms
+
+
+def test_eight_digits_of_text_are_a_date():
+    assert unix_ms("20240606") == JUNE_6
+    assert unix_ms("20241306") is None
+    assert unix_ms("20240606", TimeUnit.SECONDS) == 20_240_606_000
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(True, id="true"),
+        pytest.param(float("nan"), id="nan"),
+        pytest.param(float("inf"), id="infinity"),
+        pytest.param(Decimal("NaN"), id="decimal-nan"),
+        pytest.param(Decimal("1E+400000"), id="absurd"),
+        pytest.param(10**21, id="after-the-year-9999"),
+        pytest.param(-(10**21), id="before-the-year-1"),
+        pytest.param([1_717_632_000], id="list"),
+        pytest.param({"seconds": 1}, id="object"),
+    ],
+)
+def test_what_is_no_time_of_the_calendar_is_not_read(number):
+    assert unix_ms(number) is None
+
+
+def test_dates_and_times_of_a_stream_map_are_read():
+    ahead = dt.timezone(dt.timedelta(hours=2))
+    assert unix_ms(dt.datetime(2024, 6, 6, 2, 0, 0, 999_999, tzinfo=ahead)) == JUNE_6 + 999
+    assert unix_ms(dt.datetime(2024, 6, 6)) == JUNE_6  # noqa: DTZ001
+    assert unix_ms(dt.date(2024, 6, 6)) == JUNE_6
+
+
+ZONES = st.integers(-1439, 1439).map(lambda minutes: dt.timezone(dt.timedelta(minutes=minutes)))
+MOMENTS = st.datetimes(min_value=dt.datetime(1, 1, 3), max_value=dt.datetime(9999, 12, 29), timezones=ZONES)  # noqa: DTZ001
+
+
+@given(MOMENTS, st.sampled_from(["T", " "]), st.sampled_from(["auto", "seconds", "milliseconds", "microseconds"]))
+def test_every_moment_reads_as_datetime_has_it(moment, separator, precision):
+    text = moment.isoformat(separator, timespec=precision)
+    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+    assert unix_ms(text) == (dt.datetime.fromisoformat(text) - epoch) // dt.timedelta(milliseconds=1)
+    assert unix_ms(moment) == (moment - epoch) // dt.timedelta(milliseconds=1)
+
+
+@given(st.text() | st.from_regex(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d*)?(Z|[+-]\d\d:?\d\d)?", fullmatch=True))
+def test_no_text_breaks_the_reader(text):
+    assert isinstance(unix_ms(text), (int, type(None)))
+
+
+@given(st.integers(min_value=0, max_value=253_402_300_799_999))
+def test_one_moment_in_every_unit_is_one_time(time_ms):
+    for unit, number in (
+        (TimeUnit.SECONDS, Decimal(time_ms) / 1000),
+        (TimeUnit.MILLISECONDS, time_ms),
+        (TimeUnit.MICROSECONDS, time_ms * 1000),
+        (TimeUnit.NANOSECONDS, time_ms * 1_000_000),
+    ):
+        assert unix_ms(number, unit) == unix_ms(str(number), unit) == time_ms
+
+
+def time_of(value, *, time_extracted=None, now_ms=JUNE_6):
+    notes = MappingNotes()
+    return Times("event_time", TimeUnit.AUTO)(value, time_extracted, now_ms, notes), notes
+
+
+def test_a_missing_time_is_that_of_the_extraction():
+    assert time_of(None, time_extracted="2024-06-05T00:00:00+00:00") == (
+        JUNE_6 - 86_400_000,
+        MappingNotes(time_defaulted=1),
+    )
+
+
+@pytest.mark.parametrize("time_extracted", [None, "", "at some time"])
+def test_without_a_time_of_extraction_it_is_now(time_extracted):
+    assert time_of(None, time_extracted=time_extracted) == (JUNE_6, MappingNotes(time_defaulted=1))
+
+
+def test_an_unreadable_time_rejects_the_record_and_is_not_replaced():
+    with pytest.raises(RecordError) as caught:
+        time_of("", time_extracted="2024-06-05T00:00:00Z")
+    assert (caught.value.reason, caught.value.field) == ("invalid_time", "event_time")
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "notes"),
+    [
+        pytest.param(JUNE_6, MappingNotes(), id="now"),
+        pytest.param(JUNE_6 - OLD_MS, MappingNotes(), id="sixty-days"),
+        pytest.param(JUNE_6 - OLD_MS - 1, MappingNotes(old_times=1), id="over-sixty-days"),
+        pytest.param(JUNE_6 + CLOCKS_APART_MS, MappingNotes(), id="clocks-differ"),
+        pytest.param(JUNE_6 + CLOCKS_APART_MS + 1, MappingNotes(future_times=1), id="to-come"),
+    ],
+)
+def test_old_and_future_times_are_counted(time_ms, notes):
+    assert time_of(time_ms) == (time_ms, notes)
+
+
+def test_the_time_of_extraction_has_no_other_shapes_than_text():
+    assert parse_text("1717632000") is None
