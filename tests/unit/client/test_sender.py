@@ -1,0 +1,351 @@
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from target_statsig.client.keys import KeyKind
+from target_statsig.client.rate_limit import RateLimiter
+from target_statsig.client.sender import Retry, Sender
+from target_statsig.client.transport import Request, TransportError
+from target_statsig.exceptions import (
+    AuthenticationError,
+    InterruptedRunError,
+    NotNowError,
+    RefusedError,
+    TooLargeError,
+)
+from target_statsig.settings import RateWindow
+from tests.fakes import FakeClock, FakeTransport, answer
+
+KEY = "secret-abcdefghijklmnop"
+WHAT = "500 events of stream 'orders'"
+SECRET_ID = "jane.doe@example.com"
+REQUEST = Request(
+    "POST",
+    "https://events.statsigapi.net/v1/log_event",
+    {KeyKind.SERVER_SECRET.header: KEY},
+    timeout=30,
+    body=b'{"events":[{"user":{"userID":"%s"}}]}' % SECRET_ID.encode(),
+)
+NO = answer(503, {"success": False})
+LOST = TransportError("TimeoutError: timed out", sent=True)
+REFUSED_CONNECTION = TransportError("ConnectionRefusedError: [Errno 111] Connection refused", sent=False)
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+def send(clock, *script, retry_timeout=1800.0, request=REQUEST, key=KeyKind.SERVER_SECRET, then=None, **more):
+    transport = FakeTransport(*script, then=then)
+    sender = Sender(transport, clock, retry_timeout=retry_timeout, rng=lambda: 1.0)
+    return sender.send(request, what=WHAT, key=key, **more)
+
+
+def test_a_yes_is_returned_with_what_it_took(clock):
+    got = send(clock, answer(202))
+
+    assert (got.status, got.body, got.requests, got.retries, got.maybe_duplicated) == (
+        202,
+        {"success": True},
+        1,
+        0,
+        False,
+    )
+    assert clock.sleeps == []
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        *(
+            pytest.param(answer(status, {"message": "Later"}), id=str(status))
+            for status in (408, 409, 429, 500, 502, 503, 504, 522, 524, 599)
+        ),
+        pytest.param(answer(202, {"success": False}), id="2xx that is none"),
+        pytest.param(answer(202, b"<html>"), id="2xx without JSON"),
+        pytest.param(LOST, id="answer lost"),
+        pytest.param(REFUSED_CONNECTION, id="connection refused"),
+    ],
+)
+def test_what_passes_is_tried_again_after_growing_waits(clock, failure):
+    got = send(clock, failure, failure, failure, answer(202))
+
+    assert (got.requests, got.retries) == (4, 3)
+    assert clock.sleeps == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("script", "maybe"),
+    [
+        pytest.param([LOST, answer()], True, id="answer lost"),
+        pytest.param([LOST, NO, answer()], True, id="answer lost before a no"),
+        pytest.param([REFUSED_CONNECTION, answer()], False, id="never sent"),
+        pytest.param([answer(502, b"<html>"), answer()], False, id="a proxy answered"),
+        pytest.param([answer(202, {"success": False}), answer()], False, id="a yes that is none"),
+    ],
+)
+def test_only_a_lost_answer_may_mean_a_duplicate(clock, script, maybe):
+    assert send(clock, *script).maybe_duplicated is maybe
+
+
+def test_a_read_changes_nothing_and_so_duplicates_nothing(clock):
+    request = Request("GET", "https://statsigapi.net/console/v1/segments/vips", {}, timeout=30)
+
+    assert not send(clock, LOST, answer(), request=request, key=KeyKind.CONSOLE).maybe_duplicated
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_is_not_accepted_ends_the_run_at_once(clock, status):
+    with pytest.raises(AuthenticationError) as caught:
+        send(clock, answer(status, {"message": f"Invalid key {KEY} for {SECRET_ID}"}))
+
+    assert str(caught.value) == (
+        f"The key in `server_secret_key` is not accepted: Statsig answered {status} (Invalid key … for …) "
+        "to 500 events of stream 'orders'. The key used ends in `…mnop`: it may have been revoked, or lack a "
+        "permission. Wanted is the project's Server Secret Key, `secret-…`: the Statsig console shows it under "
+        "Project Settings > Keys & Environments."
+    )
+    assert clock.sleeps == []
+
+
+def test_a_key_of_the_wrong_kind_is_named_as_such(clock):
+    request = Request("GET", "https://statsigapi.net", {KeyKind.CONSOLE.header: "client-abcdefghijkl"}, timeout=30)
+
+    with pytest.raises(AuthenticationError, match=r"`console_api_key`.*…ijkl` and is a Client SDK Key.*`console-…`"):
+        send(clock, answer(401, {"message": "no"}), request=request, key=KeyKind.CONSOLE)
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [
+        pytest.param(302, "Redirects are not followed: set `events_url` to where this one leads.", id="redirect"),
+        pytest.param(400, "stream 'orders'.", id="bad request"),
+        pytest.param(404, "does `events_url` lead to the right place?", id="not found"),
+        pytest.param(405, "does `events_url` lead to the right place?", id="wrong method"),
+        pytest.param(422, "stream 'orders'.", id="unprocessable"),
+        pytest.param(501, "does `events_url` lead to the right place?", id="not implemented"),
+    ],
+)
+def test_what_is_refused_for_good_is_not_tried_again(clock, status, hint):
+    with pytest.raises(RefusedError) as caught:
+        send(clock, answer(status, {"message": "eventName must not be empty"}))
+
+    error = caught.value
+    assert (error.status, error.words, error.maybe_taken) == (status, "eventName must not be empty", False)
+    assert str(error).startswith(
+        f"Refused for good: Statsig answered {status} (eventName must not be empty) to 500 events of stream 'orders'."
+    )
+    assert str(error).endswith(hint)
+
+
+def test_what_is_too_large_says_which_settings_make_it_smaller(clock):
+    with pytest.raises(TooLargeError, match="`batch_size_rows` or `batch_size_bytes`") as caught:
+        send(clock, answer(413, b""))
+
+    assert caught.value.status == 413
+    assert f"{len(REQUEST.body)} bytes as sent" in str(caught.value)
+
+
+def test_a_refusal_after_a_lost_answer_may_come_of_what_that_did(clock):
+    with pytest.raises(RefusedError) as caught:
+        send(clock, LOST, answer(400, {"message": "Segment exists"}))
+
+    assert caught.value.maybe_taken
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [pytest.param("30", id="seconds"), pytest.param("Sun, 22 Nov 2026 12:00:30 GMT", id="date")],
+)
+def test_retry_after_is_obeyed_in_full_and_jitter_only_adds(clock, asked):
+    send(clock, answer(429, {}, {"retry-after": asked}.items()), answer())
+
+    assert clock.sleeps == [31]
+
+
+def test_jitter_never_goes_past_the_time_that_is_left(clock):
+    send(clock, answer(429, {}, {"retry-after": "30"}.items()), answer(), retry_timeout=30)
+
+    assert clock.sleeps == [30]
+
+
+def test_a_retry_after_beyond_the_time_that_is_left_fails_at_once_and_says_when_to_come_back(clock):
+    with pytest.raises(NotNowError) as caught:
+        send(clock, answer(429, {"message": "Too many requests"}, {"retry-after": "7200"}.items()))
+
+    assert str(caught.value) == (
+        "Not now: Statsig answered 429 (Too many requests) to 500 events of stream 'orders', asking for a wait of 2 h, "
+        "and `retry_timeout` leaves 30 min. Run it again after 2026-11-22 14:00:00 UTC. "
+        "What was not acknowledged comes again with the next run."
+    )
+    assert (caught.value.status, caught.value.words, caught.value.maybe_taken) == (429, "Too many requests", False)
+    assert clock.sleeps == []
+
+
+def test_a_retry_after_beyond_all_dates_fails_at_once_too(clock):
+    with pytest.raises(NotNowError, match="2027-11-22"):
+        send(clock, answer(429, {}, {"retry-after": "9" * 20}.items()))
+
+
+def test_retries_end_when_their_time_is_up_with_one_last_try(clock):
+    with pytest.raises(NotNowError) as caught:
+        send(clock, then=answer(503, {"message": "Overloaded"}), retry_timeout=100)
+
+    assert clock.sleeps == [1, 2, 4, 8, 16, 32, 37]
+    assert str(caught.value) == (
+        "Given up on 500 events of stream 'orders' after 8 tries in the 100 s that `retry_timeout` allows: "
+        "at last Statsig answered 503 (Overloaded). What was not acknowledged comes again with the next run."
+    )
+    assert (caught.value.status, caught.value.words) == (503, "Overloaded")
+
+
+def test_giving_up_tells_of_an_answer_that_was_lost(clock):
+    with pytest.raises(NotNowError, match="answer lost: it may have been taken") as caught:
+        send(clock, LOST, then=NO, retry_timeout=5)
+
+    assert caught.value.maybe_taken
+
+
+def test_slow_answers_use_up_the_time_as_well(clock):
+    def slowly(request):
+        clock.advance(30)
+        raise LOST
+
+    with pytest.raises(NotNowError, match="after 2 tries"):
+        send(clock, then=slowly, retry_timeout=60)
+
+
+def test_without_any_time_for_retries_there_is_one_try(clock):
+    with pytest.raises(NotNowError, match="after 1 try"):
+        send(clock, NO, retry_timeout=0)
+
+
+def test_the_limiter_is_asked_before_every_try(clock):
+    limiter = RateLimiter([RateWindow(1, 100)], clock)
+
+    got = send(clock, NO, NO, answer(), limiter=limiter)
+
+    assert got.requests == 3
+    assert clock.now - FakeClock().now > 200
+
+
+def test_waiting_for_the_limiter_uses_up_no_time_for_retries(clock):
+    limiter = RateLimiter([RateWindow(1, 100)], clock)
+    limiter.acquire()
+
+    assert send(clock, NO, answer(), limiter=limiter, retry_timeout=2).retries == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "key", "waited"),
+    [
+        pytest.param(429, KeyKind.CONSOLE, 60, id="quota of the same project"),
+        pytest.param(503, KeyKind.CONSOLE, 60, id="outage of the same API"),
+        pytest.param(409, KeyKind.CONSOLE, 0, id="another update of one list"),
+        pytest.param(429, KeyKind.SERVER_SECRET, 0, id="quota of the other API"),
+    ],
+)
+def test_a_retry_after_holds_back_everybody_with_the_key(clock, status, key, waited):
+    """While one request sleeps, another thread sends: `on_retry` stands for it."""
+    transport = FakeTransport(answer(status, {}, {"retry-after": "60"}.items()), then=answer())
+    sender = Sender(transport, clock, retry_timeout=1800, rng=lambda: 0.0)
+
+    def send_another(retry: Retry) -> None:
+        begun = clock.now
+        sender.send(REQUEST, what="another", key=key)
+        assert clock.now - begun == waited
+
+    sender.send(REQUEST, what=WHAT, key=KeyKind.CONSOLE, on_retry=send_another)
+
+    assert len(transport.requests) == 3
+
+
+def test_a_signal_ends_the_wait_for_a_retry(clock):
+    with pytest.raises(InterruptedRunError):
+        send(clock, NO, on_retry=lambda retry: clock.interrupt())
+
+
+def test_every_retry_is_told_and_logged_in_one_line(clock, caplog):
+    told = []
+    with caplog.at_level(logging.WARNING):
+        send(
+            clock,
+            LOST,
+            answer(429, {"message": "Slow down"}, {"retry-after": "9"}.items()),
+            answer(),
+            on_retry=told.append,
+        )
+
+    assert told == [Retry(None, 1, 1, maybe_taken=True), Retry(429, 11, 2, maybe_taken=False)]
+    assert caplog.messages == [
+        (
+            f"No answer came (TimeoutError: timed out) to {WHAT}, which may have taken effect all the same: "
+            "trying again in 1 s, for 30 min more at most"
+        ),
+        f"Statsig answered 429 (Slow down) to {WHAT}: trying again in 11 s, for 30 min more at most",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        pytest.param(
+            answer(502, b"<html>"), "Statsig, or a proxy on the way there, answered 502 without JSON", id="page"
+        ),
+        pytest.param(NO, "Statsig answered 503 to", id="no words"),
+        pytest.param(answer(202, {"success": False}), "Statsig answered 202 but not that it succeeded", id="no yes"),
+        pytest.param(answer(202, b""), "a proxy on the way there, answered 202 without JSON", id="empty"),
+        pytest.param(answer(200, []), "Statsig answered 200 but not that it succeeded", id="a list"),
+    ],
+)
+def test_the_line_tells_who_answered_what(clock, caplog, given, line):
+    send(clock, given, answer())
+
+    assert line in caplog.text
+
+
+def test_each_try_gets_its_own_headers(clock):
+    transport = FakeTransport(NO, NO, answer())
+    sender = Sender(transport, clock, retry_timeout=100, rng=lambda: 1.0)
+    sender.send(
+        REQUEST,
+        what=WHAT,
+        key=KeyKind.SERVER_SECRET,
+        fresh_headers=lambda tries: {"now": f"{clock.now:.0f}", "tries": str(tries)},
+    )
+
+    assert [request.headers["tries"] for request in transport.requests] == ["0", "1", "2"]
+    assert len({request.headers["now"] for request in transport.requests}) == 3
+    assert all(request.headers[KeyKind.SERVER_SECRET.header] == KEY for request in transport.requests)
+
+
+def test_no_text_repeats_a_key_or_a_value_from_a_record(clock, caplog):
+    echo = answer(500, {"message": f"cannot store {SECRET_ID} with {KEY}"})
+
+    with pytest.raises(NotNowError) as caught:
+        send(clock, then=echo, retry_timeout=10)
+
+    for text in (caplog.text, str(caught.value), caught.value.words, repr(REQUEST)):
+        assert SECRET_ID not in text
+        assert KEY not in text
+
+
+def test_threads_may_share_a_sender(clock):
+    transport = FakeTransport(then=answer())
+    sender = Sender(transport, clock, retry_timeout=100)
+    got = []
+
+    def work() -> None:
+        got.extend(sender.send(REQUEST, what=WHAT, key=KeyKind.SERVER_SECRET).requests for _ in range(50))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert got == [1] * 200
