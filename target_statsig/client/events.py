@@ -1,0 +1,146 @@
+"""The events API: encoded events in, one request out (https://docs.statsig.com/http-api#log-event).
+
+Knows the envelope, its compression and its headers. Refuses to know what an event is: items come encoded and are
+never decoded again.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from target_statsig import __version__
+from target_statsig.client.keys import KeyKind
+from target_statsig.client.transport import Request
+from target_statsig.settings import Compression
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from target_statsig.client.sender import Retry, Sender
+    from target_statsig.clock import Clock
+
+GZIP_LEVEL = 1
+"""93 KB of events become 23 KB in 0.5 ms; level 6 makes them 19 KB in 1.1 ms, level 9 in 2.9 ms."""
+
+_GZIP_FORMAT = zlib.MAX_WBITS | 16
+
+_METADATA = msgspec.json.encode({"sdkType": "target-statsig", "sdkVersion": __version__})
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where items of one kind go.
+
+    Attributes:
+        path: The path below the base URL.
+        items: The name of the list that holds them.
+    """
+
+    path: str
+    items: str
+
+
+LOG_EVENT = Endpoint("log_event", "events")
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What it took to deliver some items.
+
+    Attributes:
+        requests: HTTP requests.
+        retries: How many of them were retries.
+        bytes_sent: Bytes of their bodies, as they went over the wire.
+        maybe_duplicated: An earlier try was sent and its answer lost: the items may count twice.
+    """
+
+    requests: int
+    retries: int
+    bytes_sent: int
+    maybe_duplicated: bool
+
+
+class EventsClient:
+    """Delivers items to the events API, from any number of threads."""
+
+    def __init__(
+        self, sender: Sender, *, base_url: str, key: str, compression: Compression, timeout: float, clock: Clock
+    ) -> None:
+        """Take what sends, and where to.
+
+        Args:
+            sender: Sends each request until it is settled.
+            base_url: The setting `events_url`.
+            key: The project's Server Secret Key.
+            compression: How bodies are encoded.
+            timeout: Seconds for one HTTP request.
+            clock: Tells Statsig what time it is here.
+
+        Raises:
+            AuthenticationError: The key is missing, or has characters that no key has.
+        """
+        self._sender = sender
+        self._base_url = base_url.rstrip("/")
+        self._compression = compression
+        self._timeout = timeout
+        self._clock = clock
+        self._headers = {
+            KeyKind.SERVER_SECRET.header: KeyKind.SERVER_SECRET.check(key),
+            "content-type": "application/json",
+        }
+        if compression is Compression.GZIP:
+            self._headers["content-encoding"] = "gzip"
+
+    def send(
+        self,
+        endpoint: Endpoint,
+        items: Sequence[bytes],
+        *,
+        what: str,
+        on_retry: Callable[[Retry], None] | None = None,
+    ) -> Sent:
+        """Deliver items in one request; it is taken or refused whole.
+
+        Args:
+            endpoint: Where to.
+            items: JSON objects, encoded; at least one.
+            what: A phrase for messages, such as "500 events of stream 'orders'".
+            on_retry: Called before the wait for each retry.
+
+        Raises:
+            AuthenticationError: The key is not accepted.
+            RefusedError: The items will never be taken together.
+            TooLargeError: The body is too large.
+            NotNowError: Statsig cannot take them for now.
+            InterruptedRunError: The run was asked to stop during a wait.
+        """
+        body = self._body(endpoint, items)
+        request = Request(
+            "POST",
+            f"{self._base_url}/{endpoint.path}",
+            {**self._headers, "statsig-event-count": str(len(items))},
+            timeout=self._timeout,
+            body=body,
+        )
+        answer = self._sender.send(
+            request, what=what, key=KeyKind.SERVER_SECRET, on_retry=on_retry, fresh_headers=self._fresh_headers
+        )
+        return Sent(answer.requests, answer.retries, answer.requests * len(body), answer.maybe_duplicated)
+
+    def _body(self, endpoint: Endpoint, items: Sequence[bytes]) -> bytes:
+        body = b'{"%b":[%b],"statsigMetadata":%b}' % (endpoint.items.encode(), b",".join(items), _METADATA)
+        if self._compression is Compression.NONE:
+            return body
+        compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)
+        return compressor.compress(body) + compressor.flush()
+
+    def _fresh_headers(self, tries: int) -> Mapping[str, str]:
+        """Return what each try says anew: the time, by which Statsig corrects our clock, is that of the try."""
+        headers = {"STATSIG-CLIENT-TIME": str(int(self._clock.time() * 1000))}
+        if tries:
+            headers["statsig-retry-count"] = str(tries)
+        return headers

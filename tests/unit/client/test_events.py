@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import zlib
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_statsig import __version__
+from target_statsig.client.events import LOG_EVENT, EventsClient
+from target_statsig.client.sender import Sender
+from target_statsig.exceptions import AuthenticationError, NotNowError
+from target_statsig.settings import Compression
+from tests.fakes import NOON, FakeClock, FakeTransport, answer
+
+KEY = "secret-abcdefghijklmnop"
+ITEMS = [b'{"eventName":"purchase","value":89.99}', b'{"eventName":"refund"}']
+NO = answer(503, {"success": False})
+
+
+def client(transport, clock=None, *, compression=Compression.NONE, base_url="https://events.example/v1", key=KEY):
+    clock = clock or FakeClock()
+    return EventsClient(
+        Sender(transport, clock, retry_timeout=60, rng=lambda: 1.0),
+        base_url=base_url,
+        key=key,
+        compression=compression,
+        timeout=30,
+        clock=clock,
+    )
+
+
+def test_items_travel_in_the_envelope_with_their_headers():
+    transport = FakeTransport(answer(202))
+    client(transport).send(LOG_EVENT, ITEMS, what="2 events")
+
+    (request,) = transport.requests
+    assert (request.method, request.url, request.timeout) == ("POST", "https://events.example/v1/log_event", 30)
+    assert request.headers == {
+        "statsig-api-key": KEY,
+        "content-type": "application/json",
+        "statsig-event-count": "2",
+        "STATSIG-CLIENT-TIME": str(int(NOON * 1000)),
+    }
+    assert request.body == (
+        b'{"events":[{"eventName":"purchase","value":89.99},{"eventName":"refund"}],'
+        b'"statsigMetadata":{"sdkType":"target-statsig","sdkVersion":"%b"}}' % __version__.encode()
+    )
+
+
+@given(items=st.lists(st.dictionaries(st.text(), st.text()).map(msgspec.json.encode), min_size=1))
+def test_compression_loses_nothing(items):
+    plain, compressed = FakeTransport(answer()), FakeTransport(answer())
+    client(plain).send(LOG_EVENT, items, what="events")
+    client(compressed, compression=Compression.GZIP).send(LOG_EVENT, items, what="events")
+
+    assert compressed.requests[0].headers["content-encoding"] == "gzip"
+    assert zlib.decompress(compressed.requests[0].body, zlib.MAX_WBITS | 16) == plain.requests[0].body
+
+
+def test_the_same_items_make_the_same_body():
+    transport = FakeTransport(then=answer())
+    for _ in range(2):
+        client(transport, compression=Compression.GZIP).send(LOG_EVENT, ITEMS, what="2 events")
+
+    assert transport.requests[0].body == transport.requests[1].body
+
+
+def test_a_retry_says_so_and_what_time_it_is_by_then():
+    transport = FakeTransport(NO, NO, answer())
+    client(transport).send(LOG_EVENT, ITEMS, what="2 events")
+
+    said = [(r.headers.get("statsig-retry-count"), r.headers["STATSIG-CLIENT-TIME"]) for r in transport.requests]
+    assert said == [
+        (None, str(int(NOON * 1000))),
+        ("1", str(int(NOON * 1000) + 1000)),
+        ("2", str(int(NOON * 1000) + 3000)),
+    ]
+
+
+def test_what_it_took_is_told():
+    transport = FakeTransport(NO, answer())
+    sent = client(transport).send(LOG_EVENT, ITEMS, what="2 events")
+
+    assert (sent.requests, sent.retries, sent.maybe_duplicated) == (2, 1, False)
+    assert sent.bytes_sent == 2 * len(transport.requests[0].body)
+
+
+def test_a_retry_is_told_while_it_happens():
+    told = []
+    client(FakeTransport(NO, answer())).send(LOG_EVENT, ITEMS, what="2 events", on_retry=told.append)
+
+    assert [retry.status for retry in told] == [503]
+
+
+def test_a_base_url_may_end_in_a_slash():
+    transport = FakeTransport(answer())
+    client(transport, base_url="http://127.0.0.1:8000/v1/").send(LOG_EVENT, ITEMS, what="2 events")
+
+    assert transport.requests[0].url == "http://127.0.0.1:8000/v1/log_event"
+
+
+def test_a_failure_names_what_was_sent():
+    with pytest.raises(NotNowError, match="500 events of stream 'orders'"):
+        client(FakeTransport(then=NO)).send(LOG_EVENT, ITEMS, what="500 events of stream 'orders'")
+
+
+@pytest.mark.parametrize("key", [pytest.param("", id="none"), pytest.param("secret-abc\n", id="line break")])
+def test_a_key_that_cannot_be_sent_is_refused_before_anything_is(key):
+    with pytest.raises(AuthenticationError, match="`server_secret_key`"):
+        client(FakeTransport(), key=key)
