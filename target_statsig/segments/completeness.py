@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from target_statsig.segments.bookmarks import Bookmark, Kind
+from target_statsig.segments.bookmarks import Kind
 from target_statsig.segments.observer import RowCount, Seen
 from target_statsig.settings import Choice
 
@@ -164,33 +164,28 @@ def _by_messages(seen: Seen) -> tuple[Proof, str]:
     if seen.records and (seen.bookmark is not None or not seen.incremental_hint):
         if seen.activated and seen.schemas == 1:
             return Proof.ACTIVATE_VERSION, ""
-        if any(_moved_on(seen.bookmark, later) for later in seen.later):
+        if any(_moved_on(seen, later) for later in seen.later):
             return Proof.LATER_STREAM, ""
     doubt = _doubt_of_state(seen)
     return (Proof.STATE, "") if doubt is None else (Proof.NONE, f"{doubt}. {PROOF_REMEDY}")
 
 
-def _moved_on(bookmark: Bookmark | None, later: Bookmark | None) -> bool:
+def _moved_on(seen: Seen, later: Seen) -> bool:
     """Return whether a later stream shows that the tap is done with this one.
 
-    singer-sdk syncs children between the rows of their parent and partitions their state by those rows: a
-    later stream with partitions may be a child of this one and, where this one has partitions, its sibling.
+    singer-sdk syncs children between the rows of their parent and partitions their state by those rows. So a later
+    stream with partitions may be a child of this one; and where this one has partitions, any may be its sibling
+    until a STATE closes it without.
     """
-    if later is None:
-        return bookmark is None or not bookmark.partitioned
-    return not later.partitioned
+    return _doubt_of_state(later) is None if seen.partitioned else not later.partitioned
 
 
 def _doubt_of_state(seen: Seen) -> str | None:
     """Return why no STATE proves the stream, or None where one does."""
-    bookmark = seen.bookmark
     doubts = (
         (seen.schemas > 1, "its SCHEMA came more than once, so it came in parts, with a STATE after each"),
-        (bookmark is None, "no STATE has a bookmark of that name"),
-        (
-            bookmark is not None and bookmark.partitioned,
-            "its bookmark has partitions, and the tap writes a STATE after each",
-        ),
+        (seen.bookmark is None, "no STATE has a bookmark of that name"),
+        (seen.partitioned, "its bookmark has partitions, and the tap writes a STATE after each"),
         (seen.interleaved, "messages of other streams came between its own"),
         (not seen.closed, "no STATE with its bookmark came right after its last record"),
         (seen.irregular, "the tap writes a STATE now and then within it"),

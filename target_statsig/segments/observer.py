@@ -44,8 +44,8 @@ class Seen:
         incremental_hint: Whether a SCHEMA of it looked like an incremental stream's.
         bookmark: Its bookmark in the last STATE that has one.
         currently_syncing: Whether the last STATE that can tell says that the tap is syncing it.
-        later: The bookmarks, as far as known, of the streams of which nothing was seen before its last SCHEMA
-            or RECORD.
+        later: What was seen of the streams of which nothing was seen before its last SCHEMA or RECORD; not what
+            came after them in turn.
     """
 
     stream: str
@@ -61,7 +61,12 @@ class Seen:
     incremental_hint: bool = False
     bookmark: Bookmark | None = None
     currently_syncing: bool = False
-    later: tuple[Bookmark | None, ...] = ()
+    later: tuple[Seen, ...] = ()
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether its bookmark shows that the tap syncs it in parts, each with a STATE of its own."""
+        return self.bookmark is not None and self.bookmark.partitioned
 
 
 @dataclass(slots=True)
@@ -164,19 +169,21 @@ class StreamObserver:
         account = self._accounts.get(stream)
         if account is None:
             return Seen(stream)
+        later = (
+            self._copy(other)
+            for other in self._accounts.values()
+            if other.place >= account.known and not other.seen.dead_letter
+        )
+        return self._copy(account, tuple(later))
+
+    def _copy(self, account: _Account, later: tuple[Seen, ...] = ()) -> Seen:
+        stream = account.seen.stream
         return replace(
             account.seen,
-            bookmark=self._bookmark(stream),
+            bookmark=read_bookmark(self._bookmarks[stream]) if stream in self._bookmarks else None,
             currently_syncing=stream == self._syncing,
-            later=tuple(
-                self._bookmark(other.seen.stream)
-                for other in self._accounts.values()
-                if other.place >= account.known and not other.seen.dead_letter
-            ),
+            later=later,
         )
-
-    def _bookmark(self, stream: str) -> Bookmark | None:
-        return read_bookmark(self._bookmarks[stream]) if stream in self._bookmarks else None
 
     def _hear(self, stream: str) -> _Account:
         """Return the account of the stream that speaks, and begin a new turn if another one spoke before."""

@@ -145,7 +145,19 @@ def syncing(stream, **bookmarks):
         pytest.param(
             [schema("vips"), records("vips"), state(vips=PARTITIONS), schema("zoo"), state(vips=PARTITIONS, zoo={})],
             Proof.LATER_STREAM,
-            id="a stream with partitions and one without after it",
+            id="a stream with partitions and a finished one without after it",
+        ),
+        pytest.param(
+            [
+                schema("vips"),
+                records("vips"),
+                state(vips=PARTITIONS),
+                schema("zoo"),
+                records("zoo", 10_000),
+                state(vips=PARTITIONS, zoo={}),
+            ],
+            Proof.NONE,
+            id="a stream with partitions and one after it whose partitions may still come",
         ),
         pytest.param(
             [schema("vips"), records("vips"), schema("zoo", dead="letter"), records("zoo")],
@@ -246,7 +258,7 @@ def syncing(stream, **bookmarks):
                 state(vips={}),
                 records("vips", 4),
                 state(vips={}),
-                records("vips"),
+                records("vips", 2),
                 state(vips={}),
             ],
             Proof.NONE,
@@ -261,6 +273,21 @@ def syncing(stream, **bookmarks):
             [schema("vips"), state(vips={}), records("vips", 3), state(vips={})],
             Proof.STATE,
             id="a STATE before the first record gives no interval",
+        ),
+        pytest.param(
+            [schema("vips"), state(), records("vips", 4), state(), records("vips", 3), state(vips={})],
+            Proof.STATE,
+            id="a STATE before the first record does not make an interval irregular",
+        ),
+        pytest.param(
+            [schema("vips"), state(), records("vips", 4), activate("vips"), records("vips", 4), state(vips={})],
+            Proof.STATE,
+            id="an ACTIVATE_VERSION within the stream gives no interval",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 7_000), state(vips={}), records("vips", 3_000), state(vips={})],
+            Proof.NONE,
+            id="no multiple of the learned interval, but one of 10,000",
         ),
         pytest.param(
             [schema("vips"), records("vips", 500), state(vips=PARTITIONS)],
@@ -386,10 +413,13 @@ def test_signs_of_an_echoed_start_state_count_until_another_state_speaks():
     assert verdict_on_vips(*before, state(vips={})) == Verdict(Proof.STATE)
 
 
-def test_a_state_with_progress_markers_does_not_close_a_stream():
-    midway = [schema("vips"), records("vips", 7), state(vips=MIDWAY), schema("zoo"), state(vips={}, zoo=PARTITIONS)]
+@pytest.mark.parametrize(
+    "midway", [pytest.param(state(vips=MIDWAY), id="markers"), pytest.param(syncing("vips", vips={}), id="syncing")]
+)
+def test_a_state_with_a_sign_does_not_close_a_stream_that_another_follows(midway):
+    parent = [schema("vips"), midway, schema("child"), records("child"), syncing("child", vips={}, child={})]
 
-    assert verdict_on_vips(*midway).proof is Proof.NONE
+    assert verdict_on_vips(*parent).proof is Proof.NONE
 
 
 @pytest.mark.parametrize(
@@ -403,7 +433,6 @@ def test_a_state_with_progress_markers_does_not_close_a_stream():
         pytest.param(6, Proof.NONE, id="more than told"),
         pytest.param("seven", Proof.NONE, id="a word"),
         pytest.param(None, Proof.NONE, id="null"),
-        pytest.param(True, Proof.NONE, id="a boolean"),
         pytest.param([7], Proof.NONE, id="a list"),
         pytest.param(float("nan"), Proof.NONE, id="not a number"),
     ],
@@ -432,6 +461,10 @@ def test_a_row_count_that_is_missing_or_odd_proves_nothing(parts):
 
     assert verdict.proof is Proof.NONE
     assert "`n`" in verdict.hint
+
+
+def test_a_boolean_is_no_row_count_of_one():
+    assert verdict_on_vips(schema("vips"), records("vips", 1, True), row_count_field="n").proof is Proof.NONE
 
 
 def test_row_count_is_not_looked_at_where_the_setting_is_not_set():
