@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+
+from target_statsig.events.mapping import to_event
+from target_statsig.events.metadata import MetadataMapper
+from target_statsig.exceptions import RecordError
+from target_statsig.settings import ObjectType, StreamSettings
+
+FED = (("user_id", "userId"), ("event_value", "revenue", "properties.revenue", "value"), ("email", "traits.email"))
+
+
+def metadata_of(record, *metadata_fields, fed=FED):
+    return MetadataMapper(metadata_fields or ("*",), fed).plan(record)(record)
+
+
+@pytest.mark.parametrize(
+    ("value", "as_text"),
+    [
+        pytest.param("text ", "text ", id="text"),
+        pytest.param(Decimal("19.90"), "19.90", id="decimal"),
+        pytest.param(1e21, "1000000000000000000000", id="plain-decimal"),
+        pytest.param(False, "false", id="boolean"),
+        pytest.param(dt.datetime(2024, 6, 6, 12, tzinfo=dt.timezone.utc), "2024-06-06T12:00:00+00:00", id="time"),
+        pytest.param({"a": [1, {"b": None}]}, '{"a":[1,{"b":null}]}', id="object"),
+        pytest.param([1, "2"], '[1,"2"]', id="list"),
+    ],
+)
+def test_every_value_becomes_a_text(value, as_text):
+    assert metadata_of({"column": value}) == {"column": as_text}
+    assert metadata_of({"properties": {"member": value}}) == {"member": as_text}
+    assert metadata_of({"column": value}, "column") == {"column": as_text}
+
+
+def test_nulls_are_left_out():
+    record = {"a": None, "properties": {"b": None}}
+    assert metadata_of(record) == metadata_of(record, "a", "properties.b") == {}
+    assert metadata_of({"properties": None}) == {}
+
+
+@pytest.mark.parametrize(
+    ("record", "metadata"),
+    [
+        pytest.param({"user_id": "u", "plan": "pro"}, {"plan": "pro"}, id="what-fed-a-field-is-out"),
+        pytest.param({"user_id": "u", "userId": "v"}, {"userId": "v"}, id="what-was-not-needed-is-in"),
+        pytest.param({"user_id": None, "userId": "v"}, {}, id="what-stood-in-is-out"),
+        pytest.param({"revenue": "9", "value": "gold"}, {"value": "gold"}, id="unused-value"),
+        pytest.param({"properties": {"revenue": "9", "a": "b"}}, {"a": "b"}, id="member-that-fed-a-field"),
+        pytest.param({"revenue": "9", "properties": {"revenue": "8"}}, {"revenue": "8"}, id="unused-member"),
+        pytest.param({"properties": {"a": "b"}, "value": "9"}, {"a": "b"}, id="last-source"),
+        pytest.param({"properties": {"revenue": None}, "value": "9"}, {}, id="null-member-then-last-source"),
+        pytest.param({"properties__revenue": "9", "properties__a": "b"}, {"a": "b"}, id="flattened"),
+        pytest.param({"properties__a__b": "c"}, {"a__b": "c"}, id="flattened-twice"),
+        pytest.param({"properties": "no object"}, {"properties": "no object"}, id="properties-that-is-no-object"),
+        pytest.param(
+            {"page.url": "/x", "properties": {"utm.source": "y"}}, {"page_url": "/x", "utm_source": "y"}, id="dots"
+        ),
+        pytest.param({"a": "column", "properties": {"a": "member"}}, {"a": "member"}, id="a-member-wins"),
+    ],
+)
+def test_everything_is_what_fed_no_other_field(record, metadata):
+    assert metadata_of(record) == metadata
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *("_sdc_batched_at", "_sdc_extracted_at", "_sdc_deleted_at", "_sdc_lsn"),
+        *("context", "traits", "consent", "privateAttributes", "private_attributes"),
+        *("context__ip", "traits__email", "consent__marketing", "context__app__version", "privateAttributes__a"),
+        *("context.ip", "traits.email"),
+    ],
+)
+def test_some_columns_never_go_there(column):
+    assert metadata_of({column: "x", "contextual": "y"}) == {"contextual": "y"}
+
+
+@pytest.mark.parametrize("source", ["_sdc_lsn", "context", "traits", "consent", "privateAttributes.a"])
+def test_not_even_by_name(source):
+    record = {
+        "_sdc_lsn": 1,
+        "context": {"a": 1},
+        "traits": {"a": 1},
+        "consent": {"a": 1},
+        "privateAttributes": {"a": 1},
+    }
+    assert metadata_of(record, source) == {}
+
+
+def test_private_attributes_among_the_properties_stay_out_too():
+    assert metadata_of({"properties": {"privateAttributes": {"a": 1}, "b": "c"}}) == {"b": "c"}
+
+
+@pytest.mark.parametrize(
+    ("metadata_fields", "metadata"),
+    [
+        pytest.param(["plan"], {"plan": "pro"}, id="column"),
+        pytest.param(["page.url"], {"page_url": "/x"}, id="path"),
+        pytest.param(["context.page.url"], {"context_page_url": "/y"}, id="path-into-a-container"),
+        pytest.param(["user_id"], {"user_id": "u"}, id="also-what-fed-a-field"),
+        pytest.param(["properties"], {"coupon": "X"}, id="properties"),
+        pytest.param(["properties.coupon"], {"properties_coupon": "X"}, id="member-of-properties"),
+        pytest.param(["missing", "plan"], {"plan": "pro"}, id="missing"),
+        pytest.param(
+            ["*", "context.page.url"],
+            {"plan": "pro", "page": '{"url":"/x"}', "coupon": "X", "context_page_url": "/y"},
+            id="everything-and-more",
+        ),
+    ],
+)
+def test_sources_can_be_named(metadata_fields, metadata):
+    record = {
+        "user_id": "u",
+        "plan": "pro",
+        "page": {"url": "/x"},
+        "context": {"page": {"url": "/y"}},
+        "properties": {"coupon": "X", "revenue": 5},
+    }
+    assert metadata_of(record, *metadata_fields) == metadata
+
+
+def test_no_sources_are_no_metadata():
+    record = {"user_id": "u", "event": "e", "plan": "pro", "properties": {"a": "b"}}
+    event = to_event(record, StreamSettings(ObjectType.EVENT, metadata_fields=()), now_ms=0)
+    assert "metadata" not in event
+
+
+def test_a_column_that_fed_a_field_from_inside_is_out_as_a_whole():
+    fed = [("payload.user.id", "uid")]
+    assert metadata_of({"payload": {"user": {"id": 1}, "a": 2}, "uid": 3}, fed=fed) == {"uid": "3"}
+    assert metadata_of({"payload": {"a": 2}, "uid": 3}, fed=fed) == {"payload": '{"a":2}'}
+
+
+def test_a_member_of_properties_that_fed_a_field_from_inside_is_out_as_a_whole():
+    record = {"properties": {"user": {"id": 1, "name": "n"}, "a": "b"}}
+    assert metadata_of(record, fed=[("properties.user.id",)]) == {"a": "b"}
+    assert metadata_of(record, fed=[("properties.user.uid",)]) == {"user": '{"id":1,"name":"n"}', "a": "b"}
+
+
+def test_properties_that_fed_a_field_as_a_whole_are_not_unpacked():
+    assert metadata_of({"properties": {"a": "b"}}, fed=[("properties",)]) == {}
+
+
+def test_a_value_that_json_has_no_form_for_rejects_the_record():
+    with pytest.raises(RecordError) as caught:
+        metadata_of({"column": float("nan")})
+    assert caught.value.reason == "not_encodable"
