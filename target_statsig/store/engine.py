@@ -1,0 +1,131 @@
+"""Opening the database of `store_url`, and transactions on it.
+
+Owns which databases there are and what a transaction is. Refuses to know what the tables hold. Every error of a
+database leaves here as a StoreError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from target_statsig.exceptions import StoreError
+from target_statsig.store import postgres, sqlite
+from target_statsig.store.errors import explain, named
+from target_statsig.store.schema import bring_up_to_date
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import URL, Connection
+
+    from target_statsig.clock import Clock
+
+
+class Lane:
+    """One connection, which one thread at a time uses."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Take a connection for this lane alone."""
+        self._connection = connection
+        self._turn = threading.RLock()
+        self.is_sqlite = connection.dialect.name == "sqlite"
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a transaction that reads, and may write what is temporary; it never waits for another run.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        with self._turn, self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a transaction that writes: all of it is kept, or after an exception nothing.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        # SQLite would refuse at once, without waiting, to turn a reading transaction into a writing one.
+        with self._turn, self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        connection = self._connection
+        try:
+            connection.info["begin"] = begin
+            with connection.begin():
+                yield connection
+        except SQLAlchemyError as error:
+            # `from None`: the driver's words may hold the row at fault.
+            raise explain(error, connection.engine.url) from None
+
+    def close(self) -> None:
+        """Give the connection back, and with it every temporary table."""
+        with self._turn, contextlib.suppress(SQLAlchemyError):
+            self._connection.close()
+
+
+class Database:
+    """An open database with this version's schema."""
+
+    def __init__(self, store_url: str, *, clock: Clock, patience: float) -> None:
+        """Open the database; create it, or bring it up to date.
+
+        Args:
+            store_url: `sqlite:///…` or `postgresql+psycopg://…`.
+            clock: The run's clock.
+            patience: Seconds to wait for another run's transaction.
+
+        Raises:
+            StoreError: The URL is of no use, or the database is.
+        """
+        url = _parse(store_url)
+        driver = sqlite if url.get_backend_name() == "sqlite" else postgres
+        self._engine = driver.engine(url, clock, patience)
+        self._lanes: list[Lane] = []
+        lane = self.lane()
+        try:
+            with lane.writing() as connection:
+                bring_up_to_date(connection, named(url))
+        finally:
+            lane.close()
+
+    def lane(self) -> Lane:
+        """Open one more connection.
+
+        Raises:
+            StoreError: The database cannot be reached.
+        """
+        try:
+            connection = self._engine.connect()
+        except SQLAlchemyError as error:
+            raise explain(error, self._engine.url) from None
+        lane = Lane(connection)
+        self._lanes.append(lane)
+        return lane
+
+    def close(self) -> None:
+        """Close every lane."""
+        for lane in self._lanes:
+            lane.close()
+        self._engine.dispose()
+
+
+def _parse(store_url: str) -> URL:
+    # A database in memory would forget everything, and each connection would have one of its own.
+    with contextlib.suppress(ArgumentError):
+        url = make_url(store_url)
+        if url.drivername in {"sqlite", "sqlite+pysqlite"} and url.database not in {None, "", ":memory:"}:
+            return url
+        if url.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
+            return url.set(drivername="postgresql+psycopg")
+    msg = "store_url must read sqlite:///path/to/store.db or postgresql+psycopg://user:password@host/database"
+    raise StoreError(msg)

@@ -1,0 +1,106 @@
+"""The store as the rest of the target sees it: an open database, one Statsig project, one run.
+
+Owns the numbers under which the project, its segments and its streams stand in the tables, and the connections: one for
+members, whose queries may take a minute, and one for everything that answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from target_statsig.store.audience import Audience
+from target_statsig.store.dialects import insert_into
+from target_statsig.store.engine import Database
+from target_statsig.store.facts import SegmentFacts, read_facts, segments_fed_by, write_facts
+from target_statsig.store.members import Members
+from target_statsig.store.pending import Pending
+from target_statsig.store.tables import PROJECTS, SEGMENTS
+
+if TYPE_CHECKING:
+    from sqlalchemy import Column, Table
+
+    from target_statsig.clock import Clock
+
+
+class Store:
+    """An open store."""
+
+    def __init__(self, url: str, *, clock: Clock, project: str, run_id: str, patience: float) -> None:
+        """Open the store, creating it where there is none; see `target_statsig.store.open_store`."""
+        self._clock = clock
+        self._run_id = run_id
+        self._database = Database(url, clock=clock, patience=patience)
+        self._quick = self._database.lane()
+        self._members = self._database.lane()
+        self._project = self._number(PROJECTS, PROJECTS.c.project, identity=project)
+        self._segment = functools.cache(self._segment_number)
+
+    def members(self, segment: str) -> Members:
+        """Return what the store knows of a segment's members.
+
+        Args:
+            segment: The segment's Statsig id.
+        """
+        return Members(self._members, self._segment(segment))
+
+    def audience(self, segment: str) -> Audience:
+        """Return an empty audience, to be filled by this run.
+
+        Args:
+            segment: The segment's Statsig id.
+        """
+        return Audience(self._members, self._segment(segment))
+
+    def pending(self, segment: str) -> Pending:
+        """Return the changes that an earlier run left unsent.
+
+        Args:
+            segment: The segment's Statsig id.
+        """
+        return Pending(self._members, self._segment(segment))
+
+    def facts(self, segment: str) -> SegmentFacts:
+        """Return what is remembered of a segment.
+
+        Args:
+            segment: The segment's Statsig id.
+        """
+        return read_facts(self._quick, self._segment(segment))
+
+    def record_facts(self, segment: str, facts: SegmentFacts) -> None:
+        """Replace what is remembered of a segment.
+
+        Args:
+            segment: The segment's Statsig id.
+            facts: All of it; `dataclasses.replace` what `facts` gave.
+        """
+        write_facts(self._quick, self._segment(segment), facts)
+
+    def segments_fed_by(self, stream: str) -> list[str]:
+        """Return the ids of the segments that a stream fed before.
+
+        Args:
+            stream: The stream's name.
+        """
+        return segments_fed_by(self._quick, self._project, stream)
+
+    def close(self) -> None:
+        """Close the store; nothing that came from it is of use afterwards."""
+        self._database.close()
+
+    def _segment_number(self, segment: str) -> int:
+        return self._number(SEGMENTS, SEGMENTS.c.segment, project=self._project, name=segment)
+
+    def _number(self, table: Table, number: Column[int], **names: Any) -> int:
+        """Return the number of the row with these names; make the row where there is none."""
+        query = select(number).filter_by(**names)
+        with self._quick.reading() as connection:
+            found = connection.execute(query).scalar_one_or_none()
+        if found is None:
+            with self._quick.writing() as connection:
+                connection.execute(insert_into(connection, table).values(**names).on_conflict_do_nothing())
+                found = connection.execute(query).scalar_one()
+        return found

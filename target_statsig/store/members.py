@@ -1,0 +1,193 @@
+"""One segment's members as Statsig has them, to the best of the store's knowledge.
+
+Owns what was read from Statsig and what was acknowledged since, whose member each is, and since when one is missing
+from the source. Refuses to know what this run saw (`audience`) and what Statsig thinks. Each acknowledged request is
+one transaction.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Column, delete, except_, func, insert, literal, null, select, true, update
+
+from target_statsig.store.dialects import insert_into, list_parameter, listed
+from target_statsig.store.pending import clear_pending
+from target_statsig.store.tables import CODE_POINT_TEXT, MEMBERS, SEGMENTS
+from target_statsig.store.temporary import PAGE, count, drop, sorted_table, temporary_table, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sqlalchemy import Connection, Table
+
+    from target_statsig.store.engine import Lane
+
+_CHUNK = 50_000
+"""Members written in one transaction where no request sets the size: half a second that others wait at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Members that are missing from the source and were not removed.
+
+    Attributes:
+        count: How many.
+        since: When the first of them went missing, in seconds since 1970; None where there are none.
+    """
+
+    count: int
+    since: float | None
+
+
+class Members:
+    """The members of one segment that Statsig is known to have."""
+
+    def __init__(self, lane: Lane, segment: int) -> None:
+        """Take the connection to use and the segment's number in the store."""
+        self._lane = lane
+        self._segment = segment
+        self._here = MEMBERS.c.segment == segment
+
+    def is_known(self) -> bool:
+        """Tell whether the whole list is known, and not just some who were added or removed."""
+        with self._lane.reading() as connection:
+            known = select(SEGMENTS.c.known).where(SEGMENTS.c.segment == self._segment)
+            return bool(connection.execute(known).scalar_one())
+
+    def count_known(self) -> int:
+        """Return how many members the store knows."""
+        return count(self._lane, MEMBERS, self._here)
+
+    def count_own(self) -> int:
+        """Return how many of them this target added."""
+        return count(self._lane, MEMBERS, self._here, MEMBERS.c.ours)
+
+    def previous(self) -> Iterator[str]:
+        """Walk through the members that the store knows, in code-point order.
+
+        Memory is constant, and members may be recorded in between.
+        """
+        for page in walk(self._lane, select(MEMBERS.c.id).where(self._here)):
+            for (member,) in page:
+                yield member
+
+    def record_added(self, ids: Sequence[str], *, ours: bool = True) -> None:
+        """Remember an acknowledged request that added members.
+
+        Whose a member is that was known before does not change. None of them is missing or pending any more.
+
+        Args:
+            ids: At most 100,000 of them.
+            ours: Whether this target put them there.
+
+        Raises:
+            StoreError: The database failed; nothing of it was remembered.
+        """
+        with self._lane.writing() as connection:
+            self._insert(connection, ids, ours=ours)
+            clear_pending(connection, self._segment, ids)
+
+    def record_removed(self, ids: Sequence[str]) -> None:
+        """Remember an acknowledged request that removed members; none of them is pending any more.
+
+        Args:
+            ids: At most 100,000 of them.
+
+        Raises:
+            StoreError: The database failed; nothing of it was remembered.
+        """
+        with self._lane.writing() as connection:
+            self._delete(connection, ids)
+            clear_pending(connection, self._segment, ids)
+
+    def replace_known(self, ids: Iterable[str]) -> int:
+        """Take over the whole list as it was read from Statsig, and return its number of distinct ids.
+
+        Whoever is still there stays ours, and missing, as before; the others who are there are strangers. Nothing
+        changes until the last id was read; a run that dies after that leaves a list that does not count as known.
+
+        Args:
+            ids: The list, in any order, ids repeated or not; it is read once, and may take its time.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        heap = self._heap()
+        try:
+            self._gather(heap, ids)
+            baseline = sorted_table(self._lane, "baseline", select(heap.c.id).group_by(heap.c.id))
+        finally:
+            drop(self._lane, heap)
+        known, there = select(MEMBERS.c.id).where(self._here), select(baseline.c.id)
+        gone = sorted_table(self._lane, "gone", except_(known, there).order_by("id"))
+        new = sorted_table(self._lane, "new", except_(there, known).order_by("id"))
+        self._set_known(known=False)
+        for page in walk(self._lane, select(gone.c.id), _CHUNK):
+            with self._lane.writing() as connection:
+                self._delete(connection, [row[0] for row in page])
+        for page in walk(self._lane, select(new.c.id), _CHUNK):
+            with self._lane.writing() as connection:
+                self._insert(connection, [row[0] for row in page], ours=False)
+        self._set_known(known=True)
+        total = count(self._lane, baseline)
+        drop(self._lane, baseline, gone, new)
+        return total
+
+    def forget(self) -> None:
+        """Know nobody any more: the next run starts from what it reads."""
+        with self._lane.writing() as connection:
+            connection.execute(update(SEGMENTS).where(SEGMENTS.c.segment == self._segment).values(known=False))
+            connection.execute(delete(MEMBERS).where(self._here))
+
+    def missing(self) -> Missing:
+        """Return how many members are held though they are missing, and since when."""
+        with self._lane.reading() as connection:
+            held, since = connection.execute(
+                select(func.count(), func.min(MEMBERS.c.missing_since)).where(
+                    self._here, MEMBERS.c.missing_since.is_not(None)
+                )
+            ).one()
+        return Missing(held, since)
+
+    def mark_missing(self, ids: Sequence[str], since: float) -> None:
+        """Remember members as missing; the date of those who were missing before stays.
+
+        Args:
+            ids: At most 100,000 of them.
+            since: In seconds since 1970.
+        """
+        with self._lane.writing() as connection:
+            them = MEMBERS.c.id.in_(select(listed(connection).id))
+            statement = update(MEMBERS).where(self._here, MEMBERS.c.missing_since.is_(None), them)
+            connection.execute(statement.values(missing_since=since), list_parameter(ids))
+
+    def _set_known(self, *, known: bool) -> None:
+        with self._lane.writing() as connection:
+            connection.execute(update(SEGMENTS).where(SEGMENTS.c.segment == self._segment).values(known=known))
+
+    def _insert(self, connection: Connection, ids: Sequence[str], *, ours: bool) -> None:
+        # `WHERE true`: without it SQLite takes the conflict clause for a join's.
+        rows = select(literal(self._segment), listed(connection).id, literal(ours)).where(true())
+        statement = insert_into(connection, MEMBERS).from_select(["segment", "id", "ours"], rows)
+        here_again = statement.on_conflict_do_update(index_elements=["segment", "id"], set_={"missing_since": null()})
+        connection.execute(here_again, list_parameter(ids))
+
+    def _delete(self, connection: Connection, ids: Sequence[str]) -> None:
+        gone = MEMBERS.c.id.in_(select(listed(connection).id))
+        connection.execute(delete(MEMBERS).where(self._here, gone), list_parameter(ids))
+
+    def _heap(self) -> Table:
+        heap = temporary_table("heap", Column("id", CODE_POINT_TEXT))
+        with self._lane.reading() as connection:
+            heap.create(connection)
+        return heap
+
+    def _gather(self, heap: Table, ids: Iterable[str]) -> None:
+        remaining = iter(ids)
+        while chunk := list(itertools.islice(remaining, PAGE)):
+            with self._lane.reading() as connection:
+                rows = insert(heap).from_select(["id"], select(listed(connection).id))
+                connection.execute(rows, list_parameter(chunk))

@@ -1,0 +1,55 @@
+"""The version of the store's schema, and how an older store is brought forward.
+
+Owns VERSION and the steps. A fresh store is created whole; an older one walks the steps from where it is; a newer one
+is refused. Each happens in one transaction, which the caller holds, so that two runs cannot do it at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, insert, inspect, select, update
+
+from target_statsig.exceptions import StoreError
+from target_statsig.store.tables import METADATA, VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
+"""Step n (from 0) takes a store from version n + 1 to version n + 2."""
+
+_RACE = 0x7A67_7374
+"""Key of the advisory lock under which a PostgreSQL schema is made: any number that others are unlikely to use."""
+
+
+def bring_up_to_date(connection: Connection, store: str) -> None:
+    """Create the schema, or bring it to this version.
+
+    Args:
+        connection: A connection within a transaction that may write.
+        store: How a message names the store.
+
+    Raises:
+        StoreError: The store was written by a newer target-statsig.
+    """
+    newest = len(MIGRATIONS) + 1
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_RACE)))
+    if not inspect(connection).has_table(VERSION.name):
+        METADATA.create_all(connection)
+        connection.execute(insert(VERSION).values(version=newest))
+        return
+    version = connection.execute(select(VERSION.c.version)).scalar_one()
+    if version > newest:
+        msg = (
+            f"{store} was written by a newer target-statsig (schema {version}, this one knows {newest}); "
+            "upgrade target-statsig, or point store_url at another store"
+        )
+        raise StoreError(msg)
+    for step in MIGRATIONS[version - 1 :]:
+        step(connection)
+    if version < newest:
+        connection.execute(update(VERSION).values(version=newest))

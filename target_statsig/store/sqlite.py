@@ -1,0 +1,127 @@
+"""The embedded store: one SQLite file that needs no set-up.
+
+Owns the file, its permissions and SQLite's pragmas. Refuses to know what the tables hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import NullPool, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+
+from target_statsig.store.errors import damaged, explain, unusable
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection, Engine
+
+    from target_statsig.clock import Clock
+
+_CACHE_KIB = 32 * 1024
+"""Page cache of a connection, and the most that a sort holds in memory; ten million ids need no more."""
+
+_WAL_BYTES = 64 * 1024 * 1024
+"""What the write-ahead log is cut back to after a burst, in bytes."""
+
+_CHECKED_BYTES = 64 * 1024 * 1024
+"""A file up to this size is checked for damage when it is opened, which takes under half a second."""
+
+_PRAGMAS = (
+    # A killed process loses nothing; a power cut may lose the last transactions, and leaves the file whole.
+    "synchronous = NORMAL",
+    f"journal_size_limit = {_WAL_BYTES}",
+    f"cache_size = -{_CACHE_KIB}",
+    # Ten million staged ids belong on disk, whatever this SQLite was built to prefer.
+    "temp_store = FILE",
+    f"temp.cache_size = -{_CACHE_KIB}",
+)
+
+_MODE = 0o600
+
+_PAUSE = 0.05
+"""Seconds between two attempts to switch to the write-ahead log."""
+
+
+def engine(url: URL, clock: Clock, patience: float) -> Engine:
+    """Return an engine for a SQLite file, which is created where there is none.
+
+    Args:
+        url: `sqlite:///path`.
+        clock: The run's clock.
+        patience: Seconds to wait for another run's transaction.
+
+    Raises:
+        StoreError: The file cannot be made or opened, or it is damaged.
+    """
+    size = _own_file(url)
+    made = create_engine(
+        url,
+        poolclass=NullPool,
+        hide_parameters=True,
+        # Transactions are begun by the hook below: sqlite3 itself would begin them late, and none for a CREATE.
+        connect_args={"timeout": patience, "check_same_thread": False, "isolation_level": None},
+    )
+
+    def prepare(driver_connection: sqlite3.Connection, _record: object) -> None:
+        _use_write_ahead_log(driver_connection, clock, patience)
+        for pragma in _PRAGMAS:
+            driver_connection.execute(f"PRAGMA {pragma}").fetchall()
+
+    event.listen(made, "connect", prepare)
+    event.listen(made, "begin", _begin)
+    if 0 < size <= _CHECKED_BYTES:
+        _check(made)
+    return made
+
+
+def _own_file(url: URL) -> int:
+    """Make the file and its directory, for this user's eyes only, and return its size in bytes.
+
+    A file that is there is not opened: to close it again would take away the locks that another connection of this
+    process holds on it.
+    """
+    path = Path(str(url.database))
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _MODE))
+        found = path.stat()
+        # SQLite gives the -wal and -shm files beside it the mode of the file itself.
+        if stat.S_IMODE(found.st_mode) != _MODE:
+            path.chmod(_MODE)
+    except OSError as error:
+        raise unusable(url, error) from None
+    return found.st_size
+
+
+def _use_write_ahead_log(driver_connection: sqlite3.Connection, clock: Clock, patience: float) -> None:
+    """Switch the file over, which SQLite refuses without waiting while another run does the same."""
+    deadline = clock.monotonic() + patience
+    while True:
+        try:
+            driver_connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or clock.monotonic() >= deadline:
+                raise
+            clock.sleep(_PAUSE)
+        else:
+            return
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.info.pop("begin", "BEGIN"))
+
+
+def _check(made: Engine) -> None:
+    try:
+        with made.connect() as connection:
+            verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    except SQLAlchemyError as error:
+        raise explain(error, made.url) from None
+    if verdict != "ok":
+        raise damaged(made.url)

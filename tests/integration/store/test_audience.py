@@ -1,0 +1,181 @@
+"""What a run saw of a segment's audience, and the plan that follows, on both databases."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from target_statsig.store.audience import Plan
+
+ABSENT = {"absent": True}
+BY_ROW = {"absent": False}
+
+TRAPS = [
+    *("a", "A", "Z", "z", "á", "a\u0301", "ä", "ae", "é", "e", "ß", "ss", "İ", "i"),
+    *("1", "10", "2", "a ", "a  ", " a", "🙂", "\uffff", "\U00010000"),
+]
+"""Case, accents composed and not, digits, blanks at the ends, characters beyond the basic plane."""
+
+ids = st.sampled_from(TRAPS) | st.text(
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=6
+)
+
+on_one_store = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture
+def members(store):
+    return store.members("vip")
+
+
+@pytest.fixture
+def audience(store):
+    return store.audience("vip")
+
+
+def planned(audience):
+    return [id_ for page in audience.additions(2) for id_ in page], [
+        id_ for page in audience.removals(2) for id_ in page
+    ]
+
+
+def test_each_id_counts_once(audience):
+    audience.stage(["b", "a", "b"])
+    audience.stage(["a"])
+    assert list(audience.current()) == ["a", "b"]
+    assert audience.count_current() == 2
+
+
+def test_nobody_seen_is_nobody(audience):
+    assert list(audience.current()) == []
+    assert audience.count_current() == 0
+    assert list(audience.words()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        pytest.param(["+a", "-a"], [("a", False)], id="removed at last"),
+        pytest.param(["-a", "+a"], [("a", True)], id="back at last"),
+        pytest.param(["+a", "-a", "+a", "-a", "+b"], [("a", False), ("b", True)], id="to and fro"),
+        pytest.param(["-a"], [("a", False)], id="never a member"),
+    ],
+)
+def test_the_last_word_on_an_id_wins(audience, words, expected):
+    for word in words:
+        (audience.stage if word[0] == "+" else audience.unstage)([word[1:]])
+    assert list(audience.words()) == expected
+    assert list(audience.current()) == [id_ for id_, member in expected if member]
+
+
+def test_words_may_come_after_the_first_look(audience):
+    audience.stage(["a"])
+    assert audience.count_current() == 1
+    audience.stage(["b"])
+    audience.unstage(["a"])
+    assert list(audience.current()) == ["b"]
+
+
+def test_a_mirror_adds_the_new_and_removes_the_absent(members, audience):
+    members.replace_known(["a", "b"])
+    audience.stage(["b", "c"])
+    assert audience.plan(**ABSENT) == Plan(added=1, removed=1)
+    assert planned(audience) == (["c"], ["a"])
+
+
+def test_a_mirror_of_its_own_leaves_strangers(members, audience):
+    members.replace_known(["stranger"])
+    members.record_added(["mine"])
+    audience.stage(["c"])
+    audience.plan(absent=True, own_only=True)
+    assert planned(audience) == (["c"], ["mine"])
+
+
+def test_by_row_nobody_is_removed_for_being_absent(members, audience):
+    members.replace_known(["a", "b"])
+    audience.stage(["c"])
+    audience.unstage(["b", "x"])
+    assert audience.plan(**BY_ROW) == Plan(added=1, removed=1)
+    assert planned(audience) == (["c"], ["b"])
+
+
+def test_by_row_a_removal_is_planned_for_who_is_not_known_where_the_list_is_not(members, audience):
+    members.record_added(["a"])
+    audience.unstage(["x"])
+    audience.plan(**BY_ROW)
+    assert planned(audience) == ([], ["x"])
+
+
+def test_a_plan_stands_still_while_it_is_carried_out(members, audience):
+    members.replace_known([f"old {number}" for number in range(10)])
+    audience.stage([f"new {number}" for number in range(10)])
+    audience.plan(**ABSENT)
+    added, removed = [], []
+    for page in audience.additions(3):
+        members.record_added(page)
+        added.append(len(page))
+    for page in audience.removals(4):
+        members.record_removed(page)
+        removed.append(len(page))
+    assert added == [3, 3, 3, 1]
+    assert removed == [4, 4, 2]
+    assert audience.plan(**ABSENT) == Plan(0, 0)
+
+
+def test_two_audiences_gather_side_by_side(store):
+    first, second = store.audience("vip"), store.audience("staff")
+    first.stage(["a"])
+    second.stage(["b"])
+    assert list(first.current()) == ["a"]
+    assert list(second.current()) == ["b"]
+
+
+def test_a_run_that_dies_leaves_no_audience(opening):
+    dying = opening()
+    dying.audience("vip").stage(["a"])
+    dying.close()
+    assert list(opening().audience("vip").current()) == []
+
+
+def test_a_closed_audience_gives_way_to_another(store):
+    audience = store.audience("vip")
+    audience.stage(["a"])
+    audience.plan(**ABSENT)
+    audience.close()
+    assert list(store.audience("vip").current()) == []
+
+
+@on_one_store
+@given(seen=st.lists(ids, max_size=30))
+def test_ids_are_told_apart_and_sorted_by_code_point(store, seen):
+    audience = store.audience("vip")
+    audience.stage(seen)
+    assert list(audience.current()) == sorted(set(seen))
+    audience.close()
+
+
+@on_one_store
+@given(before=st.sets(ids, max_size=20), own=st.sets(ids, max_size=10), seen=st.lists(ids, max_size=20))
+def test_a_mirror_s_plan_is_the_difference_of_two_sets(store, before, own, seen):
+    members, audience = store.members("vip"), store.audience("vip")
+    members.forget()
+    members.record_added(sorted(own))
+    members.replace_known(before | own)
+    assert list(members.previous()) == sorted(before | own)
+    audience.stage(seen)
+    audience.plan(**ABSENT)
+    assert planned(audience) == (sorted(set(seen) - before - own), sorted((before | own) - set(seen)))
+    audience.plan(absent=True, own_only=True)
+    assert planned(audience) == (sorted(set(seen) - before - own), sorted(own - set(seen)))
+    audience.close()
+
+
+@on_one_store
+@given(words=st.lists(st.tuples(ids, st.booleans()), max_size=20))
+def test_the_last_words_are_those_of_a_dictionary(store, words):
+    audience = store.audience("vip")
+    for id_, member in words:
+        (audience.stage if member else audience.unstage)([id_])
+    assert list(audience.words()) == sorted(dict(words).items())
+    audience.close()

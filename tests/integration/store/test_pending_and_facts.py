@@ -1,0 +1,86 @@
+"""Changes left for the next run, and facts about a segment, on both databases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from target_statsig.store.facts import SegmentFacts
+
+
+def test_what_was_left_unsent_is_there_for_the_next_run(opening):
+    opening().pending("vip").keep([("b", True), ("a", False)])
+    assert list(opening().pending("vip").changes()) == [("a", False), ("b", True)]
+
+
+def test_the_last_word_on_a_pending_id_wins(store):
+    pending = store.pending("vip")
+    pending.keep([("a", True), ("a", False), ("b", True)])
+    pending.keep([("b", False)])
+    assert list(pending.changes()) == [("a", False), ("b", False)]
+
+
+def test_an_acknowledged_request_settles_what_was_pending(store):
+    pending, members = store.pending("vip"), store.members("vip")
+    pending.keep([("a", True), ("b", False), ("c", True)])
+    members.record_added(["a"])
+    members.record_removed(["b"])
+    assert list(pending.changes()) == [("c", True)]
+
+
+def test_reading_the_list_settles_nothing(store):
+    pending = store.pending("vip")
+    pending.keep([("a", False), ("b", True)])
+    store.members("vip").replace_known(["a"])
+    assert list(pending.changes()) == [("a", False), ("b", True)]
+
+
+def test_pending_changes_can_be_given_up(store):
+    pending = store.pending("vip")
+    pending.keep([("a", True), ("b", True)])
+    pending.clear(["a"])
+    assert list(pending.changes()) == [("b", True)]
+
+
+def test_an_audience_can_be_kept_as_it_stands(store):
+    audience, pending = store.audience("vip"), store.pending("vip")
+    ids = [f"{number:05}" for number in range(25_000)]
+    audience.stage(ids)
+    audience.unstage(ids[:1])
+    pending.keep(audience.words())
+    assert list(pending.changes()) == [(id_, id_ != ids[0]) for id_ in ids]
+
+
+def test_a_segment_without_history_has_no_facts(store):
+    assert store.facts("vip") == SegmentFacts()
+
+
+def test_facts_outlive_the_run(opening):
+    facts = SegmentFacts(
+        fed_by="users",
+        list_version=2**40,
+        expected_count=10,
+        last_sync_at=1.5,
+        last_status="complete",
+        last_added=3,
+        last_removed=4,
+    )
+    opening().record_facts("vip", facts)
+    later = opening()
+    assert later.facts("vip") == facts
+    later.record_facts("vip", replace(facts, last_status="failed"))
+    assert later.facts("vip").last_status == "failed"
+
+
+def test_facts_do_not_touch_the_members(store):
+    store.members("vip").replace_known(["a"])
+    store.record_facts("vip", SegmentFacts(fed_by="users"))
+    assert store.members("vip").is_known()
+
+
+def test_the_segments_that_a_stream_fed_are_known_by_its_name(opening):
+    store = opening()
+    for segment, stream in [("gold", "levels"), ("silver", "levels"), ("vip", "users")]:
+        store.record_facts(segment, SegmentFacts(fed_by=stream))
+    opening(project="another").record_facts("bronze", SegmentFacts(fed_by="levels"))
+    assert opening().segments_fed_by("levels") == ["gold", "silver"]
+    assert opening().segments_fed_by("orders") == []

@@ -1,0 +1,103 @@
+"""A private PostgreSQL for the session, where the server's programs are installed.
+
+`postgres_url` gives a test an empty database of its own; without the programs the test is skipped and says so. A
+conftest imports the fixture by name.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import itertools
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg
+import pytest
+
+PASSWORD = "only-on-loopback"
+
+_numbers = itertools.count(1)
+
+
+def _programs() -> Path | None:
+    """Return the directory of the newest server's programs."""
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    found = str(versions[-1]) if versions else shutil.which("initdb")
+    return Path(found).resolve().parent if found else None
+
+
+def _user() -> str | None:
+    """Return whom to run the server as: PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@functools.cache
+def _server() -> str | None:
+    """Start the server once a session and return the URL of its first database; None where there is no server."""
+    programs = _programs()
+    if programs is None:
+        return None
+    home = Path(tempfile.mkdtemp(prefix="target-statsig-pg-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    user = _user()
+    if user is not None:
+        shutil.chown(home, user)
+    (home / "password").write_text(PASSWORD)
+
+    def run(program: str, *arguments: str) -> None:
+        subprocess.run(
+            [programs / program, "-D", home / "data", *arguments],
+            check=True,
+            user=user,
+            cwd=home,
+            stdout=subprocess.DEVNULL,
+        )
+
+    run(
+        "initdb",
+        "--username=tester",
+        "--auth=scram-sha-256",
+        f"--pwfile={home / 'password'}",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--no-sync",
+    )
+    port = _free_port()
+    # Nothing here outlives the session, so nothing needs to reach the disk.
+    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={home} -c fsync=off"
+    run("pg_ctl", "start", "-w", "-l", str(home / "log"), "-o", options)
+    atexit.register(run, "pg_ctl", "stop", "-m", "immediate")
+    return f"postgresql://tester:{PASSWORD}@127.0.0.1:{port}/postgres"
+
+
+@pytest.fixture
+def postgres_url():
+    """Give the SQLAlchemy URL of a new database, one whose own collation does not go by code point."""
+    server = _server()
+    if server is None:
+        pytest.skip("no PostgreSQL server (initdb) is installed here")
+    name = f"store_{next(_numbers)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        has_icu = connection.execute("SELECT 1 FROM pg_collation WHERE collprovider = 'i' LIMIT 1").fetchone()
+        locale = (
+            "LOCALE_PROVIDER icu ICU_LOCALE 'en-US'" if has_icu and connection.info.server_version >= 150_000 else ""
+        )
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 {locale}")
+    yield server.replace("postgresql:", "postgresql+psycopg:").removesuffix("postgres") + name
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
