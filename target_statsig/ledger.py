@@ -1,0 +1,133 @@
+"""The delivery ledger as those who deliver see it: what an earlier run has sent need not be sent again.
+
+Owns the seam (`StreamLedger`) and the ledger that remembers nothing. Refuses to know where a ledger is kept (`store`),
+what a record looks like, and how a bookmark is read.
+
+Statsig cannot deduplicate (https://docs.statsig.com/http-api: there is no key for it) and taps send the rows at their
+bookmark again in every run. So each batch is written down before it is sent and again when it is acknowledged; a later
+run asks whether a record is known before it sends it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from target_statsig._compat import override
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DIGEST_BYTES = 16
+"""Length of a record's digest: that two of 10^12 records share one has a chance of about 10^-15."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """A value of a replication key.
+
+    Attributes:
+        kind: What sort of value it is; only bookmarks of one kind can be compared.
+        text: The value, written so that the code-point order of texts is the order of values.
+    """
+
+    kind: str
+    text: str
+
+
+class StreamLedger(Protocol):
+    """What is remembered of one stream's deliveries. Every method may be called from several threads."""
+
+    def known(self, digests: Sequence[bytes]) -> list[bool]:
+        """Tell of each record whether an earlier run has delivered it.
+
+        A record is known as often as one earlier run had to do with it, and each time it is asked for uses up one: the
+        answers hold for the records of this batch, in their order. What this run itself sent is never known.
+
+        Args:
+            digests: One of DIGEST_BYTES bytes for each record.
+        """
+
+    def in_doubt(self, digests: Sequence[bytes]) -> int:
+        """Return how many of these records an earlier run may have delivered: it died before it read the answer.
+
+        Each is counted once. Ask for records that are not known and are about to be sent.
+
+        Args:
+            digests: One of DIGEST_BYTES bytes for each record.
+        """
+
+    def intend(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> int:
+        """Write a batch down before it is sent, and return its number.
+
+        Args:
+            digests: One of DIGEST_BYTES bytes for each record.
+            highest: The highest replication-key value among the records; None where that cannot be told.
+            epoch: How many STATE messages this run has read before the batch's last record.
+        """
+
+    def acknowledge(self, batch: int) -> None:
+        """Write down that Statsig has taken a batch.
+
+        Args:
+            batch: The number that `intend` gave.
+        """
+
+    def withdraw(self, batch: int) -> None:
+        """Strike out a batch that Statsig refused for good; its halves are batches of their own.
+
+        Args:
+            batch: The number that `intend` gave.
+        """
+
+    def remember_skipped(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> None:
+        """Write down records that were known and so not sent: they stay known to later runs.
+
+        Args:
+            digests: One of DIGEST_BYTES bytes for each record.
+            highest: As for `intend`.
+            epoch: As for `intend`.
+        """
+
+    def state_written(self, bookmark: Bookmark | None, *, epoch: int) -> None:
+        """Forget what no tap will send again now that a STATE has been written.
+
+        To be called after the STATE has left, not before. That STATE may get lost with whoever reads it; so what goes
+        is what lies below the STATE written before it, in this run or an earlier one.
+
+        Args:
+            bookmark: The STATE's bookmark of this stream; None where it cannot be read.
+            epoch: The STATE's number among those that this run has read, from 1.
+        """
+
+
+class NoLedger(StreamLedger):
+    """Remembers nothing and needs no store (`dedupe: false`)."""
+
+    @override
+    def known(self, digests: Sequence[bytes]) -> list[bool]:
+        return [False] * len(digests)
+
+    @override
+    def in_doubt(self, digests: Sequence[bytes]) -> int:
+        return 0
+
+    @override
+    def intend(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> int:
+        return 0
+
+    @override
+    def acknowledge(self, batch: int) -> None:
+        pass
+
+    @override
+    def withdraw(self, batch: int) -> None:
+        pass
+
+    @override
+    def remember_skipped(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> None:
+        pass
+
+    @override
+    def state_written(self, bookmark: Bookmark | None, *, epoch: int) -> None:
+        pass

@@ -1,0 +1,24 @@
+"""The ledger that remembers nothing."""
+
+from __future__ import annotations
+
+import pickle
+
+from target_statsig.ledger import DIGEST_BYTES, Bookmark, NoLedger
+
+RECORDS = [bytes(DIGEST_BYTES), bytes(DIGEST_BYTES)]
+
+
+def test_no_ledger_knows_nothing_whatever_it_is_told():
+    ledger = NoLedger()
+    batch = ledger.intend(RECORDS, highest=Bookmark("number", "1"), epoch=0)
+    ledger.acknowledge(batch)
+    ledger.withdraw(batch)
+    ledger.remember_skipped(RECORDS, highest=None, epoch=0)
+    ledger.state_written(None, epoch=1)
+    assert ledger.known(RECORDS) == [False, False]
+    assert ledger.in_doubt(RECORDS) == 0
+
+
+def test_no_ledger_travels_to_another_process():
+    assert pickle.loads(pickle.dumps(NoLedger())).known(RECORDS) == [False, False]
