@@ -36,9 +36,7 @@ def test_a_request_arrives_as_it_was_given_and_its_answer_comes_back(transport):
         answer = transport.send(post(server.url + "/log_event?a=b"))
         received = server.received[0]
 
-    assert answer == Response(
-        202, {"content-type": "application/json", "content-length": "16"}, b'{"success":true}'
-    )
+    assert answer == Response(202, {"content-type": "application/json", "content-length": "16"}, b'{"success":true}')
     assert received.line == "POST /v1/log_event?a=b HTTP/1.1"
     assert received.body == b'{"events":[]}'
     assert received.headers["statsig-api-key"] == KEY

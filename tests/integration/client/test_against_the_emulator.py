@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from target_statsig.client.console import ID_LIST, USER_STORE_LIST, ConsoleClient
+from target_statsig.client.events import LOG_EVENT, EventsClient
+from target_statsig.client.rate_limit import RateLimiter
+from target_statsig.client.sender import Sender
+from target_statsig.client.transport import HttpTransport
+from target_statsig.exceptions import AuthenticationError, NotNowError, RefusedError, TooLargeError
+from target_statsig.rate_windows import parse_rate_windows
+from target_statsig.settings import Compression, RateWindow, Settings
+from tests.fakes import FakeClock
+
+EVENTS = [b'{"eventName":"purchase","value":89.99,"user":{"userID":"u%d"}}' % number for number in range(20)]
+UNLIMITED = [RateWindow(1_000_000, 1)]
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def sender(clock, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    transport = HttpTransport()
+    yield Sender(transport, clock, retry_timeout=600)
+    transport.close()
+
+
+def events_client(statsig, sender, clock, *, compression=Compression.GZIP, timeout=5, key=None):
+    return EventsClient(
+        sender,
+        base_url=statsig.events_url,
+        key=key or statsig.server_secret_key,
+        compression=compression,
+        timeout=timeout,
+        clock=clock,
+    )
+
+
+def console_client(statsig, sender, clock, *, windows=UNLIMITED, key=None):
+    return ConsoleClient(
+        sender,
+        base_url=statsig.console_url,
+        key=key or statsig.console_api_key,
+        timeout=5,
+        limiter=RateLimiter(windows, clock),
+    )
+
+
+@pytest.mark.parametrize("compression", [pytest.param(choice, id=choice.value) for choice in Compression])
+def test_events_arrive(statsig, sender, clock, compression):
+    sent = events_client(statsig, sender, clock, compression=compression).send(LOG_EVENT, EVENTS, what="20 events")
+
+    assert [event["user"]["userID"] for event in statsig.state.events] == [f"u{number}" for number in range(20)]
+    assert sent.bytes_sent == statsig.state.requests[0].size
+
+
+def test_events_arrive_from_many_threads(statsig, sender, clock):
+    client = events_client(statsig, sender, clock)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda event: client.send(LOG_EVENT, [event], what="1 event"), EVENTS * 5))
+
+    assert len(statsig.state.events) == 100
+
+
+def test_a_quota_is_waited_for_as_long_as_it_asks(statsig, sender, clock):
+    statsig.faults.add(path="*/log_event", status=429, retry_after=45, times=2)
+
+    sent = events_client(statsig, sender, clock).send(LOG_EVENT, EVENTS, what="20 events")
+
+    assert (sent.requests, sent.retries, sent.maybe_duplicated) == (3, 2, False)
+    assert min(clock.sleeps) >= 45
+    assert len(statsig.state.events) == 20
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_an_answer_that_is_lost_may_mean_a_duplicate(statsig, sender, clock, taken):
+    statsig.faults.add(path="*/log_event", drop=True, taken=taken, times=1)
+
+    assert events_client(statsig, sender, clock).send(LOG_EVENT, EVENTS, what="20 events").maybe_duplicated
+    assert len(statsig.state.events) == (40 if taken else 20)
+
+
+def test_an_answer_that_never_comes_is_waited_for_no_longer_than_the_timeout(statsig, sender, clock):
+    statsig.faults.add(path="*/log_event", hang=True, times=1)
+
+    assert events_client(statsig, sender, clock, timeout=0.1).send(LOG_EVENT, EVENTS, what="20 events").maybe_duplicated
+
+
+def test_a_yes_that_is_none_is_sent_again(statsig, sender, clock):
+    statsig.faults.add(path="*/log_event", status=202, body='{"success":false}', times=1)
+    statsig.faults.add(path="*/log_event", status=200, body="<html>Welcome to the hotel</html>", times=1)
+
+    assert events_client(statsig, sender, clock).send(LOG_EVENT, EVENTS, what="20 events").retries == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        pytest.param(400, RefusedError, id="refused"),
+        pytest.param(413, TooLargeError, id="too large"),
+        pytest.param(403, AuthenticationError, id="wrong key"),
+    ],
+)
+def test_what_is_final_is_not_sent_again(statsig, sender, clock, status, error):
+    statsig.faults.add(path="*/log_event", status=status)
+
+    with pytest.raises(error):
+        events_client(statsig, sender, clock).send(LOG_EVENT, EVENTS, what="20 events")
+
+    assert len(statsig.state.requests) == 1
+
+
+def test_a_key_of_the_wrong_kind_is_told_from_the_right_one(statsig, sender, clock):
+    client = events_client(statsig, sender, clock, key="client-0123456789abcdef")
+
+    with pytest.raises(AuthenticationError, match=r"`server_secret_key`.*…cdef` and is a Client SDK Key"):
+        client.send(LOG_EVENT, EVENTS, what="20 events")
+
+
+@pytest.mark.parametrize("segment_type", [ID_LIST, USER_STORE_LIST])
+def test_ids_are_added_read_back_and_removed(statsig_factory, sender, clock, segment_type):
+    statsig = statsig_factory(page_size=7, joined_ids=3, repeated_ids=True)
+    statsig.state.seed_segment("vips", segment_type=segment_type)
+    console = console_client(statsig, sender, clock)
+    ids = [f"id {number}" for number in range(50)]
+    before = console.list_state("vips").version
+
+    console.add_ids("vips", ids, segment_type=segment_type)
+    assert set(console.ids("vips")) == set(ids)
+    assert console.segment("vips").count == 50
+
+    console.remove_ids("vips", ids[:20], segment_type=segment_type)
+    assert set(console.ids("vips")) == set(ids[20:])
+    assert console.list_state("vips").version != before
+
+
+def test_a_segment_is_created_with_an_id_type_of_the_project(statsig_factory, sender, clock):
+    console = console_client(statsig_factory(unit_id_types=("userID", "companyID")), sender, clock)
+
+    assert console.unit_id_types() == ["userID", "companyID"]
+    console.create_segment("vip_companies", id_type="companyID")
+    assert (console.segment("vip_companies").type, console.segment("vip_companies").id_type) == ("id_list", "companyID")
+
+
+def test_a_segment_whose_creation_was_not_answered_is_there(statsig, sender, clock):
+    statsig.faults.add(method="POST", path="*/segments", drop=True, taken=True, times=1)
+
+    assert console_client(statsig, sender, clock).create_segment("vips", id_type="userID").id == "vips"
+
+
+def test_a_missing_segment_is_told_in_statsigs_words(statsig, sender, clock):
+    with pytest.raises(RefusedError) as caught:
+        console_client(statsig, sender, clock).segment("nobody")
+
+    assert (caught.value.status, caught.value.words) == (404, "Segment not found")
+
+
+def test_an_update_under_way_is_waited_for(statsig_factory, sender, clock):
+    statsig = statsig_factory(updating_for_requests=2)
+    statsig.state.seed_segment("vips")
+    console = console_client(statsig, sender, clock)
+    console.add_ids("vips", ["a"], segment_type=ID_LIST)
+
+    assert console.add_ids("vips", ["b"], segment_type=ID_LIST).retries > 0
+    assert statsig.state.ids("vips") == {"a", "b"}
+
+
+def test_the_default_rates_never_run_into_statsigs_quotas(statsig_factory, sender, clock):
+    statsig = statsig_factory(clock=clock.time)
+    statsig.state.seed_segment("vips")
+    console = console_client(statsig, sender, clock, windows=parse_rate_windows(Settings().console_rate_limits))
+    for number in range(900):
+        console.add_ids("vips", [str(number)], segment_type=ID_LIST)
+
+    assert statsig.state.refused == []
+    assert len(statsig.state.ids("vips")) == 900
+
+
+def test_a_quota_that_others_use_up_is_met_and_waited_for(statsig_factory, sender, clock):
+    statsig = statsig_factory(clock=clock.time)
+    statsig.state.seed_segment("vips")
+    ours, theirs = (console_client(statsig, sender, clock) for _ in range(2))
+    for number in range(40):
+        (ours if number % 2 else theirs).add_ids("vips", [str(number)], segment_type=ID_LIST)
+
+    assert {entry.status for entry in statsig.state.refused} == {429}
+    assert len(statsig.state.ids("vips")) == 40
+
+
+def test_a_statsig_that_is_gone_is_given_up_in_the_end(statsig, sender, clock):
+    console = console_client(statsig, sender, clock)
+    statsig.close()
+
+    with pytest.raises(NotNowError, match=r"no answer came \(ConnectionRefusedError") as caught:
+        console.add_ids("vips", ["a"], segment_type=ID_LIST)
+
+    assert not caught.value.maybe_taken
+    assert sum(clock.sleeps) == pytest.approx(600, abs=1)
