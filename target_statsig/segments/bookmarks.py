@@ -104,9 +104,7 @@ def _without(content: object, key: str) -> object:
 
 
 def _is_incremental(parts: list[object]) -> bool:
-    return any(
-        part.get(key) is not None for part in parts if isinstance(part, Mapping) for key in REPLICATION_KEYS
-    )
+    return any(part.get(key) is not None for part in parts if isinstance(part, Mapping) for key in REPLICATION_KEYS)
 
 
 def _kind(parts: list[object]) -> Kind:

@@ -15,13 +15,16 @@ What no reader of messages can see, and `row_count_field` can:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from target_statsig.segments.bookmarks import Kind
 from target_statsig.segments.observer import RowCount, Seen
 from target_statsig.settings import Choice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SDK_CADENCE = 10_000
 """Records after which singer-sdk writes a STATE within a stream: `Stream.STATE_MSG_FREQUENCY`."""

@@ -1,0 +1,138 @@
+"""May a mirror remove those who are missing? One decision out of all the evidence, and the guards' arithmetic.
+
+Pure. Refuses to know how the evidence was found (`completeness`, the store) and how anyone is removed. Decides about
+removals only: additions go first, whatever it says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from target_statsig.segments.completeness import Proof, Sign, Verdict
+from target_statsig.settings import Choice, OnIncompleteStream
+
+ALWAYS_REMOVABLE = 10
+"""Members who may be removed whatever their share: of a small segment anyone is a large one."""
+
+
+class Action(Choice):
+    """What is done about those who are missing."""
+
+    REMOVE = "remove"
+    NOTHING_TO_REMOVE = "nothing_to_remove"
+    HOLD = "hold"
+    """Remove nobody, remember who is missing, and warn."""
+    FAIL = "fail"
+    """Remove nobody, remember who is missing, and end the run with an error."""
+
+
+class Reason(Choice):
+    """Why nobody is removed; a sign goes by its own name."""
+
+    NONE = "none"
+    DEAD_LETTER = "dead_letter"
+    INTERRUPTED = "interrupted"
+    INCREMENTAL = "incremental"
+    PROGRESS_MARKERS = "progress_markers"
+    CURRENTLY_SYNCING = "currently_syncing"
+    UNKNOWN_BOOKMARK = "unknown_bookmark"
+    REJECTED_RECORDS = "rejected_records"
+    EMPTY_STREAM = "empty_stream"
+    UNPROVEN = "unproven"
+    TOO_MANY = "too_many"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the decision rests on.
+
+    Attributes:
+        verdict: Whether the tap finished what feeds the segment.
+        rejected: Records of the stream that were rejected.
+        before: Members of the segment before this sync, whoever put them there.
+        current: Members in the audience that the stream showed.
+        removals: Members who are missing from the audience and would be removed.
+        on_incomplete_stream: The stream's setting; `remove` stands for a missing proof and for nothing else.
+        max_removal_percent: The stream's setting.
+        allow_empty_segment: The stream's setting.
+        interrupted: Whether a signal asked the run to end.
+    """
+
+    verdict: Verdict
+    rejected: int
+    before: int
+    current: int
+    removals: int
+    on_incomplete_stream: OnIncompleteStream
+    max_removal_percent: int
+    allow_empty_segment: bool
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do about those who are missing.
+
+    Attributes:
+        action: What to do.
+        reason: Why nobody is removed; `NONE` where someone is, or nobody is missing.
+        hint: The reason in a sentence or two for whoever is on call, with what to do; empty with `NONE`.
+    """
+
+    action: Action
+    reason: Reason = Reason.NONE
+    hint: str = ""
+
+
+def decide(evidence: Evidence) -> Decision:
+    """Decide about a mirror's removals at the end of the input."""
+    action, reason = _decide(evidence)
+    return Decision(action, reason, _hint(reason, evidence))
+
+
+def _decide(evidence: Evidence) -> tuple[Action, Reason]:
+    signs = evidence.verdict.signs
+    unproven = evidence.verdict.proof is Proof.NONE
+    doubt = Reason(signs[0].value) if signs else Reason.UNPROVEN
+    fails = unproven and evidence.on_incomplete_stream is OnIncompleteStream.FAIL
+    holds = unproven and evidence.on_incomplete_stream is not OnIncompleteStream.REMOVE
+    # In this order: what cannot be told at all, what is an error even if nobody is missing, what stands against a
+    # removal. An empty stream comes before a missing proof, since it is what to look at.
+    rules = (
+        (Sign.DEAD_LETTER in signs, Action.HOLD, Reason.DEAD_LETTER),
+        (evidence.interrupted, Action.HOLD, Reason.INTERRUPTED),
+        (Sign.INCREMENTAL in signs or fails, Action.FAIL, doubt),
+        (evidence.removals == 0, Action.NOTHING_TO_REMOVE, Reason.NONE),
+        (bool(signs), Action.HOLD, doubt),
+        (evidence.rejected > 0, Action.HOLD, Reason.REJECTED_RECORDS),
+        (evidence.current == 0 and not evidence.allow_empty_segment, Action.HOLD, Reason.EMPTY_STREAM),
+        (holds, Action.HOLD, Reason.UNPROVEN),
+        (evidence.current > 0 and _too_many(evidence), Action.FAIL, Reason.TOO_MANY),
+    )
+    return next(((action, reason) for applies, action, reason in rules if applies), (Action.REMOVE, Reason.NONE))
+
+
+def _too_many(evidence: Evidence) -> bool:
+    """Return whether more than `max_removal_percent` of the segment, and more than 10 members, would be removed."""
+    share_exceeded = evidence.removals * 100 > evidence.before * evidence.max_removal_percent
+    return share_exceeded and evidence.removals > ALWAYS_REMOVABLE
+
+
+def _hint(reason: Reason, evidence: Evidence) -> str:
+    hints = {
+        Reason.NONE: "",
+        Reason.INTERRUPTED: "The run was asked to stop before the input ended. Run it again.",
+        Reason.REJECTED_RECORDS: (
+            f"{evidence.rejected:,} records of the stream were rejected, and each may be one of those who are "
+            f"missing. The report has the reasons: mend the records, and run again."
+        ),
+        Reason.EMPTY_STREAM: (
+            "The stream showed no member at all. Look at its source; if the segment is to be emptied, set "
+            "`allow_empty_segment` to true."
+        ),
+        Reason.TOO_MANY: (
+            f"That is more than `max_removal_percent` ({evidence.max_removal_percent}) allows. Look at the stream's "
+            f"source; if all of them are to go, raise the setting for one run."
+        ),
+    }
+    return hints.get(reason, evidence.verdict.hint)

@@ -1,0 +1,254 @@
+"""When a mirror removes, holds or fails: every combination of the facts, and the arithmetic at its borders."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from target_statsig.segments.completeness import Proof, Sign, Verdict
+from target_statsig.segments.guards import Action, Decision, Evidence, Reason, decide
+from target_statsig.settings import OnIncompleteStream
+
+PROVEN = Verdict(Proof.STATE)
+UNPROVEN = Verdict(Proof.NONE, (), "Nothing proves it.")
+
+
+def signed(*signs):
+    return Verdict(Proof.NONE, signs, "Nothing proves it, and a sign stands against it.")
+
+
+def evidence(verdict=PROVEN, **facts):
+    return Evidence(
+        **{
+            "verdict": verdict,
+            "rejected": 0,
+            "before": 100,
+            "current": 95,
+            "removals": 5,
+            "on_incomplete_stream": OnIncompleteStream.HOLD,
+            "max_removal_percent": 20,
+            "allow_empty_segment": False,
+            **facts,
+        }
+    )
+
+
+VERDICTS = [
+    *(Verdict(proof) for proof in Proof if proof is not Proof.NONE),
+    UNPROVEN,
+    *(signed(sign) for sign in Sign),
+    signed(Sign.INCREMENTAL, Sign.PROGRESS_MARKERS),
+]
+
+TRUTH_TABLE = [
+    evidence(
+        verdict,
+        interrupted=interrupted,
+        rejected=rejected,
+        current=current,
+        removals=removals,
+        on_incomplete_stream=on_incomplete_stream,
+        allow_empty_segment=allow_empty_segment,
+    )
+    for verdict, interrupted, rejected, (current, removals), on_incomplete_stream, allow_empty_segment in product(
+        VERDICTS,
+        (False, True),
+        (0, 1),
+        ((100, 0), (95, 5), (50, 50), (0, 0), (0, 5), (0, 100)),
+        OnIncompleteStream,
+        (False, True),
+    )
+]
+
+
+def judged(facts):
+    """Say in words that do not follow the code's order what each decision asks for."""
+    signs, proven = set(facts.verdict.signs), facts.verdict.proof is not Proof.NONE
+    dead, incremental = Sign.DEAD_LETTER in signs, Sign.INCREMENTAL in signs
+    trusted = proven or (not signs and facts.on_incomplete_stream is OnIncompleteStream.REMOVE)
+    able = trusted and not facts.interrupted and facts.rejected == 0
+    emptying, too_many = facts.current == 0, facts.removals == 50
+    if able and facts.removals and ((emptying and facts.allow_empty_segment) or (not emptying and not too_many)):
+        return Action.REMOVE
+    wanted_to_fail = not proven and facts.on_incomplete_stream is OnIncompleteStream.FAIL
+    if not dead and not facts.interrupted and (incremental or wanted_to_fail or (able and too_many)):
+        return Action.FAIL
+    if not facts.removals and not dead and not facts.interrupted:
+        return Action.NOTHING_TO_REMOVE
+    return Action.HOLD
+
+
+def test_every_combination_of_the_facts():
+    assert len(TRUTH_TABLE) == 1584
+    wrong = [facts for facts in TRUTH_TABLE if decide(facts).action is not judged(facts)]
+    assert wrong == []
+
+
+def test_a_reason_and_a_hint_are_given_exactly_where_nobody_is_removed_though_someone_may_be_missing():
+    for facts in TRUTH_TABLE:
+        decision = decide(facts)
+        held = decision.action in {Action.HOLD, Action.FAIL}
+        assert (decision.reason is not Reason.NONE) is held
+        assert bool(decision.hint) is held
+
+
+@pytest.mark.parametrize(
+    ("facts", "action", "reason"),
+    [
+        pytest.param(evidence(), Action.REMOVE, Reason.NONE, id="proven"),
+        pytest.param(evidence(removals=0), Action.NOTHING_TO_REMOVE, Reason.NONE, id="nobody is missing"),
+        pytest.param(
+            evidence(UNPROVEN, removals=0), Action.NOTHING_TO_REMOVE, Reason.NONE, id="unproven, nobody is missing"
+        ),
+        pytest.param(evidence(UNPROVEN), Action.HOLD, Reason.UNPROVEN, id="unproven"),
+        pytest.param(
+            evidence(UNPROVEN, on_incomplete_stream=OnIncompleteStream.REMOVE),
+            Action.REMOVE,
+            Reason.NONE,
+            id="unproven, to be removed all the same",
+        ),
+        pytest.param(
+            evidence(UNPROVEN, on_incomplete_stream=OnIncompleteStream.FAIL),
+            Action.FAIL,
+            Reason.UNPROVEN,
+            id="unproven, an error",
+        ),
+        pytest.param(
+            evidence(UNPROVEN, on_incomplete_stream=OnIncompleteStream.FAIL, removals=0),
+            Action.FAIL,
+            Reason.UNPROVEN,
+            id="unproven, an error though nobody is missing",
+        ),
+        pytest.param(
+            evidence(UNPROVEN, on_incomplete_stream=OnIncompleteStream.REMOVE, interrupted=True),
+            Action.HOLD,
+            Reason.INTERRUPTED,
+            id="to be removed all the same, but not on a signal",
+        ),
+        pytest.param(
+            evidence(signed(Sign.CURRENTLY_SYNCING), on_incomplete_stream=OnIncompleteStream.REMOVE),
+            Action.HOLD,
+            Reason.CURRENTLY_SYNCING,
+            id="to be removed all the same, but not against a sign of progress",
+        ),
+        pytest.param(
+            evidence(signed(Sign.UNKNOWN_BOOKMARK), on_incomplete_stream=OnIncompleteStream.REMOVE),
+            Action.HOLD,
+            Reason.UNKNOWN_BOOKMARK,
+            id="to be removed all the same, but not where it may be incremental",
+        ),
+        pytest.param(
+            evidence(UNPROVEN, on_incomplete_stream=OnIncompleteStream.REMOVE, rejected=1),
+            Action.HOLD,
+            Reason.REJECTED_RECORDS,
+            id="to be removed all the same, but not with a rejected record",
+        ),
+        pytest.param(
+            evidence(UNPROVEN, on_incomplete_stream=OnIncompleteStream.REMOVE, current=50, removals=50),
+            Action.FAIL,
+            Reason.TOO_MANY,
+            id="to be removed all the same, but not past the share",
+        ),
+        pytest.param(
+            evidence(UNPROVEN, on_incomplete_stream=OnIncompleteStream.REMOVE, current=0, removals=100),
+            Action.HOLD,
+            Reason.EMPTY_STREAM,
+            id="to be removed all the same, but not from an empty stream",
+        ),
+        pytest.param(evidence(interrupted=True), Action.HOLD, Reason.INTERRUPTED, id="interrupted"),
+        pytest.param(
+            evidence(interrupted=True, removals=0), Action.HOLD, Reason.INTERRUPTED, id="interrupted: cannot be told"
+        ),
+        pytest.param(evidence(rejected=1), Action.HOLD, Reason.REJECTED_RECORDS, id="a rejected record"),
+        pytest.param(
+            evidence(rejected=1, current=50, removals=50),
+            Action.HOLD,
+            Reason.REJECTED_RECORDS,
+            id="rejected records and so too many missing",
+        ),
+        pytest.param(evidence(signed(Sign.INCREMENTAL)), Action.FAIL, Reason.INCREMENTAL, id="incremental is an error"),
+        pytest.param(
+            evidence(signed(Sign.INCREMENTAL), removals=0),
+            Action.FAIL,
+            Reason.INCREMENTAL,
+            id="incremental is an error though nobody is missing",
+        ),
+        pytest.param(
+            evidence(signed(Sign.DEAD_LETTER), on_incomplete_stream=OnIncompleteStream.FAIL),
+            Action.HOLD,
+            Reason.DEAD_LETTER,
+            id="a dead-letter file is no error",
+        ),
+        pytest.param(evidence(current=0, removals=100), Action.HOLD, Reason.EMPTY_STREAM, id="an empty stream"),
+        pytest.param(
+            evidence(UNPROVEN, current=0, removals=100), Action.HOLD, Reason.EMPTY_STREAM, id="empty and unproven"
+        ),
+        pytest.param(
+            evidence(UNPROVEN, current=0, removals=100, allow_empty_segment=True),
+            Action.HOLD,
+            Reason.UNPROVEN,
+            id="may be emptied, but unproven",
+        ),
+        pytest.param(
+            evidence(current=0, removals=100, allow_empty_segment=True),
+            Action.REMOVE,
+            Reason.NONE,
+            id="may be emptied: the share does not count",
+        ),
+        pytest.param(
+            evidence(current=1, removals=99, allow_empty_segment=True),
+            Action.FAIL,
+            Reason.TOO_MANY,
+            id="may be emptied, but is not: the share counts",
+        ),
+    ],
+)
+def test_reasons(facts, action, reason):
+    decision = decide(facts)
+
+    assert (decision.action, decision.reason) == (action, reason)
+
+
+@pytest.mark.parametrize(
+    ("before", "removals", "percent", "too_many"),
+    [
+        pytest.param(100, 20, 20, False, id="just the share"),
+        pytest.param(100, 21, 20, True, id="one more than the share"),
+        pytest.param(104, 21, 20, True, id="a fraction more than the share"),
+        pytest.param(105, 21, 20, False, id="just the share of an odd number"),
+        pytest.param(11, 10, 20, False, id="10 members, whatever their share"),
+        pytest.param(12, 11, 20, True, id="11 members"),
+        pytest.param(1_000, 10, 0, False, id="10 members at 0 percent"),
+        pytest.param(1_000, 11, 0, True, id="11 members at 0 percent"),
+        pytest.param(10_000_000, 9_999_999, 100, False, id="100 percent switches it off"),
+        pytest.param(9_999_999, 2_900_000, 29, True, id="0.29 is no float: one over"),
+        pytest.param(10_000_000, 2_900_000, 29, False, id="0.29 is no float: just the share"),
+        pytest.param(10_000_000, 2_900_001, 29, True, id="0.29 is no float: one more"),
+    ],
+)
+def test_the_share_that_may_be_removed(before, removals, percent, too_many):
+    facts = evidence(before=before, current=before - removals, removals=removals, max_removal_percent=percent)
+
+    assert (decide(facts) == Decision(Action.REMOVE)) is not too_many
+    assert (decide(facts).reason is Reason.TOO_MANY) is too_many
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        pytest.param(evidence(UNPROVEN), ["Nothing proves it."], id="unproven: the verdict's own"),
+        pytest.param(evidence(signed(Sign.PROGRESS_MARKERS)), ["a sign stands"], id="a sign: the verdict's own"),
+        pytest.param(evidence(rejected=1_234), ["1,234 records", "report"], id="rejected"),
+        pytest.param(evidence(current=0), ["`allow_empty_segment`"], id="empty"),
+        pytest.param(evidence(current=50, removals=50), ["`max_removal_percent` (20)"], id="too many"),
+        pytest.param(evidence(interrupted=True), ["asked to stop"], id="interrupted"),
+    ],
+)
+def test_a_hint_names_the_setting_or_the_remedy(facts, words):
+    for word in words:
+        assert word in decide(facts).hint
+
+
+def test_every_sign_is_a_reason():
+    assert {sign.value for sign in Sign} <= {reason.value for reason in Reason}

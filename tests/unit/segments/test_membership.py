@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import pickle
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_statsig.exceptions import RecordError
+from target_statsig.segments.membership import (
+    Change,
+    ChangeKind,
+    MemberChange,
+    MemberMapper,
+    diff,
+    normalise_id,
+    to_member,
+)
+from target_statsig.settings import IdType, ObjectType, StreamSettings, SyncMode
+
+
+def settings(**values):
+    return StreamSettings(
+        **{"object_type": ObjectType.SEGMENT, "segment_id": "vips", "sync_mode": SyncMode.ADD} | values
+    )
+
+
+def reason_of(call, *arguments):
+    with pytest.raises(RecordError) as caught:
+        call(*arguments)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        pytest.param("u1", "u1", id="a string"),
+        pytest.param("  u1\t\n", "u1", id="blanks around it"),
+        pytest.param("u 1", "u 1", id="a blank within"),
+        pytest.param("Zoë 🙂", "Zoë 🙂", id="letters of any script"),
+        pytest.param("1.0", "1.0", id="a string of digits stays as it is"),
+        pytest.param(7, "7", id="an integer"),
+        pytest.param(0, "0", id="zero"),
+        pytest.param(-7, "-7", id="a negative integer"),
+        pytest.param(9_007_199_254_740_993, "9007199254740993", id="an integer that no double holds"),
+        pytest.param(Decimal("1.0"), "1", id="a decimal of an integer"),
+        pytest.param(Decimal("1E+6"), "1000000", id="a decimal with an exponent"),
+        pytest.param(Decimal("1.5"), "1.5", id="a decimal with a fraction"),
+        pytest.param(Decimal("-0.0"), "0", id="minus zero"),
+        pytest.param(
+            Decimal("12345678901234567890123456789012345.0"), "12345678901234567890123456789012345", id="35 digits"
+        ),
+        pytest.param(1.0, "1", id="a float of an integer"),
+        pytest.param(1e06, "1000000", id="a float with an exponent"),
+        pytest.param(1e22, "10000000000000000000000", id="a large float"),
+        pytest.param(0.1, "0.1", id="a float that has no exact digits"),
+    ],
+)
+def test_an_id_is_a_string_and_a_number_its_plain_digits(value, text):
+    assert normalise_id(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        pytest.param(None, "missing_identifier", id="null"),
+        pytest.param("", "missing_identifier", id="an empty string"),
+        pytest.param(" \t ", "missing_identifier", id="blanks"),
+        pytest.param(True, "invalid_identifier", id="true"),
+        pytest.param(False, "invalid_identifier", id="false"),
+        pytest.param(["u1"], "invalid_identifier", id="a list"),
+        pytest.param({"id": "u1"}, "invalid_identifier", id="an object"),
+        pytest.param(Decimal("NaN"), "invalid_identifier", id="a decimal that is no number"),
+        pytest.param(float("inf"), "invalid_identifier", id="infinity"),
+        pytest.param(Decimal("1E+400000"), "invalid_identifier", id="a number of 400,000 digits"),
+        pytest.param(10**5000, "invalid_identifier", id="an integer of 5,000 digits"),
+        pytest.param("a,b", "invalid_identifier", id="a comma, which would be read back as two ids"),
+        pytest.param("a\nb", "invalid_identifier", id="a line feed"),
+        pytest.param("a\rb", "invalid_identifier", id="a carriage return"),
+        pytest.param("a\0b", "invalid_identifier", id="a NUL"),
+        pytest.param("a\ud83d", "invalid_identifier", id="half of a surrogate pair"),
+    ],
+)
+def test_what_cannot_be_an_id_is_rejected(value, reason):
+    assert reason_of(normalise_id, value) == reason
+
+
+@given(st.text() | st.integers() | st.floats() | st.decimals() | st.none() | st.booleans())
+def test_an_id_once_normalised_stays_as_it_is_and_can_be_sent(value):
+    try:
+        text = normalise_id(value)
+    except RecordError:
+        return
+    assert normalise_id(text) == text
+    assert text.encode()
+    assert "," not in text
+
+
+@pytest.mark.parametrize(
+    ("stream", "record"),
+    [
+        pytest.param({}, {"user_id": "u1"}, id="user_id"),
+        pytest.param({}, {"userId": "u1"}, id="userId"),
+        pytest.param({}, {"user_id": None, "userID": "u1"}, id="the first that is not null"),
+        pytest.param({"field_mapping": {"user_id": "customer"}}, {"customer": "u1", "user_id": "u2"}, id="mapped"),
+        pytest.param({"field_mapping": {"user_id": "a.b"}}, {"a": {"b": "u1"}}, id="mapped to a path"),
+        pytest.param({"field_mapping": {"user_id": "a.b"}}, {"a__b": "u1"}, id="mapped to a flattened path"),
+        pytest.param({"id_type": IdType.STABLE_ID}, {"anonymousId": "u1", "user_id": "u2"}, id="anonymousId"),
+        pytest.param({"id_type": IdType.STABLE_ID}, {"stable_id": "u1"}, id="stable_id"),
+        pytest.param(
+            {"id_type": IdType.STABLE_ID, "field_mapping": {"anonymous_id": "device"}}, {"device": "u1"}, id="device"
+        ),
+        pytest.param(
+            {"id_type": IdType.CUSTOM_ID, "custom_id_type": "companyID"},
+            {"companyID": "u1", "user_id": "u2"},
+            id="the column of the custom type's name",
+        ),
+        pytest.param(
+            {
+                "id_type": IdType.CUSTOM_ID,
+                "custom_id_type": "companyID",
+                "field_mapping": {"companyID": "company.id", "user_id": "user_id"},
+            },
+            {"company": {"id": "u1"}, "companyID": "u2", "user_id": "u3"},
+            id="the custom type's mapping",
+        ),
+    ],
+)
+def test_a_member_is_read_from_the_sources_of_its_id_type(stream, record):
+    assert to_member(record, settings(**stream)) == MemberChange("u1", member=True)
+
+
+@pytest.mark.parametrize(
+    ("stream", "field"),
+    [
+        pytest.param({}, "user_id", id="the first default"),
+        pytest.param({"field_mapping": {"user_id": "customer"}}, "customer", id="the mapped column"),
+        pytest.param({"id_type": IdType.CUSTOM_ID, "custom_id_type": "companyID"}, "companyID", id="the custom type"),
+    ],
+)
+def test_a_record_without_an_id_is_rejected_under_the_name_of_the_column(stream, field):
+    with pytest.raises(RecordError) as caught:
+        to_member({"name": "Ada"}, settings(**stream))
+
+    assert (caught.value.reason, caught.value.field) == ("missing_identifier", field)
+
+
+def test_an_error_does_not_hold_the_id():
+    with pytest.raises(RecordError) as caught:
+        to_member({"user_id": "ada,lovelace"}, settings())
+
+    assert "ada" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("value", "member"),
+    [
+        *(pytest.param(value, True, id=f"yes: {value!r}") for value in (True, 1, "true", "TRUE", " t ", "yes", "1")),
+        pytest.param(Decimal("1.0"), True, id="yes: a decimal"),
+        *(pytest.param(value, False, id=f"no: {value!r}") for value in (False, 0, "false", "False", "f", "no", "0")),
+        pytest.param(Decimal(0), False, id="no: a decimal"),
+    ],
+)
+def test_a_membership_column_says_who_is_a_member(value, member):
+    change = to_member({"user_id": "u1", "active": value}, settings(membership_field="active"))
+
+    assert change == MemberChange("u1", member)
+
+
+@pytest.mark.parametrize("value", [None, "", "maybe", 2, Decimal("0.5"), [True], {"active": True}])
+def test_a_membership_that_cannot_be_told_is_rejected(value):
+    stream = settings(membership_field="active")
+
+    assert reason_of(to_member, {"user_id": "u1", "active": value}, stream) == "invalid_membership"
+    assert reason_of(to_member, {"user_id": "u1"}, stream) == "invalid_membership"
+
+
+@pytest.mark.parametrize("sync_mode", SyncMode)
+def test_a_deleted_row_is_no_member_whatever_else_it_says(sync_mode):
+    deleted = {"user_id": "u1", "_sdc_deleted_at": "2026-11-22 03:55:36.859445+00", "active": True}
+
+    assert to_member(deleted, settings(sync_mode=sync_mode)).member is False
+    assert to_member(deleted, settings(sync_mode=sync_mode, membership_field="active")).member is False
+
+
+def test_a_deleted_row_needs_no_membership_column():
+    deleted = {"user_id": "u1", "_sdc_deleted_at": "2026-11-22T03:55:38Z", "_sdc_lsn": 24583736}
+
+    assert to_member(deleted, settings(membership_field="active")) == MemberChange("u1", member=False)
+
+
+@pytest.mark.parametrize("blank", [None, ""])
+def test_a_row_that_was_not_deleted_is_as_it_says(blank):
+    assert to_member({"user_id": "u1", "_sdc_deleted_at": blank}, settings()).member is True
+
+
+@pytest.mark.parametrize(
+    ("sync_mode", "member"), [(SyncMode.ADD, True), (SyncMode.MIRROR, True), (SyncMode.REMOVE, False)]
+)
+def test_a_row_joins_or_leaves_by_the_sync_mode(sync_mode, member):
+    assert to_member({"user_id": "u1"}, settings(sync_mode=sync_mode)).member is member
+
+
+def test_each_record_may_name_its_segment():
+    stream = settings(segment_id=None, segment_id_field="segment.id")
+
+    assert to_member({"user_id": "u1", "segment": {"id": " vips "}}, stream).segment_id == "vips"
+    assert to_member({"user_id": "u1", "segment__id": "vips"}, stream).segment_id == "vips"
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", 7, True, ["vips"]])
+def test_a_record_that_names_no_segment_is_rejected(value):
+    stream = settings(segment_id=None, segment_id_field="segment")
+
+    assert reason_of(to_member, {"user_id": "u1", "segment": value}, stream) == "missing_segment_id"
+
+
+def test_a_mapper_goes_to_another_process_as_its_settings():
+    stream = pickle.loads(pickle.dumps(settings(membership_field="active")))
+
+    assert MemberMapper(stream)({"user_id": "u1", "active": "t"}) == MemberChange("u1", member=True)
+
+
+IDS = st.lists(st.text("aAbZ09_ éÉßñ中🙂\U0010ffff\ue000", max_size=3) | st.text(max_size=4), max_size=30)
+
+
+@given(previous=IDS, current=IDS)
+def test_diff_agrees_with_sets_and_goes_by_code_point(previous, current):
+    changes = list(diff(iter(sorted(previous)), iter(sorted(current))))
+
+    by_kind = {kind: {change.id for change in changes if change.kind is kind} for kind in ChangeKind}
+    assert by_kind[ChangeKind.ADD] == set(current) - set(previous)
+    assert by_kind[ChangeKind.REMOVE] == set(previous) - set(current)
+    assert by_kind[ChangeKind.KEEP] == set(previous) & set(current)
+    assert [change.id for change in changes] == sorted({*previous, *current})
+
+
+@given(ids=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=4)))
+def test_code_points_sort_as_the_bytes_of_utf_8_that_a_database_compares(ids):
+    assert sorted(ids) == [text.decode() for text in sorted(text.encode() for text in ids)]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pytest.param(["b", "a"], id="descending"),
+        pytest.param(["a", "B"], id="by letter, as a collation of a language sorts"),
+        pytest.param(["\U0001f642", "\ue000"], id="by UTF-16, as Java and Windows sort"),
+    ],
+)
+def test_diff_refuses_a_list_that_is_not_sorted_by_code_point(ids):
+    with pytest.raises(ValueError, match="not sorted by code point"):
+        list(diff(iter(ids), iter([])))
+    with pytest.raises(ValueError, match="not sorted by code point"):
+        list(diff(iter([]), iter(ids)))
+
+
+def test_diff_reads_no_further_than_it_must():
+    def endless():
+        number = 0
+        while True:
+            yield f"{number:012}"
+            number += 1
+
+    changes = diff(endless(), endless())
+
+    assert next(changes) == Change(ChangeKind.KEEP, "000000000000")
