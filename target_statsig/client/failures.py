@@ -59,7 +59,8 @@ class Errand:
 
     Attributes:
         what: A phrase for it, such as "500 events of stream 'orders'" or "adding 10 ids to segment 'vips'".
-        key: The key that it carries, and its kind.
+        kind: The kind of key that it carries.
+        key: That key.
         size: Bytes of its body, as sent.
         left: Seconds that it may yet spend on tries and on the waits between them.
         tries: How often it was tried.
@@ -144,7 +145,8 @@ class Errand:
         return "An earlier try was sent and its answer lost: it may have been taken. " if self.maybe_taken else ""
 
     def _facts(self) -> _Facts:
-        return {"status": self.said.status, "words": self.said.words, "maybe_taken": self.maybe_taken}
+        words = "" if self.said.status is None else self.said.words
+        return {"status": self.said.status, "words": words, "maybe_taken": self.maybe_taken}
 
 
 class _Facts(TypedDict):

@@ -11,7 +11,7 @@ from target_statsig.client.rate_limit import MemoryLog, RateLimiter
 from target_statsig.exceptions import InterruptedRunError
 from target_statsig.rate_windows import parse_rate_windows
 from target_statsig.settings import RateWindow
-from tests.fakes import FakeClock
+from tests.fakes import NOON, FakeClock
 
 ERROR = 0.05
 """Seconds by which a server's clock may read differently, from one request to the next."""
@@ -31,6 +31,13 @@ def made(limiter: RateLimiter, clock: FakeClock, n_requests: int) -> list[float]
         limiter.acquire()
         times.append(clock.now - begun)
     return times
+
+
+def remembered(log: MemoryLog) -> list[float]:
+    """Return the times of a log, by asking it for a request that has to wait."""
+    seen: list[float] = []
+    log.reserve(lambda times: seen.extend(times) or 1.0, NOON)
+    return seen
 
 
 @given(rates=windows, requests=st.lists(st.tuples(pauses, errors), max_size=60))
@@ -161,13 +168,12 @@ def test_a_signal_ends_the_wait_and_nothing_is_counted():
 
 def test_threads_share_the_windows():
     clock = FakeClock()
-    limiter = RateLimiter(parse_rate_windows("10/10s"), clock)
-    times: list[float] = []
+    log = MemoryLog(100)
+    limiter = RateLimiter(parse_rate_windows("10/10s"), clock, log)
 
     def work() -> None:
-        for _ in range(5):
+        for _ in range(8):
             limiter.acquire()
-            times.append(clock.now)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -175,15 +181,14 @@ def test_threads_share_the_windows():
     for thread in threads:
         thread.join()
 
-    assert len(times) == 20
-    assert clock.sleeps
+    times = remembered(log)
+    assert len(times) == 32
+    assert all(later - first > 10 for first, later in zip(times, times[10:], strict=False))
 
 
 def test_a_log_remembers_no_more_than_it_must():
     log = MemoryLog(3)
     for now in range(10):
         log.reserve(lambda times: 0.0, float(now))
-    seen: list[float] = []
-    log.reserve(lambda times: seen.extend(times) or 1.0, 10.0)
 
-    assert seen == [7.0, 8.0, 9.0]
+    assert remembered(log) == [7.0, 8.0, 9.0]

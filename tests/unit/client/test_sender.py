@@ -205,9 +205,9 @@ def test_retries_end_when_their_time_is_up_with_one_last_try(clock):
 
 def test_giving_up_tells_of_an_answer_that_was_lost(clock):
     with pytest.raises(NotNowError, match="answer lost: it may have been taken") as caught:
-        send(clock, LOST, then=NO, retry_timeout=5)
+        send(clock, then=LOST, retry_timeout=5)
 
-    assert caught.value.maybe_taken
+    assert (caught.value.status, caught.value.words, caught.value.maybe_taken) == (None, "", True)
 
 
 def test_slow_answers_use_up_the_time_as_well(clock):
