@@ -18,6 +18,7 @@ from target_statsig.fields import Reader, Record, reader, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+
     from target_statsig.events.notes import MappingNotes
     from target_statsig.settings import StreamSettings
 
@@ -39,10 +40,11 @@ PRIVATE_ATTRIBUTES = frozenset({"privateAttributes", "private_attributes"})
 
 CONSENT = "marketing_consent"
 
-_CONSENTS: Mapping[object, str] = {
-    **dict.fromkeys((True, 1, "1", "true", "granted"), "granted"),
-    **dict.fromkeys((False, 0, "0", "false", "denied"), "denied"),
+_CONSENTS = {
+    **dict.fromkeys(("granted", "true", "1"), "granted"),
+    **dict.fromkeys(("denied", "false", "0"), "denied"),
 }
+"""What a consent says, by its text in lower case."""
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
@@ -171,6 +173,7 @@ def _attribute(value: object) -> object:
 
 def _consent(value: object) -> str | None:
     """Return `granted` or `denied`; None where a value says neither."""
-    if isinstance(value, (dict, list)):
+    try:
+        return _CONSENTS.get(text(value).strip().lower())
+    except RecordError:
         return None
-    return _CONSENTS.get(value.strip().lower() if isinstance(value, str) else value)

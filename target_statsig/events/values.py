@@ -21,7 +21,7 @@ _is_numeric = re.compile(r"[+-]?(?:[0-9]{1,309}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-
 """A number as texts have it; `NaN`, `Infinity`, `1_000` and `1,000` are none. No exponent that a double cannot have."""
 
 _NUMBERS = (int, float, Decimal)
-"""Not `isinstance`: for Python, true and false are integers."""
+"""To Python true and false are integers too; here they are no numbers."""
 
 
 def text(value: object) -> str:
@@ -88,7 +88,9 @@ def event_value(value: object) -> int | Decimal | str | None:
     if isinstance(value, str):
         parsed = parse_number(value)
         return value if parsed is None and value.strip() else parsed
-    return text(value) if isinstance(value, bool) or not isinstance(value, _NUMBERS) else number(value)
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
+        return text(value)
+    return number(value)
 
 
 _TEXTS: Mapping[type, Callable[[Any], str]] = {
