@@ -143,13 +143,16 @@ class MetadataPlan:
 
     def _fed(self, record: Record) -> tuple[frozenset[str], frozenset[str]]:
         """Return the columns, and the members of `properties`, that are out in this record."""
-        feeding = []
+        columns, members = self.columns, self.members
         for candidates in self.contested:
-            feeding += [place for place in candidates if place.read(record) is not None][:1]
-        return (
-            self.columns.union(place.column for place in feeding if not _is_member(place)),
-            self.members.union(place.path[0] for place in feeding if _is_member(place)),
-        )
+            feeding = next((place for place in candidates if place.read(record) is not None), None)
+            if feeding is None:
+                continue
+            if _is_member(feeding):
+                members |= {feeding.path[0]}
+            else:
+                columns |= {feeding.column}
+        return columns, members
 
 
 def _unpacked(properties: object, members: frozenset[str]) -> dict[str, str]:
