@@ -1,0 +1,134 @@
+"""What `meltano.yml` and the README say about the settings, rendered from the schema that reads them.
+
+Knows Meltano's kinds and the marks around the generated parts. Refuses to know what a setting means.
+
+    python -m tests.plugin_definition           prints both parts
+    python -m tests.plugin_definition --write   puts them into both files
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from singer_sdk.about import AboutFormatter
+
+from target_statsig.target import TargetStatsig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+ROOT = Path(__file__).parent.parent
+
+KINDS = {"array": "array", "boolean": "boolean", "integer": "integer", "object": "object", "string": "string"}
+"""Meltano's kind of setting by JSON type; a closed set is `options`, whatever its type."""
+
+ACRONYMS = {"Api": "API", "Id": "ID", "Ids": "IDs", "Url": "URL"}
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedPart:
+    """A part of a file that stands between two marks, each on a line of its own."""
+
+    path: Path
+    begin: str
+    end: str
+
+    def read(self) -> str:
+        """Return the lines between the marks.
+
+        Raises:
+            ValueError: If the file does not hold both marks once.
+        """
+        return self._split()[1]
+
+    def write(self, text: str) -> None:
+        """Replace the lines between the marks; `text` ends with a line break."""
+        before, _, after = self._split()
+        self.path.write_text(before + text + after, encoding="utf-8")
+
+    def _split(self) -> tuple[str, str, str]:
+        marks = f"(.*^ *{re.escape(self.begin)}\n)(.*?)(^ *{re.escape(self.end)}$.*)"
+        found = re.fullmatch(marks, self.path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+        if found is None:
+            msg = f"{self.path.name} needs a line {self.begin!r}, and after it a line {self.end!r}"
+            raise ValueError(msg)
+        return found[1], found[2], found[3]
+
+
+README = GeneratedPart(ROOT / "README.md", "<!-- settings:begin -->", "<!-- settings:end -->")
+MELTANO = GeneratedPart(ROOT / "meltano.yml", "# settings:begin", "# settings:end")
+
+
+def whole_schema() -> dict[str, Any]:
+    """Return the JSON schema of the configuration: the target's own settings, and those that singer-sdk adds."""
+    schema = copy.deepcopy(TargetStatsig.config_jsonschema)
+    TargetStatsig.append_builtin_config(schema)
+    return schema
+
+
+def meltano_settings() -> list[dict[str, Any]]:
+    """Return the settings as Meltano wants them declared."""
+    return [_meltano_setting(name, declared) for name, declared in whole_schema()["properties"].items()]
+
+
+def _meltano_setting(name: str, declared: Mapping[str, Any]) -> dict[str, Any]:
+    setting = {"name": name, "label": _label(name), "kind": _kind(declared)}
+    if "enum" in declared:
+        setting["options"] = [{"label": value, "value": value} for value in declared["enum"]]
+    if declared.get("secret"):
+        setting["sensitive"] = True
+    if "default" in declared:
+        setting["value"] = declared["default"]
+    return {**setting, "description": declared["description"]}
+
+
+def _label(name: str) -> str:
+    return " ".join(ACRONYMS.get(word, word) for word in name.replace("_", " ").title().split())
+
+
+def _kind(declared: Mapping[str, Any]) -> str:
+    if "enum" in declared:
+        return "options"
+    types = declared["type"]
+    return next(KINDS[name] for name in ([types] if isinstance(types, str) else types) if name in KINDS)
+
+
+def meltano_text(settings: Sequence[Mapping[str, Any]]) -> str:
+    """Return the YAML list of settings, indented as a plugin's member is."""
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=110)
+    return "".join(f"    {line}\n" for line in text.splitlines())
+
+
+def about_markdown() -> str:
+    """Return what `target-statsig --about --format=markdown` prints."""
+    return AboutFormatter.get_formatter("markdown").format_about(TargetStatsig._get_about_info())
+
+
+def table(markdown: str) -> str:
+    """Return the settings table out of a page of markdown."""
+    return "".join(f"{line}\n" for line in _table_lines(markdown))
+
+
+def _table_lines(markdown: str) -> Iterator[str]:
+    return (line for line in markdown.splitlines() if line.startswith("|"))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print both parts, or write them."""
+    parts = {README: table(about_markdown()), MELTANO: meltano_text(meltano_settings())}
+    for part, text in parts.items():
+        if "--write" in arguments:
+            part.write(text)
+        else:
+            sys.stdout.write(f"{part.path.name}\n\n{text}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
