@@ -9,6 +9,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from target_statsig._compat import override
+
 EVENTS_URL = "https://events.statsigapi.net/v1"
 """Base of the events API: https://docs.statsig.com/http-api."""
 
@@ -19,6 +21,7 @@ CONSOLE_URL = "https://statsigapi.net/console/v1"
 class Choice(str, enum.Enum):
     """A closed set of strings; its members are a setting's allowed values."""
 
+    @override
     def __str__(self) -> str:
         """Return the value as it is written in a configuration."""
         return str(self.value)
@@ -163,4 +166,3 @@ class Settings:
     store_url: str | None = field(default=None, repr=False)
     dead_letter_path: str | None = None
     report_path: str | None = None
-    dry_run: bool = False

@@ -1,0 +1,144 @@
+"""What a JSON schema cannot say: settings that need each other, exclude each other, or are of the wrong kind.
+
+Pure. Each function returns texts, so that all errors are reported at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from target_statsig.events.names import dropped_characters
+from target_statsig.fields import EVENT_DESTINATIONS
+from target_statsig.rate_windows import parse_rate_windows
+from target_statsig.settings import IdType, InvalidEventName, ObjectType, Settings, StreamSettings, SyncMode
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+WHERE_KEYS_ARE = "You find it in the Statsig console under Project Settings > Keys & Environments."
+
+KEY_PREFIXES = {"secret-": "Server Secret Key", "console-": "Console API Key", "client-": "Client SDK Key"}
+
+STORE_SCHEMES = ("sqlite://", "postgresql+psycopg://")
+
+
+def run_errors(settings: Settings, used: Collection[str]) -> list[str]:
+    """Return what is wrong with the settings that belong to no stream.
+
+    Args:
+        settings: The run's settings.
+        used: The object types that any stream may have.
+    """
+    errors = []
+    if ObjectType.EVENT in used:
+        errors += _key_errors("server_secret_key", settings.server_secret_key, "secret-", "events")
+    elif settings.server_secret_key is not None:
+        errors += _key_kind_errors("server_secret_key", settings.server_secret_key, "secret-")
+    if ObjectType.SEGMENT in used:
+        errors += _key_errors("console_api_key", settings.console_api_key, "console-", "segments")
+    elif settings.console_api_key is not None:
+        errors += _key_kind_errors("console_api_key", settings.console_api_key, "console-")
+    for name in ("events_url", "console_url"):
+        if not getattr(settings, name).startswith(("http://", "https://")):
+            errors.append(f"`{name}` must begin with https:// (or http:// for a proxy on this machine).")
+    if settings.store_url is not None and not settings.store_url.startswith(STORE_SCHEMES):
+        errors.append("`store_url` must begin with sqlite:/// or postgresql+psycopg://.")
+    try:
+        parse_rate_windows(settings.console_rate_limits)
+    except ValueError as error:
+        errors.append(f"`console_rate_limits`: {error}")
+    return errors
+
+
+def _key_errors(setting: str, key: str | None, prefix: str, purpose: str) -> list[str]:
+    if key is None:
+        return [
+            (
+                f"`{setting}` is missing: a stream goes to {purpose} and needs a {KEY_PREFIXES[prefix]} ({prefix}…). "
+                f"{WHERE_KEYS_ARE}"
+            )
+        ]
+    return _key_kind_errors(setting, key, prefix)
+
+
+def _key_kind_errors(setting: str, key: str, prefix: str) -> list[str]:
+    for other, kind in KEY_PREFIXES.items():
+        if other != prefix and key.startswith(other):
+            return [
+                (
+                    f"`{setting}` holds a {kind} ({other}…, ends in {key[-4:]}); it must be a {KEY_PREFIXES[prefix]} "
+                    f"({prefix}…). {WHERE_KEYS_ARE}"
+                )
+            ]
+    return []
+
+
+def stream_errors(entry: Mapping[str, Any], *, where: str) -> list[str]:
+    """Return what is wrong with one stream's settings.
+
+    Args:
+        entry: The stream's settings by name, over the top level's.
+        where: What every text begins with, such as `streams.orders: `.
+    """
+    if "object_type" not in entry:
+        types = ", ".join(ObjectType)
+        return [f"{where}`object_type` is missing: set it here or at the top level to one of {types}."]
+    check = _segment_errors if entry["object_type"] == ObjectType.SEGMENT else _event_errors
+    return [f"{where}{text}" for text in check(entry)]
+
+
+def _event_errors(entry: Mapping[str, Any]) -> list[str]:
+    errors = []
+    for destination in sorted(set(entry.get("field_mapping", {})) - set(EVENT_DESTINATIONS)):
+        near = difflib.get_close_matches(destination, EVENT_DESTINATIONS, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"choose from {', '.join(EVENT_DESTINATIONS)}."
+        errors.append(f"`field_mapping` has no destination `{destination}`: {hint}")
+    sanitized = entry.get("invalid_event_name") == InvalidEventName.SANITIZE
+    if not sanitized and dropped_characters(entry.get("event_name", "")):
+        errors.append(
+            f"`event_name` holds characters for which Statsig drops an event without a word "
+            f"({dropped_characters(entry['event_name'])}): leave them out, or set `invalid_event_name` to sanitize."
+        )
+    return errors
+
+
+def _segment_errors(entry: Mapping[str, Any]) -> list[str]:
+    errors = []
+    if "segment_id" not in entry and "segment_id_field" not in entry:
+        errors.append(
+            "`segment_id` is missing: name the segment, or name the column that names it with `segment_id_field`."
+        )
+    if "segment_id" in entry and "segment_id_field" in entry:
+        errors.append("`segment_id` and `segment_id_field` exclude each other: keep one.")
+    if "sync_mode" not in entry:
+        errors.append(f"`sync_mode` is missing: choose one of {', '.join(SyncMode)}.")
+    custom = entry.get("id_type") == IdType.CUSTOM_ID
+    if custom and "custom_id_type" not in entry:
+        errors.append("`custom_id_type` is missing: `id_type` is custom_id, so name the Statsig ID type.")
+    if not custom and "custom_id_type" in entry:
+        errors.append("`custom_id_type` needs `id_type` to be custom_id.")
+    if "membership_field" in entry and entry.get("sync_mode", SyncMode.ADD) != SyncMode.ADD:
+        errors.append("`membership_field` needs `sync_mode` to be add: true adds, false removes.")
+    return errors
+
+
+def segment_conflicts(streams: Mapping[str, StreamSettings]) -> list[str]:
+    """Return a text for each segment that one stream mirrors and another feeds too.
+
+    A mirror removes whom its own stream does not hold, so it would remove what the other stream added.
+
+    Args:
+        streams: Settings by stream name, or by key of `streams`.
+    """
+    fed: dict[str, list[str]] = {}
+    for name, settings in streams.items():
+        if settings.segment_id is not None:
+            fed.setdefault(settings.segment_id, []).append(name)
+    return [
+        f"segment '{segment}' is fed by {', '.join(repr(name) for name in names)}, and one of them mirrors it: "
+        f"a mirror would remove what the others added. Give each its own `segment_id`, unite them in one stream, or "
+        f"set `sync_mode` to add or remove."
+        for segment, names in fed.items()
+        if len(names) > 1 and any(streams[name].sync_mode is SyncMode.MIRROR for name in names)
+    ]

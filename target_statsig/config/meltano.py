@@ -1,0 +1,69 @@
+"""Keys with dots that Meltano leaves out of the configuration it hands over, put back.
+
+Meltano splits the keys of `meltano.yml` at their dots (`routing` joins them again). An object setting that
+comes from the environment, such as `TARGET_STATSIG_EVENT_NAME_MAPPING='{"Order v2.0": "order"}'`, loses such
+keys altogether, without a word: a run would send events under the wrong names. Meltano hands the variable to
+the loader as well, so they can be put back. Refuses to know what the settings mean.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+PREFIX = "MELTANO_LOAD_"
+"""Meltano gives every setting of a loader in a variable so named, whatever the plugin's own name; nobody else does."""
+
+ESCAPED_DOT = "\\."
+"""A dot that Meltano is asked to leave alone; it hands such a key over whole, as a plain dot."""
+
+
+def restore_dotted_keys(
+    config: Mapping[str, Any], settings: Iterable[str], environ: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the configuration with what Meltano left out of its object settings.
+
+    Args:
+        config: The configuration as Meltano handed it over.
+        settings: The settings whose keys are names that may hold dots.
+        environ: The environment.
+    """
+    restored = dict(config)
+    for setting in settings:
+        told = _read(environ.get(PREFIX + setting.upper()))
+        got = config.get(setting, {})
+        if told and isinstance(got, Mapping):
+            restored[setting] = _restore(told, got)
+    return restored
+
+
+def _read(text: str | None) -> Mapping[str, Any]:
+    try:
+        value = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, Mapping) else {}
+
+
+def _restore(told: Mapping[str, Any], got: Mapping[str, Any]) -> dict[str, Any]:
+    restored = dict(got)
+    for key, value in told.items():
+        inner = got.get(key)
+        if isinstance(value, Mapping) and isinstance(inner, Mapping):
+            restored[key] = _restore(value, inner)
+        elif "." in key and ESCAPED_DOT not in key and value is not None and not _has_path(got, key.split(".")):
+            restored[key] = value
+    return restored
+
+
+def _has_path(got: object, parts: list[str]) -> bool:
+    """Tell whether a key is there after all, split at its dots.
+
+    Meltano gives what stands in `meltano.yml` in the same variable, with the whole path as one key.
+    """
+    for part in parts:
+        if not isinstance(got, Mapping) or part not in got:
+            return False
+        got = got[part]
+    return True

@@ -1,0 +1,180 @@
+"""From a raw configuration to values: every error found at once, each naming the setting, the stream and the remedy.
+
+Refuses to know about Singer and HTTP; what one stream gets is found by `routing`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jsonschema import Draft7Validator
+
+from target_statsig.config.checks import run_errors, segment_conflicts, stream_errors
+from target_statsig.config.routing import find_entry, join_dotted_keys, join_stream_names
+from target_statsig.config.schema import CONNECTION, STREAM
+from target_statsig.exceptions import SettingsError
+from target_statsig.settings import (
+    Compression,
+    EventPreset,
+    IdType,
+    InvalidEventName,
+    ObjectType,
+    OnIncompleteStream,
+    RemovalScope,
+    Settings,
+    StreamSettings,
+    SyncMode,
+    Tier,
+    TimeUnit,
+)
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+
+CHOICES = {
+    "compression": Compression,
+    "environment_tier": Tier,
+    "event_preset": EventPreset,
+    "id_type": IdType,
+    "invalid_event_name": InvalidEventName,
+    "object_type": ObjectType,
+    "on_incomplete_stream": OnIncompleteStream,
+    "removal_scope": RemovalScope,
+    "sync_mode": SyncMode,
+    "time_unit": TimeUnit,
+}
+MAPPINGS = ("field_mapping", "event_name_mapping", "custom_ids")
+STREAM_NAMES = frozenset(STREAM)
+
+
+@dataclass(slots=True)
+class Config:
+    """A configuration that was found good: the run's settings, and each stream's on demand."""
+
+    settings: Settings
+    defaults: dict[str, Any]
+    entries: dict[str, dict[str, Any]]
+    _streams: dict[str, StreamSettings] = field(default_factory=dict)
+
+    def for_stream(self, stream: str) -> StreamSettings:
+        """Return a stream's settings; the name is that after the stream maps.
+
+        Raises:
+            SettingsError: Nothing gives the stream an `object_type`, two globs match it equally well, or what it
+                gets cannot be used.
+        """
+        if stream not in self._streams:
+            key = find_entry(stream, self.entries)
+            merged = self.defaults | (self.entries[key] if key is not None else {})
+            found = _stream_settings(merged)
+            where = "" if key is None else f"streams.{key}: "
+            errors = stream_errors(merged, where=where or f"stream '{stream}': ")
+            errors += run_errors(self.settings, {merged["object_type"]} if "object_type" in merged else set())
+            if found is None or errors:
+                raise SettingsError(errors)
+            conflicts = segment_conflicts({**self._streams, stream: found})
+            if conflicts:
+                raise SettingsError(conflicts)
+            self._streams[stream] = found
+        return self._streams[stream]
+
+
+def rejoin(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo what Meltano does to keys with dots, in `streams` and in every mapping."""
+    config = dict(raw)
+    if isinstance(config.get("streams"), Mapping):
+        config["streams"] = {
+            name: _rejoin_mappings(entry) if isinstance(entry, Mapping) else entry
+            for name, entry in join_stream_names(config["streams"], STREAM_NAMES).items()
+        }
+    return _rejoin_mappings(config)
+
+
+def _rejoin_mappings(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: join_dotted_keys(value) if name in MAPPINGS and isinstance(value, Mapping) else value
+        for name, value in entry.items()
+    }
+
+
+def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
+    """Read a configuration.
+
+    Args:
+        raw: The configuration with its keys put together (see `rejoin`).
+        schema: The closed JSON schema, singer-sdk's own settings included.
+
+    Raises:
+        SettingsError: With every error of the configuration.
+    """
+    present = {name: value for name, value in raw.items() if value is not None}
+    errors = [text for error in Draft7Validator(schema).iter_errors(present) for text in _describe(error, schema)]
+    if errors:
+        raise SettingsError(errors)
+    settings = Settings(**{name: _value(name, present[name]) for name in CONNECTION if name in present})
+    defaults = {name: present[name] for name in STREAM if name in present}
+    entries = {
+        stream: {name: value for name, value in entry.items() if value is not None}
+        for stream, entry in present.get("streams", {}).items()
+    }
+    merged = {f"streams.{stream}: ": defaults | entry for stream, entry in entries.items()}
+    if not entries and "object_type" in defaults:
+        merged[""] = defaults
+    used = {entry["object_type"] for entry in (defaults, *merged.values()) if "object_type" in entry}
+    errors = run_errors(settings, used)
+    for where, entry in merged.items():
+        errors += stream_errors(entry, where=where)
+    if not errors:
+        errors = segment_conflicts(
+            {stream: found for stream, entry in entries.items() if (found := _stream_settings(defaults | entry))}
+        )
+    if errors:
+        raise SettingsError(errors)
+    return Config(settings=settings, defaults=defaults, entries=entries)
+
+
+def _stream_settings(merged: Mapping[str, Any]) -> StreamSettings | None:
+    if "object_type" not in merged:
+        return None
+    return StreamSettings(**{name: _value(name, value) for name, value in merged.items()})
+
+
+def _value(name: str, value: Any) -> Any:
+    if name in CHOICES:
+        return CHOICES[name](value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _describe(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[str]:
+    """Say what is wrong without quoting the value, which may be a secret."""
+    path = [str(part) for part in error.absolute_path]
+    where = f"streams.{path[1]}: " if len(path) > 1 and path[0] == "streams" else ""
+    setting = ".".join(path[2:] if where else path) or "streams"
+    wanted: Any = error.validator_value
+    instance: Any = error.instance
+    if error.validator == "additionalProperties":
+        known = STREAM if where else schema["properties"]
+        for name in sorted(instance.keys() - known.keys()):
+            yield f"{where}`{name}` is not a setting{_nearest(name, known)}"
+    elif error.validator == "type":
+        article = "an" if wanted in {"integer", "object", "array"} else "a"
+        yield f"{where}`{setting}` must be {article} {wanted}."
+    elif error.validator == "enum":
+        yield f"{where}`{setting}` must be one of {', '.join(wanted)}."
+    elif error.validator in {"minimum", "maximum"}:
+        least = "least" if error.validator == "minimum" else "most"
+        yield f"{where}`{setting}` must be at {least} {wanted}."
+    elif error.validator == "minLength":
+        yield f"{where}`{setting}` must not be empty: leave it out, or give it a value."
+    else:
+        yield f"{where}`{setting}` does not fit its schema ({error.validator})."
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    if name == "load_method":
+        return ": what happens to a segment is said by `sync_mode`, and events are always appended."
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean `{near[0]}`?" if near else "."

@@ -1,0 +1,61 @@
+"""Keys with dots that Meltano left out, put back from the variable that it hands to the loader."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from target_statsig.config.meltano import restore_dotted_keys
+
+EVENT = {"object_type": "event"}
+
+
+@pytest.mark.parametrize(
+    ("told", "got", "expected"),
+    [
+        pytest.param({"a.b": "x"}, {}, {"a.b": "x"}, id="left out"),
+        pytest.param({"a.b": "x", "c": "y"}, {"c": "y"}, {"c": "y", "a.b": "x"}, id="beside one that was kept"),
+        pytest.param({"a.b": "x"}, {"a.b": "x"}, {"a.b": "x"}, id="kept whole"),
+        pytest.param({"a.b": "x"}, {"a": {"b": "x"}}, {"a": {"b": "x"}}, id="split, not left out"),
+        pytest.param({"a.b": "x"}, {"a": {"c": "z"}}, {"a": {"c": "z"}, "a.b": "x"}, id="beside one that was split"),
+        pytest.param({r"a\.b": "x"}, {"a.b": "x"}, {"a.b": "x"}, id="escaped for Meltano"),
+        pytest.param({"a": "x"}, {}, {}, id="without a dot Meltano decides"),
+        pytest.param({"a.b": None}, {}, {}, id="null is nothing"),
+        pytest.param({"a.b": "x"}, {"a": "text"}, {"a": "text", "a.b": "x"}, id="beside a plain value"),
+        pytest.param({"raw.1": EVENT}, {"events": EVENT}, {"events": EVENT, "raw.1": EVENT}, id="a stream"),
+        pytest.param(
+            {"orders": EVENT | {"event_name_mapping": {"v2.0": "x"}}},
+            {"orders": EVENT | {"event_name_mapping": {}}},
+            {"orders": EVENT | {"event_name_mapping": {"v2.0": "x"}}},
+            id="deeper inside a stream",
+        ),
+    ],
+)
+def test_what_meltano_left_out_is_put_back(told, got, expected):
+    environ = {"MELTANO_LOAD_STREAMS": json.dumps(told)}
+    assert restore_dotted_keys({"streams": got, "other": 1}, ["streams"], environ) == {"streams": expected, "other": 1}
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        pytest.param({}, id="not under Meltano"),
+        pytest.param({"TARGET_STATSIG_STREAMS": '{"a.b": {}}'}, id="a variable that is not Meltano's"),
+        pytest.param({"MELTANO_LOAD_STREAMS": "{broken"}, id="no JSON"),
+        pytest.param({"MELTANO_LOAD_STREAMS": '["a.b"]'}, id="no object"),
+        pytest.param({"MELTANO_LOAD_OTHER": '{"a.b": "x"}'}, id="another setting"),
+    ],
+)
+def test_anything_else_leaves_the_configuration_alone(environ):
+    assert restore_dotted_keys({"streams": {"a": EVENT}}, ["streams"], environ) == {"streams": {"a": EVENT}}
+
+
+def test_a_setting_that_meltano_left_out_altogether_is_put_back():
+    environ = {"MELTANO_LOAD_CUSTOM_IDS": '{"shop.id": "shop"}'}
+    assert restore_dotted_keys({}, ["custom_ids"], environ) == {"custom_ids": {"shop.id": "shop"}}
+
+
+def test_a_value_that_is_no_object_is_left_to_the_schema():
+    environ = {"MELTANO_LOAD_STREAMS": '{"a.b": "x"}'}
+    assert restore_dotted_keys({"streams": "text"}, ["streams"], environ) == {"streams": "text"}

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from target_statsig.config import config_schema, parse_config, rejoin
+from target_statsig.config.environment import environment_errors
+from target_statsig.exceptions import SettingsError
+from target_statsig.settings import EventPreset, ObjectType, SyncMode
+
+KEYS = {"server_secret_key": "secret-abcdefgh", "console_api_key": "console-abcdefgh"}
+MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror"}
+
+
+def parse(**raw):
+    return parse_config(rejoin(raw), config_schema())
+
+
+def errors_of(**raw):
+    with pytest.raises(SettingsError) as caught:
+        parse(**raw)
+    return caught.value.errors
+
+
+def test_a_flat_configuration_needs_no_streams():
+    config = parse(**KEYS, object_type="event", event_preset="retail")
+    stream = config.for_stream("anything")
+    assert stream.object_type is ObjectType.EVENT
+    assert stream.event_preset is EventPreset.RETAIL
+
+
+def test_an_entry_is_taken_alone_over_the_top_level():
+    config = parse(
+        **KEYS,
+        object_type="event",
+        max_rejected_percent=50,
+        streams={"*": {"event_name": "any"}, "vips": {**MIRROR, "max_rejected_percent": 0}},
+    )
+    assert config.for_stream("vips").sync_mode is SyncMode.MIRROR
+    assert config.for_stream("vips").max_rejected_percent == 0
+    assert config.for_stream("vips").event_name is None
+    assert config.for_stream("other").max_rejected_percent == 50
+
+
+def test_a_null_is_as_good_as_nothing():
+    assert parse(**KEYS, object_type="event", event_name=None).for_stream("x").event_name is None
+
+
+def test_stream_settings_can_be_handed_to_another_process():
+    stream = parse(**KEYS, object_type="event", custom_ids={"companyID": "company"}).for_stream("x")
+    assert pickle.loads(pickle.dumps(stream)) == stream
+
+
+def test_all_errors_are_reported_at_once():
+    errors = errors_of(
+        server_secret_key="console-xyzw1234",
+        events_url="events.statsigapi.net",
+        streams={"orders": {"object_type": "event"}, "vips": {"object_type": "segment", "segment_id": "v"}},
+    )
+    assert len(errors) == 4
+    assert any("streams.vips: `sync_mode`" in text for text in errors)
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        pytest.param({"evnts_url": "x"}, "`evnts_url` is not a setting; did you mean `events_url`?", id="misspelt"),
+        pytest.param(
+            {"streams": {"a": {"segmnt_id": "x"}}},
+            "streams.a: `segmnt_id` is not a setting; did you mean `segment_id`?",
+            id="misspelt in a stream",
+        ),
+        pytest.param({"load_method": "upsert"}, "`sync_mode`", id="load_method is said by sync_mode"),
+        pytest.param({"request_timeout": "x"}, "`request_timeout` must be an integer.", id="wrong type"),
+        pytest.param({"streams": {"a": 1}}, "streams.a: ", id="an entry that is no object"),
+        pytest.param({"batch_size_rows": 3001}, "`batch_size_rows` must be at most 3000.", id="too large"),
+        pytest.param(
+            {"streams": {"a": {"object_type": "gate"}}},
+            "streams.a: `object_type` must be one of event, segment",
+            id="not in the closed set",
+        ),
+        pytest.param({"server_secret_key": ""}, "`server_secret_key` must not be empty", id="an empty key"),
+        pytest.param({"object_type": "event"}, "`server_secret_key` is missing", id="events without their key"),
+        pytest.param(MIRROR, "`console_api_key` is missing", id="segments without their key"),
+        pytest.param(
+            {"object_type": "event", "server_secret_key": "client-abcd"},
+            "`server_secret_key` holds a Client SDK Key (client-…, ends in abcd); it must be a Server Secret Key",
+            id="a client key",
+        ),
+        pytest.param(
+            {**MIRROR, "console_api_key": "secret-abcd"},
+            "`console_api_key` holds a Server Secret Key",
+            id="the server's key for the console",
+        ),
+        pytest.param({"streams": {"a": {}}}, "streams.a: `object_type` is missing", id="no object type"),
+        pytest.param(
+            {**KEYS, "object_type": "segment", "sync_mode": "add"}, "`segment_id` is missing", id="no segment"
+        ),
+        pytest.param(
+            {**KEYS, **MIRROR, "segment_id_field": "s"},
+            "exclude each other",
+            id="a segment and a segment's column",
+        ),
+        pytest.param({**KEYS, **MIRROR, "id_type": "custom_id"}, "`custom_id_type` is missing", id="which custom id"),
+        pytest.param(
+            {**KEYS, **MIRROR, "custom_id_type": "companyID"},
+            "needs `id_type` to be custom_id",
+            id="custom id type",
+        ),
+        pytest.param(
+            {**KEYS, **MIRROR, "membership_field": "active"},
+            "needs `sync_mode` to be add",
+            id="membership by row",
+        ),
+        pytest.param(
+            {**KEYS, "object_type": "event", "field_mapping": {"userid": "x"}},
+            "`field_mapping` has no destination `userid`: did you mean `user_id`?",
+            id="no such destination",
+        ),
+        pytest.param(
+            {**KEYS, "object_type": "event", "event_name": "a;b"},
+            "`event_name` holds characters",
+            id="a dropped name",
+        ),
+        pytest.param({"console_rate_limits": "10 per second"}, "`console_rate_limits`: ", id="rate limits"),
+        pytest.param({"store_url": "mysql://x"}, "`store_url` must begin with", id="a store that is not known"),
+        pytest.param(
+            {**KEYS, "streams": {"a": MIRROR, "b": MIRROR}},
+            "segment 'vips' is fed by 'a', 'b'",
+            id="two mirrors",
+        ),
+        pytest.param(
+            {**KEYS, "streams": {"a": MIRROR, "b": {**MIRROR, "sync_mode": "add"}}},
+            "a mirror would remove what the others added",
+            id="a mirror and another",
+        ),
+    ],
+)
+def test_an_error_names_the_setting_the_stream_and_the_remedy(raw, words):
+    assert any(words in text for text in errors_of(**raw)), errors_of(**raw)
+
+
+def test_no_error_quotes_a_key():
+    secret = "secret-0123456789abcdef"
+    assert "0123456789" not in str(errors_of(console_api_key=secret, server_secret_key=123, store_url=secret))
+
+
+def test_two_streams_may_add_to_one_segment():
+    add = {**MIRROR, "sync_mode": "add"}
+    assert parse(**KEYS, streams={"a": add, "b": add}).for_stream("b").segment_id == "vips"
+
+
+def test_a_glob_that_mirrors_two_streams_into_one_segment_is_refused_at_the_second():
+    config = parse(**KEYS, streams={"audience-*": MIRROR})
+    config.for_stream("audience-a")
+    with pytest.raises(SettingsError, match="segment 'vips' is fed by"):
+        config.for_stream("audience-b")
+
+
+def test_a_stream_that_nothing_gives_an_object_type_is_refused_at_its_schema():
+    with pytest.raises(SettingsError, match="stream 'x': `object_type` is missing"):
+        parse(streams={}).for_stream("x")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        pytest.param("REQUEST_TIMEOUT", "soon", "must hold a whole number", id="no number"),
+        pytest.param("FIELD_MAPPING", "user_id=x", "must hold a JSON object", id="no JSON object"),
+        pytest.param("METADATA_FIELDS", "a,b", "must hold a JSON array", id="no JSON array"),
+    ],
+)
+def test_a_variable_that_cannot_be_read_is_named(variable, value, words):
+    (error,) = environment_errors(config_schema(), {f"TARGET_STATSIG_{variable}": value})
+    assert words in error
+    assert f"TARGET_STATSIG_{variable}" in error
+    assert value not in error
+
+
+def test_variables_that_can_be_read_are_no_errors():
+    environ = {"TARGET_STATSIG_REQUEST_TIMEOUT": "5", "TARGET_STATSIG_FIELD_MAPPING": "{}", "PATH": "/bin"}
+    assert environment_errors(config_schema(), environ) == []
