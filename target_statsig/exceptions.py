@@ -75,9 +75,7 @@ class RequestError(TargetStatsigError):
         maybe_taken: True where the request was sent and its answer lost: it may have been processed.
     """
 
-    def __init__(
-        self, message: str, *, status: int | None = None, words: str = "", maybe_taken: bool = False
-    ) -> None:
+    def __init__(self, message: str, *, status: int | None = None, words: str = "", maybe_taken: bool = False) -> None:
         """Take the text for the reader and the facts for the caller."""
         super().__init__(message)
         self.status = status
@@ -126,4 +124,10 @@ class StoreError(FatalRunError):
 
 
 class InterruptedRunError(TargetStatsigError):
-    """SIGTERM or SIGINT asked the run to end."""
+    """SIGTERM or SIGINT asked the run to end.
+
+    Attributes:
+        maybe_taken: True where a request waited for its next try and an answer to an earlier one was lost.
+    """
+
+    maybe_taken = False

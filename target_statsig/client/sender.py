@@ -16,6 +16,7 @@ from target_statsig.client.failures import Errand, Said
 from target_statsig.client.retry import Outcome, classify, delays, parse_retry_after
 from target_statsig.client.transport import TransportError
 from target_statsig.client.words import decode, quote
+from target_statsig.exceptions import InterruptedRunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -154,8 +155,15 @@ class Sender:
             logger.warning("%s", errand.retrying(wait, lost=reply.lost))
             if on_retry:
                 on_retry(Retry(status, wait, errand.tries, reply.lost))
-            self._clock.sleep(wait)
+            self._pause(wait, errand)
             errand.left -= wait
+
+    def _pause(self, seconds: float, errand: Errand) -> None:
+        try:
+            self._clock.sleep(seconds)
+        except InterruptedRunError as error:
+            error.maybe_taken = errand.maybe_taken
+            raise
 
     def _try(self, request: Request, errand: Errand) -> _Reply:
         begun = self._clock.monotonic()

@@ -1,0 +1,258 @@
+"""The unit of work: some records in, a receipt out, every record accounted for.
+
+Knows nothing of Singer, files and threads: the sink calls it from worker threads, a process pool could as well.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import TYPE_CHECKING
+
+from target_statsig.client.events import LOG_EVENT, EventsClient
+from target_statsig.events.batching import halve, pack
+from target_statsig.events.digest import digest
+from target_statsig.events.encoding import encode
+from target_statsig.events.notes import MappingNotes
+from target_statsig.events.positions import highest
+from target_statsig.events.stream import EventStream, Record, RefusalStreak
+from target_statsig.exceptions import (
+    FatalRunError,
+    InterruptedRunError,
+    RecordError,
+    RefusedError,
+    RequestError,
+    TargetStatsigError,
+    TooLargeError,
+)
+from target_statsig.ledger import NoLedger
+from target_statsig.settings import Tier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from target_statsig.client.sender import Retry
+    from target_statsig.ledger import Bookmark, StreamLedger
+
+ENVELOPE_BYTES = 200
+"""Room for what stands around the events of a request: `{"events":[…],"statsigMetadata":{…}}`."""
+
+TOO_LARGE = "event_too_large"
+REFUSED = "refused_by_statsig"
+
+NOT_ABOUT_THE_BODY = frozenset({301, 302, 303, 307, 308, 404, 405})
+"""Refusals that halving cannot mend: there is no events API at `events_url`."""
+
+BILLED_TIERS = frozenset({None, Tier.PRODUCTION})
+"""Only production events are billed, and an event that names no tier is one: https://docs.statsig.com/pricing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A record that was kept out, and why."""
+
+    record: Record
+    reason: str
+    field: str | None = None
+    words: str = ""
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What became of the records of one unit of work.
+
+    `records` is the sum of `delivered`, `skipped_duplicates`, the rejections and `undelivered`.
+
+    Attributes:
+        undelivered: Records whose request did not succeed, because of `failure`; the next run sends them again.
+        failure: What ended the work before its end, if anything did.
+        maybe_duplicated: Delivered records that an earlier attempt, whose answer was lost, may have delivered too.
+        billable: Delivered events of the production tier, the only one that Statsig bills.
+        bytes_sent: Bytes of bodies on the wire, all attempts counted.
+    """
+
+    records: int
+    delivered: int = 0
+    skipped_duplicates: int = 0
+    undelivered: int = 0
+    rejections: list[Rejection] = field(default_factory=list)
+    maybe_duplicated: int = 0
+    requests: int = 0
+    retries: int = 0
+    bytes_sent: int = 0
+    billable: int = 0
+    notes: MappingNotes = field(default_factory=MappingNotes)
+    failure: TargetStatsigError | None = None
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """Return how many records were rejected for which reason."""
+        return Counter(rejection.reason for rejection in self.rejections)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    """A record that became an event: encoded once, remembered by its digest."""
+
+    record: Record
+    body: bytes
+    digest: bytes
+
+
+def deliver(
+    records: Sequence[Record],
+    stream: EventStream,
+    client: EventsClient,
+    ledger: StreamLedger,
+    *,
+    now_ms: int,
+    epoch: int = 0,
+) -> Receipt:
+    """Map, pack and send some records of a stream.
+
+    What an earlier run delivered is skipped; what cannot become an event, or is refused for good, is in the receipt's
+    rejections. Nothing is raised for a failed request: the receipt says what was not delivered, and why.
+
+    Args:
+        records: The records, in the order in which they came.
+        stream: Their stream.
+        client: What sends events.
+        ledger: What remembers deliveries.
+        now_ms: The time of events that have none, unix milliseconds.
+        epoch: How many STATE messages came before the last of the records.
+    """
+    return _Delivery(records, stream, client, ledger, epoch).run(now_ms)
+
+
+class _Delivery:
+    """One call of `deliver`, so that its steps share the receipt."""
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        stream: EventStream,
+        client: EventsClient,
+        ledger: StreamLedger,
+        epoch: int,
+    ) -> None:
+        self._records = records
+        self._stream = stream
+        self._client = client
+        self._ledger = ledger
+        self._epoch = epoch
+        self._receipt = Receipt(records=len(records))
+
+    def run(self, now_ms: int) -> Receipt:
+        parcels = self._wrap(self._unknown(), now_ms)
+        bounds = self._stream.bounds
+        sizes = [len(parcel.body) for parcel in parcels]
+        for batch in pack(sizes, max_rows=bounds.rows, max_bytes=bounds.bytes, overhead=ENVELOPE_BYTES):
+            self._send(parcels[batch])
+        return self._receipt
+
+    def _unknown(self) -> list[tuple[Record, bytes]]:
+        """Return the records that no earlier run delivered, each with its digest."""
+        if isinstance(self._ledger, NoLedger):
+            return [(record, b"") for record in self._records]
+        digests = [digest(record.message["record"]) for record in self._records]
+        known = self._ledger.known(digests)
+        if any(known):
+            skipped = list(compress(self._records, known))
+            self._receipt.skipped_duplicates += len(skipped)
+            self._ledger.remember_skipped(
+                list(compress(digests, known)), highest=self._highest(skipped), epoch=self._epoch
+            )
+        return [(record, found) for record, found, skip in zip(self._records, digests, known, strict=True) if not skip]
+
+    def _wrap(self, records: Iterable[tuple[Record, bytes]], now_ms: int) -> list[_Parcel]:
+        """Map and encode records; reject those that cannot become an event."""
+        parcels = []
+        receipt, mapper, largest = self._receipt, self._stream.mapper, self._stream.bounds.bytes - ENVELOPE_BYTES
+        for record, found in records:
+            try:
+                event = mapper(
+                    record.data,
+                    time_extracted=record.message.get("time_extracted"),
+                    now_ms=now_ms,
+                    notes=receipt.notes,
+                )
+                body = encode(event)
+                if len(body) > largest:
+                    raise RecordError(TOO_LARGE)  # noqa: TRY301 -- a rejection like those of the mapping
+            except RecordError as error:
+                receipt.rejections.append(Rejection(record, error.reason, error.field))
+            else:
+                parcels.append(_Parcel(record, body, found))
+        return parcels
+
+    def _send(self, parcels: Sequence[_Parcel]) -> None:
+        """Send some events in one request; what is refused for good is halved until the culprits stand alone."""
+        receipt = self._receipt
+        if receipt.failure is not None:
+            receipt.undelivered += len(parcels)
+            return
+        digests = [parcel.digest for parcel in parcels]
+        try:
+            in_doubt = self._ledger.in_doubt(digests)
+            batch = self._ledger.intend(
+                digests, highest=self._highest([parcel.record for parcel in parcels]), epoch=self._epoch
+            )
+            try:
+                sent = self._client.send(
+                    LOG_EVENT,
+                    [parcel.body for parcel in parcels],
+                    what=f"{len(parcels):,} events of stream '{self._stream.name}'",
+                    on_retry=self._count_retry,
+                )
+            except (RefusedError, TooLargeError) as error:
+                self._ledger.withdraw(batch)
+                receipt.requests += 1
+                if error.status in NOT_ABOUT_THE_BODY:
+                    raise
+                self._split(parcels, error)
+                return
+            except (RequestError, InterruptedRunError) as error:
+                if not error.maybe_taken:
+                    self._ledger.withdraw(batch)
+                raise
+            except TargetStatsigError:
+                self._ledger.withdraw(batch)
+                raise
+            self._ledger.acknowledge(batch)
+        except TargetStatsigError as error:
+            receipt.failure = error
+            receipt.undelivered += len(parcels)
+            return
+        self._stream.refusals.taken()
+        receipt.delivered += len(parcels)
+        receipt.requests += 1
+        receipt.bytes_sent += sent.bytes_sent
+        receipt.maybe_duplicated += len(parcels) if sent.maybe_duplicated else in_doubt
+        if self._stream.settings.environment_tier in BILLED_TIERS:
+            receipt.billable += len(parcels)
+
+    def _count_retry(self, _: Retry) -> None:
+        self._receipt.requests += 1
+        self._receipt.retries += 1
+
+    def _split(self, parcels: Sequence[_Parcel], error: RequestError) -> None:
+        if isinstance(error, TooLargeError):
+            self._stream.bounds.lower(sum(len(parcel.body) for parcel in parcels) + ENVELOPE_BYTES)
+        if len(parcels) > 1:
+            for half in halve(parcels):
+                self._send(half)
+            return
+        reason = TOO_LARGE if isinstance(error, TooLargeError) else REFUSED
+        self._receipt.rejections.append(Rejection(parcels[0].record, reason, words=error.words))
+        if self._stream.refusals.refused():
+            self._receipt.failure = FatalRunError(
+                f"Statsig refused {RefusalStreak.LIMIT} events of stream '{self._stream.name}' one by one and took "
+                f"none: that is no bad record but a wrong mapping or `events_url`. Its words: {error.words or 'none'}. "
+                f"The refused events are in the dead letters. Mend the configuration and run again."
+            )
+
+    def _highest(self, records: Iterable[Record]) -> Bookmark | None:
+        """Return how far the tap has come with these records, by their replication key."""
+        column = self._stream.replication_key
+        return None if column is None else highest(record.message["record"].get(column) for record in records)

@@ -1,0 +1,133 @@
+"""One stream's way to Statsig's events: gathers records, seals batches, settles their receipts.
+
+Refuses to know of Singer and HTTP. The reading thread fills a batch, a worker thread delivers it, and only when all of
+it is acknowledged, rejected or skipped does a STATE pass.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from target_statsig.events.delivery import Receipt, deliver
+from target_statsig.exceptions import RecordError
+
+if TYPE_CHECKING:
+    from target_statsig.client.events import EventsClient
+    from target_statsig.clock import Clock
+    from target_statsig.events.courier import Courier
+    from target_statsig.events.stream import EventStream, Record
+    from target_statsig.ledger import StreamLedger
+    from target_statsig.rejections import Rejections
+    from target_statsig.report import EventCounts, RunReport
+    from target_statsig.state_gate import StateGate
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EventServices:
+    """What all streams of events share in a run."""
+
+    client: EventsClient
+    courier: Courier
+    gate: StateGate
+    report: RunReport
+    clock: Clock
+
+
+class EventLane:
+    """Takes the records of one stream and sees them to Statsig."""
+
+    def __init__(
+        self,
+        stream: EventStream,
+        services: EventServices,
+        ledger: StreamLedger,
+        counts: EventCounts,
+        rejections: Rejections,
+    ) -> None:
+        """Begin with nothing gathered."""
+        self.stream = stream
+        self._services = services
+        self._ledger = ledger
+        self._counts = counts
+        self._rejections = rejections
+        self._records: list[Record] = []
+        self._ticket = -1
+        self._warned_of_times = False
+
+    def accept(self, record: Record) -> None:
+        """Take a record; a full batch goes off at once, and this waits while all workers are busy.
+
+        Raises:
+            TargetStatsigError: What an earlier batch failed with.
+        """
+        if not self._records:
+            self._ticket = self._services.gate.open()
+        self._records.append(record)
+        if len(self._records) >= self.stream.bounds.rows:
+            self.seal()
+
+    def reject(self, record: Record, error: RecordError) -> None:
+        """Keep a record out.
+
+        Raises:
+            RejectionsError: No record of this stream may be rejected.
+        """
+        with self._services.report.lock:
+            self._counts.records += 1
+        self._rejections.add(record, error)
+
+    def seal(self) -> None:
+        """Send what is gathered, full or not."""
+        if self._records:
+            records, self._records = self._records, []
+            self._services.courier.submit(
+                functools.partial(self._deliver, records, self._ticket, self._services.gate.received)
+            )
+
+    def judge(self) -> None:
+        """Measure the stream against `max_rejected_percent`.
+
+        Raises:
+            RejectionsError: Too many of its records were rejected.
+        """
+        self._rejections.judge()
+
+    def _deliver(self, records: list[Record], ticket: int, epoch: int) -> None:
+        services = self._services
+        now_ms = int(services.clock.time() * 1000)
+        receipt = deliver(records, self.stream, services.client, self._ledger, now_ms=now_ms, epoch=epoch)
+        self._count(receipt)
+        for rejection in receipt.rejections:
+            self._rejections.add(
+                rejection.record, RecordError(rejection.reason, rejection.field), words=rejection.words
+            )
+        if receipt.failure is not None:
+            raise receipt.failure
+        services.gate.close(ticket)
+
+    def _count(self, receipt: Receipt) -> None:
+        counts, notes = self._counts, receipt.notes
+        with self._services.report.lock:
+            counts.records += receipt.records
+            counts.delivered += receipt.delivered
+            counts.skipped_duplicates += receipt.skipped_duplicates
+            counts.maybe_duplicated += receipt.maybe_duplicated
+            counts.time_defaulted += notes.time_defaulted
+            counts.requests += receipt.requests
+            counts.retries += receipt.retries
+            counts.bytes_sent += receipt.bytes_sent
+            counts.billable += receipt.billable
+            counts.renamed.update(notes.renamed)
+            first_defaulted = bool(notes.time_defaulted) and not self._warned_of_times
+            self._warned_of_times = self._warned_of_times or first_defaulted
+        if first_defaulted:
+            logger.warning(
+                "Stream '%s': records without a time of their own were given the time of their extraction, or now. "
+                "Name the column that holds it: `field_mapping: {event_time: …}`.",
+                self.stream.name,
+            )

@@ -1,0 +1,69 @@
+"""How far a tap has come: replication-key values, and a STATE's bookmark, in a form that can be compared.
+
+Pure. What cannot be compared for sure is None, and then nothing is forgotten by its value.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from target_statsig.events.times import parse_text
+from target_statsig.ledger import Bookmark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+NUMBER_LIMIT = 10**21
+"""Numbers from here on cannot be compared: no log position and no sequence is as large."""
+
+FRACTION = 10**9
+"""A number is compared to the ninth digit of its fraction; what differs later counts as equal, and is not forgotten."""
+
+
+def position(value: object) -> Bookmark | None:
+    """Return a replication-key value in a form whose text sorts as the value does; None where that is not sure.
+
+    Times are taken to the millisecond: those within one count as equal. Text that is no time has no order that the
+    tap's database is sure to share.
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | Decimal | float):
+        number = Decimal(str(value))
+        if not number.is_finite() or abs(number) >= NUMBER_LIMIT:
+            return None
+        return Bookmark("number", f"{int((number + NUMBER_LIMIT) * FRACTION):032d}")
+    if isinstance(value, str):
+        milliseconds = parse_text(value)
+        return None if milliseconds is None or milliseconds < 0 else Bookmark("time", f"{milliseconds:020d}")
+    return None
+
+
+def highest(values: Iterable[object]) -> Bookmark | None:
+    """Return the highest position among replication-key values; None where one of them cannot be compared."""
+    top: Bookmark | None = None
+    for value in values:
+        found = position(value)
+        if found is None or (top is not None and found.kind != top.kind):
+            return None
+        if top is None or found.text > top.text:
+            top = found
+    return top
+
+
+def bookmark_of(state: Mapping[str, Any], tap_stream: str, replication_key: str | None) -> Bookmark | None:
+    """Return how far a STATE says that a stream has come.
+
+    Args:
+        state: The STATE's value.
+        tap_stream: The tap's name of the stream.
+        replication_key: The column whose values are remembered; a bookmark of another one cannot be compared with them.
+    """
+    bookmarks = state.get("bookmarks")
+    content = bookmarks.get(tap_stream) if isinstance(bookmarks, dict) else None
+    if not isinstance(content, dict) or "partitions" in content or replication_key is None:
+        return None
+    if content.get("replication_key") != replication_key:
+        return None
+    return position(content.get("replication_key_value"))

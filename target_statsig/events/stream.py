@@ -1,0 +1,105 @@
+"""What delivery needs to know of one stream of events; it pickles, so that another process can deliver too."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from target_statsig._compat import override
+from target_statsig.events.mapping import EventMapper
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from target_statsig.settings import StreamSettings
+
+
+@dataclass(slots=True)
+class Bounds:
+    """How large a request may be; shared by all streams of a process.
+
+    Attributes:
+        rows: Events a request at most.
+        bytes: Uncompressed body bytes a request at most; lowered for the rest of the run where Statsig says 413.
+    """
+
+    rows: int
+    bytes: int
+
+    def lower(self, refused: int) -> None:
+        """Stay under a size that Statsig refused.
+
+        Args:
+            refused: The uncompressed bytes of the body that was too large.
+        """
+        self.bytes = min(self.bytes, max(refused // 2, 1))
+
+
+class RefusalStreak:
+    """Tells poison from a broken mapping: single events refused in a row, while none was ever taken."""
+
+    LIMIT = 20
+    """So many refused events, and none taken, are no accident: the mapping or the key is at fault."""
+
+    def __init__(self) -> None:
+        """Begin with nothing sent."""
+        self._lock = threading.Lock()
+        self._taken = False
+        self._refused = 0
+
+    def taken(self) -> None:
+        """Note that Statsig took a request."""
+        self._taken = True
+
+    def refused(self) -> bool:
+        """Note that a single event was refused, and return whether to stop."""
+        with self._lock:
+            self._refused += 1
+            return not self._taken and self._refused >= self.LIMIT
+
+    @override
+    def __reduce__(self) -> tuple[type[RefusalStreak], tuple[()]]:
+        """Begin anew in another process: a lock does not travel."""
+        return RefusalStreak, ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record on its way.
+
+    Attributes:
+        data: The record after the stream maps.
+        message: The RECORD message as the tap sent it.
+        schema: The SCHEMA message of its stream as the tap sent it.
+    """
+
+    data: Mapping[str, Any]
+    message: Mapping[str, Any]
+    schema: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class EventStream:
+    """One stream of events: its settings, its compiled mapping, and what it shares with the others.
+
+    Attributes:
+        name: The stream's name, after the stream maps.
+        replication_key: The column by which the tap says how far it has come, where its SCHEMA names one.
+    """
+
+    name: str
+    settings: StreamSettings
+    bounds: Bounds
+    refusals: RefusalStreak = field(default_factory=RefusalStreak)
+    replication_key: str | None = None
+    mapper: EventMapper = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Compile the mapping."""
+        self.mapper = EventMapper(self.settings)
+
+    @override
+    def __reduce__(self) -> tuple[type[EventStream], tuple[object, ...]]:
+        """Leave the compiled mapping behind: it is made anew from the settings."""
+        return EventStream, (self.name, self.settings, self.bounds, self.refusals, self.replication_key)

@@ -1,0 +1,98 @@
+"""What happens to a record that is kept out: it is counted, written to the dead letters, and held against the limit.
+
+The same for events and members; refuses to know why a record was rejected.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from target_statsig.dead_letters import DeadLetter, DeadLetterBox
+from target_statsig.exceptions import MissingKeyRejectionError, RecordError, RejectionsError
+
+if TYPE_CHECKING:
+    from target_statsig.events.stream import Record
+    from target_statsig.report import EventCounts, MemberCounts, RunReport
+
+FEW = 10
+"""So many rejected records are forgiven, whatever share of a small stream they are."""
+
+
+def too_many(records: int, rejected: int, max_percent: int) -> bool:
+    """Return whether a stream had more records rejected than `max_rejected_percent` allows, and more than a few."""
+    return rejected > FEW and rejected * 100 > records * max_percent
+
+
+class Rejections:
+    """The rejected records of one stream."""
+
+    def __init__(
+        self,
+        stream: str,
+        max_percent: int,
+        counts: EventCounts | MemberCounts,
+        report: RunReport,
+        box: DeadLetterBox,
+    ) -> None:
+        """Take where they are counted and kept.
+
+        Args:
+            stream: The stream's name, for messages.
+            max_percent: The stream's `max_rejected_percent`.
+            counts: The stream's counts in the report.
+            report: The report, for its lock.
+            box: The dead letters.
+        """
+        self._stream = stream
+        self._max_percent = max_percent
+        self._counts = counts
+        self._report = report
+        self._box = box
+
+    @property
+    def count(self) -> int:
+        """Return how many records were rejected so far."""
+        return self._counts.rejected
+
+    def add(self, record: Record, error: RecordError, *, words: str = "") -> None:
+        """Count a record and keep it.
+
+        Args:
+            record: The record.
+            error: Why it was rejected.
+            words: What Statsig said, if it was Statsig that refused.
+
+        Raises:
+            RejectionsError: No record of this stream may be rejected.
+            FatalRunError: The dead letters cannot be written.
+        """
+        self._box.put(DeadLetter(record.schema, record.message, error.reason, error.field, words))
+        with self._report.lock:
+            self._counts.rejected += 1
+            self._counts.reasons[error.reason] += 1
+        if self._max_percent == 0:
+            raise self._first(error)
+
+    def judge(self) -> None:
+        """Measure the stream against its limit, at the end of the run.
+
+        Raises:
+            RejectionsError: Too many of its records were rejected.
+        """
+        counts = self._counts
+        if too_many(counts.records, counts.rejected, self._max_percent):
+            worst = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common(3))
+            msg = (
+                f"Stream '{self._stream}': {counts.rejected:,} of {counts.records:,} records were rejected ({worst}), "
+                f"more than `max_rejected_percent` allows ({self._max_percent}). The others were sent; the rejected "
+                f"ones are in {self._box.directory}. Mend the mapping or the tap; then send them again from there."
+            )
+            raise RejectionsError(msg)
+
+    def _first(self, error: RecordError) -> RejectionsError:
+        kind = MissingKeyRejectionError if error.reason == "missing_key_property" else RejectionsError
+        return kind(
+            f"Stream '{self._stream}': a record was rejected ({error}), and `max_rejected_percent` is 0. The run stops "
+            f"here; the record is in {self._box.directory}. Mend it at its source, or allow some with "
+            f"`max_rejected_percent`."
+        )

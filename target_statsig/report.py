@@ -1,0 +1,221 @@
+"""What a run did, in counts and reasons: the JSON of `report_path` and the summary at the end of the log.
+
+Holds names of streams, segments and reasons, never a value from a record and never a key. Refuses to know how the
+counts came about. Safe to use from several threads.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from target_statsig.settings import Choice, ObjectType, SyncMode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class RunStatus(Choice):
+    """How a run ended."""
+
+    COMPLETE = "complete"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class EventCounts:
+    """What became of one stream's events; `bytes_sent` are bytes on the wire, every attempt counted."""
+
+    records: int = 0
+    delivered: int = 0
+    rejected: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    skipped_duplicates: int = 0
+    maybe_duplicated: int = 0
+    time_defaulted: int = 0
+    requests: int = 0
+    retries: int = 0
+    bytes_sent: int = 0
+    billable: int = 0
+    renamed: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the counts under the names of the run report."""
+        report: dict[str, Any] = {"object_type": ObjectType.EVENT.value}
+        report |= {name: getattr(self, name) for name in self.__slots__ if name not in {"reasons", "renamed"}}
+        report["reasons"] = dict(self.reasons)
+        if self.renamed:
+            report["renamed"] = dict(sorted(self.renamed.items()))
+        return report
+
+
+@dataclass(slots=True)
+class SegmentCounts:
+    """What became of one segment; `None` means that it could not be told."""
+
+    sync_mode: SyncMode
+    before: int | None = None
+    added: int = 0
+    removed: int = 0
+    unchanged: int | None = None
+    held: int | None = 0
+    held_since: str | None = None
+    held_because: str | None = None
+    after: int | None = None
+    proof: str = "none"
+    requests: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the counts under the names of the run report."""
+        return {name: getattr(self, name) for name in self.__slots__} | {"sync_mode": self.sync_mode.value}
+
+
+@dataclass(slots=True)
+class MemberCounts:
+    """What became of one stream's records that feed segments."""
+
+    records: int = 0
+    rejected: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    segments: dict[str, SegmentCounts] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the counts under the names of the run report."""
+        return {
+            "object_type": ObjectType.SEGMENT.value,
+            "records": self.records,
+            "rejected": self.rejected,
+            "reasons": dict(self.reasons),
+            "segments": {name: segment.as_json() for name, segment in self.segments.items()},
+        }
+
+
+class RunReport:
+    """The report of one run, filled while it goes on.
+
+    Attributes:
+        lock: Held by whoever changes counts of a stream that other threads change too.
+        status: How the run ended, once it has.
+        errors: Texts of what went wrong, in order.
+    """
+
+    def __init__(self, started_at: float) -> None:
+        """Begin a report.
+
+        Args:
+            started_at: When the run began, in seconds since 1970.
+        """
+        self.lock = threading.Lock()
+        self.status = RunStatus.COMPLETE
+        self.errors: list[str] = []
+        self._started_at = started_at
+        self._events: dict[str, EventCounts] = {}
+        self._members: dict[str, MemberCounts] = {}
+
+    def events(self, stream: str) -> EventCounts:
+        """Return the counts of a stream of events, new ones at first."""
+        return self._events.setdefault(stream, EventCounts())
+
+    def members(self, stream: str) -> MemberCounts:
+        """Return the counts of a stream that feeds segments, new ones at first."""
+        return self._members.setdefault(stream, MemberCounts())
+
+    def fail(self, error: str) -> None:
+        """Note that something failed, for the report and the exit code."""
+        with self.lock:
+            if error not in self.errors:
+                self.errors.append(error)
+            self.status = RunStatus.FAILED
+
+    def interrupt(self) -> None:
+        """Note that a signal ended the run."""
+        with self.lock:
+            self.status = RunStatus.INTERRUPTED
+
+    def as_json(self, now: float) -> dict[str, Any]:
+        """Return the whole report.
+
+        Args:
+            now: Seconds since 1970.
+        """
+        with self.lock:
+            started = datetime.fromtimestamp(self._started_at, tz=timezone.utc)
+            return {
+                "status": self.status.value,
+                "dry_run": False,
+                "started_at": started.isoformat(timespec="seconds"),
+                "seconds": round(now - self._started_at, 3),
+                "streams": {name: counts.as_json() for name, counts in self._events.items()}
+                | {name: counts.as_json() for name, counts in self._members.items()},
+                "errors": list(self.errors),
+            }
+
+    def write(self, path: str, now: float) -> None:
+        """Write the report as JSON.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(self.as_json(now), indent=2) + "\n", encoding="utf-8")
+
+    def summary(self, now: float) -> list[str]:
+        """Return the summary for the log, a line each."""
+        with self.lock:
+            lines = [f"Run {self.status} after {now - self._started_at:.1f} s"]
+            for name, events in self._events.items():
+                lines += _event_lines(name, events)
+            for name, members in self._members.items():
+                lines += _member_lines(name, members)
+            return lines
+
+
+def _event_lines(stream: str, counts: EventCounts) -> Iterator[str]:
+    parts = [f"{counts.records:,} records", f"{counts.delivered:,} delivered"]
+    parts += [
+        f"{number:,} {word}"
+        for number, word in (
+            (counts.skipped_duplicates, "skipped (delivered by an earlier run)"),
+            (counts.maybe_duplicated, "perhaps delivered twice (an answer was lost)"),
+            (counts.time_defaulted, "without a time of their own"),
+            (counts.retries, "retries"),
+        )
+        if number
+    ]
+    yield f"  {stream} → events: {', '.join(parts)}"
+    yield from _rejection_lines(counts.rejected, counts.reasons)
+    if counts.renamed:
+        names = ", ".join(f"{old!r} → {new!r}" for old, new in sorted(counts.renamed.items()))
+        yield f"    names made valid: {names}"
+
+
+def _member_lines(stream: str, counts: MemberCounts) -> Iterator[str]:
+    yield f"  {stream} → segments: {counts.records:,} records"
+    yield from _rejection_lines(counts.rejected, counts.reasons)
+    for name, segment in counts.segments.items():
+        parts = [f"added {segment.added:,}", f"removed {segment.removed:,}"]
+        if segment.unchanged is not None:
+            parts.append(f"unchanged {segment.unchanged:,}")
+        if segment.held is None:
+            parts.append("could not tell whom to remove")
+        elif segment.held:
+            since = f" since {segment.held_since}" if segment.held_since else ""
+            because = f" ({segment.held_because})" if segment.held_because else ""
+            parts.append(f"held {segment.held:,}{since}{because}")
+        if segment.after is not None:
+            parts.append(f"now {segment.after:,} members")
+        yield f"    {name} ({segment.sync_mode}): {', '.join(parts)}"
+
+
+def _rejection_lines(rejected: int, reasons: Counter[str]) -> Iterator[str]:
+    if rejected:
+        words = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
+        yield f"    {rejected:,} rejected: {words}"
