@@ -1,0 +1,232 @@
+"""A segment that mirrors its stream: whoever is in the stream is a member, and whoever is not is removed, with proof.
+
+Gathers the whole audience in the store, compares it with what Statsig has, sends additions first and removals last.
+Whether removals are allowed is not decided here (`guards`), nor is completeness told here (`completeness`).
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from target_statsig._compat import override
+from target_statsig.exceptions import SegmentError
+from target_statsig.segments.baseline import Baseline
+from target_statsig.segments.guards import Action, Evidence, decide
+from target_statsig.segments.sync import SegmentSync
+from target_statsig.settings import RemovalScope
+
+if TYPE_CHECKING:
+    from target_statsig.clock import Clock
+    from target_statsig.report import SegmentCounts
+    from target_statsig.segments.completeness import Verdict
+    from target_statsig.segments.guards import Decision
+    from target_statsig.segments.remote import RemoteSegment
+    from target_statsig.settings import StreamSettings
+    from target_statsig.store.facade import Store
+
+logger = logging.getLogger(__name__)
+
+STAGED_AT_ONCE = 10_000
+"""Ids handed to the store together."""
+
+LARGEST_LIST = 10_000_000
+"""Ids over all lists of a project: a hard limit of Statsig's (https://docs.statsig.com/segments/add-id-list)."""
+
+SLOWER_FROM = (1_000, 10_000)
+"""Members from which Statsig brings a list to its SDKs by a slower path (https://docs.statsig.com/segments/add-id-list)."""
+
+DAY = 86_400
+
+FEEDER_FORGOTTEN = 7 * DAY
+"""Seconds after which a stream that does not come any more is not taken for a segment's feeder."""
+
+
+class MirrorSync(SegmentSync):
+    """Makes a segment equal its stream."""
+
+    def __init__(
+        self,
+        stream: str,
+        settings: StreamSettings,
+        remote: RemoteSegment,
+        store: Store,
+        counts: SegmentCounts,
+        clock: Clock,
+    ) -> None:
+        """Begin with an empty audience.
+
+        Args:
+            stream: The stream's name.
+            settings: The stream's settings.
+            remote: The segment.
+            store: What remembers its members.
+            counts: The segment's counts in the report.
+            clock: The run's clock.
+        """
+        self._stream = stream
+        self._settings = settings
+        self._remote = remote
+        self._store = store
+        self._counts = counts
+        self._clock = clock
+        self._members = store.members(remote.id)
+        self._audience = store.audience(remote.id)
+        self._baseline = Baseline(remote, store)
+        self._gathered: list[str] = []
+        self._joining = True
+        self._removals = 0
+        self._decision: Decision | None = None
+        self._closed = False
+
+    @override
+    def begin(self) -> None:
+        self._refuse_second_feeder()
+        self._baseline.look(self._remote.check())
+
+    @override
+    def take(self, member: str, *, joins: bool) -> None:
+        if joins is not self._joining or len(self._gathered) >= STAGED_AT_ONCE:
+            self._stage()
+            self._joining = joins
+        self._gathered.append(member)
+
+    @override
+    def settle(self) -> None:
+        """Send nothing: a mirror is known at its end, and the STATE of a full table says nothing."""
+
+    @override
+    def plan(self, verdict: Verdict, *, rejected: int) -> None:
+        self._stage()
+        counts = self._counts
+        counts.before = self._baseline.ensure()
+        plan = self._audience.plan(absent=True, own_only=self._settings.removal_scope is RemovalScope.OWN)
+        current = self._audience.count_current()
+        counts.unchanged = current - plan.added
+        self._refuse_too_many(counts.before + plan.added)
+        self._audience.clear_missing()
+        self._removals = plan.removed
+        counts.proof = verdict.proof.value
+        self._decision = decide(
+            Evidence(
+                verdict=verdict,
+                rejected=rejected,
+                before=counts.before,
+                current=current,
+                removals=plan.removed,
+                on_incomplete_stream=self._settings.on_incomplete_stream,
+                max_removal_percent=self._settings.max_removal_percent,
+                allow_empty_segment=self._settings.allow_empty_segment,
+            )
+        )
+
+    @override
+    def add(self) -> None:
+        for batch in self._audience.additions(self._remote.batch_size):
+            self._clock.sleep(0)
+            self._remote.add(batch)
+            self._members.record_added(batch)
+
+    @override
+    def remove(self) -> None:
+        if self._decision is None or self._decision.action is Action.NOTHING_TO_REMOVE:
+            return
+        if self._decision.action is Action.REMOVE:
+            for batch in self._audience.removals(self._remote.batch_size):
+                # A signal may come at any time, and then nobody else is removed.
+                self._clock.sleep(0)
+                self._remote.remove(batch)
+                self._members.record_removed(batch)
+        else:
+            self._hold(self._decision)
+
+    @override
+    def close(self) -> None:
+        counts = self._counts
+        warning = self._baseline.record(
+            added=counts.added,
+            removed=counts.removed,
+            status="held" if counts.held else "complete",
+            stream=self._stream,
+            at=self._clock.time(),
+        )
+        if warning is not None:
+            self._warn(warning)
+        counts.after = self._members.count_known()
+        self._warn_of_size(counts.before or 0, counts.after)
+        self._audience.close()
+        self._closed = True
+
+    @override
+    def fail(self) -> None:
+        self._counts.held = None
+
+    @override
+    def keep(self) -> None:
+        """Keep nothing, and say that it cannot be told who is gone, where the input did not end."""
+        if not self._closed:
+            self._counts.held = None
+
+    def _stage(self) -> None:
+        if self._gathered:
+            (self._audience.stage if self._joining else self._audience.unstage)(self._gathered)
+            self._gathered = []
+
+    def _hold(self, decision: Decision) -> None:
+        """Remember who is missing, and say why nobody was removed."""
+        now = self._clock.time()
+        for batch in self._audience.removals(STAGED_AT_ONCE):
+            self._members.mark_missing(batch, now)
+        missing = self._members.missing()
+        counts = self._counts
+        counts.held = self._removals
+        counts.held_since = None if missing.since is None else _moment(missing.since)
+        counts.held_because = decision.reason.value
+        missed = f" (the first of them since {counts.held_since})" if counts.held_since else ""
+        text = (
+            f"Segment '{self._remote.id}': {self._removals:,} of {counts.before:,} members are not in stream "
+            f"'{self._stream}'{missed}. Nobody was removed. {decision.hint}"
+        )
+        if decision.action is Action.FAIL:
+            raise SegmentError(text)
+        self._warn(text)
+
+    def _refuse_second_feeder(self) -> None:
+        facts = self._store.facts(self._remote.id)
+        if facts.fed_by in {None, self._stream} or facts.last_sync_at is None:
+            return
+        if self._clock.time() - facts.last_sync_at > FEEDER_FORGOTTEN:
+            return
+        msg = (
+            f"Segment '{self._remote.id}' is mirrored from stream '{facts.fed_by}' (last on "
+            f"{_moment(facts.last_sync_at)}); stream '{self._stream}' would remove whom that one added. Nothing of it "
+            f"was changed. Give each stream a segment of its own, or unite them in one. If it was renamed, wait "
+            f"{FEEDER_FORGOTTEN // DAY} days after its last sync, or move the store aside: memberships are then read "
+            f"from Statsig anew."
+        )
+        raise SegmentError(msg)
+
+    def _refuse_too_many(self, members: int) -> None:
+        if members > LARGEST_LIST:
+            msg = (
+                f"Segment '{self._remote.id}' would have {members:,} members, and Statsig takes {LARGEST_LIST:,} over "
+                f"all lists of a project. Nothing of it was changed. Narrow the audience."
+            )
+            raise SegmentError(msg)
+
+    def _warn_of_size(self, before: int, after: int) -> None:
+        for size in SLOWER_FROM:
+            if before <= size < after:
+                self._warn(
+                    f"Segment '{self._remote.id}' grew over {size:,} members ({before:,} → {after:,}): Statsig brings "
+                    f"longer lists to its SDKs by a slower path, and over 10,000 not on every plan."
+                )
+
+    def _warn(self, text: str) -> None:
+        self._counts.warnings.append(text)
+        logger.warning("%s", text)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, tz=timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,187 @@
+"""One segment as Statsig has it: checked before the first change, changed in full requests, read back.
+
+Turns what Statsig says into an error that a person can act on. Refuses to know which ids to add or remove.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from target_statsig.exceptions import RefusedError, RequestError, SegmentError
+from target_statsig.settings import IdType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from target_statsig.client.console import ConsoleClient, ListState, Segment
+    from target_statsig.clock import Clock
+    from target_statsig.report import SegmentCounts
+    from target_statsig.settings import StreamSettings
+
+ID_LIST = "id_list"
+USER_STORE_LIST = "user_store_id_list"
+
+USER_STORE_BATCH = 1_000
+"""Ids that one request about a list in the user store takes at most: https://docs.statsig.com/console-api/segments."""
+
+UPDATE_POLLS = 5
+UPDATE_POLL_SECONDS = 2.0
+"""How often and how long to wait for Statsig to finish an update before its count is read back."""
+
+STATSIG_ID_TYPES = {IdType.USER_ID: "userID", IdType.STABLE_ID: "stableID"}
+
+
+def statsig_id_type(settings: StreamSettings) -> str:
+    """Return Statsig's name for the ID type of a stream's segments."""
+    return STATSIG_ID_TYPES.get(settings.id_type) or settings.custom_id_type or ""
+
+
+class RemoteSegment:
+    """One ID list in Statsig.
+
+    Attributes:
+        id: The segment's id.
+    """
+
+    def __init__(
+        self,
+        segment_id: str,
+        settings: StreamSettings,
+        console: ConsoleClient,
+        counts: SegmentCounts,
+        clock: Clock,
+        batch_size: int,
+    ) -> None:
+        """Ask nothing yet.
+
+        Args:
+            segment_id: The segment's id.
+            settings: The settings of the stream that feeds it.
+            console: The Console API.
+            counts: The segment's counts in the report.
+            clock: For short waits.
+            batch_size: Ids a request at most.
+        """
+        self.id = segment_id
+        self._settings = settings
+        self._console = console
+        self._counts = counts
+        self._clock = clock
+        self._batch_size = batch_size
+        self._type = ID_LIST
+
+    @property
+    def batch_size(self) -> int:
+        """Return how many ids a request about this segment takes."""
+        return min(self._batch_size, USER_STORE_BATCH) if self._type == USER_STORE_LIST else self._batch_size
+
+    def check(self) -> Segment:
+        """Return the segment, once it is sure that its ids may be changed.
+
+        Raises:
+            SegmentError: It does not exist, is no ID list, or holds another type of id.
+        """
+        try:
+            segment = self._console.segment(self.id)
+        except RefusedError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise self._failed(error, "read") from error
+            segment = self._create(error)
+        except RequestError as error:
+            raise self._failed(error, "read") from error
+        wanted = statsig_id_type(self._settings)
+        if segment.type not in {ID_LIST, USER_STORE_LIST}:
+            msg = (
+                f"Segment '{self.id}' is of type {segment.type}; it must be an ID list ({ID_LIST}). Nothing of it was "
+                f"changed. Create an ID list segment in the Statsig console and name it in `segment_id`."
+            )
+            raise SegmentError(msg)
+        if segment.id_type != wanted:
+            msg = (
+                f"Segment '{self.id}' holds ids of type {segment.id_type}, and the stream is configured for {wanted}. "
+                f"Nothing of it was changed. Set `id_type` (and `custom_id_type`) to what the segment holds, or name "
+                f"a segment of the right ID type in `segment_id`."
+            )
+            raise SegmentError(msg)
+        self._type = segment.type
+        return segment
+
+    def ids(self) -> Iterator[str]:
+        """Yield all ids of the list; one may come more than once.
+
+        Raises:
+            SegmentError: It cannot be read.
+        """
+        try:
+            yield from self._console.ids(self.id)
+        except RequestError as error:
+            raise self._failed(error, "read") from error
+
+    def list_state(self) -> ListState:
+        """Return the list's version, and whether Statsig is still updating it.
+
+        Raises:
+            SegmentError: It cannot be read.
+        """
+        try:
+            return self._console.list_state(self.id)
+        except RequestError as error:
+            raise self._failed(error, "read") from error
+
+    def add(self, ids: Sequence[str]) -> None:
+        """Add ids, in one request.
+
+        Raises:
+            SegmentError: Statsig did not take them.
+        """
+        try:
+            answer = self._console.add_ids(self.id, ids, segment_type=self._type)
+        except RequestError as error:
+            raise self._failed(error, "added to") from error
+        self._counts.requests += answer.requests
+        self._counts.added += len(ids)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove ids, in one request.
+
+        Raises:
+            SegmentError: Statsig did not take them.
+        """
+        try:
+            answer = self._console.remove_ids(self.id, ids, segment_type=self._type)
+        except RequestError as error:
+            raise self._failed(error, "removed from") from error
+        self._counts.requests += answer.requests
+        self._counts.removed += len(ids)
+
+    def settled(self) -> tuple[Segment, ListState]:
+        """Return the segment and its list once Statsig has finished updating it, or has taken too long.
+
+        Raises:
+            SegmentError: It cannot be read.
+        """
+        state = self.list_state()
+        for _ in range(UPDATE_POLLS):
+            if not state.updating:
+                break
+            self._clock.sleep(UPDATE_POLL_SECONDS)
+            state = self.list_state()
+        return self.check(), state
+
+    def _create(self, error: RefusedError) -> Segment:
+        if not self._settings.create_segment:
+            msg = (
+                f"Segment '{self.id}' does not exist in this Statsig project (404, Statsig says: {error.words}). It "
+                f"was not changed. Look for a misspelt `segment_id`, create an ID list of ID type "
+                f"{statsig_id_type(self._settings)} in the console, or set `create_segment` to true."
+            )
+            raise SegmentError(msg) from error
+        try:
+            return self._console.create_segment(self.id, id_type=statsig_id_type(self._settings))
+        except RequestError as refusal:
+            raise self._failed(refusal, "created as") from refusal
+
+    def _failed(self, error: RequestError, doing: str) -> SegmentError:
+        done = f"{self._counts.added:,} added and {self._counts.removed:,} removed so far"
+        return SegmentError(f"Segment '{self.id}' could not be {doing} ({done}; the other streams go on): {error}")

@@ -1,0 +1,122 @@
+"""A segment that changes by row: each record adds an id or removes one, and the last word on an id wins.
+
+Gathers changes so that requests are few and full. Refuses to know whether the stream is complete: what a row says is
+true whatever comes after it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from target_statsig._compat import override
+from target_statsig.segments.sync import SegmentSync
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_statsig.segments.completeness import Verdict
+    from target_statsig.segments.remote import RemoteSegment
+    from target_statsig.state_gate import StateGate
+    from target_statsig.store.pending import Pending
+
+GATHERED = 100_000
+"""Ids held in memory at most, some 20 MB of them; ten full requests of the usual size."""
+
+
+class RowSync(SegmentSync):
+    """Does what rows say; where that fails, keeps it for the next run, so that a STATE may pass."""
+
+    def __init__(
+        self,
+        remote: RemoteSegment,
+        gate: StateGate,
+        earlier: Callable[[], Pending | None],
+        pending: Callable[[], Pending],
+    ) -> None:
+        """Begin with nothing gathered.
+
+        Args:
+            remote: The segment.
+            gate: Where gathered changes hold a STATE back.
+            earlier: Returns what earlier runs kept, or None where nothing ever was.
+            pending: Opens what is kept for the next run.
+        """
+        self._remote = remote
+        self._gate = gate
+        self._earlier = earlier
+        self._pending = pending
+        self._changes: dict[str, bool] = {}
+        self._ticket: int | None = None
+        self._failed = False
+
+    @override
+    def begin(self) -> None:
+        self._remote.check()
+        earlier = self._earlier()
+        if earlier is None:
+            return
+        kept = earlier.changes()
+        while chunk := dict(itertools.islice(kept, GATHERED)):
+            self._send(chunk)
+            earlier.clear(list(chunk))
+
+    @override
+    def take(self, member: str, *, joins: bool) -> None:
+        if self._ticket is None:
+            self._ticket = self._gate.open()
+        self._changes[member] = joins
+        if len(self._changes) >= GATHERED:
+            self.settle()
+
+    @override
+    def settle(self) -> None:
+        if self._failed:
+            self.keep()
+        else:
+            self._send(self._changes)
+            self._pass()
+
+    @override
+    def plan(self, verdict: Verdict, *, rejected: int) -> None:
+        """Plan nothing: rows have said what to do."""
+
+    @override
+    def add(self) -> None:
+        self._send_words(self._changes, joins=True)
+
+    @override
+    def remove(self) -> None:
+        self._send_words(self._changes, joins=False)
+        self._pass()
+
+    @override
+    def close(self) -> None:
+        """Remember nothing: the next run goes by its own rows."""
+
+    @override
+    def fail(self) -> None:
+        self._failed = True
+
+    @override
+    def keep(self) -> None:
+        if self._changes:
+            self._pending().keep(self._changes.items())
+            self._pass()
+
+    def _send(self, changes: dict[str, bool]) -> None:
+        self._send_words(changes, joins=True)
+        self._send_words(changes, joins=False)
+
+    def _send_words(self, changes: dict[str, bool], *, joins: bool) -> None:
+        ids = (member for member, word in changes.items() if word is joins)
+        send = self._remote.add if joins else self._remote.remove
+        while batch := list(itertools.islice(ids, self._remote.batch_size)):
+            send(batch)
+
+    def _pass(self) -> None:
+        """Let the STATE pass that waited for these changes."""
+        self._changes.clear()
+        if self._ticket is not None:
+            self._gate.close(self._ticket)
+            self._ticket = None

@@ -1,0 +1,77 @@
+"""Which of the tap's streams feed which of ours, and whether the tap finished them.
+
+Stream maps rename and copy streams; completeness is told by the tap's own names, off the wire. Refuses to know what is
+done with the answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from target_statsig.exceptions import FatalRunError
+from target_statsig.segments.bookmarks import incremental_streams
+from target_statsig.segments.completeness import Verdict, judge, weakest
+from target_statsig.segments.observer import MISSING, StreamObserver
+from target_statsig.settings import StreamSettings, SyncMode
+
+
+class Sources:
+    """Watches the tap's messages and answers for the streams that they feed."""
+
+    def __init__(self) -> None:
+        """Begin before the first message."""
+        self._observer = StreamObserver()
+        self._row_count_fields: dict[str, str] = {}
+        self._feeding: dict[str, set[str]] = {}
+        self._settings: dict[str, StreamSettings] = {}
+
+    def follow(self, tap_stream: str, stream: str, settings: StreamSettings) -> None:
+        """Note that a stream of the tap feeds a stream that changes segments.
+
+        Args:
+            tap_stream: The tap's name.
+            stream: The name after the stream maps.
+            settings: The settings of `stream`.
+        """
+        self._feeding.setdefault(stream, set()).add(tap_stream)
+        self._settings[stream] = settings
+        if settings.row_count_field is not None:
+            self._row_count_fields[tap_stream] = settings.row_count_field
+
+    def schema(self, tap_stream: str, *, dead_letter: bool) -> None:
+        """See a SCHEMA; `dead_letter` says that it has the mark of a dead-letter file."""
+        self._observer.schema(tap_stream, dead_letter=dead_letter)
+
+    def record(self, tap_stream: str, record: dict[str, Any]) -> None:
+        """See a RECORD, before any stream map."""
+        field = self._row_count_fields.get(tap_stream)
+        self._observer.record(tap_stream, MISSING if field is None else record.get(field, MISSING))
+
+    def activate_version(self, tap_stream: str) -> None:
+        """See an ACTIVATE_VERSION."""
+        self._observer.activate_version(tap_stream)
+
+    def state(self, value: object) -> None:
+        """See a STATE.
+
+        Raises:
+            FatalRunError: It shows that a stream which is mirrored carries what changed, and not what is.
+        """
+        self._observer.state(value)
+        incremental = incremental_streams(value)
+        for stream, tap_streams in self._feeding.items():
+            if incremental & tap_streams and self._settings[stream].sync_mode is SyncMode.MIRROR:
+                msg = (
+                    f"Stream '{stream}' is mirrored, but the tap's STATE shows that it is incremental: it carries what "
+                    f"changed, and a mirror would remove everyone who did not. Nobody was added or removed; the run "
+                    f"stops. Let the tap sync the stream as FULL_TABLE, or set `sync_mode` to add."
+                )
+                raise FatalRunError(msg)
+
+    def verdict(self, stream: str) -> Verdict:
+        """Return whether the tap finished everything that feeds a stream; the weakest of several answers counts."""
+        field = self._settings[stream].row_count_field
+        return weakest(
+            judge(self._observer.seen(tap_stream), row_count_field=field)
+            for tap_stream in sorted(self._feeding[stream])
+        )

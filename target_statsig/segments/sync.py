@@ -1,0 +1,51 @@
+"""One segment's sync: what its stream's lane may ask of it, whatever the `sync_mode`.
+
+`mirror` gathers the whole audience and compares; `rows` does what each row says.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from target_statsig.segments.completeness import Verdict
+
+
+class SegmentSync(Protocol):
+    """Takes changes while the input is read, and brings them to Statsig.
+
+    At the end of the input the run calls `plan`, `add`, `remove` and `close` in this order, each for all segments
+    before the next. Every method raises SegmentError where this one segment cannot go on.
+    """
+
+    def begin(self) -> None:
+        """Check the segment, before anything is gathered for it."""
+
+    def take(self, member: str, *, joins: bool) -> None:
+        """Take what a record says: an id is a member, or is none."""
+
+    def settle(self) -> None:
+        """Send what can be sent during the input, so that a STATE may pass it."""
+
+    def plan(self, verdict: Verdict, *, rejected: int) -> None:
+        """Work out what to change.
+
+        Args:
+            verdict: Whether the tap finished the stream.
+            rejected: How many of the stream's records were rejected.
+        """
+
+    def add(self) -> None:
+        """Send the additions."""
+
+    def remove(self) -> None:
+        """Send the removals, as far as they are allowed."""
+
+    def close(self) -> None:
+        """Read back what became of the segment, and remember how the sync ended."""
+
+    def fail(self) -> None:
+        """Change nothing any more: something about this segment went wrong."""
+
+    def keep(self) -> None:
+        """Keep for the next run what rows asked for and was not sent: the input did not end, or the segment failed."""
