@@ -38,14 +38,17 @@ class Bookmark:
 class StreamLedger(Protocol):
     """What is remembered of one stream's deliveries. Every method may be called from several threads."""
 
-    def known(self, digests: Sequence[bytes]) -> list[bool]:
+    def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:
         """Tell of each record whether an earlier run has delivered it.
 
         A record is known as often as one earlier run had to do with it, and each time it is asked for uses up one: the
-        answers hold for the records of this batch, in their order. What this run itself sent is never known.
+        answers hold for these records in this order. What this run itself sent is never known. Those that are known
+        are written down anew, before the next batch is, so that they stay known to later runs.
 
         Args:
-            digests: One of DIGEST_BYTES bytes for each record.
+            digests: One of DIGEST_BYTES bytes for each record, in the order of the stream.
+            highest: The highest replication-key value among the records; None where that cannot be told.
+            epoch: How many STATE messages this run has read before the last of the records.
         """
 
     def in_doubt(self, digests: Sequence[bytes]) -> int:
@@ -62,8 +65,8 @@ class StreamLedger(Protocol):
 
         Args:
             digests: One of DIGEST_BYTES bytes for each record.
-            highest: The highest replication-key value among the records; None where that cannot be told.
-            epoch: How many STATE messages this run has read before the batch's last record.
+            highest: As for `known`.
+            epoch: As for `known`.
         """
 
     def acknowledge(self, batch: int) -> None:
@@ -78,15 +81,6 @@ class StreamLedger(Protocol):
 
         Args:
             batch: The number that `intend` gave.
-        """
-
-    def remember_skipped(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> None:
-        """Write down records that were known and so not sent: they stay known to later runs.
-
-        Args:
-            digests: One of DIGEST_BYTES bytes for each record.
-            highest: As for `intend`.
-            epoch: As for `intend`.
         """
 
     def state_written(self, bookmark: Bookmark | None, *, epoch: int) -> None:
@@ -105,7 +99,7 @@ class NoLedger(StreamLedger):
     """Remembers nothing and needs no store (`dedupe: false`)."""
 
     @override
-    def known(self, digests: Sequence[bytes]) -> list[bool]:
+    def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:
         return [False] * len(digests)
 
     @override
@@ -122,10 +116,6 @@ class NoLedger(StreamLedger):
 
     @override
     def withdraw(self, batch: int) -> None:
-        pass
-
-    @override
-    def remember_skipped(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> None:
         pass
 
     @override

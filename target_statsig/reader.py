@@ -68,12 +68,11 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             if not line or line.isspace():
                 continue
             message = self.deserialize_json(line)
-            kind = message.get("type") if isinstance(message, dict) else None
-            callback = callbacks.get(kind) if isinstance(kind, str) else None
-            if callback is None:
+            kind = message.get("type")
+            if not isinstance(kind, str) or kind not in callbacks:
                 msg = "is no Singer message of a known type"
                 raise self.error(msg)
-            callback(message)
+            callbacks[kind](message)
             stats[kind] += 1
         return stats
 
@@ -87,17 +86,18 @@ class SingerMessageReader(GenericSingerReader[bytes]):
     @override
     def deserialize_json(self, line: bytes) -> Message:
         try:
-            return _DECODER.decode(line)  # type: ignore[no-any-return]
+            message = _DECODER.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return self._lenient(line)
+            message = self._lenient(line)
+        return message if type(message) is dict else {}
 
-    def _lenient(self, line: bytes) -> Message:
+    def _lenient(self, line: bytes) -> Any:
         """Decode what is no strict JSON but what Python's `json` writes: NaN, Infinity, lone surrogates.
 
         The record that holds one is rejected later on its own, and the others go.
         """
         try:
-            return json.loads(line, parse_float=decimal.Decimal)  # type: ignore[no-any-return]
+            return json.loads(line, parse_float=decimal.Decimal)
         except UnicodeDecodeError as error:
             msg = "is not valid UTF-8"
             raise self.error(msg) from error

@@ -23,14 +23,14 @@ class StateGate:
         received: How many STATE messages have come so far.
     """
 
-    def __init__(self, write: Callable[[State], None]) -> None:
-        """Take what writes a STATE to standard output; it is called by one thread at a time."""
+    def __init__(self, write: Callable[[State, int], None]) -> None:
+        """Take what writes a STATE; it also gets the STATE's number, from 1, and is called by one thread at a time."""
         self.received = 0
         self._write = write
         self._lock = threading.Lock()
         self._next_ticket = 0
         self._open: dict[int, None] = {}
-        self._held: deque[tuple[int, State]] = deque()
+        self._held: deque[tuple[int, int, State]] = deque()
         self._last: State | None = None
 
     def open(self) -> int:
@@ -53,7 +53,7 @@ class StateGate:
             self.received += 1
             if state != self._last:
                 self._last = state
-                self._held.append((self._next_ticket, state))
+                self._held.append((self._next_ticket, self.received, state))
             self._release()
 
     @property
@@ -66,6 +66,7 @@ class StateGate:
         first_open = next(iter(self._open), self._next_ticket)
         passed = None
         while self._held and self._held[0][0] <= first_open:
-            passed = self._held.popleft()[1]
+            passed = self._held.popleft()
         if passed is not None:
-            self._write(passed)
+            _, number, state = passed
+            self._write(state, number)

@@ -168,7 +168,8 @@ class ConsoleApi:
             if self._count_all_ids() + new > MAX_IDS_PER_PROJECT:
                 words = f"A project holds at most {MAX_IDS_PER_PROJECT:,} ids"
                 raise RefusalError(HTTPStatus.BAD_REQUEST, words, items=len(ids))
-        getattr(segment, action)(ids, updating=self._options.updating_for_requests)
+        options = self._options
+        getattr(segment, action)(ids, time=options.clock(), updating=options.updating_for_requests)
         return json_answer({"message": "Segment updated successfully."}, items=len(ids))
 
     def _count_all_ids(self) -> int:

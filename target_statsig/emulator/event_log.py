@@ -5,7 +5,7 @@ Pure: no sockets and no clock; `State` holds the lock.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,9 @@ from target_statsig.emulator.limits import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from typing_extensions import Self
 
     from target_statsig.emulator.options import KeepEvents
 
@@ -31,6 +33,9 @@ OLD_TIME = f"the time lies over {OLD_EVENT_DAYS} days back"
 FUTURE_TIME = "the time lies in the future"
 LONG_NAME = f"the name is over {MAX_NAME_LENGTH} characters"
 
+MAX_SAMPLES = 5
+"""Events of one name and tier that can be looked at in full."""
+
 _DAY_MS = 86_400_000
 _FUTURE_SLACK_MS = 600_000
 """Clocks differ; ten minutes ahead is not worth a remark."""
@@ -38,13 +43,13 @@ _FUTURE_SLACK_MS = 600_000
 
 @dataclass(slots=True)
 class Tally:
-    """The events of one name and tier; `tier` is empty where the events name none."""
+    """The events of one name and tier; `tier` is empty where the events name none, `samples` are the first of them."""
 
     name: str
     tier: str
     count: int = 0
     users: set[str] = field(default_factory=set)
-    sample: dict[str, Any] | None = None
+    samples: list[dict[str, Any]] = field(default_factory=list)
 
 
 class EventLog:
@@ -55,6 +60,8 @@ class EventLog:
         tallies: By name and tier; without the dropped ones.
         dropped: How many were silently dropped, by name and reason.
         remarks: How many were taken although something is wrong with them, by remark.
+        examples: The first event of each entry of `dropped`, and of each of `remarks` (as a tuple of one).
+        users: How many events each user had, by the identifier's name and the id.
     """
 
     def __init__(self, keep: KeepEvents) -> None:
@@ -63,8 +70,28 @@ class EventLog:
         self.tallies: dict[tuple[str, str], Tally] = {}
         self.dropped: Counter[tuple[str, str]] = Counter()
         self.remarks: Counter[str] = Counter()
+        self.examples: dict[tuple[str, ...], dict[str, Any]] = {}
+        self.users: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._keep = keep
         self._drop_reasons: dict[str, str] = {}
+
+    @classmethod
+    def merged(cls, logs: Iterable[EventLog]) -> Self:
+        """Return a log that holds what these hold."""
+        whole = cls("all")
+        for log in logs:
+            whole.kept += log.kept
+            whole.dropped.update(log.dropped)
+            whole.remarks.update(log.remarks)
+            whole.examples = log.examples | whole.examples
+            for kind, users in log.users.items():
+                whole.users[kind].update(users)
+            for tally in log.tallies.values():
+                total = whole._tally(tally.name, tally.tier)
+                total.count += tally.count
+                total.users |= tally.users
+                total.samples = (total.samples + tally.samples)[:MAX_SAMPLES]
+        return whole
 
     @property
     def count(self) -> int:
@@ -77,22 +104,22 @@ class EventLog:
             name = event["eventName"]
             if reason := self._drop_reason(name):
                 self.dropped[name, reason] += 1
+                self.examples.setdefault((name, reason), event)
                 continue
             user = event.get("user", {})
             tally = self._tally(name, user.get("statsigEnvironment", {}).get("tier", ""))
             tally.count += 1
-            if tally.sample is None:
-                tally.sample = event
-                if self._keep == "samples":
-                    self.kept.append(event)
-            if self._keep == "all":
+            if self._keep == "all" or (self._keep == "samples" and not tally.samples):
                 self.kept.append(event)
-            unit = user.get("userID") or next(filter(None, user.get("customIDs", {}).values()), None)
+            if len(tally.samples) < MAX_SAMPLES:
+                tally.samples.append(event)
+            kind, unit = identifier_of(user)
             if unit:
                 tally.users.add(unit)
+                self.users[kind][unit] += 1
             else:
-                self.remarks[NO_IDENTIFIER] += 1
-            self._remark(event, user, now_ms)
+                self._remark(NO_IDENTIFIER, event)
+            self._look_at(event, user, now_ms)
 
     def count_names(self, names: Counter[str]) -> None:
         """Take the events of one request by their names alone."""
@@ -114,19 +141,23 @@ class EventLog:
             reason = self._drop_reasons[name] = drop_reason(name)
         return reason
 
-    def _remark(self, event: dict[str, Any], user: dict[str, Any], now_ms: float) -> None:
+    def _look_at(self, event: dict[str, Any], user: dict[str, Any], now_ms: float) -> None:
         if "privateAttributes" in user:
-            self.remarks[PRIVATE_ATTRIBUTES] += 1
+            self._remark(PRIVATE_ATTRIBUTES, event)
         if len(event["eventName"]) > MAX_NAME_LENGTH:
-            self.remarks[LONG_NAME] += 1
+            self._remark(LONG_NAME, event)
         if any("." in key for key in event.get("metadata", ())):
-            self.remarks[DOTTED_KEY] += 1
+            self._remark(DOTTED_KEY, event)
         time = event.get("time")
         if isinstance(time, int):
             if time < now_ms - OLD_EVENT_DAYS * _DAY_MS:
-                self.remarks[OLD_TIME] += 1
+                self._remark(OLD_TIME, event)
             elif time > now_ms + _FUTURE_SLACK_MS:
-                self.remarks[FUTURE_TIME] += 1
+                self._remark(FUTURE_TIME, event)
+
+    def _remark(self, remark: str, event: dict[str, Any]) -> None:
+        self.remarks[remark] += 1
+        self.examples.setdefault((remark,), event)
 
 
 def drop_reason(name: str) -> str:
@@ -134,3 +165,10 @@ def drop_reason(name: str) -> str:
     if name.startswith(RESERVED_NAME_PREFIX):
         return RESERVED_NAME
     return "" if DROPPED_NAME_CHARACTERS.isdisjoint(name) else BAD_CHARACTER
+
+
+def identifier_of(user: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the name and the value of the id that a user is counted by; empty strings where there is none."""
+    if user_id := user.get("userID"):
+        return "userID", user_id
+    return next(((kind, unit) for kind, unit in user.get("customIDs", {}).items() if unit), ("", ""))

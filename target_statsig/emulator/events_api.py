@@ -99,9 +99,9 @@ class EventsApi:
         if counting:
             names = Counter(event.eventName for event in validated)
             with self._state.lock:
-                self._state.event_log.count_names(names)
+                self._state.run.events.count_names(names)
         else:
             events = msgspec.json.decode(arrival.body)[endpoint.items]
             with self._state.lock:
-                self._state.event_log.take(events, self._options.clock() * 1000)
+                self._state.run.events.take(events, self._options.clock() * 1000)
         return count

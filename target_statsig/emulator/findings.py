@@ -10,38 +10,66 @@ import shlex
 from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from target_statsig.emulator import console_api, events_api
 
 if TYPE_CHECKING:
-    from target_statsig.emulator.state import RequestEntry, State
+    from collections.abc import Mapping
+
+    from target_statsig.emulator.dead_letters import Pile
+    from target_statsig.emulator.event_log import EventLog
+    from target_statsig.emulator.segments import Segment
+    from target_statsig.emulator.traffic import Noted, Traffic
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: how often, what happened, why or to what, and what to do about it (or empty)."""
+    """One line: how often, what happened, why or to what, what to do about it (or empty), and what it was about.
+
+    Attributes:
+        example: An event, or the message of a dead letter; None where it is about neither.
+    """
 
     count: int
     what: str
     why: str
     remedy: str = ""
+    example: Mapping[str, Any] | None = None
 
 
-def find(state: State, dead_letters: Counter[str]) -> list[Finding]:
-    """Return everything that a user should look at, the worst first."""
-    with state.lock:
-        requests = Counter(_of_request(entry) for entry in state.requests if _is_worth_a_look(entry, state))
-        dropped = Counter(state.event_log.dropped)
-        remarks = Counter(state.event_log.remarks)
+def find(
+    traffic: Traffic, log: EventLog, segments: Mapping[str, Segment], dead_letters: Mapping[str, Pile]
+) -> list[Finding]:
+    """Return everything that a user should look at, the worst first.
+
+    Args:
+        traffic: The requests.
+        log: The events that they brought.
+        segments: The project's segments, by id.
+        dead_letters: What the target gave up on, by reason.
+    """
+    requests: Counter[tuple[str, str, str]] = Counter()
+    for noted, count in traffic.noted.items():
+        if _is_worth_a_look(noted, segments):
+            requests[_of_request(noted)] += count
+    piles = sorted(dead_letters.items(), key=lambda item: -item[1].count)
     return [
         *(Finding(count, *told) for told, count in requests.most_common()),
         *(
-            Finding(count, "silently dropped", f"{json.dumps(name, ensure_ascii=False)}: {reason}")
-            for (name, reason), count in dropped.most_common()
+            Finding(
+                count,
+                "silently dropped",
+                f"{json.dumps(name, ensure_ascii=False)}: {reason}",
+                example=log.examples.get((name, reason)),
+            )
+            for (name, reason), count in log.dropped.most_common()
         ),
-        *(Finding(count, "dead-lettered", reason) for reason, count in dead_letters.most_common()),
-        *(Finding(count, "doubtful", remark) for remark, count in remarks.most_common()),
+        *(Finding(pile.count, "dead-lettered", reason, example=pile.example) for reason, pile in piles),
+        *(
+            Finding(count, "doubtful", remark, example=log.examples.get((remark,)))
+            for remark, count in log.remarks.most_common()
+        ),
     ]
 
 
@@ -50,19 +78,18 @@ def short_path(path: str) -> str:
     return path.removeprefix(console_api.PREFIX).removeprefix(events_api.PREFIX)
 
 
-def _is_worth_a_look(entry: RequestEntry, state: State) -> bool:
-    segment = state.segments.get(console_api.split_path(entry.path)[0])
-    created_later = entry.status == HTTPStatus.NOT_FOUND and segment is not None and segment.created
-    return bool(entry.note) and not created_later
+def _is_worth_a_look(noted: Noted, segments: Mapping[str, Segment]) -> bool:
+    segment = segments.get(console_api.split_path(noted.path)[0])
+    return not (noted.status == HTTPStatus.NOT_FOUND and segment is not None and segment.created)
 
 
-def _of_request(entry: RequestEntry) -> tuple[str, str, str]:
+def _of_request(noted: Noted) -> tuple[str, str, str]:
     """Return what happened to a request, why, and the remedy."""
-    segment_id, _ = console_api.split_path(entry.path)
-    if entry.status == HTTPStatus.NOT_FOUND and segment_id:
+    segment_id, _ = console_api.split_path(noted.path)
+    if noted.status == HTTPStatus.NOT_FOUND and segment_id:
         remedy = f"start with --segment {shlex.quote(segment_id)}, or set create_segment"
         return "404", f"segment '{segment_id}' not found", remedy
-    answer = "no answer" if entry.status is None else str(entry.status)
-    wrong_key = entry.status == HTTPStatus.UNAUTHORIZED
+    answer = "no answer" if noted.status is None else str(noted.status)
+    wrong_key = noted.status == HTTPStatus.UNAUTHORIZED
     remedy = "the target has another key than the emulator gave to COMMAND" if wrong_key else ""
-    return f"{answer} {entry.method} {short_path(entry.path)}", entry.note, remedy
+    return f"{answer} {noted.method} {short_path(noted.path)}", noted.note, remedy

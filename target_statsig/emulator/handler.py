@@ -5,6 +5,7 @@ Knows bytes and connections. Refuses to know what any path means: that is the `a
 
 from __future__ import annotations
 
+import itertools
 import socket
 import sys
 import traceback
@@ -34,14 +35,19 @@ class LoopbackServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, answer: Callable[[Arrival], Answer | None]) -> None:
+    def __init__(
+        self, port: int, answer: Callable[[Arrival], Answer | None], closed: Callable[[int], None]
+    ) -> None:
         """Listen on 127.0.0.1.
 
         Args:
             port: 0 picks a free one.
             answer: Is called for every request; None closes the connection without an answer.
+            closed: Is called with the number of a connection when it has ended.
         """
         self.answer = answer
+        self.closed = closed
+        self.numbers = itertools.count(1)
         self.connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), LoopbackHandler)
 
@@ -71,12 +77,14 @@ class LoopbackHandler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """Register the connection, so that the server can end it."""
         super().setup()
+        self.number = next(self.server.numbers)
         self.server.connections.add(self.connection)
 
     @override
     def finish(self) -> None:
         """Forget the connection."""
         self.server.connections.discard(self.connection)
+        self.server.closed(self.number)
         super().finish()
 
     def answer_one(self) -> None:
@@ -104,7 +112,8 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         body, flaw = unpack(raw, headers.get("content-encoding", ""))
-        return Arrival(self.command, url.path, dict(parse_qsl(url.query)), headers, body, len(raw), flaw)
+        query = dict(parse_qsl(url.query))
+        return Arrival(self.command, url.path, query, headers, body, len(raw), flaw, self.number)
 
     @override
     def log_message(self, *_: object) -> None:

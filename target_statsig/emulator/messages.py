@@ -29,6 +29,7 @@ class Arrival:
         body: The bytes after gzip was undone; empty when it could not be.
         size: Bytes of the body on the wire.
         flaw: Why the body could not be read, or empty.
+        connection: The number of the connection that it came on.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Arrival:
     body: bytes = b""
     size: int = 0
     flaw: str = ""
+    connection: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from target_statsig.emulator.limits import ID_LIST_WINDOWS, MUTATION_WINDOWS, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 KeepEvents = Literal["all", "samples", "counts"]
 
@@ -32,6 +32,8 @@ class Options:
         id_list_windows: Windows over changes of ID lists, besides; empty: no limit.
         send_retry_after: Whether a 429 says when to come back.
         unit_id_types: The project's identifier names.
+        record_of: Tells the record that an event came from, where whoever runs the emulator knows it; the page
+            then shows both.
         clock: Seconds since 1970-01-01T00:00:00Z, for the windows and the request log.
     """
 
@@ -46,4 +48,5 @@ class Options:
     id_list_windows: tuple[Window, ...] = ID_LIST_WINDOWS
     send_retry_after: bool = True
     unit_id_types: tuple[str, ...] = ("userID", "stableID")
+    record_of: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] | None = None
     clock: Callable[[], float] = time.time

@@ -5,7 +5,6 @@ Knows how things look. Refuses to know what they mean: `findings` and `samples` 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -16,17 +15,19 @@ from rich.text import Text
 
 from target_statsig.emulator.findings import find, short_path
 from target_statsig.emulator.samples import sample_lines
+from target_statsig.emulator.traffic import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import TextIO
 
     from rich.console import RenderableType
 
+    from target_statsig.emulator.dead_letters import Pile
     from target_statsig.emulator.event_log import Tally
     from target_statsig.emulator.findings import Finding
     from target_statsig.emulator.segments import Segment
-    from target_statsig.emulator.state import RequestEntry, State
+    from target_statsig.emulator.state import State
 
 MAX_ROWS = 30
 """Rows of a table; `--json` writes all of them."""
@@ -43,24 +44,28 @@ NOTHING_ARRIVED = (
 )
 
 
-def print_report(state: State, dead_letters: Counter[str], *, file: TextIO, width: int | None = None) -> None:
+def print_report(
+    state: State, dead_letters: Mapping[str, Pile], *, file: TextIO, width: int | None = None
+) -> None:
     """Print what arrived, and what to look at.
 
     Args:
         state: What the emulator took.
-        dead_letters: How many records the target gave up on, by reason.
+        dead_letters: The records that the target gave up on, by reason.
         file: Where to; with colours only where that is a terminal.
         width: In characters; the terminal's where none is given, and 80 where there is no terminal.
     """
     console = Console(file=file, width=width, markup=False, highlight=False, emoji=False)
     with state.lock:
-        tallies = sorted(state.event_log.tallies.values(), key=lambda tally: -tally.count)
-        samples = [tally for tally in tallies if tally.sample is not None]
+        log = state.event_log
+        tallies = sorted(log.tallies.values(), key=lambda tally: -tally.count)
+        samples = [tally for tally in tallies if tally.samples]
         segments = list(state.segments.values())
-        findings = find(state, dead_letters)
+        traffic = Traffic.of(state.requests)
+        findings = find(traffic, log, state.segments, dead_letters)
         console.print()
         console.rule(Text("Statsig emulator", "bold"), style="dim")
-        console.print(Text(_headline(state)), justify="center")
+        console.print(Text(_headline(log.count, segments, traffic.count)), justify="center")
         if not state.requests:
             console.print(Padding(Text(NOTHING_ARRIVED, "yellow"), (1, 2, 0, 2)))
         if tallies:
@@ -70,19 +75,19 @@ def print_report(state: State, dead_letters: Counter[str], *, file: TextIO, widt
         if segments:
             _print_section(console, "Segments", _segments(segments[:MAX_ROWS]), len(segments) - MAX_ROWS)
         if state.requests:
-            _print_section(console, "Requests", _requests(state.requests))
+            _print_section(console, "Requests", _requests(traffic))
         if findings:
             _print_section(console, "Look at these", _findings(findings[:MAX_ROWS]), len(findings) - MAX_ROWS)
         console.print()
 
 
-def _headline(state: State) -> str:
-    changed = sum(bool(segment.history) or segment.created for segment in state.segments.values())
+def _headline(events: int, segments: Sequence[Segment], requests: int) -> str:
+    changed = sum(bool(segment.history) or segment.created for segment in segments)
     return " · ".join(
         (
-            _plural(state.event_log.count, "event"),
+            _plural(events, "event"),
             f"{_plural(changed, 'segment')} changed",
-            _plural(len(state.requests), "request"),
+            _plural(requests, "request"),
         )
     )
 
@@ -128,7 +133,7 @@ def _samples(tallies: list[Tally]) -> Group:
     lines: list[Text] = []
     for tally in tallies:
         lines.append(Text.assemble((tally.name, "cyan"), " ", (tally.tier, "dim")))
-        lines += (Text.assemble((f"  {label:<9} ", "dim"), text) for label, text in sample_lines(tally.sample or {}))
+        lines += (Text.assemble((f"  {label:<9} ", "dim"), text) for label, text in sample_lines(tally.samples[0]))
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"
     return Group(*lines)
@@ -152,24 +157,18 @@ def _segments(segments: list[Segment]) -> Table:
     return table
 
 
-def _requests(requests: list[RequestEntry]) -> Table:
-    calls: dict[tuple[str, str], list[RequestEntry]] = defaultdict(list)
-    for entry in requests:
-        calls[entry.method, short_path(entry.path)].append(entry)
+def _requests(traffic: Traffic) -> Table:
     numbers = ("Times", "Items", "Bytes")
     table = _table("", "Call", *numbers, "Answers", numbers=numbers)
     table.columns[0].no_wrap = True
-    for (method, path), entries in calls.items():
-        statuses = Counter("none" if entry.status is None else str(entry.status) for entry in entries)
-        single = len(statuses) == 1
-        answers = ", ".join(status if single else f"{status} ({count:,})" for status, count in statuses.items())
+    for (method, path), call in traffic.calls.items():
         table.add_row(
             Text(method, "dim"),
-            path,
-            f"{len(entries):,}",
-            f"{sum(entry.items for entry in entries):,}",
-            f"{sum(entry.size for entry in entries):,}",
-            answers,
+            short_path(path),
+            f"{call.times:,}",
+            f"{call.items:,}",
+            f"{call.size:,}",
+            call.answers(),
         )
     return table
 

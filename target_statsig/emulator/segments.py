@@ -6,6 +6,8 @@ Pure: no sockets and no clock; `State` holds the lock.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from heapq import nsmallest
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,16 +15,36 @@ if TYPE_CHECKING:
 
     from target_statsig.emulator.contracts import SegmentType
 
+MAX_SHOWN_IDS = 5
+"""Ids that a change names of those that it added or removed."""
+
+_MAX_SORTED = 100_000
+"""Members of more are searched in no order: sorting them would hold up whoever sends more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One request that changed a list: what it did, the ids it gave, and those that made a difference."""
+    """One request that changed a list.
+
+    Attributes:
+        action: `add`, `remove` or `reset`.
+        given: How many ids it gave.
+        added: How many of them were no members before.
+        removed: How many are members no more.
+        version: The list's version after it.
+        time: When, in seconds since 1970-01-01T00:00:00Z.
+        added_ids: The first of those that were added, in order.
+        removed_ids: The first of those that were removed.
+    """
 
     action: str
     given: int
     added: int
     removed: int
     version: int
+    time: float
+    added_ids: tuple[str, ...] = ()
+    removed_ids: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -57,26 +79,26 @@ class Segment:
     _sorted: list[str] = field(default_factory=list, repr=False)
     _sorted_version: int = field(default=0, repr=False)
 
-    def add(self, ids: Iterable[str], *, updating: int = 0) -> Change:
+    def add(self, ids: Iterable[str], *, time: float = 0.0, updating: int = 0) -> Change:
         """Add ids; one that is a member already is no change."""
         given = set(ids)
-        added = len(given - self.ids)
-        self.ids |= given
-        return self._changed("add", len(given), added, 0, updating)
+        added = given - self.ids
+        self.ids |= added
+        return self._changed("add", len(given), added, set(), time, updating)
 
-    def remove(self, ids: Iterable[str], *, updating: int = 0) -> Change:
+    def remove(self, ids: Iterable[str], *, time: float = 0.0, updating: int = 0) -> Change:
         """Remove ids; one that is no member is no change."""
         given = set(ids)
-        removed = len(given & self.ids)
-        self.ids -= given
-        return self._changed("remove", len(given), 0, removed, updating)
+        removed = given & self.ids
+        self.ids -= removed
+        return self._changed("remove", len(given), set(), removed, time, updating)
 
-    def reset(self, ids: Iterable[str], *, updating: int = 0) -> Change:
+    def reset(self, ids: Iterable[str], *, time: float = 0.0, updating: int = 0) -> Change:
         """Replace all members."""
         given = set(ids)
-        added, removed = len(given - self.ids), len(self.ids - given)
+        added, removed = given - self.ids, self.ids - given
         self.ids = given
-        return self._changed("reset", len(given), added, removed, updating)
+        return self._changed("reset", len(given), added, removed, time, updating)
 
     def page(self, page: int, size: int, *, overlap: bool = False) -> list[str]:
         """Return the ids of a page, counted from 1, sorted; `overlap` repeats the last id of the page before.
@@ -90,15 +112,23 @@ class Segment:
         first = start - 1 if overlap and start else start
         return self._sorted[first : start + size] if start < len(self._sorted) else []
 
+    def find(self, text: str, most: int) -> list[str]:
+        """Return members whose ids contain a text, at most so many; in order where there are not too many members."""
+        found = (unit for unit in self.ids if text in unit)
+        return nsmallest(most, found) if len(self.ids) <= _MAX_SORTED else list(islice(found, most))
+
     def take_update_step(self) -> bool:
         """Return whether the list is still updating; each request brings the end of the update nearer."""
         updating = self.updating > 0
         self.updating = max(0, self.updating - 1)
         return updating
 
-    def _changed(self, action: str, given: int, added: int, removed: int, updating: int) -> Change:
+    def _changed(
+        self, action: str, given: int, added: set[str], removed: set[str], time: float, updating: int
+    ) -> Change:
         self.version += 1
         self.updating = updating
-        change = Change(action, given, added, removed, self.version)
+        shown = (tuple(nsmallest(MAX_SHOWN_IDS, ids)) for ids in (added, removed))
+        change = Change(action, given, len(added), len(removed), self.version, time, *shown)
         self.history.append(change)
         return change

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.emulator.event_log import EventLog
+from target_statsig.emulator.runs import Run, Runs
 from target_statsig.emulator.segments import Segment
 
 if TYPE_CHECKING:
@@ -53,24 +54,38 @@ class State:
     Attributes:
         lock: Hold it for several steps that belong together.
         requests: The request log, in the order of the answers.
-        event_log: The events that were taken.
+        runs: The runs of a target, with what each brought.
         segments: By id.
         unit_id_types: The project's identifier names.
+        revision: Another number after every change.
     """
 
     def __init__(self, options: Options) -> None:
         """Begin with an empty project."""
         self.lock = threading.RLock()
         self.requests: list[RequestEntry] = []
-        self.event_log = EventLog(options.keep_events)
+        self.runs = Runs(options.keep_events)
         self.segments: dict[str, Segment] = {}
         self.unit_id_types: list[str] = list(options.unit_id_types)
+        self.revision = 0
+        self._options = options
+
+    @property
+    def run(self) -> Run:
+        """The current run, to which everything belongs that arrives."""
+        return self.runs.current(self._options.clock())
+
+    @property
+    def event_log(self) -> EventLog:
+        """The events that were taken in all runs, as they are now."""
+        with self.lock:
+            return EventLog.merged(run.events for run in self.runs.all)
 
     @property
     def events(self) -> list[dict[str, Any]]:
         """The events that Statsig would show, in the order of their arrival."""
         with self.lock:
-            return list(self.event_log.kept)
+            return [event for run in self.runs.all for event in run.events.kept]
 
     @property
     def refused(self) -> list[RequestEntry]:
@@ -78,10 +93,32 @@ class State:
         with self.lock:
             return [entry for entry in self.requests if entry.status is not None and entry.status >= 400]  # noqa: PLR2004 - HTTP's own line
 
+    def arrive(self, connection: int) -> None:
+        """Take note of a request on a connection, before it is answered."""
+        with self.lock:
+            self.runs.arrive(connection, self._options.clock())
+
+    def leave(self, connection: int) -> None:
+        """Take note of a connection's end."""
+        with self.lock:
+            self.runs.leave(connection, self._options.clock())
+            self.revision += 1
+
     def log(self, entry: RequestEntry) -> None:
         """Append a line to the request log."""
         with self.lock:
             self.requests.append(entry)
+            self.run.traffic.take(entry)
+            self.revision += 1
+
+    def clear(self) -> None:
+        """Forget everything: an empty project, as in the beginning."""
+        with self.lock:
+            self.requests.clear()
+            self.runs.clear()
+            self.segments.clear()
+            self.unit_id_types[:] = self._options.unit_id_types
+            self.revision += 1
 
     def ids(self, segment_id: str) -> set[str]:
         """Return the members of a segment.
@@ -107,6 +144,7 @@ class State:
             self.segments[segment_id] = segment
             if id_type not in self.unit_id_types:
                 self.unit_id_types.append(id_type)
+            self.revision += 1
         return segment
 
     def to_json(self) -> dict[str, Any]:
@@ -114,7 +152,7 @@ class State:
         with self.lock:
             log = self.event_log
             return {
-                "events": list(log.kept),
+                "events": log.kept,
                 "event_counts": [
                     {"name": tally.name, "tier": tally.tier, "count": tally.count, "users": len(tally.users)}
                     for tally in log.tallies.values()

@@ -1,7 +1,7 @@
 """The store as the rest of the target sees it: an open database, one Statsig project, one run.
 
 Owns the numbers under which the project, its segments and its streams stand in the tables, and the connections: one for
-members, whose queries may take a minute, and one for everything that answers at once.
+members, whose queries may take a minute, one for deliveries, and one for everything that answers at once.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from target_statsig.store.audience import Audience
 from target_statsig.store.dialects import insert_into
 from target_statsig.store.engine import Database
 from target_statsig.store.facts import SegmentFacts, read_facts, segments_fed_by, write_facts
+from target_statsig.store.ledger import StoredLedger
 from target_statsig.store.members import Members
 from target_statsig.store.pending import Pending
-from target_statsig.store.tables import PROJECTS, SEGMENTS
+from target_statsig.store.tables import PROJECTS, SEGMENTS, STREAMS
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table
 
     from target_statsig.clock import Clock
+    from target_statsig.ledger import StreamLedger
 
 
 class Store:
@@ -35,6 +37,8 @@ class Store:
         self._database = Database(url, clock=clock, patience=patience)
         self._quick = self._database.lane()
         self._members = self._database.lane()
+        self._deliveries = self._database.lane()
+        self._ledgers: dict[str, StoredLedger] = {}
         self._project = self._number(PROJECTS, PROJECTS.c.project, identity=project)
         self._segment = functools.cache(self._segment_number)
 
@@ -86,6 +90,20 @@ class Store:
             stream: The stream's name.
         """
         return segments_fed_by(self._quick, self._project, stream)
+
+    def ledger(self, stream: str, *, keep_days: int = 0) -> StreamLedger:
+        """Return what is remembered of a stream's deliveries: one ledger for a stream in a run.
+
+        Args:
+            stream: The stream's name.
+            keep_days: Days for which everything is remembered, whatever STATE says; 0: STATE decides.
+        """
+        if stream not in self._ledgers:
+            number = self._number(STREAMS, STREAMS.c.stream, project=self._project, name=stream)
+            self._ledgers[stream] = StoredLedger(
+                self._deliveries, number, run_id=self._run_id, clock=self._clock, keep_days=keep_days
+            )
+        return self._ledgers[stream]
 
     def close(self) -> None:
         """Close the store; nothing that came from it is of use afterwards."""

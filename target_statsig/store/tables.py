@@ -140,6 +140,7 @@ BATCHES = Table(
     Column("highest", CODE_POINT_TEXT),
     Column("at", Double, nullable=False),
     Column("digests", LargeBinary, nullable=False),
+    Index(f"{PREFIX}batches_stream", "stream", "batch"),
     Index(f"{PREFIX}batches_epoch", "stream", "epoch"),
 )
 """The delivery ledger: one row for each request's records, 16 bytes a record."""

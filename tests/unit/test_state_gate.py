@@ -10,7 +10,7 @@ from target_statsig.state_gate import StateGate
 
 def gate_and_written():
     written = []
-    return StateGate(written.append), written
+    return StateGate(lambda state, number: written.append(state)), written
 
 
 def test_a_state_with_nothing_before_it_is_written_at_once():
@@ -65,7 +65,7 @@ def test_no_state_passes_an_unsettled_record_for_any_interleaving(actions, order
     covered_by = {}
     passed = []
 
-    def write(state):
+    def write(state, number):
         passed.append(state["n"])
         assert not [record for record in covered_by[state["n"]] if record in unsettled]
 

@@ -1,0 +1,169 @@
+"""Which way a stream's records go: makes the lane that its settings ask for.
+
+The one place that knows every object type. A lane is made at a stream's first SCHEMA and lives with the run; the sinks
+of the stream come and go.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+from target_statsig.events.courier import Courier
+from target_statsig.events.lane import EventLane, EventServices
+from target_statsig.events.stream import Bounds, EventStream, RefusalStreak
+from target_statsig.ledger import NoLedger
+from target_statsig.rejections import Rejections
+from target_statsig.report import SegmentCounts
+from target_statsig.segments.lane import SegmentLane
+from target_statsig.segments.mirror import MirrorSync
+from target_statsig.segments.remote import RemoteSegment
+from target_statsig.segments.rows import RowSync
+from target_statsig.settings import ObjectType, SyncMode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_statsig.clock import Clock
+    from target_statsig.config import Config
+    from target_statsig.dead_letters import DeadLetterBox
+    from target_statsig.exceptions import SegmentError
+    from target_statsig.report import EventCounts, MemberCounts, RunReport
+    from target_statsig.segments.sync import SegmentSync
+    from target_statsig.services import Services
+    from target_statsig.settings import StreamSettings
+    from target_statsig.state_gate import StateGate
+
+
+class Lanes:
+    """The lanes of a run, by stream.
+
+    Attributes:
+        events: Those of streams that go to events.
+        segments: Those of streams that feed segments.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        services: Services,
+        gate: StateGate,
+        report: RunReport,
+        clock: Clock,
+        dead_letters: Callable[[], DeadLetterBox],
+        on_segment_failure: Callable[[SegmentError], None],
+    ) -> None:
+        """Take what lanes share; nothing is opened before a stream needs it."""
+        self.events: dict[str, EventLane] = {}
+        self.segments: dict[str, SegmentLane] = {}
+        self._config = config
+        self._services = services
+        self._gate = gate
+        self._report = report
+        self._clock = clock
+        self._dead_letters = dead_letters
+        self._on_segment_failure = on_segment_failure
+
+    def get(self, stream: str) -> EventLane | SegmentLane:
+        """Return a stream's lane, a new one at first.
+
+        Raises:
+            SettingsError: Nothing says what the stream's records become.
+            StoreError: It needs the store, and that cannot be used.
+        """
+        lane = self.events.get(stream) or self.segments.get(stream)
+        return lane or self._make(stream, self._config.for_stream(stream))
+
+    def seal(self) -> None:
+        """Send all batches of events, full or not.
+
+        Raises:
+            TargetStatsigError: What an earlier batch failed with.
+        """
+        for lane in self.events.values():
+            lane.seal()
+
+    def settle(self) -> None:
+        """Send what holds a STATE back."""
+        self.seal()
+        for lane in self.segments.values():
+            lane.settle()
+
+    def judges(self) -> list[Callable[[], None]]:
+        """Return what holds each stream against `max_rejected_percent`."""
+        return [lane.judge for lane in self.events.values()] + [lane.judge for lane in self.segments.values()]
+
+    def finish_events(self) -> None:
+        """Send the rest of all events and wait for every answer.
+
+        Raises:
+            TargetStatsigError: What a batch failed with; the others were still sent.
+        """
+        if self.events:
+            try:
+                self.seal()
+            finally:
+                self._event_services.courier.finish()
+
+    def _make(self, stream: str, settings: StreamSettings) -> EventLane | SegmentLane:
+        if settings.object_type is ObjectType.EVENT:
+            self.events[stream] = self._event_lane(stream, settings)
+            return self.events[stream]
+        lane = self.segments[stream] = self._segment_lane(stream, settings)
+        if settings.segment_id is not None:
+            # At once: a stream without records may be an audience that has become empty.
+            lane.begin(settings.segment_id)
+        return lane
+
+    def _event_lane(self, stream: str, settings: StreamSettings) -> EventLane:
+        counts = self._report.events(stream)
+        return EventLane(
+            EventStream(stream, settings, self._bounds, self._refusals),
+            self._event_services,
+            NoLedger(),
+            counts,
+            self._rejections(stream, settings, counts),
+        )
+
+    def _segment_lane(self, stream: str, settings: StreamSettings) -> SegmentLane:
+        counts = self._report.members(stream)
+        make_sync = partial(self._segment_sync, stream, settings, counts)
+        rejections = self._rejections(stream, settings, counts)
+        return SegmentLane(stream, settings, counts, rejections, make_sync, self._on_segment_failure)
+
+    def _segment_sync(
+        self, stream: str, settings: StreamSettings, counts: MemberCounts, segment_id: str
+    ) -> SegmentSync:
+        segment_counts = counts.segments.setdefault(segment_id, SegmentCounts(settings.sync_mode or SyncMode.ADD))
+        remote = RemoteSegment(
+            segment_id,
+            settings,
+            self._services.console,
+            segment_counts,
+            self._clock,
+            self._config.settings.segment_batch_size,
+        )
+        if settings.sync_mode is SyncMode.MIRROR:
+            return MirrorSync(stream, settings, remote, self._services.store, segment_counts, self._clock)
+        return RowSync(
+            remote,
+            self._gate,
+            earlier=partial(self._services.pending_from_earlier, segment_id),
+            pending=partial(self._services.pending, segment_id),
+        )
+
+    def _rejections(self, stream: str, settings: StreamSettings, counts: EventCounts | MemberCounts) -> Rejections:
+        return Rejections(stream, settings.max_rejected_percent, counts, self._report, self._dead_letters())
+
+    @cached_property
+    def _event_services(self) -> EventServices:
+        courier = Courier(self._config.settings.max_parallel_requests)
+        return EventServices(self._services.events, courier, self._gate, self._report, self._clock)
+
+    @cached_property
+    def _bounds(self) -> Bounds:
+        return Bounds(self._config.settings.batch_size_rows, self._config.settings.batch_size_bytes)
+
+    @cached_property
+    def _refusals(self) -> RefusalStreak:
+        return RefusalStreak()

@@ -1,0 +1,219 @@
+"""One run: what its streams share, which lane a stream gets, and how the run ends.
+
+Knows no Singer types: the target hands it streams, records and STATEs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import sys
+import traceback
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from target_statsig import places
+from target_statsig.clock import RunClock
+from target_statsig.dead_letters import DeadLetterBox
+from target_statsig.exceptions import FatalRunError, InterruptedRunError, TargetStatsigError
+from target_statsig.lanes import Lanes
+from target_statsig.report import RunReport
+from target_statsig.segments.lane import SegmentLane
+from target_statsig.segments.sources import Sources
+from target_statsig.services import Services
+from target_statsig.state_gate import State, StateGate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from target_statsig.config import Config
+
+logger = logging.getLogger(__name__)
+
+STATE_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+STATE_PATIENCE = 30.0
+"""Seconds for which a STATE waits until its batch is full; then the batch goes off as it is."""
+
+
+class Run:
+    """What the streams of one run share, and how the run ends.
+
+    Attributes:
+        run_id: A name for this run: when it began, and four random letters.
+        clock: The machine's clock; its waits end when the run is asked to stop.
+        report: What the run did.
+        lanes: Which way each stream's records go.
+        sources: What the messages said about which streams are complete.
+        stop_signal: The signal that asked the run to end, if one did.
+        failure: The first thing that went wrong, if anything did.
+        ended: Whether the end has begun.
+    """
+
+    def __init__(self, config: Config, *, clock: RunClock | None = None) -> None:
+        """Build nothing that costs time: a run that sends nothing opens nothing."""
+        self.config = config
+        self.clock = clock or RunClock()
+        self.stop_signal: int | None = None
+        began = self.clock.time()
+        self.run_id = f"{datetime.fromtimestamp(began, tz=timezone.utc):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+        self.report = RunReport(began)
+        self.sources = Sources()
+        self.gate = StateGate(self._write_state)
+        self.services = Services(config.settings, self.clock, self.run_id)
+        self.failure: BaseException | None = None
+        self.ended = False
+        self.lanes = Lanes(
+            config, self.services, self.gate, self.report, self.clock, lambda: self.dead_letters, self.fail
+        )
+        self._flush_at: float | None = None
+
+    @cached_property
+    def dead_letters(self) -> DeadLetterBox:
+        """Where rejected records go."""
+        return DeadLetterBox(places.dead_letter_path(self.config.settings, os.environ, Path.cwd()), self.run_id)
+
+    # While the input is read
+
+    def follow(self, tap_stream: str, streams: Iterable[str]) -> None:
+        """Note which streams a tap's stream feeds after the stream maps, so that their completeness can be told."""
+        for stream in streams:
+            if stream in self.lanes.segments:
+                self.sources.follow(tap_stream, stream, self.lanes.segments[stream].settings)
+
+    def take_state(self, state: State) -> None:
+        """Take a STATE: it is written as soon as everything before it is settled.
+
+        Raises:
+            FatalRunError: It shows that a mirrored stream is incremental.
+        """
+        self.sources.state(state)
+        self.gate.hold(state)
+        self._age_states()
+
+    def tick(self) -> None:
+        """Do what is due although no input comes."""
+        self._age_states()
+
+    def _age_states(self) -> None:
+        """Send batches that are not full when a STATE has waited for them long enough."""
+        if not self.gate.waiting:
+            self._flush_at = None
+            return
+        now = self.clock.monotonic()
+        if self._flush_at is None:
+            self._flush_at = now + STATE_PATIENCE
+        elif now >= self._flush_at:
+            self._flush_at = None
+            self.lanes.settle()
+
+    def stop(self, signum: int) -> None:
+        """Ask the run to end: waits end at once, and nothing more is read."""
+        self.stop_signal = signum
+        self.clock.stop.set()
+
+    # The end
+
+    def end(self, *, complete: bool) -> None:
+        """Settle what was read, write the report and log the summary; what fails is kept in `failure`.
+
+        Args:
+            complete: Whether the input was read to its end. Else no segment is mirrored: who seems to be gone was
+                perhaps only not read.
+        """
+        self.ended = True
+        self._attempt(self.lanes.finish_events)
+        if complete and self.stop_signal is None:
+            self._attempt(self._sync_segments)
+        for lane in self.lanes.segments.values():
+            self._attempt(lane.keep)
+        for judge in self.lanes.judges():
+            self._attempt(judge)
+        self._attempt(self._close)
+        if self.stop_signal is not None:
+            self.report.interrupt()
+        self._attempt(self._write_report)
+        for line in self.report.summary(self.clock.time()):
+            logger.info(line)
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 for a complete run, 1 for a failed one, 128 and the signal's number for an interrupted one."""
+        if self.stop_signal is not None:
+            return 128 + self.stop_signal
+        return 0 if self.failure is None else 1
+
+    def fail(self, error: BaseException) -> None:
+        """Keep what went wrong: the first failure is raised in the end, all are in the report."""
+        if isinstance(error, InterruptedRunError):
+            return
+        self.failure = self.failure or error
+        self.report.fail(str(error) if isinstance(error, TargetStatsigError) else describe_unexpected(error))
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 -- whatever fails, what is left to do is done, and the report says so
+            self.fail(error)
+
+    def _sync_segments(self) -> None:
+        """Bring every segment up to date: all additions of the run before the first removal."""
+        lanes = list(self.lanes.segments.values())
+        for lane in lanes:
+            lane.plan(self.sources.verdict(lane.stream))
+        for step in (SegmentLane.add, SegmentLane.remove, SegmentLane.close):
+            for lane in lanes:
+                step(lane)
+
+    def _close(self) -> None:
+        if "dead_letters" in self.__dict__:
+            self.dead_letters.close()
+        self.services.close()
+
+    def _write_report(self) -> None:
+        path = self.config.settings.report_path
+        if path is not None:
+            try:
+                self.report.write(path, self.clock.time())
+            except OSError as error:
+                msg = f"`report_path` ({path}) cannot be written: {error.strerror}. Everything else is done."
+                raise FatalRunError(msg) from error
+
+    def _write_state(self, state: State, _number: int) -> None:
+        """Write a STATE to standard output, the dead letters before it first."""
+        if "dead_letters" in self.__dict__:
+            self.dead_letters.flush()
+        try:
+            sys.stdout.write(encode_state(state) + "\n")
+            sys.stdout.flush()
+        except (BrokenPipeError, ValueError) as error:
+            msg = (
+                "Standard output is closed: whoever started this is gone, and no STATE can be saved any more. The run "
+                "stops; the next one sends again what came after the last STATE that was saved."
+            )
+            raise FatalRunError(msg) from error
+
+
+def encode_state(state: State) -> str:
+    """Return a STATE as a line of JSON; its numbers stay as the tap wrote them."""
+    try:
+        return json.dumps(state)
+    except TypeError:
+        # Decimals, of which the reader makes numbers with a fraction.
+        return STATE_ENCODER.encode(state).decode()
+
+
+def describe_unexpected(error: BaseException) -> str:
+    """Return where an unforeseen error came from; not its text, which may quote a record."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames[-4:]))
+    return (
+        f"Unexpected {type(error).__name__} at {where}. This is a fault of target-statsig: please report it with this "
+        f"line. What was acknowledged stays; the next run sends what came after the last STATE."
+    )

@@ -1,0 +1,126 @@
+"""What a run needs of the outside: the two clients, the store and its ledger, each built when first needed.
+
+A run without events builds no events client, and one that remembers nothing opens no store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from target_statsig import places
+from target_statsig.client.console import ConsoleClient
+from target_statsig.client.events import EventsClient
+from target_statsig.client.rate_limit import RateLimiter
+from target_statsig.client.sender import Sender
+from target_statsig.client.transport import HttpTransport
+from target_statsig.rate_windows import parse_rate_windows
+from target_statsig.store import open_store
+
+if TYPE_CHECKING:
+    from target_statsig.clock import Clock
+    from target_statsig.settings import Settings
+    from target_statsig.store.facade import Store
+    from target_statsig.store.pending import Pending
+
+SQLITE = "sqlite:///"
+
+
+class Services:
+    """The outside of one run."""
+
+    def __init__(self, settings: Settings, clock: Clock, run_id: str) -> None:
+        """Build nothing yet."""
+        self._settings = settings
+        self._clock = clock
+        self._run_id = run_id
+
+    @cached_property
+    def events(self) -> EventsClient:
+        """What sends events."""
+        settings = self._settings
+        return EventsClient(
+            self._sender,
+            base_url=settings.events_url,
+            key=settings.server_secret_key or "",
+            compression=settings.compression,
+            timeout=settings.request_timeout,
+            clock=self._clock,
+        )
+
+    @cached_property
+    def console(self) -> ConsoleClient:
+        """What reads and changes segments; all segments of the run share its rate limiter."""
+        settings = self._settings
+        return ConsoleClient(
+            self._sender,
+            base_url=settings.console_url,
+            key=settings.console_api_key or "",
+            timeout=settings.request_timeout,
+            limiter=RateLimiter(parse_rate_windows(settings.console_rate_limits), self._clock),
+        )
+
+    @cached_property
+    def store(self) -> Store:
+        """What remembers memberships.
+
+        Raises:
+            StoreError: It cannot be used.
+        """
+        settings = self._settings
+        return open_store(
+            self._store_url,
+            clock=self._clock,
+            project=project_identity(settings.console_url, settings.console_api_key or ""),
+            run_id=self._run_id,
+        )
+
+    def pending(self, segment_id: str) -> Pending:
+        """Return the changes that are kept for a segment from run to run.
+
+        Raises:
+            StoreError: The store cannot be used.
+        """
+        return self.store.pending(segment_id)
+
+    def pending_from_earlier(self, segment_id: str) -> Pending | None:
+        """Return the changes that earlier runs kept for a segment; None, and no store is made, where there is none.
+
+        Raises:
+            StoreError: The store cannot be used.
+        """
+        url = self._store_url
+        if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).exists():
+            return None
+        return self.pending(segment_id)
+
+    @cached_property
+    def _store_url(self) -> str:
+        return places.store_url(self._settings, os.environ, Path.cwd())
+
+    @cached_property
+    def _sender(self) -> Sender:
+        return Sender(self._transport, self._clock, retry_timeout=self._settings.retry_timeout)
+
+    @cached_property
+    def _transport(self) -> HttpTransport:
+        return HttpTransport()
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for name in ("store", "_transport"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
+
+
+def project_identity(url: str, key: str) -> str:
+    """Return what tells one Statsig project from another in the store: where it is, and a digest of its key.
+
+    Args:
+        url: The base URL of the API that the rows are about.
+        key: The key for it; only a digest of it is kept.
+    """
+    return f"{url.rstrip('/')} {hashlib.sha256(key.encode()).hexdigest()[:32]}"

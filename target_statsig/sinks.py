@@ -1,0 +1,118 @@
+"""The Singer lifecycle of a stream, and nothing else.
+
+A sink comes and goes with the schema of its stream. What a stream has gathered lives in a lane, which lives with the
+run; the sink hands records to it, and says which of them break their schema.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from singer_sdk.sinks import Sink
+
+from target_statsig._compat import override
+from target_statsig.events.stream import Record
+from target_statsig.exceptions import MissingKeyError, RecordError
+from target_statsig.validation import compile_check
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from singer_sdk.sinks.core import BaseJSONSchemaValidator
+
+    from target_statsig.target import TargetStatsig
+
+
+class Lane(Protocol):
+    """One stream's way to Statsig."""
+
+    def accept(self, record: Record) -> None:
+        """Take a record that keeps to its schema."""
+
+    def reject(self, record: Record, error: RecordError) -> None:
+        """Keep a record out: count it, and write it to the dead letters."""
+
+
+class StatsigSink(Sink):
+    """Hands the records of one stream to its lane."""
+
+    _target: TargetStatsig
+
+    def __init__(
+        self,
+        target: TargetStatsig,
+        stream_name: str,
+        schema: dict[str, Any],
+        key_properties: Sequence[str] | None,
+    ) -> None:
+        """Compile the stream's schema and find its lane.
+
+        Raises:
+            SettingsError: Nothing says what the stream's records become.
+            InputError: The schema cannot be used.
+        """
+        super().__init__(target, stream_name, schema, key_properties)
+        self._target = target
+        self._lane = target.run.lanes.get(stream_name)
+        self._check = compile_check(stream_name, self.schema) if self.validate_schema else None
+
+    @override
+    def get_validator(self) -> BaseJSONSchemaValidator | None:
+        return None
+
+    @property
+    @override
+    def is_full(self) -> bool:
+        """Return False: a lane sends what is full by itself, and knows bytes as well as rows."""
+        return False
+
+    @override
+    def _validate_and_parse(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Leave the record as it came: `process_record` validates it, and times are parsed where they are used."""
+        return record
+
+    @override
+    def _singer_validate_message(self, record: dict[str, Any]) -> None:
+        """Leave key properties to `process_record`: one record that lacks one is no reason to end the run."""
+
+    @override
+    def _remove_sdc_metadata_from_schema(self) -> None:
+        """Keep the columns: `_sdc_deleted_at` is how log-based taps say that a row is gone."""
+
+    @override
+    def _remove_sdc_metadata_from_record(self, record: dict[str, Any]) -> None:
+        """Keep the columns, as in the schema."""
+
+    @override
+    def _after_process_record(self, context: dict[str, Any]) -> None:
+        """Log nothing for each record."""
+
+    @override
+    def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
+        arrived = Record(record, self._target.message, self._target.schemas[self._target.message["stream"]])
+        try:
+            self._assert_valid(record)
+        except RecordError as error:
+            self._lane.reject(arrived, error)
+        else:
+            self._lane.accept(arrived)
+
+    @override
+    def process_batch(self, context: dict[str, Any]) -> None:
+        """Do nothing: batches are made and sent by the lane."""
+
+    def _assert_valid(self, record: Mapping[str, Any]) -> None:
+        for name in self.key_properties:
+            if name not in record:
+                raise MissingKeyError(name)
+        if self._check is not None and not self._check(record):
+            reason = "schema_violation"
+            raise RecordError(reason)
+
+
+class EventSink(StatsigSink):
+    """A stream whose records become events."""
+
+
+class SegmentSink(StatsigSink):
+    """A stream whose records change segments."""

@@ -1,0 +1,39 @@
+"""Many digests in little memory.
+
+Owns a multiset of digests, some 25 bytes each where a dictionary takes five times that. Refuses to know what was digested.
+"""
+
+from __future__ import annotations
+
+from target_statsig.ledger import DIGEST_BYTES
+
+_PER_BUCKET = 8
+"""Digests in a bucket, on average: fewer cost memory for buckets, more cost time for searching."""
+
+
+class DigestBag:
+    """Digests, each as often as it was added.
+
+    A digest's first bytes say in which bucket it lies; a bucket is one string of bytes that holds its digests end to end.
+    """
+
+    def __init__(self, expected: int) -> None:
+        """Make room for a number of digests; more of them fit, and take longer to find."""
+        self._mask = (1 << (expected // _PER_BUCKET).bit_length()) - 1
+        self._buckets = [b""] * (self._mask + 1)
+
+    def add(self, digest: bytes, times: int = 1) -> None:
+        """Put a digest in, a number of times."""
+        self._buckets[int.from_bytes(digest[:4], "big") & self._mask] += digest * times
+
+    def take(self, digest: bytes) -> bool:
+        """Take a digest out once; tell whether it was there."""
+        index = int.from_bytes(digest[:4], "big") & self._mask
+        bucket = self._buckets[index]
+        at = bucket.find(digest)
+        while at % DIGEST_BYTES and at >= 0:
+            at = bucket.find(digest, at + 1)
+        if at < 0:
+            return False
+        self._buckets[index] = bucket[:at] + bucket[at + DIGEST_BYTES :]
+        return True

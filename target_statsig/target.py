@@ -1,0 +1,196 @@
+"""The face: the command line, the Singer messages, which sink a stream gets, and how a run ends.
+
+Follow a record: `_process_record_message` counts it and lets singer-sdk map it; its sink (`sinks`) validates it and
+hands it to the stream's lane (`lanes`): `events.lane` sends it, `segments.lane` gathers it for the end of the input. A
+STATE goes to the gate (`state_gate`) and waits there until everything before it is settled.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+import sys
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from singer_sdk import Target
+from singer_sdk.exceptions import ConfigValidationError, MapExpressionError
+from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TargetCapabilities
+from singer_sdk.plugin_base import _ConfigInput
+
+from target_statsig._compat import override
+from target_statsig.config import Config, config_schema, environment_errors, parse_config, rejoin
+from target_statsig.dead_letters import MARK
+from target_statsig.exceptions import InputError, SchemaMissingError, SettingsError
+from target_statsig.reader import Message, SingerMessageReader
+from target_statsig.run import Run
+from target_statsig.settings import ObjectType
+from target_statsig.sinks import EventSink, SegmentSink, StatsigSink
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+SINKS: dict[ObjectType, type[StatsigSink]] = {ObjectType.EVENT: EventSink, ObjectType.SEGMENT: SegmentSink}
+
+
+class TargetStatsig(Target):
+    """Singer target for Statsig: events and ID-list segments."""
+
+    name = "target-statsig"
+    package_name = "target-statsig"
+    config_jsonschema = config_schema()
+    message_reader_class = SingerMessageReader
+    message_reader: SingerMessageReader
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.ACTIVATE_VERSION,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.FLATTENING,
+        PluginCapabilities.STRUCTURED_LOGGING,
+        TargetCapabilities.VALIDATE_RECORDS,
+    ]
+    run_config: Config
+
+    def __init__(self, *, parse_env_config: bool = False, **options: Any) -> None:
+        """Read the configuration and build what the run shares.
+
+        Raises:
+            ConfigValidationError: With everything that is wrong with the configuration.
+        """
+        if parse_env_config:
+            self._refuse(environment_errors(self.config_jsonschema, os.environ))
+        super().__init__(parse_env_config=parse_env_config, **options)
+        self.run = Run(self.run_config)
+        self.message: Message = {}
+        self.schemas: dict[str, Message] = {}
+        self.message_reader.on_idle = self.run.tick
+
+    @classmethod
+    @override
+    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
+        super().append_builtin_config(config_jsonschema)
+        config_jsonschema["properties"].pop("load_method", None)
+
+    @override
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        schema = copy.deepcopy(self.config_jsonschema)
+        self.append_builtin_config(schema)
+        self._config = rejoin(self._config)
+        try:
+            self.run_config = parse_config(self._config, schema)
+        except SettingsError as error:
+            self._refuse(error.errors)
+        return []
+
+    @staticmethod
+    def _refuse(errors: list[str]) -> None:
+        if errors:
+            msg = "Nothing was read and nothing was sent."
+            raise ConfigValidationError(msg, errors=errors)
+
+    @override
+    def get_sink_class(self, stream_name: str) -> type[StatsigSink]:
+        return SINKS[self.run_config.for_stream(stream_name).object_type]
+
+    @override
+    def _process_schema_message(self, message_dict: Message) -> None:
+        self._assert_line_requires(message_dict, {"stream", "schema"})
+        self._assert_line_requires(message_dict["schema"], {"properties"})
+        stream = message_dict["stream"]
+        # A copy: singer-sdk changes the schema that it gets, and a dead letter needs the one that the tap sent.
+        self.schemas[stream] = copy.deepcopy(message_dict)
+        self.run.sources.schema(stream, dead_letter=bool(message_dict.get(MARK)))
+        super()._process_schema_message(message_dict)
+        aliases = {stream_map.stream_alias for stream_map in self.mapper.stream_maps[stream]}
+        self.run.follow(stream, aliases & self._sinks_active.keys())
+
+    @override
+    def _process_record_message(self, message_dict: Message) -> None:
+        self._assert_line_requires(message_dict, {"stream", "record"})
+        stream = message_dict["stream"]
+        if stream not in self.schemas:
+            raise SchemaMissingError(str(self.message_reader.error(f"is a RECORD of '{stream}' before its SCHEMA")))
+        self.message = message_dict
+        self.run.sources.record(stream, message_dict["record"])
+        try:
+            super()._process_record_message(message_dict)
+        except MapExpressionError:
+            # `from None`: the evaluator's error may quote the record.
+            msg = f"A stream map of stream '{stream}' cannot be evaluated for the record in line"
+            msg_0 = f"{msg} {self.message_reader.line_number}. Mend `stream_maps`."
+            raise InputError(msg_0) from None
+
+    @override
+    def _process_state_message(self, message_dict: Message) -> None:
+        self._assert_line_requires(message_dict, {"value"})
+        self.run.take_state(message_dict["value"])
+
+    @override
+    def _process_activate_version_message(self, message_dict: Message) -> None:
+        self._assert_line_requires(message_dict, {"stream", "version"})
+        if self.config.get("process_activate_version_messages", True):
+            self.run.sources.activate_version(message_dict["stream"])
+
+    @override
+    def _process_batch_message(self, message_dict: Message) -> NoReturn:
+        msg = (
+            "The tap sent a BATCH message. Its files would pass by stream maps and validation, so they are refused. "
+            "Take `batch_config` out of the tap's configuration, so that it sends RECORD messages."
+        )
+        raise InputError(msg)
+
+    @override
+    def _handle_max_record_age(self) -> None:
+        """Leave the age of records to the run: singer-sdk would write a STATE that is still waiting for its records."""
+
+    @override
+    def process_endofpipe(self) -> None:
+        self._end(complete=True)
+        if self.run.failure is not None:
+            raise self.run.failure
+
+    def _end(self, *, complete: bool) -> None:
+        self.run.end(complete=complete)
+        for sink in (*self._sinks_to_clear, *self._sinks_active.values()):
+            sink.clean_up()
+
+    @override
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        """Ask the run to end; at the second signal, end at once."""
+        if self.run.stop_signal is not None:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+        self.run.stop(signum)
+        self.message_reader.stop = True
+        if self.message_reader.waiting:
+            raise self.message_reader.stopped()
+
+    @classmethod
+    @override
+    def invoke(  # type: ignore[override]
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: _ConfigInput | None = None,
+        file_input: IO[str] | None = None,
+    ) -> None:
+        super(Target, cls).invoke(about=about, about_format=about_format)
+        cls.print_version(print_fn=cls.logger.info)
+        config = config or _ConfigInput()
+        target = cls(config=config.config, parse_env_config=config.parse_env)
+        sys.exit(target.run_to_end(file_input))
+
+    def run_to_end(self, file_input: IO[str] | None) -> int:
+        """Read all input, and whatever happens leave an honest STATE, a report and a summary behind.
+
+        Returns:
+            The exit code: 0 complete, 1 failed, 128 and the signal's number when interrupted.
+        """
+        try:
+            self.listen(file_input)
+        except Exception as error:  # noqa: BLE001 -- nobody above can tell what was delivered and what was not
+            self.run.fail(error)
+        if not self.run.ended:
+            self._end(complete=False)
+        return self.run.exit_code

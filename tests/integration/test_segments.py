@@ -1,0 +1,303 @@
+"""Segments from the input to Statsig, over a real socket."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.singer import record, schema, state
+
+MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror"}
+ADD = {**MIRROR, "sync_mode": "add"}
+REMOVE = {**MIRROR, "sync_mode": "remove"}
+COMPLETE = state(users={})
+
+
+def users(*names, stream="users"):
+    return [record(stream, {"user_id": name}) for name in names]
+
+
+def members(statsig, segment="vips"):
+    return set(statsig.state.ids(segment))
+
+
+def changes(statsig):
+    return [(entry.method, entry.items) for entry in statsig.state.requests if entry.method in {"PATCH", "DELETE"}]
+
+
+def segment_report(outcome, stream="users", segment="vips"):
+    return outcome.report["streams"][stream]["segments"][segment]
+
+
+@pytest.fixture(autouse=True)
+def vips(statsig):
+    statsig.state.seed_segment("vips", ["a", "b", "c"])
+
+
+def test_add_adds_and_normalises_ids(run_target, statsig):
+    outcome = run_target([schema("users"), *users("b", " d ", 7, 8.0, "d"), COMPLETE], **ADD)
+    assert outcome.exit_code == 0
+    assert members(statsig) == {"a", "b", "c", "d", "7", "8"}
+    assert changes(statsig) == [("PATCH", 4)]
+    assert outcome.states == [{"bookmarks": {"users": {}}}]
+
+
+def test_remove_removes(run_target, statsig):
+    run_target([schema("users"), *users("a", "x"), COMPLETE], **REMOVE)
+    assert members(statsig) == {"b", "c"}
+
+
+def test_ids_go_in_full_requests(run_target, statsig):
+    run_target([schema("users"), *users(*range(25))], segment_batch_size=10, **ADD)
+    assert changes(statsig) == [("PATCH", 10), ("PATCH", 10), ("PATCH", 5)]
+
+
+def test_rows_that_were_deleted_or_left_are_removed_and_the_last_word_wins(run_target, statsig):
+    rows = [
+        record("users", {"user_id": "d", "active": True}),
+        record("users", {"user_id": "a", "active": False}),
+        record("users", {"user_id": "b", "active": False}),
+        record("users", {"user_id": "b", "active": True}),
+        record("users", {"user_id": "c", "_sdc_deleted_at": "2026-11-22T03:55:38Z"}),
+    ]
+    run_target([schema("users"), *rows], membership_field="active", **ADD)
+    assert members(statsig) == {"b", "d"}
+
+
+def test_a_proven_mirror_adds_first_and_then_removes(run_target, statsig):
+    outcome = run_target([schema("users"), *users("a", "b", "d"), COMPLETE], **MIRROR)
+    assert outcome.exit_code == 0
+    assert members(statsig) == {"a", "b", "d"}
+    assert changes(statsig) == [("PATCH", 1), ("DELETE", 1)]
+    report = segment_report(outcome)
+    assert (
+        report
+        | {
+            "before": 3,
+            "added": 1,
+            "removed": 1,
+            "unchanged": 2,
+            "held": 0,
+            "after": 3,
+            "proof": "state",
+            "requests": 2,
+        }
+        == report
+    )
+
+
+def test_a_mirror_with_nothing_changed_changes_nothing_and_reads_no_list_the_second_time(run_target, statsig):
+    source = [schema("users"), *users("a", "b", "c"), COMPLETE]
+    run_target(source, **MIRROR)
+    statsig.state.requests.clear()
+    outcome = run_target(source, **MIRROR)
+    assert [entry.method for entry in statsig.state.requests] == ["GET", "GET"]
+    assert not [entry for entry in statsig.state.requests if entry.path.endswith("/id_list")]
+    assert segment_report(outcome)["unchanged"] == 3
+
+
+def test_a_drift_is_told_and_mended(run_target, statsig):
+    source = [schema("users"), *users("a", "b", "c"), COMPLETE]
+    run_target(source, **MIRROR)
+    statsig.state.seed_segment("vips", ["a", "b", "c", "stranger"])
+    outcome = run_target(source, **MIRROR)
+    assert "counts 4 members where 3 were expected" in outcome.log
+    assert members(statsig) == {"a", "b", "c"}
+
+
+def test_a_mirror_without_proof_holds_removals_and_says_how_to_get_one(run_target, statsig):
+    outcome = run_target([schema("users"), *users("a", "d")], **MIRROR)
+    assert outcome.exit_code == 0
+    assert members(statsig) == {"a", "b", "c", "d"}
+    report = segment_report(outcome)
+    assert (report["removed"], report["held"], report["proof"]) == (0, 2, "none")
+    assert report["held_since"] is not None
+    assert "`row_count_field`" in outcome.log
+    assert "held 2 since" in outcome.log
+
+
+def test_a_later_proof_removes_the_held_ones_with_it(run_target, statsig):
+    run_target([schema("users"), *users("a", "d")], **MIRROR)
+    outcome = run_target([schema("users"), *users("a", "d"), COMPLETE], **MIRROR)
+    assert members(statsig) == {"a", "d"}
+    assert segment_report(outcome)["held"] == 0
+
+
+@pytest.mark.parametrize(
+    ("messages", "settings", "reason"),
+    [
+        pytest.param([*users("a")], {}, "unproven", id="end of input"),
+        pytest.param([*users("a"), state(users={"progress_markers": {}})], {}, "progress_markers", id="in progress"),
+        pytest.param(
+            [*users("a"), {"type": "STATE", "value": {"currently_syncing": "users", "bookmarks": {"users": {}}}}],
+            {},
+            "currently_syncing",
+            id="currently syncing",
+        ),
+        pytest.param([*users("a", None), COMPLETE], {}, "rejected_records", id="a rejected record"),
+        pytest.param([COMPLETE], {}, "empty_stream", id="an empty stream"),
+        pytest.param([*users("a"), COMPLETE], {"row_count_field": "n"}, "unproven", id="no row count"),
+        pytest.param(
+            [*users("a"), state(users={"updated_at": "x"})],
+            {"on_incomplete_stream": "remove"},
+            "unknown_bookmark",
+            id="a bookmark of unknown form",
+        ),
+    ],
+)
+def test_a_mirror_holds_removals(run_target, statsig, messages, settings, reason):
+    outcome = run_target([schema("users"), *messages], **MIRROR, **settings)
+    assert outcome.exit_code == 0
+    assert members(statsig) == {"a", "b", "c"}
+    assert segment_report(outcome)["held_because"] == reason
+
+
+@pytest.mark.parametrize(
+    ("messages", "settings"),
+    [
+        pytest.param([*users("a")], {"on_incomplete_stream": "remove"}, id="the user does without a proof"),
+        pytest.param([record("users", {"user_id": "a", "n": 1})], {"row_count_field": "n"}, id="row count"),
+        pytest.param([*users("a"), {"type": "ACTIVATE_VERSION", "stream": "users", "version": 1}], {}, id="version"),
+        pytest.param([*users("a"), schema("z"), *users("q", stream="z")], {}, id="a later stream"),
+    ],
+)
+def test_a_mirror_removes_with_proof(run_target, statsig, messages, settings):
+    statsig.state.seed_segment("z", [])
+    streams = {"users": {**MIRROR, **settings}, "z": {**ADD, "segment_id": "z"}}
+    assert run_target([schema("users"), *messages], streams=streams).exit_code == 0
+    assert members(statsig) == {"a"}
+
+
+def test_an_activate_version_that_is_not_processed_proves_nothing(run_target, statsig):
+    messages = [schema("users"), *users("a"), {"type": "ACTIVATE_VERSION", "stream": "users", "version": 1}]
+    run_target(messages, process_activate_version_messages=False, **MIRROR)
+    assert members(statsig) == {"a", "b", "c"}
+
+
+def test_too_many_removals_fail_the_run_while_additions_and_other_streams_go(run_target, statsig):
+    statsig.state.seed_segment("vips", [f"u{number}" for number in range(100)])
+    event = {"object_type": "event", "dedupe": False}
+    messages = [schema("users"), *users("new"), COMPLETE, schema("z"), record("z", {"event": "e", "user_id": "u"})]
+    outcome = run_target([*messages, state(users={}, z={})], streams={"users": MIRROR, "z": event})
+    assert outcome.exit_code == 1
+    assert len(members(statsig)) == 101
+    assert len(statsig.state.events) == 1
+    assert outcome.states[-1] == {"bookmarks": {"users": {}, "z": {}}}
+    assert "`max_removal_percent` (20)" in outcome.errors
+
+
+def test_a_mirror_may_empty_a_segment_where_it_is_allowed_to(run_target, statsig):
+    statsig.state.seed_segment("vips", [f"u{number}" for number in range(100)])
+    outcome = run_target([schema("users"), COMPLETE], allow_empty_segment=True, **MIRROR)
+    assert outcome.exit_code == 0
+    assert members(statsig) == set()
+
+
+def test_an_unproven_mirror_may_be_an_error(run_target, statsig):
+    outcome = run_target([schema("users"), *users("a", "d")], on_incomplete_stream="fail", **MIRROR)
+    assert outcome.exit_code == 1
+    assert members(statsig) == {"a", "b", "c", "d"}
+
+
+def test_an_incremental_stream_is_no_mirror(run_target, statsig):
+    bookmark = {"replication_key": "updated_at", "replication_key_value": "2026-11-10T10:20:00+00:00"}
+    outcome = run_target([schema("users"), *users("a"), state(users=bookmark)], **MIRROR)
+    assert outcome.exit_code == 1
+    assert "it is incremental" in outcome.errors
+    assert outcome.states == []
+    assert changes(statsig) == []
+
+
+@pytest.mark.parametrize(
+    ("seed", "words"),
+    [
+        pytest.param(None, "does not exist in this Statsig project (404, Statsig says: Segment not found", id="404"),
+        pytest.param({"segment_type": "rule_based"}, "is of type rule_based; it must be an ID list", id="type"),
+        pytest.param({"id_type": "companyID"}, "holds ids of type companyID, and the stream is configured", id="id"),
+    ],
+)
+def test_a_segment_that_does_not_fit_is_said_before_the_first_change(run_target, statsig, seed, words):
+    if seed is not None:
+        statsig.state.seed_segment("other", [], **seed)
+    outcome = run_target([schema("users"), *users("a"), COMPLETE], **{**ADD, "segment_id": "other"})
+    assert outcome.exit_code == 1
+    assert words in outcome.errors
+    assert changes(statsig) == []
+
+
+def test_rows_of_a_segment_that_failed_are_kept_and_sent_first_by_the_next_run(run_target, statsig):
+    settings = {**ADD, "segment_id": "later"}
+    outcome = run_target([schema("users"), *users("a", "b"), COMPLETE], **settings)
+    assert outcome.exit_code == 1
+    assert outcome.states == [{"bookmarks": {"users": {}}}]
+    statsig.state.seed_segment("later", [])
+    assert run_target([schema("users"), COMPLETE], **settings).exit_code == 0
+    assert members(statsig, "later") == {"a", "b"}
+
+
+def test_a_missing_segment_is_created_where_that_is_wanted(run_target, statsig):
+    run_target([schema("users"), *users("a"), COMPLETE], **{**MIRROR, "segment_id": "fresh", "create_segment": True})
+    assert members(statsig, "fresh") == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "column", "id_type"),
+    [
+        pytest.param({}, "user_id", "userID", id="user"),
+        pytest.param({"id_type": "stable_id"}, "anonymous_id", "stableID", id="stable"),
+        pytest.param({"id_type": "custom_id", "custom_id_type": "companyID"}, "companyID", "companyID", id="custom"),
+        pytest.param({"field_mapping": {"user_id": "user.id"}}, "user", "userID", id="a dotted path"),
+    ],
+)
+def test_the_member_is_read_from_the_column_of_its_id_type(run_target, statsig, settings, column, id_type):
+    statsig.state.seed_segment("typed", [], id_type=id_type)
+    value = {"id": "m"} if column == "user" else "m"
+    outcome = run_target(
+        [schema("users"), record("users", {column: value}), COMPLETE], **{**ADD, "segment_id": "typed", **settings}
+    )
+    assert outcome.exit_code == 0, outcome.errors
+    assert members(statsig, "typed") == {"m"}
+
+
+def test_one_stream_feeds_many_segments(run_target, statsig):
+    statsig.state.seed_segment("other", ["x", "y"])
+    rows = [record("users", {"user_id": name, "s": name_of}) for name, name_of in (("a", "vips"), ("x", "other"))]
+    settings = {"object_type": "segment", "segment_id_field": "s", "sync_mode": "mirror"}
+    outcome = run_target([schema("users"), *rows, COMPLETE], **settings)
+    assert outcome.exit_code == 0
+    assert members(statsig) == {"a"}
+    assert members(statsig, "other") == {"x"}
+
+
+def test_a_list_in_the_user_store_is_changed_by_its_own_calls(run_target, statsig):
+    statsig.state.seed_segment("stored", [], segment_type="user_store_id_list")
+    run_target([schema("users"), *users(*range(1500)), COMPLETE], **{**ADD, "segment_id": "stored"})
+    assert changes(statsig) == [("PATCH", 1000), ("PATCH", 500)]
+    assert len(members(statsig, "stored")) == 1500
+
+
+def test_a_schema_that_changes_makes_one_audience_and_not_halves(run_target, statsig):
+    messages = [schema("users", {"user_id": {}}), *users("a", "b"), schema("users", {"user_id": {}, "x": {}})]
+    outcome = run_target([*messages, *users("c"), COMPLETE], on_incomplete_stream="remove", **MIRROR)
+    assert outcome.exit_code == 0
+    assert members(statsig) == {"a", "b", "c"}
+
+
+def test_ids_never_stand_in_the_log_or_the_report(run_target, statsig):
+    outcome = run_target([schema("users"), *users("secret-person"), COMPLETE], **MIRROR)
+    assert "secret-person" in members(statsig)
+    assert "secret-person" not in outcome.log + str(outcome.report)
+
+
+def test_another_stream_that_mirrors_the_segment_is_refused(run_target, statsig):
+    run_target([schema("users"), *users("a", "b", "c"), COMPLETE], **MIRROR)
+    outcome = run_target([schema("others"), *users("z", stream="others"), state(others={})], **MIRROR)
+    assert outcome.exit_code == 1
+    assert "is mirrored from stream 'users'" in outcome.errors
+    assert members(statsig) == {"a", "b", "c"}
+
+
+def test_own_removes_only_whom_this_target_added(run_target, statsig):
+    run_target([schema("users"), *users("a", "d"), COMPLETE], removal_scope="own", **MIRROR)
+    assert members(statsig) == {"a", "b", "c", "d"}
+    run_target([schema("users"), *users("a"), COMPLETE], removal_scope="own", **MIRROR)
+    assert members(statsig) == {"a", "b", "c"}

@@ -1,0 +1,89 @@
+"""Singer messages for tests, and a target run on them within this process."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from target_statsig.target import TargetStatsig
+
+ANYTHING = {"type": "object", "properties": {}, "additionalProperties": True}
+
+
+def schema(stream, properties=None, key_properties=(), **extra):
+    body = ANYTHING if properties is None else {"type": "object", "properties": properties}
+    return {"type": "SCHEMA", "stream": stream, "schema": body, "key_properties": list(key_properties), **extra}
+
+
+def record(stream, fields, **extra):
+    return {"type": "RECORD", "stream": stream, "record": fields, **extra}
+
+
+def state(**bookmarks):
+    return {"type": "STATE", "value": {"bookmarks": bookmarks}}
+
+
+def to_lines(messages):
+    return b"".join(
+        message if isinstance(message, bytes) else json.dumps(message).encode() + b"\n" for message in messages
+    )
+
+
+@dataclass
+class Outcome:
+    """What a run left behind."""
+
+    exit_code: int
+    states: list[Any] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)
+    log: str = ""
+
+    @property
+    def errors(self):
+        return "\n".join(self.report["errors"])
+
+
+class TargetRunner:
+    """Runs targets against an emulator, with a store and dead letters that last from run to run."""
+
+    def __init__(self, statsig, directory, capsys, caplog):
+        self.statsig = statsig
+        self.directory = directory
+        self._capsys = capsys
+        self._caplog = caplog
+
+    @property
+    def dead_letters(self):
+        lines = []
+        for path in sorted((self.directory / "dead").glob("*.singer")):
+            lines += [json.loads(line, parse_float=Decimal) for line in path.read_text().splitlines()]
+        return lines
+
+    def config(self, **settings):
+        return {
+            "events_url": self.statsig.events_url,
+            "console_url": self.statsig.console_url,
+            "server_secret_key": self.statsig.server_secret_key,
+            "console_api_key": self.statsig.console_api_key,
+            "store_url": f"sqlite:///{self.directory / 'store.db'}",
+            "dead_letter_path": str(self.directory / "dead"),
+            "report_path": str(self.directory / "report.json"),
+            "retry_timeout": 0,
+            **settings,
+        }
+
+    def __call__(self, messages, **settings):
+        self._caplog.clear()
+        self._capsys.readouterr()
+        source = messages if hasattr(messages, "read") else io.BytesIO(to_lines(messages))
+        target = TargetStatsig(config=self.config(**settings))
+        exit_code = target.run_to_end(source)
+        return Outcome(
+            exit_code,
+            [json.loads(line) for line in self._capsys.readouterr().out.splitlines()],
+            json.loads((self.directory / "report.json").read_text()),
+            self._caplog.text,
+        )
