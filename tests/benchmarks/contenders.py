@@ -1,0 +1,65 @@
+"""Who runs, and how each is started.
+
+Knows command lines. Refuses to know how they are measured.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.benchmarks import this_target
+from tests.benchmarks.emulated import Project
+
+Command = Callable[[Project, Path], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Somebody who moves events from its input to Statsig.
+
+    Attributes:
+        name: What the table calls it.
+        command: Makes its command, given the project and a directory to write to.
+        share: It gets this part of the records: the slowest one would take most of the time, and a rate needs no more.
+    """
+
+    name: str
+    command: Command
+    share: float = 1.0
+
+
+def plain_target(project: Project, folder: Path) -> list[str]:
+    path = folder / "plain.json"
+    path.write_text(json.dumps({"events_url": project.events_url, "server_secret_key": project.server_secret_key}))
+    return [*module("plain_target"), "--config", str(path)]
+
+
+def rust_sdk(project: Project, _: Path) -> list[str]:
+    return [*module("rust_sdk"), project.events_url, project.server_secret_key]
+
+
+def bare_loop(project: Project, _: Path) -> list[str]:
+    return [*module("bare_loop"), "none", project.events_url, project.server_secret_key]
+
+
+def bare_loop_gzip(project: Project, _: Path) -> list[str]:
+    return [*module("bare_loop"), "gzip", project.events_url, project.server_secret_key]
+
+
+def module(name: str) -> list[str]:
+    """Return the command that runs a module of this package."""
+    return [sys.executable, "-m", f"tests.benchmarks.{name}"]
+
+
+THIS = Contender("**target-statsig**", this_target.events_command)
+
+OTHERS = (
+    Contender("a plain singer-sdk target", plain_target, share=0.25),
+    Contender("a script over Statsig's Rust SDK", rust_sdk),
+    Contender("a bare loop, gzip", bare_loop_gzip),
+    Contender("a bare loop, no gzip", bare_loop),
+)

@@ -1,0 +1,101 @@
+"""The segments' table: how fast ids are taken in, and what a mirror costs that changes nothing.
+
+Knows segments and their files. Refuses to know how a sync is done.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from tests.benchmarks import data, measure, this_target
+from tests.benchmarks.contenders import module
+from tests.benchmarks.emulated import EmulatedStatsig
+from tests.benchmarks.speed import FEW
+from tests.benchmarks.table import markdown, megabytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.benchmarks.measure import Usage
+
+ADDED = 200_000
+MIRRORED = 1_000_000
+
+TARGET = "audience"
+"""The segment that ids are added to; the one that is mirrored is named by its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Where the runs take place."""
+
+    emulator: EmulatedStatsig
+    folder: Path
+
+    def add(self, count: int, name: str) -> Usage:
+        """Add ids to an empty segment."""
+        self.emulator.empty(TARGET)
+        usage = self._run(count, name, TARGET, "add")
+        self._check(TARGET, count)
+        return usage
+
+    def mirror(self, count: int, name: str) -> Usage:
+        """Mirror twice what Statsig has already, and return what the second time took.
+
+        The first time the target gets to know the segment.
+        """
+        self._run(count, name, str(count), "mirror")
+        usage = self._run(count, name, str(count), "mirror")
+        self._check(str(count), count)
+        return usage
+
+    def read(self, count: int, _: str) -> Usage:
+        """Decode the messages and do nothing with them."""
+        return measure.run(module("reading"), self._messages(count))
+
+    def _messages(self, count: int) -> Path:
+        path = self.folder / f"members-{count}.singer"
+        if not path.exists():
+            data.write_members(path, count)
+        return path
+
+    def _run(self, count: int, name: str, segment_id: str, sync_mode: str) -> Usage:
+        folder = self.folder / f"{sync_mode}-{name}-{count}"
+        command = this_target.members_command(self.emulator.project, folder, segment_id, sync_mode)
+        return measure.run(command, self._messages(count))
+
+    def _check(self, segment_id: str, count: int) -> None:
+        found = self.emulator.members(segment_id)
+        if found != count:
+            sys.exit(f"The segment has {found:,} members instead of {count:,}")
+
+
+def members(folder: Path, *, rounds: int) -> str:
+    """Return the table; the start-up is taken off by runs with few ids."""
+    seeds = {str(count): folder / f"{count}.txt" for count in (FEW, MIRRORED)}
+    for count, path in seeds.items():
+        data.write_ids(path, int(count))
+    with EmulatedStatsig(seeds) as emulator:
+        course = Course(emulator, folder)
+        works = (
+            ("added to an empty segment", course.add, ADDED),
+            ("mirrored, nothing to change", course.mirror, MIRRORED),
+            ("only read and decoded", course.read, MIRRORED),
+        )
+        laps: dict[str, list[tuple[Usage, Usage]]] = {what: [] for what, *_ in works}
+        for number in range(rounds):
+            for what, work, count in works:
+                laps[what].append((work(FEW, str(number)), work(count, str(number))))
+        return markdown(
+            ["ids", "", "seconds", "ids/s", "peak memory"],
+            [_row(what, count, laps[what]) for what, _, count in works],
+        )
+
+
+def _row(what: str, count: int, laps: list[tuple[Usage, Usage]]) -> list[str]:
+    seconds = median(many.seconds - few.seconds for few, many in laps)
+    peak = max(many.peak_bytes for _, many in laps)
+    return [f"{count:,}", what, f"{seconds:.1f}", f"{(count - FEW) / seconds:,.0f}", megabytes(peak)]

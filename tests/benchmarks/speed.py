@@ -1,0 +1,132 @@
+"""The first tables: events per second of every contender, and how long they take to start.
+
+Knows rounds and medians. Refuses to know how a contender works.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from tests.benchmarks import data, measure, this_target
+from tests.benchmarks.contenders import OTHERS, THIS, Contender, module
+from tests.benchmarks.table import markdown, megabytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tests.benchmarks.emulated import EmulatedStatsig
+    from tests.benchmarks.measure import Usage
+
+FEW = 2_000
+"""Records of the short run, which is all start-up; the long run's time less this one's is the records' own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of so many records."""
+
+    path: Path
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lap:
+    """A contender's figures in one round."""
+
+    rate: float
+    startup: float
+    peak_bytes: int
+
+
+class Course:
+    """Where the contenders run: the data, written once, and the emulator that counts what arrives."""
+
+    def __init__(self, emulator: EmulatedStatsig, folder: Path) -> None:
+        self.emulator = emulator
+        self.folder = folder
+
+    def events(self, records: int) -> Source:
+        """Return a file of so many events."""
+        path = self.folder / f"events-{records}.singer"
+        if not path.exists():
+            data.write_events(path, records)
+        return Source(path, records)
+
+    def run(self, contender: Contender, source: Source) -> Usage:
+        """Run a contender over a file.
+
+        Raises:
+            SystemExit: It failed, or not every event arrived exactly once.
+        """
+        before = self.emulator.events()
+        usage = measure.run(contender.command(self.emulator.project, self.folder), source.path)
+        arrived = self.emulator.events() - before
+        if arrived != source.records:
+            sys.exit(f"{contender.name}: {arrived:,} of {source.records:,} events arrived")
+        return usage
+
+    def lap(self, contender: Contender, records: int) -> Lap:
+        """Run a contender over a few records and over many, and take the start-up off."""
+        few = self.events(FEW)
+        many = self.events(max(int(records * contender.share), 2 * FEW))
+        short, long = self.run(contender, few), self.run(contender, many)
+        rate = (many.records - few.records) / (long.seconds - short.seconds)
+        return Lap(rate, short.seconds, long.peak_bytes)
+
+
+def rates(course: Course, *, rounds: int, records: int) -> str:
+    """Return the table of rates; the contenders take turns, so that a slow minute of the machine meets them all."""
+    laps: dict[Contender, list[Lap]] = {contender: [] for contender in (*OTHERS, THIS)}
+    for _ in range(rounds):
+        for contender, found in laps.items():
+            found.append(course.lap(contender, records))
+    ours = [lap.rate for lap in laps[THIS]]
+    return markdown(
+        ["", "events/s", "target-statsig is", "seconds for the first 2,000", "peak memory"],
+        [
+            [
+                contender.name,
+                f"{median(lap.rate for lap in found):,.0f}",
+                "" if contender is THIS else f"{_ratio(ours, found):.2f} times as fast",
+                f"{median(lap.startup for lap in found):.2f}",
+                megabytes(max(lap.peak_bytes for lap in found)),
+            ]
+            for contender, found in laps.items()
+        ],
+    )
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[Lap]) -> float:
+    return median(our_rate / lap.rate for our_rate, lap in zip(ours, theirs, strict=True))
+
+
+def startups(course: Course, *, rounds: int) -> str:
+    """Return the table of what it takes to say a version, and what the settings are."""
+    nothing = course.folder / "nothing"
+    nothing.touch()
+    commands = {"a plain singer-sdk target": module("plain_target"), THIS.name: list(this_target.COMMAND)}
+    rows = []
+    for name, command in commands.items():
+        seconds = [
+            median(measure.run([*command, flag], nothing).seconds for _ in range(rounds))
+            for flag in ("--version", "--about")
+        ]
+        rows.append([name, *(f"{each:.2f} s" for each in seconds)])
+    return markdown(["", "`--version`", "`--about`"], rows)
+
+
+def sizes(course: Course, records: Sequence[int]) -> str:
+    """Return the table of time and memory by the number of events; a file is gone once it was read."""
+    rows = []
+    for count in records:
+        source = course.events(count)
+        usage = course.run(THIS, source)
+        source.path.unlink()
+        rows.append(
+            [f"{count:,}", f"{usage.seconds:.1f}", f"{count / usage.seconds:,.0f}", megabytes(usage.peak_bytes)]
+        )
+    return markdown(["events", "seconds", "events/s", "peak memory"], rows)

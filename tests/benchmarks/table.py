@@ -1,0 +1,40 @@
+"""Tables in Markdown, and the sentence that says where and when they were made."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import datetime, timezone
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; all columns but the first are aligned to the right."""
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join(_line(cells, widths) for cells in (headings, rule, *rows))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *others = zip(cells, widths, strict=True)
+    padded = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+    return f"| {' | '.join(padded)} |"
+
+
+def megabytes(count: int) -> str:
+    """Return bytes in words."""
+    return f"{count / 1_000_000:,.0f} MB"
+
+
+def circumstances() -> str:
+    """Return the machine's size, the versions and the date."""
+    gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{os.cpu_count()} cores, {gigabytes:.0f} GB, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}, singer-sdk {version('singer-sdk')}, "
+        f"statsig-python-core {version('statsig-python-core')}; {datetime.now(tz=timezone.utc):%-d %B %Y}"
+    )

@@ -1,0 +1,64 @@
+"""The contender that all this is about: `target-statsig`, told the columns and nothing else, all at its default.
+
+So it validates, compresses, retries and remembers what was acknowledged.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tests.benchmarks.data import MEMBER_STREAM, STREAM
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.benchmarks.emulated import Project
+
+COMMAND = (sys.executable, "-m", "target_statsig")
+
+MAX_IDS_PER_REQUEST = 100_000
+"""As many as Statsig takes: its limit of 12 changes in 10 seconds would be all that a benchmark measures."""
+
+EVENTS = {
+    STREAM: {
+        "object_type": "event",
+        "field_mapping": {
+            "user_id": "user_id",
+            "event_name": "event",
+            "event_value": "revenue",
+            "event_time": "event_time",
+        },
+    }
+}
+
+_runs = itertools.count(1)
+
+
+def events_command(project: Project, folder: Path) -> list[str]:
+    """Return the command that delivers the events, with a new store: none was ever delivered."""
+    return _command(project, folder / f"run-{next(_runs)}", streams=EVENTS)
+
+
+def members_command(project: Project, folder: Path, segment_id: str, sync_mode: str) -> list[str]:
+    """Return the command that changes a segment, with the store in `folder`."""
+    stream = {"object_type": "segment", "segment_id": segment_id, "sync_mode": sync_mode}
+    return _command(project, folder, streams={MEMBER_STREAM: stream}, segment_batch_size=MAX_IDS_PER_REQUEST)
+
+
+def _command(project: Project, folder: Path, **settings: Any) -> list[str]:
+    folder.mkdir(exist_ok=True)
+    config = {
+        "events_url": project.events_url,
+        "console_url": project.console_url,
+        "server_secret_key": project.server_secret_key,
+        "console_api_key": project.console_api_key,
+        "store_url": f"sqlite:///{folder / 'store.db'}",
+        "dead_letter_path": str(folder / "dead-letters"),
+        **settings,
+    }
+    path = folder / "config.json"
+    path.write_text(json.dumps(config))
+    return [*COMMAND, "--config", str(path)]
