@@ -9,8 +9,10 @@ the loader as well, so they can be put back. Refuses to know what the settings m
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from target_statsig.config.parse import MAPPINGS
 
 PREFIX = "MELTANO_LOAD_"
 """Meltano gives every setting of a loader in a variable so named, whatever the plugin's own name; nobody else does."""
@@ -19,18 +21,15 @@ ESCAPED_DOT = "\\."
 """A dot that Meltano is asked to leave alone; it hands such a key over whole, as a plain dot."""
 
 
-def restore_dotted_keys(
-    config: Mapping[str, Any], settings: Iterable[str], environ: Mapping[str, str]
-) -> dict[str, Any]:
-    """Return the configuration with what Meltano left out of its object settings.
+def restore_dotted_keys(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the configuration with what Meltano left out of `streams` and of the mappings.
 
     Args:
         config: The configuration as Meltano handed it over.
-        settings: The settings whose keys are names that may hold dots.
         environ: The environment.
     """
     restored = dict(config)
-    for setting in settings:
+    for setting in ("streams", *MAPPINGS):
         told = _read(environ.get(PREFIX + setting.upper()))
         got = config.get(setting, {})
         if told and isinstance(got, Mapping):

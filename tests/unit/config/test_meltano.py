@@ -34,7 +34,7 @@ EVENT = {"object_type": "event"}
 )
 def test_what_meltano_left_out_is_put_back(told, got, expected):
     environ = {"MELTANO_LOAD_STREAMS": json.dumps(told)}
-    assert restore_dotted_keys({"streams": got, "other": 1}, ["streams"], environ) == {"streams": expected, "other": 1}
+    assert restore_dotted_keys({"streams": got, "other": 1}, environ) == {"streams": expected, "other": 1}
 
 
 @pytest.mark.parametrize(
@@ -44,18 +44,18 @@ def test_what_meltano_left_out_is_put_back(told, got, expected):
         pytest.param({"TARGET_STATSIG_STREAMS": '{"a.b": {}}'}, id="a variable that is not Meltano's"),
         pytest.param({"MELTANO_LOAD_STREAMS": "{broken"}, id="no JSON"),
         pytest.param({"MELTANO_LOAD_STREAMS": '["a.b"]'}, id="no object"),
-        pytest.param({"MELTANO_LOAD_OTHER": '{"a.b": "x"}'}, id="another setting"),
+        pytest.param({"MELTANO_LOAD_STREAM_MAPS": '{"a.b": "x"}'}, id="another setting"),
     ],
 )
 def test_anything_else_leaves_the_configuration_alone(environ):
-    assert restore_dotted_keys({"streams": {"a": EVENT}}, ["streams"], environ) == {"streams": {"a": EVENT}}
+    assert restore_dotted_keys({"streams": {"a": EVENT}}, environ) == {"streams": {"a": EVENT}}
 
 
 def test_a_setting_that_meltano_left_out_altogether_is_put_back():
     environ = {"MELTANO_LOAD_CUSTOM_IDS": '{"shop.id": "shop"}'}
-    assert restore_dotted_keys({}, ["custom_ids"], environ) == {"custom_ids": {"shop.id": "shop"}}
+    assert restore_dotted_keys({}, environ) == {"custom_ids": {"shop.id": "shop"}}
 
 
 def test_a_value_that_is_no_object_is_left_to_the_schema():
     environ = {"MELTANO_LOAD_STREAMS": '{"a.b": "x"}'}
-    assert restore_dotted_keys({"streams": "text"}, ["streams"], environ) == {"streams": "text"}
+    assert restore_dotted_keys({"streams": "text"}, environ) == {"streams": "text"}

@@ -1,0 +1,136 @@
+"""`--about`, the README and `meltano.yml` say the same about every setting."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+
+import jsonschema
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from target_statsig.config import parse_config
+from target_statsig.settings import Choice, Settings, StreamSettings
+from target_statsig.target import TargetStatsig
+from tests import plugin_definition as definition
+
+PROJECT = yaml.safe_load(definition.MELTANO.path.read_text(encoding="utf-8"))
+LOADER = PROJECT["plugins"]["loaders"][0]
+MELTANO_SETTINGS = {setting["name"]: setting for setting in LOADER["settings"]}
+
+REMEDY = "python -m tests.plugin_definition --write"
+
+
+@pytest.fixture(scope="module")
+def about():
+    """What `target-statsig --about --format=markdown` prints."""
+    result = CliRunner().invoke(TargetStatsig.cli, ["--about", "--format=markdown"])
+    assert result.exit_code == 0
+    return definition.table(result.stdout)
+
+
+def test_the_readme_holds_the_table_that_about_prints(about):
+    assert definition.README.read().strip() == about.strip(), REMEDY
+
+
+def test_meltano_names_the_settings_of_that_table_in_its_order(about):
+    names = [line.split("|")[1].strip() for line in about.splitlines()[2:]]
+    assert list(MELTANO_SETTINGS) == [name for name in names if "." not in name], REMEDY
+
+
+def test_meltano_declares_each_setting_as_the_schema_does():
+    assert LOADER["settings"] == definition.meltano_settings(), REMEDY
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param("server_secret_key", {"kind": "string", "sensitive": True}, id="a key is sensitive"),
+        pytest.param("store_url", {"kind": "string", "sensitive": True}, id="a password may be in it"),
+        pytest.param("segment_id", {"kind": "string"}, id="text without a default"),
+        pytest.param("console_rate_limits", {"kind": "string", "value": "10/10s, 850/15m"}, id="text with one"),
+        pytest.param("request_timeout", {"kind": "integer", "value": 30}, id="whole number"),
+        pytest.param("create_segment", {"kind": "boolean", "value": False}, id="flag"),
+        pytest.param("metadata_fields", {"kind": "array", "value": ["*"]}, id="list"),
+        pytest.param("streams", {"kind": "object"}, id="object without a default"),
+        pytest.param("field_mapping", {"kind": "object", "value": {}}, id="object with one"),
+        pytest.param("flattening_separator", {"kind": "string"}, id="nullable text of singer-sdk"),
+        pytest.param(
+            "compression",
+            {
+                "kind": "options",
+                "options": [{"label": "gzip", "value": "gzip"}, {"label": "none", "value": "none"}],
+                "value": "gzip",
+            },
+            id="closed set",
+        ),
+    ],
+)
+def test_a_setting_has_its_kind_and_default(name, expected):
+    setting = MELTANO_SETTINGS[name]
+    told = {key: value for key, value in setting.items() if key not in {"name", "label", "description"}}
+    assert told == expected
+
+
+def test_only_secrets_are_sensitive():
+    sensitive = {name for name, setting in MELTANO_SETTINGS.items() if setting.get("sensitive")}
+    assert sensitive == {"server_secret_key", "console_api_key", "store_url"}
+
+
+@pytest.mark.parametrize("values", [Settings, StreamSettings])
+def test_every_default_is_the_one_of_the_code(values):
+    schema_value = {field: _plain(default) for field, default in _defaults(values).items()}
+    assert schema_value == {name: MELTANO_SETTINGS[name].get("value") for name in schema_value}
+
+
+def _defaults(values):
+    required = {"object_type": None} if values is StreamSettings else {}
+    made = values(**required)
+    return {name: getattr(made, name) for name in made.__slots__}
+
+
+def _plain(default):
+    if isinstance(default, Choice):
+        return default.value
+    return list(default) if isinstance(default, tuple) else default
+
+
+def test_meltano_lists_the_capabilities_that_it_has_a_name_for():
+    unknown_to_meltano = {"validate-records"}
+    assert set(LOADER["capabilities"]) == {str(c.value) for c in TargetStatsig.capabilities} - unknown_to_meltano
+
+
+def test_meltano_accepts_the_project_file():
+    schema = json.loads(files("meltano.schemas").joinpath("meltano.schema.json").read_text(encoding="utf-8"))
+    jsonschema.validate(PROJECT, schema)
+
+
+@pytest.mark.parametrize("sample", ["meltano.yml", "config.json"])
+def test_the_target_accepts_the_samples_configuration(sample):
+    config = json.loads((definition.ROOT / "sample_data" / "config.json").read_text(encoding="utf-8"))
+    if sample == "meltano.yml":
+        defaults = {name: setting["value"] for name, setting in MELTANO_SETTINGS.items() if "value" in setting}
+        config = defaults | LOADER["config"]
+    keys = {"server_secret_key": "secret-x", "console_api_key": "console-x"}
+    parse_config(config | keys, definition.whole_schema())
+
+
+def test_both_samples_treat_the_streams_alike():
+    config = json.loads((definition.ROOT / "sample_data" / "config.json").read_text(encoding="utf-8"))
+    assert config == LOADER["config"]
+
+
+def test_the_generated_parts_need_their_marks(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("nothing marked\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"page\.md needs a line '<begin>'"):
+        definition.GeneratedPart(page, "<begin>", "<end>").read()
+
+
+def test_writing_replaces_only_what_is_between_the_marks(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n  <begin>\nold\n  <end>\nafter\n", encoding="utf-8")
+    part = definition.GeneratedPart(page, "<begin>", "<end>")
+    part.write("new\nlines\n")
+    assert page.read_text(encoding="utf-8") == "before\n  <begin>\nnew\nlines\n  <end>\nafter\n"
