@@ -69,26 +69,34 @@ class SdkStream:
     files: int = 0
     """Partitions that the stream itself declares, with `rows` rows each; 0 for a stream without any."""
 
+    @property
+    def synced(self):
+        return self.selected or any(child.synced for child in self.children)
+
 
 class SdkTap:
     """Writes the messages of `singer_sdk.Tap.sync_all` for FULL_TABLE streams, as version 0.54 does."""
 
     def __init__(self, streams, *, cadence, start=None):
         self.messages = []
-        self._state = copy.deepcopy(start or {})
+        # singer-sdk loads a state member by member, so that an empty bookmark is lost.
+        loaded = {stream: bookmark for stream, bookmark in (start or {}).get("bookmarks", {}).items() if bookmark}
+        self._state = {"bookmarks": copy.deepcopy(loaded)} if loaded else {}
         self._emitted = None
         self._cadence = cadence
         if self._state:
             self._write_state()
         for stream in sorted(streams, key=lambda stream: stream.name):
-            self._sync(stream, None)
+            if stream.synced:
+                self._sync(stream, None)
+                self._finalize(stream)
 
     def _write_state(self):
         if self._state != self._emitted:
             self._emitted = copy.deepcopy(self._state)
             self.messages += raw_state(self._emitted)
 
-    def _bookmark(self, stream, context):
+    def _bookmark(self, stream, context=None):
         bookmark = self._state.setdefault("bookmarks", {}).setdefault(stream.name, {})
         if context is not None:
             partitions = bookmark.setdefault("partitions", [])
@@ -102,12 +110,21 @@ class SdkTap:
         for part in [{"file": number} for number in range(stream.files)] or [context]:
             for row in range(stream.rows):
                 for child in stream.children:
-                    self._sync(child, {"parent": row})
+                    if child.synced:
+                        self._sync(child, {"parent": row})
                 if stream.selected:
                     self.messages += records(stream.name)
                     written += 1
                     if written % self._cadence == 0:
-                        self._state.setdefault("bookmarks", {}).setdefault(stream.name, {})
+                        self._bookmark(stream)
                         self._write_state()
             self._bookmark(stream, part)
         self._write_state()
+
+    def _finalize(self, stream):
+        for child in stream.children:
+            if child.selected:
+                self._finalize(child)
+        if stream.selected:
+            self._bookmark(stream)
+            self._write_state()
