@@ -52,8 +52,14 @@ def _restore(told: Mapping[str, Any], got: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping) and isinstance(inner, Mapping):
             restored[key] = _restore(value, inner)
         elif "." in key and ESCAPED_DOT not in key and value is not None and not _has_path(got, key.split(".")):
-            restored[key] = value
+            restored[key] = _unescape(value)
     return restored
+
+
+def _unescape(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {key.replace(ESCAPED_DOT, "."): _unescape(inner) for key, inner in value.items()}
 
 
 def _has_path(got: object, parts: list[str]) -> bool:

@@ -20,6 +20,7 @@ EVENT = {"object_type": "event"}
         pytest.param({"a.b": "x"}, {"a": {"b": "x"}}, {"a": {"b": "x"}}, id="split, not left out"),
         pytest.param({"a.b": "x"}, {"a": {"c": "z"}}, {"a": {"c": "z"}, "a.b": "x"}, id="beside one that was split"),
         pytest.param({r"a\.b": "x"}, {"a.b": "x"}, {"a.b": "x"}, id="escaped for Meltano"),
+        pytest.param({"a.b": {r"c\.d": "x"}}, {}, {"a.b": {"c.d": "x"}}, id="escaped inside what was left out"),
         pytest.param({"a": "x"}, {}, {}, id="without a dot Meltano decides"),
         pytest.param({"a.b": None}, {}, {}, id="null is nothing"),
         pytest.param({"a.b": "x"}, {"a": "text"}, {"a": "text", "a.b": "x"}, id="beside a plain value"),

@@ -1,0 +1,238 @@
+"""The sample shop through real Meltano and the real tap-jsonl, into the emulator: what a newcomer does first.
+
+One Meltano project for all of it, so that the tap is installed once. What the runs should show stands in
+`sample_data/README.md`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parent.parent.parent
+PROGRAMS = Path(sys.executable).parent
+
+SHOP_EVENTS = {
+    "view_item": 148,
+    "page_view": 60,
+    "add_to_cart": 53,
+    "login": 38,
+    "begin_checkout": 38,
+    "search": 31,
+    "purchase": 26,
+}
+SHOP_REJECTED = {"missing_identifier (user_id)": 2, "invalid_event_name (event_name)": 1}
+VIPS = {json.loads(line)["user_id"] for line in (ROOT / "sample_data/vip_customers.jsonl").read_text().splitlines()}
+VIPS_LAST_WEEK = set((ROOT / "sample_data/vip_users_last_week.txt").read_text().split())
+
+DOTTED_RECORDS = [
+    {"event": "Order v2.0", "user_id": "u-1", "timestamp": "2026-11-01T08:00:00Z"},
+    {"event": "cart.item.added", "user_id": "u-1", "timestamp": "2026-11-01T08:00:00Z"},
+    {"event": "Plain", "user_id": "u-1", "timestamp": "2026-11-01T08:00:00Z"},
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a run left behind."""
+
+    exit_code: int
+    output: str
+    content: dict[str, Any]
+
+    def names(self) -> dict[str, int]:
+        """Count the events by name."""
+        return dict(Counter(event["eventName"] for event in self.content["events"]))
+
+
+class Project:
+    """A copy of the repository's Meltano project; every run is wrapped by an emulator of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        shutil.copytree(ROOT / "sample_data", folder / "sample_data")
+        shutil.copy(ROOT / "logging.yaml", folder)
+        self._write_plugins()
+
+    def _write_plugins(self) -> None:
+        project = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
+        project["plugins"]["extractors"].append(
+            {
+                "name": "tap-jsonl--dotted",
+                "inherit_from": "tap-jsonl",
+                "config": {"path": "dotted.jsonl", "stream_name": "Shop v2.0"},
+            }
+        )
+        project["plugins"]["loaders"].append(
+            {
+                "name": "target-statsig--dotted",
+                "inherit_from": "target-statsig",
+                "config": {
+                    "streams": {
+                        "Shop v2.*": {
+                            "object_type": "event",
+                            "event_name_mapping": {"Order v2.0": "Order", "cart.item.added": "Cart v1.5"},
+                        }
+                    }
+                },
+            }
+        )
+        self.file = yaml.safe_dump(project, sort_keys=False)
+        (self.folder / "meltano.yml").write_text(self.file, encoding="utf-8")
+        lines = "".join(f"{json.dumps(record)}\n" for record in DOTTED_RECORDS)
+        (self.folder / "dotted.jsonl").write_text(lines, encoding="utf-8")
+
+    def run(self, *command, options=(), variables=None, stdin=None) -> Arrival:
+        """Run a command inside `statsig-emulator`, as a newcomer's shell would.
+
+        Args:
+            command: What the emulator runs.
+            options: Of the emulator.
+            variables: For the environment.
+            stdin: A file to read from.
+        """
+        content = self.folder / "arrived.json"
+        content.unlink(missing_ok=True)
+        wrapped = [PROGRAMS / "statsig-emulator", "--json", content, *options, *command]
+        done = subprocess.run(
+            wrapped,
+            cwd=self.folder,
+            env=_clean_environment() | (variables or {}),
+            stdin=stdin or subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert content.exists(), done.stdout
+        return Arrival(done.returncode, done.stdout, json.loads(content.read_text(encoding="utf-8")))
+
+
+def _clean_environment() -> dict[str, str]:
+    """Return the environment of a newcomer: nothing set for Meltano or the target, this Python's programs found."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(("MELTANO_", "TARGET_STATSIG_"))}
+    return mine | {"PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return Project(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def first_run(project):
+    return project.run("meltano", "run", "tap-jsonl", "target-statsig")
+
+
+@pytest.fixture(scope="module")
+def second_run(project, first_run):
+    return project.run("meltano", "run", "tap-jsonl", "target-statsig")
+
+
+@pytest.fixture(params=["first_run", "second_run"])
+def either_run(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_the_sample_shop_arrives_whole(either_run):
+    assert either_run.exit_code == 0, either_run.output
+    assert either_run.names() == SHOP_EVENTS
+    assert set(either_run.content["segments"]["vip_users"]["ids"]) == VIPS
+
+
+def test_every_event_is_a_development_event(first_run):
+    tiers = {event["user"]["statsigEnvironment"]["tier"] for event in first_run.content["events"]}
+    assert tiers == {"development"}
+
+
+def test_nothing_that_arrived_needs_a_remark(first_run):
+    assert first_run.content["dropped"] == []
+    assert all(request["status"] < 400 or request["status"] == 404 for request in first_run.content["requests"])
+
+
+def test_the_flawed_records_are_counted_by_reason(either_run):
+    assert either_run.content["dead_letters"] == SHOP_REJECTED
+
+
+def test_the_output_ends_with_the_tables(either_run):
+    _, _, tables = either_run.output.rpartition("Statsig emulator")
+    for told in ("Events", "purchase", "Segments", "vip_users", "missing_identifier", "invalid_event_name"):
+        assert told in tables
+
+
+def test_meltano_leaves_its_project_file_alone(project, second_run):
+    assert (project.folder / "meltano.yml").read_text(encoding="utf-8") == project.file
+
+
+def test_no_value_of_a_record_is_in_the_log(first_run):
+    log, _, _ = first_run.output.rpartition("Statsig emulator")
+    for value in ("@example.com", "u-1267", "203.0.113", "ORD-", "10% off"):
+        assert value not in log
+
+
+def test_the_job_mirrors_a_segment_and_removes_who_left(project, first_run):
+    run = project.run(
+        *("meltano", "run", "shop-to-statsig"),
+        options=("--segment", "vip_users=sample_data/vip_users_last_week.txt"),
+    )
+    assert run.exit_code == 0, run.output
+    segment = run.content["segments"]["vip_users"]
+    assert set(segment["ids"]) == VIPS
+    changes = [(change["action"], change["added"], change["removed"]) for change in segment["history"]]
+    assert changes == [
+        ("add", len(VIPS - VIPS_LAST_WEEK), 0),
+        ("remove", 0, len(VIPS_LAST_WEEK - VIPS)),
+    ]
+
+
+def test_names_with_dots_in_meltano_yml_arrive_whole(project, first_run):
+    run = project.run("meltano", "run", "tap-jsonl--dotted", "target-statsig--dotted")
+    assert run.exit_code == 0, run.output
+    assert run.names() == {"Order": 1, "Cart v1.5": 1, "Plain": 1}
+
+
+def test_settings_from_the_environment_arrive_through_meltano(project, first_run):
+    """Names with dots too: Meltano keeps a key whose dots are escaped, and drops one whose dots are not."""
+    variables = {
+        "TARGET_STATSIG_OBJECT_TYPE": "event",
+        "TARGET_STATSIG_EVENT_NAME_MAPPING": json.dumps({"Order v2.0": "Order", r"cart\.item\.added": "Cart v1.5"}),
+        "TARGET_STATSIG_STREAMS": json.dumps({"Shop v2.0": {"environment_tier": "staging"}}),
+        "TARGET_STATSIG_METADATA_FIELDS": "[]",
+        "TARGET_STATSIG_BATCH_SIZE_ROWS": "1",
+    }
+    run = project.run("meltano", "run", "tap-jsonl--dotted", "target-statsig", variables=variables)
+    assert run.exit_code == 0, run.output
+    assert run.names() == {"Order": 1, "Cart v1.5": 1, "Plain": 1}
+    assert {event["user"]["statsigEnvironment"]["tier"] for event in run.content["events"]} == {"staging"}
+    assert not any("metadata" in event for event in run.content["events"])
+    assert len(run.content["requests"]) == len(DOTTED_RECORDS)
+
+
+def test_the_singer_sample_goes_through_a_pipe(project):
+    sample = project.folder / "sample_data"
+    with (sample / "shop.singer").open() as messages:
+        run = project.run(*("target-statsig", "--config", sample / "config.json", "--config", "ENV"), stdin=messages)
+    assert run.exit_code == 0, run.output
+    assert run.names() == {
+        "view_item": 16,
+        "page_view": 6,
+        "search": 4,
+        "add_to_cart": 4,
+        "login": 3,
+        "begin_checkout": 3,
+        "purchase": 3,
+    }
+    assert set(run.content["segments"]["vip_users"]["ids"]) == VIPS
