@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from target_statsig.config import Config
     from target_statsig.dead_letters import DeadLetterBox
     from target_statsig.exceptions import SegmentError
+    from target_statsig.ledger import StreamLedger
     from target_statsig.report import EventCounts, MemberCounts, RunReport
     from target_statsig.segments.sync import SegmentSync
     from target_statsig.services import Services
@@ -41,6 +42,8 @@ class Lanes:
     Attributes:
         events: Those of streams that go to events.
         segments: Those of streams that feed segments.
+        replaying: Whether the SCHEMA at hand is that of a dead-letter file: its rows add and remove, whatever the
+            stream's `sync_mode`, and nobody is missing because they do not hold him.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Lanes:
         """Take what lanes share; nothing is opened before a stream needs it."""
         self.events: dict[str, EventLane] = {}
         self.segments: dict[str, SegmentLane] = {}
+        self.replaying = False
         self._config = config
         self._services = services
         self._gate = gate
@@ -120,10 +124,15 @@ class Lanes:
         return EventLane(
             EventStream(stream, settings, self._bounds, self._refusals),
             self._event_services,
-            NoLedger(),
+            self._ledger(stream, settings),
             counts,
             self._rejections(stream, settings, counts),
         )
+
+    def _ledger(self, stream: str, settings: StreamSettings) -> StreamLedger:
+        if not settings.dedupe:
+            return NoLedger()
+        return self._services.store.ledger(stream, keep_days=settings.dedupe_days)
 
     def _segment_lane(self, stream: str, settings: StreamSettings) -> SegmentLane:
         counts = self._report.members(stream)
@@ -143,7 +152,7 @@ class Lanes:
             self._clock,
             self._config.settings.segment_batch_size,
         )
-        if settings.sync_mode is SyncMode.MIRROR:
+        if settings.sync_mode is SyncMode.MIRROR and not self.replaying:
             return MirrorSync(stream, settings, remote, self._services.store, segment_counts, self._clock)
         return RowSync(
             remote,

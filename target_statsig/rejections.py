@@ -11,7 +11,7 @@ from target_statsig.dead_letters import DeadLetter, DeadLetterBox
 from target_statsig.exceptions import MissingKeyRejectionError, RecordError, RejectionsError
 
 if TYPE_CHECKING:
-    from target_statsig.events.stream import Record
+    from target_statsig.record import Record
     from target_statsig.report import EventCounts, MemberCounts, RunReport
 
 FEW = 10

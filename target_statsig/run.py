@@ -72,6 +72,7 @@ class Run:
         self.lanes = Lanes(
             config, self.services, self.gate, self.report, self.clock, lambda: self.dead_letters, self.fail
         )
+        self._complete = False
         self._flush_at: float | None = None
 
     @cached_property
@@ -81,11 +82,19 @@ class Run:
 
     # While the input is read
 
-    def follow(self, tap_stream: str, streams: Iterable[str]) -> None:
-        """Note which streams a tap's stream feeds after the stream maps, so that their completeness can be told."""
+    def follow(self, tap_stream: str, streams: Iterable[str], replication_key: str | None) -> None:
+        """Note which streams a tap's stream feeds after the stream maps.
+
+        Args:
+            tap_stream: The tap's name.
+            streams: The names after the stream maps.
+            replication_key: The column by which the tap says how far it has come, where it names one.
+        """
         for stream in streams:
             if stream in self.lanes.segments:
                 self.sources.follow(tap_stream, stream, self.lanes.segments[stream].settings)
+            else:
+                self.lanes.events[stream].follow(tap_stream, replication_key)
 
     def take_state(self, state: State) -> None:
         """Take a STATE: it is written as soon as everything before it is settled.
@@ -128,6 +137,7 @@ class Run:
                 perhaps only not read.
         """
         self.ended = True
+        self._complete = complete
         self._attempt(self.lanes.finish_events)
         if complete and self.stop_signal is None:
             self._attempt(self._sync_segments)
@@ -141,6 +151,18 @@ class Run:
         self._attempt(self._write_report)
         for line in self.report.summary(self.clock.time()):
             logger.info(line)
+        if "dead_letters" in self.__dict__ and self.dead_letters.count:
+            logger.info(
+                "  %s rejected records are in %s. Once their cause is mended, send them again with the same "
+                "configuration: target-statsig --config … --replay",
+                f"{self.dead_letters.count:,}",
+                self.dead_letters.directory,
+            )
+
+    @property
+    def settled(self) -> bool:
+        """Return whether all input was read, and every record of it is acknowledged, kept, or a dead letter."""
+        return self._complete and self.gate.settled
 
     @property
     def exit_code(self) -> int:
@@ -150,11 +172,14 @@ class Run:
         return 0 if self.failure is None else 1
 
     def fail(self, error: BaseException) -> None:
-        """Keep what went wrong: the first failure is raised in the end, all are in the report."""
+        """Keep what went wrong: the first failure is raised in the end, all are in the log and the report."""
         if isinstance(error, InterruptedRunError):
             return
+        text = str(error) if isinstance(error, TargetStatsigError) else describe_unexpected(error)
+        if text not in self.report.errors:
+            logger.error("%s", text)
         self.failure = self.failure or error
-        self.report.fail(str(error) if isinstance(error, TargetStatsigError) else describe_unexpected(error))
+        self.report.fail(text)
 
     def _attempt(self, step: Callable[[], None]) -> None:
         try:
@@ -185,8 +210,8 @@ class Run:
                 msg = f"`report_path` ({path}) cannot be written: {error.strerror}. Everything else is done."
                 raise FatalRunError(msg) from error
 
-    def _write_state(self, state: State, _number: int) -> None:
-        """Write a STATE to standard output, the dead letters before it first."""
+    def _write_state(self, state: State, number: int) -> None:
+        """Write a STATE to standard output: dead letters are written before it, and the ledger forgets after it."""
         if "dead_letters" in self.__dict__:
             self.dead_letters.flush()
         try:
@@ -198,6 +223,8 @@ class Run:
                 "stops; the next one sends again what came after the last STATE that was saved."
             )
             raise FatalRunError(msg) from error
+        for lane in self.lanes.events.values():
+            lane.state_written(state, number)
 
 
 def encode_state(state: State) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from singer_sdk.sinks import Sink
 
 from target_statsig._compat import override
-from target_statsig.events.stream import Record
 from target_statsig.exceptions import MissingKeyError, RecordError
+from target_statsig.record import Record
 from target_statsig.validation import compile_check
 
 if TYPE_CHECKING:

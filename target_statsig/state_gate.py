@@ -57,6 +57,11 @@ class StateGate:
             self._release()
 
     @property
+    def settled(self) -> bool:
+        """Return whether every ticket is closed."""
+        return not self._open
+
+    @property
     def waiting(self) -> bool:
         """Return whether any STATE is held back."""
         return bool(self._held)

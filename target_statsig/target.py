@@ -11,23 +11,26 @@ import copy
 import os
 import signal
 import sys
-from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
+import click
 from singer_sdk import Target
 from singer_sdk.exceptions import ConfigValidationError, MapExpressionError
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TargetCapabilities
 from singer_sdk.plugin_base import _ConfigInput
 
 from target_statsig._compat import override
-from target_statsig.config import Config, config_schema, environment_errors, parse_config, rejoin
+from target_statsig.config import Config, config_schema, environment_errors, parse_config, rejoin, restore_dotted_keys
 from target_statsig.dead_letters import MARK
 from target_statsig.exceptions import InputError, SchemaMissingError, SettingsError
 from target_statsig.reader import Message, SingerMessageReader
+from target_statsig.replay import DeadLetterFiles
 from target_statsig.run import Run
 from target_statsig.settings import ObjectType
 from target_statsig.sinks import EventSink, SegmentSink, StatsigSink
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import FrameType
 
 SINKS: dict[ObjectType, type[StatsigSink]] = {ObjectType.EVENT: EventSink, ObjectType.SEGMENT: SegmentSink}
@@ -75,7 +78,7 @@ class TargetStatsig(Target):
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         schema = copy.deepcopy(self.config_jsonschema)
         self.append_builtin_config(schema)
-        self._config = rejoin(self._config)
+        self._config = rejoin(restore_dotted_keys(self._config, os.environ))
         try:
             self.run_config = parse_config(self._config, schema)
         except SettingsError as error:
@@ -99,10 +102,11 @@ class TargetStatsig(Target):
         stream = message_dict["stream"]
         # A copy: singer-sdk changes the schema that it gets, and a dead letter needs the one that the tap sent.
         self.schemas[stream] = copy.deepcopy(message_dict)
-        self.run.sources.schema(stream, dead_letter=bool(message_dict.get(MARK)))
+        self.run.lanes.replaying = bool(message_dict.get(MARK))
+        self.run.sources.schema(message_dict, dead_letter=self.run.lanes.replaying)
         super()._process_schema_message(message_dict)
         aliases = {stream_map.stream_alias for stream_map in self.mapper.stream_maps[stream]}
-        self.run.follow(stream, aliases & self._sinks_active.keys())
+        self.run.follow(stream, aliases & self._sinks_active.keys(), replication_key_of(message_dict))
 
     @override
     def _process_record_message(self, message_dict: Message) -> None:
@@ -174,23 +178,62 @@ class TargetStatsig(Target):
         about_format: str | None = None,
         config: _ConfigInput | None = None,
         file_input: IO[str] | None = None,
+        replay: bool = False,
     ) -> None:
         super(Target, cls).invoke(about=about, about_format=about_format)
         cls.print_version(print_fn=cls.logger.info)
         config = config or _ConfigInput()
         target = cls(config=config.config, parse_env_config=config.parse_env)
-        sys.exit(target.run_to_end(file_input))
+        sys.exit(target.replay() if replay else target.run_to_end(file_input))
 
-    def run_to_end(self, file_input: IO[str] | None) -> int:
+    @classmethod
+    @override
+    def get_singer_command(cls) -> click.Command:
+        command = super().get_singer_command()
+        command.params.append(
+            click.Option(
+                ["--replay"],
+                is_flag=True,
+                help="Send the dead letters again instead of reading input, and remove what went through.",
+            )
+        )
+        return command
+
+    def replay(self) -> int:
+        """Send all dead letters again, and remove the files whose records are settled.
+
+        Returns:
+            The exit code, as `run_to_end`.
+        """
+        letters = DeadLetterFiles(str(self.run.dead_letters.directory))
+        if not letters.paths:
+            self.logger.info("There are no dead letters in %s.", self.run.dead_letters.directory)
+            return 0
+        self.logger.info("Sending the dead letters of %d files again.", len(letters.paths))
+        exit_code = self.run_to_end(letters.lines())
+        if self.run.settled:
+            letters.remove(self.run.dead_letters)
+        return exit_code
+
+    def run_to_end(self, file_input: Iterable[str] | Iterable[bytes] | None) -> int:
         """Read all input, and whatever happens leave an honest STATE, a report and a summary behind.
+
+        Args:
+            file_input: Lines of Singer messages; None is standard input.
 
         Returns:
             The exit code: 0 complete, 1 failed, 128 and the signal's number when interrupted.
         """
         try:
-            self.listen(file_input)
+            self.listen(cast("IO[str] | None", file_input))
         except Exception as error:  # noqa: BLE001 -- nobody above can tell what was delivered and what was not
             self.run.fail(error)
         if not self.run.ended:
             self._end(complete=False)
         return self.run.exit_code
+
+
+def replication_key_of(schema_message: Message) -> str | None:
+    """Return the one column by which a tap says how far it has come in a stream, where its SCHEMA names it."""
+    columns = schema_message.get("bookmark_properties")
+    return columns[0] if isinstance(columns, list) and len(columns) == 1 else None

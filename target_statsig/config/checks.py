@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.events.names import dropped_characters
+from target_statsig.event_names import dropped_characters
 from target_statsig.fields import EVENT_DESTINATIONS
 from target_statsig.rate_windows import parse_rate_windows
 from target_statsig.settings import IdType, InvalidEventName, ObjectType, Settings, StreamSettings, SyncMode

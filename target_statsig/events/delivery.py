@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import compress
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from target_statsig.client.events import LOG_EVENT, EventsClient
@@ -16,7 +16,7 @@ from target_statsig.events.digest import digest
 from target_statsig.events.encoding import encode
 from target_statsig.events.notes import MappingNotes
 from target_statsig.events.positions import highest
-from target_statsig.events.stream import EventStream, Record, RefusalStreak
+from target_statsig.events.stream import EventStream, RefusalStreak
 from target_statsig.exceptions import (
     FatalRunError,
     InterruptedRunError,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from target_statsig.client.sender import Retry
     from target_statsig.ledger import Bookmark, StreamLedger
+    from target_statsig.record import Record
 
 ENVELOPE_BYTES = 200
 """Room for what stands around the events of a request: `{"events":[…],"statsigMetadata":{…}}`."""
@@ -156,13 +157,8 @@ class _Delivery:
         if isinstance(self._ledger, NoLedger):
             return [(record, b"") for record in self._records]
         digests = [digest(record.message["record"]) for record in self._records]
-        known = self._ledger.known(digests)
-        if any(known):
-            skipped = list(compress(self._records, known))
-            self._receipt.skipped_duplicates += len(skipped)
-            self._ledger.remember_skipped(
-                list(compress(digests, known)), highest=self._highest(skipped), epoch=self._epoch
-            )
+        known = self._ledger.known(digests, highest=self._highest, epoch=self._epoch)
+        self._receipt.skipped_duplicates += sum(known)
         return [(record, found) for record, found, skip in zip(self._records, digests, known, strict=True) if not skip]
 
     def _wrap(self, records: Iterable[tuple[Record, bytes]], now_ms: int) -> list[_Parcel]:
@@ -195,9 +191,7 @@ class _Delivery:
         digests = [parcel.digest for parcel in parcels]
         try:
             in_doubt = self._ledger.in_doubt(digests)
-            batch = self._ledger.intend(
-                digests, highest=self._highest([parcel.record for parcel in parcels]), epoch=self._epoch
-            )
+            batch = self._ledger.intend(digests, highest=self._highest, epoch=self._epoch)
             try:
                 sent = self._client.send(
                     LOG_EVENT,
@@ -252,7 +246,8 @@ class _Delivery:
                 f"The refused events are in the dead letters. Mend the configuration and run again."
             )
 
-    def _highest(self, records: Iterable[Record]) -> Bookmark | None:
-        """Return how far the tap has come with these records, by their replication key."""
+    @cached_property
+    def _highest(self) -> Bookmark | None:
+        """How far the tap has come with these records, by their replication key."""
         column = self._stream.replication_key
-        return None if column is None else highest(record.message["record"].get(column) for record in records)
+        return None if column is None else highest([record.message["record"].get(column) for record in self._records])

@@ -12,17 +12,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from target_statsig.events.delivery import Receipt, deliver
+from target_statsig.events.positions import bookmark_of
 from target_statsig.exceptions import RecordError
 
 if TYPE_CHECKING:
     from target_statsig.client.events import EventsClient
     from target_statsig.clock import Clock
     from target_statsig.events.courier import Courier
-    from target_statsig.events.stream import EventStream, Record
+    from target_statsig.events.stream import EventStream
     from target_statsig.ledger import StreamLedger
+    from target_statsig.record import Record
     from target_statsig.rejections import Rejections
     from target_statsig.report import EventCounts, RunReport
-    from target_statsig.state_gate import StateGate
+    from target_statsig.state_gate import State, StateGate
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +57,29 @@ class EventLane:
         self._ledger = ledger
         self._counts = counts
         self._rejections = rejections
+        self._tap_streams: dict[str, str | None] = {}
         self._records: list[Record] = []
         self._ticket = -1
         self._warned_of_times = False
+
+    def follow(self, tap_stream: str, replication_key: str | None) -> None:
+        """Note which stream of the tap feeds this one, and by which column the tap says how far it has come."""
+        self._tap_streams[tap_stream] = replication_key
+        # Two streams have two bookmarks, and then a batch cannot be compared with either.
+        self.stream.replication_key = replication_key if len(self._tap_streams) == 1 else None
+
+    def state_written(self, state: State, number: int) -> None:
+        """Let the ledger forget what no tap will send again after a STATE.
+
+        Args:
+            state: The STATE that was written.
+            number: Its number in this run, from 1.
+        """
+        bookmark = None
+        if self.stream.replication_key is not None:
+            (tap_stream,) = self._tap_streams
+            bookmark = bookmark_of(state, tap_stream, self.stream.replication_key)
+        self._ledger.state_written(bookmark, epoch=number)
 
     def accept(self, record: Record) -> None:
         """Take a record; a full batch goes off at once, and this waits while all workers are busy.

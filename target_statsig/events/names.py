@@ -10,6 +10,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from target_statsig.event_names import dropped_characters, sanitized
 from target_statsig.events.values import label
 from target_statsig.exceptions import RecordError
 from target_statsig.settings import EventPreset, InvalidEventName, StreamSettings
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
 
 MAX_NAME_LENGTH = 128
 """Characters (https://docs.statsig.com/data-warehouse-ingestion/data_mapping)."""
-
-RESERVED_PREFIX = "statsig::"
-"""Statsig's own exposures begin so."""
-
-DROPPED_CHARACTERS = '\\[]{}<>#=;&$%|"\0\r\n'
-"""https://docs.statsig.com/metrics/raw-events."""
 
 PRESETS: Mapping[EventPreset, Mapping[str, str]] = MappingProxyType(
     {
@@ -51,23 +46,6 @@ PRESETS: Mapping[EventPreset, Mapping[str, str]] = MappingProxyType(
 
 _NAMES_KEPT = 4_096
 """Event names whose outcome is remembered; a stream seldom has a hundred."""
-
-_SANITIZED = str.maketrans(dict.fromkeys(DROPPED_CHARACTERS, "_"))
-
-
-def dropped_characters(name: str) -> str:
-    """Return for what Statsig would drop an event of this name, fit to be shown; empty where it would not."""
-    found = [character for character in DROPPED_CHARACTERS if character in name]
-    if name.startswith(RESERVED_PREFIX):
-        found.append(RESERVED_PREFIX)
-    return " ".join(ascii(part)[1:-1] if part < " " else part for part in found)
-
-
-def sanitized(name: str) -> str:
-    """Return the name with `_` in place of what Statsig would drop it for."""
-    if name.startswith(RESERVED_PREFIX):
-        name = RESERVED_PREFIX.replace(":", "_") + name[len(RESERVED_PREFIX) :]
-    return name.translate(_SANITIZED)
 
 
 class EventNames:

@@ -12,10 +12,13 @@ from target_statsig.events.times import parse_text
 from target_statsig.ledger import Bookmark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
 NUMBER_LIMIT = 10**21
 """Numbers from here on cannot be compared: no log position and no sequence is as large."""
+
+ZONE_LENGTH = 6
+"""Characters of an offset such as +00:00; a shorter or missing one takes a part of the time with it, which is safe."""
 
 FRACTION = 10**9
 """A number is compared to the ninth digit of its fraction; what differs later counts as equal, and is not forgotten."""
@@ -40,8 +43,10 @@ def position(value: object) -> Bookmark | None:
     return None
 
 
-def highest(values: Iterable[object]) -> Bookmark | None:
+def highest(values: Sequence[object]) -> Bookmark | None:
     """Return the highest position among replication-key values; None where one of them cannot be compared."""
+    if _alike(values):
+        return position(max(map(str, values)))
     top: Bookmark | None = None
     for value in values:
         found = position(value)
@@ -50,6 +55,15 @@ def highest(values: Iterable[object]) -> Bookmark | None:
         if top is None or found.text > top.text:
             top = found
     return top
+
+
+def _alike(values: Sequence[object]) -> bool:
+    """Return whether all values are times written alike, so that the highest text is the latest time."""
+    first = values[0] if values else None
+    if not isinstance(first, str):
+        return False
+    length, zone = len(first), first[-ZONE_LENGTH:]
+    return all(type(value) is str and len(value) == length and value[-ZONE_LENGTH:] == zone for value in values)
 
 
 def bookmark_of(state: Mapping[str, Any], tap_stream: str, replication_key: str | None) -> Bookmark | None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
 from target_statsig.events.mapping import EventMapper
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
 
     from target_statsig.settings import StreamSettings
 
@@ -62,21 +61,6 @@ class RefusalStreak:
     def __reduce__(self) -> tuple[type[RefusalStreak], tuple[()]]:
         """Begin anew in another process: a lock does not travel."""
         return RefusalStreak, ()
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A record on its way.
-
-    Attributes:
-        data: The record after the stream maps.
-        message: The RECORD message as the tap sent it.
-        schema: The SCHEMA message of its stream as the tap sent it.
-    """
-
-    data: Mapping[str, Any]
-    message: Mapping[str, Any]
-    schema: Mapping[str, Any]
 
 
 @dataclass(slots=True)

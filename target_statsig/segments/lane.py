@@ -14,7 +14,7 @@ from target_statsig.segments.membership import MemberMapper
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_statsig.events.stream import Record
+    from target_statsig.record import Record
     from target_statsig.rejections import Rejections
     from target_statsig.report import MemberCounts
     from target_statsig.segments.completeness import Verdict

@@ -6,13 +6,19 @@ done with the answer.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from target_statsig.exceptions import FatalRunError
-from target_statsig.segments.bookmarks import incremental_streams
-from target_statsig.segments.completeness import Verdict, judge, weakest
+from target_statsig.segments.bookmarks import hints_at_incremental, incremental_streams
+from target_statsig.segments.completeness import judge, weakest
 from target_statsig.segments.observer import MISSING, StreamObserver
-from target_statsig.settings import StreamSettings, SyncMode
+from target_statsig.settings import SyncMode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from target_statsig.segments.completeness import Verdict
+    from target_statsig.settings import StreamSettings
 
 
 class Sources:
@@ -38,9 +44,11 @@ class Sources:
         if settings.row_count_field is not None:
             self._row_count_fields[tap_stream] = settings.row_count_field
 
-    def schema(self, tap_stream: str, *, dead_letter: bool) -> None:
-        """See a SCHEMA; `dead_letter` says that it has the mark of a dead-letter file."""
-        self._observer.schema(tap_stream, dead_letter=dead_letter)
+    def schema(self, message: Mapping[str, Any], *, dead_letter: bool) -> None:
+        """See a SCHEMA message; `dead_letter` says that it has the mark of a dead-letter file."""
+        self._observer.schema(
+            message["stream"], dead_letter=dead_letter, incremental_hint=hints_at_incremental(message)
+        )
 
     def record(self, tap_stream: str, record: dict[str, Any]) -> None:
         """See a RECORD, before any stream map."""
@@ -64,7 +72,8 @@ class Sources:
                 msg = (
                     f"Stream '{stream}' is mirrored, but the tap's STATE shows that it is incremental: it carries what "
                     f"changed, and a mirror would remove everyone who did not. Nobody was added or removed; the run "
-                    f"stops. Let the tap sync the stream as FULL_TABLE, or set `sync_mode` to add."
+                    f"stops. Let the tap sync the stream as FULL_TABLE and clear its bookmark from the tap's state, or "
+                    f"set `sync_mode` to add."
                 )
                 raise FatalRunError(msg)
 

@@ -134,8 +134,8 @@ def test_nothing_that_the_command_started_is_left_behind(started):
 
 def test_without_a_command_it_serves_until_interrupted(started):
     process = started()
-    lines = [process.stdout.readline() for _ in range(9)]
-    variables = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines[2:])
+    lines = [process.stdout.readline() for _ in range(10)]
+    variables = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines[3:])
 
     subprocess.run([sys.executable, "-c", "import sys;" + SEND.rpartition("call(")[0]], env=variables, check=True)
     process.send_signal(signal.SIGINT)

@@ -120,4 +120,4 @@ def test_what_is_kept_is_a_choice_and_all_is_counted(statsig_factory, keep, kept
 
 def test_an_unknown_path_is_404(statsig):
     assert requests.post(f"{statsig.events_url}/initialize", timeout=10).status_code == 404
-    assert requests.get(statsig.url, timeout=10).status_code == 404
+    assert requests.get(f"{statsig.url}/nothing", timeout=10).status_code == 404

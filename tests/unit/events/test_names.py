@@ -6,14 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.events.names import (
-    DROPPED_CHARACTERS,
-    MAX_NAME_LENGTH,
-    PRESETS,
-    EventNames,
-    dropped_characters,
-    sanitized,
-)
+from target_statsig.event_names import DROPPED_CHARACTERS, dropped_characters, sanitized
+from target_statsig.events.names import MAX_NAME_LENGTH, PRESETS, EventNames
 from target_statsig.events.notes import RENAMED_LISTED, MappingNotes
 from target_statsig.exceptions import RecordError
 from target_statsig.settings import EventPreset, InvalidEventName, ObjectType, StreamSettings

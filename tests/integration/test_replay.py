@@ -1,0 +1,94 @@
+"""Dead letters: written by one run, sent again by another."""
+
+from __future__ import annotations
+
+from target_statsig.target import TargetStatsig
+from tests.singer import record, schema, state
+
+EVENT = {"object_type": "event"}
+MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror"}
+DEAD = "dead/*.singer"
+
+
+def orders(count):
+    return [record("orders", {"id": n, "event": f"order {n}", "user_id": f"u{n}"}) for n in range(count)]
+
+
+def replay(run_target, **settings):
+    return TargetStatsig(config=run_target.config(**settings)).replay()
+
+
+def names(statsig):
+    return sorted(event["eventName"] for event in statsig.state.events)
+
+
+def test_ten_poison_events_cost_ten_and_a_replay_delivers_them_once_cured(run_target, statsig):
+    poison = range(7, 5000, 500)
+    for number in poison:
+        statsig.faults.add(event=f"order {number}", status=400, body='{"message": "no such event"}')
+    outcome = run_target([schema("orders"), *orders(5000), state(orders={})], max_rejected_percent=1, **EVENT)
+    assert outcome.exit_code == 0
+    assert outcome.states == [{"bookmarks": {"orders": {}}}]
+    assert len(statsig.state.events) == len(set(names(statsig))) == 4990
+    assert outcome.report["streams"]["orders"]["reasons"] == {"refused_by_statsig": 10}
+    assert outcome.report["streams"]["orders"]["requests"] <= 10 + 10 * 2 * 9
+    letters = [line for line in run_target.dead_letters if line["type"] == "RECORD"]
+    assert {line["statsig"] for line in letters} == {"no such event"}
+    assert "--replay" in outcome.log
+
+    statsig.faults.clear()
+    assert replay(run_target, **EVENT) == 0
+    assert len(statsig.state.events) == len(set(names(statsig))) == 5000
+    assert list(run_target.directory.glob(DEAD)) == []
+
+
+def test_a_file_can_be_piped_back_in(run_target, statsig):
+    statsig.faults.add(event="order 1", status=400)
+    run_target([schema("orders"), *orders(3)], **EVENT)
+    statsig.faults.clear()
+    (path,) = run_target.directory.glob(DEAD)
+    with path.open("rb") as letters:
+        assert run_target(letters, **EVENT).exit_code == 0
+    assert names(statsig) == ["order 0", "order 1", "order 2"]
+
+
+def test_what_is_refused_again_stays_a_dead_letter(run_target, statsig):
+    statsig.faults.add(event="order 1", status=400)
+    run_target([schema("orders"), *orders(3)], **EVENT)
+    assert replay(run_target, **EVENT) == 0
+    (path,) = run_target.directory.glob(DEAD)
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_a_replay_that_cannot_reach_statsig_removes_no_file(run_target, statsig):
+    statsig.faults.add(event="order 1", status=400)
+    run_target([schema("orders"), *orders(3)], **EVENT)
+    statsig.faults.clear()
+    statsig.faults.add(path="/v1/*", status=503)
+    assert replay(run_target, **EVENT) == 1
+    assert len(list(run_target.directory.glob(DEAD))) == 1
+
+
+def test_a_replay_without_dead_letters_says_so(run_target):
+    assert replay(run_target, **EVENT) == 0
+
+
+def test_stream_maps_run_once_over_a_replayed_record(run_target, statsig):
+    maps = {"orders": {"event": "event + '!'", "user_id": "user_id", "id": "id"}}
+    properties = {"id": {"type": "integer"}, "event": {"type": "string"}, "user_id": {"type": "string"}}
+    statsig.faults.add(event="order 1!", status=400)
+    run_target([schema("orders", properties), *orders(2)], stream_maps=maps, **EVENT)
+    statsig.faults.clear()
+    replay(run_target, stream_maps=maps, **EVENT)
+    assert names(statsig) == ["order 0!", "order 1!"]
+
+
+def test_a_replayed_member_of_a_mirror_is_added_and_nobody_is_missed(run_target, statsig):
+    statsig.state.seed_segment("vips", ["a", "b"])
+    rows = [record("users", {"user_id": name}) for name in ("a", "b")]
+    run_target([schema("users"), *rows, record("users", {"user": "c"}), state(users={})], **MIRROR)
+    (path,) = run_target.directory.glob(DEAD)
+    path.write_text(path.read_text().replace('"user":"c"', '"user_id":"c"'))
+    assert replay(run_target, **MIRROR) == 0
+    assert set(statsig.state.ids("vips")) == {"a", "b", "c"}
+    assert list(run_target.directory.glob(DEAD)) == []
