@@ -53,6 +53,8 @@ class EmulatedStatsig:
             variables[name.removeprefix("TARGET_STATSIG_").lower()] = "".join(shlex.split(value, comments=True))
             if line.startswith(LAST_LINE):
                 break
+        else:
+            sys.exit("The emulator did not start")
         self.project = Project(**{name: variables[name] for name in Project.__slots__})
         return self
 
