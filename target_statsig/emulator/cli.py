@@ -24,7 +24,7 @@ members as Statsig does, shows what arrived, and forgets it. No Statsig project 
 
 COMMAND runs with TARGET_STATSIG_EVENTS_URL, _CONSOLE_URL and throw-away keys set, and with a store, dead
 letters and Meltano state of its own, so that no real bookmark moves. Without COMMAND it serves until
-Ctrl-C and prints the variables to paste.
+Ctrl-C and prints the variables to paste. As long as it serves, its address shows in a browser what arrives.
 """
 
 EXAMPLES = """\
@@ -90,7 +90,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         default=[],
         help="begin with this segment; FILE has one id a line, ID_TYPE is userID by default (repeatable)",
     )
-    add("--keep", action="store_true", help="go on serving after COMMAND, until Ctrl-C")
+    add("--keep", action="store_true", help="go on serving after COMMAND, until Ctrl-C; tells the page's address")
     add("--port", type=int, default=0, help="the port on 127.0.0.1 (default: a free one)")
     add("--json", metavar="FILE", type=Path, help="write everything that arrived to FILE, as JSON")
     add(

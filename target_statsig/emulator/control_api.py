@@ -1,4 +1,4 @@
-"""The emulator's own calls under `/_emulator/`: look at what arrived, switch faults on, seed a segment.
+"""The emulator's own calls under `/_emulator/`: look at what arrived, forget it, switch faults on, seed a segment.
 
 Knows the state and the faults. Refuses to know sockets and Statsig's own calls.
 """
@@ -15,6 +15,8 @@ from target_statsig.emulator.faults import Faults, decode_faults
 from target_statsig.emulator.messages import Answer, Arrival, RefusalError, json_answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from target_statsig.emulator.state import State
 
 PREFIX = "/_emulator/"
@@ -23,10 +25,11 @@ PREFIX = "/_emulator/"
 class ControlApi:
     """Answers the requests under `/_emulator/`; they need no key and are not logged."""
 
-    def __init__(self, state: State, faults: Faults) -> None:
-        """Take what to show and to change."""
+    def __init__(self, state: State, faults: Faults, clear: Callable[[], None]) -> None:
+        """Take what to show and to change, and what begins again."""
         self._state = state
         self._faults = faults
+        self._clear = clear
 
     def answer(self, arrival: Arrival) -> Answer:
         """Do what the request asks for.
@@ -43,6 +46,9 @@ class ControlApi:
         call = f"{arrival.method} {arrival.path.removeprefix(PREFIX)}"
         if call == "GET state":
             return json_answer(self._state.to_json())
+        if call == "POST clear":
+            self._clear()
+            return json_answer({})
         if call == "GET faults":
             return json_answer(self._faults.to_json())
         if call == "DELETE faults":

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from target_statsig.emulator.segments import Segment
     from target_statsig.emulator.traffic import Noted, Traffic
 
+DEAD_LETTERED = "dead-lettered"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -65,7 +67,7 @@ def find(
             )
             for (name, reason), count in log.dropped.most_common()
         ),
-        *(Finding(pile.count, "dead-lettered", reason, example=pile.example) for reason, pile in piles),
+        *(Finding(pile.count, DEAD_LETTERED, reason, example=pile.example) for reason, pile in piles),
         *(
             Finding(count, "doubtful", remark, example=log.examples.get((remark,)))
             for remark, count in log.remarks.most_common()

@@ -35,9 +35,7 @@ class LoopbackServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(
-        self, port: int, answer: Callable[[Arrival], Answer | None], closed: Callable[[int], None]
-    ) -> None:
+    def __init__(self, port: int, answer: Callable[[Arrival], Answer | None], closed: Callable[[int], None]) -> None:
         """Listen on 127.0.0.1.
 
         Args:

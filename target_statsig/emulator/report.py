@@ -44,9 +44,7 @@ NOTHING_ARRIVED = (
 )
 
 
-def print_report(
-    state: State, dead_letters: Mapping[str, Pile], *, file: TextIO, width: int | None = None
-) -> None:
+def print_report(state: State, dead_letters: Mapping[str, Pile], *, file: TextIO, width: int | None = None) -> None:
     """Print what arrived, and what to look at.
 
     Args:

@@ -67,11 +67,13 @@ class Runs:
         self._open.add(connection)
         self.current(now).ended = now
 
-    def leave(self, connection: int, now: float) -> None:
-        """Take note of a connection's end."""
-        if connection in self._open:
-            self._open.remove(connection)
-            self.current(now).ended = now
+    def leave(self, connection: int, now: float) -> bool:
+        """Take note of a connection's end; return whether it was a target's."""
+        if connection not in self._open:
+            return False
+        self._open.remove(connection)
+        self.current(now).ended = now
+        return True
 
     def clear(self) -> None:
         """Forget all runs; what a connection that is still open brings belongs to a new one."""

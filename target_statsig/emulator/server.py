@@ -18,9 +18,12 @@ from target_statsig.emulator.faults import Fault, Faults
 from target_statsig.emulator.handler import LoopbackServer
 from target_statsig.emulator.messages import Answer, Arrival, RefusalError, json_answer
 from target_statsig.emulator.options import Options
+from target_statsig.emulator.page import PageApi
 from target_statsig.emulator.state import RequestEntry, State
+from target_statsig.emulator.workplace import Workplace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from typing_extensions import Self
@@ -36,25 +39,40 @@ class StatsigEmulator:
         options: How it behaves.
         state: What arrived.
         faults: The faults that are switched on.
+        workplace: What is kept for the target beside it.
     """
 
-    def __init__(self, options: Options | None = None, *, port: int = 0) -> None:
-        """Prepare an empty project; nothing listens yet.
+    def __init__(
+        self,
+        options: Options | None = None,
+        *,
+        port: int = 0,
+        workplace: Workplace | None = None,
+        prepare: Callable[[State, Faults], None] | None = None,
+    ) -> None:
+        """Prepare a project; nothing listens yet.
 
         Args:
             options: How to behave; like Statsig where nothing is given.
             port: The port on 127.0.0.1; 0 picks a free one.
+            workplace: What is kept for the target beside it; nothing where none is given.
+            prepare: Puts in what it begins with, and begins with again after `clear`.
         """
         self.options = options or Options()
         self.state = State(self.options)
         self.faults = Faults()
+        self.workplace = workplace or Workplace()
+        self._prepare = prepare
         self._port = port
         self._closing = threading.Event()
         self._server: LoopbackServer | None = None
         self._thread: threading.Thread | None = None
         self._events_api = EventsApi(self.state, self.options)
         self._console_api = ConsoleApi(self.state, self.options)
-        self._control = ControlApi(self.state, self.faults)
+        self._control = ControlApi(self.state, self.faults, self.clear)
+        self._page = PageApi(self)
+        if prepare:
+            prepare(self.state, self.faults)
 
     def start(self) -> Self:
         """Listen and answer until `close`; after it this begins again, on the same port and with all it holds.
@@ -63,7 +81,7 @@ class StatsigEmulator:
             OSError: The port is taken.
         """
         self._closing = threading.Event()
-        self._server = LoopbackServer(self._port, self._answer)
+        self._server = LoopbackServer(self._port, self._answer, self.state.leave)
         self._port = self._server.server_port
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_SECONDS,), name="statsig-emulator", daemon=True
@@ -79,6 +97,17 @@ class StatsigEmulator:
             self._server.server_close()
             self._thread.join()
             self._server = self._thread = None
+
+    def clear(self) -> None:
+        """Forget all that arrived, and let the target forget it, too; begin again as in the beginning."""
+        with self.state.lock:
+            self.state.clear()
+            self.faults.clear()
+            # Its windows still count the changes that were just forgotten.
+            self._console_api = ConsoleApi(self.state, self.options)
+            if self._prepare:
+                self._prepare(self.state, self.faults)
+        self.workplace.clear()
 
     def __enter__(self) -> Self:
         """Start."""
@@ -118,11 +147,14 @@ class StatsigEmulator:
     def _answer(self, arrival: Arrival) -> Answer | None:
         if self._closing.is_set():
             return None
-        if arrival.path.startswith(control_api.PREFIX):
-            try:
+        try:
+            if page := self._page.answer(arrival):
+                return page
+            if arrival.path.startswith(control_api.PREFIX):
                 return self._control.answer(arrival)
-            except RefusalError as refusal:
-                return refusal.answer()
+        except RefusalError as refusal:
+            return refusal.answer()
+        self.state.arrive(arrival.connection)
         fault = self.faults.pick(arrival)
         if fault is None:
             answer = self._take(arrival)
@@ -158,9 +190,9 @@ class StatsigEmulator:
         with self.state.lock:
             segment = self.state.segments.get(segment_id)
             if segment is not None and fault.adds:
-                segment.add(fault.adds)
+                segment.add(fault.adds, time=self.options.clock())
             if segment is not None and fault.removes:
-                segment.remove(fault.removes)
+                segment.remove(fault.removes, time=self.options.clock())
 
     def _log(self, arrival: Arrival, answer: Answer | None, status: int | None, note: str, *, taken: bool) -> None:
         items = answer.items if answer else 0

@@ -101,8 +101,7 @@ class State:
     def leave(self, connection: int) -> None:
         """Take note of a connection's end."""
         with self.lock:
-            self.runs.leave(connection, self._options.clock())
-            self.revision += 1
+            self.revision += self.runs.leave(connection, self._options.clock())
 
     def log(self, entry: RequestEntry) -> None:
         """Append a line to the request log."""

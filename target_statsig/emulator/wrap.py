@@ -1,4 +1,4 @@
-"""Runs a command beside the emulator: its environment, its signals, its end.
+"""Runs a command beside the emulator: its signals, its end.
 
 Knows processes. Refuses to know what the command is and what arrived.
 """
@@ -14,10 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
     from types import FrameType
-
-    from target_statsig.emulator.server import StatsigEmulator
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -30,37 +27,10 @@ NOT_EXECUTABLE = 126
 SIGNALLED = 128
 """What a shell adds to the number of the signal that ended a command."""
 
-DEAD_LETTERS = "dead-letters"
-
 _GRACE_SECONDS = 2.0
 """How long what the command left running may take to end after SIGTERM."""
 
 _POLL_SECONDS = 0.02
-
-
-def exports(emulator: StatsigEmulator, folder: Path) -> dict[str, str]:
-    """Return the variables that turn a target and Meltano to the emulator.
-
-    Trying out must not move a real bookmark or touch real memberships: what a run remembers lies in `folder`.
-    """
-    return {
-        "TARGET_STATSIG_EVENTS_URL": emulator.events_url,
-        "TARGET_STATSIG_CONSOLE_URL": emulator.console_url,
-        "TARGET_STATSIG_SERVER_SECRET_KEY": emulator.server_secret_key,
-        "TARGET_STATSIG_CONSOLE_API_KEY": emulator.console_api_key,
-        "TARGET_STATSIG_STORE_URL": f"sqlite:///{folder / 'store.db'}",
-        "TARGET_STATSIG_DEAD_LETTER_PATH": str(folder / DEAD_LETTERS),
-        "MELTANO_STATE_BACKEND_URI": (folder / "state").as_uri(),
-        **_past_proxies(),
-    }
-
-
-def _past_proxies() -> dict[str, str]:
-    """Return what keeps a configured proxy out of the way to the loopback."""
-    if not {"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"} & os.environ.keys():
-        return {}
-    hosts = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-    return dict.fromkeys(("no_proxy", "NO_PROXY"), f"{hosts},127.0.0.1" if hosts else "127.0.0.1")
 
 
 def run(command: Sequence[str], variables: Mapping[str, str]) -> int:

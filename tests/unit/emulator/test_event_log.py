@@ -32,7 +32,7 @@ def test_events_are_counted_by_name_and_tier_with_their_users():
     log.take([event(), event(user_id="u2"), event(user_id="u2"), event(tier="staging")], NOW_MS)
 
     tally = log.tallies["purchase", "production"]
-    assert (tally.count, tally.users, tally.sample) == (3, {"u1", "u2"}, event())
+    assert (tally.count, tally.users, tally.samples[0]) == (3, {"u1", "u2"}, event())
     assert log.tallies["purchase", "staging"].count == 1
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
 
 import pytest
 
 from target_statsig.emulator import Options
-from target_statsig.emulator.dead_letters import count_dead_letters
+from target_statsig.emulator.dead_letters import Pile
 from target_statsig.emulator.findings import Finding, find
 from target_statsig.emulator.report import MAX_ROWS, print_report
 from target_statsig.emulator.samples import sample_lines, show_time
 from target_statsig.emulator.state import RequestEntry, State
+from target_statsig.emulator.traffic import Traffic
 
 PURCHASE = {
     "eventName": "purchase",
@@ -40,13 +40,17 @@ def state():
 
 def printed(state, dead_letters=(), width=80):
     file = io.StringIO()
-    print_report(state, Counter(dead_letters), file=file, width=width)
+    print_report(state, {reason: Pile(1) for reason in dead_letters}, file=file, width=width)
     return file.getvalue()
+
+
+def found(state, **dead_letters):
+    return find(Traffic.of(state.requests), state.event_log, state.segments, dead_letters)
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_no_line_is_wider_than_the_terminal_and_none_has_colours(state, width):
-    state.event_log.take([PURCHASE] * 1_200, 1_700_000_000_000)
+    state.run.events.take([PURCHASE] * 1_200, 1_700_000_000_000)
     state.seed_segment("vip_users", ["a"]).add(str(n) for n in range(12_000))
     state.log(entry(items=1_200))
     state.log(entry(404, "GET", "/console/v1/segments/nope", 0, "Segment not found"))
@@ -58,7 +62,7 @@ def test_no_line_is_wider_than_the_terminal_and_none_has_colours(state, width):
 
 
 def test_events_segments_and_requests_are_counted_with_separators(state):
-    state.event_log.take([PURCHASE] * 1_200, 1_700_000_000_000)
+    state.run.events.take([PURCHASE] * 1_200, 1_700_000_000_000)
     state.seed_segment("vip_users", ["a"]).add(str(n) for n in range(12_000))
     state.log(entry(items=1_200))
     state.log(entry(503, items=0, note="fault: 503 answered"))
@@ -71,7 +75,7 @@ def test_events_segments_and_requests_are_counted_with_separators(state):
 
 
 def test_the_first_event_of_each_name_is_shown_on_lines_that_are_cut(state):
-    state.event_log.take([PURCHASE], 1_700_000_000_000)
+    state.run.events.take([PURCHASE], 1_700_000_000_000)
     state.log(entry())
 
     text = printed(state)
@@ -83,7 +87,7 @@ def test_the_first_event_of_each_name_is_shown_on_lines_that_are_cut(state):
 
 
 def test_brackets_in_names_are_no_markup(state):
-    state.event_log.take([PURCHASE | {"eventName": "[bold]"}], 1_700_000_000_000)
+    state.run.events.take([PURCHASE | {"eventName": "[bold]"}], 1_700_000_000_000)
     state.log(entry())
 
     assert 'silently dropped: "[bold]"' in printed(state)
@@ -96,7 +100,7 @@ def test_where_nothing_arrived_the_variables_are_explained(state):
 
 
 def test_long_tables_end_with_how_many_are_left_out(state):
-    state.event_log.take([PURCHASE | {"eventName": f"event {n}"} for n in range(MAX_ROWS + 5)], 0)
+    state.run.events.take([PURCHASE | {"eventName": f"event {n}"} for n in range(MAX_ROWS + 5)], 0)
     state.log(entry())
 
     assert "… and 5 more" in printed(state)
@@ -117,7 +121,7 @@ def test_findings_tell_the_remedy(state):
     state.log(entry(401, note="Invalid API key"))
     state.log(entry(None, note="fault: connection dropped"))
 
-    findings = find(state, Counter(missing_identifier=2))
+    findings = found(state, missing_identifier=Pile(2))
 
     assert findings[0] == Finding(
         2,
@@ -135,30 +139,7 @@ def test_a_segment_that_is_missing_and_then_created_is_no_finding(state):
     state.log(entry(404, "GET", "/console/v1/segments/vip_users", 0, "Segment not found"))
     state.log(entry(429, "PATCH", "/console/v1/segments/vip_users/id_list", 0, "Too many requests"))
 
-    assert [finding.what for finding in find(state, Counter())] == ["429 PATCH segments/vip_users/id_list"]
-
-
-def test_dead_letters_are_counted_by_reason(tmp_path):
-    (tmp_path / "events").mkdir()
-    (tmp_path / "events" / "1.singer").write_text(
-        '{"type": "SCHEMA", "stream": "orders"}\n'
-        '{"type": "RECORD", "reason": "missing_identifier"}\n'
-        '{"type": "RECORD", "reason": "missing_identifier"}\n'
-        '{"type": "RECORD", "reason": "invalid_time", "field": "at"}\n'
-        '{"type": "RECORD"}\n'
-        "cut off\n",
-        encoding="utf-8",
-    )
-
-    assert count_dead_letters(tmp_path) == {
-        "missing_identifier": 2,
-        "invalid_time (at)": 1,
-        "for no reason that it tells": 1,
-    }
-
-
-def test_without_dead_letters_there_is_nothing_to_count(tmp_path):
-    assert count_dead_letters(tmp_path / "never made") == {}
+    assert [finding.what for finding in found(state)] == ["429 PATCH segments/vip_users/id_list"]
 
 
 @pytest.mark.parametrize(

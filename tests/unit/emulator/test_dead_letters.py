@@ -1,0 +1,76 @@
+"""Dead letters, read while they grow."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from target_statsig.emulator.dead_letters import DeadLetters, Pile
+
+
+@pytest.fixture
+def letters(tmp_path):
+    return DeadLetters(tmp_path)
+
+
+def counts(letters, *period):
+    letters.refresh()
+    return {reason: pile.count for reason, pile in letters.piles(*period).items()}
+
+
+def test_they_are_counted_by_reason_with_the_first_of_each(letters, tmp_path):
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / "1.singer").write_text(
+        '{"type": "SCHEMA", "stream": "orders"}\n'
+        '{"type": "RECORD", "reason": "missing_identifier", "record": {"id": 1}}\n'
+        '{"type": "RECORD", "reason": "missing_identifier", "record": {"id": 2}}\n'
+        '{"type": "RECORD", "reason": "invalid_time", "field": "at"}\n'
+        '{"type": "RECORD"}\n'
+        "cut off\n",
+        encoding="utf-8",
+    )
+    first = {"type": "RECORD", "reason": "missing_identifier", "record": {"id": 1}}
+
+    letters.refresh()
+
+    assert letters.piles()["missing_identifier"] == Pile(2, first)
+    assert counts(letters) == {"missing_identifier": 2, "invalid_time (at)": 1, "for no reason that it tells": 1}
+
+
+def test_without_a_folder_there_are_none(tmp_path):
+    assert counts(DeadLetters(tmp_path / "never made")) == {}
+
+
+def test_a_line_counts_once_and_only_when_it_is_complete(letters, tmp_path):
+    with (tmp_path / "1.singer").open("a", encoding="utf-8", buffering=1) as file:
+        file.write('{"type": "RECORD", "reason": "a"}\n')
+        assert counts(letters) == {"a": 1}
+        file.write('{"type": "RECORD", ')
+        assert counts(letters) == {"a": 1}
+        file.write('"reason": "a"}\n')
+        assert counts(letters) == {"a": 2}
+
+
+def test_the_revision_changes_with_what_there_is(letters, tmp_path):
+    seen = [letters.revision]
+    file = tmp_path / "1.singer"
+    file.write_text('{"type": "RECORD"}\n', encoding="utf-8")
+    counts(letters)
+    seen.append(letters.revision)
+    counts(letters)
+    assert letters.revision == seen[-1]
+    file.unlink()
+
+    assert counts(letters) == {}
+    assert len({*seen, letters.revision}) == 3
+
+
+def test_a_period_ends_where_the_next_one_begins(letters, tmp_path):
+    for time in (10, 20, 30):
+        file = tmp_path / f"{time}.singer"
+        file.write_text(f'{{"type": "RECORD", "reason": "at {time}"}}\n', encoding="utf-8")
+        os.utime(file, (time, time))
+
+    assert counts(letters, 10, 20) == {"at 20": 1}
+    assert counts(letters, 20) == {"at 30": 1}
