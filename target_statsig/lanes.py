@@ -97,6 +97,13 @@ class Lanes:
         """Return what holds each stream against `max_rejected_percent`."""
         return [lane.judge for lane in self.events.values()] + [lane.judge for lane in self.segments.values()]
 
+    def send_kept(self) -> None:
+        """Send what rows of earlier runs asked for, also of streams that did not come this time."""
+        for stream in self._config.names_of_row_streams():
+            segment_id = self._config.for_stream(stream).segment_id or ""
+            if stream not in self.segments and self._services.pending_from_earlier(segment_id) is not None:
+                self.get(stream)
+
     def finish_events(self) -> None:
         """Send the rest of all events and wait for every answer.
 
@@ -138,7 +145,9 @@ class Lanes:
         counts = self._report.members(stream)
         make_sync = partial(self._segment_sync, stream, settings, counts)
         rejections = self._rejections(stream, settings, counts)
-        return SegmentLane(stream, settings, counts, rejections, make_sync, self._on_segment_failure)
+        mirrors_many = settings.segment_id_field is not None and settings.sync_mode is SyncMode.MIRROR
+        fed_before = partial(self._services.store.segments_fed_by, stream) if mirrors_many else list
+        return SegmentLane(stream, settings, counts, rejections, make_sync, self._on_segment_failure, fed_before)
 
     def _segment_sync(
         self, stream: str, settings: StreamSettings, counts: MemberCounts, segment_id: str

@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 STATE_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
+LONG_PLAN = 60.0
+"""Seconds from which a plan is worth announcing."""
+
 STATE_PATIENCE = 30.0
 """Seconds for which a STATE waits until its batch is full; then the batch goes off as it is."""
 
@@ -192,9 +195,22 @@ class Run:
         lanes = list(self.lanes.segments.values())
         for lane in lanes:
             lane.plan(self.sources.verdict(lane.stream))
+        self._announce(sum(lane.requests for lane in lanes))
         for step in (SegmentLane.add, SegmentLane.remove, SegmentLane.close):
             for lane in lanes:
                 step(lane)
+        self.lanes.send_kept()
+
+    def _announce(self, requests: int) -> None:
+        """Say beforehand what the rate limits make of a large plan."""
+        if requests:
+            seconds = self.services.limiter.seconds_for(requests)
+            if seconds > LONG_PLAN:
+                logger.info(
+                    "The segments need %s requests, which take about %d minutes under `console_rate_limits`.",
+                    f"{requests:,}",
+                    -(-seconds // 60),
+                )
 
     def _close(self) -> None:
         if "dead_letters" in self.__dict__:

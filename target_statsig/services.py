@@ -60,8 +60,13 @@ class Services:
             base_url=settings.console_url,
             key=settings.console_api_key or "",
             timeout=settings.request_timeout,
-            limiter=RateLimiter(parse_rate_windows(settings.console_rate_limits), self._clock),
+            limiter=self.limiter,
         )
+
+    @cached_property
+    def limiter(self) -> RateLimiter:
+        """What spaces the list mutations of all segments."""
+        return RateLimiter(parse_rate_windows(self._settings.console_rate_limits), self._clock)
 
     @cached_property
     def store(self) -> Store:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jsonschema import Draft7Validator
 
 from target_statsig.config.checks import run_errors, segment_conflicts, stream_errors
-from target_statsig.config.routing import find_entry, join_dotted_keys, join_stream_names
+from target_statsig.config.routing import WILDCARDS, find_entry, join_dotted_keys, join_stream_names
 from target_statsig.config.schema import CONNECTION, STREAM
 from target_statsig.exceptions import SettingsError
 from target_statsig.settings import (
@@ -80,6 +80,16 @@ class Config:
                 raise SettingsError(conflicts)
             self._streams[stream] = found
         return self._streams[stream]
+
+    def names_of_row_streams(self) -> list[str]:
+        """Return the streams, of those named outright, whose rows change a segment that the settings name."""
+        streams = []
+        for name, entry in self.entries.items():
+            merged = self.defaults | entry
+            by_row = merged.get("sync_mode") in {SyncMode.ADD, SyncMode.REMOVE} and "segment_id" in merged
+            if by_row and merged.get("object_type") == ObjectType.SEGMENT and not WILDCARDS.intersection(name):
+                streams.append(name)
+        return streams
 
 
 def rejoin(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from target_statsig.exceptions import RecordError, SegmentError
 from target_statsig.segments.membership import MemberMapper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from target_statsig.record import Record
     from target_statsig.rejections import Rejections
@@ -33,6 +33,7 @@ class SegmentLane:
         rejections: Rejections,
         make_sync: Callable[[str], SegmentSync],
         on_failure: Callable[[SegmentError], None],
+        fed_before: Callable[[], Sequence[str]],
     ) -> None:
         """Begin with nothing gathered.
 
@@ -43,6 +44,7 @@ class SegmentLane:
             rejections: Where its rejected records go.
             make_sync: Makes the sync of a segment.
             on_failure: Told of each segment that failed.
+            fed_before: Returns the segments that earlier runs of this stream fed, where a record names its segment.
         """
         self.stream = stream
         self.settings = settings
@@ -51,6 +53,7 @@ class SegmentLane:
         self._member = MemberMapper(settings)
         self._make_sync = make_sync
         self._on_failure = on_failure
+        self._fed_before = fed_before
         self._syncs: dict[str, SegmentSync] = {}
         self._failed: set[str] = set()
 
@@ -93,7 +96,16 @@ class SegmentLane:
         Args:
             verdict: Whether the tap finished the stream.
         """
+        for segment_id in self._fed_before():
+            if segment_id not in self._syncs:
+                # Nobody names it any more: an audience that has become empty, and guarded like one.
+                self.begin(segment_id)
         self._each(lambda sync: sync.plan(verdict, rejected=self._rejections.count))
+
+    @property
+    def requests(self) -> int:
+        """Return how many requests the plans need."""
+        return sum(sync.requests for name, sync in self._syncs.items() if name not in self._failed)
 
     def add(self) -> None:
         """Send all additions."""

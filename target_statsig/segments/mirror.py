@@ -76,7 +76,7 @@ class MirrorSync(SegmentSync):
         self._baseline = Baseline(remote, store)
         self._gathered: list[str] = []
         self._joining = True
-        self._removals = 0
+        self._additions = self._removals = 0
         self._decision: Decision | None = None
         self._closed = False
 
@@ -100,13 +100,19 @@ class MirrorSync(SegmentSync):
     def plan(self, verdict: Verdict, *, rejected: int) -> None:
         self._stage()
         counts = self._counts
+        own_only = self._settings.removal_scope is RemovalScope.OWN
+        if own_only and not self._members.is_known():
+            self._warn(
+                f"Segment '{self._remote.id}': the store does not know yet whom this target added, so `removal_scope: "
+                f"own` removes nobody in this run. That is so in the first run, and after the store was lost."
+            )
         counts.before = self._baseline.ensure()
-        plan = self._audience.plan(absent=True, own_only=self._settings.removal_scope is RemovalScope.OWN)
+        plan = self._audience.plan(absent=True, own_only=own_only)
         current = self._audience.count_current()
         counts.unchanged = current - plan.added
         self._refuse_too_many(counts.before + plan.added)
         self._audience.clear_missing()
-        self._removals = plan.removed
+        self._additions, self._removals = plan.added, plan.removed
         counts.proof = verdict.proof.value
         self._decision = decide(
             Evidence(
@@ -120,6 +126,12 @@ class MirrorSync(SegmentSync):
                 allow_empty_segment=self._settings.allow_empty_segment,
             )
         )
+
+    @property
+    @override
+    def requests(self) -> int:
+        removing = self._removals if self._decision and self._decision.action is Action.REMOVE else 0
+        return self._remote.requests_for(self._additions) + self._remote.requests_for(removing)
 
     @override
     def add(self) -> None:

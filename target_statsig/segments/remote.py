@@ -76,6 +76,10 @@ class RemoteSegment:
         """Return how many ids a request about this segment takes."""
         return min(self._batch_size, USER_STORE_BATCH) if self._type == USER_STORE_LIST else self._batch_size
 
+    def requests_for(self, ids: int) -> int:
+        """Return how many requests so many ids take."""
+        return -(-ids // self.batch_size)
+
     def check(self) -> Segment:
         """Return the segment, once it is sure that its ids may be changed.
 

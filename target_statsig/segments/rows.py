@@ -81,6 +81,12 @@ class RowSync(SegmentSync):
     def plan(self, verdict: Verdict, *, rejected: int) -> None:
         """Plan nothing: rows have said what to do."""
 
+    @property
+    @override
+    def requests(self) -> int:
+        joining = sum(self._changes.values())
+        return self._remote.requests_for(joining) + self._remote.requests_for(len(self._changes) - joining)
+
     @override
     def add(self) -> None:
         self._send_words(self._changes, joins=True)

@@ -35,6 +35,10 @@ class SegmentSync(Protocol):
             rejected: How many of the stream's records were rejected.
         """
 
+    @property
+    def requests(self) -> int:
+        """Return how many requests the plan needs."""
+
     def add(self) -> None:
         """Send the additions."""
 

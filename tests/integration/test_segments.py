@@ -301,3 +301,23 @@ def test_own_removes_only_whom_this_target_added(run_target, statsig):
     assert members(statsig) == {"a", "b", "c", "d"}
     run_target([schema("users"), *users("a"), COMPLETE], removal_scope="own", **MIRROR)
     assert members(statsig) == {"a", "b", "c"}
+
+
+def test_a_segment_that_nobody_names_any_more_is_an_audience_that_became_empty(run_target, statsig):
+    statsig.state.seed_segment("other", [])
+    settings = {"object_type": "segment", "segment_id_field": "s", "sync_mode": "mirror"}
+    rows = [record("users", {"user_id": "a", "s": "vips"}), record("users", {"user_id": "x", "s": "other"})]
+    run_target([schema("users"), *rows, COMPLETE], **settings)
+    outcome = run_target([schema("users"), rows[0], COMPLETE], **settings)
+    assert members(statsig, "other") == {"x"}
+    assert segment_report(outcome, segment="other")["held_because"] == "empty_stream"
+    run_target([schema("users"), rows[0], COMPLETE], allow_empty_segment=True, **settings)
+    assert members(statsig, "other") == set()
+
+
+def test_what_was_kept_is_sent_even_if_its_stream_does_not_come_again(run_target, statsig):
+    streams = {"users": {**ADD, "segment_id": "later"}, "z": {**ADD, "segment_id": "vips"}}
+    run_target([schema("users"), *users("a")], streams=streams)
+    statsig.state.seed_segment("later", [])
+    assert run_target([schema("z"), *users("q", stream="z")], streams=streams).exit_code == 0
+    assert members(statsig, "later") == {"a"}

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import logging
+from decimal import Decimal
+
+import pytest
+
+from target_statsig.config import config_schema, parse_config
+from target_statsig.exceptions import InterruptedRunError, SegmentError
+from target_statsig.report import RunStatus
+from target_statsig.run import Run, describe_unexpected, encode_state
+
+
+def make_run(**settings):
+    return Run(parse_config({"console_rate_limits": "3/2m", **settings}, config_schema()))
+
+
+@pytest.mark.parametrize(
+    ("requests", "minutes"),
+    [pytest.param(3, None, id="at once"), pytest.param(4, "3 minutes", id="a window"), pytest.param(7, "5 minutes", id="two")],
+)
+def test_a_plan_of_more_than_a_minute_is_announced(caplog, requests, minutes):
+    caplog.set_level(logging.INFO)
+    make_run()._announce(requests)
+    assert (f"{requests} requests, which take about {minutes}" in caplog.text) is (minutes is not None)
+
+
+def test_the_first_failure_is_raised_and_all_are_reported():
+    run = make_run()
+    first = SegmentError("one")
+    for error in (first, SegmentError("two"), SegmentError("one"), InterruptedRunError("stopped")):
+        run.fail(error)
+    assert run.failure is first
+    assert run.report.errors == ["one", "two"]
+    assert run.report.status is RunStatus.FAILED
+    assert run.exit_code == 1
+
+
+def test_an_interrupted_run_ends_with_the_number_of_its_signal():
+    run = make_run()
+    run.stop(15)
+    run.end(complete=True)
+    assert run.exit_code == 143
+    assert run.report.status is RunStatus.INTERRUPTED
+
+
+def test_an_unforeseen_error_is_told_by_its_place_and_not_by_its_text():
+    try:
+        {}["jane@example.com"]
+    except KeyError as error:
+        text = describe_unexpected(error)
+    assert "KeyError" in text
+    assert "test_run.py" in text
+    assert "jane" not in text
+
+
+@pytest.mark.parametrize(
+    ("state", "line"),
+    [
+        pytest.param({"a": 1, "b": "x"}, '{"a": 1, "b": "x"}', id="as singer-sdk writes it"),
+        pytest.param({"at": Decimal("1.50")}, '{"at":1.50}', id="a number stays as the tap wrote it"),
+    ],
+)
+def test_a_state_is_written_as_it_came(state, line):
+    assert encode_state(state) == line
