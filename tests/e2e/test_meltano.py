@@ -158,7 +158,7 @@ def test_every_event_is_a_development_event(first_run):
     assert tiers == {"development"}
 
 
-def test_nothing_that_arrived_needs_a_remark(first_run):
+def test_nothing_is_dropped_or_refused(first_run):
     assert first_run.content["dropped"] == []
     assert all(request["status"] < 400 or request["status"] == 404 for request in first_run.content["requests"])
 
