@@ -5,14 +5,12 @@ Refuses to know about Singer and HTTP; what one stream gets is found by `routing
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-from jsonschema import Draft7Validator
+from typing import Any
 
 from target_statsig.config.checks import run_errors, segment_conflicts, stream_errors
+from target_statsig.config.fitting import fit
 from target_statsig.config.routing import WILDCARDS, find_entry, join_dotted_keys, join_stream_names
 from target_statsig.config.schema import CONNECTION, STREAM
 from target_statsig.exceptions import SettingsError
@@ -30,9 +28,6 @@ from target_statsig.settings import (
     Tier,
     TimeUnit,
 )
-
-if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
 
 CHOICES = {
     "compression": Compression,
@@ -120,10 +115,8 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     Raises:
         SettingsError: With every error of the configuration.
     """
-    present = {name: value for name, value in raw.items() if value is not None}
-    errors = [text for error in Draft7Validator(schema).iter_errors(present) for text in _describe(error, schema)]
-    if errors:
-        raise SettingsError(errors)
+    fitted = fit({name: value for name, value in raw.items() if value is not None}, schema)
+    present = fitted.config
     settings = Settings(**{name: _value(name, present[name]) for name in CONNECTION if name in present})
     defaults = {name: present[name] for name in STREAM if name in present}
     entries = {
@@ -137,6 +130,7 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     errors = run_errors(settings, used)
     for where, entry in merged.items():
         errors += stream_errors(entry, where=where)
+    errors = fitted.errors + [text for text in errors if not text.startswith(fitted.told)]
     if not errors:
         errors = segment_conflicts(
             {stream: found for stream, entry in entries.items() if (found := _stream_settings(defaults | entry))}
@@ -156,35 +150,3 @@ def _value(name: str, value: Any) -> Any:
     if name in CHOICES:
         return CHOICES[name](value)
     return tuple(value) if isinstance(value, list) else value
-
-
-def _describe(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[str]:
-    """Say what is wrong without quoting the value, which may be a secret."""
-    path = [str(part) for part in error.absolute_path]
-    where = f"streams.{path[1]}: " if len(path) > 1 and path[0] == "streams" else ""
-    setting = ".".join(path[2:] if where else path) or "streams"
-    wanted: Any = error.validator_value
-    instance: Any = error.instance
-    if error.validator == "additionalProperties":
-        known = STREAM if where else schema["properties"]
-        for name in sorted(instance.keys() - known.keys()):
-            yield f"{where}`{name}` is not a setting{_nearest(name, known)}"
-    elif error.validator == "type":
-        article = "an" if wanted in {"integer", "object", "array"} else "a"
-        yield f"{where}`{setting}` must be {article} {wanted}."
-    elif error.validator == "enum":
-        yield f"{where}`{setting}` must be one of {', '.join(wanted)}."
-    elif error.validator in {"minimum", "maximum"}:
-        least = "least" if error.validator == "minimum" else "most"
-        yield f"{where}`{setting}` must be at {least} {wanted}."
-    elif error.validator == "minLength":
-        yield f"{where}`{setting}` must not be empty: leave it out, or give it a value."
-    else:
-        yield f"{where}`{setting}` does not fit its schema ({error.validator})."
-
-
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
-    if name == "load_method":
-        return ": what happens to a segment is said by `sync_mode`, and events are always appended."
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean `{near[0]}`?" if near else "."

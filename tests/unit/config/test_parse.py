@@ -62,6 +62,26 @@ def test_all_errors_are_reported_at_once():
     assert any("streams.vips: `sync_mode`" in text for text in errors)
 
 
+def test_what_does_not_fit_hides_nothing_else():
+    errors = errors_of(
+        server_secret_key="console-xyzw1234",
+        batch_size_rows=0,
+        streams={"orders": {"object_type": "event", "dedupe": 1}, "vips": {**MIRROR, "segment_id": 5}, "x": 1},
+    )
+    assert [error.split(" ")[:2] for error in sorted(errors)] == [
+        ["`batch_size_rows`", "must"],
+        ["`console_api_key`", "is"],
+        ["`server_secret_key`", "holds"],
+        ["streams.orders:", "`dedupe`"],
+        ["streams.vips:", "`segment_id`"],
+        ["streams.x:", "`streams`"],
+    ]
+
+
+def test_a_wrong_default_is_not_told_of_each_stream_too():
+    assert len(errors_of(**KEYS, object_type="evnt", streams={"a": {"event_name": "x"}, "b": {}})) == 1
+
+
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
