@@ -141,7 +141,12 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         rest: list[bytes] = []
         while True:
             while not select.select([descriptor], [], [], IDLE_SECONDS)[0]:
+                # A signal must not break into what is done meanwhile.
+                self.waiting = False
                 self.on_idle()
+                self.waiting = True
+                if self.stop:
+                    raise self.stopped()
             chunk = os.read(descriptor, CHUNK_BYTES)
             if not chunk:
                 break
