@@ -63,7 +63,6 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         shutil.copytree(ROOT / "sample_data", folder / "sample_data")
-        shutil.copy(ROOT / "logging.yaml", folder)
         self._write_plugins()
 
     def _write_plugins(self) -> None:
