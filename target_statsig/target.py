@@ -13,12 +13,12 @@ import signal
 import sys
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
-import click
 from singer_sdk import Target
 from singer_sdk.exceptions import ConfigValidationError, MapExpressionError
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TargetCapabilities
 from singer_sdk.plugin_base import _ConfigInput
 
+from target_statsig import command_line
 from target_statsig._compat import override
 from target_statsig.config import Config, config_schema, environment_errors, parse_config, rejoin, restore_dotted_keys
 from target_statsig.dead_letters import MARK
@@ -32,6 +32,8 @@ from target_statsig.sinks import EventSink, SegmentSink, StatsigSink
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
+
+    import click
 
 SINKS: dict[ObjectType, type[StatsigSink]] = {ObjectType.EVENT: EventSink, ObjectType.SEGMENT: SegmentSink}
 
@@ -61,7 +63,7 @@ class TargetStatsig(Target):
             ConfigValidationError: With everything that is wrong with the configuration.
         """
         if parse_env_config:
-            self._refuse(environment_errors(self.config_jsonschema, os.environ))
+            self._refuse(environment_errors(self._whole_schema(), os.environ))
         super().__init__(parse_env_config=parse_env_config, **options)
         self.run = Run(self.run_config)
         self.message: Message = {}
@@ -74,10 +76,15 @@ class TargetStatsig(Target):
         super().append_builtin_config(config_jsonschema)
         config_jsonschema["properties"].pop("load_method", None)
 
+    @classmethod
+    def _whole_schema(cls) -> dict[str, Any]:
+        schema = copy.deepcopy(cls.config_jsonschema)
+        cls.append_builtin_config(schema)
+        return schema
+
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        schema = copy.deepcopy(self.config_jsonschema)
-        self.append_builtin_config(schema)
+        schema = self._whole_schema()
         self._config = rejoin(restore_dotted_keys(self._config, os.environ))
         try:
             self.run_config = parse_config(self._config, schema)
@@ -188,16 +195,13 @@ class TargetStatsig(Target):
 
     @classmethod
     @override
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> _ConfigInput:
+        return _ConfigInput(*command_line.read_config(ctx, value))
+
+    @classmethod
+    @override
     def get_singer_command(cls) -> click.Command:
-        command = super().get_singer_command()
-        command.params.append(
-            click.Option(
-                ["--replay"],
-                is_flag=True,
-                help="Send the dead letters again instead of reading input, and remove what went through.",
-            )
-        )
-        return command
+        return command_line.adapt(super().get_singer_command())
 
     def replay(self) -> int:
         """Send all dead letters again, and remove the files whose records are settled.

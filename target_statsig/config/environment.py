@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 PREFIX = "TARGET_STATSIG_"
 
+SWITCHES = frozenset({"true", "1", "yes", "on", "false", "0", "no", "off"})
+"""What may stand for a boolean, in any case; singer-sdk takes all but the first four for false, a slip too."""
+
 
 def environment_errors(schema: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
     """Return a text for each variable whose value does not fit its setting's type; values are never quoted.
@@ -29,7 +32,9 @@ def environment_errors(schema: Mapping[str, Any], environ: Mapping[str, str]) ->
         kinds = declared.get("type", ())
         if text is None:
             continue
-        if "integer" in kinds:
+        if "boolean" in kinds and text.lower() not in SWITCHES:
+            errors.append(f"`{name}`: the variable {variable} must hold true or false.")
+        elif "integer" in kinds:
             try:
                 int(text)
             except ValueError:

@@ -1,0 +1,49 @@
+"""The command line, as far as it differs from that of singer-sdk.
+
+Knows click. Refuses to know what is done with the input and with the settings.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from target_statsig.config import read_config_files
+from target_statsig.exceptions import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+logger = logging.getLogger(__name__)
+
+FROM_ENVIRONMENT = "ENV"
+
+
+def adapt(command: click.Command) -> click.Command:
+    """Return singer-sdk's command with `--replay`, and with an `--input` that is read like a pipe."""
+    file_input = next(option for option in command.params if option.name == "file_input")
+    # Bytes: a line that is no UTF-8 is to be an error of that line.
+    file_input.type = click.File("rb")
+    command.params.append(
+        click.Option(
+            ["--replay"],
+            is_flag=True,
+            help="Send the dead letters again instead of reading input, and remove what went through.",
+        )
+    )
+    return command
+
+
+def read_config(context: click.Context, values: Sequence[str]) -> tuple[dict[str, Any], bool]:
+    """Return the settings of all files named by `--config`, and whether variables are to be read, too.
+
+    Where a file cannot be used, say why and exit with 1.
+    """
+    files = [path for path in values if path != FROM_ENVIRONMENT]
+    try:
+        return read_config_files(files), len(files) < len(values)
+    except SettingsError as error:
+        logger.error("%s", error)  # noqa: TRY400 -- the text says it all
+        context.exit(1)
