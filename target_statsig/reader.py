@@ -55,6 +55,9 @@ class SingerMessageReader(GenericSingerReader[bytes]):
     @property
     @override
     def default_input(self) -> IO[bytes]:
+        if sys.stdin is None:
+            msg = "Standard input is closed, so nothing was read. Pipe a tap's output in, or name a file with --input."
+            raise InputError(msg)
         return sys.stdin.buffer
 
     @override
