@@ -57,9 +57,11 @@ def module(name: str) -> list[str]:
 
 THIS = Contender("**target-statsig**", this_target.events_command)
 
+RUST_SDK = Contender("a script over Statsig's Rust SDK", rust_sdk)
+
 OTHERS = (
     Contender("a plain singer-sdk target", plain_target, share=0.25),
-    Contender("a script over Statsig's Rust SDK", rust_sdk),
+    RUST_SDK,
     Contender("a bare loop, gzip", bare_loop_gzip),
     Contender("a bare loop, no gzip", bare_loop),
 )

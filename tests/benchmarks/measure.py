@@ -26,9 +26,16 @@ SHOWN_OF_ERRORS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a run took."""
+    """What a run took.
+
+    Attributes:
+        seconds: From its start to its end.
+        processor_seconds: Of all its threads together.
+        peak_bytes: The most memory that it had at once.
+    """
 
     seconds: float
+    processor_seconds: float
     peak_bytes: int
 
 
@@ -48,4 +55,4 @@ def run(command: Sequence[str], source: Path) -> Usage:
             errors.seek(0)
             words = errors.read().decode(errors="replace")[-SHOWN_OF_ERRORS:]
             sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{words}")
-    return Usage(seconds, resources.ru_maxrss * BYTES_PER_MAXRSS)
+    return Usage(seconds, resources.ru_utime + resources.ru_stime, resources.ru_maxrss * BYTES_PER_MAXRSS)

@@ -5,6 +5,7 @@ python -m tests.benchmarks.plain_target --config config.json < input
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import requests
@@ -58,7 +59,7 @@ def as_text(value: object) -> str:
     """Return a metadata value: Statsig takes only strings."""
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value)
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def members(folder: Path, *, rounds: int) -> str:
             for what, work, count in works:
                 laps[what].append((work(FEW, str(number)), work(count, str(number))))
         return markdown(
-            ["ids", "", "seconds", "ids/s", "peak memory"],
+            ["", "time", "ids/s", "peak memory"],
             [_row(what, count, laps[what]) for what, _, count in works],
         )
 
@@ -98,4 +98,4 @@ def members(folder: Path, *, rounds: int) -> str:
 def _row(what: str, count: int, laps: list[tuple[Usage, Usage]]) -> list[str]:
     seconds = median(many.seconds - few.seconds for few, many in laps)
     peak = max(many.peak_bytes for _, many in laps)
-    return [f"{count:,}", what, f"{seconds:.1f}", f"{(count - FEW) / seconds:,.0f}", megabytes(peak)]
+    return [f"{count:,} ids {what}", f"{seconds:.1f} s", f"{(count - FEW) / seconds:,.0f}", megabytes(peak)]

@@ -1,0 +1,96 @@
+"""The comparison is fair: everybody sends the same, and the input is what a tap would write."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import jsonschema
+import msgspec
+import pytest
+
+from tests.benchmarks import data, measure
+from tests.benchmarks.contenders import OTHERS, RUST_SDK, THIS, Contender
+from tests.benchmarks.emulated import Project
+from tests.benchmarks.table import markdown
+
+RECORDS = 700
+"""A full batch and a part of one."""
+
+COMPARED = [contender for contender in (*OTHERS, THIS) if contender is not RUST_SDK]
+"""The SDK sends `null` where Statsig's published contract has an object; the emulator refuses that unless it only counts."""
+
+
+def project_of(statsig) -> Project:
+    return Project(statsig.events_url, statsig.console_url, statsig.server_secret_key, statsig.console_api_key)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    path = tmp_path_factory.mktemp("benchmarks") / "events.singer"
+    data.write_events(path, RECORDS)
+    return path
+
+
+def messages(path):
+    return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("contender", [pytest.param(each, id=each.name) for each in COMPARED])
+def test_every_contender_sends_the_same_events(contender: Contender, statsig, source, tmp_path):
+    measure.run(contender.command(project_of(statsig), tmp_path), source)
+    records = [message["record"] for message in messages(source) if message["type"] == "RECORD"]
+    arrived = sorted(statsig.state.events, key=lambda event: event["metadata"]["order_id"])
+    assert [event["eventName"] for event in arrived] == [record["event"] for record in records]
+    assert [event["user"]["userID"] for event in arrived] == [record["user_id"] for record in records]
+    assert [event["value"] for event in arrived] == [record["revenue"] for record in records]
+    assert [comparable(event["metadata"]) for event in arrived] == [comparable(metadata(each)) for each in records]
+    assert [event["time"] for event in arrived] == [unix_ms(record["event_time"]) for record in records]
+
+
+def metadata(record):
+    mapped = {"event", "user_id", "revenue", "event_time"}
+    rest = {name: value for name, value in record.items() if name not in mapped and value is not None}
+    return rest | {"order_id": str(rest["order_id"]), "quantity": str(rest["quantity"]), "is_gift": flag(rest)}
+
+
+def flag(record):
+    return "true" if record["is_gift"] else "false"
+
+
+def comparable(texts):
+    """Let a time be a time: `.000000` may be written or not."""
+    return texts | {"updated_at": unix_ms(texts["updated_at"])}
+
+
+def unix_ms(time):
+    return round(datetime.fromisoformat(time).timestamp() * 1000)
+
+
+def test_the_input_is_the_same_every_time(source, tmp_path):
+    again = tmp_path / "again.singer"
+    data.write_events(again, RECORDS)
+    assert again.read_bytes() == source.read_bytes()
+
+
+def test_the_input_keeps_to_its_schema(source):
+    schema, *others = messages(source)
+    validator = jsonschema.Draft202012Validator(schema["schema"])
+    records = [message["record"] for message in others if message["type"] == "RECORD"]
+    assert len(records) == RECORDS
+    assert all(validator.is_valid(record) and len(record) == 12 for record in records)
+
+
+def test_the_last_message_is_the_state_of_the_last_record(source):
+    *_, record, state = messages(source)
+    bookmark = state["value"]["bookmarks"][data.STREAM]
+    assert bookmark == {"replication_key": "updated_at", "replication_key_value": record["record"]["updated_at"]}
+
+
+def test_numbers_stand_on_the_right_of_a_table():
+    assert markdown(["", "a"], [["one", "1"], ["two", "1,000"]]).splitlines() == [
+        "|     |     a |",
+        "| --- | ----: |",
+        "| one |     1 |",
+        "| two | 1,000 |",
+    ]
