@@ -17,7 +17,7 @@ RECORDS = 700
 """A full batch and a part of one."""
 
 COMPARED = [contender for contender in (*OTHERS, THIS) if contender is not RUST_SDK]
-"""The SDK sends `null` where Statsig's published contract has an object; the emulator refuses that unless it only counts."""
+"""The SDK sends `null` where the published contract has an object, and the emulator takes that only where it counts."""
 
 
 def project_of(statsig) -> Project:
