@@ -35,7 +35,17 @@ class RunClock(Clock):
 
     def __init__(self) -> None:
         """Begin with nobody asking to stop."""
-        self.stop = threading.Event()
+        self._stopping = False
+        # A plain lock, held until the run is to stop. A signal handler may release it wherever it broke in, while
+        # `Event.set` would wait for ever for a lock that the thread which it interrupted may hold.
+        self._going_on = threading.Lock()
+        self._going_on.acquire()
+
+    def stop(self) -> None:
+        """Ask the run to stop; a signal handler may call this, too."""
+        if not self._stopping:
+            self._stopping = True
+            self._going_on.release()
 
     @override
     def time(self) -> float:
@@ -47,6 +57,8 @@ class RunClock(Clock):
 
     @override
     def sleep(self, seconds: float) -> None:
-        if self.stop.wait(seconds):
+        if not self._stopping and self._going_on.acquire(timeout=max(seconds, 0.0)):
+            self._going_on.release()  # for whoever else waits
+        if self._stopping:
             msg = "the run was asked to stop while it waited"
             raise InterruptedRunError(msg)

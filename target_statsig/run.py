@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import sys
 import traceback
 from datetime import datetime, timezone
@@ -128,7 +129,7 @@ class Run:
     def stop(self, signum: int) -> None:
         """Ask the run to end: waits end at once, and nothing more is read."""
         self.stop_signal = signum
-        self.clock.stop.set()
+        self.clock.stop()
 
     # The end
 
@@ -141,6 +142,12 @@ class Run:
         """
         self.ended = True
         self._complete = complete
+        if self.stop_signal is not None:
+            logger.warning(
+                "Asked to stop (%s): what was read is still sent, and nobody is removed from a mirrored segment. "
+                "A second signal ends the run at once.",
+                signal.Signals(self.stop_signal).name,
+            )
         self._attempt(self.lanes.finish_events)
         if complete and self.stop_signal is None:
             self._attempt(self._sync_segments)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from target_statsig.clock import RunClock
+from target_statsig.exceptions import InterruptedRunError
+
+
+def test_a_wait_ends_by_itself():
+    RunClock().sleep(0)
+    RunClock().sleep(-1)
+
+
+def test_after_stop_no_wait_begins():
+    clock = RunClock()
+    clock.stop()
+    clock.stop()
+    for seconds in (0, 3600):
+        with pytest.raises(InterruptedRunError):
+            clock.sleep(seconds)
+
+
+def test_stop_ends_the_waits_of_all_threads():
+    clock = RunClock()
+    ended = []
+
+    def wait():
+        with pytest.raises(InterruptedRunError):
+            clock.sleep(3600)
+        ended.append(True)
+
+    threads = [threading.Thread(target=wait) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    clock.stop()
+    for thread in threads:
+        thread.join(60)
+    assert len(ended) == 8
+
+
+def test_a_signal_may_stop_the_thread_that_waits():
+    clock = RunClock()
+    before = signal.signal(signal.SIGALRM, lambda *_: clock.stop())
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
+    try:
+        with pytest.raises(InterruptedRunError):
+            clock.sleep(3600)
+    finally:
+        signal.signal(signal.SIGALRM, before)
