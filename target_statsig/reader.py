@@ -65,19 +65,35 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         self, file_input: IO[bytes] | None, callbacks: dict[str, Callable[[Message], None]]
     ) -> Counter[str]:
         stats: Counter[str] = Counter()
-        source = self._chunked(self.default_input.fileno()) if file_input is None else file_input
-        for line in self._marked(source):
-            self.line_number += 1
-            if not line or line.isspace():
-                continue
-            message = self.deserialize_json(line)
-            kind = message.get("type")
-            if not isinstance(kind, str) or kind not in callbacks:
-                msg = "is no Singer message of a known type"
-                raise self.error(msg)
-            callbacks[kind](message)
-            stats[kind] += 1
+        source = self._blocks(self.default_input.fileno()) if file_input is None else file_input
+        for block in self._marked(source):
+            for message in self._decoded(block):
+                kind = message.get("type")
+                if not isinstance(kind, str) or kind not in callbacks:
+                    msg = "is no Singer message of a known type"
+                    raise self.error(msg)
+                callbacks[kind](message)
+                stats[kind] += 1
         return stats
+
+    def _decoded(self, block: bytes) -> Iterator[Message]:
+        """Yield the messages of whole lines: decoded all at once, or one by one where something is odd about one."""
+        try:
+            messages = _DECODER.decode_lines(block)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            messages = []
+        if len(messages) != block.count(b"\n") + (not block.endswith(b"\n")):
+            yield from self._one_by_one(block)
+            return
+        for message in messages:
+            self.line_number += 1
+            yield message if type(message) is dict else {}
+
+    def _one_by_one(self, block: bytes) -> Iterator[Message]:
+        for line in block.removesuffix(b"\n").split(b"\n"):
+            self.line_number += 1
+            if line and not line.isspace():
+                yield self.deserialize_json(line)
 
     def error(self, what: str) -> InputError:
         """Return an error about the line at hand, without anything of what it holds."""
@@ -121,26 +137,26 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             msg = f"lacks {', '.join(sorted(missing))}"
             raise self.error(msg)
 
-    def _marked(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        """Set `waiting` while the next line is fetched, so that a signal knows whether it may break in."""
-        source = iter(lines)
+    def _marked(self, blocks: Iterable[bytes | str]) -> Iterator[bytes]:
+        """Set `waiting` while the next block is fetched, so that a signal knows whether it may break in."""
+        source = iter(blocks)
         while True:
             self.waiting = True
-            line = next(source, None)
+            block = next(source, None)
             self.waiting = False
             if self.stop:
                 raise self.stopped()
-            if line is None:
+            if block is None:
                 return
-            yield line
+            yield block if isinstance(block, bytes) else block.encode()
 
     @staticmethod
     def stopped() -> InterruptedRunError:
         """Return the error with which the reading ends when it was asked to stop."""
         return InterruptedRunError("the run was asked to stop before the input ended")
 
-    def _chunked(self, descriptor: int) -> Iterator[bytes]:
-        """Yield lines from a file descriptor, calling `on_idle` while nothing comes."""
+    def _blocks(self, descriptor: int) -> Iterator[bytes]:
+        """Yield whole lines from a file descriptor, many at once, calling `on_idle` while nothing comes."""
         rest: list[bytes] = []
         while True:
             while not select.select([descriptor], [], [], IDLE_SECONDS)[0]:
@@ -158,7 +174,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
                 rest.append(chunk)
                 continue
             rest.append(head)
-            yield from b"".join(rest).split(b"\n")
+            yield b"".join(rest)
             rest = [tail] if tail else []
         if rest:
             yield b"".join(rest)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
+    from target_statsig.reader import Message
     from target_statsig.target import TargetStatsig
 
 
@@ -89,7 +90,16 @@ class StatsigSink(Sink):
 
     @override
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
-        arrived = Record(record, self._target.message, self._target.schemas[self._target.message["stream"]])
+        self.take(record, self._target.message)
+
+    def take(self, record: dict[str, Any], message: Message) -> None:
+        """Hand a record to the lane, or have it rejected there.
+
+        Args:
+            record: The record after the stream maps.
+            message: Its RECORD message as the tap sent it.
+        """
+        arrived = Record(record, message, self._target.schemas[message["stream"]])
         try:
             self._assert_valid(record)
         except RecordError as error:
@@ -102,7 +112,7 @@ class StatsigSink(Sink):
         """Do nothing: batches are made and sent by the lane."""
 
     def _assert_valid(self, record: Mapping[str, Any]) -> None:
-        for name in self.key_properties:
+        for name in self._key_properties:
             if name not in record:
                 raise MissingKeyError(name)
         if self._check is not None and not self._check(record):

@@ -28,6 +28,7 @@ from target_statsig.replay import DeadLetterFiles
 from target_statsig.run import Run
 from target_statsig.settings import ObjectType
 from target_statsig.sinks import EventSink, SegmentSink, StatsigSink
+from target_statsig.straight import StraightWay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,6 +56,7 @@ class TargetStatsig(Target):
         TargetCapabilities.VALIDATE_RECORDS,
     ]
     run_config: Config
+    go_straight = True
 
     def __init__(self, *, parse_env_config: bool = False, **options: Any) -> None:
         """Read the configuration and build what the run shares.
@@ -68,6 +70,7 @@ class TargetStatsig(Target):
         self.run = Run(self.run_config)
         self.message: Message = {}
         self.schemas: dict[str, Message] = {}
+        self._straight: dict[str, StraightWay] = {}
         self.message_reader.on_idle = self.run.tick
 
     @classmethod
@@ -112,17 +115,33 @@ class TargetStatsig(Target):
         self.run.lanes.replaying = bool(message_dict.get(MARK))
         self.run.sources.schema(message_dict, dead_letter=self.run.lanes.replaying)
         super()._process_schema_message(message_dict)
-        aliases = {stream_map.stream_alias for stream_map in self.mapper.stream_maps[stream]}
+        stream_maps = self.mapper.stream_maps[stream]
+        aliases = {stream_map.stream_alias for stream_map in stream_maps}
+        if stream in self._straight:
+            self._straight.pop(stream).count()
+        sink = cast("StatsigSink | None", self._sinks_active.get(stream))
+        if self.go_straight and sink is not None and StraightWay.is_open(stream_maps, sink):
+            self._straight[stream] = StraightWay(sink)
         self.run.follow(stream, aliases & self._sinks_active.keys(), replication_key_of(message_dict))
 
     @override
     def _process_record_message(self, message_dict: Message) -> None:
-        self._assert_line_requires(message_dict, {"stream", "record"})
-        stream = message_dict["stream"]
+        try:
+            stream, record = message_dict["stream"], message_dict["record"]
+        except KeyError:
+            self._assert_line_requires(message_dict, {"stream", "record"})
+            raise
         if stream not in self.schemas:
             raise SchemaMissingError(str(self.message_reader.error(f"is a RECORD of '{stream}' before its SCHEMA")))
+        if type(record) is not dict:
+            msg = f"is a RECORD of '{stream}' whose record is no object"
+            raise self.message_reader.error(msg)
+        self.run.sources.record(stream, record)
+        way = self._straight.get(stream)
+        if way is not None:
+            way.take(message_dict)
+            return
         self.message = message_dict
-        self.run.sources.record(stream, message_dict["record"])
         try:
             super()._process_record_message(message_dict)
         except MapExpressionError:
@@ -162,6 +181,8 @@ class TargetStatsig(Target):
 
     def _end(self, *, complete: bool) -> None:
         self.run.end(complete=complete)
+        for way in self._straight.values():
+            way.count()
         for sink in (*self._sinks_to_clear, *self._sinks_active.values()):
             sink.clean_up()
 

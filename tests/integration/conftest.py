@@ -5,12 +5,14 @@ import signal
 
 import pytest
 
+from target_statsig.target import TargetStatsig
 from tests.singer import TargetRunner
 
 
-@pytest.fixture
-def run_target(statsig, tmp_path, capsys, caplog):
-    """Run targets within this process; singer-sdk's signal handlers do not outlive the test."""
+@pytest.fixture(params=[pytest.param(True, id="straight"), pytest.param(False, id="through singer-sdk")])
+def run_target(request, monkeypatch, statsig, tmp_path, capsys, caplog):
+    """Run targets within this process, both ways; singer-sdk's signal handlers do not outlive the test."""
+    monkeypatch.setattr(TargetStatsig, "go_straight", request.param)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     caplog.set_level(logging.DEBUG)
     yield TargetRunner(statsig, tmp_path, capsys, caplog)
