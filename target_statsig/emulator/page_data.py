@@ -46,7 +46,7 @@ def overview(state: State, dead_letters: DeadLetters | None, number: int) -> dic
     return {
         "active": state.runs.active,
         "runs": [_run_line(run) for run in runs[: -MAX_RUNS - 1 : -1]],
-        "run": _run(run, runs[run.number - 2] if run.number > 1 else None) if run else None,
+        "run": _run(run, runs, list(state.segments.values())) if run else None,
         "findings": [_finding(finding) for finding in _findings(state, dead_letters, run)[:MAX_ROWS]],
         "segments": [_segment(segment, runs) for segment in list(state.segments.values())[:MAX_ROWS]],
         "segment_count": len(state.segments),
@@ -89,13 +89,18 @@ def _run_line(run: Run) -> dict[str, Any]:
     }
 
 
-def _run(run: Run, previous: Run | None) -> dict[str, Any]:
+def _run(run: Run, runs: Sequence[Run], segments: Sequence[Segment]) -> dict[str, Any]:
+    previous = runs[run.number - 2] if run.number > 1 else None
+    until = runs[run.number].started if run.number < len(runs) else math.inf
     tiers: Counter[str] = Counter()
     for tally in run.events.tallies.values():
         tiers[tally.tier] += tally.count
     timeline = run.traffic.timeline
     return _run_line(run) | {
         "names": _names(run, previous),
+        "segments_changed": sum(
+            any(run.started <= change.time < until for change in segment.history) for segment in segments
+        ),
         "tiers": [{"tier": tier, "count": count} for tier, count in tiers.most_common()],
         "users": {kind: len(counts) for kind, counts in run.events.users.items()},
         "timeline": {"seconds": timeline.seconds, "steps": [asdict(step) for step in timeline.steps]},
@@ -118,7 +123,8 @@ def _names(run: Run, previous: Run | None) -> list[dict[str, Any]]:
     now = run.events.tallies
     before = previous.events.tallies if previous else {}
     nothing = Tally("", "")
-    keys = [*sorted(now, key=lambda key: -now[key].count), *(key for key in before if key not in now)]
+    gone = [key for key in before if key not in now]
+    keys = [*sorted(now, key=lambda key: -now[key].count), *sorted(gone, key=lambda key: -before[key].count)]
     rows = ((key, now.get(key, nothing)) for key in keys[:MAX_ROWS])
     return [
         {

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 MAX_STEPS = 60
 """A bar for each still fits the width of a phone."""
 
-_FIRST_STEP_SECONDS = 0.05
+_FIRST_STEP_SECONDS = 1 / 64
+"""A power of two, so that dividing by it never rounds a time into the next step."""
 
 
 @dataclass(slots=True)

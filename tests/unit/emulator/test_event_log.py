@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from target_statsig.emulator import event_log
-from target_statsig.emulator.event_log import EventLog, drop_reason
+from target_statsig.emulator.event_log import MAX_SAMPLES, EventLog, drop_reason
 
 NOW_MS = 1_800_000_000_000
 DAY_MS = 86_400_000
@@ -82,3 +82,41 @@ def test_counting_names_drops_like_taking():
 
     assert log.count == 3
     assert log.dropped == {("bad|name", event_log.BAD_CHARACTER): 2}
+
+
+def test_the_first_events_of_each_name_are_kept_as_samples():
+    log = EventLog("samples")
+    log.take([event(user_id=f"u{number}") for number in range(MAX_SAMPLES + 1)], NOW_MS)
+
+    samples = log.tallies["purchase", "production"].samples
+    assert samples == [event(user_id=f"u{number}") for number in range(MAX_SAMPLES)]
+    assert log.kept == [event(user_id="u0")]
+
+
+def test_what_is_dropped_or_doubtful_has_an_example():
+    log = EventLog("all")
+    dropped, doubtful = event("bad|name"), event(time=0)
+    log.take([dropped, event("bad|name", "u2"), doubtful, event(time=1)], NOW_MS)
+
+    assert log.examples == {("bad|name", event_log.BAD_CHARACTER): dropped, (event_log.OLD_TIME,): doubtful}
+
+
+def test_users_are_counted_by_the_id_that_they_are_known_by():
+    log = EventLog("all")
+    log.take([event(), event(), {"eventName": "a", "user": {"customIDs": {"stableID": "s1"}}}], NOW_MS)
+
+    assert log.users == {"userID": {"u1": 2}, "stableID": {"s1": 1}}
+
+
+def test_merging_gives_what_one_log_would_hold():
+    batches = [[event(), event("bad|name"), event(time=0)], [event(tier="staging"), event(user_id="u2"), event(time=1)]]
+    parts = [EventLog("all"), EventLog("all")]
+    whole = EventLog("all")
+    for part, batch in zip(parts, batches, strict=True):
+        part.take(batch, NOW_MS)
+        whole.take(batch, NOW_MS)
+
+    merged = EventLog.merged(parts)
+
+    for name in ("kept", "tallies", "dropped", "remarks", "examples", "users"):
+        assert getattr(merged, name) == getattr(whole, name)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.emulator.segments import Segment
+from target_statsig.emulator import segments
+from target_statsig.emulator.segments import MAX_SHOWN_IDS, Segment
 
 IDS = st.sets(st.text(min_size=1), max_size=30)
 
@@ -51,3 +52,24 @@ def test_an_update_ends_after_so_many_requests(requests):
     segment.add(["a"], updating=requests)
 
     assert [segment.take_update_step() for _ in range(requests + 1)] == [True] * requests + [False]
+
+
+def test_a_change_tells_when_it_was_and_names_the_first_ids_that_made_a_difference():
+    segment = Segment("vip_users", ids={"a", "b"})
+    added = segment.add(["b", *"zyxwvc"], time=7.0)
+    removed = segment.remove(["a", "never there"], time=8.0)
+    reset = segment.reset(["b", "d"], time=9.0)
+
+    assert (added.time, added.added, added.added_ids) == (7.0, 6, tuple("cvwxyz"[:MAX_SHOWN_IDS]))
+    assert (removed.time, removed.removed_ids) == (8.0, ("a",))
+    assert (reset.added_ids, reset.removed_ids) == (("d",), tuple("cvwxy"))
+
+
+@pytest.mark.parametrize("most_sorted", [100, 3], ids=["small", "too-big-to-sort"])
+def test_members_are_found_by_a_part_of_their_id(monkeypatch, most_sorted):
+    monkeypatch.setattr(segments, "_MAX_SORTED", most_sorted)
+    segment = Segment("vip_users", ids={"u-1", "u-10", "u-2", "v-1"})
+
+    assert sorted(segment.find("-1", 10)) == ["u-1", "u-10", "v-1"]
+    assert len(segment.find("", 2)) == 2
+    assert segment.find("nobody", 10) == []

@@ -1,0 +1,196 @@
+"""What the page is told."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from target_statsig.emulator import Options
+from target_statsig.emulator.dead_letters import DeadLetters
+from target_statsig.emulator.page_data import MAX_ROWS, MAX_RUNS, members, overview, samples, users
+from target_statsig.emulator.runs import QUIET_SECONDS
+from target_statsig.emulator.state import RequestEntry, State
+
+START = 1_800_000_000.0
+
+
+class Shop:
+    """A state, and a target that sends to it, one connection a run."""
+
+    def __init__(self):
+        self.now = START
+        self.state = State(Options(clock=lambda: self.now))
+        self.connection = 0
+
+    def run(self, *names, tier="production", status=202, note=""):
+        self.connection += 1
+        self.now += QUIET_SECONDS + 1
+        self.state.arrive(self.connection)
+        environment = {"statsigEnvironment": {"tier": tier}} if tier else {}
+        events = [{"eventName": name, "user": {"userID": name[0]} | environment} for name in names]
+        self.state.run.events.take(events, self.now * 1000)
+        self.state.log(
+            RequestEntry(self.now, "POST", "/v1/log_event", status, len(events), 100, note, taken=status < 400)
+        )
+        self.state.leave(self.connection)
+
+    def overview(self, number=0, dead_letters=None):
+        return overview(self.state, dead_letters, number)
+
+
+@pytest.fixture
+def shop():
+    return Shop()
+
+
+def counts(shown):
+    return {row["name"]: (row["count"], row["before"]) for row in shown["run"]["names"]}
+
+
+def test_before_anything_has_arrived_there_is_no_run(shop):
+    shown = shop.overview()
+
+    assert (shown["run"], shown["runs"], shown["findings"], shown["segments"]) == (None, [], [], [])
+
+
+def test_the_newest_run_comes_first_and_is_the_one_that_is_shown(shop):
+    shop.run("a", "a", "b")
+    shop.run("c")
+
+    shown = shop.overview()
+
+    assert [(run["number"], run["events"]) for run in shown["runs"]] == [(2, 1), (1, 3)]
+    assert shown["run"]["number"] == 2
+
+
+def test_an_earlier_run_can_be_asked_for(shop):
+    shop.run("a", "a", "b")
+    shop.run("c")
+
+    assert counts(shop.overview(1)) == {"a": (2, None), "b": (1, None)}
+    assert shop.overview(99)["run"]["number"] == 2
+
+
+def test_every_name_is_compared_with_the_run_before(shop):
+    shop.run("same", "less", "less", "gone")
+    shop.run("same", "less", "new")
+
+    assert counts(shop.overview()) == {"same": (1, 1), "less": (1, 2), "new": (1, 0), "gone": (0, 1)}
+
+
+def test_a_name_in_two_tiers_has_two_rows(shop):
+    shop.run("a", "a")
+    shop.state.run.events.take([{"eventName": "a"}], 0)
+
+    shown = shop.overview()["run"]
+
+    assert [(row["tier"], row["count"]) for row in shown["names"]] == [("production", 2), ("", 1)]
+    assert shown["tiers"] == [{"tier": "production", "count": 2}, {"tier": "", "count": 1}]
+
+
+def test_requests_and_findings_are_those_of_the_run(shop):
+    shop.run("a", status=503, note="down")
+    shop.run("a|b")
+
+    first, second = shop.overview(1), shop.overview(2)
+
+    assert [(finding["what"], finding["why"]) for finding in first["findings"]] == [("503 POST log_event", "down")]
+    assert [finding["what"] for finding in second["findings"]] == ["silently dropped"]
+    assert second["findings"][0]["example"]["eventName"] == "a|b"
+    assert first["run"]["calls"][0] == {
+        "method": "POST",
+        "path": "log_event",
+        "times": 1,
+        "items": 1,
+        "size": 100,
+        "answers": "503",
+    }
+    assert first["run"]["timeline"]["steps"] == [{"requests": 1, "refused": 1, "items": 1, "size": 100}]
+
+
+def test_a_segment_tells_its_history_from_the_newest_change_on(shop):
+    segment = shop.state.seed_segment("vip_users", ["a"])
+    shop.run("a")
+    segment.add(["b", "c"], time=shop.now)
+    shop.run("a")
+    segment.remove(["a"], time=shop.now)
+    shop.state.seed_segment("untouched")
+    shop.run("a")
+
+    vips, untouched = shop.overview()["segments"]
+
+    assert (vips["before"], vips["added"], vips["removed"], vips["count"]) == (1, 2, 1, 2)
+    assert [(change["action"], change["run"]) for change in vips["history"]] == [("remove", 2), ("add", 1)]
+    assert untouched["history"] == []
+    assert [shop.overview(number)["run"]["segments_changed"] for number in (1, 2, 3)] == [1, 1, 0]
+
+
+def test_what_is_sent_stays_small(shop):
+    for _ in range(MAX_RUNS + 1):
+        shop.run(*(f"event {number}" for number in range(MAX_ROWS + 1)))
+    for number in range(MAX_ROWS + 1):
+        segment = shop.state.seed_segment(f"segment_{number}")
+    for number in range(MAX_ROWS + 1):
+        segment.add([str(number)])
+
+    shown = shop.overview()
+
+    assert len(shown["runs"]) == MAX_RUNS
+    assert len(shown["run"]["names"]) == len(shown["segments"]) == MAX_ROWS
+    assert shown["segment_count"] == MAX_ROWS + 1
+    assert len(members(segment, "")) == MAX_ROWS
+
+
+def test_samples_come_with_their_record_where_it_is_known(shop):
+    shop.run("a", "b")
+    run = shop.state.run
+
+    (known,) = samples(run, "a", "production", lambda event: {"was": event["eventName"]})
+    (unknown,) = samples(run, "a", "production", None)
+
+    assert known["record"] == {"was": "a"}
+    assert unknown == {"event": known["event"], "record": None}
+    assert samples(run, "a", "staging", None) == []
+
+
+def test_users_with_the_most_events_come_first(shop):
+    shop.run("a", "b", "b", "c")
+    run = shop.state.run
+
+    assert next((user["id"], user["events"]) for user in users(run, "")) == ("b", 2)
+    assert users(run, "c") == [{"id_type": "userID", "id": "c", "events": 1}]
+
+
+def letter(folder, time, reason):
+    file = folder / f"{time}.singer"
+    file.write_text(f'{{"type": "RECORD", "stream": "s", "record": {{"id": 1}}, "reason": "{reason}"}}\n', "utf-8")
+    os.utime(file, (time, time))
+
+
+def test_dead_letters_are_shown_with_the_run_in_which_they_were_written(shop, tmp_path):
+    letters = DeadLetters(tmp_path)
+    letter(tmp_path, shop.now, "just before run 1")
+    shop.run("a")
+    letter(tmp_path, shop.now + 0.5, "at the end of run 1")
+    letter(tmp_path, shop.now + 2, "just before run 2")
+    shop.run("a")
+    letter(tmp_path, shop.now + 900, "long after run 2")
+    letters.refresh()
+
+    def reasons(number):
+        return {finding["why"] for finding in shop.overview(number, letters)["findings"]}
+
+    assert reasons(1) == {"just before run 1", "at the end of run 1"}
+    assert reasons(2) == {"just before run 2", "long after run 2"}
+
+
+def test_a_dead_letter_is_shown_even_where_nothing_arrived(shop, tmp_path):
+    letters = DeadLetters(tmp_path)
+    letter(tmp_path, START, "missing_identifier")
+    letters.refresh()
+
+    (finding,) = shop.overview(0, letters)["findings"]
+
+    assert (finding["what"], finding["why"], finding["count"]) == ("dead-lettered", "missing_identifier", 1)
+    assert finding["example"] == {"stream": "s", "record": {"id": 1}}
