@@ -27,7 +27,13 @@ from singer_sdk.exceptions import MissingKeyPropertiesError, RecordsWithoutSchem
 
 
 class TargetStatsigError(Exception):
-    """Base class of every error of this target."""
+    """Base class of every error of this target.
+
+    Attributes:
+        maybe_taken: True where it ended a request of which a try was sent and its answer lost: Statsig may have acted.
+    """
+
+    maybe_taken = False
 
 
 class SettingsError(TargetStatsigError):
@@ -72,15 +78,13 @@ class RequestError(TargetStatsigError):
     Attributes:
         status: The HTTP status of the last answer, or None where there was none.
         words: What Statsig said, shortened; it may be empty.
-        maybe_taken: True where the request was sent and its answer lost: it may have been processed.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, words: str = "", maybe_taken: bool = False) -> None:
+    def __init__(self, message: str, *, status: int | None = None, words: str = "") -> None:
         """Take the text for the reader and the facts for the caller."""
         super().__init__(message)
         self.status = status
         self.words = words
-        self.maybe_taken = maybe_taken
 
 
 class RefusedError(RequestError):
@@ -124,10 +128,4 @@ class StoreError(FatalRunError):
 
 
 class InterruptedRunError(TargetStatsigError):
-    """SIGTERM or SIGINT asked the run to end.
-
-    Attributes:
-        maybe_taken: True where a request waited for its next try and an answer to an earlier one was lost.
-    """
-
-    maybe_taken = False
+    """SIGTERM or SIGINT asked the run to end."""

@@ -20,7 +20,7 @@ from target_statsig.settings import Compression
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from target_statsig.client.sender import Retry, Sender
+    from target_statsig.client.sender import Sender
     from target_statsig.clock import Clock
 
 GZIP_LEVEL = 1
@@ -101,7 +101,7 @@ class EventsClient:
         items: Sequence[bytes],
         *,
         what: str,
-        on_retry: Callable[[Retry], None] | None = None,
+        on_try: Callable[[int, int], None] | None = None,
     ) -> Sent:
         """Deliver items in one request; it is taken or refused whole.
 
@@ -109,7 +109,8 @@ class EventsClient:
             endpoint: Where to.
             items: JSON objects, encoded; at least one.
             what: A phrase for messages, such as "500 events of stream 'orders'".
-            on_retry: Called before the wait for each retry.
+            on_try: Called before each try with the number of tries before it, and the bytes of its body: what a
+                request that is not taken has cost, too.
 
         Raises:
             AuthenticationError: The key is not accepted.
@@ -126,9 +127,13 @@ class EventsClient:
             timeout=self._timeout,
             body=body,
         )
-        answer = self._sender.send(
-            request, what=what, key=KeyKind.SERVER_SECRET, on_retry=on_retry, fresh_headers=self._fresh_headers
-        )
+
+        def fresh_headers(tries: int) -> Mapping[str, str]:
+            if on_try:
+                on_try(tries, len(body))
+            return self._fresh_headers(tries)
+
+        answer = self._sender.send(request, what=what, key=KeyKind.SERVER_SECRET, fresh_headers=fresh_headers)
         return Sent(answer.requests, answer.retries, answer.requests * len(body), answer.maybe_duplicated)
 
     def _body(self, endpoint: Endpoint, items: Sequence[bytes]) -> bytes:

@@ -108,7 +108,7 @@ class Errand:
         tries = "1 try" if self.tries == 1 else f"{self.tries:,} tries"
         text = (
             f"Given up on {self.what} after {tries} in the {duration(retry_timeout)} that `retry_timeout` allows: "
-            f"at last {self.said}. {self._maybe_taken()}{_COMES_AGAIN}"
+            f"at last {self.said}. {self._unreachable()}{self._maybe_taken()}{_COMES_AGAIN}"
         )
         return NotNowError(text, **self._facts())
 
@@ -141,18 +141,22 @@ class Errand:
             f"for {duration(self.left)} more at most"
         )
 
+    def _unreachable(self) -> str:
+        if self.said.status is not None or self.maybe_taken:
+            return ""
+        return f"Does `{self.kind.url_setting}` lead to the right place, and may this machine go there? "
+
     def _maybe_taken(self) -> str:
         return "An earlier try was sent and its answer lost: it may have been taken. " if self.maybe_taken else ""
 
     def _facts(self) -> _Facts:
         words = "" if self.said.status is None else self.said.words
-        return {"status": self.said.status, "words": words, "maybe_taken": self.maybe_taken}
+        return {"status": self.said.status, "words": words}
 
 
 class _Facts(TypedDict):
     status: int | None
     words: str
-    maybe_taken: bool
 
 
 def duration(seconds: float) -> str:

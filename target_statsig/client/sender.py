@@ -16,7 +16,7 @@ from target_statsig.client.failures import Errand, Said
 from target_statsig.client.retry import Outcome, classify, delays, parse_retry_after
 from target_statsig.client.transport import TransportError
 from target_statsig.client.words import decode, quote
-from target_statsig.exceptions import InterruptedRunError
+from target_statsig.exceptions import TargetStatsigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from target_statsig.client.rate_limit import RateLimiter
     from target_statsig.client.transport import Request, Transport
     from target_statsig.clock import Clock
-    from target_statsig.exceptions import TargetStatsigError
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +132,8 @@ class Sender:
             TooLargeError: This body is too large (413).
             NotNowError: The retries are used up, or Statsig asks for a longer wait than there is time for.
             InterruptedRunError: The run was asked to stop during a wait.
+
+        Whichever it is, its `maybe_taken` tells whether the answer to a try was lost.
         """
         errand = Errand(
             what=what,
@@ -141,9 +142,23 @@ class Sender:
             size=len(request.body or b""),
             left=self._retry_timeout,
         )
+        try:
+            return self._settle(request, errand, limiter, on_retry, fresh_headers)
+        except TargetStatsigError as error:
+            error.maybe_taken = errand.maybe_taken
+            raise
+
+    def _settle(
+        self,
+        request: Request,
+        errand: Errand,
+        limiter: RateLimiter | None,
+        on_retry: Callable[[Retry], None] | None,
+        fresh_headers: Callable[[int], Mapping[str, str]] | None,
+    ) -> Answer:
         waits = delays(self._rng)
         while True:
-            self._await_turn(key, limiter)
+            self._await_turn(errand.kind, limiter)
             fresh = fresh_headers(errand.tries) if fresh_headers else {}
             reply = self._try(replace(request, headers={**request.headers, **fresh}), errand)
             status = reply.said.status
@@ -155,15 +170,8 @@ class Sender:
             logger.warning("%s", errand.retrying(wait, lost=reply.lost))
             if on_retry:
                 on_retry(Retry(status, wait, errand.tries, reply.lost))
-            self._pause(wait, errand)
+            self._clock.sleep(wait)
             errand.left -= wait
-
-    def _pause(self, seconds: float, errand: Errand) -> None:
-        try:
-            self._clock.sleep(seconds)
-        except InterruptedRunError as error:
-            error.maybe_taken = errand.maybe_taken
-            raise
 
     def _try(self, request: Request, errand: Errand) -> _Reply:
         begun = self._clock.monotonic()

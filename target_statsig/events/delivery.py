@@ -5,8 +5,7 @@ Knows nothing of Singer, files and threads: the sink calls it from worker thread
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,11 @@ from target_statsig.client.events import LOG_EVENT, EventsClient
 from target_statsig.events.batching import halve, pack
 from target_statsig.events.digest import digest
 from target_statsig.events.encoding import encode
-from target_statsig.events.notes import MappingNotes
 from target_statsig.events.positions import highest
+from target_statsig.events.receipt import Receipt, Rejection
 from target_statsig.events.stream import EventStream, RefusalStreak
 from target_statsig.exceptions import (
     FatalRunError,
-    InterruptedRunError,
     RecordError,
     RefusedError,
     RequestError,
@@ -32,7 +30,6 @@ from target_statsig.settings import Tier
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from target_statsig.client.sender import Retry
     from target_statsig.ledger import Bookmark, StreamLedger
     from target_statsig.record import Record
 
@@ -47,49 +44,6 @@ NOT_ABOUT_THE_BODY = frozenset({301, 302, 303, 307, 308, 404, 405})
 
 BILLED_TIERS = frozenset({None, Tier.PRODUCTION})
 """Only production events are billed, and an event that names no tier is one: https://docs.statsig.com/pricing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A record that was kept out, and why."""
-
-    record: Record
-    reason: str
-    field: str | None = None
-    words: str = ""
-
-
-@dataclass(slots=True)
-class Receipt:
-    """What became of the records of one unit of work.
-
-    `records` is the sum of `delivered`, `skipped_duplicates`, the rejections and `undelivered`.
-
-    Attributes:
-        undelivered: Records whose request did not succeed, because of `failure`; the next run sends them again.
-        failure: What ended the work before its end, if anything did.
-        maybe_duplicated: Delivered records that an earlier attempt, whose answer was lost, may have delivered too.
-        billable: Delivered events of the production tier, the only one that Statsig bills.
-        bytes_sent: Bytes of bodies on the wire, all attempts counted.
-    """
-
-    records: int
-    delivered: int = 0
-    skipped_duplicates: int = 0
-    undelivered: int = 0
-    rejections: list[Rejection] = field(default_factory=list)
-    maybe_duplicated: int = 0
-    requests: int = 0
-    retries: int = 0
-    bytes_sent: int = 0
-    billable: int = 0
-    notes: MappingNotes = field(default_factory=MappingNotes)
-    failure: TargetStatsigError | None = None
-
-    @property
-    def reasons(self) -> Counter[str]:
-        """Return how many records were rejected for which reason."""
-        return Counter(rejection.reason for rejection in self.rejections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +99,19 @@ class _Delivery:
         self._receipt = Receipt(records=len(records))
 
     def run(self, now_ms: int) -> Receipt:
-        parcels = self._wrap(self._unknown(), now_ms)
+        try:
+            unknown = self._unknown()
+        except TargetStatsigError as error:
+            self._fail(error, len(self._records))
+            return self._receipt
+        parcels = self._wrap(unknown, now_ms)
         bounds = self._stream.bounds
-        sizes = [len(parcel.body) for parcel in parcels]
-        for batch in pack(sizes, max_rows=bounds.rows, max_bytes=bounds.bytes, overhead=ENVELOPE_BYTES):
-            self._send(parcels[batch])
+        while parcels:
+            # One batch at a time: a 413 lowers the bound for those behind it.
+            sizes = [len(parcel.body) for parcel in parcels]
+            first = next(pack(sizes, max_rows=bounds.rows, max_bytes=bounds.bytes, overhead=ENVELOPE_BYTES))
+            self._send(parcels[first])
+            del parcels[first]
         return self._receipt
 
     def _unknown(self) -> list[tuple[Record, bytes]]:
@@ -164,7 +126,7 @@ class _Delivery:
     def _wrap(self, records: Iterable[tuple[Record, bytes]], now_ms: int) -> list[_Parcel]:
         """Map and encode records; reject those that cannot become an event."""
         parcels = []
-        receipt, mapper, largest = self._receipt, self._stream.mapper, self._stream.bounds.bytes - ENVELOPE_BYTES
+        receipt, mapper, largest = self._receipt, self._stream.mapper, self._stream.bounds.largest - ENVELOPE_BYTES
         for record, found in records:
             try:
                 event = mapper(
@@ -182,60 +144,70 @@ class _Delivery:
                 parcels.append(_Parcel(record, body, found))
         return parcels
 
-    def _send(self, parcels: Sequence[_Parcel]) -> None:
-        """Send some events in one request; what is refused for good is halved until the culprits stand alone."""
+    def _send(self, parcels: Sequence[_Parcel], *, doubted: bool = False) -> None:
+        """Send some events in one request; what is refused for good is halved until the culprits stand alone.
+
+        Args:
+            parcels: The events.
+            doubted: Whether the answer to a larger request that held them was lost.
+        """
         receipt = self._receipt
         if receipt.failure is not None:
             receipt.undelivered += len(parcels)
             return
-        digests = [parcel.digest for parcel in parcels]
         try:
-            in_doubt = self._ledger.in_doubt(digests)
-            batch = self._ledger.intend(digests, highest=self._highest, epoch=self._epoch)
-            try:
-                sent = self._client.send(
-                    LOG_EVENT,
-                    [parcel.body for parcel in parcels],
-                    what=f"{len(parcels):,} events of stream '{self._stream.name}'",
-                    on_retry=self._count_retry,
-                )
-            except (RefusedError, TooLargeError) as error:
-                self._ledger.withdraw(batch)
-                receipt.requests += 1
-                if error.status in NOT_ABOUT_THE_BODY:
-                    raise
-                self._split(parcels, error)
-                return
-            except (RequestError, InterruptedRunError) as error:
-                if not error.maybe_taken:
-                    self._ledger.withdraw(batch)
-                raise
-            except TargetStatsigError:
-                self._ledger.withdraw(batch)
-                raise
-            self._ledger.acknowledge(batch)
+            maybe_duplicated = self._request(parcels)
+        except (RefusedError, TooLargeError) as error:
+            if error.status in NOT_ABOUT_THE_BODY:
+                self._fail(error, len(parcels))
+            else:
+                self._split(parcels, error, doubted=doubted or error.maybe_taken)
         except TargetStatsigError as error:
-            receipt.failure = error
-            receipt.undelivered += len(parcels)
-            return
-        self._stream.refusals.taken()
-        receipt.delivered += len(parcels)
-        receipt.requests += 1
-        receipt.bytes_sent += sent.bytes_sent
-        receipt.maybe_duplicated += len(parcels) if sent.maybe_duplicated else in_doubt
-        if self._stream.settings.environment_tier in BILLED_TIERS:
-            receipt.billable += len(parcels)
+            self._fail(error, len(parcels))
+        else:
+            self._stream.refusals.taken()
+            receipt.delivered += len(parcels)
+            receipt.maybe_duplicated += len(parcels) if doubted else maybe_duplicated
+            if self._stream.settings.environment_tier in BILLED_TIERS:
+                receipt.billable += len(parcels)
 
-    def _count_retry(self, _: Retry) -> None:
+    def _request(self, parcels: Sequence[_Parcel]) -> int:
+        """Send some events, written down before and after, and return how many of them may be in Statsig twice."""
+        digests = [parcel.digest for parcel in parcels]
+        batch = self._ledger.intend(digests, highest=self._highest, epoch=self._epoch)
+        try:
+            sent = self._client.send(
+                LOG_EVENT,
+                [parcel.body for parcel in parcels],
+                what=f"{len(parcels):,} {'event' if len(parcels) == 1 else 'events'} of stream '{self._stream.name}'",
+                on_try=self._count_try,
+            )
+        except TargetStatsigError as error:
+            if not error.maybe_taken:
+                self._ledger.withdraw(batch)
+            raise
+        self._ledger.acknowledge(batch)
+        # Only now: to ask uses up the doubt, and the halves of a refused batch would find none.
+        in_doubt = self._ledger.in_doubt(digests)
+        return len(parcels) if sent.maybe_duplicated else in_doubt
+
+    def _count_try(self, tries_before: int, size: int) -> None:
         self._receipt.requests += 1
-        self._receipt.retries += 1
+        self._receipt.retries += tries_before > 0
+        self._receipt.bytes_sent += size
 
-    def _split(self, parcels: Sequence[_Parcel], error: RequestError) -> None:
+    def _fail(self, error: TargetStatsigError, undelivered: int) -> None:
+        self._receipt.failure = error
+        self._receipt.undelivered += undelivered
+
+    def _split(self, parcels: Sequence[_Parcel], error: RequestError, *, doubted: bool) -> None:
+        alone = len(parcels) == 1
         if isinstance(error, TooLargeError):
-            self._stream.bounds.lower(sum(len(parcel.body) for parcel in parcels) + ENVELOPE_BYTES)
-        if len(parcels) > 1:
+            size = sum(len(parcel.body) for parcel in parcels) + ENVELOPE_BYTES
+            self._stream.bounds.lower(size, alone=alone)
+        if not alone:
             for half in halve(parcels):
-                self._send(half)
+                self._send(half, doubted=doubted)
             return
         reason = TOO_LARGE if isinstance(error, TooLargeError) else REFUSED
         self._receipt.rejections.append(Rejection(parcels[0].record, reason, words=error.words))

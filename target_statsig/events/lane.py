@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from target_statsig.events.delivery import Receipt, deliver
+from target_statsig.events.delivery import deliver
 from target_statsig.events.positions import bookmark_of
 from target_statsig.exceptions import RecordError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from target_statsig.client.events import EventsClient
     from target_statsig.clock import Clock
     from target_statsig.events.courier import Courier
+    from target_statsig.events.receipt import Receipt
     from target_statsig.events.stream import EventStream
     from target_statsig.ledger import StreamLedger
     from target_statsig.record import Record

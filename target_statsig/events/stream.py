@@ -10,7 +10,6 @@ from target_statsig._compat import override
 from target_statsig.events.mapping import EventMapper
 
 if TYPE_CHECKING:
-
     from target_statsig.settings import StreamSettings
 
 
@@ -21,18 +20,27 @@ class Bounds:
     Attributes:
         rows: Events a request at most.
         bytes: Uncompressed body bytes a request at most; lowered for the rest of the run where Statsig says 413.
+        largest: Uncompressed body bytes that one event may take by itself: between `bytes` and this, Statsig is asked.
     """
 
     rows: int
     bytes: int
+    largest: int = field(init=False)
 
-    def lower(self, refused: int) -> None:
+    def __post_init__(self) -> None:
+        """Take it that one event may fill a request."""
+        self.largest = self.bytes
+
+    def lower(self, refused: int, *, alone: bool) -> None:
         """Stay under a size that Statsig refused.
 
         Args:
             refused: The uncompressed bytes of the body that was too large.
+            alone: Whether it held one event only.
         """
-        self.bytes = min(self.bytes, max(refused // 2, 1))
+        if alone:
+            self.largest = min(self.largest, refused - 1)
+        self.bytes = min(self.bytes, self.largest if alone else max(refused // 2, 1))
 
 
 class RefusalStreak:

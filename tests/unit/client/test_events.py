@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from target_statsig import __version__
 from target_statsig.client.events import LOG_EVENT, EventsClient
 from target_statsig.client.sender import Sender
-from target_statsig.exceptions import AuthenticationError, NotNowError
+from target_statsig.exceptions import AuthenticationError, NotNowError, RefusedError
 from target_statsig.settings import Compression
 from tests.fakes import NOON, FakeClock, FakeTransport, answer
 
@@ -87,11 +87,13 @@ def test_what_it_took_is_told():
     assert sent.bytes_sent == 2 * len(transport.requests[0].body)
 
 
-def test_a_retry_is_told_while_it_happens():
+def test_every_try_is_told_while_it_happens_also_of_what_is_never_taken():
     told = []
-    client(FakeTransport(NO, answer())).send(LOG_EVENT, ITEMS, what="2 events", on_retry=told.append)
+    transport = FakeTransport(NO, answer(400))
+    with pytest.raises(RefusedError):
+        client(transport).send(LOG_EVENT, ITEMS, what="2 events", on_try=lambda *told_of: told.append(told_of))
 
-    assert [retry.status for retry in told] == [503]
+    assert told == [(0, len(transport.requests[0].body)), (1, len(transport.requests[1].body))]
 
 
 def test_a_base_url_may_end_in_a_slash():

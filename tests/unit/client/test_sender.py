@@ -210,6 +210,11 @@ def test_giving_up_tells_of_an_answer_that_was_lost(clock):
     assert (caught.value.status, caught.value.words, caught.value.maybe_taken) == (None, "", True)
 
 
+def test_giving_up_asks_after_the_address_where_nothing_was_ever_sent(clock):
+    with pytest.raises(NotNowError, match="Does `events_url` lead to the right place, and may this machine go there"):
+        send(clock, then=REFUSED_CONNECTION, retry_timeout=5)
+
+
 def test_slow_answers_use_up_the_time_as_well(clock):
     def slowly(request):
         clock.advance(30)
@@ -267,6 +272,21 @@ def test_a_retry_after_holds_back_everybody_with_the_key(clock, status, key, wai
 def test_a_signal_ends_the_wait_for_a_retry(clock):
     with pytest.raises(InterruptedRunError):
         send(clock, NO, on_retry=lambda retry: clock.interrupt())
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        pytest.param([answer(401)], AuthenticationError, id="key not accepted"),
+        pytest.param([answer(413)], TooLargeError, id="too large"),
+        pytest.param([NO], InterruptedRunError, id="stopped"),
+    ],
+)
+def test_whatever_ends_a_request_tells_of_an_answer_that_was_lost_before(clock, script, error):
+    with pytest.raises(error) as caught:
+        send(clock, LOST, *script, on_retry=lambda retry: retry.retries > 1 and clock.interrupt())
+
+    assert caught.value.maybe_taken
 
 
 def test_every_retry_is_told_and_logged_in_one_line(clock, caplog):

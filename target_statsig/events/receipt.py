@@ -1,0 +1,59 @@
+"""What became of some records: counts that add up, and the records that were kept out.
+
+Knows neither how records are delivered nor what is done with those that are not. Everything here pickles.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from target_statsig.events.notes import MappingNotes
+
+if TYPE_CHECKING:
+    from target_statsig.exceptions import TargetStatsigError
+    from target_statsig.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A record that was kept out, and why."""
+
+    record: Record
+    reason: str
+    field: str | None = None
+    words: str = ""
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What became of the records of one unit of work.
+
+    `records` is the sum of `delivered`, `skipped_duplicates`, the rejections and `undelivered`.
+
+    Attributes:
+        undelivered: Records not known to be delivered, because of `failure`; the next run sends them again.
+        failure: What ended the work before its end, if anything did.
+        maybe_duplicated: Delivered records that an earlier attempt, whose answer was lost, may have delivered too.
+        billable: Delivered events of the production tier, the only one that Statsig bills.
+        bytes_sent: Bytes of bodies on the wire, all attempts counted.
+    """
+
+    records: int
+    delivered: int = 0
+    skipped_duplicates: int = 0
+    undelivered: int = 0
+    rejections: list[Rejection] = field(default_factory=list)
+    maybe_duplicated: int = 0
+    requests: int = 0
+    retries: int = 0
+    bytes_sent: int = 0
+    billable: int = 0
+    notes: MappingNotes = field(default_factory=MappingNotes)
+    failure: TargetStatsigError | None = None
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """Return how many records were rejected for which reason."""
+        return Counter(rejection.reason for rejection in self.rejections)

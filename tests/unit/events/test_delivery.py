@@ -1,0 +1,373 @@
+"""The unit of work: every record is accounted for, whatever Statsig says to it."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections import Counter
+
+import msgspec
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from target_statsig.client.events import EventsClient
+from target_statsig.client.sender import Sender
+from target_statsig.client.transport import Transport, TransportError
+from target_statsig.events.delivery import deliver
+from target_statsig.events.digest import digest
+from target_statsig.events.stream import Bounds, EventStream, RefusalStreak
+from target_statsig.exceptions import AuthenticationError, FatalRunError, NotNowError, RefusedError, StoreError
+from target_statsig.ledger import NoLedger, StreamLedger
+from target_statsig.record import Record
+from target_statsig.settings import Compression, ObjectType, StreamSettings, Tier
+from tests.fakes import NOON, FakeClock, answer
+
+SCHEMA = {"type": "SCHEMA", "stream": "orders", "schema": {"properties": {}}}
+LOST = TransportError("TimeoutError: timed out", sent=True)
+
+
+class Statsig(Transport):
+    """Takes events; refuses a request that holds poison, or that is too large, or as the script says."""
+
+    def __init__(self, *script, poison=(), largest=10**9):
+        self.script = list(script)
+        self.poison = set(poison)
+        self.largest = largest
+        self.bodies = []
+        self.arrived = []
+
+    def send(self, request):
+        self.bodies.append(request.body)
+        said = self.script.pop(0) if self.script else None
+        users = [event["user"]["userID"] for event in msgspec.json.decode(request.body)["events"]]
+        if isinstance(said, Exception):
+            self.arrived += users
+            raise said
+        if said is not None:
+            return said
+        if len(request.body) > self.largest:
+            return answer(413)
+        if self.poison.intersection(users):
+            return answer(400, {"message": "no such event"})
+        self.arrived += users
+        return answer(202)
+
+    @property
+    def sizes(self):
+        return [len(msgspec.json.decode(body)["events"]) for body in self.bodies]
+
+
+class Ledger(StreamLedger):
+    """Knows what it is told that earlier runs did, and remembers this one's batches."""
+
+    def __init__(self, *, known=(), doubtful=(), broken=None):
+        self.batches = {}
+        self.acknowledged = []
+        self._known = Counter(digest(record.message["record"]) for record in known)
+        self._doubtful = Counter(digest(record.message["record"]) for record in doubtful)
+        self._broken = broken
+
+    def known(self, digests, *, highest, epoch):
+        self._break("known")
+        return [self._take(self._known, digest) for digest in digests]
+
+    def in_doubt(self, digests):
+        return sum(self._take(self._doubtful, digest) for digest in digests)
+
+    def intend(self, digests, *, highest, epoch):
+        self._break("intend")
+        self.batches[len(self.batches)] = list(digests)
+        return len(self.batches) - 1
+
+    def acknowledge(self, batch):
+        self._break("acknowledge")
+        self.acknowledged.append(batch)
+
+    def withdraw(self, batch):
+        self.batches[batch] = []
+
+    def state_written(self, bookmark, *, epoch):
+        raise AssertionError
+
+    @property
+    def left_in_doubt(self):
+        return sum(len(digests) for batch, digests in self.batches.items() if batch not in self.acknowledged)
+
+    def _break(self, method):
+        if self._broken == method:
+            msg = "the store is full"
+            raise StoreError(msg)
+
+    @staticmethod
+    def _take(counter, digest):
+        counter[digest] -= 1
+        return counter[digest] >= 0
+
+
+def order(number, **fields):
+    row = {"event": "order", "user_id": f"u{number}", "at": number, **fields}
+    return Record(row, {"type": "RECORD", "stream": "orders", "record": row}, SCHEMA)
+
+
+def orders(count):
+    return [order(number) for number in range(count)]
+
+
+def users(records):
+    return [record.data["user_id"] for record in records]
+
+
+def stream(rows=500, size=1_000_000, **settings):
+    return EventStream("orders", StreamSettings(ObjectType.EVENT, **settings), Bounds(rows, size))
+
+
+def send(records, statsig, *, to=None, ledger=None, retry_timeout=0):
+    clock = FakeClock()
+    client = EventsClient(
+        Sender(statsig, clock, retry_timeout=retry_timeout, rng=lambda: 1.0),
+        base_url="https://events.example/v1",
+        key="secret-abcdefghijklmnop",
+        compression=Compression.NONE,
+        timeout=30,
+        clock=clock,
+    )
+    receipt = deliver(records, to or stream(), client, ledger or NoLedger(), now_ms=int(NOON * 1000))
+    assert_adds_up(receipt, records)
+    assert receipt.requests == len(statsig.bodies)
+    assert receipt.bytes_sent == sum(map(len, statsig.bodies))
+    return receipt
+
+
+def assert_adds_up(receipt, records):
+    assert receipt.records == len(records)
+    assert receipt.records == (
+        receipt.delivered + receipt.skipped_duplicates + len(receipt.rejections) + receipt.undelivered
+    )
+    assert bool(receipt.undelivered) <= (receipt.failure is not None)
+
+
+def rejected(receipt):
+    return [rejection.record.data["user_id"] for rejection in receipt.rejections]
+
+
+def test_all_that_can_become_an_event_arrives_in_order():
+    statsig = Statsig()
+    records = [*orders(3), order(8, user_id=None), *orders(3), order(9, at=None)]
+    receipt = send(records, statsig, to=stream(rows=2, field_mapping={"event_time": "at"}))
+    assert statsig.arrived == ["u0", "u1", "u2", "u0", "u1", "u2", "u9"]
+    assert statsig.sizes == [2, 2, 2, 1]
+    assert receipt.reasons == {"missing_identifier": 1}
+    assert (receipt.delivered, receipt.requests, receipt.billable) == (7, 4, 7)
+    assert receipt.notes.time_defaulted == 1
+
+
+@pytest.mark.parametrize(
+    ("tier", "billable"),
+    [
+        pytest.param(None, 3, id="no tier counts as production"),
+        pytest.param(Tier.PRODUCTION, 3, id="production"),
+        pytest.param(Tier.STAGING, 0, id="staging"),
+        pytest.param(Tier.DEVELOPMENT, 0, id="development"),
+    ],
+)
+def test_only_production_events_are_billed(tier, billable):
+    assert send(orders(3), Statsig(), to=stream(environment_tier=tier)).billable == billable
+
+
+def test_the_same_records_make_the_same_requests():
+    statsigs = Statsig(poison=["u7"]), Statsig(poison=["u7"])
+    for statsig in statsigs:
+        send(orders(50), statsig, to=stream(rows=20))
+    assert statsigs[0].bodies == statsigs[1].bodies
+
+
+# Poison
+
+
+@given(data=st.data(), count=st.integers(0, 120), rows=st.integers(1, 50))
+def test_exactly_the_culprits_are_rejected_and_the_others_arrive_once(data, count, rows):
+    numbers = st.integers(0, max(count - 1, 0))
+    poison = data.draw(st.sets(numbers, max_size=RefusalStreak.LIMIT - 1)) if count else set()
+    assume(len(poison) < RefusalStreak.LIMIT)
+    statsig = Statsig(poison=[f"u{number}" for number in poison])
+    ledger = Ledger()
+
+    receipt = send(orders(count), statsig, to=stream(rows=rows), ledger=ledger)
+
+    healthy = [f"u{number}" for number in range(count) if number not in poison]
+    assert statsig.arrived == healthy
+    assert rejected(receipt) == [f"u{number}" for number in sorted(poison)]
+    assert receipt.failure is None
+    assert ledger.left_in_doubt == 0
+    assert sum(map(len, ledger.batches.values())) == len(healthy)
+    batches = math.ceil(count / rows)
+    assert receipt.requests <= batches + len(poison) * 2 * math.ceil(math.log2(rows) if rows > 1 else 1)
+
+
+def test_ten_culprits_in_five_hundred_cost_at_most_two_times_log_of_five_hundred_each():
+    poison = [f"u{number}" for number in range(3, 500, 50)]
+    receipt = send(orders(500), Statsig(poison=poison))
+    assert rejected(receipt) == poison
+    assert receipt.requests <= 1 + 10 * 2 * math.ceil(math.log2(500))
+    assert {rejection.reason for rejection in receipt.rejections} == {"refused_by_statsig"}
+    assert {rejection.words for rejection in receipt.rejections} == {"no such event"}
+
+
+def test_twenty_refused_events_and_none_taken_are_a_wrong_mapping():
+    statsig = Statsig(poison=[f"u{number}" for number in range(100)])
+    receipt = send(orders(100), statsig)
+    assert isinstance(receipt.failure, FatalRunError)
+    assert "20 events of stream 'orders' one by one and took none" in str(receipt.failure)
+    assert "no such event" in str(receipt.failure)
+    assert len(receipt.rejections) == RefusalStreak.LIMIT
+    assert receipt.undelivered == 80
+
+
+def test_where_one_was_taken_refused_events_are_poison_however_many():
+    statsig = Statsig(poison=[f"u{number}" for number in range(1, 100)])
+    receipt = send(orders(100), statsig, to=stream(rows=1))
+    assert receipt.failure is None
+    assert (receipt.delivered, len(receipt.rejections)) == (1, 99)
+
+
+def test_where_there_is_no_events_api_nothing_is_halved():
+    statsig = Statsig(answer(404, {"message": "Cannot POST"}))
+    receipt = send(orders(100), statsig)
+    assert isinstance(receipt.failure, RefusedError)
+    assert "`events_url`" in str(receipt.failure)
+    assert (receipt.requests, receipt.undelivered, receipt.rejections) == (1, 100, [])
+
+
+# Size
+
+
+def test_a_413_lowers_the_bound_for_the_rest_of_the_run():
+    statsig, events = Statsig(largest=2_000), stream(rows=100)
+    assert send(orders(100), statsig, to=events).delivered == 100
+    refused = sum(len(body) > 2_000 for body in statsig.bodies)
+    again = Statsig(largest=2_000)
+    assert send(orders(100), again, to=events).delivered == 100
+    assert refused > 0
+    assert all(len(body) <= 2_000 for body in again.bodies)
+
+
+def test_a_413_lowers_the_bound_for_the_batches_behind_it():
+    statsig = Statsig(largest=2_000)
+    send(orders(100), statsig, to=stream(rows=25))
+    assert statsig.sizes[0] == 25
+    assert max(statsig.sizes[-5:]) < 25
+
+
+def test_an_event_that_is_too_large_by_itself_is_rejected_alone():
+    statsig, events = Statsig(largest=2_000), stream()
+    receipt = send([order(1), order(2, note="x" * 3_000), order(3, note="x" * 1_500)], statsig, to=events)
+    assert receipt.reasons == {"event_too_large": 1}
+    assert statsig.arrived == ["u1", "u3"]
+    assert send([order(4, note="x" * 3_000)], Statsig(), to=events).requests == 0
+    assert send([order(5, note="x" * 1_500)], Statsig(), to=events).delivered == 1
+
+
+def test_an_event_over_the_bound_is_rejected_without_asking():
+    statsig = Statsig()
+    receipt = send([order(1), order(2, note="x" * 3_000)], statsig, to=stream(size=2_000))
+    assert receipt.reasons == {"event_too_large": 1}
+    assert statsig.sizes == [1]
+
+
+@given(notes=st.lists(st.integers(0, 900), max_size=40), size=st.integers(600, 3_000))
+def test_no_request_is_larger_than_the_bound(notes, size):
+    statsig = Statsig()
+    receipt = send([order(number, note="x" * note) for number, note in enumerate(notes)], statsig, to=stream(size=size))
+    assert all(len(body) <= size for body in statsig.bodies)
+    assert set(receipt.reasons) <= {"event_too_large"}
+
+
+# Failures
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "in_doubt"),
+    [
+        pytest.param(answer(401), AuthenticationError, 0, id="key not accepted"),
+        pytest.param(answer(503), NotNowError, 0, id="not now"),
+        pytest.param(LOST, NotNowError, 2, id="answer lost"),
+        pytest.param(TransportError("refused", sent=False), NotNowError, 0, id="never sent"),
+    ],
+)
+def test_what_fails_leaves_the_rest_undelivered_and_says_why(said, error, in_doubt):
+    statsig, ledger = Statsig(None, said), Ledger()
+    receipt = send(orders(7), statsig, to=stream(rows=2), ledger=ledger)
+    assert isinstance(receipt.failure, error)
+    assert (receipt.delivered, receipt.undelivered, receipt.requests) == (2, 5, 2)
+    assert ledger.acknowledged == [0]
+    assert ledger.left_in_doubt == in_doubt
+
+
+@pytest.mark.parametrize(
+    ("method", "requests"),
+    [
+        pytest.param("known", 0, id="before anything is mapped"),
+        pytest.param("intend", 0, id="before anything is sent"),
+        pytest.param("acknowledge", 1, id="after it was sent"),
+    ],
+)
+def test_a_store_that_fails_is_a_failure_in_the_receipt(method, requests):
+    receipt = send(orders(3), Statsig(), ledger=Ledger(broken=method))
+    assert isinstance(receipt.failure, StoreError)
+    assert (receipt.undelivered, receipt.requests) == (3, requests)
+
+
+def test_retries_are_counted():
+    receipt = send(orders(3), Statsig(answer(503), answer(429)), retry_timeout=60)
+    assert (receipt.delivered, receipt.requests, receipt.retries, receipt.maybe_duplicated) == (3, 3, 2, 0)
+
+
+# Twice
+
+
+def test_what_an_earlier_run_delivered_is_skipped_as_often_as_it_was():
+    statsig = Statsig()
+    records = [order(1), order(2), order(1), order(1)]
+    receipt = send(records, statsig, ledger=Ledger(known=[order(1), order(1)]))
+    assert receipt.skipped_duplicates == 2
+    assert statsig.arrived == ["u2", "u1"]
+
+
+def test_a_lost_answer_may_have_doubled_a_whole_batch():
+    statsig = Statsig(LOST)
+    receipt = send(orders(5), statsig, to=stream(rows=3), retry_timeout=60)
+    assert (receipt.delivered, receipt.maybe_duplicated) == (5, 3)
+    assert len(statsig.arrived) == 5 + 3
+
+
+def test_what_an_earlier_run_left_in_doubt_is_counted_once():
+    receipt = send(orders(5), Statsig(), to=stream(rows=3), ledger=Ledger(doubtful=orders(2)))
+    assert (receipt.delivered, receipt.maybe_duplicated) == (5, 2)
+
+
+def test_what_was_in_doubt_stays_so_when_its_batch_is_halved():
+    receipt = send(orders(4), Statsig(poison=["u3"]), ledger=Ledger(doubtful=orders(2)))
+    assert (receipt.delivered, receipt.maybe_duplicated) == (3, 2)
+
+
+def test_a_refusal_after_a_lost_answer_leaves_the_halves_in_doubt():
+    statsig = Statsig(LOST, answer(413))
+    receipt = send(orders(4), statsig, retry_timeout=60)
+    assert (receipt.delivered, receipt.maybe_duplicated) == (4, 4)
+    assert len(statsig.arrived) == 4 + 4
+
+
+# Elsewhere
+
+
+@pytest.mark.parametrize(
+    "statsig", [pytest.param(Statsig(poison=["u1"]), id="poison"), pytest.param(Statsig(answer(401)), id="failure")]
+)
+def test_a_receipt_and_a_stream_travel_to_another_process(statsig):
+    events = pickle.loads(pickle.dumps(stream(rows=2, custom_ids={"companyID": "company"})))
+    receipt = send(orders(3), statsig, to=events)
+    arrived = pickle.loads(pickle.dumps(receipt))
+    assert_adds_up(arrived, orders(3))
+    assert rejected(arrived) == rejected(receipt)
+    assert str(arrived.failure) == str(receipt.failure)
