@@ -1,0 +1,63 @@
+"""A page in the system's own Chromium, headless, that remembers what it should not have done.
+
+`page` gives a test a fresh one; without Chromium the test is skipped and says so. A conftest imports the fixtures by
+name. At the end of every test the page must have kept silent on the console and asked nobody but the loopback.
+"""
+
+from __future__ import annotations
+
+import shutil
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+PATIENCE_MS = 10_000
+
+
+@pytest.fixture(scope="session")
+def browser():
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.skip(f"no Chromium here: none of {', '.join(PROGRAMS)} is on the PATH")
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def misdeeds():
+    """What the page did that it should not; a test that provokes something takes it out again."""
+    return []
+
+
+@pytest.fixture
+def page(browser, misdeeds):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.on("console", lambda message: misdeeds.append(f"console: {message.text}"))
+    page.on("pageerror", lambda error: misdeeds.append(f"error: {error}"))
+    page.on("request", lambda request: misdeeds.extend(_foreign(request.url)))
+    yield page
+    context.close()
+    assert misdeeds == []
+
+
+def _foreign(url):
+    if not url.startswith("data:") and urlsplit(url).hostname != "127.0.0.1":
+        yield f"request: {url}"

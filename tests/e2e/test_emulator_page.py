@@ -1,0 +1,219 @@
+"""The emulator's page in a real browser: it shows what arrived, says nothing on the console, asks nobody else."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+from playwright.sync_api import expect
+
+from target_statsig.emulator import Fault, Options, StatsigEmulator
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parent.parent.parent
+SHOP = "cat sample_data/shop.singer | target-statsig --config sample_data/config.json --config ENV"
+
+PURCHASE = {
+    "eventName": "purchase",
+    "time": 1_793_723_578_000,
+    "value": 26.1,
+    "user": {"userID": "u-1344", "statsigEnvironment": {"tier": "production"}},
+}
+
+
+@pytest.fixture
+def target(statsig):
+    """A session that sends like a target: its connection is its run."""
+    with requests.Session() as session:
+        session.headers["statsig-api-key"] = statsig.server_secret_key
+        yield session
+
+
+@pytest.fixture
+def keeping():
+    """Start `statsig-emulator --keep` with a command, and return the address that it prints."""
+    processes = []
+
+    def start(*arguments):
+        program = [sys.executable, "-m", "target_statsig.emulator", "--keep", *arguments]
+        path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(program, cwd=ROOT, env=os.environ | {"PATH": path}, text=True, **pipes)
+        processes.append(process)
+        for line in process.stderr:
+            if found := re.search(r"http://\S+", line):
+                return found[0]
+        raise AssertionError(program)
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.communicate()
+
+
+def send(statsig, target, *events):
+    target.post(f"{statsig.events_url}/log_event", json={"events": events}, timeout=10)
+
+
+def total(page, noun):
+    return page.locator(".totals div").filter(has_text=noun).locator("dd")
+
+
+def test_what_the_target_sent_is_on_the_page(page, keeping):
+    page.goto(keeping("--segment", "vip_users=sample_data/vip_users_last_week.txt", "sh", "-c", SHOP))
+
+    expect(total(page, "events")).to_have_text("39")
+    expect(total(page, "segment changed")).to_have_text("1")
+    expect(page.get_by_role("row", name="view_item 16 6")).to_be_visible()
+
+    page.get_by_role("button", name="purchase").click()
+    expect(page.get_by_text('"customer1323@example.com"')).to_be_visible()
+    expect(page.get_by_text("2026-11-13 09:19:32.000 UTC")).to_be_visible()
+
+    page.get_by_role("button", name="vip_users").click()
+    members = page.get_by_label("Members of vip_users")
+    expect(members.get_by_role("listitem")).to_have_count(40)
+    page.get_by_role("searchbox").fill("u-13")
+    expect(members.get_by_text("u-1023")).to_have_count(0)
+    expect(members.get_by_text("u-1304")).to_be_visible()
+    expect(page.get_by_text("add 4 ids: +4")).to_be_visible()
+
+    page.get_by_role("button", name="show them").click()
+    expect(page.get_by_role("row", name="u-1323 userID")).to_be_visible()
+    expect(page.get_by_role("row", name="POST log_event 1 39")).to_be_visible()
+    expect(page.get_by_role("img", name="Bytes over time")).to_be_visible()
+
+
+def test_an_empty_page_tells_how_to_point_a_target_here_and_then_shows_what_comes(page, statsig, target):
+    page.goto(statsig.url)
+    expect(page.get_by_role("heading", name="Nothing has arrived yet")).to_be_visible()
+    expect(page.get_by_text(f"export TARGET_STATSIG_EVENTS_URL={statsig.events_url}")).to_be_visible()
+    expect(page.get_by_role("button", name="Clear")).to_be_disabled()
+
+    send(statsig, target, PURCHASE)
+
+    expect(total(page, "event")).to_have_text("1")
+    expect(page.get_by_role("status")).to_have_text("1 event, 0 segments changed, 1 request.")
+    expect(page.get_by_role("heading", name="Nothing has arrived yet")).to_have_count(0)
+    expect(page).to_have_title("1 event · Statsig emulator")
+
+
+def test_the_record_that_an_event_came_from_stands_beside_it_where_it_is_known(page):
+    options = Options(record_of=lambda event: {"grand_total": event["value"]})
+    with StatsigEmulator(options) as statsig:
+        headers = {"statsig-api-key": statsig.server_secret_key}
+        requests.post(f"{statsig.events_url}/log_event", json={"events": [PURCHASE]}, headers=headers, timeout=10)
+        page.goto(statsig.url)
+        page.get_by_role("button", name="purchase").click()
+
+        expect(page.get_by_role("figure", name="The record")).to_contain_text('"grand_total": 26.1')
+        expect(page.get_by_role("figure", name="became the event")).to_contain_text('"value": 26.1')
+        # The page must not ask for anything while its emulator goes away.
+        page.goto("about:blank")
+
+
+def test_what_was_refused_dropped_or_doubtful_is_told_with_its_reason(page, statsig, target):
+    statsig.faults.add(Fault(status=503, times=1))
+    send(statsig, target, PURCHASE)
+    send(statsig, target, PURCHASE | {"eventName": "10% off"}, {"eventName": "anonymous"})
+    page.goto(statsig.url)
+
+    expect(page.get_by_text("503 POST log_event: fault: 503 answered")).to_be_visible()
+    expect(page.get_by_text('silently dropped: "10% off": the name has a character that Statsig drops')).to_be_visible()
+    expect(page.get_by_text("doubtful: no userID and no customIDs")).to_be_visible()
+
+    page.get_by_role("button", name="the first one: no userID").click()
+    expect(page.get_by_text('"anonymous"')).to_be_visible()
+
+
+def test_runs_are_told_apart_and_the_newest_comes_first(page, statsig_factory):
+    now = [1_800_000_000.0]
+    statsig = statsig_factory(clock=lambda: now[0])
+    for names in (["login", "login"], ["login", "logout"]):
+        with requests.Session() as target:
+            target.headers["statsig-api-key"] = statsig.server_secret_key
+            send(statsig, target, *(PURCHASE | {"eventName": name} for name in names))
+        while statsig.state.runs.active:
+            pass
+        now[0] += 60
+    page.goto(statsig.url)
+    runs = page.get_by_role("navigation", name="Runs").get_by_role("button")
+
+    expect(runs).to_contain_text(["Run 2", "Run 1"])
+    expect(page.get_by_role("row", name="login 1 \N{MINUS SIGN}1")).to_be_visible()
+    expect(page.get_by_role("row", name="logout 1 +1")).to_be_visible()
+
+    runs.nth(1).click()
+    expect(page.get_by_role("row", name="login 2")).to_be_visible()
+    expect(page.get_by_role("button", name="logout")).to_have_count(0)
+
+
+def test_clearing_empties_the_page(page, statsig, target):
+    send(statsig, target, PURCHASE)
+    page.goto(statsig.url)
+    page.get_by_role("button", name="Clear").click()
+
+    expect(page.get_by_role("heading", name="Nothing has arrived yet")).to_be_visible()
+    assert statsig.state.events == []
+
+
+def test_what_arrived_is_text_and_never_markup(page, statsig, target):
+    markup = "<img src=x onerror=\"console.log('run')\"></script><script>console.log('run')</script>"
+    send(statsig, target, PURCHASE | {"eventName": "a", "metadata": {markup: markup}, "user": {"userID": markup}})
+    statsig.state.seed_segment(markup, [markup])
+    page.goto(statsig.url)
+    page.get_by_role("button", name="a", exact=True).click()
+    page.get_by_role("button", name="show them").click()
+    page.get_by_role("button", name=markup).click()
+
+    expect(page.get_by_text(markup, exact=True)).to_have_count(3)
+    expect(page.locator("main img")).to_have_count(0)
+
+
+def test_what_one_types_and_where_one_is_stays_while_more_arrives(page, statsig, target):
+    statsig.state.seed_segment("vip_users", ["u-1", "u-2", "v-1"])
+    send(statsig, target, PURCHASE)
+    page.goto(statsig.url)
+    page.get_by_role("button", name="vip_users").click()
+    page.get_by_role("searchbox").fill("u-")
+    expect(page.get_by_label("Members of vip_users").get_by_role("listitem")).to_have_text(["u-1", "u-2"])
+
+    send(statsig, target, PURCHASE, PURCHASE)
+
+    expect(total(page, "events")).to_have_text("3")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    expect(page.get_by_role("searchbox")).to_have_value("u-")
+    expect(page.get_by_label("Members of vip_users").get_by_role("listitem")).to_have_text(["u-1", "u-2"])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_on_a_phone(page, statsig, target, scheme):
+    statsig.state.seed_segment("a_segment_with_a_name_that_is_longer_than_a_phone_is_wide", ["member" * 20])
+    send(statsig, target, PURCHASE | {"eventName": "n" * 100, "metadata": {"k" * 90: "v" * 900}})
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.goto(statsig.url)
+    for name in ("nnn", "a_segment", "show them", "these variables"):
+        page.get_by_role("button", name=name).click()
+    expect(page.get_by_text("vvv")).to_be_visible()
+
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_a_page_that_outlives_its_emulator_says_so(page, statsig, target, misdeeds):
+    send(statsig, target, PURCHASE)
+    page.goto(statsig.url)
+    expect(total(page, "event")).to_have_text("1")
+
+    statsig.close()
+
+    expect(page.get_by_text("The emulator has stopped")).to_be_visible()
+    expect(total(page, "event")).to_have_text("1")
+    # The browser itself complains of an address where nobody answers.
+    misdeeds[:] = [misdeed for misdeed in misdeeds if "Failed to load resource" not in misdeed]
