@@ -29,6 +29,9 @@ UPDATE_POLLS = 5
 UPDATE_POLL_SECONDS = 2.0
 """How often and how long to wait for Statsig to finish an update before its count is read back."""
 
+READ_BETWEEN_LOOKS = 1_000
+"""Ids read before it is looked again whether the run was asked to stop."""
+
 STATSIG_ID_TYPES = {IdType.USER_ID: "userID", IdType.STABLE_ID: "stableID"}
 
 
@@ -116,9 +119,14 @@ class RemoteSegment:
 
         Raises:
             SegmentError: It cannot be read.
+            InterruptedRunError: The run was asked to stop.
         """
         try:
-            yield from self._console.ids(self.id)
+            for number, member in enumerate(self._console.ids(self.id)):
+                if not number % READ_BETWEEN_LOOKS:
+                    # A signal ends the reading: of a long list it takes minutes.
+                    self._clock.sleep(0)
+                yield member
         except RequestError as error:
             raise self._failed(error, "read") from error
 
