@@ -5,25 +5,22 @@ Knows no Singer types: the target hands it streams, records and STATEs.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import secrets
 import signal
-import sys
 import traceback
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from target_statsig import places
 from target_statsig.clock import RunClock
 from target_statsig.dead_letters import DeadLetterBox
 from target_statsig.exceptions import FatalRunError, InterruptedRunError, TargetStatsigError
 from target_statsig.lanes import Lanes
+from target_statsig.output import write_state
 from target_statsig.report import RunReport
 from target_statsig.segments.lane import SegmentLane
 from target_statsig.segments.sources import Sources
@@ -36,8 +33,6 @@ if TYPE_CHECKING:
     from target_statsig.config import Config
 
 logger = logging.getLogger(__name__)
-
-STATE_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 LONG_PLAN = 60.0
 """Seconds from which a plan is worth announcing."""
@@ -220,9 +215,11 @@ class Run:
                 )
 
     def _close(self) -> None:
-        if "dead_letters" in self.__dict__:
-            self.dead_letters.close()
-        self.services.close()
+        try:
+            if "dead_letters" in self.__dict__:
+                self.dead_letters.close()
+        finally:
+            self.services.close()
 
     def _write_report(self) -> None:
         path = self.config.settings.report_path
@@ -237,26 +234,9 @@ class Run:
         """Write a STATE to standard output: dead letters are written before it, and the ledger forgets after it."""
         if "dead_letters" in self.__dict__:
             self.dead_letters.flush()
-        try:
-            sys.stdout.write(encode_state(state) + "\n")
-            sys.stdout.flush()
-        except (BrokenPipeError, ValueError) as error:
-            msg = (
-                "Standard output is closed: whoever started this is gone, and no STATE can be saved any more. The run "
-                "stops; the next one sends again what came after the last STATE that was saved."
-            )
-            raise FatalRunError(msg) from error
+        write_state(state)
         for lane in self.lanes.events.values():
             lane.state_written(state, number)
-
-
-def encode_state(state: State) -> str:
-    """Return a STATE as a line of JSON; its numbers stay as the tap wrote them."""
-    try:
-        return json.dumps(state)
-    except TypeError:
-        # Decimals, of which the reader makes numbers with a fraction.
-        return STATE_ENCODER.encode(state).decode()
 
 
 def describe_unexpected(error: BaseException) -> str:

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import logging
-from decimal import Decimal
 
 import pytest
 
 from target_statsig.config import config_schema, parse_config
 from target_statsig.exceptions import InterruptedRunError, SegmentError
 from target_statsig.report import RunStatus
-from target_statsig.run import Run, describe_unexpected, encode_state
+from target_statsig.run import Run, describe_unexpected
 
 
 def make_run(**settings):
@@ -17,7 +16,11 @@ def make_run(**settings):
 
 @pytest.mark.parametrize(
     ("requests", "minutes"),
-    [pytest.param(3, None, id="at once"), pytest.param(4, "3 minutes", id="a window"), pytest.param(7, "5 minutes", id="two")],
+    [
+        pytest.param(3, None, id="at once"),
+        pytest.param(4, "3 minutes", id="a window"),
+        pytest.param(7, "5 minutes", id="two"),
+    ],
 )
 def test_a_plan_of_more_than_a_minute_is_announced(caplog, requests, minutes):
     caplog.set_level(logging.INFO)
@@ -52,14 +55,3 @@ def test_an_unforeseen_error_is_told_by_its_place_and_not_by_its_text():
     assert "KeyError" in text
     assert "test_run.py" in text
     assert "jane" not in text
-
-
-@pytest.mark.parametrize(
-    ("state", "line"),
-    [
-        pytest.param({"a": 1, "b": "x"}, '{"a": 1, "b": "x"}', id="as singer-sdk writes it"),
-        pytest.param({"at": Decimal("1.50")}, '{"at":1.50}', id="a number stays as the tap wrote it"),
-    ],
-)
-def test_a_state_is_written_as_it_came(state, line):
-    assert encode_state(state) == line

@@ -1,0 +1,54 @@
+"""STATEs on standard output, and what is said when nobody can read them."""
+
+from __future__ import annotations
+
+import sys
+from decimal import Decimal
+
+import pytest
+
+from target_statsig.exceptions import FatalRunError
+from target_statsig.output import encode_state, write_state
+
+
+@pytest.mark.parametrize(
+    ("state", "line"),
+    [
+        pytest.param({"a": 1, "b": "x"}, '{"a": 1, "b": "x"}', id="as singer-sdk writes it"),
+        pytest.param({"at": Decimal("1.50")}, '{"at":1.50}', id="a number stays as the tap wrote it"),
+    ],
+)
+def test_a_state_is_written_as_it_came(state, line):
+    assert encode_state(state) == line
+
+
+def test_a_state_is_a_line_and_leaves_at_once(tmp_path, monkeypatch):
+    with (tmp_path / "states").open("w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        write_state({"a": 1})
+        assert (tmp_path / "states").read_text() == '{"a": 1}\n'
+
+
+class Output:
+    """Fails as the operating system says."""
+
+    def __init__(self, error):
+        self._error = error
+
+    def write(self, text):
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        pytest.param(Output(BrokenPipeError(32, "Broken pipe")), "is closed", id="nobody reads"),
+        pytest.param(Output(ValueError("I/O operation on closed file")), "is closed", id="closed"),
+        pytest.param(None, "is closed", id="there never was one"),
+        pytest.param(Output(OSError(28, "No space left")), r"cannot be written \(No space left\)", id="disk full"),
+    ],
+)
+def test_an_output_that_cannot_be_written_ends_the_run(monkeypatch, output, words):
+    monkeypatch.setattr(sys, "stdout", output)
+    with pytest.raises(FatalRunError, match=f"^Standard output {words}.*the next one sends again"):
+        write_state({"email": "jane@example.com"})
