@@ -1,0 +1,156 @@
+"""The real command in a process of its own, as a shell or Meltano starts it; every wait ends after a while.
+
+Whatever a test does, all that the command printed and reported is searched for `CANARY`, which belongs into records.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from tests.singer import TargetRunner, to_lines
+
+PROGRAM = (sys.executable, "-m", "target_statsig")
+
+CANARY = "canary-bird"
+
+PATIENCE = 60
+"""Seconds after which a wait is given up: long, since only what is wrong waits for so long."""
+
+
+def environment(**variables):
+    """Return this process's environment without any setting of the target; it logs all that it can."""
+    # A start that finds its modules compiled takes a third of the time.
+    left_out = ("MELTANO_", "TARGET_STATSIG_", "PYTHONDONTWRITEBYTECODE")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+    return {**clean, "TARGET_STATSIG_LOGLEVEL": "DEBUG", **variables}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What the command left behind; `report` is empty where it wrote none."""
+
+    exit_code: int
+    stdout: str
+    log: str
+    report: dict[str, Any]
+
+    def __post_init__(self):
+        assert CANARY not in self.stdout + self.log + json.dumps(self.report)
+        assert "Traceback" not in self.log
+        assert "Exception ignored" not in self.log
+
+    @property
+    def states(self):
+        return [json.loads(line) for line in self.stdout.splitlines()]
+
+    @property
+    def errors(self):
+        return [line.split(" | ", 3)[3] for line in self.log.splitlines() if "| ERROR " in line]
+
+
+class Output:
+    """Reads a pipe to its end, so that it never fills up, and lets a test wait for what it says."""
+
+    def __init__(self, pipe):
+        self._pipe = pipe
+        self._text = ""
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_for(self, text):
+        with self._news:
+            assert self._news.wait_for(lambda: text in self._text, PATIENCE), self._text
+
+    def whole(self):
+        """Return all of it, once the command has ended."""
+        self._reader.join(PATIENCE)
+        self._pipe.close()
+        return self._text
+
+    def _read(self):
+        for line in self._pipe:
+            with self._news:
+                self._text += line
+                self._news.notify_all()
+
+
+class Running:
+    """The command while it runs, its input held open."""
+
+    def __init__(self, arguments, directory, **variables):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        self._process = subprocess.Popen(
+            [*PROGRAM, *map(str, arguments)],
+            cwd=directory,
+            env=environment(**variables),
+            text=True,
+            encoding="utf-8",
+            **pipes,
+        )
+        self._report = directory / "report.json"
+        self.stdout = Output(self._process.stdout)
+        self.log = Output(self._process.stderr)
+
+    def write(self, messages):
+        self._process.stdin.buffer.write(to_lines(messages))
+        self._process.stdin.flush()
+
+    def end_input(self):
+        self._process.stdin.close()
+
+    def signal(self, number):
+        self._process.send_signal(number)
+
+    def finish(self):
+        """Wait for the command to end by itself."""
+        exit_code = self._process.wait(PATIENCE)
+        report = json.loads(self._report.read_text()) if self._report.exists() else {}
+        return Finished(exit_code, self.stdout.whole(), self.log.whole(), report)
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait(PATIENCE)
+        self._process.stdin.close()
+        self.stdout.whole()
+        self.log.whole()
+
+
+class Command:
+    """Starts the command against an emulator, with a store and dead letters that last from run to run."""
+
+    def __init__(self, statsig, directory):
+        self.directory = directory
+        self.target = TargetRunner(statsig, directory, capsys=None, caplog=None)
+        self._running = []
+
+    def config_file(self, **settings):
+        path = self.directory / "config.json"
+        path.write_text(json.dumps(self.target.config(**settings)))
+        return path
+
+    def start(self, *arguments, **variables):
+        self._running.append(Running(arguments, self.directory, **variables))
+        return self._running[-1]
+
+    def start_with(self, **settings):
+        return self.start("--config", self.config_file(**settings))
+
+    def run(self, *arguments, messages=(), **variables):
+        running = self.start(*arguments, **variables)
+        running.write(messages)
+        running.end_input()
+        return running.finish()
+
+    def __call__(self, messages, **settings):
+        return self.run("--config", self.config_file(**settings), messages=messages)
+
+    def close(self):
+        for running in self._running:
+            running.kill()
