@@ -192,6 +192,28 @@ def test_what_one_types_and_where_one_is_stays_while_more_arrives(page, statsig,
     expect(page.get_by_label("Members of vip_users").get_by_role("listitem")).to_have_text(["u-1", "u-2"])
 
 
+def test_an_answer_that_another_has_overtaken_is_thrown_away(page, statsig):
+    statsig.state.seed_segment("vip_users", ["u-1", "v-1"])
+    held = []
+
+    def hold(route):
+        held.append(route)
+
+    page.route(re.compile(r"/members\?.*find=$"), hold)
+    page.goto(statsig.url)
+    page.get_by_role("button", name="vip_users").click()
+    page.get_by_role("searchbox").fill("u-")
+    members = page.get_by_label("Members of vip_users").get_by_role("listitem")
+    expect(members).to_have_text(["u-1"])
+
+    with page.expect_response(re.compile(r"find=$")) as late:
+        held[0].continue_()
+    assert late.value.json() == ["u-1", "v-1"]
+    page.evaluate("fetch('_emulator/state').then((answer) => answer.json())")
+
+    expect(members).to_have_text(["u-1"])
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_on_a_phone(page, statsig, target, scheme):
     statsig.state.seed_segment("a_segment_with_a_name_that_is_longer_than_a_phone_is_wide", ["member" * 20])
