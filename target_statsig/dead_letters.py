@@ -6,7 +6,9 @@ the run as extra members of the message. Refuses to know why a record was refuse
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import re
 import threading
@@ -110,13 +112,20 @@ class DeadLetterBox:
             raise self._unwritable(error) from error
 
     def close(self) -> None:
-        """Flush and close all files."""
-        self.flush()
-        with self._lock:
-            for file in self._files.values():
-                if file.handle is not None:
-                    file.handle.close()
-                    file.handle = None
+        """Flush and close all files.
+
+        Raises:
+            FatalRunError: A file cannot be written; all are closed nevertheless.
+        """
+        try:
+            self.flush()
+        finally:
+            with self._lock:
+                for file in self._files.values():
+                    if file.handle is not None:
+                        with contextlib.suppress(OSError):  # what a failed flush has left
+                            file.handle.close()
+                        file.handle = None
 
     @property
     def paths(self) -> list[str]:
@@ -138,11 +147,7 @@ class DeadLetterBox:
 
     @staticmethod
     def _append(file: _OpenFile, message: Mapping[str, Any]) -> None:
-        try:
-            line = _ENCODER.encode(message)
-        except (UnicodeEncodeError, msgspec.EncodeError):
-            # A lone surrogate has no UTF-8; as an escape it can still be written, and read again.
-            line = json.dumps(message, default=str).encode()
+        line = _encode(message)
         if file.handle is None:
             file.pending.append(line)
         else:
@@ -167,3 +172,33 @@ class DeadLetterBox:
             f"The run stops before it would lose them; no STATE passed them. Free or mend the place, or point "
             f"`dead_letter_path` elsewhere, and run again."
         )
+
+
+def _encode(message: Mapping[str, Any]) -> bytes:
+    """Return a message as JSON, or as what Python takes for JSON: the record is to be what the tap sent."""
+    with contextlib.suppress(UnicodeEncodeError):
+        line = _ENCODER.encode(message)
+        if b"null" not in line:  # which a number that JSON does not know would have become
+            return line
+    try:
+        return _ENCODER.encode(_as_it_came(message))
+    except UnicodeEncodeError:
+        return json.dumps(message, default=str).encode()  # half a surrogate pair in the name of a field
+
+
+def _as_it_came(value: Any) -> Any:
+    """Put what only Python's JSON knows back into its own words: NaN and Infinity, and half a surrogate pair."""
+    if isinstance(value, dict):
+        return {name: _as_it_came(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_as_it_came(item) for item in value]
+    odd = (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, str) and not _has_utf8(value))
+    return msgspec.Raw(json.dumps(value).encode()) if odd else value
+
+
+def _has_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -54,7 +54,7 @@ class StreamLedger(Protocol):
     def in_doubt(self, digests: Sequence[bytes]) -> int:
         """Return how many of these records an earlier run may have delivered: it died before it read the answer.
 
-        Each is counted once. Ask for records that are not known and are about to be sent.
+        Each is counted once. Ask for records that were not known, once this run has delivered them.
 
         Args:
             digests: One of DIGEST_BYTES bytes for each record.

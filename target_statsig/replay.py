@@ -1,19 +1,27 @@
 """Dead letters sent again: all files as one input, and removed when every record in them is settled.
 
-Settled is what was delivered, and what was rejected once more and so is in a new file. Refuses to know what a record
-is.
+Settled is what was delivered, and what was rejected once more and so is in a new file. A tap sends the rows at its
+bookmark in every run, and all rows since the last STATE after a run that failed: what is rejected comes into the dead
+letters of every such run. So a record is sent as often as the run had it that had it most often, like in the ledger.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import logging
+from collections import Counter
+from typing import IO, TYPE_CHECKING, Any
 
 from upath import UPath
+
+from target_statsig.events.digest import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from target_statsig.dead_letters import DeadLetterBox
+
+logger = logging.getLogger(__name__)
 
 PATTERN = "*.singer"
 
@@ -31,10 +39,13 @@ class DeadLetterFiles:
         self.paths = sorted(place.glob(PATTERN), key=str) if place.exists() else []
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the lines of all files."""
+        """Yield the lines of all files, without those that only say again what another run said."""
+        repeats = _Repeats()
         for path in self.paths:
             with path.open("rb") as file:
-                yield from file
+                for line in _whole_lines(file, path.name):
+                    if not repeats.has(line):
+                        yield line
 
     def remove(self, box: DeadLetterBox) -> None:
         """Remove the files; what was rejected again is in files of `box`, which stay.
@@ -46,3 +57,48 @@ class DeadLetterFiles:
         for path in self.paths:
             if str(path) not in kept:
                 path.unlink()
+
+
+class _Repeats:
+    """Tells which records an earlier file of another run has brought already."""
+
+    def __init__(self) -> None:
+        self._brought: Counter[tuple[str, bytes]] = Counter()
+        self._in_run: Counter[tuple[str, bytes]] = Counter()
+        self._run: object = None
+
+    def has(self, line: bytes) -> bool:
+        """Count a line, and return whether it is such a record."""
+        message = _decode(line)
+        if message.get("type") != "RECORD" or not isinstance(message.get("record"), dict):
+            return False
+        if message.get("run") != self._run:
+            self._run = message.get("run")
+            self._in_run.clear()
+        record = (str(message.get("stream")), digest(message["record"]))
+        self._in_run[record] += 1
+        if self._in_run[record] <= self._brought[record]:
+            return True
+        self._brought[record] += 1
+        return False
+
+
+def _whole_lines(file: IO[bytes], name: str) -> Iterator[bytes]:
+    """Yield the lines of a file without one that was cut off: no STATE passed it, and its record comes again."""
+    for line in file:
+        if not line.endswith(b"\n") and not _decode(line):
+            logger.warning(
+                "The last line of %s is cut off: its run was killed, or the disk was full. It is left out; the tap "
+                "sends its record again.",
+                name,
+            )
+            return
+        yield line
+
+
+def _decode(line: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}

@@ -73,6 +73,38 @@ def test_a_replay_without_dead_letters_says_so(run_target):
     assert replay(run_target, **EVENT) == 0
 
 
+def test_what_several_runs_rejected_is_sent_once(run_target, statsig):
+    """As an incremental tap does, which sends the rows at its bookmark again."""
+    statsig.faults.add(event="order 1", status=400)
+    for _ in range(3):
+        run_target([schema("orders"), *orders(2), state(orders={})], **EVENT)
+    assert len(run_target.dead_letters) == 6
+    statsig.faults.clear()
+    assert replay(run_target, **EVENT) == 0
+    assert names(statsig) == ["order 0", "order 1"]
+    assert list(run_target.directory.glob(DEAD)) == []
+
+
+def test_what_one_run_rejected_twice_is_sent_twice(run_target, statsig):
+    statsig.faults.add(event="order 1", status=400)
+    run_target([schema("orders"), *orders(2)], **EVENT)
+    run_target([schema("orders"), *orders(2), orders(2)[1]], **EVENT)
+    statsig.faults.clear()
+    assert replay(run_target, **EVENT) == 0
+    assert names(statsig) == ["order 0", "order 1", "order 1"]
+
+
+def test_a_last_line_that_was_cut_off_is_left_out(run_target, statsig, caplog):
+    statsig.faults.add(event="order *", status=400)
+    run_target([schema("orders"), *orders(3)], **EVENT)
+    statsig.faults.clear()
+    (path,) = run_target.directory.glob(DEAD)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert replay(run_target, **EVENT) == 0
+    assert names(statsig) == ["order 0", "order 1"]
+    assert f"The last line of {path.name} is cut off" in caplog.text
+
+
 def test_stream_maps_run_once_over_a_replayed_record(run_target, statsig):
     maps = {"orders": {"event": "event + '!'", "user_id": "user_id", "id": "id"}}
     properties = {"id": {"type": "integer"}, "event": {"type": "string"}, "user_id": {"type": "string"}}

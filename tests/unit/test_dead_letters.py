@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from decimal import Decimal
 from pathlib import Path
@@ -72,11 +73,20 @@ def test_a_schema_that_changes_is_written_again(tmp_path):
     assert [line["type"] for line in lines_of(box.paths[0])] == ["SCHEMA", "RECORD", "SCHEMA", "RECORD"]
 
 
-def test_what_has_no_utf8_is_kept_as_an_escape(tmp_path):
+@pytest.mark.parametrize(
+    "record",
+    [
+        pytest.param({"name": "\ud800", "amount": Decimal("89.90"), "tags": ["\udfff"]}, id="half a surrogate pair"),
+        pytest.param({"\ud800": 1}, id="half a surrogate pair in a name"),
+        pytest.param({"low": float("-inf"), "amount": Decimal("89.90"), "none": None}, id="no number"),
+        pytest.param({"large": 2**70, "amount": Decimal("1E+400")}, id="numbers that no machine holds"),
+    ],
+)
+def test_a_record_is_kept_as_it_came(tmp_path, record):
     box = DeadLetterBox(str(tmp_path), "run-1")
-    box.put(letter({"name": "\ud800"}))
+    box.put(letter(record))
     box.close()
-    assert lines_of(box.paths[0])[1]["record"] == {"name": "\ud800"}
+    assert lines_of(box.paths[0])[1]["record"] == record
 
 
 def test_an_object_store_gets_a_part_for_each_flush():
@@ -101,3 +111,28 @@ def test_a_place_that_cannot_be_written_ends_the_run_and_names_the_setting(tmp_p
     box = DeadLetterBox(str(tmp_path / "file" / "dead"), "run-1")
     with pytest.raises(FatalRunError, match="`dead_letter_path`"):
         box.put(letter({"email": "jane@example.com"}))
+
+
+def full_disk(monkeypatch):
+    """Let every file that dead letters open lie on a disk without room."""
+    opened = []
+
+    def open_full(path, flags, mode):
+        opened.append(path)
+        return os_open("/dev/full", os.O_WRONLY)
+
+    os_open = os.open
+    monkeypatch.setattr("target_statsig.dead_letters.os.open", open_full)
+    return opened
+
+
+def test_a_full_disk_ends_the_run_once_and_all_files_are_closed(tmp_path, monkeypatch):
+    opened = full_disk(monkeypatch)
+    box = DeadLetterBox(str(tmp_path), "run-1")
+    box.put(letter({"id": 1}))
+    box.put(DeadLetter(SCHEMA, {"type": "RECORD", "stream": "other", "record": {}}, "missing_identifier"))
+    for step in (box.flush, box.close):
+        with pytest.raises(FatalRunError, match=r"No space left on device.*`dead_letter_path`"):
+            step()
+    assert len(opened) == 2
+    box.close()
