@@ -1,12 +1,14 @@
 """The real command in a process of its own, as a shell or Meltano starts it; every wait ends after a while.
 
-Whatever a test does, all that the command printed and reported is searched for `CANARY`, which belongs into records.
+Whatever a test does, all that the command logged and reported is searched for `CANARY`, which belongs into records.
+Its standard output is not: that has the STATEs of the tap, in which anything may stand.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -31,6 +33,11 @@ def environment(**variables):
     return {**clean, "TARGET_STATSIG_LOGLEVEL": "DEBUG", **variables}
 
 
+def read_report(directory):
+    path = directory / "report.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
 @dataclass(frozen=True)
 class Finished:
     """What the command left behind; `report` is empty where it wrote none."""
@@ -41,7 +48,7 @@ class Finished:
     report: dict[str, Any]
 
     def __post_init__(self):
-        assert CANARY not in self.stdout + self.log + json.dumps(self.report)
+        assert CANARY not in self.log + json.dumps(self.report)
         assert "Traceback" not in self.log
         assert "Exception ignored" not in self.log
 
@@ -94,7 +101,7 @@ class Running:
             encoding="utf-8",
             **pipes,
         )
-        self._report = directory / "report.json"
+        self._directory = directory
         self.stdout = Output(self._process.stdout)
         self.log = Output(self._process.stderr)
 
@@ -111,8 +118,7 @@ class Running:
     def finish(self):
         """Wait for the command to end by itself."""
         exit_code = self._process.wait(PATIENCE)
-        report = json.loads(self._report.read_text()) if self._report.exists() else {}
-        return Finished(exit_code, self.stdout.whole(), self.log.whole(), report)
+        return Finished(exit_code, self.stdout.whole(), self.log.whole(), read_report(self._directory))
 
     def kill(self):
         self._process.kill()
@@ -150,6 +156,23 @@ class Command:
 
     def __call__(self, messages, **settings):
         return self.run("--config", self.config_file(**settings), messages=messages)
+
+    def line(self, **settings):
+        """Return the command as a shell takes it."""
+        return shlex.join([*PROGRAM, "--config", str(self.config_file(**settings))])
+
+    def shell(self, line, **variables):
+        """Let a shell run a line, which ends with the command."""
+        done = subprocess.run(
+            ["sh", "-c", line],
+            cwd=self.directory,
+            env=environment(**variables),
+            capture_output=True,
+            encoding="utf-8",
+            timeout=PATIENCE,
+            check=False,
+        )
+        return Finished(done.returncode, done.stdout, done.stderr, read_report(self.directory))
 
     def close(self):
         for running in self._running:

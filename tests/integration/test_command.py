@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -258,10 +257,9 @@ def test_who_does_not_read_the_states_any_more_ends_the_run(command):
 
 
 def test_a_closed_input_is_said(command):
-    line = shlex.join([*PROGRAM, "--config", str(command.config_file(**EVENT))]) + " <&-"
-    done = subprocess.run(["sh", "-c", line], env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "Standard input is closed" in done.stderr
+    done = command.shell(f"{command.line(**EVENT)} <&-")
+    assert done.exit_code == 1
+    assert [error[:25] for error in done.errors] == ["Standard input is closed,"]
 
 
 # Signals
