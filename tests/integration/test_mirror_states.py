@@ -1,0 +1,164 @@
+"""A mirror over any history of runs: complete ones, broken ones, and a Statsig that changes behind its back."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from target_statsig.emulator import Options, StatsigEmulator
+from target_statsig.target import TargetStatsig
+from tests.singer import record, schema, state, to_lines
+
+NAMES = [f"u{number:02}" for number in range(9)]
+MEMBERS = st.sets(st.sampled_from(NAMES))
+COMPLETE = state(users={})
+SCHEMA = schema("users", {"user_id": {"type": ["string", "null"]}})
+OTHER_SCHEMA = schema("users", {"user_id": {"type": ["string", "null"]}, "plan": {"type": "string"}})
+
+
+class MirroredAudience(RuleBasedStateMachine):
+    """A source table, a segment that mirrors it, and everything that goes wrong between them."""
+
+    @initialize(members=MEMBERS, table=MEMBERS)
+    def begin(self, members, table):
+        self.directory = tempfile.TemporaryDirectory()
+        self.statsig = StatsigEmulator(Options(id_list_windows=(), mutation_windows=()))
+        self.statsig.start()
+        self.statsig.state.seed_segment("vips", sorted(members))
+        self.table = table
+        self.clean_runs = 0
+        self.drifted_unseen = False
+        self.removed_before = 0
+
+    def teardown(self):
+        if hasattr(self, "statsig"):
+            self.statsig.close()
+            self.directory.cleanup()
+
+    @property
+    def segment(self):
+        return self.statsig.state.segments["vips"]
+
+    def members(self):
+        return set(self.statsig.state.ids("vips"))
+
+    def rows(self):
+        return [record("users", {"user_id": name}) for name in sorted(self.table)]
+
+    def run(self, messages, **extra):
+        place = Path(self.directory.name)
+        self.removed_before = len(self.segment.history)
+        config = {
+            "console_url": self.statsig.console_url,
+            "console_api_key": self.statsig.console_api_key,
+            "store_url": f"sqlite:///{place / 'store.db'}",
+            "dead_letter_path": str(place / "dead"),
+            "retry_timeout": 0,
+            "console_rate_limits": "1000/1s",
+            "segment_batch_size": 3,
+            "object_type": "segment",
+            "segment_id": "vips",
+            "sync_mode": "mirror",
+            "allow_empty_segment": True,
+            "max_removal_percent": 100,
+            "max_rejected_percent": 100,
+            **extra,
+        }
+        lines = messages if isinstance(messages, bytes) else to_lines(messages)
+        return TargetStatsig(config=config).run_to_end(io.BytesIO(lines))
+
+    def removed_now(self):
+        changes = self.segment.history[self.removed_before :]
+        return {name for change in changes for name in change.removed_ids}
+
+    def nobody_was_removed(self):
+        self.clean_runs = 0
+        assert self.removed_now() == set()
+
+    @rule(table=MEMBERS)
+    def source_changes(self, table):
+        self.table = table
+        self.clean_runs = 0
+
+    @rule(added=MEMBERS, removed=MEMBERS)
+    def someone_else_changes_the_segment(self, added, removed):
+        before = self.members()
+        after = (before | added) - removed
+        self.segment.version += after != before
+        self.statsig.state.seed_segment("vips", sorted(after))
+        self.clean_runs = 0
+
+    @rule()
+    def complete_run(self):
+        assert self.run([SCHEMA, *self.rows(), COMPLETE]) == 0
+        assert not self.removed_now() & self.table
+        self.clean_runs += 1
+
+    @rule()
+    def complete_run_in_which_the_schema_changes(self):
+        rows = self.rows()
+        half = len(rows) // 2
+        self.run([SCHEMA, *rows[:half], OTHER_SCHEMA, *rows[half:], COMPLETE])
+        self.nobody_was_removed()
+        assert self.table <= self.members()
+
+    @rule(data=st.data())
+    def truncated_run(self, data):
+        rows = self.rows()
+        cut = data.draw(st.integers(0, len(rows)))
+        self.run([SCHEMA, *rows[:cut]])
+        self.nobody_was_removed()
+
+    @rule()
+    def run_without_any_row(self):
+        self.run([SCHEMA])
+        self.nobody_was_removed()
+
+    @rule(data=st.data())
+    def tap_that_dies_inside_a_child(self, data):
+        rows = self.rows()
+        cut = data.draw(st.integers(0, len(rows)))
+        child = [record("children", {"user_id": "x"})]
+        streams = {"users": {}, "children": {"sync_mode": "add", "segment_id": "children"}}
+        self.statsig.state.seed_segment("children", [])
+        interleaved = [message for row in rows[:cut] for message in (row, *child)]
+        self.run([SCHEMA, schema("children"), *interleaved], streams=streams)
+        self.nobody_was_removed()
+
+    @rule()
+    def run_with_a_rejected_row(self):
+        self.run([SCHEMA, *self.rows(), record("users", {"user_id": None}), COMPLETE])
+        self.nobody_was_removed()
+
+    @rule(skip=st.integers(0, 6), taken=st.booleans())
+    def run_that_breaks_at_a_request(self, skip, taken):
+        self.statsig.faults.add(path="/console/*", skip=skip, drop=True, taken=taken)
+        self.run([SCHEMA, *self.rows(), COMPLETE])
+        self.statsig.faults.clear()
+        self.clean_runs = 0
+        assert not self.removed_now() & self.table
+
+    @precondition(lambda self: any((Path(self.directory.name) / "dead").glob("*.singer")))
+    @rule()
+    def dead_letters_are_piped_back_in(self):
+        letters = b"".join(path.read_bytes() for path in (Path(self.directory.name) / "dead").glob("*.singer"))
+        mended = letters.replace(json.dumps({"user_id": None}, separators=(",", ":")).encode(), b'{"user_id":"u00"}')
+        self.run(mended)
+        self.nobody_was_removed()
+
+    @invariant()
+    def two_clean_runs_make_statsig_equal_the_source(self):
+        if getattr(self, "clean_runs", 0) >= 2:
+            assert self.members() == self.table
+
+
+TestMirroredAudience = MirroredAudience.TestCase
+TestMirroredAudience.settings = settings(
+    max_examples=15, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
+)
