@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from target_statsig.client.events import LOG_EVENT, EventsClient
 from target_statsig.events.batching import halve, pack
-from target_statsig.events.digest import digest
+from target_statsig.events.digest import digests_of
 from target_statsig.events.encoding import encode
 from target_statsig.events.positions import highest
 from target_statsig.events.receipt import Receipt, Rejection
@@ -118,7 +118,7 @@ class _Delivery:
         """Return the records that no earlier run delivered, each with its digest."""
         if isinstance(self._ledger, NoLedger):
             return [(record, b"") for record in self._records]
-        digests = [digest(record.message["record"]) for record in self._records]
+        digests = digests_of([record.message["record"] for record in self._records])
         known = self._ledger.known(digests, highest=self._highest, epoch=self._epoch)
         self._receipt.skipped_duplicates += sum(known)
         return [(record, found) for record, found, skip in zip(self._records, digests, known, strict=True) if not skip]

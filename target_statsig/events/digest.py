@@ -15,7 +15,7 @@ import msgspec
 from target_statsig.ledger import DIGEST_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 
@@ -25,8 +25,20 @@ TRANSPORT_PREFIX = "_sdc_"
 _MARK = f'"{TRANSPORT_PREFIX}'.encode()
 
 
+def digests_of(records: Sequence[Mapping[str, Any]]) -> list[bytes]:
+    """Return the digest of each record, the same in every run that extracts it unchanged."""
+    # All at once: one by one takes twice the time, and this is the better part of what remembering costs.
+    try:
+        text = _ENCODER.encode_lines(records)
+    except (UnicodeEncodeError, msgspec.EncodeError):
+        return [digest(record) for record in records]
+    if _MARK in text:
+        return [digest(record) for record in records]
+    return [blake2b(line, digest_size=DIGEST_BYTES).digest() for line in text.splitlines()]
+
+
 def digest(record: Mapping[str, Any]) -> bytes:
-    """Return the digest of a record, the same in every run that extracts it unchanged."""
+    """Return the digest of one record."""
     text = _encode(record)
     if _MARK in text:
         text = _encode({name: value for name, value in record.items() if not name.startswith(TRANSPORT_PREFIX)})

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_statsig.events.digest import digest, digests_of
+from target_statsig.ledger import DIGEST_BYTES
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters()) | st.just(Decimal("89.90")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+NAMES = st.sampled_from(["id", "user_id", "amount", "_sdc_batched_at", "note\n", "\u2028"])
+RECORDS = st.lists(st.dictionaries(NAMES, VALUES, max_size=5), max_size=6)
+
+
+@given(RECORDS)
+def test_digests_of_many_are_the_digests_of_each(records):
+    assert digests_of(records) == [digest(record) for record in records]
+
+
+@given(st.dictionaries(NAMES, VALUES))
+def test_neither_the_order_of_columns_nor_the_transport_changes_a_digest(record):
+    other = dict(reversed(record.items())) | {"_sdc_extracted_at": "2026-11-22"}
+    assert digest(other) == digest(record)
+
+
+def test_a_digest_tells_records_apart():
+    records = [{"a": 1}, {"a": "1"}, {"a": Decimal("1.0")}, {"a": None}, {}, {"b": 1}, {"a": "\ud800"}]
+    found = digests_of(records)
+    assert len(set(found)) == len(records)
+    assert {len(one) for one in found} == {DIGEST_BYTES}
