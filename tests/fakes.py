@@ -10,7 +10,7 @@ import msgspec
 
 from target_statsig._compat import override
 from target_statsig.client.transport import Request, Response, Transport
-from target_statsig.clock import Clock
+from target_statsig.clock import Clock, RunClock
 from target_statsig.exceptions import InterruptedRunError
 
 if TYPE_CHECKING:
@@ -60,6 +60,29 @@ class FakeClock(Clock):
     def interrupt(self) -> None:
         """Ask the run to stop."""
         self._interrupted = True
+
+
+class WaitlessClock(RunClock):
+    """The machine's clock, on which waits take no time and yet have passed: for runs over real sockets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited = 0.0
+        self._lock = threading.Lock()
+
+    @override
+    def time(self) -> float:
+        return super().time() + self.waited
+
+    @override
+    def monotonic(self) -> float:
+        return super().monotonic() + self.waited
+
+    @override
+    def sleep(self, seconds: float) -> None:
+        super().sleep(0)
+        with self._lock:
+            self.waited += seconds
 
 
 class FakeTransport(Transport):
