@@ -80,7 +80,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         """Yield the messages of whole lines: decoded all at once, or one by one where something is odd about one."""
         try:
             messages = _DECODER.decode_lines(block)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             messages = []
         if len(messages) != block.count(b"\n") + (not block.endswith(b"\n")):
             yield from self._one_by_one(block)
@@ -108,6 +108,9 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             message = _DECODER.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
             message = self._lenient(line)
+        except RecursionError:
+            msg = f"({len(line):,} bytes) is nested too deeply"
+            raise self.error(msg) from None
         return message if type(message) is dict else {}
 
     def _lenient(self, line: bytes) -> Any:
@@ -126,15 +129,19 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             raise self.error(msg) from None
 
     @override
-    def assert_line_requires(self, line_dict: Message, requires: set[str]) -> None:  # type: ignore[override]
+    def assert_line_requires(self, line_dict: object, requires: set[str]) -> None:  # type: ignore[override]
         """Check that a message has the members that its type needs.
 
         Raises:
-            InputError: A member is missing; the message's content is not named.
+            InputError: A member is missing, or the stream's name is no text; the message's content is not named.
         """
-        missing = requires - line_dict.keys()
+        present: Message = line_dict if isinstance(line_dict, dict) else {}
+        missing = requires - present.keys()
         if missing:
             msg = f"lacks {', '.join(sorted(missing))}"
+            raise self.error(msg)
+        if "stream" in requires and not isinstance(present["stream"], str):
+            msg = "names its stream by something that is no text"
             raise self.error(msg)
 
     def _marked(self, blocks: Iterable[bytes | str]) -> Iterator[bytes]:

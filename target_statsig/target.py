@@ -128,10 +128,11 @@ class TargetStatsig(Target):
     def _process_record_message(self, message_dict: Message) -> None:
         try:
             stream, record = message_dict["stream"], message_dict["record"]
-        except KeyError:
+            unknown = stream not in self.schemas
+        except (KeyError, TypeError):
             self._assert_line_requires(message_dict, {"stream", "record"})
             raise
-        if stream not in self.schemas:
+        if unknown:
             raise SchemaMissingError(str(self.message_reader.error(f"is a RECORD of '{stream}' before its SCHEMA")))
         if type(record) is not dict:
             msg = f"is a RECORD of '{stream}' whose record is no object"
@@ -261,4 +262,6 @@ class TargetStatsig(Target):
 def replication_key_of(schema_message: Message) -> str | None:
     """Return the one column by which a tap says how far it has come in a stream, where its SCHEMA names it."""
     columns = schema_message.get("bookmark_properties")
-    return columns[0] if isinstance(columns, list) and len(columns) == 1 else None
+    if isinstance(columns, list) and len(columns) == 1 and isinstance(columns[0], str):
+        return columns[0]
+    return None

@@ -75,12 +75,12 @@ class Times:
         self._field = field
         self._unit = unit
 
-    def __call__(self, value: object, time_extracted: str | None, now_ms: int, notes: MappingNotes) -> int:
+    def __call__(self, value: object, time_extracted: object, now_ms: int, notes: MappingNotes) -> int:
         """Return the time of an item, in unix milliseconds.
 
         Args:
             value: The record's time; None where it has none, and the others stand in for it.
-            time_extracted: When the tap read the record, ISO 8601.
+            time_extracted: When the tap read the record, ISO 8601; anything else says nothing.
             now_ms: The present, unix milliseconds.
             notes: Told of times that are missing, old, or to come.
 
@@ -89,7 +89,7 @@ class Times:
         """
         if value is None:
             notes.time_defaulted += 1
-            time_ms = parse_text(time_extracted) if time_extracted else None
+            time_ms = parse_text(time_extracted) if isinstance(time_extracted, str) else None
             return now_ms if time_ms is None else time_ms
         time_ms = unix_ms(value, self._unit)
         if time_ms is None:

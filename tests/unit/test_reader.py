@@ -49,6 +49,9 @@ def test_what_python_writes_and_json_does_not_know_is_still_read():
         pytest.param(b'{"type":"RECORD","e":"' + SECRET + b'\xff"}', "is not valid UTF-8", id="not UTF-8"),
         pytest.param(b'{"type":"ROW","e":"' + SECRET + b'"}', "no Singer message of a known type", id="unknown type"),
         pytest.param(b'["' + SECRET + b'"]', "no Singer message of a known type", id="no object"),
+        pytest.param(
+            b'{"type":"RECORD","record":' + b"[" * 50_000 + b"]" * 50_000 + b"}", "nested too deeply", id="deep"
+        ),
         pytest.param(b'{"type":{"a":1}}', "no Singer message of a known type", id="a type that is no word"),
     ],
 )
@@ -109,3 +112,16 @@ def test_lines_that_arrive_in_pieces_are_put_together(monkeypatch):
 
 def test_the_caller_is_told_while_nothing_comes(monkeypatch):
     assert read_pipe(monkeypatch, b'{"type":"RECORD","n":1}\n') == [{"type": "RECORD", "n": 1}]
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        pytest.param({"stream": "s"}, "lacks schema", id="a member is missing"),
+        pytest.param(None, "lacks schema, stream", id="no object"),
+        pytest.param({"stream": ["s"], "schema": {}}, "names its stream by something that is no text", id="no name"),
+    ],
+)
+def test_a_message_that_lacks_what_its_type_needs_is_named(message, words):
+    with pytest.raises(InputError, match=words):
+        SingerMessageReader().assert_line_requires(message, {"stream", "schema"})
