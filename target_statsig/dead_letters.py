@@ -20,6 +20,7 @@ import msgspec
 from upath import UPath
 
 from target_statsig.exceptions import FatalRunError
+from target_statsig.headings import Heading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -170,7 +171,8 @@ class DeadLetterBox:
         return FatalRunError(
             f"Dead letters cannot be written to {self.directory}: {error.strerror or type(error).__name__}. "
             f"The run stops before it would lose them; no STATE passed them. Free or mend the place, or point "
-            f"`dead_letter_path` elsewhere, and run again."
+            f"`dead_letter_path` elsewhere, and run again.",
+            heading=Heading.DEAD_LETTERS,
         )
 
 

@@ -23,21 +23,47 @@ No message holds a value from a record or a key: counts, reasons, names of field
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
 from singer_sdk.exceptions import MissingKeyPropertiesError, RecordsWithoutSchemaException
+
+from target_statsig.headings import Heading
+
+COMES_AGAIN = "What was acknowledged stays; what was not comes again with the next run."
 
 
 class TargetStatsigError(Exception):
     """Base class of every error of this target.
 
     Attributes:
+        heading: What its text begins with for whoever reads the log.
+        aftermath: What was and was not sent, where the text itself does not say so; it may be empty.
         maybe_taken: True where it ended a request of which a try was sent and its answer lost: Statsig may have acted.
     """
 
+    heading = Heading.FAULT
+    aftermath = ""
     maybe_taken = False
+
+    def __init__(self, message: str, *, heading: Heading | None = None) -> None:
+        """Take the text, and its heading where it is not that of the class."""
+        super().__init__(message)
+        if heading is not None:
+            self.heading = heading
+
+    @property
+    def told(self) -> str:
+        """Return the text for the log and the report: heading, what happened, what was sent, what to do."""
+        sentences = f"{str(self).removesuffix('.')}. {self.aftermath}".strip()
+        return f"{self.heading.value}: {sentences}"
 
 
 class SettingsError(TargetStatsigError):
     """The configuration cannot be used; `errors` has one text for each thing to mend."""
+
+    heading = Heading.SETTINGS
+    aftermath = "Nothing of this stream was sent; what came before it is delivered, or comes again with the next run."
 
     def __init__(self, errors: list[str]) -> None:
         """Take all errors at once, so that they are all mended at once."""
@@ -80,9 +106,13 @@ class RequestError(TargetStatsigError):
         words: What Statsig said, shortened; it may be empty.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, words: str = "") -> None:
+    heading = Heading.REFUSED
+
+    def __init__(
+        self, message: str, *, status: int | None = None, words: str = "", heading: Heading | None = None
+    ) -> None:
         """Take the text for the reader and the facts for the caller."""
-        super().__init__(message)
+        super().__init__(message, heading=heading)
         self.status = status
         self.words = words
 
@@ -90,13 +120,19 @@ class RequestError(TargetStatsigError):
 class RefusedError(RequestError):
     """Statsig refused this body for good (400, 404, 405, 422, 501, ...)."""
 
+    aftermath = COMES_AGAIN
+
 
 class TooLargeError(RequestError):
     """Statsig refused the size of this body (413)."""
 
+    aftermath = COMES_AGAIN
+
 
 class NotNowError(RequestError):
     """Retries are used up, or Statsig asked to come back later than `retry_timeout` allows."""
+
+    heading = Heading.LATER
 
 
 class FatalRunError(TargetStatsigError):
@@ -106,9 +142,14 @@ class FatalRunError(TargetStatsigError):
 class AuthenticationError(FatalRunError):
     """Statsig does not accept a key (401, 403)."""
 
+    heading = Heading.KEY
+    aftermath = COMES_AGAIN
+
 
 class InputError(FatalRunError):
     """A line of the input cannot be used as a Singer message."""
+
+    heading = Heading.INPUT
 
 
 class SchemaMissingError(InputError, RecordsWithoutSchemaException):
@@ -118,6 +159,8 @@ class SchemaMissingError(InputError, RecordsWithoutSchemaException):
 class RejectionsError(FatalRunError):
     """More records of a stream were rejected than `max_rejected_percent` allows."""
 
+    heading = Heading.REJECTIONS
+
 
 class MissingKeyRejectionError(RejectionsError, MissingKeyPropertiesError):
     """The first rejected record, where none is allowed, lacks a key property."""
@@ -126,6 +169,24 @@ class MissingKeyRejectionError(RejectionsError, MissingKeyPropertiesError):
 class StoreError(FatalRunError):
     """The store cannot be opened, read or written."""
 
+    heading = Heading.STORE
+    aftermath = COMES_AGAIN
+
 
 class InterruptedRunError(TargetStatsigError):
     """SIGTERM or SIGINT asked the run to end."""
+
+
+def text_of(error: BaseException) -> str:
+    """Return what the log and the report say of an error.
+
+    Of an unforeseen one that is where it came from; not its own text, which may quote a record.
+    """
+    if isinstance(error, TargetStatsigError):
+        return error.told
+    frames = traceback.extract_tb(error.__traceback__)
+    where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames[-4:]))
+    return (
+        f"{Heading.FAULT.value}: unexpected {type(error).__name__} at {where}. {COMES_AGAIN} Please report it "
+        f"with this line."
+    )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from target_statsig.exceptions import FatalRunError
+from target_statsig.headings import Heading
 
 if TYPE_CHECKING:
     from target_statsig.state_gate import State
@@ -49,5 +50,6 @@ def encode_state(state: State) -> str:
 def _lost(why: str) -> FatalRunError:
     return FatalRunError(
         f"Standard output {why}, and no STATE can be saved any more. The run stops; the next one sends again what came "
-        f"after the last STATE that was saved."
+        f"after the last STATE that was saved.",
+        heading=Heading.OUTPUT,
     )

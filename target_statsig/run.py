@@ -9,7 +9,6 @@ import logging
 import os
 import secrets
 import signal
-import traceback
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING
 from target_statsig import places
 from target_statsig.clock import RunClock
 from target_statsig.dead_letters import DeadLetterBox
-from target_statsig.exceptions import FatalRunError, InterruptedRunError, TargetStatsigError
+from target_statsig.exceptions import FatalRunError, InterruptedRunError, text_of
+from target_statsig.headings import Heading
 from target_statsig.lanes import Lanes
 from target_statsig.output import write_state
 from target_statsig.report import RunReport
@@ -180,7 +180,7 @@ class Run:
         """Keep what went wrong: the first failure is raised in the end, all are in the log and the report."""
         if isinstance(error, InterruptedRunError):
             return
-        text = str(error) if isinstance(error, TargetStatsigError) else describe_unexpected(error)
+        text = text_of(error)
         if text not in self.report.errors:
             logger.error("%s", text)
         self.failure = self.failure or error
@@ -228,7 +228,7 @@ class Run:
                 self.report.write(path, self.clock.time())
             except OSError as error:
                 msg = f"`report_path` ({path}) cannot be written: {error.strerror}. Everything else is done."
-                raise FatalRunError(msg) from error
+                raise FatalRunError(msg, heading=Heading.REPORT) from error
 
     def _write_state(self, state: State, number: int) -> None:
         """Write a STATE to standard output: dead letters are written before it, and the ledger forgets after it."""
@@ -237,13 +237,3 @@ class Run:
         write_state(state)
         for lane in self.lanes.events.values():
             lane.state_written(state, number)
-
-
-def describe_unexpected(error: BaseException) -> str:
-    """Return where an unforeseen error came from; not its text, which may quote a record."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames[-4:]))
-    return (
-        f"Unexpected {type(error).__name__} at {where}. This is a fault of target-statsig: please report it with this "
-        f"line. What was acknowledged stays; the next run sends what came after the last STATE."
-    )

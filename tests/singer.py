@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from target_statsig.headings import Heading
 from target_statsig.target import TargetStatsig
 
 ANYTHING = {"type": "object", "properties": {}, "additionalProperties": True}
@@ -32,6 +33,14 @@ def to_lines(messages):
     )
 
 
+def assert_headed(errors):
+    """Check that each error begins with a heading, by which the README's troubleshooting is searched."""
+    for error in errors:
+        assert error.startswith(tuple(f"{heading.value}: " for heading in Heading if heading is not Heading.FAULT)), (
+            error
+        )
+
+
 @dataclass
 class Outcome:
     """What a run left behind."""
@@ -40,6 +49,9 @@ class Outcome:
     states: list[Any] = field(default_factory=list)
     report: dict[str, Any] = field(default_factory=dict)
     log: str = ""
+
+    def __post_init__(self):
+        assert_headed(self.report["errors"])
 
     @property
     def errors(self):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from target_statsig._compat import override
 from target_statsig.exceptions import AuthenticationError, NotNowError, RefusedError, TooLargeError
+from target_statsig.headings import Heading
 
 if TYPE_CHECKING:
     from target_statsig.client.keys import KeyKind
@@ -81,13 +82,12 @@ class Errand:
         """Make the error for a key that is not accepted."""
         kind = self.kind
         return AuthenticationError(
-            f"The key in `{kind.setting}` is not accepted: {self.said} to {self.what}. "
-            f"{kind.describe(self.key)} {kind.wanted}"
+            f"{self.said} to {self.what}, with the key in `{kind.setting}`. {kind.describe(self.key)} {kind.wanted}"
         )
 
     def refused(self) -> RefusedError:
         """Make the error for a request that will never be taken."""
-        text = f"Refused for good: {self.said} to {self.what}."
+        text = f"{self.said} to {self.what}."
         if self.said.status in _REDIRECTS:
             text += f" Redirects are not followed: set `{self.kind.url_setting}` to where this one leads."
         elif self.said.status in _ABOUT_THE_ADDRESS:
@@ -96,7 +96,7 @@ class Errand:
 
     def too_large(self) -> TooLargeError:
         """Make the error for a body that is too large."""
-        text = f"Too large: {self.said} to {self.what}, {self.size:,} bytes as sent. Lower {self.kind.size_settings}."
+        text = f"{self.said} to {self.what}, {self.size:,} bytes as sent. Lower {self.kind.size_settings}."
         return TooLargeError(text, **self._facts())
 
     def used_up(self, retry_timeout: float) -> NotNowError:
@@ -110,7 +110,8 @@ class Errand:
             f"Given up on {self.what} after {tries} in the {duration(retry_timeout)} that `retry_timeout` allows: "
             f"at last {self.said}. {self._unreachable()}{self._maybe_taken()}{_COMES_AGAIN}"
         )
-        return NotNowError(text, **self._facts())
+        heading = None if self.said.status else Heading.UNREACHABLE
+        return NotNowError(text, heading=heading, **self._facts())
 
     def come_back(self, wait: float, now: float) -> NotNowError:
         """Make the error for a `Retry-After` that asks for more time than is left.
@@ -121,7 +122,7 @@ class Errand:
         """
         when = datetime.fromtimestamp(math.ceil(now + wait), tz=timezone.utc)
         text = (
-            f"Not now: {self.said} to {self.what}, asking for a wait of {duration(wait)}, "
+            f"{self.said} to {self.what}, asking for a wait of {duration(wait)}, "
             f"and `retry_timeout` leaves {duration(self.left)}. {self._maybe_taken()}"
             f"Run it again after {when:%Y-%m-%d %H:%M:%S} UTC. {_COMES_AGAIN}"
         )

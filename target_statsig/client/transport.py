@@ -18,6 +18,7 @@ from urllib3.exceptions import HTTPError
 from target_statsig import __version__
 from target_statsig._compat import override
 from target_statsig.exceptions import FatalRunError
+from target_statsig.headings import Heading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -106,10 +107,10 @@ class HttpTransport(Transport):
         except ValueError:
             # The text of these errors may quote the header at fault, and so a key.
             msg = (
-                "an HTTP request cannot be put together: check `events_url`, `console_url` and the keys, "
-                "and the proxy variables of the environment"
+                "An HTTP request cannot be put together, and was not sent: check `events_url`, `console_url` and the "
+                "keys, and the proxy variables of the environment."
             )
-            raise FatalRunError(msg) from None
+            raise FatalRunError(msg, heading=Heading.SETTINGS) from None
         except OSError as error:
             raise TransportError(_words(error), sent=body is None or body.left) from None
 

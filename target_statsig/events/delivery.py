@@ -24,6 +24,7 @@ from target_statsig.exceptions import (
     TargetStatsigError,
     TooLargeError,
 )
+from target_statsig.headings import Heading
 from target_statsig.ledger import NoLedger
 from target_statsig.settings import Tier
 
@@ -215,7 +216,8 @@ class _Delivery:
             self._receipt.failure = FatalRunError(
                 f"Statsig refused {RefusalStreak.LIMIT} events of stream '{self._stream.name}' one by one and took "
                 f"none: that is no bad record but a wrong mapping or `events_url`. Its words: {error.words or 'none'}. "
-                f"The refused events are in the dead letters. Mend the configuration and run again."
+                f"The refused events are in the dead letters. Mend the configuration and run again.",
+                heading=Heading.REFUSED,
             )
 
     @cached_property

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from target_statsig.exceptions import SegmentError
+from target_statsig.headings import Heading
 
 if TYPE_CHECKING:
     from target_statsig.client.console import ListState, Segment
@@ -129,4 +130,4 @@ class Baseline:
             f"Segment '{self._remote.id}' changed every time while its list was read ({READINGS} times): someone else "
             f"is at work on it. Nothing of it was changed. Let one job at a time change it, and run again."
         )
-        raise SegmentError(msg)
+        raise SegmentError(msg, heading=Heading.SHARED_SEGMENT)

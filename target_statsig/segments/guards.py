@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from target_statsig.headings import Heading
 from target_statsig.segments.completeness import Proof, Sign, Verdict
 from target_statsig.settings import Choice, OnIncompleteStream
 
@@ -40,6 +41,9 @@ class Reason(Choice):
     EMPTY_STREAM = "empty_stream"
     UNPROVEN = "unproven"
     TOO_MANY = "too_many"
+
+
+HEADINGS = {Reason.INCREMENTAL: Heading.INCREMENTAL, Reason.TOO_MANY: Heading.TOO_MANY_REMOVALS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,11 @@ class Decision:
     action: Action
     reason: Reason = Reason.NONE
     hint: str = ""
+
+    @property
+    def heading(self) -> Heading:
+        """What the error begins with where this ends the run with one."""
+        return HEADINGS.get(self.reason, Heading.UNPROVEN)
 
 
 def decide(evidence: Evidence) -> Decision:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
 from target_statsig.exceptions import SegmentError
+from target_statsig.headings import Heading
 from target_statsig.segments.baseline import Baseline
 from target_statsig.segments.guards import Action, Evidence, decide
 from target_statsig.segments.sync import SegmentSync
@@ -74,6 +75,7 @@ class MirrorSync(SegmentSync):
         self._members = store.members(remote.id)
         self._audience = store.audience(remote.id)
         self._baseline = Baseline(remote, store)
+        self._lock = store.lock(remote.id)
         self._gathered: list[str] = []
         self._joining = True
         self._additions = self._removals = 0
@@ -82,6 +84,7 @@ class MirrorSync(SegmentSync):
 
     @override
     def begin(self) -> None:
+        self._lock.acquire()
         self._refuse_second_feeder()
         self._baseline.look(self._remote.check())
 
@@ -139,6 +142,7 @@ class MirrorSync(SegmentSync):
             self._clock.sleep(0)
             self._remote.add(batch)
             self._members.record_added(batch)
+            self._lock.beat()
 
     @override
     def remove(self) -> None:
@@ -150,6 +154,7 @@ class MirrorSync(SegmentSync):
                 self._clock.sleep(0)
                 self._remote.remove(batch)
                 self._members.record_removed(batch)
+                self._lock.beat()
         else:
             self._hold(self._decision)
 
@@ -168,17 +173,20 @@ class MirrorSync(SegmentSync):
         counts.after = self._members.count_known()
         self._warn_of_size(counts.before or 0, counts.after)
         self._audience.close()
+        self._lock.release()
         self._closed = True
 
     @override
     def fail(self) -> None:
         self._counts.held = None
+        self._lock.release()
 
     @override
     def keep(self) -> None:
         """Keep nothing, and say that it cannot be told who is gone, where the input did not end."""
         if not self._closed:
             self._counts.held = None
+            self._lock.release()
 
     def _stage(self) -> None:
         if self._gathered:
@@ -201,7 +209,7 @@ class MirrorSync(SegmentSync):
             f"'{self._stream}'{missed}. Nobody was removed. {decision.hint}"
         )
         if decision.action is Action.FAIL:
-            raise SegmentError(text)
+            raise SegmentError(text, heading=decision.heading)
         self._warn(text)
 
     def _refuse_second_feeder(self) -> None:
@@ -217,7 +225,7 @@ class MirrorSync(SegmentSync):
             f"{FEEDER_FORGOTTEN // DAY} days after its last sync, or move the store aside: memberships are then read "
             f"from Statsig anew."
         )
-        raise SegmentError(msg)
+        raise SegmentError(msg, heading=Heading.SHARED_SEGMENT)
 
     def _refuse_too_many(self, members: int) -> None:
         if members > LARGEST_LIST:
@@ -225,7 +233,7 @@ class MirrorSync(SegmentSync):
                 f"Segment '{self._remote.id}' would have {members:,} members, and Statsig takes {LARGEST_LIST:,} over "
                 f"all lists of a project. Nothing of it was changed. Narrow the audience."
             )
-            raise SegmentError(msg)
+            raise SegmentError(msg, heading=Heading.SEGMENT_SIZE)
 
     def _warn_of_size(self, before: int, after: int) -> None:
         for size in SLOWER_FROM:

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from target_statsig.exceptions import RefusedError, RequestError, SegmentError
+from target_statsig.headings import Heading
 from target_statsig.settings import IdType
 
 if TYPE_CHECKING:
@@ -103,14 +104,14 @@ class RemoteSegment:
                 f"Segment '{self.id}' is of type {segment.type}; it must be an ID list ({ID_LIST}). Nothing of it was "
                 f"changed. Create an ID list segment in the Statsig console and name it in `segment_id`."
             )
-            raise SegmentError(msg)
+            raise SegmentError(msg, heading=Heading.SEGMENT_TYPE)
         if segment.id_type != wanted:
             msg = (
                 f"Segment '{self.id}' holds ids of type {segment.id_type}, and the stream is configured for {wanted}. "
                 f"Nothing of it was changed. Set `id_type` (and `custom_id_type`) to what the segment holds, or name "
                 f"a segment of the right ID type in `segment_id`."
             )
-            raise SegmentError(msg)
+            raise SegmentError(msg, heading=Heading.ID_TYPE)
         self._type = segment.type
         return segment
 
@@ -188,7 +189,7 @@ class RemoteSegment:
                 f"was not changed. Look for a misspelt `segment_id`, create an ID list of ID type "
                 f"{statsig_id_type(self._settings)} in the console, or set `create_segment` to true."
             )
-            raise SegmentError(msg) from error
+            raise SegmentError(msg, heading=Heading.NO_SEGMENT) from error
         try:
             return self._console.create_segment(self.id, id_type=statsig_id_type(self._settings))
         except RequestError as refusal:
@@ -196,4 +197,5 @@ class RemoteSegment:
 
     def _failed(self, error: RequestError, doing: str) -> SegmentError:
         done = f"{self._counts.added:,} added and {self._counts.removed:,} removed so far"
-        return SegmentError(f"Segment '{self.id}' could not be {doing} ({done}; the other streams go on): {error}")
+        msg = f"Segment '{self.id}' could not be {doing} ({done}; the other streams go on). {error}"
+        return SegmentError(msg, heading=error.heading)

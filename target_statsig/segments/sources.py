@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.exceptions import FatalRunError
+from target_statsig.headings import Heading
 from target_statsig.segments.bookmarks import hints_at_incremental, incremental_streams
 from target_statsig.segments.completeness import judge, weakest
 from target_statsig.segments.observer import MISSING, StreamObserver
@@ -75,7 +76,7 @@ class Sources:
                     f"stops. Let the tap sync the stream as FULL_TABLE and clear its bookmark from the tap's state, or "
                     f"set `sync_mode` to add."
                 )
-                raise FatalRunError(msg)
+                raise FatalRunError(msg, heading=Heading.INCREMENTAL)
 
     def verdict(self, stream: str) -> Verdict:
         """Return whether the tap finished everything that feeds a stream; the weakest of several answers counts."""

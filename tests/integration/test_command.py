@@ -203,7 +203,9 @@ def test_a_line_that_is_no_json_ends_the_run_after_what_came_before_it(command, 
     done = command(lines, **EVENT)
     assert done.exit_code == 1
     assert len(done.errors) == 1
-    assert done.errors[0].startswith(f"Line 4 of the input ({len(CANARY) + 3} bytes) is not valid JSON.")
+    assert done.errors[0].startswith(
+        f"The input cannot be used: Line 4 of the input ({len(CANARY) + 3} bytes) is not valid JSON."
+    )
     assert users_of(statsig) == ["1"]
     assert done.states == [{"bookmarks": {"orders": {}}}]
 
@@ -219,7 +221,9 @@ def test_a_line_that_is_no_utf_8_ends_the_run_after_what_came_before_it(command,
     else:
         done = command(lines, **EVENT)
     assert done.exit_code == 1
-    assert [error[:44] for error in done.errors] == ["Line 4 of the input is not valid UTF-8. What"]
+    assert [error[:70] for error in done.errors] == [
+        "The input cannot be used: Line 4 of the input is not valid UTF-8. What"
+    ]
     assert users_of(statsig) == ["1"]
     assert done.states == [{"bookmarks": {"orders": {}}}]
 
@@ -253,13 +257,13 @@ def test_who_does_not_read_the_states_any_more_ends_the_run(command):
     os.close(write_end)
     finished = Finished(done.returncode, "", done.stderr.decode(), {})
     assert finished.exit_code == 1
-    assert [error[:26] for error in finished.errors] == ["Standard output is closed:"]
+    assert [error[:54] for error in finished.errors] == ["The STATE cannot be written: Standard output is closed"]
 
 
 def test_a_closed_input_is_said(command):
     done = command.shell(f"{command.line(**EVENT)} <&-")
     assert done.exit_code == 1
-    assert [error[:25] for error in done.errors] == ["Standard input is closed,"]
+    assert [error[:51] for error in done.errors] == ["The input cannot be used: Standard input is closed,"]
 
 
 # Signals

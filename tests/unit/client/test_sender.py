@@ -104,8 +104,8 @@ def test_a_key_that_is_not_accepted_ends_the_run_at_once(clock, status):
         send(clock, answer(status, {"message": f"Invalid key {KEY} for {SECRET_ID}"}))
 
     assert str(caught.value) == (
-        f"The key in `server_secret_key` is not accepted: Statsig answered {status} (Invalid key … for …) "
-        "to 500 events of stream 'orders'. The key used ends in `…mnop`: it may have been revoked, or lack a "
+        f"Statsig answered {status} (Invalid key … for …) to 500 events of stream 'orders', with the key in "
+        "`server_secret_key`. The key used ends in `…mnop`: it may have been revoked, or lack a "
         "permission. Wanted is the project's Server Secret Key, `secret-…`: the Statsig console shows it under "
         "Project Settings > Keys & Environments."
     )
@@ -137,7 +137,7 @@ def test_what_is_refused_for_good_is_not_tried_again(clock, status, hint):
     error = caught.value
     assert (error.status, error.words, error.maybe_taken) == (status, "eventName must not be empty", False)
     assert str(error).startswith(
-        f"Refused for good: Statsig answered {status} (eventName must not be empty) to 500 events of stream 'orders'."
+        f"Statsig answered {status} (eventName must not be empty) to 500 events of stream 'orders'."
     )
     assert str(error).endswith(hint)
 
@@ -178,7 +178,7 @@ def test_a_retry_after_beyond_the_time_that_is_left_fails_at_once_and_says_when_
         send(clock, answer(429, {"message": "Too many requests"}, {"retry-after": "7200"}.items()))
 
     assert str(caught.value) == (
-        "Not now: Statsig answered 429 (Too many requests) to 500 events of stream 'orders', asking for a wait of 2 h, "
+        "Statsig answered 429 (Too many requests) to 500 events of stream 'orders', asking for a wait of 2 h, "
         "and `retry_timeout` leaves 30 min. Run it again after 2026-11-22 14:00:00 UTC. "
         "What was not acknowledged comes again with the next run."
     )

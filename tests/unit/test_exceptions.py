@@ -1,0 +1,70 @@
+"""Every error begins with a heading, and says what was sent."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import target_statsig
+from target_statsig.exceptions import (
+    COMES_AGAIN,
+    AuthenticationError,
+    FatalRunError,
+    InputError,
+    NotNowError,
+    RefusedError,
+    RejectionsError,
+    SegmentError,
+    SettingsError,
+    StoreError,
+    text_of,
+)
+from target_statsig.headings import Heading
+
+SOURCES = sorted(Path(target_statsig.__file__).parent.rglob("*.py"))
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        pytest.param(AuthenticationError("No."), f"Statsig does not accept the key: No. {COMES_AGAIN}", id="key"),
+        pytest.param(StoreError("no room"), f"The store cannot be used: no room. {COMES_AGAIN}", id="store"),
+        pytest.param(RefusedError("No."), f"Statsig refuses what is sent: No. {COMES_AGAIN}", id="refused"),
+        pytest.param(NotNowError("Wait."), "Statsig takes no more for now: Wait.", id="later"),
+        pytest.param(
+            NotNowError("Dead.", heading=Heading.UNREACHABLE), "Statsig cannot be reached: Dead.", id="unreachable"
+        ),
+        pytest.param(InputError("Line 1."), "The input cannot be used: Line 1.", id="input"),
+        pytest.param(RejectionsError("11 of 12."), "Too many records were rejected: 11 of 12.", id="rejections"),
+        pytest.param(
+            SegmentError("Gone.", heading=Heading.NO_SEGMENT), "The segment does not exist: Gone.", id="segment"
+        ),
+        pytest.param(FatalRunError("Full.", heading=Heading.OUTPUT), "The STATE cannot be written: Full.", id="output"),
+    ],
+)
+def test_an_error_is_told_under_its_heading(error, text):
+    assert error.told == text_of(error) == text
+
+
+def test_settings_found_wrong_during_a_run_say_that_their_stream_was_not_sent():
+    text = SettingsError(["stream 'a': `object_type` is missing."]).told
+    assert text.startswith("The configuration cannot be used: stream 'a': `object_type` is missing. Nothing of this")
+
+
+def test_an_unforeseen_error_is_told_by_its_place_and_not_by_its_text():
+    try:
+        {}["jane@example.com"]
+    except KeyError as error:
+        text = text_of(error)
+    assert text.startswith("This is a fault of target-statsig: unexpected KeyError at test_exceptions.py:")
+    assert "jane" not in text
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_an_error_of_many_causes_is_never_raised_without_a_heading(path):
+    for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
+            headed = "heading" in {keyword.arg for keyword in call.keywords}
+            assert headed or call.func.id not in {"SegmentError", "FatalRunError"}, f"line {call.lineno}"
