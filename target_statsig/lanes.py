@@ -153,6 +153,9 @@ class Lanes:
         self, stream: str, settings: StreamSettings, counts: MemberCounts, segment_id: str
     ) -> SegmentSync:
         segment_counts = counts.segments.setdefault(segment_id, SegmentCounts(settings.sync_mode or SyncMode.ADD))
+        mirrors = settings.sync_mode is SyncMode.MIRROR and not self.replaying
+        # Opened before anything is asked of Statsig: it may turn out to be of no use, and it knows the quota's windows.
+        store = self._services.store if mirrors else None
         remote = RemoteSegment(
             segment_id,
             settings,
@@ -161,8 +164,8 @@ class Lanes:
             self._clock,
             self._config.settings.segment_batch_size,
         )
-        if settings.sync_mode is SyncMode.MIRROR and not self.replaying:
-            return MirrorSync(stream, settings, remote, self._services.store, segment_counts, self._clock)
+        if store is not None:
+            return MirrorSync(stream, settings, remote, store, segment_counts, self._clock)
         return RowSync(
             remote,
             self._gate,

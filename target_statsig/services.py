@@ -65,8 +65,12 @@ class Services:
 
     @cached_property
     def limiter(self) -> RateLimiter:
-        """What spaces the list mutations of all segments."""
-        return RateLimiter(parse_rate_windows(self._settings.console_rate_limits), self._clock)
+        """What spaces the list mutations of all segments, and of all runs that share a store."""
+        windows = parse_rate_windows(self._settings.console_rate_limits)
+        log = None
+        if "store" in self.__dict__ or self._store_exists:
+            log = self.store.request_log(keep=2.0 * max(window.seconds for window in windows))
+        return RateLimiter(windows, self._clock, log)
 
     @cached_property
     def store(self) -> Store:
@@ -75,12 +79,8 @@ class Services:
         Raises:
             StoreError: It cannot be used.
         """
-        settings = self._settings
         return open_store(
-            self._store_url,
-            clock=self._clock,
-            project=project_identity(settings.console_url, settings.console_api_key or ""),
-            run_id=self._run_id,
+            self._store_url, clock=self._clock, project=project_identity(self._settings), run_id=self._run_id
         )
 
     def pending(self, segment_id: str) -> Pending:
@@ -97,10 +97,13 @@ class Services:
         Raises:
             StoreError: The store cannot be used.
         """
+        return self.pending(segment_id) if self._store_exists else None
+
+    @property
+    def _store_exists(self) -> bool:
+        """Whether an earlier run made a store; of a database elsewhere that is taken for granted."""
         url = self._store_url
-        if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).exists():
-            return None
-        return self.pending(segment_id)
+        return not url.startswith(SQLITE) or Path(url.removeprefix(SQLITE)).exists()
 
     @cached_property
     def _store_url(self) -> str:
@@ -121,11 +124,13 @@ class Services:
                 self.__dict__[name].close()
 
 
-def project_identity(url: str, key: str) -> str:
+def project_identity(settings: Settings) -> str:
     """Return what tells one Statsig project from another in the store: where it is, and a digest of its key.
 
-    Args:
-        url: The base URL of the API that the rows are about.
-        key: The key for it; only a digest of it is kept.
+    The Console API's key speaks for the project where there is one, since it says who is a member; else the server's.
     """
+    if settings.console_api_key is not None:
+        url, key = settings.console_url, settings.console_api_key
+    else:
+        url, key = settings.events_url, settings.server_secret_key or ""
     return f"{url.rstrip('/')} {hashlib.sha256(key.encode()).hexdigest()[:32]}"

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from target_statsig.exceptions import StoreError
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from target_statsig.clock import Clock
     from target_statsig.store.facade import Store
 
@@ -33,3 +37,32 @@ def open_store(url: str, *, clock: Clock, project: str, run_id: str, patience: f
     from target_statsig.store.facade import Store  # noqa: PLC0415 - a run that remembers nothing does without
 
     return Store(url, clock=clock, project=project, run_id=run_id, patience=patience)
+
+
+def open_copy(
+    url: str, directory: Path, *, clock: Clock, project: str, run_id: str, patience: float = PATIENCE
+) -> Store:
+    """Open a copy of the store; the store itself stays as it is, and is not created where there is none.
+
+    Args:
+        url: `store_url`: `sqlite:///…` or `postgresql+psycopg://…`.
+        directory: Where the copy goes, which is of no use afterwards.
+        clock: What the store's waits are measured by.
+        project: The identity of the Statsig project.
+        run_id: The identity of this run.
+        patience: Seconds to wait for the database.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    from target_statsig.store.copy import copy_store  # noqa: PLC0415 - as above
+    from target_statsig.store.facade import Store  # noqa: PLC0415 - as above
+
+    copy = directory / "store.db"
+    copy_store(url, copy, clock=clock, project=project, patience=patience)
+    copy_url = f"sqlite:///{copy}"
+    try:
+        return Store(copy_url, clock=clock, project=project, run_id=run_id, patience=patience)
+    except StoreError as error:
+        # What is wrong with the copy is wrong with the store, and that is what a user knows.
+        raise StoreError(str(error).replace(copy_url, url)) from None

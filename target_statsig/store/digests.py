@@ -1,6 +1,7 @@
 """Many digests in little memory.
 
-Owns a multiset of digests, some 25 bytes each where a dictionary takes five times that. Refuses to know what was digested.
+Owns a multiset of digests that takes 30 bytes for each, where a dictionary takes a hundred. Refuses to know what was
+digested.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _PER_BUCKET = 8
 class DigestBag:
     """Digests, each as often as it was added.
 
-    A digest's first bytes say in which bucket it lies; a bucket is one string of bytes that holds its digests end to end.
+    A digest's first bytes say in which bucket it lies; a bucket is one string of bytes, its digests end to end.
     """
 
     def __init__(self, expected: int) -> None:

@@ -74,7 +74,7 @@ class Lane:
 
 
 class Database:
-    """An open database with this version's schema."""
+    """An open database with this version's schema, and `quick`, the lane for what is answered at once."""
 
     def __init__(self, store_url: str, *, clock: Clock, patience: float) -> None:
         """Open the database; create it, or bring it up to date.
@@ -87,16 +87,17 @@ class Database:
         Raises:
             StoreError: The URL is of no use, or the database is.
         """
-        url = _parse(store_url)
+        url = parse_url(store_url)
         driver = sqlite if url.get_backend_name() == "sqlite" else postgres
         self._engine = driver.engine(url, clock, patience)
         self._lanes: list[Lane] = []
-        lane = self.lane()
+        self.quick = self.lane()
         try:
-            with lane.writing() as connection:
+            with self.quick.writing() as connection:
                 bring_up_to_date(connection, named(url))
-        finally:
-            lane.close()
+        except StoreError:
+            self.close()
+            raise
 
     def lane(self) -> Lane:
         """Open one more connection.
@@ -119,7 +120,12 @@ class Database:
         self._engine.dispose()
 
 
-def _parse(store_url: str) -> URL:
+def parse_url(store_url: str) -> URL:
+    """Return the store's URL in its parts.
+
+    Raises:
+        StoreError: It names no database that could be a store.
+    """
     # A database in memory would forget everything, and each connection would have one of its own.
     with contextlib.suppress(ArgumentError):
         url = make_url(store_url)

@@ -16,15 +16,18 @@ from target_statsig.store.dialects import insert_into
 from target_statsig.store.engine import Database
 from target_statsig.store.facts import SegmentFacts, read_facts, segments_fed_by, write_facts
 from target_statsig.store.ledger import StoredLedger
+from target_statsig.store.locks import SegmentLock
 from target_statsig.store.members import Members
 from target_statsig.store.pending import Pending
 from target_statsig.store.tables import PROJECTS, SEGMENTS, STREAMS
+from target_statsig.store.windows import StoredRequestLog
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table
 
     from target_statsig.clock import Clock
     from target_statsig.ledger import StreamLedger
+    from target_statsig.store.engine import Lane
 
 
 class Store:
@@ -35,12 +38,18 @@ class Store:
         self._clock = clock
         self._run_id = run_id
         self._database = Database(url, clock=clock, patience=patience)
-        self._quick = self._database.lane()
-        self._members = self._database.lane()
-        self._deliveries = self._database.lane()
+        self._quick = self._database.quick
         self._ledgers: dict[str, StoredLedger] = {}
         self._project = self._number(PROJECTS, PROJECTS.c.project, identity=project)
         self._segment = functools.cache(self._segment_number)
+
+    @functools.cached_property
+    def _members(self) -> Lane:
+        return self._database.lane()
+
+    @functools.cached_property
+    def _deliveries(self) -> Lane:
+        return self._database.lane()
 
     def members(self, segment: str) -> Members:
         """Return what the store knows of a segment's members.
@@ -105,8 +114,27 @@ class Store:
             )
         return self._ledgers[stream]
 
+    def lock(self, segment: str) -> SegmentLock:
+        """Return the lock of a segment; it is not taken yet.
+
+        Args:
+            segment: The segment's Statsig id.
+        """
+        number = self._segment(segment)
+        return SegmentLock(self._quick, number, segment, run_id=self._run_id, clock=self._clock)
+
+    def request_log(self, *, keep: float) -> StoredRequestLog:
+        """Return the times of list mutations, shared by all runs on this project.
+
+        Args:
+            keep: Seconds for which a request is remembered.
+        """
+        return StoredRequestLog(self._quick, self._project, keep=keep)
+
     def close(self) -> None:
         """Close the store; nothing that came from it is of use afterwards."""
+        for ledger in self._ledgers.values():
+            ledger.close()
         self._database.close()
 
     def _segment_number(self, segment: str) -> int:

@@ -83,12 +83,14 @@ class RecallOnDisk(Recall):
         key = self._table.c.digest
         with self._lane.reading() as connection:
             asked = key.in_(select(listed(connection).id))
-            rows = connection.execute(select(key, column).where(asked, column > 0), list_parameter(names))
-            left = Counter({name: times for name, times in rows})
+            rows = connection.execute(
+                select(key, column.label("times")).where(asked, column > 0), list_parameter(names)
+            )
+            left = {row.digest: row.times for row in rows}
             taken: Counter[str] = Counter()
             answers = []
             for name in names:
-                answers.append(taken[name] < left[name])
+                answers.append(taken[name] < left.get(name, 0))
                 taken[name] += answers[-1]
             for times in set(taken.values()) - {0}:
                 used = [name for name, number in taken.items() if number == times]

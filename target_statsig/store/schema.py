@@ -35,21 +35,51 @@ def bring_up_to_date(connection: Connection, store: str) -> None:
     Raises:
         StoreError: The store was written by a newer target-statsig.
     """
-    newest = len(MIGRATIONS) + 1
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_RACE)))
     if not inspect(connection).has_table(VERSION.name):
         METADATA.create_all(connection)
-        connection.execute(insert(VERSION).values(version=newest))
+        connection.execute(insert(VERSION).values(version=_newest()))
         return
-    version = connection.execute(select(VERSION.c.version)).scalar_one()
-    if version > newest:
+    version = _version(connection, store)
+    for step in MIGRATIONS[version - 1 :]:
+        step(connection)
+    if version < _newest():
+        connection.execute(update(VERSION).values(version=_newest()))
+
+
+def has_this_version(connection: Connection, store: str) -> bool:
+    """Return whether a database that may only be read has the schema; False where it has none yet.
+
+    Args:
+        connection: A connection within a transaction.
+        store: How a message names the store.
+
+    Raises:
+        StoreError: It has the schema of another version.
+    """
+    if not inspect(connection).has_table(VERSION.name):
+        return False
+    version = _version(connection, store)
+    if version < _newest():
         msg = (
-            f"{store} was written by a newer target-statsig (schema {version}, this one knows {newest}); "
+            f"{store} was written by an older target-statsig (schema {version}, this one has {_newest()}), and a dry run "
+            "cannot bring it up to date: let a run do so first"
+        )
+        raise StoreError(msg)
+    return True
+
+
+def _newest() -> int:
+    return len(MIGRATIONS) + 1
+
+
+def _version(connection: Connection, store: str) -> int:
+    version: int = connection.execute(select(VERSION.c.version)).scalar_one()
+    if version > _newest():
+        msg = (
+            f"{store} was written by a newer target-statsig (schema {version}, this one knows {_newest()}); "
             "upgrade target-statsig, or point store_url at another store"
         )
         raise StoreError(msg)
-    for step in MIGRATIONS[version - 1 :]:
-        step(connection)
-    if version < newest:
-        connection.execute(update(VERSION).values(version=newest))
+    return version
