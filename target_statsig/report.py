@@ -179,10 +179,12 @@ class RunReport:
 
 
 def _event_lines(stream: str, counts: EventCounts) -> Iterator[str]:
+    not_sent = counts.records - counts.delivered - counts.rejected - counts.skipped_duplicates
     parts = [f"{counts.records:,} records", f"{counts.delivered:,} delivered"]
     parts += [
         f"{number:,} {word}"
         for number, word in (
+            (not_sent, "not delivered (they come again with the next run)"),
             (counts.skipped_duplicates, "skipped (delivered by an earlier run)"),
             (counts.maybe_duplicated, "perhaps delivered twice (an answer was lost)"),
             (counts.time_defaulted, "without a time of their own"),

@@ -88,6 +88,7 @@ class EventLane:
         Raises:
             TargetStatsigError: What an earlier batch failed with.
         """
+        self._counts.records += 1
         if not self._records:
             self._ticket = self._services.gate.open()
         self._records.append(record)
@@ -100,8 +101,7 @@ class EventLane:
         Raises:
             RejectionsError: No record of this stream may be rejected.
         """
-        with self._services.report.lock:
-            self._counts.records += 1
+        self._counts.records += 1
         self._rejections.add(record, error)
 
     def seal(self) -> None:
@@ -136,7 +136,6 @@ class EventLane:
     def _count(self, receipt: Receipt) -> None:
         counts, notes = self._counts, receipt.notes
         with self._services.report.lock:
-            counts.records += receipt.records
             counts.delivered += receipt.delivered
             counts.skipped_duplicates += receipt.skipped_duplicates
             counts.maybe_duplicated += receipt.maybe_duplicated

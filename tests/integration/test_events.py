@@ -57,6 +57,17 @@ def test_the_retail_example_leaves_to_the_letter(run_target, statsig):
     ]
 
 
+def test_what_was_read_and_not_sent_is_counted_too(run_target, statsig):
+    statsig.faults.add(path="*/log_event", status=503, skip=1)
+    messages = [schema("orders"), *orders(25), schema("more"), record("more", {"event": "more", "user_id": "u"})]
+    outcome = run_target(messages, batch_size_rows=10, max_parallel_requests=1, **EVENT)
+    assert outcome.exit_code == 1
+    counts = outcome.report["streams"]["orders"]
+    assert (counts["records"], counts["delivered"]) == (25, 10)
+    assert "orders → events: 25 records, 10 delivered, 15 not delivered" in outcome.log
+    assert "more → events: 1 records, 0 delivered, 1 not delivered" in outcome.log
+
+
 def test_a_body_stays_under_the_byte_bound(run_target, statsig):
     run_target([schema("orders"), *orders(300)], batch_size_bytes=10_000, compression="none", **EVENT)
     assert len(statsig.state.events) == 300
