@@ -8,9 +8,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from target_statsig.client.console import ID_LIST, USER_STORE_LIST
 from target_statsig.exceptions import RefusedError, RequestError, SegmentError
-from target_statsig.headings import Heading
-from target_statsig.settings import IdType
+from target_statsig.segments.fit import misfit, missing, statsig_id_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from target_statsig.client.console import ConsoleClient, ListState, Segment
     from target_statsig.clock import Clock
     from target_statsig.report import SegmentCounts
+    from target_statsig.segments.fit import Misfit
     from target_statsig.settings import StreamSettings
-
-ID_LIST = "id_list"
-USER_STORE_LIST = "user_store_id_list"
 
 USER_STORE_BATCH = 1_000
 """Ids that one request about a list in the user store takes at most: https://docs.statsig.com/console-api/segments."""
@@ -32,13 +30,6 @@ UPDATE_POLL_SECONDS = 2.0
 
 READ_BETWEEN_LOOKS = 1_000
 """Ids read before it is looked again whether the run was asked to stop."""
-
-STATSIG_ID_TYPES = {IdType.USER_ID: "userID", IdType.STABLE_ID: "stableID"}
-
-
-def statsig_id_type(settings: StreamSettings) -> str:
-    """Return Statsig's name for the ID type of a stream's segments."""
-    return STATSIG_ID_TYPES.get(settings.id_type) or settings.custom_id_type or ""
 
 
 class RemoteSegment:
@@ -98,20 +89,9 @@ class RemoteSegment:
             segment = self._create(error)
         except RequestError as error:
             raise self._failed(error, "read") from error
-        wanted = statsig_id_type(self._settings)
-        if segment.type not in {ID_LIST, USER_STORE_LIST}:
-            msg = (
-                f"Segment '{self.id}' is of type {segment.type}; it must be an ID list ({ID_LIST}). Nothing of it was "
-                f"changed. Create an ID list segment in the Statsig console and name it in `segment_id`."
-            )
-            raise SegmentError(msg, heading=Heading.SEGMENT_TYPE)
-        if segment.id_type != wanted:
-            msg = (
-                f"Segment '{self.id}' holds ids of type {segment.id_type}, and the stream is configured for {wanted}. "
-                f"Nothing of it was changed. Set `id_type` (and `custom_id_type`) to what the segment holds, or name "
-                f"a segment of the right ID type in `segment_id`."
-            )
-            raise SegmentError(msg, heading=Heading.ID_TYPE)
+        unfit = misfit(segment, self._settings)
+        if unfit is not None:
+            raise self._unfit(unfit)
         self._type = segment.type
         return segment
 
@@ -184,16 +164,15 @@ class RemoteSegment:
 
     def _create(self, error: RefusedError) -> Segment:
         if not self._settings.create_segment:
-            msg = (
-                f"Segment '{self.id}' does not exist in this Statsig project (404, Statsig says: {error.words}). It "
-                f"was not changed. Look for a misspelt `segment_id`, create an ID list of ID type "
-                f"{statsig_id_type(self._settings)} in the console, or set `create_segment` to true."
-            )
-            raise SegmentError(msg, heading=Heading.NO_SEGMENT) from error
+            raise self._unfit(missing(self._settings, error.words)) from error
         try:
             return self._console.create_segment(self.id, id_type=statsig_id_type(self._settings))
         except RequestError as refusal:
             raise self._failed(refusal, "created as") from refusal
+
+    def _unfit(self, unfit: Misfit) -> SegmentError:
+        msg = f"Segment '{self.id}' {unfit.what}. Nothing of it was changed. {unfit.remedy}"
+        return SegmentError(msg, heading=unfit.heading)
 
     def _failed(self, error: RequestError, doing: str) -> SegmentError:
         done = f"{self._counts.added:,} added and {self._counts.removed:,} removed so far"
