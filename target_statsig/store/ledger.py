@@ -153,7 +153,7 @@ class StoredLedger(StreamLedger):
 
     def _recollect(self) -> Recollection:
         if self._recollection is None:
-            self._recollection = recollect(self._lane, self._stream, self._run_id)
+            self._recollection = recollect(self._lane, self._stream, self._run_id, follow=not self._keep_days)
         return self._recollection
 
     def _write_skipped(self) -> None:

@@ -35,19 +35,20 @@ _ACKNOWLEDGED = bindparam("is_acknowledged", type_=Integer)
 
 @dataclass(frozen=True, slots=True)
 class Recollection:
-    """What earlier runs left: the answers, and how far this run has come in it."""
+    """What earlier runs left: the answers, and how far this run has come in it; None where nobody needs to know."""
 
     recall: Recall
     frontier: Frontier | None = None
 
 
-def recollect(lane: Lane, stream: int, run_id: str) -> Recollection:
+def recollect(lane: Lane, stream: int, run_id: str, *, follow: bool) -> Recollection:
     """Work out what all runs but one have left of a stream; strike out the runs that say nothing new.
 
     Args:
         lane: The connection to use.
         stream: The stream's number in the store.
         run_id: The run that asks: what it wrote itself does not count.
+        follow: Whether to follow how far the run comes in what was left; it takes disk space.
 
     Raises:
         StoreError: The database failed.
@@ -60,7 +61,11 @@ def recollect(lane: Lane, stream: int, run_id: str) -> Recollection:
     drop(lane, heap)
     if len(runs) > 1:
         _strike_out_superseded(lane, stream, runs, counted)
-    return Recollection(_summarise(lane, counted), Frontier(lane, stream, run_id, left=counted, runs=runs))
+    recall = _summarise(lane, counted)
+    if follow:
+        return Recollection(recall, Frontier(lane, stream, run_id, left=counted, runs=runs))
+    drop(lane, counted)
+    return Recollection(recall)
 
 
 def _earlier_runs(lane: Lane, stream: int, run_id: str) -> Sequence[str]:
