@@ -1,25 +1,27 @@
 """Which way a stream's records go: makes the lane that its settings ask for.
 
-The one place that knows every object type. A lane is made at a stream's first SCHEMA and lives with the run; the sinks
+A lane is made at a stream's first SCHEMA and lives with the run; the sinks
 of the stream come and go.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from target_statsig.events.courier import Courier
-from target_statsig.events.lane import EventLane, EventServices
-from target_statsig.events.stream import Bounds, EventStream, RefusalStreak
+from target_statsig.events.lane import ItemLane, ItemServices
+from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
 from target_statsig.ledger import NoLedger
+from target_statsig.object_types import ITEM_KINDS
 from target_statsig.rejections import Rejections
 from target_statsig.report import SegmentCounts
 from target_statsig.segments.lane import SegmentLane
 from target_statsig.segments.mirror import MirrorSync
 from target_statsig.segments.remote import RemoteSegment
 from target_statsig.segments.rows import RowSync
-from target_statsig.settings import ObjectType, SyncMode
+from target_statsig.settings import SyncMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,12 +29,13 @@ if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.config import Config
     from target_statsig.dead_letters import DeadLetterBox
+    from target_statsig.events.kind import ItemKind
     from target_statsig.exceptions import SegmentError
     from target_statsig.ledger import StreamLedger
-    from target_statsig.report import EventCounts, MemberCounts, RunReport
+    from target_statsig.report import ItemCounts, MemberCounts, RunReport
     from target_statsig.segments.sync import SegmentSync
     from target_statsig.services import Services
-    from target_statsig.settings import StreamSettings
+    from target_statsig.settings import ObjectType, StreamSettings
     from target_statsig.state_gate import StateGate
 
 
@@ -40,7 +43,7 @@ class Lanes:
     """The lanes of a run, by stream.
 
     Attributes:
-        events: Those of streams that go to events.
+        items: Those of streams that go to the events API.
         segments: Those of streams that feed segments.
         replaying: Whether the SCHEMA at hand is that of a dead-letter file: its rows add and remove, whatever the
             stream's `sync_mode`, and nobody is missing because they do not hold him.
@@ -57,7 +60,7 @@ class Lanes:
         on_segment_failure: Callable[[SegmentError], None],
     ) -> None:
         """Take what lanes share; nothing is opened before a stream needs it."""
-        self.events: dict[str, EventLane] = {}
+        self.items: dict[str, ItemLane] = {}
         self.segments: dict[str, SegmentLane] = {}
         self.replaying = False
         self._config = config
@@ -67,24 +70,25 @@ class Lanes:
         self._clock = clock
         self._dead_letters = dead_letters
         self._on_segment_failure = on_segment_failure
+        self._refusals: defaultdict[ObjectType, RefusalStreak] = defaultdict(RefusalStreak)
 
-    def get(self, stream: str) -> EventLane | SegmentLane:
+    def get(self, stream: str) -> ItemLane | SegmentLane:
         """Return a stream's lane, a new one at first.
 
         Raises:
             SettingsError: Nothing says what the stream's records become.
             StoreError: It needs the store, and that cannot be used.
         """
-        lane = self.events.get(stream) or self.segments.get(stream)
+        lane = self.items.get(stream) or self.segments.get(stream)
         return lane or self._make(stream, self._config.for_stream(stream))
 
     def seal(self) -> None:
-        """Send all batches of events, full or not.
+        """Send all batches of items, full or not.
 
         Raises:
             TargetStatsigError: What an earlier batch failed with.
         """
-        for lane in self.events.values():
+        for lane in self.items.values():
             lane.seal()
 
     def settle(self) -> None:
@@ -95,7 +99,7 @@ class Lanes:
 
     def judges(self) -> list[Callable[[], None]]:
         """Return what holds each stream against `max_rejected_percent`."""
-        return [lane.judge for lane in self.events.values()] + [lane.judge for lane in self.segments.values()]
+        return [lane.judge for lane in self.items.values()] + [lane.judge for lane in self.segments.values()]
 
     def send_kept(self) -> None:
         """Send what rows of earlier runs asked for, also of streams that did not come this time."""
@@ -104,33 +108,34 @@ class Lanes:
             if stream not in self.segments and self._services.pending_from_earlier(segment_id) is not None:
                 self.get(stream)
 
-    def finish_events(self) -> None:
-        """Send the rest of all events and wait for every answer.
+    def finish_items(self) -> None:
+        """Send the rest of all items and wait for every answer.
 
         Raises:
             TargetStatsigError: What a batch failed with; the others were still sent.
         """
-        if self.events:
+        if self.items:
             try:
                 self.seal()
             finally:
-                self._event_services.courier.finish()
+                self._item_services.courier.finish()
 
-    def _make(self, stream: str, settings: StreamSettings) -> EventLane | SegmentLane:
-        if settings.object_type is ObjectType.EVENT:
-            self.events[stream] = self._event_lane(stream, settings)
-            return self.events[stream]
+    def _make(self, stream: str, settings: StreamSettings) -> ItemLane | SegmentLane:
+        kind = ITEM_KINDS.get(settings.object_type)
+        if kind is not None:
+            self.items[stream] = self._item_lane(stream, settings, kind)
+            return self.items[stream]
         lane = self.segments[stream] = self._segment_lane(stream, settings)
         if settings.segment_id is not None:
             # At once: a stream without records may be an audience that has become empty.
             lane.begin(settings.segment_id)
         return lane
 
-    def _event_lane(self, stream: str, settings: StreamSettings) -> EventLane:
-        counts = self._report.events(stream)
-        return EventLane(
-            EventStream(stream, settings, self._bounds, self._refusals),
-            self._event_services,
+    def _item_lane(self, stream: str, settings: StreamSettings, kind: ItemKind) -> ItemLane:
+        counts = self._report.items(stream, kind.object_type)
+        return ItemLane(
+            ItemStream(stream, settings, kind, self._bounds, self._refusals[kind.object_type]),
+            self._item_services,
             self._ledger(stream, settings),
             counts,
             self._rejections(stream, settings, counts),
@@ -173,18 +178,14 @@ class Lanes:
             pending=partial(self._services.pending, segment_id),
         )
 
-    def _rejections(self, stream: str, settings: StreamSettings, counts: EventCounts | MemberCounts) -> Rejections:
+    def _rejections(self, stream: str, settings: StreamSettings, counts: ItemCounts | MemberCounts) -> Rejections:
         return Rejections(stream, settings.max_rejected_percent, counts, self._report, self._dead_letters())
 
     @cached_property
-    def _event_services(self) -> EventServices:
+    def _item_services(self) -> ItemServices:
         courier = Courier(self._config.settings.max_parallel_requests)
-        return EventServices(self._services.events, courier, self._gate, self._report, self._clock)
+        return ItemServices(self._services.events, courier, self._gate, self._report, self._clock)
 
     @cached_property
     def _bounds(self) -> Bounds:
         return Bounds(self._config.settings.batch_size_rows, self._config.settings.batch_size_bytes)
-
-    @cached_property
-    def _refusals(self) -> RefusalStreak:
-        return RefusalStreak()

@@ -1,6 +1,6 @@
 """What happens to a record that is kept out: it is counted, written to the dead letters, and held against the limit.
 
-The same for events and members; refuses to know why a record was rejected.
+The same for items and members; refuses to know why a record was rejected.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from target_statsig.exceptions import MissingKeyRejectionError, RecordError, Rej
 
 if TYPE_CHECKING:
     from target_statsig.record import Record
-    from target_statsig.report import EventCounts, MemberCounts, RunReport
+    from target_statsig.report import ItemCounts, MemberCounts, RunReport
 
 FEW = 10
 """So many rejected records are forgiven, whatever share of a small stream they are."""
@@ -30,7 +30,7 @@ class Rejections:
         self,
         stream: str,
         max_percent: int,
-        counts: EventCounts | MemberCounts,
+        counts: ItemCounts | MemberCounts,
         report: RunReport,
         box: DeadLetterBox,
     ) -> None:

@@ -29,9 +29,10 @@ class RunStatus(Choice):
 
 
 @dataclass(slots=True)
-class EventCounts:
-    """What became of one stream's events; `bytes_sent` are bytes on the wire, every attempt counted."""
+class ItemCounts:
+    """What became of one stream's items; `bytes_sent` are bytes on the wire, every attempt counted."""
 
+    object_type: ObjectType
     records: int = 0
     delivered: int = 0
     rejected: int = 0
@@ -47,9 +48,8 @@ class EventCounts:
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts under the names of the run report."""
-        report: dict[str, Any] = {"object_type": ObjectType.EVENT.value}
-        report |= {name: getattr(self, name) for name in self.__slots__ if name not in {"reasons", "renamed"}}
-        report["reasons"] = dict(self.reasons)
+        report = {name: getattr(self, name) for name in self.__slots__ if name != "renamed"}
+        report |= {"object_type": self.object_type.value, "reasons": dict(self.reasons)}
         if self.renamed:
             report["renamed"] = dict(sorted(self.renamed.items()))
         return report
@@ -116,12 +116,12 @@ class RunReport:
         self.status = RunStatus.COMPLETE
         self.errors: list[str] = []
         self._started_at = started_at
-        self._events: dict[str, EventCounts] = {}
+        self._items: dict[str, ItemCounts] = {}
         self._members: dict[str, MemberCounts] = {}
 
-    def events(self, stream: str) -> EventCounts:
-        """Return the counts of a stream of events, new ones at first."""
-        return self._events.setdefault(stream, EventCounts())
+    def items(self, stream: str, object_type: ObjectType) -> ItemCounts:
+        """Return the counts of a stream that goes to the events API, new ones at first."""
+        return self._items.setdefault(stream, ItemCounts(object_type))
 
     def members(self, stream: str) -> MemberCounts:
         """Return the counts of a stream that feeds segments, new ones at first."""
@@ -152,7 +152,7 @@ class RunReport:
                 "dry_run": False,
                 "started_at": started.isoformat(timespec="seconds"),
                 "seconds": round(now - self._started_at, 3),
-                "streams": {name: counts.as_json() for name, counts in self._events.items()}
+                "streams": {name: counts.as_json() for name, counts in self._items.items()}
                 | {name: counts.as_json() for name, counts in self._members.items()},
                 "errors": list(self.errors),
             }
@@ -171,14 +171,14 @@ class RunReport:
         """Return the summary for the log, a line each."""
         with self.lock:
             lines = [f"Run {self.status} after {now - self._started_at:.1f} s"]
-            for name, events in self._events.items():
-                lines += _event_lines(name, events)
+            for name, items in self._items.items():
+                lines += _item_lines(name, items)
             for name, members in self._members.items():
                 lines += _member_lines(name, members)
             return lines
 
 
-def _event_lines(stream: str, counts: EventCounts) -> Iterator[str]:
+def _item_lines(stream: str, counts: ItemCounts) -> Iterator[str]:
     not_sent = counts.records - counts.delivered - counts.rejected - counts.skipped_duplicates
     parts = [f"{counts.records:,} records", f"{counts.delivered:,} delivered"]
     parts += [
@@ -192,7 +192,7 @@ def _event_lines(stream: str, counts: EventCounts) -> Iterator[str]:
         )
         if number
     ]
-    yield f"  {stream} → events: {', '.join(parts)}"
+    yield f"  {stream} → {counts.object_type}s: {', '.join(parts)}"
     yield from _rejection_lines(counts.rejected, counts.reasons)
     if counts.renamed:
         names = ", ".join(f"{old!r} → {new!r}" for old, new in sorted(counts.renamed.items()))

@@ -93,7 +93,7 @@ class Run:
             if stream in self.lanes.segments:
                 self.sources.follow(tap_stream, stream, self.lanes.segments[stream].settings)
             else:
-                self.lanes.events[stream].follow(tap_stream, replication_key)
+                self.lanes.items[stream].follow(tap_stream, replication_key)
 
     def take_state(self, state: State) -> None:
         """Take a STATE: it is written as soon as everything before it is settled.
@@ -143,7 +143,7 @@ class Run:
                 "A second signal ends the run at once.",
                 signal.Signals(self.stop_signal).name,
             )
-        self._attempt(self.lanes.finish_events)
+        self._attempt(self.lanes.finish_items)
         if complete and self.stop_signal is None:
             self._attempt(self._sync_segments)
         for lane in self.lanes.segments.values():
@@ -235,5 +235,5 @@ class Run:
         if "dead_letters" in self.__dict__:
             self.dead_letters.flush()
         write_state(state)
-        for lane in self.lanes.events.values():
+        for lane in self.lanes.items.values():
             lane.state_written(state, number)

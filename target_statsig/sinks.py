@@ -1,7 +1,8 @@
 """The Singer lifecycle of a stream, and nothing else.
 
 A sink comes and goes with the schema of its stream. What a stream has gathered lives in a lane, which lives with the
-run; the sink hands records to it, and says which of them break their schema.
+run; the sink hands records to it, and says which of them break their schema. It is the same for every object type: the
+lane is not (`object_types`).
 """
 
 from __future__ import annotations
@@ -118,11 +119,3 @@ class StatsigSink(Sink):
         if self._check is not None and not self._check(record):
             reason = "schema_violation"
             raise RecordError(reason)
-
-
-class EventSink(StatsigSink):
-    """A stream whose records become events."""
-
-
-class SegmentSink(StatsigSink):
-    """A stream whose records change segments."""

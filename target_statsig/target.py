@@ -1,4 +1,4 @@
-"""The face: the command line, the Singer messages, which sink a stream gets, and how a run ends.
+"""The face: the command line, the Singer messages, and how a run ends.
 
 Follow a record: `_process_record_message` counts it and lets singer-sdk map it; its sink (`sinks`) validates it and
 hands it to the stream's lane (`lanes`): `events.lane` sends it, `segments.lane` gathers it for the end of the input. A
@@ -26,8 +26,7 @@ from target_statsig.exceptions import InputError, SchemaMissingError, SettingsEr
 from target_statsig.reader import Message, SingerMessageReader
 from target_statsig.replay import DeadLetterFiles
 from target_statsig.run import Run
-from target_statsig.settings import ObjectType
-from target_statsig.sinks import EventSink, SegmentSink, StatsigSink
+from target_statsig.sinks import StatsigSink
 from target_statsig.straight import StraightWay
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 
     import click
 
-SINKS: dict[ObjectType, type[StatsigSink]] = {ObjectType.EVENT: EventSink, ObjectType.SEGMENT: SegmentSink}
-
 
 class TargetStatsig(Target):
     """Singer target for Statsig: events and ID-list segments."""
@@ -45,6 +42,7 @@ class TargetStatsig(Target):
     name = "target-statsig"
     package_name = "target-statsig"
     config_jsonschema = config_schema()
+    default_sink_class = StatsigSink
     message_reader_class = SingerMessageReader
     message_reader: SingerMessageReader
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
@@ -100,10 +98,6 @@ class TargetStatsig(Target):
         if errors:
             msg = "Nothing was read and nothing was sent."
             raise ConfigValidationError(msg, errors=errors)
-
-    @override
-    def get_sink_class(self, stream_name: str) -> type[StatsigSink]:
-        return SINKS[self.run_config.for_stream(stream_name).object_type]
 
     @override
     def _process_schema_message(self, message_dict: Message) -> None:

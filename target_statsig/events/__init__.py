@@ -1,1 +1,1 @@
-"""Records become Statsig events, and events are delivered."""
+"""Records become items of Statsig's events API, such as events, and items are delivered."""

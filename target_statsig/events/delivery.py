@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from target_statsig.client.events import LOG_EVENT, EventsClient
 from target_statsig.events.batching import halve, pack
 from target_statsig.events.digest import digests_of
 from target_statsig.events.encoding import encode
 from target_statsig.events.positions import highest
 from target_statsig.events.receipt import Receipt, Rejection
-from target_statsig.events.stream import EventStream, RefusalStreak
+from target_statsig.events.stream import RefusalStreak
 from target_statsig.exceptions import (
     FatalRunError,
     RecordError,
@@ -26,30 +25,27 @@ from target_statsig.exceptions import (
 )
 from target_statsig.headings import Heading
 from target_statsig.ledger import NoLedger
-from target_statsig.settings import Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from target_statsig.client.events import EventsClient
+    from target_statsig.events.stream import ItemStream
     from target_statsig.ledger import Bookmark, StreamLedger
     from target_statsig.record import Record
 
 ENVELOPE_BYTES = 200
-"""Room for what stands around the events of a request: `{"events":[…],"statsigMetadata":{…}}`."""
+"""Room for what stands around the items of a request: `{"events":[…],"statsigMetadata":{…}}`."""
 
-TOO_LARGE = "event_too_large"
 REFUSED = "refused_by_statsig"
 
 NOT_ABOUT_THE_BODY = frozenset({301, 302, 303, 307, 308, 404, 405})
 """Refusals that halving cannot mend: there is no events API at `events_url`."""
 
-BILLED_TIERS = frozenset({None, Tier.PRODUCTION})
-"""Only production events are billed, and an event that names no tier is one: https://docs.statsig.com/pricing."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Parcel:
-    """A record that became an event: encoded once, remembered by its digest."""
+    """A record that became an item: encoded once, remembered by its digest."""
 
     record: Record
     body: bytes
@@ -58,7 +54,7 @@ class _Parcel:
 
 def deliver(
     records: Sequence[Record],
-    stream: EventStream,
+    stream: ItemStream,
     client: EventsClient,
     ledger: StreamLedger,
     *,
@@ -67,15 +63,15 @@ def deliver(
 ) -> Receipt:
     """Map, pack and send some records of a stream.
 
-    What an earlier run delivered is skipped; what cannot become an event, or is refused for good, is in the receipt's
+    What an earlier run delivered is skipped; what cannot become an item, or is refused for good, is in the receipt's
     rejections. Nothing is raised for a failed request: the receipt says what was not delivered, and why.
 
     Args:
         records: The records, in the order in which they came.
         stream: Their stream.
-        client: What sends events.
+        client: What sends items.
         ledger: What remembers deliveries.
-        now_ms: The time of events that have none, unix milliseconds.
+        now_ms: The time of items that have none, unix milliseconds.
         epoch: How many STATE messages came before the last of the records.
     """
     return _Delivery(records, stream, client, ledger, epoch).run(now_ms)
@@ -87,7 +83,7 @@ class _Delivery:
     def __init__(
         self,
         records: Sequence[Record],
-        stream: EventStream,
+        stream: ItemStream,
         client: EventsClient,
         ledger: StreamLedger,
         epoch: int,
@@ -125,20 +121,20 @@ class _Delivery:
         return [(record, found) for record, found, skip in zip(self._records, digests, known, strict=True) if not skip]
 
     def _wrap(self, records: Iterable[tuple[Record, bytes]], now_ms: int) -> list[_Parcel]:
-        """Map and encode records; reject those that cannot become an event."""
+        """Map and encode records; reject those that cannot become an item."""
         parcels = []
         receipt, mapper, largest = self._receipt, self._stream.mapper, self._stream.bounds.largest - ENVELOPE_BYTES
         for record, found in records:
             try:
-                event = mapper(
+                item = mapper(
                     record.data,
                     time_extracted=record.message.get("time_extracted"),
                     now_ms=now_ms,
                     notes=receipt.notes,
                 )
-                body = encode(event)
+                body = encode(item)
                 if len(body) > largest:
-                    raise RecordError(TOO_LARGE)  # noqa: TRY301 -- a rejection like those of the mapping
+                    raise RecordError(self._too_large)  # noqa: TRY301 -- a rejection like those of the mapping
             except RecordError as error:
                 receipt.rejections.append(Rejection(record, error.reason, error.field))
             else:
@@ -146,10 +142,10 @@ class _Delivery:
         return parcels
 
     def _send(self, parcels: Sequence[_Parcel], *, doubted: bool = False) -> None:
-        """Send some events in one request; what is refused for good is halved until the culprits stand alone.
+        """Send some items in one request; what is refused for good is halved until the culprits stand alone.
 
         Args:
-            parcels: The events.
+            parcels: The items.
             doubted: Whether the answer to a larger request that held them was lost.
         """
         receipt = self._receipt
@@ -169,18 +165,18 @@ class _Delivery:
             self._stream.refusals.taken()
             receipt.delivered += len(parcels)
             receipt.maybe_duplicated += len(parcels) if doubted else maybe_duplicated
-            if self._stream.settings.environment_tier in BILLED_TIERS:
+            if self._stream.is_billed:
                 receipt.billable += len(parcels)
 
     def _request(self, parcels: Sequence[_Parcel]) -> int:
-        """Send some events, written down before and after, and return how many of them may be in Statsig twice."""
+        """Send some items, written down before and after, and return how many of them may be in Statsig twice."""
         digests = [parcel.digest for parcel in parcels]
         batch = self._ledger.intend(digests, highest=self._highest, epoch=self._epoch)
         try:
             sent = self._client.send(
-                LOG_EVENT,
+                self._stream.kind.endpoint,
                 [parcel.body for parcel in parcels],
-                what=f"{len(parcels):,} {'event' if len(parcels) == 1 else 'events'} of stream '{self._stream.name}'",
+                what=f"{self._stream.kind.count(len(parcels))} of stream '{self._stream.name}'",
                 on_try=self._count_try,
             )
         except TargetStatsigError as error:
@@ -210,15 +206,21 @@ class _Delivery:
             for half in halve(parcels):
                 self._send(half, doubted=doubted)
             return
-        reason = TOO_LARGE if isinstance(error, TooLargeError) else REFUSED
+        reason = self._too_large if isinstance(error, TooLargeError) else REFUSED
         self._receipt.rejections.append(Rejection(parcels[0].record, reason, words=error.words))
         if self._stream.refusals.refused():
+            what = f"{self._stream.kind.count(RefusalStreak.LIMIT)} of stream '{self._stream.name}'"
             self._receipt.failure = FatalRunError(
-                f"Statsig refused {RefusalStreak.LIMIT} events of stream '{self._stream.name}' one by one and took "
-                f"none: that is no bad record but a wrong mapping or `events_url`. Its words: {error.words or 'none'}. "
-                f"The refused events are in the dead letters. Mend the configuration and run again.",
+                f"Statsig refused {what} one by one and took none: that is no bad record but a wrong mapping or "
+                f"`events_url`. Its words: {error.words or 'none'}. What it refused is in the dead letters. Mend the "
+                f"configuration and run again.",
                 heading=Heading.REFUSED,
             )
+
+    @property
+    def _too_large(self) -> str:
+        """The reason of a record whose item alone is too large for a request."""
+        return f"{self._stream.kind.object_type}_too_large"
 
     @cached_property
     def _highest(self) -> Bookmark | None:

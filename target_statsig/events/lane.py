@@ -1,4 +1,4 @@
-"""One stream's way to Statsig's events: gathers records, seals batches, settles their receipts.
+"""One stream's way to Statsig's events API: gathers records, seals batches, settles their receipts.
 
 Refuses to know of Singer and HTTP. The reading thread fills a batch, a worker thread delivers it, and only when all of
 it is acknowledged, rejected or skipped does a STATE pass.
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.events.courier import Courier
     from target_statsig.events.receipt import Receipt
-    from target_statsig.events.stream import EventStream
+    from target_statsig.events.stream import ItemStream
     from target_statsig.ledger import StreamLedger
     from target_statsig.record import Record
     from target_statsig.rejections import Rejections
-    from target_statsig.report import EventCounts, RunReport
+    from target_statsig.report import ItemCounts, RunReport
     from target_statsig.state_gate import State, StateGate
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class EventServices:
-    """What all streams of events share in a run."""
+class ItemServices:
+    """What all streams of items share in a run."""
 
     client: EventsClient
     courier: Courier
@@ -41,15 +41,15 @@ class EventServices:
     clock: Clock
 
 
-class EventLane:
+class ItemLane:
     """Takes the records of one stream and sees them to Statsig."""
 
     def __init__(
         self,
-        stream: EventStream,
-        services: EventServices,
+        stream: ItemStream,
+        services: ItemServices,
         ledger: StreamLedger,
-        counts: EventCounts,
+        counts: ItemCounts,
         rejections: Rejections,
     ) -> None:
         """Begin with nothing gathered."""

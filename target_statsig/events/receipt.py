@@ -36,7 +36,7 @@ class Receipt:
         undelivered: Records not known to be delivered, because of `failure`; the next run sends them again.
         failure: What ended the work before its end, if anything did.
         maybe_duplicated: Delivered records that an earlier attempt, whose answer was lost, may have delivered too.
-        billable: Delivered events of the production tier, the only one that Statsig bills.
+        billable: Delivered items that Statsig bills.
         bytes_sent: Bytes of bodies on the wire, all attempts counted.
     """
 

@@ -1,4 +1,4 @@
-"""What delivery needs to know of one stream of events; it pickles, so that another process can deliver too."""
+"""What delivery needs to know of one stream of items; it pickles, so that another process can deliver too."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
-from target_statsig.events.mapping import EventMapper
+from target_statsig.settings import Tier
 
 if TYPE_CHECKING:
+    from target_statsig.events.kind import ItemKind, Mapper
     from target_statsig.settings import StreamSettings
+
+BILLED_TIERS = frozenset({None, Tier.PRODUCTION})
+"""Only production is billed, and an item that names no tier belongs to it: https://docs.statsig.com/pricing."""
 
 
 @dataclass(slots=True)
@@ -18,9 +22,9 @@ class Bounds:
     """How large a request may be; shared by all streams of a process.
 
     Attributes:
-        rows: Events a request at most.
+        rows: Items a request at most.
         bytes: Uncompressed body bytes a request at most; lowered for the rest of the run where Statsig says 413.
-        largest: Uncompressed body bytes that one event may take by itself: between `bytes` and this, Statsig is asked.
+        largest: Uncompressed body bytes that one item may take by itself: between `bytes` and this, Statsig is asked.
     """
 
     rows: int
@@ -28,7 +32,7 @@ class Bounds:
     largest: int = field(init=False)
 
     def __post_init__(self) -> None:
-        """Take it that one event may fill a request."""
+        """Take it that one item may fill a request."""
         self.largest = self.bytes
 
     def lower(self, refused: int, *, alone: bool) -> None:
@@ -36,7 +40,7 @@ class Bounds:
 
         Args:
             refused: The uncompressed bytes of the body that was too large.
-            alone: Whether it held one event only.
+            alone: Whether it held one item only.
         """
         if alone:
             self.largest = min(self.largest, refused - 1)
@@ -44,10 +48,10 @@ class Bounds:
 
 
 class RefusalStreak:
-    """Tells poison from a broken mapping: single events refused in a row, while none was ever taken."""
+    """Tells poison from a broken mapping: single items refused in a row, while none was ever taken."""
 
     LIMIT = 20
-    """So many refused events, and none taken, are no accident: the mapping or the key is at fault."""
+    """So many refused items, and none taken, are no accident: the mapping or the key is at fault."""
 
     def __init__(self) -> None:
         """Begin with nothing sent."""
@@ -60,7 +64,7 @@ class RefusalStreak:
         self._taken = True
 
     def refused(self) -> bool:
-        """Note that a single event was refused, and return whether to stop."""
+        """Note that a single item was refused, and return whether to stop."""
         with self._lock:
             self._refused += 1
             return not self._taken and self._refused >= self.LIMIT
@@ -72,8 +76,8 @@ class RefusalStreak:
 
 
 @dataclass(slots=True)
-class EventStream:
-    """One stream of events: its settings, its compiled mapping, and what it shares with the others.
+class ItemStream:
+    """One stream of items: its settings, its compiled mapping, and what it shares with the others.
 
     Attributes:
         name: The stream's name, after the stream maps.
@@ -82,16 +86,22 @@ class EventStream:
 
     name: str
     settings: StreamSettings
+    kind: ItemKind
     bounds: Bounds
     refusals: RefusalStreak = field(default_factory=RefusalStreak)
     replication_key: str | None = None
-    mapper: EventMapper = field(init=False, repr=False)
+    mapper: Mapper = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Compile the mapping."""
-        self.mapper = EventMapper(self.settings)
+        self.mapper = self.kind.mapper(self.settings)
+
+    @property
+    def is_billed(self) -> bool:
+        """Whether Statsig bills the stream's items."""
+        return self.settings.environment_tier in BILLED_TIERS
 
     @override
-    def __reduce__(self) -> tuple[type[EventStream], tuple[object, ...]]:
+    def __reduce__(self) -> tuple[type[ItemStream], tuple[object, ...]]:
         """Leave the compiled mapping behind: it is made anew from the settings."""
-        return EventStream, (self.name, self.settings, self.bounds, self.refusals, self.replication_key)
+        return ItemStream, (self.name, self.settings, self.kind, self.bounds, self.refusals, self.replication_key)

@@ -16,9 +16,10 @@ from target_statsig.client.sender import Sender
 from target_statsig.client.transport import Transport, TransportError
 from target_statsig.events.delivery import deliver
 from target_statsig.events.digest import digest
-from target_statsig.events.stream import Bounds, EventStream, RefusalStreak
+from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
 from target_statsig.exceptions import AuthenticationError, FatalRunError, NotNowError, RefusedError, StoreError
 from target_statsig.ledger import NoLedger, StreamLedger
+from target_statsig.object_types import EVENTS
 from target_statsig.record import Record
 from target_statsig.settings import Compression, ObjectType, StreamSettings, Tier
 from tests.fakes import NOON, FakeClock, answer
@@ -119,7 +120,7 @@ def users(records):
 
 
 def stream(rows=500, size=1_000_000, **settings):
-    return EventStream("orders", StreamSettings(ObjectType.EVENT, **settings), Bounds(rows, size))
+    return ItemStream("orders", StreamSettings(ObjectType.EVENT, **settings), EVENTS, Bounds(rows, size))
 
 
 def send(records, statsig, *, to=None, ledger=None, retry_timeout=0):

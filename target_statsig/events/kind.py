@@ -1,0 +1,56 @@
+"""What delivery knows of an object type whose records go to the events API.
+
+An item is what one record becomes there: an event, or whatever else such an API takes a list of. Refuses to know which
+kinds there are; `object_types` lists them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_statsig.client.events import Endpoint
+    from target_statsig.events.notes import MappingNotes
+    from target_statsig.fields import Record
+    from target_statsig.settings import ObjectType, StreamSettings
+
+
+class Mapper(Protocol):
+    """Maps the records of one stream; cheap to make, and safe to use from several threads."""
+
+    def __call__(
+        self, record: Record, *, time_extracted: str | None, now_ms: int, notes: MappingNotes
+    ) -> dict[str, Any]:
+        """Return the item of a record, as `encode` takes it.
+
+        Args:
+            record: The record, its numbers with a fraction as `Decimal`.
+            time_extracted: The RECORD message's own time, ISO 8601: the time of an item that has none.
+            now_ms: The present, unix milliseconds: the time of an item where that is missing too.
+            notes: Told of what is worth a warning.
+
+        Raises:
+            RecordError: The record cannot become an item.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ItemKind:
+    """One kind of item; it pickles, so that another process can deliver too.
+
+    Attributes:
+        object_type: What a stream's settings call it.
+        endpoint: Where it goes.
+        mapper: Makes what maps a stream's records, from the stream's settings.
+    """
+
+    object_type: ObjectType
+    endpoint: Endpoint
+    mapper: Callable[[StreamSettings], Mapper]
+
+    def count(self, number: int) -> str:
+        """Return so many items in words, such as "1 event" or "500 events"."""
+        return f"{number:,} {self.object_type if number == 1 else self.endpoint.items}"

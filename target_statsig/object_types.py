@@ -1,0 +1,24 @@
+"""The object types: the one place that lists what the records of a stream can become.
+
+Each object type that goes to the events API is a row here: its endpoint and its mapping; batching, delivery, the ledger
+and the dead letters are the same for all. What a configuration may say of it stands in `config`. Segments have a way of
+their own (`segments`), and `lanes` leads there what is no item.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from target_statsig.client.events import LOG_EVENT
+from target_statsig.events.kind import ItemKind
+from target_statsig.events.mapping import EventMapper
+from target_statsig.settings import ObjectType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EVENTS = ItemKind(ObjectType.EVENT, LOG_EVENT, EventMapper)
+
+ITEM_KINDS: Mapping[ObjectType, ItemKind] = MappingProxyType({kind.object_type: kind for kind in (EVENTS,)})
+"""What goes to the events API, by object type."""
