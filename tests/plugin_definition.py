@@ -1,9 +1,10 @@
-"""What `meltano.yml` and the README say about the settings, rendered from the schema that reads them.
+"""What `meltano.yml`, the README and the Meltano Hub say about the settings, rendered from the schema that reads them.
 
-Knows Meltano's kinds and the marks around the generated parts. Refuses to know what a setting means.
+Knows Meltano's kinds and the marks around the generated parts. Refuses to know what a setting means, and what the Hub
+says besides (`hub_definition`).
 
-    python -m tests.plugin_definition           prints both parts
-    python -m tests.plugin_definition --write   puts them into both files
+    python -m tests.plugin_definition           prints all parts
+    python -m tests.plugin_definition --write   puts them into their files
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import yaml
 from singer_sdk.about import AboutFormatter
 
 from target_statsig.target import TargetStatsig
+from tests import hub_definition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -61,8 +63,24 @@ class GeneratedPart:
         return found[1], found[2], found[3]
 
 
+@dataclass(frozen=True, slots=True)
+class GeneratedFile:
+    """A file that is generated as a whole."""
+
+    path: Path
+
+    def read(self) -> str:
+        """Return all of it."""
+        return self.path.read_text(encoding="utf-8")
+
+    def write(self, text: str) -> None:
+        """Replace all of it."""
+        self.path.write_text(text, encoding="utf-8")
+
+
 README = GeneratedPart(ROOT / "README.md", "<!-- settings:begin -->", "<!-- settings:end -->")
 MELTANO = GeneratedPart(ROOT / "meltano.yml", "# settings:begin", "# settings:end")
+HUB = GeneratedFile(ROOT / "docs" / "meltano-hub" / "target-statsig.yml")
 
 
 def whole_schema() -> dict[str, Any]:
@@ -119,9 +137,15 @@ def _table_lines(markdown: str) -> Iterator[str]:
     return (line for line in markdown.splitlines() if line.startswith("|"))
 
 
+def hub_text() -> str:
+    """Return the file by which the Meltano Hub lists the target, and from which `meltano add --from-ref` adds it."""
+    capabilities = [str(capability.value) for capability in TargetStatsig.capabilities]
+    return hub_definition.render(meltano_settings(), capabilities)
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Print both parts, or write them."""
-    parts = {README: table(about_markdown()), MELTANO: meltano_text(meltano_settings())}
+    """Print all parts, or write them."""
+    parts = {README: table(about_markdown()), MELTANO: meltano_text(meltano_settings()), HUB: hub_text()}
     for part, text in parts.items():
         if "--write" in arguments:
             part.write(text)

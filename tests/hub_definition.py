@@ -1,0 +1,114 @@
+"""The target's entry in the Meltano Hub: `_data/meltano/loaders/target-statsig/<variant>.yml` there.
+
+Knows what the Hub wants to be told beside the settings. Refuses to know where those come from.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+OWNER = "target-statsig"
+"""The organisation that publishes the repository, which the Hub calls the variant; a fork puts its own name here."""
+
+UNKNOWN_TO_MELTANO = frozenset({"validate-records"})
+"""Capabilities of singer-sdk that Meltano has no name for."""
+
+HEADER = """\
+# The entry of this target for the Meltano Hub, and what `meltano add loader target-statsig --from-ref` reads.
+# From the schema, by `python -m tests.plugin_definition --write`.
+"""
+
+KEYS_PREREQ = """\
+A Statsig project, and of its keys (Project Settings > Keys & Environments) a Server Secret Key for events, a Console \
+API Key for segments.
+"""
+
+SETTINGS_PREAMBLE = """\
+`streams` says for each stream, by its name or a glob, what its records become. Every setting of a stream may also \
+stand at the top level, as the default for all streams.
+"""
+
+NEXT_STEPS = """\
+1. Say what your streams become:
+
+   ```yaml
+   config:
+     streams:
+       public-orders:
+         object_type: event
+         event_name: purchase
+         field_mapping: {user_id: customer_id, event_value: total, event_time: placed_at}
+       public-vip_audience:
+         object_type: segment
+         segment_id: vip_users
+         sync_mode: mirror
+         row_count_field: row_count
+   ```
+
+1. See what would arrive, in a Statsig on your own machine:
+
+   ```bash
+   pip install 'target-statsig[emulator]'
+   statsig-emulator meltano run tap-postgres target-statsig
+   ```
+
+1. Let Statsig say whether it knows the keys and the segments: `meltano invoke target-statsig:check`
+"""
+
+
+def render(settings: Iterable[Mapping[str, Any]], capabilities: Iterable[str]) -> str:
+    """Return the entry as the Hub keeps it: keys in the order of the alphabet, the settings in their own.
+
+    Args:
+        settings: As Meltano wants them declared.
+        capabilities: As singer-sdk names them.
+    """
+    entry = {
+        "capabilities": sorted(set(capabilities) - UNKNOWN_TO_MELTANO),
+        "commands": {
+            "check": {
+                # Meltano hands a command no configuration file, but all settings as variables.
+                "args": "--config ENV --check",
+                "description": "Look whether the keys, the segments, the ID types and the store can be used",
+            }
+        },
+        "definition": "sends events to Statsig, and keeps its ID-list segments in step with a table or view",
+        "description": "Feature flags, experiments and product analytics",
+        "domain_url": "https://statsig.com",
+        "executable": "target-statsig",
+        "keywords": ["meltano_sdk", "reverse-etl", "feature-flags", "experimentation", "product-analytics", "statsig"],
+        "label": "Statsig",
+        "logo_url": "/assets/logos/loaders/statsig.png",
+        "maintenance_status": "beta",
+        "name": "target-statsig",
+        "namespace": "target_statsig",
+        "next_steps": NEXT_STEPS,
+        "pip_url": "target-statsig",
+        "prereq": KEYS_PREREQ,
+        "repo": f"https://github.com/{OWNER}/target-statsig",
+        # One of the two, or both: events need the first, segments the second.
+        "settings_group_validation": [["server_secret_key"], ["console_api_key"]],
+        "settings_preamble": SETTINGS_PREAMBLE,
+        "variant": OWNER,
+    }
+    entry["settings"] = [dict(sorted(setting.items())) for setting in settings]
+    return HEADER + yaml.dump(
+        dict(sorted(entry.items())), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines as such."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)

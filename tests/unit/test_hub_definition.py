@@ -1,0 +1,55 @@
+"""The entry for the Meltano Hub is what the schema makes of it, in the form that the Hub and Meltano accept."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+
+import jsonschema
+import pytest
+import yaml
+
+from tests import plugin_definition as definition
+
+ENTRY = yaml.safe_load(definition.HUB.read())
+LOADER = yaml.safe_load(definition.MELTANO.path.read_text(encoding="utf-8"))["plugins"]["loaders"][0]
+
+REQUIRED_BY_THE_HUB = {"label", "name", "namespace", "variant"}
+ONLY_FOR_THE_HUB = {
+    "definition",
+    "domain_url",
+    "keywords",
+    "maintenance_status",
+    "next_steps",
+    "prereq",
+    "settings_preamble",
+}
+"""What meltano/hub's `schemas/plugin_definitions/hub_metadata.schema.json` has beside Meltano's own words."""
+
+
+def test_the_entry_is_what_the_schema_makes_of_it():
+    assert definition.HUB.read() == definition.hub_text(), "python -m tests.plugin_definition --write"
+
+
+def test_meltano_accepts_the_entry_as_a_loader():
+    schema = json.loads(files("meltano.schemas").joinpath("meltano.schema.json").read_text(encoding="utf-8"))
+    loader = {name: value for name, value in ENTRY.items() if name not in ONLY_FOR_THE_HUB}
+    jsonschema.validate({"plugins": {"loaders": [loader]}}, schema)
+
+
+def test_the_entry_has_what_the_hub_requires():
+    assert ENTRY.keys() >= REQUIRED_BY_THE_HUB | ONLY_FOR_THE_HUB
+
+
+@pytest.mark.parametrize("name", ["capabilities", "settings_group_validation", "namespace", "executable"])
+def test_the_entry_says_what_the_sample_project_says(name):
+    assert ENTRY[name] == LOADER[name]
+
+
+def test_the_settings_are_those_of_the_sample_project():
+    assert ENTRY["settings"] == LOADER["settings"]
+
+
+def test_one_key_or_the_other_is_enough():
+    secrets = [setting["name"] for setting in ENTRY["settings"] if setting.get("sensitive")]
+    assert [[key] for key in secrets if key.endswith("_key")] == ENTRY["settings_group_validation"]
