@@ -18,7 +18,7 @@ from target_statsig.settings import ObjectType
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EVENTS = ItemKind(ObjectType.EVENT, LOG_EVENT, EventMapper)
+EVENTS = ItemKind(ObjectType.EVENT, LOG_EVENT, EventMapper, names=("eventName",))
 
 ITEM_KINDS: Mapping[ObjectType, ItemKind] = MappingProxyType({kind.object_type: kind for kind in (EVENTS,)})
 """What goes to the events API, by object type."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from target_statsig.client.events import Endpoint
     from target_statsig.events.notes import MappingNotes
@@ -45,12 +45,18 @@ class ItemKind:
         object_type: What a stream's settings call it.
         endpoint: Where it goes.
         mapper: Makes what maps a stream's records, from the stream's settings.
+        names: The members of an item of which one holds its name.
     """
 
     object_type: ObjectType
     endpoint: Endpoint
     mapper: Callable[[StreamSettings], Mapper]
+    names: tuple[str, ...]
 
     def count(self, number: int) -> str:
         """Return so many items in words, such as "1 event" or "500 events"."""
         return f"{number:,} {self.object_type if number == 1 else self.endpoint.items}"
+
+    def name_of(self, item: Mapping[str, Any]) -> str:
+        """Return the name of an item that the mapper made."""
+        return next(str(item[name]) for name in self.names if name in item)
