@@ -74,6 +74,8 @@ class SingerMessageReader(GenericSingerReader[bytes]):
                     raise self.error(msg)
                 callbacks[kind](message)
                 stats[kind] += 1
+                if self.stop:
+                    raise self.stopped()
         return stats
 
     def _decoded(self, block: bytes) -> Iterator[Message]:

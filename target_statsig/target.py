@@ -22,6 +22,7 @@ from target_statsig import command_line
 from target_statsig._compat import override
 from target_statsig.config import Config, config_schema, environment_errors, parse_config, rejoin, restore_dotted_keys
 from target_statsig.dead_letters import MARK
+from target_statsig.dry_run import NO_WISHES, Wishes
 from target_statsig.exceptions import InputError, SchemaMissingError, SettingsError
 from target_statsig.reader import Message, SingerMessageReader
 from target_statsig.replay import DeadLetterFiles
@@ -31,6 +32,7 @@ from target_statsig.straight import StraightWay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
     from types import FrameType
 
     import click
@@ -56,16 +58,20 @@ class TargetStatsig(Target):
     run_config: Config
     go_straight = True
 
-    def __init__(self, *, parse_env_config: bool = False, **options: Any) -> None:
+    def __init__(self, *, parse_env_config: bool = False, wishes: Wishes = NO_WISHES, **options: Any) -> None:
         """Read the configuration and build what the run shares.
 
         Raises:
             ConfigValidationError: With everything that is wrong with the configuration.
         """
+        self._wishes = wishes
         if parse_env_config:
             self._refuse(environment_errors(self._whole_schema(), os.environ))
         super().__init__(parse_env_config=parse_env_config, **options)
-        self.run = Run(self.run_config)
+        try:
+            self.run = Run(self.run_config, wishes=wishes)
+        except SettingsError as error:
+            self._refuse(error.errors)
         self.message: Message = {}
         self.schemas: dict[str, Message] = {}
         self._straight: dict[str, StraightWay] = {}
@@ -86,7 +92,7 @@ class TargetStatsig(Target):
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         schema = self._whole_schema()
-        self._config = rejoin(restore_dotted_keys(self._config, os.environ))
+        self._config = rejoin(restore_dotted_keys(self._config, os.environ)) | self._wishes.settings
         try:
             self.run_config = parse_config(self._config, schema)
         except SettingsError as error:
@@ -141,9 +147,9 @@ class TargetStatsig(Target):
             super()._process_record_message(message_dict)
         except MapExpressionError:
             # `from None`: the evaluator's error may quote the record.
-            msg = f"A stream map of stream '{stream}' cannot be evaluated for the record in line"
-            msg_0 = f"{msg} {self.message_reader.line_number}. Mend `stream_maps`."
-            raise InputError(msg_0) from None
+            line = self.message_reader.line_number
+            msg = f"A stream map of stream '{stream}' cannot be evaluated for the record in line {line}. Mend `stream_maps`."
+            raise InputError(msg) from None
 
     @override
     def _process_state_message(self, message_dict: Message) -> None:
@@ -175,11 +181,14 @@ class TargetStatsig(Target):
             raise self.run.failure
 
     def _end(self, *, complete: bool) -> None:
-        self.run.end(complete=complete)
-        for way in self._straight.values():
-            way.count()
-        for sink in (*self._sinks_to_clear, *self._sinks_active.values()):
-            sink.clean_up()
+        try:
+            # First singer-sdk's metrics, so that the summary is what the log ends with.
+            for way in self._straight.values():
+                way.count()
+            for sink in (*self._sinks_to_clear, *self._sinks_active.values()):
+                sink.clean_up()
+        finally:
+            self.run.end(complete=complete)
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
@@ -202,11 +211,15 @@ class TargetStatsig(Target):
         config: _ConfigInput | None = None,
         file_input: IO[str] | None = None,
         replay: bool = False,
+        dry_run: bool = False,
+        show_ids: bool = False,
+        dry_run_output: Path | None = None,
     ) -> None:
         super(Target, cls).invoke(about=about, about_format=about_format)
         cls.print_version(print_fn=cls.logger.info)
         config = config or _ConfigInput()
-        target = cls(config=config.config, parse_env_config=config.parse_env)
+        wishes = Wishes(dry_run, show_ids, dry_run_output)
+        target = cls(config=config.config, parse_env_config=config.parse_env, wishes=wishes)
         sys.exit(target.replay() if replay else target.run_to_end(file_input))
 
     @classmethod
