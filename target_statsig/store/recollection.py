@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from target_statsig.store.engine import Lane
 
-IN_MEMORY = 500_000
-"""Records that are held in memory, which takes some 15 MB; more of them stay in a temporary table."""
+IN_MEMORY = 1_000_000
+"""Records that are held in memory, which takes some 30 MB; more of them stay in a temporary table."""
 
 _NUMBER = bindparam("number", type_=Integer)
 _EPOCH = bindparam("of_epoch", type_=BigInteger)

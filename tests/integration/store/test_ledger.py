@@ -54,7 +54,7 @@ def run(opening):
     return lambda **options: Run(opening(), **options)
 
 
-@pytest.fixture(params=[500_000, 0], ids=["in memory", "on disk"], autouse=True)
+@pytest.fixture(params=[1_000_000, 0], ids=["in memory", "on disk"], autouse=True)
 def place(request, monkeypatch):
     """Hold what is remembered in memory, or leave it in a table."""
     monkeypatch.setattr(recollection, "IN_MEMORY", request.param)

@@ -201,7 +201,7 @@ class History:
         assert doubled <= self.doubted, "doubled without a word"
 
 
-@pytest.fixture(params=[500_000, 0], ids=["in memory", "on disk"], autouse=True)
+@pytest.fixture(params=[1_000_000, 0], ids=["in memory", "on disk"], autouse=True)
 def place(request, monkeypatch):
     monkeypatch.setattr(recollection, "IN_MEMORY", request.param)
 
