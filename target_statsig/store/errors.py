@@ -23,13 +23,18 @@ _MOVE_ASIDE = (
 
 _DAMAGED = f"is damaged; {_MOVE_ASIDE}"
 
+_FULL = (
+    "has no room left on its disk, or on that of temporary files; make room, point store_url at another disk, or "
+    "SQLITE_TMPDIR at another directory"
+)
+
 _SQLITE_CAUSES = (
     ("not a database", f"is not a SQLite database; point store_url at another file, or {_MOVE_ASIDE}"),
     ("malformed", _DAMAGED),
     ("locked", "is kept busy by another run; let it end, or give this job a store_url of its own"),
     ("readonly", "cannot be written; let this user write the file and its directory, or change store_url"),
     ("unable to open", "cannot be opened; let this user write the file and its directory, or change store_url"),
-    ("full", "has no room left on its disk; make room, or point store_url at another disk"),
+    ("full", _FULL),
     ("disk i/o", "cannot be read or written (disk I/O error); check the disk, or change store_url"),
 )
 """What SQLite says, in part, and what that means here."""
