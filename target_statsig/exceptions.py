@@ -133,6 +133,7 @@ class NotNowError(RequestError):
     """Retries are used up, or Statsig asked to come back later than `retry_timeout` allows."""
 
     heading = Heading.LATER
+    aftermath = COMES_AGAIN
 
 
 class FatalRunError(TargetStatsigError):

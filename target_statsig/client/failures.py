@@ -25,8 +25,6 @@ _OK = range(200, 300)
 _REDIRECTS = range(300, 400)
 _ABOUT_THE_ADDRESS = frozenset({404, 405, 501})
 
-_COMES_AGAIN = "What was not acknowledged comes again with the next run."
-
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -108,10 +106,10 @@ class Errand:
         tries = "1 try" if self.tries == 1 else f"{self.tries:,} tries"
         text = (
             f"Given up on {self.what} after {tries} in the {duration(retry_timeout)} that `retry_timeout` allows: "
-            f"at last {self.said}. {self._unreachable()}{self._maybe_taken()}{_COMES_AGAIN}"
+            f"at last {self.said}. {self._unreachable()}{self._maybe_taken()}"
         )
         heading = None if self.said.status else Heading.UNREACHABLE
-        return NotNowError(text, heading=heading, **self._facts())
+        return NotNowError(text.rstrip(), heading=heading, **self._facts())
 
     def come_back(self, wait: float, now: float) -> NotNowError:
         """Make the error for a `Retry-After` that asks for more time than is left.
@@ -124,7 +122,7 @@ class Errand:
         text = (
             f"{self.said} to {self.what}, asking for a wait of {duration(wait)}, "
             f"and `retry_timeout` leaves {duration(self.left)}. {self._maybe_taken()}"
-            f"Run it again after {when:%Y-%m-%d %H:%M:%S} UTC. {_COMES_AGAIN}"
+            f"Run it again after {when:%Y-%m-%d %H:%M:%S} UTC."
         )
         return NotNowError(text, **self._facts())
 

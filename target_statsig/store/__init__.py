@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from target_statsig.clock import Clock
     from target_statsig.store.facade import Store
+    from target_statsig.store.look import StoreLook
 
 
 PATIENCE = 30.0
@@ -66,3 +67,19 @@ def open_copy(
     except StoreError as error:
         # What is wrong with the copy is wrong with the store, and that is what a user knows.
         raise StoreError(str(error).replace(copy_url, url)) from None
+
+
+def look_at_store(url: str, *, clock: Clock, project: str) -> StoreLook:
+    """Look at the store without a trace; it is not created where there is none.
+
+    Args:
+        url: `store_url`: `sqlite:///…` or `postgresql+psycopg://…`.
+        clock: What the store's waits are measured by.
+        project: The identity of the Statsig project.
+
+    Raises:
+        StoreError: It cannot be reached, or is none of ours.
+    """
+    from target_statsig.store.look import look_at  # noqa: PLC0415 - as above
+
+    return look_at(url, clock=clock, project=project)

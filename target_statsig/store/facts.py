@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
-from target_statsig.store.tables import SEGMENTS
+from target_statsig.store.tables import PROJECTS, SEGMENTS
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from target_statsig.store.engine import Lane
 
 
@@ -47,6 +49,18 @@ def read_facts(lane: Lane, segment: int) -> SegmentFacts:
     with lane.reading() as connection:
         row = connection.execute(select(*_COLUMNS).where(SEGMENTS.c.segment == segment)).one()
     return SegmentFacts(*row)
+
+
+def all_facts(connection: Connection, identity: str) -> dict[str, SegmentFacts]:
+    """Return what is remembered of a project's segments, by Statsig id.
+
+    Args:
+        connection: A connection within a transaction.
+        identity: The identity of the project.
+    """
+    project = select(PROJECTS.c.project).where(PROJECTS.c.identity == identity).scalar_subquery()
+    rows = connection.execute(select(SEGMENTS.c.name, *_COLUMNS).where(SEGMENTS.c.project == project))
+    return {name: SegmentFacts(*facts) for name, *facts in rows}
 
 
 def write_facts(lane: Lane, segment: int, facts: SegmentFacts) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select, update
 
 from target_statsig.exceptions import SegmentError
+from target_statsig.headings import Heading
 from target_statsig.store.dialects import insert_into
 from target_statsig.store.tables import LOCKS
 
@@ -122,7 +123,7 @@ class SegmentLock:
         deadline = self._clock.monotonic() + PATIENCE
         while (other := self._try()) is not None:
             if self._clock.monotonic() >= deadline:
-                raise SegmentError(self._held_by(other))
+                raise SegmentError(self._held_by(other), heading=Heading.SHARED_SEGMENT)
             self._clock.sleep(POLL)
 
     def beat(self) -> None:
@@ -138,7 +139,7 @@ class SegmentLock:
                 f"Segment '{self._name}' was taken over by another run, since this one gave no sign of life for "
                 f"{SILENCE / 60:.0f} minutes. It is left as it is; the next run goes on from there."
             )
-            raise SegmentError(msg)
+            raise SegmentError(msg, heading=Heading.SHARED_SEGMENT)
 
     def release(self) -> None:
         """Unlock the segment; nothing happens where it is not held."""

@@ -39,13 +39,13 @@ def bring_up_to_date(connection: Connection, store: str) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(_RACE)))
     if not inspect(connection).has_table(VERSION.name):
         METADATA.create_all(connection)
-        connection.execute(insert(VERSION).values(version=_newest()))
+        connection.execute(insert(VERSION).values(version=newest()))
         return
     version = _version(connection, store)
     for step in MIGRATIONS[version - 1 :]:
         step(connection)
-    if version < _newest():
-        connection.execute(update(VERSION).values(version=_newest()))
+    if version < newest():
+        connection.execute(update(VERSION).values(version=newest()))
 
 
 def has_this_version(connection: Connection, store: str) -> bool:
@@ -61,24 +61,25 @@ def has_this_version(connection: Connection, store: str) -> bool:
     if not inspect(connection).has_table(VERSION.name):
         return False
     version = _version(connection, store)
-    if version < _newest():
+    if version < newest():
         msg = (
-            f"{store} was written by an older target-statsig (schema {version}, this one has {_newest()}), and a dry run "
-            "cannot bring it up to date: let a run do so first"
+            f"{store} was written by an older target-statsig (schema {version}, this one has {newest()}), and a dry "
+            "run cannot bring it up to date: let a run do so first"
         )
         raise StoreError(msg)
     return True
 
 
-def _newest() -> int:
+def newest() -> int:
+    """Return the version that this target-statsig writes."""
     return len(MIGRATIONS) + 1
 
 
 def _version(connection: Connection, store: str) -> int:
     version: int = connection.execute(select(VERSION.c.version)).scalar_one()
-    if version > _newest():
+    if version > newest():
         msg = (
-            f"{store} was written by a newer target-statsig (schema {version}, this one knows {_newest()}); "
+            f"{store} was written by a newer target-statsig (schema {version}, this one knows {newest()}); "
             "upgrade target-statsig, or point store_url at another store"
         )
         raise StoreError(msg)

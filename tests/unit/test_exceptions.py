@@ -32,9 +32,11 @@ SOURCES = sorted(Path(target_statsig.__file__).parent.rglob("*.py"))
         pytest.param(AuthenticationError("No."), f"Statsig does not accept the key: No. {COMES_AGAIN}", id="key"),
         pytest.param(StoreError("no room"), f"The store cannot be used: no room. {COMES_AGAIN}", id="store"),
         pytest.param(RefusedError("No."), f"Statsig refuses what is sent: No. {COMES_AGAIN}", id="refused"),
-        pytest.param(NotNowError("Wait."), "Statsig takes no more for now: Wait.", id="later"),
+        pytest.param(NotNowError("Wait."), f"Statsig takes no more for now: Wait. {COMES_AGAIN}", id="later"),
         pytest.param(
-            NotNowError("Dead.", heading=Heading.UNREACHABLE), "Statsig cannot be reached: Dead.", id="unreachable"
+            NotNowError("Dead.", heading=Heading.UNREACHABLE),
+            f"Statsig cannot be reached: Dead. {COMES_AGAIN}",
+            id="unreachable",
         ),
         pytest.param(InputError("Line 1."), "The input cannot be used: Line 1.", id="input"),
         pytest.param(RejectionsError("11 of 12."), "Too many records were rejected: 11 of 12.", id="rejections"),

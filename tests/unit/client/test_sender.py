@@ -179,8 +179,7 @@ def test_a_retry_after_beyond_the_time_that_is_left_fails_at_once_and_says_when_
 
     assert str(caught.value) == (
         "Statsig answered 429 (Too many requests) to 500 events of stream 'orders', asking for a wait of 2 h, "
-        "and `retry_timeout` leaves 30 min. Run it again after 2026-11-22 14:00:00 UTC. "
-        "What was not acknowledged comes again with the next run."
+        "and `retry_timeout` leaves 30 min. Run it again after 2026-11-22 14:00:00 UTC."
     )
     assert (caught.value.status, caught.value.words, caught.value.maybe_taken) == (429, "Too many requests", False)
     assert clock.sleeps == []
@@ -198,7 +197,7 @@ def test_retries_end_when_their_time_is_up_with_one_last_try(clock):
     assert clock.sleeps == [1, 2, 4, 8, 16, 32, 37]
     assert str(caught.value) == (
         "Given up on 500 events of stream 'orders' after 8 tries in the 100 s that `retry_timeout` allows: "
-        "at last Statsig answered 503 (Overloaded). What was not acknowledged comes again with the next run."
+        "at last Statsig answered 503 (Overloaded)."
     )
     assert (caught.value.status, caught.value.words) == (503, "Overloaded")
 

@@ -1,0 +1,113 @@
+"""Asks Statsig and the store what a check wants to know: calls that read, and a store that stays as it is.
+
+Refuses to know what follows from the answers (`rows`).
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from target_statsig import places
+from target_statsig.check.rows import EVERY_STREAM, Found, NotFound, sections
+from target_statsig.client.console import ConsoleClient
+from target_statsig.client.rate_limit import RateLimiter
+from target_statsig.client.sender import Sender
+from target_statsig.client.transport import HttpTransport
+from target_statsig.exceptions import AuthenticationError, FatalRunError, RefusedError, RequestError, StoreError
+from target_statsig.rate_windows import parse_rate_windows
+from target_statsig.services import project_identity
+from target_statsig.store import look_at_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from target_statsig.check.row import Section
+    from target_statsig.client.console import Segment
+    from target_statsig.client.transport import Transport
+    from target_statsig.clock import Clock
+    from target_statsig.config import Config
+    from target_statsig.settings import Settings, StreamSettings
+    from target_statsig.store.look import StoreLook
+
+PATIENCE = 15
+"""Seconds after which a call counts as failed; a run waits for `retry_timeout`, but who checks wants an answer."""
+
+
+def check(config: Config, clock: Clock) -> list[Section]:
+    """Look at everything that a run with this configuration would need.
+
+    Args:
+        config: The configuration, found good in itself.
+        clock: For waits between tries.
+
+    Returns:
+        The rows, in sections.
+    """
+    with closing(HttpTransport()) as transport:
+        streams = streams_of(config)
+        return sections(config.settings, streams, find_out(config.settings, streams, transport, clock))
+
+
+def streams_of(config: Config) -> dict[str, StreamSettings]:
+    """Return the settings of each entry of `streams`, and under `*` those of all other streams, if they have any."""
+    streams = {name: config.for_stream(name) for name in config.entries}
+    if "object_type" in config.defaults and EVERY_STREAM not in streams:
+        streams[EVERY_STREAM] = config.for_stream(EVERY_STREAM)
+    return streams
+
+
+def find_out(settings: Settings, streams: dict[str, StreamSettings], transport: Transport, clock: Clock) -> Found:
+    """Ask Statsig and the store.
+
+    Args:
+        settings: The run's settings.
+        streams: The streams' settings by name.
+        transport: What sends.
+        clock: For waits between tries.
+    """
+    store = _look(settings, clock)
+    if not settings.console_api_key:
+        return Found(None, None, {}, store)
+    try:
+        console = _console(settings, transport, clock)
+        id_types = console.unit_id_types()
+        segment_ids = dict.fromkeys(stream.segment_id for stream in streams.values() if stream.segment_id is not None)
+        segments = _segments(console, segment_ids)
+    except (AuthenticationError, FatalRunError, RequestError) as error:
+        return Found(f"{error.heading.value}: {error}", None, {}, store)
+    return Found(None, id_types, segments, store)
+
+
+def _segments(console: ConsoleClient, segment_ids: Iterable[str]) -> dict[str, Segment | NotFound | str]:
+    found: dict[str, Segment | NotFound | str] = {}
+    for segment_id in segment_ids:
+        try:
+            found[segment_id] = console.segment(segment_id)
+        except RefusedError as error:
+            absent = error.status == HTTPStatus.NOT_FOUND
+            found[segment_id] = NotFound(error.words) if absent else str(error)
+        except RequestError as error:
+            found[segment_id] = str(error)
+    return found
+
+
+def _look(settings: Settings, clock: Clock) -> StoreLook | str:
+    url = places.store_url(settings, os.environ, Path.cwd())
+    try:
+        return look_at_store(url, clock=clock, project=project_identity(settings))
+    except StoreError as error:
+        return str(error)
+
+
+def _console(settings: Settings, transport: Transport, clock: Clock) -> ConsoleClient:
+    return ConsoleClient(
+        Sender(transport, clock, retry_timeout=min(settings.retry_timeout, PATIENCE)),
+        base_url=settings.console_url,
+        key=settings.console_api_key or "",
+        timeout=min(settings.request_timeout, PATIENCE),
+        limiter=RateLimiter(parse_rate_windows(settings.console_rate_limits), clock),
+    )

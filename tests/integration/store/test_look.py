@@ -1,0 +1,112 @@
+"""A look at the store leaves no trace, and says what a run would meet."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+
+import pytest
+import sqlalchemy
+
+from target_statsig.exceptions import StoreError
+from target_statsig.store import look_at_store
+from target_statsig.store.facts import SegmentFacts
+from tests.fakes import NOON
+from tests.postgres import PASSWORD
+
+FACTS = SegmentFacts(fed_by="users", last_sync_at=NOON, last_status="complete", last_added=1, last_removed=2)
+
+
+@pytest.fixture
+def look(clock):
+    return lambda url, project="a project": look_at_store(url, clock=clock, project=project)
+
+
+def execute(url, *statements):
+    made = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    with made.begin() as connection:
+        for statement in statements:
+            connection.execute(sqlalchemy.text(statement))
+
+
+def tables(url):
+    made = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    with made.connect() as connection:
+        return sqlalchemy.inspect(connection).get_table_names()
+
+
+def test_a_store_that_is_not_there_is_not_made(look, store_url, tmp_path):
+    seen = look(store_url)
+    assert (seen.version, seen.writable, seen.segments) == (None, True, {})
+    assert list(tmp_path.iterdir()) == []
+    assert PASSWORD not in seen.place
+    if not store_url.startswith("sqlite"):
+        assert tables(store_url) == []
+
+
+def test_a_store_tells_its_version_and_what_it_remembers_of_this_project(look, opening, store_url):
+    store = opening()
+    store.record_facts("vips", FACTS)
+    opening(project="another").record_facts("others", FACTS)
+    seen = look(store_url)
+    assert (seen.version, seen.writable, seen.busy) == (seen.newest, True, False)
+    assert seen.segments == {"vips": FACTS}
+
+
+def test_a_look_writes_nothing(look, opening, store_url):
+    opening()
+    seen = look(store_url, project="a third project")
+    assert seen.segments == {}
+    made = sqlalchemy.create_engine(store_url, poolclass=sqlalchemy.NullPool)
+    with made.connect() as connection:
+        identities = connection.execute(sqlalchemy.text("SELECT identity FROM target_statsig_projects")).scalars()
+        assert set(identities) == {"a project"}
+
+
+def test_the_store_of_a_newer_version_is_told_and_not_read(look, opening, store_url):
+    opening().record_facts("vips", FACTS)
+    execute(store_url, "UPDATE target_statsig_version SET version = 99")
+    seen = look(store_url)
+    assert (seen.version, seen.segments) == (99, {})
+
+
+def test_a_store_that_another_run_writes_is_in_use(look, tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "busy.db", isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("CREATE TABLE target_statsig_version (version INTEGER)")
+        other.execute("INSERT INTO target_statsig_version VALUES (99)")
+        other.execute("BEGIN IMMEDIATE")
+        seen = look(f"sqlite:///{tmp_path / 'busy.db'}")
+    assert (seen.writable, seen.busy) == (True, True)
+
+
+def test_a_file_that_is_no_database_is_an_error_and_stays_as_it_is(look, tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database " * 100)
+    with pytest.raises(StoreError, match="is not a SQLite database"):
+        look(f"sqlite:///{path}")
+    assert path.read_text() == "not a database " * 100
+
+
+def test_a_directory_that_is_a_file_cannot_hold_a_store(look, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert not look(f"sqlite:///{tmp_path / 'file' / 'store.db'}").writable
+
+
+def test_a_server_that_is_not_there_is_an_error(look):
+    with pytest.raises(StoreError, match="cannot be used"):
+        look("postgresql+psycopg://user:secret@127.0.0.1:9/nowhere")
+
+
+def test_a_database_that_may_only_be_read_is_told(look, postgres_url):
+    url = sqlalchemy.make_url(postgres_url)
+    reader = url.set(query={**url.query, "options": "-c default_transaction_read_only=on"})
+    assert not look(reader.render_as_string(hide_password=False)).writable
+
+
+def test_a_user_without_rights_is_told(look, postgres_url):
+    url = sqlalchemy.make_url(postgres_url)
+    execute(postgres_url, "DROP ROLE IF EXISTS looker", "CREATE ROLE looker LOGIN PASSWORD 'looker'")
+    execute(postgres_url, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    looker = url.set(username="looker", password="looker").render_as_string(hide_password=False)
+    assert not look(looker).writable

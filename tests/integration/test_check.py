@@ -1,0 +1,101 @@
+"""`--check` asks Statsig and the store, changes neither, and says what a run would meet."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from target_statsig.check import check, failed
+from target_statsig.config import config_schema, parse_config
+from target_statsig.services import project_identity
+from target_statsig.store import open_store
+from target_statsig.store.facts import SegmentFacts
+from tests.fakes import NOON, FakeClock
+from tests.singer import TargetRunner
+
+MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror"}
+EVENT = {"object_type": "event", "custom_ids": {"companyID": "company"}}
+
+
+@pytest.fixture
+def looked(statsig, tmp_path):
+    """Check a configuration, and return each row as a text by its name."""
+    runner = TargetRunner(statsig, tmp_path, capsys=None, caplog=None)
+
+    def run(**settings):
+        config = parse_config(runner.config(**settings), config_schema())
+        sections = check(config, FakeClock())
+        texts = {row.name: f"{row.mark.value} {row.found}" for section in sections for row in section.rows}
+        return failed(sections), texts
+
+    return run
+
+
+def test_a_good_configuration_fails_nothing_and_changes_nothing(looked, statsig, tmp_path):
+    statsig.state.seed_segment("vips", ["a", "b"])
+    statsig.state.unit_id_types.append("companyID")
+    failures, rows = looked(streams={"users": MIRROR, "orders": EVENT})
+    assert failures == 0
+    assert rows["vips"].startswith("ok id_list of userID, 2 members")
+    assert rows["companyID"].startswith("ok ")
+    assert rows["store_url"].endswith("store.db: not there yet, the first run that needs it creates it")
+    assert list(tmp_path.iterdir()) == []
+    assert {entry.method for entry in statsig.state.requests} == {"GET"}
+
+
+def test_a_single_stream_may_be_configured_flat(looked, statsig):
+    statsig.state.seed_segment("vips", ["a"])
+    _, rows = looked(**MIRROR)
+    assert rows["vips"].endswith("Fed by every other stream (mirror).")
+
+
+def test_what_the_store_remembers_is_told(looked, statsig, tmp_path):
+    statsig.state.seed_segment("vips", ["a"])
+    runner = TargetRunner(statsig, tmp_path, capsys=None, caplog=None)
+    settings = parse_config(runner.config(**MIRROR), config_schema()).settings
+    identity = project_identity(settings)
+    store = open_store(settings.store_url, clock=FakeClock(), project=identity, run_id="a run")
+    store.record_facts("vips", SegmentFacts("users", last_sync_at=NOON, last_status="complete"))
+    store.close()
+    _, rows = looked(**MIRROR)
+    assert "Last synced 2026-11-22 12:00 UTC from stream 'users'" in rows["vips"]
+    assert rows["store_url"].endswith("writable")
+
+
+def test_a_wrong_console_key_is_one_failure_and_asks_nothing_more(looked, statsig):
+    failures, rows = looked(**MIRROR, console_api_key="console-0123456789")
+    assert failures == 1
+    assert rows["console_api_key"].startswith("FAIL Statsig does not accept the key: Statsig answered 401")
+    assert "0123456789" not in json.dumps(rows)
+    assert rows["vips"].startswith("? not looked at")
+    assert len(statsig.state.requests) == 1
+
+
+def test_an_address_that_does_not_answer_is_a_failure_within_seconds(looked):
+    failures, rows = looked(**MIRROR, console_url="http://127.0.0.1:9/console/v1", retry_timeout=1800)
+    assert failures == 1
+    assert rows["console_api_key"].startswith("FAIL Statsig cannot be reached: Given up on")
+
+
+def test_a_segment_that_cannot_be_read_does_not_hide_the_others(looked, statsig):
+    statsig.state.seed_segment("vips", ["a"])
+    statsig.faults.add(path="*/segments/broken", status=400, body='{"message": "Not this one"}')
+    failures, rows = looked(streams={"a": {**MIRROR, "segment_id": "broken"}, "b": MIRROR})
+    assert failures == 1
+    assert rows["broken"].startswith("FAIL Statsig answered 400 (Not this one)")
+    assert rows["vips"].startswith("ok")
+
+
+def test_a_store_that_cannot_be_used_is_a_failure(looked, tmp_path):
+    (tmp_path / "store.db").write_text("no database " * 100)
+    failures, rows = looked(object_type="event")
+    assert failures == 1
+    assert "is not a SQLite database" in rows["store_url"]
+
+
+def test_without_a_console_key_nothing_is_asked(looked, statsig):
+    failures, rows = looked(**EVENT, console_api_key=None)
+    assert failures == 0
+    assert rows["companyID"].startswith("? cannot be told without an accepted `console_api_key`")
+    assert statsig.state.requests == []

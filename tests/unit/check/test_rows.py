@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import pytest
+
+from target_statsig.check.row import Mark, failed
+from target_statsig.check.rows import EVERY_STREAM, Found, NotFound, nearest, sections
+from target_statsig.client.console import Segment
+from target_statsig.config import config_schema, parse_config
+from target_statsig.store.facts import SegmentFacts
+from target_statsig.store.look import StoreLook
+from tests.fakes import NOON
+
+KEYS = {"server_secret_key": "secret-0123456789", "console_api_key": "console-abcdefghij"}
+EVENT = {"object_type": "event"}
+ADD = {"object_type": "segment", "segment_id": "vips", "sync_mode": "add"}
+STORE = StoreLook("sqlite:////data/store.db", None)
+FACTS = SegmentFacts(fed_by="users", last_sync_at=NOON, last_status="held", last_added=3, last_removed=0)
+
+
+def rows(title, streams, *, console=None, id_types=("userID", "stableID", "companyID"), store=STORE, **segments):
+    """Return the rows under one title as texts."""
+    config = parse_config({**KEYS, "streams": streams}, config_schema())
+    settings = {name: config.for_stream(name) for name in config.entries}
+    found = Found(console, id_types, segments, store)
+    made = {section.title: section.rows for section in sections(config.settings, settings, found)}
+    return [f"{row.mark.value} {row.name} {row.found} {row.remedy}".rstrip() for row in made.get(title, [])]
+
+
+def segment(segment_type="id_list", id_type="userID", count=480):
+    return Segment("vips", segment_type, id_type, count)
+
+
+def test_a_server_key_is_never_said_to_be_accepted():
+    (text, _) = rows("Keys", {"orders": EVENT})
+    assert text.startswith(
+        "? server_secret_key a Server Secret Key by its form, ends in …6789. Whether Statsig accepts"
+    )
+
+
+def test_a_console_key_is_accepted_or_says_why_not():
+    assert rows("Keys", {"users": ADD})[1] == "ok console_api_key accepted by Statsig, ends in …ghij"
+    assert rows("Keys", {"users": ADD}, console="Statsig does not accept it.", id_types=None)[1] == (
+        "FAIL console_api_key Statsig does not accept it."
+    )
+
+
+def test_a_console_key_that_no_stream_needs_is_looked_at_too():
+    assert rows("Keys", {"orders": EVENT})[1].endswith("; no stream goes to a segment, so only checks use it")
+
+
+@pytest.mark.parametrize(
+    ("streams", "found", "text"),
+    [
+        pytest.param(
+            {"users": ADD},
+            segment(),
+            "ok vips id_list of userID, 480 members (small: it travels with the gates). Fed by stream 'users' (add).",
+            id="fits",
+        ),
+        pytest.param(
+            {"users": ADD},
+            segment(count=1),
+            "ok vips id_list of userID, 1 member (small: it travels with the gates). Fed by stream 'users' (add).",
+            id="one member",
+        ),
+        pytest.param(
+            {"users": ADD, "more": ADD},
+            segment("user_store_id_list", count=1_001),
+            "ok vips user_store_id_list of userID, 1,001 members (over 1,000: it reaches SDKs by a slower path). Fed "
+            "by stream 'users' (add), stream 'more' (add).",
+            id="larger, fed by two",
+        ),
+        pytest.param(
+            {"*": ADD},
+            segment(count=10_001),
+            "ok vips id_list of userID, 10,001 members (over 10,000: it reaches SDKs by the slowest path, and not on "
+            "every plan). Fed by every other stream (add).",
+            id="largest, fed by all",
+        ),
+        pytest.param(
+            {"users": ADD},
+            segment("rule_based"),
+            "FAIL vips is of type rule_based; it must be an ID list (id_list). Fed by stream 'users' (add). Create an "
+            "ID list segment in the Statsig console and name it in `segment_id`.",
+            id="wrong type",
+        ),
+        pytest.param(
+            {"users": {**ADD, "id_type": "stable_id"}},
+            segment(),
+            "FAIL vips holds ids of type userID, and the stream is configured for stableID. Fed by stream 'users' "
+            "(add). Set `id_type` (and `custom_id_type`) to what the segment holds, or name a segment of the right ID "
+            "type in `segment_id`.",
+            id="wrong ID type",
+        ),
+        pytest.param(
+            {"users": ADD},
+            NotFound("Segment not found"),
+            "FAIL vips does not exist in this Statsig project (404, Statsig says: Segment not found). Fed by stream "
+            "'users' (add). Look for a misspelt `segment_id`, create an ID list of ID type userID in the console, or "
+            "set `create_segment` to true.",
+            id="missing",
+        ),
+        pytest.param(
+            {"users": {**ADD, "create_segment": True}},
+            NotFound("Segment not found"),
+            "ok vips does not exist yet: the first run creates it, an ID list of userID. Fed by stream 'users' (add).",
+            id="to be created",
+        ),
+        pytest.param({"users": ADD}, "It broke", "FAIL vips It broke. Fed by stream 'users' (add).", id="unreadable"),
+    ],
+)
+def test_a_segment_says_whether_it_fits_and_who_feeds_it(streams, found, text):
+    assert rows("Segments", streams, vips=found) == [text]
+
+
+def test_two_streams_of_other_id_types_are_two_rows():
+    marks = [
+        text.split()[0] for text in rows("Segments", {"a": ADD, "b": {**ADD, "id_type": "stable_id"}}, vips=segment())
+    ]
+    assert marks == ["ok", "FAIL"]
+
+
+def test_a_segment_is_not_judged_where_nobody_could_ask():
+    (text,) = rows("Segments", {"users": ADD}, console="No answer.", id_types=None)
+    assert text == (
+        "? vips not looked at, since the Console API cannot be read (see above). Fed by stream 'users' (add)."
+    )
+
+
+def test_the_store_tells_of_the_last_sync():
+    (text,) = rows("Segments", {"users": ADD}, store=StoreLook("", 1, segments={"vips": FACTS}), vips=segment())
+    assert text.endswith("Last synced 2026-11-22 12:00 UTC from stream 'users' (held: 3 added, 0 removed).")
+
+
+def test_segments_named_by_records_are_those_that_were_fed_before():
+    stream = {"object_type": "segment", "segment_id_field": "audience", "sync_mode": "mirror"}
+    store = StoreLook("", 1, segments={f"s{number}": FACTS for number in range(7)} | {"other": SegmentFacts()})
+    (text,) = rows("Segments", {"user?": stream}, store=store)
+    assert text == (
+        "? (audience) stream 'user?' (mirror) names its segments in this column: they are known when its records come. "
+        "It fed 7 before: s0, s1, s2, s3, s4 and 2 more."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "id_types", "text"),
+    [
+        pytest.param("companyID", ["userID", "companyID"], "ok companyID is an ID type of the project.", id="there"),
+        pytest.param("stableID", ["userID"], "ok stableID is an ID type of the project.", id="always there"),
+        pytest.param(
+            "companyId",
+            ["userID", "companyID"],
+            "FAIL companyId is no ID type of the project, which has userID, companyID.",
+            id="case",
+        ),
+        pytest.param(
+            "x", None, "? x cannot be told without an accepted `console_api_key`; case matters.", id="unknown"
+        ),
+    ],
+)
+def test_an_id_type_is_held_against_those_of_the_project(name, id_types, text):
+    (row,) = rows("ID types", {"orders": {**EVENT, "custom_ids": {name: "column"}}}, id_types=id_types)
+    assert row.startswith(f"{text} Named in `custom_ids` of stream 'orders'.")
+
+
+def test_the_nearest_id_type_is_named_and_why_it_is_another():
+    (row,) = rows("ID types", {"orders": {**EVENT, "custom_ids": {"companyId": "column"}}})
+    assert row.endswith("Did you mean `companyID`? Case matters.")
+    (row,) = rows("ID types", {"orders": {**EVENT, "custom_ids": {"compnyID": "column"}}})
+    assert row.endswith("Did you mean `companyID`?")
+    (row,) = rows("ID types", {"orders": {**EVENT, "custom_ids": {"zzz": "column"}}})
+    assert row.endswith("Create it in the Statsig console, or name one that is there.")
+
+
+def test_the_id_type_of_a_segment_is_looked_at_too():
+    stream = {**ADD, "id_type": "custom_id", "custom_id_type": "COMPANYID"}
+    (row,) = rows("ID types", {"users": stream}, vips=segment(id_type="companyID"))
+    assert "Named in `custom_id_type` of stream 'users'. Did you mean `companyID`? Case matters." in row
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "expected"),
+    [
+        pytest.param("Companyid", ["userID", "companyID"], "companyID", id="case"),
+        pytest.param("comp_id", ["userID", "compID"], "compID", id="slip"),
+        pytest.param("account", ["userID"], None, id="nothing like it"),
+    ],
+)
+def test_the_nearest_name_is_found_whatever_its_case(name, known, expected):
+    assert nearest(name, known) == expected
+
+
+@pytest.mark.parametrize(
+    ("store", "text"),
+    [
+        pytest.param(
+            StoreLook("s", None), "ok store_url s: not there yet, the first run that needs it creates it", id="new"
+        ),
+        pytest.param(
+            StoreLook("s", None, writable=False),
+            "FAIL store_url s: not there yet, and cannot be created there Let this user write there, or set "
+            "`store_url` to a place that it may write.",
+            id="cannot be created",
+        ),
+        pytest.param(StoreLook("s", 2, 2), "ok store_url s: version 2, writable", id="there"),
+        pytest.param(
+            StoreLook("s", 1, 2), "ok store_url s: version 1, which the next run brings to 2, writable", id="older"
+        ),
+        pytest.param(
+            StoreLook("s", 2, 2, busy=True), "ok store_url s: version 2, writable, in use by another run", id="busy"
+        ),
+        pytest.param(
+            StoreLook("s", 2, 2, writable=False),
+            "FAIL store_url s: version 2, cannot be written Let this user write it.",
+            id="read-only",
+        ),
+        pytest.param(
+            StoreLook("s", 3, 2),
+            "FAIL store_url s: version 3, of a newer target-statsig (this one: 2) Upgrade target-statsig, or point "
+            "`store_url` at another store.",
+            id="newer",
+        ),
+        pytest.param("it is damaged", "FAIL store_url it is damaged", id="error"),
+    ],
+)
+def test_the_store_says_whether_a_run_can_use_it(store, text):
+    assert rows("Store", {"orders": EVENT}, store=store) == [text]
+
+
+def test_only_failures_count():
+    config = parse_config({**KEYS, "streams": {"users": ADD}}, config_schema())
+    made = sections(config.settings, {EVERY_STREAM: config.for_stream("users")}, Found("no", None, {}, STORE))
+    assert failed(made) == 1
+    assert {row.mark for section in made for row in section.rows} == set(Mark)

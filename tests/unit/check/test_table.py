@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from target_statsig.check.row import Mark, Row, Section
+from target_statsig.check.table import render
+
+WELL = Row(Mark.OK, "vips", "id_list of userID, 480 members. Fed by stream 'users' (mirror), and this is a long story.")
+WRONG = Row(Mark.FAIL, "a_segment_with_quite_a_long_name", "does not exist.", "Create it.")
+TABLE = """\
+Segments
+  ok    vips                  id_list of userID, 480 members. Fed by stream
+                              'users' (mirror), and this is a long story.
+  FAIL  a_segment_with_quite_a_long_name
+                              does not exist.
+                              → Create it.
+
+1 of 2 checks failed. Nothing was sent and nothing was changed.
+"""
+
+
+def test_a_table_is_readable_in_80_columns():
+    assert render([Section("Segments", [WELL, WRONG])]) == TABLE
+
+
+def test_a_table_without_failures_says_so():
+    assert render([Section("Segments", [WELL])]).endswith(
+        "\nNone of 1 checks failed. Nothing was sent and nothing was changed.\n"
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_line_is_wider_than_asked(width):
+    row = Row(Mark.UNTOLD, "vips", "word " * 200, "word " * 100)
+    assert max(map(len, render([Section("Keys", [row])], width=width).splitlines()[:-1])) <= width
+
+
+def test_colours_are_only_there_where_they_are_wanted():
+    assert "\x1b" not in render([Section("Segments", [WELL, WRONG])])
+    coloured = render([Section("Segments", [WELL, WRONG])], colours=True)
+    assert "\x1b[1;31mFAIL\x1b[0m" in coloured
+    for code in ("\x1b[32m", "\x1b[1;31m", "\x1b[0m"):
+        coloured = coloured.replace(code, "")
+    assert coloured == TABLE
