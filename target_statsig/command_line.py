@@ -6,6 +6,7 @@ Knows click. Refuses to know what is done with the input and with the settings.
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,17 +23,32 @@ FROM_ENVIRONMENT = "ENV"
 
 
 def adapt(command: click.Command) -> click.Command:
-    """Return singer-sdk's command with `--replay`, and with an `--input` that is read like a pipe."""
+    """Return singer-sdk's command with options of our own, and with an `--input` that is read like a pipe."""
     file_input = next(option for option in command.params if option.name == "file_input")
     # Bytes: a line that is no UTF-8 is to be an error of that line.
     file_input.type = click.File("rb")
-    command.params.append(
+    command.params += [
         click.Option(
             ["--replay"],
             is_flag=True,
             help="Send the dead letters again instead of reading input, and remove what went through.",
-        )
-    )
+        ),
+        click.Option(
+            ["--dry-run"],
+            is_flag=True,
+            help="Read everything, change nothing, write no STATE, and say what a run would do.",
+        ),
+        click.Option(
+            ["--show-ids"],
+            is_flag=True,
+            help="With --dry-run: show some ids that would be added and removed, on a terminal only.",
+        ),
+        click.Option(
+            ["--dry-run-output"],
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="With --dry-run: write the requests that would be sent to this file, as JSON lines.",
+        ),
+    ]
     return command
 
 

@@ -7,28 +7,25 @@ the run as extra members of the message. Refuses to know why a record was refuse
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import os
 import re
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
-import msgspec
 from upath import UPath
 
+from target_statsig._compat import override
 from target_statsig.exceptions import FatalRunError
 from target_statsig.headings import Heading
+from target_statsig.verbatim import encode_as_it_came
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MARK = "target_statsig_dead_letter"
 """The member of a SCHEMA message by which a dead-letter file is known when it is replayed."""
-
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,70 @@ class _OpenFile:
     pending: list[bytes] = field(default_factory=list)
 
 
-class DeadLetterBox:
+class DeadLetters(Protocol):
+    """Where rejected records go.
+
+    Attributes:
+        directory: Where that is, for messages.
+        count: How many dead letters were written.
+    """
+
+    directory: UPath
+    count: int
+
+    def put(self, letter: DeadLetter) -> None:
+        """Take a dead letter.
+
+        Raises:
+            FatalRunError: It cannot be kept.
+        """
+
+    def flush(self) -> None:
+        """Bring everything that was put to where it lasts, so that a STATE may pass it.
+
+        Raises:
+            FatalRunError: It cannot be kept.
+        """
+
+    def close(self) -> None:
+        """Flush and close.
+
+        Raises:
+            FatalRunError: Something cannot be kept.
+        """
+
+    @property
+    def paths(self) -> list[str]:
+        """Return the paths of the files that were written."""
+
+
+class UnkeptLetters(DeadLetters):
+    """Keeps none of them: the report counts them all the same."""
+
+    def __init__(self, directory: str) -> None:
+        """Take where they would go."""
+        self.directory = UPath(directory)
+        self.count = 0
+
+    @override
+    def put(self, letter: DeadLetter) -> None:
+        pass
+
+    @override
+    def flush(self) -> None:
+        pass
+
+    @override
+    def close(self) -> None:
+        pass
+
+    @property
+    @override
+    def paths(self) -> list[str]:
+        return []
+
+
+class DeadLetterBox(DeadLetters):
     """Writes dead letters into a directory, which is made when the first one comes."""
 
     def __init__(self, directory: str, run_id: str) -> None:
@@ -76,6 +136,7 @@ class DeadLetterBox:
         self._lock = threading.Lock()
         self._files: dict[str, _OpenFile] = {}
 
+    @override
     def put(self, letter: DeadLetter) -> None:
         """Append a dead letter; it is on disk after the next `flush`.
 
@@ -99,6 +160,7 @@ class DeadLetterBox:
         except OSError as error:
             raise self._unwritable(error) from error
 
+    @override
     def flush(self) -> None:
         """Bring everything that was put to its file, so that a STATE may pass it.
 
@@ -112,6 +174,7 @@ class DeadLetterBox:
         except OSError as error:
             raise self._unwritable(error) from error
 
+    @override
     def close(self) -> None:
         """Flush and close all files.
 
@@ -129,8 +192,8 @@ class DeadLetterBox:
                         file.handle = None
 
     @property
+    @override
     def paths(self) -> list[str]:
-        """Return the paths of the files that were written."""
         return [str(file.path) for file in self._files.values()]
 
     def _file(self, stream: str) -> _OpenFile:
@@ -148,7 +211,7 @@ class DeadLetterBox:
 
     @staticmethod
     def _append(file: _OpenFile, message: Mapping[str, Any]) -> None:
-        line = _encode(message)
+        line = encode_as_it_came(message)
         if file.handle is None:
             file.pending.append(line)
         else:
@@ -174,33 +237,3 @@ class DeadLetterBox:
             f"`dead_letter_path` elsewhere, and run again.",
             heading=Heading.DEAD_LETTERS,
         )
-
-
-def _encode(message: Mapping[str, Any]) -> bytes:
-    """Return a message as JSON, or as what Python takes for JSON: the record is to be what the tap sent."""
-    with contextlib.suppress(UnicodeEncodeError):
-        line = _ENCODER.encode(message)
-        if b"null" not in line:  # which a number that JSON does not know would have become
-            return line
-    try:
-        return _ENCODER.encode(_as_it_came(message))
-    except UnicodeEncodeError:
-        return json.dumps(message, default=str).encode()  # half a surrogate pair in the name of a field
-
-
-def _as_it_came(value: Any) -> Any:
-    """Put what only Python's JSON knows back into its own words: NaN and Infinity, and half a surrogate pair."""
-    if isinstance(value, dict):
-        return {name: _as_it_came(member) for name, member in value.items()}
-    if isinstance(value, list):
-        return [_as_it_came(item) for item in value]
-    odd = (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, str) and not _has_utf8(value))
-    return msgspec.Raw(json.dumps(value).encode()) if odd else value
-
-
-def _has_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

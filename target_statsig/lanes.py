@@ -21,6 +21,7 @@ from target_statsig.segments.lane import SegmentLane
 from target_statsig.segments.mirror import MirrorSync
 from target_statsig.segments.remote import RemoteSegment
 from target_statsig.segments.rows import RowSync
+from target_statsig.segments.unseen import UnseenSync
 from target_statsig.settings import SyncMode
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from target_statsig.clock import Clock
     from target_statsig.config import Config
-    from target_statsig.dead_letters import DeadLetterBox
+    from target_statsig.dead_letters import DeadLetters
     from target_statsig.events.kind import ItemKind
     from target_statsig.exceptions import SegmentError
     from target_statsig.ledger import StreamLedger
@@ -56,7 +57,7 @@ class Lanes:
         gate: StateGate,
         report: RunReport,
         clock: Clock,
-        dead_letters: Callable[[], DeadLetterBox],
+        dead_letters: Callable[[], DeadLetters],
         on_segment_failure: Callable[[SegmentError], None],
     ) -> None:
         """Take what lanes share; nothing is opened before a stream needs it."""
@@ -158,6 +159,8 @@ class Lanes:
         self, stream: str, settings: StreamSettings, counts: MemberCounts, segment_id: str
     ) -> SegmentSync:
         segment_counts = counts.segments.setdefault(segment_id, SegmentCounts(settings.sync_mode or SyncMode.ADD))
+        if not self._services.can_see_segments:
+            return UnseenSync(self._services.store.audience(segment_id), segment_counts)
         mirrors = settings.sync_mode is SyncMode.MIRROR and not self.replaying
         # Opened before anything is asked of Statsig: it may turn out to be of no use, and it knows the quota's windows.
         store = self._services.store if mirrors else None

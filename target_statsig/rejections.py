@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from target_statsig.dead_letters import DeadLetter, DeadLetterBox
+from target_statsig.dead_letters import DeadLetter
 from target_statsig.exceptions import MissingKeyRejectionError, RecordError, RejectionsError
 
 if TYPE_CHECKING:
+    from target_statsig.dead_letters import DeadLetters
     from target_statsig.record import Record
     from target_statsig.report import ItemCounts, MemberCounts, RunReport
 
@@ -32,7 +33,7 @@ class Rejections:
         max_percent: int,
         counts: ItemCounts | MemberCounts,
         report: RunReport,
-        box: DeadLetterBox,
+        box: DeadLetters,
     ) -> None:
         """Take where they are counted and kept.
 

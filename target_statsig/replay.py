@@ -19,7 +19,7 @@ from target_statsig.events.digest import digest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_statsig.dead_letters import DeadLetterBox
+    from target_statsig.dead_letters import DeadLetters
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class DeadLetterFiles:
                     if not repeats.has(line):
                         yield line
 
-    def remove(self, box: DeadLetterBox) -> None:
+    def remove(self, box: DeadLetters) -> None:
         """Remove the files; what was rejected again is in files of `box`, which stay.
 
         Args:

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 from target_statsig.settings import Choice, ObjectType, SyncMode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+
+MOST_NAMES = 1_000
+"""Names of events that are counted one by one: a mapping that takes an id for a name must not fill the memory."""
+
+OTHER_NAMES = "…"
 
 
 class RunStatus(Choice):
@@ -30,7 +36,13 @@ class RunStatus(Choice):
 
 @dataclass(slots=True)
 class ItemCounts:
-    """What became of one stream's items; `bytes_sent` are bytes on the wire, every attempt counted."""
+    """What became of one stream's items.
+
+    Attributes:
+        bytes_sent: Bytes on the wire, every attempt counted.
+        names: Delivered items by name; names over `MOST_NAMES` are counted under `OTHER_NAMES`. They come from records
+            and so are not in the report.
+    """
 
     object_type: ObjectType
     records: int = 0
@@ -45,10 +57,17 @@ class ItemCounts:
     bytes_sent: int = 0
     billable: int = 0
     renamed: dict[str, str] = field(default_factory=dict)
+    names: Counter[str] = field(default_factory=Counter)
+
+    def count_names(self, names: Mapping[str, int]) -> None:
+        """Count delivered events by name."""
+        for name, count in names.items():
+            known = name in self.names or len(self.names) < MOST_NAMES
+            self.names[name if known else OTHER_NAMES] += count
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts under the names of the run report."""
-        report = {name: getattr(self, name) for name in self.__slots__ if name != "renamed"}
+        report = {name: getattr(self, name) for name in self.__slots__ if name not in {"renamed", "names"}}
         report |= {"object_type": self.object_type.value, "reasons": dict(self.reasons)}
         if self.renamed:
             report["renamed"] = dict(sorted(self.renamed.items()))
@@ -57,7 +76,11 @@ class ItemCounts:
 
 @dataclass(slots=True)
 class SegmentCounts:
-    """What became of one segment; `None` means that it could not be told."""
+    """What became of one segment; `None` means that it could not be told.
+
+    Attributes:
+        unknown_because: Why nothing at all can be told, if that is so; then no number counts.
+    """
 
     sync_mode: SyncMode
     before: int | None = None
@@ -71,10 +94,14 @@ class SegmentCounts:
     proof: str = "none"
     requests: int = 0
     warnings: list[str] = field(default_factory=list)
+    unknown_because: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts under the names of the run report."""
-        return {name: getattr(self, name) for name in self.__slots__} | {"sync_mode": self.sync_mode.value}
+        report = {name: getattr(self, name) for name in self.__slots__} | {"sync_mode": self.sync_mode.value}
+        if report.pop("unknown_because") is None:
+            return report
+        return report | dict.fromkeys(("before", "added", "removed", "unchanged", "held", "after", "requests"))
 
 
 @dataclass(slots=True)
@@ -106,16 +133,18 @@ class RunReport:
         errors: Texts of what went wrong, in order.
     """
 
-    def __init__(self, started_at: float) -> None:
+    def __init__(self, started_at: float, *, dry_run: bool = False) -> None:
         """Begin a report.
 
         Args:
             started_at: When the run began, in seconds since 1970.
+            dry_run: Whether it changes nothing, so that the counts say what a run would do.
         """
         self.lock = threading.Lock()
         self.status = RunStatus.COMPLETE
         self.errors: list[str] = []
         self._started_at = started_at
+        self._dry_run = dry_run
         self._items: dict[str, ItemCounts] = {}
         self._members: dict[str, MemberCounts] = {}
 
@@ -126,6 +155,20 @@ class RunReport:
     def members(self, stream: str) -> MemberCounts:
         """Return the counts of a stream that feeds segments, new ones at first."""
         return self._members.setdefault(stream, MemberCounts())
+
+    @property
+    def item_streams(self) -> Mapping[str, ItemCounts]:
+        """The counts of all streams that go to the events API."""
+        return self._items
+
+    @property
+    def member_streams(self) -> Mapping[str, MemberCounts]:
+        """The counts of all streams that feed segments."""
+        return self._members
+
+    def seconds(self, now: float) -> float:
+        """Return how long the run has lasted, given the seconds since 1970."""
+        return now - self._started_at
 
     def fail(self, error: str) -> None:
         """Note that something failed, for the report and the exit code."""
@@ -149,7 +192,7 @@ class RunReport:
             started = datetime.fromtimestamp(self._started_at, tz=timezone.utc)
             return {
                 "status": self.status.value,
-                "dry_run": False,
+                "dry_run": self._dry_run,
                 "started_at": started.isoformat(timespec="seconds"),
                 "seconds": round(now - self._started_at, 3),
                 "streams": {name: counts.as_json() for name, counts in self._items.items()}

@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import signal
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +17,10 @@ from typing import TYPE_CHECKING
 
 from target_statsig import places
 from target_statsig.clock import RunClock
-from target_statsig.dead_letters import DeadLetterBox
+from target_statsig.dry_run import NO_WISHES, choose_parts
 from target_statsig.exceptions import FatalRunError, InterruptedRunError, text_of
 from target_statsig.headings import Heading
 from target_statsig.lanes import Lanes
-from target_statsig.output import write_state
 from target_statsig.report import RunReport
 from target_statsig.segments.lane import SegmentLane
 from target_statsig.segments.sources import Sources
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from target_statsig.config import Config
+    from target_statsig.dead_letters import DeadLetters
+    from target_statsig.dry_run import Wishes
 
 logger = logging.getLogger(__name__)
 
@@ -55,17 +57,22 @@ class Run:
         ended: Whether the end has begun.
     """
 
-    def __init__(self, config: Config, *, clock: RunClock | None = None) -> None:
-        """Build nothing that costs time: a run that sends nothing opens nothing."""
+    def __init__(self, config: Config, *, clock: RunClock | None = None, wishes: Wishes = NO_WISHES) -> None:
+        """Build nothing that costs time: a run that sends nothing opens nothing.
+
+        Raises:
+            SettingsError: What the command line asks of a dry run cannot be done.
+        """
         self.config = config
         self.clock = clock or RunClock()
         self.stop_signal: int | None = None
         began = self.clock.time()
         self.run_id = f"{datetime.fromtimestamp(began, tz=timezone.utc):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
-        self.report = RunReport(began)
+        self.parts = choose_parts(config.settings, self.clock, wishes)
+        self.report = RunReport(began, dry_run=config.settings.dry_run)
         self.sources = Sources()
         self.gate = StateGate(self._write_state)
-        self.services = Services(config.settings, self.clock, self.run_id)
+        self.services = Services(config.settings, self.clock, self.run_id, self.parts)
         self.failure: BaseException | None = None
         self.ended = False
         self.lanes = Lanes(
@@ -75,9 +82,10 @@ class Run:
         self._flush_at: float | None = None
 
     @cached_property
-    def dead_letters(self) -> DeadLetterBox:
+    def dead_letters(self) -> DeadLetters:
         """Where rejected records go."""
-        return DeadLetterBox(places.dead_letter_path(self.config.settings, os.environ, Path.cwd()), self.run_id)
+        directory = places.dead_letter_path(self.config.settings, os.environ, Path.cwd())
+        return self.parts.dead_letters(directory, self.run_id)
 
     # While the input is read
 
@@ -154,8 +162,7 @@ class Run:
         if self.stop_signal is not None:
             self.report.interrupt()
         self._attempt(self._write_report)
-        for line in self.report.summary(self.clock.time()):
-            logger.info(line)
+        self._attempt(lambda: self.parts.tell(self.report, self.clock.time()))
         if "dead_letters" in self.__dict__ and self.dead_letters.count:
             logger.info(
                 "  %s rejected records are in %s. Once their cause is mended, send them again with the same "
@@ -167,7 +174,7 @@ class Run:
     @property
     def settled(self) -> bool:
         """Return whether all input was read, and every record of it is acknowledged, kept, or a dead letter."""
-        return self._complete and self.gate.settled
+        return self._complete and self.gate.settled and self.parts.lasting
 
     @property
     def exit_code(self) -> int:
@@ -215,11 +222,11 @@ class Run:
                 )
 
     def _close(self) -> None:
-        try:
+        with ExitStack() as stack:
+            stack.callback(self.parts.close)
+            stack.callback(self.services.close)
             if "dead_letters" in self.__dict__:
                 self.dead_letters.close()
-        finally:
-            self.services.close()
 
     def _write_report(self) -> None:
         path = self.config.settings.report_path
@@ -234,6 +241,6 @@ class Run:
         """Write a STATE to standard output: dead letters are written before it, and the ledger forgets after it."""
         if "dead_letters" in self.__dict__:
             self.dead_letters.flush()
-        write_state(state)
+        self.parts.write_state(state)
         for lane in self.lanes.items.values():
             lane.state_written(state, number)

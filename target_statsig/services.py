@@ -16,27 +16,31 @@ from target_statsig.client.console import ConsoleClient
 from target_statsig.client.events import EventsClient
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
-from target_statsig.client.transport import HttpTransport
 from target_statsig.rate_windows import parse_rate_windows
-from target_statsig.store import open_store
 
 if TYPE_CHECKING:
+    from target_statsig.client.transport import Transport
     from target_statsig.clock import Clock
+    from target_statsig.parts import Parts
     from target_statsig.settings import Settings
     from target_statsig.store.facade import Store
     from target_statsig.store.pending import Pending
 
 SQLITE = "sqlite:///"
 
+NO_KEY = "none"
+"""What stands for a key where there is none: only a dry run, which sends nothing, gets so far without one."""
+
 
 class Services:
     """The outside of one run."""
 
-    def __init__(self, settings: Settings, clock: Clock, run_id: str) -> None:
+    def __init__(self, settings: Settings, clock: Clock, run_id: str, parts: Parts) -> None:
         """Build nothing yet."""
         self._settings = settings
         self._clock = clock
         self._run_id = run_id
+        self._parts = parts
 
     @cached_property
     def events(self) -> EventsClient:
@@ -45,7 +49,7 @@ class Services:
         return EventsClient(
             self._sender,
             base_url=settings.events_url,
-            key=settings.server_secret_key or "",
+            key=settings.server_secret_key or NO_KEY,
             compression=settings.compression,
             timeout=settings.request_timeout,
             clock=self._clock,
@@ -63,6 +67,11 @@ class Services:
             limiter=self.limiter,
         )
 
+    @property
+    def can_see_segments(self) -> bool:
+        """Whether there is a key to read segments with; only a dry run gets so far without one."""
+        return self._settings.console_api_key is not None
+
     @cached_property
     def limiter(self) -> RateLimiter:
         """What spaces the list mutations of all segments, and of all runs that share a store."""
@@ -70,7 +79,7 @@ class Services:
         log = None
         if "store" in self.__dict__ or self._store_exists:
             log = self.store.request_log(keep=2.0 * max(window.seconds for window in windows))
-        return RateLimiter(windows, self._clock, log)
+        return RateLimiter(windows, self._parts.pace, log)
 
     @cached_property
     def store(self) -> Store:
@@ -79,7 +88,7 @@ class Services:
         Raises:
             StoreError: It cannot be used.
         """
-        return open_store(
+        return self._parts.open_store(
             self._store_url, clock=self._clock, project=project_identity(self._settings), run_id=self._run_id
         )
 
@@ -114,8 +123,8 @@ class Services:
         return Sender(self._transport, self._clock, retry_timeout=self._settings.retry_timeout)
 
     @cached_property
-    def _transport(self) -> HttpTransport:
-        return HttpTransport()
+    def _transport(self) -> Transport:
+        return self._parts.transport()
 
     def close(self) -> None:
         """Close what was opened."""

@@ -166,3 +166,4 @@ class Settings:
     store_url: str | None = field(default=None, repr=False)
     dead_letter_path: str | None = None
     report_path: str | None = None
+    dry_run: bool = False

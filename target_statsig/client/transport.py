@@ -80,6 +80,9 @@ class Transport(Protocol):
             TransportError: No answer came.
         """
 
+    def close(self) -> None:
+        """Close what was opened."""
+
 
 class HttpTransport(Transport):
     """Requests over the network, from any number of threads: each has a session and keeps its connections.
@@ -114,6 +117,7 @@ class HttpTransport(Transport):
         except OSError as error:
             raise TransportError(_words(error), sent=body is None or body.left) from None
 
+    @override
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._lock:

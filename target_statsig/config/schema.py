@@ -89,6 +89,7 @@ CONNECTION: dict[str, tuple[JsonSchema, str]] = {
         ),
     ),
     "report_path": (_text(), "Write the run report (JSON) to this file."),
+    "dry_run": (FLAG, "Read everything, change nothing, write no STATE, and say what a run would do."),
 }
 
 STREAM: dict[str, tuple[JsonSchema, str]] = {

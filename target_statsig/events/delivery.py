@@ -50,6 +50,7 @@ class _Parcel:
     record: Record
     body: bytes
     digest: bytes
+    name: str
 
 
 def deliver(
@@ -138,7 +139,7 @@ class _Delivery:
             except RecordError as error:
                 receipt.rejections.append(Rejection(record, error.reason, error.field))
             else:
-                parcels.append(_Parcel(record, body, found))
+                parcels.append(_Parcel(record, body, found, self._stream.kind.name_of(item)))
         return parcels
 
     def _send(self, parcels: Sequence[_Parcel], *, doubted: bool = False) -> None:
@@ -164,6 +165,7 @@ class _Delivery:
         else:
             self._stream.refusals.taken()
             receipt.delivered += len(parcels)
+            receipt.names.update(parcel.name for parcel in parcels)
             receipt.maybe_duplicated += len(parcels) if doubted else maybe_duplicated
             if self._stream.is_billed:
                 receipt.billable += len(parcels)

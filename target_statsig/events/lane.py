@@ -145,6 +145,7 @@ class ItemLane:
             counts.bytes_sent += receipt.bytes_sent
             counts.billable += receipt.billable
             counts.renamed.update(notes.renamed)
+            counts.count_names(receipt.names)
             first_defaulted = bool(notes.time_defaulted) and not self._warned_of_times
             self._warned_of_times = self._warned_of_times or first_defaulted
         if first_defaulted:

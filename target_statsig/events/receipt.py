@@ -35,6 +35,7 @@ class Receipt:
     Attributes:
         undelivered: Records not known to be delivered, because of `failure`; the next run sends them again.
         failure: What ended the work before its end, if anything did.
+        names: Delivered items by name.
         maybe_duplicated: Delivered records that an earlier attempt, whose answer was lost, may have delivered too.
         billable: Delivered items that Statsig bills.
         bytes_sent: Bytes of bodies on the wire, all attempts counted.
@@ -52,6 +53,7 @@ class Receipt:
     billable: int = 0
     notes: MappingNotes = field(default_factory=MappingNotes)
     failure: TargetStatsigError | None = None
+    names: Counter[str] = field(default_factory=Counter)
 
     @property
     def reasons(self) -> Counter[str]:

@@ -178,15 +178,18 @@ class MirrorSync(SegmentSync):
 
     @override
     def fail(self) -> None:
-        self._counts.held = None
-        self._lock.release()
+        self._leave()
 
     @override
     def keep(self) -> None:
         """Keep nothing, and say that it cannot be told who is gone, where the input did not end."""
         if not self._closed:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._counts.held_because is None:  # else a guard has told already
             self._counts.held = None
-            self._lock.release()
+        self._lock.release()
 
     def _stage(self) -> None:
         if self._gathered:

@@ -93,6 +93,8 @@ class RemoteSegment:
         if unfit is not None:
             raise self._unfit(unfit)
         self._type = segment.type
+        if self._counts.before is None:
+            self._counts.before = segment.count
         return segment
 
     def ids(self) -> Iterator[str]:
@@ -176,5 +178,5 @@ class RemoteSegment:
 
     def _failed(self, error: RequestError, doing: str) -> SegmentError:
         done = f"{self._counts.added:,} added and {self._counts.removed:,} removed so far"
-        msg = f"Segment '{self.id}' could not be {doing} ({done}; the other streams go on). {error}"
+        msg = f"Segment '{self.id}' could not be {doing} ({done}; the other streams go on). {error} {error.aftermath}"
         return SegmentError(msg, heading=error.heading)

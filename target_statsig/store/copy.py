@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sqlalchemy import create_engine, insert, inspect, select
+from sqlalchemy import create_engine, insert, select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from target_statsig.exceptions import StoreError

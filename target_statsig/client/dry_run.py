@@ -1,0 +1,154 @@
+"""A transport that lets reads through and only records what would change something in Statsig.
+
+Answers what it records as Statsig would, and lets later reads show it, so that whoever asks notices no difference.
+Knows which requests change a list. Refuses to know why they are made.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from target_statsig._compat import override
+from target_statsig.client.transport import Request, Response, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SHOWN_IDS = 5
+"""Ids of each direction that are kept of a segment's changes, for whoever wants to see some."""
+
+_CONSOLE_PATH = re.compile(r".*/segments(?:/(?P<id>[^/]+)(?:/(?P<call>\w+))?)?")
+_ADDING = {("PATCH", "id_list"), ("PATCH", "add_ids")}
+_REMOVING = {("DELETE", "id_list"), ("PATCH", "remove_ids")}
+_ANY_GZIP = zlib.MAX_WBITS | 16
+
+_OK, _CREATED, _ACCEPTED = 200, 201, 202
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A request that was not sent.
+
+    Attributes:
+        method: The HTTP method.
+        path: The path of its address.
+        body: Its body, decompressed: JSON, as Statsig would read it. The headers, and so the key, are not kept.
+    """
+
+    method: str
+    path: str
+    body: bytes
+
+
+@dataclass(slots=True)
+class ListChanges:
+    """What recorded requests would make of one ID list.
+
+    Attributes:
+        requests: How many requests change its ids.
+        added: Ids that they add.
+        removed: Ids that they remove.
+        some_added: The first of those that they add.
+        some_removed: The first of those that they remove.
+        created: The segment as it was asked for, where it is a new one.
+    """
+
+    requests: int = 0
+    added: int = 0
+    removed: int = 0
+    some_added: list[str] = field(default_factory=list)
+    some_removed: list[str] = field(default_factory=list)
+    created: dict[str, Any] | None = None
+
+
+class DryRunTransport(Transport):
+    """Sends GETs and records everything else; safe to use from several threads.
+
+    Attributes:
+        lists: What recorded requests would change, by the segment's id.
+    """
+
+    def __init__(self, reads: Transport, record: Callable[[Recorded], None]) -> None:
+        """Take what sends the reads, and what gets each request that is not sent.
+
+        Args:
+            reads: Sends GETs.
+            record: Called with one request at a time, in the order in which they would be sent.
+        """
+        self.lists: dict[str, ListChanges] = {}
+        self._reads = reads
+        self._record = record
+        self._lock = threading.Lock()
+
+    @override
+    def send(self, request: Request) -> Response:
+        path = urlsplit(request.url).path
+        match = _CONSOLE_PATH.fullmatch(path)
+        segment_id, call = (unquote(match["id"] or ""), match["call"] or "") if match else ("", "")
+        if request.method == "GET":
+            return self._read(request, segment_id, call)
+        recorded = Recorded(request.method, path, _decompressed(request))
+        with self._lock:
+            self._record(recorded)
+            if match is None:
+                return _answer(_ACCEPTED, {"success": True})
+            return self._change(recorded, segment_id, call)
+
+    @override
+    def close(self) -> None:
+        self._reads.close()
+
+    def _change(self, recorded: Recorded, segment_id: str, call: str) -> Response:
+        body = msgspec.json.decode(recorded.body)
+        if not segment_id:
+            self.lists[body["id"]] = ListChanges(created={**body, "count": 0})
+            return _answer(_CREATED, {"data": body})
+        changes = self.lists.setdefault(segment_id, ListChanges())
+        changes.requests += 1
+        ids = body["ids"]
+        if (recorded.method, call) in _ADDING:
+            changes.added += len(ids)
+            changes.some_added += ids[: SHOWN_IDS - len(changes.some_added)]
+        elif (recorded.method, call) in _REMOVING:
+            changes.removed += len(ids)
+            changes.some_removed += ids[: SHOWN_IDS - len(changes.some_removed)]
+        return _answer(_OK, {"message": "Recorded."})
+
+    def _read(self, request: Request, segment_id: str, call: str) -> Response:
+        changes = self.lists.get(segment_id)
+        if changes is None:
+            return self._reads.send(request)
+        if changes.created is not None:
+            found = {"": changes.created, "id_list": {"ids": []}, "idlist_metadata": {"currentVersion": 0}}
+            return _changed(_answer(_OK, {"data": found[call]}), changes)
+        return _changed(self._reads.send(request), changes)
+
+
+def _changed(response: Response, changes: ListChanges) -> Response:
+    """Let Statsig's answer about a segment, or its list, say what was recorded."""
+    if response.status != _OK:
+        return response
+    body = msgspec.json.decode(response.body)
+    data = body["data"]
+    if "currentVersion" in data:
+        data["currentVersion"] = (data["currentVersion"] or 0) + changes.requests
+    elif "type" in data:
+        data["count"] = max((data.get("count") or 0) + changes.added - changes.removed, 0)
+    return _answer(_OK, body)
+
+
+def _decompressed(request: Request) -> bytes:
+    body = request.body or b""
+    compressed = request.headers.get("content-encoding") == "gzip"
+    return zlib.decompress(body, _ANY_GZIP) if compressed else body
+
+
+def _answer(status: int, body: object) -> Response:
+    return Response(status, {"content-type": "application/json"}, msgspec.json.encode(body))

@@ -1,0 +1,90 @@
+"""A segment that cannot be looked at, since there is no key for it: only a dry run gets so far.
+
+Counts whom the stream names. Refuses to guess whom the segment holds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from target_statsig._compat import override
+from target_statsig.segments.sync import SegmentSync
+
+if TYPE_CHECKING:
+    from target_statsig.report import SegmentCounts
+    from target_statsig.segments.completeness import Verdict
+    from target_statsig.store.audience import Audience
+
+GATHERED = 10_000
+"""Ids handed to the store together."""
+
+
+class UnseenSync(SegmentSync):
+    """Gathers the stream's last words on each id, and says what cannot be told."""
+
+    def __init__(self, audience: Audience, counts: SegmentCounts) -> None:
+        """Begin with an empty audience.
+
+        Args:
+            audience: What gathers it.
+            counts: The segment's counts in the report.
+        """
+        self._audience = audience
+        self._counts = counts
+        self._gathered: list[str] = []
+        self._joining = True
+        self._say("the input was not read to its end")
+
+    @override
+    def begin(self) -> None:
+        """Check nothing."""
+
+    @override
+    def take(self, member: str, *, joins: bool) -> None:
+        if joins is not self._joining or len(self._gathered) >= GATHERED:
+            self._stage()
+            self._joining = joins
+        self._gathered.append(member)
+
+    @override
+    def settle(self) -> None:
+        """Send nothing."""
+
+    @override
+    def plan(self, verdict: Verdict, *, rejected: int) -> None:
+        self._stage()
+        self._counts.proof = verdict.proof.value
+        self._say(f"the stream names {self._audience.count_current():,} members")
+
+    @property
+    @override
+    def requests(self) -> int:
+        return 0
+
+    @override
+    def add(self) -> None:
+        """Add nobody."""
+
+    @override
+    def remove(self) -> None:
+        """Remove nobody."""
+
+    @override
+    def close(self) -> None:
+        self._audience.close()
+
+    @override
+    def fail(self) -> None:
+        """Leave it at what was said."""
+
+    @override
+    def keep(self) -> None:
+        """Keep nothing."""
+
+    def _stage(self) -> None:
+        if self._gathered:
+            (self._audience.stage if self._joining else self._audience.unstage)(self._gathered)
+            self._gathered = []
+
+    def _say(self, known: str) -> None:
+        self._counts.unknown_because = f"{known}, and without `console_api_key` nobody can look at the segment"
