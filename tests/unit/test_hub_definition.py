@@ -41,7 +41,7 @@ def test_the_entry_has_what_the_hub_requires():
     assert ENTRY.keys() >= REQUIRED_BY_THE_HUB | ONLY_FOR_THE_HUB
 
 
-@pytest.mark.parametrize("name", ["capabilities", "settings_group_validation", "namespace", "executable"])
+@pytest.mark.parametrize("name", ["capabilities", "commands", "settings_group_validation", "namespace", "executable"])
 def test_the_entry_says_what_the_sample_project_says(name):
     assert ENTRY[name] == LOADER[name]
 
