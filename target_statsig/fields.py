@@ -1,7 +1,7 @@
 """Which columns feed which destination, and how a column is found in a record.
 
-Knows the table of default sources and the three shapes in which a dotted source can be met. Refuses to know what
-becomes of a value.
+Knows the tables of destinations and of their default sources, and the three shapes in which a dotted source can be met.
+Refuses to know what becomes of a value.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple
+
+from target_statsig.settings import ObjectType
 
 Record = Mapping[str, Any]
 """A record as it comes to a mapper: decoded JSON, its numbers with a fraction as `Decimal`."""
@@ -31,11 +33,37 @@ DEFAULT_SOURCES: Mapping[str, tuple[str, ...]] = {
     "event_name": ("event_name", "eventName", "event"),
     "event_value": ("event_value", "revenue", "properties.revenue", "value"),
     "event_time": ("event_time", "timestamp", "time"),
+    "experiment_name": ("experiment_name", "experimentName", "experiment"),
+    "gate_name": ("gate_name", "gateName", "gate"),
+    "passes": ("passes",),
+    "group": ("group", "group_name", "groupName"),
+    "rule_id": ("rule_id", "ruleId", "ruleID"),
+    "metric_name": ("metric_name", "metricName", "metric"),
+    "metric_value": ("metric_value", "metricValue", "value"),
+    "numerator": ("numerator",),
+    "denominator": ("denominator",),
+    "id_type": ("id_type", "idType"),
 }
 """Where each destination is read from when `field_mapping` does not say: the first that is present and not null."""
 
-EVENT_DESTINATIONS = tuple(DEFAULT_SOURCES)
-"""The destinations that `field_mapping` of a stream of events may name."""
+USER_DESTINATIONS = (
+    *("user_id", "anonymous_id", "email", "ip", "user_agent", "locale", "country", "app_version"),
+    *("custom", "marketing_consent"),
+)
+"""Where the columns go that make a user."""
+
+DESTINATIONS: Mapping[ObjectType, tuple[str, ...]] = {
+    ObjectType.EVENT: (*USER_DESTINATIONS, "event_name", "event_value", "event_time"),
+    ObjectType.EXPOSURE: (
+        *USER_DESTINATIONS,
+        *("experiment_name", "gate_name", "passes", "group", "rule_id", "event_time"),
+    ),
+    ObjectType.METRIC: (
+        *("user_id", "anonymous_id"),
+        *("metric_name", "metric_value", "numerator", "denominator", "id_type"),
+    ),
+}
+"""The destinations that `field_mapping` of a stream may name; of metrics, besides, the custom type of id."""
 
 FLATTENED = "__"
 """What flattening puts where a path has a dot: singer-sdk's default separator."""

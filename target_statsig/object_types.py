@@ -10,9 +10,11 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from target_statsig.client.events import LOG_EVENT
+from target_statsig.client.events import LOG_CUSTOM_EXPOSURE, LOG_CUSTOM_METRIC, LOG_EVENT
+from target_statsig.events.exposures import ExposureMapper
 from target_statsig.events.kind import ItemKind
 from target_statsig.events.mapping import EventMapper
+from target_statsig.events.metrics import MetricMapper
 from target_statsig.settings import ObjectType
 
 if TYPE_CHECKING:
@@ -20,5 +22,18 @@ if TYPE_CHECKING:
 
 EVENTS = ItemKind(ObjectType.EVENT, LOG_EVENT, EventMapper, names=("eventName",))
 
-ITEM_KINDS: Mapping[ObjectType, ItemKind] = MappingProxyType({kind.object_type: kind for kind in (EVENTS,)})
+EXPOSURES = ItemKind(ObjectType.EXPOSURE, LOG_CUSTOM_EXPOSURE, ExposureMapper, names=("experimentName", "gateName"))
+
+METRICS = ItemKind(
+    ObjectType.METRIC,
+    LOG_CUSTOM_METRIC,
+    MetricMapper,
+    names=("metric_name",),
+    has_tier=False,
+    flags=(("isTest", "is_test"),),
+)
+
+ITEM_KINDS: Mapping[ObjectType, ItemKind] = MappingProxyType(
+    {kind.object_type: kind for kind in (EVENTS, EXPOSURES, METRICS)}
+)
 """What goes to the events API, by object type."""

@@ -32,6 +32,8 @@ class ObjectType(Choice):
 
     EVENT = "event"
     SEGMENT = "segment"
+    EXPOSURE = "exposure"
+    METRIC = "metric"
 
 
 class Tier(Choice):
@@ -58,7 +60,7 @@ class InvalidEventName(Choice):
 
 
 class TimeUnit(Choice):
-    """The unit of a numeric event time."""
+    """The unit of a numeric time."""
 
     AUTO = "auto"
     SECONDS = "s"
@@ -68,7 +70,7 @@ class TimeUnit(Choice):
 
 
 class IdType(Choice):
-    """The kind of id that a segment holds."""
+    """The kind of id that a segment holds, or that a metric's value is of."""
 
     USER_ID = "user_id"
     STABLE_ID = "stable_id"
@@ -122,6 +124,10 @@ class StreamSettings:
     invalid_event_name: InvalidEventName = InvalidEventName.REJECT
     custom_ids: dict[str, str] = field(default_factory=dict)
     metadata_fields: tuple[str, ...] = ("*",)
+    experiment_name: str | None = None
+    gate_name: str | None = None
+    metric_name: str | None = None
+    is_test: bool = False
     time_unit: TimeUnit = TimeUnit.AUTO
     dedupe: bool = True
     dedupe_days: int = 0

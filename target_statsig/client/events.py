@@ -1,7 +1,7 @@
-"""The events API: encoded events in, one request out (https://docs.statsig.com/http-api#log-event).
+"""The events API: encoded items in, one request out (https://docs.statsig.com/http-api).
 
-Knows the envelope, its compression and its headers. Refuses to know what an event is: items come encoded and are
-never decoded again.
+Knows its calls, the envelope, its compression and its headers. Refuses to know what an item is: items come encoded and
+are never decoded again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from target_statsig.client.transport import Request
 from target_statsig.settings import Compression
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from target_statsig.client.sender import Sender
     from target_statsig.clock import Clock
@@ -38,13 +38,22 @@ class Endpoint:
     Attributes:
         path: The path below the base URL.
         items: The name of the list that holds them.
+        says_who: Whether the body may say who sent it, in `statsigMetadata`.
     """
 
     path: str
     items: str
+    says_who: bool = True
 
 
 LOG_EVENT = Endpoint("log_event", "events")
+"""https://docs.statsig.com/api-reference/events/log-custom-events."""
+
+LOG_CUSTOM_EXPOSURE = Endpoint("log_custom_exposure", "exposures")
+"""https://docs.statsig.com/api-reference/events/log-custom-exposure-events."""
+
+LOG_CUSTOM_METRIC = Endpoint("log_custom_metric", "metrics", says_who=False)
+"""https://docs.statsig.com/metrics/precomputed-metrics; what is published of its body has no `statsigMetadata`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,7 @@ class EventsClient:
         items: Sequence[bytes],
         *,
         what: str,
+        flags: Iterable[str] = (),
         on_try: Callable[[int, int], None] | None = None,
     ) -> Sent:
         """Deliver items in one request; it is taken or refused whole.
@@ -109,6 +119,7 @@ class EventsClient:
             endpoint: Where to.
             items: JSON objects, encoded; at least one.
             what: A phrase for messages, such as "500 events of stream 'orders'".
+            flags: Members of the body that are true.
             on_try: Called before each try with the number of tries before it, and the bytes of its body: what a
                 request that is not taken has cost, too.
 
@@ -119,7 +130,7 @@ class EventsClient:
             NotNowError: Statsig cannot take them for now.
             InterruptedRunError: The run was asked to stop during a wait.
         """
-        body = self._body(endpoint, items)
+        body = self._body(endpoint, items, flags)
         request = Request(
             "POST",
             f"{self._base_url}/{endpoint.path}",
@@ -136,8 +147,11 @@ class EventsClient:
         answer = self._sender.send(request, what=what, key=KeyKind.SERVER_SECRET, fresh_headers=fresh_headers)
         return Sent(answer.requests, answer.retries, answer.requests * len(body), answer.maybe_duplicated)
 
-    def _body(self, endpoint: Endpoint, items: Sequence[bytes]) -> bytes:
-        body = b'{"%b":[%b],"statsigMetadata":%b}' % (endpoint.items.encode(), b",".join(items), _METADATA)
+    def _body(self, endpoint: Endpoint, items: Sequence[bytes], flags: Iterable[str]) -> bytes:
+        beside = b"".join(b',"%b":true' % flag.encode() for flag in flags)
+        if endpoint.says_who:
+            beside += b',"statsigMetadata":%b' % _METADATA
+        body = b'{"%b":[%b]%b}' % (endpoint.items.encode(), b",".join(items), beside)
         if self._compression is Compression.NONE:
             return body
         compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)

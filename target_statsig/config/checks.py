@@ -9,12 +9,12 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.event_names import dropped_characters
-from target_statsig.fields import EVENT_DESTINATIONS
+from target_statsig.fields import DESTINATIONS
 from target_statsig.rate_windows import parse_rate_windows
 from target_statsig.settings import IdType, InvalidEventName, ObjectType, Settings, StreamSettings, SyncMode
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 WHERE_KEYS_ARE = "You find it in the Statsig console under Project Settings > Keys & Environments."
 
@@ -33,14 +33,9 @@ def run_errors(settings: Settings, used: Collection[str]) -> list[str]:
     errors = []
     if settings.dry_run:
         used = ()  # nothing is sent, and what cannot be read is said not to be known: no key is missing
-    if ObjectType.EVENT in used:
-        errors += _key_errors("server_secret_key", settings.server_secret_key, "secret-", "events")
-    elif settings.server_secret_key is not None:
-        errors += _key_kind_errors("server_secret_key", settings.server_secret_key, "secret-")
-    if ObjectType.SEGMENT in used:
-        errors += _key_errors("console_api_key", settings.console_api_key, "console-", "segments")
-    elif settings.console_api_key is not None:
-        errors += _key_kind_errors("console_api_key", settings.console_api_key, "console-")
+    segments = {ObjectType.SEGMENT}.intersection(used)
+    errors += _key_errors("server_secret_key", settings.server_secret_key, "secret-", set(used) - segments)
+    errors += _key_errors("console_api_key", settings.console_api_key, "console-", segments)
     for name in ("events_url", "console_url"):
         if not getattr(settings, name).startswith(("http://", "https://")):
             errors.append(f"`{name}` must begin with https:// (or http:// for a proxy on this machine).")
@@ -53,15 +48,18 @@ def run_errors(settings: Settings, used: Collection[str]) -> list[str]:
     return errors
 
 
-def _key_errors(setting: str, key: str | None, prefix: str, purpose: str) -> list[str]:
-    if key is None:
-        return [
-            (
-                f"`{setting}` is missing: a stream goes to {purpose} and needs a {KEY_PREFIXES[prefix]} ({prefix}…). "
-                f"{WHERE_KEYS_ARE}"
-            )
-        ]
-    return _key_kind_errors(setting, key, prefix)
+def _key_errors(setting: str, key: str | None, prefix: str, purposes: Collection[str]) -> list[str]:
+    if key is not None:
+        return _key_kind_errors(setting, key, prefix)
+    if not purposes:
+        return []
+    streams = " or ".join(f"{purpose}s" for purpose in sorted(purposes))
+    return [
+        (
+            f"`{setting}` is missing: a stream goes to {streams} and needs a {KEY_PREFIXES[prefix]} ({prefix}…). "
+            f"{WHERE_KEYS_ARE}"
+        )
+    ]
 
 
 def _key_kind_errors(setting: str, key: str, prefix: str) -> list[str]:
@@ -86,16 +84,11 @@ def stream_errors(entry: Mapping[str, Any], *, where: str) -> list[str]:
     if "object_type" not in entry:
         types = ", ".join(ObjectType)
         return [f"{where}`object_type` is missing: set it here or at the top level to one of {types}."]
-    check = _segment_errors if entry["object_type"] == ObjectType.SEGMENT else _event_errors
-    return [f"{where}{text}" for text in check(entry)]
+    return [f"{where}{text}" for text in _CHECKS[entry["object_type"]](entry)]
 
 
 def _event_errors(entry: Mapping[str, Any]) -> list[str]:
-    errors = []
-    for destination in sorted(set(entry.get("field_mapping", {})) - set(EVENT_DESTINATIONS)):
-        near = difflib.get_close_matches(destination, EVENT_DESTINATIONS, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"choose from {', '.join(EVENT_DESTINATIONS)}."
-        errors.append(f"`field_mapping` has no destination `{destination}`: {hint}")
+    errors = _destination_errors(entry, DESTINATIONS[ObjectType.EVENT])
     sanitized = entry.get("invalid_event_name") == InvalidEventName.SANITIZE
     if not sanitized and dropped_characters(entry.get("event_name", "")):
         errors.append(
@@ -103,6 +96,20 @@ def _event_errors(entry: Mapping[str, Any]) -> list[str]:
             f"({dropped_characters(entry['event_name'])}): leave them out, or set `invalid_event_name` to sanitize."
         )
     return errors
+
+
+def _exposure_errors(entry: Mapping[str, Any]) -> list[str]:
+    errors = _destination_errors(entry, DESTINATIONS[ObjectType.EXPOSURE])
+    if "experiment_name" in entry and "gate_name" in entry:
+        errors.append(
+            "`experiment_name` and `gate_name` exclude each other: keep one. One stream can hold both kinds in columns."
+        )
+    return errors
+
+
+def _metric_errors(entry: Mapping[str, Any]) -> list[str]:
+    custom = [entry["custom_id_type"]] if "custom_id_type" in entry else []
+    return _destination_errors(entry, (*DESTINATIONS[ObjectType.METRIC], *custom)) + _id_type_errors(entry)
 
 
 def _segment_errors(entry: Mapping[str, Any]) -> list[str]:
@@ -115,14 +122,36 @@ def _segment_errors(entry: Mapping[str, Any]) -> list[str]:
         errors.append("`segment_id` and `segment_id_field` exclude each other: keep one.")
     if "sync_mode" not in entry:
         errors.append(f"`sync_mode` is missing: choose one of {', '.join(SyncMode)}.")
-    custom = entry.get("id_type") == IdType.CUSTOM_ID
-    if custom and "custom_id_type" not in entry:
-        errors.append("`custom_id_type` is missing: `id_type` is custom_id, so name the Statsig ID type.")
-    if not custom and "custom_id_type" in entry:
-        errors.append("`custom_id_type` needs `id_type` to be custom_id.")
+    errors += _id_type_errors(entry)
     if "membership_field" in entry and entry.get("sync_mode", SyncMode.ADD) != SyncMode.ADD:
         errors.append("`membership_field` needs `sync_mode` to be add: true adds, false removes.")
     return errors
+
+
+_CHECKS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
+    ObjectType.EVENT: _event_errors,
+    ObjectType.SEGMENT: _segment_errors,
+    ObjectType.EXPOSURE: _exposure_errors,
+    ObjectType.METRIC: _metric_errors,
+}
+
+
+def _destination_errors(entry: Mapping[str, Any], known: Collection[str]) -> list[str]:
+    errors = []
+    for destination in sorted(set(entry.get("field_mapping", {})).difference(known)):
+        near = difflib.get_close_matches(destination, known, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"choose from {', '.join(known)}."
+        errors.append(f"`field_mapping` has no destination `{destination}`: {hint}")
+    return errors
+
+
+def _id_type_errors(entry: Mapping[str, Any]) -> list[str]:
+    custom = entry.get("id_type") == IdType.CUSTOM_ID
+    if custom and "custom_id_type" not in entry:
+        return ["`custom_id_type` is missing: `id_type` is custom_id, so name the Statsig ID type."]
+    if not custom and "custom_id_type" in entry:
+        return ["`custom_id_type` needs `id_type` to be custom_id."]
+    return []
 
 
 def segment_conflicts(streams: Mapping[str, StreamSettings]) -> list[str]:

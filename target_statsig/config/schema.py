@@ -49,7 +49,7 @@ FLAG: JsonSchema = {"type": "boolean"}
 CONNECTION: dict[str, tuple[JsonSchema, str]] = {
     "server_secret_key": (
         _text(secret=True),
-        "Server Secret Key (`secret-…`); needed when any stream goes to events.",
+        "Server Secret Key (`secret-…`); needed when any stream goes to events, exposures or metrics.",
     ),
     "console_api_key": (
         _text(secret=True),
@@ -63,8 +63,8 @@ CONNECTION: dict[str, tuple[JsonSchema, str]] = {
         "Seconds that one request may spend on retries altogether, before the run fails.",
     ),
     "max_parallel_requests": (_number(1, 64), "Requests to the events API under way at once."),
-    "compression": (_choice(Compression), "Encoding of the bodies of event requests."),
-    "batch_size_rows": (_number(1, 3000), "Events a request at most."),
+    "compression": (_choice(Compression), "Encoding of the bodies of requests to the events API."),
+    "batch_size_rows": (_number(1, 3000), "Events (or exposures, or metric values) a request at most."),
     "batch_size_bytes": (_number(1000, 10_000_000), "Uncompressed body bytes a request at most."),
     "segment_batch_size": (
         _number(1, 100_000),
@@ -105,7 +105,7 @@ STREAM: dict[str, tuple[JsonSchema, str]] = {
             "was rejected; 0: at the first one."
         ),
     ),
-    "environment_tier": (_choice(Tier), "Events: the tier, sent as `user.statsigEnvironment.tier`."),
+    "environment_tier": (_choice(Tier), "Events, exposures: the tier, sent as `user.statsigEnvironment.tier`."),
     "event_name": (_text(), "Events: one name for every record of the stream."),
     "event_preset": (_choice(EventPreset), "Events: a ready-made set of renames."),
     "event_name_mapping": (STRING_MAP, "Events: `{source name: Statsig name}`; wins over the preset."),
@@ -113,26 +113,33 @@ STREAM: dict[str, tuple[JsonSchema, str]] = {
         _choice(InvalidEventName),
         "Events: a name that Statsig would drop: reject the record, or replace the characters by `_`.",
     ),
-    "custom_ids": (STRING_MAP, "Events: `{Statsig ID type: source}`, sent as `user.customIDs`."),
+    "custom_ids": (STRING_MAP, "Events, exposures: `{Statsig ID type: source}`, sent as `user.customIDs`."),
     "metadata_fields": (
         STRING_LIST,
         "Events: the sources that become metadata; `*`: every column that fed no other field; `[]`: none.",
     ),
-    "time_unit": (_choice(TimeUnit), "Events: the unit of a numeric time; `auto`: by magnitude."),
-    "dedupe": (FLAG, "Events: remember what was acknowledged and may be sent again, and skip it."),
+    "experiment_name": (_text(), "Exposures: the experiment of every record of the stream."),
+    "gate_name": (_text(), "Exposures: instead of an experiment, the gate of every record of the stream."),
+    "metric_name": (_text(), "Metrics: the metric of every record of the stream."),
+    "is_test": (FLAG, "Metrics: mark the values as a test (`isTest`)."),
+    "time_unit": (_choice(TimeUnit), "Events, exposures: the unit of a numeric time; `auto`: by magnitude."),
+    "dedupe": (FLAG, "Events, exposures, metrics: remember what was acknowledged and may be sent again, and skip it."),
     "dedupe_days": (
         _number(0, 3650),
-        "Events: remember everything for so many days (for FULL_TABLE streams of events).",
+        "Events, exposures, metrics: remember everything for so many days (for FULL_TABLE streams).",
     ),
     "segment_id": (_text(), "Segments: the segment."),
     "segment_id_field": (
         _text(),
         "Segments: instead of `segment_id`, the column that names the segment of each record.",
     ),
-    "id_type": (_choice(IdType), "Segments: the kind of id that the segment holds."),
+    "id_type": (
+        _choice(IdType),
+        "Segments: the kind of id that the segment holds. Metrics: that of a record without `id_type`.",
+    ),
     "custom_id_type": (
         _text(),
-        "Segments: with `id_type: custom_id`, the Statsig ID type's name, and the default id column.",
+        "Segments, metrics: with `id_type: custom_id`, the Statsig ID type's name, and the default id column.",
     ),
     "sync_mode": (
         _choice(SyncMode),

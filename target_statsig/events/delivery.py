@@ -179,6 +179,7 @@ class _Delivery:
                 self._stream.kind.endpoint,
                 [parcel.body for parcel in parcels],
                 what=f"{self._stream.kind.count(len(parcels))} of stream '{self._stream.name}'",
+                flags=self._stream.flags,
                 on_try=self._count_try,
             )
         except TargetStatsigError as error:

@@ -46,12 +46,16 @@ class ItemKind:
         endpoint: Where it goes.
         mapper: Makes what maps a stream's records, from the stream's settings.
         names: The members of an item of which one holds its name.
+        has_tier: Whether it belongs to an environment; what does not is billed in any case.
+        flags: Members of a request's body, and the settings of the stream by which they are true.
     """
 
     object_type: ObjectType
     endpoint: Endpoint
     mapper: Callable[[StreamSettings], Mapper]
     names: tuple[str, ...]
+    has_tier: bool = True
+    flags: tuple[tuple[str, str], ...] = ()
 
     def count(self, number: int) -> str:
         """Return so many items in words, such as "1 event" or "500 events"."""

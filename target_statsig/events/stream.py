@@ -99,7 +99,12 @@ class ItemStream:
     @property
     def is_billed(self) -> bool:
         """Whether Statsig bills the stream's items."""
-        return self.settings.environment_tier in BILLED_TIERS
+        return not self.kind.has_tier or self.settings.environment_tier in BILLED_TIERS
+
+    @property
+    def flags(self) -> list[str]:
+        """The members of a request's body that the settings make true."""
+        return [member for member, setting in self.kind.flags if getattr(self.settings, setting)]
 
     @override
     def __reduce__(self) -> tuple[type[ItemStream], tuple[object, ...]]:

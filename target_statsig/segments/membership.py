@@ -10,6 +10,7 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from target_statsig.answers import answer_of
 from target_statsig.exceptions import RecordError
 from target_statsig.fields import Reader, reader, sources_of
 from target_statsig.numbers import plain_text
@@ -30,12 +31,6 @@ UNSENDABLE = re.compile("[,\r\n\0\ud800-\udfff]")
 """What no id may hold. Statsig's published example of `GET /segments/{id}/id_list` has several ids in one string, with
 commas between them, so lists are split there when they are read: an id with a comma would come back as two strangers.
 Line breaks part ids where lists are uploaded; a NUL and half a surrogate pair pass neither JSON nor a database."""
-
-ANSWERS: Mapping[object, bool] = {
-    **dict.fromkeys((True, "true", "t", "yes", "y", "1"), True),
-    **dict.fromkeys((False, "false", "f", "no", "n", "0"), False),
-}
-"""What a membership column may hold; the numbers 1 and 0 are the keys True and False."""
 
 
 # A tuple, since one is made for every record and a frozen dataclass takes twice as long to make.
@@ -90,7 +85,7 @@ class MemberMapper:
             return False
         if self._read_membership is None:
             return self._joins
-        answer = _answer(self._read_membership(record))
+        answer = answer_of(self._read_membership(record))
         if answer is None:
             raise RecordError(INVALID_MEMBERSHIP, self._membership_field)
         return answer
@@ -206,10 +201,3 @@ def _id_destination(settings: StreamSettings) -> str:
 
 def _column_reader(source: str | None) -> Reader | None:
     return None if source is None else reader((source,))
-
-
-def _answer(value: object) -> bool | None:
-    """Return the answer in a membership column; None where it is none."""
-    if isinstance(value, str):
-        return ANSWERS.get(value.strip().lower())
-    return ANSWERS.get(value) if isinstance(value, int | float | Decimal) else None

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 
-from target_statsig.fields import EVENT_DESTINATIONS, Place, places, reader, sources_of
+from target_statsig.fields import DEFAULT_SOURCES, DESTINATIONS, Place, places, reader, sources_of
 
 
 def test_a_mapped_source_stands_in_for_all_the_defaults():
@@ -15,8 +17,8 @@ def test_a_custom_id_type_is_read_from_the_column_of_its_name():
     assert sources_of("companyID", {"companyID": "company.id"}) == ("company.id",)
 
 
-def test_every_destination_can_be_mapped():
-    assert {"user_id", "anonymous_id", "event_name", "event_value", "event_time", "custom"} <= set(EVENT_DESTINATIONS)
+def test_every_destination_has_sources():
+    assert set(chain.from_iterable(DESTINATIONS.values())) == set(DEFAULT_SOURCES)
 
 
 def test_a_dotted_source_is_met_as_a_column_flattened_or_inside_an_object():

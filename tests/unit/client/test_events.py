@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig import __version__
-from target_statsig.client.events import LOG_EVENT, EventsClient
+from target_statsig.client.events import LOG_CUSTOM_METRIC, LOG_EVENT, EventsClient
 from target_statsig.client.sender import Sender
 from target_statsig.exceptions import AuthenticationError, NotNowError, RefusedError
 from target_statsig.settings import Compression
@@ -47,6 +47,19 @@ def test_items_travel_in_the_envelope_with_their_headers():
         b'{"events":[{"eventName":"purchase","value":89.99},{"eventName":"refund"}],'
         b'"statsigMetadata":{"sdkType":"target-statsig","sdkVersion":"%b"}}' % __version__.encode()
     )
+
+
+def test_a_body_has_what_its_call_takes_beside_the_items():
+    transport = FakeTransport(answer(202), answer(202))
+    sends = client(transport)
+    sends.send(LOG_CUSTOM_METRIC, [b'{"metric_name":"m"}'], what="1 metric", flags=["isTest"])
+    sends.send(LOG_CUSTOM_METRIC, [b'{"metric_name":"m"}'], what="1 metric")
+
+    assert transport.requests[0].url == "https://events.example/v1/log_custom_metric"
+    assert [request.body for request in transport.requests] == [
+        b'{"metrics":[{"metric_name":"m"}],"isTest":true}',
+        b'{"metrics":[{"metric_name":"m"}]}',
+    ]
 
 
 @given(items=st.lists(st.dictionaries(st.text(), st.text()).map(msgspec.json.encode), min_size=1))

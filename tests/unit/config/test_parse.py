@@ -143,6 +143,36 @@ def test_a_wrong_default_is_not_told_of_each_stream_too():
             "`event_name` holds characters",
             id="a dropped name",
         ),
+        pytest.param(
+            {"object_type": "exposure"},
+            "a stream goes to exposures and needs a Server",
+            id="exposures without their key",
+        ),
+        pytest.param(
+            {"streams": {"a": {"object_type": "metric"}, "b": {"object_type": "event"}}},
+            "`server_secret_key` is missing: a stream goes to events or metrics",
+            id="metrics and events without their key",
+        ),
+        pytest.param(
+            {**KEYS, "object_type": "exposure", "experiment_name": "a", "gate_name": "b"},
+            "`experiment_name` and `gate_name` exclude each other",
+            id="an experiment and a gate",
+        ),
+        pytest.param(
+            {**KEYS, "object_type": "exposure", "field_mapping": {"rule": "x"}},
+            "`field_mapping` has no destination `rule`: did you mean `rule_id`?",
+            id="no such destination of an exposure",
+        ),
+        pytest.param(
+            {**KEYS, "object_type": "metric", "field_mapping": {"email": "x"}},
+            "`field_mapping` has no destination `email`: choose from user_id",
+            id="no such destination of a metric",
+        ),
+        pytest.param(
+            {**KEYS, "object_type": "metric", "id_type": "custom_id"},
+            "`custom_id_type` is missing",
+            id="which custom id a metric has",
+        ),
         pytest.param({"console_rate_limits": "10 per second"}, "`console_rate_limits`: ", id="rate limits"),
         pytest.param({"store_url": "mysql://x"}, "`store_url` must begin with", id="a store that is not known"),
         pytest.param(
@@ -164,6 +194,11 @@ def test_an_error_names_the_setting_the_stream_and_the_remedy(raw, words):
 def test_no_error_quotes_a_key():
     secret = "secret-0123456789abcdef"
     assert "0123456789" not in str(errors_of(console_api_key=secret, server_secret_key=123, store_url=secret))
+
+
+def test_the_custom_type_of_a_metrics_id_is_a_destination():
+    company = {"id_type": "custom_id", "custom_id_type": "companyID", "field_mapping": {"companyID": "account"}}
+    assert parse(**KEYS, object_type="metric", **company).for_stream("x").custom_id_type == "companyID"
 
 
 def test_two_streams_may_add_to_one_segment():

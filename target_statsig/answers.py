@@ -1,0 +1,30 @@
+"""Yes or no, as a column may say it.
+
+A fact about values and nothing else: refuses to know what was asked.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ANSWERS: Mapping[object, bool] = MappingProxyType(
+    {
+        **dict.fromkeys((True, "true", "t", "yes", "y", "1"), True),
+        **dict.fromkeys((False, "false", "f", "no", "n", "0"), False),
+    }
+)
+"""What a column may hold; the numbers 1 and 0 are the keys True and False."""
+
+
+def answer_of(value: object) -> bool | None:
+    """Return the answer that a value is; None where it is none."""
+    if isinstance(value, str):
+        return ANSWERS.get(value.strip().lower())
+    if isinstance(value, Decimal) and value.is_snan():
+        return None  # it has no hash to look it up by
+    return ANSWERS.get(value) if isinstance(value, int | float | Decimal) else None

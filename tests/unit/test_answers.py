@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from target_statsig.answers import answer_of
+
+
+@pytest.mark.parametrize("value", [True, 1, 1.0, Decimal(1), "true", " TRUE ", "t", "Yes", "y", "1"])
+def test_yes(value):
+    assert answer_of(value) is True
+
+
+@pytest.mark.parametrize("value", [False, 0, -0.0, Decimal(0), "false", "F", "no", "n", "0"])
+def test_no(value):
+    assert answer_of(value) is False
+
+
+@pytest.mark.parametrize("value", [None, "", "maybe", 2, 0.5, Decimal("NaN"), Decimal("sNaN"), [], {}, [True]])
+def test_no_answer(value):
+    assert answer_of(value) is None
