@@ -1,25 +1,38 @@
 """The command line, as far as it differs from that of singer-sdk.
 
-Knows click. Refuses to know what is done with the input and with the settings.
+Knows click, how a wrong configuration is turned down, and how a check is shown. Refuses to know what is done with the
+input and with the settings.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from target_statsig.check import failed, render
+from target_statsig.clock import RunClock
 from target_statsig.config import read_config_files
+from target_statsig.drain import drain_input
 from target_statsig.exceptions import SettingsError
+from target_statsig.headings import Heading
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from target_statsig.check.row import Section
 
 logger = logging.getLogger(__name__)
 
 FROM_ENVIRONMENT = "ENV"
+
+WIDEST_TABLE = 100
+"""Characters in a line, however wide the terminal is: longer lines are hard to read."""
 
 
 def adapt(command: click.Command) -> click.Command:
@@ -28,6 +41,11 @@ def adapt(command: click.Command) -> click.Command:
     # Bytes: a line that is no UTF-8 is to be an error of that line.
     file_input.type = click.File("rb")
     command.params += [
+        click.Option(
+            ["--check"],
+            is_flag=True,
+            help="Look at the keys, the segments, the ID types and the store, change nothing, and say what is wrong.",
+        ),
         click.Option(
             ["--replay"],
             is_flag=True,
@@ -52,7 +70,7 @@ def adapt(command: click.Command) -> click.Command:
     return command
 
 
-def read_config(context: click.Context, values: Sequence[str]) -> tuple[dict[str, Any], bool]:
+def read_config(values: Sequence[str]) -> tuple[dict[str, Any], bool]:
     """Return the settings of all files named by `--config`, and whether variables are to be read, too.
 
     Where a file cannot be used, say why and exit with 1.
@@ -61,5 +79,31 @@ def read_config(context: click.Context, values: Sequence[str]) -> tuple[dict[str
     try:
         return read_config_files(files), len(files) < len(values)
     except SettingsError as error:
-        logger.error("%s", error)  # noqa: TRY400 -- the text says it all
-        context.exit(1)
+        turn_down(error.errors)
+
+
+def turn_down(errors: Iterable[str]) -> NoReturn:
+    """Say what is wrong with a configuration, and exit with 1.
+
+    Args:
+        errors: A text for each thing to mend.
+    """
+    logger.error("%s: nothing was read and nothing was sent.", Heading.SETTINGS.value)
+    for error in errors:
+        logger.error("  %s", error)
+    leave(1)
+
+
+def leave(exit_code: int) -> NoReturn:
+    """Exit; after a failure only once the tap had the time to finish writing, so that the error is the last word."""
+    if exit_code == 1:
+        drain_input(RunClock())
+    sys.exit(exit_code)
+
+
+def show_check(sections: Sequence[Section]) -> NoReturn:
+    """Print the rows of a check, and exit with 1 where one failed."""
+    width = min(shutil.get_terminal_size((80, 24)).columns, WIDEST_TABLE)
+    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    sys.stdout.write(render(sections, width=width, colours=colours))
+    sys.exit(failed(sections) > 0)

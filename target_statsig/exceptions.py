@@ -31,6 +31,7 @@ from singer_sdk.exceptions import MissingKeyPropertiesError, RecordsWithoutSchem
 from target_statsig.headings import Heading
 
 COMES_AGAIN = "What was acknowledged stays; what was not comes again with the next run."
+CUT_OFF = "What came before it is delivered, or comes again with the next run; nothing after it was read."
 
 
 class TargetStatsigError(Exception):

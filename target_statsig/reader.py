@@ -18,7 +18,7 @@ import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from target_statsig._compat import override
-from target_statsig.exceptions import InputError, InterruptedRunError
+from target_statsig.exceptions import CUT_OFF, InputError, InterruptedRunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -99,10 +99,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
 
     def error(self, what: str) -> InputError:
         """Return an error about the line at hand, without anything of what it holds."""
-        return InputError(
-            f"Line {self.line_number} of the input {what}. What came before it is delivered or will be sent again "
-            f"by the next run; nothing after it was read. Look at what the tap writes there."
-        )
+        return InputError(f"Line {self.line_number} of the input {what}. {CUT_OFF} Look at what the tap writes there.")
 
     @override
     def deserialize_json(self, line: bytes) -> Message:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import os
 import signal
-import sys
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from singer_sdk import Target
@@ -20,10 +19,12 @@ from singer_sdk.plugin_base import _ConfigInput
 
 from target_statsig import command_line
 from target_statsig._compat import override
+from target_statsig.check import check as look_at_all
 from target_statsig.config import Config, config_schema, environment_errors, parse_config, rejoin, restore_dotted_keys
 from target_statsig.dead_letters import MARK
 from target_statsig.dry_run import NO_WISHES, Wishes
-from target_statsig.exceptions import InputError, SchemaMissingError, SettingsError
+from target_statsig.events.positions import replication_key_of
+from target_statsig.exceptions import CUT_OFF, InputError, SchemaMissingError, SettingsError
 from target_statsig.reader import Message, SingerMessageReader
 from target_statsig.replay import DeadLetterFiles
 from target_statsig.run import Run
@@ -148,7 +149,10 @@ class TargetStatsig(Target):
         except MapExpressionError:
             # `from None`: the evaluator's error may quote the record.
             line = self.message_reader.line_number
-            msg = f"A stream map of stream '{stream}' cannot be evaluated for the record in line {line}. Mend `stream_maps`."
+            msg = (
+                f"A stream map of stream '{stream}' cannot be evaluated for the record in line {line}. {CUT_OFF} Mend "
+                f"`stream_maps`."
+            )
             raise InputError(msg) from None
 
     @override
@@ -166,7 +170,7 @@ class TargetStatsig(Target):
     def _process_batch_message(self, message_dict: Message) -> NoReturn:
         msg = (
             "The tap sent a BATCH message. Its files would pass by stream maps and validation, so they are refused. "
-            "Take `batch_config` out of the tap's configuration, so that it sends RECORD messages."
+            f"{CUT_OFF} Take `batch_config` out of the tap's configuration, so that it sends RECORD messages."
         )
         raise InputError(msg)
 
@@ -210,6 +214,7 @@ class TargetStatsig(Target):
         about_format: str | None = None,
         config: _ConfigInput | None = None,
         file_input: IO[str] | None = None,
+        check: bool = False,
         replay: bool = False,
         dry_run: bool = False,
         show_ids: bool = False,
@@ -219,13 +224,18 @@ class TargetStatsig(Target):
         cls.print_version(print_fn=cls.logger.info)
         config = config or _ConfigInput()
         wishes = Wishes(dry_run, show_ids, dry_run_output)
-        target = cls(config=config.config, parse_env_config=config.parse_env, wishes=wishes)
-        sys.exit(target.replay() if replay else target.run_to_end(file_input))
+        try:
+            target = cls(config=config.config, parse_env_config=config.parse_env, wishes=wishes)
+        except ConfigValidationError as error:
+            command_line.turn_down(error.errors)
+        if check:
+            command_line.show_check(look_at_all(target.run_config, target.run.clock))
+        command_line.leave(target.replay() if replay else target.run_to_end(file_input))
 
     @classmethod
     @override
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> _ConfigInput:
-        return _ConfigInput(*command_line.read_config(ctx, value))
+        return _ConfigInput(*command_line.read_config(value))
 
     @classmethod
     @override
@@ -264,11 +274,3 @@ class TargetStatsig(Target):
         if not self.run.ended:
             self._end(complete=False)
         return self.run.exit_code
-
-
-def replication_key_of(schema_message: Message) -> str | None:
-    """Return the one column by which a tap says how far it has come in a stream, where its SCHEMA names it."""
-    columns = schema_message.get("bookmark_properties")
-    if isinstance(columns, list) and len(columns) == 1 and isinstance(columns[0], str):
-        return columns[0]
-    return None

@@ -81,3 +81,11 @@ def bookmark_of(state: Mapping[str, Any], tap_stream: str, replication_key: str 
     if content.get("replication_key") != replication_key:
         return None
     return position(content.get("replication_key_value"))
+
+
+def replication_key_of(schema_message: Mapping[str, Any]) -> str | None:
+    """Return the one column by which a tap says how far it has come in a stream, where its SCHEMA names it."""
+    columns = schema_message.get("bookmark_properties")
+    if isinstance(columns, list) and len(columns) == 1 and isinstance(columns[0], str):
+        return columns[0]
+    return None

@@ -6,7 +6,16 @@ import signal
 import pytest
 
 from target_statsig.target import TargetStatsig
+from tests.command import Command
 from tests.singer import TargetRunner
+
+
+@pytest.fixture
+def command(statsig, tmp_path):
+    """Start the command as a process; what still runs is killed after the test."""
+    command = Command(statsig, tmp_path)
+    yield command
+    command.close()
 
 
 @pytest.fixture(params=[pytest.param(True, id="straight"), pytest.param(False, id="through singer-sdk")])

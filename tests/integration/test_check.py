@@ -99,3 +99,30 @@ def test_without_a_console_key_nothing_is_asked(looked, statsig):
     assert failures == 0
     assert rows["companyID"].startswith("? cannot be told without an accepted `console_api_key`")
     assert statsig.state.requests == []
+
+
+def test_the_command_prints_a_table_and_ends_with_0(command, statsig):
+    statsig.state.seed_segment("vips", ["a"])
+    done = command.run("--config", command.config_file(**MIRROR), "--check")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("Keys\n  ?     server_secret_key ")
+    assert "\nSegments\n  ok    vips                  id_list of userID, 1 member" in done.stdout
+    assert done.stdout.endswith("\nNone of 4 checks failed. Nothing was sent and nothing was changed.\n")
+    assert max(len(line) for line in done.stdout.splitlines() if "sqlite:" not in line) <= 80
+    assert "\x1b" not in done.stdout
+
+
+def test_the_command_ends_with_1_where_something_failed_and_reads_no_record(command):
+    running = command.start("--config", command.config_file(**MIRROR), "--check")
+    done = running.finish()  # its input is still open
+    assert done.exit_code == 1
+    assert "  FAIL  vips                  does not exist in this Statsig project" in done.stdout
+    assert "→ Look for a misspelt `segment_id`" in done.stdout
+    assert not (command.directory / "store.db").exists()
+
+
+def test_a_wrong_configuration_is_told_before_anything_is_checked(command):
+    done = command.run("--config", command.config_file(**MIRROR, id_type="custom_id"), "--check")
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert "`custom_id_type` is missing" in done.errors[1]

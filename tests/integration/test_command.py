@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from target_statsig import __version__
-from tests.command import CANARY, PROGRAM, Command, Finished, environment
+from tests.command import CANARY, PROGRAM, Finished, environment
 from tests.singer import record, schema, state, to_lines
 
 EVENT = {"object_type": "event"}
@@ -21,13 +21,6 @@ ADD = {"object_type": "segment", "segment_id": "vips", "sync_mode": "add"}
 MIRROR = {**ADD, "sync_mode": "mirror"}
 
 SIGNALS = [pytest.param(signal.SIGINT, 130, id="SIGINT"), pytest.param(signal.SIGTERM, 143, id="SIGTERM")]
-
-
-@pytest.fixture
-def command(statsig, tmp_path):
-    command = Command(statsig, tmp_path)
-    yield command
-    command.close()
 
 
 @pytest.fixture
@@ -114,7 +107,8 @@ def test_all_errors_of_a_configuration_come_at_once(command):
     }
     done = command(orders(1), **settings)
     assert done.exit_code == 1
-    text = "\n".join(done.errors)
+    assert done.errors[0] == "The configuration cannot be used: nothing was read and nothing was sent."
+    text = "\n".join(done.errors[1:])
     for part in (
         "did you mean `events_url`?",
         "`batch_size_rows` must be at least 1",
@@ -142,8 +136,9 @@ def test_a_configuration_file_that_cannot_be_used_is_named(command, content, wor
         path.write_text(content)
     done = command.run("--config", path)
     assert done.exit_code == 1
-    assert str(path) in done.log
-    assert words in done.log
+    assert done.errors[0] == "The configuration cannot be used: nothing was read and nothing was sent."
+    assert str(path) in done.errors[1]
+    assert words in done.errors[1]
 
 
 def test_the_environment_configures(command, statsig):
@@ -258,6 +253,22 @@ def test_who_does_not_read_the_states_any_more_ends_the_run(command):
     finished = Finished(done.returncode, "", done.stderr.decode(), {})
     assert finished.exit_code == 1
     assert [error[:54] for error in finished.errors] == ["The STATE cannot be written: Standard output is closed"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({"server_secret_key": "client-key"}, id="a wrong configuration"),
+        pytest.param({"server_secret_key": "secret-0123456789"}, id="a wrong key"),
+    ],
+)
+def test_a_tap_may_finish_writing_after_the_target_has_failed(command, settings):
+    running = command.start_with(**EVENT, **settings)
+    running.write([schema("orders"), *orders(1) * 20_000])
+    running.log.wait_for("| ERROR ")
+    running.write(orders(1) * 20_000)
+    running.end_input()
+    assert running.finish().exit_code == 1
 
 
 def test_a_closed_input_is_said(command):
