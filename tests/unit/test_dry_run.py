@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from target_statsig.client.dry_run import Recorded
+from target_statsig.client.rate_limit import RateLimiter
+from target_statsig.dry_run import DryRunParts, RequestFile, TimeLapse, Wishes, choose_parts
+from target_statsig.exceptions import FatalRunError, InterruptedRunError, SettingsError
+from target_statsig.parts import LiveParts
+from target_statsig.settings import RateWindow, Settings
+from tests.fakes import FakeClock
+
+FULL = Path("/dev/full")
+
+
+def test_what_changes_anything_is_chosen_by_one_setting():
+    assert isinstance(choose_parts(Settings(), FakeClock()), LiveParts)
+    assert isinstance(choose_parts(Settings(dry_run=True), FakeClock()), DryRunParts)
+
+
+@pytest.mark.parametrize("wishes", [Wishes(show_ids=True), Wishes(output=Path("requests.jsonl"))])
+def test_what_only_a_dry_run_does_needs_one(wishes):
+    with pytest.raises(SettingsError, match="without `--dry-run`"):
+        choose_parts(Settings(), FakeClock(), wishes)
+
+
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_read(tmp_path):
+    wishes = Wishes(dry_run=True, output=tmp_path / "missing" / "requests.jsonl")
+    with pytest.raises(SettingsError, match=r"`--dry-run-output` \(.*\) cannot be written: No such file"):
+        choose_parts(Settings(dry_run=True), FakeClock(), wishes)
+
+
+def test_waits_take_no_time_and_are_added_up():
+    clock = FakeClock()
+    lapse = TimeLapse(clock)
+    limiter = RateLimiter([RateWindow(2, 100)], lapse)
+    for _ in range(5):
+        limiter.acquire()
+    assert lapse.skipped == pytest.approx(2 * 102, abs=0.01)
+    assert lapse.time() == clock.time() + lapse.skipped
+    assert lapse.monotonic() == clock.monotonic() + lapse.skipped
+    assert set(clock.sleeps) == {0}
+
+
+def test_a_signal_ends_a_wait_that_takes_no_time():
+    clock = FakeClock()
+    clock.interrupt()
+    with pytest.raises(InterruptedRunError):
+        TimeLapse(clock).sleep(1)
+
+
+def test_requests_are_json_lines_for_their_owner_alone(tmp_path):
+    path = tmp_path / "requests.jsonl"
+    path.write_text("an older one\n")
+    path.chmod(0o644)
+    file = RequestFile(path)
+    file.write(Recorded("PATCH", "/segments/vips/id_list", b'{"ids":["a"]}'))
+    file.write(Recorded("POST", "/log_event", b'{"events":[]}'))
+    file.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        {"method": "PATCH", "path": "/segments/vips/id_list", "body": {"ids": ["a"]}},
+        {"method": "POST", "path": "/log_event", "body": {"events": []}},
+    ]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("size", [pytest.param(1, id="when it is closed"), pytest.param(100_000, id="at once")])
+def test_a_full_disk_is_said(monkeypatch, tmp_path, size):
+    monkeypatch.setattr("os.fchmod", lambda *_: None)
+    full = tmp_path / "full"
+    full.symlink_to(FULL)
+    file = RequestFile(full)
+
+    with pytest.raises(FatalRunError, match="cannot be written: No space left on device"), closing(file):
+        file.write(Recorded("POST", "/", b'"' + b"x" * size + b'"'))
