@@ -85,7 +85,7 @@ def _item_lines(stream: str, counts: ItemCounts) -> Iterator[str]:
     yield (
         f"  {stream} → {counts.object_type}s: {_number(counts.records, 'record')}, "
         f"{_number(counts.delivered, counts.object_type)} in "
-        f"{_number(counts.requests, 'request')} of {_number(counts.bytes_sent, 'byte')} together, "
+        f"{_number(counts.requests, 'request')} ({_number(counts.bytes_sent, 'byte')}), "
         f"{counts.billable:,} billed"
     )
     if counts.names:

@@ -93,7 +93,7 @@ def test_events_are_told_by_name_with_what_is_rejected_skipped_and_billed():
         )
     )
     for words in (
-        "orders → events: 20 records, 12 events in 1 request of 1,234 bytes together, 12 billed",
+        "orders → events: 20 records, 12 events in 1 request (1,234 bytes), 12 billed",
         "    purchase 10, view 2\n",
         "    3 rejected: missing_identifier 2, invalid_time 1",
         "    5 skipped: an earlier run delivered them",
