@@ -17,7 +17,7 @@ from target_statsig.emulator.limits import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from typing_extensions import Self
 
@@ -106,7 +106,7 @@ class EventLog:
                 self.dropped[name, reason] += 1
                 self.examples.setdefault((name, reason), event)
                 continue
-            user = event.get("user", {})
+            user = event.get("user") or {}
             tally = self._tally(name, user.get("statsigEnvironment", {}).get("tier", ""))
             tally.count += 1
             if self._keep == "all" or (self._keep == "samples" and not tally.samples):
@@ -117,9 +117,9 @@ class EventLog:
             if unit:
                 tally.users.add(unit)
                 self.users[kind][unit] += 1
-            else:
-                self._remark(NO_IDENTIFIER, event)
-            self._look_at(event, user, now_ms)
+            for remark in self._remarks_on(event, now_ms):
+                self.remarks[remark] += 1
+                self.examples.setdefault((remark,), event)
 
     def count_names(self, names: Counter[str]) -> None:
         """Take the events of one request by their names alone."""
@@ -141,23 +141,28 @@ class EventLog:
             reason = self._drop_reasons[name] = drop_reason(name)
         return reason
 
-    def _look_at(self, event: dict[str, Any], user: dict[str, Any], now_ms: float) -> None:
-        if "privateAttributes" in user:
-            self._remark(PRIVATE_ATTRIBUTES, event)
+    @staticmethod
+    def _remarks_on(event: dict[str, Any], now_ms: float) -> Iterator[str]:
         if len(event["eventName"]) > MAX_NAME_LENGTH:
-            self._remark(LONG_NAME, event)
-        if any("." in key for key in event.get("metadata", ())):
-            self._remark(DOTTED_KEY, event)
-        time = event.get("time")
-        if isinstance(time, int):
-            if time < now_ms - OLD_EVENT_DAYS * _DAY_MS:
-                self._remark(OLD_TIME, event)
-            elif time > now_ms + _FUTURE_SLACK_MS:
-                self._remark(FUTURE_TIME, event)
+            yield LONG_NAME
+        if any("." in key for key in event.get("metadata") or ()):
+            yield DOTTED_KEY
+        yield from remarks_on(event, now_ms)
 
-    def _remark(self, remark: str, event: dict[str, Any]) -> None:
-        self.remarks[remark] += 1
-        self.examples.setdefault((remark,), event)
+
+def remarks_on(item: Mapping[str, Any], now_ms: float) -> Iterator[str]:
+    """Yield what is wrong with the user and the time of an event, or of another item that has them."""
+    user = item.get("user") or {}
+    if not identifier_of(user)[1]:
+        yield NO_IDENTIFIER
+    if "privateAttributes" in user:
+        yield PRIVATE_ATTRIBUTES
+    time = item.get("time")
+    if isinstance(time, int):
+        if time < now_ms - OLD_EVENT_DAYS * _DAY_MS:
+            yield OLD_TIME
+        elif time > now_ms + _FUTURE_SLACK_MS:
+            yield FUTURE_TIME
 
 
 def drop_reason(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_statsig.emulator.contracts import COUNTED_EVENTS, LOG_EVENT
+from target_statsig.emulator.contracts import COUNTED_EVENTS, LOG_CUSTOM_EXPOSURE, LOG_CUSTOM_METRIC, LOG_EVENT
 from target_statsig.emulator.limits import MAX_EVENT_REQUEST_BYTES, MAX_EVENTS_PER_REQUEST
 from target_statsig.emulator.messages import Answer, Arrival, RefusalError, json_answer
 
@@ -32,15 +32,21 @@ class Endpoint:
     Attributes:
         items: The member of the body that holds what is logged.
         contract: Decodes and validates the body.
-        names: Decodes as much of it as counting needs.
     """
 
     items: str
     contract: Decoder[Any]
-    names: Decoder[Any]
 
 
-ENDPOINTS = {"log_event": Endpoint("events", LOG_EVENT, COUNTED_EVENTS)}
+EVENTS = Endpoint("events", LOG_EVENT)
+NAMES_OF_EVENTS = Endpoint("events", COUNTED_EVENTS)
+"""As much of the events as counting needs."""
+
+ENDPOINTS = {
+    "log_event": EVENTS,
+    "log_custom_exposure": Endpoint("exposures", LOG_CUSTOM_EXPOSURE),
+    "log_custom_metric": Endpoint("metrics", LOG_CUSTOM_METRIC),
+}
 
 
 class EventsApi:
@@ -82,10 +88,10 @@ class EventsApi:
         raise RefusalError(HTTPStatus.UNAUTHORIZED, words)
 
     def _take(self, endpoint: Endpoint, arrival: Arrival) -> int:
-        counting = self._options.keep_events == "counts"
-        decoder = endpoint.names if counting else endpoint.contract
+        if endpoint is EVENTS and self._options.keep_events == "counts":
+            endpoint = NAMES_OF_EVENTS
         try:
-            validated = getattr(decoder.decode(arrival.body), endpoint.items)
+            validated = getattr(endpoint.contract.decode(arrival.body), endpoint.items)
         except msgspec.DecodeError as error:
             raise RefusalError(HTTPStatus.BAD_REQUEST, f"Invalid request body: {error}") from error
         count = len(validated)
@@ -96,12 +102,12 @@ class EventsApi:
         if announced is not None and announced != str(count):
             words = f"statsig-event-count says {announced}, the body has {count} {endpoint.items}"
             raise RefusalError(HTTPStatus.BAD_REQUEST, words, items=count)
-        if counting:
+        if endpoint is NAMES_OF_EVENTS:
             names = Counter(event.eventName for event in validated)
             with self._state.lock:
                 self._state.run.events.count_names(names)
         else:
-            events = msgspec.json.decode(arrival.body)[endpoint.items]
+            body = msgspec.json.decode(arrival.body)
             with self._state.lock:
-                self._state.run.events.take(events, self._options.clock() * 1000)
+                self._state.run.take(endpoint.items, body, self._options.clock() * 1000)
         return count

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from target_statsig.emulator import console_api, events_api
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from target_statsig.emulator.dead_letters import Pile
     from target_statsig.emulator.event_log import EventLog
+    from target_statsig.emulator.item_log import ItemLog
     from target_statsig.emulator.segments import Segment
     from target_statsig.emulator.traffic import Noted, Traffic
 
@@ -41,7 +42,11 @@ class Finding:
 
 
 def find(
-    traffic: Traffic, log: EventLog, segments: Mapping[str, Segment], dead_letters: Mapping[str, Pile]
+    traffic: Traffic,
+    log: EventLog,
+    segments: Mapping[str, Segment],
+    dead_letters: Mapping[str, Pile],
+    others: Iterable[ItemLog] = (),
 ) -> list[Finding]:
     """Return everything that a user should look at, the worst first.
 
@@ -50,11 +55,13 @@ def find(
         log: The events that they brought.
         segments: The project's segments, by id.
         dead_letters: What the target gave up on, by reason.
+        others: What the requests brought besides events.
     """
     requests: Counter[tuple[str, str, str]] = Counter()
     for noted, count in traffic.noted.items():
         if _is_worth_a_look(noted, segments):
             requests[_of_request(noted)] += count
+    logs: list[EventLog | ItemLog] = [log, *others]
     piles = sorted(dead_letters.items(), key=lambda item: -item[1].count)
     return [
         *(Finding(count, *told) for told, count in requests.most_common()),
@@ -69,8 +76,9 @@ def find(
         ),
         *(Finding(pile.count, DEAD_LETTERED, reason, example=pile.example) for reason, pile in piles),
         *(
-            Finding(count, "doubtful", remark, example=log.examples.get((remark,)))
-            for remark, count in log.remarks.most_common()
+            Finding(count, "doubtful", remark, example=one.examples.get((remark,)))
+            for one in logs
+            for remark, count in one.remarks.most_common()
         ),
     ]
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from target_statsig.emulator.dead_letters import DeadLetters
     from target_statsig.emulator.findings import Finding
+    from target_statsig.emulator.item_log import ItemLog
     from target_statsig.emulator.runs import Run
     from target_statsig.emulator.segments import Segment
     from target_statsig.emulator.state import State
@@ -98,6 +99,7 @@ def _run(run: Run, runs: Sequence[Run], segments: Sequence[Segment]) -> dict[str
     timeline = run.traffic.timeline
     return _run_line(run) | {
         "names": _names(run, previous),
+        "items": [_items(log) for log in run.items.values() if log.tallies],
         "segments_changed": sum(
             any(run.started <= change.time < until for change in segment.history) for segment in segments
         ),
@@ -138,6 +140,18 @@ def _names(run: Run, previous: Run | None) -> list[dict[str, Any]]:
     ]
 
 
+def _items(log: ItemLog) -> dict[str, Any]:
+    lines = log.lines()
+    return {
+        "title": log.kind.title,
+        "count": log.count,
+        "columns": log.kind.columns,
+        "units": log.kind.units,
+        "lines": [{"cells": tally.key, "count": tally.count, "units": len(tally.units)} for tally in lines[:MAX_ROWS]],
+        "more": max(len(lines) - MAX_ROWS, 0),
+    }
+
+
 def _segment(segment: Segment, runs: Sequence[Run]) -> dict[str, Any]:
     return {
         "id": segment.id,
@@ -160,7 +174,8 @@ def _segment(segment: Segment, runs: Sequence[Run]) -> dict[str, Any]:
 def _findings(state: State, dead_letters: DeadLetters | None, run: Run | None) -> list[Finding]:
     """Return what to look at in a run; before the first one there may be dead letters all the same."""
     traffic, log = (run.traffic, run.events) if run else (Traffic.of(()), EventLog("counts"))
-    return find(traffic, log, state.segments, dead_letters.piles(*_period(run, state.runs.all)) if dead_letters else {})
+    piles = dead_letters.piles(*_period(run, state.runs.all)) if dead_letters else {}
+    return find(traffic, log, state.segments, piles, run.items.values() if run else ())
 
 
 def _period(run: Run | None, runs: Sequence[Run]) -> tuple[float, float]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from target_statsig.emulator.dead_letters import Pile
     from target_statsig.emulator.event_log import Tally
     from target_statsig.emulator.findings import Finding
+    from target_statsig.emulator.item_log import ItemKind, ItemLog, ItemTally
     from target_statsig.emulator.segments import Segment
     from target_statsig.emulator.state import State
 
@@ -60,16 +61,20 @@ def print_report(state: State, dead_letters: Mapping[str, Pile], *, file: TextIO
         samples = [tally for tally in tallies if tally.samples]
         segments = list(state.segments.values())
         traffic = Traffic.of(state.requests)
-        findings = find(traffic, log, state.segments, dead_letters)
+        items = [one for one in state.item_logs.values() if one.tallies]
+        findings = find(traffic, log, state.segments, dead_letters, items)
         console.print()
         console.rule(Text("Statsig emulator", "bold"), style="dim")
-        console.print(Text(_headline(log.count, segments, traffic.count)), justify="center")
+        console.print(Text(_headline(log.count, items, segments, traffic.count)), justify="center")
         if not state.requests:
             console.print(Padding(Text(NOTHING_ARRIVED, "yellow"), (1, 2, 0, 2)))
         if tallies:
             _print_section(console, "Events", _events(tallies[:MAX_ROWS]), len(tallies) - MAX_ROWS)
         if samples:
             _print_section(console, "First of each", _samples(samples[:MAX_SAMPLES]), len(samples) - MAX_SAMPLES)
+        for one in items:
+            lines = one.lines()
+            _print_section(console, one.kind.title, _items(one.kind, lines[:MAX_ROWS]), len(lines) - MAX_ROWS)
         if segments:
             _print_section(console, "Segments", _segments(segments[:MAX_ROWS]), len(segments) - MAX_ROWS)
         if state.requests:
@@ -79,11 +84,12 @@ def print_report(state: State, dead_letters: Mapping[str, Pile], *, file: TextIO
         console.print()
 
 
-def _headline(events: int, segments: Sequence[Segment], requests: int) -> str:
+def _headline(events: int, items: Sequence[ItemLog], segments: Sequence[Segment], requests: int) -> str:
     changed = sum(bool(segment.history) or segment.created for segment in segments)
     return " · ".join(
         (
             _plural(events, "event"),
+            *(_plural(one.count, one.kind.title.lower().removesuffix("s")) for one in items),
             f"{_plural(changed, 'segment')} changed",
             _plural(requests, "request"),
         )
@@ -124,6 +130,15 @@ def _events(tallies: list[Tally]) -> Table:
     for tally in tallies:
         users = f"{len(tally.users):,}" if tally.users else NOTHING
         table.add_row(Text(tally.name, "cyan"), tally.tier or NOTHING, f"{tally.count:,}", users)
+    return table
+
+
+def _items(kind: ItemKind, tallies: Sequence[ItemTally]) -> Table:
+    table = _table(*kind.columns, "Count", kind.units, numbers=("Count", kind.units))
+    for tally in tallies:
+        name, *cells = tally.key
+        counts = (f"{tally.count:,}", f"{len(tally.units):,}" if tally.units else NOTHING)
+        table.add_row(Text(name, "cyan"), *(Text(cell or NOTHING) for cell in cells), *counts)
     return table
 
 

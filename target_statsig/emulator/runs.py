@@ -6,10 +6,11 @@ comes for a while, what comes next is another run. Pure: no sockets and no clock
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from target_statsig.emulator.event_log import EventLog
+from target_statsig.emulator.item_log import KINDS, ItemLog
 from target_statsig.emulator.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Run:
         ended: When it was last heard of.
         events: The events that it brought.
         traffic: Its requests.
+        items: What it brought besides events, by the member of the body that holds it.
     """
 
     number: int
@@ -36,6 +38,20 @@ class Run:
     ended: float
     events: EventLog
     traffic: Traffic
+    items: dict[str, ItemLog] = field(default_factory=dict)
+
+    def take(self, items: str, body: dict[str, Any], now_ms: float) -> None:
+        """Take a body, in full.
+
+        Args:
+            items: The member that holds what is logged.
+            body: The body.
+            now_ms: The present, unix milliseconds.
+        """
+        if items in self.items:
+            self.items[items].take(body[items], body, now_ms)
+        else:
+            self.events.take(body[items], now_ms)
 
 
 class Runs:
@@ -81,6 +97,7 @@ class Runs:
         self._open = set()
 
     def _begin(self, now: float) -> Run:
-        run = Run(len(self.all) + 1, now, now, EventLog(self._keep), Traffic(now))
+        items = {name: ItemLog(kind, self._keep) for name, kind in KINDS.items()}
+        run = Run(len(self.all) + 1, now, now, EventLog(self._keep), Traffic(now), items)
         self.all.append(run)
         return run

@@ -18,14 +18,14 @@ _SHOWN_APART = frozenset({"custom", "customIDs", "statsigEnvironment"})
 
 def sample_lines(event: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """Yield label and text of the lines that show an event; its name and tier are shown elsewhere."""
-    user = event.get("user", {})
+    user = event.get("user") or {}
     who = {key: value for key, value in user.items() if key not in _SHOWN_APART} | user.get("customIDs", {})
     yield "user", _pairs(who) or "nobody"
     if user.get("custom"):
         yield "custom", _pairs(user["custom"])
-    if "value" in event:
+    if event.get("value") is not None:
         yield "value", json.dumps(event["value"], ensure_ascii=False)
-    if "time" in event:
+    if event.get("time") is not None:
         yield "time", show_time(event["time"])
     if event.get("metadata"):
         yield "metadata", _pairs(event["metadata"])

@@ -1,6 +1,6 @@
 """Everything that arrived at an emulator, behind one lock.
 
-Knows events, segments and the request log. Refuses to know HTTP, faults and how any of it is shown.
+Knows events, exposures, metrics, segments and the request log. Refuses to know HTTP, faults and how any of it is shown.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.emulator.event_log import EventLog
+from target_statsig.emulator.item_log import KINDS, ItemLog
 from target_statsig.emulator.runs import Run, Runs
 from target_statsig.emulator.segments import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from target_statsig.emulator.contracts import SegmentType
     from target_statsig.emulator.options import Options
@@ -86,6 +87,24 @@ class State:
         """The events that Statsig would show, in the order of their arrival."""
         with self.lock:
             return [event for run in self.runs.all for event in run.events.kept]
+
+    @property
+    def item_logs(self) -> dict[str, ItemLog]:
+        """The exposures and the metrics that were taken in all runs, as they are now."""
+        with self.lock:
+            return {
+                name: ItemLog.merged(kind, (run.items[name] for run in self.runs.all)) for name, kind in KINDS.items()
+            }
+
+    @property
+    def exposures(self) -> list[dict[str, Any]]:
+        """The exposures in the order of their arrival."""
+        return self.item_logs["exposures"].kept
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The values of metrics in the order of their arrival."""
+        return self.item_logs["metrics"].kept
 
     @property
     def refused(self) -> list[RequestEntry]:
@@ -160,9 +179,22 @@ class State:
                     {"name": name, "reason": reason, "count": count} for (name, reason), count in log.dropped.items()
                 ],
                 "remarks": dict(log.remarks),
+                **_items_json(self.item_logs),
                 "segments": {segment.id: _segment_json(segment) for segment in self.segments.values()},
                 "requests": [asdict(entry) for entry in self.requests],
             }
+
+
+def _items_json(logs: Mapping[str, ItemLog]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, log in logs.items():
+        columns = [column.lower().replace(" ", "_") for column in (*log.kind.columns, log.kind.units)]
+        found[name] = log.kept
+        found[f"{name.removesuffix('s')}_counts"] = [
+            dict(zip(columns, (*tally.key, len(tally.units)), strict=True)) | {"count": tally.count}
+            for tally in log.tallies.values()
+        ]
+    return found
 
 
 def _segment_json(segment: Segment) -> dict[str, Any]:

@@ -90,6 +90,19 @@ def test_what_the_target_sent_is_on_the_page(page, keeping):
     expect(page.get_by_role("img", name="Bytes over time")).to_be_visible()
 
 
+def test_exposures_and_metrics_are_on_the_page(page, statsig, target):
+    exposure = {"experimentName": "checkout", "group": "Test", "time": 1_793_723_578_000, "user": {"userID": "u-1"}}
+    metric = {"user_id": "u-1", "id_type": "user_id", "metric_name": "net_revenue", "metric_value": 26.1}
+    target.post(f"{statsig.events_url}/log_custom_exposure", json={"exposures": [exposure]}, timeout=10)
+    target.post(f"{statsig.events_url}/log_custom_metric", json={"metrics": [metric] * 2}, timeout=10)
+
+    page.goto(statsig.url)
+
+    expect(page.get_by_role("heading", name="Exposures")).to_be_visible()
+    expect(page.get_by_role("row", name="checkout experiment Test none named 1 1")).to_be_visible()
+    expect(page.get_by_role("row", name="net_revenue user_id value 2 1")).to_be_visible()
+
+
 def test_an_empty_page_tells_how_to_point_a_target_here_and_then_shows_what_comes(page, statsig, target):
     page.goto(statsig.url)
     expect(page.get_by_role("heading", name="Nothing has arrived yet")).to_be_visible()

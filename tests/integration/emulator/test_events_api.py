@@ -11,10 +11,25 @@ import requests
 EVENT = {"eventName": "purchase", "time": 1_700_000_000_000, "user": {"userID": "u1"}, "value": 89.99}
 
 
-def post(statsig, body, **headers):
+EXPOSURE = {"experimentName": "checkout", "group": "Test", "time": 1_700_000_000_000, "user": {"userID": "u1"}}
+
+CHECK = {
+    "gateName": "new_cart",
+    "passes": True,
+    "ruleID": "rule-7",
+    "time": 1_700_000_000_000,
+    "user": {"userID": "u1"},
+}
+
+METRIC = {"user_id": "u1", "id_type": "user_id", "metric_name": "net_revenue", "metric_value": 89.99}
+
+RATIO = {"user_id": "c1", "id_type": "companyID", "metric_name": "basket", "numerator": 3, "denominator": 15}
+
+
+def post(statsig, body, call="log_event", **headers):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers = {"statsig-api-key": statsig.server_secret_key} | headers
-    return requests.post(f"{statsig.events_url}/log_event", data=data, headers=headers, timeout=10)
+    return requests.post(f"{statsig.events_url}/{call}", data=data, headers=headers, timeout=10)
 
 
 def test_an_event_is_taken_as_it_was_sent(statsig):
@@ -66,6 +81,95 @@ def test_a_body_against_the_contract_is_refused_whole(statsig, body):
     assert post(statsig, body).status_code == 400
     assert statsig.state.events == []
     assert "Invalid request body" in statsig.state.refused[0].note
+
+
+def without(item, *keys, **more):
+    return {key: value for key, value in item.items() if key not in keys} | more
+
+
+def test_exposures_and_metrics_are_taken_as_they_were_sent(statsig):
+    assert post(statsig, {"exposures": [EXPOSURE, CHECK]}, "log_custom_exposure").status_code == 202
+    assert post(statsig, {"metrics": [METRIC, RATIO], "isTest": True}, "log_custom_metric").status_code == 202
+
+    assert statsig.state.exposures == [EXPOSURE, CHECK]
+    assert statsig.state.metrics == [METRIC, RATIO]
+    shown = statsig.state.to_json()
+    assert shown["exposures"] == [EXPOSURE, CHECK]
+    assert shown["exposure_counts"][1] == {
+        "name": "new_cart",
+        "kind": "gate passed",
+        "group_or_rule": "rule-7",
+        "tier": "",
+        "users": 1,
+        "count": 1,
+    }
+    assert shown["metric_counts"][1] == {
+        "name": "basket",
+        "id_type": "companyID",
+        "kind": "test ratio",
+        "units": 1,
+        "count": 1,
+    }
+
+
+def test_where_everything_is_only_counted_none_is_kept(statsig_factory):
+    statsig = statsig_factory(keep_events="counts")
+
+    post(statsig, {"exposures": [EXPOSURE] * 3}, "log_custom_exposure")
+
+    assert statsig.state.exposures == []
+    assert statsig.state.item_logs["exposures"].count == 3
+
+
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        pytest.param("log_event", {"events": [EVENT | {"statsigMetadata": None}]}, id="an event's"),
+        pytest.param(
+            "log_event", {"events": [EVENT | {"secondaryExposures": None, "metadata": None}]}, id="more of it"
+        ),
+        pytest.param(
+            "log_event", {"events": [{"eventName": "e", "user": None, "time": None, "value": None}]}, id="all"
+        ),
+        pytest.param("log_event", {"events": [EVENT], "statsigMetadata": None, "user": None}, id="a request's"),
+        pytest.param(
+            "log_custom_exposure",
+            {"exposures": [EXPOSURE | {"secondaryExposures": None}], "statsigMetadata": None},
+            id="an exposure's",
+        ),
+        pytest.param("log_custom_metric", {"metrics": [METRIC], "isTest": None}, id="a metric's"),
+    ],
+)
+def test_what_is_optional_may_be_null_as_statsigs_sdks_send_it(statsig, call, body):
+    assert post(statsig, body, call).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("call", "items", "item"),
+    [
+        pytest.param("log_custom_exposure", "exposures", without(EXPOSURE, "group"), id="neither group nor rule"),
+        pytest.param("log_custom_exposure", "exposures", without(EXPOSURE, ruleID="r"), id="both group and rule"),
+        pytest.param("log_custom_exposure", "exposures", without(EXPOSURE, "experimentName"), id="no experiment"),
+        pytest.param("log_custom_exposure", "exposures", {**EXPOSURE, "experimentName": ""}, id="an empty experiment"),
+        pytest.param("log_custom_exposure", "exposures", {**CHECK, "experimentName": "e"}, id="experiment and gate"),
+        pytest.param("log_custom_exposure", "exposures", without(CHECK, "passes"), id="a gate without an answer"),
+        pytest.param("log_custom_exposure", "exposures", {**CHECK, "passes": "true"}, id="an answer in words"),
+        pytest.param("log_custom_exposure", "exposures", {**EXPOSURE, "group": ""}, id="an empty group"),
+        pytest.param("log_custom_exposure", "exposures", {**EXPOSURE, "time": 1.5}, id="a broken time"),
+        pytest.param("log_custom_metric", "metrics", without(METRIC, "metric_value"), id="no value"),
+        pytest.param("log_custom_metric", "metrics", {**METRIC, **RATIO}, id="both kinds of value"),
+        pytest.param("log_custom_metric", "metrics", without(RATIO, "denominator"), id="half a ratio"),
+        pytest.param("log_custom_metric", "metrics", {**METRIC, "metric_value": "1"}, id="a value in words"),
+        pytest.param("log_custom_metric", "metrics", without(METRIC, "id_type"), id="no type of id"),
+        pytest.param("log_custom_metric", "metrics", {**METRIC, "user_id": ""}, id="nobody"),
+        pytest.param("log_custom_metric", "metrics", {**METRIC, "metric_name": ""}, id="no name"),
+    ],
+)
+def test_an_item_against_the_contract_is_refused_with_its_whole_request(statsig, call, items, item):
+    sound = EXPOSURE if items == "exposures" else METRIC
+
+    assert post(statsig, {items: [sound, item]}, call).status_code == 400
+    assert statsig.state.item_logs[items].count == 0
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,18 @@ def test_before_anything_has_arrived_there_is_no_run(shop):
     assert (shown["run"], shown["runs"], shown["findings"], shown["segments"]) == (None, [], [], [])
 
 
+def test_exposures_and_metrics_are_lines_under_their_columns(shop):
+    shop.run("a")
+    metric = {"user_id": "u", "id_type": "user_id", "metric_name": "m", "metric_value": 1}
+    shop.state.run.take("metrics", {"metrics": [metric] * 3}, 0)
+
+    (shown,) = shop.overview()["run"]["items"]
+
+    assert (shown["title"], shown["columns"], shown["units"]) == ("Metrics", ("Name", "ID type", "Kind"), "Units")
+    assert shown["lines"] == [{"cells": ("m", "user_id", "value"), "count": 3, "units": 1}]
+    assert (shown["count"], shown["more"]) == (3, 0)
+
+
 def test_the_newest_run_comes_first_and_is_the_one_that_is_shown(shop):
     shop.run("a", "a", "b")
     shop.run("c")

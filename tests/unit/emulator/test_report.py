@@ -8,6 +8,7 @@ import pytest
 
 from target_statsig.emulator import Options
 from target_statsig.emulator.dead_letters import Pile
+from target_statsig.emulator.event_log import NO_IDENTIFIER
 from target_statsig.emulator.findings import Finding, find
 from target_statsig.emulator.report import MAX_ROWS, print_report
 from target_statsig.emulator.samples import sample_lines, show_time
@@ -72,6 +73,28 @@ def test_events_segments_and_requests_are_counted_with_separators(state):
     assert ["purchase", "production", "1,200", "1"] in rows
     assert ["vip_users", "id_list", "userID", "1", "+12,000", "-", "12,001"] in rows
     assert ["POST", "log_event", "2", "1,200", "200", "202", "(1),", "503", "(1)"] in rows
+
+
+def test_exposures_and_metrics_have_tables_of_their_own(state):
+    gate = {"gateName": "new_cart", "passes": False, "ruleID": "rule-7", "user": PURCHASE["user"]}
+    metric = {"user_id": "u1", "id_type": "user_id", "metric_name": "basket", "numerator": 3, "denominator": 5}
+    state.run.take("exposures", {"exposures": [gate] * 2}, 1_700_000_000_000)
+    state.run.take("metrics", {"metrics": [metric], "isTest": True}, 1_700_000_000_000)
+    state.log(entry())
+
+    text = printed(state)
+
+    assert "0 events · 2 exposures · 1 metric · 0 segments changed · 1 request" in text
+    assert "new_cart  gate not passed  rule-7         production      2      1" in text
+    assert "basket  user_id  test ratio      1      1" in text
+
+
+def test_an_exposure_of_nobody_is_doubtful(state):
+    state.run.take("exposures", {"exposures": [{"experimentName": "e", "group": "g", "user": None}]}, 0)
+
+    (finding,) = find(Traffic.of(()), state.event_log, {}, {}, state.item_logs.values())
+
+    assert (finding.what, finding.why) == ("doubtful", NO_IDENTIFIER)
 
 
 def test_the_first_event_of_each_name_is_shown_on_lines_that_are_cut(state):
