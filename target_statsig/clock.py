@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from target_statsig._compat import override
 from target_statsig.exceptions import InterruptedRunError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LONGEST_WAIT = 1.0
+"""Seconds after which `while_waiting` is called again."""
 
 
 class Clock(Protocol):
@@ -31,10 +37,15 @@ class Clock(Protocol):
 
 
 class RunClock(Clock):
-    """The machine's clock; its waits end at once when the run is asked to stop."""
+    """The machine's clock; its waits end at once when the run is asked to stop.
+
+    Attributes:
+        while_waiting: Called when a wait begins, and once a second while it lasts, by the thread that waits.
+    """
 
     def __init__(self) -> None:
         """Begin with nobody asking to stop."""
+        self.while_waiting: Callable[[], None] = lambda: None
         self._stopping = False
         # A plain lock, held until the run is to stop. A signal handler may release it wherever it broke in, while
         # `Event.set` would wait for ever for a lock that the thread which it interrupted may hold.
@@ -57,8 +68,15 @@ class RunClock(Clock):
 
     @override
     def sleep(self, seconds: float) -> None:
-        if not self._stopping and self._going_on.acquire(timeout=max(seconds, 0.0)):
-            self._going_on.release()  # for whoever else waits
+        end = time.monotonic() + seconds
+        left = max(seconds, 0.0)
+        while not self._stopping:
+            self.while_waiting()
+            if self._going_on.acquire(timeout=min(left, LONGEST_WAIT)):
+                self._going_on.release()  # for whoever else waits
+            left = end - time.monotonic()
+            if left <= 0:
+                break
         if self._stopping:
             msg = "the run was asked to stop while it waited"
             raise InterruptedRunError(msg)

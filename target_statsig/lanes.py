@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from target_statsig.services import Services
     from target_statsig.settings import ObjectType, StreamSettings
     from target_statsig.state_gate import StateGate
+    from target_statsig.watch import Progress
 
 
 class Lanes:
@@ -82,6 +83,12 @@ class Lanes:
         """
         lane = self.items.get(stream) or self.segments.get(stream)
         return lane or self._make(stream, self._config.for_stream(stream))
+
+    def progress(self) -> list[Progress]:
+        """Return how far each stream is; any thread may ask."""
+        # Lists: the thread that reads may add a stream meanwhile.
+        lanes: list[ItemLane | SegmentLane] = [*list(self.items.values()), *list(self.segments.values())]
+        return [lane.progress for lane in lanes]
 
     def seal(self) -> None:
         """Send all batches of items, full or not.

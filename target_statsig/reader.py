@@ -41,7 +41,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         line_number: The number of the line at hand, from 1.
         waiting: True while the reader waits for input and holds no message.
         stop: Set from outside to end the reading before the next line.
-        on_idle: Called when nothing has come for `IDLE_SECONDS`.
+        between_blocks: Called after each block of lines, and when nothing has come for `IDLE_SECONDS`.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         self.line_number = 0
         self.waiting = False
         self.stop = False
-        self.on_idle: Callable[[], None] = lambda: None
+        self.between_blocks: Callable[[], None] = lambda: None
 
     @property
     @override
@@ -154,6 +154,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
                 raise self.stopped()
             if block is None:
                 return
+            self.between_blocks()
             yield block if isinstance(block, bytes) else block.encode()
 
     @staticmethod
@@ -162,13 +163,13 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         return InterruptedRunError("the run was asked to stop before the input ended")
 
     def _blocks(self, descriptor: int) -> Iterator[bytes]:
-        """Yield whole lines from a file descriptor, many at once, calling `on_idle` while nothing comes."""
+        """Yield whole lines from a file descriptor, many at once, calling `between_blocks` while nothing comes."""
         rest: list[bytes] = []
         while True:
             while not select.select([descriptor], [], [], IDLE_SECONDS)[0]:
                 # A signal must not break into what is done meanwhile.
                 self.waiting = False
-                self.on_idle()
+                self.between_blocks()
                 self.waiting = True
                 if self.stop:
                     raise self.stopped()

@@ -26,6 +26,7 @@ from target_statsig.segments.lane import SegmentLane
 from target_statsig.segments.sources import Sources
 from target_statsig.services import Services
 from target_statsig.state_gate import State, StateGate
+from target_statsig.watch import Watch, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from target_statsig.dry_run import Wishes
 
 logger = logging.getLogger(__name__)
-
-LONG_PLAN = 60.0
-"""Seconds from which a plan is worth announcing."""
 
 STATE_PATIENCE = 30.0
 """Seconds for which a STATE waits until its batch is full; then the batch goes off as it is."""
@@ -78,6 +76,8 @@ class Run:
         self.lanes = Lanes(
             config, self.services, self.gate, self.report, self.clock, lambda: self.dead_letters, self.fail
         )
+        self.watch = Watch(self.clock, self.lanes.progress, self.services.seconds_for, terminal())
+        self.clock.while_waiting = self.watch.look
         self._complete = False
         self._flush_at: float | None = None
 
@@ -114,8 +114,9 @@ class Run:
         self._age_states()
 
     def tick(self) -> None:
-        """Do what is due although no input comes."""
+        """Do what is due, whether input comes or not."""
         self._age_states()
+        self.watch.look()
 
     def _age_states(self) -> None:
         """Send batches that are not full when a STATE has waited for them long enough."""
@@ -158,6 +159,7 @@ class Run:
             self._attempt(lane.keep)
         for judge in self.lanes.judges():
             self._attempt(judge)
+        self.watch.close()
         self._attempt(self._close)
         if self.stop_signal is not None:
             self.report.interrupt()
@@ -204,22 +206,11 @@ class Run:
         lanes = list(self.lanes.segments.values())
         for lane in lanes:
             lane.plan(self.sources.verdict(lane.stream))
-        self._announce(sum(lane.requests for lane in lanes))
+        self.watch.announce(sum(lane.requests for lane in lanes))
         for step in (SegmentLane.add, SegmentLane.remove, SegmentLane.close):
             for lane in lanes:
                 step(lane)
         self.lanes.send_kept()
-
-    def _announce(self, requests: int) -> None:
-        """Say beforehand what the rate limits make of a large plan."""
-        if requests:
-            seconds = self.services.limiter.seconds_for(requests)
-            if seconds > LONG_PLAN:
-                logger.info(
-                    "The segments need %s requests, which take about %d minutes under `console_rate_limits`.",
-                    f"{requests:,}",
-                    -(-seconds // 60),
-                )
 
     def _close(self) -> None:
         with ExitStack() as stack:
@@ -241,6 +232,7 @@ class Run:
         """Write a STATE to standard output: dead letters are written before it, and the ledger forgets after it."""
         if "dead_letters" in self.__dict__:
             self.dead_letters.flush()
+        self.watch.clear()
         self.parts.write_state(state)
         for lane in self.lanes.items.values():
             lane.state_written(state, number)

@@ -81,6 +81,10 @@ class Services:
             log = self.store.request_log(keep=2.0 * max(window.seconds for window in windows))
         return RateLimiter(windows, self._parts.pace, log)
 
+    def seconds_for(self, requests: int) -> float:
+        """Return how many seconds so many list mutations take from now."""
+        return self.limiter.seconds_for(requests)
+
     @cached_property
     def store(self) -> Store:
         """What remembers memberships.

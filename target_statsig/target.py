@@ -76,7 +76,7 @@ class TargetStatsig(Target):
         self.message: Message = {}
         self.schemas: dict[str, Message] = {}
         self._straight: dict[str, StraightWay] = {}
-        self.message_reader.on_idle = self.run.tick
+        self.message_reader.between_blocks = self.run.tick
 
     @classmethod
     @override

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from target_statsig.events.delivery import deliver
 from target_statsig.events.positions import bookmark_of
 from target_statsig.exceptions import RecordError
+from target_statsig.watch import ItemProgress
 
 if TYPE_CHECKING:
     from target_statsig.client.events import EventsClient
@@ -111,6 +112,21 @@ class ItemLane:
             self._services.courier.submit(
                 functools.partial(self._deliver, records, self._ticket, self._services.gate.received)
             )
+
+    @property
+    def progress(self) -> ItemProgress:
+        """Return how far the stream is."""
+        counts = self._counts
+        settled = counts.delivered + counts.skipped_duplicates + counts.rejected
+        return ItemProgress(
+            self.stream.name,
+            counts.records,
+            acknowledged=counts.delivered,
+            in_flight=max(counts.records - settled - len(self._records), 0),
+            skipped=counts.skipped_duplicates,
+            rejected=counts.rejected,
+            retries=counts.retries,
+        )
 
     def judge(self) -> None:
         """Measure the stream against `max_rejected_percent`.

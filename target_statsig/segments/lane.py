@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from target_statsig.exceptions import RecordError, SegmentError
 from target_statsig.segments.membership import MemberMapper
+from target_statsig.watch import SegmentProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,6 +57,7 @@ class SegmentLane:
         self._fed_before = fed_before
         self._syncs: dict[str, SegmentSync] = {}
         self._failed: set[str] = set()
+        self._planned: int | None = None
 
     def accept(self, record: Record) -> None:
         """Take a record.
@@ -101,11 +103,26 @@ class SegmentLane:
                 # Nobody names it any more: an audience that has become empty, and guarded like one.
                 self.begin(segment_id)
         self._each(lambda sync: sync.plan(verdict, rejected=self._rejections.count))
+        self._planned = sum(sync.unsent for sync in self._going_on)
 
     @property
     def requests(self) -> int:
-        """Return how many requests the plans need."""
-        return sum(sync.requests for name, sync in self._syncs.items() if name not in self._failed)
+        """Return how many requests the plans still need."""
+        return sum(sync.requests for sync in self._going_on)
+
+    @property
+    def progress(self) -> SegmentProgress:
+        """Return how far the stream is."""
+        counts, planned = self._counts, self._planned
+        staged = counts.records - counts.rejected
+        if planned is None:
+            return SegmentProgress(self.stream, counts.records, staged)
+        unsent = sum(sync.unsent for sync in self._going_on)
+        return SegmentProgress(self.stream, counts.records, staged, planned, unsent, self.requests)
+
+    @property
+    def _going_on(self) -> list[SegmentSync]:
+        return [sync for name, sync in list(self._syncs.items()) if name not in self._failed]
 
     def add(self) -> None:
         """Send all additions."""

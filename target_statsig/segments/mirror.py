@@ -132,9 +132,19 @@ class MirrorSync(SegmentSync):
 
     @property
     @override
+    def unsent(self) -> int:
+        return sum(self._unsent)
+
+    @property
+    @override
     def requests(self) -> int:
+        return sum(map(self._remote.requests_for, self._unsent))
+
+    @property
+    def _unsent(self) -> tuple[int, int]:
+        """Additions and removals that are still to be sent."""
         removing = self._removals if self._decision and self._decision.action is Action.REMOVE else 0
-        return self._remote.requests_for(self._additions) + self._remote.requests_for(removing)
+        return self._additions - self._counts.added, max(removing - self._counts.removed, 0)
 
     @override
     def add(self) -> None:

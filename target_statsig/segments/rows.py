@@ -7,6 +7,7 @@ true whatever comes after it.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
@@ -47,6 +48,7 @@ class RowSync(SegmentSync):
         self._earlier = earlier
         self._pending = pending
         self._changes: dict[str, bool] = {}
+        self._sent: Counter[bool] = Counter()
         self._ticket: int | None = None
         self._failed = False
 
@@ -83,9 +85,19 @@ class RowSync(SegmentSync):
 
     @property
     @override
+    def unsent(self) -> int:
+        return sum(self._unsent)
+
+    @property
+    @override
     def requests(self) -> int:
+        return sum(map(self._remote.requests_for, self._unsent))
+
+    @property
+    def _unsent(self) -> tuple[int, int]:
+        """Additions and removals that are still to be sent."""
         joining = sum(self._changes.values())
-        return self._remote.requests_for(joining) + self._remote.requests_for(len(self._changes) - joining)
+        return joining - self._sent[True], len(self._changes) - joining - self._sent[False]
 
     @override
     def add(self) -> None:
@@ -113,16 +125,19 @@ class RowSync(SegmentSync):
     def _send(self, changes: dict[str, bool]) -> None:
         self._send_words(changes, joins=True)
         self._send_words(changes, joins=False)
+        self._sent.clear()
 
     def _send_words(self, changes: dict[str, bool], *, joins: bool) -> None:
         ids = (member for member, word in changes.items() if word is joins)
         send = self._remote.add if joins else self._remote.remove
         while batch := list(itertools.islice(ids, self._remote.batch_size)):
             send(batch)
+            self._sent[joins] += len(batch)
 
     def _pass(self) -> None:
         """Let the STATE pass that waited for these changes."""
         self._changes.clear()
+        self._sent.clear()
         if self._ticket is not None:
             self._gate.close(self._ticket)
             self._ticket = None

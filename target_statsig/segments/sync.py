@@ -36,8 +36,12 @@ class SegmentSync(Protocol):
         """
 
     @property
+    def unsent(self) -> int:
+        """Return how many changes of the plan are still to be sent."""
+
+    @property
     def requests(self) -> int:
-        """Return how many requests the plan needs."""
+        """Return how many requests they need."""
 
     def add(self) -> None:
         """Send the additions."""

@@ -58,6 +58,11 @@ class UnseenSync(SegmentSync):
 
     @property
     @override
+    def unsent(self) -> int:
+        return 0
+
+    @property
+    @override
     def requests(self) -> int:
         return 0
 

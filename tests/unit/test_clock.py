@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from target_statsig import clock as clock_module
 from target_statsig.clock import RunClock
 from target_statsig.exceptions import InterruptedRunError
 
@@ -50,3 +51,19 @@ def test_a_signal_may_stop_the_thread_that_waits():
             clock.sleep(3600)
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+def test_who_waits_looks_around_in_the_beginning_and_now_and_then(monkeypatch):
+    monkeypatch.setattr(clock_module, "LONGEST_WAIT", 0.001)
+    clock = RunClock()
+    looks = []
+    clock.while_waiting = lambda: looks.append(clock.monotonic())
+    clock.sleep(0)
+    assert len(looks) == 1
+    clock.sleep(0.005)
+    assert len(looks) > 2
+    clock.stop()
+    looks.clear()
+    with pytest.raises(InterruptedRunError):
+        clock.sleep(1)
+    assert looks == []

@@ -97,7 +97,7 @@ def read_pipe(monkeypatch, *chunks, idle=None):
             else:
                 sink.close()
 
-        reader.on_idle = feed
+        reader.between_blocks = feed
         monkeypatch.setattr("target_statsig.reader.IDLE_SECONDS", 0)
         reader.process_lines(None, {"RECORD": messages.append})
     return messages

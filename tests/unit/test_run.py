@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import logging
-
-import pytest
-
 from target_statsig.config import config_schema, parse_config
 from target_statsig.exceptions import InterruptedRunError, SegmentError
 from target_statsig.report import RunStatus
@@ -12,20 +8,6 @@ from target_statsig.run import Run
 
 def make_run(**settings):
     return Run(parse_config({"console_rate_limits": "3/2m", **settings}, config_schema()))
-
-
-@pytest.mark.parametrize(
-    ("requests", "minutes"),
-    [
-        pytest.param(3, None, id="at once"),
-        pytest.param(4, "3 minutes", id="a window"),
-        pytest.param(7, "5 minutes", id="two"),
-    ],
-)
-def test_a_plan_of_more_than_a_minute_is_announced(caplog, requests, minutes):
-    caplog.set_level(logging.INFO)
-    make_run()._announce(requests)
-    assert (f"{requests} requests, which take about {minutes}" in caplog.text) is (minutes is not None)
 
 
 def test_the_first_failure_is_raised_and_all_are_reported():

@@ -1,0 +1,213 @@
+"""How far each stream is, told now and then, so that a run of hours is no closed box.
+
+A line for the log every half minute; on a terminal the same line in place, once a second. Whoever waits or reads calls
+`look`, which does nothing until it is time. Refuses to know how the numbers came about.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from target_statsig.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+LINE_SECONDS = 30.0
+"""Seconds between two lines about a stream in the log."""
+
+SCREEN_SECONDS = 1.0
+"""Seconds between two looks on a terminal."""
+
+MINUTE = 60.0
+
+CLEAR = "\r\x1b[K"
+"""Back to the beginning of the line, and away with what stands there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemProgress:
+    """How far a stream is that goes to the events API."""
+
+    stream: str
+    records: int
+    acknowledged: int
+    in_flight: int
+    skipped: int = 0
+    rejected: int = 0
+    retries: int = 0
+    requests_left: int = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether requests are under way."""
+        return self.in_flight > 0
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What became of the records."""
+        always = (f"{self.acknowledged:,} acknowledged", f"{self.in_flight:,} in flight", f"{self.retries:,} retries")
+        sometimes = ((self.skipped, "skipped"), (self.rejected, "rejected"))
+        return (*always, *(f"{number:,} {word}" for number, word in sometimes if number))
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentProgress:
+    """How far a stream is whose records are gathered, and sent once they are planned.
+
+    Attributes:
+        staged: Records gathered so far.
+        planned: Changes that the plan holds; None while there is none.
+        unsent: How many of them are still to be sent.
+    """
+
+    stream: str
+    records: int
+    staged: int
+    planned: int | None = None
+    unsent: int = 0
+    requests_left: int = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether changes are being sent."""
+        return self.requests_left > 0
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What was gathered, and how much of it was sent."""
+        if self.planned is None:
+            return (f"{self.staged:,} staged",)
+        sent = f"{self.planned - self.unsent:,} of {self.planned:,} planned changes sent"
+        return (sent, f"{_number(self.requests_left, 'request')} left")
+
+
+Progress = ItemProgress | SegmentProgress
+
+
+class Watch:
+    """Tells now and then how far each stream is; any thread may call `look`."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        progress: Callable[[], Iterable[Progress]],
+        seconds_for: Callable[[int], float],
+        screen: TextIO | None = None,
+    ) -> None:
+        """Begin to watch.
+
+        Args:
+            clock: Says when it is time.
+            progress: Returns how far each stream is.
+            seconds_for: Returns how long so many list mutations take under the rate limits.
+            screen: The terminal; None where standard error is none, and the log is told instead.
+        """
+        self._clock = clock
+        self._progress = progress
+        self._seconds_for = seconds_for
+        self._screen = screen
+        self._every = LINE_SECONDS if screen is None else SCREEN_SECONDS
+        self._looked_at = clock.monotonic()
+        self._due = self._looked_at + self._every
+        self._told: dict[str, Progress] = {}
+        self._line = ""
+        # A log line that is written meanwhile, by the same thread too, clears the line of the terminal first.
+        self._turn = threading.RLock()
+        self._handlers = logging.getLogger().handlers[:] if screen is not None else []
+        for handler in self._handlers:
+            handler.addFilter(self._make_room)
+
+    def look(self) -> None:
+        """Tell how far each stream is, if it is time."""
+        if self._clock.monotonic() >= self._due and self._turn.acquire(blocking=False):
+            try:
+                self._tell()
+            finally:
+                self._turn.release()
+
+    def announce(self, requests: int) -> None:
+        """Say beforehand what the rate limits make of a large plan."""
+        seconds = self._seconds_for(requests) if requests else 0.0
+        if seconds > MINUTE:
+            logger.info(
+                "The segments need %s, which take about %d minutes under `console_rate_limits`.",
+                _number(requests, "request"),
+                _minutes(seconds),
+            )
+
+    def clear(self) -> None:
+        """Take the line off the terminal, for something else to be written there."""
+        with self._turn:
+            if self._line and self._screen is not None:
+                self._screen.write(CLEAR)
+                self._screen.flush()
+            self._line = ""
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._due = float("inf")
+        self.clear()
+        for handler in self._handlers:
+            handler.removeFilter(self._make_room)
+
+    def _tell(self) -> None:
+        now = self._clock.monotonic()
+        elapsed, self._looked_at, self._due = now - self._looked_at, now, now + self._every
+        streams = list(self._progress())
+        left = sum(progress.requests_left for progress in streams)
+        to_go = _duration(self._seconds_for(left)) if left else ""
+        lines = []
+        for progress in streams:
+            before = self._told.get(progress.stream)
+            if progress != before or progress.busy:
+                new = progress.records - (before.records if before else 0)
+                lines.append(_line(progress, new / elapsed, to_go))
+            self._told[progress.stream] = progress
+        if self._screen is None:
+            for line in lines:
+                logger.info(line)
+        elif lines:
+            self._draw("  ".join(lines))
+
+    def _draw(self, line: str) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        self._line = line if len(line) <= width else f"{line[: width - 1]}…"
+        if self._screen is not None:
+            self._screen.write(f"{CLEAR}{self._line}")
+            self._screen.flush()
+
+    def _make_room(self, _: logging.LogRecord) -> bool:
+        self.clear()
+        return True
+
+
+def terminal() -> TextIO | None:
+    """Return standard error if it is a terminal."""
+    return sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
+
+
+def _line(progress: Progress, rate: float, to_go: str) -> str:
+    speed = f" ({rate:,.0f}/s)" if round(rate) else ""
+    last = (to_go,) if progress.requests_left else ()
+    return f"{progress.stream}: {', '.join((_number(progress.records, 'record') + speed, *progress.parts, *last))}"
+
+
+def _number(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _minutes(seconds: float) -> int:
+    return math.ceil(seconds / 60)
+
+
+def _duration(seconds: float) -> str:
+    return "less than a minute to go" if seconds < MINUTE else f"about {_minutes(seconds)} min to go"
