@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -235,3 +237,20 @@ def test_the_singer_sample_goes_through_a_pipe(project):
         "purchase": 3,
     }
     assert set(run.content["segments"]["vip_users"]["ids"]) == VIPS
+
+
+def test_a_dry_run_through_meltano_changes_nothing_and_saves_no_state(project, first_run):
+    command = ("meltano", "run", "--state-id-suffix=tried", "tap-jsonl", "target-statsig")
+    seed = ("--segment", "vip_users=sample_data/vip_users_last_week.txt")
+    tried = project.run(*command, options=seed, variables={"TARGET_STATSIG_DRY_RUN": "true"})
+    assert tried.exit_code == 0, tried.output
+    assert {request["method"] for request in tried.content["requests"]} == {"GET"}
+    assert set(tried.content["segments"]["vip_users"]["ids"]) == VIPS_LAST_WEEK
+    assert tried.content["dead_letters"] == {}
+    joined, left = len(VIPS - VIPS_LAST_WEEK), len(VIPS_LAST_WEEK - VIPS)
+    assert f"+{joined} added, \N{MINUS SIGN}{left} removed" in tried.output
+    assert f"view_item {SHOP_EVENTS['view_item']}, page_view" in tried.output
+    assert project.run(*command).names() == SHOP_EVENTS
+    with closing(sqlite3.connect(project.folder / ".meltano" / "meltano.db")) as database:
+        saved = database.execute("SELECT payload FROM runs WHERE job_name LIKE '%:tried' ORDER BY id").fetchall()
+    assert ["singer_state" in payload for (payload,) in saved] == [False, True]
