@@ -1,0 +1,146 @@
+"""The tap that most people begin with, incremental, on a real PostgreSQL: each row is an event once, run after run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import psycopg
+import pytest
+import yaml
+from sqlalchemy import make_url
+
+from tests.command import environment
+from tests.postgres import postgres_url
+
+__all__ = ["postgres_url"]
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parent.parent.parent
+PROGRAMS = Path(sys.executable).parent
+
+TAP = "meltanolabs-tap-postgres==0.10.*"
+
+TAP_SETTINGS = {
+    "host": "string",
+    "port": "integer",
+    "user": "string",
+    "password": "string",
+    "database": "string",
+    "filter_schemas": "array",
+}
+
+
+@pytest.fixture
+def database(postgres_url):
+    """A table with a column by which a tap can tell what is new; several rows share a moment."""
+    url = make_url(postgres_url)
+    with psycopg.connect(
+        host=url.host, port=url.port, user=url.username, password=url.password, dbname=url.database, autocommit=True
+    ) as connection:
+        connection.execute(
+            "CREATE TABLE orders (id int PRIMARY KEY, event text, user_id text, total numeric(10, 2), at timestamptz)"
+        )
+        yield connection
+
+
+def insert(database, numbers, at):
+    with database.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO orders VALUES (%s, 'Order Completed', %s, 89.90, %s)",
+            [(number, f"u{number}", at) for number in numbers],
+        )
+
+
+@pytest.fixture
+def project(database, tmp_path):
+    """A Meltano project with the tap, which Meltano installs, and this repository's target."""
+    info = database.info
+    extractor = {
+        "name": "tap-postgres",
+        "namespace": "tap_postgres",
+        "pip_url": TAP,
+        "executable": "tap-postgres",
+        "capabilities": ["catalog", "discover", "state"],
+        "settings": [{"name": name, "kind": kind} for name, kind in TAP_SETTINGS.items()],
+        "config": {
+            "host": info.host,
+            "port": info.port,
+            "user": info.user,
+            "password": info.password,
+            "database": info.dbname,
+            "filter_schemas": ["public"],
+        },
+        "select": ["public-orders.*"],
+        "metadata": {"public-orders": {"replication-method": "INCREMENTAL", "replication-key": "at"}},
+    }
+    plugins = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))["plugins"]
+    loader = next(plugin for plugin in plugins["loaders"] if plugin["name"] == "target-statsig")
+    loader["config"] = {"object_type": "event", "field_mapping": {"event_time": "at", "event_value": "total"}}
+    content = {
+        "default_environment": "dev",
+        "environments": [{"name": "dev"}],
+        "project_id": "incremental",
+        "send_anonymous_usage_stats": False,
+        "plugins": {"extractors": [extractor], "loaders": [loader]},
+    }
+    (tmp_path / "meltano.yml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def meltano_run(project, statsig):
+    """Run the pipeline, and return what the report counts."""
+
+    def run():
+        variables = {
+            "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
+            "TARGET_STATSIG_EVENTS_URL": statsig.events_url,
+            "TARGET_STATSIG_SERVER_SECRET_KEY": statsig.server_secret_key,
+            "TARGET_STATSIG_REPORT_PATH": str(project / "report.json"),
+        }
+        done = subprocess.run(
+            ["meltano", "run", "tap-postgres", "target-statsig"],
+            cwd=project,
+            env=environment(**variables),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        counts = json.loads((project / "report.json").read_text(encoding="utf-8"))["streams"]["public-orders"]
+        return {name: counts[name] for name in ("records", "delivered", "skipped_duplicates", "maybe_duplicated")}
+
+    return run
+
+
+def counted(records, delivered):
+    return {
+        "records": records,
+        "delivered": delivered,
+        "skipped_duplicates": records - delivered,
+        "maybe_duplicated": 0,
+    }
+
+
+def test_three_runs_over_a_table_that_grows_send_each_row_once(database, meltano_run, statsig):
+    insert(database, range(700), "2026-11-01 08:00:00.123456+00")
+    insert(database, range(700, 703), "2026-11-01 09:00:00.5+00")
+    assert meltano_run() == counted(703, 703)
+    assert meltano_run() == counted(3, 0), "the rows at the bookmark come again"
+
+    insert(database, [703], "2026-11-01 09:00:00.5+00")
+    insert(database, [704, 705], "2026-11-01 10:00:00+00")
+    assert meltano_run() == counted(6, 3)
+
+    arrived = Counter(event["metadata"]["id"] for event in statsig.state.events)
+    assert arrived == Counter(str(number) for number in range(706))
+    assert {event["value"] for event in statsig.state.events} == {89.9}
