@@ -216,7 +216,7 @@ class DryRunParts(Parts):
         return TemporaryDirectory(prefix="target-statsig-dry-run-")
 
     def _show_ids(self) -> None:
-        if not sys.stdout.isatty():
+        if sys.stdout is None or not sys.stdout.isatty():
             logger.warning(
                 "`--show-ids` shows ids on a terminal only, and standard output is none: what is piped is often kept. "
                 "`--dry-run-output` writes all of them to a file that only you can read."

@@ -99,7 +99,8 @@ class SegmentCounts:
     def as_json(self) -> dict[str, Any]:
         """Return the counts under the names of the run report."""
         report = {name: getattr(self, name) for name in self.__slots__} | {"sync_mode": self.sync_mode.value}
-        if report.pop("unknown_because") is None:
+        if self.unknown_because is None:
+            del report["unknown_because"]
             return report
         return report | dict.fromkeys(("before", "added", "removed", "unchanged", "held", "after", "requests"))
 

@@ -315,6 +315,14 @@ def test_the_flag_wins_over_the_setting(command, statsig):
     assert done.report["dry_run"] is True
 
 
+def test_where_nothing_is_configured_nothing_is_left_behind(command):
+    places = {"store_url": None, "dead_letter_path": None, "report_path": None}
+    path = command.config_file(streams={"orders": EVENT, "users": MIRROR}, **places)
+    messages = [schema("orders"), *orders(1), record("orders", {}), schema("users"), *users("a", "b", "c"), COMPLETE]
+    assert command.run("--config", path, "--dry-run", messages=messages).exit_code == 0
+    assert list(command.directory.iterdir()) == [path]
+
+
 def test_the_environment_asks_for_a_dry_run(command, statsig):
     arguments = ("--config", command.config_file(**EVENT), "--config", "ENV")
     done = command.run(*arguments, messages=[schema("orders"), *orders(1)], TARGET_STATSIG_DRY_RUN="true")

@@ -67,6 +67,8 @@ def test_a_segment_of_which_nothing_is_known_has_no_numbers_in_the_report():
     told = SegmentCounts(SyncMode.ADD, unknown_because="no key").as_json()
     numbers = ("before", "added", "removed", "unchanged", "held", "after", "requests")
     assert {told[name] for name in numbers} == {None}
+    assert told["unknown_because"] == "no key"
+    assert "unknown_because" not in SegmentCounts(SyncMode.ADD).as_json()
 
 
 def test_the_rate_limits_are_told_for_each_segment_and_for_all():

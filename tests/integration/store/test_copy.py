@@ -150,7 +150,9 @@ def test_a_store_of_a_newer_version_is_refused(opening, copying, monkeypatch):
 def test_a_store_of_an_older_version_is_brought_up_to_date_in_the_copy_alone(
     opening, store_url, copying, content, monkeypatch
 ):
-    fill(opening())
+    store = opening()
+    fill(store)
+    store.close()
     before = content()
     monkeypatch.setattr(schema, "MIGRATIONS", (lambda _: None,))
     if store_url.startswith("sqlite"):
