@@ -3,12 +3,14 @@
 Meltano splits the keys of `meltano.yml` at their dots (`routing` joins them again). An object setting that
 comes from the environment, such as `TARGET_STATSIG_EVENT_NAME_MAPPING='{"Order v2.0": "order"}'`, loses such
 keys altogether, without a word: a run would send events under the wrong names. Meltano hands the variable to
-the loader as well, so they can be put back. Refuses to know what the settings mean.
+the loader as well, so they can be put back. A command of Meltano's (`meltano invoke target-statsig:check`) gets no
+file but variables only, in which the objects are taken apart. Refuses to know what the settings mean.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +22,9 @@ PREFIX = "MELTANO_LOAD_"
 ESCAPED_DOT = "\\."
 """A dot that Meltano is asked to leave alone; it hands such a key over whole, as a plain dot."""
 
+SEPARATOR = re.compile(r"(?<!\\)\.")
+"""The dot between the parts of a path."""
+
 
 def restore_dotted_keys(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the configuration with what Meltano left out of `streams` and of the mappings.
@@ -29,9 +34,11 @@ def restore_dotted_keys(config: Mapping[str, Any], environ: Mapping[str, str]) -
         environ: The environment.
     """
     restored = dict(config)
+    if isinstance(streams := config.get("streams"), Mapping):
+        restored["streams"] = _put_together(streams)
     for setting in ("streams", *MAPPINGS):
         told = _read(environ.get(PREFIX + setting.upper()))
-        got = config.get(setting, {})
+        got = restored.get(setting, {})
         if told and isinstance(got, Mapping):
             restored[setting] = _restore(told, got)
     return restored
@@ -43,6 +50,20 @@ def _read(text: str | None) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, Mapping) else {}
+
+
+def _put_together(streams: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object for each stream where there is a path for each of its settings: `orders.object_type`."""
+    if all(isinstance(settings, Mapping) for settings in streams.values()):
+        return dict(streams)
+    together: dict[str, Any] = {}
+    for path, value in streams.items():
+        *way, name = (part.replace(ESCAPED_DOT, ".") for part in SEPARATOR.split(path))
+        place = together
+        for part in way:
+            place = place.setdefault(part, {})
+        place[name] = value
+    return together
 
 
 def _restore(told: Mapping[str, Any], got: Mapping[str, Any]) -> dict[str, Any]:

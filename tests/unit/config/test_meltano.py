@@ -16,10 +16,10 @@ EVENT = {"object_type": "event"}
     [
         pytest.param({"a.b": "x"}, {}, {"a.b": "x"}, id="left out"),
         pytest.param({"a.b": "x", "c": "y"}, {"c": "y"}, {"c": "y", "a.b": "x"}, id="beside one that was kept"),
-        pytest.param({"a.b": "x"}, {"a.b": "x"}, {"a.b": "x"}, id="kept whole"),
+        pytest.param({"a.b": EVENT}, {"a.b": EVENT}, {"a.b": EVENT}, id="kept whole"),
         pytest.param({"a.b": "x"}, {"a": {"b": "x"}}, {"a": {"b": "x"}}, id="split, not left out"),
         pytest.param({"a.b": "x"}, {"a": {"c": "z"}}, {"a": {"c": "z"}, "a.b": "x"}, id="beside one that was split"),
-        pytest.param({r"a\.b": "x"}, {"a.b": "x"}, {"a.b": "x"}, id="escaped for Meltano"),
+        pytest.param({r"a\.b": EVENT}, {"a.b": EVENT}, {"a.b": EVENT}, id="escaped for Meltano"),
         pytest.param({"a.b": {r"c\.d": "x"}}, {}, {"a.b": {"c.d": "x"}}, id="escaped inside what was left out"),
         pytest.param({"a": "x"}, {}, {}, id="without a dot Meltano decides"),
         pytest.param({"a.b": None}, {}, {}, id="null is nothing"),
@@ -50,6 +50,27 @@ def test_what_meltano_left_out_is_put_back(told, got, expected):
 )
 def test_anything_else_leaves_the_configuration_alone(environ):
     assert restore_dotted_keys({"streams": {"a": EVENT}}, environ) == {"streams": {"a": EVENT}}
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        pytest.param(
+            {"orders.object_type": "event", "orders.field_mapping.event_value": "total", "users.dedupe": False},
+            {"orders": EVENT | {"field_mapping": {"event_value": "total"}}, "users": {"dedupe": False}},
+            id="a command's",
+        ),
+        pytest.param(
+            {"orders.object_type": "event", r"orders.event_name_mapping.Order v2\.0": "x"},
+            {"orders": EVENT | {"event_name_mapping": {"Order v2.0": "x"}}},
+            id="with an escaped dot",
+        ),
+        pytest.param({"Shop v2.0": EVENT}, {"Shop v2.0": EVENT}, id="no path, but a name with a dot"),
+        pytest.param({"orders": "text"}, {"orders": "text"}, id="a slip is left to the schema"),
+    ],
+)
+def test_paths_are_put_together(paths, expected):
+    assert restore_dotted_keys({"streams": paths}, {}) == {"streams": expected}
 
 
 def test_a_setting_that_meltano_left_out_altogether_is_put_back():
