@@ -39,7 +39,12 @@ def content(store_url):
     """Return all that there is: files and their bytes, or tables and their rows."""
     if store_url.startswith("sqlite"):
         directory = Path(store_url.removeprefix("sqlite:///")).parent
-        return lambda: {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.glob("*")}
+        # Without the index of the log (-shm): SQLite makes it anew whenever it likes, and nothing is kept there.
+        return lambda: {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in directory.glob("*")
+            if not path.name.endswith("-shm")
+        }
 
     def rows():
         engine = create_engine(store_url)
