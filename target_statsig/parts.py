@@ -13,6 +13,7 @@ from target_statsig.client.transport import HttpTransport
 from target_statsig.dead_letters import DeadLetterBox
 from target_statsig.output import write_state
 from target_statsig.store import open_store
+from target_statsig.summary import summary
 
 if TYPE_CHECKING:
     from target_statsig.client.transport import Transport
@@ -106,8 +107,7 @@ class LiveParts(Parts):
 
     @override
     def tell(self, report: RunReport, now: float) -> None:
-        for line in report.summary(now):
-            logger.info(line)
+        logger.info("%s", summary(report, now))
 
     @override
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run did, in counts and reasons: the JSON of `report_path` and the summary at the end of the log.
+"""What a run did, in counts and reasons: the JSON of `report_path`, and what the summary in the log is made of.
 
 Holds names of streams, segments and reasons, never a value from a record and never a key. Refuses to know how the
 counts came about. Safe to use from several threads.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from target_statsig.settings import Choice, ObjectType, SyncMode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 
 MOST_NAMES = 1_000
@@ -99,8 +99,10 @@ class SegmentCounts:
     def as_json(self) -> dict[str, Any]:
         """Return the counts under the names of the run report."""
         report = {name: getattr(self, name) for name in self.__slots__} | {"sync_mode": self.sync_mode.value}
+        for name in ("held_because", "unknown_because"):
+            if report[name] is None:
+                del report[name]
         if self.unknown_because is None:
-            del report["unknown_because"]
             return report
         return report | dict.fromkeys(("before", "added", "removed", "unchanged", "held", "after", "requests"))
 
@@ -210,58 +212,3 @@ class RunReport:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(self.as_json(now), indent=2) + "\n", encoding="utf-8")
-
-    def summary(self, now: float) -> list[str]:
-        """Return the summary for the log, a line each."""
-        with self.lock:
-            lines = [f"Run {self.status} after {now - self._started_at:.1f} s"]
-            for name, items in self._items.items():
-                lines += _item_lines(name, items)
-            for name, members in self._members.items():
-                lines += _member_lines(name, members)
-            return lines
-
-
-def _item_lines(stream: str, counts: ItemCounts) -> Iterator[str]:
-    not_sent = counts.records - counts.delivered - counts.rejected - counts.skipped_duplicates
-    parts = [f"{counts.records:,} records", f"{counts.delivered:,} delivered"]
-    parts += [
-        f"{number:,} {word}"
-        for number, word in (
-            (not_sent, "not delivered (they come again with the next run)"),
-            (counts.skipped_duplicates, "skipped (delivered by an earlier run)"),
-            (counts.maybe_duplicated, "perhaps delivered twice (an answer was lost)"),
-            (counts.time_defaulted, "without a time of their own"),
-            (counts.retries, "retries"),
-        )
-        if number
-    ]
-    yield f"  {stream} → {counts.object_type}s: {', '.join(parts)}"
-    yield from _rejection_lines(counts.rejected, counts.reasons)
-    if counts.renamed:
-        names = ", ".join(f"{old!r} → {new!r}" for old, new in sorted(counts.renamed.items()))
-        yield f"    names made valid: {names}"
-
-
-def _member_lines(stream: str, counts: MemberCounts) -> Iterator[str]:
-    yield f"  {stream} → segments: {counts.records:,} records"
-    yield from _rejection_lines(counts.rejected, counts.reasons)
-    for name, segment in counts.segments.items():
-        parts = [f"added {segment.added:,}", f"removed {segment.removed:,}"]
-        if segment.unchanged is not None:
-            parts.append(f"unchanged {segment.unchanged:,}")
-        if segment.held is None:
-            parts.append("could not tell whom to remove")
-        elif segment.held:
-            since = f" since {segment.held_since}" if segment.held_since else ""
-            because = f" ({segment.held_because})" if segment.held_because else ""
-            parts.append(f"held {segment.held:,}{since}{because}")
-        if segment.after is not None:
-            parts.append(f"now {segment.after:,} members")
-        yield f"    {name} ({segment.sync_mode}): {', '.join(parts)}"
-
-
-def _rejection_lines(rejected: int, reasons: Counter[str]) -> Iterator[str]:
-    if rejected:
-        words = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
-        yield f"    {rejected:,} rejected: {words}"

@@ -112,7 +112,7 @@ def test_a_mirror_without_proof_holds_removals_and_says_how_to_get_one(run_targe
     assert (report["removed"], report["held"], report["proof"]) == (0, 2, "none")
     assert report["held_since"] is not None
     assert "`row_count_field`" in outcome.log
-    assert "held 2 since" in outcome.log
+    assert "vips: 2 held since" in outcome.log
 
 
 def test_a_later_proof_removes_the_held_ones_with_it(run_target, statsig):
