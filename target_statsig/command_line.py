@@ -70,6 +70,13 @@ def adapt(command: click.Command) -> click.Command:
     return command
 
 
+def quieten() -> None:
+    """Keep singer-sdk from logging a line for each variable that it reads: under Meltano there are forty."""
+    variables = logging.getLogger("singer_sdk.configuration")
+    if not variables.isEnabledFor(logging.DEBUG):
+        variables.setLevel(logging.WARNING)
+
+
 def read_config(values: Sequence[str]) -> tuple[dict[str, Any], bool]:
     """Return the settings of all files named by `--config`, and whether variables are to be read, too.
 

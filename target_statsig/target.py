@@ -222,6 +222,7 @@ class TargetStatsig(Target):
     ) -> None:
         super(Target, cls).invoke(about=about, about_format=about_format)
         cls.print_version(print_fn=cls.logger.info)
+        command_line.quieten()
         config = config or _ConfigInput()
         wishes = Wishes(dry_run, show_ids, dry_run_output)
         try:

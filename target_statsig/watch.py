@@ -86,7 +86,7 @@ class SegmentProgress:
         """What was gathered, and how much of it was sent."""
         if self.planned is None:
             return (f"{self.staged:,} staged",)
-        sent = f"{self.planned - self.unsent:,} of {self.planned:,} planned changes sent"
+        sent = f"{self.planned - self.unsent:,} of {self.planned:,} changes sent"
         return (sent, f"{_number(self.requests_left, 'request')} left")
 
 
@@ -210,4 +210,4 @@ def _minutes(seconds: float) -> int:
 
 
 def _duration(seconds: float) -> str:
-    return "less than a minute to go" if seconds < MINUTE else f"about {_minutes(seconds)} min to go"
+    return "under 1 min" if seconds < MINUTE else f"about {_minutes(seconds)} min"

@@ -69,17 +69,17 @@ def find_out(settings: Settings, streams: dict[str, StreamSettings], transport: 
         transport: What sends.
         clock: For waits between tries.
     """
-    store = _look(settings, clock)
+    store, now = _look(settings, clock), clock.time()
     if not settings.console_api_key:
-        return Found(None, None, {}, store)
+        return Found(None, None, {}, store, now)
     try:
         console = _console(settings, transport, clock)
         id_types = console.unit_id_types()
         segment_ids = dict.fromkeys(stream.segment_id for stream in streams.values() if stream.segment_id is not None)
         segments = _segments(console, segment_ids)
     except (AuthenticationError, FatalRunError, RequestError) as error:
-        return Found(f"{error.heading.value}: {error}", None, {}, store)
-    return Found(None, id_types, segments, store)
+        return Found(f"{error.heading.value}: {error}", None, {}, store, now)
+    return Found(None, id_types, segments, store, now)
 
 
 def _segments(console: ConsoleClient, segment_ids: Iterable[str]) -> dict[str, Segment | NotFound | str]:

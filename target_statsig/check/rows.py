@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 
 from target_statsig.check.row import Mark, Row, Section
 from target_statsig.client.keys import KeyKind
-from target_statsig.segments.fit import STATSIG_ID_TYPES, misfit, missing, statsig_id_type
-from target_statsig.settings import ObjectType
+from target_statsig.headings import Heading
+from target_statsig.segments.feeders import SEPARATE_FEEDERS, other_feeder
+from target_statsig.segments.fit import STATSIG_ID_TYPES, Misfit, misfit, missing, statsig_id_type
+from target_statsig.segments.sizes import size_class
+from target_statsig.settings import ObjectType, SyncMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,13 +29,6 @@ if TYPE_CHECKING:
 
 EVERY_STREAM = "*"
 """The name of the streams that no entry of `streams` names."""
-
-SIZES = (
-    (1_000, "small: it travels with the gates"),
-    (10_000, "over 1,000: it reaches SDKs by a slower path"),
-)
-LARGEST = "over 10,000: it reaches SDKs by the slowest path, and not on every plan"
-"""Size classes of a list: https://docs.statsig.com/segments/add-id-list."""
 
 UNASKED = "not looked at, since the Console API cannot be read (see above)"
 
@@ -49,12 +45,14 @@ class Found:
         id_types: The project's ID types; None where they are not known.
         segments: What became of reading each segment: the segment, Statsig's words where there is none, or an error.
         store: What a look at the store showed, or why it cannot be used.
+        now: When that was, in seconds since 1970.
     """
 
     console: str | None
     id_types: Sequence[str] | None
     segments: Mapping[str, Segment | NotFound | str]
     store: StoreLook | str
+    now: float
 
     @property
     def remembered(self) -> Mapping[str, SegmentFacts]:
@@ -117,7 +115,7 @@ def segment_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterato
             fed.setdefault((settings.segment_id, statsig_id_type(settings)), []).append(name)
     for (segment_id, _), names in fed.items():
         feeders = ", ".join(f"{_stream(name)} ({streams[name].sync_mode})" for name in names)
-        yield _segment_row(segment_id, streams[names[0]], f"Fed by {feeders}.", found)
+        yield _segment_row(segment_id, names[0], streams[names[0]], f"Fed by {feeders}.", found)
     for name, settings in streams.items():
         if settings.segment_id_field is not None:
             before = sorted(
@@ -132,13 +130,13 @@ def segment_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterato
             )
 
 
-def _segment_row(segment_id: str, settings: StreamSettings, feeders: str, found: Found) -> Row:
+def _segment_row(segment_id: str, stream: str, settings: StreamSettings, feeders: str, found: Found) -> Row:
     segment = found.segments.get(segment_id, UNASKED)
     if isinstance(segment, str):
         mark = Mark.UNTOLD if segment == UNASKED else Mark.FAIL
         return Row(mark, segment_id, f"{segment}. {feeders}")
     if not isinstance(segment, NotFound):
-        unfit = misfit(segment, settings)
+        unfit = misfit(segment, settings) or _shared(segment_id, stream, settings, found)
         if unfit is None:
             return Row(Mark.OK, segment_id, f"{_described(segment)}. {feeders}{_last_sync(found, segment_id)}")
     elif settings.create_segment:
@@ -149,10 +147,17 @@ def _segment_row(segment_id: str, settings: StreamSettings, feeders: str, found:
     return Row(Mark.FAIL, segment_id, f"{unfit.what}. {feeders}", unfit.remedy)
 
 
+def _shared(segment_id: str, stream: str, settings: StreamSettings, found: Found) -> Misfit | None:
+    facts = found.remembered.get(segment_id)
+    if facts is None or settings.sync_mode is not SyncMode.MIRROR:
+        return None
+    other = other_feeder(facts, stream, found.now)
+    return None if other is None else Misfit(Heading.SHARED_SEGMENT, other, SEPARATE_FEEDERS)
+
+
 def _described(segment: Segment) -> str:
     members = "1 member" if segment.count == 1 else f"{segment.count:,} members"
-    size = next((words for most, words in SIZES if segment.count <= most), LARGEST)
-    return f"{segment.type} of {segment.id_type}, {members} ({size})"
+    return f"{segment.type} of {segment.id_type}, {members} ({size_class(segment.count)})"
 
 
 def _stream(name: str) -> str:

@@ -7,14 +7,15 @@ Whether removals are allowed is not decided here (`guards`), nor is completeness
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
 from target_statsig.exceptions import SegmentError
 from target_statsig.headings import Heading
 from target_statsig.segments.baseline import Baseline
+from target_statsig.segments.feeders import SEPARATE_FEEDERS, moment, other_feeder
 from target_statsig.segments.guards import Action, Evidence, decide
+from target_statsig.segments.sizes import LARGEST_LIST, growth
 from target_statsig.segments.sync import SegmentSync
 from target_statsig.settings import RemovalScope
 
@@ -31,17 +32,6 @@ logger = logging.getLogger(__name__)
 
 STAGED_AT_ONCE = 10_000
 """Ids handed to the store together."""
-
-LARGEST_LIST = 10_000_000
-"""Ids over all lists of a project: a hard limit of Statsig's (https://docs.statsig.com/segments/add-id-list)."""
-
-SLOWER_FROM = (1_000, 10_000)
-"""Members from which Statsig brings a list to its SDKs by a slower path (https://docs.statsig.com/segments/add-id-list)."""
-
-DAY = 86_400
-
-FEEDER_FORGOTTEN = 7 * DAY
-"""Seconds after which a stream that does not come any more is not taken for a segment's feeder."""
 
 
 class MirrorSync(SegmentSync):
@@ -214,7 +204,7 @@ class MirrorSync(SegmentSync):
         missing = self._members.missing()
         counts = self._counts
         counts.held = self._removals
-        counts.held_since = None if missing.since is None else _moment(missing.since)
+        counts.held_since = None if missing.since is None else moment(missing.since)
         counts.held_because = decision.reason.value
         missed = f" (the first of them since {counts.held_since})" if counts.held_since else ""
         text = (
@@ -226,19 +216,13 @@ class MirrorSync(SegmentSync):
         self._warn(text)
 
     def _refuse_second_feeder(self) -> None:
-        facts = self._store.facts(self._remote.id)
-        if facts.fed_by in {None, self._stream} or facts.last_sync_at is None:
-            return
-        if self._clock.time() - facts.last_sync_at > FEEDER_FORGOTTEN:
-            return
-        msg = (
-            f"Segment '{self._remote.id}' is mirrored from stream '{facts.fed_by}' (last on "
-            f"{_moment(facts.last_sync_at)}); stream '{self._stream}' would remove whom that one added. Nothing of it "
-            f"was changed. Give each stream a segment of its own, or unite them in one. If it was renamed, wait "
-            f"{FEEDER_FORGOTTEN // DAY} days after its last sync, or move the store aside: memberships are then read "
-            f"from Statsig anew."
-        )
-        raise SegmentError(msg, heading=Heading.SHARED_SEGMENT)
+        other = other_feeder(self._store.facts(self._remote.id), self._stream, self._clock.time())
+        if other is not None:
+            msg = (
+                f"Segment '{self._remote.id}' {other}; stream '{self._stream}' would remove whom that one added. "
+                f"Nothing of it was changed. {SEPARATE_FEEDERS}"
+            )
+            raise SegmentError(msg, heading=Heading.SHARED_SEGMENT)
 
     def _refuse_too_many(self, members: int) -> None:
         if members > LARGEST_LIST:
@@ -249,17 +233,10 @@ class MirrorSync(SegmentSync):
             raise SegmentError(msg, heading=Heading.SEGMENT_SIZE)
 
     def _warn_of_size(self, before: int, after: int) -> None:
-        for size in SLOWER_FROM:
-            if before <= size < after:
-                self._warn(
-                    f"Segment '{self._remote.id}' grew over {size:,} members ({before:,} → {after:,}): Statsig brings "
-                    f"longer lists to its SDKs by a slower path, and over 10,000 not on every plan."
-                )
+        grown = growth(before, after)
+        if grown is not None:
+            self._warn(f"Segment '{self._remote.id}' grew to {after:,} members, {grown}.")
 
     def _warn(self, text: str) -> None:
         self._counts.warnings.append(text)
         logger.warning("%s", text)
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, tz=timezone.utc).isoformat(timespec="seconds")

@@ -37,9 +37,9 @@ def test_a_mirror_tells_what_is_staged_planned_and_left(run_target, statsig):
     outcome = run_target([schema("users"), *users, state(users={})], **settings)
     lines = [re.sub(r" \([\d,]+/s\)", "", line) for line in told(outcome, "users")]
     assert "5 records, 5 staged" in lines
-    assert "5 records, 0 of 5 planned changes sent, 3 requests left, less than a minute to go" in lines
-    assert "5 records, 2 of 5 planned changes sent, 2 requests left, less than a minute to go" in lines
-    assert "5 records, 4 of 5 planned changes sent, 1 request left, less than a minute to go" in lines
+    assert "5 records, 0 of 5 changes sent, 3 requests left, under 1 min" in lines
+    assert "5 records, 2 of 5 changes sent, 2 requests left, under 1 min" in lines
+    assert "5 records, 4 of 5 changes sent, 1 request left, under 1 min" in lines
 
 
 def test_rows_tell_what_is_left_too(run_target, statsig):

@@ -21,7 +21,7 @@ def rows(title, streams, *, console=None, id_types=("userID", "stableID", "compa
     """Return the rows under one title as texts."""
     config = parse_config({**KEYS, "streams": streams}, config_schema())
     settings = {name: config.for_stream(name) for name in config.entries}
-    found = Found(console, id_types, segments, store)
+    found = Found(console, id_types, segments, store, NOON + 60)
     made = {section.title: section.rows for section in sections(config.settings, settings, found)}
     return [f"{row.mark.value} {row.name} {row.found} {row.remedy}".rstrip() for row in made.get(title, [])]
 
@@ -132,6 +132,21 @@ def test_the_store_tells_of_the_last_sync():
     assert text.endswith("Last synced 2026-11-22 12:00 UTC from stream 'users' (held: 3 added, 0 removed).")
 
 
+@pytest.mark.parametrize(
+    ("stream", "mark"),
+    [
+        pytest.param("users", "ok", id="the same"),
+        pytest.param("user*", "ok", id="a glob that it matches"),
+        pytest.param("customers", "FAIL", id="another"),
+    ],
+)
+def test_a_mirror_of_what_another_stream_mirrors_fails(stream, mark):
+    mirror = {**ADD, "sync_mode": "mirror"}
+    (text,) = rows("Segments", {stream: mirror}, store=StoreLook("", 1, segments={"vips": FACTS}), vips=segment())
+    assert text.startswith(mark)
+    assert ("is mirrored from stream 'users' (last on 2026-11-22T12:00:00+00:00)" in text) is (mark == "FAIL")
+
+
 def test_segments_named_by_records_are_those_that_were_fed_before():
     stream = {"object_type": "segment", "segment_id_field": "audience", "sync_mode": "mirror"}
     store = StoreLook("", 1, segments={f"s{number}": FACTS for number in range(7)} | {"other": SegmentFacts()})
@@ -229,6 +244,6 @@ def test_the_store_says_whether_a_run_can_use_it(store, text):
 
 def test_only_failures_count():
     config = parse_config({**KEYS, "streams": {"users": ADD}}, config_schema())
-    made = sections(config.settings, {EVERY_STREAM: config.for_stream("users")}, Found("no", None, {}, STORE))
+    made = sections(config.settings, {EVERY_STREAM: config.for_stream("users")}, Found("no", None, {}, STORE, NOON))
     assert failed(made) == 1
     assert {row.mark for section in made for row in section.rows} == set(Mark)

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from target_statsig.segments.sizes import growth, size_class
+
+SMALL = "small: it travels with the gates"
+LARGE = "over 1,000: it reaches SDKs by a slower path"
+LARGER = "over 10,000: it reaches SDKs by the slowest path, and not on every plan"
+
+
+@pytest.mark.parametrize(
+    ("members", "words"), [(0, SMALL), (1_000, SMALL), (1_001, LARGE), (10_000, LARGE), (10_001, LARGER)]
+)
+def test_a_size_has_a_class(members, words):
+    assert size_class(members) == words
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        pytest.param(900, 1_000, None, id="small as before"),
+        pytest.param(1_000, 1_001, LARGE, id="over the first line"),
+        pytest.param(0, 60_000, LARGER, id="over both at once: said once"),
+        pytest.param(1_001, 10_000, None, id="large as before"),
+        pytest.param(20_000, 500, None, id="shrunk"),
+    ],
+)
+def test_a_list_that_grows_into_another_class_is_told_so(before, after, words):
+    assert growth(before, after) == words
