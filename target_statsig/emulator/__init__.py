@@ -1,4 +1,4 @@
-"""A Statsig on loopback: takes events and segment members as Statsig does, and shows what arrived.
+"""A Statsig on loopback: takes events, exposures, metrics and segment members as Statsig does, and shows them.
 
 For trying out a mapping (`statsig-emulator COMMAND…`) and for tests (`StatsigEmulator`). It knows what is
 published about Statsig's two APIs and nothing of this target: nothing outside this package imports it.

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DESCRIPTION = """\
-A Statsig on this machine, for trying out what a pipeline would send: it takes events and segment
-members as Statsig does, shows what arrived, and forgets it. No Statsig project is needed or touched.
+A Statsig on this machine, for trying out what a pipeline would send: it takes events, exposures,
+metrics and segment members as Statsig does, shows what arrived, and forgets it. No Statsig project is
+needed or touched.
 
 COMMAND runs with TARGET_STATSIG_EVENTS_URL, _CONSOLE_URL and throw-away keys set, and with a store, dead
 letters and Meltano state of its own, so that no real bookmark moves. Without COMMAND it serves until

@@ -16,6 +16,7 @@ import pytest
 
 from target_statsig.target import TargetStatsig
 from tests.command import CANARY, PROGRAM, Command, environment
+from tests.items import ITEM_TYPES
 from tests.singer import record, schema, state, to_lines
 
 EVENT = {"object_type": "event", "environment_tier": "production"}
@@ -139,6 +140,19 @@ def drift(run_target, statsig):
     ("before", "messages", "settings"),
     [
         pytest.param(nothing, [schema("orders"), *orders(*range(1200)), state(orders={})], EVENT, id="events"),
+        *(
+            pytest.param(
+                nothing,
+                [
+                    schema("orders"),
+                    *(record("orders", items.row(n, timestamp=n)) for n in range(700)),
+                    state(orders={}),
+                ],
+                {"object_type": items.object_type},
+                id=f"a stream of {items.object_type}s",
+            )
+            for items in ITEM_TYPES[1:]
+        ),
         pytest.param(
             nothing,
             [schema("orders"), *orders(1), *[record("orders", {"user_id": "x"})] * 20],

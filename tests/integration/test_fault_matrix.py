@@ -19,6 +19,7 @@ import pytest
 from target_statsig.client.transport import HttpTransport
 from target_statsig.target import TargetStatsig
 from tests.fakes import WaitlessClock
+from tests.items import ITEM_TYPES
 from tests.singer import TargetRunner, record, schema, state
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class Flow:
         """Return what a tap sends that goes on behind a STATE; the records of one batch may be fat."""
         lines = [schema("rows")]
         for number in range(0 if self.full_table else since, BATCHES):
-            note = {"note": "x" * 3_000} if number == fat else {}
-            lines += [record("rows", {**row, **note}) for row in rows(number)]
+            weight = FAT if number == fat else {}
+            lines += [record("rows", {**row, **weight}) for row in rows(number)]
             if not self.full_table or number == LAST:
                 lines.append(self.state(number + 1))
         return lines
@@ -82,20 +83,20 @@ class Flow:
         return self.stages[-1]
 
 
+FAT = dict.fromkeys(("group", "id_type"), "x" * 3_000)
+"""Columns of which every kind of item sends one."""
+
+
 def rows(number):
+    """Return rows that hold what any kind of stream needs."""
+    name = f"name of batch {number}"
+    every = {"event": name, "experiment": name, "group": "Test", "metric": name, "value": 1}
     units = range(number * SIZE, (number + 1) * SIZE)
-    return [
-        {"user_id": f"u{unit}", "event": f"event of batch {number}", "timestamp": "2026-11-01T00:00:00Z"}
-        for unit in units
-    ]
+    return [{"user_id": f"u{unit}", "timestamp": "2026-11-01T00:00:00Z", **every} for unit in units]
 
 
 def units(*batches):
     return Counter(row["user_id"] for number in batches for row in rows(number))
-
-
-def users_of_events(statsig):
-    return Counter(event["user"]["userID"] for event in statsig.state.events)
 
 
 def members(statsig):
@@ -108,17 +109,21 @@ def met(method, path, skip):
 
 GONE = Counter({"gone": 1})
 
-EVENTS = Flow(
-    settings={"object_type": "event", "batch_size_rows": SIZE, "max_parallel_requests": 1},
-    requests=tuple(met("POST", "/v1/log_event", number) for number in range(BATCHES)),
-    stages=tuple(units(*range(number)) for number in range(BATCHES + 1)),
-    look=users_of_events,
-    subject="stream 'rows'",
-    key="server_secret_key",
-    url="events_url",
-    holds_state=True,
-    halves=True,
-)
+
+def flow_of(items):
+    """Return the flow of an object type that goes to the events API."""
+    return Flow(
+        settings={"object_type": items.object_type, "batch_size_rows": SIZE, "max_parallel_requests": 1},
+        requests=tuple(met("POST", f"/v1/{items.call}", number) for number in range(BATCHES)),
+        stages=tuple(units(*range(number)) for number in range(BATCHES + 1)),
+        look=lambda statsig: Counter(items.units(statsig)),
+        subject="stream 'rows'",
+        key="server_secret_key",
+        url="events_url",
+        holds_state=True,
+        halves=True,
+    )
+
 
 ADD = Flow(
     settings={"object_type": "segment", "segment_id": "vips", "sync_mode": "add", "segment_batch_size": SIZE},
@@ -143,7 +148,7 @@ MIRROR = replace(
     full_table=True,
 )
 
-FLOWS = {"events": EVENTS, "segment add": ADD, "segment mirror": MIRROR}
+FLOWS = {items.object_type: flow_of(items) for items in ITEM_TYPES} | {"segment add": ADD, "segment mirror": MIRROR}
 
 flows = pytest.mark.parametrize("flow", [pytest.param(flow, id=name) for name, flow in FLOWS.items()])
 positions = pytest.mark.parametrize(
@@ -376,9 +381,9 @@ def test_what_passes_is_survived(run, statsig, break_request, flow, position, fa
 def test_what_is_refused_for_good_stands_alone_or_ends_its_segment(
     run, statsig, break_request, mend, flow, position, fault
 ):
-    """A batch of events is halved until the culprits, all of one batch here, stand alone; ids cannot be at fault."""
+    """A batch of items is halved until the culprits, all of one batch here, stand alone; ids cannot be at fault."""
     if flow.halves:
-        name = f"event of batch {position}".encode()
+        name = f"name of batch {position}".encode()
         statsig.faults.add(when=lambda arrival: name in arrival.body, **fault.emulated)
     else:
         break_request(fault, flow.requests[position], 1)

@@ -1,19 +1,13 @@
-"""Events over several runs: what was delivered is not sent again, and nothing is lost."""
+"""Items over several runs: what was delivered is not sent again, and nothing is lost, whatever the object type."""
 
 from __future__ import annotations
 
 import pytest
 
+from tests.items import ITEM_TYPES
 from tests.singer import record, schema, state
 
-EVENT = {"object_type": "event"}
-
-
-def order(number, second=None):
-    return record(
-        "orders",
-        {"id": number, "event": "order", "user_id": f"u{number}", "at": f"2026-11-01T00:00:{second or number:02}Z"},
-    )
+SCHEMA = schema("orders", bookmark_properties=["at"])
 
 
 def bookmark(second):
@@ -21,95 +15,122 @@ def bookmark(second):
     return state(orders={"replication_key": "at", "replication_key_value": value})
 
 
-SCHEMA = schema("orders", bookmark_properties=["at"])
+class Orders:
+    """A stream of orders that become items of one type, and the target that they are piped into."""
+
+    def __init__(self, items, run_target, statsig):
+        self._items = items
+        self._run_target = run_target
+        self._statsig = statsig
+
+    def row(self, number, second=None, **columns):
+        at = f"2026-11-01T00:00:{second or number:02}Z"
+        return record("orders", self._items.row(number, id=number, at=at, **columns))
+
+    def rows(self, *numbers):
+        return [self.row(number) for number in numbers]
+
+    def run(self, rows, state, *, opening=SCHEMA, **settings):
+        return self._run_target([opening, *rows, state], object_type=self._items.object_type, **settings)
+
+    @property
+    def arrived(self):
+        return len(self._items.arrived(self._statsig))
 
 
-def sent(statsig):
-    return sorted(event["metadata"]["id"] for event in statsig.state.events)
+@pytest.fixture(params=[pytest.param(items, id=items.object_type) for items in ITEM_TYPES])
+def orders(request, run_target, statsig):
+    return Orders(request.param, run_target, statsig)
 
 
-def test_three_runs_over_an_unchanged_table_send_nothing_after_the_first(run_target, statsig):
-    source = [SCHEMA, *(order(n) for n in range(10)), bookmark(9)]
-    assert run_target(source, **EVENT).report["streams"]["orders"]["delivered"] == 10
+def counts_of(outcome):
+    return outcome.report["streams"]["orders"]
+
+
+def test_three_runs_over_an_unchanged_table_send_nothing_after_the_first(orders):
+    assert counts_of(orders.run(orders.rows(*range(10)), bookmark(9)))["delivered"] == 10
     for _ in range(2):
         # What an incremental tap sends again: the rows at its bookmark.
-        outcome = run_target([SCHEMA, order(9), bookmark(9)], **EVENT)
-        assert outcome.report["streams"]["orders"]["skipped_duplicates"] == 1
-        assert outcome.report["streams"]["orders"]["delivered"] == 0
+        outcome = orders.run(orders.rows(9), bookmark(9))
+        assert counts_of(outcome)["skipped_duplicates"] == 1
+        assert counts_of(outcome)["delivered"] == 0
         assert outcome.states == [bookmark(9)["value"]]
-    assert len(statsig.state.events) == 10
+    assert orders.arrived == 10
 
 
-def test_a_run_that_died_before_its_state_is_repeated_without_doubling(run_target, statsig):
-    rows = [order(n) for n in range(700)]
+def test_a_run_that_died_before_its_state_is_repeated_without_doubling(orders, statsig):
+    rows = orders.rows(*range(700))
     statsig.faults.add(path="/v1/*", status=500, skip=1)
-    first = run_target([SCHEMA, *rows, bookmark(9)], max_parallel_requests=1, **EVENT)
+    first = orders.run(rows, bookmark(9), max_parallel_requests=1)
     assert (first.exit_code, first.states) == (1, [])
     statsig.faults.clear()
-    second = run_target([SCHEMA, *rows, bookmark(9)], **EVENT)
+    second = orders.run(rows, bookmark(9))
     assert second.exit_code == 0
-    assert second.report["streams"]["orders"]["skipped_duplicates"] == 500
-    assert len(statsig.state.events) == 700
+    assert counts_of(second)["skipped_duplicates"] == 500
+    assert orders.arrived == 700
 
 
-def test_two_identical_rows_are_two_events_in_every_run(run_target, statsig):
-    run_target([SCHEMA, order(1), order(1), bookmark(1)], **EVENT)
-    assert len(statsig.state.events) == 2
-    outcome = run_target([SCHEMA, order(1), order(1), order(1), bookmark(1)], **EVENT)
-    assert outcome.report["streams"]["orders"]["skipped_duplicates"] == 2
-    assert len(statsig.state.events) == 3
+def test_two_identical_rows_are_two_items_in_every_run(orders):
+    orders.run(orders.rows(1, 1), bookmark(1))
+    assert orders.arrived == 2
+    outcome = orders.run(orders.rows(1, 1, 1), bookmark(1))
+    assert counts_of(outcome)["skipped_duplicates"] == 2
+    assert orders.arrived == 3
 
 
-def test_what_lies_below_the_bookmark_is_forgotten_one_state_late(run_target, statsig):
-    run_target([SCHEMA, order(1), bookmark(1)], **EVENT)
-    run_target([SCHEMA, order(1), order(2), bookmark(2)], **EVENT)
-    assert run_target([SCHEMA, order(1), bookmark(2)], **EVENT).report["streams"]["orders"]["skipped_duplicates"] == 1
-    run_target([SCHEMA, order(3), bookmark(3)], **EVENT)
-    run_target([SCHEMA, order(4), bookmark(4)], **EVENT)
-    outcome = run_target([SCHEMA, order(1), bookmark(4)], **EVENT)
-    assert outcome.report["streams"]["orders"]["delivered"] == 1
+def test_what_lies_below_the_bookmark_is_forgotten_one_state_late(orders):
+    orders.run(orders.rows(1), bookmark(1))
+    orders.run(orders.rows(1, 2), bookmark(2))
+    assert counts_of(orders.run(orders.rows(1), bookmark(2)))["skipped_duplicates"] == 1
+    orders.run(orders.rows(3), bookmark(3))
+    orders.run(orders.rows(4), bookmark(4))
+    assert counts_of(orders.run(orders.rows(1), bookmark(4)))["delivered"] == 1
 
 
-def test_dedupe_days_remembers_a_full_table_of_events(run_target, statsig):
-    source = [schema("orders"), *(order(n) for n in range(5)), state(orders={})]
+def test_dedupe_days_remembers_a_full_table(orders):
     for _ in range(4):
-        run_target(source, dedupe_days=30, **EVENT)
-    assert len(statsig.state.events) == 5
+        orders.run(orders.rows(*range(5)), state(orders={}), opening=schema("orders"), dedupe_days=30)
+    assert orders.arrived == 5
 
 
-def test_without_dedupe_no_store_is_made(run_target, statsig):
-    run_target([SCHEMA, order(1), bookmark(1)], dedupe=False, **EVENT)
+def test_without_dedupe_no_store_is_made(orders, run_target):
+    orders.run(orders.rows(1), bookmark(1), dedupe=False)
+    assert orders.arrived == 1
     assert not (run_target.directory / "store.db").exists()
 
 
-def test_the_same_run_skips_nothing_that_it_sent_itself(run_target, statsig):
-    run_target([SCHEMA, *[order(1)] * 1200, bookmark(1)], **EVENT)
-    assert len(statsig.state.events) == 1200
+def test_the_same_run_skips_nothing_that_it_sent_itself(orders):
+    orders.run(orders.rows(*[1] * 1200), bookmark(1))
+    assert orders.arrived == 1200
 
 
-def test_a_lost_answer_is_retried_and_counted(run_target, statsig):
+def test_a_lost_answer_is_retried_and_counted(orders, statsig):
     statsig.faults.add(path="/v1/*", drop=True, taken=True, times=1)
-    outcome = run_target([SCHEMA, order(1), order(2), bookmark(2)], retry_timeout=60, **EVENT)
+    outcome = orders.run(orders.rows(1, 2), bookmark(2), retry_timeout=60)
     assert outcome.exit_code == 0
-    assert outcome.report["streams"]["orders"]["maybe_duplicated"] == 2
-    assert len(statsig.state.events) == 4
+    assert counts_of(outcome)["maybe_duplicated"] == 2
+    assert orders.arrived == 4
 
 
-def test_a_lost_answer_before_the_run_died_is_admitted_by_the_next_run(run_target, statsig):
+def test_a_lost_answer_before_the_run_died_is_admitted_by_the_next_run(orders, statsig):
     statsig.faults.add(path="/v1/*", drop=True, taken=True)
-    first = run_target([SCHEMA, order(1), order(2), bookmark(2)], **EVENT)
+    first = orders.run(orders.rows(1, 2), bookmark(2))
     assert (first.exit_code, first.states) == (1, [])
     statsig.faults.clear()
-    second = run_target([SCHEMA, order(1), order(2), bookmark(2)], **EVENT)
-    counts = second.report["streams"]["orders"]
+    counts = counts_of(orders.run(orders.rows(1, 2), bookmark(2)))
     assert (counts["delivered"], counts["maybe_duplicated"]) == (2, 2)
 
 
 @pytest.mark.parametrize("changed", [{"_sdc_batched_at": "now"}, {"_sdc_extracted_at": "later"}])
-def test_columns_of_the_transport_do_not_make_another_event(run_target, statsig, changed):
-    run_target([SCHEMA, order(1), bookmark(1)], **EVENT)
-    again = order(1)
-    again["record"] |= changed
-    again["time_extracted"] = "2026-11-22T00:00:00Z"
-    run_target([SCHEMA, again, bookmark(1)], **EVENT)
-    assert len(statsig.state.events) == 1
+def test_columns_of_the_transport_do_not_make_another_item(orders, changed):
+    orders.run(orders.rows(1), bookmark(1))
+    orders.run([orders.row(1, **changed) | {"time_extracted": "2026-11-22T00:00:00Z"}], bookmark(1))
+    assert orders.arrived == 1
+
+
+def test_a_stream_that_becomes_something_else_is_sent_anew(run_target, statsig):
+    """The same rows as another object type are no duplicates: Statsig has none of those items."""
+    for items in ITEM_TYPES:
+        rows = [record("orders", {**ITEM_TYPES[0].columns, **ITEM_TYPES[1].columns, **ITEM_TYPES[2].row(1)})]
+        run_target([SCHEMA, *rows, bookmark(1)], object_type=items.object_type)
+    assert [len(items.arrived(statsig)) for items in ITEM_TYPES] == [1, 1, 1]

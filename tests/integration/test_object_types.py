@@ -1,0 +1,127 @@
+"""All object types from one tap in one command."""
+
+from __future__ import annotations
+
+import pytest
+
+from target_statsig.settings import ObjectType
+from tests.command import Command
+from tests.items import ITEM_TYPES, item_types
+from tests.singer import record, schema, state
+
+STREAMS = {
+    "events": {"object_type": "event", "environment_tier": "staging"},
+    "assignments": {"object_type": "exposure", "experiment_name": "checkout", "environment_tier": "staging"},
+    "metrics_*": {"object_type": "metric", "is_test": True},
+    "vips": {"object_type": "segment", "segment_id": "vip_users", "sync_mode": "mirror", "row_count_field": "n"},
+}
+
+TIME = "2026-11-01T00:00:00Z"
+TIME_MS = 1_793_491_200_000
+
+WHO = {"userID": "u1", "statsigEnvironment": {"tier": "staging"}}
+
+TAP = [
+    schema("events"),
+    record("events", {"event": "order", "user_id": "u1", "timestamp": TIME, "price": 5}),
+    schema("assignments"),
+    record("assignments", {"variant": "x", "group": "Test", "user_id": "u1", "time": TIME}),
+    record("assignments", {"group": None, "user_id": "u1", "time": TIME}),
+    schema("metrics_daily"),
+    record("metrics_daily", {"user_id": "u1", "metric": "net_revenue", "value": 89.99, "day": "2026-11-01"}),
+    record("metrics_daily", {"user_id": "c1", "id_type": "companyID", "metric": "basket", "numerator": 3}),
+    record(
+        "metrics_daily",
+        {"user_id": "c1", "id_type": "companyID", "metric": "basket", "numerator": 3, "denominator": 15},
+    ),
+    schema("vips"),
+    *(record("vips", {"user_id": name, "n": 2}) for name in ("u1", "u2")),
+    state(events={}, assignments={}, metrics_daily={}, vips={}),
+]
+
+
+@pytest.fixture
+def command(statsig, tmp_path):
+    command = Command(statsig, tmp_path)
+    yield command
+    command.close()
+
+
+def test_all_object_types_go_from_one_tap_in_one_command(command, statsig):
+    statsig.state.seed_segment("vip_users", ["u2"])
+
+    done = command(TAP, streams=STREAMS)
+
+    assert done.exit_code == 0
+    assert done.states == [TAP[-1]["value"]]
+    assert statsig.state.events == [
+        {"eventName": "order", "time": TIME_MS, "user": WHO, "metadata": {"price": "5"}},
+    ]
+    assert statsig.state.exposures == [
+        {"experimentName": "checkout", "group": "Test", "time": TIME_MS, "user": WHO},
+    ]
+    assert statsig.state.metrics == [
+        {"user_id": "u1", "id_type": "user_id", "metric_name": "net_revenue", "metric_value": 89.99},
+        {"user_id": "c1", "id_type": "companyID", "metric_name": "basket", "numerator": 3, "denominator": 15},
+    ]
+    assert statsig.state.ids("vip_users") == {"u1", "u2"}
+
+    streams = done.report["streams"]
+    assert {name: counts["object_type"] for name, counts in streams.items()} == {
+        "events": "event",
+        "assignments": "exposure",
+        "metrics_daily": "metric",
+        "vips": "segment",
+    }
+    assert {counts["object_type"] for counts in streams.values()} == set(ObjectType)
+    assert streams["assignments"]["reasons"] == {"missing_group_or_rule": 1}
+    assert streams["metrics_daily"]["reasons"] == {"missing_denominator": 1}
+    # Metrics belong to no tier.
+    assert [streams[name]["billable"] for name in ("events", "assignments", "metrics_daily")] == [0, 0, 2]
+    assert "assignments → exposures: 2 records, 1 delivered" in done.log
+
+
+def test_a_dry_run_says_so_of_all_of_them(command, statsig):
+    statsig.state.seed_segment("vip_users", ["u2"])
+
+    done = command(TAP, streams=STREAMS, dry_run=True)
+
+    assert done.exit_code == 0
+    for line in (
+        "events → events: 1 record, 1 event in 1 request",
+        "assignments → exposures: 2 records, 1 exposure in 1 request",
+        "checkout 1",
+        "metrics_daily → metrics: 3 records, 2 metrics in 1 request",
+        "net_revenue 1, basket 1",
+        "vip_users (mirror): 1 before, +1 added",
+    ):
+        assert line in done.log, line
+    assert (statsig.state.exposures, statsig.state.metrics) == ([], [])
+
+
+@item_types
+def test_dead_letters_of_any_type_are_sent_again_once_cured(items, command, statsig):
+    statsig.faults.add(when=lambda arrival: b'"u1"' in arrival.body, status=400)
+    rows = [record("rows", items.row(number)) for number in range(5)]
+    assert command([schema("rows"), *rows], object_type=items.object_type).report["streams"]["rows"]["reasons"] == {
+        "refused_by_statsig": 1
+    }
+    assert sorted(items.units(statsig)) == ["u0", "u2", "u3", "u4"]
+
+    statsig.faults.clear()
+    config = command.config_file(object_type=items.object_type)
+    assert command.run("--config", config, "--replay").exit_code == 0
+    assert sorted(items.units(statsig)) == ["u0", "u1", "u2", "u3", "u4"]
+
+
+def test_what_statsig_never_takes_of_one_type_does_not_pass_for_a_bad_record(command, statsig):
+    """That events are taken says nothing of exposures: a mapping that is wrong for all of them ends the run."""
+    statsig.faults.add(path="*/log_custom_exposure", status=400)
+    events = [record("events", ITEM_TYPES[0].row(number)) for number in range(30)]
+    exposures = [record("assignments", ITEM_TYPES[1].row(number)) for number in range(30)]
+
+    done = command([schema("events"), *events, schema("assignments"), *exposures], streams=STREAMS)
+
+    assert done.exit_code == 1
+    assert "Statsig refused 20 exposures of stream 'assignments' one by one and took none" in done.log
+    assert len(statsig.state.events) == 30
