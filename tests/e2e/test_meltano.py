@@ -254,3 +254,36 @@ def test_a_dry_run_through_meltano_changes_nothing_and_saves_no_state(project, f
     with closing(sqlite3.connect(project.folder / ".meltano" / "meltano.db")) as database:
         saved = database.execute("SELECT payload FROM runs WHERE job_name LIKE '%:tried' ORDER BY id").fetchall()
     assert ["singer_state" in payload for (payload,) in saved] == [False, True]
+
+
+def test_the_check_is_a_command_of_the_plugin(project, first_run):
+    run = project.run("meltano", "invoke", "target-statsig:check")
+    assert run.exit_code == 0, run.output
+    assert "  ok    console_api_key       accepted by Statsig" in run.output
+    assert "  ok    vip_users             does not exist yet: the first run creates it" in run.output
+    assert "None of 4 checks failed. Nothing was sent and nothing was changed." in run.output
+    assert {request["method"] for request in run.content["requests"]} == {"GET"}
+
+
+def test_a_check_that_fails_ends_meltano_with_1(project, first_run):
+    run = project.run("sh", "-c", "TARGET_STATSIG_CONSOLE_API_KEY=console-0123 meltano invoke target-statsig:check")
+    assert run.exit_code == 1, run.output
+    assert "  FAIL  console_api_key       Statsig does not accept the key: Statsig answered" in run.output
+    assert "1 of 4 checks failed." in run.output
+
+
+@pytest.mark.parametrize(
+    ("key", "heading"),
+    [
+        pytest.param("client-0123456789", "The configuration cannot be used", id="a wrong configuration"),
+        pytest.param("secret-0123456789", "Statsig does not accept the key", id="a wrong key"),
+    ],
+)
+def test_the_reason_of_a_failure_is_not_buried_under_a_traceback(project, first_run, key, heading):
+    line = f"TARGET_STATSIG_SERVER_SECRET_KEY={key} meltano run tap-jsonl target-statsig"
+    run = project.run("sh", "-c", line)
+    log, _, _ = run.output.rpartition("Statsig emulator")
+    assert run.exit_code == 1, run.output
+    assert heading in log
+    assert "Traceback" not in log
+    assert "BrokenPipe" not in log
