@@ -1,3 +1,3 @@
-"""Singer target for Statsig: any tap's records become Statsig events and segment members."""
+"""Singer target for Statsig: any tap's records become Statsig events, exposures, metrics and segment members."""
 
 __version__ = "0.1.0"

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class TargetStatsig(Target):
-    """Singer target for Statsig: events and ID-list segments."""
+    """Singer target for Statsig: events, exposures, precomputed metrics and ID-list segments."""
 
     name = "target-statsig"
     package_name = "target-statsig"

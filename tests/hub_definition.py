@@ -24,8 +24,8 @@ HEADER = """\
 """
 
 KEYS_PREREQ = """\
-A Statsig project, and of its keys (Project Settings > Keys & Environments) a Server Secret Key for events, a Console \
-API Key for segments.
+A Statsig project, and of its keys (Project Settings > Keys & Environments) a Server Secret Key for events, exposures \
+and metrics, a Console API Key for segments.
 """
 
 SETTINGS_PREAMBLE = """\

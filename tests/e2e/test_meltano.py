@@ -154,6 +154,13 @@ def test_the_sample_shop_arrives_whole(either_run):
     assert set(either_run.content["segments"]["vip_users"]["ids"]) == VIPS
 
 
+def test_the_assignments_and_the_metrics_arrive_beside_them(either_run):
+    counts = {(row["name"], row["group_or_rule"]): row["count"] for row in either_run.content["exposure_counts"]}
+    assert counts == {("checkout_page", "Control"): 12, ("checkout_page", "One page"): 12}
+    metrics = {(row["name"], row["kind"]): row["units"] for row in either_run.content["metric_counts"]}
+    assert metrics == {("net_revenue", "test value"): 20, ("items_per_order", "test ratio"): 20}
+
+
 def test_every_event_is_a_development_event(first_run):
     tiers = {event["user"]["statsigEnvironment"]["tier"] for event in first_run.content["events"]}
     assert tiers == {"development"}
@@ -170,7 +177,18 @@ def test_the_flawed_records_are_counted_by_reason(either_run):
 
 def test_the_output_ends_with_the_tables(either_run):
     _, _, tables = either_run.output.rpartition("Statsig emulator")
-    for told in ("Events", "purchase", "Segments", "vip_users", "missing_identifier", "invalid_event_name"):
+    for told in (
+        "Events",
+        "purchase",
+        "Exposures",
+        "checkout_page",
+        "Metrics",
+        "net_revenue",
+        "Segments",
+        "vip_users",
+        "missing_identifier",
+        "invalid_event_name",
+    ):
         assert told in tables
 
 

@@ -1,0 +1,46 @@
+"""What the README shows of exposures and metrics is what becomes of its rows."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from target_statsig.config import config_schema, parse_config
+from target_statsig.events.encoding import encode
+from target_statsig.events.notes import MappingNotes
+from target_statsig.object_types import ITEM_KINDS
+
+README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def section(title):
+    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def rows_of(table):
+    """Return the rows of a table as records: an empty cell is null, a number a number."""
+    header, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
+    return [{name: _value(cell) for name, cell in zip(header, line, strict=True)} for line in lines]
+
+
+def _value(cell):
+    try:
+        return json.loads(cell) if cell else None
+    except ValueError:
+        return cell
+
+
+@pytest.mark.parametrize("title", ["Exposures", "Precomputed metrics"])
+def test_the_rows_become_what_the_readme_shows(title):
+    text = section(title)
+    table = re.search(r"(?:^\|.*\|\n)+", text, re.MULTILINE)[0]
+    config = parse_config(json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1]), config_schema())
+    settings = config.for_stream(*config.entries)
+    mapper = ITEM_KINDS[settings.object_type].mapper(settings)
+    mapped = [mapper(row, time_extracted=None, now_ms=0, notes=MappingNotes()) for row in rows_of(table)]
+    shown = [json.loads(item) for item in re.findall(r"`(\{\"[^`]+\})`", text)]
+    assert shown
+    assert shown == [json.loads(encode(item)) for item in mapped][: len(shown)]
