@@ -6,7 +6,6 @@ time here, everything else is real: sockets, TLS, the store, dead letters.
 
 from __future__ import annotations
 
-import functools
 import logging
 import signal
 import socket
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_statsig.client.transport import HttpTransport
+from target_statsig.parts import LiveParts
 from target_statsig.target import TargetStatsig
 from tests.fakes import WaitlessClock
 from tests.items import ITEM_TYPES
@@ -150,9 +150,21 @@ MIRROR = replace(
 
 FLOWS = {items.object_type: flow_of(items) for items in ITEM_TYPES} | {"segment add": ADD, "segment mirror": MIRROR}
 
-flows = pytest.mark.parametrize("flow", [pytest.param(flow, id=name) for name, flow in FLOWS.items()])
-positions = pytest.mark.parametrize(
-    "position", [pytest.param(FIRST, id="first"), pytest.param(MIDDLE, id="middle"), pytest.param(LAST, id="last")]
+POSITIONS = {"first": FIRST, "middle": MIDDLE, "last": LAST}
+
+
+def positions_of(name):
+    """Return all positions; of exposures and metrics one, which tells whether they still go the way of events."""
+    return ["middle"] if name in {"exposure", "metric"} else list(POSITIONS)
+
+
+flows_and_positions = pytest.mark.parametrize(
+    ("flow", "position"),
+    [
+        pytest.param(flow, POSITIONS[position], id=f"{name}-{position}")
+        for name, flow in FLOWS.items()
+        for position in positions_of(name)
+    ],
 )
 
 
@@ -292,17 +304,18 @@ def break_request(statsig, monkeypatch):
         if fault.emulated:
             statsig.faults.add(**conditions, **fault.emulated, times=times)
         if fault.detour:
-            transport = functools.partial(Detour, conditions, fault.detour, times)
-            monkeypatch.setattr("target_statsig.services.HttpTransport", transport)
+            monkeypatch.setattr(LiveParts, "transport", lambda _: Detour(conditions, fault.detour, times))
 
     return break_request
 
 
 @pytest.fixture
 def mend(statsig, monkeypatch):
+    """Let everything go well again."""
+
     def mend():
         statsig.faults.clear()
-        monkeypatch.setattr("target_statsig.services.HttpTransport", HttpTransport)
+        monkeypatch.setattr(LiveParts, "transport", lambda _: HttpTransport())
 
     return mend
 
@@ -334,8 +347,7 @@ def assert_honest(flow, outcome, batches):
     assert all(state in expected for state in outcome.states)
 
 
-@flows
-@positions
+@flows_and_positions
 @pytest.mark.parametrize("fault", [*PASSING, *ENDING, *NOWHERE])
 def test_what_lasts_ends_the_run_and_the_next_one_goes_on(run, statsig, break_request, mend, flow, position, fault):
     break_request(fault, flow.requests[position], FOR_GOOD)
@@ -356,8 +368,7 @@ def test_what_lasts_ends_the_run_and_the_next_one_goes_on(run, statsig, break_re
         assert counts_of(again)["maybe_duplicated"] == (SIZE if fault.lost else 0)
 
 
-@flows
-@positions
+@flows_and_positions
 @pytest.mark.parametrize("fault", PASSING)
 def test_what_passes_is_survived(run, statsig, break_request, flow, position, fault):
     break_request(fault, flow.requests[position], 1)
@@ -375,8 +386,7 @@ def test_what_passes_is_survived(run, statsig, break_request, flow, position, fa
         assert counts["maybe_duplicated"] == (SIZE if fault.lost else 0)
 
 
-@flows
-@positions
+@flows_and_positions
 @pytest.mark.parametrize("fault", REFUSED)
 def test_what_is_refused_for_good_stands_alone_or_ends_its_segment(
     run, statsig, break_request, mend, flow, position, fault

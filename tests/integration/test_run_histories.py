@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from target_statsig.client.transport import Response, Transport, TransportError
 from target_statsig.client.words import decode
+from target_statsig.parts import LiveParts
 from target_statsig.store.engine import Lane
 from target_statsig.target import TargetStatsig
 from tests.fakes import WaitlessClock
@@ -199,7 +200,7 @@ class History:
             **self.tap.settings,
         }
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("target_statsig.services.HttpTransport", lambda: statsig)
+            patched.setattr(LiveParts, "transport", lambda _: statsig)
             patched.setattr("target_statsig.run.RunClock", WaitlessClock)
             patched.setattr("sys.stdout", output)
             patched.setattr(Lane, "writing", writing(life, statsig))
@@ -239,8 +240,8 @@ def writing(life, statsig):
 
 def bury(target):
     """Let go of what a dead process would not hold any more."""
-    if "_event_services" in target.run.lanes.__dict__:
-        target.run.lanes._event_services.courier._pool.shutdown()
+    if "_item_services" in target.run.lanes.__dict__:
+        target.run.lanes._item_services.courier._pool.shutdown()
     if "store" in target.run.services.__dict__:
         target.run.services.store._database.close()
 
