@@ -1,0 +1,43 @@
+"""The README's troubleshooting has every heading with which an error begins, and every symptom without one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from target_statsig.headings import Heading
+
+README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
+ENTRIES = re.findall(
+    r"^\*\*(.+?)\.\*\* ", README.partition("## Troubleshooting\n")[2].partition("\n## ")[0], re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("heading", Heading, ids=lambda heading: heading.name)
+def test_every_heading_of_an_error_is_explained_once(heading):
+    assert ENTRIES.count(heading.value) == 1
+
+
+def test_headings_are_explained_in_the_order_of_their_list():
+    headings = [heading.value for heading in Heading]
+    assert [entry for entry in ENTRIES if entry in headings] == headings
+
+
+@pytest.mark.parametrize(
+    "symptom",
+    [
+        "Events do not show up",
+        "Events without a user",
+        "An empty revenue metric",
+        "The wrong time",
+        "Metadata are strings",
+        "`custom` does not appear",
+        "A mirror removes nobody",
+        "A mirror removes too many",
+        "A run is slow",
+    ],
+)
+def test_what_goes_wrong_without_an_error_is_explained_too(symptom):
+    assert symptom in ENTRIES
