@@ -56,8 +56,9 @@ class TargetStatsigError(Exception):
     @property
     def told(self) -> str:
         """Return the text for the log and the report: heading, what happened, what was sent, what to do."""
-        sentences = f"{str(self).removesuffix('.')}. {self.aftermath}".strip()
-        return f"{self.heading.value}: {sentences}"
+        text = str(self)
+        stop = "" if text.endswith((".", "?")) else "."
+        return f"{self.heading.value}: {text}{stop} {self.aftermath}".rstrip()
 
 
 class SettingsError(TargetStatsigError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from target_statsig.report import MemberCounts, RunStatus
+from target_statsig.settings import SyncMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -70,7 +71,8 @@ def _stream_row(stream: str, counts: ItemCounts | MemberCounts) -> dict[str, Cel
 
 def _segment_row(segment: str, counts: SegmentCounts) -> dict[str, Cell]:
     def known(number: int | None) -> Cell:
-        return UNTOLD if number is None else number
+        # Who adds or removes by row never asks who else is in the segment.
+        return UNTOLD if number is None and counts.sync_mode is SyncMode.MIRROR else number
 
     return {
         "segment": segment,

@@ -209,7 +209,7 @@ class MirrorSync(SegmentSync):
         missed = f" (the first of them since {counts.held_since})" if counts.held_since else ""
         text = (
             f"Segment '{self._remote.id}': {self._removals:,} of {counts.before:,} members are not in stream "
-            f"'{self._stream}'{missed}. Nobody was removed. {decision.hint}"
+            f"'{self._stream}'{missed}. Removed nobody, added {counts.added:,}. {decision.hint}"
         )
         if decision.action is Action.FAIL:
             raise SegmentError(text, heading=decision.heading)

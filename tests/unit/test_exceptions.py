@@ -31,6 +31,7 @@ SOURCES = sorted(Path(target_statsig.__file__).parent.rglob("*.py"))
     [
         pytest.param(AuthenticationError("No."), f"Statsig does not accept the key: No. {COMES_AGAIN}", id="key"),
         pytest.param(StoreError("no room"), f"The store cannot be used: no room. {COMES_AGAIN}", id="store"),
+        pytest.param(RefusedError("Why?"), f"Statsig refuses what is sent: Why? {COMES_AGAIN}", id="a question"),
         pytest.param(RefusedError("No."), f"Statsig refuses what is sent: No. {COMES_AGAIN}", id="refused"),
         pytest.param(NotNowError("Wait."), f"Statsig takes no more for now: Wait. {COMES_AGAIN}", id="later"),
         pytest.param(

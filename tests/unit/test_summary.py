@@ -113,3 +113,8 @@ def test_could_not_tell_is_not_nothing_to_remove(report, counts, cell, remark):
 def test_what_is_not_known_is_no_zero(report):
     users(report)
     assert lines(report)[4].split() == ["vip_users", "mirror", "?", "0", "0", "?", "?"]
+
+
+def test_rows_do_not_ask_who_else_is_in_the_segment(report):
+    report.members("rows").segments["vips"] = SegmentCounts(SyncMode.ADD, before=3, added=2)
+    assert lines(report)[4].split() == ["vips", "add", "3", "2", "0", "-", "-"]
