@@ -51,6 +51,22 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
+def _clear_up_behind_this_process(programs: Path, home: Path, user: str | None) -> None:
+    """Leave the server to a process that stops it when this one is gone: killed tests shall leave no server behind."""
+    clear_up = 'read _; "$0" stop -D "$1/data" -m immediate; rm -rf "$1"'
+    watcher = subprocess.Popen(
+        ["/bin/sh", "-c", clear_up, programs / "pg_ctl", home],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        user=user,
+        cwd="/",
+        start_new_session=True,
+    )
+    # Its input ends with this process, and before that only in an orderly exit.
+    atexit.register(watcher.communicate)
+
+
 @functools.cache
 def _server() -> str | None:
     """Start the server once a session and return the URL of its first database; None where there is no server."""
@@ -58,10 +74,10 @@ def _server() -> str | None:
     if programs is None:
         return None
     home = Path(tempfile.mkdtemp(prefix="target-statsig-pg-"))
-    atexit.register(shutil.rmtree, home, ignore_errors=True)
     user = _user()
     if user is not None:
         shutil.chown(home, user)
+    _clear_up_behind_this_process(programs, home, user)
     (home / "password").write_text(PASSWORD)
 
     def run(program: str, *arguments: str) -> None:
@@ -88,7 +104,6 @@ def _server() -> str | None:
     # For taps that read the log; it costs the others nothing to speak of.
     options += " -c wal_level=logical"
     run("pg_ctl", "start", "-w", "-l", str(home / "log"), "-o", options)
-    atexit.register(run, "pg_ctl", "stop", "-m", "immediate")
     return f"postgresql://tester:{PASSWORD}@127.0.0.1:{port}/postgres"
 
 
