@@ -17,13 +17,35 @@ from upath import UPath
 from target_statsig.events.digest import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from target_statsig.dead_letters import DeadLetters
+    from target_statsig.run import Run
 
 logger = logging.getLogger(__name__)
 
 PATTERN = "*.singer"
+
+
+def send_again(run: Run, run_to_end: Callable[[Iterable[bytes]], int]) -> int:
+    """Send all dead letters again, and remove the files whose records are settled.
+
+    Args:
+        run: The run that sends them.
+        run_to_end: Reads its lines, and returns the exit code.
+
+    Returns:
+        That exit code; 0 where there are no dead letters.
+    """
+    letters = DeadLetterFiles(str(run.dead_letters.directory))
+    if not letters.paths:
+        logger.info("There are no dead letters in %s.", run.dead_letters.directory)
+        return 0
+    logger.info("Sending the dead letters of %d files again.", len(letters.paths))
+    exit_code = run_to_end(letters.lines())
+    if run.settled:
+        letters.remove(run.dead_letters)
+    return exit_code
 
 
 class DeadLetterFiles:

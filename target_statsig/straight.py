@@ -57,3 +57,34 @@ class StraightWay:
         """Tell singer-sdk's record counter about the records since the last time."""
         self._sink.record_counter_metric.increment(self._uncounted)
         self._uncounted = 0
+
+
+class StraightWays:
+    """The straight ways that are open, by the tap's stream.
+
+    Attributes:
+        get: Returns the way of a stream, or None.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._ways: dict[str, StraightWay] = {}
+        self.get = self._ways.get
+
+    def renew(self, stream: str, stream_maps: Sequence[StreamMap], sink: StatsigSink | None) -> None:
+        """Open the way of a stream after its SCHEMA, or close it.
+
+        Args:
+            stream: The tap's name.
+            stream_maps: Its maps.
+            sink: The sink of that name, if there is one.
+        """
+        if stream in self._ways:
+            self._ways.pop(stream).count()
+        if sink is not None and StraightWay.is_open(stream_maps, sink):
+            self._ways[stream] = StraightWay(sink)
+
+    def count(self) -> None:
+        """Tell singer-sdk's record counters about the records since the last time."""
+        for way in self._ways.values():
+            way.count()

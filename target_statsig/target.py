@@ -26,10 +26,10 @@ from target_statsig.dry_run import NO_WISHES, Wishes
 from target_statsig.events.positions import replication_key_of
 from target_statsig.exceptions import CUT_OFF, InputError, SchemaMissingError, SettingsError
 from target_statsig.reader import Message, SingerMessageReader
-from target_statsig.replay import DeadLetterFiles
+from target_statsig.replay import send_again
 from target_statsig.run import Run
 from target_statsig.sinks import StatsigSink
-from target_statsig.straight import StraightWay
+from target_statsig.straight import StraightWays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,7 +75,7 @@ class TargetStatsig(Target):
             self._refuse(error.errors)
         self.message: Message = {}
         self.schemas: dict[str, Message] = {}
-        self._straight: dict[str, StraightWay] = {}
+        self._straight = StraightWays()
         self.message_reader.between_blocks = self.run.tick
 
     @classmethod
@@ -118,11 +118,8 @@ class TargetStatsig(Target):
         super()._process_schema_message(message_dict)
         stream_maps = self.mapper.stream_maps[stream]
         aliases = {stream_map.stream_alias for stream_map in stream_maps}
-        if stream in self._straight:
-            self._straight.pop(stream).count()
-        sink = cast("StatsigSink | None", self._sinks_active.get(stream))
-        if self.go_straight and sink is not None and StraightWay.is_open(stream_maps, sink):
-            self._straight[stream] = StraightWay(sink)
+        if self.go_straight:
+            self._straight.renew(stream, stream_maps, cast("StatsigSink | None", self._sinks_active.get(stream)))
         self.run.follow(stream, aliases & self._sinks_active.keys(), replication_key_of(message_dict))
 
     @override
@@ -187,8 +184,7 @@ class TargetStatsig(Target):
     def _end(self, *, complete: bool) -> None:
         try:
             # First singer-sdk's metrics, so that the summary is what the log ends with.
-            for way in self._straight.values():
-                way.count()
+            self._straight.count()
             for sink in (*self._sinks_to_clear, *self._sinks_active.values()):
                 sink.clean_up()
         finally:
@@ -249,15 +245,7 @@ class TargetStatsig(Target):
         Returns:
             The exit code, as `run_to_end`.
         """
-        letters = DeadLetterFiles(str(self.run.dead_letters.directory))
-        if not letters.paths:
-            self.logger.info("There are no dead letters in %s.", self.run.dead_letters.directory)
-            return 0
-        self.logger.info("Sending the dead letters of %d files again.", len(letters.paths))
-        exit_code = self.run_to_end(letters.lines())
-        if self.run.settled:
-            letters.remove(self.run.dead_letters)
-        return exit_code
+        return send_again(self.run, self.run_to_end)
 
     def run_to_end(self, file_input: Iterable[str] | Iterable[bytes] | None) -> int:
         """Read all input, and whatever happens leave an honest STATE, a report and a summary behind.
