@@ -63,4 +63,8 @@ class ItemKind:
 
     def name_of(self, item: Mapping[str, Any]) -> str:
         """Return the name of an item that the mapper made."""
-        return next(str(item[name]) for name in self.names if name in item)
+        for member in self.names:
+            if member in item:
+                return str(item[member])
+        msg = f"an item of type {self.object_type} has none of {', '.join(self.names)}"
+        raise KeyError(msg)
