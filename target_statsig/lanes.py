@@ -99,6 +99,15 @@ class Lanes:
         for lane in self.items.values():
             lane.seal()
 
+    def age(self) -> None:
+        """Send the batches of items that were begun before the last call.
+
+        Raises:
+            TargetStatsigError: What an earlier batch failed with.
+        """
+        for lane in self.items.values():
+            lane.age()
+
     def settle(self) -> None:
         """Send what holds a STATE back."""
         self.seal()

@@ -41,7 +41,8 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         line_number: The number of the line at hand, from 1.
         waiting: True while the reader waits for input and holds no message.
         stop: Set from outside to end the reading before the next line.
-        between_blocks: Called after each block of lines, and when nothing has come for `IDLE_SECONDS`.
+        between_blocks: Called with the bytes of each block of lines before it is read, and with 0 when nothing has come
+            for `IDLE_SECONDS`.
     """
 
     def __init__(self) -> None:
@@ -50,7 +51,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         self.line_number = 0
         self.waiting = False
         self.stop = False
-        self.between_blocks: Callable[[], None] = lambda: None
+        self.between_blocks: Callable[[int], None] = lambda _: None
 
     @property
     @override
@@ -154,7 +155,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
                 raise self.stopped()
             if block is None:
                 return
-            self.between_blocks()
+            self.between_blocks(len(block))
             yield block if isinstance(block, bytes) else block.encode()
 
     @staticmethod
@@ -169,7 +170,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             while not select.select([descriptor], [], [], IDLE_SECONDS)[0]:
                 # A signal must not break into what is done meanwhile.
                 self.waiting = False
-                self.between_blocks()
+                self.between_blocks(0)
                 self.waiting = True
                 if self.stop:
                     raise self.stopped()

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+AGE_BYTES = 1 << 23
+"""Bytes of input after which a batch is a step older. One that is two steps old goes off, full or not: so memory is
+bounded also where 500 records are a gigabyte, and batches of small records are full long before."""
+
 STATE_PATIENCE = 30.0
 """Seconds for which a STATE waits until its batch is full; then the batch goes off as it is."""
 
@@ -80,6 +84,7 @@ class Run:
         self.clock.while_waiting = self.watch.look
         self._complete = False
         self._flush_at: float | None = None
+        self._bytes = 0
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
@@ -113,9 +118,17 @@ class Run:
         self.gate.hold(state)
         self._age_states()
 
-    def tick(self) -> None:
-        """Do what is due, whether input comes or not."""
+    def tick(self, size: int) -> None:
+        """Do what is due, whether input comes or not.
+
+        Args:
+            size: Bytes of input that come now.
+        """
         self._age_states()
+        self._bytes += size
+        if self._bytes >= AGE_BYTES:
+            self._bytes = 0
+            self.lanes.age()
         self.watch.look()
 
     def _age_states(self) -> None:

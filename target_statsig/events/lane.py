@@ -62,6 +62,7 @@ class ItemLane:
         self._tap_streams: dict[str, str | None] = {}
         self._records: list[Record] = []
         self._ticket = -1
+        self._is_old = False
         self._warned_of_times = False
 
     def follow(self, tap_stream: str, replication_key: str | None) -> None:
@@ -92,6 +93,7 @@ class ItemLane:
         self._counts.records += 1
         if not self._records:
             self._ticket = self._services.gate.open()
+            self._is_old = False
         self._records.append(record)
         if len(self._records) >= self.stream.bounds.rows:
             self.seal()
@@ -112,6 +114,16 @@ class ItemLane:
             self._services.courier.submit(
                 functools.partial(self._deliver, records, self._ticket, self._services.gate.received)
             )
+
+    def age(self) -> None:
+        """Send what is gathered if it was begun before the last call.
+
+        Raises:
+            TargetStatsigError: What an earlier batch failed with.
+        """
+        if self._is_old:
+            self.seal()
+        self._is_old = True
 
     @property
     def progress(self) -> ItemProgress:

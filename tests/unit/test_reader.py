@@ -91,7 +91,7 @@ def read_pipe(monkeypatch, *chunks, idle=None):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(source))
         waiting = list(chunks)
 
-        def feed():
+        def feed(_):
             if waiting:
                 sink.write(waiting.pop(0))
             else:
@@ -108,6 +108,14 @@ def test_lines_that_arrive_in_pieces_are_put_together(monkeypatch):
         monkeypatch, b'{"type":"REC', b'ORD","n":1}\n{"type":"RECORD",', b'"n":2}\n', b'{"type":"RECORD","n":3}'
     )
     assert [message["n"] for message in messages] == [1, 2, 3]
+
+
+def test_the_caller_is_told_how_much_comes():
+    sizes = []
+    reader = SingerMessageReader()
+    reader.between_blocks = sizes.append
+    read(b'{"type":"RECORD"}\n', b'{"type":"STATE","value":{}}\n', reader=reader)
+    assert sizes == [18, 28]
 
 
 def test_the_caller_is_told_while_nothing_comes(monkeypatch):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from target_statsig.config import config_schema, parse_config
 from target_statsig.exceptions import InterruptedRunError, SegmentError
 from target_statsig.report import RunStatus
-from target_statsig.run import Run
+from target_statsig.run import AGE_BYTES, Run
 
 
 def make_run(**settings):
@@ -27,3 +27,12 @@ def test_an_interrupted_run_ends_with_the_number_of_its_signal():
     run.end(complete=True)
     assert run.exit_code == 143
     assert run.report.status is RunStatus.INTERRUPTED
+
+
+def test_batches_grow_older_by_what_is_read(monkeypatch):
+    run = make_run()
+    aged = []
+    monkeypatch.setattr(run.lanes, "age", lambda: aged.append(True))
+    for size, times in [(AGE_BYTES - 1, 0), (1, 1), (0, 1), (AGE_BYTES * 3, 2), (AGE_BYTES // 2, 2)]:
+        run.tick(size)
+        assert len(aged) == times
