@@ -99,6 +99,15 @@ class Lanes:
         for lane in self.items.values():
             lane.seal()
 
+    def check(self) -> None:
+        """See whether all batches of items went well so far, so that a run that cannot go on reads no further.
+
+        Raises:
+            TargetStatsigError: What a batch failed with.
+        """
+        if self.items:
+            self._item_services.courier.check()
+
     def age(self) -> None:
         """Send the batches of items that were begun before the last call.
 

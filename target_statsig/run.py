@@ -123,7 +123,11 @@ class Run:
 
         Args:
             size: Bytes of input that come now.
+
+        Raises:
+            TargetStatsigError: What a batch failed with.
         """
+        self.lanes.check()
         self._age_states()
         self._bytes += size
         if self._bytes >= AGE_BYTES:

@@ -30,10 +30,21 @@ class Courier:
             BaseException: What an earlier job failed with; this job is not run.
         """
         self._places.acquire()
-        if self._failure is not None:
+        try:
+            self.check()
+        except BaseException:
             self._places.release()
-            raise self._failure
+            raise
         self._pool.submit(self._run, job)
+
+    def check(self) -> None:
+        """See whether all is well so far.
+
+        Raises:
+            BaseException: What the first job that failed failed with.
+        """
+        if self._failure is not None:
+            raise self._failure
 
     def finish(self) -> None:
         """Wait for all jobs.
@@ -42,8 +53,7 @@ class Courier:
             BaseException: What the first of them that failed failed with.
         """
         self._pool.shutdown(wait=True)
-        if self._failure is not None:
-            raise self._failure
+        self.check()
 
     def _run(self, job: Callable[[], None]) -> None:
         try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.singer import record, schema, state
+from target_statsig.target import TargetStatsig
+from tests.singer import record, schema, state, to_lines
 
 EVENT = {"object_type": "event", "dedupe": False}
 
@@ -64,8 +65,8 @@ def test_what_was_read_and_not_sent_is_counted_too(run_target, statsig):
     assert outcome.exit_code == 1
     counts = outcome.report["streams"]["orders"]
     assert (counts["records"], counts["delivered"]) == (25, 10)
-    assert "orders → events: 25 records, 10 delivered, 15 not delivered" in outcome.log
-    assert "more → events: 1 records, 0 delivered, 1 not delivered" in outcome.log
+    assert "orders  events        25         10        15" in outcome.log
+    assert "more    events         1          0         1" in outcome.log
 
 
 def test_a_body_stays_under_the_byte_bound(run_target, statsig):
@@ -124,6 +125,22 @@ def test_a_key_that_is_not_accepted_ends_the_run_and_nothing_passes(run_target, 
     assert outcome.states == []
     assert "server_secret_key" in outcome.errors
     assert "secret-wrong" not in outcome.errors
+
+
+def test_a_run_that_cannot_go_on_reads_no_further(run_target, statsig):
+    """Not even where the next batch would never be full."""
+    read_on = iter(range(1_000_000))
+
+    def lines():
+        yield from to_lines([schema("orders"), *orders(2)]).splitlines(keepends=True)
+        while not statsig.state.requests:
+            yield b"\n"
+        for _ in read_on:
+            yield b"\n"
+
+    target = TargetStatsig(config=run_target.config(server_secret_key="secret-revoked", batch_size_rows=2, **EVENT))
+    assert target.run_to_end(lines()) == 1
+    assert next(read_on) < 999_999
 
 
 @pytest.mark.parametrize(
