@@ -1,6 +1,6 @@
-"""The guide "From your warehouse to Statsig", done as it is written: a real server, the real tap, real Meltano.
+"""The guide "From your warehouse to Statsig" and what follows it, done as written: a real server, tap and Meltano.
 
-What the runs should show stands in the guide too, and is compared with what the emulator has got.
+What the runs should show stands in the pages too, and is compared with what the emulator has got.
 """
 
 from __future__ import annotations
@@ -18,33 +18,35 @@ import pytest
 from tests.documents import blocks
 from tests.plugin_definition import ROOT
 from tests.postgres import warehouse_url
-from tests.terminal import PROGRAMS, Terminal, newcomers_environment
+from tests.terminal import PROGRAMS, Finished, Terminal, newcomers_environment
 
 __all__ = ["warehouse_url"]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-PAGE = ROOT / "docs" / "from-your-warehouse-to-statsig.md"
+GUIDE = ROOT / "docs" / "from-your-warehouse-to-statsig.md"
+SCHEDULE = ROOT / "docs" / "running-on-a-schedule.md"
 
 EMULATOR = "uv run statsig-emulator"
-RUN = "uv run meltano run tap-postgres target-statsig"
 DATABASE = "TAP_POSTGRES_SQLALCHEMY_URL"
-
-RUNS = ("The first run", "A day later", "Another day", "Into Statsig")
-"""The headings with a run under them."""
 
 SECONDS_WITHOUT_A_CHANGE = "2"
 """After so many the tap ends, which makes it read all changes again in the next run; the guide recommends more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
-    """What the emulator holds after a run, and what the run said."""
+class Step:
+    """A command that was typed: under which heading, how it ended, and what the emulator holds since."""
 
-    output: str
-    purchases: Counter[str]
-    segments: dict[str, set[str]]
+    heading: str
+    command: str
+    finished: Finished
     events: list[dict[str, Any]]
+    segments: dict[str, set[str]]
+
+    @property
+    def orders(self) -> Counter[str]:
+        return Counter(event["metadata"]["order_id"] for event in self.events)
 
 
 class Emulator:
@@ -62,16 +64,11 @@ class Emulator:
             if exported := re.fullmatch(r"export (\w+)='?(.*?)'?\n", line):
                 self.variables[exported[1]] = exported[2]
 
-    def arrived(self, output) -> Arrived:
+    def content(self):
         base = self.variables["TARGET_STATSIG_EVENTS_URL"].removesuffix("/v1")
         with urllib.request.urlopen(f"{base}/_emulator/state") as answer:
             state = json.load(answer)
-        return Arrived(
-            output,
-            Counter(event["metadata"]["order_id"] for event in state["events"]),
-            {name: set(segment["ids"]) for name, segment in state["segments"].items()},
-            state["events"],
-        )
+        return state["events"], {name: set(segment["ids"]) for name, segment in state["segments"].items()}
 
     def close(self):
         self._process.terminate()
@@ -80,39 +77,44 @@ class Emulator:
 
 @dataclass
 class Reader:
-    """Somebody who does what the guide says, from its first line to its last."""
+    """Somebody who does what the pages say, from the first line to the last."""
 
     terminal: Terminal
     database: str
     emulator: Emulator | None = None
-    failed: list[str] = field(default_factory=list)
-    arrived: dict[str, Arrived] = field(default_factory=dict)
-    output: dict[str, str] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
 
-    def follow(self) -> None:
-        for block in blocks(PAGE):
+    def follow(self, page) -> None:
+        for block in blocks(page):
             if block.file:
                 (self.terminal.folder / block.file).write_text(block.text)
             for command in block.commands:
-                self._do(command, block.heading)
+                self._type(command, block.heading)
+            if block.kind == "crontab":
+                self._type(self._as_cron_would(block.text), block.heading)
+
+    def after(self, heading) -> Step:
+        """Return the last command under a heading."""
+        return [step for step in self.steps if step.heading == heading][-1]
 
     def close(self):
         if self.emulator:
             self.emulator.close()
 
-    def _do(self, command, heading):
+    def _type(self, command, heading):
         if command == EMULATOR:
             self.emulator = Emulator(self.terminal.folder)
             self.terminal.variables |= self.emulator.variables
             return
         if command.startswith(f"export {DATABASE}="):
             command = f"export {DATABASE}={self.database}"
-        done = self.terminal.run(command)
-        self.output[command] = done.output
-        if done.exit_code != 0:
-            self.failed.append(f"{command}\n{done.output}")
-        if command == RUN:
-            self.arrived[heading] = self.emulator.arrived(done.output)
+        finished = self.terminal.run(command)
+        self.steps.append(Step(heading, command, finished, *(self.emulator.content() if self.emulator else ([], {}))))
+
+    def _as_cron_would(self, table):
+        path, line = table.replace("/srv/venv/bin", str(PROGRAMS)).splitlines()
+        command = line.replace("/srv/warehouse", str(self.terminal.folder)).split(maxsplit=5)[5]
+        return f"cd / && {path} sh -c '{command}'; code=$?; cd - > /dev/null; sh -c \"exit $code\""
 
 
 @pytest.fixture(scope="module")
@@ -126,15 +128,16 @@ def reader(tmp_path_factory, warehouse_url):
     )
     reader = Reader(terminal, warehouse_url)
     try:
-        reader.follow()
+        reader.follow(GUIDE)
+        reader.follow(SCHEDULE)
         yield reader
     finally:
         reader.close()
 
 
-def test_every_command_of_the_guide_works(reader):
-    assert not reader.failed, "\n".join(reader.failed)
-    assert tuple(reader.arrived) == RUNS
+def test_every_command_of_the_pages_works(reader):
+    failed = [f"{step.command}\n{step.finished.output}" for step in reader.steps if step.finished.exit_code != 0]
+    assert not failed, "\n".join(failed)
 
 
 @pytest.mark.parametrize(
@@ -144,14 +147,21 @@ def test_every_command_of_the_guide_works(reader):
         pytest.param("A day later", 7, id="second run"),
         pytest.param("Another day", 8, id="third run"),
         pytest.param("Into Statsig", 8, id="nothing new"),
+        pytest.param("With cron", 8, id="nothing new on schedule"),
+        pytest.param("A large backfill, in parts", 10, id="in parts, one of them twice"),
     ],
 )
 def test_each_order_arrives_once(reader, heading, orders):
-    assert reader.arrived[heading].purchases == Counter(str(number) for number in range(1, orders + 1))
+    assert reader.after(heading).orders == Counter(str(number) for number in range(1, orders + 1))
+
+
+def test_a_part_of_a_backfill_sends_its_own_orders(reader):
+    part = next(step for step in reader.steps if step.command.startswith("sh backfill.sh"))
+    assert part.orders == Counter(str(number) for number in range(1, 10))
 
 
 def test_an_order_arrives_as_it_stands_in_the_table(reader):
-    first = min(reader.arrived["The first run"].events, key=lambda event: event["metadata"]["order_id"])
+    first = min(reader.after("The first run").events, key=lambda event: event["metadata"]["order_id"])
     assert first["eventName"] == "purchase"
     assert first["user"]["userID"] == "u-1"
     assert first["value"] == 120
@@ -167,7 +177,7 @@ def test_an_order_arrives_as_it_stands_in_the_table(reader):
     ],
 )
 def test_the_mirrored_view_gains_and_loses_members(reader, heading, members):
-    assert reader.arrived[heading].segments["vip_users"] == members
+    assert reader.after(heading).segments["vip_users"] == members
 
 
 @pytest.mark.parametrize(
@@ -179,17 +189,35 @@ def test_the_mirrored_view_gains_and_loses_members(reader, heading, members):
     ],
 )
 def test_the_log_based_table_passes_inserts_and_deletes_on(reader, heading, members):
-    assert reader.arrived[heading].segments["beta_testers"] == members
+    assert reader.after(heading).segments["beta_testers"] == members
 
 
 @pytest.mark.parametrize("heading", ["The first run", "A day later"])
 def test_the_log_says_what_the_guide_shows(reader, heading):
-    shown = [block.text.splitlines() for block in blocks(PAGE) if block.heading == heading and not block.kind]
-    assert shown
-    for line in shown[0]:
-        assert line.strip() in reader.arrived[heading].output
+    (shown,) = [block.text for block in blocks(GUIDE) if block.heading == heading and not block.kind and not block.file]
+    said = [line.split() for line in reader.after(heading).finished.output.splitlines()]
+    for line in shown.splitlines():
+        assert line.split() in said, reader.after(heading).finished.output
+
+
+def test_the_check_knows_the_segments_by_then(reader):
+    check = next(step for step in reader.steps if step.command.endswith("target-statsig:check"))
+    assert "vip_users" in check.finished.output
+    assert "None of" in check.finished.output
+
+
+def test_the_dry_run_changes_nothing(reader):
+    (dry,) = [step for step in reader.steps if "DRY_RUN" in step.command]
+    before = reader.after("Another day")
+    assert (dry.orders, dry.segments) == (before.orders, before.segments)
 
 
 def test_the_log_holds_no_id(reader):
-    for run in reader.arrived.values():
-        assert not re.search(r"\bu-\d", run.output)
+    for step in reader.steps:
+        if "meltano" in step.command:
+            assert not re.search(r"\bu-\d", step.finished.output)
+
+
+def test_the_code_for_airflow_can_be_read():
+    (code,) = [block.text for block in blocks(SCHEDULE) if block.kind == "python"]
+    compile(code, SCHEDULE.name, "exec")
