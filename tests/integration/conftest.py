@@ -2,12 +2,50 @@ from __future__ import annotations
 
 import logging
 import signal
+from pathlib import Path
 
 import pytest
 
 from target_statsig.target import TargetStatsig
 from tests.command import Command
 from tests.singer import TargetRunner
+
+
+WHOLE_RUNS = frozenset(
+    {
+        "test_command",
+        "test_dry_run",
+        "test_failures_of_ours",
+        "test_fault_matrix",
+        "test_mirror_states",
+        "test_run_histories",
+        "test_sdk_standard",
+        "test_taps",
+    }
+)
+"""Modules of many runs from beginning to end: too long for the quick part."""
+
+ONE_WAY_IS_ENOUGH = frozenset({"test_fault_matrix", "test_failures_of_ours"})
+"""What happens behind the lanes is the same, whichever way a record came there."""
+
+
+def pytest_collection_modifyitems(items):
+    """Leave whole runs, a real PostgreSQL, and the second way through the target to the longer part."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and (
+            item.path.stem in WHOLE_RUNS or any(way in item.name for way in ("postgresql", "through singer-sdk"))
+        ):
+            item.add_marker(pytest.mark.e2e)
+
+
+def pytest_generate_tests(metafunc):
+    """Run each test that runs targets both ways, where that can make a difference."""
+    if "run_target" in metafunc.fixturenames:
+        ways = [pytest.param(True, id="straight")]
+        if Path(metafunc.definition.path).stem not in ONE_WAY_IS_ENOUGH:
+            ways.append(pytest.param(False, id="through singer-sdk"))
+        metafunc.parametrize("run_target", ways, indirect=True)
 
 
 @pytest.fixture
@@ -18,7 +56,7 @@ def command(statsig, tmp_path):
     command.close()
 
 
-@pytest.fixture(params=[pytest.param(True, id="straight"), pytest.param(False, id="through singer-sdk")])
+@pytest.fixture
 def run_target(request, monkeypatch, statsig, tmp_path, capsys, caplog):
     """Run targets within this process, both ways; singer-sdk's signal handlers do not outlive the test."""
     monkeypatch.setattr(TargetStatsig, "go_straight", request.param)
