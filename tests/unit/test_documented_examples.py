@@ -1,10 +1,9 @@
-"""What the README shows of exposures and metrics is what becomes of its rows."""
+"""What the documentation shows of exposures and metrics is what becomes of its rows."""
 
 from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -12,12 +11,13 @@ from target_statsig.config import config_schema, parse_config
 from target_statsig.events.encoding import encode
 from target_statsig.events.notes import MappingNotes
 from target_statsig.object_types import ITEM_KINDS
+from tests.plugin_definition import ROOT
 
-README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "exposures-and-metrics.md").read_text(encoding="utf-8")
 
 
 def section(title):
-    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
 def rows_of(table):
@@ -34,7 +34,7 @@ def _value(cell):
 
 
 @pytest.mark.parametrize("title", ["Exposures", "Precomputed metrics"])
-def test_the_rows_become_what_the_readme_shows(title):
+def test_the_rows_become_what_the_page_shows(title):
     text = section(title)
     table = re.search(r"(?:^\|.*\|\n)+", text, re.MULTILINE)[0]
     config = parse_config(json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1]), config_schema())
