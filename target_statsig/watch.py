@@ -54,7 +54,11 @@ class ItemProgress:
     @property
     def parts(self) -> tuple[str, ...]:
         """What became of the records."""
-        always = (f"{self.acknowledged:,} acknowledged", f"{self.in_flight:,} in flight", f"{self.retries:,} retries")
+        always = (
+            f"{self.acknowledged:,} acknowledged",
+            f"{self.in_flight:,} in flight",
+            f"{self.retries:,} {'retry' if self.retries == 1 else 'retries'}",
+        )
         sometimes = ((self.skipped, "skipped"), (self.rejected, "rejected"))
         return (*always, *(f"{number:,} {word}" for number, word in sometimes if number))
 

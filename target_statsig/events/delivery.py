@@ -27,7 +27,7 @@ from target_statsig.headings import Heading
 from target_statsig.ledger import NoLedger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from target_statsig.client.events import EventsClient
     from target_statsig.events.stream import ItemStream
@@ -61,6 +61,7 @@ def deliver(
     *,
     now_ms: int,
     epoch: int = 0,
+    on_retry: Callable[[], None] = lambda: None,
 ) -> Receipt:
     """Map, pack and send some records of a stream.
 
@@ -74,8 +75,9 @@ def deliver(
         ledger: What remembers deliveries.
         now_ms: The time of items that have none, unix milliseconds.
         epoch: How many STATE messages came before the last of the records.
+        on_retry: Told of each request that is tried again, before the receipt is there.
     """
-    return _Delivery(records, stream, client, ledger, epoch).run(now_ms)
+    return _Delivery(records, stream, client, ledger, epoch, on_retry).run(now_ms)
 
 
 class _Delivery:
@@ -88,12 +90,14 @@ class _Delivery:
         client: EventsClient,
         ledger: StreamLedger,
         epoch: int,
+        on_retry: Callable[[], None],
     ) -> None:
         self._records = records
         self._stream = stream
         self._client = client
         self._ledger = ledger
         self._epoch = epoch
+        self._on_retry = on_retry
         self._receipt = Receipt(records=len(records))
 
     def run(self, now_ms: int) -> Receipt:
@@ -193,7 +197,9 @@ class _Delivery:
 
     def _count_try(self, tries_before: int, size: int) -> None:
         self._receipt.requests += 1
-        self._receipt.retries += tries_before > 0
+        if tries_before:
+            self._receipt.retries += 1
+            self._on_retry()
         self._receipt.bytes_sent += size
 
     def _fail(self, error: TargetStatsigError, undelivered: int) -> None:

@@ -63,6 +63,7 @@ class ItemLane:
         self._records: list[Record] = []
         self._ticket = -1
         self._is_old = False
+        self._retries = 0
         self._warned_of_times = False
 
     def follow(self, tap_stream: str, replication_key: str | None) -> None:
@@ -137,7 +138,7 @@ class ItemLane:
             in_flight=max(counts.records - settled - len(self._records), 0),
             skipped=counts.skipped_duplicates,
             rejected=counts.rejected,
-            retries=counts.retries,
+            retries=self._retries,
         )
 
     def judge(self) -> None:
@@ -151,7 +152,15 @@ class ItemLane:
     def _deliver(self, records: list[Record], ticket: int, epoch: int) -> None:
         services = self._services
         now_ms = int(services.clock.time() * 1000)
-        receipt = deliver(records, self.stream, services.client, self._ledger, now_ms=now_ms, epoch=epoch)
+        receipt = deliver(
+            records,
+            self.stream,
+            services.client,
+            self._ledger,
+            now_ms=now_ms,
+            epoch=epoch,
+            on_retry=self._note_retry,
+        )
         self._count(receipt)
         for rejection in receipt.rejections:
             self._rejections.add(
@@ -160,6 +169,10 @@ class ItemLane:
         if receipt.failure is not None:
             raise receipt.failure
         services.gate.close(ticket)
+
+    def _note_retry(self) -> None:
+        with self._services.report.lock:
+            self._retries += 1
 
     def _count(self, receipt: Receipt) -> None:
         counts, notes = self._counts, receipt.notes

@@ -123,7 +123,7 @@ def stream(rows=500, size=1_000_000, **settings):
     return ItemStream("orders", StreamSettings(ObjectType.EVENT, **settings), EVENTS, Bounds(rows, size))
 
 
-def send(records, statsig, *, to=None, ledger=None, retry_timeout=0):
+def send(records, statsig, *, to=None, ledger=None, retry_timeout=0, **more):
     clock = FakeClock()
     client = EventsClient(
         Sender(statsig, clock, retry_timeout=retry_timeout, rng=lambda: 1.0),
@@ -133,7 +133,7 @@ def send(records, statsig, *, to=None, ledger=None, retry_timeout=0):
         timeout=30,
         clock=clock,
     )
-    receipt = deliver(records, to or stream(), client, ledger or NoLedger(), now_ms=int(NOON * 1000))
+    receipt = deliver(records, to or stream(), client, ledger or NoLedger(), now_ms=int(NOON * 1000), **more)
     assert_adds_up(receipt, records)
     assert receipt.requests == len(statsig.bodies)
     assert receipt.bytes_sent == sum(map(len, statsig.bodies))
@@ -319,8 +319,11 @@ def test_a_store_that_fails_is_a_failure_in_the_receipt(method, requests):
     assert (receipt.undelivered, receipt.requests) == (3, requests)
 
 
-def test_retries_are_counted():
-    receipt = send(orders(3), Statsig(answer(503), answer(429)), retry_timeout=60)
+def test_retries_are_counted_and_told_as_they_come():
+    told = []
+    statsig = Statsig(answer(503), answer(429))
+    receipt = send(orders(3), statsig, retry_timeout=60, on_retry=lambda: told.append(len(statsig.bodies)))
+    assert told == [1, 2]
     assert (receipt.delivered, receipt.requests, receipt.retries, receipt.maybe_duplicated) == (3, 3, 2, 0)
 
 
