@@ -153,3 +153,23 @@ def test_a_report_that_cannot_be_written_fails_the_run_after_all_is_done(run_tar
     assert "Is a directory" in error
     assert arrived(statsig) == ids(2)
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == messages(2)[-1]["value"]
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        pytest.param("> /dev/full", "cannot be written (No space left on device)", id="no room"),
+        pytest.param(">&-", "is closed", id="closed"),
+    ],
+)
+def test_an_output_that_takes_no_state_ends_the_run(command, statsig, output, words):
+    (command.directory / "input.singer").write_bytes(to_lines(messages(3)))
+    done = command.shell(f"{command.line(**EVENT)} < input.singer {output}")
+    assert done.exit_code == 1
+    (error,) = done.errors
+    assert words in error
+    assert done.report["status"] == "failed"
+    assert set(arrived(statsig)) <= set(ids(3))
+
+    assert command(messages(3), **EVENT).states[-1] == messages(3)[-1]["value"]
+    assert arrived(statsig) == ids(3)
