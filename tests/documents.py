@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-PROMPT = "$ "
-
-BLOCK = re.compile(
-    r"(?:^\#+\ (?P<heading>[^\n]+)$)|(?:^```(?P<kind>\w*)\n(?P<text>.*?)^```$)", re.DOTALL | re.MULTILINE | re.VERBOSE
-)
+PART = re.compile(r"^#+ (?P<heading>.+)$|^```(?P<kind>\w*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
 FILE_NAME = re.compile(r"`([\w./-]+)`:\s*\Z")
+COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)$", re.MULTILINE)
+REMARK = re.compile(r"\s+# .*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +38,8 @@ class Block:
     @property
     def commands(self) -> list[str]:
         """Return what a reader would type, without remarks; only a console has any."""
-        lines = self.text.splitlines() if self.kind == "console" else []
-        typed = [line.removeprefix(PROMPT) for line in lines if line.startswith(PROMPT)]
-        return [re.sub(r"\s+# .*", "", command) for command in typed]
+        typed = COMMAND.findall(self.text) if self.kind == "console" else []
+        return [REMARK.sub("", command) for command in typed]
 
 
 def blocks(page: Path) -> list[Block]:
@@ -50,10 +47,15 @@ def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     found = []
     heading = ""
-    for part in BLOCK.finditer(text):
+    for part in PART.finditer(text):
         if part["heading"]:
             heading = part["heading"]
         else:
             name = FILE_NAME.search(text, 0, part.start())
             found.append(Block(heading, part["kind"], name[1] if name else None, part["text"]))
     return found
+
+
+def headings(page: Path) -> list[str]:
+    """Return the headings of a page; what only looks like one in a block is none."""
+    return [part["heading"] for part in PART.finditer(page.read_text(encoding="utf-8")) if part["heading"]]

@@ -1,0 +1,109 @@
+"""The pages of the documentation: their order, their links, and the files and commands that they hold."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import yaml
+
+from tests.documents import Block, blocks, headings
+from tests.plugin_definition import ROOT
+
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "sample_data" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+LINK = re.compile(r'\]\((?P<link>[^)\s]+)\)|(?:src|srcset)="(?P<picture>[^"]+)"')
+
+PAGE = """\
+# A page
+
+Save this as `shop.sql`:
+
+```sql
+select 1;
+```
+
+## Run it
+
+```console
+$ psql -f shop.sql      # as yourself
+ one
+$ cat a \\
+    | b
+# no command
+```
+
+```
+not a command: $ rm
+```
+"""
+
+
+@pytest.fixture
+def page(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text(PAGE)
+    return path
+
+
+def test_files_and_commands_are_found_under_their_headings(page):
+    script, console, shown = blocks(page)
+    assert script == Block("A page", "sql", "shop.sql", "select 1;\n")
+    assert (console.heading, console.file) == ("Run it", None)
+    assert console.commands == ["psql -f shop.sql", "cat a \\\n    | b"]
+    assert shown.commands == []
+
+
+def test_a_remark_in_a_block_is_no_heading(page):
+    assert headings(page) == ["A page", "Run it"]
+
+
+def test_the_readme_goes_from_the_first_try_to_the_workshop():
+    """Others may stand between these."""
+    order = [
+        "target-statsig",
+        "Your first stream of events",
+        "Your first segment",
+        "Three sync modes, and what protects you",
+        "Settings",
+        "Delivery guarantees",
+        "Troubleshooting",
+        "How it is built",
+        "Development",
+    ]
+    assert [heading for heading in headings(README) if heading in order] == order
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_within_the_repository_leads_somewhere(page):
+    for found in LINK.finditer(page.read_text(encoding="utf-8")):
+        link = found["link"] or found["picture"]
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in {_anchor(heading) for heading in headings(target)}, link
+
+
+def test_the_call_that_cannot_be_taken_back_can_be_read():
+    """Statsig's own, which no test makes."""
+    (call,) = [block for block in blocks(ROOT / "docs" / "exposures-and-metrics.md") if block.commands]
+    assert json.loads(re.search(r"-d '(.*)'", call.text)[1]).keys() == {"timestamp", "type"}
+
+
+def _anchor(heading):
+    """Return the name that a heading has in a link, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_looks_like_configuration_can_be_read(page):
+    for block in blocks(page):
+        if block.kind == "json":
+            lines = block.text.splitlines() if (block.file or "").endswith(".jsonl") else [block.text]
+            assert all(isinstance(json.loads(line), dict) for line in lines)
+        elif block.kind == "yaml":
+            assert isinstance(yaml.safe_load(block.text), dict)
