@@ -7,11 +7,9 @@ One Meltano project for all of it, so that the tap is installed once. What the r
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,10 +19,11 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.terminal import PROGRAMS, newcomers_environment
+
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parent.parent.parent
-PROGRAMS = Path(sys.executable).parent
 
 SHOP_EVENTS = {
     "view_item": 148,
@@ -110,7 +109,7 @@ class Project:
         done = subprocess.run(
             wrapped,
             cwd=self.folder,
-            env=_clean_environment() | (variables or {}),
+            env=newcomers_environment() | (variables or {}),
             stdin=stdin or subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -120,12 +119,6 @@ class Project:
         )
         assert content.exists(), done.stdout
         return Arrival(done.returncode, done.stdout, json.loads(content.read_text(encoding="utf-8")))
-
-
-def _clean_environment() -> dict[str, str]:
-    """Return the environment of a newcomer: nothing set for Meltano or the target, this Python's programs found."""
-    mine = {name: value for name, value in os.environ.items() if not name.startswith(("MELTANO_", "TARGET_STATSIG_"))}
-    return mine | {"PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
 
 
 @pytest.fixture(scope="module")
