@@ -10,7 +10,6 @@ from target_statsig.target import TargetStatsig
 from tests.command import Command
 from tests.singer import TargetRunner
 
-
 WHOLE_RUNS = frozenset(
     {
         "test_command",

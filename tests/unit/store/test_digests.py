@@ -1,0 +1,34 @@
+"""A multiset of digests against a dictionary of counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_statsig.ledger import DIGEST_BYTES
+from target_statsig.store.digests import DigestBag
+
+digests = st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES) | st.sampled_from(
+    [bytes(DIGEST_BYTES), b"\0" * 8 + b"\1" * 8, b"\1" * 8 + b"\0" * 8, b"\1" * 16]
+)
+"""Some of them hold one another across the border of two, when they lie end to end."""
+
+
+@pytest.mark.parametrize("expected", [0, 1, 100, 10_000])
+@given(added=st.lists(digests), asked=st.lists(digests))
+def test_a_bag_gives_each_digest_as_often_as_it_was_put_in(expected, added, asked):
+    bag, left = DigestBag(expected), Counter(added)
+    for digest in added:
+        bag.add(digest)
+    for digest in [*asked, *added, *added]:
+        assert bag.take(digest) == (left[digest] > 0)
+        left[digest] -= left[digest] > 0
+
+
+def test_a_digest_can_be_put_in_several_times_at_once():
+    bag = DigestBag(1)
+    bag.add(b"d" * DIGEST_BYTES, 2)
+    assert [bag.take(b"d" * DIGEST_BYTES) for _ in range(3)] == [True, True, False]
