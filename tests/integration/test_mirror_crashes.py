@@ -9,7 +9,10 @@ import signal
 
 import pytest
 
+from tests.postgres import postgres_url
 from tests.singer import TargetRunner, record, schema, state, to_lines
+
+__all__ = ["postgres_url"]
 
 pytestmark = pytest.mark.e2e
 
@@ -52,10 +55,18 @@ def statsig(statsig_factory):
     return emulator
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request, tmp_path):
+    """Give the URL of an empty store."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    return request.getfixturevalue("postgres_url")
+
+
 @pytest.fixture
-def run_mirror(processes, statsig, tmp_path, capsys, caplog):
+def run_mirror(processes, statsig, store_url, tmp_path, capsys, caplog):
     """Run the mirror in a process; with `die_at`, kill it when its request of that number arrives."""
-    config = TargetRunner(statsig, tmp_path, capsys, caplog).config(**SETTINGS)
+    config = TargetRunner(statsig, tmp_path, capsys, caplog).config(**SETTINGS, store_url=store_url)
 
     def run(*, die_at=None, taken=False):
         process = processes.Process(target=mirror, args=(config,))
