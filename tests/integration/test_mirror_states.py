@@ -7,13 +7,24 @@ import json
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from target_statsig.emulator import Options, StatsigEmulator
 from target_statsig.target import TargetStatsig
+from tests.postgres import postgres_url
 from tests.singer import record, schema, state, to_lines
+
+__all__ = ["postgres_url"]
 
 NAMES = [f"u{number:02}" for number in range(9)]
 MEMBERS = st.sets(st.sampled_from(NAMES))
@@ -24,6 +35,11 @@ OTHER_SCHEMA = schema("users", {"user_id": {"type": ["string", "null"]}, "plan":
 
 class MirroredAudience(RuleBasedStateMachine):
     """A source table, a segment that mirrors it, and everything that goes wrong between them."""
+
+    def __init__(self, store_url):
+        super().__init__()
+        # One store for all examples: each has a Statsig of its own, and so rows of its own.
+        self.store_url = store_url
 
     @initialize(members=MEMBERS, table=MEMBERS)
     def begin(self, members, table):
@@ -57,7 +73,7 @@ class MirroredAudience(RuleBasedStateMachine):
         config = {
             "console_url": self.statsig.console_url,
             "console_api_key": self.statsig.console_api_key,
-            "store_url": f"sqlite:///{place / 'store.db'}",
+            "store_url": self.store_url,
             "dead_letter_path": str(place / "dead"),
             "retry_timeout": 0,
             "console_rate_limits": "1000/1s",
@@ -158,7 +174,18 @@ class MirroredAudience(RuleBasedStateMachine):
             assert self.members() == self.table
 
 
-TestMirroredAudience = MirroredAudience.TestCase
-TestMirroredAudience.settings = settings(
-    max_examples=15, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
-)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request, tmp_path):
+    """Give the URL of an empty store."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    return request.getfixturevalue("postgres_url")
+
+
+def test_no_history_of_runs_removes_whom_the_last_complete_table_held(store_url):
+    run_state_machine_as_test(
+        lambda: MirroredAudience(store_url),
+        settings=settings(
+            max_examples=15, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
