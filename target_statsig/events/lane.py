@@ -9,9 +9,11 @@ from __future__ import annotations
 import functools
 import logging
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from target_statsig.events.delivery import deliver
+from target_statsig.events.notes import RENAMED_LISTED
 from target_statsig.events.positions import bookmark_of
 from target_statsig.exceptions import RecordError
 from target_statsig.watch import ItemProgress
@@ -185,7 +187,8 @@ class ItemLane:
             counts.retries += receipt.retries
             counts.bytes_sent += receipt.bytes_sent
             counts.billable += receipt.billable
-            counts.renamed.update(notes.renamed)
+            # As many as one batch may list: where every record has a name of its own, the report stays short.
+            counts.renamed = dict(islice((counts.renamed | notes.renamed).items(), RENAMED_LISTED))
             counts.count_names(receipt.names)
             first_defaulted = bool(notes.time_defaulted) and not self._warned_of_times
             self._warned_of_times = self._warned_of_times or first_defaulted

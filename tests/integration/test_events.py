@@ -228,3 +228,12 @@ def test_a_schema_that_changes_loses_no_record(run_target, statsig):
     )
     assert len(statsig.state.events) == 20
     assert len(statsig.state.requests) == 1
+
+
+def test_the_report_lists_so_many_names_that_were_made_valid_and_no_more(run_target, statsig):
+    rows = [record("orders", {"event": f"order;{number}", "user_id": "u"}) for number in range(1100)]
+    outcome = run_target([schema("orders"), *rows], invalid_event_name="sanitize", **EVENT)
+    assert len(statsig.state.events) == 1100
+    renamed = outcome.report["streams"]["orders"]["renamed"]
+    assert len(renamed) == 100
+    assert all(new == old.replace(";", "_") for old, new in renamed.items())
