@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 PLANS_KEPT = 4_096
 """Sets of columns whose plan is kept; only columns that a source names count, so that a stream seldom has ten."""
 
+SHAPES_KEPT = 512
+"""Rows of columns of which it is known which plan they have; a stream without a fixed schema may have any number."""
+
 
 class _Plan(NamedTuple):
     """The mapping of an event, for records that have the same columns."""
@@ -32,6 +35,13 @@ class _Plan(NamedTuple):
     read_time: Reader | None
     user_of: UserPlan
     metadata_of: MetadataPlan
+
+
+class _Shape(NamedTuple):
+    """What all records have in common that have the same columns in the same order."""
+
+    plan: _Plan
+    metadata_keys: tuple[str | None, ...]
 
 
 class EventMapper:
@@ -53,6 +63,7 @@ class EventMapper:
             place.column for sources in (*fed, *self._metadata.sources) for place in places(sources)
         )
         self._plan = lru_cache(PLANS_KEPT)(self._plan_for)
+        self._shape = lru_cache(SHAPES_KEPT)(self._shape_of)
 
     def __call__(
         self, record: Record, *, time_extracted: str | None, now_ms: int, notes: MappingNotes
@@ -69,7 +80,7 @@ class EventMapper:
             RecordError: `missing_event_name`, `invalid_event_name`, `event_name_too_long`, `missing_identifier`,
                 `invalid_time` or `not_encodable`.
         """
-        read_name, read_value, read_time, user_of, metadata_of = self._plan(self._columns.intersection(record))
+        (read_name, read_value, read_time, user_of, metadata_of), metadata_keys = self._shape(tuple(record))
         name = self._event_name if read_name is None else read_name(record)
         event: dict[str, Any] = {"eventName": self._names(name, notes)}
         if read_value is not None and (found := read_value(record)) is not None:
@@ -79,10 +90,14 @@ class EventMapper:
         time = None if read_time is None else read_time(record)
         event["time"] = self._times(time, time_extracted, now_ms, notes)
         event["user"] = user_of(record, notes)
-        metadata = metadata_of(record)
+        metadata = metadata_of(record, metadata_keys)
         if metadata:
             event["metadata"] = metadata
         return event
+
+    def _shape_of(self, columns: tuple[str, ...]) -> _Shape:
+        plan = self._plan(self._columns.intersection(columns))
+        return _Shape(plan, plan.metadata_of.keys_of(columns))
 
     def _plan_for(self, columns: frozenset[str]) -> _Plan:
         return _Plan(

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from target_statsig.events.encoding import NOT_ENCODABLE
 from target_statsig.events.users import PRIVATE_ATTRIBUTES
-from target_statsig.events.values import text
+from target_statsig.events.values import TEXTS, text
+from target_statsig.exceptions import RecordError
 from target_statsig.fields import FLATTENED, Place, Reader, Record, places, reader
 
 if TYPE_CHECKING:
@@ -119,20 +121,33 @@ class MetadataPlan:
     contested: tuple[tuple[Place, ...], ...]
     named: tuple[tuple[str, Reader], ...]
 
-    def __call__(self, record: Record) -> dict[str, str]:
+    def keys_of(self, columns: Iterable[str]) -> tuple[str | None, ...]:
+        """Return the key of each column, None where it is out in every record that the plan is for."""
+        return _keys(columns, self.columns) if self.everything else ()
+
+    def __call__(self, record: Record, keys: tuple[str | None, ...]) -> dict[str, str]:
         """Return the metadata of a record that has the columns that the plan is for.
+
+        Args:
+            record: The record.
+            keys: What `keys_of` returned for its columns, in their order.
 
         Raises:
             RecordError: `not_encodable`: a value that JSON has no form for.
         """
-        columns, members = self._fed(record) if self.contested else (self.columns, self.members)
+        columns, members = self.columns, self.members
+        if self.contested:
+            columns, members = self._fed(record)
+            keys = _keys(record, columns) if self.everything else ()
         metadata: dict[str, str] = {}
-        if self.everything:
-            for column, value in record.items():
-                if value is not None and column not in columns:
-                    key = _key(column)
-                    if key is not None:
-                        metadata[key] = value if type(value) is str else text(value)
+        try:
+            for key, value in zip(keys, record.values()):  # noqa: B905 -- there are as many keys as columns, or none
+                if value is not None and key is not None:
+                    kind = type(value)
+                    # As `text` does, without a call for each column of each record.
+                    metadata[key] = value if kind is str else TEXTS[kind](value)
+        except (KeyError, ValueError):
+            raise RecordError(NOT_ENCODABLE) from None
         if self.unpacks and PROPERTIES not in columns:
             metadata |= _unpacked(record[PROPERTIES], members)
         for key, read in self.named:
@@ -153,6 +168,10 @@ class MetadataPlan:
             else:
                 columns |= {feeding.column}
         return columns, members
+
+
+def _keys(columns: Iterable[str], out: frozenset[str]) -> tuple[str | None, ...]:
+    return tuple(None if column in out else _key(column) for column in columns)
 
 
 def _unpacked(properties: object, members: frozenset[str]) -> dict[str, str]:

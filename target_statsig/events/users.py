@@ -107,12 +107,15 @@ class UserPlan:
         """
         user: dict[str, Any] = {}
         for field, read in self.texts:
-            if found := label(read(record)):
+            found = read(record)
+            # As `label` does, without a call for nearly all of them.
+            found = found.strip() if type(found) is str else label(found)
+            if found:
                 user[field] = found
-        ids = {}
+        ids: dict[str, str] = {}
         for id_type, read in self.ids:
-            if found := label(read(record)):
-                ids[id_type] = found
+            if unit := label(read(record)):
+                ids[id_type] = unit
         if ids:
             user["customIDs"] = ids
         elif "userID" not in user:

@@ -24,18 +24,31 @@ _NUMBERS = (int, float, Decimal)
 """To Python true and false are integers too; here they are no numbers."""
 
 
+TEXTS: Mapping[type, Callable[[Any], str]] = {
+    str: str,
+    int: str,
+    float: plain_text,
+    Decimal: plain_text,
+    bool: ("false", "true").__getitem__,
+    dict: compact_json,
+    list: compact_json,
+    tuple: compact_json,
+    dt.datetime: dt.datetime.isoformat,
+    dt.date: dt.date.isoformat,
+    dt.time: dt.time.isoformat,
+}
+"""What makes a text of a value, by its type; a `ValueError` says that the value has none."""
+
+
 def text(value: object) -> str:
     """Return a value that is not null as a text: numbers in plain decimal, times in ISO 8601, the rest as compact JSON.
 
     Raises:
         RecordError: `not_encodable`: a number that is none, or something that JSON has no form for.
     """
-    convert = _TEXTS.get(type(value))
-    if convert is None:
-        raise RecordError(NOT_ENCODABLE)
     try:
-        return convert(value)
-    except ValueError:
+        return TEXTS[type(value)](value)
+    except (KeyError, ValueError):
         raise RecordError(NOT_ENCODABLE) from None
 
 
@@ -88,21 +101,6 @@ def event_value(value: object) -> int | Decimal | str | None:
     if isinstance(value, str):
         parsed = parse_number(value)
         return value if parsed is None and value.strip() else parsed
-    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
-        return text(value)
-    return number(value)
-
-
-_TEXTS: Mapping[type, Callable[[Any], str]] = {
-    str: str,
-    int: plain_text,
-    float: plain_text,
-    Decimal: plain_text,
-    bool: ("false", "true").__getitem__,
-    dict: compact_json,
-    list: compact_json,
-    tuple: compact_json,
-    dt.datetime: dt.datetime.isoformat,
-    dt.date: dt.date.isoformat,
-    dt.time: dt.time.isoformat,
-}
+    if isinstance(value, _NUMBERS) and not isinstance(value, bool):
+        return number(value)
+    return text(value)

@@ -14,7 +14,8 @@ FED = (("user_id", "userId"), ("event_value", "revenue", "properties.revenue", "
 
 
 def metadata_of(record, *metadata_fields, fed=FED):
-    return MetadataMapper(metadata_fields or ("*",), fed).plan(record)(record)
+    plan = MetadataMapper(metadata_fields or ("*",), fed).plan(record)
+    return plan(record, plan.keys_of(record))
 
 
 @pytest.mark.parametrize(

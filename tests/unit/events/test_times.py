@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.events.notes import MappingNotes
-from target_statsig.events.times import CLOCKS_APART_MS, OLD_MS, Times, parse_text, unix_ms
+from target_statsig.events.times import CLOCKS_APART_MS, OLD_MS, Times, parse_text, parse_whole, unix_ms
 from target_statsig.exceptions import RecordError
 from target_statsig.settings import TimeUnit
 
@@ -65,6 +65,8 @@ def test_a_text_is_read_as_a_time(text, time_ms):
         pytest.param("06/06/2024", id="other-order"),
         pytest.param("\N{FULLWIDTH DIGIT TWO}024-06-06", id="digits-of-another-script"),
         pytest.param("2024-06-06T00:00:00Z and more", id="more-after-it"),
+        pytest.param("2024-06-06T00:00+02Z", id="two-zones"),
+        pytest.param("2024-06-06T00:00:00.50Z+02:00", id="two-zones-after-a-fraction"),
         pytest.param("NaN", id="nan"),
         pytest.param("1e400", id="beyond-a-double"),
     ],
@@ -160,6 +162,30 @@ def test_every_moment_reads_as_datetime_has_it(moment, separator, precision):
 @given(st.text() | st.from_regex(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d*)?(Z|[+-]\d\d:?\d\d)?", fullmatch=True))
 def test_no_text_breaks_the_reader(text):
     assert isinstance(unix_ms(text), (int, type(None)))
+
+
+PIECES = [
+    "2024-06-06",
+    "T",
+    " ",
+    "00",
+    "23:59",
+    ":60",
+    ".",
+    ".5",
+    ".123",
+    ",25",
+    "456789",
+    "Z",
+    "+02",
+    "+05:30",
+    "-0530",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+def test_a_text_is_read_alike_whole_and_by_its_pieces(text):
+    assert parse_text(text) == parse_whole(text)
 
 
 @given(st.integers(min_value=0, max_value=253_402_300_799_999))
