@@ -22,12 +22,17 @@ def exact(number: Decimal | float) -> Decimal:
     """
     # repr gives the shortest digits that mean this float: 89.99, and not the 50 digits of its binary value.
     decimal = number if isinstance(number, Decimal) else Decimal(repr(number))
-    if not decimal.is_finite() or not SMALLEST_POWER <= decimal.adjusted() <= LARGEST_POWER:
-        if decimal.is_zero():
-            return Decimal(0)
-        msg = "the number is not finite, or too large or too small"
-        raise ValueError(msg)
-    return decimal
+    if is_double(decimal):
+        return decimal
+    if decimal.is_zero():
+        return Decimal(0)
+    msg = "the number is not finite, or too large or too small"
+    raise ValueError(msg)
+
+
+def is_double(number: Decimal) -> bool:
+    """Return whether a number is finite, and of a size that a double can have."""
+    return number.is_finite() and SMALLEST_POWER <= number.adjusted() <= LARGEST_POWER
 
 
 def plain_text(number: float | Decimal) -> str:

@@ -7,11 +7,12 @@ their own (`segments`), and `lanes` leads there what is no item.
 
 from __future__ import annotations
 
+from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from target_statsig.client.events import LOG_CUSTOM_EXPOSURE, LOG_CUSTOM_METRIC, LOG_EVENT
-from target_statsig.events.exposures import ExposureMapper
+from target_statsig.events.exposures import ExposureMapper, subject_of
 from target_statsig.events.kind import ItemKind
 from target_statsig.events.mapping import EventMapper
 from target_statsig.events.metrics import MetricMapper
@@ -20,15 +21,15 @@ from target_statsig.settings import ObjectType
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EVENTS = ItemKind(ObjectType.EVENT, LOG_EVENT, EventMapper, names=("eventName",))
+EVENTS = ItemKind(ObjectType.EVENT, LOG_EVENT, EventMapper, itemgetter("eventName"))
 
-EXPOSURES = ItemKind(ObjectType.EXPOSURE, LOG_CUSTOM_EXPOSURE, ExposureMapper, names=("experimentName", "gateName"))
+EXPOSURES = ItemKind(ObjectType.EXPOSURE, LOG_CUSTOM_EXPOSURE, ExposureMapper, subject_of)
 
 METRICS = ItemKind(
     ObjectType.METRIC,
     LOG_CUSTOM_METRIC,
     MetricMapper,
-    names=("metric_name",),
+    itemgetter("metric_name"),
     has_tier=False,
     flags=(("isTest", "is_test"),),
 )

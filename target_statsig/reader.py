@@ -21,7 +21,7 @@ from target_statsig._compat import override
 from target_statsig.exceptions import CUT_OFF, InputError, InterruptedRunError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 CHUNK_BYTES = 1 << 20
 """Bytes asked for at once; a pipe gives what it has."""
@@ -31,7 +31,7 @@ IDLE_SECONDS = 5.0
 
 Message = dict[str, Any]
 
-_DECODER = msgspec.json.Decoder(float_hook=decimal.Decimal)
+_DECODER = msgspec.json.Decoder(Message, float_hook=decimal.Decimal)
 
 
 class SingerMessageReader(GenericSingerReader[bytes]):
@@ -43,6 +43,8 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         stop: Set from outside to end the reading before the next line.
         between_blocks: Called with the bytes of each block of lines before it is read, and with 0 when nothing has come
             for `IDLE_SECONDS`.
+        take_records: Offered messages before their callbacks are: takes as many as it can from a list, beginning at a
+            place in it, and returns the place of the first that it leaves to its callback.
     """
 
     def __init__(self) -> None:
@@ -52,6 +54,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         self.waiting = False
         self.stop = False
         self.between_blocks: Callable[[int], None] = lambda _: None
+        self.take_records: Callable[[Sequence[Message], int], int] = lambda _, place: place
 
     @property
     @override
@@ -68,35 +71,53 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         stats: Counter[str] = Counter()
         source = self._blocks(self.default_input.fileno()) if file_input is None else file_input
         for block in self._marked(source):
-            for message in self._decoded(block):
+            for messages in self._decoded(block):
+                self._hand_over(messages, callbacks, stats)
+        return stats
+
+    def _hand_over(
+        self, messages: list[Message], callbacks: dict[str, Callable[[Message], None]], stats: Counter[str]
+    ) -> None:
+        """Hand over the messages of the lines that end with the line at hand."""
+        before = self.line_number - len(messages)
+        place = 0
+        while place < len(messages):
+            taken = self.take_records(messages, place) - place
+            if taken:
+                stats["RECORD"] += taken
+                place += taken
+            else:
+                place += 1
+                self.line_number = before + place
+                message = messages[place - 1]
                 kind = message.get("type")
                 if not isinstance(kind, str) or kind not in callbacks:
                     msg = "is no Singer message of a known type"
                     raise self.error(msg)
                 callbacks[kind](message)
                 stats[kind] += 1
-                if self.stop:
-                    raise self.stopped()
-        return stats
+            if self.stop:
+                raise self.stopped()
+        self.line_number = before + place
 
-    def _decoded(self, block: bytes) -> Iterator[Message]:
+    def _decoded(self, block: bytes) -> Iterator[list[Message]]:
         """Yield the messages of whole lines: decoded all at once, or one by one where something is odd about one."""
         try:
             messages = _DECODER.decode_lines(block)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             messages = []
-        if len(messages) != block.count(b"\n") + (not block.endswith(b"\n")):
+        lines = block.count(b"\n") + (not block.endswith(b"\n"))
+        if len(messages) == lines:
+            self.line_number += lines
+            yield messages
+        else:
             yield from self._one_by_one(block)
-            return
-        for message in messages:
-            self.line_number += 1
-            yield message if type(message) is dict else {}
 
-    def _one_by_one(self, block: bytes) -> Iterator[Message]:
+    def _one_by_one(self, block: bytes) -> Iterator[list[Message]]:
         for line in block.removesuffix(b"\n").split(b"\n"):
             self.line_number += 1
             if line and not line.isspace():
-                yield self.deserialize_json(line)
+                yield [self.deserialize_json(line)]
 
     def error(self, what: str) -> InputError:
         """Return an error about the line at hand, without anything of what it holds."""
@@ -104,6 +125,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
 
     @override
     def deserialize_json(self, line: bytes) -> Message:
+        message: object
         try:
             message = _DECODER.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -111,7 +133,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         except RecursionError:
             msg = f"({len(line):,} bytes) is nested too deeply"
             raise self.error(msg) from None
-        return message if type(message) is dict else {}
+        return message if isinstance(message, dict) else {}
 
     def _lenient(self, line: bytes) -> Any:
         """Decode what is no strict JSON but what Python's `json` writes: NaN, Infinity, lone surrogates.

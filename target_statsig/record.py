@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A record on its way.
+
+    There is one for each record of the input: a struct of msgspec's is made in a tenth of the time of a dataclass, and
+    the garbage collector need not look at it, since nothing in decoded JSON leads back to it.
 
     Attributes:
         data: The record after the stream maps.

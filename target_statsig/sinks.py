@@ -21,15 +21,14 @@ if TYPE_CHECKING:
 
     from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
-    from target_statsig.reader import Message
     from target_statsig.target import TargetStatsig
 
 
 class Lane(Protocol):
     """One stream's way to Statsig."""
 
-    def accept(self, record: Record) -> None:
-        """Take a record that keeps to its schema."""
+    def accept(self, records: Sequence[Record]) -> None:
+        """Take records that keep to their schema."""
 
     def reject(self, record: Record, error: RecordError) -> None:
         """Keep a record out: count it, and write it to the dead letters."""
@@ -55,8 +54,8 @@ class StatsigSink(Sink):
         """
         super().__init__(target, stream_name, schema, key_properties)
         self._target = target
-        self._lane = target.run.lanes.get(stream_name)
-        self._check = compile_check(stream_name, self.schema) if self.validate_schema else None
+        self.lane: Lane = target.run.lanes.get(stream_name)
+        self._keeps_to_schema = compile_check(stream_name, self.schema) if self.validate_schema else None
 
     @override
     def get_validator(self) -> BaseJSONSchemaValidator | None:
@@ -91,31 +90,23 @@ class StatsigSink(Sink):
 
     @override
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
-        self.take(record, self._target.message)
-
-    def take(self, record: dict[str, Any], message: Message) -> None:
-        """Hand a record to the lane, or have it rejected there.
-
-        Args:
-            record: The record after the stream maps.
-            message: Its RECORD message as the tap sent it.
-        """
+        message = self._target.message
         arrived = Record(record, message, self._target.schemas[message["stream"]])
-        try:
-            self._assert_valid(record)
-        except RecordError as error:
-            self._lane.reject(arrived, error)
+        fault = self.fault_of(record)
+        if fault is None:
+            self.lane.accept((arrived,))
         else:
-            self._lane.accept(arrived)
+            self.lane.reject(arrived, fault)
+
+    def fault_of(self, record: Mapping[str, Any]) -> RecordError | None:
+        """Return what is wrong with a record, if anything is: it lacks a key property, or breaks its schema."""
+        for name in self._key_properties:
+            if name not in record:
+                return MissingKeyError(name)
+        if self._keeps_to_schema is None or self._keeps_to_schema(record):
+            return None
+        return RecordError("schema_violation")
 
     @override
     def process_batch(self, context: dict[str, Any]) -> None:
         """Do nothing: batches are made and sent by the lane."""
-
-    def _assert_valid(self, record: Mapping[str, Any]) -> None:
-        for name in self._key_properties:
-            if name not in record:
-                raise MissingKeyError(name)
-        if self._check is not None and not self._check(record):
-            reason = "schema_violation"
-            raise RecordError(reason)

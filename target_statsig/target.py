@@ -75,8 +75,9 @@ class TargetStatsig(Target):
             self._refuse(error.errors)
         self.message: Message = {}
         self.schemas: dict[str, Message] = {}
-        self._straight = StraightWays()
+        self._straight = StraightWays(self.run.sources.records)
         self.message_reader.between_blocks = self.run.tick
+        self.message_reader.take_records = self._straight.take
 
     @classmethod
     @override
@@ -119,7 +120,9 @@ class TargetStatsig(Target):
         stream_maps = self.mapper.stream_maps[stream]
         aliases = {stream_map.stream_alias for stream_map in stream_maps}
         if self.go_straight:
-            self._straight.renew(stream, stream_maps, cast("StatsigSink | None", self._sinks_active.get(stream)))
+            self._straight.renew(
+                self.schemas[stream], stream_maps, cast("StatsigSink | None", self._sinks_active.get(stream))
+            )
         self.run.follow(stream, aliases & self._sinks_active.keys(), replication_key_of(message_dict))
 
     @override
@@ -135,11 +138,7 @@ class TargetStatsig(Target):
         if type(record) is not dict:
             msg = f"is a RECORD of '{stream}' whose record is no object"
             raise self.message_reader.error(msg)
-        self.run.sources.record(stream, record)
-        way = self._straight.get(stream)
-        if way is not None:
-            way.take(message_dict)
-            return
+        self.run.sources.records(stream, (record,))
         self.message = message_dict
         try:
             super()._process_record_message(message_dict)
@@ -184,7 +183,6 @@ class TargetStatsig(Target):
     def _end(self, *, complete: bool) -> None:
         try:
             # First singer-sdk's metrics, so that the summary is what the log ends with.
-            self._straight.count()
             for sink in (*self._sinks_to_clear, *self._sinks_active.values()):
                 sink.clean_up()
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -90,7 +89,8 @@ class TargetRunner:
     def __call__(self, messages, **settings):
         self._caplog.clear()
         self._capsys.readouterr()
-        source = messages if hasattr(messages, "read") else io.BytesIO(to_lines(messages))
+        # One block, as a pipe hands over what a tap wrote at once.
+        source = messages if hasattr(messages, "read") else [to_lines(messages)]
         target = TargetStatsig(config=self.config(**settings))
         exit_code = target.run_to_end(source)
         return Outcome(

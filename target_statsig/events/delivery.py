@@ -5,13 +5,16 @@ Knows nothing of Singer, files and threads: the sink calls it from worker thread
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
+from operator import not_
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from target_statsig.events.batching import halve, pack
 from target_statsig.events.digest import digests_of
-from target_statsig.events.encoding import encode
+from target_statsig.events.encoding import NOT_ENCODABLE, encode_all
 from target_statsig.events.positions import highest
 from target_statsig.events.receipt import Receipt, Rejection
 from target_statsig.events.stream import RefusalStreak
@@ -43,9 +46,8 @@ NOT_ABOUT_THE_BODY = frozenset({301, 302, 303, 307, 308, 404, 405})
 """Refusals that halving cannot mend: there is no events API at `events_url`."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Parcel:
-    """A record that became an item: encoded once, remembered by its digest."""
+class _Parcel(msgspec.Struct, frozen=True, gc=False):
+    """A record that became an item: encoded once, remembered by its digest. A struct, as `Record` is one."""
 
     record: Record
     body: bytes
@@ -123,27 +125,33 @@ class _Delivery:
         digests = digests_of([record.message["record"] for record in self._records])
         known = self._ledger.known(digests, highest=self._highest, epoch=self._epoch)
         self._receipt.skipped_duplicates += sum(known)
-        return [(record, found) for record, found, skip in zip(self._records, digests, known, strict=True) if not skip]
+        return [*compress(zip(self._records, digests, strict=True), map(not_, known))]
 
     def _wrap(self, records: Iterable[tuple[Record, bytes]], now_ms: int) -> list[_Parcel]:
         """Map and encode records; reject those that cannot become an item."""
-        parcels = []
-        receipt, mapper, largest = self._receipt, self._stream.mapper, self._stream.bounds.largest - ENVELOPE_BYTES
-        for record, found in records:
+        receipt, for_columns, notes = self._receipt, self._stream.mapper.for_columns, self._receipt.notes
+        mapped, items = [], []
+        last: tuple[str, ...] = ()
+        to_item = for_columns(last)
+        for known_by in records:
+            record = known_by[0]
+            columns = tuple(record.data)
+            if columns != last:
+                last, to_item = columns, for_columns(columns)
             try:
-                item = mapper(
-                    record.data,
-                    time_extracted=record.message.get("time_extracted"),
-                    now_ms=now_ms,
-                    notes=receipt.notes,
-                )
-                body = encode(item)
-                if len(body) > largest:
-                    raise RecordError(self._too_large)  # noqa: TRY301 -- a rejection like those of the mapping
+                item = to_item(record.data, record.message.get("time_extracted"), now_ms, notes)
             except RecordError as error:
                 receipt.rejections.append(Rejection(record, error.reason, error.field))
             else:
-                parcels.append(_Parcel(record, body, found, self._stream.kind.name_of(item)))
+                mapped.append(known_by)
+                items.append(item)
+        name_of, largest = self._stream.kind.name_of, self._stream.bounds.largest - ENVELOPE_BYTES
+        parcels = []
+        for (record, digest), item, body in zip(mapped, items, encode_all(items), strict=True):
+            if body is None or len(body) > largest:
+                receipt.rejections.append(Rejection(record, NOT_ENCODABLE if body is None else self._too_large))
+            else:
+                parcels.append(_Parcel(record, body, digest, name_of(item)))
         return parcels
 
     def _send(self, parcels: Sequence[_Parcel], *, doubted: bool = False) -> None:

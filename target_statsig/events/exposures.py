@@ -6,7 +6,7 @@ where; the user and the time are mapped as for events. Refuses to know how an ex
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_statsig._compat import override
@@ -20,6 +20,9 @@ from target_statsig.exceptions import RecordError
 from target_statsig.fields import Reader, Record, places, reader, sources_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from target_statsig.events.kind import ToItem
     from target_statsig.events.notes import MappingNotes
     from target_statsig.settings import StreamSettings
 
@@ -53,10 +56,13 @@ class ExposureMapper(Mapper):
         self._plan = lru_cache(PLANS_KEPT)(self._plan_for)
 
     @override
-    def __call__(
-        self, record: Record, *, time_extracted: str | None, now_ms: int, notes: MappingNotes
+    def for_columns(self, columns: tuple[str, ...]) -> ToItem:
+        return partial(self._map, self._plan(self._columns.intersection(columns)))
+
+    def _map(
+        self, plan: _Plan, record: Record, time_extracted: str | None, now_ms: int, notes: MappingNotes
     ) -> dict[str, Any]:
-        readers, user_of = self._plan(self._columns.intersection(record))
+        readers, user_of = plan
         experiment, gate, passes, rule, group, time = (read and read(record) for read in readers)
         return {
             **_subject(self._experiment or label(experiment), self._gate or label(gate), passes),
@@ -67,6 +73,11 @@ class ExposureMapper(Mapper):
 
     def _plan_for(self, columns: frozenset[str]) -> _Plan:
         return _Plan(tuple(reader(sources, columns) for sources in self._sources), self._users.plan(columns))
+
+
+def subject_of(exposure: Mapping[str, Any]) -> str:
+    """Return the name of the experiment or of the gate that someone was exposed to."""
+    return str(exposure.get("experimentName") or exposure["gateName"])
 
 
 def _subject(experiment: str | None, gate: str | None, passes: object) -> dict[str, Any]:

@@ -17,13 +17,19 @@ if TYPE_CHECKING:
     from target_statsig.fields import Record
     from target_statsig.settings import ObjectType, StreamSettings
 
+    ToItem = Callable[[Record, str | None, int, MappingNotes], dict[str, Any]]
+
 
 class Mapper(Protocol):
     """Maps the records of one stream; cheap to make, and safe to use from several threads."""
 
-    def __call__(
-        self, record: Record, *, time_extracted: str | None, now_ms: int, notes: MappingNotes
-    ) -> dict[str, Any]:
+    def for_columns(self, columns: tuple[str, ...]) -> ToItem:
+        """Return what maps records that have these columns, in this order; to ask again costs nothing.
+
+        What it returns takes what `__call__` takes, in the same order.
+        """
+
+    def __call__(self, record: Record, time_extracted: str | None, now_ms: int, notes: MappingNotes) -> dict[str, Any]:
         """Return the item of a record, as `encode` takes it.
 
         Args:
@@ -35,6 +41,7 @@ class Mapper(Protocol):
         Raises:
             RecordError: The record cannot become an item.
         """
+        return self.for_columns(tuple(record))(record, time_extracted, now_ms, notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,7 @@ class ItemKind:
         object_type: What a stream's settings call it.
         endpoint: Where it goes.
         mapper: Makes what maps a stream's records, from the stream's settings.
-        names: The members of an item of which one holds its name.
+        name_of: Returns the name of an item that the mapper made.
         has_tier: Whether it belongs to an environment; what does not is billed in any case.
         flags: Members of a request's body, and the settings of the stream by which they are true.
     """
@@ -53,18 +60,10 @@ class ItemKind:
     object_type: ObjectType
     endpoint: Endpoint
     mapper: Callable[[StreamSettings], Mapper]
-    names: tuple[str, ...]
+    name_of: Callable[[Mapping[str, Any]], str]
     has_tier: bool = True
     flags: tuple[tuple[str, str], ...] = ()
 
     def count(self, number: int) -> str:
         """Return so many items in words, such as "1 event" or "500 events"."""
         return f"{number:,} {self.object_type if number == 1 else self.endpoint.items}"
-
-    def name_of(self, item: Mapping[str, Any]) -> str:
-        """Return the name of an item that the mapper made."""
-        for member in self.names:
-            if member in item:
-                return str(item[member])
-        msg = f"an item of type {self.object_type} has none of {', '.join(self.names)}"
-        raise KeyError(msg)

@@ -19,6 +19,8 @@ from target_statsig.exceptions import RecordError
 from target_statsig.watch import ItemProgress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from target_statsig.client.events import EventsClient
     from target_statsig.clock import Clock
     from target_statsig.events.courier import Courier
@@ -87,19 +89,23 @@ class ItemLane:
             bookmark = bookmark_of(state, tap_stream, self.stream.replication_key)
         self._ledger.state_written(bookmark, epoch=number)
 
-    def accept(self, record: Record) -> None:
-        """Take a record; a full batch goes off at once, and this waits while all workers are busy.
+    def accept(self, records: Sequence[Record]) -> None:
+        """Take records; a full batch goes off at once, and this waits while all workers are busy.
 
         Raises:
             TargetStatsigError: What an earlier batch failed with.
         """
-        self._counts.records += 1
-        if not self._records:
-            self._ticket = self._services.gate.open()
-            self._is_old = False
-        self._records.append(record)
-        if len(self._records) >= self.stream.bounds.rows:
-            self.seal()
+        place = 0
+        while place < len(records):
+            if not self._records:
+                self._ticket = self._services.gate.open()
+                self._is_old = False
+            fitting = records[place : place + self.stream.bounds.rows - len(self._records)]
+            self._counts.records += len(fitting)
+            self._records += fitting
+            place += len(fitting)
+            if len(self._records) >= self.stream.bounds.rows:
+                self.seal()
 
     def reject(self, record: Record, error: RecordError) -> None:
         """Keep a record out.

@@ -6,46 +6,50 @@ for what is worked out once for each set of them. Refuses to know how an event i
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from target_statsig._compat import override
+from target_statsig.events.kind import Mapper
 from target_statsig.events.metadata import MetadataMapper, MetadataPlan
 from target_statsig.events.names import EventNames
 from target_statsig.events.notes import MappingNotes
-from target_statsig.events.times import Times
+from target_statsig.events.times import CLOCKS_APART_MS, OLD_MS, Times, parse_text
 from target_statsig.events.users import UserMapper, UserPlan
 from target_statsig.events.values import event_value
 from target_statsig.fields import Reader, Record, places, reader, sources_of
+from target_statsig.numbers import is_double
 
 if TYPE_CHECKING:
+    from target_statsig.events.kind import ToItem
     from target_statsig.settings import StreamSettings
 
 PLANS_KEPT = 4_096
 """Sets of columns whose plan is kept; only columns that a source names count, so that a stream seldom has ten."""
 
 SHAPES_KEPT = 512
-"""Rows of columns of which it is known which plan they have; a stream without a fixed schema may have any number."""
+"""Rows of columns for which there is a function; here all columns count, and each record may have others."""
 
 
-class _Plan(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Plan:
     """The mapping of an event, for records that have the same columns."""
 
-    read_name: Reader | None
-    read_value: Reader | None
-    read_time: Reader | None
+    read_name: Reader
+    read_value: Reader
+    read_time: Reader
     user_of: UserPlan
     metadata_of: MetadataPlan
 
 
-class _Shape(NamedTuple):
-    """What all records have in common that have the same columns in the same order."""
+class EventMapper(Mapper):
+    """Maps the records of one stream.
 
-    plan: _Plan
-    metadata_keys: tuple[str | None, ...]
-
-
-class EventMapper:
-    """Maps the records of one stream; cheap to make, and safe to use from several threads."""
+    Its reasons: `missing_event_name`, `invalid_event_name`, `event_name_too_long`, `missing_identifier`, `invalid_time`
+    and `not_encodable`.
+    """
 
     def __init__(self, settings: StreamSettings) -> None:
         """Find out the sources of every field."""
@@ -63,50 +67,63 @@ class EventMapper:
             place.column for sources in (*fed, *self._metadata.sources) for place in places(sources)
         )
         self._plan = lru_cache(PLANS_KEPT)(self._plan_for)
-        self._shape = lru_cache(SHAPES_KEPT)(self._shape_of)
+        self._function = lru_cache(SHAPES_KEPT)(self._function_for)
 
-    def __call__(
-        self, record: Record, *, time_extracted: str | None, now_ms: int, notes: MappingNotes
-    ) -> dict[str, Any]:
-        """Return the Statsig event of a record, as `encode` takes it.
-
-        Args:
-            record: The record, its numbers with a fraction as `Decimal`.
-            time_extracted: The RECORD message's own time, ISO 8601: the time of an event that has none.
-            now_ms: The present, unix milliseconds: the time of an event where that is missing too.
-            notes: Told of what is worth a warning.
-
-        Raises:
-            RecordError: `missing_event_name`, `invalid_event_name`, `event_name_too_long`, `missing_identifier`,
-                `invalid_time` or `not_encodable`.
-        """
-        (read_name, read_value, read_time, user_of, metadata_of), metadata_keys = self._shape(tuple(record))
-        name = self._event_name if read_name is None else read_name(record)
-        event: dict[str, Any] = {"eventName": self._names(name, notes)}
-        if read_value is not None and (found := read_value(record)) is not None:
-            value = event_value(found)
-            if value is not None:
-                event["value"] = value
-        time = None if read_time is None else read_time(record)
-        event["time"] = self._times(time, time_extracted, now_ms, notes)
-        event["user"] = user_of(record, notes)
-        metadata = metadata_of(record, metadata_keys)
-        if metadata:
-            event["metadata"] = metadata
-        return event
-
-    def _shape_of(self, columns: tuple[str, ...]) -> _Shape:
-        plan = self._plan(self._columns.intersection(columns))
-        return _Shape(plan, plan.metadata_of.keys_of(columns))
+    @override
+    def for_columns(self, columns: tuple[str, ...]) -> ToItem:
+        return self._function(columns)
 
     def _plan_for(self, columns: frozenset[str]) -> _Plan:
+        name = reader(self._name, columns)
         return _Plan(
-            read_name=reader(self._name, columns),
-            read_value=reader(self._value, columns),
-            read_time=reader(self._time, columns),
+            read_name=name or (lambda _: self._event_name),
+            read_value=reader(self._value, columns) or _nothing,
+            read_time=reader(self._time, columns) or _nothing,
             user_of=self._users.plan(columns),
             metadata_of=self._metadata.plan(columns),
         )
+
+    def _function_for(self, columns: tuple[str, ...]) -> ToItem:
+        """Return what makes an event of a record with these columns.
+
+        It looks for what nearly all records hold, and leaves the rest to those that know everything: a call to one of
+        them takes as long as the look at the value.
+        """
+        plan = self._plan(self._columns.intersection(columns))
+        read_name, read_value, read_time = plan.read_name, plan.read_value, plan.read_time
+        user_of, read_id = plan.user_of, plan.user_of.user_id or _nothing
+        metadata_of = plan.metadata_of.for_columns(columns)
+        name_of, clean_names, time_of = self._names, self._names.clean, self._times
+
+        def to_event(record: Record, time_extracted: str | None, now_ms: int, notes: MappingNotes) -> dict[str, Any]:
+            source = read_name(record)
+            name = clean_names.get(source) if type(source) is str else None
+            event: dict[str, Any] = {"eventName": name_of(source, notes) if name is None else name}
+            value = read_value(record)
+            if value is not None and not (type(value) is Decimal and is_double(value)):
+                value = event_value(value)
+            if value is not None:
+                event["value"] = value
+            time = read_time(record)
+            time_ms = parse_text(time) if type(time) is str else None
+            if time_ms is None or not -CLOCKS_APART_MS <= now_ms - time_ms <= OLD_MS:
+                time_ms = time_of(time, time_extracted, now_ms, notes)
+            event["time"] = time_ms
+            unit = read_id(record)
+            if type(unit) is str and (unit := unit.strip()):
+                event["user"] = {"userID": unit}
+            else:
+                event["user"] = user_of(record, notes)
+            metadata = metadata_of(record)
+            if metadata:
+                event["metadata"] = metadata
+            return event
+
+        return to_event
+
+
+def _nothing(_: Record) -> None:
+    """Read nothing: no column can hold it."""
 
 
 def to_event(
@@ -123,4 +140,4 @@ def to_event(
     Raises:
         RecordError: As for `EventMapper`.
     """
-    return EventMapper(settings)(record, time_extracted=time_extracted, now_ms=now_ms, notes=MappingNotes())
+    return EventMapper(settings)(record, time_extracted, now_ms, MappingNotes())

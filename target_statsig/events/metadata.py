@@ -5,8 +5,9 @@ Knows what never goes there. Refuses to know what the other fields are made of: 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from target_statsig.events.encoding import NOT_ENCODABLE
@@ -29,6 +30,8 @@ CONTAINERS = frozenset({"context", "traits", "consent"}) | PRIVATE_ATTRIBUTES
 
 SINGER_PREFIX = "_sdc_"
 """How the columns begin that taps and targets add for themselves."""
+
+ToMetadata = Callable[[Record], dict[str, str]]
 
 _KEYS_KEPT = 16_384
 """Columns whose key is remembered."""
@@ -121,33 +124,18 @@ class MetadataPlan:
     contested: tuple[tuple[Place, ...], ...]
     named: tuple[tuple[str, Reader], ...]
 
-    def keys_of(self, columns: Iterable[str]) -> tuple[str | None, ...]:
-        """Return the key of each column, None where it is out in every record that the plan is for."""
-        return _keys(columns, self.columns) if self.everything else ()
+    def for_columns(self, columns: Iterable[str]) -> ToMetadata:
+        """Return what maps the metadata of records that have these columns, in this order.
 
-    def __call__(self, record: Record, keys: tuple[str | None, ...]) -> dict[str, str]:
-        """Return the metadata of a record that has the columns that the plan is for.
-
-        Args:
-            record: The record.
-            keys: What `keys_of` returned for its columns, in their order.
-
-        Raises:
-            RecordError: `not_encodable`: a value that JSON has no form for.
+        It raises a RecordError, `not_encodable`, for a value that JSON has no form for.
         """
-        columns, members = self.columns, self.members
-        if self.contested:
-            columns, members = self._fed(record)
-            keys = _keys(record, columns) if self.everything else ()
-        metadata: dict[str, str] = {}
-        try:
-            for key, value in zip(keys, record.values()):  # noqa: B905 -- there are as many keys as columns, or none
-                if value is not None and key is not None:
-                    kind = type(value)
-                    # As `text` does, without a call for each column of each record.
-                    metadata[key] = value if kind is str else TEXTS[kind](value)
-        except (KeyError, ValueError):
-            raise RecordError(NOT_ENCODABLE) from None
+        keys = _keys(columns, self.columns) if self.everything else ()
+        return self._careful if self.contested or self.unpacks or self.named else partial(_texts, keys)
+
+    def _careful(self, record: Record) -> dict[str, str]:
+        """Map the metadata of a record whose values matter for what is in it."""
+        columns, members = self._fed(record)
+        metadata = _texts(_keys(record, columns), record) if self.everything else {}
         if self.unpacks and PROPERTIES not in columns:
             metadata |= _unpacked(record[PROPERTIES], members)
         for key, read in self.named:
@@ -171,7 +159,21 @@ class MetadataPlan:
 
 
 def _keys(columns: Iterable[str], out: frozenset[str]) -> tuple[str | None, ...]:
+    """Return what the metadata calls each column, None for those that are out."""
     return tuple(None if column in out else _key(column) for column in columns)
+
+
+def _texts(keys: Iterable[str | None], record: Record) -> dict[str, str]:
+    """Return the values of a record as texts, by their keys; as `text` does, without a call for each of them."""
+    metadata: dict[str, str] = {}
+    try:
+        for key, value in zip(keys, record.values()):  # noqa: B905 -- there are as many keys as columns, or none
+            if value is not None and key is not None:
+                kind = type(value)
+                metadata[key] = value if kind is str else TEXTS[kind](value)
+    except (KeyError, ValueError):
+        raise RecordError(NOT_ENCODABLE) from None
+    return metadata
 
 
 def _unpacked(properties: object, members: frozenset[str]) -> dict[str, str]:

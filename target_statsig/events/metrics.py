@@ -21,6 +21,7 @@ from target_statsig.settings import IdType
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from target_statsig.events.kind import ToItem
     from target_statsig.events.notes import MappingNotes
     from target_statsig.settings import StreamSettings
 
@@ -55,9 +56,10 @@ class MetricMapper(Mapper):
         self._places_of = lru_cache(_TYPES_KEPT)(self._find_places)
 
     @override
-    def __call__(
-        self, record: Record, *, time_extracted: str | None, now_ms: int, notes: MappingNotes
-    ) -> dict[str, Any]:
+    def for_columns(self, columns: tuple[str, ...]) -> ToItem:
+        return self._map
+
+    def _map(self, record: Record, _time_extracted: str | None, _now_ms: int, _notes: MappingNotes) -> dict[str, Any]:
         name = self._static_name or label(self._read("metric_name", record))
         if name is None:
             reason = "missing_metric_name"

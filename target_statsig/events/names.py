@@ -49,13 +49,18 @@ _NAMES_KEPT = 4_096
 
 
 class EventNames:
-    """Names the events of one stream."""
+    """Names the events of one stream.
+
+    Attributes:
+        clean: The first names that were met, each with its outcome where there is nothing to note about it.
+    """
 
     def __init__(self, settings: StreamSettings) -> None:
         """Unite the renames: `event_name_mapping` wins over the preset."""
         self._renames = {**PRESETS[settings.event_preset], **settings.event_name_mapping}
         self._sanitizes = settings.invalid_event_name is InvalidEventName.SANITIZE
         self._named = lru_cache(_NAMES_KEPT)(self._name)
+        self.clean: dict[object, str] = {}
 
     def __call__(self, source: object, notes: MappingNotes) -> str:
         """Return the event name for a name from a record.
@@ -70,6 +75,8 @@ class EventNames:
         before, name = self._named(source if type(source) is str else label(source) or "")
         if before != name:
             notes.add_renamed(before, name)
+        elif type(source) is str and len(self.clean) < _NAMES_KEPT:
+            self.clean[source] = name
         return name
 
     def _name(self, source: str) -> tuple[str, str]:

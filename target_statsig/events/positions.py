@@ -6,7 +6,7 @@ Pure. What cannot be compared for sure is None, and then nothing is forgotten by
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from target_statsig.events.times import parse_text
 from target_statsig.ledger import Bookmark
@@ -59,11 +59,10 @@ def highest(values: Sequence[object]) -> Bookmark | None:
 
 def _alike(values: Sequence[object]) -> bool:
     """Return whether all values are times written alike, so that the highest text is the latest time."""
-    first = values[0] if values else None
-    if not isinstance(first, str):
+    if {str} != set(map(type, values)):
         return False
-    length, zone = len(first), first[-ZONE_LENGTH:]
-    return all(type(value) is str and len(value) == length and value[-ZONE_LENGTH:] == zone for value in values)
+    texts = cast("Sequence[str]", values)
+    return len(set(map(len, texts))) == 1 and len({text[-ZONE_LENGTH:] for text in texts}) == 1
 
 
 def bookmark_of(state: Mapping[str, Any], tap_stream: str, replication_key: str | None) -> Bookmark | None:

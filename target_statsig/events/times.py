@@ -103,10 +103,11 @@ class Times:
         if time_ms is None:
             reason = "invalid_time"
             raise RecordError(reason, self._field)
-        if time_ms > now_ms + CLOCKS_APART_MS:
-            notes.future_times += 1
-        elif time_ms < now_ms - OLD_MS:
+        age_ms = now_ms - time_ms
+        if age_ms > OLD_MS:
             notes.old_times += 1
+        elif age_ms < -CLOCKS_APART_MS:
+            notes.future_times += 1
         return time_ms
 
 

@@ -95,6 +95,12 @@ class UserPlan:
     consent: Reader | None
     tier: str | None
 
+    @property
+    def user_id(self) -> Reader | None:
+        """Return what reads the user's id, where nothing else can be in any user."""
+        more = self.ids or self.custom or self.consent or self.tier
+        return self.texts[0][1] if not more and [field for field, _ in self.texts] == ["userID"] else None
+
     def __call__(self, record: Record, notes: MappingNotes) -> dict[str, Any]:
         """Return the user.
 

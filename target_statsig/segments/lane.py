@@ -59,12 +59,16 @@ class SegmentLane:
         self._failed: set[str] = set()
         self._planned: int | None = None
 
-    def accept(self, record: Record) -> None:
-        """Take a record.
+    def accept(self, records: Sequence[Record]) -> None:
+        """Take records.
 
         Raises:
-            RejectionsError: It names no member, and no record of this stream may be rejected.
+            RejectionsError: One names no member, and no record of this stream may be rejected.
         """
+        for record in records:
+            self._accept(record)
+
+    def _accept(self, record: Record) -> None:
         self._counts.records += 1
         try:
             change = self._member(record.data)

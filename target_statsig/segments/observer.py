@@ -128,19 +128,20 @@ class StreamObserver:
         account.seen.incremental_hint |= incremental_hint
         self._go_on(account)
 
-    def record(self, stream: str, row_count: object = MISSING) -> None:
-        """See a RECORD.
+    def record(self, stream: str, row_count: object = MISSING, *, count: int = 1) -> None:
+        """See a RECORD, or several that follow each other.
 
         Args:
             stream: The tap's name for the stream.
-            row_count: What the record's row count column holds; `MISSING` where there is no such column.
+            row_count: What the row count column holds in each; `MISSING` where there is no such column.
+            count: How many RECORDs.
         """
         seen = self._running
         if seen is None or seen.stream != stream:
             seen = self._resume(stream)
-        seen.records += 1
+        seen.records += count
         if row_count is not seen.row_count and row_count != seen.row_count:
-            seen.row_count = row_count if seen.records == 1 else RowCount.MIXED
+            seen.row_count = row_count if seen.records == count else RowCount.MIXED
 
     def activate_version(self, stream: str) -> None:
         """See an ACTIVATE_VERSION."""

@@ -16,7 +16,7 @@ from target_statsig.segments.observer import MISSING, StreamObserver
 from target_statsig.settings import SyncMode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from target_statsig.segments.completeness import Verdict
     from target_statsig.settings import StreamSettings
@@ -51,10 +51,14 @@ class Sources:
             message["stream"], dead_letter=dead_letter, incremental_hint=hints_at_incremental(message)
         )
 
-    def record(self, tap_stream: str, record: dict[str, Any]) -> None:
-        """See a RECORD, before any stream map."""
+    def records(self, tap_stream: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """See RECORDs that follow each other, before any stream map."""
         field = self._row_count_fields.get(tap_stream)
-        self._observer.record(tap_stream, MISSING if field is None else record.get(field, MISSING))
+        if field is None:
+            self._observer.record(tap_stream, count=len(records))
+        else:
+            for record in records:
+                self._observer.record(tap_stream, record.get(field, MISSING))
 
     def activate_version(self, tap_stream: str) -> None:
         """See an ACTIVATE_VERSION."""

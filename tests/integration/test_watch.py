@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import pytest
 
 from target_statsig import watch
-from tests.singer import record, schema, state
+from tests.singer import record, schema, state, to_lines
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +23,9 @@ def told(outcome, stream):
 def test_a_stream_of_events_tells_what_is_acknowledged_and_what_is_in_flight(run_target):
     orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(4)]
     messages = [schema("orders"), *orders, state(orders={})]
-    outcome = run_target(messages, object_type="event", batch_size_rows=2, max_parallel_requests=1)
+    outcome = run_target(
+        io.BytesIO(to_lines(messages)), object_type="event", batch_size_rows=2, max_parallel_requests=1
+    )
     lines = told(outcome, "orders")
     assert "0 records, 0 acknowledged, 0 in flight, 0 retries" in lines
     assert any("2 in flight" in line for line in lines)
@@ -33,7 +36,7 @@ def test_a_mirror_tells_what_is_staged_planned_and_left(run_target, statsig):
     statsig.state.seed_segment("vips", ["a", "b"])
     users = [record("users", {"user_id": name}) for name in "acdef"]
     settings = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror", "segment_batch_size": 2}
-    outcome = run_target([schema("users"), *users, state(users={})], **settings)
+    outcome = run_target(io.BytesIO(to_lines([schema("users"), *users, state(users={})])), **settings)
     lines = [re.sub(r" \([\d,]+/s\)", "", line) for line in told(outcome, "users")]
     assert "5 records, 5 staged" in lines
     assert "5 records, 0 of 5 changes sent, 3 requests left, under 1 min" in lines
@@ -45,7 +48,7 @@ def test_rows_tell_what_is_left_too(run_target, statsig):
     statsig.state.seed_segment("vips", [])
     users = [record("users", {"user_id": name}) for name in "abc"]
     settings = {"object_type": "segment", "segment_id": "vips", "sync_mode": "add", "segment_batch_size": 2}
-    outcome = run_target([schema("users"), *users, state(users={})], **settings)
+    outcome = run_target(io.BytesIO(to_lines([schema("users"), *users, state(users={})])), **settings)
     lines = [re.sub(r" \([\d,]+/s\)", "", line) for line in told(outcome, "users")]
     assert "3 records, 3 staged" in lines
     assert outcome.exit_code == 0

@@ -40,7 +40,7 @@ def test_the_rows_become_what_the_page_shows(title):
     config = parse_config(json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1]), config_schema())
     settings = config.for_stream(*config.entries)
     mapper = ITEM_KINDS[settings.object_type].mapper(settings)
-    mapped = [mapper(row, time_extracted=None, now_ms=0, notes=MappingNotes()) for row in rows_of(table)]
+    mapped = [mapper(row, None, 0, MappingNotes()) for row in rows_of(table)]
     shown = [json.loads(item) for item in re.findall(r"`(\{\"[^`]+\})`", text)]
     assert shown
     assert shown == [json.loads(encode(item)) for item in mapped][: len(shown)]

@@ -105,7 +105,7 @@ def test_a_refused_batch_is_halved_until_the_culprit_stands_alone(items):
 @item_types
 def test_items_are_counted_by_name(items):
     stream = stream_of(items)
-    item = stream.mapper(items.row(1), time_extracted=None, now_ms=0, notes=MappingNotes())
+    item = stream.mapper(items.row(1), None, 0, MappingNotes())
     assert stream.kind.name_of(item) in items.columns.values()
 
 

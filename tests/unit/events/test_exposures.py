@@ -29,7 +29,7 @@ CHECK_SENT = {"gateName": "new_cart", "passes": True, "ruleID": "rule-7", "time"
 
 def mapped(record, notes=None, time_extracted=None, **settings):
     mapper = ExposureMapper(StreamSettings(ObjectType.EXPOSURE, **settings))
-    return mapper(record, time_extracted=time_extracted, now_ms=NOW, notes=notes or MappingNotes())
+    return mapper(record, time_extracted, NOW, notes or MappingNotes())
 
 
 def reason_for(record, **settings):

@@ -40,7 +40,7 @@ def lane(courier):
 
 def accept(lane, count):
     for _ in range(count):
-        lane.accept(Record({}, {}, {}))
+        lane.accept([Record({}, {}, {})])
 
 
 def test_a_full_batch_goes_off_at_once(lane, courier):

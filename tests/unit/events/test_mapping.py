@@ -165,7 +165,7 @@ def test_a_mapper_notes_what_is_worth_a_warning():
         {"event": "e", "user_id": "u", "time": "2024-01-01", "custom": "none"},
         {"event": "e", "user_id": "u", "time": "2025-01-01", "marketing_consent": "maybe"},
     ):
-        mapper(record, time_extracted=None, now_ms=NOW, notes=notes)
+        mapper(record, None, NOW, notes)
     assert notes == MappingNotes(
         time_defaulted=1, custom_ignored=1, consent_ignored=1, renamed={"a=b": "a_b"}, old_times=1, future_times=1
     )
@@ -179,7 +179,7 @@ def test_records_of_one_stream_may_have_different_columns():
         {"eventName": "f", "traits": {"email": "a@b.c"}, "user_id": "w"},
         {"event": "e", "user_id": "u"},
     ]
-    events = [mapper(record, time_extracted=None, now_ms=NOW, notes=MappingNotes()) for record in records]
+    events = [mapper(record, None, NOW, MappingNotes()) for record in records]
     assert [event["user"]["userID"] for event in events] == ["u", "v", "w", "u"]
     assert [event.get("metadata") for event in events] == [{"extra": "1"}, None, None, None]
 

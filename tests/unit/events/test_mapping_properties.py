@@ -78,7 +78,7 @@ SETTINGS = st.builds(
 
 
 def mapped(record, settings):
-    return EventMapper(settings)(record, time_extracted=None, now_ms=NOW, notes=MappingNotes())
+    return EventMapper(settings)(record, None, NOW, MappingNotes())
 
 
 @given(RECORDS, SETTINGS)
@@ -98,14 +98,14 @@ def test_the_plan_of_other_records_changes_nothing(record, settings):
 
     def outcome(of):
         try:
-            return of(record, time_extracted=None, now_ms=NOW, notes=MappingNotes())
+            return of(record, None, NOW, MappingNotes())
         except RecordError as error:
             return (error.reason, error.field)
 
     first = outcome(mapper)
     for other in ({"event": "e"}, dict.fromkeys(record, "x"), dict.fromkeys(record)):
         try:
-            mapper(other, time_extracted=None, now_ms=NOW, notes=MappingNotes())
+            mapper(other, None, NOW, MappingNotes())
         except RecordError:
             continue
     assert repr(outcome(mapper)) == repr(first)

@@ -15,7 +15,7 @@ FED = (("user_id", "userId"), ("event_value", "revenue", "properties.revenue", "
 
 def metadata_of(record, *metadata_fields, fed=FED):
     plan = MetadataMapper(metadata_fields or ("*",), fed).plan(record)
-    return plan(record, plan.keys_of(record))
+    return plan.for_columns(record)(record)
 
 
 @pytest.mark.parametrize(

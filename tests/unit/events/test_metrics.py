@@ -33,7 +33,7 @@ COMPANY = {"id_type": IdType.CUSTOM_ID, "custom_id_type": "companyID"}
 
 def mapped(record, **settings):
     mapper = MetricMapper(StreamSettings(ObjectType.METRIC, **settings))
-    return mapper(record, time_extracted=None, now_ms=0, notes=MappingNotes())
+    return mapper(record, None, 0, MappingNotes())
 
 
 def rejection_of(record, **settings):
