@@ -225,6 +225,7 @@ class TargetStatsig(Target):
             command_line.turn_down(error.errors)
         if check:
             command_line.show_check(look_at_all(target.run_config, target.run.clock))
+        command_line.spare_the_collector()
         command_line.leave(target.replay() if replay else target.run_to_end(file_input))
 
     @classmethod
