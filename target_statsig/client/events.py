@@ -113,11 +113,25 @@ class EventsClient:
         flags: Iterable[str] = (),
         on_try: Callable[[int, int], None] | None = None,
     ) -> Sent:
+        """Deliver items in one request; see `send_joined`."""
+        return self.send_joined(endpoint, b",".join(items), len(items), what=what, flags=flags, on_try=on_try)
+
+    def send_joined(
+        self,
+        endpoint: Endpoint,
+        items: bytes,
+        count: int,
+        *,
+        what: str,
+        flags: Iterable[str] = (),
+        on_try: Callable[[int, int], None] | None = None,
+    ) -> Sent:
         """Deliver items in one request; it is taken or refused whole.
 
         Args:
             endpoint: Where to.
-            items: JSON objects, encoded; at least one.
+            items: JSON objects, encoded, commas between them; at least one.
+            count: How many they are.
             what: A phrase for messages, such as "500 events of stream 'orders'".
             flags: Members of the body that are true.
             on_try: Called before each try with the number of tries before it, and the bytes of its body: what a
@@ -134,7 +148,7 @@ class EventsClient:
         request = Request(
             "POST",
             f"{self._base_url}/{endpoint.path}",
-            {**self._headers, "statsig-event-count": str(len(items))},
+            {**self._headers, "statsig-event-count": str(count)},
             timeout=self._timeout,
             body=body,
         )
@@ -147,11 +161,11 @@ class EventsClient:
         answer = self._sender.send(request, what=what, key=KeyKind.SERVER_SECRET, fresh_headers=fresh_headers)
         return Sent(answer.requests, answer.retries, answer.requests * len(body), answer.maybe_duplicated)
 
-    def _body(self, endpoint: Endpoint, items: Sequence[bytes], flags: Iterable[str]) -> bytes:
+    def _body(self, endpoint: Endpoint, items: bytes, flags: Iterable[str]) -> bytes:
         beside = b"".join(b',"%b":true' % flag.encode() for flag in flags)
         if endpoint.says_who:
             beside += b',"statsigMetadata":%b' % _METADATA
-        body = b'{"%b":[%b]%b}' % (endpoint.items.encode(), b",".join(items), beside)
+        body = b'{"%b":[%b]%b}' % (endpoint.items.encode(), items, beside)
         if self._compression is Compression.NONE:
             return body
         compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)

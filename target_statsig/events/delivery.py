@@ -10,17 +10,13 @@ from itertools import compress
 from operator import not_
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from target_statsig.events.batching import halve, pack
 from target_statsig.events.digest import digests_of
-from target_statsig.events.encoding import NOT_ENCODABLE, encode_all
-from target_statsig.events.positions import highest
+from target_statsig.events.parcels import ENVELOPE_BYTES, Parcel, highest_of, wrap
 from target_statsig.events.receipt import Receipt, Rejection
 from target_statsig.events.stream import RefusalStreak
 from target_statsig.exceptions import (
     FatalRunError,
-    RecordError,
     RefusedError,
     RequestError,
     TargetStatsigError,
@@ -30,29 +26,17 @@ from target_statsig.headings import Heading
 from target_statsig.ledger import NoLedger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from target_statsig.client.events import EventsClient
     from target_statsig.events.stream import ItemStream
     from target_statsig.ledger import Bookmark, StreamLedger
     from target_statsig.record import Record
 
-ENVELOPE_BYTES = 200
-"""Room for what stands around the items of a request: `{"events":[…],"statsigMetadata":{…}}`."""
-
 REFUSED = "refused_by_statsig"
 
 NOT_ABOUT_THE_BODY = frozenset({301, 302, 303, 307, 308, 404, 405})
 """Refusals that halving cannot mend: there is no events API at `events_url`."""
-
-
-class _Parcel(msgspec.Struct, frozen=True, gc=False):
-    """A record that became an item: encoded once, remembered by its digest. A struct, as `Record` is one."""
-
-    record: Record
-    body: bytes
-    digest: bytes
-    name: str
 
 
 def deliver(
@@ -108,7 +92,8 @@ class _Delivery:
         except TargetStatsigError as error:
             self._fail(error, len(self._records))
             return self._receipt
-        parcels = self._wrap(unknown, now_ms)
+        parcels, rejections = wrap(unknown, self._stream, now_ms=now_ms, notes=self._receipt.notes)
+        self._receipt.rejections += rejections
         bounds = self._stream.bounds
         while parcels:
             # One batch at a time: a 413 lowers the bound for those behind it.
@@ -127,34 +112,7 @@ class _Delivery:
         self._receipt.skipped_duplicates += sum(known)
         return [*compress(zip(self._records, digests, strict=True), map(not_, known))]
 
-    def _wrap(self, records: Iterable[tuple[Record, bytes]], now_ms: int) -> list[_Parcel]:
-        """Map and encode records; reject those that cannot become an item."""
-        receipt, for_columns, notes = self._receipt, self._stream.mapper.for_columns, self._receipt.notes
-        mapped, items = [], []
-        last: tuple[str, ...] = ()
-        to_item = for_columns(last)
-        for known_by in records:
-            record = known_by[0]
-            columns = tuple(record.data)
-            if columns != last:
-                last, to_item = columns, for_columns(columns)
-            try:
-                item = to_item(record.data, record.message.get("time_extracted"), now_ms, notes)
-            except RecordError as error:
-                receipt.rejections.append(Rejection(record, error.reason, error.field))
-            else:
-                mapped.append(known_by)
-                items.append(item)
-        name_of, largest = self._stream.kind.name_of, self._stream.bounds.largest - ENVELOPE_BYTES
-        parcels = []
-        for (record, digest), item, body in zip(mapped, items, encode_all(items), strict=True):
-            if body is None or len(body) > largest:
-                receipt.rejections.append(Rejection(record, NOT_ENCODABLE if body is None else self._too_large))
-            else:
-                parcels.append(_Parcel(record, body, digest, name_of(item)))
-        return parcels
-
-    def _send(self, parcels: Sequence[_Parcel], *, doubted: bool = False) -> None:
+    def _send(self, parcels: Sequence[Parcel], *, doubted: bool = False) -> None:
         """Send some items in one request; what is refused for good is halved until the culprits stand alone.
 
         Args:
@@ -182,7 +140,7 @@ class _Delivery:
             if self._stream.is_billed:
                 receipt.billable += len(parcels)
 
-    def _request(self, parcels: Sequence[_Parcel]) -> int:
+    def _request(self, parcels: Sequence[Parcel]) -> int:
         """Send some items, written down before and after, and return how many of them may be in Statsig twice."""
         digests = [parcel.digest for parcel in parcels]
         batch = self._ledger.intend(digests, highest=self._highest, epoch=self._epoch)
@@ -214,7 +172,7 @@ class _Delivery:
         self._receipt.failure = error
         self._receipt.undelivered += undelivered
 
-    def _split(self, parcels: Sequence[_Parcel], error: RequestError, *, doubted: bool) -> None:
+    def _split(self, parcels: Sequence[Parcel], error: RequestError, *, doubted: bool) -> None:
         alone = len(parcels) == 1
         if isinstance(error, TooLargeError):
             size = sum(len(parcel.body) for parcel in parcels) + ENVELOPE_BYTES
@@ -223,7 +181,7 @@ class _Delivery:
             for half in halve(parcels):
                 self._send(half, doubted=doubted)
             return
-        reason = self._too_large if isinstance(error, TooLargeError) else REFUSED
+        reason = self._stream.too_large if isinstance(error, TooLargeError) else REFUSED
         self._receipt.rejections.append(Rejection(parcels[0].record, reason, words=error.words))
         if self._stream.refusals.refused():
             what = f"{self._stream.kind.count(RefusalStreak.LIMIT)} of stream '{self._stream.name}'"
@@ -234,13 +192,7 @@ class _Delivery:
                 heading=Heading.REFUSED,
             )
 
-    @property
-    def _too_large(self) -> str:
-        """The reason of a record whose item alone is too large for a request."""
-        return f"{self._stream.kind.object_type}_too_large"
-
     @cached_property
     def _highest(self) -> Bookmark | None:
         """How far the tap has come with these records, by their replication key."""
-        column = self._stream.replication_key
-        return None if column is None else highest([record.message["record"].get(column) for record in self._records])
+        return highest_of(self._records, self._stream)

@@ -102,6 +102,11 @@ class ItemStream:
         return not self.kind.has_tier or self.settings.environment_tier in BILLED_TIERS
 
     @property
+    def too_large(self) -> str:
+        """The reason of a record whose item alone is too large for a request."""
+        return f"{self.kind.object_type}_too_large"
+
+    @property
     def flags(self) -> list[str]:
         """The members of a request's body that the settings make true."""
         return [member for member, setting in self.kind.flags if getattr(self.settings, setting)]

@@ -1,0 +1,78 @@
+"""Records made ready to be sent: mapped, encoded, and known by their digests.
+
+Pure. Refuses to know what is sent already, and how.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from target_statsig.events.encoding import NOT_ENCODABLE, encode_all
+from target_statsig.events.positions import highest
+from target_statsig.events.receipt import Rejection
+from target_statsig.exceptions import RecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from target_statsig.events.notes import MappingNotes
+    from target_statsig.events.stream import ItemStream
+    from target_statsig.ledger import Bookmark
+    from target_statsig.record import Record
+
+ENVELOPE_BYTES = 200
+"""Room for what stands around the items of a request: `{"events":[…],"statsigMetadata":{…}}`."""
+
+
+class Parcel(msgspec.Struct, frozen=True, gc=False):
+    """A record that became an item: encoded once, remembered by its digest. A struct, as `Record` is one."""
+
+    record: Record
+    body: bytes
+    digest: bytes
+    name: str
+
+
+def wrap(
+    records: Iterable[tuple[Record, bytes]], stream: ItemStream, *, now_ms: int, notes: MappingNotes
+) -> tuple[list[Parcel], list[Rejection]]:
+    """Map and encode records, and tell which of them cannot become an item.
+
+    Args:
+        records: The records, each with its digest.
+        stream: Their stream.
+        now_ms: The time of items that have none, unix milliseconds.
+        notes: Told of what is worth a warning.
+    """
+    for_columns, name_of = stream.mapper.for_columns, stream.kind.name_of
+    last: tuple[str, ...] = ()
+    to_item = for_columns(last)
+    mapped, items, rejections = [], [], []
+    for known_by in records:
+        record = known_by[0]
+        columns = tuple(record.data)
+        if columns != last:
+            last, to_item = columns, for_columns(columns)
+        try:
+            item = to_item(record.data, record.message.get("time_extracted"), now_ms, notes)
+        except RecordError as error:
+            rejections.append(Rejection(record, error.reason, error.field))
+        else:
+            mapped.append(known_by)
+            items.append(item)
+    largest = stream.bounds.largest - ENVELOPE_BYTES
+    parcels = []
+    for (record, digest), item, body in zip(mapped, items, encode_all(items), strict=True):
+        if body is None or len(body) > largest:
+            rejections.append(Rejection(record, NOT_ENCODABLE if body is None else stream.too_large))
+        else:
+            parcels.append(Parcel(record, body, digest, name_of(item)))
+    return parcels, rejections
+
+
+def highest_of(records: Iterable[Record], stream: ItemStream) -> Bookmark | None:
+    """Return how far the tap has come with these records, by the replication key; None where nobody can tell."""
+    column = stream.replication_key
+    return None if column is None else highest([record.message["record"].get(column) for record in records])
