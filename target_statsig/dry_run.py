@@ -19,8 +19,8 @@ import msgspec
 
 from target_statsig._compat import override
 from target_statsig.client.dry_run import DryRunTransport
+from target_statsig.client.network import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter
-from target_statsig.client.transport import HttpTransport
 from target_statsig.clock import Clock
 from target_statsig.dead_letters import UnkeptLetters
 from target_statsig.exceptions import FatalRunError, SettingsError

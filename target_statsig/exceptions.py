@@ -12,9 +12,9 @@
     ├── FatalRunError              end the run: what is acknowledged stays, what is not will come again
     │   ├── AuthenticationError    ... a key is missing, wrong, or of the wrong kind
     │   ├── InputError             ... a line of the input is not a Singer message that can be used
-    │   │   └── SchemaMissingError     ... a RECORD came before its SCHEMA
+    │   │   └── SchemaMissingError     ... a RECORD came before its SCHEMA (in `sdk_exceptions`)
     │   ├── RejectionsError        ... more records were rejected than `max_rejected_percent` allows
-    │   │   └── MissingKeyRejectionError   ... the first of them for a missing key property
+    │   │   └── MissingKeyRejectionError   ... the first of them for a missing key property (in `sdk_exceptions`)
     │   └── StoreError             ... the store cannot be used
     └── InterruptedRunError        a signal asked the run to end
 
@@ -25,8 +25,6 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-
-from singer_sdk.exceptions import MissingKeyPropertiesError, RecordsWithoutSchemaException
 
 from target_statsig.headings import Heading
 
@@ -155,18 +153,10 @@ class InputError(FatalRunError):
     heading = Heading.INPUT
 
 
-class SchemaMissingError(InputError, RecordsWithoutSchemaException):
-    """A RECORD came before the SCHEMA of its stream."""
-
-
 class RejectionsError(FatalRunError):
     """More records of a stream were rejected than `max_rejected_percent` allows."""
 
     heading = Heading.REJECTIONS
-
-
-class MissingKeyRejectionError(RejectionsError, MissingKeyPropertiesError):
-    """The first rejected record, where none is allowed, lacks a key property."""
 
 
 class StoreError(FatalRunError):

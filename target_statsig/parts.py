@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from target_statsig._compat import override
-from target_statsig.client.transport import HttpTransport
+from target_statsig.client.network import HttpTransport
 from target_statsig.dead_letters import DeadLetterBox
 from target_statsig.output import write_state
 from target_statsig.store import open_store

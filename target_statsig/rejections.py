@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from target_statsig.dead_letters import DeadLetter
-from target_statsig.exceptions import MissingKeyRejectionError, RecordError, RejectionsError
+from target_statsig.exceptions import RecordError, RejectionsError
+from target_statsig.sdk_exceptions import MissingKeyRejectionError
 
 if TYPE_CHECKING:
     from target_statsig.dead_letters import DeadLetters

@@ -24,10 +24,11 @@ from target_statsig.config import Config, config_schema, environment_errors, par
 from target_statsig.dead_letters import MARK
 from target_statsig.dry_run import NO_WISHES, Wishes
 from target_statsig.events.positions import replication_key_of
-from target_statsig.exceptions import CUT_OFF, InputError, SchemaMissingError, SettingsError
+from target_statsig.exceptions import CUT_OFF, InputError, SettingsError
 from target_statsig.reader import Message, SingerMessageReader
 from target_statsig.replay import send_again
 from target_statsig.run import Run
+from target_statsig.sdk_exceptions import SchemaMissingError
 from target_statsig.sinks import StatsigSink
 from target_statsig.straight import StraightWays
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from target_statsig import places
 from target_statsig.check.rows import EVERY_STREAM, Found, NotFound, sections
 from target_statsig.client.console import ConsoleClient
+from target_statsig.client.network import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
-from target_statsig.client.transport import HttpTransport
 from target_statsig.exceptions import AuthenticationError, FatalRunError, RefusedError, RequestError, StoreError
 from target_statsig.rate_windows import parse_rate_windows
 from target_statsig.services import project_identity

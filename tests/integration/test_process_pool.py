@@ -10,8 +10,8 @@ from functools import partial
 import pytest
 
 from target_statsig.client.events import EventsClient
+from target_statsig.client.network import HttpTransport
 from target_statsig.client.sender import Sender
-from target_statsig.client.transport import HttpTransport
 from target_statsig.clock import RunClock
 from target_statsig.events.delivery import deliver
 from target_statsig.events.stream import Bounds, ItemStream

@@ -6,9 +6,9 @@ import pytest
 
 from target_statsig.client.console import ID_LIST, USER_STORE_LIST, ConsoleClient
 from target_statsig.client.events import LOG_EVENT, EventsClient
+from target_statsig.client.network import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
-from target_statsig.client.transport import HttpTransport
 from target_statsig.exceptions import AuthenticationError, NotNowError, RefusedError, TooLargeError
 from target_statsig.rate_windows import parse_rate_windows
 from target_statsig.settings import Compression, RateWindow, Settings

@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
-from target_statsig.client import transport as transport_module
-from target_statsig.client.transport import USER_AGENT, HttpTransport, Request, Response, TransportError
+from target_statsig.client import network
+from target_statsig.client.network import USER_AGENT, HttpTransport
+from target_statsig.client.transport import Request, Response, TransportError
 from target_statsig.exceptions import FatalRunError
 
 from .socket_server import YES, Connection, SocketServer
@@ -251,7 +252,7 @@ def test_what_began_it_is_named_even_while_another_error_is_handled(transport):
 
 
 def test_an_endless_answer_is_given_up(transport, monkeypatch):
-    monkeypatch.setattr(transport_module, "MAX_ANSWER_BYTES", 10)
+    monkeypatch.setattr(network, "MAX_ANSWER_BYTES", 10)
 
     with SocketServer() as server, pytest.raises(TransportError, match="longer than 10 bytes"):
         transport.send(post(server.url))
