@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from target_statsig.events.courier import Courier
 from target_statsig.events.lane import ItemLane, ItemServices
 from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
+from target_statsig.events.workforce import Workforce
 from target_statsig.ledger import NoLedger
 from target_statsig.object_types import ITEM_KINDS
 from target_statsig.rejections import Rejections
@@ -145,6 +146,7 @@ class Lanes:
                 self.seal()
             finally:
                 self._item_services.courier.finish()
+                self._item_services.workforce.close()
 
     def _make(self, stream: str, settings: StreamSettings) -> ItemLane | SegmentLane:
         kind = ITEM_KINDS.get(settings.object_type)
@@ -213,7 +215,7 @@ class Lanes:
     @cached_property
     def _item_services(self) -> ItemServices:
         courier = Courier(self._config.settings.max_parallel_requests)
-        return ItemServices(self._services.events, courier, self._gate, self._report, self._clock)
+        return ItemServices(self._services.events, courier, Workforce(), self._gate, self._report, self._clock)
 
     @cached_property
     def _bounds(self) -> Bounds:

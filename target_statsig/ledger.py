@@ -38,6 +38,10 @@ class Bookmark:
 class StreamLedger(Protocol):
     """What is remembered of one stream's deliveries. Every method may be called from several threads."""
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether no record can be known: no earlier run left anything."""
+
     def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:
         """Tell of each record whether an earlier run has delivered it.
 
@@ -97,6 +101,11 @@ class StreamLedger(Protocol):
 
 class NoLedger(StreamLedger):
     """Remembers nothing and needs no store (`dedupe: false`)."""
+
+    @property
+    @override
+    def is_blank(self) -> bool:
+        return True
 
     @override
     def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:

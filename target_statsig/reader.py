@@ -12,6 +12,8 @@ import os
 import select
 import sys
 from collections import Counter
+from collections.abc import Callable
+from itertools import groupby
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
@@ -19,20 +21,23 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from target_statsig._compat import override
 from target_statsig.exceptions import CUT_OFF, InputError, InterruptedRunError
+from target_statsig.record import MESSAGES, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 CHUNK_BYTES = 1 << 17
 """Bytes asked for at once; a pipe gives what it has. The records of a megabyte would not stay in the processor's cache
 until they are mapped, and take a tenth longer."""
 
+LINES_AT_ONCE = 500
+"""Undecoded lines handed over together; between two times a signal is heeded."""
+
 IDLE_SECONDS = 5.0
 """How long to wait for input before the caller is told that nothing comes."""
 
-Message = dict[str, Any]
-
-_DECODER = msgspec.json.Decoder(Message, float_hook=decimal.Decimal)
+TakeLines = Callable[[int, list[bytes]], None]
+"""Takes undecoded lines that follow each other, given the number of the first."""
 
 
 class SingerMessageReader(GenericSingerReader[bytes]):
@@ -46,6 +51,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             for `IDLE_SECONDS`.
         take_records: Offered messages before their callbacks are: takes as many as it can from a list, beginning at a
             place in it, and returns the place of the first that it leaves to its callback.
+        lines_taken: Who takes undecoded lines, by how they begin: all that stands before `"record"`.
     """
 
     def __init__(self) -> None:
@@ -56,6 +62,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         self.stop = False
         self.between_blocks: Callable[[int], None] = lambda _: None
         self.take_records: Callable[[Sequence[Message], int], int] = lambda _, place: place
+        self.lines_taken: dict[bytes, TakeLines] = {}
 
     @property
     @override
@@ -72,9 +79,35 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         stats: Counter[str] = Counter()
         source = self._blocks(self.default_input.fileno()) if file_input is None else file_input
         for block in self._marked(source):
-            for messages in self._decoded(block):
-                self._hand_over(messages, callbacks, stats)
+            for part, take in self._sorted(block):
+                if take is None:
+                    for messages in self._decoded(part):
+                        self._hand_over(messages, callbacks, stats)
+                else:
+                    stats["RECORD"] += self._pass_on(part, take)
         return stats
+
+    def _sorted(self, block: bytes) -> Iterator[tuple[bytes, TakeLines | None]]:
+        """Yield a block, or its parts where some of its lines are taken undecoded, each with who takes it."""
+        if not self.lines_taken:
+            yield block, None
+            return
+        for take, lines in groupby(block.removesuffix(b"\n").split(b"\n"), key=self._taker_of):
+            yield b"\n".join(lines), take
+
+    def _taker_of(self, line: bytes) -> TakeLines | None:
+        return self.lines_taken.get(line[: line.find(b'"record"')])
+
+    def _pass_on(self, part: bytes, take: TakeLines) -> int:
+        """Hand lines over undecoded, and return how many they are."""
+        lines = part.split(b"\n")
+        for place in range(0, len(lines), LINES_AT_ONCE):
+            some = lines[place : place + LINES_AT_ONCE]
+            take(self.line_number + 1, some)
+            self.line_number += len(some)
+            if self.stop:
+                raise self.stopped()
+        return len(lines)
 
     def _hand_over(
         self, messages: list[Message], callbacks: dict[str, Callable[[Message], None]], stats: Counter[str]
@@ -104,7 +137,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
     def _decoded(self, block: bytes) -> Iterator[list[Message]]:
         """Yield the messages of whole lines: decoded all at once, or one by one where something is odd about one."""
         try:
-            messages = _DECODER.decode_lines(block)
+            messages = MESSAGES.decode_lines(block)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             messages = []
         lines = block.count(b"\n") + (not block.endswith(b"\n"))
@@ -120,23 +153,32 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             if line and not line.isspace():
                 yield [self.deserialize_json(line)]
 
-    def error(self, what: str) -> InputError:
-        """Return an error about the line at hand, without anything of what it holds."""
-        return InputError(f"Line {self.line_number} of the input {what}. {CUT_OFF} Look at what the tap writes there.")
+    def error(self, what: str, number: int | None = None) -> InputError:
+        """Return an error about the line at hand, or about another one, without anything of what it holds."""
+        number = self.line_number if number is None else number
+        return InputError(f"Line {number} of the input {what}. {CUT_OFF} Look at what the tap writes there.")
 
     @override
     def deserialize_json(self, line: bytes) -> Message:
+        return self.decode(line, self.line_number)
+
+    def decode(self, line: bytes, number: int) -> Message:
+        """Return a line as a message; an empty one where it is no JSON object.
+
+        Raises:
+            InputError: It cannot be read; the error names its number.
+        """
         message: object
         try:
-            message = _DECODER.decode(line)
+            message = MESSAGES.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            message = self._lenient(line)
+            message = self._lenient(line, number)
         except RecursionError:
             msg = f"({len(line):,} bytes) is nested too deeply"
-            raise self.error(msg) from None
+            raise self.error(msg, number) from None
         return message if isinstance(message, dict) else {}
 
-    def _lenient(self, line: bytes) -> Any:
+    def _lenient(self, line: bytes, number: int) -> Any:
         """Decode what is no strict JSON but what Python's `json` writes: NaN, Infinity, lone surrogates.
 
         The record that holds one is rejected later on its own, and the others go.
@@ -145,11 +187,11 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             return json.loads(line, parse_float=decimal.Decimal)
         except UnicodeDecodeError as error:
             msg = "is not valid UTF-8"
-            raise self.error(msg) from error
+            raise self.error(msg, number) from error
         except ValueError:
             # `from None`: the decoder's own error carries the line, and a traceback would print it.
             msg = f"({len(line):,} bytes) is not valid JSON"
-            raise self.error(msg) from None
+            raise self.error(msg, number) from None
 
     @override
     def assert_line_requires(self, line_dict: object, requires: set[str]) -> None:  # type: ignore[override]

@@ -1,13 +1,24 @@
-"""A record on its way from the input to Statsig, with what the tap sent around it."""
+"""A record on its way from the input to Statsig, with what the tap sent around it.
+
+Knows how a line of Singer becomes Python's values. Refuses to know what a message says.
+"""
 
 from __future__ import annotations
 
+import decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+Message = dict[str, Any]
+"""A decoded Singer message."""
+
+MESSAGES = msgspec.json.Decoder(Message, float_hook=decimal.Decimal)
+"""Decodes lines; a number with a fraction keeps its digits."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

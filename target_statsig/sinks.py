@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from singer_sdk.sinks import Sink
 
 from target_statsig._compat import override
-from target_statsig.exceptions import MissingKeyError, RecordError
 from target_statsig.record import Record
-from target_statsig.validation import compile_check
+from target_statsig.validation import RecordCheck
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
+    from target_statsig.exceptions import RecordError
     from target_statsig.target import TargetStatsig
 
 
@@ -55,7 +55,7 @@ class StatsigSink(Sink):
         super().__init__(target, stream_name, schema, key_properties)
         self._target = target
         self.lane: Lane = target.run.lanes.get(stream_name)
-        self._keeps_to_schema = compile_check(stream_name, self.schema) if self.validate_schema else None
+        self.check = RecordCheck(stream_name, self.schema if self.validate_schema else None, self._key_properties)
 
     @override
     def get_validator(self) -> BaseJSONSchemaValidator | None:
@@ -92,20 +92,11 @@ class StatsigSink(Sink):
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
         message = self._target.message
         arrived = Record(record, message, self._target.schemas[message["stream"]])
-        fault = self.fault_of(record)
+        fault = self.check.fault_of(record)
         if fault is None:
             self.lane.accept((arrived,))
         else:
             self.lane.reject(arrived, fault)
-
-    def fault_of(self, record: Mapping[str, Any]) -> RecordError | None:
-        """Return what is wrong with a record, if anything is: it lacks a key property, or breaks its schema."""
-        for name in self._key_properties:
-            if name not in record:
-                return MissingKeyError(name)
-        if self._keeps_to_schema is None or self._keeps_to_schema(record):
-            return None
-        return RecordError("schema_violation")
 
     @override
     def process_batch(self, context: dict[str, Any]) -> None:

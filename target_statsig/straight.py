@@ -7,36 +7,62 @@ records at a time. It can be taken out by deleting this module and its mentions 
 
 from __future__ import annotations
 
+import json
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from singer_sdk.mapper import SameRecordTransform
 
+from target_statsig.events.lane import ItemLane
+from target_statsig.events.receipt import Rejection
 from target_statsig.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
+    from collections.abc import Sequence
 
     from singer_sdk.mapper import StreamMap
 
-    from target_statsig.reader import Message
+    from target_statsig.reader import SingerMessageReader
+    from target_statsig.record import Message
+    from target_statsig.segments.sources import Sources
     from target_statsig.sinks import StatsigSink
-
-    See = Callable[[str, Sequence[Mapping[str, Any]]], None]
 
 AT_ONCE = 500
 """Records taken together at most; between two times a signal is heeded, and the lane's batch may be full."""
 
+UNDECODED_AFTER = 10_000
+"""Records of a stream after which it is worth while to have others decode them: a tenth of a second's work."""
+
 
 class StraightWay:
-    """Hands the records of one stream to its lane."""
+    """Hands the records of one stream to its lane.
 
-    def __init__(self, schema: Message, sink: StatsigSink, see: See) -> None:
-        """Take the SCHEMA message and the sink; a new schema has a new sink, and so a new way."""
-        self._schema = schema
-        self._sink = sink
-        self._see = see
+    Attributes:
+        schema: The SCHEMA message as the tap sent it.
+        sink: The sink that belongs to it.
+        taken: How many records were taken so far.
+    """
+
+    def __init__(
+        self, schema: Message, sink: StatsigSink, sources: Sources, reader: SingerMessageReader, taken: int
+    ) -> None:
+        """Open the way.
+
+        Args:
+            schema: The SCHEMA message; a new one has a new sink, and so a new way.
+            sink: The sink.
+            sources: Told of the records before they are handed on.
+            reader: Reads the input.
+            taken: How many records of the stream were taken before.
+        """
+        self.schema = schema
+        self.sink = sink
+        self.taken = taken
+        self._stream: str = schema["stream"]
+        self._sources = sources
+        self._reader = reader
+        self._heads: list[bytes] = []
+        self._consider_lines()
 
     @staticmethod
     def is_open(stream_maps: Sequence[StreamMap], sink: StatsigSink) -> bool:
@@ -59,30 +85,87 @@ class StraightWay:
         Returns:
             The place of the first message that was not taken; if it has a fault, singer-sdk's way will find it again.
         """
-        schema, fault_of = self._schema, self._sink.fault_of
-        stream = schema["stream"]
+        stream, schema, is_sound = self._stream, self.schema, self.sink.check.is_sound
         records: list[Record] = []
         for message in islice(messages, place, place + AT_ONCE):
             if message.get("type") != "RECORD" or message.get("stream") != stream:
                 break
             data = message.get("record")
-            if type(data) is not dict or fault_of(data) is not None:
+            if type(data) is not dict or not is_sound(data):
                 break
             records.append(Record(data, message, schema))
         if records:
-            self._see(stream, [record.data for record in records])
-            self._sink.record_counter_metric.increment(len(records))
-            self._sink.lane.accept(records)
+            self._sources.records(stream, [record.data for record in records])
+            self._count(len(records))
+            self.sink.lane.accept(records)
+            self._consider_lines()
         return place + len(records)
+
+    def close(self) -> None:
+        """Take no more lines."""
+        for head in self._heads:
+            del self._reader.lines_taken[head]
+        self._heads = []
+
+    def _consider_lines(self) -> None:
+        """Take undecoded lines from now on, if that is worth while and the lane has somebody who prepares them."""
+        lane = self.sink.lane
+        if self._heads or self.taken < UNDECODED_AFTER or not isinstance(lane, ItemLane):
+            return
+        accept = lane.opened_for_lines(self.sink.check, self._look)
+        if accept is None:
+            return
+
+        def take(number: int, lines: list[bytes]) -> None:
+            self._sources.count(self._stream, len(lines))
+            self._count(len(lines))
+            if not accept(number, lines):
+                self.close()
+
+        self._heads = _heads(self._stream)
+        self._reader.lines_taken.update(dict.fromkeys(self._heads, take))
+
+    def _look(self, number: int, lines: list[bytes]) -> tuple[list[Record], list[Rejection]]:
+        """Return the sound records of lines that are not plain, and the others.
+
+        Raises:
+            InputError: A line is no RECORD message after all.
+        """
+        records, rejections = [], []
+        for place, line in enumerate(lines):
+            message = self._reader.decode(line, number + place)
+            data = message.get("record")
+            if message.get("type") != "RECORD" or message.get("stream") != self._stream or type(data) is not dict:
+                msg = f"is no RECORD of '{self._stream}' with an object for a record"
+                raise self._reader.error(msg, number + place)
+            record = Record(data, message, self.schema)
+            fault = self.sink.check.fault_of(data)
+            if fault is None:
+                records.append(record)
+            else:
+                rejections.append(Rejection(record, fault.reason, fault.field))
+        return records, rejections
+
+    def _count(self, records: int) -> None:
+        self.taken += records
+        self.sink.record_counter_metric.increment(records)
+
+
+def _heads(stream: str) -> list[bytes]:
+    """Return how the RECORD messages of a stream begin, as singer-sdk, singer-python and other taps write them."""
+    names = {json.dumps(stream), json.dumps(stream, ensure_ascii=False)}
+    forms = ('{{"type":"RECORD","stream":{},', '{{"type": "RECORD", "stream": {}, ')
+    return [form.format(name).encode() for name in names for form in forms]
 
 
 class StraightWays:
     """The straight ways that are open, by the tap's stream."""
 
-    def __init__(self, see: See) -> None:
-        """Take who is told of a stream's records before they are handed on."""
+    def __init__(self, sources: Sources, reader: SingerMessageReader) -> None:
+        """Take who is told of a stream's records before they are handed on, and who reads them."""
         self._ways: dict[object, StraightWay] = {}
-        self._see = see
+        self._sources = sources
+        self._reader = reader
 
     def renew(self, schema: Message, stream_maps: Sequence[StreamMap], sink: StatsigSink | None) -> None:
         """Open the way of a stream after its SCHEMA, or close it.
@@ -92,9 +175,14 @@ class StraightWays:
             stream_maps: The stream's maps.
             sink: The sink of that name, if there is one.
         """
-        self._ways.pop(schema["stream"], None)
+        before = self._ways.get(schema["stream"])
+        if before is not None and before.sink is sink and before.schema == schema:
+            return
+        if before is not None:
+            self._ways.pop(schema["stream"]).close()
         if sink is not None and StraightWay.is_open(stream_maps, sink):
-            self._ways[schema["stream"]] = StraightWay(schema, sink, self._see)
+            taken = before.taken if before else 0
+            self._ways[schema["stream"]] = StraightWay(schema, sink, self._sources, self._reader, taken)
 
     def take(self, messages: Sequence[Message], place: int) -> int:
         """Take the records at a place in a list of messages if their way is open, and return the place behind them."""

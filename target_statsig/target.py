@@ -25,7 +25,7 @@ from target_statsig.dead_letters import MARK
 from target_statsig.dry_run import NO_WISHES, Wishes
 from target_statsig.events.positions import replication_key_of
 from target_statsig.exceptions import CUT_OFF, InputError, SettingsError
-from target_statsig.reader import Message, SingerMessageReader
+from target_statsig.reader import SingerMessageReader
 from target_statsig.replay import send_again
 from target_statsig.run import Run
 from target_statsig.sdk_exceptions import SchemaMissingError
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     import click
+
+    from target_statsig.record import Message
 
 
 class TargetStatsig(Target):
@@ -76,7 +78,7 @@ class TargetStatsig(Target):
             self._refuse(error.errors)
         self.message: Message = {}
         self.schemas: dict[str, Message] = {}
-        self._straight = StraightWays(self.run.sources.records)
+        self._straight = StraightWays(self.run.sources, self.message_reader)
         self.message_reader.between_blocks = self.run.tick
         self.message_reader.take_records = self._straight.take
 

@@ -1,4 +1,4 @@
-"""Whether a record keeps to the schema that its tap announced.
+"""Whether a record has its key properties, and keeps to the schema that its tap announced.
 
 Compiled once per SCHEMA message. Means what singer-sdk's own validation means: the draft is the one that the schema
 names (2020-12 where it names none), and formats are not asserted.
@@ -6,16 +6,62 @@ names (2020-12 where it names none), and formats are not asserted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jsonschema_rs
 
-from target_statsig.exceptions import InputError
+from target_statsig._compat import override
+from target_statsig.exceptions import InputError, MissingKeyError, RecordError
 
 Check = Callable[[Mapping[str, Any]], bool]
 
 UNKNOWN_DRAFT = "Unknown meta-schema"
+
+
+class RecordCheck:
+    """What is asked of each record before it is mapped; it pickles, so that another process can ask, too.
+
+    Attributes:
+        is_sound: Tells whether nothing is wrong with a record, and takes no longer than it must.
+    """
+
+    def __init__(self, stream: str, schema: dict[str, Any] | None, key_properties: Sequence[str]) -> None:
+        """Compile the schema.
+
+        Args:
+            stream: The stream's name, for the error.
+            schema: The JSON schema; None where records are not to be validated.
+            key_properties: Columns that no record may lack.
+
+        Raises:
+            InputError: The schema cannot be used.
+        """
+        self._arguments = (stream, schema, tuple(key_properties))
+        self._key_properties = tuple(key_properties)
+        self.is_sound = _compile_both(self._key_properties, None if schema is None else compile_check(stream, schema))
+
+    def fault_of(self, record: Mapping[str, Any]) -> RecordError | None:
+        """Return what is wrong with a record, if anything is: it lacks a key property, or breaks its schema."""
+        if self.is_sound(record):
+            return None
+        missing = next((name for name in self._key_properties if name not in record), None)
+        return RecordError("schema_violation") if missing is None else MissingKeyError(missing)
+
+    @override
+    def __reduce__(self) -> tuple[type[RecordCheck], tuple[str, dict[str, Any] | None, Sequence[str]]]:
+        """Compile it anew where it arrives."""
+        return RecordCheck, self._arguments
+
+
+def _compile_both(key_properties: tuple[str, ...], keeps_to_schema: Check | None) -> Check:
+    def is_sound(record: Mapping[str, Any]) -> bool:
+        for name in key_properties:
+            if name not in record:
+                return False
+        return keeps_to_schema is None or keeps_to_schema(record)
+
+    return is_sound
 
 
 def compile_check(stream: str, schema: dict[str, Any]) -> Check:

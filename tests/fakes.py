@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
@@ -11,6 +12,9 @@ import msgspec
 from target_statsig._compat import override
 from target_statsig.client.transport import Request, Response, Transport
 from target_statsig.clock import Clock, RunClock
+from target_statsig.events import worker
+from target_statsig.events.worker import ANSWERS, ENCODER, TASKS, Task
+from target_statsig.events.workforce import Workforce
 from target_statsig.exceptions import InterruptedRunError
 
 if TYPE_CHECKING:
@@ -120,3 +124,20 @@ def answer(status: int = 200, body: object = None, headers: Iterable[tuple[str, 
     if body is None:
         body = {"success": True}
     return Response(status, dict(headers), body if isinstance(body, bytes) else msgspec.json.encode(body))
+
+
+class WorkforceInHere(Workforce):
+    """A worker in this process; tasks and answers still travel as they do between two."""
+
+    def __init__(self):
+        super().__init__(size=0)
+
+    @property
+    @override
+    def is_ready(self):
+        return True
+
+    @override
+    def prepare(self, preparation, lines, now_ms):
+        task = TASKS.decode(ENCODER.encode(Task(0, pickle.dumps(preparation), lines, now_ms)))
+        return ANSWERS.decode(ENCODER.encode(worker.answer(pickle.loads(task.preparation), task)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -60,11 +61,12 @@ class Outcome:
 class TargetRunner:
     """Runs targets against an emulator, with a store and dead letters that last from run to run."""
 
-    def __init__(self, statsig, directory, capsys, caplog):
+    def __init__(self, statsig, directory, capsys, caplog, *, by_line=False):
         self.statsig = statsig
         self.directory = directory
         self._capsys = capsys
         self._caplog = caplog
+        self._by_line = by_line
 
     @property
     def dead_letters(self):
@@ -89,8 +91,10 @@ class TargetRunner:
     def __call__(self, messages, **settings):
         self._caplog.clear()
         self._capsys.readouterr()
-        # One block, as a pipe hands over what a tap wrote at once.
-        source = messages if hasattr(messages, "read") else [to_lines(messages)]
+        # One block, as a pipe hands over what a tap wrote at once; or many, as from a tap that is slow.
+        lines = messages if hasattr(messages, "read") else to_lines(messages)
+        source = io.BytesIO(lines) if self._by_line and isinstance(lines, bytes) else lines
+        source = [source] if isinstance(source, bytes) else source
         target = TargetStatsig(config=self.config(**settings))
         exit_code = target.run_to_end(source)
         return Outcome(

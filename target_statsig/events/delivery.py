@@ -5,14 +5,15 @@ Knows nothing of Singer, files and threads: the sink calls it from worker thread
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections import Counter
 from itertools import compress
 from operator import not_
 from typing import TYPE_CHECKING
 
 from target_statsig.events.batching import halve, pack
 from target_statsig.events.digest import digests_of
-from target_statsig.events.parcels import ENVELOPE_BYTES, Parcel, highest_of, wrap
+from target_statsig.events.notes import MappingNotes
+from target_statsig.events.parcels import ENVELOPE_BYTES, Load, Parcel, highest_of, wrap
 from target_statsig.events.receipt import Receipt, Rejection
 from target_statsig.events.stream import RefusalStreak
 from target_statsig.exceptions import (
@@ -26,9 +27,10 @@ from target_statsig.headings import Heading
 from target_statsig.ledger import NoLedger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from target_statsig.client.events import EventsClient
+    from target_statsig.events.prepare import Prepared
     from target_statsig.events.stream import ItemStream
     from target_statsig.ledger import Bookmark, StreamLedger
     from target_statsig.record import Record
@@ -63,7 +65,38 @@ def deliver(
         epoch: How many STATE messages came before the last of the records.
         on_retry: Told of each request that is tried again, before the receipt is there.
     """
-    return _Delivery(records, stream, client, ledger, epoch, on_retry).run(now_ms)
+    delivery = _Delivery(len(records), stream, client, ledger, epoch, on_retry)
+    delivery.run(records, now_ms)
+    return delivery.receipt
+
+
+def deliver_prepared(
+    prepared: Prepared,
+    records: Callable[[], Sequence[Record]],
+    stream: ItemStream,
+    client: EventsClient,
+    ledger: StreamLedger,
+    *,
+    now_ms: int,
+    epoch: int = 0,
+    on_retry: Callable[[], None] = lambda: None,
+) -> Receipt:
+    """Send items that are ready, of which no earlier run delivered any; see `deliver`.
+
+    Args:
+        prepared: The items.
+        records: Returns their records: asked for only where Statsig refuses the request, to find out which of them it
+            does not like.
+        stream: As for `deliver`.
+        client: As for `deliver`.
+        ledger: As for `deliver`.
+        now_ms: As for `deliver`.
+        epoch: As for `deliver`.
+        on_retry: As for `deliver`.
+    """
+    delivery = _Delivery(prepared.count, stream, client, ledger, epoch, on_retry)
+    delivery.run_prepared(prepared, records, now_ms)
+    return delivery.receipt
 
 
 class _Delivery:
@@ -71,84 +104,103 @@ class _Delivery:
 
     def __init__(
         self,
-        records: Sequence[Record],
+        records: int,
         stream: ItemStream,
         client: EventsClient,
         ledger: StreamLedger,
         epoch: int,
         on_retry: Callable[[], None],
     ) -> None:
-        self._records = records
+        self.receipt = Receipt(records)
+        self._highest: Bookmark | None = None
         self._stream = stream
         self._client = client
         self._ledger = ledger
         self._epoch = epoch
         self._on_retry = on_retry
-        self._receipt = Receipt(records=len(records))
 
-    def run(self, now_ms: int) -> Receipt:
+    def run(self, records: Sequence[Record], now_ms: int) -> None:
         try:
-            unknown = self._unknown()
+            unknown = self._unknown(records)
         except TargetStatsigError as error:
-            self._fail(error, len(self._records))
-            return self._receipt
-        parcels, rejections = wrap(unknown, self._stream, now_ms=now_ms, notes=self._receipt.notes)
-        self._receipt.rejections += rejections
+            self._fail(error, len(records))
+        else:
+            self._send_all(self._wrap(unknown, now_ms))
+
+    def run_prepared(self, prepared: Prepared, records: Callable[[], Sequence[Record]], now_ms: int) -> None:
+        self.receipt.notes = prepared.notes
+        self._highest = prepared.highest
+        size = len(prepared.digests) // prepared.count
+        digests = [prepared.digests[place * size : (place + 1) * size] for place in range(prepared.count)]
+
+        def parcels() -> list[Parcel]:
+            self.receipt.notes = MappingNotes()
+            return self._wrap(zip(records(), digests, strict=True), now_ms)
+
+        self._send(Load(prepared.items, digests, Counter(prepared.names), parcels))
+
+    def _wrap(self, records: Iterable[tuple[Record, bytes]], now_ms: int) -> list[Parcel]:
+        parcels, rejections = wrap(records, self._stream, now_ms=now_ms, notes=self.receipt.notes)
+        self.receipt.rejections += rejections
+        return parcels
+
+    def _send_all(self, parcels: list[Parcel]) -> None:
         bounds = self._stream.bounds
         while parcels:
             # One batch at a time: a 413 lowers the bound for those behind it.
             sizes = [len(parcel.body) for parcel in parcels]
             first = next(pack(sizes, max_rows=bounds.rows, max_bytes=bounds.bytes, overhead=ENVELOPE_BYTES))
-            self._send(parcels[first])
+            self._send(Load.of(parcels[first]))
             del parcels[first]
-        return self._receipt
 
-    def _unknown(self) -> list[tuple[Record, bytes]]:
+    def _unknown(self, records: Sequence[Record]) -> list[tuple[Record, bytes]]:
         """Return the records that no earlier run delivered, each with its digest."""
         if isinstance(self._ledger, NoLedger):
-            return [(record, b"") for record in self._records]
-        digests = digests_of([record.message["record"] for record in self._records])
+            return [(record, b"") for record in records]
+        self._highest = highest_of(records, self._stream)
+        digests = digests_of([record.message["record"] for record in records])
         known = self._ledger.known(digests, highest=self._highest, epoch=self._epoch)
-        self._receipt.skipped_duplicates += sum(known)
-        return [*compress(zip(self._records, digests, strict=True), map(not_, known))]
+        self.receipt.skipped_duplicates += sum(known)
+        return [*compress(zip(records, digests, strict=True), map(not_, known))]
 
-    def _send(self, parcels: Sequence[Parcel], *, doubted: bool = False) -> None:
+    def _send(self, load: Load, *, doubted: bool = False) -> None:
         """Send some items in one request; what is refused for good is halved until the culprits stand alone.
 
         Args:
-            parcels: The items.
+            load: The items.
             doubted: Whether the answer to a larger request that held them was lost.
         """
-        receipt = self._receipt
+        receipt, count = self.receipt, len(load.digests)
         if receipt.failure is not None:
-            receipt.undelivered += len(parcels)
+            receipt.undelivered += count
             return
         try:
-            maybe_duplicated = self._request(parcels)
+            maybe_duplicated = self._request(load)
         except (RefusedError, TooLargeError) as error:
             if error.status in NOT_ABOUT_THE_BODY:
-                self._fail(error, len(parcels))
+                self._fail(error, count)
             else:
-                self._split(parcels, error, doubted=doubted or error.maybe_taken)
+                self._split(load.parcels(), error, doubted=doubted or error.maybe_taken)
         except TargetStatsigError as error:
-            self._fail(error, len(parcels))
+            self._fail(error, count)
         else:
             self._stream.refusals.taken()
-            receipt.delivered += len(parcels)
-            receipt.names.update(parcel.name for parcel in parcels)
-            receipt.maybe_duplicated += len(parcels) if doubted else maybe_duplicated
+            receipt.delivered += count
+            receipt.names.update(load.names)
+            receipt.maybe_duplicated += count if doubted else maybe_duplicated
             if self._stream.is_billed:
-                receipt.billable += len(parcels)
+                receipt.billable += count
 
-    def _request(self, parcels: Sequence[Parcel]) -> int:
+    def _request(self, load: Load) -> int:
         """Send some items, written down before and after, and return how many of them may be in Statsig twice."""
-        digests = [parcel.digest for parcel in parcels]
+        digests = load.digests
         batch = self._ledger.intend(digests, highest=self._highest, epoch=self._epoch)
         try:
-            sent = self._client.send(
+            sent = self._client.send_joined(
                 self._stream.kind.endpoint,
-                [parcel.body for parcel in parcels],
-                what=f"{self._stream.kind.count(len(parcels))} of stream '{self._stream.name}'",
+                load.items,
+                len(digests),
+                what=f"{self._stream.kind.count(len(digests))} of stream '{self._stream.name}'",
                 flags=self._stream.flags,
                 on_try=self._count_try,
             )
@@ -159,18 +211,18 @@ class _Delivery:
         self._ledger.acknowledge(batch)
         # Only now: to ask uses up the doubt, and the halves of a refused batch would find none.
         in_doubt = self._ledger.in_doubt(digests)
-        return len(parcels) if sent.maybe_duplicated else in_doubt
+        return len(digests) if sent.maybe_duplicated else in_doubt
 
     def _count_try(self, tries_before: int, size: int) -> None:
-        self._receipt.requests += 1
+        self.receipt.requests += 1
         if tries_before:
-            self._receipt.retries += 1
+            self.receipt.retries += 1
             self._on_retry()
-        self._receipt.bytes_sent += size
+        self.receipt.bytes_sent += size
 
     def _fail(self, error: TargetStatsigError, undelivered: int) -> None:
-        self._receipt.failure = error
-        self._receipt.undelivered += undelivered
+        self.receipt.failure = error
+        self.receipt.undelivered += undelivered
 
     def _split(self, parcels: Sequence[Parcel], error: RequestError, *, doubted: bool) -> None:
         alone = len(parcels) == 1
@@ -179,20 +231,15 @@ class _Delivery:
             self._stream.bounds.lower(size, alone=alone)
         if not alone:
             for half in halve(parcels):
-                self._send(half, doubted=doubted)
+                self._send(Load.of(half), doubted=doubted)
             return
         reason = self._stream.too_large if isinstance(error, TooLargeError) else REFUSED
-        self._receipt.rejections.append(Rejection(parcels[0].record, reason, words=error.words))
+        self.receipt.rejections.append(Rejection(parcels[0].record, reason, words=error.words))
         if self._stream.refusals.refused():
             what = f"{self._stream.kind.count(RefusalStreak.LIMIT)} of stream '{self._stream.name}'"
-            self._receipt.failure = FatalRunError(
+            self.receipt.failure = FatalRunError(
                 f"Statsig refused {what} one by one and took none: that is no bad record but a wrong mapping or "
                 f"`events_url`. Its words: {error.words or 'none'}. What it refused is in the dead letters. Mend the "
                 f"configuration and run again.",
                 heading=Heading.REFUSED,
             )
-
-    @cached_property
-    def _highest(self) -> Bookmark | None:
-        """How far the tap has come with these records, by their replication key."""
-        return highest_of(self._records, self._stream)

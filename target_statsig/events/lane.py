@@ -13,24 +13,30 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from target_statsig.events.delivery import deliver
+from target_statsig.events.lines import LineDelivery
 from target_statsig.events.notes import RENAMED_LISTED
 from target_statsig.events.positions import bookmark_of
+from target_statsig.events.prepare import Preparation
 from target_statsig.exceptions import RecordError
+from target_statsig.ledger import NoLedger
 from target_statsig.watch import ItemProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from target_statsig.client.events import EventsClient
     from target_statsig.clock import Clock
     from target_statsig.events.courier import Courier
+    from target_statsig.events.lines import Look, Piece
     from target_statsig.events.receipt import Receipt
     from target_statsig.events.stream import ItemStream
+    from target_statsig.events.workforce import Workforce
     from target_statsig.ledger import StreamLedger
     from target_statsig.record import Record
     from target_statsig.rejections import Rejections
     from target_statsig.report import ItemCounts, RunReport
     from target_statsig.state_gate import State, StateGate
+    from target_statsig.validation import RecordCheck
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +47,7 @@ class ItemServices:
 
     client: EventsClient
     courier: Courier
+    workforce: Workforce
     gate: StateGate
     report: RunReport
     clock: Clock
@@ -65,6 +72,9 @@ class ItemLane:
         self._rejections = rejections
         self._tap_streams: dict[str, str | None] = {}
         self._records: list[Record] = []
+        self._pieces: list[Piece] = []
+        self._line_delivery: LineDelivery | None = None
+        self._gathered = self._gathered_bytes = 0
         self._ticket = -1
         self._is_old = False
         self._retries = 0
@@ -95,17 +105,57 @@ class ItemLane:
         Raises:
             TargetStatsigError: What an earlier batch failed with.
         """
-        place = 0
-        while place < len(records):
-            if not self._records:
-                self._ticket = self._services.gate.open()
-                self._is_old = False
-            fitting = records[place : place + self.stream.bounds.rows - len(self._records)]
-            self._counts.records += len(fitting)
+        if self._pieces:
+            self.seal()
+        while records:
+            fitting = records[: self._room()]
+            records = records[len(fitting) :]
             self._records += fitting
-            place += len(fitting)
-            if len(self._records) >= self.stream.bounds.rows:
-                self.seal()
+            self._gather(len(fitting))
+
+    def opened_for_lines(self, check: RecordCheck, look: Look) -> Callable[[int, list[bytes]], bool] | None:
+        """Return what takes undecoded RECORD messages; None while nobody is there to prepare them.
+
+        It takes the number of the first line and the lines, and returns whether it will take more of them. It raises
+        what `accept` raises, too.
+
+        Args:
+            check: What the records have to pass.
+            look: Decodes such lines where each record must be looked at.
+        """
+        self._services.workforce.begin()
+        if not (self._services.workforce.is_ready and self._ledger.is_blank):
+            return None
+        preparation = Preparation(self.stream, check, remembers=not isinstance(self._ledger, NoLedger))
+        delivery = LineDelivery(preparation, self._services.workforce, look, self._services.client, self._ledger)
+        return functools.partial(self._accept_lines, delivery)
+
+    def _accept_lines(self, delivery: LineDelivery, number: int, lines: list[bytes]) -> bool:
+        if self._records or self._line_delivery is not delivery:
+            self.seal()
+            self._line_delivery = delivery
+        while lines:
+            fitting = lines[: self._room()]
+            self._pieces.append((number, fitting))
+            self._gathered_bytes += sum(map(len, fitting))
+            lines, number = lines[len(fitting) :], number + len(fitting)
+            self._gather(len(fitting))
+        return self._services.workforce.is_ready
+
+    def _room(self) -> int:
+        """Return how many more records fit into the batch; a new one is begun where there is none."""
+        if not self._gathered:
+            self._ticket = self._services.gate.open()
+            self._is_old = False
+        return self.stream.bounds.rows - self._gathered
+
+    def _gather(self, records: int) -> None:
+        """Count records of the batch, and send it when it is full."""
+        self._counts.records += records
+        self._gathered += records
+        # An item may take more bytes than the line that it comes from.
+        if self._gathered >= self.stream.bounds.rows or 2 * self._gathered_bytes >= self.stream.bounds.bytes:
+            self.seal()
 
     def reject(self, record: Record, error: RecordError) -> None:
         """Keep a record out.
@@ -118,11 +168,18 @@ class ItemLane:
 
     def seal(self) -> None:
         """Send what is gathered, full or not."""
-        if self._records:
-            records, self._records = self._records, []
-            self._services.courier.submit(
-                functools.partial(self._deliver, records, self._ticket, self._services.gate.received)
+        if not self._gathered:
+            return
+        job: Callable[..., Receipt]
+        if self._line_delivery is not None and self._pieces:
+            job = functools.partial(self._line_delivery, self._pieces)
+        else:
+            job = functools.partial(
+                deliver, self._records, stream=self.stream, client=self._services.client, ledger=self._ledger
             )
+        self._records, self._pieces = [], []
+        self._gathered = self._gathered_bytes = 0
+        self._services.courier.submit(functools.partial(self._deliver, job, self._ticket, self._services.gate.received))
 
     def age(self) -> None:
         """Send what is gathered if it was begun before the last call.
@@ -143,7 +200,7 @@ class ItemLane:
             self.stream.name,
             counts.records,
             acknowledged=counts.delivered,
-            in_flight=max(counts.records - settled - len(self._records), 0),
+            in_flight=max(counts.records - settled - self._gathered, 0),
             skipped=counts.skipped_duplicates,
             rejected=counts.rejected,
             retries=self._retries,
@@ -157,18 +214,10 @@ class ItemLane:
         """
         self._rejections.judge()
 
-    def _deliver(self, records: list[Record], ticket: int, epoch: int) -> None:
+    def _deliver(self, job: Callable[..., Receipt], ticket: int, epoch: int) -> None:
         services = self._services
         now_ms = int(services.clock.time() * 1000)
-        receipt = deliver(
-            records,
-            self.stream,
-            services.client,
-            self._ledger,
-            now_ms=now_ms,
-            epoch=epoch,
-            on_retry=self._note_retry,
-        )
+        receipt = job(now_ms=now_ms, epoch=epoch, on_retry=self._note_retry)
         self._count(receipt)
         for rejection in receipt.rejections:
             self._rejections.add(

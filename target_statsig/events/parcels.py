@@ -5,6 +5,8 @@ Pure. Refuses to know what is sent already, and how.
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,7 +17,7 @@ from target_statsig.events.receipt import Rejection
 from target_statsig.exceptions import RecordError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from target_statsig.events.notes import MappingNotes
     from target_statsig.events.stream import ItemStream
@@ -33,6 +35,33 @@ class Parcel(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     digest: bytes
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one request carries.
+
+    Attributes:
+        items: The items, encoded, commas between them.
+        digests: The digests of their records.
+        names: The name of each.
+        parcels: Returns them one by one.
+    """
+
+    items: bytes
+    digests: Sequence[bytes]
+    names: Counter[str]
+    parcels: Callable[[], Sequence[Parcel]]
+
+    @classmethod
+    def of(cls, parcels: Sequence[Parcel]) -> Load:
+        """Load parcels."""
+        return cls(
+            items=b",".join([parcel.body for parcel in parcels]),
+            digests=[parcel.digest for parcel in parcels],
+            names=Counter([parcel.name for parcel in parcels]),
+            parcels=lambda: parcels,
+        )
 
 
 def wrap(

@@ -55,10 +55,14 @@ class Sources:
         """See RECORDs that follow each other, before any stream map."""
         field = self._row_count_fields.get(tap_stream)
         if field is None:
-            self._observer.record(tap_stream, count=len(records))
+            self.count(tap_stream, len(records))
         else:
             for record in records:
                 self._observer.record(tap_stream, record.get(field, MISSING))
+
+    def count(self, tap_stream: str, records: int) -> None:
+        """See RECORDs that follow each other, of a stream whose records tell nothing by what they hold."""
+        self._observer.record(tap_stream, count=records)
 
     def activate_version(self, tap_stream: str) -> None:
         """See an ACTIVATE_VERSION."""

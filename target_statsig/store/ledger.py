@@ -21,6 +21,7 @@ from sqlalchemy import and_, bindparam, delete, func, insert, not_, or_, select,
 from target_statsig._compat import override
 from target_statsig.exceptions import StoreError
 from target_statsig.ledger import DIGEST_BYTES, Bookmark, StreamLedger
+from target_statsig.store.recall import EmptyRecall
 from target_statsig.store.recollection import Recollection, recollect
 from target_statsig.store.tables import BATCHES, STREAMS
 
@@ -95,6 +96,12 @@ class StoredLedger(StreamLedger):
         if keep_days:
             self._forget_the_old()
         self._epochs_before, self._last_state = self._look_up()
+
+    @property
+    @override
+    def is_blank(self) -> bool:
+        with self._turn:
+            return isinstance(self._recollect().recall, EmptyRecall)
 
     @override
     def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from target_statsig import lanes, straight
 from target_statsig.target import TargetStatsig
 from tests.command import Command
+from tests.fakes import WorkforceInHere
 from tests.singer import TargetRunner
 
 WHOLE_RUNS = frozenset(
@@ -28,22 +30,32 @@ ONE_WAY_IS_ENOUGH = frozenset({"test_fault_matrix", "test_failures_of_ours"})
 """What happens behind the lanes is the same, whichever way a record came there."""
 
 
+OF_EVENTS = frozenset(
+    {"test_events", "test_failures_of_ours", "test_fault_matrix", "test_ledger", "test_run_histories"}
+)
+"""Modules of runs whose records may be prepared in another process."""
+
+
 def pytest_collection_modifyitems(items):
-    """Leave whole runs, a real PostgreSQL, and the second way through the target to the longer part."""
+    """Leave whole runs, a real PostgreSQL, and the other ways through the target to the longer part."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents and (
-            item.path.stem in WHOLE_RUNS or any(way in item.name for way in ("postgresql", "through singer-sdk"))
+            item.path.stem in WHOLE_RUNS
+            or any(way in item.name for way in ("postgresql", "through singer-sdk", "undecoded"))
         ):
             item.add_marker(pytest.mark.e2e)
 
 
 def pytest_generate_tests(metafunc):
-    """Run each test that runs targets both ways, where that can make a difference."""
+    """Run each test that runs targets each way, where that can make a difference."""
     if "run_target" in metafunc.fixturenames:
+        module = Path(metafunc.definition.path).stem
         ways = [pytest.param(True, id="straight")]
-        if Path(metafunc.definition.path).stem not in ONE_WAY_IS_ENOUGH:
+        if module not in ONE_WAY_IS_ENOUGH:
             ways.append(pytest.param(False, id="through singer-sdk"))
+        if module in OF_EVENTS:
+            ways.append(pytest.param(None, id="undecoded"))
         metafunc.parametrize("run_target", ways, indirect=True)
 
 
@@ -57,10 +69,14 @@ def command(statsig, tmp_path):
 
 @pytest.fixture
 def run_target(request, monkeypatch, statsig, tmp_path, capsys, caplog):
-    """Run targets within this process, both ways; singer-sdk's signal handlers do not outlive the test."""
-    monkeypatch.setattr(TargetStatsig, "go_straight", request.param)
+    """Run targets within this process, each way; singer-sdk's signal handlers do not outlive the test."""
+    monkeypatch.setattr(TargetStatsig, "go_straight", request.param is not False)
+    by_line = request.param is None
+    if by_line:
+        monkeypatch.setattr(straight, "UNDECODED_AFTER", 0)
+        monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     caplog.set_level(logging.DEBUG)
-    yield TargetRunner(statsig, tmp_path, capsys, caplog)
+    yield TargetRunner(statsig, tmp_path, capsys, caplog, by_line=by_line)
     for number, handler in handlers.items():
         signal.signal(number, handler)

@@ -23,7 +23,8 @@ class Courier:
         self.sizes = []
 
     def submit(self, job):
-        self.sizes.append(len(job.args[0]))
+        deliver, *_ = job.args
+        self.sizes.append(len(deliver.args[0]))
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def courier():
 
 @pytest.fixture
 def lane(courier):
-    services = SimpleNamespace(courier=courier, gate=StateGate(lambda state, number: None))
+    services = SimpleNamespace(client=None, courier=courier, gate=StateGate(lambda state, number: None))
     stream = ItemStream("orders", StreamSettings(ObjectType.EVENT), EVENTS, Bounds(3, 1_000))
     return ItemLane(stream, services, NoLedger(), ItemCounts(EVENTS.object_type), rejections=None)
 

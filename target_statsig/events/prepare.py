@@ -1,0 +1,101 @@
+"""Undecoded records as the items of one request: all that takes processor time, and nothing that needs the run.
+
+Pure, and it pickles, so that another process can do it. What is not plain is left alone: a record with a fault, an item
+that is too large, a message of another kind. Whoever asked looks at those records one by one, as at all others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from target_statsig.events.digest import digests_of
+from target_statsig.events.notes import MappingNotes
+from target_statsig.events.parcels import highest_of, wrap
+from target_statsig.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
+from target_statsig.record import MESSAGES, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_statsig.events.stream import ItemStream
+    from target_statsig.validation import RecordCheck
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """Items that are ready to be sent.
+
+    Attributes:
+        items: The items, encoded, commas between them.
+        count: How many they are.
+        digests: The digests of their records, end to end; empty where nothing is to be remembered.
+        highest: How far the tap has come with them.
+        names: How many there are of each name.
+        notes: What is worth a warning.
+    """
+
+    items: bytes
+    count: int
+    digests: bytes
+    highest: Bookmark | None
+    names: dict[str, int]
+    notes: MappingNotes
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What has to be known of a stream to prepare its records.
+
+    Attributes:
+        stream: The stream.
+        check: What its records have to pass.
+        remembers: Whether digests are asked for.
+    """
+
+    stream: ItemStream
+    check: RecordCheck
+    remembers: bool
+
+    def __call__(self, lines: bytes, now_ms: int) -> Prepared | None:
+        """Prepare the records of some RECORD messages; None where one of them is not plain.
+
+        Args:
+            lines: The messages, a line each.
+            now_ms: The time of items that have none, unix milliseconds.
+        """
+        records = self._records(lines)
+        if records is None:
+            return None
+        digests = digests_of([record.data for record in records]) if self.remembers else [b""] * len(records)
+        notes = MappingNotes()
+        parcels, rejections = wrap(zip(records, digests, strict=True), self.stream, now_ms=now_ms, notes=notes)
+        if rejections:
+            return None
+        return Prepared(
+            items=b",".join([parcel.body for parcel in parcels]),
+            count=len(parcels),
+            digests=b"".join(digests),
+            highest=highest_of(records, self.stream) if self.remembers else None,
+            names=dict(Counter([parcel.name for parcel in parcels])),
+            notes=notes,
+        )
+
+    def _records(self, lines: bytes) -> Sequence[Record] | None:
+        try:
+            messages = MESSAGES.decode_lines(lines)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        stream, is_sound = self.stream.name, self.check.is_sound
+        records = []
+        for message in messages:
+            data = message.get("record")
+            # The line began with this type and stream; but where a name comes twice in an object, the last one counts.
+            if message.get("type") != "RECORD" or message.get("stream") != stream:
+                return None
+            if type(data) is not dict or not is_sound(data):
+                return None
+            records.append(Record(data, message, {}))
+        return records

@@ -1,0 +1,130 @@
+"""Processes that prepare records, so that more than one processor has to do with them.
+
+Owns the processes. Refuses to know what is done with what they prepare. A worker that dies costs time and nothing else:
+what it was asked for is done here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import queue
+import subprocess
+import sys
+from multiprocessing import Pipe
+from typing import TYPE_CHECKING
+
+from target_statsig.events import worker
+from target_statsig.events.worker import ANSWERS, ENCODER, Task
+
+if TYPE_CHECKING:
+    from target_statsig.events.prepare import Preparation, Prepared
+
+logger = logging.getLogger(__name__)
+
+MOST_WORKERS = 3
+"""The process that reads cannot keep more of them busy."""
+
+PATIENCE = 5.0
+"""Seconds in which a worker has to end that has nothing to do any more."""
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+class Workforce:
+    """Workers, which any thread may ask."""
+
+    def __init__(self, size: int | None = None) -> None:
+        """Take how many workers there may be: one for each processor but the one that reads."""
+        self._size = min(processors() - 1, MOST_WORKERS) if size is None else size
+        self._workers: list[_Worker] = []
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._begun = False
+
+    def begin(self) -> None:
+        """Start the workers, without waiting for them; where that cannot be done, the work is done here."""
+        if self._begun:
+            return
+        self._begun = True
+        with contextlib.suppress(OSError):
+            for _ in range(self._size):
+                self._workers.append(_Worker())
+                self._idle.put(self._workers[-1])
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there are workers, and all of them are up and alive."""
+        return bool(self._workers) and all(each.is_ready for each in self._workers)
+
+    def prepare(self, preparation: Preparation, lines: bytes, now_ms: int) -> Prepared | None:
+        """Have lines prepared, as `Preparation` does, and wait for it; None also where the worker has died."""
+        idle = self._idle.get()
+        try:
+            return idle.prepare(preparation, lines, now_ms)
+        finally:
+            self._idle.put(idle)
+
+    def close(self) -> None:
+        """End the workers."""
+        for each in self._workers:
+            each.close()
+
+
+class _Worker:
+    """A process, asked by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._connection, theirs = Pipe()
+        with theirs:
+            command = [sys.executable, "-m", worker.__name__, str(theirs.fileno())]
+            self._process = subprocess.Popen(  # noqa: S603 -- this Python, and a module of this package
+                command,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        self._known: dict[int, Preparation] = {}
+        self._is_up = False
+        self._is_dead = False
+
+    @property
+    def is_ready(self) -> bool:
+        if not (self._is_up or self._is_dead) and self._connection.poll():
+            try:
+                self._is_up = self._connection.recv_bytes() == worker.READY
+            except (EOFError, OSError):
+                self._is_dead = True
+        return self._is_up and not self._is_dead
+
+    def prepare(self, preparation: Preparation, lines: bytes, now_ms: int) -> Prepared | None:
+        if self._is_dead:
+            return None
+        number = id(preparation)
+        pickled = b"" if number in self._known else pickle.dumps(preparation)
+        # Kept, so that no other one gets its number.
+        self._known[number] = preparation
+        try:
+            self._connection.send_bytes(ENCODER.encode(Task(number, pickled, lines, now_ms)))
+            answer: Prepared | None = ANSWERS.decode(self._connection.recv_bytes())
+        except (EOFError, OSError):
+            self._is_dead = True
+            logger.warning(
+                "A worker process of this run ended before its time, perhaps for want of memory. Nothing is lost by "
+                "that; the run goes on without it, and slower."
+            )
+            return None
+        return answer
+
+    def close(self) -> None:
+        self._connection.close()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
