@@ -27,7 +27,7 @@ from target_statsig.headings import Heading
 from target_statsig.ledger import NoLedger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from target_statsig.client.events import EventsClient
     from target_statsig.events.prepare import Prepared
@@ -135,11 +135,11 @@ class _Delivery:
 
         def parcels() -> list[Parcel]:
             self.receipt.notes = MappingNotes()
-            return self._wrap(zip(records(), digests, strict=True), now_ms)
+            return self._wrap([*zip(records(), digests, strict=True)], now_ms)
 
         self._send(Load(prepared.items, digests, Counter(prepared.names), parcels))
 
-    def _wrap(self, records: Iterable[tuple[Record, bytes]], now_ms: int) -> list[Parcel]:
+    def _wrap(self, records: Sequence[tuple[Record, bytes]], now_ms: int) -> list[Parcel]:
         parcels, rejections = wrap(records, self._stream, now_ms=now_ms, notes=self.receipt.notes)
         self.receipt.rejections += rejections
         return parcels

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from target_statsig.events.stream import ItemStream
     from target_statsig.ledger import Bookmark
     from target_statsig.record import Record
+
+    Item = dict[str, Any]
 
 ENVELOPE_BYTES = 200
 """Room for what stands around the items of a request: `{"events":[…],"statsigMetadata":{…}}`."""
@@ -65,7 +67,7 @@ class Load:
 
 
 def wrap(
-    records: Iterable[tuple[Record, bytes]], stream: ItemStream, *, now_ms: int, notes: MappingNotes
+    records: Sequence[tuple[Record, bytes]], stream: ItemStream, *, now_ms: int, notes: MappingNotes
 ) -> tuple[list[Parcel], list[Rejection]]:
     """Map and encode records, and tell which of them cannot become an item.
 
@@ -75,30 +77,45 @@ def wrap(
         now_ms: The time of items that have none, unix milliseconds.
         notes: Told of what is worth a warning.
     """
-    for_columns, name_of = stream.mapper.for_columns, stream.kind.name_of
-    last: tuple[str, ...] = ()
-    to_item = for_columns(last)
-    mapped, items, rejections = [], [], []
-    for known_by in records:
-        record = known_by[0]
-        columns = tuple(record.data)
-        if columns != last:
-            last, to_item = columns, for_columns(columns)
-        try:
-            item = to_item(record.data, record.message.get("time_extracted"), now_ms, notes)
-        except RecordError as error:
-            rejections.append(Rejection(record, error.reason, error.field))
-        else:
-            mapped.append(known_by)
-            items.append(item)
-    largest = stream.bounds.largest - ENVELOPE_BYTES
+    items, rejections = map_all([record for record, _ in records], stream, now_ms=now_ms, notes=notes)
+    name_of, largest = stream.kind.name_of, stream.bounds.largest - ENVELOPE_BYTES
     parcels = []
-    for (record, digest), item, body in zip(mapped, items, encode_all(items), strict=True):
+    mapped = [(known_by, item) for known_by, item in zip(records, items, strict=True) if item is not None]
+    bodies = encode_all([item for _, item in mapped])
+    for ((record, digest), item), body in zip(mapped, bodies, strict=True):
         if body is None or len(body) > largest:
             rejections.append(Rejection(record, NOT_ENCODABLE if body is None else stream.too_large))
         else:
             parcels.append(Parcel(record, body, digest, name_of(item)))
     return parcels, rejections
+
+
+def map_all(
+    records: Iterable[Record], stream: ItemStream, *, now_ms: int, notes: MappingNotes
+) -> tuple[list[Item | None], list[Rejection]]:
+    """Map records: return the item of each, None where there can be none, and why that is so.
+
+    Args:
+        records: The records.
+        stream: Their stream.
+        now_ms: As for `wrap`.
+        notes: As for `wrap`.
+    """
+    for_columns = stream.mapper.for_columns
+    last: tuple[str, ...] = ()
+    to_item = for_columns(last)
+    items: list[Item | None] = []
+    rejections = []
+    for record in records:
+        columns = tuple(record.data)
+        if columns != last:
+            last, to_item = columns, for_columns(columns)
+        try:
+            items.append(to_item(record.data, record.message.get("time_extracted"), now_ms, notes))
+        except RecordError as error:
+            items.append(None)
+            rejections.append(Rejection(record, error.reason, error.field))
+    return items, rejections
 
 
 def highest_of(records: Iterable[Record], stream: ItemStream) -> Bookmark | None:

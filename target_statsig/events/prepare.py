@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from target_statsig.events.digest import digests_of
+from target_statsig.events.encoding import encode_joined
 from target_statsig.events.notes import MappingNotes
-from target_statsig.events.parcels import highest_of, wrap
+from target_statsig.events.parcels import ENVELOPE_BYTES, highest_of, map_all
+from target_statsig.exceptions import RecordError
 from target_statsig.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
 from target_statsig.record import MESSAGES, Record
 
@@ -69,17 +71,23 @@ class Preparation:
         records = self._records(lines)
         if records is None:
             return None
-        digests = digests_of([record.data for record in records]) if self.remembers else [b""] * len(records)
         notes = MappingNotes()
-        parcels, rejections = wrap(zip(records, digests, strict=True), self.stream, now_ms=now_ms, notes=notes)
+        mapped, rejections = map_all(records, self.stream, now_ms=now_ms, notes=notes)
         if rejections:
             return None
+        items = [item for item in mapped if item is not None]
+        try:
+            encoded = encode_joined(items)
+        except RecordError:
+            return None
+        if len(encoded) + ENVELOPE_BYTES > self.stream.bounds.bytes:
+            return None
         return Prepared(
-            items=b",".join([parcel.body for parcel in parcels]),
-            count=len(parcels),
-            digests=b"".join(digests),
+            items=encoded,
+            count=len(items),
+            digests=b"".join(digests_of([record.data for record in records])) if self.remembers else b"",
             highest=highest_of(records, self.stream) if self.remembers else None,
-            names=dict(Counter([parcel.name for parcel in parcels])),
+            names=dict(Counter(map(self.stream.kind.name_of, items))),
             notes=notes,
         )
 
