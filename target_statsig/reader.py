@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import decimal
 import json
-import os
-import select
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -20,21 +18,15 @@ import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from target_statsig._compat import override
+from target_statsig.blocks import read_blocks
 from target_statsig.exceptions import CUT_OFF, InputError, InterruptedRunError
 from target_statsig.record import MESSAGES, Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-CHUNK_BYTES = 1 << 17
-"""Bytes asked for at once; a pipe gives what it has. The records of a megabyte would not stay in the processor's cache
-until they are mapped, and take a tenth longer."""
-
 LINES_AT_ONCE = 500
 """Undecoded lines handed over together; between two times a signal is heeded."""
-
-IDLE_SECONDS = 5.0
-"""How long to wait for input before the caller is told that nothing comes."""
 
 TakeLines = Callable[[int, list[bytes]], None]
 """Takes undecoded lines that follow each other, given the number of the first."""
@@ -48,7 +40,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         waiting: True while the reader waits for input and holds no message.
         stop: Set from outside to end the reading before the next line.
         between_blocks: Called with the bytes of each block of lines before it is read, and with 0 when nothing has come
-            for `IDLE_SECONDS`.
+            for a while (`blocks`).
         take_records: Offered messages before their callbacks are: takes as many as it can from a list, beginning at a
             place in it, and returns the place of the first that it leaves to its callback.
         lines_taken: Who takes undecoded lines, by how they begin: all that stands before `"record"`.
@@ -77,7 +69,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         self, file_input: IO[bytes] | None, callbacks: dict[str, Callable[[Message], None]]
     ) -> Counter[str]:
         stats: Counter[str] = Counter()
-        source = self._blocks(self.default_input.fileno()) if file_input is None else file_input
+        source = read_blocks(self.default_input.fileno(), self._while_idle) if file_input is None else file_input
         for block in self._marked(source):
             for part, take in self._sorted(block):
                 if take is None:
@@ -228,26 +220,10 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         """Return the error with which the reading ends when it was asked to stop."""
         return InterruptedRunError("the run was asked to stop before the input ended")
 
-    def _blocks(self, descriptor: int) -> Iterator[bytes]:
-        """Yield whole lines from a file descriptor, many at once, calling `between_blocks` while nothing comes."""
-        rest: list[bytes] = []
-        while True:
-            while not select.select([descriptor], [], [], IDLE_SECONDS)[0]:
-                # A signal must not break into what is done meanwhile.
-                self.waiting = False
-                self.between_blocks(0)
-                self.waiting = True
-                if self.stop:
-                    raise self.stopped()
-            chunk = os.read(descriptor, CHUNK_BYTES)
-            if not chunk:
-                break
-            head, newline, tail = chunk.rpartition(b"\n")
-            if not newline:
-                rest.append(chunk)
-                continue
-            rest.append(head)
-            yield b"".join(rest)
-            rest = [tail] if tail else []
-        if rest:
-            yield b"".join(rest)
+    def _while_idle(self) -> None:
+        # A signal must not break into what is done meanwhile.
+        self.waiting = False
+        self.between_blocks(0)
+        self.waiting = True
+        if self.stop:
+            raise self.stopped()

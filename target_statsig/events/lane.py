@@ -9,12 +9,10 @@ from __future__ import annotations
 import functools
 import logging
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from target_statsig.events.delivery import deliver
 from target_statsig.events.lines import LineDelivery
-from target_statsig.events.notes import RENAMED_LISTED
 from target_statsig.events.positions import bookmark_of
 from target_statsig.events.prepare import Preparation
 from target_statsig.exceptions import RecordError
@@ -232,20 +230,9 @@ class ItemLane:
             self._retries += 1
 
     def _count(self, receipt: Receipt) -> None:
-        counts, notes = self._counts, receipt.notes
         with self._services.report.lock:
-            counts.delivered += receipt.delivered
-            counts.skipped_duplicates += receipt.skipped_duplicates
-            counts.maybe_duplicated += receipt.maybe_duplicated
-            counts.time_defaulted += notes.time_defaulted
-            counts.requests += receipt.requests
-            counts.retries += receipt.retries
-            counts.bytes_sent += receipt.bytes_sent
-            counts.billable += receipt.billable
-            # As many as one batch may list: where every record has a name of its own, the report stays short.
-            counts.renamed = dict(islice((counts.renamed | notes.renamed).items(), RENAMED_LISTED))
-            counts.count_names(receipt.names)
-            first_defaulted = bool(notes.time_defaulted) and not self._warned_of_times
+            receipt.add_to(self._counts)
+            first_defaulted = bool(receipt.notes.time_defaulted) and not self._warned_of_times
             self._warned_of_times = self._warned_of_times or first_defaulted
         if first_defaulted:
             logger.warning(

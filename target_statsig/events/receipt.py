@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from target_statsig.events.notes import MappingNotes
+from target_statsig.events.notes import RENAMED_LISTED, MappingNotes
 
 if TYPE_CHECKING:
     from target_statsig.exceptions import TargetStatsigError
     from target_statsig.record import Record
+    from target_statsig.report import ItemCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,20 @@ class Receipt:
     notes: MappingNotes = field(default_factory=MappingNotes)
     failure: TargetStatsigError | None = None
     names: Counter[str] = field(default_factory=Counter)
+
+    def add_to(self, counts: ItemCounts) -> None:
+        """Add what was sent to a stream's counts; its rejections are counted where they are kept."""
+        counts.delivered += self.delivered
+        counts.skipped_duplicates += self.skipped_duplicates
+        counts.maybe_duplicated += self.maybe_duplicated
+        counts.time_defaulted += self.notes.time_defaulted
+        counts.requests += self.requests
+        counts.retries += self.retries
+        counts.bytes_sent += self.bytes_sent
+        counts.billable += self.billable
+        # As many as one batch may list: where every record has a name of its own, the report stays short.
+        counts.renamed = dict(islice((counts.renamed | self.notes.renamed).items(), RENAMED_LISTED))
+        counts.count_names(self.names)
 
     @property
     def reasons(self) -> Counter[str]:

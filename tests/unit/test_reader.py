@@ -98,7 +98,7 @@ def read_pipe(monkeypatch, *chunks, idle=None):
                 sink.close()
 
         reader.between_blocks = feed
-        monkeypatch.setattr("target_statsig.reader.IDLE_SECONDS", 0)
+        monkeypatch.setattr("target_statsig.blocks.IDLE_SECONDS", 0)
         reader.process_lines(None, {"RECORD": messages.append})
     return messages
 
