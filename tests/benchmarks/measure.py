@@ -1,7 +1,6 @@
 """One run of a command: how long it took and how much memory it had.
 
-Refuses to know what the command does. This module's process must stay small: on Linux a child's peak begins with the
-memory of whoever started it.
+Refuses to know what the command does.
 """
 
 from __future__ import annotations
@@ -10,15 +9,22 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-BYTES_PER_MAXRSS = 1 if sys.platform == "darwin" else 1024
+    from typing_extensions import Self
+
+BYTES_PER_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+LOOK_SECONDS = 0.02
+"""How often memory is looked at."""
 
 SHOWN_OF_ERRORS = 2_000
 """Characters of a failed command's standard error that are worth showing."""
@@ -31,7 +37,8 @@ class Usage:
     Attributes:
         seconds: From its start to its end.
         processor_seconds: Of all its threads together.
-        peak_bytes: The most memory that it had at once.
+        peak_bytes: The most memory that it and the processes that it started had at once; what they share counts for
+            each of them.
     """
 
     seconds: float
@@ -48,11 +55,45 @@ def run(command: Sequence[str], source: Path) -> Usage:
     with source.open("rb") as stdin, tempfile.TemporaryFile() as errors:
         began = time.perf_counter()
         process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.DEVNULL, stderr=errors)
-        _, status, resources = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
+        with Scales(process.pid) as scales:
+            _, status, resources = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             errors.seek(0)
             words = errors.read().decode(errors="replace")[-SHOWN_OF_ERRORS:]
             sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{words}")
-    return Usage(seconds, resources.ru_utime + resources.ru_stime, resources.ru_maxrss * BYTES_PER_MAXRSS)
+    return Usage(seconds, resources.ru_utime + resources.ru_stime, scales.peak_bytes)
+
+
+class Scales:
+    """Looks at the memory of a process and its children, now and then.
+
+    Attributes:
+        peak_bytes: The most that was seen.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.peak_bytes = 0
+        self._pid = pid
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        process = Path("/proc") / str(self._pid)
+        while not self._ended.wait(LOOK_SECONDS):
+            with suppress(OSError):
+                children = (process / "task" / process.name / "children").read_text().split()
+                self.peak_bytes = max(self.peak_bytes, sum(map(resident_bytes, [process.name, *children])))
+
+
+def resident_bytes(pid: str) -> int:
+    return int((Path("/proc") / pid / "statm").read_text().split()[1]) * BYTES_PER_PAGE
