@@ -6,20 +6,23 @@ fails, the others go on.
 
 from __future__ import annotations
 
+from operator import methodcaller
 from typing import TYPE_CHECKING
 
 from target_statsig.exceptions import RecordError, SegmentError
 from target_statsig.segments.membership import MemberMapper
+from target_statsig.segments.words import PlainWords
 from target_statsig.watch import SegmentProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from target_statsig.record import Record
     from target_statsig.rejections import Rejections
     from target_statsig.report import MemberCounts
     from target_statsig.segments.completeness import Verdict
     from target_statsig.segments.sync import SegmentSync
+    from target_statsig.segments.words import Words
     from target_statsig.settings import StreamSettings
 
 
@@ -52,6 +55,7 @@ class SegmentLane:
         self._counts = counts
         self._rejections = rejections
         self._member = MemberMapper(settings)
+        self._plain_words = PlainWords(settings)
         self._make_sync = make_sync
         self._on_failure = on_failure
         self._fed_before = fed_before
@@ -65,20 +69,32 @@ class SegmentLane:
         Raises:
             RejectionsError: One names no member, and no record of this stream may be rejected.
         """
-        for record in records:
-            self._accept(record)
+        words = self._plain_words([record.data for record in records])
+        if words is None:
+            self._accept_one_by_one(records)
+        else:
+            self._counts.records += len(records)
+            self._hand_over(words)
 
-    def _accept(self, record: Record) -> None:
-        self._counts.records += 1
+    def _accept_one_by_one(self, records: Sequence[Record]) -> None:
+        words: dict[str, Words] = {}
         try:
-            change = self._member(record.data)
-        except RecordError as error:
-            self._rejections.add(record, error)
-            return
-        segment_id = change.segment_id or self.settings.segment_id or ""
-        if segment_id not in self._syncs:
-            self.begin(segment_id)
-        self._guarded(segment_id, lambda sync: sync.take(change.id, joins=change.member))
+            for record in records:
+                self._counts.records += 1
+                try:
+                    change = self._member(record.data)
+                except RecordError as error:
+                    self._rejections.add(record, error)
+                else:
+                    words.setdefault(change.segment_id or self.settings.segment_id or "", {})[change.id] = change.member
+        finally:
+            self._hand_over(words)
+
+    def _hand_over(self, words: Mapping[str, Words]) -> None:
+        for segment_id, said in words.items():
+            if segment_id not in self._syncs:
+                self.begin(segment_id)
+            self._guarded(segment_id, methodcaller("take", said))
 
     def reject(self, record: Record, error: RecordError) -> None:
         """Keep a record out.

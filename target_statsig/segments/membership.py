@@ -53,7 +53,7 @@ class MemberMapper:
 
     def __init__(self, settings: StreamSettings) -> None:
         """Find out where the stream's members are read from."""
-        sources = sources_of(_id_destination(settings), settings.field_mapping)
+        sources = id_sources(settings)
         self._id_field = sources[0]
         self._read_id = reader(sources)
         self._segment_field = settings.segment_id_field
@@ -98,6 +98,15 @@ class MemberMapper:
         if not segment_id:
             raise RecordError(MISSING_SEGMENT_ID, self._segment_field)
         return segment_id
+
+
+def id_sources(settings: StreamSettings) -> tuple[str, ...]:
+    """Return where a stream's member ids are read from, the preferred source first."""
+    if settings.id_type is IdType.STABLE_ID:
+        destination = "anonymous_id"
+    else:
+        destination = (settings.custom_id_type or "") if settings.id_type is IdType.CUSTOM_ID else "user_id"
+    return sources_of(destination, settings.field_mapping)
 
 
 def to_member(record: Mapping[str, Any], settings: StreamSettings) -> MemberChange:
@@ -190,13 +199,6 @@ def _distinct(ids: Iterator[str]) -> Iterator[str]:
             raise ValueError(msg)
         yield member
         last = member
-
-
-def _id_destination(settings: StreamSettings) -> str:
-    """Return the name under which `field_mapping` may say where the member's id is."""
-    if settings.id_type is IdType.STABLE_ID:
-        return "anonymous_id"
-    return (settings.custom_id_type or "") if settings.id_type is IdType.CUSTOM_ID else "user_id"
 
 
 def _column_reader(source: str | None) -> Reader | None:

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from target_statsig.segments.completeness import Verdict
     from target_statsig.segments.guards import Decision
     from target_statsig.segments.remote import RemoteSegment
+    from target_statsig.segments.words import Words
     from target_statsig.settings import StreamSettings
     from target_statsig.store.facade import Store
 
 logger = logging.getLogger(__name__)
 
-STAGED_AT_ONCE = 10_000
-"""Ids handed to the store together."""
+MARKED_AT_ONCE = 10_000
+"""Ids remembered as missing together."""
 
 
 class MirrorSync(SegmentSync):
@@ -66,8 +67,6 @@ class MirrorSync(SegmentSync):
         self._audience = store.audience(remote.id)
         self._baseline = Baseline(remote, store)
         self._lock = store.lock(remote.id)
-        self._gathered: list[str] = []
-        self._joining = True
         self._additions = self._removals = 0
         self._decision: Decision | None = None
         self._closed = False
@@ -79,11 +78,8 @@ class MirrorSync(SegmentSync):
         self._baseline.look(self._remote.check())
 
     @override
-    def take(self, member: str, *, joins: bool) -> None:
-        if joins is not self._joining or len(self._gathered) >= STAGED_AT_ONCE:
-            self._stage()
-            self._joining = joins
-        self._gathered.append(member)
+    def take(self, words: Words) -> None:
+        self._audience.take(words)
 
     @override
     def settle(self) -> None:
@@ -91,7 +87,6 @@ class MirrorSync(SegmentSync):
 
     @override
     def plan(self, verdict: Verdict, *, rejected: int) -> None:
-        self._stage()
         counts = self._counts
         own_only = self._settings.removal_scope is RemovalScope.OWN
         if own_only and not self._members.is_known():
@@ -191,15 +186,10 @@ class MirrorSync(SegmentSync):
             self._counts.held = None
         self._lock.release()
 
-    def _stage(self) -> None:
-        if self._gathered:
-            (self._audience.stage if self._joining else self._audience.unstage)(self._gathered)
-            self._gathered = []
-
     def _hold(self, decision: Decision) -> None:
         """Remember who is missing, and say why nobody was removed."""
         now = self._clock.time()
-        for batch in self._audience.removals(STAGED_AT_ONCE):
+        for batch in self._audience.removals(MARKED_AT_ONCE):
             self._members.mark_missing(batch, now)
         missing = self._members.missing()
         counts = self._counts

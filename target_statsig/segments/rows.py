@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from target_statsig.segments.completeness import Verdict
     from target_statsig.segments.remote import RemoteSegment
+    from target_statsig.segments.words import Words
     from target_statsig.state_gate import StateGate
     from target_statsig.store.pending import Pending
 
@@ -64,20 +65,28 @@ class RowSync(SegmentSync):
             earlier.clear(list(chunk))
 
     @override
-    def take(self, member: str, *, joins: bool) -> None:
+    def take(self, words: Words) -> None:
         if self._ticket is None:
             self._ticket = self._gate.open()
-        self._changes[member] = joins
+        self._changes.update(words)
         if len(self._changes) >= GATHERED:
-            self.settle()
+            self._settle(GATHERED)
 
     @override
     def settle(self) -> None:
+        self._settle(len(self._changes))
+
+    def _settle(self, number: int) -> None:
+        """Send so many changes: what is over came last, so a STATE that waits may pass before it is sent."""
         if self._failed:
             self.keep()
-        else:
-            self._send(self._changes)
-            self._pass()
+            return
+        changes = iter(self._changes.items())
+        self._send(dict(itertools.islice(changes, number)))
+        over = dict(changes)
+        self._pass()
+        if over:
+            self.take(over)
 
     @override
     def plan(self, verdict: Verdict, *, rejected: int) -> None:

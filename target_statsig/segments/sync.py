@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from target_statsig.segments.completeness import Verdict
+    from target_statsig.segments.words import Words
 
 
 class SegmentSync(Protocol):
@@ -21,8 +22,11 @@ class SegmentSync(Protocol):
     def begin(self) -> None:
         """Check the segment, before anything is gathered for it."""
 
-    def take(self, member: str, *, joins: bool) -> None:
-        """Take what a record says: an id is a member, or is none."""
+    def take(self, words: Words) -> None:
+        """Take what records that follow each other say; later words on an id win over earlier ones.
+
+        All of them are taken, also where this raises: a STATE may pass them when they are kept for the next run.
+        """
 
     def settle(self) -> None:
         """Send what can be sent during the input, so that a STATE may pass it."""

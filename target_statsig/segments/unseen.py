@@ -13,10 +13,8 @@ from target_statsig.segments.sync import SegmentSync
 if TYPE_CHECKING:
     from target_statsig.report import SegmentCounts
     from target_statsig.segments.completeness import Verdict
+    from target_statsig.segments.words import Words
     from target_statsig.store.audience import Audience
-
-GATHERED = 10_000
-"""Ids handed to the store together."""
 
 
 class UnseenSync(SegmentSync):
@@ -31,8 +29,6 @@ class UnseenSync(SegmentSync):
         """
         self._audience = audience
         self._counts = counts
-        self._gathered: list[str] = []
-        self._joining = True
         self._say("the input was not read to its end")
 
     @override
@@ -40,11 +36,8 @@ class UnseenSync(SegmentSync):
         """Check nothing."""
 
     @override
-    def take(self, member: str, *, joins: bool) -> None:
-        if joins is not self._joining or len(self._gathered) >= GATHERED:
-            self._stage()
-            self._joining = joins
-        self._gathered.append(member)
+    def take(self, words: Words) -> None:
+        self._audience.take(words)
 
     @override
     def settle(self) -> None:
@@ -52,7 +45,6 @@ class UnseenSync(SegmentSync):
 
     @override
     def plan(self, verdict: Verdict, *, rejected: int) -> None:
-        self._stage()
         self._counts.proof = verdict.proof.value
         self._say(f"the stream names {self._audience.count_current():,} members")
 
@@ -85,11 +77,6 @@ class UnseenSync(SegmentSync):
     @override
     def keep(self) -> None:
         """Keep nothing."""
-
-    def _stage(self) -> None:
-        if self._gathered:
-            (self._audience.stage if self._joining else self._audience.unstage)(self._gathered)
-            self._gathered = []
 
     def _say(self, known: str) -> None:
         self._counts.unknown_because = f"{known}, and without `console_api_key` nobody can look at the segment"

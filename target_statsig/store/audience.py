@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Column, except_, exists, func, insert, intersect, select, update
+from sqlalchemy import except_, exists, intersect, select, update
 
-from target_statsig.store.dialects import list_parameter, listed
-from target_statsig.store.tables import CODE_POINT_TEXT, MEMBERS, SEGMENTS
-from target_statsig.store.temporary import count, drop, sorted_table, temporary_table, walk
+from target_statsig.store.spool import Spool
+from target_statsig.store.tables import MEMBERS, SEGMENTS
+from target_statsig.store.temporary import count, drop, sorted_table, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
 
     from sqlalchemy import CompoundSelect, Select, Table
 
@@ -39,53 +39,42 @@ class Audience:
         self._lane = lane
         self._segment = segment
         self._here = MEMBERS.c.segment == segment
-        # A word is twice the number of the record, plus one for "a member": one integer orders and tells.
-        self._seen = temporary_table("seen", Column("word", BigInteger), Column("id", CODE_POINT_TEXT, nullable=False))
-        self._records = 0
+        self._spool = Spool(lane, "seen")
         self._settled: Table | None = None
+        self._current = 0
         self._added: Table | None = None
         self._removed: Table | None = None
-        with lane.reading() as connection:
-            self._seen.create(connection)
 
-    def stage(self, ids: Sequence[str]) -> None:
-        """Take ids that are members.
+    def take(self, words: Mapping[str, bool]) -> None:
+        """Take ids, each with the word on whether it is a member.
 
         Args:
-            ids: In the order of their records; thousands at a time are quicker than one by one.
+            words: In any order; later words on an id win over those of earlier calls.
 
         Raises:
             StoreError: The database failed.
         """
-        self._append(ids, member=True)
-
-    def unstage(self, ids: Sequence[str]) -> None:
-        """Take ids that are not members, or not any more.
-
-        Args:
-            ids: In the order of their records.
-
-        Raises:
-            StoreError: The database failed.
-        """
-        self._append(ids, member=False)
+        self._spool.take(words)
+        if self._settled is not None:
+            drop(self._lane, self._settled)
+            self._settled = None
 
     def count_current(self) -> int:
         """Return how many ids are members by their last word."""
-        settled = self._settle()
-        return count(self._lane, settled, settled.c.member)
+        self._settle()
+        return self._current
 
     def current(self) -> Iterator[str]:
         """Walk through the ids that are members by their last word, each once, in code-point order."""
         settled = self._settle()
-        for page in walk(self._lane, select(settled.c.id).where(settled.c.member)):
+        for page in walk(self._lane, select(settled.c.id).where(settled.c.word)):
             for (id_,) in page:
                 yield id_
 
     def words(self) -> Iterator[tuple[str, bool]]:
         """Walk through all ids in code-point order, each with the last word on whether it is a member."""
         settled = self._settle()
-        for page in walk(self._lane, select(settled.c.id, settled.c.member)):
+        for page in walk(self._lane, select(settled.c.id, settled.c.word)):
             yield from ((id_, member) for id_, member in page)
 
     def plan(self, *, absent: bool, own_only: bool = False) -> Plan:
@@ -103,21 +92,18 @@ class Audience:
             StoreError: The database failed.
         """
         settled = self._settle()
-        current = select(settled.c.id).where(settled.c.member)
+        current = select(settled.c.id).where(settled.c.word)
         known = select(MEMBERS.c.id).where(self._here)
-        removable = known.where(MEMBERS.c.ours) if own_only else known
-        removed: Select[Any] | CompoundSelect[Any]
-        # Both sides come in order, so that the databases merge them; SQLite does so only when asked for an order.
-        if absent:
-            removed = except_(removable, current).order_by("id")
-        else:
-            removed = select(settled.c.id).where(~settled.c.member).order_by(settled.c.id)
-            if own_only or self._whole_list_is_known():
-                removed = intersect(removed.order_by(None), removable).order_by("id")
         drop(self._lane, self._added, self._removed)
+        # Both sides come in order, so that the databases merge them; SQLite does so only when asked for an order.
         self._added = sorted_table(self._lane, "added", except_(current, known).order_by("id"))
-        self._removed = sorted_table(self._lane, "removed", removed)
-        return Plan(count(self._lane, self._added), count(self._lane, self._removed))
+        added = count(self._lane, self._added)
+        if absent and count(self._lane, MEMBERS, self._here) == self._current - added:
+            # All who are known are current.
+            self._removed = None
+            return Plan(added, 0)
+        self._removed = sorted_table(self._lane, "removed", self._removable(settled, absent=absent, own_only=own_only))
+        return Plan(added, count(self._lane, self._removed))
 
     def additions(self, size: int) -> Iterator[list[str]]:
         """Walk through whom to add; members may be recorded in between.
@@ -138,7 +124,7 @@ class Audience:
     def clear_missing(self) -> None:
         """Remember of nobody who is a member by this run's last word that he is missing."""
         settled = self._settle()
-        back = exists().where(settled.c.id == MEMBERS.c.id, settled.c.member)
+        back = exists().where(settled.c.id == MEMBERS.c.id, settled.c.word)
         with self._lane.writing() as connection:
             connection.execute(
                 update(MEMBERS).where(self._here, MEMBERS.c.missing_since.is_not(None), back).values(missing_since=None)
@@ -146,25 +132,26 @@ class Audience:
 
     def close(self) -> None:
         """Give the disk space back; the audience is of no use afterwards."""
-        drop(self._lane, self._seen, self._settled, self._added, self._removed)
+        self._spool.drop()
+        drop(self._lane, self._settled, self._added, self._removed)
         self._settled = self._added = self._removed = None
-
-    def _append(self, ids: Sequence[str], *, member: bool) -> None:
-        with self._lane.reading() as connection:
-            rows = listed(connection)
-            words = select(2 * (rows.position + self._records) + int(member), rows.id)
-            connection.execute(insert(self._seen).from_select(["word", "id"], words), list_parameter(ids))
-        self._records += len(ids)
-        if self._settled is not None:
-            drop(self._lane, self._settled)
-            self._settled = None
 
     def _settle(self) -> Table:
         if self._settled is None:
-            seen = self._seen.c
-            last = select(seen.id, (func.max(seen.word) % 2 == 1).label("member")).group_by(seen.id).order_by(seen.id)
-            self._settled = sorted_table(self._lane, "settled", last)
+            self._settled = self._spool.settled("settled")
+            self._current = count(self._lane, self._settled, self._settled.c.word)
         return self._settled
+
+    def _removable(self, settled: Table, *, absent: bool, own_only: bool) -> Select[Any] | CompoundSelect[Any]:
+        removable = select(MEMBERS.c.id).where(self._here)
+        if own_only:
+            removable = removable.where(MEMBERS.c.ours)
+        if absent:
+            return except_(removable, select(settled.c.id).where(settled.c.word)).order_by("id")
+        gone = select(settled.c.id).where(~settled.c.word)
+        if own_only or self._whole_list_is_known():
+            return intersect(gone, removable).order_by("id")
+        return gone.order_by(settled.c.id)
 
     def _whole_list_is_known(self) -> bool:
         with self._lane.reading() as connection:

@@ -11,17 +11,18 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, delete, except_, func, insert, literal, null, select, true, update
+from sqlalchemy import delete, except_, func, literal, null, select, true, update
 
 from target_statsig.store.dialects import insert_into, list_parameter, listed
 from target_statsig.store.pending import clear_pending
-from target_statsig.store.tables import CODE_POINT_TEXT, MEMBERS, SEGMENTS
-from target_statsig.store.temporary import PAGE, count, drop, sorted_table, temporary_table, walk
+from target_statsig.store.spool import Spool
+from target_statsig.store.tables import MEMBERS, SEGMENTS
+from target_statsig.store.temporary import PAGE, count, drop, sorted_table, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection
 
     from target_statsig.store.engine import Lane
 
@@ -115,12 +116,14 @@ class Members:
         Raises:
             StoreError: The database failed.
         """
-        heap = self._heap()
+        spool = Spool(self._lane, "read")
+        remaining = iter(ids)
         try:
-            self._gather(heap, ids)
-            baseline = sorted_table(self._lane, "baseline", select(heap.c.id).group_by(heap.c.id))
+            while chunk := dict.fromkeys(itertools.islice(remaining, PAGE), True):
+                spool.take(chunk)
+            baseline = spool.settled("baseline")
         finally:
-            drop(self._lane, heap)
+            spool.drop()
         known, there = select(MEMBERS.c.id).where(self._here), select(baseline.c.id)
         gone = sorted_table(self._lane, "gone", except_(known, there).order_by("id"))
         new = sorted_table(self._lane, "new", except_(there, known).order_by("id"))
@@ -178,16 +181,3 @@ class Members:
     def _delete(self, connection: Connection, ids: Sequence[str]) -> None:
         gone = MEMBERS.c.id.in_(select(listed(connection).id))
         connection.execute(delete(MEMBERS).where(self._here, gone), list_parameter(ids))
-
-    def _heap(self) -> Table:
-        heap = temporary_table("heap", Column("id", CODE_POINT_TEXT))
-        with self._lane.reading() as connection:
-            heap.create(connection)
-        return heap
-
-    def _gather(self, heap: Table, ids: Iterable[str]) -> None:
-        remaining = iter(ids)
-        while chunk := list(itertools.islice(remaining, PAGE)):
-            with self._lane.reading() as connection:
-                rows = insert(heap).from_select(["id"], select(listed(connection).id))
-                connection.execute(rows, list_parameter(chunk))

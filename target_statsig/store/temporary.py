@@ -36,13 +36,16 @@ def temporary_table(purpose: str, *columns: Column[Any], keyed: bool = False) ->
     return Table(name, MetaData(), *columns, prefixes=["TEMPORARY"], sqlite_with_rowid=not keyed)
 
 
-def sorted_table(lane: Lane, purpose: str, query: Select[Any] | CompoundSelect[Any]) -> Table:
+def sorted_table(
+    lane: Lane, purpose: str, query: Select[Any] | CompoundSelect[Any], *, last_wins: bool = False
+) -> Table:
     """Run a query and keep its answer in a temporary table.
 
     Args:
         lane: Whose connection shall own the table.
         purpose: The beginning of the table's name.
         query: Gives `id` first, each id once; in code-point order, or the table takes long to fill.
+        last_wins: For SQLite alone: ids may repeat, and of several rows the last one stays.
 
     Raises:
         StoreError: The database failed.
@@ -56,7 +59,8 @@ def sorted_table(lane: Lane, purpose: str, query: Select[Any] | CompoundSelect[A
     )
     with lane.reading() as connection:
         table.create(connection)
-        connection.execute(insert(table).from_select([*query.selected_columns.keys()], query))
+        filling = insert(table).prefix_with("OR REPLACE") if last_wins else insert(table)
+        connection.execute(filling.from_select([*query.selected_columns.keys()], query))
         if not lane.is_sqlite:
             # An index over what is there already costs half, and nobody else analyses a temporary table.
             connection.execute(text(f"ALTER TABLE {table.name} ADD PRIMARY KEY ({first.name})"))

@@ -34,6 +34,14 @@ def audience(store):
     return store.audience("vip")
 
 
+def join(audience, ids):
+    audience.take(dict.fromkeys(ids, True))
+
+
+def leave(audience, ids):
+    audience.take(dict.fromkeys(ids, False))
+
+
 def planned(audience):
     return [id_ for page in audience.additions(2) for id_ in page], [
         id_ for page in audience.removals(2) for id_ in page
@@ -41,8 +49,8 @@ def planned(audience):
 
 
 def test_each_id_counts_once(audience):
-    audience.stage(["b", "a", "b"])
-    audience.stage(["a"])
+    join(audience, ["b", "a", "b"])
+    join(audience, ["a"])
     assert list(audience.current()) == ["a", "b"]
     assert audience.count_current() == 2
 
@@ -64,22 +72,22 @@ def test_nobody_seen_is_nobody(audience):
 )
 def test_the_last_word_on_an_id_wins(audience, words, expected):
     for word in words:
-        (audience.stage if word[0] == "+" else audience.unstage)([word[1:]])
+        audience.take({word[1:]: word[0] == "+"})
     assert list(audience.words()) == expected
     assert list(audience.current()) == [id_ for id_, member in expected if member]
 
 
 def test_words_may_come_after_the_first_look(audience):
-    audience.stage(["a"])
+    join(audience, ["a"])
     assert audience.count_current() == 1
-    audience.stage(["b"])
-    audience.unstage(["a"])
+    join(audience, ["b"])
+    leave(audience, ["a"])
     assert list(audience.current()) == ["b"]
 
 
 def test_a_mirror_adds_the_new_and_removes_the_absent(members, audience):
     members.replace_known(["a", "b"])
-    audience.stage(["b", "c"])
+    join(audience, ["b", "c"])
     assert audience.plan(**ABSENT) == Plan(added=1, removed=1)
     assert planned(audience) == (["c"], ["a"])
 
@@ -87,29 +95,29 @@ def test_a_mirror_adds_the_new_and_removes_the_absent(members, audience):
 def test_a_mirror_of_its_own_leaves_strangers(members, audience):
     members.replace_known(["stranger"])
     members.record_added(["mine"])
-    audience.stage(["c"])
+    join(audience, ["c"])
     audience.plan(absent=True, own_only=True)
     assert planned(audience) == (["c"], ["mine"])
 
 
 def test_by_row_nobody_is_removed_for_being_absent(members, audience):
     members.replace_known(["a", "b"])
-    audience.stage(["c"])
-    audience.unstage(["b", "x"])
+    join(audience, ["c"])
+    leave(audience, ["b", "x"])
     assert audience.plan(**BY_ROW) == Plan(added=1, removed=1)
     assert planned(audience) == (["c"], ["b"])
 
 
 def test_by_row_a_removal_is_planned_for_who_is_not_known_where_the_list_is_not(members, audience):
     members.record_added(["a"])
-    audience.unstage(["x"])
+    leave(audience, ["x"])
     audience.plan(**BY_ROW)
     assert planned(audience) == ([], ["x"])
 
 
 def test_a_plan_stands_still_while_it_is_carried_out(members, audience):
     members.replace_known([f"old {number}" for number in range(10)])
-    audience.stage([f"new {number}" for number in range(10)])
+    join(audience, [f"new {number}" for number in range(10)])
     audience.plan(**ABSENT)
     added, removed = [], []
     for page in audience.additions(3):
@@ -125,22 +133,22 @@ def test_a_plan_stands_still_while_it_is_carried_out(members, audience):
 
 def test_two_audiences_gather_side_by_side(store):
     first, second = store.audience("vip"), store.audience("staff")
-    first.stage(["a"])
-    second.stage(["b"])
+    join(first, ["a"])
+    join(second, ["b"])
     assert list(first.current()) == ["a"]
     assert list(second.current()) == ["b"]
 
 
 def test_a_run_that_dies_leaves_no_audience(opening):
     dying = opening()
-    dying.audience("vip").stage(["a"])
+    join(dying.audience("vip"), ["a"])
     dying.close()
     assert list(opening().audience("vip").current()) == []
 
 
 def test_a_closed_audience_gives_way_to_another(store):
     audience = store.audience("vip")
-    audience.stage(["a"])
+    join(audience, ["a"])
     audience.plan(**ABSENT)
     audience.close()
     assert list(store.audience("vip").current()) == []
@@ -150,7 +158,7 @@ def test_a_closed_audience_gives_way_to_another(store):
 @given(seen=st.lists(ids, max_size=30))
 def test_ids_are_told_apart_and_sorted_by_code_point(store, seen):
     audience = store.audience("vip")
-    audience.stage(seen)
+    join(audience, seen)
     assert list(audience.current()) == sorted(set(seen))
     audience.close()
 
@@ -163,7 +171,7 @@ def test_a_mirror_s_plan_is_the_difference_of_two_sets(store, before, own, seen)
     members.record_added(sorted(own))
     members.replace_known(before | own)
     assert list(members.previous()) == sorted(before | own)
-    audience.stage(seen)
+    join(audience, seen)
     audience.plan(**ABSENT)
     assert planned(audience) == (sorted(set(seen) - before - own), sorted((before | own) - set(seen)))
     audience.plan(absent=True, own_only=True)
@@ -176,6 +184,6 @@ def test_a_mirror_s_plan_is_the_difference_of_two_sets(store, before, own, seen)
 def test_the_last_words_are_those_of_a_dictionary(store, words):
     audience = store.audience("vip")
     for id_, member in words:
-        (audience.stage if member else audience.unstage)([id_])
+        audience.take({id_: member})
     assert list(audience.words()) == sorted(dict(words).items())
     audience.close()

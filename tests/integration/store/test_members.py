@@ -148,7 +148,6 @@ class TestMissingMembers:
     def test_are_missing_no_more_when_they_come_back(self, members, store):
         members.mark_missing(["a", "b"], since=100.0)
         audience = store.audience("vip")
-        audience.stage(["a", "b", "c"])
-        audience.unstage(["b"])
+        audience.take({"a": True, "b": False, "c": True})
         audience.clear_missing()
         assert members.missing() == Missing(1, 100.0)

@@ -44,8 +44,8 @@ def test_pending_changes_can_be_given_up(store):
 def test_an_audience_can_be_kept_as_it_stands(store):
     audience, pending = store.audience("vip"), store.pending("vip")
     ids = [f"{number:05}" for number in range(25_000)]
-    audience.stage(ids)
-    audience.unstage(ids[:1])
+    audience.take(dict.fromkeys(ids, True))
+    audience.take(dict.fromkeys(ids[:1], False))
     pending.keep(audience.words())
     assert list(pending.changes()) == [(id_, id_ != ids[0]) for id_ in ids]
 

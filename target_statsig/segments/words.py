@@ -1,0 +1,83 @@
+"""What many records say at once: for each segment, the last word on each id.
+
+Pure. Reads column by column where all records hold the plainest values. Refuses to say what is wrong with the others:
+`membership` reads those one by one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from target_statsig.answers import answer_of
+from target_statsig.segments.membership import DELETED_COLUMN, UNSENDABLE, id_sources
+from target_statsig.settings import SyncMode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from target_statsig.settings import StreamSettings
+
+Words = dict[str, bool]
+"""Ids, each with the last word on whether it is a member."""
+
+
+class PlainWords:
+    """Reads the records of one stream; made once for the stream."""
+
+    def __init__(self, settings: StreamSettings) -> None:
+        """Find out which columns there are to read."""
+        # A column of the very name of the preferred source comes before every other place of an id.
+        self._id_column = id_sources(settings)[0]
+        self._membership_column = settings.membership_field
+        self._segment_column = settings.segment_id_field
+        self._segment_id = settings.segment_id or ""
+        self._joins = settings.sync_mode is not SyncMode.REMOVE
+
+    def __call__(self, records: Sequence[Mapping[str, Any]]) -> dict[str, Words] | None:
+        """Return what the records say, by segment; None where one of them needs a careful look.
+
+        Args:
+            records: In the order of the input.
+        """
+        for record in records:
+            # As `MemberMapper` has it.
+            if record.get(DELETED_COLUMN) not in (None, ""):
+                return None
+        ids = _plain_ids([record.get(self._id_column) for record in records])
+        if ids is None:
+            return None
+        if self._membership_column is None and self._segment_column is None:
+            return {self._segment_id: dict.fromkeys(ids, self._joins)}
+        return self._sorted_out(records, ids)
+
+    def _sorted_out(self, records: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> dict[str, Words] | None:
+        words: defaultdict[str, Words] = defaultdict(dict)
+        segment_id, member = self._segment_id, self._joins
+        for record, id_ in zip(records, ids, strict=True):
+            if self._membership_column is not None:
+                answer = answer_of(record.get(self._membership_column))
+                if answer is None:
+                    return None
+                member = answer
+            if self._segment_column is not None:
+                named = record.get(self._segment_column)
+                segment_id = named.strip() if type(named) is str else ""
+                if not segment_id:
+                    return None
+            words[segment_id][id_] = member
+        return words
+
+
+def _plain_ids(values: Sequence[Any]) -> list[str] | None:
+    """Return values as ids, if all are strings, or all are integers, and none of them holds what no id may hold."""
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        with suppress(ValueError):  # of thousands of digits
+            return list(map(str, values))
+    if kinds != {str}:
+        return None
+    ids = [value.strip() for value in values]
+    # In one go: a search takes longer to begin than to end.
+    return ids if all(ids) and not UNSENDABLE.search("".join(ids)) else None

@@ -1,0 +1,104 @@
+"""Ids in the order in which they come, put aside on disk until they are wanted in code-point order.
+
+Owns a temporary table of lists: thousands of ids are one row, which the database unfolds where it sorts them; a row for
+each would take ten times as long to write. Refuses to know whose ids they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Boolean, Column, Integer, Text, cast, func, insert, select, type_coerce
+
+from target_statsig.store.dialects import as_list, unfolded
+from target_statsig.store.tables import CODE_POINT_TEXT
+from target_statsig.store.temporary import drop, sorted_table, temporary_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Table
+
+    from target_statsig.store.engine import Lane
+
+LIST = 10_000
+"""Ids in a list, at least: they are held in memory until then, some 2 MB of them."""
+
+
+class Spool:
+    """Ids, each with a word on it; the last word on an id wins."""
+
+    def __init__(self, lane: Lane, purpose: str) -> None:
+        """Begin with no ids.
+
+        Args:
+            lane: Whose connection shall own the tables.
+            purpose: The beginning of the name of the table of lists.
+        """
+        self._lane = lane
+        self._lists = temporary_table(
+            purpose,
+            Column("number", Integer, primary_key=True, autoincrement=False),
+            Column("word", Boolean, nullable=False),
+            Column("ids", Text, nullable=False),
+        )
+        self._written = 0
+        self._gathered: dict[str, bool] = {}
+        self._last = ""
+        # Whether they came in code-point order, each once: then nothing has to be sorted.
+        self._in_order = True
+        with lane.reading() as connection:
+            self._lists.create(connection)
+
+    def take(self, words: Mapping[str, bool]) -> None:
+        """Take ids that come next.
+
+        Args:
+            words: Each with its word.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        self._gathered.update(words)
+        if len(self._gathered) >= LIST:
+            self._write()
+
+    def settled(self, purpose: str) -> Table:
+        """Return a temporary table of the ids, each once with the last word on it, in code-point order.
+
+        Args:
+            purpose: The beginning of its name.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        self._write()
+        lists = self._lists.c
+        with self._lane.reading() as connection:
+            id_ = type_coerce(unfolded(connection, lists.ids).id, CODE_POINT_TEXT).label("id")
+        if self._lane.is_sqlite:
+            # Right in any order that keeps the lists', and quickest in that of the ids.
+            order = [lists.number] if self._in_order else [id_, lists.number]
+            words = select(id_, lists.word).order_by(*order)
+        else:
+            last = func.max(2 * lists.number + cast(lists.word, Integer)) % 2 == 1
+            words = select(id_, last.label("word")).group_by(id_).order_by(id_)
+        # PostgreSQL unfolds what stands to its left.
+        words = words.select_from(self._lists)
+        return sorted_table(self._lane, purpose, words, last_wins=self._lane.is_sqlite)
+
+    def drop(self) -> None:
+        """Give the disk space back; the spool is of no use afterwards."""
+        drop(self._lane, self._lists)
+
+    def _write(self) -> None:
+        words, self._gathered = self._gathered, {}
+        for word in (True, False):
+            ids = [id_ for id_, said in words.items() if said is word]
+            if ids:
+                self._in_order = self._in_order and self._last < ids[0] and ids == sorted(ids)
+                self._last = ids[-1]
+                self._written += 1
+                row = {"number": self._written, "word": word, "ids": as_list(ids)}
+                with self._lane.reading() as connection:
+                    connection.execute(insert(self._lists), row)

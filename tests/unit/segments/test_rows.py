@@ -1,0 +1,96 @@
+"""When what rows ask for is sent, and what a STATE waits for."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from target_statsig.exceptions import SegmentError
+from target_statsig.segments import rows
+from target_statsig.segments.rows import RowSync
+from target_statsig.state_gate import StateGate
+
+STATE = {"bookmarks": {}}
+
+
+class Segment:
+    """Takes four ids in a request, or refuses them."""
+
+    batch_size = 4
+
+    def __init__(self):
+        self.added = []
+        self.removed = []
+        self.refuses = False
+
+    def check(self):
+        pass
+
+    def add(self, ids):
+        if self.refuses:
+            msg = "refused"
+            raise SegmentError(msg)
+        self.added.append(ids)
+
+    def remove(self, ids):
+        self.removed.append(ids)
+
+
+class Pending(dict):
+    """What is kept for the next run."""
+
+    keep = dict.update
+
+
+@pytest.fixture
+def row(monkeypatch):
+    """Give a sync that gathers eight ids at most, and what is around it."""
+    monkeypatch.setattr(rows, "GATHERED", 8)
+    written = []
+    around = SimpleNamespace(
+        segment=Segment(), gate=StateGate(lambda state, _: written.append(state)), pending=Pending()
+    )
+    sync = RowSync(around.segment, around.gate, earlier=lambda: None, pending=lambda: around.pending)
+    return SimpleNamespace(sync=sync, written=written, **vars(around))
+
+
+def joining(*numbers):
+    return {f"u{number}": True for number in numbers}
+
+
+def test_requests_are_full_however_many_ids_come_at_once(row):
+    row.sync.take(joining(*range(7)))
+    row.sync.take(joining(*range(7, 18)))
+    assert [len(ids) for ids in row.segment.added] == [4, 4, 4, 4]
+    row.sync.settle()
+    assert [len(ids) for ids in row.segment.added] == [4, 4, 4, 4, 2]
+
+
+def test_a_state_waits_for_all_before_it_and_for_nobody_after_it(row):
+    row.sync.take(joining(*range(7)))
+    row.gate.hold(STATE)
+    assert row.written == []
+    row.sync.take(joining(*range(7, 10)))
+    assert row.written == [STATE]
+    row.gate.hold({"bookmarks": {"later": 1}})
+    assert row.written == [STATE]
+
+
+def test_the_last_word_on_an_id_is_sent(row):
+    row.sync.take({"u1": True, "u2": True})
+    row.sync.take({"u1": False})
+    row.sync.settle()
+    assert (row.segment.added, row.segment.removed) == ([["u2"]], [["u1"]])
+
+
+def test_nothing_is_lost_that_came_together_with_what_was_refused(row):
+    row.segment.refuses = True
+    row.sync.take(joining(*range(7)))
+    with pytest.raises(SegmentError):
+        row.sync.take(joining(*range(7, 12)))
+    row.gate.hold(STATE)
+    row.sync.fail()
+    row.sync.take(joining(12))
+    assert row.pending == joining(*range(13))
+    assert row.written == [STATE]
