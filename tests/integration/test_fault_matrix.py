@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from target_statsig import lanes, straight
 from target_statsig.client.network import HttpTransport
 from target_statsig.parts import LiveParts
 from target_statsig.target import TargetStatsig
-from tests.fakes import WaitlessClock
+from tests.fakes import WaitlessClock, WorkforceInHere
 from tests.items import ITEM_TYPES
 from tests.singer import TargetRunner, record, schema, state
 
@@ -52,6 +53,7 @@ class Flow:
         holds_state: Whether a request that failed holds a STATE back; else the rows are kept, or come anyhow.
         halves: Whether a refused request is halved until the culprits stand alone.
         full_table: Whether the tap sends everything in every run, and one STATE at the end that says nothing.
+        undecoded: Whether its records are prepared elsewhere.
     """
 
     settings: Mapping[str, Any]
@@ -64,6 +66,7 @@ class Flow:
     holds_state: bool = False
     halves: bool = False
     full_table: bool = False
+    undecoded: bool = False
 
     def messages(self, *, since=0, fat=None):
         """Return what a tap sends that goes on behind a STATE; the records of one batch may be fat."""
@@ -148,14 +151,15 @@ MIRROR = replace(
     full_table=True,
 )
 
-FLOWS = {items.object_type: flow_of(items) for items in ITEM_TYPES} | {"segment add": ADD, "segment mirror": MIRROR}
+FLOWS = {items.object_type: flow_of(items) for items in ITEM_TYPES}
+FLOWS |= {"event undecoded": replace(FLOWS["event"], undecoded=True), "segment add": ADD, "segment mirror": MIRROR}
 
 POSITIONS = {"first": FIRST, "middle": MIDDLE, "last": LAST}
 
 
 def positions_of(name):
-    """Return all positions; of exposures and metrics one, which tells whether they still go the way of events."""
-    return ["middle"] if name in {"exposure", "metric"} else list(POSITIONS)
+    """Return all positions; of what goes much the way of events one, which tells whether it still does."""
+    return ["middle"] if name in {"exposure", "metric", "event undecoded"} else list(POSITIONS)
 
 
 flows_and_positions = pytest.mark.parametrize(
@@ -273,12 +277,16 @@ def statsig(statsig_factory):
 
 
 @pytest.fixture
-def run(statsig, tmp_path, capsys, caplog, monkeypatch):
+def run(request, statsig, tmp_path, capsys, caplog, monkeypatch):
     """Run targets within this process, on a clock that does not wait."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     caplog.set_level(logging.DEBUG)
     monkeypatch.setattr("target_statsig.run.RunClock", WaitlessClock)
-    yield TargetRunner(statsig, tmp_path, capsys, caplog)
+    undecoded = request.node.callspec.params["flow"].undecoded
+    if undecoded:
+        monkeypatch.setattr(straight, "UNDECODED_AFTER", 0)
+        monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
+    yield TargetRunner(statsig, tmp_path, capsys, caplog, by_line=undecoded)
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
