@@ -39,6 +39,8 @@ _PRAGMAS = (
     # Ten million staged ids belong on disk, whatever this SQLite was built to prefer.
     "temp_store = FILE",
     f"temp.cache_size = -{_CACHE_KIB}",
+    # Some builds overwrite what is deleted. What was temporary has no name on the disk, and is not worth the writing.
+    "temp.secure_delete = OFF",
 )
 
 _MODE = 0o600
