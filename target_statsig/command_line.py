@@ -16,10 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from target_statsig.check import failed, render
-from target_statsig.clock import RunClock
-from target_statsig.config import read_config_files
-from target_statsig.drain import drain_input
+from target_statsig.config.files import read_config_files
 from target_statsig.exceptions import SettingsError
 from target_statsig.headings import Heading
 
@@ -85,6 +82,7 @@ def spare_the_collector() -> None:
     """Let Python look for garbage seldom, and never at what is there by now: records are trees, and free themselves."""
     gc.freeze()
     gc.set_threshold(COLLECTED_AFTER, *gc.get_threshold()[1:])
+    gc.enable()
 
 
 def read_config(values: Sequence[str]) -> tuple[dict[str, Any], bool]:
@@ -113,6 +111,9 @@ def turn_down(errors: Iterable[str]) -> NoReturn:
 
 def leave(exit_code: int) -> NoReturn:
     """Exit; after a failure only once the tap had the time to finish writing, so that the error is the last word."""
+    from target_statsig.clock import RunClock
+    from target_statsig.drain import drain_input
+
     if exit_code == 1:
         drain_input(RunClock())
     sys.exit(exit_code)
@@ -120,6 +121,8 @@ def leave(exit_code: int) -> NoReturn:
 
 def show_check(sections: Sequence[Section]) -> NoReturn:
     """Print the rows of a check, and exit with 1 where one failed."""
+    from target_statsig.check import failed, render
+
     width = min(shutil.get_terminal_size((80, 24)).columns, WIDEST_TABLE)
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     sys.stdout.write(render(sections, width=width, colours=colours))

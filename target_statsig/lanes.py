@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_statsig.clock import Clock
-    from target_statsig.config import Config
+    from target_statsig.config.parse import Config
     from target_statsig.dead_letters import DeadLetters
     from target_statsig.events.kind import ItemKind
     from target_statsig.exceptions import SegmentError

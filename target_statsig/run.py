@@ -31,7 +31,7 @@ from target_statsig.watch import Watch, terminal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from target_statsig.config import Config
+    from target_statsig.config.parse import Config
     from target_statsig.dead_letters import DeadLetters
     from target_statsig.dry_run import Wishes
 

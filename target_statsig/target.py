@@ -19,18 +19,9 @@ from singer_sdk.plugin_base import _ConfigInput
 
 from target_statsig import command_line
 from target_statsig._compat import override
-from target_statsig.check import check as look_at_all
-from target_statsig.config import Config, config_schema, environment_errors, parse_config, rejoin, restore_dotted_keys
-from target_statsig.dead_letters import MARK
-from target_statsig.dry_run import NO_WISHES, Wishes
-from target_statsig.events.positions import replication_key_of
+from target_statsig.config.schema import config_schema
 from target_statsig.exceptions import CUT_OFF, InputError, SettingsError
-from target_statsig.reader import SingerMessageReader
-from target_statsig.replay import send_again
-from target_statsig.run import Run
 from target_statsig.sdk_exceptions import SchemaMissingError
-from target_statsig.sinks import StatsigSink
-from target_statsig.straight import StraightWays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +30,11 @@ if TYPE_CHECKING:
 
     import click
 
+    from target_statsig.config.parse import Config
+    from target_statsig.dry_run import Wishes
+    from target_statsig.reader import SingerMessageReader
     from target_statsig.record import Message
+    from target_statsig.sinks import StatsigSink
 
 
 class TargetStatsig(Target):
@@ -48,8 +43,6 @@ class TargetStatsig(Target):
     name = "target-statsig"
     package_name = "target-statsig"
     config_jsonschema = config_schema()
-    default_sink_class = StatsigSink
-    message_reader_class = SingerMessageReader
     message_reader: SingerMessageReader
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
         PluginCapabilities.ABOUT,
@@ -62,18 +55,24 @@ class TargetStatsig(Target):
     run_config: Config
     go_straight = True
 
-    def __init__(self, *, parse_env_config: bool = False, wishes: Wishes = NO_WISHES, **options: Any) -> None:
+    def __init__(self, *, parse_env_config: bool = False, wishes: Wishes | None = None, **options: Any) -> None:
         """Read the configuration and build what the run shares.
 
         Raises:
             ConfigValidationError: With everything that is wrong with the configuration.
         """
-        self._wishes = wishes
+        from target_statsig.config.environment import environment_errors
+        from target_statsig.dry_run import NO_WISHES
+        from target_statsig.reader import SingerMessageReader
+        from target_statsig.run import Run
+        from target_statsig.straight import StraightWays
+
+        self._wishes = wishes or NO_WISHES
         if parse_env_config:
             self._refuse(environment_errors(self._whole_schema(), os.environ))
-        super().__init__(parse_env_config=parse_env_config, **options)
+        super().__init__(parse_env_config=parse_env_config, message_reader=SingerMessageReader(), **options)
         try:
-            self.run = Run(self.run_config, wishes=wishes)
+            self.run = Run(self.run_config, wishes=self._wishes)
         except SettingsError as error:
             self._refuse(error.errors)
         self.message: Message = {}
@@ -96,6 +95,9 @@ class TargetStatsig(Target):
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        from target_statsig.config.meltano import restore_dotted_keys
+        from target_statsig.config.parse import parse_config, rejoin
+
         schema = self._whole_schema()
         self._config = rejoin(restore_dotted_keys(self._config, os.environ)) | self._wishes.settings
         try:
@@ -111,7 +113,16 @@ class TargetStatsig(Target):
             raise ConfigValidationError(msg, errors=errors)
 
     @override
+    def get_sink_class(self, stream_name: str) -> type[StatsigSink]:
+        from target_statsig.sinks import StatsigSink
+
+        return StatsigSink
+
+    @override
     def _process_schema_message(self, message_dict: Message) -> None:
+        from target_statsig.dead_letters import MARK
+        from target_statsig.events.positions import replication_key_of
+
         self._assert_line_requires(message_dict, {"stream", "schema"})
         self._assert_line_requires(message_dict["schema"], {"properties"})
         stream = message_dict["stream"]
@@ -221,12 +232,16 @@ class TargetStatsig(Target):
         cls.print_version(print_fn=cls.logger.info)
         command_line.quieten()
         config = config or _ConfigInput()
+        from target_statsig.dry_run import Wishes  # after `--about`, which ended above
+
         wishes = Wishes(dry_run, show_ids, dry_run_output)
         try:
             target = cls(config=config.config, parse_env_config=config.parse_env, wishes=wishes)
         except ConfigValidationError as error:
             command_line.turn_down(error.errors)
         if check:
+            from target_statsig.check import check as look_at_all
+
             command_line.show_check(look_at_all(target.run_config, target.run.clock))
         command_line.spare_the_collector()
         command_line.leave(target.replay() if replay else target.run_to_end(file_input))
@@ -247,6 +262,8 @@ class TargetStatsig(Target):
         Returns:
             The exit code, as `run_to_end`.
         """
+        from target_statsig.replay import send_again
+
         return send_again(self.run, self.run_to_end)
 
     def run_to_end(self, file_input: Iterable[str] | Iterable[bytes] | None) -> int:

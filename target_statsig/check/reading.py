@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from target_statsig.client.console import Segment
     from target_statsig.client.transport import Transport
     from target_statsig.clock import Clock
-    from target_statsig.config import Config
+    from target_statsig.config.parse import Config
     from target_statsig.settings import Settings, StreamSettings
     from target_statsig.store.look import StoreLook
 

@@ -5,7 +5,6 @@ Pure. Refuses to know how anything was found out (`reading`) and how rows are sh
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from fnmatch import fnmatchcase
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from target_statsig.check.row import Mark, Row, Section
 from target_statsig.client.keys import KeyKind
 from target_statsig.headings import Heading
+from target_statsig.nearest import nearest
 from target_statsig.segments.feeders import SEPARATE_FEEDERS, other_feeder
 from target_statsig.segments.fit import STATSIG_ID_TYPES, Misfit, misfit, missing, statsig_id_type
 from target_statsig.segments.sizes import size_class
@@ -197,13 +197,6 @@ def _id_type_row(id_type: str, places: str, known: Sequence[str] | None) -> Row:
     else:
         hint = "Create it in the Statsig console, or name one that is there."
     return Row(Mark.FAIL, id_type, f"is no ID type of the project, which has {_few(known)}. {places}", hint)
-
-
-def nearest(name: str, known: Sequence[str]) -> str | None:
-    """Return the name that is most like another, however it is written; None where none is like it."""
-    by_lower = {one.lower(): one for one in known}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return by_lower[close[0]] if close else None
 
 
 def store_row(store: StoreLook | str) -> Row:

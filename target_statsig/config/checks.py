@@ -5,11 +5,11 @@ Pure. Each function returns texts, so that all errors are reported at once.
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.event_names import dropped_characters
 from target_statsig.fields import DESTINATIONS
+from target_statsig.nearest import nearest
 from target_statsig.rate_windows import parse_rate_windows
 from target_statsig.settings import IdType, InvalidEventName, ObjectType, Settings, StreamSettings, SyncMode
 
@@ -139,8 +139,8 @@ _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
 def _destination_errors(entry: Mapping[str, Any], known: Collection[str]) -> list[str]:
     errors = []
     for destination in sorted(set(entry.get("field_mapping", {})).difference(known)):
-        near = difflib.get_close_matches(destination, known, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"choose from {', '.join(known)}."
+        near = nearest(destination, known)
+        hint = f"did you mean `{near}`?" if near else f"choose from {', '.join(known)}."
         errors.append(f"`field_mapping` has no destination `{destination}`: {hint}")
     return errors
 

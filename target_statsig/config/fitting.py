@@ -7,13 +7,13 @@ mean; no text quotes a value, which may be a secret.
 from __future__ import annotations
 
 import copy
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft7Validator
 
 from target_statsig.config.schema import STREAM
+from target_statsig.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -84,7 +84,7 @@ def _describe(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[str
     if error.validator == "additionalProperties":
         known = STREAM if where else schema["properties"]
         for name in sorted(instance.keys() - known.keys()):
-            yield f"{where}`{name}` is not a setting{_nearest(name, known)}"
+            yield f"{where}`{name}` is not a setting{_suggestion(name, known)}"
     elif error.validator == "type":
         article = "an" if wanted in {"integer", "object", "array"} else "a"
         yield f"{where}`{setting}` must be {article} {wanted}."
@@ -99,8 +99,8 @@ def _describe(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[str
         yield f"{where}`{setting}` does not fit its schema ({error.validator})."
 
 
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
+def _suggestion(name: str, known: Mapping[str, Any]) -> str:
     if name == "load_method":
         return ": what happens to a segment is said by `sync_mode`, and events are always appended."
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean `{near[0]}`?" if near else "."
+    near = nearest(name, known)
+    return f"; did you mean `{near}`?" if near else "."

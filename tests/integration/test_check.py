@@ -7,7 +7,8 @@ import json
 import pytest
 
 from target_statsig.check import check, failed
-from target_statsig.config import config_schema, parse_config
+from target_statsig.config.parse import parse_config
+from target_statsig.config.schema import config_schema
 from target_statsig.services import project_identity
 from target_statsig.store import open_store
 from target_statsig.store.facts import SegmentFacts

@@ -44,7 +44,7 @@ def mirror(config):
 @pytest.fixture(scope="module")
 def processes():
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["target_statsig.target", "target_statsig.store.facade"])
+    context.set_forkserver_preload(["target_statsig.run", "target_statsig.target", "target_statsig.store.facade"])
     return context
 
 

@@ -10,13 +10,45 @@ import pytest
 
 from tests.command import environment
 
-TELL = "; import json, sys; print(json.dumps(sorted(sys.modules)))"
+TELL = "\nimport json, sys\nprint()\nprint(json.dumps(sorted(sys.modules)))"
+
+COMMAND = """
+import sys
+from target_statsig.__main__ import main
+try:
+    sys.argv[1:] = [{option!r}]
+    main()
+except SystemExit as end:
+    assert not end.code
+"""
+
+NEEDED = {
+    "target_statsig",
+    "target_statsig.__main__",
+    "target_statsig._compat",
+    "target_statsig.command_line",
+    "target_statsig.config",
+    "target_statsig.config.files",
+    "target_statsig.config.schema",
+    "target_statsig.exceptions",
+    "target_statsig.headings",
+    "target_statsig.sdk_exceptions",
+    "target_statsig.settings",
+    "target_statsig.target",
+}
 
 
 def modules_after(statements):
     """Return the modules that a fresh Python has imported after some statements."""
     output = subprocess.check_output([sys.executable, "-c", statements + TELL], env=environment(), text=True)
     return set(json.loads(output.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("option", ["--version", "--about", "--help"])
+def test_what_only_tells_of_the_target_imports_next_to_nothing_of_ours(option):
+    imported = modules_after(COMMAND.format(option=option)) - modules_after("import singer_sdk")
+    assert {name for name in imported if name.startswith("target_statsig")} == NEEDED
+    assert not imported & {"difflib", "jsonschema_rs", "msgspec", "pyrate_limiter", "sqlalchemy", "sqlite3", "xxhash"}
 
 
 @pytest.mark.parametrize(

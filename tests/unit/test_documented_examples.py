@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from target_statsig.config import config_schema, parse_config
+from target_statsig.config.parse import parse_config
+from target_statsig.config.schema import config_schema
 from target_statsig.events.encoding import encode
 from target_statsig.events.notes import MappingNotes
 from target_statsig.object_types import ITEM_KINDS

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from target_statsig.config import parse_config
+from target_statsig.config.parse import parse_config
 from target_statsig.settings import Choice, Settings, StreamSettings
 from target_statsig.target import TargetStatsig
 from tests import plugin_definition as definition

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from target_statsig.check.row import Mark, failed
-from target_statsig.check.rows import EVERY_STREAM, Found, NotFound, nearest, sections
+from target_statsig.check.rows import EVERY_STREAM, Found, NotFound, sections
 from target_statsig.client.console import Segment
-from target_statsig.config import config_schema, parse_config
+from target_statsig.config.parse import parse_config
+from target_statsig.config.schema import config_schema
 from target_statsig.store.facts import SegmentFacts
 from target_statsig.store.look import StoreLook
 from tests.fakes import NOON
@@ -191,18 +192,6 @@ def test_the_id_type_of_a_segment_is_looked_at_too():
     stream = {**ADD, "id_type": "custom_id", "custom_id_type": "COMPANYID"}
     (row,) = rows("ID types", {"users": stream}, vips=segment(id_type="companyID"))
     assert "Named in `custom_id_type` of stream 'users'. Did you mean `companyID`? Case matters." in row
-
-
-@pytest.mark.parametrize(
-    ("name", "known", "expected"),
-    [
-        pytest.param("Companyid", ["userID", "companyID"], "companyID", id="case"),
-        pytest.param("comp_id", ["userID", "compID"], "compID", id="slip"),
-        pytest.param("account", ["userID"], None, id="nothing like it"),
-    ],
-)
-def test_the_nearest_name_is_found_whatever_its_case(name, known, expected):
-    assert nearest(name, known) == expected
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import pickle
 
 import pytest
 
-from target_statsig.config import config_schema, parse_config, rejoin
 from target_statsig.config.environment import environment_errors
+from target_statsig.config.parse import parse_config, rejoin
+from target_statsig.config.schema import config_schema
 from target_statsig.exceptions import SettingsError
 from target_statsig.settings import EventPreset, ObjectType, SyncMode
 

@@ -1,0 +1,19 @@
+"""The command line, as far as no process is needed to see it."""
+
+from __future__ import annotations
+
+import gc
+
+from target_statsig.command_line import spare_the_collector
+
+
+def test_a_run_looks_for_garbage_which_a_start_does_not():
+    thresholds = gc.get_threshold()
+    gc.disable()
+    try:
+        spare_the_collector()
+        assert gc.isenabled()
+    finally:
+        gc.enable()
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
