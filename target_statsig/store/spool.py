@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Boolean, Column, Integer, Text, cast, func, insert, select, type_coerce
+from sqlalchemy import Boolean, Column, Integer, Text, insert, select, text, type_coerce
 
 from target_statsig.store.dialects import as_list, unfolded
 from target_statsig.store.tables import CODE_POINT_TEXT
@@ -49,6 +49,9 @@ class Spool:
         self._in_order = True
         with lane.reading() as connection:
             self._lists.create(connection)
+            if not lane.is_sqlite:
+                # To compress a list takes longer than to write it.
+                connection.execute(text(f"ALTER TABLE {self._lists.name} ALTER ids SET STORAGE EXTERNAL"))
 
     def take(self, words: Mapping[str, bool]) -> None:
         """Take ids that come next.
@@ -73,19 +76,20 @@ class Spool:
             StoreError: The database failed.
         """
         self._write()
-        lists = self._lists.c
+        lists, is_sqlite = self._lists.c, self._lane.is_sqlite
         with self._lane.reading() as connection:
-            id_ = type_coerce(unfolded(connection, lists.ids).id, CODE_POINT_TEXT).label("id")
-        if self._lane.is_sqlite:
+            unfolded_id = unfolded(connection, lists.ids).id
+        id_ = type_coerce(unfolded_id if is_sqlite else unfolded_id.collate("C"), CODE_POINT_TEXT).label("id")
+        # The lists come first: PostgreSQL unfolds what stands to its left.
+        words = select(id_, lists.word).select_from(self._lists)
+        if self._in_order:
+            words = words.order_by(lists.number)
+        elif is_sqlite:
             # Right in any order that keeps the lists', and quickest in that of the ids.
-            order = [lists.number] if self._in_order else [id_, lists.number]
-            words = select(id_, lists.word).order_by(*order)
+            words = words.order_by(id_, lists.number)
         else:
-            last = func.max(2 * lists.number + cast(lists.word, Integer)) % 2 == 1
-            words = select(id_, last.label("word")).group_by(id_).order_by(id_)
-        # PostgreSQL unfolds what stands to its left.
-        words = words.select_from(self._lists)
-        return sorted_table(self._lane, purpose, words, last_wins=self._lane.is_sqlite)
+            words = words.distinct(id_).order_by(id_, lists.number.desc())
+        return sorted_table(self._lane, purpose, words, last_wins=is_sqlite)
 
     def drop(self) -> None:
         """Give the disk space back; the spool is of no use afterwards."""
