@@ -11,7 +11,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable
-from itertools import groupby
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
@@ -71,35 +70,40 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         stats: Counter[str] = Counter()
         source = read_blocks(self.default_input.fileno(), self._while_idle) if file_input is None else file_input
         for block in self._marked(source):
-            for part, take in self._sorted(block):
+            for part, take in self._parts(block):
                 if take is None:
-                    for messages in self._decoded(part):
+                    for messages in self._decoded(b"\n".join(part)):
                         self._hand_over(messages, callbacks, stats)
                 else:
-                    stats["RECORD"] += self._pass_on(part, take)
+                    self._pass_on(part, take)
+                    stats["RECORD"] += len(part)
         return stats
 
-    def _sorted(self, block: bytes) -> Iterator[tuple[bytes, TakeLines | None]]:
-        """Yield a block, or its parts where some of its lines are taken undecoded, each with who takes it."""
+    def _parts(self, block: bytes) -> Iterator[tuple[list[bytes], TakeLines | None]]:
+        """Yield the lines of a block that follow each other and are taken undecoded by the same one, or by no one."""
         if not self.lines_taken:
-            yield block, None
+            yield [block], None
             return
-        for take, lines in groupby(block.removesuffix(b"\n").split(b"\n"), key=self._taker_of):
-            yield b"\n".join(lines), take
+        lines = block.removesuffix(b"\n").split(b"\n")
+        place = 0
+        while place < len(lines):
+            # Asked only now: a SCHEMA of the part before may have changed who takes what.
+            take = self._taker_of(lines[place])
+            begin = place
+            while place < len(lines) and self._taker_of(lines[place]) is take:
+                place += 1
+            yield lines[begin:place], take
 
     def _taker_of(self, line: bytes) -> TakeLines | None:
         return self.lines_taken.get(line[: line.find(b'"record"')])
 
-    def _pass_on(self, part: bytes, take: TakeLines) -> int:
-        """Hand lines over undecoded, and return how many they are."""
-        lines = part.split(b"\n")
+    def _pass_on(self, lines: list[bytes], take: TakeLines) -> None:
         for place in range(0, len(lines), LINES_AT_ONCE):
             some = lines[place : place + LINES_AT_ONCE]
             take(self.line_number + 1, some)
             self.line_number += len(some)
             if self.stop:
                 raise self.stopped()
-        return len(lines)
 
     def _hand_over(
         self, messages: list[Message], callbacks: dict[str, Callable[[Message], None]], stats: Counter[str]

@@ -32,6 +32,30 @@ def test_numbers_with_a_fraction_stay_exact():
     assert str(message["n"]) == "89.90"
 
 
+def test_lines_that_somebody_takes_are_not_decoded():
+    taken = []
+    reader = SingerMessageReader()
+    reader.lines_taken[b'{"type":"RECORD",'] = lambda number, lines: taken.append((number, lines))
+    undecoded = b'{"type":"RECORD","record":{'
+    block = b"\n".join([undecoded, undecoded, b"", b'{"type":"STATE"}', undecoded, b'{"type": "RECORD","record":1}'])
+    messages = []
+    stats = reader.process_lines([block, block], {"RECORD": messages.append, "STATE": messages.append})
+    assert taken == [(number, [undecoded] * count) for number, count in ((1, 2), (5, 1), (7, 2), (11, 1))]
+    assert [message["type"] for message in messages] == ["STATE", "RECORD"] * 2
+    assert stats == {"RECORD": 8, "STATE": 2}
+
+
+def test_who_takes_a_line_is_asked_when_its_turn_has_come():
+    taken = []
+    reader = SingerMessageReader()
+    reader.lines_taken[b'{"type":"RECORD",'] = lambda _, lines: taken.append(len(lines))
+    line = b'{"type":"RECORD","record":{}}'
+    messages = []
+    callbacks = {"SCHEMA": lambda _: reader.lines_taken.clear(), "RECORD": messages.append}
+    reader.process_lines([b"\n".join([line, b'{"type":"SCHEMA"}', line])], callbacks)
+    assert (taken, len(messages)) == ([1], 1)
+
+
 def test_empty_lines_are_passed_over():
     messages, _ = read(b"\n", b'  \n{"type":"RECORD"}\n', b"\r\n")
     assert len(messages) == 1
