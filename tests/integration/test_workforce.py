@@ -13,6 +13,7 @@ from target_statsig.events.workforce import Workforce
 from target_statsig.object_types import EVENTS
 from target_statsig.settings import ObjectType, StreamSettings
 from target_statsig.validation import RecordCheck
+from tests.fakes import WorkforceInHere
 from tests.singer import record, schema, state, to_lines
 
 NOW = 1_717_632_000_000
@@ -104,6 +105,17 @@ def test_a_run_outlives_its_worker(run_target, statsig, monkeypatch):
     assert outcome.exit_code == 0
     assert sorted(event["user"]["userID"] for event in statsig.state.events) == sorted(f"u{n}" for n in range(5_000))
     assert outcome.states == [{"bookmarks": {"orders": {}}}]
+
+
+def test_a_new_schema_counts_for_what_comes_behind_it(run_target, statsig, monkeypatch):
+    monkeypatch.setattr(straight, "UNDECODED_AFTER", 10)
+    monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
+    orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(40)]
+    stricter = schema("orders", {"event": {}, "user_id": {"maxLength": 2}})
+    blocks = [to_lines([schema("orders"), *orders[:10]]), to_lines([*orders[10:20], stricter, *orders])]
+    outcome = run_target(Blocks(blocks), object_type="event", max_rejected_percent=100)
+    assert outcome.report["streams"]["orders"]["reasons"] == {"schema_violation": 30}
+    assert len(statsig.state.events) == 20 + 10
 
 
 class Blocks(list):
