@@ -33,7 +33,8 @@ class Lane:
         """Take a connection for this lane alone."""
         self._connection = connection
         self._turn = threading.RLock()
-        self.is_sqlite = connection.dialect.name == "sqlite"
+        self.dialect = connection.dialect
+        self.is_sqlite = self.dialect.name == "sqlite"
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -6,15 +6,18 @@ members, whose queries may take a minute, one for deliveries, and one for everyt
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from target_statsig.exceptions import StoreError
 from target_statsig.store.audience import Audience
 from target_statsig.store.dialects import insert_into
 from target_statsig.store.engine import Database
 from target_statsig.store.facts import SegmentFacts, read_facts, segments_fed_by, write_facts
+from target_statsig.store.journal import Journal
 from target_statsig.store.ledger import StoredLedger
 from target_statsig.store.locks import SegmentLock
 from target_statsig.store.members import Members
@@ -50,6 +53,10 @@ class Store:
     @functools.cached_property
     def _deliveries(self) -> Lane:
         return self._database.lane()
+
+    @functools.cached_property
+    def _journal(self) -> Journal:
+        return Journal(self._deliveries)
 
     def members(self, segment: str) -> Members:
         """Return what the store knows of a segment's members.
@@ -110,7 +117,12 @@ class Store:
         if stream not in self._ledgers:
             number = self._number(STREAMS, STREAMS.c.stream, project=self._project, name=stream)
             self._ledgers[stream] = StoredLedger(
-                self._deliveries, number, run_id=self._run_id, clock=self._clock, keep_days=keep_days
+                self._deliveries,
+                self._journal,
+                number,
+                run_id=self._run_id,
+                clock=self._clock,
+                keep_days=keep_days,
             )
         return self._ledgers[stream]
 
@@ -133,8 +145,10 @@ class Store:
 
     def close(self) -> None:
         """Close the store; nothing that came from it is of use afterwards."""
-        for ledger in self._ledgers.values():
-            ledger.close()
+        # Where one fails the others would, each after a long wait; and nothing is lost.
+        with contextlib.suppress(StoreError):
+            for ledger in self._ledgers.values():
+                ledger.settle()
         self._database.close()
 
     def _segment_number(self, segment: str) -> int:

@@ -1,56 +1,64 @@
 """One stream's delivery ledger, kept in the store.
 
-Owns what is written down when, and when it is forgotten. Refuses to know what a record is, and how a bookmark is read.
+Owns what is written down when, and when it is time to forget; what may be forgotten is `states`' to say. Refuses to
+know what a record is, and how a bookmark is read.
 
 A batch is one row: its digests end to end, the highest replication-key value among its records, and its epoch, which
-is the number of STATE messages that came before its last record, counted on from run to run. When a STATE has been
-written, a batch goes that came before the STATE before it and lies, where both can be read, strictly below that one's
-bookmark: whichever of the two the next run starts from, no tap sends those records again.
+is the number of STATE messages that came before its last record, counted on from run to run.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, func, insert, not_, or_, select, true, update
+from sqlalchemy import bindparam, delete, insert, true, update
 
 from target_statsig._compat import override
-from target_statsig.exceptions import StoreError
 from target_statsig.ledger import DIGEST_BYTES, Bookmark, StreamLedger
+from target_statsig.store.dialects import in_driver_words, inserted_number
 from target_statsig.store.recall import EmptyRecall
 from target_statsig.store.recollection import Recollection, recollect
-from target_statsig.store.tables import BATCHES, STREAMS
+from target_statsig.store.states import WrittenStates
+from target_statsig.store.tables import BATCHES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import Connection, Dialect
 
     from target_statsig.clock import Clock
     from target_statsig.store.engine import Lane
+    from target_statsig.store.journal import Journal
 
 _DAY = 86_400.0
 
 _SKIPPED_BYTES = 10_000 * DIGEST_BYTES
 """Digests of known records that wait to be written down together, where no batch is sent in between, in bytes."""
 
-
-# Built once: to build a statement takes as long as to run it.
-_WRITE = insert(BATCHES)
-_ACKNOWLEDGE = update(BATCHES).where(BATCHES.c.batch == bindparam("number")).values(acknowledged=true())
-_WITHDRAW = delete(BATCHES).where(BATCHES.c.batch == bindparam("number"))
+_FORGET_EVERY = 100
+"""Batches between two times that a STATE has something forgotten: it takes as long for one of them as for all."""
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
-    """A STATE that was written: its number over all runs, and its bookmark where that can be read."""
+class _Words:
+    """What is written for every batch, spelled out once."""
 
-    epoch: int
-    bookmark: Bookmark | None
+    write: str
+    acknowledge: str
+    withdraw: str
+
+    @classmethod
+    def of(cls, dialect: Dialect) -> _Words:
+        columns = [column.name for column in BATCHES.c if column is not BATCHES.c.batch]
+        this = BATCHES.c.batch == bindparam("number")
+        return cls(
+            write=in_driver_words(dialect, insert(BATCHES), columns),
+            acknowledge=in_driver_words(dialect, update(BATCHES).where(this).values(acknowledged=true())),
+            withdraw=in_driver_words(dialect, delete(BATCHES).where(this)),
+        )
 
 
 @dataclass(slots=True)
@@ -72,11 +80,12 @@ class _Skipped:
 class StoredLedger(StreamLedger):
     """What the store remembers of one stream's deliveries."""
 
-    def __init__(self, lane: Lane, stream: int, *, run_id: str, clock: Clock, keep_days: int) -> None:
+    def __init__(self, lane: Lane, journal: Journal, stream: int, *, run_id: str, clock: Clock, keep_days: int) -> None:
         """Look up where the last run stopped.
 
         Args:
             lane: The connection to use.
+            journal: What writes, on the same connection.
             stream: The stream's number in the store.
             run_id: This run.
             clock: The run's clock.
@@ -86,6 +95,7 @@ class StoredLedger(StreamLedger):
             StoreError: The database failed.
         """
         self._lane = lane
+        self._journal = journal
         self._stream = stream
         self._run_id = run_id
         self._clock = clock
@@ -93,9 +103,11 @@ class StoredLedger(StreamLedger):
         self._turn = threading.RLock()
         self._recollection: Recollection | None = None
         self._skipped: dict[str | None, _Skipped] = {}
+        self._unsettled = 0
         if keep_days:
             self._forget_the_old()
-        self._epochs_before, self._last_state = self._look_up()
+        self._states = WrittenStates(lane, journal, stream, run_id)
+        self._words = _Words.of(lane.dialect)
 
     @property
     @override
@@ -112,7 +124,7 @@ class StoredLedger(StreamLedger):
                 kind = highest.kind if highest else None
                 self._skipped.setdefault(kind, _Skipped()).add(known, highest, epoch)
                 if sum(len(skipped.digests) for skipped in self._skipped.values()) >= _SKIPPED_BYTES:
-                    self._write_skipped()
+                    self._write()
             return answers
 
     @override
@@ -122,108 +134,79 @@ class StoredLedger(StreamLedger):
 
     @override
     def intend(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> int:
-        with self._writing() as connection:
-            return self._write(connection, b"".join(digests), highest, epoch, acknowledged=False)
+        return self._write(self._row(b"".join(digests), highest, epoch, acknowledged=False))
 
     @override
     def acknowledge(self, batch: int) -> None:
-        with self._lane.writing() as connection:
-            connection.execute(_ACKNOWLEDGE, {"number": batch})
+        self._journal.write(lambda connection: connection.exec_driver_sql(self._words.acknowledge, {"number": batch}))
 
     @override
     def withdraw(self, batch: int) -> None:
-        with self._lane.writing() as connection:
-            connection.execute(_WITHDRAW, {"number": batch})
+        self._journal.write(lambda connection: connection.exec_driver_sql(self._words.withdraw, {"number": batch}))
 
     @override
     def state_written(self, bookmark: Bookmark | None, *, epoch: int) -> None:
-        before, now = self._last_state, _State(self._epochs_before + epoch, bookmark)
         with self._turn:
-            # What is still to be remembered is written down first.
-            self._write_skipped()
-            forgotten = None if before is None or self._keep_days else self._forgotten(before, now)
-            with self._lane.writing() as connection:
-                if forgotten is not None:
-                    connection.execute(delete(BATCHES).where(forgotten))
-                values = {
-                    "state_epoch": now.epoch,
-                    "state_kind": bookmark.kind if bookmark else None,
-                    "state_bookmark": bookmark.text if bookmark else None,
-                }
-                connection.execute(update(STREAMS).where(STREAMS.c.stream == self._stream).values(values))
-            self._last_state = now
+            self._states.add(bookmark, epoch=epoch)
+            if self._unsettled >= _FORGET_EVERY:
+                self.settle()
 
-    def close(self) -> None:
-        """Write down what is still to be remembered; should that fail, the earlier runs' batches still say it."""
-        with contextlib.suppress(StoreError):
-            self._write_skipped()
+    def settle(self) -> None:
+        """Write down what is still to be remembered, and forget what the STATEs so far allow.
+
+        A run that dies without it leaves more to the next one than that needs, and that is all.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        with self._turn:
+            if self._skipped:
+                self._write()
+            self._states.settle(self._recollection, forget=not self._keep_days)
+            self._unsettled = 0
 
     def _recollect(self) -> Recollection:
         if self._recollection is None:
             self._recollection = recollect(self._lane, self._stream, self._run_id, follow=not self._keep_days)
         return self._recollection
 
-    def _write_skipped(self) -> None:
-        if self._skipped:
-            with self._writing():
-                pass
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """Give a transaction that begins by writing down what was known and skipped."""
+    def _write(self, *rows: dict[str, Any]) -> int:
+        """Write batches down, those that were known and skipped before them; return the number of the last."""
+        if not self._skipped:
+            return self._insert(rows)
+        # Nobody may forget anything before they are committed: the earlier runs' batches still say it until then.
         with self._turn:
-            with self._lane.writing() as connection:
-                for skipped in self._skipped.values():
-                    self._write(connection, bytes(skipped.digests), skipped.highest, skipped.epoch, acknowledged=True)
-                yield connection
+            skipped = [
+                self._row(bytes(these.digests), these.highest, these.epoch, acknowledged=True)
+                for these in self._skipped.values()
+            ]
+            number = self._insert((*skipped, *rows))
             self._skipped.clear()
+            return number
 
-    def _forgotten(self, before: _State, now: _State) -> ColumnElement[bool]:
-        """Return the condition for batches that no run will meet, whichever of two STATEs it starts from."""
-        earlier = and_(BATCHES.c.stream == self._stream, BATCHES.c.epoch < before.epoch)
-        if not (before.bookmark and now.bookmark and before.bookmark.kind == now.bookmark.kind):
-            return and_(earlier, self._behind())
-        comparable = and_(BATCHES.c.kind.is_not(None), BATCHES.c.kind == now.bookmark.kind)
-        below = BATCHES.c.highest < min(before.bookmark.text, now.bookmark.text)
-        return and_(earlier, or_(and_(comparable, below), and_(not_(comparable), self._behind())))
+    def _insert(self, rows: Iterable[dict[str, Any]]) -> int:
+        def write(connection: Connection) -> int:
+            number = 0
+            for row in rows:
+                number = inserted_number(connection.exec_driver_sql(self._words.write, row))
+                self._unsettled += 1
+            return number
 
-    def _behind(self) -> ColumnElement[bool]:
-        if self._recollection is None:
-            # Of this stream nothing has come yet, and so nobody knows where it will start.
-            return BATCHES.c.run_id == self._run_id
-        if self._recollection.frontier is None:
-            return true()
-        self._recollection.frontier.advance()
-        return self._recollection.frontier.behind()
+        return self._journal.write(write)
 
-    def _forget_the_old(self) -> None:
-        oldest = self._clock.time() - self._keep_days * _DAY
-        with self._lane.writing() as connection:
-            connection.execute(delete(BATCHES).where(BATCHES.c.stream == self._stream, BATCHES.c.at < oldest))
-
-    def _look_up(self) -> tuple[int, _State | None]:
-        """Return the number of STATEs of earlier runs, and the last one that was written."""
-        columns = (STREAMS.c.state_epoch, STREAMS.c.state_kind, STREAMS.c.state_bookmark)
-        with self._lane.reading() as connection:
-            epoch, kind, text = connection.execute(select(*columns).where(STREAMS.c.stream == self._stream)).one()
-            newest = connection.execute(
-                select(func.max(BATCHES.c.epoch)).where(BATCHES.c.stream == self._stream)
-            ).scalar_one()
-        last = None if epoch is None else _State(epoch, None if kind is None else Bookmark(kind, text))
-        return max(epoch or 0, newest or 0), last
-
-    def _write(
-        self, connection: Connection, digests: bytes, highest: Bookmark | None, epoch: int, *, acknowledged: bool
-    ) -> int:
-        row = {
+    def _row(self, digests: bytes, highest: Bookmark | None, epoch: int, *, acknowledged: bool) -> dict[str, Any]:
+        return {
             "stream": self._stream,
             "run_id": self._run_id,
             "acknowledged": acknowledged,
-            "epoch": self._epochs_before + epoch,
+            "epoch": self._states.epochs_before + epoch,
             "kind": highest.kind if highest else None,
             "highest": highest.text if highest else None,
             "at": self._clock.time(),
             "digests": digests,
         }
-        (batch,) = connection.execute(_WRITE, row).inserted_primary_key or (0,)
-        return int(batch)
+
+    def _forget_the_old(self) -> None:
+        oldest = self._clock.time() - self._keep_days * _DAY
+        with self._lane.writing() as connection:
+            connection.execute(delete(BATCHES).where(BATCHES.c.stream == self._stream, BATCHES.c.at < oldest))

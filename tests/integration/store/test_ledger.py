@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
+from sqlalchemy import func, select
 
+from target_statsig.exceptions import StoreError
 from target_statsig.ledger import DIGEST_BYTES, Bookmark
 from target_statsig.store import recollection
+from target_statsig.store.tables import BATCHES
 
 DAY = 86_400
 
@@ -58,6 +64,12 @@ def run(opening):
 def place(request, monkeypatch):
     """Hold what is remembered in memory, or leave it in a table."""
     monkeypatch.setattr(recollection, "IN_MEMORY", request.param)
+
+
+@pytest.fixture(autouse=True)
+def every_state_is_settled(monkeypatch):
+    """Let each STATE forget what it may at once."""
+    monkeypatch.setattr("target_statsig.store.ledger._FORGET_EVERY", 0)
 
 
 def test_an_empty_ledger_knows_nothing(run):
@@ -253,9 +265,48 @@ class TestAStateWritten:
         assert run(keep_days=2).known("ab") == "b"
 
 
+class TestAStateAmongMany:
+    @pytest.fixture(autouse=True)
+    def states_are_settled_after_three_batches(self, monkeypatch, every_state_is_settled):
+        monkeypatch.setattr("target_statsig.store.ledger._FORGET_EVERY", 3)
+
+    def test_forgets_when_there_are_enough_batches(self, run):
+        first = run()
+        for epoch, name in enumerate("abcde"):
+            first.deliver(name, highest=epoch, epoch=epoch)
+            first.state(epoch, epoch=epoch + 1)
+        assert run().known("abcde") == "bcde"
+
+    def test_forgets_at_the_end_of_the_run(self, opening):
+        store = opening()
+        first = Run(store)
+        first.deliver("ab", highest=0)
+        for epoch in (1, 2):
+            first.state(epoch, epoch=epoch)
+        store.close()
+        assert Run(opening()).known("ab") == ""
+
+    def test_is_as_good_as_not_written_when_the_run_is_killed(self, run):
+        first = run()
+        first.deliver("a", highest=0)
+        first.state(0)
+        first.state(1, epoch=2)
+        second = run()
+        assert second.known("a", highest=0) == "a"
+        second.deliver("b", highest=1)
+        second.state(1)
+        assert run().known("ab") == "ab"
+
+    def test_of_a_stream_that_is_at_rest_writes_nothing(self, run, monkeypatch):
+        first = run()
+        first.deliver("a", highest=0)
+        monkeypatch.setattr(first.ledger, "_journal", None)
+        for epoch in range(1, 10):
+            first.state(epoch, epoch=epoch)
+
+
 class TestTheStore:
     def batches(self, store):
-        from target_statsig.store.tables import BATCHES  # noqa: PLC0415
         from target_statsig.store.temporary import count  # noqa: PLC0415
 
         return count(store._quick, BATCHES)
@@ -274,6 +325,48 @@ class TestTheStore:
         run().known("ab")
         run().known("ab")
         assert run().known("abc") == "abc"
+
+
+def test_a_write_that_fails_raises_and_leaves_what_was_skipped_to_the_next(opening, monkeypatch):
+    Run(opening()).deliver("ab")
+    second = Run(store := opening())
+    assert second.known("a") == "a"
+    with monkeypatch.context() as broken:
+        broken.setattr(second.ledger, "_words", replace(second.ledger._words, write="INSERT INTO nothing VALUES (1)"))
+        with pytest.raises(StoreError, match="store_url"):
+            second.intend("c")
+    second.deliver("d")
+    store.close()
+    third = Run(opening())
+    assert third.known("abcd") == "abd"
+    assert third.in_doubt("c") == 0
+
+
+def test_a_statement_that_fails_fails_every_write_of_its_transaction(store):
+    journal, ledger = store._journal, store.ledger("orders")
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def linger(_):
+        begun.set()
+        assert may_go_on.wait(30)
+
+    with ThreadPoolExecutor(4) as pool:
+        lingering = pool.submit(journal.write, linger)
+        assert begun.wait(30)
+        good = pool.submit(ledger.intend, digests("a"), highest=None, epoch=0)
+        bad = pool.submit(
+            journal.write, lambda connection: connection.exec_driver_sql("INSERT INTO nothing VALUES (1)")
+        )
+        deadline = time.monotonic() + 30
+        while len(journal._queue) < 2:
+            assert time.monotonic() < deadline
+        may_go_on.set()
+        lingering.result(30)
+        for future in (good, bad):
+            with pytest.raises(StoreError):
+                future.result(30)
+    with store._quick.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(BATCHES)).scalar_one() == 0
 
 
 def test_threads_may_share_a_ledger(run):

@@ -208,9 +208,12 @@ def place(request, monkeypatch):
 
 def check_history(tap, url, seed, lives):
     history = History(tap, url, Random(seed))
-    for number, steps_to_live in enumerate([*lives, 10_000, 10_000]):
-        history.grow()
-        history.run(number, steps_to_live=steps_to_live)
+    with pytest.MonkeyPatch.context() as constants:
+        # Let STATEs forget at once, after some batches, or only at the end of a run.
+        constants.setattr("target_statsig.store.ledger._FORGET_EVERY", Random(seed).choice([0, 3, 100]))
+        for number, steps_to_live in enumerate([*lives, 10_000, 10_000]):
+            history.grow()
+            history.run(number, steps_to_live=steps_to_live)
     history.check()
 
 
