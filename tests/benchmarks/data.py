@@ -20,6 +20,9 @@ MEMBER_STREAM = "audience"
 STATE_EVERY = 10_000
 """Records between two STATEs of a singer-sdk tap."""
 
+STRIDE = 618_033_989
+"""A prime: steps of it lead to every member once, each far from the one before."""
+
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 NULLABLE_STRING = {"type": ["string", "null"]}
@@ -74,9 +77,15 @@ def write_events(path: Path, records: int) -> None:
     _write(path, _event_messages(records))
 
 
-def write_members(path: Path, members: int) -> None:
-    """Write one stream of segment members, complete: a SCHEMA, RECORDs, and an ACTIVATE_VERSION that proves the end."""
-    _write(path, _member_messages(members))
+def write_members(path: Path, members: int, *, scattered: bool = False) -> None:
+    """Write one stream of segment members, complete: a SCHEMA, RECORDs, and an ACTIVATE_VERSION that proves the end.
+
+    Args:
+        path: Where to.
+        members: How many; no multiple of `STRIDE` where they are scattered.
+        scattered: Whether they come in no order; else as a database gives them by key.
+    """
+    _write(path, _member_messages(members, stride=STRIDE if scattered else 1))
 
 
 def write_ids(path: Path, members: int) -> None:
@@ -119,16 +128,16 @@ def _state(updated: str) -> dict[str, Any]:
     return {"type": "STATE", "value": {"bookmarks": {STREAM: bookmark}}}
 
 
-def _member_messages(members: int) -> Iterator[dict[str, Any]]:
+def _member_messages(members: int, *, stride: int) -> Iterator[dict[str, Any]]:
     extracted = _iso(BEGIN)
     yield MEMBER_SCHEMA
-    for member in _member_ids(members):
+    for member in _member_ids(members, stride=stride):
         yield {"type": "RECORD", "stream": MEMBER_STREAM, "record": {"user_id": member}, "time_extracted": extracted}
     yield {"type": "ACTIVATE_VERSION", "stream": MEMBER_STREAM, "version": 1}
 
 
-def _member_ids(members: int) -> Iterator[str]:
-    return (f"customer-{number:08d}" for number in range(members))
+def _member_ids(members: int, *, stride: int = 1) -> Iterator[str]:
+    return (f"customer-{number * stride % members:08d}" for number in range(members))
 
 
 def _iso(time: datetime) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.measure import Usage
 
-ADDED = 200_000
+ADDED = 1_000_000
 MIRRORED = 1_000_000
 
 TARGET = "audience"
@@ -42,30 +42,34 @@ class Course:
         self._check(TARGET, count)
         return usage
 
-    def mirror(self, count: int, name: str) -> Usage:
+    def mirror(self, count: int, name: str, *, scattered: bool = False) -> Usage:
         """Mirror twice what Statsig has already, and return what the second time took.
 
         The first time the target gets to know the segment.
         """
-        self._run(count, name, str(count), "mirror")
-        usage = self._run(count, name, str(count), "mirror")
+        self._run(count, name, str(count), "mirror", scattered=scattered)
+        usage = self._run(count, name, str(count), "mirror", scattered=scattered)
         self._check(str(count), count)
         return usage
+
+    def mirror_scattered(self, count: int, name: str) -> Usage:
+        """Do the same with ids that come in no order."""
+        return self.mirror(count, name, scattered=True)
 
     def read(self, count: int, _: str) -> Usage:
         """Decode the messages and do nothing with them."""
         return measure.run(module("reading"), self._messages(count))
 
-    def _messages(self, count: int) -> Path:
-        path = self.folder / f"members-{count}.singer"
+    def _messages(self, count: int, *, scattered: bool = False) -> Path:
+        path = self.folder / f"members-{count}{'-scattered' * scattered}.singer"
         if not path.exists():
-            data.write_members(path, count)
+            data.write_members(path, count, scattered=scattered)
         return path
 
-    def _run(self, count: int, name: str, segment_id: str, sync_mode: str) -> Usage:
+    def _run(self, count: int, name: str, segment_id: str, sync_mode: str, *, scattered: bool = False) -> Usage:
         folder = self.folder / f"{sync_mode}-{name}-{count}"
         command = this_target.members_command(self.emulator.project, folder, segment_id, sync_mode)
-        return measure.run(command, self._messages(count))
+        return measure.run(command, self._messages(count, scattered=scattered))
 
     def _check(self, segment_id: str, count: int) -> None:
         found = self.emulator.members(segment_id)
@@ -83,8 +87,10 @@ def members(folder: Path, *, rounds: int) -> str:
         works = (
             ("added to an empty segment", course.add, ADDED),
             ("mirrored, nothing to change", course.mirror, MIRRORED),
+            ("mirrored likewise, in no order", course.mirror_scattered, MIRRORED),
             ("only read and decoded", course.read, MIRRORED),
         )
+        course.mirror(FEW, "first")  # no round includes compiling modules
         laps: dict[str, list[tuple[Usage, Usage]]] = {what: [] for what, *_ in works}
         for number in range(rounds):
             for what, work, count in works:
