@@ -97,12 +97,11 @@ class Spool:
 
     def _write(self) -> None:
         words, self._gathered = self._gathered, {}
-        for word in (True, False):
+        for word in set(words.values()):
             ids = [id_ for id_, said in words.items() if said is word]
-            if ids:
-                self._in_order = self._in_order and self._last < ids[0] and ids == sorted(ids)
-                self._last = ids[-1]
-                self._written += 1
-                row = {"number": self._written, "word": word, "ids": as_list(ids)}
-                with self._lane.reading() as connection:
-                    connection.execute(insert(self._lists), row)
+            self._in_order = self._in_order and self._last < ids[0] and ids == sorted(ids)
+            self._last = ids[-1]
+            self._written += 1
+            row = {"number": self._written, "word": word, "ids": as_list(ids)}
+            with self._lane.reading() as connection:
+                connection.execute(insert(self._lists), row)
