@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from target_statsig.store.engine import Lane
 
-LIST = 10_000
-"""Ids in a list, at least: they are held in memory until then, some 2 MB of them."""
+LIST = 4_000
+"""Ids in a list, at least. Until then they are held in memory, half a megabyte of them, for each segment of a run."""
 
 
 class Spool:
