@@ -27,8 +27,15 @@ if TYPE_CHECKING:
 LINES_AT_ONCE = 500
 """Undecoded lines handed over together; between two times a signal is heeded."""
 
+RECORD = b'"record"'
+"""What stands in a RECORD message behind its head, which tells the stream."""
+
 TakeLines = Callable[[int, list[bytes]], None]
 """Takes undecoded lines that follow each other, given the number of the first."""
+
+
+def _head_of(line: bytes) -> bytes:
+    return line[: line.find(RECORD)]
 
 
 class SingerMessageReader(GenericSingerReader[bytes]):
@@ -88,14 +95,17 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         place = 0
         while place < len(lines):
             # Asked only now: a SCHEMA of the part before may have changed who takes what.
-            take = self._taker_of(lines[place])
+            head = _head_of(lines[place])
+            take = self.lines_taken.get(head)
             begin = place
-            while place < len(lines) and self._taker_of(lines[place]) is take:
-                place += 1
+            if take is None:
+                while place < len(lines) and _head_of(lines[place]) not in self.lines_taken:
+                    place += 1
+            else:
+                head += RECORD
+                while place < len(lines) and lines[place].startswith(head):
+                    place += 1
             yield lines[begin:place], take
-
-    def _taker_of(self, line: bytes) -> TakeLines | None:
-        return self.lines_taken.get(line[: line.find(b'"record"')])
 
     def _pass_on(self, lines: list[bytes], take: TakeLines) -> None:
         for place in range(0, len(lines), LINES_AT_ONCE):

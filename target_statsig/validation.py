@@ -39,7 +39,7 @@ class RecordCheck:
         """
         self._arguments = (stream, schema, tuple(key_properties))
         self._key_properties = tuple(key_properties)
-        self.is_sound = _compile_both(self._key_properties, None if schema is None else compile_check(stream, schema))
+        self.is_sound = compile_check(stream, schema, self._key_properties)
 
     def fault_of(self, record: Mapping[str, Any]) -> RecordError | None:
         """Return what is wrong with a record, if anything is: it lacks a key property, or breaks its schema."""
@@ -54,44 +54,23 @@ class RecordCheck:
         return RecordCheck, self._arguments
 
 
-def _compile_both(key_properties: tuple[str, ...], keeps_to_schema: Check | None) -> Check:
-    def is_sound(record: Mapping[str, Any]) -> bool:
-        for name in key_properties:
-            if name not in record:
-                return False
-        return keeps_to_schema is None or keeps_to_schema(record)
-
-    return is_sound
-
-
-def compile_check(stream: str, schema: dict[str, Any]) -> Check:
-    """Return a function that tells whether a record keeps to a schema.
+def compile_check(stream: str, schema: dict[str, Any] | None, key_properties: Sequence[str] = ()) -> Check:
+    """Return a function that tells whether a record has its key properties and keeps to a schema.
 
     Args:
         stream: The stream's name, for the error.
-        schema: The JSON schema of a SCHEMA message.
+        schema: The JSON schema of a SCHEMA message; None where any record will do.
+        key_properties: Columns that no record may lack.
 
     Raises:
         InputError: The schema is no valid JSON schema, or refers to something outside of itself.
     """
-    try:
-        return _compile(schema)
-    except jsonschema_rs.ValidationError as error:
-        if str(error).startswith(UNKNOWN_DRAFT):
-            return compile_check(stream, {name: part for name, part in schema.items() if name != "$schema"})
-        where = "/".join(map(str, error.instance_path)) or "its root"
-        msg = (
-            f"The SCHEMA of stream '{stream}' is no JSON schema that records could be validated by (at {where}). "
-            f"Nothing of this stream was sent. Mend it in the tap, or set `validate_records` to false."
-        )
-        raise InputError(msg) from None
-
-
-def _compile(schema: dict[str, Any]) -> Check:
-    # jsonschema-rs asserts formats under drafts 4 and 7 unless told not to, and would refuse log-based taps' times.
-    is_valid = jsonschema_rs.validator_for(schema, validate_formats=False, offline=True).is_valid
+    is_valid = _anything if schema is None else _keeps_to(stream, schema)
 
     def check(record: Mapping[str, Any]) -> bool:
+        for name in key_properties:
+            if name not in record:
+                return False
         try:
             return is_valid(record)
         except ValueError:
@@ -99,3 +78,23 @@ def _compile(schema: dict[str, Any]) -> Check:
             return False
 
     return check
+
+
+def _anything(_: Mapping[str, Any]) -> bool:
+    """Take every record: none is to be validated."""
+    return True
+
+
+def _keeps_to(stream: str, schema: dict[str, Any]) -> Check:
+    try:
+        # jsonschema-rs asserts formats under drafts 4 and 7 unless told not to, and would refuse log-based taps' times.
+        return jsonschema_rs.validator_for(schema, validate_formats=False, offline=True).is_valid
+    except jsonschema_rs.ValidationError as error:
+        if str(error).startswith(UNKNOWN_DRAFT):
+            return _keeps_to(stream, {name: part for name, part in schema.items() if name != "$schema"})
+        where = "/".join(map(str, error.instance_path)) or "its root"
+        msg = (
+            f"The SCHEMA of stream '{stream}' is no JSON schema that records could be validated by (at {where}). "
+            f"Nothing of this stream was sent. Mend it in the tap, or set `validate_records` to false."
+        )
+        raise InputError(msg) from None

@@ -99,10 +99,10 @@ class Preparation:
         stream, is_sound = self.stream.name, self.check.is_sound
         records = []
         for message in messages:
-            data = message.get("record")
             # The line began with this type and stream; but where a name comes twice in an object, the last one counts.
-            if message.get("type") != "RECORD" or message.get("stream") != stream:
+            if message["type"] != "RECORD" or message["stream"] != stream:
                 return None
+            data = message["record"]
             if type(data) is not dict or not is_sound(data):
                 return None
             records.append(Record(data, message, {}))

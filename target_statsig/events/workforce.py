@@ -41,8 +41,8 @@ class Workforce:
     """Workers, which any thread may ask."""
 
     def __init__(self, size: int | None = None) -> None:
-        """Take how many workers there may be: one for each processor but the one that reads."""
-        self._size = min(processors() - 1, MOST_WORKERS) if size is None else size
+        """Take how many workers there may be; by itself as many as there are processors, and none where that is one."""
+        self._size = (min(processors(), MOST_WORKERS) if processors() > 1 else 0) if size is None else size
         self._workers: list[_Worker] = []
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._begun = False
