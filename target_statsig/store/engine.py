@@ -47,14 +47,19 @@ class Lane:
             yield connection
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, is_one_statement: bool = False) -> Iterator[Connection]:
         """Give a transaction that writes: all of it is kept, or after an exception nothing.
+
+        Args:
+            is_one_statement: Whether it is a single statement, which SQLite runs in a transaction of its own: to begin
+                and to commit one would take twice as long as the statement.
 
         Raises:
             StoreError: The database failed.
         """
         # SQLite would refuse at once, without waiting, to turn a reading transaction into a writing one.
-        with self._turn, self._transaction("BEGIN IMMEDIATE") as connection:
+        begin = "" if is_one_statement else "BEGIN IMMEDIATE"
+        with self._turn, self._transaction(begin) as connection:
             yield connection
 
     @contextlib.contextmanager

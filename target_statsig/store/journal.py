@@ -31,12 +31,13 @@ class Journal:
         self._queue: list[_Entry[Any]] = []
         self._is_busy = False
 
-    def write(self, write: Callable[[Connection], T]) -> T:
+    def write(self, write: Callable[[Connection], T], *, is_one_statement: bool = False) -> T:
         """Write, alone or with others, and return when it is committed.
 
         Args:
             write: Does it, in this thread or in another; others' writes may come before and behind it in the same
                 transaction, in the order in which they were asked for. It does nothing but that.
+            is_one_statement: Whether it runs a single statement.
 
         Returns:
             What `write` returned.
@@ -44,7 +45,7 @@ class Journal:
         Raises:
             StoreError: The database failed: nothing of the transaction is kept, and each of its writes raises this.
         """
-        entry = _Entry(write)
+        entry = _Entry(write, is_one_statement=is_one_statement)
         with self._door:
             self._queue.append(entry)
             leads = not self._is_busy
@@ -58,7 +59,8 @@ class Journal:
         with self._door:
             group, self._queue = self._queue, []
         try:
-            with self._lane.writing() as connection:
+            alone = len(group) == 1 and group[0].is_one_statement
+            with self._lane.writing(is_one_statement=alone) as connection:
                 for entry in group:
                     entry.write(connection)
         except BaseException as error:  # noqa: BLE001 -- every thread that wrote raises it
@@ -76,10 +78,11 @@ class Journal:
 class _Entry(Generic[T]):
     """One thread's write, and how that thread learns what became of it."""
 
-    __slots__ = ("_leads", "_turn", "_value", "_write", "error")
+    __slots__ = ("_leads", "_turn", "_value", "_write", "error", "is_one_statement")
 
-    def __init__(self, write: Callable[[Connection], T]) -> None:
+    def __init__(self, write: Callable[[Connection], T], *, is_one_statement: bool) -> None:
         self._write = write
+        self.is_one_statement = is_one_statement
         self._leads = False
         # Not an Event, which takes ten times as long to make and to wait for.
         self._turn = threading.Lock()

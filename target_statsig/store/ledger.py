@@ -25,7 +25,7 @@ from target_statsig.store.states import WrittenStates
 from target_statsig.store.tables import BATCHES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import Connection, Dialect
 
@@ -138,11 +138,11 @@ class StoredLedger(StreamLedger):
 
     @override
     def acknowledge(self, batch: int) -> None:
-        self._journal.write(lambda connection: connection.exec_driver_sql(self._words.acknowledge, {"number": batch}))
+        self._write_one(self._words.acknowledge, {"number": batch})
 
     @override
     def withdraw(self, batch: int) -> None:
-        self._journal.write(lambda connection: connection.exec_driver_sql(self._words.withdraw, {"number": batch}))
+        self._write_one(self._words.withdraw, {"number": batch})
 
     @override
     def state_written(self, bookmark: Bookmark | None, *, epoch: int) -> None:
@@ -184,7 +184,10 @@ class StoredLedger(StreamLedger):
             self._skipped.clear()
             return number
 
-    def _insert(self, rows: Iterable[dict[str, Any]]) -> int:
+    def _write_one(self, words: str, values: dict[str, Any]) -> None:
+        self._journal.write(lambda connection: connection.exec_driver_sql(words, values), is_one_statement=True)
+
+    def _insert(self, rows: Collection[dict[str, Any]]) -> int:
         def write(connection: Connection) -> int:
             number = 0
             for row in rows:
@@ -192,7 +195,7 @@ class StoredLedger(StreamLedger):
                 self._unsettled += 1
             return number
 
-        return self._journal.write(write)
+        return self._journal.write(write, is_one_statement=len(rows) == 1)
 
     def _row(self, digests: bytes, highest: Bookmark | None, epoch: int, *, acknowledged: bool) -> dict[str, Any]:
         return {

@@ -28,6 +28,10 @@ _CACHE_KIB = 32 * 1024
 _WAL_BYTES = 64 * 1024 * 1024
 """What the write-ahead log is cut back to after a burst, in bytes."""
 
+_CHECKPOINT_PAGES = 8_192
+"""Pages of 4 KB in the write-ahead log after which they are brought home, while whoever writes waits for the disk. What
+is forgotten until then need not be brought home; SQLite's own 1,000 are full before anything is."""
+
 _CHECKED_BYTES = 64 * 1024 * 1024
 """A file up to this size is checked for damage when it is opened, which takes under half a second."""
 
@@ -35,6 +39,7 @@ _PRAGMAS = (
     # A killed process loses nothing; a power cut may lose the last transactions, and leaves the file whole.
     "synchronous = NORMAL",
     f"journal_size_limit = {_WAL_BYTES}",
+    f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
     f"cache_size = -{_CACHE_KIB}",
     # Ten million staged ids belong on disk, whatever this SQLite was built to prefer.
     "temp_store = FILE",
@@ -116,7 +121,9 @@ def _use_write_ahead_log(driver_connection: sqlite3.Connection, clock: Clock, pa
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.info.pop("begin", "BEGIN"))
+    begin = connection.info.pop("begin", "BEGIN")
+    if begin:
+        connection.exec_driver_sql(begin)
 
 
 def _check(made: Engine) -> None:

@@ -25,7 +25,7 @@ class FakeLane:
         self._turn = threading.Lock()
 
     @contextlib.contextmanager
-    def writing(self):
+    def writing(self, *, is_one_statement):
         assert self._turn.acquire(blocking=False), "two threads wrote at once"
         try:
             self._transactions += 1
