@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 AT_ONCE = 500
 """Records taken together at most; between two times a signal is heeded, and the lane's batch may be full."""
 
-UNDECODED_AFTER = 10_000
-"""Records of a stream after which it is worth while to have others decode them: a tenth of a second's work."""
+UNDECODED_AFTER = 5_000
+"""Records of a stream after which it is worth while to have others decode them: some 50 ms of work, as long as it takes
+to start a worker."""
 
 
 class StraightWay:

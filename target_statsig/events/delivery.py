@@ -157,8 +157,9 @@ class _Delivery:
         """Return the records that no earlier run delivered, each with its digest."""
         if isinstance(self._ledger, NoLedger):
             return [(record, b"") for record in records]
-        self._highest = highest_of(records, self._stream)
-        digests = digests_of([record.message["record"] for record in records])
+        sent_by_the_tap = [record.message["record"] for record in records]
+        self._highest = highest_of(sent_by_the_tap, self._stream)
+        digests = digests_of(sent_by_the_tap)
         known = self._ledger.known(digests, highest=self._highest, epoch=self._epoch)
         self.receipt.skipped_duplicates += sum(known)
         return [*compress(zip(records, digests, strict=True), map(not_, known))]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
+from itertools import groupby, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -30,21 +31,20 @@ _SHAPES_KEPT = 512
 
 def digests_of(records: Iterable[Mapping[str, Any]]) -> list[bytes]:
     """Return the digest of each record, the same in every run that extracts it unchanged."""
-    digests = []
-    last: tuple[str, ...] | None = None
-    for record in records:
-        columns = tuple(record)
-        if columns != last:
-            last = columns
-            values, seed = _shape(columns)
+    digests: list[bytes] = []
+    for columns, alike in groupby(records, key=tuple):
+        values, seed = _shape(columns)
         # The values in the order of their columns' names, and these in the seed: half of what it takes to write both.
-        try:
-            text = _encode(values(record))
-        except (UnicodeEncodeError, msgspec.EncodeError):
-            # Half a surrogate pair: such a record is rejected, but first it is looked up like any other.
-            text = json.dumps(values(record), default=str, sort_keys=True).encode()
-        digests.append(xxh3_128_digest(text, seed))
+        digests += map(xxh3_128_digest, map(_text, map(values, alike)), repeat(seed))
     return digests
+
+
+def _text(values: object) -> bytes:
+    try:
+        return _encode(values)
+    except (UnicodeEncodeError, msgspec.EncodeError):
+        # Half a surrogate pair: such a record is rejected, but first it is looked up like any other.
+        return json.dumps(values, default=str, sort_keys=True).encode()
 
 
 def digest(record: Mapping[str, Any]) -> bytes:

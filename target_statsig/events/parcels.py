@@ -17,7 +17,7 @@ from target_statsig.events.receipt import Rejection
 from target_statsig.exceptions import RecordError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from target_statsig.events.notes import MappingNotes
     from target_statsig.events.stream import ItemStream
@@ -118,7 +118,7 @@ def map_all(
     return items, rejections
 
 
-def highest_of(records: Iterable[Record], stream: ItemStream) -> Bookmark | None:
-    """Return how far the tap has come with these records, by the replication key; None where nobody can tell."""
+def highest_of(records: Iterable[Mapping[str, Any]], stream: ItemStream) -> Bookmark | None:
+    """Return how far the tap has come with these records, as it sent them; None where nobody can tell."""
     column = stream.replication_key
-    return None if column is None else highest([record.message["record"].get(column) for record in records])
+    return None if column is None else highest([data.get(column) for data in records])

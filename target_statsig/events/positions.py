@@ -46,7 +46,7 @@ def position(value: object) -> Bookmark | None:
 def highest(values: Sequence[object]) -> Bookmark | None:
     """Return the highest position among replication-key values; None where one of them cannot be compared."""
     if _alike(values):
-        return position(max(map(str, values)))
+        return position(max(cast("Sequence[str]", values)))
     top: Bookmark | None = None
     for value in values:
         found = position(value)

@@ -82,11 +82,12 @@ class Preparation:
             return None
         if len(encoded) + ENVELOPE_BYTES > self.stream.bounds.bytes:
             return None
+        data = [record.data for record in records] if self.remembers else []
         return Prepared(
             items=encoded,
             count=len(items),
-            digests=b"".join(digests_of([record.data for record in records])) if self.remembers else b"",
-            highest=highest_of(records, self.stream) if self.remembers else None,
+            digests=b"".join(digests_of(data)),
+            highest=highest_of(data, self.stream),
             names=dict(Counter(map(self.stream.kind.name_of, items))),
             notes=notes,
         )
