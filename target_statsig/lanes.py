@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from target_statsig.watch import Progress
 
 
+BATCHES_AHEAD = 4
+"""Batches that are prepared or written down, beside those whose requests are under way."""
+
+
 class Lanes:
     """The lanes of a run, by stream.
 
@@ -214,7 +218,9 @@ class Lanes:
 
     @cached_property
     def _item_services(self) -> ItemServices:
-        courier = Courier(self._config.settings.max_parallel_requests)
+        requests = self._config.settings.max_parallel_requests
+        # Some batches are made ready while those before them wait for their answers; a single one keeps its order.
+        courier = Courier(requests + min(requests - 1, BATCHES_AHEAD))
         return ItemServices(self._services.events, courier, Workforce(), self._gate, self._report, self._clock)
 
     @cached_property

@@ -53,6 +53,7 @@ class Services:
             compression=settings.compression,
             timeout=settings.request_timeout,
             clock=self._clock,
+            at_once=settings.max_parallel_requests,
         )
 
     @cached_property

@@ -6,6 +6,7 @@ are never decoded again.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,15 @@ class EventsClient:
     """Delivers items to the events API, from any number of threads."""
 
     def __init__(
-        self, sender: Sender, *, base_url: str, key: str, compression: Compression, timeout: float, clock: Clock
+        self,
+        sender: Sender,
+        *,
+        base_url: str,
+        key: str,
+        compression: Compression,
+        timeout: float,
+        clock: Clock,
+        at_once: int = 1_000,
     ) -> None:
         """Take what sends, and where to.
 
@@ -88,6 +97,7 @@ class EventsClient:
             compression: How bodies are encoded.
             timeout: Seconds for one HTTP request.
             clock: Tells Statsig what time it is here.
+            at_once: Requests under way at once, at most.
 
         Raises:
             AuthenticationError: The key is missing, or has characters that no key has.
@@ -97,6 +107,7 @@ class EventsClient:
         self._compression = compression
         self._timeout = timeout
         self._clock = clock
+        self._places = threading.BoundedSemaphore(at_once)
         self._headers = {
             KeyKind.SERVER_SECRET.header: KeyKind.SERVER_SECRET.check(key),
             "content-type": "application/json",
@@ -158,7 +169,8 @@ class EventsClient:
                 on_try(tries, len(body))
             return self._fresh_headers(tries)
 
-        answer = self._sender.send(request, what=what, key=KeyKind.SERVER_SECRET, fresh_headers=fresh_headers)
+        with self._places:
+            answer = self._sender.send(request, what=what, key=KeyKind.SERVER_SECRET, fresh_headers=fresh_headers)
         return Sent(answer.requests, answer.retries, answer.requests * len(body), answer.maybe_duplicated)
 
     def _body(self, endpoint: Endpoint, items: bytes, flags: Iterable[str]) -> bytes:
