@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-BYTES_PER_PAGE = os.sysconf("SC_PAGE_SIZE")
-
-LOOK_SECONDS = 0.02
-"""How often memory is looked at."""
+LOOK_SECONDS = 0.1
+"""How often memory is looked at; it takes a millisecond."""
 
 SHOWN_OF_ERRORS = 2_000
 """Characters of a failed command's standard error that are worth showing."""
@@ -37,8 +35,7 @@ class Usage:
     Attributes:
         seconds: From its start to its end.
         processor_seconds: Of all its threads together.
-        peak_bytes: The most memory that it and the processes that it started had at once; what they share counts for
-            each of them.
+        peak_bytes: The most memory that it and the processes that it started had at once; what they share counts once.
     """
 
     seconds: float
@@ -96,4 +93,6 @@ class Scales:
 
 
 def resident_bytes(pid: str) -> int:
-    return int((Path("/proc") / pid / "statm").read_text().split()[1]) * BYTES_PER_PAGE
+    """Return the memory of a process; of what it shares with others, its part."""
+    lines = (Path("/proc") / pid / "smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
