@@ -22,6 +22,11 @@ DIGEST_BYTES = 16
 """Length of a record's digest: that two of 10^12 records share one has a chance of about 10^-15."""
 
 
+def each(digests: bytes) -> list[bytes]:
+    """Return digests that stand end to end one by one."""
+    return [digests[place : place + DIGEST_BYTES] for place in range(0, len(digests), DIGEST_BYTES)]
+
+
 @dataclass(frozen=True, slots=True)
 class Bookmark:
     """A value of a replication key.
@@ -64,11 +69,11 @@ class StreamLedger(Protocol):
             digests: One of DIGEST_BYTES bytes for each record.
         """
 
-    def intend(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> int:
+    def intend(self, digests: bytes, *, highest: Bookmark | None, epoch: int) -> int:
         """Write a batch down before it is sent, and return its number.
 
         Args:
-            digests: One of DIGEST_BYTES bytes for each record.
+            digests: One of DIGEST_BYTES bytes for each record, end to end.
             highest: As for `known`.
             epoch: As for `known`.
         """
@@ -116,7 +121,7 @@ class NoLedger(StreamLedger):
         return 0
 
     @override
-    def intend(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> int:
+    def intend(self, digests: bytes, *, highest: Bookmark | None, epoch: int) -> int:
         return 0
 
     @override

@@ -27,6 +27,9 @@ USER_AGENT = f"target-statsig/{__version__}"
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """No answer is read any further: 100,000 ids, the most that Statsig takes at once, are a tenth of it."""
 
+MOST_CALLS = 100
+"""Calls whose addresses are kept; a run has one or two for items, and a few for each segment."""
+
 _CHUNK_BYTES = 64 * 1024
 _MAX_WORDS = 200
 
@@ -47,6 +50,7 @@ class HttpTransport(Transport):
         self._of_thread = threading.local()
         self._lock = threading.Lock()
         self._sessions: list[requests.Session] = []
+        self._calls: dict[tuple[str, str], requests.PreparedRequest] = {}
         self._environments: dict[tuple[str, str], dict[str, Any]] = {}
 
     @override
@@ -74,13 +78,22 @@ class HttpTransport(Transport):
 
     def _send(self, request: Request, body: _Body | None) -> Response:
         session = self._session()
-        prepared = requests.Request(
-            request.method, request.url, headers={"user-agent": USER_AGENT, **request.headers}, data=body
-        ).prepare()
+        prepared = self._prepared(request.method, request.url).copy()
+        prepared.prepare_headers({"user-agent": USER_AGENT, **request.headers})
+        prepared.prepare_body(body, None)
         adapter = session.get_adapter(request.url)
         environment = self._environment(session, request.url)
         with adapter.send(prepared, timeout=request.timeout, **environment) as answer:
             return Response(answer.status_code, dict(answer.headers.lower_items()), _read(answer))
+
+    def _prepared(self, method: str, url: str) -> requests.PreparedRequest:
+        """Return a call without headers and body: its address is read once, which takes as long as to send to it."""
+        known = self._calls.get((method, url))
+        if known is None:
+            if len(self._calls) >= MOST_CALLS:
+                self._calls.clear()
+            known = self._calls[method, url] = requests.Request(method, url).prepare()
+        return known
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._of_thread, "session", None)

@@ -24,7 +24,7 @@ from target_statsig.exceptions import (
     TooLargeError,
 )
 from target_statsig.headings import Heading
-from target_statsig.ledger import NoLedger
+from target_statsig.ledger import NoLedger, each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -130,14 +130,13 @@ class _Delivery:
     def run_prepared(self, prepared: Prepared, records: Callable[[], Sequence[Record]], now_ms: int) -> None:
         self.receipt.notes = prepared.notes
         self._highest = prepared.highest
-        size = len(prepared.digests) // prepared.count
-        digests = [prepared.digests[place * size : (place + 1) * size] for place in range(prepared.count)]
 
         def parcels() -> list[Parcel]:
             self.receipt.notes = MappingNotes()
+            digests = each(prepared.digests) or [b""] * prepared.count
             return self._wrap([*zip(records(), digests, strict=True)], now_ms)
 
-        self._send(Load(prepared.items, digests, Counter(prepared.names), parcels))
+        self._send(Load(prepared.items, prepared.count, prepared.digests, Counter(prepared.names), parcels))
 
     def _wrap(self, records: Sequence[tuple[Record, bytes]], now_ms: int) -> list[Parcel]:
         parcels, rejections = wrap(records, self._stream, now_ms=now_ms, notes=self.receipt.notes)
@@ -171,7 +170,7 @@ class _Delivery:
             load: The items.
             doubted: Whether the answer to a larger request that held them was lost.
         """
-        receipt, count = self.receipt, len(load.digests)
+        receipt, count = self.receipt, load.count
         if receipt.failure is not None:
             receipt.undelivered += count
             return
@@ -194,14 +193,13 @@ class _Delivery:
 
     def _request(self, load: Load) -> int:
         """Send some items, written down before and after, and return how many of them may be in Statsig twice."""
-        digests = load.digests
-        batch = self._ledger.intend(digests, highest=self._highest, epoch=self._epoch)
+        batch = self._ledger.intend(load.digests, highest=self._highest, epoch=self._epoch)
         try:
             sent = self._client.send_joined(
                 self._stream.kind.endpoint,
                 load.items,
-                len(digests),
-                what=f"{self._stream.kind.count(len(digests))} of stream '{self._stream.name}'",
+                load.count,
+                what=f"{self._stream.kind.count(load.count)} of stream '{self._stream.name}'",
                 flags=self._stream.flags,
                 on_try=self._count_try,
             )
@@ -211,8 +209,8 @@ class _Delivery:
             raise
         self._ledger.acknowledge(batch)
         # Only now: to ask uses up the doubt, and the halves of a refused batch would find none.
-        in_doubt = self._ledger.in_doubt(digests)
-        return len(digests) if sent.maybe_duplicated else in_doubt
+        in_doubt = 0 if self._ledger.is_blank else self._ledger.in_doubt(each(load.digests))
+        return load.count if sent.maybe_duplicated else in_doubt
 
     def _count_try(self, tries_before: int, size: int) -> None:
         self.receipt.requests += 1

@@ -33,13 +33,18 @@ def digests_of(records: Iterable[Mapping[str, Any]]) -> list[bytes]:
     """Return the digest of each record, the same in every run that extracts it unchanged."""
     digests: list[bytes] = []
     for columns, alike in groupby(records, key=tuple):
-        values, seed = _shape(columns)
+        take, seed = _shape(columns)
         # The values in the order of their columns' names, and these in the seed: half of what it takes to write both.
-        digests += map(xxh3_128_digest, map(_text, map(values, alike)), repeat(seed))
+        values = [*map(take, alike)]
+        try:
+            texts = [*map(_encode, values)]
+        except (UnicodeEncodeError, msgspec.EncodeError):
+            texts = [*map(_carefully_encoded, values)]
+        digests += map(xxh3_128_digest, texts, repeat(seed))
     return digests
 
 
-def _text(values: object) -> bytes:
+def _carefully_encoded(values: object) -> bytes:
     try:
         return _encode(values)
     except (UnicodeEncodeError, msgspec.EncodeError):

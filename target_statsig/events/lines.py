@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from target_statsig.events.delivery import deliver, deliver_prepared
@@ -44,7 +45,7 @@ class LineDelivery:
             InputError: A line is no RECORD message that can be read.
         """
         stream = self.preparation.stream
-        lines = b"\n".join(line for _, piece in pieces for line in piece)
+        lines = b"\n".join(chain.from_iterable(piece for _, piece in pieces))
         prepared = self.workforce.prepare(self.preparation, lines, now_ms)
         if prepared is not None and len(prepared.items) + ENVELOPE_BYTES <= stream.bounds.bytes:
             return deliver_prepared(

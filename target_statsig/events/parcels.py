@@ -45,13 +45,15 @@ class Load:
 
     Attributes:
         items: The items, encoded, commas between them.
-        digests: The digests of their records.
+        count: How many they are.
+        digests: The digests of their records, end to end.
         names: The name of each.
         parcels: Returns them one by one.
     """
 
     items: bytes
-    digests: Sequence[bytes]
+    count: int
+    digests: bytes
     names: Counter[str]
     parcels: Callable[[], Sequence[Parcel]]
 
@@ -60,7 +62,8 @@ class Load:
         """Load parcels."""
         return cls(
             items=b",".join([parcel.body for parcel in parcels]),
-            digests=[parcel.digest for parcel in parcels],
+            count=len(parcels),
+            digests=b"".join([parcel.digest for parcel in parcels]),
             names=Counter([parcel.name for parcel in parcels]),
             parcels=lambda: parcels,
         )

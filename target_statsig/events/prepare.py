@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
     from target_statsig.events.stream import ItemStream
     from target_statsig.validation import RecordCheck
+
+
+_NO_SCHEMA: dict[str, Any] = {}
+"""Only a dead letter needs the SCHEMA of its record, and from here none comes."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -106,5 +110,5 @@ class Preparation:
             data = message["record"]
             if type(data) is not dict or not is_sound(data):
                 return None
-            records.append(Record(data, message, {}))
+            records.append(Record(data, message, _NO_SCHEMA))
         return records

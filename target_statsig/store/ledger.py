@@ -133,8 +133,8 @@ class StoredLedger(StreamLedger):
             return self._recollect().recall.take_doubtful(digests)
 
     @override
-    def intend(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> int:
-        return self._write(self._row(b"".join(digests), highest, epoch, acknowledged=False))
+    def intend(self, digests: bytes, *, highest: Bookmark | None, epoch: int) -> int:
+        return self._write(self._row(digests, highest, epoch, acknowledged=False))
 
     @override
     def acknowledge(self, batch: int) -> None:

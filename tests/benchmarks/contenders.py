@@ -57,6 +57,8 @@ def module(name: str) -> list[str]:
 
 THIS = Contender("**target-statsig**", this_target.events_command)
 
+FORGETFUL = Contender("**target-statsig**, `dedupe: false`", this_target.forgetful_command)
+
 RUST_SDK = Contender("a script over Statsig's Rust SDK", rust_sdk)
 
 OTHERS = (

@@ -11,7 +11,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import data, measure, this_target
-from tests.benchmarks.contenders import OTHERS, THIS, Contender, module
+from tests.benchmarks.contenders import FORGETFUL, OTHERS, THIS, Contender, module
 from tests.benchmarks.table import markdown, megabytes
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Course:
 
 def rates(course: Course, *, rounds: int, records: int) -> str:
     """Return the table of rates; the contenders take turns, so that a slow minute of the machine meets them all."""
-    laps: dict[Contender, list[Lap]] = {contender: [] for contender in (*OTHERS, THIS)}
+    laps: dict[Contender, list[Lap]] = {contender: [] for contender in (*OTHERS, FORGETFUL, THIS)}
     for contender in laps:
         course.run(contender, course.events(FEW))  # nobody's first lap includes compiling modules
     for _ in range(rounds):

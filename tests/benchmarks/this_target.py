@@ -42,6 +42,11 @@ def events_command(project: Project, folder: Path) -> list[str]:
     return _command(project, folder / f"run-{next(_runs)}", streams=EVENTS)
 
 
+def forgetful_command(project: Project, folder: Path) -> list[str]:
+    """Return the command that delivers the events and remembers none of them."""
+    return _command(project, folder, streams=EVENTS, dedupe=False)
+
+
 def members_command(project: Project, folder: Path, segment_id: str, sync_mode: str) -> list[str]:
     """Return the command that changes a segment, with the store in `folder`."""
     stream = {"object_type": "segment", "segment_id": segment_id, "sync_mode": sync_mode}

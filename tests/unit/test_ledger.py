@@ -11,7 +11,7 @@ RECORDS = [bytes(DIGEST_BYTES), bytes(DIGEST_BYTES)]
 
 def test_no_ledger_knows_nothing_whatever_it_is_told():
     ledger = NoLedger()
-    batch = ledger.intend(RECORDS, highest=Bookmark("number", "1"), epoch=0)
+    batch = ledger.intend(b"".join(RECORDS), highest=Bookmark("number", "1"), epoch=0)
     ledger.acknowledge(batch)
     ledger.withdraw(batch)
     ledger.state_written(None, epoch=1)

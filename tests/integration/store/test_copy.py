@@ -63,7 +63,7 @@ def fill(store):
     store.pending("vips").keep([("b", True), ("c", False)])
     store.record_facts("vips", SegmentFacts(fed_by="users", list_version=7, expected_count=3))
     ledger = store.ledger("orders")
-    ledger.acknowledge(ledger.intend(DIGESTS, highest=None, epoch=0))
+    ledger.acknowledge(ledger.intend(b"".join(DIGESTS), highest=None, epoch=0))
     store.request_log(keep=100.0).reserve(lambda _: 0.0, 1.0)
 
 

@@ -45,7 +45,7 @@ class Run:
         return self.ledger.in_doubt(digests(names))
 
     def intend(self, names, highest=None, epoch=0):
-        return self.ledger.intend(digests(names), highest=at(highest), epoch=epoch)
+        return self.ledger.intend(b"".join(digests(names)), highest=at(highest), epoch=epoch)
 
     def deliver(self, names, highest=None, epoch=0):
         self.ledger.acknowledge(self.intend(names, highest, epoch))
@@ -242,7 +242,7 @@ class TestAStateWritten:
 
     def test_does_not_compare_bookmarks_of_different_kinds(self, run):
         first = run()
-        batch = first.ledger.intend(digests("a"), highest=Bookmark("time", "9"), epoch=0)
+        batch = first.ledger.intend(b"".join(digests("a")), highest=Bookmark("time", "9"), epoch=0)
         first.ledger.acknowledge(batch)
         first.state(5)
         first.state(6, epoch=2)

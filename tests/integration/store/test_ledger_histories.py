@@ -175,7 +175,7 @@ class History:
         self.doubted += ledger.in_doubt(digests)
         highest = self.tap.highest(max(row.value for row in rows))
         self.step()
-        return [(ledger.intend(digests, highest=highest, epoch=epoch), rows)]
+        return [(ledger.intend(b"".join(digests), highest=highest, epoch=epoch), rows)]
 
     def answer(self, ledger, batch, epoch):
         """Let Statsig take a batch, or refuse it and take its halves."""

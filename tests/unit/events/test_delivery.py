@@ -18,7 +18,7 @@ from target_statsig.events.delivery import deliver
 from target_statsig.events.digest import digest
 from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
 from target_statsig.exceptions import AuthenticationError, FatalRunError, NotNowError, RefusedError, StoreError
-from target_statsig.ledger import NoLedger, StreamLedger
+from target_statsig.ledger import NoLedger, StreamLedger, each
 from target_statsig.object_types import EVENTS
 from target_statsig.record import Record
 from target_statsig.settings import Compression, ObjectType, StreamSettings, Tier
@@ -69,6 +69,10 @@ class Ledger(StreamLedger):
         self._doubtful = Counter(digest(record.message["record"]) for record in doubtful)
         self._broken = broken
 
+    @property
+    def is_blank(self):
+        return False
+
     def known(self, digests, *, highest, epoch):
         self._break("known")
         return [self._take(self._known, digest) for digest in digests]
@@ -78,7 +82,7 @@ class Ledger(StreamLedger):
 
     def intend(self, digests, *, highest, epoch):
         self._break("intend")
-        self.batches[len(self.batches)] = list(digests)
+        self.batches[len(self.batches)] = each(digests)
         return len(self.batches) - 1
 
     def acknowledge(self, batch):
