@@ -74,8 +74,28 @@ class Sent:
     maybe_duplicated: bool
 
 
+def encode_body(endpoint: Endpoint, items: bytes, flags: Iterable[str], compression: Compression) -> bytes:
+    """Return the body of a request.
+
+    Args:
+        endpoint: Where it goes.
+        items: JSON objects, encoded, commas between them.
+        flags: Members of the body that are true.
+        compression: How the body is encoded.
+    """
+    beside = b"".join(b',"%b":true' % flag.encode() for flag in flags)
+    if endpoint.says_who:
+        beside += b',"statsigMetadata":%b' % _METADATA
+    body = b'{"%b":[%b]%b}' % (endpoint.items.encode(), items, beside)
+    return body if compression is Compression.NONE else isal_zlib.compress(body, GZIP_LEVEL, _GZIP_FORMAT)
+
+
 class EventsClient:
-    """Delivers items to the events API, from any number of threads."""
+    """Delivers items to the events API, from any number of threads.
+
+    Attributes:
+        compression: How bodies are encoded.
+    """
 
     def __init__(
         self,
@@ -104,7 +124,7 @@ class EventsClient:
         """
         self._sender = sender
         self._base_url = base_url.rstrip("/")
-        self._compression = compression
+        self.compression = compression
         self._timeout = timeout
         self._clock = clock
         self._places = threading.BoundedSemaphore(at_once)
@@ -124,27 +144,26 @@ class EventsClient:
         flags: Iterable[str] = (),
         on_try: Callable[[int, int], None] | None = None,
     ) -> Sent:
-        """Deliver items in one request; see `send_joined`."""
-        return self.send_joined(endpoint, b",".join(items), len(items), what=what, flags=flags, on_try=on_try)
+        """Deliver items, which are encoded JSON objects, in one request; see `send_body`."""
+        body = encode_body(endpoint, b",".join(items), flags, self.compression)
+        return self.send_body(endpoint, body, len(items), what=what, on_try=on_try)
 
-    def send_joined(
+    def send_body(
         self,
         endpoint: Endpoint,
-        items: bytes,
+        body: bytes,
         count: int,
         *,
         what: str,
-        flags: Iterable[str] = (),
         on_try: Callable[[int, int], None] | None = None,
     ) -> Sent:
         """Deliver items in one request; it is taken or refused whole.
 
         Args:
             endpoint: Where to.
-            items: JSON objects, encoded, commas between them; at least one.
-            count: How many they are.
+            body: What `encode_body` made of at least one item, with this client's compression.
+            count: How many items it holds.
             what: A phrase for messages, such as "500 events of stream 'orders'".
-            flags: Members of the body that are true.
             on_try: Called before each try with the number of tries before it, and the bytes of its body: what a
                 request that is not taken has cost, too.
 
@@ -155,7 +174,6 @@ class EventsClient:
             NotNowError: Statsig cannot take them for now.
             InterruptedRunError: The run was asked to stop during a wait.
         """
-        body = self._body(endpoint, items, flags)
         request = Request(
             "POST",
             f"{self._base_url}/{endpoint.path}",
@@ -172,15 +190,6 @@ class EventsClient:
         with self._places:
             answer = self._sender.send(request, what=what, key=KeyKind.SERVER_SECRET, fresh_headers=fresh_headers)
         return Sent(answer.requests, answer.retries, answer.requests * len(body), answer.maybe_duplicated)
-
-    def _body(self, endpoint: Endpoint, items: bytes, flags: Iterable[str]) -> bytes:
-        beside = b"".join(b',"%b":true' % flag.encode() for flag in flags)
-        if endpoint.says_who:
-            beside += b',"statsigMetadata":%b' % _METADATA
-        body = b'{"%b":[%b]%b}' % (endpoint.items.encode(), items, beside)
-        if self._compression is Compression.NONE:
-            return body
-        return isal_zlib.compress(body, GZIP_LEVEL, _GZIP_FORMAT)
 
     def _fresh_headers(self, tries: int) -> Mapping[str, str]:
         """Return what each try says anew: the time, by which Statsig corrects our clock, is that of the try."""

@@ -136,7 +136,7 @@ class _Delivery:
             digests = each(prepared.digests) or [b""] * prepared.count
             return self._wrap([*zip(records(), digests, strict=True)], now_ms)
 
-        self._send(Load(prepared.items, prepared.count, prepared.digests, Counter(prepared.names), parcels))
+        self._send(Load(prepared.body, prepared.count, prepared.digests, Counter(prepared.names), parcels))
 
     def _wrap(self, records: Sequence[tuple[Record, bytes]], now_ms: int) -> list[Parcel]:
         parcels, rejections = wrap(records, self._stream, now_ms=now_ms, notes=self.receipt.notes)
@@ -149,8 +149,11 @@ class _Delivery:
             # One batch at a time: a 413 lowers the bound for those behind it.
             sizes = [len(parcel.body) for parcel in parcels]
             first = next(pack(sizes, max_rows=bounds.rows, max_bytes=bounds.bytes, overhead=ENVELOPE_BYTES))
-            self._send(Load.of(parcels[first]))
+            self._send(self._load(parcels[first]))
             del parcels[first]
+
+    def _load(self, parcels: Sequence[Parcel]) -> Load:
+        return Load.of(parcels, self._stream, self._client.compression)
 
     def _unknown(self, records: Sequence[Record]) -> list[tuple[Record, bytes]]:
         """Return the records that no earlier run delivered, each with its digest."""
@@ -195,12 +198,11 @@ class _Delivery:
         """Send some items, written down before and after, and return how many of them may be in Statsig twice."""
         batch = self._ledger.intend(load.digests, highest=self._highest, epoch=self._epoch)
         try:
-            sent = self._client.send_joined(
+            sent = self._client.send_body(
                 self._stream.kind.endpoint,
-                load.items,
+                load.body,
                 load.count,
                 what=f"{self._stream.kind.count(load.count)} of stream '{self._stream.name}'",
-                flags=self._stream.flags,
                 on_try=self._count_try,
             )
         except TargetStatsigError as error:
@@ -230,7 +232,7 @@ class _Delivery:
             self._stream.bounds.lower(size, alone=alone)
         if not alone:
             for half in halve(parcels):
-                self._send(Load.of(half), doubted=doubted)
+                self._send(self._load(half), doubted=doubted)
             return
         reason = self._stream.too_large if isinstance(error, TooLargeError) else REFUSED
         self.receipt.rejections.append(Rejection(parcels[0].record, reason, words=error.words))

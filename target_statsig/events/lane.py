@@ -124,8 +124,9 @@ class ItemLane:
         self._services.workforce.begin()
         if not (self._services.workforce.is_ready and self._ledger.is_blank):
             return None
-        preparation = Preparation(self.stream, check, remembers=not isinstance(self._ledger, NoLedger))
-        delivery = LineDelivery(preparation, self._services.workforce, look, self._services.client, self._ledger)
+        client, remembers = self._services.client, not isinstance(self._ledger, NoLedger)
+        preparation = Preparation(self.stream, check, remembers=remembers, compression=client.compression)
+        delivery = LineDelivery(preparation, self._services.workforce, look, client, self._ledger)
         return functools.partial(self._accept_lines, delivery)
 
     def _accept_lines(self, delivery: LineDelivery, number: int, lines: list[bytes]) -> bool:

@@ -47,7 +47,7 @@ class LineDelivery:
         stream = self.preparation.stream
         lines = b"\n".join(chain.from_iterable(piece for _, piece in pieces))
         prepared = self.workforce.prepare(self.preparation, lines, now_ms)
-        if prepared is not None and len(prepared.items) + ENVELOPE_BYTES <= stream.bounds.bytes:
+        if prepared is not None and prepared.size + ENVELOPE_BYTES <= stream.bounds.bytes:
             return deliver_prepared(
                 prepared,
                 lambda: self._look_at_all(pieces)[0],

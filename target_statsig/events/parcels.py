@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from target_statsig.events.stream import ItemStream
     from target_statsig.ledger import Bookmark
     from target_statsig.record import Record
+    from target_statsig.settings import Compression
 
     Item = dict[str, Any]
 
@@ -44,24 +45,24 @@ class Load:
     """What one request carries.
 
     Attributes:
-        items: The items, encoded, commas between them.
-        count: How many they are.
+        body: The body of the request.
+        count: How many items it holds.
         digests: The digests of their records, end to end.
         names: The name of each.
         parcels: Returns them one by one.
     """
 
-    items: bytes
+    body: bytes
     count: int
     digests: bytes
     names: Counter[str]
     parcels: Callable[[], Sequence[Parcel]]
 
     @classmethod
-    def of(cls, parcels: Sequence[Parcel]) -> Load:
-        """Load parcels."""
+    def of(cls, parcels: Sequence[Parcel], stream: ItemStream, compression: Compression) -> Load:
+        """Load parcels of a stream."""
         return cls(
-            items=b",".join([parcel.body for parcel in parcels]),
+            body=stream.body(b",".join([parcel.body for parcel in parcels]), compression),
             count=len(parcels),
             digests=b"".join([parcel.digest for parcel in parcels]),
             names=Counter([parcel.name for parcel in parcels]),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from target_statsig.events.stream import ItemStream
+    from target_statsig.settings import Compression
     from target_statsig.validation import RecordCheck
 
 
@@ -35,7 +36,8 @@ class Prepared(msgspec.Struct, frozen=True):
     """Items that are ready to be sent.
 
     Attributes:
-        items: The items, encoded, commas between them.
+        body: The body of the request that sends them.
+        size: Bytes of the items before they were compressed.
         count: How many they are.
         digests: The digests of their records, end to end; empty where nothing is to be remembered.
         highest: How far the tap has come with them.
@@ -43,7 +45,8 @@ class Prepared(msgspec.Struct, frozen=True):
         notes: What is worth a warning.
     """
 
-    items: bytes
+    body: bytes
+    size: int
     count: int
     digests: bytes
     highest: Bookmark | None
@@ -59,11 +62,13 @@ class Preparation:
         stream: The stream.
         check: What its records have to pass.
         remembers: Whether digests are asked for.
+        compression: How bodies are encoded.
     """
 
     stream: ItemStream
     check: RecordCheck
     remembers: bool
+    compression: Compression
 
     def __call__(self, lines: bytes, now_ms: int) -> Prepared | None:
         """Prepare the records of some RECORD messages; None where one of them is not plain.
@@ -88,7 +93,8 @@ class Preparation:
             return None
         data = [record.data for record in records] if self.remembers else []
         return Prepared(
-            items=encoded,
+            body=self.stream.body(encoded, self.compression),
+            size=len(encoded),
             count=len(items),
             digests=b"".join(digests_of(data)),
             highest=highest_of(data, self.stream),

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
+from target_statsig.client.events import encode_body
 from target_statsig.settings import Tier
 
 if TYPE_CHECKING:
     from target_statsig.events.kind import ItemKind, Mapper
-    from target_statsig.settings import StreamSettings
+    from target_statsig.settings import Compression, StreamSettings
 
 BILLED_TIERS = frozenset({None, Tier.PRODUCTION})
 """Only production is billed, and an item that names no tier belongs to it: https://docs.statsig.com/pricing."""
@@ -106,10 +107,15 @@ class ItemStream:
         """The reason of a record whose item alone is too large for a request."""
         return f"{self.kind.object_type}_too_large"
 
-    @property
-    def flags(self) -> list[str]:
-        """The members of a request's body that the settings make true."""
-        return [member for member, setting in self.kind.flags if getattr(self.settings, setting)]
+    def body(self, items: bytes, compression: Compression) -> bytes:
+        """Return the body of a request.
+
+        Args:
+            items: Encoded items, commas between them.
+            compression: How it is encoded.
+        """
+        flags = [member for member, setting in self.kind.flags if getattr(self.settings, setting)]
+        return encode_body(self.kind.endpoint, items, flags, compression)
 
     @override
     def __reduce__(self) -> tuple[type[ItemStream], tuple[object, ...]]:

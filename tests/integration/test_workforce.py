@@ -11,7 +11,7 @@ from target_statsig.events.prepare import Preparation
 from target_statsig.events.stream import Bounds, ItemStream
 from target_statsig.events.workforce import Workforce
 from target_statsig.object_types import EVENTS
-from target_statsig.settings import ObjectType, StreamSettings
+from target_statsig.settings import Compression, ObjectType, StreamSettings
 from target_statsig.validation import RecordCheck
 from tests.fakes import WorkforceInHere
 from tests.singer import record, schema, state, to_lines
@@ -30,7 +30,7 @@ def workforce():
 @pytest.fixture
 def preparation():
     stream = ItemStream("orders", StreamSettings(ObjectType.EVENT), EVENTS, Bounds(500, 1_000_000))
-    return Preparation(stream, RecordCheck("orders", {}, []), remembers=True)
+    return Preparation(stream, RecordCheck("orders", {}, []), remembers=True, compression=Compression.GZIP)
 
 
 def wait_until_ready(workforce):

@@ -20,7 +20,7 @@ from target_statsig.events.worker import ANSWERS, ENCODER, TASKS, Task, answer
 from target_statsig.exceptions import RecordError
 from target_statsig.object_types import EVENTS
 from target_statsig.record import MESSAGES
-from target_statsig.settings import ObjectType, StreamSettings
+from target_statsig.settings import Compression, ObjectType, StreamSettings
 from target_statsig.validation import RecordCheck
 
 NOW = 1_717_632_000_000
@@ -31,7 +31,9 @@ PLAIN = {"id": 1, "event": "order", "user_id": "u1", "timestamp": "2024-06-06T00
 
 def preparation(*, remembers=True, schema=SCHEMA, size=10_000):
     stream = ItemStream("orders", SETTINGS, EVENTS, Bounds(500, size), replication_key="timestamp")
-    return pickle.loads(pickle.dumps(Preparation(stream, RecordCheck("orders", schema, ["id"]), remembers=remembers)))
+    return pickle.loads(
+        pickle.dumps(Preparation(stream, RecordCheck("orders", schema, ["id"]), remembers, Compression.NONE))
+    )
 
 
 def line(record, **more):
@@ -41,7 +43,7 @@ def line(record, **more):
 def test_plain_records_are_ready_to_be_sent():
     other = {**PLAIN, "id": 2, "event": "refund", "value": 1.50}
     prepared = preparation()(b"\n".join([line(PLAIN), line(other), line(PLAIN)]), NOW)
-    assert [event["eventName"] for event in json.loads(b"[%b]" % prepared.items)] == ["order", "refund", "order"]
+    assert [event["eventName"] for event in json.loads(prepared.body)["events"]] == ["order", "refund", "order"]
     assert (prepared.count, prepared.names) == (3, {"order": 2, "refund": 1})
     assert prepared.digests == digest(PLAIN) + digest(MESSAGES.decode(line(other))["record"]) + digest(PLAIN)
     assert prepared.highest == position(PLAIN["timestamp"])
@@ -92,7 +94,8 @@ def test_a_record_becomes_the_same_item_everywhere(records):
     except (RecordError, ValueError):
         assert prepared is None
     else:
-        assert (prepared.items, prepared.notes) == (b",".join(items), notes)
+        assert (json.loads(prepared.body)["events"], prepared.notes) == ([json.loads(item) for item in items], notes)
+        assert prepared.size == len(b",".join(items))
 
 
 def test_whatever_goes_wrong_the_records_are_left_alone():
