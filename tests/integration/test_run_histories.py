@@ -228,9 +228,9 @@ def writing(life, statsig):
     transaction = Lane.writing
 
     @contextlib.contextmanager
-    def writing(lane):
+    def writing(lane, **options):
         life.step()
-        with transaction(lane) as connection:
+        with transaction(lane, **options) as connection:
             yield connection
         statsig.written_down()
         life.step()
