@@ -149,8 +149,10 @@ class Lanes:
             try:
                 self.seal()
             finally:
-                self._item_services.courier.finish()
-                self._item_services.workforce.close()
+                try:
+                    self._item_services.courier.finish()
+                finally:
+                    self._item_services.workforce.close()
 
     def _make(self, stream: str, settings: StreamSettings) -> ItemLane | SegmentLane:
         kind = ITEM_KINDS.get(settings.object_type)

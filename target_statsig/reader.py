@@ -6,12 +6,10 @@ It also wakes up while nothing comes, so that a held STATE does not wait for the
 
 from __future__ import annotations
 
-import decimal
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
@@ -19,7 +17,7 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from target_statsig._compat import override
 from target_statsig.blocks import read_blocks
 from target_statsig.exceptions import CUT_OFF, InputError, InterruptedRunError
-from target_statsig.record import MESSAGES, Message
+from target_statsig.record import MESSAGES, Message, decode_leniently
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -79,7 +77,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         for block in self._marked(source):
             for part, take in self._parts(block):
                 if take is None:
-                    for messages in self._decoded(b"\n".join(part)):
+                    for messages in self._decoded(part[0]):
                         self._hand_over(messages, callbacks, stats)
                 else:
                     self._pass_on(part, take)
@@ -87,7 +85,10 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         return stats
 
     def _parts(self, block: bytes) -> Iterator[tuple[list[bytes], TakeLines | None]]:
-        """Yield the lines of a block that follow each other and are taken undecoded by the same one, or by no one."""
+        """Yield the lines of a block that follow each other and are taken undecoded by the same one.
+
+        Those that nobody takes come in one piece, as a block.
+        """
         if not self.lines_taken:
             yield [block], None
             return
@@ -105,7 +106,8 @@ class SingerMessageReader(GenericSingerReader[bytes]):
                 head += RECORD
                 while place < len(lines) and lines[place].startswith(head):
                     place += 1
-            yield lines[begin:place], take
+            part = lines[begin:place]
+            yield ([b"\n".join(part) + b"\n"] if take is None else part), take
 
     def _pass_on(self, lines: list[bytes], take: TakeLines) -> None:
         for place in range(0, len(lines), LINES_AT_ONCE):
@@ -144,7 +146,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         """Yield the messages of whole lines: decoded all at once, or one by one where something is odd about one."""
         try:
             messages = MESSAGES.decode_lines(block)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
             messages = []
         lines = block.count(b"\n") + (not block.endswith(b"\n"))
         if len(messages) == lines:
@@ -177,20 +179,16 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         message: object
         try:
             message = MESSAGES.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
             message = self._lenient(line, number)
         except RecursionError:
             msg = f"({len(line):,} bytes) is nested too deeply"
             raise self.error(msg, number) from None
         return message if isinstance(message, dict) else {}
 
-    def _lenient(self, line: bytes, number: int) -> Any:
-        """Decode what is no strict JSON but what Python's `json` writes: NaN, Infinity, lone surrogates.
-
-        The record that holds one is rejected later on its own, and the others go.
-        """
+    def _lenient(self, line: bytes, number: int) -> object:
         try:
-            return json.loads(line, parse_float=decimal.Decimal)
+            return decode_leniently(line)
         except UnicodeDecodeError as error:
             msg = "is not valid UTF-8"
             raise self.error(msg, number) from error
@@ -220,8 +218,10 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         source = iter(blocks)
         while True:
             self.waiting = True
-            block = next(source, None)
-            self.waiting = False
+            try:
+                block = next(source, None)
+            finally:
+                self.waiting = False
             if self.stop:
                 raise self.stopped()
             if block is None:

@@ -6,6 +6,7 @@ Knows how a line of Singer becomes Python's values. Refuses to know what a messa
 from __future__ import annotations
 
 import decimal
+import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +20,26 @@ Message = dict[str, Any]
 
 MESSAGES = msgspec.json.Decoder(Message, float_hook=decimal.Decimal)
 """Decodes lines; a number with a fraction keeps its digits."""
+
+
+def decode_leniently(line: bytes) -> object:
+    """Decode what is no strict JSON but what Python's `json` writes, such as NaN, and numbers beyond any.
+
+    The record that holds one is rejected later on its own, and the others go.
+
+    Raises:
+        UnicodeDecodeError: It is not UTF-8.
+        ValueError: It is no JSON.
+    """
+    return json.loads(line, parse_float=_decimal)
+
+
+def _decimal(digits: str) -> decimal.Decimal:
+    try:
+        return decimal.Decimal(digits)
+    except decimal.InvalidOperation:
+        # An exponent beyond any; like any other number that is none, it is rejected where it is to be sent.
+        return decimal.Decimal("NaN")
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

@@ -251,5 +251,6 @@ class Run:
             self.dead_letters.flush()
         self.watch.clear()
         self.parts.write_state(state)
-        for lane in self.lanes.items.values():
+        # A list: the thread that reads may add a lane meanwhile.
+        for lane in list(self.lanes.items.values()):
             lane.state_written(state, number)

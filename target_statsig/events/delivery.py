@@ -87,12 +87,12 @@ def deliver_prepared(
         prepared: The items.
         records: Returns their records: asked for only where Statsig refuses the request, to find out which of them it
             does not like.
-        stream: As for `deliver`.
-        client: As for `deliver`.
-        ledger: As for `deliver`.
-        now_ms: As for `deliver`.
-        epoch: As for `deliver`.
-        on_retry: As for `deliver`.
+        stream: As for `deliver`, and so are the others.
+        client: What sends items.
+        ledger: What remembers deliveries.
+        now_ms: For the items that are mapped anew.
+        epoch: How many STATE messages came before.
+        on_retry: Told of each retry.
     """
     delivery = _Delivery(prepared.count, stream, client, ledger, epoch, on_retry)
     delivery.run_prepared(prepared, records, now_ms)
@@ -143,13 +143,13 @@ class _Delivery:
         self.receipt.rejections += rejections
         return parcels
 
-    def _send_all(self, parcels: list[Parcel]) -> None:
+    def _send_all(self, parcels: list[Parcel], *, doubted: bool = False) -> None:
         bounds = self._stream.bounds
         while parcels:
             # One batch at a time: a 413 lowers the bound for those behind it.
             sizes = [len(parcel.body) for parcel in parcels]
             first = next(pack(sizes, max_rows=bounds.rows, max_bytes=bounds.bytes, overhead=ENVELOPE_BYTES))
-            self._send(self._load(parcels[first]))
+            self._send(self._load(parcels[first]), doubted=doubted)
             del parcels[first]
 
     def _load(self, parcels: Sequence[Parcel]) -> Load:
@@ -183,7 +183,7 @@ class _Delivery:
             if error.status in NOT_ABOUT_THE_BODY:
                 self._fail(error, count)
             else:
-                self._split(load.parcels(), error, doubted=doubted or error.maybe_taken)
+                self._look_closer(load, error, doubted=doubted or error.maybe_taken)
         except TargetStatsigError as error:
             self._fail(error, count)
         else:
@@ -224,6 +224,14 @@ class _Delivery:
     def _fail(self, error: TargetStatsigError, undelivered: int) -> None:
         self.receipt.failure = error
         self.receipt.undelivered += undelivered
+
+    def _look_closer(self, load: Load, error: RequestError, *, doubted: bool) -> None:
+        parcels = load.parcels()
+        if len(parcels) == load.count:
+            self._split(parcels, error, doubted=doubted)
+        else:
+            # Meanwhile other batches have lowered the bounds, and some of these items are rejected by themselves now.
+            self._send_all(list(parcels), doubted=doubted)
 
     def _split(self, parcels: Sequence[Parcel], error: RequestError, *, doubted: bool) -> None:
         alone = len(parcels) == 1

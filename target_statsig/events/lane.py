@@ -92,9 +92,10 @@ class ItemLane:
             number: Its number in this run, from 1.
         """
         bookmark = None
-        if self.stream.replication_key is not None:
-            (tap_stream,) = self._tap_streams
-            bookmark = bookmark_of(state, tap_stream, self.stream.replication_key)
+        tap_streams = list(self._tap_streams.items())
+        if len(tap_streams) == 1:
+            ((tap_stream, replication_key),) = tap_streams
+            bookmark = bookmark_of(state, tap_stream, replication_key)
         self._ledger.state_written(bookmark, epoch=number)
 
     def accept(self, records: Sequence[Record]) -> None:
@@ -121,12 +122,15 @@ class ItemLane:
             check: What the records have to pass.
             look: Decodes such lines where each record must be looked at.
         """
-        self._services.workforce.begin()
-        if not (self._services.workforce.is_ready and self._ledger.is_blank):
+        workforce = self._services.workforce
+        if not self._ledger.is_blank:
+            return None
+        workforce.begin()
+        if not workforce.is_ready:
             return None
         client, remembers = self._services.client, not isinstance(self._ledger, NoLedger)
         preparation = Preparation(self.stream, check, remembers=remembers, compression=client.compression)
-        delivery = LineDelivery(preparation, self._services.workforce, look, client, self._ledger)
+        delivery = LineDelivery(preparation, workforce, look, client, self._ledger)
         return functools.partial(self._accept_lines, delivery)
 
     def _accept_lines(self, delivery: LineDelivery, number: int, lines: list[bytes]) -> bool:

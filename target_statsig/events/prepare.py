@@ -105,7 +105,9 @@ class Preparation:
     def _records(self, lines: bytes) -> Sequence[Record] | None:
         try:
             messages = MESSAGES.decode_lines(lines)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
+            return None
+        if len(messages) != lines.count(b"\n") + 1:
             return None
         stream, is_sound = self.stream.name, self.check.is_sound
         records = []

@@ -1,4 +1,4 @@
-"""A process that prepares records for the one that started it: `python -m target_statsig.events.worker DESCRIPTOR`.
+"""What goes on in a process that prepares records for the one that started it (`workforce`).
 
 Knows a connection and tasks. It has no key, no store and no settings but those of a stream's mapping; it writes nothing
 anywhere, and ends when the other end of its connection does.
@@ -82,7 +82,3 @@ def main(descriptor: int) -> None:
             serve(connection)
         except OSError:
             sys.exit()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

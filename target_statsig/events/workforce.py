@@ -11,10 +11,13 @@ import logging
 import os
 import pickle
 import queue
+import socket
 import subprocess
 import sys
-from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from target_statsig.events import worker
 from target_statsig.events.worker import ANSWERS, ENCODER, Task
@@ -26,6 +29,12 @@ logger = logging.getLogger(__name__)
 
 MOST_WORKERS = 3
 """The process that reads cannot keep more of them busy."""
+
+BATCH_BYTES = 1 << 19
+"""Room between two processes for a batch, so that the one that sends it need not wait for the other to read it."""
+
+COMMAND = "import sys; sys.path[:] = {path!r}; from {main.__module__} import main; main({descriptor})"
+"""With this process's own path: `-m` would look for the package where the run was started first."""
 
 PATIENCE = 5.0
 """Seconds in which a worker has to end that has nothing to do any more."""
@@ -49,7 +58,7 @@ class Workforce:
 
     def begin(self) -> None:
         """Start the workers, without waiting for them; where that cannot be done, the work is done here."""
-        if self._begun:
+        if self._begun or not sys.executable:
             return
         self._begun = True
         with contextlib.suppress(OSError):
@@ -80,10 +89,17 @@ class _Worker:
     """A process, asked by one thread at a time."""
 
     def __init__(self) -> None:
-        self._connection, theirs = Pipe()
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BATCH_BYTES)
+        self._connection: Connection[bytes, bytes] = Connection(ours.detach())
         with theirs:
-            command = [sys.executable, "-m", worker.__name__, str(theirs.fileno())]
-            self._process = subprocess.Popen(  # noqa: S603 -- this Python, and a module of this package
+            command = [
+                sys.executable,
+                "-c",
+                COMMAND.format(path=sys.path, main=worker.main, descriptor=theirs.fileno()),
+            ]
+            self._process = subprocess.Popen(  # noqa: S603 -- this Python, and this package
                 command,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -112,7 +128,7 @@ class _Worker:
         try:
             self._connection.send_bytes(ENCODER.encode(Task(number, pickled, lines, now_ms)))
             answer: Prepared | None = ANSWERS.decode(self._connection.recv_bytes())
-        except (EOFError, OSError):
+        except (EOFError, OSError, msgspec.MsgspecError):
             self._is_dead = True
             logger.warning(
                 "A worker process of this run ended before its time, perhaps for want of memory. Nothing is lost by "

@@ -157,3 +157,18 @@ def test_the_caller_is_told_while_nothing_comes(monkeypatch):
 def test_a_message_that_lacks_what_its_type_needs_is_named(message, words):
     with pytest.raises(InputError, match=words):
         SingerMessageReader().assert_line_requires(message, {"stream", "schema"})
+
+
+def test_a_number_beyond_any_is_left_for_its_record_to_be_rejected():
+    messages, _ = read(b'{"type":"RECORD","n":1e99999999999999999999}\n', b'{"type":"RECORD","n":1.5}\n')
+    assert str(messages[0]["n"]) == "NaN"
+    assert messages[1]["n"] == Decimal("1.5")
+
+
+def test_blank_lines_between_undecoded_ones_are_counted():
+    numbers = []
+    reader = SingerMessageReader()
+    reader.lines_taken[b'{"type":"RECORD",'] = lambda number, _: numbers.append(number)
+    reader.process_lines([b'{"type":"STATE"}\n\n{"type":"RECORD","record":{}}\n\n'], {"STATE": lambda _: None})
+    assert numbers == [3]
+    assert reader.line_number == 4

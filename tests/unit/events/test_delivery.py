@@ -14,14 +14,16 @@ from hypothesis import strategies as st
 from target_statsig.client.events import EventsClient
 from target_statsig.client.sender import Sender
 from target_statsig.client.transport import Transport, TransportError
-from target_statsig.events.delivery import deliver
+from target_statsig.events.delivery import deliver, deliver_prepared
 from target_statsig.events.digest import digest
+from target_statsig.events.prepare import Preparation
 from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
 from target_statsig.exceptions import AuthenticationError, FatalRunError, NotNowError, RefusedError, StoreError
 from target_statsig.ledger import NoLedger, StreamLedger, each
 from target_statsig.object_types import EVENTS
 from target_statsig.record import Record
 from target_statsig.settings import Compression, ObjectType, StreamSettings, Tier
+from target_statsig.validation import RecordCheck
 from tests.fakes import NOON, FakeClock, answer
 
 SCHEMA = {"type": "SCHEMA", "stream": "orders", "schema": {"properties": {}}}
@@ -127,9 +129,9 @@ def stream(rows=500, size=1_000_000, **settings):
     return ItemStream("orders", StreamSettings(ObjectType.EVENT, **settings), EVENTS, Bounds(rows, size))
 
 
-def send(records, statsig, *, to=None, ledger=None, retry_timeout=0, **more):
+def client_of(statsig, retry_timeout=0):
     clock = FakeClock()
-    client = EventsClient(
+    return EventsClient(
         Sender(statsig, clock, retry_timeout=retry_timeout, rng=lambda: 1.0),
         base_url="https://events.example/v1",
         key="secret-abcdefghijklmnop",
@@ -137,6 +139,10 @@ def send(records, statsig, *, to=None, ledger=None, retry_timeout=0, **more):
         timeout=30,
         clock=clock,
     )
+
+
+def send(records, statsig, *, to=None, ledger=None, retry_timeout=0, **more):
+    client = client_of(statsig, retry_timeout)
     receipt = deliver(records, to or stream(), client, ledger or NoLedger(), now_ms=int(NOON * 1000), **more)
     assert_adds_up(receipt, records)
     assert receipt.requests == len(statsig.bodies)
@@ -379,3 +385,66 @@ def test_a_receipt_and_a_stream_travel_to_another_process(statsig):
     assert_adds_up(arrived, orders(3))
     assert rejected(arrived) == rejected(receipt)
     assert str(arrived.failure) == str(receipt.failure)
+
+
+def send_prepared(records, statsig, *, to=None, ledger=None):
+    """Deliver records as they come from a worker."""
+    to = to or stream()
+    lines = b"\n".join(msgspec.json.encode(record.message) for record in records)
+    remembers = not isinstance(ledger or NoLedger(), NoLedger)
+    preparation = Preparation(to, RecordCheck("orders", None, ()), remembers, Compression.NONE)
+    prepared = preparation(lines, NOW_MS)
+    client = client_of(statsig)
+    receipt = deliver_prepared(prepared, lambda: records, to, client, ledger or NoLedger(), now_ms=NOW_MS)
+    assert_adds_up(receipt, records)
+    assert receipt.requests == len(statsig.bodies)
+    return receipt
+
+
+NOW_MS = int(NOON * 1000)
+
+
+def test_what_is_prepared_arrives_as_it_would_otherwise():
+    here, there, ledger = Statsig(), Statsig(), Ledger()
+    records = orders(5)
+    receipt = send_prepared(records, there, ledger=ledger)
+    assert (receipt.delivered, receipt.names) == (5, send(records, here).names)
+    assert there.bodies == here.bodies
+    assert ledger.batches == {0: [digest(record.data) for record in records]}
+    assert ledger.acknowledged == [0]
+
+
+def test_poison_among_what_is_prepared_stands_alone_in_the_end():
+    statsig, ledger = Statsig(poison={"u3"}), Ledger()
+    receipt = send_prepared(orders(8), statsig, ledger=ledger)
+    assert (receipt.delivered, rejected(receipt)) == (7, ["u3"])
+    assert sorted(statsig.arrived) == sorted(f"u{number}" for number in range(8) if number != 3)
+    assert ledger.left_in_doubt == 0
+
+
+def test_items_that_became_too_large_meanwhile_are_rejected_by_themselves():
+    """Other batches have found out, while this one's request was under way, how little Statsig takes."""
+    events = stream()
+    records = [order(0, note="x" * 5_000), *orders(3)[1:]]
+
+    class Meanwhile(Statsig):
+        def send(self, request):
+            events.bounds.lower(2_000, alone=True)
+            return super().send(request)
+
+    statsig = Meanwhile(largest=2_000)
+    receipt = send_prepared(records, statsig, to=events)
+    assert (receipt.delivered, rejected(receipt), receipt.reasons) == (2, ["u0"], {"event_too_large": 1})
+    assert events.bounds.largest == 1_999
+
+
+def test_all_items_may_have_become_too_large_meanwhile():
+    events = stream()
+
+    class Meanwhile(Statsig):
+        def send(self, request):
+            events.bounds.lower(2_000, alone=True)
+            return super().send(request)
+
+    receipt = send_prepared([order(n, note="x" * 5_000) for n in range(3)], Meanwhile(largest=2_000), to=events)
+    assert (receipt.delivered, rejected(receipt)) == (0, ["u0", "u1", "u2"])

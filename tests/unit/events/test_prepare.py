@@ -69,6 +69,8 @@ def test_what_is_not_to_be_remembered_has_no_digest():
         pytest.param(line(PLAIN)[:-1], id="cut-off"),
         pytest.param(b'{"type": "RECORD", "stream": "orders", "record": ' + b"[" * 100_000, id="too-deep"),
         pytest.param(b"\xff", id="no-utf-8"),
+        pytest.param(line(PLAIN) + line(PLAIN), id="two-in-a-line"),
+        pytest.param(line(PLAIN)[:-2] + b', "n": 1e99999999999999999999}}', id="a-number-beyond-any"),
     ],
 )
 def test_what_is_not_plain_is_left_alone_with_all_that_came_with_it(odd):
