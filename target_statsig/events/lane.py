@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MOST_TURNS = 10
+"""Times that decoded records may come between undecoded ones. Each time a batch is sent that is not full; after so many
+all records of the stream are decoded here."""
+
 
 @dataclass(frozen=True, slots=True)
 class ItemServices:
@@ -73,6 +77,7 @@ class ItemLane:
         self._pieces: list[Piece] = []
         self._line_delivery: LineDelivery | None = None
         self._gathered = self._gathered_bytes = 0
+        self._turns = 0
         self._ticket = -1
         self._is_old = False
         self._retries = 0
@@ -105,6 +110,7 @@ class ItemLane:
             TargetStatsigError: What an earlier batch failed with.
         """
         if self._pieces:
+            self._turns += 1
             self.seal()
         while records:
             fitting = records[: self._room()]
@@ -123,7 +129,7 @@ class ItemLane:
             look: Decodes such lines where each record must be looked at.
         """
         workforce = self._services.workforce
-        if not self._ledger.is_blank:
+        if self._turns >= MOST_TURNS or not self._ledger.is_blank:
             return None
         workforce.begin()
         if not workforce.is_ready:
@@ -143,7 +149,7 @@ class ItemLane:
             self._gathered_bytes += sum(map(len, fitting))
             lines, number = lines[len(fitting) :], number + len(fitting)
             self._gather(len(fitting))
-        return self._services.workforce.is_ready
+        return self._turns < MOST_TURNS and self._services.workforce.is_ready
 
     def _room(self) -> int:
         """Return how many more records fit into the batch; a new one is begun where there is none."""

@@ -118,6 +118,18 @@ def test_a_new_schema_counts_for_what_comes_behind_it(run_target, statsig, monke
     assert len(statsig.state.events) == 20 + 10
 
 
+def test_records_that_come_now_so_now_so_are_soon_all_decoded_here(run_target, statsig, monkeypatch):
+    """A batch ends where the way changes; a tap that changes its way of writing would have batches of one."""
+    monkeypatch.setattr(straight, "UNDECODED_AFTER", 0)
+    monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
+    records = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(400)]
+    turned = [dict(reversed(each.items())) if number % 2 else each for number, each in enumerate(records)]
+    outcome = run_target([schema("orders"), *turned], object_type="event")
+    assert outcome.exit_code == 0
+    assert len(statsig.state.events) == 400
+    assert len(statsig.state.requests) < 30
+
+
 class Blocks(list):
     """Input that comes in these blocks."""
 
