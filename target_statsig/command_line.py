@@ -6,7 +6,6 @@ input and with the settings.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import shutil
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FROM_ENVIRONMENT = "ENV"
-
-COLLECTED_AFTER = 10_000
-"""Objects more than before, after which Python looks for garbage that refers to itself; its choice is 700 or 2,000."""
 
 WIDEST_TABLE = 100
 """Characters in a line, however wide the terminal is: longer lines are hard to read."""
@@ -76,13 +72,6 @@ def quieten() -> None:
     variables = logging.getLogger("singer_sdk.configuration")
     if not variables.isEnabledFor(logging.DEBUG):
         variables.setLevel(logging.WARNING)
-
-
-def spare_the_collector() -> None:
-    """Let Python look for garbage seldom, and never at what is there by now: records are trees, and free themselves."""
-    gc.freeze()
-    gc.set_threshold(COLLECTED_AFTER, *gc.get_threshold()[1:])
-    gc.enable()
 
 
 def read_config(values: Sequence[str]) -> tuple[dict[str, Any], bool]:

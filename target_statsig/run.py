@@ -25,7 +25,7 @@ from target_statsig.report import RunReport
 from target_statsig.segments.lane import SegmentLane
 from target_statsig.segments.sources import Sources
 from target_statsig.services import Services
-from target_statsig.state_gate import State, StateGate
+from target_statsig.state_gate import Patience, State, StateGate
 from target_statsig.watch import Watch, terminal
 
 if TYPE_CHECKING:
@@ -40,9 +40,6 @@ logger = logging.getLogger(__name__)
 AGE_BYTES = 1 << 23
 """Bytes of input after which a batch is a step older. One that is two steps old goes off, full or not: so memory is
 bounded also where 500 records are a gigabyte, and batches of small records are full long before."""
-
-STATE_PATIENCE = 30.0
-"""Seconds for which a STATE waits until its batch is full; then the batch goes off as it is."""
 
 
 class Run:
@@ -83,7 +80,7 @@ class Run:
         self.watch = Watch(self.clock, self.lanes.progress, self.services.seconds_for, terminal())
         self.clock.while_waiting = self.watch.look
         self._complete = False
-        self._flush_at: float | None = None
+        self._patience = Patience(self.gate, self.clock)
         self._bytes = 0
 
     @cached_property
@@ -91,6 +88,11 @@ class Run:
         """Where rejected records go."""
         directory = places.dead_letter_path(self.config.settings, os.environ, Path.cwd())
         return self.parts.dead_letters(directory, self.run_id)
+
+    @property
+    def _has_dead_letters(self) -> bool:
+        """Whether anything asked for them: `cached_property` keeps what it made."""
+        return "dead_letters" in self.__dict__
 
     # While the input is read
 
@@ -116,7 +118,7 @@ class Run:
         """
         self.sources.state(state)
         self.gate.hold(state)
-        self._age_states()
+        self._settle_in_time()
 
     def tick(self, size: int) -> None:
         """Do what is due, whether input comes or not.
@@ -128,23 +130,15 @@ class Run:
             TargetStatsigError: What a batch failed with.
         """
         self.lanes.check()
-        self._age_states()
+        self._settle_in_time()
         self._bytes += size
         if self._bytes >= AGE_BYTES:
             self._bytes = 0
             self.lanes.age()
         self.watch.look()
 
-    def _age_states(self) -> None:
-        """Send batches that are not full when a STATE has waited for them long enough."""
-        if not self.gate.waiting:
-            self._flush_at = None
-            return
-        now = self.clock.monotonic()
-        if self._flush_at is None:
-            self._flush_at = now + STATE_PATIENCE
-        elif now >= self._flush_at:
-            self._flush_at = None
+    def _settle_in_time(self) -> None:
+        if self._patience.is_over():
             self.lanes.settle()
 
     def stop(self, signum: int) -> None:
@@ -182,7 +176,7 @@ class Run:
             self.report.interrupt()
         self._attempt(self._write_report)
         self._attempt(lambda: self.parts.tell(self.report, self.clock.time()))
-        if "dead_letters" in self.__dict__ and self.dead_letters.count:
+        if self._has_dead_letters and self.dead_letters.count:
             logger.info(
                 "  %s rejected records are in %s. Once their cause is mended, send them again with the same "
                 "configuration: target-statsig --config … --replay",
@@ -233,7 +227,7 @@ class Run:
         with ExitStack() as stack:
             stack.callback(self.parts.close)
             stack.callback(self.services.close)
-            if "dead_letters" in self.__dict__:
+            if self._has_dead_letters:
                 self.dead_letters.close()
 
     def _write_report(self) -> None:
@@ -247,7 +241,7 @@ class Run:
 
     def _write_state(self, state: State, number: int) -> None:
         """Write a STATE to standard output: dead letters are written before it, and the ledger forgets after it."""
-        if "dead_letters" in self.__dict__:
+        if self._has_dead_letters:
             self.dead_letters.flush()
         self.watch.clear()
         self.parts.write_state(state)

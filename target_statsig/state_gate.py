@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from target_statsig.clock import Clock
+
 State = dict[str, Any]
+
+STATE_PATIENCE = 30.0
+"""Seconds for which a STATE waits until its batch is full; then the batch goes off as it is."""
 
 
 class StateGate:
@@ -75,3 +80,26 @@ class StateGate:
         if passed is not None:
             _, number, state = passed
             self._write(state, number)
+
+
+class Patience:
+    """Tells when a STATE has waited long enough for batches that are not full."""
+
+    def __init__(self, gate: StateGate, clock: Clock) -> None:
+        """Take where STATEs wait, and what tells the time."""
+        self._gate = gate
+        self._clock = clock
+        self._until: float | None = None
+
+    def is_over(self) -> bool:
+        """Return whether that is so; then the next wait begins with the next question."""
+        if not self._gate.waiting:
+            self._until = None
+            return False
+        now = self._clock.monotonic()
+        if self._until is None:
+            self._until = now + STATE_PATIENCE
+        if now < self._until:
+            return False
+        self._until = None
+        return True

@@ -96,7 +96,7 @@ class StraightWay:
                 break
             records.append(Record(data, message, schema))
         if records:
-            self._sources.records(stream, [record.data for record in records])
+            self._sources.records(stream, messages[place : place + len(records)])
             self._count(len(records))
             self.sink.lane.accept(records)
             self._consider_lines()

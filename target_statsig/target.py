@@ -1,8 +1,10 @@
 """The face: the command line, the Singer messages, and how a run ends.
 
 Follow a record: `_process_record_message` counts it and lets singer-sdk map it; its sink (`sinks`) validates it and
-hands it to the stream's lane (`lanes`): `events.lane` sends it, `segments.lane` gathers it for the end of the input. A
-STATE goes to the gate (`state_gate`) and waits there until everything before it is settled.
+hands it to the stream's lane (`lanes`): `events.lane` sends it, `segments.lane` gathers it for the end of the input.
+Where nothing maps a stream, the reader offers its records to `straight` before, which validates them and hands many at
+once to the same lane; those of a long stream of events go there undecoded, to be prepared by other processes. A STATE
+goes to the gate (`state_gate`) and waits there until everything before it is settled.
 """
 
 from __future__ import annotations
@@ -152,7 +154,7 @@ class TargetStatsig(Target):
         if type(record) is not dict:
             msg = f"is a RECORD of '{stream}' whose record is no object"
             raise self.message_reader.error(msg)
-        self.run.sources.records(stream, (record,))
+        self.run.sources.records(stream, (message_dict,))
         self.message = message_dict
         try:
             super()._process_record_message(message_dict)
@@ -243,7 +245,9 @@ class TargetStatsig(Target):
             from target_statsig.check import check as look_at_all
 
             command_line.show_check(look_at_all(target.run_config, target.run.clock))
-        command_line.spare_the_collector()
+        from target_statsig.garbage import spare_the_collector
+
+        spare_the_collector()
         command_line.leave(target.replay() if replay else target.run_to_end(file_input))
 
     @classmethod

@@ -58,6 +58,10 @@ class Outcome:
         return "\n".join(self.report["errors"])
 
 
+class Blocks(list):
+    """Input that comes in these blocks of lines."""
+
+
 class TargetRunner:
     """Runs targets against an emulator, with a store and dead letters that last from run to run."""
 
@@ -91,10 +95,11 @@ class TargetRunner:
     def __call__(self, messages, **settings):
         self._caplog.clear()
         self._capsys.readouterr()
-        # One block, as a pipe hands over what a tap wrote at once; or many, as from a tap that is slow.
-        lines = messages if hasattr(messages, "read") else to_lines(messages)
-        source = io.BytesIO(lines) if self._by_line and isinstance(lines, bytes) else lines
-        source = [source] if isinstance(source, bytes) else source
+        source = messages
+        if not (isinstance(messages, Blocks) or hasattr(messages, "read")):
+            lines = to_lines(messages)
+            # One block, as a pipe hands over what a tap wrote at once; or many, as from a tap that is slow.
+            source = io.BytesIO(lines) if self._by_line else Blocks([lines])
         target = TargetStatsig(config=self.config(**settings))
         exit_code = target.run_to_end(source)
         return Outcome(

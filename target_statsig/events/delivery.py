@@ -81,18 +81,9 @@ def deliver_prepared(
     epoch: int = 0,
     on_retry: Callable[[], None] = lambda: None,
 ) -> Receipt:
-    """Send items that are ready, of which no earlier run delivered any; see `deliver`.
+    """Send items that are ready, of which no earlier run delivered any; for the rest see `deliver`.
 
-    Args:
-        prepared: The items.
-        records: Returns their records: asked for only where Statsig refuses the request, to find out which of them it
-            does not like.
-        stream: As for `deliver`, and so are the others.
-        client: What sends items.
-        ledger: What remembers deliveries.
-        now_ms: For the items that are mapped anew.
-        epoch: How many STATE messages came before.
-        on_retry: Told of each retry.
+    `records` returns their records. It is asked only where Statsig refuses the request, to find out what it dislikes.
     """
     delivery = _Delivery(prepared.count, stream, client, ledger, epoch, on_retry)
     delivery.run_prepared(prepared, records, now_ms)

@@ -121,12 +121,8 @@ class ItemLane:
     def opened_for_lines(self, check: RecordCheck, look: Look) -> Callable[[int, list[bytes]], bool] | None:
         """Return what takes undecoded RECORD messages; None while nobody is there to prepare them.
 
-        It takes the number of the first line and the lines, and returns whether it will take more of them. It raises
-        what `accept` raises, too.
-
-        Args:
-            check: What the records have to pass.
-            look: Decodes such lines where each record must be looked at.
+        It takes the number of the first line and the lines, returns whether it will take more, and raises as `accept`.
+        `check` is what the records have to pass; `look` decodes lines where each record must be looked at.
         """
         workforce = self._services.workforce
         if self._turns >= MOST_TURNS or not self._ledger.is_blank:

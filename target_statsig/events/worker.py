@@ -6,7 +6,6 @@ anywhere, and ends when the other end of its connection does.
 
 from __future__ import annotations
 
-import gc
 import pickle
 import signal
 import sys
@@ -16,12 +15,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from target_statsig.events.prepare import Prepared
+from target_statsig.garbage import spare_the_collector
 
 if TYPE_CHECKING:
     from target_statsig.events.prepare import Preparation
-
-COLLECTED_AFTER = 10_000
-"""As for the process that reads: records are trees, and free themselves."""
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -75,8 +72,7 @@ def main(descriptor: int) -> None:
     """Serve a connection that was inherited; signals are for the process at its other end."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    gc.freeze()
-    gc.set_threshold(COLLECTED_AFTER, *gc.get_threshold()[1:])
+    spare_the_collector()
     with Connection(descriptor) as connection:
         try:
             serve(connection)

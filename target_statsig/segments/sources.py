@@ -18,6 +18,7 @@ from target_statsig.settings import SyncMode
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from target_statsig.record import Message
     from target_statsig.segments.completeness import Verdict
     from target_statsig.settings import StreamSettings
 
@@ -51,14 +52,14 @@ class Sources:
             message["stream"], dead_letter=dead_letter, incremental_hint=hints_at_incremental(message)
         )
 
-    def records(self, tap_stream: str, records: Sequence[Mapping[str, Any]]) -> None:
-        """See RECORDs that follow each other, before any stream map."""
+    def records(self, tap_stream: str, messages: Sequence[Message]) -> None:
+        """See RECORD messages that follow each other, before any stream map."""
         field = self._row_count_fields.get(tap_stream)
         if field is None:
-            self.count(tap_stream, len(records))
+            self.count(tap_stream, len(messages))
         else:
-            for record in records:
-                self._observer.record(tap_stream, record.get(field, MISSING))
+            for message in messages:
+                self._observer.record(tap_stream, message["record"].get(field, MISSING))
 
     def count(self, tap_stream: str, records: int) -> None:
         """See RECORDs that follow each other, of a stream whose records tell nothing by what they hold."""

@@ -14,7 +14,7 @@ from target_statsig.object_types import EVENTS
 from target_statsig.settings import Compression, ObjectType, StreamSettings
 from target_statsig.validation import RecordCheck
 from tests.fakes import WorkforceInHere
-from tests.singer import record, schema, state, to_lines
+from tests.singer import Blocks, record, schema, state, to_lines
 
 NOW = 1_717_632_000_000
 LINES = to_lines([record("orders", {"event": "order", "user_id": "u1"})]).strip()
@@ -128,10 +128,3 @@ def test_records_that_come_now_so_now_so_are_soon_all_decoded_here(run_target, s
     assert outcome.exit_code == 0
     assert len(statsig.state.events) == 400
     assert len(statsig.state.requests) < 30
-
-
-class Blocks(list):
-    """Input that comes in these blocks."""
-
-    def read(self):
-        raise NotImplementedError

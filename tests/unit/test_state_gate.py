@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.state_gate import StateGate
+from target_statsig.state_gate import STATE_PATIENCE, Patience, StateGate
+from tests.fakes import FakeClock
 
 
 def gate_and_written():
@@ -88,3 +89,21 @@ def test_no_state_passes_an_unsettled_record_for_any_interleaving(actions, order
     assert passed == sorted(passed)
     assert not states or passed[-1] == states - 1
     assert not gate.waiting
+
+
+def test_patience_with_a_state_that_waits_ends_and_begins_anew():
+    gate, clock = StateGate(lambda state, number: None), FakeClock()
+    patience = Patience(gate, clock)
+    assert not patience.is_over()
+    ticket = gate.open()
+    gate.hold({"n": 1})
+    assert not patience.is_over()
+    clock.sleep(STATE_PATIENCE)
+    assert [patience.is_over(), patience.is_over()] == [True, False]
+    clock.sleep(STATE_PATIENCE - 1)
+    gate.close(ticket)
+    assert not patience.is_over()
+    gate.open()
+    gate.hold({"n": 2})
+    clock.sleep(1)
+    assert not patience.is_over()

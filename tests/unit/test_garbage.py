@@ -1,10 +1,10 @@
-"""The command line, as far as no process is needed to see it."""
+"""How Python looks for garbage."""
 
 from __future__ import annotations
 
 import gc
 
-from target_statsig.command_line import spare_the_collector
+from target_statsig.garbage import spare_the_collector
 
 
 def test_a_run_looks_for_garbage_which_a_start_does_not():
