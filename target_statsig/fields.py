@@ -114,6 +114,23 @@ def places(sources: Iterable[str], present: Container[str] | None = None) -> Ite
                     yield Place(column, tuple(parts[length:]))
 
 
+def only_column(sources: Iterable[str], present: Container[str]) -> str | None:
+    """Return the column that holds a value whatever the record; None where no column can.
+
+    Args:
+        sources: Columns or dotted paths, the preferred one first.
+        present: The columns of every record that will be read.
+
+    Raises:
+        LookupError: It depends on the record, or the value is within an object.
+    """
+    found = [*places(sources, present)]
+    if len(found) > 1 or (found and found[0].path):
+        msg = "where the value is depends on the record"
+        raise LookupError(msg)
+    return found[0].column if found else None
+
+
 def reader(sources: Iterable[str], present: Container[str] | None = None) -> Reader | None:
     """Return what reads the first value that is present and not null; None where no column can hold one.
 

@@ -6,6 +6,10 @@ Pure arithmetic; knows nothing of records and of Statsig.
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 LARGEST_POWER = 308
 """Powers of ten past which a number is none for a reader of JSON that keeps doubles (IEEE 754: about 1.8e308)."""
@@ -33,6 +37,12 @@ def exact(number: Decimal | float) -> Decimal:
 def is_double(number: Decimal) -> bool:
     """Return whether a number is finite, and of a size that a double can have."""
     return number.is_finite() and SMALLEST_POWER <= number.adjusted() <= LARGEST_POWER
+
+
+def print_plainly(numbers: Collection[Decimal]) -> bool:
+    """Return whether all numbers are doubles, as `is_double` has it, and print without an exponent."""
+    texts = [*map(str, numbers)]
+    return not "".join(texts).strip("-.0123456789") and max(map(len, texts), default=0) <= LARGEST_POWER
 
 
 def plain_text(number: float | Decimal) -> str:

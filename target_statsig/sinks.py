@@ -55,7 +55,7 @@ class StatsigSink(Sink):
         super().__init__(target, stream_name, schema, key_properties)
         self._target = target
         self.lane: Lane = target.run.lanes.get(stream_name)
-        self.check = RecordCheck(stream_name, self.schema if self.validate_schema else None, self._key_properties)
+        self.check = RecordCheck(stream_name, self.schema, self._key_properties, validates=self.validate_schema)
 
     @override
     def get_validator(self) -> BaseJSONSchemaValidator | None:

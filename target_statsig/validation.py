@@ -7,11 +7,13 @@ names (2020-12 where it names none), and formats are not asserted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import jsonschema_rs
 
 from target_statsig._compat import override
+from target_statsig.columns import NotPlainError, RecordType
 from target_statsig.exceptions import InputError, MissingKeyError, RecordError
 
 Check = Callable[[Mapping[str, Any]], bool]
@@ -26,20 +28,33 @@ class RecordCheck:
         is_sound: Tells whether nothing is wrong with a record, and takes no longer than it must.
     """
 
-    def __init__(self, stream: str, schema: dict[str, Any] | None, key_properties: Sequence[str]) -> None:
+    def __init__(
+        self, stream: str, schema: dict[str, Any], key_properties: Sequence[str], *, validates: bool = True
+    ) -> None:
         """Compile the schema.
 
         Args:
-            stream: The stream's name, for the error.
-            schema: The JSON schema; None where records are not to be validated.
+            stream: The stream's name.
+            schema: The JSON schema.
             key_properties: Columns that no record may lack.
+            validates: Whether records have to keep to the schema.
 
         Raises:
             InputError: The schema cannot be used.
         """
-        self._arguments = (stream, schema, tuple(key_properties))
+        self._stream = stream
+        self._schema = schema
         self._key_properties = tuple(key_properties)
-        self.is_sound = compile_check(stream, schema, self._key_properties)
+        self._validates = validates
+        self.is_sound = compile_check(stream, schema if validates else None, self._key_properties)
+
+    @cached_property
+    def record_type(self) -> RecordType | None:
+        """The type of records that are sound beyond doubt; None where the schema is too much for one."""
+        try:
+            return RecordType(self._stream, self._schema, self._key_properties)
+        except NotPlainError:
+            return None
 
     def fault_of(self, record: Mapping[str, Any]) -> RecordError | None:
         """Return what is wrong with a record, if anything is: it lacks a key property, or breaks its schema."""
@@ -49,9 +64,10 @@ class RecordCheck:
         return RecordError("schema_violation") if missing is None else MissingKeyError(missing)
 
     @override
-    def __reduce__(self) -> tuple[type[RecordCheck], tuple[str, dict[str, Any] | None, Sequence[str]]]:
+    def __reduce__(self) -> tuple[Callable[..., RecordCheck], tuple[str, dict[str, Any], Sequence[str]]]:
         """Compile it anew where it arrives."""
-        return RecordCheck, self._arguments
+        remade = partial(RecordCheck, validates=self._validates)
+        return remade, (self._stream, self._schema, self._key_properties)
 
 
 def compile_check(stream: str, schema: dict[str, Any] | None, key_properties: Sequence[str] = ()) -> Check:

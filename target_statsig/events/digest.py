@@ -10,15 +10,13 @@ import json
 from functools import lru_cache
 from itertools import groupby, repeat
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    Values = Callable[[Mapping[str, Any]], object]
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
 
@@ -33,15 +31,35 @@ def digests_of(records: Iterable[Mapping[str, Any]]) -> list[bytes]:
     """Return the digest of each record, the same in every run that extracts it unchanged."""
     digests: list[bytes] = []
     for columns, alike in groupby(records, key=tuple):
-        take, seed = _shape(columns)
-        # The values in the order of their columns' names, and these in the seed: half of what it takes to write both.
-        values = [*map(take, alike)]
-        try:
-            texts = [*map(_encode, values)]
-        except (UnicodeEncodeError, msgspec.EncodeError):
-            texts = [*map(_carefully_encoded, values)]
-        digests += map(xxh3_128_digest, texts, repeat(seed))
+        shape = _shape(columns)
+        digests += _digests(map(shape.of_record, alike), shape.seed)
     return digests
+
+
+def digests_of_rows(columns: tuple[str, ...], rows: Iterable[Sequence[Any]]) -> list[bytes]:
+    """Return the digest of each record, as `digests_of` does, of records that are given as their values.
+
+    Args:
+        columns: The names of their columns.
+        rows: The values of each record, in the order of the columns.
+    """
+    shape = _shape(columns)
+    return _digests(map(shape.of_row, rows), shape.seed)
+
+
+def digest(record: Mapping[str, Any]) -> bytes:
+    """Return the digest of one record."""
+    return digests_of([record])[0]
+
+
+def _digests(records: Iterable[object], seed: int) -> list[bytes]:
+    """Return the digests of what counts of some records."""
+    values = [*records]
+    try:
+        texts = [*map(_encode, values)]
+    except (UnicodeEncodeError, msgspec.EncodeError):
+        texts = [*map(_carefully_encoded, values)]
+    return [*map(xxh3_128_digest, texts, repeat(seed))]
 
 
 def _carefully_encoded(values: object) -> bytes:
@@ -52,18 +70,29 @@ def _carefully_encoded(values: object) -> bytes:
         return json.dumps(values, default=str, sort_keys=True).encode()
 
 
-def digest(record: Mapping[str, Any]) -> bytes:
-    """Return the digest of one record."""
-    return digests_of([record])[0]
+class _Shape(NamedTuple):
+    """What counts of records that have the same columns.
+
+    Attributes:
+        of_record: Takes the values that count out of a record, in the order of their columns' names: to write the names
+            as well would take twice as long.
+        of_row: Takes them out of a row of values.
+        seed: A number for the names.
+    """
+
+    of_record: Callable[[Mapping[str, Any]], object]
+    of_row: Callable[[Sequence[Any]], object]
+    seed: int
 
 
 @lru_cache(_SHAPES_KEPT)
-def _shape(columns: tuple[str, ...]) -> tuple[Values, int]:
-    """Return what takes the values that count out of a record with these columns, and a number for their names."""
+def _shape(columns: tuple[str, ...]) -> _Shape:
     names = sorted(name for name in columns if not name.startswith(TRANSPORT_PREFIX))
     seed = xxh3_64_intdigest(json.dumps(names).encode())
-    return (itemgetter(*names) if names else _nothing), seed
+    if not names:
+        return _Shape(_nothing, _nothing, seed)
+    return _Shape(itemgetter(*names), itemgetter(*map(columns.index, names)), seed)
 
 
-def _nothing(_: Mapping[str, Any]) -> None:
-    """Take nothing out of a record that has no columns."""
+def _nothing(_: object) -> None:
+    """Take nothing out of a record that has no columns that count."""

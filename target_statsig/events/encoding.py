@@ -57,7 +57,16 @@ def encode_joined(items: Sequence[Mapping[str, object]]) -> bytes:
         RecordError: `not_encodable`, as for `encode`.
     """
     bodies = _encode_lines(items)
-    return b",".join(map(encode, items)) if bodies is None else bodies.removesuffix(b"\n").replace(b"\n", b",")
+    return b",".join(map(encode, items)) if bodies is None else _joined(bodies)
+
+
+def encode_plain(items: Sequence[msgspec.Struct]) -> bytes:
+    """Return items that hold no number that prints with an exponent as compact JSON, commas between them."""
+    return _joined(_ENCODER.encode_lines(items))
+
+
+def _joined(bodies: bytes) -> bytes:
+    return bodies.removesuffix(b"\n").replace(b"\n", b",")
 
 
 def _encode_lines(items: Sequence[Mapping[str, object]]) -> bytes | None:

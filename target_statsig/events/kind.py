@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from target_statsig.client.events import Endpoint
+    from target_statsig.columns import Columns
+    from target_statsig.events.by_column import Items
     from target_statsig.events.notes import MappingNotes
     from target_statsig.fields import Record
     from target_statsig.settings import ObjectType, StreamSettings
 
+    MapColumns = Callable[[Columns, int, MappingNotes], Items | None]
     ToItem = Callable[[Record, str | None, int, MappingNotes], dict[str, Any]]
 
 
@@ -28,6 +31,10 @@ class Mapper(Protocol):
 
         What it returns takes what `__call__` takes, in the same order.
         """
+
+    def by_column(self, columns: tuple[str, ...]) -> MapColumns | None:  # noqa: ARG002 -- for those that can
+        """Return what maps many records at once that have these columns; None where each must be looked at."""
+        return None
 
     def __call__(self, record: Record, time_extracted: str | None, now_ms: int, notes: MappingNotes) -> dict[str, Any]:
         """Return the item of a record, as `encode` takes it.

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from target_statsig._compat import override
+from target_statsig.events.by_column import ByColumn, EventFields
 from target_statsig.events.kind import Mapper
 from target_statsig.events.metadata import MetadataMapper, MetadataPlan
 from target_statsig.events.names import EventNames
@@ -19,7 +20,7 @@ from target_statsig.events.notes import MappingNotes
 from target_statsig.events.times import CLOCKS_APART_MS, OLD_MS, Times, parse_text
 from target_statsig.events.users import UserMapper, UserPlan
 from target_statsig.events.values import event_value
-from target_statsig.fields import Reader, Record, places, reader, sources_of
+from target_statsig.fields import Reader, Record, only_column, places, reader, sources_of
 from target_statsig.numbers import is_double
 
 if TYPE_CHECKING:
@@ -68,10 +69,35 @@ class EventMapper(Mapper):
         )
         self._plan = lru_cache(PLANS_KEPT)(self._plan_for)
         self._function = lru_cache(SHAPES_KEPT)(self._function_for)
+        self._by_column = lru_cache(SHAPES_KEPT)(self._by_column_for)
 
     @override
     def for_columns(self, columns: tuple[str, ...]) -> ToItem:
         return self._function(columns)
+
+    @override
+    def by_column(self, columns: tuple[str, ...]) -> ByColumn | None:
+        return self._by_column(columns)
+
+    def _by_column_for(self, columns: tuple[str, ...]) -> ByColumn | None:
+        try:
+            texts, ids = self._users.columns(columns)
+            return ByColumn(
+                EventFields(
+                    name=only_column(self._name, columns),
+                    value=only_column(self._value, columns),
+                    time=only_column(self._time, columns),
+                    texts=texts,
+                    ids=ids,
+                    metadata=self._metadata.columns(columns),
+                ),
+                event_name=self._event_name,
+                tier=self._users.tier,
+                names=self._names,
+                times=self._times,
+            )
+        except (LookupError, ValueError):
+            return None
 
     def _plan_for(self, columns: frozenset[str]) -> _Plan:
         name = reader(self._name, columns)

@@ -14,10 +14,10 @@ from target_statsig.events.encoding import NOT_ENCODABLE
 from target_statsig.events.users import PRIVATE_ATTRIBUTES
 from target_statsig.events.values import TEXTS, text
 from target_statsig.exceptions import RecordError
-from target_statsig.fields import FLATTENED, Place, Reader, Record, places, reader
+from target_statsig.fields import FLATTENED, Place, Reader, Record, only_column, places, reader
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterable
+    from collections.abc import Collection, Container, Iterable, Sequence
 
 EVERYTHING = "*"
 """In `metadata_fields`: every column that fed no other field."""
@@ -56,6 +56,28 @@ class MetadataMapper:
     def sources(self) -> list[tuple[str, ...]]:
         """The sources of the metadata."""
         return [(PROPERTIES,), *((source,) for source in self._named)]
+
+    def columns(self, present: Sequence[str]) -> dict[str, str]:
+        """Return the column that each key's value is in.
+
+        Args:
+            present: The columns of every record that will be read, in their order.
+
+        Raises:
+            LookupError: What the metadata of a record is cannot be told from its columns alone.
+        """
+        plan = self.plan(present)
+        keys = _keys(present, plan.columns) if self._everything else ()
+        found = [(key, column) for key, column in zip(keys, present, strict=False) if key is not None]
+        for source in self._named:
+            column = only_column((source,), present)
+            if column is not None:
+                found.append((source.replace(".", "_"), column))
+        columns = dict(found)
+        if plan.contested or plan.unpacks or len(columns) < len(set(found)):
+            msg = "what the metadata are depends on the record"
+            raise LookupError(msg)
+        return columns
 
     def plan(self, columns: Container[str]) -> MetadataPlan:
         """Return what maps the metadata of records that have just these columns, as far as the sources name any."""

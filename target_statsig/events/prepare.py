@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_statsig.events.digest import digests_of
-from target_statsig.events.encoding import encode_joined
+from target_statsig.events.digest import digests_of, digests_of_rows
+from target_statsig.events.encoding import encode_joined, encode_plain
 from target_statsig.events.notes import MappingNotes
 from target_statsig.events.parcels import ENVELOPE_BYTES, highest_of, map_all
+from target_statsig.events.positions import highest
 from target_statsig.exceptions import RecordError
 from target_statsig.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
 from target_statsig.record import MESSAGES, Record
@@ -77,6 +78,25 @@ class Preparation:
             lines: The messages, a line each.
             now_ms: The time of items that have none, unix milliseconds.
         """
+        return self._by_column(lines, now_ms) or self._one_by_one(lines, now_ms)
+
+    def _by_column(self, lines: bytes, now_ms: int) -> Prepared | None:
+        """Prepare records that all have the columns of their schema."""
+        columns = self.check.record_type.read(lines) if self.check.record_type else None
+        map_columns = self.stream.mapper.by_column(columns.names) if columns else None
+        if columns is None or map_columns is None or len(columns) != _count(lines):
+            return None
+        notes = MappingNotes()
+        items = map_columns(columns, now_ms, notes)
+        if items is None:
+            return None
+        digests = digests_of_rows(columns.names, columns.rows) if self.remembers else []
+        key = self.stream.replication_key
+        top = highest(columns.named(key)) if self.remembers and key in columns.names else None
+        return self._prepared(encode_plain(items.items), items.names, digests, top, notes)
+
+    def _one_by_one(self, lines: bytes, now_ms: int) -> Prepared | None:
+        """Prepare records of any columns."""
         records = self._records(lines)
         if records is None:
             return None
@@ -89,16 +109,28 @@ class Preparation:
             encoded = encode_joined(items)
         except RecordError:
             return None
+        data = [record.data for record in records] if self.remembers else []
+        names = [*map(self.stream.kind.name_of, items)]
+        return self._prepared(encoded, names, digests_of(data), highest_of(data, self.stream), notes)
+
+    def _prepared(
+        self,
+        encoded: bytes,
+        names: Sequence[str],
+        digests: Sequence[bytes],
+        top: Bookmark | None,
+        notes: MappingNotes,
+    ) -> Prepared | None:
+        """Make a request of encoded items; None where they are too large for one."""
         if len(encoded) + ENVELOPE_BYTES > self.stream.bounds.bytes:
             return None
-        data = [record.data for record in records] if self.remembers else []
         return Prepared(
             body=self.stream.body(encoded, self.compression),
             size=len(encoded),
-            count=len(items),
-            digests=b"".join(digests_of(data)),
-            highest=highest_of(data, self.stream),
-            names=dict(Counter(map(self.stream.kind.name_of, items))),
+            count=len(names),
+            digests=b"".join(digests),
+            highest=top,
+            names=dict(Counter(names)),
             notes=notes,
         )
 
@@ -107,7 +139,7 @@ class Preparation:
             messages = MESSAGES.decode_lines(lines)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
             return None
-        if len(messages) != lines.count(b"\n") + 1:
+        if len(messages) != _count(lines):
             return None
         stream, is_sound = self.stream.name, self.check.is_sound
         records = []
@@ -120,3 +152,7 @@ class Preparation:
                 return None
             records.append(Record(data, message, _NO_SCHEMA))
         return records
+
+
+def _count(lines: bytes) -> int:
+    return lines.count(b"\n") + 1

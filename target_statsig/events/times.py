@@ -18,7 +18,7 @@ from target_statsig.numbers import exact
 from target_statsig.settings import TimeUnit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from target_statsig.events.notes import MappingNotes
 
@@ -150,6 +150,19 @@ def parse_text(text: str) -> int | None:
     except TypeError:
         return parse_whole(text)
     return time_ms
+
+
+def parse_texts(texts: Sequence[Any]) -> list[int] | None:
+    """Return the unix milliseconds of times, as `parse_text` does; None where one of them needs a more careful look."""
+    try:
+        return [
+            _hours[text[:13]]
+            + _minutes[text[13:19]]
+            + (_thousandths[text[19:23]] + _tails[text[23:]] if text[19:20] == "." else _zones[text[19:]])
+            for text in texts
+        ]
+    except TypeError:  # no text, or a piece that is none
+        return None
 
 
 class _Pieces(dict[str, Any]):

@@ -14,7 +14,7 @@ import msgspec
 
 from target_statsig.events.values import label, number, text
 from target_statsig.exceptions import RecordError
-from target_statsig.fields import Reader, Record, reader, sources_of
+from target_statsig.fields import Reader, Record, only_column, reader, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -50,7 +50,11 @@ _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 class UserMapper:
-    """Maps the user of the records of one stream."""
+    """Maps the user of the records of one stream.
+
+    Attributes:
+        tier: The environment of all of them, if they have one.
+    """
 
     def __init__(self, settings: StreamSettings) -> None:
         """Find out the sources of every field."""
@@ -62,12 +66,26 @@ class UserMapper:
         ]
         self._custom = sources_of("custom", mapping)
         self._consent = sources_of("marketing_consent", mapping)
-        self._tier = settings.environment_tier
+        self.tier = None if settings.environment_tier is None else str(settings.environment_tier)
 
     @property
     def sources(self) -> list[tuple[str, ...]]:
         """The sources of every field, each in the order of preference."""
         return [*self._texts.values(), *(sources for _, sources in self._ids), self._custom, self._consent]
+
+    def columns(self, present: Collection[str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the columns of the fields that hold a text, by field, and those of custom ids, by ID type.
+
+        Args:
+            present: The columns of every record that will be read.
+
+        Raises:
+            LookupError: The user of a record cannot be read from these columns alone.
+        """
+        if reader(self._custom, present) or reader(self._consent, present):
+            msg = "custom attributes are looked at one by one"
+            raise LookupError(msg)
+        return _columns(self._texts.items(), present), _columns(self._ids, present)
 
     def plan(self, columns: Collection[str]) -> UserPlan:
         """Return what maps the user of records that have just these columns, as far as the sources name any."""
@@ -76,13 +94,18 @@ class UserMapper:
             ids=_readers(self._ids, columns),
             custom=reader(self._custom, columns),
             consent=reader(self._consent, columns),
-            tier=None if self._tier is None else str(self._tier),
+            tier=self.tier,
         )
 
 
 def _readers(fields: Iterable[tuple[str, tuple[str, ...]]], columns: Collection[str]) -> tuple[tuple[str, Reader], ...]:
     found = ((field, reader(sources, columns)) for field, sources in fields)
     return tuple((field, read) for field, read in found if read is not None)
+
+
+def _columns(fields: Iterable[tuple[str, tuple[str, ...]]], present: Collection[str]) -> dict[str, str]:
+    found = ((field, only_column(sources, present)) for field, sources in fields)
+    return {field: column for field, column in found if column is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -392,7 +392,7 @@ def send_prepared(records, statsig, *, to=None, ledger=None):
     to = to or stream()
     lines = b"\n".join(msgspec.json.encode(record.message) for record in records)
     remembers = not isinstance(ledger or NoLedger(), NoLedger)
-    preparation = Preparation(to, RecordCheck("orders", None, ()), remembers, Compression.NONE)
+    preparation = Preparation(to, RecordCheck("orders", {}, ()), remembers, Compression.NONE)
     prepared = preparation(lines, NOW_MS)
     client = client_of(statsig)
     receipt = deliver_prepared(prepared, lambda: records, to, client, ledger or NoLedger(), now_ms=NOW_MS)

@@ -1,0 +1,203 @@
+"""Records that are read by type keep to their schema, and are what any decoder reads."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_statsig.columns import NotPlainError, RecordType
+from target_statsig.exceptions import InputError
+from target_statsig.record import MESSAGES
+from target_statsig.validation import compile_check
+
+SAMPLES = Path(__file__).parents[1] / "data"
+"""Streams as real taps wrote them."""
+
+DRAFTS = ["http://json-schema.org/draft-04/schema#", "https://json-schema.org/draft/2020-12/schema"]
+
+ORDERS = {
+    "type": "object",
+    "properties": {
+        "id": {"type": ["integer"]},
+        "total": {"type": ["number", "null"]},
+        "note": {"type": ["string", "null"], "maxLength": 5},
+        "at": {"type": ["string", "null"], "format": "date-time"},
+        "gift": {"type": ["boolean", "null"]},
+        "lines": {"type": ["array", "null"], "items": {}},
+        "nested": {"type": ["object", "null"], "additionalProperties": True},
+        "anything": {},
+    },
+    "required": ["id"],
+    "$schema": DRAFTS[1],
+}
+ORDER = {
+    "id": 1,
+    "total": 89.90,
+    "note": "soon",
+    "at": "yesterday",
+    "gift": False,
+    "lines": [1.50, None],
+    "nested": {"a": {"b": 2.0}},
+    "anything": "at all",
+}
+
+
+def line(record, **more):
+    return json.dumps({"type": "RECORD", "stream": "orders", "record": record, **more}).encode()
+
+
+def read(schema, *records, key_properties=()):
+    """Return the rows that were read, None where they were not."""
+    columns = RecordType("orders", schema, key_properties).read(b"\n".join(map(line, records)))
+    return None if columns is None else columns.rows
+
+
+def test_a_table_is_read_column_by_column():
+    columns = RecordType("orders", ORDERS).read(
+        b"\n".join([line(ORDER, time_extracted="2026-11-22"), line({**ORDER, "id": 2, "total": None})])
+    )
+    assert columns.names == tuple(ORDER)
+    assert len(columns) == 2
+    assert columns.named("id") == (1, 2)
+    assert columns.named("total") == (Decimal("89.9"), None)
+    assert columns.named("nested") == ({"a": {"b": Decimal("2.0")}},) * 2
+    assert columns.extracted == ["2026-11-22", None]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        pytest.param({**ORDER, "id": None}, id="a-null-that-may-not-be"),
+        pytest.param({**ORDER, "id": 1.0}, id="an-integer-with-a-fraction"),
+        pytest.param({**ORDER, "id": "1"}, id="a-text-for-an-integer"),
+        pytest.param({**ORDER, "id": True}, id="a-boolean-for-an-integer"),
+        pytest.param({**ORDER, "total": True}, id="a-boolean-for-a-number"),
+        pytest.param({**ORDER, "total": "89.90"}, id="a-text-for-a-number"),
+        pytest.param({**ORDER, "note": "too long"}, id="a-text-that-is-too-long"),
+        pytest.param({**ORDER, "gift": 0}, id="a-number-for-a-boolean"),
+        pytest.param({**ORDER, "lines": {}}, id="an-object-for-a-list"),
+        pytest.param({name: value for name, value in ORDER.items() if name != "note"}, id="without-a-column"),
+        pytest.param({**ORDER, "more": 1}, id="with-a-column-more"),
+        pytest.param([ORDER], id="no-object"),
+    ],
+)
+def test_what_does_not_fit_is_left_to_others_with_all_that_came_with_it(record):
+    assert read(ORDERS, ORDER) is not None
+    assert read(ORDERS, ORDER, record, ORDER) is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(line(ORDER).replace(b"RECORD", b"STATE"), id="another-message"),
+        pytest.param(line(ORDER).replace(b'"orders"', b'"others"'), id="another-stream"),
+        pytest.param(line(ORDER)[:-1], id="cut-off"),
+        pytest.param(b"\xff", id="no-utf-8"),
+        pytest.param(line(ORDER).replace(b"89.9", b"1e99999999999999999999"), id="a-number-beyond-any"),
+        pytest.param(line(ORDER).replace(b"[1.5, null]", b"[" * 100_000), id="too-deep"),
+    ],
+)
+def test_other_lines_are_left_to_others(lines):
+    assert RecordType("orders", ORDERS).read(lines) is None
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        pytest.param({}, id="no-columns"),
+        pytest.param({"properties": {}}, id="no-column"),
+        pytest.param({"properties": [1]}, id="no-properties"),
+        pytest.param({**ORDERS, "type": ["object", "null"]}, id="perhaps-no-object"),
+        pytest.param({**ORDERS, "required": ["more"]}, id="requires-what-it-does-not-name"),
+        pytest.param({**ORDERS, "required": True}, id="requires-something-odd"),
+        pytest.param({**ORDERS, "minProperties": 1}, id="counts-columns"),
+        pytest.param({"properties": {"a": {"enum": [1]}}}, id="names-values"),
+        pytest.param({"properties": {"a": {"type": "string", "pattern": "^x"}}}, id="has-a-pattern"),
+        pytest.param({"properties": {"a": {"type": "string", "maxLength": 2.5}}}, id="has-an-odd-length"),
+        pytest.param({"properties": {"a": {"type": "integer", "minimum": 0.5}}}, id="has-an-odd-bound"),
+        pytest.param({"properties": {"a": {"type": ["number", "string"], "maxLength": 2}}}, id="bounds-one-of-two"),
+        pytest.param({"properties": {"a": {"type": "number", "minimum": 0}}}, id="bounds-a-number"),
+        pytest.param({"properties": {"a": {"anyOf": [{"type": "string"}]}}}, id="has-ways"),
+        pytest.param({"properties": {"a": {"type": "object", "properties": {}}}}, id="looks-into-an-object"),
+        pytest.param({"properties": {"a": {"type": "array", "items": {"type": "string"}}}}, id="looks-into-a-list"),
+        pytest.param({"properties": {"a": {"type": "text"}}}, id="has-a-type-of-its-own"),
+        pytest.param({"properties": {"a": {"type": [1]}}}, id="has-no-type"),
+        pytest.param({"properties": {"a": False}}, id="refuses-a-column"),
+        pytest.param({"properties": {'a"b': {}}}, id="names-a-column-with-a-quotation-mark"),
+    ],
+)
+def test_a_schema_that_says_more_than_types_is_no_type(schema):
+    with pytest.raises(NotPlainError):
+        RecordType("orders", schema)
+
+
+def test_a_key_that_the_schema_does_not_name_is_too_much_for_a_type():
+    with pytest.raises(NotPlainError):
+        RecordType("orders", ORDERS, ["more"])
+
+
+@pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.singer")), ids=lambda path: path.stem)
+def test_what_real_taps_send_of_tables_is_read_by_type(sample):
+    types, read_of = {}, {}
+    for text in sample.read_bytes().splitlines():
+        message = json.loads(text)
+        if message["type"] == "SCHEMA":
+            types[message["stream"]] = RecordType(message["stream"], message["schema"], message["key_properties"])
+        elif message["type"] == "RECORD":
+            read_of.setdefault(message["stream"], []).append(types[message["stream"]].read(text) is not None)
+    assert {stream for stream, found in read_of.items() if any(found)} == types.keys()
+
+
+KINDS = st.sampled_from(["null", "boolean", "integer", "number", "string", "object", "array"])
+WORDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": KINDS | st.lists(KINDS, min_size=1, max_size=3, unique=True),
+        "maxLength": st.integers(0, 3),
+        "minLength": st.integers(0, 2),
+        "minimum": st.integers(-2, 2),
+        "maximum": st.integers(-2, 2) | st.just(2**70),
+        "format": st.just("date-time"),
+        "items": st.just({}) | st.just({"type": "string"}),
+        "additionalProperties": st.booleans() | st.just({}),
+        "enum": st.just([1, "a", None]),
+        "description": st.text(max_size=2),
+    },
+)
+NAMES = st.sampled_from(["id", "a b", "ü", "c.d"])
+SCHEMAS = st.fixed_dictionaries(
+    {"properties": st.dictionaries(NAMES, WORDS | st.booleans(), min_size=1)},
+    optional={
+        "$schema": st.sampled_from(DRAFTS),
+        "required": st.lists(NAMES, min_size=1, max_size=2, unique=True),
+        "type": st.just("object"),
+        "additionalProperties": st.booleans(),
+    },
+)
+SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.floats(-3, 3) | st.just(10**30)
+VALUES = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(NAMES, SCALARS, max_size=2)
+
+
+@given(st.data())
+def test_whatever_is_read_by_type_keeps_to_its_schema_and_is_read_as_it_came(data):
+    schema = data.draw(SCHEMAS)
+    try:
+        record_type, keeps_to_it = RecordType("orders", schema), compile_check("orders", schema)
+    except (NotPlainError, InputError):
+        return
+    full = st.fixed_dictionaries(dict.fromkeys(schema["properties"], VALUES))
+    records = full if data.draw(st.booleans()) else st.dictionaries(NAMES, VALUES)
+    lines = [line(record) for record in data.draw(st.lists(records, min_size=1, max_size=3))]
+    found = record_type.read(b"\n".join(lines))
+    if found is not None:
+        as_it_came = [MESSAGES.decode(one)["record"] for one in lines]
+        assert all(map(keeps_to_it, as_it_came))
+        # Their texts, since to Python true is 1, and 1 is 1.0.
+        assert [[*map(repr, row)] for row in found.rows] == [
+            [repr(record[name]) for name in found.names] for record in as_it_came
+        ]
