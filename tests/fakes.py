@@ -132,12 +132,8 @@ class WorkforceInHere(Workforce):
     def __init__(self):
         super().__init__(size=0)
 
-    @property
     @override
-    def is_ready(self):
-        return True
-
-    @override
-    def prepare(self, preparation, lines, now_ms):
-        task = TASKS.decode(ENCODER.encode(Task(0, pickle.dumps(preparation), lines, now_ms)))
-        return ANSWERS.decode(ENCODER.encode(worker.answer(pickle.loads(task.preparation), task)))
+    def prepare(self, preparation, lines, count, now_ms):
+        task = TASKS.decode(ENCODER.encode(Task(0, pickle.dumps(preparation), lines, count, now_ms)))
+        prepared = worker.answer(pickle.loads(task.preparation), task.lines, task.count, task.now_ms)
+        return ANSWERS.decode(ENCODER.encode(prepared))

@@ -81,9 +81,10 @@ def deliver_prepared(
     epoch: int = 0,
     on_retry: Callable[[], None] = lambda: None,
 ) -> Receipt:
-    """Send items that are ready, of which no earlier run delivered any; for the rest see `deliver`.
+    """Send items that are ready; for the rest see `deliver`.
 
-    `records` returns their records. It is asked only where Statsig refuses the request, to find out what it dislikes.
+    `records` returns their records. It is asked only where an earlier run delivered some of them, and where Statsig
+    refuses the request, to find out what it dislikes.
     """
     delivery = _Delivery(prepared.count, stream, client, ledger, epoch, on_retry)
     delivery.run_prepared(prepared, records, now_ms)
@@ -119,15 +120,24 @@ class _Delivery:
             self._send_all(self._wrap(unknown, now_ms))
 
     def run_prepared(self, prepared: Prepared, records: Callable[[], Sequence[Record]], now_ms: int) -> None:
-        self.receipt.notes = prepared.notes
+        digests = each(prepared.digests) or [b""] * prepared.count
         self._highest = prepared.highest
+        try:
+            known = [] if self._ledger.is_blank else self._known(digests)
+        except TargetStatsigError as error:
+            self._fail(error, prepared.count)
+            return
 
         def parcels() -> list[Parcel]:
             self.receipt.notes = MappingNotes()
-            digests = each(prepared.digests) or [b""] * prepared.count
-            return self._wrap([*zip(records(), digests, strict=True)], now_ms)
+            identified = zip(records(), digests, strict=True)
+            return self._wrap([*(compress(identified, map(not_, known)) if known else identified)], now_ms)
 
-        self._send(Load(prepared.body, prepared.count, prepared.digests, Counter(prepared.names), parcels))
+        if any(known):
+            self._send_all(parcels())
+        else:
+            self.receipt.notes = prepared.notes
+            self._send(Load(prepared.body, prepared.count, prepared.digests, Counter(prepared.names), parcels))
 
     def _wrap(self, records: Sequence[tuple[Record, bytes]], now_ms: int) -> list[Parcel]:
         parcels, rejections = wrap(records, self._stream, now_ms=now_ms, notes=self.receipt.notes)
@@ -153,9 +163,13 @@ class _Delivery:
         sent_by_the_tap = [record.message["record"] for record in records]
         self._highest = highest_of(sent_by_the_tap, self._stream)
         digests = digests_of(sent_by_the_tap)
+        return [*compress(zip(records, digests, strict=True), map(not_, self._known(digests)))]
+
+    def _known(self, digests: Sequence[bytes]) -> list[bool]:
+        """Return which of the records an earlier run delivered; they are skipped."""
         known = self._ledger.known(digests, highest=self._highest, epoch=self._epoch)
         self.receipt.skipped_duplicates += sum(known)
-        return [*compress(zip(records, digests, strict=True), map(not_, known))]
+        return known
 
     def _send(self, load: Load, *, doubted: bool = False) -> None:
         """Send some items in one request; what is refused for good is halved until the culprits stand alone.

@@ -119,17 +119,15 @@ class ItemLane:
             self._gather(len(fitting))
 
     def opened_for_lines(self, check: RecordCheck, look: Look) -> Callable[[int, list[bytes]], bool] | None:
-        """Return what takes undecoded RECORD messages; None while nobody is there to prepare them.
+        """Return what takes undecoded RECORD messages; None where they come now so, now so.
 
         It takes the number of the first line and the lines, returns whether it will take more, and raises as `accept`.
-        `check` is what the records have to pass; `look` decodes lines where each record must be looked at.
+        `check` is what the records have to pass; `look` decodes a line whose record must be looked at.
         """
+        if self._turns >= MOST_TURNS:
+            return None
         workforce = self._services.workforce
-        if self._turns >= MOST_TURNS or not self._ledger.is_blank:
-            return None
         workforce.begin()
-        if not workforce.is_ready:
-            return None
         client, remembers = self._services.client, not isinstance(self._ledger, NoLedger)
         preparation = Preparation(self.stream, check, remembers=remembers, compression=client.compression)
         delivery = LineDelivery(preparation, workforce, look, client, self._ledger)
@@ -145,7 +143,7 @@ class ItemLane:
             self._gathered_bytes += sum(map(len, fitting))
             lines, number = lines[len(fitting) :], number + len(fitting)
             self._gather(len(fitting))
-        return self._turns < MOST_TURNS and self._services.workforce.is_ready
+        return self._turns < MOST_TURNS
 
     def _room(self) -> int:
         """Return how many more records fit into the batch; a new one is begun where there is none."""

@@ -6,26 +6,28 @@ Refuses to know where the lines come from, and how records are told from others.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from target_statsig.events.delivery import deliver, deliver_prepared
 from target_statsig.events.parcels import ENVELOPE_BYTES
+from target_statsig.events.receipt import Rejection
+from target_statsig.exceptions import InputError
 
 if TYPE_CHECKING:
     from target_statsig.client.events import EventsClient
     from target_statsig.events.prepare import Preparation
-    from target_statsig.events.receipt import Receipt, Rejection
+    from target_statsig.events.receipt import Receipt
     from target_statsig.events.workforce import Workforce
     from target_statsig.ledger import StreamLedger
     from target_statsig.record import Record
 
 Piece = tuple[int, list[bytes]]
-"""Lines that follow each other, behind the number of the first."""
+"""Lines that follow each other, each with its end, behind the number of the first."""
 
-Look = Callable[[int, list[bytes]], "tuple[list[Record], list[Rejection]]"]
-"""Decodes the lines of a piece; returns the records that can be taken, and those that cannot."""
+Look = Callable[[int, bytes], "Record | Rejection"]
+"""Decodes a line, given its number; raises an InputError where it is no RECORD message after all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +41,14 @@ class LineDelivery:
     ledger: StreamLedger
 
     def __call__(self, pieces: list[Piece], *, now_ms: int, epoch: int, on_retry: Callable[[], None]) -> Receipt:
-        """Deliver lines; for what comes of it see `deliver`.
-
-        Raises:
-            InputError: A line is no RECORD message that can be read.
-        """
+        """Deliver lines; for what comes of it see `deliver`. Behind a line that cannot be read nothing is delivered."""
         stream = self.preparation.stream
-        lines = b"\n".join(chain.from_iterable(piece for _, piece in pieces))
-        prepared = self.workforce.prepare(self.preparation, lines, now_ms)
+        lines = [*chain.from_iterable(piece for _, piece in pieces)]
+        prepared = self.workforce.prepare(self.preparation, b"".join(lines), len(lines), now_ms)
         if prepared is not None and prepared.size + ENVELOPE_BYTES <= stream.bounds.bytes:
             return deliver_prepared(
                 prepared,
-                lambda: self._look_at_all(pieces)[0],
+                lambda: self._look_at_all(pieces).records,
                 stream,
                 self.client,
                 self.ledger,
@@ -58,17 +56,34 @@ class LineDelivery:
                 epoch=epoch,
                 on_retry=on_retry,
             )
-        records, rejections = self._look_at_all(pieces)
-        receipt = deliver(records, stream, self.client, self.ledger, now_ms=now_ms, epoch=epoch, on_retry=on_retry)
-        receipt.records += len(rejections)
-        receipt.rejections[:0] = rejections
+        seen = self._look_at_all(pieces)
+        receipt = deliver(seen.records, stream, self.client, self.ledger, now_ms=now_ms, epoch=epoch, on_retry=on_retry)
+        receipt.records = len(lines)
+        receipt.rejections[:0] = seen.rejections
+        receipt.undelivered += len(lines) - len(seen.records) - len(seen.rejections)
+        receipt.failure = receipt.failure or seen.failure
         return receipt
 
-    def _look_at_all(self, pieces: list[Piece]) -> tuple[list[Record], list[Rejection]]:
-        records: list[Record] = []
-        rejections: list[Rejection] = []
-        for number, lines in pieces:
-            sound, faulty = self.look(number, lines)
-            records += sound
-            rejections += faulty
-        return records, rejections
+    def _look_at_all(self, pieces: list[Piece]) -> _Seen:
+        seen = _Seen()
+        for first, lines in pieces:
+            for number, line in enumerate(lines, first):
+                try:
+                    found = self.look(number, line)
+                except InputError as error:
+                    seen.failure = error
+                    return seen
+                if isinstance(found, Rejection):
+                    seen.rejections.append(found)
+                else:
+                    seen.records.append(found)
+        return seen
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What lines turned out to be, up to the first that cannot be read."""
+
+    records: list[Record] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    failure: InputError | None = None

@@ -71,20 +71,21 @@ class Preparation:
     remembers: bool
     compression: Compression
 
-    def __call__(self, lines: bytes, now_ms: int) -> Prepared | None:
+    def __call__(self, lines: bytes, count: int, now_ms: int) -> Prepared | None:
         """Prepare the records of some RECORD messages; None where one of them is not plain.
 
         Args:
             lines: The messages, a line each.
+            count: How many lines.
             now_ms: The time of items that have none, unix milliseconds.
         """
-        return self._by_column(lines, now_ms) or self._one_by_one(lines, now_ms)
+        return self._by_column(lines, count, now_ms) or self._one_by_one(lines, count, now_ms)
 
-    def _by_column(self, lines: bytes, now_ms: int) -> Prepared | None:
+    def _by_column(self, lines: bytes, count: int, now_ms: int) -> Prepared | None:
         """Prepare records that all have the columns of their schema."""
         columns = self.check.record_type.read(lines) if self.check.record_type else None
         map_columns = self.stream.mapper.by_column(columns.names) if columns else None
-        if columns is None or map_columns is None or len(columns) != _count(lines):
+        if columns is None or map_columns is None or len(columns) != count:
             return None
         notes = MappingNotes()
         items = map_columns(columns, now_ms, notes)
@@ -95,9 +96,9 @@ class Preparation:
         top = highest(columns.named(key)) if self.remembers and key in columns.names else None
         return self._prepared(encode_plain(items.items), items.names, digests, top, notes)
 
-    def _one_by_one(self, lines: bytes, now_ms: int) -> Prepared | None:
+    def _one_by_one(self, lines: bytes, count: int, now_ms: int) -> Prepared | None:
         """Prepare records of any columns."""
-        records = self._records(lines)
+        records = self._records(lines, count)
         if records is None:
             return None
         notes = MappingNotes()
@@ -134,12 +135,12 @@ class Preparation:
             notes=notes,
         )
 
-    def _records(self, lines: bytes) -> Sequence[Record] | None:
+    def _records(self, lines: bytes, count: int) -> Sequence[Record] | None:
         try:
             messages = MESSAGES.decode_lines(lines)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
             return None
-        if len(messages) != _count(lines):
+        if len(messages) != count:
             return None
         stream, is_sound = self.stream.name, self.check.is_sound
         records = []
@@ -152,7 +153,3 @@ class Preparation:
                 return None
             records.append(Record(data, message, _NO_SCHEMA))
         return records
-
-
-def _count(lines: bytes) -> int:
-    return lines.count(b"\n") + 1

@@ -28,12 +28,14 @@ class Task(msgspec.Struct, frozen=True):
         number: Which preparation is asked for.
         preparation: The pickled preparation, when the worker meets it first; else empty.
         lines: RECORD messages, a line each.
+        count: How many lines.
         now_ms: The present, unix milliseconds.
     """
 
     number: int
     preparation: bytes
     lines: bytes
+    count: int
     now_ms: int
 
 
@@ -57,13 +59,14 @@ def serve(connection: Connection) -> None:
         if task.preparation:
             # Not from anywhere, but from the process that started this one.
             preparations[task.number] = pickle.loads(task.preparation)  # noqa: S301
-        connection.send_bytes(ENCODER.encode(answer(preparations[task.number], task)))
+        prepared = answer(preparations[task.number], task.lines, task.count, task.now_ms)
+        connection.send_bytes(ENCODER.encode(prepared))
 
 
-def answer(preparation: Preparation, task: Task) -> Prepared | None:
-    """Prepare the lines of a task; whatever goes wrong, somebody will look at these records one by one."""
+def answer(preparation: Preparation, lines: bytes, count: int, now_ms: int) -> Prepared | None:
+    """Prepare lines; whatever goes wrong, somebody will look at these records one by one."""
     try:
-        return preparation(task.lines, task.now_ms)
+        return preparation(lines, count, now_ms)
     except Exception:  # noqa: BLE001 -- its text might hold a value; it is raised again where errors are told
         return None
 

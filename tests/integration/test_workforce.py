@@ -37,7 +37,7 @@ def wait_until_ready(workforce):
     workforce.begin()
     for each in workforce._workers:
         assert each._connection.poll(30)
-    assert workforce.is_ready
+        assert each.is_ready
 
 
 def process_of(workforce):
@@ -47,17 +47,17 @@ def process_of(workforce):
 
 def test_a_worker_prepares_as_this_process_does(workforce, preparation):
     wait_until_ready(workforce)
-    here = preparation(LINES, NOW)
-    assert [workforce.prepare(preparation, LINES, NOW) for _ in range(3)] == [here] * 3
-    assert workforce.prepare(preparation, b"no JSON", NOW) is None
-    assert workforce.prepare(preparation, LINES, NOW) == here
+    here = preparation(LINES, 1, NOW)
+    assert [workforce.prepare(preparation, LINES, 1, NOW) for _ in range(3)] == [here] * 3
+    assert workforce.prepare(preparation, b"no JSON", 1, NOW) is None
+    assert workforce.prepare(preparation, LINES, 1, NOW) == here
 
 
 def test_a_signal_is_for_the_target_to_answer(workforce, preparation):
     wait_until_ready(workforce)
     for number in (signal.SIGINT, signal.SIGTERM):
         process_of(workforce).send_signal(number)
-    assert workforce.prepare(preparation, LINES, NOW) is not None
+    assert workforce.prepare(preparation, LINES, 1, NOW) is not None
 
 
 def test_a_worker_ends_with_the_target(workforce):
@@ -66,18 +66,28 @@ def test_a_worker_ends_with_the_target(workforce):
     assert process_of(workforce).returncode == 0
 
 
-def test_a_worker_that_dies_is_not_asked_again(workforce, preparation, caplog):
+def test_what_a_worker_that_dies_was_asked_for_is_done_here(workforce, preparation, caplog):
     wait_until_ready(workforce)
     process_of(workforce).kill()
-    assert workforce.prepare(preparation, LINES, NOW) is None
-    assert "ended before its time" in caplog.text
-    assert not workforce.is_ready
-    assert workforce.prepare(preparation, LINES, NOW) is None
+    here = preparation(LINES, 1, NOW)
+    assert [workforce.prepare(preparation, LINES, 1, NOW) for _ in range(3)] == [here] * 3
+    assert caplog.text.count("ended before its time") == 1
 
 
-def test_without_a_second_processor_there_are_no_workers(monkeypatch):
+def test_what_a_worker_is_asked_for_before_it_is_up_is_done_here(preparation):
+    workforce = Workforce(1)
+    workforce.begin()
+    process_of(workforce).send_signal(signal.SIGSTOP)
+    assert workforce.prepare(preparation, LINES, 1, NOW) == preparation(LINES, 1, NOW)
+    process_of(workforce).send_signal(signal.SIGCONT)
+    workforce.close()
+
+
+def test_without_a_second_processor_all_is_done_here(monkeypatch, preparation):
     monkeypatch.setattr("target_statsig.events.workforce.processors", lambda: 1)
-    assert not Workforce().is_ready
+    workforce = Workforce()
+    workforce.begin()
+    assert workforce.prepare(preparation, LINES, 1, NOW) == preparation(LINES, 1, NOW)
 
 
 class MortalWorkforce(Workforce):
@@ -89,11 +99,11 @@ class MortalWorkforce(Workforce):
         super().__init__(1)
         wait_until_ready(self)
 
-    def prepare(self, preparation, lines, now_ms):
+    def prepare(self, preparation, lines, count, now_ms):
         self.batches += 1
         if self.batches == 10:
             process_of(self).kill()
-        return super().prepare(preparation, lines, now_ms)
+        return super().prepare(preparation, lines, count, now_ms)
 
 
 def test_a_run_outlives_its_worker(run_target, statsig, monkeypatch):
@@ -128,3 +138,27 @@ def test_records_that_come_now_so_now_so_are_soon_all_decoded_here(run_target, s
     assert outcome.exit_code == 0
     assert len(statsig.state.events) == 400
     assert len(statsig.state.requests) < 30
+
+
+def test_what_comes_before_a_line_that_cannot_be_read_is_sent(run_target, statsig, monkeypatch):
+    monkeypatch.setattr(straight, "UNDECODED_AFTER", 0)
+    monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
+    orders = to_lines([record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(5)])
+    broken = orders.replace(b'"u3"', b'"u3')
+    outcome = run_target(
+        Blocks([to_lines([schema("orders")]), broken + to_lines([state(orders={})])]), object_type="event"
+    )
+    assert outcome.exit_code == 1
+    assert "Line 5 of the input" in outcome.report["errors"][0]
+    assert [event["user"]["userID"] for event in statsig.state.events] == ["u0", "u1", "u2"]
+    assert outcome.states == []
+
+
+def test_a_later_run_prepares_only_what_no_earlier_one_delivered(run_target, statsig, monkeypatch):
+    monkeypatch.setattr(straight, "UNDECODED_AFTER", 0)
+    monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
+    orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(30)]
+    run_target([schema("orders"), *orders[:15], state(orders={})], object_type="event", batch_size_rows=10)
+    outcome = run_target([schema("orders"), *orders, state(orders={})], object_type="event", batch_size_rows=10)
+    assert outcome.report["streams"]["orders"]["skipped_duplicates"] == 15
+    assert sorted(event["user"]["userID"] for event in statsig.state.events) == sorted(f"u{n}" for n in range(30))

@@ -36,8 +36,8 @@ def test_lines_that_somebody_takes_are_not_decoded():
     taken = []
     reader = SingerMessageReader()
     reader.lines_taken[b'{"type":"RECORD",'] = lambda number, lines: taken.append((number, lines))
-    undecoded = b'{"type":"RECORD","record":{'
-    block = b"\n".join([undecoded, undecoded, b"", b'{"type":"STATE"}', undecoded, b'{"type": "RECORD","record":1}'])
+    undecoded = b'{"type":"RECORD","record":{\n'
+    block = b"".join([undecoded, undecoded, b"\n", b'{"type":"STATE"}\n', undecoded, b'{"type": "RECORD","record":1}'])
     messages = []
     stats = reader.process_lines([block, block], {"RECORD": messages.append, "STATE": messages.append})
     assert taken == [(number, [undecoded] * count) for number, count in ((1, 2), (5, 1), (7, 2), (11, 1))]

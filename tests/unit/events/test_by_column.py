@@ -40,7 +40,7 @@ def prepare(records, way, **settings):
     stream.replication_key = "timestamp"
     preparation = Preparation(stream, RecordCheck("orders", schema, []), remembers=True, compression=Compression.NONE)
     lines = b"\n".join(line(record, time_extracted="2024-06-05T23:00:00Z") for record in records)
-    return getattr(preparation, way)(lines, NOW)
+    return getattr(preparation, way)(lines, len(records), NOW)
 
 
 def alike(one, other):

@@ -393,7 +393,7 @@ def send_prepared(records, statsig, *, to=None, ledger=None):
     lines = b"\n".join(msgspec.json.encode(record.message) for record in records)
     remembers = not isinstance(ledger or NoLedger(), NoLedger)
     preparation = Preparation(to, RecordCheck("orders", {}, ()), remembers, Compression.NONE)
-    prepared = preparation(lines, NOW_MS)
+    prepared = preparation(lines, len(records), NOW_MS)
     client = client_of(statsig)
     receipt = deliver_prepared(prepared, lambda: records, to, client, ledger or NoLedger(), now_ms=NOW_MS)
     assert_adds_up(receipt, records)
@@ -420,6 +420,22 @@ def test_poison_among_what_is_prepared_stands_alone_in_the_end():
     assert (receipt.delivered, rejected(receipt)) == (7, ["u3"])
     assert sorted(statsig.arrived) == sorted(f"u{number}" for number in range(8) if number != 3)
     assert ledger.left_in_doubt == 0
+
+
+def test_of_what_is_prepared_only_that_goes_which_no_earlier_run_delivered():
+    statsig, records = Statsig(), [order(1), order(2), order(1), order(1)]
+    ledger = Ledger(known=[order(1), order(1)], doubtful=[order(2)])
+    receipt = send_prepared(records, statsig, ledger=ledger)
+    assert (receipt.skipped_duplicates, receipt.delivered, receipt.maybe_duplicated) == (2, 2, 1)
+    assert statsig.arrived == ["u2", "u1"]
+    assert ledger.batches == {0: [digest(order(2).data), digest(order(1).data)]}
+
+
+def test_a_store_that_cannot_tell_what_is_known_lets_nothing_prepared_go():
+    statsig = Statsig()
+    receipt = send_prepared(orders(3), statsig, ledger=Ledger(broken="known"))
+    assert isinstance(receipt.failure, StoreError)
+    assert (receipt.undelivered, statsig.bodies) == (3, [])
 
 
 def test_items_that_became_too_large_meanwhile_are_rejected_by_themselves():

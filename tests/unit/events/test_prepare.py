@@ -36,13 +36,17 @@ def preparation(*, remembers=True, schema=SCHEMA, size=10_000):
     )
 
 
+def prepare(lines, **options):
+    return preparation(**options)(b"\n".join(lines), len(lines), NOW)
+
+
 def line(record, **more):
     return json.dumps({"type": "RECORD", "stream": "orders", "record": record, **more}).encode()
 
 
 def test_plain_records_are_ready_to_be_sent():
     other = {**PLAIN, "id": 2, "event": "refund", "value": 1.50}
-    prepared = preparation()(b"\n".join([line(PLAIN), line(other), line(PLAIN)]), NOW)
+    prepared = prepare([line(PLAIN), line(other), line(PLAIN)])
     assert [event["eventName"] for event in json.loads(prepared.body)["events"]] == ["order", "refund", "order"]
     assert (prepared.count, prepared.names) == (3, {"order": 2, "refund": 1})
     assert prepared.digests == digest(PLAIN) + digest(MESSAGES.decode(line(other))["record"]) + digest(PLAIN)
@@ -50,7 +54,7 @@ def test_plain_records_are_ready_to_be_sent():
 
 
 def test_what_is_not_to_be_remembered_has_no_digest():
-    prepared = preparation(remembers=False)(line(PLAIN), NOW)
+    prepared = prepare([line(PLAIN)], remembers=False)
     assert (prepared.count, prepared.digests, prepared.highest) == (1, b"", None)
 
 
@@ -74,7 +78,7 @@ def test_what_is_not_to_be_remembered_has_no_digest():
     ],
 )
 def test_what_is_not_plain_is_left_alone_with_all_that_came_with_it(odd):
-    assert preparation()(b"\n".join([line(PLAIN), odd]), NOW) is None
+    assert prepare([line(PLAIN), odd]) is None
 
 
 VALUES = st.none() | st.integers() | st.booleans() | st.text(max_size=5) | st.decimals(allow_nan=False).map(float)
@@ -87,8 +91,8 @@ RECORDS = st.fixed_dictionaries(
 @given(st.lists(RECORDS, min_size=1, max_size=4))
 def test_a_record_becomes_the_same_item_everywhere(records):
     lines = b"\n".join(map(line, records))
-    task = Task(1, b"", lines, NOW)
-    prepared = ANSWERS.decode(ENCODER.encode(answer(preparation(), TASKS.decode(ENCODER.encode(task)))))
+    task = TASKS.decode(ENCODER.encode(Task(1, b"", lines, len(records), NOW)))
+    prepared = ANSWERS.decode(ENCODER.encode(answer(preparation(), task.lines, task.count, task.now_ms)))
     notes, mapper = MappingNotes(), EventMapper(SETTINGS)
     try:
         messages = MESSAGES.decode_lines(lines)
@@ -104,4 +108,4 @@ def test_whatever_goes_wrong_the_records_are_left_alone():
     def fail(*_):
         raise MemoryError
 
-    assert answer(fail, Task(1, b"", b"", NOW)) is None
+    assert answer(fail, b"", 0, NOW) is None
