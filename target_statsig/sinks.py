@@ -56,6 +56,8 @@ class StatsigSink(Sink):
         self._target = target
         self.lane: Lane = target.run.lanes.get(stream_name)
         self.check = RecordCheck(stream_name, self.schema, self._key_properties, validates=self.validate_schema)
+        # Asked for now, so that a schema of no use is told before anything of the stream is sent.
+        self.is_sound = self.check.is_sound
 
     @override
     def get_validator(self) -> BaseJSONSchemaValidator | None:

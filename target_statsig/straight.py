@@ -86,7 +86,7 @@ class StraightWay:
         Returns:
             The place of the first message that was not taken; if it has a fault, singer-sdk's way will find it again.
         """
-        stream, schema, is_sound = self._stream, self.schema, self.sink.check.is_sound
+        stream, schema, is_sound = self._stream, self.schema, self.sink.is_sound
         records: list[Record] = []
         for message in islice(messages, place, place + AT_ONCE):
             if message.get("type") != "RECORD" or message.get("stream") != stream:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
-import jsonschema_rs
-
 from target_statsig._compat import override
 from target_statsig.columns import NotPlainError, RecordType
 from target_statsig.exceptions import InputError, MissingKeyError, RecordError
@@ -22,31 +20,32 @@ UNKNOWN_DRAFT = "Unknown meta-schema"
 
 
 class RecordCheck:
-    """What is asked of each record before it is mapped; it pickles, so that another process can ask, too.
-
-    Attributes:
-        is_sound: Tells whether nothing is wrong with a record, and takes no longer than it must.
-    """
+    """What is asked of each record before it is mapped; it pickles, so that another process can ask, too."""
 
     def __init__(
         self, stream: str, schema: dict[str, Any], key_properties: Sequence[str], *, validates: bool = True
     ) -> None:
-        """Compile the schema.
+        """Take the schema.
 
         Args:
             stream: The stream's name.
             schema: The JSON schema.
             key_properties: Columns that no record may lack.
             validates: Whether records have to keep to the schema.
-
-        Raises:
-            InputError: The schema cannot be used.
         """
         self._stream = stream
         self._schema = schema
         self._key_properties = tuple(key_properties)
         self._validates = validates
-        self.is_sound = compile_check(stream, schema if validates else None, self._key_properties)
+
+    @cached_property
+    def is_sound(self) -> Check:
+        """What tells whether nothing is wrong with a record, and takes no longer than it must.
+
+        Raises:
+            InputError: The schema cannot be used; so is said when it is first asked for.
+        """
+        return compile_check(self._stream, self._schema if self._validates else None, self._key_properties)
 
     @cached_property
     def record_type(self) -> RecordType | None:
@@ -65,7 +64,7 @@ class RecordCheck:
 
     @override
     def __reduce__(self) -> tuple[Callable[..., RecordCheck], tuple[str, dict[str, Any], Sequence[str]]]:
-        """Compile it anew where it arrives."""
+        """Compile it where it arrives, if it is needed there."""
         remade = partial(RecordCheck, validates=self._validates)
         return remade, (self._stream, self._schema, self._key_properties)
 
@@ -102,6 +101,8 @@ def _anything(_: Mapping[str, Any]) -> bool:
 
 
 def _keeps_to(stream: str, schema: dict[str, Any]) -> Check:
+    import jsonschema_rs  # a worker has seldom need of it
+
     try:
         # jsonschema-rs asserts formats under drafts 4 and 7 unless told not to, and would refuse log-based taps' times.
         return jsonschema_rs.validator_for(schema, validate_formats=False, offline=True).is_valid

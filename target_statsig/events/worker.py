@@ -1,7 +1,7 @@
 """What goes on in a process that prepares records for the one that started it (`workforce`).
 
-Knows a connection and tasks. It has no key, no store and no settings but those of a stream's mapping; it writes nothing
-anywhere, and ends when the other end of its connection does.
+Tasks come through its standard input, and answers go to its standard output; it ends when the input does. It has no
+key, no store and no settings but those of a stream's mapping, and writes nothing anywhere else.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import pickle
 import signal
 import sys
-from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 
@@ -47,20 +47,50 @@ READY = b"ready"
 """What a worker says first."""
 
 
-def serve(connection: Connection) -> None:
-    """Answer tasks until there are no more."""
+LENGTH_BYTES = 8
+"""Of the number that stands before each message and says how long it is."""
+
+
+def send(pipe: IO[bytes], message: bytes) -> None:
+    """Write a message.
+
+    Raises:
+        OSError: Nobody reads any more.
+    """
+    pipe.write(len(message).to_bytes(LENGTH_BYTES, "big"))
+    pipe.write(message)
+    pipe.flush()
+
+
+def receive(pipe: IO[bytes]) -> bytes:
+    """Read a message, and wait for it.
+
+    Raises:
+        EOFError: Nobody writes any more.
+    """
+    length = pipe.read(LENGTH_BYTES)
+    message = pipe.read(int.from_bytes(length, "big"))
+    if len(length) < LENGTH_BYTES or len(message) < int.from_bytes(length, "big"):
+        raise EOFError
+    return message
+
+
+def serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
+    """Answer tasks until there are no more.
+
+    Raises:
+        EOFError: There are no more.
+        OSError: Nobody reads the answers any more.
+    """
     preparations: dict[int, Preparation] = {}
-    connection.send_bytes(READY)
+    send(answers, READY)
     while True:
-        try:
-            task = TASKS.decode(connection.recv_bytes())
-        except EOFError:
-            return
+        task = TASKS.decode(receive(tasks))
         if task.preparation:
             # Not from anywhere, but from the process that started this one.
             preparations[task.number] = pickle.loads(task.preparation)  # noqa: S301
         prepared = answer(preparations[task.number], task.lines, task.count, task.now_ms)
-        connection.send_bytes(ENCODER.encode(prepared))
+        send(answers, ENCODER.encode(prepared))
 
 
 def answer(preparation: Preparation, lines: bytes, count: int, now_ms: int) -> Prepared | None:
@@ -71,13 +101,13 @@ def answer(preparation: Preparation, lines: bytes, count: int, now_ms: int) -> P
         return None
 
 
-def main(descriptor: int) -> None:
-    """Serve a connection that was inherited; signals are for the process at its other end."""
+def main() -> None:
+    """Serve the process that started this one; signals are for that one."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     spare_the_collector()
-    with Connection(descriptor) as connection:
-        try:
-            serve(connection)
-        except OSError:
-            sys.exit()
+    answers = sys.stdout.buffer
+    # Whatever prints something must not print it between two answers.
+    sys.stdout = sys.stderr
+    with suppress(EOFError, OSError):
+        serve(sys.stdin.buffer, answers)

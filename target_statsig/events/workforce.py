@@ -11,11 +11,10 @@ import logging
 import os
 import pickle
 import queue
-import socket
+import select
 import subprocess
 import sys
-from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 import msgspec
 
@@ -30,10 +29,10 @@ logger = logging.getLogger(__name__)
 MOST_WORKERS = 3
 """The process that reads cannot keep more of them busy."""
 
-BATCH_BYTES = 1 << 19
-"""Room between two processes for a batch, so that the one that sends it need not wait for the other to read it."""
+PIPE_BYTES = 1 << 19
+"""Room for a batch between two processes, so that the one that sends it need not wait for the other to read it."""
 
-COMMAND = "import sys; sys.path[:] = {path!r}; from {main.__module__} import main; main({descriptor})"
+COMMAND = "import sys; sys.path[:] = {path!r}; from {main.__module__} import main; main()"
 """With this process's own path: `-m` would look for the package where the run was started first."""
 
 KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 26)}
@@ -90,23 +89,15 @@ class _Worker:
     """A process, asked by one thread at a time."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        for end in (ours, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BATCH_BYTES)
-        self._connection: Connection[bytes, bytes] = Connection(ours.detach())
-        with theirs:
-            command = [
-                sys.executable,
-                "-c",
-                COMMAND.format(path=sys.path, main=worker.main, descriptor=theirs.fileno()),
-            ]
-            self._process = subprocess.Popen(  # noqa: S603 -- this Python, and this package
-                command,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env={**os.environ, **KEEPS_MEMORY},
-            )
+        self._process = subprocess.Popen(  # noqa: S603 -- this Python, and this package
+            [sys.executable, "-c", COMMAND.format(path=sys.path, main=worker.main)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pipesize=PIPE_BYTES,
+            env={**os.environ, **KEEPS_MEMORY},
+        )
+        self._tasks = cast("IO[bytes]", self._process.stdin)
+        self._answers = cast("IO[bytes]", self._process.stdout)
         self._known: dict[int, Preparation] = {}
         self._is_up = False
         self._is_dead = False
@@ -114,9 +105,9 @@ class _Worker:
     @property
     def is_ready(self) -> bool:
         """Whether the process is up and alive."""
-        if not (self._is_up or self._is_dead) and self._connection.poll():
+        if not (self._is_up or self._is_dead) and select.select([self._answers], [], [], 0)[0]:
             try:
-                self._is_up = self._connection.recv_bytes() == worker.READY
+                self._is_up = worker.receive(self._answers) == worker.READY
             except (EOFError, OSError):
                 self._is_dead = True
         return self._is_up and not self._is_dead
@@ -139,12 +130,14 @@ class _Worker:
         pickled = b"" if number in self._known else pickle.dumps(preparation)
         # Kept, so that no other one gets its number.
         self._known[number] = preparation
-        self._connection.send_bytes(ENCODER.encode(Task(number, pickled, lines, count, now_ms)))
-        prepared: Prepared | None = ANSWERS.decode(self._connection.recv_bytes())
+        worker.send(self._tasks, ENCODER.encode(Task(number, pickled, lines, count, now_ms)))
+        prepared: Prepared | None = ANSWERS.decode(worker.receive(self._answers))
         return prepared
 
     def close(self) -> None:
-        self._connection.close()
+        with contextlib.suppress(OSError):  # what it did not read any more
+            self._tasks.close()
+        self._answers.close()
         try:
             self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import signal
 
 import pytest
@@ -36,7 +37,7 @@ def preparation():
 def wait_until_ready(workforce):
     workforce.begin()
     for each in workforce._workers:
-        assert each._connection.poll(30)
+        assert select.select([each._answers], [], [], 30)[0]
         assert each.is_ready
 
 
