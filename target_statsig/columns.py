@@ -98,6 +98,10 @@ class Columns:
         """Return how many records there are."""
         return len(self.rows)
 
+    def get(self, name: str) -> Column:
+        """Return a column by its name; where there is none, all records have null there."""
+        return self.named(name) if name in self.names else (None,) * len(self)
+
     def named(self, name: str) -> Column:
         """Return a column by its name."""
         return self.values[self.names.index(name)]

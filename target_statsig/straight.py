@@ -7,15 +7,14 @@ records at a time. It can be taken out by deleting this module and its mentions 
 
 from __future__ import annotations
 
-import json
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from singer_sdk.mapper import SameRecordTransform
 
-from target_statsig.events.lane import ItemLane
-from target_statsig.events.receipt import Rejection
 from target_statsig.record import Record
+from target_statsig.segments.lane import SegmentLane
+from target_statsig.undecoded import UndecodedLines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +30,8 @@ AT_ONCE = 500
 """Records taken together at most; between two times a signal is heeded, and the lane's batch may be full."""
 
 UNDECODED_AFTER = 5_000
-"""Records of a stream after which it is worth while to have workers decode them: some 50 ms of work, half as long as it
-takes to start one."""
+"""Records of a stream of items after which it is worth while to have workers decode them: some 50 ms of work, half as
+long as it takes to start one."""
 
 
 class StraightWay:
@@ -61,8 +60,7 @@ class StraightWay:
         self.taken = taken
         self._stream: str = schema["stream"]
         self._sources = sources
-        self._reader = reader
-        self._heads: list[bytes] = []
+        self._lines = UndecodedLines(schema, sink, sources, reader, self._count)
         self._consider_lines()
 
     @staticmethod
@@ -104,53 +102,16 @@ class StraightWay:
 
     def close(self) -> None:
         """Take no more lines."""
-        for head in self._heads:
-            del self._reader.lines_taken[head]
-        self._heads = []
+        self._lines.close()
 
     def _consider_lines(self) -> None:
         """Take undecoded lines from now on, if that is worth while."""
-        lane = self.sink.lane
-        if self._heads or self.taken < UNDECODED_AFTER or not isinstance(lane, ItemLane):
-            return
-        accept = lane.opened_for_lines(self.sink.check, self._look)
-        if accept is None:
-            return
-
-        def take(number: int, lines: list[bytes]) -> None:
-            self._sources.count(self._stream, len(lines))
-            self._count(len(lines))
-            if not accept(number, lines):
-                self.close()
-
-        self._heads = _heads(self._stream)
-        self._reader.lines_taken.update(dict.fromkeys(self._heads, take))
-
-    def _look(self, number: int, line: bytes) -> Record | Rejection:
-        """Return the record of a line, or why it is kept out.
-
-        Raises:
-            InputError: The line is no RECORD message after all.
-        """
-        message = self._reader.decode(line, number)
-        data = message.get("record")
-        if message.get("type") != "RECORD" or message.get("stream") != self._stream or type(data) is not dict:
-            msg = f"is no RECORD of '{self._stream}' with an object for a record"
-            raise self._reader.error(msg, number)
-        record = Record(data, message, self.schema)
-        fault = self.sink.check.fault_of(data)
-        return record if fault is None else Rejection(record, fault.reason, fault.field)
+        if self.taken >= UNDECODED_AFTER or isinstance(self.sink.lane, SegmentLane):
+            self._lines.open()
 
     def _count(self, records: int) -> None:
         self.taken += records
         self.sink.record_counter_metric.increment(records)
-
-
-def _heads(stream: str) -> list[bytes]:
-    """Return how the RECORD messages of a stream begin, as singer-sdk, singer-python and other taps write them."""
-    names = {json.dumps(stream), json.dumps(stream, ensure_ascii=False)}
-    forms = ('{{"type":"RECORD","stream":{},', '{{"type": "RECORD", "stream": {}, ')
-    return [form.format(name).encode() for name in names for form in forms]
 
 
 class StraightWays:

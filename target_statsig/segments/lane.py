@@ -17,6 +17,7 @@ from target_statsig.watch import SegmentProgress
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from target_statsig.columns import Columns
     from target_statsig.record import Record
     from target_statsig.rejections import Rejections
     from target_statsig.report import MemberCounts
@@ -69,12 +70,21 @@ class SegmentLane:
         Raises:
             RejectionsError: One names no member, and no record of this stream may be rejected.
         """
-        words = self._plain_words([record.data for record in records])
+        words = self._plain_words(lambda name: [record.data.get(name) for record in records])
         if words is None:
             self._accept_one_by_one(records)
         else:
             self._counts.records += len(records)
             self._hand_over(words)
+
+    def accept_columns(self, columns: Columns) -> bool:
+        """Take records that are held column by column; return False, and take none, where one needs a careful look."""
+        words = self._plain_words(columns.get)
+        if words is None:
+            return False
+        self._counts.records += len(columns)
+        self._hand_over(words)
+        return True
 
     def _accept_one_by_one(self, records: Sequence[Record]) -> None:
         words: dict[str, Words] = {}

@@ -6,6 +6,7 @@ done with the answer.
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.exceptions import FatalRunError
@@ -18,7 +19,7 @@ from target_statsig.settings import SyncMode
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from target_statsig.record import Message
+    from target_statsig.columns import Columns
     from target_statsig.segments.completeness import Verdict
     from target_statsig.settings import StreamSettings
 
@@ -52,7 +53,7 @@ class Sources:
             message["stream"], dead_letter=dead_letter, incremental_hint=hints_at_incremental(message)
         )
 
-    def records(self, tap_stream: str, messages: Sequence[Message]) -> None:
+    def records(self, tap_stream: str, messages: Sequence[Mapping[str, Any]]) -> None:
         """See RECORD messages that follow each other, before any stream map."""
         field = self._row_count_fields.get(tap_stream)
         if field is None:
@@ -60,6 +61,15 @@ class Sources:
         else:
             for message in messages:
                 self._observer.record(tap_stream, message["record"].get(field, MISSING))
+
+    def columns(self, tap_stream: str, columns: Columns) -> None:
+        """See RECORDs that follow each other, by their columns; else as `records`."""
+        field = self._row_count_fields.get(tap_stream)
+        if field is None or field not in columns.names:
+            self.count(tap_stream, len(columns))
+        else:
+            for row_count, alike in groupby(columns.named(field)):
+                self._observer.record(tap_stream, row_count, count=len([*alike]))
 
     def count(self, tap_stream: str, records: int) -> None:
         """See RECORDs that follow each other, of a stream whose records tell nothing by what they hold."""

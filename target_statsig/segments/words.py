@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import suppress
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.answers import answer_of
@@ -15,7 +16,7 @@ from target_statsig.segments.membership import DELETED_COLUMN, UNSENDABLE, id_so
 from target_statsig.settings import SyncMode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from target_statsig.settings import StreamSettings
 
@@ -35,37 +36,34 @@ class PlainWords:
         self._segment_id = settings.segment_id or ""
         self._joins = settings.sync_mode is not SyncMode.REMOVE
 
-    def __call__(self, records: Sequence[Mapping[str, Any]]) -> dict[str, Words] | None:
-        """Return what the records say, by segment; None where one of them needs a careful look.
+    def __call__(self, column: Callable[[str], Sequence[Any]]) -> dict[str, Words] | None:
+        """Return what some records say, by segment; None where one of them needs a careful look.
 
         Args:
-            records: In the order of the input.
+            column: Returns what the records have in a column, in the order of the input, None where they lack it.
         """
-        for record in records:
-            # As `MemberMapper` has it.
-            if record.get(DELETED_COLUMN) not in (None, ""):
-                return None
-        ids = _plain_ids([record.get(self._id_column) for record in records])
+        deleted = column(DELETED_COLUMN)
+        # As `MemberMapper` has it.
+        if deleted.count(None) < len(deleted) and not all(value in (None, "") for value in deleted):
+            return None
+        ids = _plain_ids(column(self._id_column))
         if ids is None:
             return None
         if self._membership_column is None and self._segment_column is None:
             return {self._segment_id: dict.fromkeys(ids, self._joins)}
-        return self._sorted_out(records, ids)
+        return self._sorted_out(ids, column)
 
-    def _sorted_out(self, records: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> dict[str, Words] | None:
+    def _sorted_out(self, ids: Sequence[str], column: Callable[[str], Sequence[Any]]) -> dict[str, Words] | None:
+        members: Iterable[bool | None] = repeat(self._joins, len(ids))
+        if self._membership_column is not None:
+            members = map(answer_of, column(self._membership_column))
+        segments: Iterable[str] = repeat(self._segment_id, len(ids))
+        if self._segment_column is not None:
+            segments = (named.strip() if type(named) is str else "" for named in column(self._segment_column))
         words: defaultdict[str, Words] = defaultdict(dict)
-        segment_id, member = self._segment_id, self._joins
-        for record, id_ in zip(records, ids, strict=True):
-            if self._membership_column is not None:
-                answer = answer_of(record.get(self._membership_column))
-                if answer is None:
-                    return None
-                member = answer
-            if self._segment_column is not None:
-                named = record.get(self._segment_column)
-                segment_id = named.strip() if type(named) is str else ""
-                if not segment_id:
-                    return None
+        for id_, member, segment_id in zip(ids, members, segments, strict=True):
+            if member is None or not segment_id:
+                return None
             words[segment_id][id_] = member
         return words
 

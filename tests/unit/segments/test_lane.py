@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_statsig.columns import Columns
 from target_statsig.exceptions import RecordError, RejectionsError, SegmentError
 from target_statsig.record import Record
 from target_statsig.report import MemberCounts
@@ -111,6 +112,10 @@ def accept(lane, rows):
     lane.accept([Record(row, {}, {}) for row in rows])
 
 
+def plain_words(stream, rows):
+    return PlainWords(stream)(lambda name: [row.get(name) for row in rows])
+
+
 def words(seen):
     return {segment_id: list(sync.words.items()) for segment_id, sync in seen.syncs.items()}
 
@@ -136,7 +141,7 @@ def test_many_at_once_are_many_one_by_one(stream, rows, allowed):
 @pytest.mark.parametrize("stream", [pytest.param(stream, id=name) for name, stream in STREAMS.items()])
 @given(rows=st.lists(records, max_size=4) | st.lists(plain_records, max_size=20))
 def test_the_quick_way_says_what_the_careful_one_says_or_nothing(stream, rows):
-    said = PlainWords(settings(**stream))(rows)
+    said = plain_words(settings(**stream), rows)
     mapper, careful = MemberMapper(settings(**stream)), {}
     try:
         for change in map(mapper, rows):
@@ -150,7 +155,23 @@ def test_the_quick_way_says_what_the_careful_one_says_or_nothing(stream, rows):
 @pytest.mark.parametrize("stream", [pytest.param(stream, id=name) for name, stream in STREAMS.items()])
 @given(rows=st.lists(plain_records, min_size=1))
 def test_plain_records_go_the_quick_way(stream, rows):
-    assert PlainWords(settings(**stream))(rows)
+    assert plain_words(settings(**stream), rows)
+
+
+@pytest.mark.parametrize("stream", [pytest.param(stream, id=name) for name, stream in STREAMS.items()])
+@given(rows=st.lists(plain_records, min_size=1) | st.lists(records, min_size=1, max_size=4))
+def test_columns_say_what_their_records_say_or_are_not_taken(stream, rows):
+    names = tuple(dict.fromkeys(name for row in rows for name in row)) or ("user_id",)
+    columns = Columns(names, [tuple(row.get(name) for name in names) for row in rows], [None] * len(rows))
+    by_column, seen_by_column = lane_of(settings(**stream))
+    by_record, seen_by_record = lane_of(settings(**stream))
+    if by_column.accept_columns(columns):
+        accept(by_record, rows)
+        assert words(seen_by_column) == words(seen_by_record)
+        assert seen_by_column.counts == seen_by_record.counts
+    else:
+        assert plain_words(settings(**stream), rows) is None
+        assert (words(seen_by_column), seen_by_column.counts.records) == ({}, 0)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +185,7 @@ def test_plain_records_go_the_quick_way(stream, rows):
 )
 def test_others_are_looked_at_with_care(row, stream):
     lane, seen = lane_of(settings(segment_id="vips", **stream))
-    assert PlainWords(lane.settings)([row]) is None
+    assert plain_words(lane.settings, [row]) is None
     accept(lane, [row])
     assert len(seen.syncs["vips"].words) == 1
 

@@ -1,0 +1,31 @@
+"""Streams are told of by records or by columns, and it makes no difference."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_statsig.columns import Columns
+from target_statsig.segments.sources import Sources
+from target_statsig.settings import ObjectType, StreamSettings, SyncMode
+
+
+def verdict(told, *, field):
+    sources = Sources()
+    settings = StreamSettings(ObjectType.SEGMENT, sync_mode=SyncMode.MIRROR, segment_id="vips", row_count_field=field)
+    sources.schema({"type": "SCHEMA", "stream": "people", "schema": {}}, dead_letter=False)
+    sources.follow("people", "people", settings)
+    told(sources)
+    return sources.verdict("people")
+
+
+@given(
+    st.lists(st.sampled_from([1, 2, 3, None, "3"]) | st.just(3), min_size=1, max_size=4),
+    st.sampled_from([None, "rows", "absent"]),
+)
+def test_rows_are_counted_alike_by_record_and_by_column(counts, field):
+    messages = [{"type": "RECORD", "stream": "people", "record": {"rows": count}} for count in counts]
+    columns = Columns(("rows",), [(count,) for count in counts], [None] * len(counts))
+    by_record = verdict(lambda sources: sources.records("people", messages), field=field)
+    by_column = verdict(lambda sources: sources.columns("people", columns), field=field)
+    assert by_record == by_column
