@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice, repeat, takewhile
 from typing import IO, TYPE_CHECKING
 
 import msgspec
@@ -98,15 +99,15 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             # Asked only now: a SCHEMA of the part before may have changed who takes what.
             head = _head_of(lines[place])
             take = self.lines_taken.get(head)
-            behind = range(place + 1, len(lines))
+            behind = islice(lines, place + 1, None)
             if take is None:
-                end = next((at for at in behind if _head_of(lines[at]) in self.lines_taken), len(lines))
-                yield [b"".join(lines[place:end])], None
+                part = [lines[place], *takewhile(lambda line: _head_of(line) not in self.lines_taken, behind)]
+                yield [b"".join(part)], None
             else:
-                head += RECORD
-                end = next((at for at in behind if not lines[at].startswith(head)), len(lines))
-                yield lines[place:end], take
-            place = end
+                alike = takewhile(bool, map(bytes.startswith, behind, repeat(head + RECORD)))
+                part = lines[place : place + 1 + len([*alike])]
+                yield part, take
+            place += len(part)
 
     def _pass_on(self, lines: list[bytes], take: TakeLines) -> None:
         for place in range(0, len(lines), LINES_AT_ONCE):
