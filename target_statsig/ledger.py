@@ -60,13 +60,13 @@ class StreamLedger(Protocol):
             epoch: How many STATE messages this run has read before the last of the records.
         """
 
-    def in_doubt(self, digests: Sequence[bytes]) -> int:
+    def in_doubt(self, digests: bytes) -> int:
         """Return how many of these records an earlier run may have delivered: it died before it read the answer.
 
         Each is counted once. Ask for records that were not known, once this run has delivered them.
 
         Args:
-            digests: One of DIGEST_BYTES bytes for each record.
+            digests: One of DIGEST_BYTES bytes for each record, end to end.
         """
 
     def intend(self, digests: bytes, *, highest: Bookmark | None, epoch: int) -> int:
@@ -117,7 +117,7 @@ class NoLedger(StreamLedger):
         return [False] * len(digests)
 
     @override
-    def in_doubt(self, digests: Sequence[bytes]) -> int:
+    def in_doubt(self, digests: bytes) -> int:
         return 0
 
     @override

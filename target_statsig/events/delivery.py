@@ -216,7 +216,7 @@ class _Delivery:
             raise
         self._ledger.acknowledge(batch)
         # Only now: to ask uses up the doubt, and the halves of a refused batch would find none.
-        in_doubt = 0 if self._ledger.is_blank else self._ledger.in_doubt(each(load.digests))
+        in_doubt = self._ledger.in_doubt(load.digests)
         return load.count if sent.maybe_duplicated else in_doubt
 
     def _count_try(self, tries_before: int, size: int) -> None:

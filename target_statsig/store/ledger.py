@@ -128,7 +128,7 @@ class StoredLedger(StreamLedger):
             return answers
 
     @override
-    def in_doubt(self, digests: Sequence[bytes]) -> int:
+    def in_doubt(self, digests: bytes) -> int:
         with self._turn:
             return self._recollect().recall.take_doubtful(digests)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from sqlalchemy import select, update
 
 from target_statsig._compat import override
+from target_statsig.ledger import each
 from target_statsig.store.dialects import list_parameter, listed
 from target_statsig.store.digests import DigestBag
 
@@ -29,8 +30,8 @@ class Recall(Protocol):
     def take_known(self, digests: Sequence[bytes]) -> list[bool]:
         """Tell of each record whether it was delivered."""
 
-    def take_doubtful(self, digests: Sequence[bytes]) -> int:
-        """Return how many of the records may have been delivered."""
+    def take_doubtful(self, digests: bytes) -> int:
+        """Return how many of the records may have been delivered; their digests stand end to end."""
 
 
 class EmptyRecall(Recall):
@@ -41,7 +42,7 @@ class EmptyRecall(Recall):
         return [False] * len(digests)
 
     @override
-    def take_doubtful(self, digests: Sequence[bytes]) -> int:
+    def take_doubtful(self, digests: bytes) -> int:
         return 0
 
 
@@ -55,11 +56,11 @@ class RecallInMemory(Recall):
 
     @override
     def take_known(self, digests: Sequence[bytes]) -> list[bool]:
-        return [self.known.take(digest) for digest in digests]
+        return self.known.take_each(digests)
 
     @override
-    def take_doubtful(self, digests: Sequence[bytes]) -> int:
-        return sum(map(self.doubtful.take, digests))
+    def take_doubtful(self, digests: bytes) -> int:
+        return sum(self.doubtful.take_each(each(digests))) if self.doubtful else 0
 
 
 class RecallOnDisk(Recall):
@@ -75,8 +76,8 @@ class RecallOnDisk(Recall):
         return self._take(digests, self._table.c.known)
 
     @override
-    def take_doubtful(self, digests: Sequence[bytes]) -> int:
-        return sum(self._take(digests, self._table.c.doubtful))
+    def take_doubtful(self, digests: bytes) -> int:
+        return sum(self._take(each(digests), self._table.c.doubtful))
 
     def _take(self, digests: Sequence[bytes], column: Column[int]) -> list[bool]:
         names = [digest.hex() for digest in digests]

@@ -16,7 +16,7 @@ def test_no_ledger_knows_nothing_whatever_it_is_told():
     ledger.withdraw(batch)
     ledger.state_written(None, epoch=1)
     assert ledger.known(RECORDS, highest=None, epoch=0) == [False, False]
-    assert ledger.in_doubt(RECORDS) == 0
+    assert ledger.in_doubt(b"".join(RECORDS)) == 0
 
 
 def test_no_ledger_travels_to_another_process():

@@ -42,7 +42,7 @@ class Run:
         return "".join(name for name, answer in zip(names, answers, strict=True) if answer)
 
     def in_doubt(self, names):
-        return self.ledger.in_doubt(digests(names))
+        return self.ledger.in_doubt(b"".join(digests(names)))
 
     def intend(self, names, highest=None, epoch=0):
         return self.ledger.intend(b"".join(digests(names)), highest=at(highest), epoch=epoch)

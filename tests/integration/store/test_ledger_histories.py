@@ -172,7 +172,7 @@ class History:
         if not rows:
             return []
         digests = [row.digest for row in rows]
-        self.doubted += ledger.in_doubt(digests)
+        self.doubted += ledger.in_doubt(b"".join(digests))
         highest = self.tap.highest(max(row.value for row in rows))
         self.step()
         return [(ledger.intend(b"".join(digests), highest=highest, epoch=epoch), rows)]

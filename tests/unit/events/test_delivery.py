@@ -80,7 +80,7 @@ class Ledger(StreamLedger):
         return [self._take(self._known, digest) for digest in digests]
 
     def in_doubt(self, digests):
-        return sum(self._take(self._doubtful, digest) for digest in digests)
+        return sum(self._take(self._doubtful, digest) for digest in each(digests))
 
     def intend(self, digests, *, highest, epoch):
         self._break("intend")
