@@ -96,6 +96,8 @@ class MirrorSync(SegmentSync):
             )
         counts.before = self._baseline.ensure()
         plan = self._audience.plan(absent=True, own_only=own_only)
+        if self._audience.is_agreed:
+            logger.debug("Segment '%s': its stream shows just the members that it has.", self._remote.id)
         current = self._audience.count_current()
         counts.unchanged = current - plan.added
         self._refuse_too_many(counts.before + plan.added)
@@ -165,6 +167,9 @@ class MirrorSync(SegmentSync):
         )
         if warning is not None:
             self._warn(warning)
+        # Whoever took the segment over would know better.
+        self._lock.beat()
+        self._audience.agree()
         counts.after = self._members.count_known()
         self._warn_of_size(counts.before or 0, counts.after)
         self._audience.close()

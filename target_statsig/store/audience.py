@@ -1,16 +1,19 @@
 """One segment's audience as this run's records tell it, and how that differs from the members that Statsig has.
 
-Owns what the run saw, in temporary tables: a run that dies leaves nothing. Refuses to know whether the source was
-complete, and sends nothing.
+Owns what the run saw, in temporary tables: a run that dies leaves nothing. What it saw is not even sorted where the
+members were found to be just that audience before. Refuses to know whether the source was complete, and sends nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import except_, exists, intersect, select, update
+from sqlalchemy import except_, exists, func, intersect, select, update
 
+from target_statsig.store.agreement import agree, agreed, changing_members
+from target_statsig.store.fingerprint import Fingerprinter
 from target_statsig.store.spool import Spool
 from target_statsig.store.tables import MEMBERS, SEGMENTS
 from target_statsig.store.temporary import count, drop, sorted_table, walk
@@ -18,9 +21,10 @@ from target_statsig.store.temporary import count, drop, sorted_table, walk
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sqlalchemy import CompoundSelect, Select, Table
+    from sqlalchemy import CompoundSelect, Connection, Select, Table
 
     from target_statsig.store.engine import Lane
+    from target_statsig.store.fingerprint import Fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Audience:
         self._segment = segment
         self._here = MEMBERS.c.segment == segment
         self._spool = Spool(lane, "seen")
+        self._all_join = True
+        self._agreed: Fingerprint | None = None
         self._settled: Table | None = None
         self._current = 0
         self._added: Table | None = None
@@ -55,12 +61,24 @@ class Audience:
             StoreError: The database failed.
         """
         self._spool.take(words)
+        # Where someone leaves, it counts who came last; a fingerprint knows no order.
+        self._all_join = self._all_join and all(words.values())
+        if self._all_join:
+            self._fingerprinter.take(words)
+        self._agreed = None
         if self._settled is not None:
             drop(self._lane, self._settled)
             self._settled = None
 
+    @property
+    def is_agreed(self) -> bool:
+        """Whether the last plan was made without comparing: the members were found equal to this audience before."""
+        return self._agreed is not None
+
     def count_current(self) -> int:
         """Return how many ids are members by their last word."""
+        if self._agreed is not None:
+            return self._agreed.count
         self._settle()
         return self._current
 
@@ -91,16 +109,19 @@ class Audience:
         Raises:
             StoreError: The database failed.
         """
+        drop(self._lane, self._added, self._removed)
+        self._added = self._removed = None
+        self._agreed = self._as_agreed() if absent else None
+        if self._agreed is not None:
+            return Plan(0, 0)
         settled = self._settle()
         current = select(settled.c.id).where(settled.c.word)
         known = select(MEMBERS.c.id).where(self._here)
-        drop(self._lane, self._added, self._removed)
         # Both sides come in order, so that the databases merge them; SQLite does so only when asked for an order.
         self._added = sorted_table(self._lane, "added", except_(current, known).order_by("id"))
         added = count(self._lane, self._added)
         if absent and count(self._lane, MEMBERS, self._here) == self._current - added:
             # All who are known are current.
-            self._removed = None
             return Plan(added, 0)
         self._removed = sorted_table(self._lane, "removed", self._removable(settled, absent=absent, own_only=own_only))
         return Plan(added, count(self._lane, self._removed))
@@ -123,18 +144,62 @@ class Audience:
 
     def clear_missing(self) -> None:
         """Remember of nobody who is a member by this run's last word that he is missing."""
+        if self._agreed is not None:
+            return  # nobody is, or it would not be agreed
         settled = self._settle()
         back = exists().where(settled.c.id == MEMBERS.c.id, settled.c.word)
-        with self._lane.writing() as connection:
+        with changing_members(self._lane, self._segment) as connection:
             connection.execute(
                 update(MEMBERS).where(self._here, MEMBERS.c.missing_since.is_not(None), back).values(missing_since=None)
             )
+
+    def agree(self) -> None:
+        """Remember that the members are this audience, if they are: a run that sees it again need not compare.
+
+        To be called when a plan was carried out, by whoever alone may change the members since it was made. Whether it
+        was carried out in full is seen here.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        if self._agreed is not None or self._added is None or not self._all_join:
+            return
+        seen = self._fingerprinter.fingerprint
+        if seen.count != self._current:
+            return  # some came twice, and would not always do so
+        with changing_members(self._lane, self._segment) as connection:
+            if self._is_carried_out(connection, self._added):
+                agree(connection, self._segment, seen)
 
     def close(self) -> None:
         """Give the disk space back; the audience is of no use afterwards."""
         self._spool.drop()
         drop(self._lane, self._settled, self._added, self._removed)
         self._settled = self._added = self._removed = None
+
+    @cached_property
+    def _fingerprinter(self) -> Fingerprinter:
+        # Made for the first id, when other runs can change the members no more.
+        audience = agreed(self._lane, self._segment)
+        return Fingerprinter(None if audience is None else audience.key)
+
+    def _as_agreed(self) -> Fingerprint | None:
+        """Return what was agreed, if it is this audience; it may have ended since the first id came."""
+        audience = agreed(self._lane, self._segment)
+        return audience if self._all_join and audience == self._fingerprinter.fingerprint else None
+
+    def _is_carried_out(self, connection: Connection, added: Table) -> bool:
+        """Return whether the members are those who are current, and nobody else, and none of them is missing.
+
+        All who are current were members, or were to be added. So they are members if each of the latter is, and the
+        only ones if they are as many.
+        """
+        members = select(func.count(), func.count(MEMBERS.c.missing_since)).where(self._here)
+        recorded = exists().where(self._here, MEMBERS.c.id == added.c.id)
+        return (
+            connection.execute(members).one() == (self._current, 0)
+            and connection.execute(select(added.c.id).where(~recorded).limit(1)).first() is None
+        )
 
     def _settle(self) -> Table:
         if self._settled is None:

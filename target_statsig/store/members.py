@@ -2,7 +2,7 @@
 
 Owns what was read from Statsig and what was acknowledged since, whose member each is, and since when one is missing
 from the source. Refuses to know what this run saw (`audience`) and what Statsig thinks. Each acknowledged request is
-one transaction.
+one transaction, which ends what was agreed about the list before.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, except_, func, literal, null, select, true, update
 
+from target_statsig.store.agreement import agreed, changing_members
 from target_statsig.store.dialects import insert_into, list_parameter, listed
 from target_statsig.store.pending import clear_pending
 from target_statsig.store.spool import Spool
@@ -60,7 +61,8 @@ class Members:
 
     def count_known(self) -> int:
         """Return how many members the store knows."""
-        return count(self._lane, MEMBERS, self._here)
+        audience = agreed(self._lane, self._segment)
+        return count(self._lane, MEMBERS, self._here) if audience is None else audience.count
 
     def count_own(self) -> int:
         """Return how many of them this target added."""
@@ -87,7 +89,7 @@ class Members:
         Raises:
             StoreError: The database failed; nothing of it was remembered.
         """
-        with self._lane.writing() as connection:
+        with changing_members(self._lane, self._segment) as connection:
             self._insert(connection, ids, ours=ours)
             clear_pending(connection, self._segment, ids)
 
@@ -100,7 +102,7 @@ class Members:
         Raises:
             StoreError: The database failed; nothing of it was remembered.
         """
-        with self._lane.writing() as connection:
+        with changing_members(self._lane, self._segment) as connection:
             self._delete(connection, ids)
             clear_pending(connection, self._segment, ids)
 
@@ -129,10 +131,10 @@ class Members:
         new = sorted_table(self._lane, "new", except_(there, known).order_by("id"))
         self._set_known(known=False)
         for page in walk(self._lane, select(gone.c.id), _CHUNK):
-            with self._lane.writing() as connection:
+            with changing_members(self._lane, self._segment) as connection:
                 self._delete(connection, [row[0] for row in page])
         for page in walk(self._lane, select(new.c.id), _CHUNK):
-            with self._lane.writing() as connection:
+            with changing_members(self._lane, self._segment) as connection:
                 self._insert(connection, [row[0] for row in page], ours=False)
         self._set_known(known=True)
         total = count(self._lane, baseline)
@@ -141,7 +143,7 @@ class Members:
 
     def forget(self) -> None:
         """Know nobody any more: the next run starts from what it reads."""
-        with self._lane.writing() as connection:
+        with changing_members(self._lane, self._segment) as connection:
             connection.execute(update(SEGMENTS).where(SEGMENTS.c.segment == self._segment).values(known=False))
             connection.execute(delete(MEMBERS).where(self._here))
 
@@ -162,13 +164,13 @@ class Members:
             ids: At most 100,000 of them.
             since: In seconds since 1970.
         """
-        with self._lane.writing() as connection:
+        with changing_members(self._lane, self._segment) as connection:
             them = MEMBERS.c.id.in_(select(listed(connection).id))
             statement = update(MEMBERS).where(self._here, MEMBERS.c.missing_since.is_(None), them)
             connection.execute(statement.values(missing_since=since), list_parameter(ids))
 
     def _set_known(self, *, known: bool) -> None:
-        with self._lane.writing() as connection:
+        with changing_members(self._lane, self._segment) as connection:
             connection.execute(update(SEGMENTS).where(SEGMENTS.c.segment == self._segment).values(known=known))
 
     def _insert(self, connection: Connection, ids: Sequence[str], *, ours: bool) -> None:

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, insert, inspect, select, update
+from sqlalchemy import func, insert, inspect, select, text, update
 
 from target_statsig.exceptions import StoreError
-from target_statsig.store.tables import METADATA, VERSION
+from target_statsig.store.tables import METADATA, PREFIX, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Connection
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
+
+def _add_what_is_agreed(connection: Connection) -> None:
+    """Give segments a place for the audience that their members were found equal to; nothing is agreed yet."""
+    binary = "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
+    for column in ("agreed_key BIGINT", "agreed_count BIGINT", f"agreed_sum {binary}"):
+        connection.execute(text(f"ALTER TABLE {PREFIX}segments ADD COLUMN {column}"))
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_what_is_agreed,)
 """Step n (from 0) takes a store from version n + 1 to version n + 2."""
 
 _RACE = 0x7A67_7374

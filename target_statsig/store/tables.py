@@ -57,9 +57,13 @@ SEGMENTS = Table(
     Column("last_status", Text),
     Column("last_added", BigInteger),
     Column("last_removed", BigInteger),
+    Column("agreed_key", BigInteger),
+    Column("agreed_count", BigInteger),
+    Column("agreed_sum", LargeBinary),
     UniqueConstraint("project", "name"),
 )
-"""Segments, by their Statsig id, and what is remembered of each; `known` says that MEMBERS is the whole list."""
+"""Segments, by their Statsig id, and what is remembered of each; `known` says that MEMBERS is the whole list. What is
+`agreed` is the fingerprint of an audience: MEMBERS holds exactly those, and none of them is missing."""
 
 MEMBERS = Table(
     f"{PREFIX}members",

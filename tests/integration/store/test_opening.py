@@ -17,6 +17,7 @@ import sqlalchemy
 
 from target_statsig.exceptions import StoreError
 from target_statsig.store import open_store, schema
+from target_statsig.store.facts import SegmentFacts
 from tests.fakes import FakeClock
 from tests.postgres import PASSWORD
 
@@ -57,6 +58,15 @@ def version_of(url):
     made = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
     with made.connect() as connection:
         return connection.execute(sqlalchemy.text("SELECT version FROM target_statsig_version")).scalar_one()
+
+
+def columns_of(url):
+    made = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    inspector = sqlalchemy.inspect(made)
+    return {
+        table: [(column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(table)]
+        for table in inspector.get_table_names()
+    }
 
 
 def test_nothing_of_sqlalchemy_is_imported_before_a_store_is_opened():
@@ -196,10 +206,26 @@ class TestTheSchema:
         with opened(store_url):
             pass
         execute(store_url, "UPDATE target_statsig_version SET version = 99")
-        assert re.search("newer target-statsig .schema 99, this one knows 1.*upgrade", refusal(store_url))
+        newest = len(schema.MIGRATIONS) + 1
+        assert re.search(f"newer target-statsig .schema 99, this one knows {newest}.*upgrade", refusal(store_url))
+
+    def test_of_the_first_version_becomes_that_of_a_new_store_and_keeps_what_it_knew(self, opening, store_url):
+        with contextlib.closing(opening()) as store:
+            store.members("vip").replace_known(["a", "b"])
+            store.record_facts("vip", SegmentFacts(fed_by="users", list_version=7))
+        new = columns_of(store_url)
+        for column in ("agreed_key", "agreed_count", "agreed_sum"):
+            execute(store_url, f"ALTER TABLE target_statsig_segments DROP COLUMN {column}")
+        execute(store_url, "UPDATE target_statsig_version SET version = 1")
+        with contextlib.closing(opening()) as store:
+            assert list(store.members("vip").previous()) == ["a", "b"]
+            assert store.members("vip").is_known()
+            assert store.facts("vip") == SegmentFacts(fed_by="users", list_version=7)
+        assert columns_of(store_url) == new
+        assert version_of(store_url) == len(schema.MIGRATIONS) + 1
 
     def test_of_an_older_store_walks_the_steps_that_it_lacks_once(self, store_url, monkeypatch):
-        walked = []
+        walked, steps = [], schema.MIGRATIONS
 
         def adds_a_column(connection):
             walked.append("a column")
@@ -211,15 +237,15 @@ class TestTheSchema:
 
         with opened(store_url) as store:
             store.members("vip").replace_known(["a"])
-        monkeypatch.setattr(schema, "MIGRATIONS", (adds_a_column,))
+        monkeypatch.setattr(schema, "MIGRATIONS", (*steps, adds_a_column))
         with opened(store_url):
             assert walked == ["a column"]
-        monkeypatch.setattr(schema, "MIGRATIONS", (adds_a_column, adds_a_table))
+        monkeypatch.setattr(schema, "MIGRATIONS", (*steps, adds_a_column, adds_a_table))
         for _ in range(2):
             with opened(store_url) as store:
                 assert list(store.members("vip").previous()) == ["a"]
         assert walked == ["a column", "a table"]
-        assert version_of(store_url) == 3
+        assert version_of(store_url) == len(steps) + 3
 
     def test_stays_as_it_was_when_a_step_fails(self, store_url, monkeypatch):
         def breaks_off(connection):
@@ -227,10 +253,10 @@ class TestTheSchema:
             connection.execute(sqlalchemy.text("SELECT nonsense"))
 
         with opened(store_url):
-            pass
-        monkeypatch.setattr(schema, "MIGRATIONS", (breaks_off,))
+            before = version_of(store_url)
+        monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, breaks_off))
         assert "nonsense" in refusal(store_url)
-        assert version_of(store_url) == 1
+        assert version_of(store_url) == before
         with pytest.raises(sqlalchemy.exc.SQLAlchemyError):
             execute(store_url, "SELECT * FROM target_statsig_colours")
 
