@@ -97,8 +97,10 @@ class Spool:
 
     def _write(self) -> None:
         words, self._gathered = self._gathered, {}
-        for word in set(words.values()):
-            ids = [id_ for id_, said in words.items() if said is word]
+        said_words = set(words.values())
+        mixed = len(said_words) > 1
+        for word in said_words:
+            ids = [id_ for id_, said in words.items() if said is word] if mixed else list(words)
             self._in_order = self._in_order and self._last < ids[0] and ids == sorted(ids)
             self._last = ids[-1]
             self._written += 1
