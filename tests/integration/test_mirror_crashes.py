@@ -8,6 +8,7 @@ import os
 import signal
 
 import pytest
+import sqlalchemy
 
 from tests.postgres import postgres_url
 from tests.singer import TargetRunner, record, schema, state, to_lines
@@ -91,6 +92,16 @@ def changes(statsig):
     return [entry.method for entry in statsig.state.requests if entry.method in {"PATCH", "DELETE"} and entry.taken]
 
 
+def agreements(store_url):
+    """Return how many audiences a next run would not compare."""
+    made = sqlalchemy.create_engine(store_url, poolclass=sqlalchemy.NullPool)
+    if not sqlalchemy.inspect(made).has_table("target_statsig_segments"):
+        return 0
+    with made.connect() as connection:
+        agreed = sqlalchemy.text("SELECT count(*) FROM target_statsig_segments WHERE agreed_sum IS NOT NULL")
+        return connection.execute(agreed).scalar_one()
+
+
 def test_the_whole_mirror_takes_as_many_requests_as_are_tried_below(run_mirror, statsig):
     assert run_mirror() == 0
     assert set(statsig.state.ids("vips")) == AUDIENCE
@@ -100,10 +111,14 @@ def test_the_whole_mirror_takes_as_many_requests_as_are_tried_below(run_mirror, 
 
 @pytest.mark.parametrize("taken", [pytest.param(False, id="before it is taken"), pytest.param(True, id="after")])
 @pytest.mark.parametrize("request_number", range(REQUESTS))
-def test_a_mirror_killed_at_any_request_is_finished_by_the_next_run(run_mirror, statsig, request_number, taken):
+def test_a_mirror_killed_at_any_request_is_finished_by_the_next_run(
+    run_mirror, statsig, store_url, request_number, taken
+):
     assert run_mirror(die_at=request_number, taken=taken) == -signal.SIGKILL
     assert set(statsig.state.ids("vips")) >= AUDIENCE & BEFORE
+    assert agreements(store_url) == 0
     assert run_mirror() == 0
+    assert agreements(store_url) == 1
     assert set(statsig.state.ids("vips")) == AUDIENCE
     history = statsig.state.segments["vips"].history
     assert sum(change.added for change in history) == 10
