@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from target_statsig.clock import Clock
 
-_CACHE_KIB = 32 * 1024
-"""Page cache of a connection, and the most that a sort holds in memory; ten million ids need no more."""
+_CACHE_KIB = 8 * 1024
+"""Page cache of a connection, and the most that a sort holds in memory. Sorting and walking gain nothing by more: ten
+million ids in no order are compared in less time than with four times as much."""
 
 _WAL_BYTES = 64 * 1024 * 1024
 """What the write-ahead log is cut back to after a burst, in bytes."""
