@@ -20,7 +20,7 @@ MEMBER_STREAM = "audience"
 STATE_EVERY = 10_000
 """Records between two STATEs of a singer-sdk tap."""
 
-STRIDE = 618_033_989
+STRIDE = 618_034_003
 """A prime: steps of it lead to every member once, each far from the one before."""
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"

@@ -56,6 +56,13 @@ class Course:
         """Do the same with ids that come in no order."""
         return self.mirror(count, name, scattered=True)
 
+    def mirror_grown(self, count: int, name: str) -> Usage:
+        """Mirror one id more than Statsig has, in no order, so that all of them have to be sorted and compared."""
+        self._run(count, name, str(count), "mirror", scattered=True)
+        usage = self._run(count, name, str(count), "mirror", scattered=True, more=1)
+        self._check(str(count), count + 1)
+        return usage
+
     def read(self, count: int, _: str) -> Usage:
         """Decode the messages and do nothing with them."""
         return measure.run(module("reading"), self._messages(count))
@@ -66,10 +73,12 @@ class Course:
             data.write_members(path, count, scattered=scattered)
         return path
 
-    def _run(self, count: int, name: str, segment_id: str, sync_mode: str, *, scattered: bool = False) -> Usage:
+    def _run(
+        self, count: int, name: str, segment_id: str, sync_mode: str, *, scattered: bool = False, more: int = 0
+    ) -> Usage:
         folder = self.folder / f"{sync_mode}-{name}-{count}"
         command = this_target.members_command(self.emulator.project, folder, segment_id, sync_mode)
-        return measure.run(command, self._messages(count, scattered=scattered))
+        return measure.run(command, self._messages(count + more, scattered=scattered))
 
     def _check(self, segment_id: str, count: int) -> None:
         found = self.emulator.members(segment_id)
@@ -88,6 +97,7 @@ def members(folder: Path, *, rounds: int) -> str:
             ("added to an empty segment", course.add, ADDED),
             ("mirrored, nothing to change", course.mirror, MIRRORED),
             ("mirrored likewise, in no order", course.mirror_scattered, MIRRORED),
+            ("mirrored likewise, one of them new", course.mirror_grown, MIRRORED),
             ("only read and decoded", course.read, MIRRORED),
         )
         course.mirror(FEW, "first")  # no round includes compiling modules
