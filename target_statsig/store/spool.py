@@ -6,6 +6,8 @@ each would take ten times as long to write. Refuses to know whose ids they are.
 
 from __future__ import annotations
 
+from itertools import chain, islice
+from operator import lt
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Boolean, Column, Integer, Text, insert, select, text, type_coerce
@@ -15,7 +17,7 @@ from target_statsig.store.tables import CODE_POINT_TEXT
 from target_statsig.store.temporary import drop, sorted_table, temporary_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Table
 
@@ -42,8 +44,10 @@ class Spool:
             Column("word", Boolean, nullable=False),
             Column("ids", Text, nullable=False),
         )
+        self._append = insert(self._lists)
         self._written = 0
-        self._gathered: dict[str, bool] = {}
+        self._gathered: list[Mapping[str, bool]] = []
+        self._ids_gathered = 0
         self._last = ""
         # Whether they came in code-point order, each once: then nothing has to be sorted.
         self._in_order = True
@@ -57,13 +61,14 @@ class Spool:
         """Take ids that come next.
 
         Args:
-            words: Each with its word.
+            words: Each with its word; nobody changes them any more.
 
         Raises:
             StoreError: The database failed.
         """
-        self._gathered.update(words)
-        if len(self._gathered) >= LIST:
+        self._gathered.append(words)
+        self._ids_gathered += len(words)
+        if self._ids_gathered >= LIST:
             self._write()
 
     def settled(self, purpose: str) -> Table:
@@ -96,14 +101,21 @@ class Spool:
         drop(self._lane, self._lists)
 
     def _write(self) -> None:
-        words, self._gathered = self._gathered, {}
-        said_words = set(words.values())
-        mixed = len(said_words) > 1
-        for word in said_words:
-            ids = [id_ for id_, said in words.items() if said is word] if mixed else list(words)
-            self._in_order = self._in_order and self._last < ids[0] and ids == sorted(ids)
+        gathered, self._gathered, self._ids_gathered = self._gathered, [], 0
+        said = set(chain.from_iterable(words.values() for words in gathered))
+        if len(said) == 1:
+            self._write_list(list(chain.from_iterable(gathered)), word=said.pop())
+            return
+        last_words = dict(chain.from_iterable(words.items() for words in gathered))
+        for word in said:
+            ids = [id_ for id_, last_word in last_words.items() if last_word is word]
+            if ids:
+                self._write_list(ids, word=word)
+
+    def _write_list(self, ids: Sequence[str], *, word: bool) -> None:
+        if self._in_order:
+            self._in_order = self._last < ids[0] and all(map(lt, ids, islice(ids, 1, None)))
             self._last = ids[-1]
-            self._written += 1
-            row = {"number": self._written, "word": word, "ids": as_list(ids)}
-            with self._lane.reading() as connection:
-                connection.execute(insert(self._lists), row)
+        self._written += 1
+        with self._lane.reading() as connection:
+            connection.execute(self._append, {"number": self._written, "word": word, "ids": as_list(ids)})
