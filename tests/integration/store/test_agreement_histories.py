@@ -106,7 +106,7 @@ def test_no_history_makes_an_audience_pass_for_the_members_that_it_is_not(store_
         run_state_machine_as_test(
             lambda: RememberedAudience(store, next(numbers)),
             settings=settings(
-                max_examples=60, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+                max_examples=25, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
             ),
         )
     assert RememberedAudience.known_again > 20
