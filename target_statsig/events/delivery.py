@@ -6,7 +6,7 @@ Knows nothing of Singer, files and threads: the sink calls it from worker thread
 from __future__ import annotations
 
 from collections import Counter
-from itertools import compress
+from itertools import compress, repeat
 from operator import not_
 from typing import TYPE_CHECKING
 
@@ -120,16 +120,16 @@ class _Delivery:
             self._send_all(self._wrap(unknown, now_ms))
 
     def run_prepared(self, prepared: Prepared, records: Callable[[], Sequence[Record]], now_ms: int) -> None:
-        digests = each(prepared.digests) or [b""] * prepared.count
         self._highest = prepared.highest
         try:
-            known = [] if self._ledger.is_blank else self._known(digests)
+            known = [] if self._ledger.is_blank else self._known(each(prepared.digests))
         except TargetStatsigError as error:
             self._fail(error, prepared.count)
             return
 
         def parcels() -> list[Parcel]:
             self.receipt.notes = MappingNotes()
+            digests = each(prepared.digests) or repeat(b"", prepared.count)
             identified = zip(records(), digests, strict=True)
             return self._wrap([*(compress(identified, map(not_, known)) if known else identified)], now_ms)
 
