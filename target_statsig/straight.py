@@ -2,7 +2,7 @@
 
 singer-sdk copies each record, asks a stream map that changes nothing, and counts it one by one: more work than
 validating and mapping it. This follows `Target._process_record_message` of singer-sdk 0.54 for that case alone, many
-records at a time. It can be taken out by deleting this module and its mentions in `target`.
+records at a time. It can be taken out by deleting this module and `undecoded`, and their mentions in `target`.
 """
 
 from __future__ import annotations
