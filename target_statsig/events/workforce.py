@@ -35,6 +35,9 @@ PIPE_BYTES = 1 << 19
 COMMAND = "import sys; sys.path[:] = {path!r}; from {main.__module__} import main; main()"
 """With this process's own path: `-m` would look for the package where the run was started first."""
 
+SETTINGS = ("TARGET_STATSIG_", "MELTANO_")
+"""How the variables begin that may hold a key; no worker gets them."""
+
 KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 26)}
 """Tells glibc to keep the memory of one batch for the next. To give it back and ask for it anew, page by page, takes a
 tenth of a worker's time; other C libraries do not know these names."""
@@ -94,7 +97,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pipesize=PIPE_BYTES,
-            env={**os.environ, **KEEPS_MEMORY},
+            env={name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)} | KEEPS_MEMORY,
         )
         self._tasks = cast("IO[bytes]", self._process.stdin)
         self._answers = cast("IO[bytes]", self._process.stdout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +60,13 @@ def test_a_signal_is_for_the_target_to_answer(workforce, preparation):
     for number in (signal.SIGINT, signal.SIGTERM):
         process_of(workforce).send_signal(number)
     assert workforce.prepare(preparation, LINES, 1, NOW) is not None
+
+
+def test_no_worker_is_given_a_key(workforce, monkeypatch):
+    for name in ("TARGET_STATSIG_SERVER_SECRET_KEY", "MELTANO_LOAD_SERVER_SECRET_KEY"):
+        monkeypatch.setenv(name, "secret-canary")
+    wait_until_ready(workforce)
+    assert b"secret-canary" not in Path(f"/proc/{process_of(workforce).pid}/environ").read_bytes()
 
 
 def test_a_worker_ends_with_the_target(workforce):
