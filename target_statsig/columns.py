@@ -22,8 +22,8 @@ Column = Sequence[Any]
 _SAYS_NOTHING = frozenset(
     {
         *("title", "description", "$comment", "examples", "default", "deprecated", "readOnly", "writeOnly"),
-        *("nullable", "contentMediaType", "contentEncoding"),
-        "format",  # which is not asserted
+        "nullable",
+        "format",  # which is not asserted, unlike `contentEncoding` and `contentMediaType` in some drafts
     }
 )
 """Words of a schema that no record can break."""
@@ -156,8 +156,10 @@ class RecordType:
         fields = [(f"f{place}", self._column(place, part)) for place, part in enumerate(properties.values())]
         renamed = dict(zip([name for name, _ in fields], properties, strict=True))
         record = msgspec.defstruct("Record", fields, rename=renamed, forbid_unknown_fields=True, gc=False)
-        message = [("type", Literal["RECORD"]), ("stream", Literal[stream]), ("record", record)]
-        return msgspec.defstruct("Message", [*message, ("time_extracted", Any, None)], gc=False)
+        needed: list[tuple[str, Any]] = [("type", Literal["RECORD"]), ("stream", Literal[stream]), ("record", record)]
+        optional = [("time_extracted", Any, None), ("version", Any, None)]
+        # Of a member that it does not know, msgspec would not even see whether it is JSON.
+        return msgspec.defstruct("Message", [*needed, *optional], forbid_unknown_fields=True, gc=False)
 
     def _column(self, place: int, schema: Any) -> Any:
         """Return the type of a column."""

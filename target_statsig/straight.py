@@ -30,8 +30,8 @@ AT_ONCE = 500
 """Records taken together at most; between two times a signal is heeded, and the lane's batch may be full."""
 
 UNDECODED_AFTER = 5_000
-"""Records of a stream of items after which it is worth while to have workers decode them: some 50 ms of work, half as
-long as it takes to start one."""
+"""Records of a stream of items after which they are not decoded here any more, and workers are started: some 50 ms of
+work, half as long as it takes to start one."""
 
 
 class StraightWay:

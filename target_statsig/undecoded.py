@@ -17,7 +17,7 @@ from target_statsig.record import Record
 from target_statsig.segments.lane import SegmentLane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from target_statsig.columns import RecordType
     from target_statsig.reader import SingerMessageReader, TakeLines
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from target_statsig.segments.sources import Sources
     from target_statsig.sinks import StatsigSink
     from target_statsig.validation import RecordCheck
+
+MOST_MISSES = 10
+"""Times that lines could not be read column by column, after which the reader decodes those of the stream: a tap that
+leaves a column out where it is null does so all the time."""
 
 
 class UndecodedLines:
@@ -54,10 +58,11 @@ class UndecodedLines:
         self._count = count
         self._stream: str = schema["stream"]
         self._heads: list[bytes] = []
+        self._misses = 0
 
     def open(self) -> None:
         """Take lines from now on, where the lane can do with them."""
-        if self._heads:
+        if self._heads or self._misses >= MOST_MISSES:
             return
         take = self._takes()
         if take is not None:
@@ -97,15 +102,32 @@ class UndecodedLines:
             self._sources.columns(self._stream, columns)
             self._count(len(lines))
             return
-        for place, line in enumerate(lines, number):
-            found = self._look(place, line)
-            record = found.record if isinstance(found, Rejection) else found
-            self._sources.records(self._stream, (record.message,))
-            self._count(1)
-            if isinstance(found, Rejection):
-                lane.reject(record, RecordError(found.reason, found.field))
-            else:
-                lane.accept((record,))
+        self._misses += 1
+        if self._misses >= MOST_MISSES:
+            self.close()
+        records: list[Record] = []
+        try:
+            for place, line in enumerate(lines, number):
+                found = self._look(place, line)
+                if isinstance(found, Rejection):
+                    self._hand_over(lane, records)
+                    self._hand_over(lane, [found.record], RecordError(found.reason, found.field))
+                    records = []
+                else:
+                    records.append(found)
+        finally:
+            self._hand_over(lane, records)
+
+    def _hand_over(self, lane: SegmentLane, records: Sequence[Record], error: RecordError | None = None) -> None:
+        """Hand over decoded records that follow each other, or one that is kept out."""
+        if not records:
+            return
+        self._sources.records(self._stream, [record.message for record in records])
+        self._count(len(records))
+        if error is None:
+            lane.accept(records)
+        else:
+            lane.reject(records[0], error)
 
     def _look(self, number: int, line: bytes) -> Record | Rejection:
         """Return the record of a line, or why it is kept out.
@@ -127,4 +149,5 @@ def _heads(stream: str) -> list[bytes]:
     """Return how the RECORD messages of a stream begin, as singer-sdk, singer-python and other taps write them."""
     names = {json.dumps(stream), json.dumps(stream, ensure_ascii=False)}
     forms = ('{{"type":"RECORD","stream":{},', '{{"type": "RECORD", "stream": {}, ')
-    return [form.format(name).encode() for name in names for form in forms]
+    # Half a surrogate pair stands in no line but escaped.
+    return [form.format(name).encode(errors="replace") for name in names for form in forms]

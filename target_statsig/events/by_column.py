@@ -115,6 +115,9 @@ class ByColumn:
         if self._fields.name is None:
             return [self._name_of(self._event_name, notes)] * len(columns)
         sources = columns.named(self._fields.name)
+        if set(map(type, sources)) != {str}:
+            # Not by their values: true is 1 to Python, and 1.50 is 1.5.
+            return [self._name_of(source, notes) for source in sources]
         names = {source: self._name_of(source, notes) for source in set(sources)}
         return [*map(names.__getitem__, sources)]
 

@@ -6,24 +6,16 @@ Knows nothing of Singer, files and threads: the sink calls it from worker thread
 from __future__ import annotations
 
 from collections import Counter
-from itertools import compress, repeat
+from itertools import compress
 from operator import not_
 from typing import TYPE_CHECKING
 
-from target_statsig.events.batching import halve, pack
 from target_statsig.events.digest import digests_of
+from target_statsig.events.dispatch import Dispatch
 from target_statsig.events.notes import MappingNotes
-from target_statsig.events.parcels import ENVELOPE_BYTES, Load, Parcel, highest_of, wrap
-from target_statsig.events.receipt import Receipt, Rejection
-from target_statsig.events.stream import RefusalStreak
-from target_statsig.exceptions import (
-    FatalRunError,
-    RefusedError,
-    RequestError,
-    TargetStatsigError,
-    TooLargeError,
-)
-from target_statsig.headings import Heading
+from target_statsig.events.parcels import Load, Parcel, highest_of, wrap
+from target_statsig.events.receipt import Receipt, Seen
+from target_statsig.exceptions import TargetStatsigError
 from target_statsig.ledger import NoLedger, each
 
 if TYPE_CHECKING:
@@ -32,13 +24,8 @@ if TYPE_CHECKING:
     from target_statsig.client.events import EventsClient
     from target_statsig.events.prepare import Prepared
     from target_statsig.events.stream import ItemStream
-    from target_statsig.ledger import Bookmark, StreamLedger
+    from target_statsig.ledger import StreamLedger
     from target_statsig.record import Record
-
-REFUSED = "refused_by_statsig"
-
-NOT_ABOUT_THE_BODY = frozenset({301, 302, 303, 307, 308, 404, 405})
-"""Refusals that halving cannot mend: there is no events API at `events_url`."""
 
 
 def deliver(
@@ -72,7 +59,7 @@ def deliver(
 
 def deliver_prepared(
     prepared: Prepared,
-    records: Callable[[], Sequence[Record]],
+    look: Callable[[], Seen],
     stream: ItemStream,
     client: EventsClient,
     ledger: StreamLedger,
@@ -83,11 +70,11 @@ def deliver_prepared(
 ) -> Receipt:
     """Send items that are ready; for the rest see `deliver`.
 
-    `records` returns their records. It is asked only where an earlier run delivered some of them, and where Statsig
+    `look` returns their records. It is asked only where an earlier run delivered some of them, and where Statsig
     refuses the request, to find out what it dislikes.
     """
     delivery = _Delivery(prepared.count, stream, client, ledger, epoch, on_retry)
-    delivery.run_prepared(prepared, records, now_ms)
+    delivery.run_prepared(prepared, look, now_ms)
     return delivery.receipt
 
 
@@ -104,156 +91,77 @@ class _Delivery:
         on_retry: Callable[[], None],
     ) -> None:
         self.receipt = Receipt(records)
-        self._highest: Bookmark | None = None
+        self._dispatch = Dispatch(self.receipt, stream, client, ledger, epoch, on_retry)
         self._stream = stream
-        self._client = client
         self._ledger = ledger
         self._epoch = epoch
-        self._on_retry = on_retry
 
     def run(self, records: Sequence[Record], now_ms: int) -> None:
         try:
             unknown = self._unknown(records)
         except TargetStatsigError as error:
-            self._fail(error, len(records))
+            self.receipt.fail(error, len(records))
         else:
-            self._send_all(self._wrap(unknown, now_ms))
+            self._dispatch.send_all(self._wrap(unknown, now_ms))
 
-    def run_prepared(self, prepared: Prepared, records: Callable[[], Sequence[Record]], now_ms: int) -> None:
-        self._highest = prepared.highest
+    def run_prepared(self, prepared: Prepared, look: Callable[[], Seen], now_ms: int) -> None:
+        self._dispatch.highest = prepared.highest
+        skipped: Counter[bytes] = Counter()
         try:
-            known = [] if self._ledger.is_blank else self._known(each(prepared.digests))
+            if not self._ledger.is_blank:
+                digests = each(prepared.digests)
+                skipped.update(compress(digests, self._known(digests)))
         except TargetStatsigError as error:
-            self._fail(error, prepared.count)
+            self.receipt.fail(error, prepared.count)
             return
 
         def parcels() -> list[Parcel]:
             self.receipt.notes = MappingNotes()
-            digests = each(prepared.digests) or repeat(b"", prepared.count)
-            identified = zip(records(), digests, strict=True)
-            return self._wrap([*(compress(identified, map(not_, known)) if known else identified)], now_ms)
+            return self._wrap(self._seen(look(), prepared.count, skipped), now_ms)
 
-        if any(known):
-            self._send_all(parcels())
+        if skipped:
+            self._dispatch.send_all(parcels())
         else:
             self.receipt.notes = prepared.notes
-            self._send(Load(prepared.body, prepared.count, prepared.digests, Counter(prepared.names), parcels))
+            self._dispatch.send(Load(prepared.body, prepared.count, prepared.digests, Counter(prepared.names), parcels))
+
+    def _seen(self, seen: Seen, count: int, skipped: Counter[bytes]) -> list[tuple[Record, bytes]]:
+        """Return the records that were seen and are not skipped, each with its digest.
+
+        All of them should be sound, or they could not have been prepared. If not, each is accounted for all the same.
+        """
+        self.receipt.rejections += seen.rejections
+        if seen.failure is not None:
+            self.receipt.fail(seen.failure, count - len(seen.records) - len(seen.rejections))
+        left = []
+        for record, digest in self._identified(seen.records):
+            if skipped[digest]:
+                skipped[digest] -= 1
+            else:
+                left.append((record, digest))
+        return left
 
     def _wrap(self, records: Sequence[tuple[Record, bytes]], now_ms: int) -> list[Parcel]:
         parcels, rejections = wrap(records, self._stream, now_ms=now_ms, notes=self.receipt.notes)
         self.receipt.rejections += rejections
         return parcels
 
-    def _send_all(self, parcels: list[Parcel], *, doubted: bool = False) -> None:
-        bounds = self._stream.bounds
-        while parcels:
-            # One batch at a time: a 413 lowers the bound for those behind it.
-            sizes = [len(parcel.body) for parcel in parcels]
-            first = next(pack(sizes, max_rows=bounds.rows, max_bytes=bounds.bytes, overhead=ENVELOPE_BYTES))
-            self._send(self._load(parcels[first]), doubted=doubted)
-            del parcels[first]
-
-    def _load(self, parcels: Sequence[Parcel]) -> Load:
-        return Load.of(parcels, self._stream, self._client.compression)
-
     def _unknown(self, records: Sequence[Record]) -> list[tuple[Record, bytes]]:
         """Return the records that no earlier run delivered, each with its digest."""
+        identified = self._identified(records)
+        if isinstance(self._ledger, NoLedger):
+            return identified
+        self._dispatch.highest = highest_of([record.message["record"] for record in records], self._stream)
+        return [*compress(identified, map(not_, self._known([digest for _, digest in identified])))]
+
+    def _identified(self, records: Sequence[Record]) -> list[tuple[Record, bytes]]:
+        """Return records with their digests, as the tap sent them; without any where nothing is to be remembered."""
         if isinstance(self._ledger, NoLedger):
             return [(record, b"") for record in records]
-        sent_by_the_tap = [record.message["record"] for record in records]
-        self._highest = highest_of(sent_by_the_tap, self._stream)
-        digests = digests_of(sent_by_the_tap)
-        return [*compress(zip(records, digests, strict=True), map(not_, self._known(digests)))]
+        return [*zip(records, digests_of([record.message["record"] for record in records]), strict=True)]
 
     def _known(self, digests: Sequence[bytes]) -> list[bool]:
         """Return which of the records an earlier run delivered; they are skipped."""
-        known = self._ledger.known(digests, highest=self._highest, epoch=self._epoch)
+        known = self._ledger.known(digests, highest=self._dispatch.highest, epoch=self._epoch)
         self.receipt.skipped_duplicates += sum(known)
         return known
-
-    def _send(self, load: Load, *, doubted: bool = False) -> None:
-        """Send some items in one request; what is refused for good is halved until the culprits stand alone.
-
-        Args:
-            load: The items.
-            doubted: Whether the answer to a larger request that held them was lost.
-        """
-        receipt, count = self.receipt, load.count
-        if receipt.failure is not None:
-            receipt.undelivered += count
-            return
-        try:
-            maybe_duplicated = self._request(load)
-        except (RefusedError, TooLargeError) as error:
-            if error.status in NOT_ABOUT_THE_BODY:
-                self._fail(error, count)
-            else:
-                self._look_closer(load, error, doubted=doubted or error.maybe_taken)
-        except TargetStatsigError as error:
-            self._fail(error, count)
-        else:
-            self._stream.refusals.taken()
-            receipt.delivered += count
-            receipt.names.update(load.names)
-            receipt.maybe_duplicated += count if doubted else maybe_duplicated
-            if self._stream.is_billed:
-                receipt.billable += count
-
-    def _request(self, load: Load) -> int:
-        """Send some items, written down before and after, and return how many of them may be in Statsig twice."""
-        batch = self._ledger.intend(load.digests, highest=self._highest, epoch=self._epoch)
-        try:
-            sent = self._client.send_body(
-                self._stream.kind.endpoint,
-                load.body,
-                load.count,
-                what=f"{self._stream.kind.count(load.count)} of stream '{self._stream.name}'",
-                on_try=self._count_try,
-            )
-        except TargetStatsigError as error:
-            if not error.maybe_taken:
-                self._ledger.withdraw(batch)
-            raise
-        self._ledger.acknowledge(batch)
-        # Only now: to ask uses up the doubt, and the halves of a refused batch would find none.
-        in_doubt = self._ledger.in_doubt(load.digests)
-        return load.count if sent.maybe_duplicated else in_doubt
-
-    def _count_try(self, tries_before: int, size: int) -> None:
-        self.receipt.requests += 1
-        if tries_before:
-            self.receipt.retries += 1
-            self._on_retry()
-        self.receipt.bytes_sent += size
-
-    def _fail(self, error: TargetStatsigError, undelivered: int) -> None:
-        self.receipt.failure = error
-        self.receipt.undelivered += undelivered
-
-    def _look_closer(self, load: Load, error: RequestError, *, doubted: bool) -> None:
-        parcels = load.parcels()
-        if len(parcels) == load.count:
-            self._split(parcels, error, doubted=doubted)
-        else:
-            # Meanwhile other batches have lowered the bounds, and some of these items are rejected by themselves now.
-            self._send_all(list(parcels), doubted=doubted)
-
-    def _split(self, parcels: Sequence[Parcel], error: RequestError, *, doubted: bool) -> None:
-        alone = len(parcels) == 1
-        if isinstance(error, TooLargeError):
-            size = sum(len(parcel.body) for parcel in parcels) + ENVELOPE_BYTES
-            self._stream.bounds.lower(size, alone=alone)
-        if not alone:
-            for half in halve(parcels):
-                self._send(self._load(half), doubted=doubted)
-            return
-        reason = self._stream.too_large if isinstance(error, TooLargeError) else REFUSED
-        self.receipt.rejections.append(Rejection(parcels[0].record, reason, words=error.words))
-        if self._stream.refusals.refused():
-            what = f"{self._stream.kind.count(RefusalStreak.LIMIT)} of stream '{self._stream.name}'"
-            self.receipt.failure = FatalRunError(
-                f"Statsig refused {what} one by one and took none: that is no bad record but a wrong mapping or "
-                f"`events_url`. Its words: {error.words or 'none'}. What it refused is in the dead letters. Mend the "
-                f"configuration and run again.",
-                heading=Heading.REFUSED,
-            )

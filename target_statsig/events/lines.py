@@ -6,13 +6,13 @@ Refuses to know where the lines come from, and how records are told from others.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from target_statsig.events.delivery import deliver, deliver_prepared
 from target_statsig.events.parcels import ENVELOPE_BYTES
-from target_statsig.events.receipt import Rejection
+from target_statsig.events.receipt import Rejection, Seen
 from target_statsig.exceptions import InputError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class LineDelivery:
         if prepared is not None and prepared.size + ENVELOPE_BYTES <= stream.bounds.bytes:
             return deliver_prepared(
                 prepared,
-                lambda: self._look_at_all(pieces).records,
+                lambda: self._look_at_all(pieces),
                 stream,
                 self.client,
                 self.ledger,
@@ -64,8 +64,8 @@ class LineDelivery:
         receipt.failure = receipt.failure or seen.failure
         return receipt
 
-    def _look_at_all(self, pieces: list[Piece]) -> _Seen:
-        seen = _Seen()
+    def _look_at_all(self, pieces: list[Piece]) -> Seen:
+        seen = Seen()
         for first, lines in pieces:
             for number, line in enumerate(lines, first):
                 try:
@@ -78,12 +78,3 @@ class LineDelivery:
                 else:
                     seen.records.append(found)
         return seen
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What lines turned out to be, up to the first that cannot be read."""
-
-    records: list[Record] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
-    failure: InputError | None = None

@@ -29,6 +29,21 @@ class Rejection:
 
 
 @dataclass(slots=True)
+class Seen:
+    """What lines turned out to be, up to the first that cannot be read.
+
+    Attributes:
+        records: Sound records.
+        rejections: The others.
+        failure: Why the lines behind cannot be told, if they cannot.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    failure: TargetStatsigError | None = None
+
+
+@dataclass(slots=True)
 class Receipt:
     """What became of the records of one unit of work.
 
@@ -56,6 +71,11 @@ class Receipt:
     notes: MappingNotes = field(default_factory=MappingNotes)
     failure: TargetStatsigError | None = None
     names: Counter[str] = field(default_factory=Counter)
+
+    def fail(self, error: TargetStatsigError, undelivered: int) -> None:
+        """Note what ended the work, and how many records are not known to be delivered because of it."""
+        self.failure = error
+        self.undelivered += undelivered
 
     def add_to(self, counts: ItemCounts) -> None:
         """Add what was sent to a stream's counts; its rejections are counted where they are kept."""

@@ -104,8 +104,12 @@ def _readers(fields: Iterable[tuple[str, tuple[str, ...]]], columns: Collection[
 
 
 def _columns(fields: Iterable[tuple[str, tuple[str, ...]]], present: Collection[str]) -> dict[str, str]:
-    found = ((field, only_column(sources, present)) for field, sources in fields)
-    return {field: column for field, column in found if column is not None}
+    found = [(field, column) for field, sources in fields if (column := only_column(sources, present)) is not None]
+    columns = dict(found)
+    if len(columns) < len(found):
+        msg = "two columns may hold the same id"
+        raise LookupError(msg)
+    return columns
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ costs time and nothing else: what it is asked for is done here.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import pickle
@@ -96,11 +97,13 @@ class _Worker:
             [sys.executable, "-c", COMMAND.format(path=sys.path, main=worker.main)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pipesize=PIPE_BYTES,
             env={name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)} | KEEPS_MEMORY,
         )
         self._tasks = cast("IO[bytes]", self._process.stdin)
         self._answers = cast("IO[bytes]", self._process.stdout)
+        for pipe in (self._tasks, self._answers):
+            with contextlib.suppress(OSError, AttributeError):  # more than this user may have, or no Linux
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._known: dict[int, Preparation] = {}
         self._is_up = False
         self._is_dead = False

@@ -167,9 +167,7 @@ class MirrorSync(SegmentSync):
         )
         if warning is not None:
             self._warn(warning)
-        # Whoever took the segment over would know better.
-        self._lock.beat()
-        self._audience.agree()
+        self._audience.agree(self._lock)
         counts.after = self._members.count_known()
         self._warn_of_size(counts.before or 0, counts.after)
         self._audience.close()

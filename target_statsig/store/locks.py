@@ -141,6 +141,10 @@ class SegmentLock:
             )
             raise SegmentError(msg, heading=Heading.SHARED_SEGMENT)
 
+    def is_held(self, connection: Connection) -> bool:
+        """Return whether this run still holds the lock, within a transaction."""
+        return connection.execute(select(LOCKS.c.token).where(self._mine)).first() is not None
+
     def release(self) -> None:
         """Unlock the segment; nothing happens where it is not held."""
         with self._lane.writing() as connection:

@@ -70,6 +70,12 @@ def test_no_worker_is_given_a_key(workforce, monkeypatch):
     assert b"secret-canary" not in Path(f"/proc/{process_of(workforce).pid}/environ").read_bytes()
 
 
+def test_a_worker_has_a_small_pipe_where_it_may_have_no_larger_one(workforce, preparation, monkeypatch):
+    monkeypatch.setattr("target_statsig.events.workforce.PIPE_BYTES", 1 << 40)
+    wait_until_ready(workforce)
+    assert workforce.prepare(preparation, LINES, 1, NOW) == preparation(LINES, 1, NOW)
+
+
 def test_a_worker_ends_with_the_target(workforce):
     wait_until_ready(workforce)
     workforce.close()
@@ -116,11 +122,12 @@ class MortalWorkforce(Workforce):
         return super().prepare(preparation, lines, count, now_ms)
 
 
-def test_a_run_outlives_its_worker(run_target, statsig, monkeypatch):
+@pytest.mark.parametrize("properties", [None, {"event": {}, "user_id": {"type": "string"}}], ids=["any", "a table"])
+def test_a_run_outlives_its_worker(run_target, statsig, monkeypatch, properties):
     monkeypatch.setattr(straight, "UNDECODED_AFTER", 100)
     monkeypatch.setattr(lanes, "Workforce", MortalWorkforce)
     orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(5_000)]
-    blocks = [to_lines([schema("orders"), *orders[:200]]), to_lines([*orders[200:], state(orders={})])]
+    blocks = [to_lines([schema("orders", properties), *orders[:200]]), to_lines([*orders[200:], state(orders={})])]
     outcome = run_target(Blocks(blocks), object_type="event", batch_size_rows=100)
     assert outcome.exit_code == 0
     assert sorted(event["user"]["userID"] for event in statsig.state.events) == sorted(f"u{n}" for n in range(5_000))
@@ -168,7 +175,8 @@ def test_a_later_run_prepares_only_what_no_earlier_one_delivered(run_target, sta
     monkeypatch.setattr(straight, "UNDECODED_AFTER", 0)
     monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
     orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(30)]
-    run_target([schema("orders"), *orders[:15], state(orders={})], object_type="event", batch_size_rows=10)
-    outcome = run_target([schema("orders"), *orders, state(orders={})], object_type="event", batch_size_rows=10)
+    table = schema("orders", {"event": {}, "user_id": {"type": "string"}})
+    run_target([table, *orders[:15], state(orders={})], object_type="event", batch_size_rows=10)
+    outcome = run_target([table, *orders, state(orders={})], object_type="event", batch_size_rows=10)
     assert outcome.report["streams"]["orders"]["skipped_duplicates"] == 15
     assert sorted(event["user"]["userID"] for event in statsig.state.events) == sorted(f"u{n}" for n in range(30))

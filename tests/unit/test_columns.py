@@ -18,7 +18,12 @@ from target_statsig.validation import compile_check
 SAMPLES = Path(__file__).parents[1] / "data"
 """Streams as real taps wrote them."""
 
-DRAFTS = ["http://json-schema.org/draft-04/schema#", "https://json-schema.org/draft/2020-12/schema"]
+DRAFTS = [
+    "http://json-schema.org/draft-04/schema#",
+    "http://json-schema.org/draft-06/schema#",
+    "http://json-schema.org/draft-07/schema#",
+    "https://json-schema.org/draft/2020-12/schema",
+]
 
 ORDERS = {
     "type": "object",
@@ -33,7 +38,7 @@ ORDERS = {
         "anything": {},
     },
     "required": ["id"],
-    "$schema": DRAFTS[1],
+    "$schema": DRAFTS[-1],
 }
 ORDER = {
     "id": 1,
@@ -97,6 +102,8 @@ def test_what_does_not_fit_is_left_to_others_with_all_that_came_with_it(record):
         pytest.param(line(ORDER).replace(b"RECORD", b"STATE"), id="another-message"),
         pytest.param(line(ORDER).replace(b'"orders"', b'"others"'), id="another-stream"),
         pytest.param(line(ORDER)[:-1], id="cut-off"),
+        pytest.param(line(ORDER)[:-1] + b', "more": 1}', id="a-member-that-nobody-looks-at"),
+        pytest.param(line(ORDER)[:-1] + b', "version": "\xff"}', id="no-utf-8-beside-the-record"),
         pytest.param(b"\xff", id="no-utf-8"),
         pytest.param(line(ORDER).replace(b"89.9", b"1e99999999999999999999"), id="a-number-beyond-any"),
         pytest.param(line(ORDER).replace(b"[1.5, null]", b"[" * 100_000), id="too-deep"),
@@ -117,6 +124,7 @@ def test_other_lines_are_left_to_others(lines):
         pytest.param({**ORDERS, "required": True}, id="requires-something-odd"),
         pytest.param({**ORDERS, "minProperties": 1}, id="counts-columns"),
         pytest.param({"properties": {"a": {"enum": [1]}}}, id="names-values"),
+        pytest.param({"properties": {"a": {"contentEncoding": "base64"}}}, id="has-an-encoding"),
         pytest.param({"properties": {"a": {"type": "string", "pattern": "^x"}}}, id="has-a-pattern"),
         pytest.param({"properties": {"a": {"type": "string", "maxLength": 2.5}}}, id="has-an-odd-length"),
         pytest.param({"properties": {"a": {"type": "integer", "minimum": 0.5}}}, id="has-an-odd-bound"),
@@ -167,6 +175,7 @@ WORDS = st.fixed_dictionaries(
         "additionalProperties": st.booleans() | st.just({}),
         "enum": st.just([1, "a", None]),
         "description": st.text(max_size=2),
+        "contentEncoding": st.just("base64"),
     },
 )
 NAMES = st.sampled_from(["id", "a b", "ü", "c.d"])

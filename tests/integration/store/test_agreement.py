@@ -23,6 +23,14 @@ def members(store):
 
 
 @pytest.fixture
+def lock(store):
+    """Hold the segment, as a mirror does that agrees."""
+    lock = store.lock("vip")
+    lock.acquire()
+    return lock
+
+
+@pytest.fixture
 def audience_of(store):
     """Return a planned audience of these ids, all of them members, handed over a few at a time."""
 
@@ -38,7 +46,7 @@ def audience_of(store):
 
 
 @pytest.fixture
-def synced(members, audience_of):
+def synced(members, audience_of, lock):
     """Make the members those whom an audience has, as a mirror does."""
 
     def sync(ids, **how):
@@ -48,7 +56,7 @@ def synced(members, audience_of):
             members.record_added(page)
         for page in audience.removals(1_000):
             members.record_removed(page)
-        audience.agree()
+        audience.agree(lock)
         audience.close()
 
     return sync
@@ -241,24 +249,24 @@ class TestNothingIsAgreed:
     def known(self, members):
         members.replace_known(["a", "b"])
 
-    def test_without_a_plan(self, store, audience_of):
+    def test_without_a_plan(self, store, audience_of, lock):
         audience = store.audience("vip")
         audience.take({"a": True, "b": True})
-        audience.agree()
+        audience.agree(lock)
         assert not audience_of(["a", "b"]).is_agreed
 
-    def test_where_removals_are_held(self, members, audience_of):
+    def test_where_removals_are_held(self, members, audience_of, lock):
         audience = audience_of(["a"])
         for page in audience.removals(10):
             members.mark_missing(page, since=100.0)
-        audience.agree()
+        audience.agree(lock)
         assert not audience_of(["a"]).is_agreed
         assert not audience_of(["a", "b"]).is_agreed
 
-    def test_where_a_member_still_counts_as_missing(self, members, audience_of):
+    def test_where_a_member_still_counts_as_missing(self, members, audience_of, lock):
         members.mark_missing(["a"], since=100.0)
         audience = audience_of(["a", "b"])
-        audience.agree()
+        audience.agree(lock)
         assert not audience_of(["a", "b"]).is_agreed
         assert members.missing() == Missing(1, 100.0)
 
@@ -267,56 +275,68 @@ class TestNothingIsAgreed:
         assert not audience_of(["c"], own_only=True).is_agreed
         assert not audience_of(["a", "b", "c"], own_only=True).is_agreed
 
-    def test_before_the_last_addition_is_recorded(self, members, audience_of):
+    def test_before_the_last_addition_is_recorded(self, members, audience_of, lock):
         audience = audience_of(["a", "b", "c", "d"])
         members.record_added(["c"])
-        audience.agree()
+        audience.agree(lock)
         assert not audience_of(["a", "b", "c", "d"]).is_agreed
         assert not audience_of(["a", "b", "c"]).is_agreed
 
-    def test_where_as_many_are_left_over_as_are_still_to_be_added(self, audience_of):
+    def test_where_as_many_are_left_over_as_are_still_to_be_added(self, audience_of, lock):
         audience = audience_of(["a", "c"])
-        audience.agree()
+        audience.agree(lock)
         assert not audience_of(["a", "c"]).is_agreed
 
     def test_where_the_list_is_not_known(self, store):
+        lock = store.lock("fresh")
+        lock.acquire()
         store.members("fresh").record_added(["a"])
         for _ in range(2):
             audience = store.audience("fresh")
             audience.take({"a": True})
             assert audience.plan(absent=True) == Plan(0, 0)
             assert not audience.is_agreed
-            audience.agree()
+            audience.agree(lock)
 
-    def test_where_an_id_came_twice(self, store, audience_of):
+    def test_where_an_id_came_twice(self, store, audience_of, lock):
         audience = store.audience("vip")
         for id_ in ("a", "b", "a"):
             audience.take({id_: True})
         assert audience.plan(absent=True) == Plan(0, 0)
-        audience.agree()
+        audience.agree(lock)
         assert not audience_of(["a", "b"]).is_agreed
         assert not audience_of(["a", "b", "a"], at_once=1).is_agreed
 
-    def test_where_someone_left_and_another_came_instead(self, store, members, audience_of):
+    def test_where_someone_left_and_another_came_instead(self, store, members, audience_of, lock):
         audience = store.audience("vip")
         for words in ({"a": True, "b": True}, {"b": False}, {"c": True}):
             audience.take(words)
         assert audience.plan(absent=True) == Plan(1, 1)
         members.record_added(["c"])
         members.record_removed(["b"])
-        audience.agree()
+        audience.agree(lock)
         assert not audience_of(["a", "b"]).is_agreed
 
-    def test_while_another_run_changes_the_members(self, opening, store, audience_of):
+    def test_while_another_run_changes_the_members(self, opening, store, audience_of, lock):
         other = opening()
         audience = audience_of(["a", "b"])
-        agreeing = threading.Thread(target=audience.agree)
+        agreeing = threading.Thread(target=audience.agree, args=[lock])
         with changing_members(other._members, other._segment("vip")) as connection:
             connection.exec_driver_sql("UPDATE target_statsig_members SET id = 'x' WHERE id = 'a'")
             agreeing.start()
             connection.exec_driver_sql("DELETE FROM target_statsig_members WHERE id = 'b'")
         agreeing.join()
         assert not audience_of(["a", "b"]).is_agreed
+
+    def test_by_a_run_that_was_taken_for_dead(self, store, members, audience_of, lock):
+        audience = audience_of(["a", "b"])
+        lock.release()
+        successor = store.lock("vip")
+        successor.acquire()
+        audience.agree(lock)
+        assert not audience_of(["a", "b"]).is_agreed
+        audience.agree(successor)
+        assert audience_of(["a", "b"]).is_agreed
 
     def test_by_a_run_that_dies_half_way(self, opening, members, audience_of):
         dying = opening()

@@ -70,7 +70,10 @@ class RememberedAudience(RuleBasedStateMachine):
         for page in itertools.islice(audience.removals(1), removals):
             self.members.record_removed(page)
         if agrees:
-            audience.agree()
+            lock = self.store.lock(self.name)
+            lock.acquire()
+            audience.agree(lock)
+            lock.release()
         audience.close()
 
     @rule(ids=st.lists(st.sampled_from("abcd"), unique=True, max_size=2))

@@ -80,6 +80,7 @@ def alike(one, other):
             id="somebody-else-each-time",
         ),
         pytest.param([{**PLAIN, "email": "a@b.c", "country": None}], {}, id="a-user-with-more"),
+        pytest.param([{**PLAIN, "event": name} for name in (1, 1.5, 1)], {}, id="names-of-digits"),
     ],
 )
 def test_a_table_becomes_the_same_by_column(records, settings):
@@ -96,6 +97,7 @@ def test_a_table_becomes_the_same_by_column(records, settings):
     [
         pytest.param({"event": None}, {}, id="no-name"),
         pytest.param({"event": ["order"]}, {}, id="a-name-that-is-none"),
+        pytest.param({"event": True}, {}, id="a-name-that-is-an-answer"),
         pytest.param({"event": "a;b"}, {}, id="a-name-that-statsig-drops"),
         pytest.param({"user_id": " "}, {}, id="nobody"),
         pytest.param({"timestamp": "never"}, {}, id="a-time-that-is-none"),
@@ -119,6 +121,7 @@ def test_a_single_odd_record_is_left_to_others_with_all_that_came_with_it(odd, s
         pytest.param({"a.b": 1, "a_b": 2}, {}, id="two-columns-for-a-key"),
         pytest.param({'a"b': 1}, {}, id="a-name-with-a-quotation-mark"),
         pytest.param({"nested": {"a": 1}}, {"metadata_fields": ["nested.a"]}, id="metadata-within-an-object"),
+        pytest.param({"stable_id": "s1", "a": ""}, {"custom_ids": {"stableID": "a"}}, id="two-columns-for-an-id"),
     ],
 )
 def test_where_each_record_must_be_looked_at_it_is(columns, settings):
@@ -143,7 +146,7 @@ PLAIN_COLUMNS = {
     "_sdc_lsn": st.integers(),
 }
 ODD_COLUMNS = {
-    "event": NAMES | st.sampled_from(["a;b", "", None, 5]),
+    "event": NAMES | st.sampled_from(["a;b", "", None, 1, True, 1.5]),
     "user_id": PEOPLE | st.sampled_from(["", None, 7, 7.5, True]),
     "timestamp": TIMES | st.sampled_from(["never", None, 7]),
     "event_time": TIMES,
@@ -161,7 +164,7 @@ SETTINGS = st.fixed_dictionaries(
         "invalid_event_name": st.sampled_from(InvalidEventName),
         "environment_tier": st.sampled_from(Tier),
         "time_unit": st.sampled_from(TimeUnit),
-        "custom_ids": st.sampled_from([{"companyID": "a"}, {"x y": "b.c"}]),
+        "custom_ids": st.sampled_from([{"companyID": "a"}, {"x y": "b.c"}, {"stableID": "a"}]),
         "field_mapping": st.sampled_from([{"user_id": "a"}, {"event_value": "b.c", "event_time": "timestamp"}]),
         "metadata_fields": st.sampled_from([[], ["*"], ["a", "b.c"], ["*", "value"], ["properties"]]),
     },

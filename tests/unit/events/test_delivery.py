@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 from collections import Counter
+from functools import partial
 
 import msgspec
 import pytest
@@ -17,8 +18,16 @@ from target_statsig.client.transport import Transport, TransportError
 from target_statsig.events.delivery import deliver, deliver_prepared
 from target_statsig.events.digest import digest
 from target_statsig.events.prepare import Preparation
+from target_statsig.events.receipt import Rejection, Seen
 from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
-from target_statsig.exceptions import AuthenticationError, FatalRunError, NotNowError, RefusedError, StoreError
+from target_statsig.exceptions import (
+    AuthenticationError,
+    FatalRunError,
+    InputError,
+    NotNowError,
+    RefusedError,
+    StoreError,
+)
 from target_statsig.ledger import NoLedger, StreamLedger, each
 from target_statsig.object_types import EVENTS
 from target_statsig.record import Record
@@ -387,15 +396,16 @@ def test_a_receipt_and_a_stream_travel_to_another_process(statsig):
     assert str(arrived.failure) == str(receipt.failure)
 
 
-def send_prepared(records, statsig, *, to=None, ledger=None):
-    """Deliver records as they come from a worker."""
+def send_prepared(records, statsig, *, to=None, ledger=None, seen=None):
+    """Deliver records as they come from a worker; `seen` is what their lines turn out to be, if not these records."""
     to = to or stream()
     lines = b"\n".join(msgspec.json.encode(record.message) for record in records)
     remembers = not isinstance(ledger or NoLedger(), NoLedger)
     preparation = Preparation(to, RecordCheck("orders", {}, ()), remembers, Compression.NONE)
     prepared = preparation(lines, len(records), NOW_MS)
     client = client_of(statsig)
-    receipt = deliver_prepared(prepared, lambda: records, to, client, ledger or NoLedger(), now_ms=NOW_MS)
+    look = partial(Seen, records) if seen is None else lambda: seen
+    receipt = deliver_prepared(prepared, look, to, client, ledger or NoLedger(), now_ms=NOW_MS)
     assert_adds_up(receipt, records)
     assert receipt.requests == len(statsig.bodies)
     return receipt
@@ -429,6 +439,23 @@ def test_of_what_is_prepared_only_that_goes_which_no_earlier_run_delivered():
     assert (receipt.skipped_duplicates, receipt.delivered, receipt.maybe_duplicated) == (2, 2, 1)
     assert statsig.arrived == ["u2", "u1"]
     assert ledger.batches == {0: [digest(order(2).data), digest(order(1).data)]}
+
+
+@pytest.mark.parametrize(
+    ("statsig", "ledger"),
+    [
+        pytest.param(dict, lambda: Ledger(known=[order(0)]), id="some-are-known"),
+        pytest.param(lambda: {"poison": {"u2"}}, Ledger, id="one-is-refused"),
+    ],
+)
+def test_whatever_prepared_lines_turn_out_to_be_each_record_is_accounted_for(statsig, ledger):
+    statsig, ledger = Statsig(**statsig()), ledger()
+    odd = Rejection(order(1), "schema_violation")
+    seen = Seen([order(0), order(2)], [odd], InputError("Line 4 cannot be read"))
+    receipt = send_prepared(orders(4), statsig, ledger=ledger, seen=seen)
+    assert receipt.failure is seen.failure
+    assert receipt.reasons["schema_violation"] == 1
+    assert receipt.undelivered == 4 - 1 - receipt.skipped_duplicates
 
 
 def test_a_store_that_cannot_tell_what_is_known_lets_nothing_prepared_go():
