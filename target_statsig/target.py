@@ -3,8 +3,9 @@
 Follow a record: `_process_record_message` counts it and lets singer-sdk map it; its sink (`sinks`) validates it and
 hands it to the stream's lane (`lanes`): `events.lane` sends it, `segments.lane` gathers it for the end of the input.
 Where nothing maps a stream, the reader offers its records to `straight` before, which validates them and hands many at
-once to the same lane; those of a long stream of events go there undecoded, to be prepared by other processes. A STATE
-goes to the gate (`state_gate`) and waits there until everything before it is settled.
+once to the same lane. The lines of a long stream of events, and of a table of members, go there undecoded
+(`undecoded`): events to be prepared by other processes, members to be read column by column. A STATE goes to the gate
+(`state_gate`) and waits there until everything before it is settled.
 """
 
 from __future__ import annotations

@@ -52,9 +52,9 @@ def deliver(
         epoch: How many STATE messages came before the last of the records.
         on_retry: Told of each request that is tried again, before the receipt is there.
     """
-    delivery = _Delivery(len(records), stream, client, ledger, epoch, on_retry)
-    delivery.run(records, now_ms)
-    return delivery.receipt
+    receipt = Receipt(len(records))
+    _Delivery(Dispatch(receipt, stream, client, ledger, epoch, on_retry)).run(records, now_ms)
+    return receipt
 
 
 def deliver_prepared(
@@ -73,28 +73,19 @@ def deliver_prepared(
     `look` returns their records. It is asked only where an earlier run delivered some of them, and where Statsig
     refuses the request, to find out what it dislikes.
     """
-    delivery = _Delivery(prepared.count, stream, client, ledger, epoch, on_retry)
-    delivery.run_prepared(prepared, look, now_ms)
-    return delivery.receipt
+    receipt = Receipt(prepared.count)
+    _Delivery(Dispatch(receipt, stream, client, ledger, epoch, on_retry)).run_prepared(prepared, look, now_ms)
+    return receipt
 
 
 class _Delivery:
-    """One call of `deliver`, so that its steps share the receipt."""
+    """One call of `deliver`: which of the records are sent, and as what."""
 
-    def __init__(
-        self,
-        records: int,
-        stream: ItemStream,
-        client: EventsClient,
-        ledger: StreamLedger,
-        epoch: int,
-        on_retry: Callable[[], None],
-    ) -> None:
-        self.receipt = Receipt(records)
-        self._dispatch = Dispatch(self.receipt, stream, client, ledger, epoch, on_retry)
-        self._stream = stream
-        self._ledger = ledger
-        self._epoch = epoch
+    def __init__(self, dispatch: Dispatch) -> None:
+        self.receipt = dispatch.receipt
+        self._dispatch = dispatch
+        self._stream = dispatch.stream
+        self._ledger = dispatch.ledger
 
     def run(self, records: Sequence[Record], now_ms: int) -> None:
         try:
@@ -162,6 +153,6 @@ class _Delivery:
 
     def _known(self, digests: Sequence[bytes]) -> list[bool]:
         """Return which of the records an earlier run delivered; they are skipped."""
-        known = self._ledger.known(digests, highest=self._dispatch.highest, epoch=self._epoch)
+        known = self._ledger.known(digests, highest=self._dispatch.highest, epoch=self._dispatch.epoch)
         self.receipt.skipped_duplicates += sum(known)
         return known

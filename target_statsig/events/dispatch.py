@@ -39,7 +39,11 @@ class Dispatch:
     """Sends what one unit of work has to send; what becomes of it stands in the receipt.
 
     Attributes:
-        highest: How far the tap has come with these records; written down with each batch.
+        receipt: What became of the records.
+        stream: Their stream.
+        ledger: What remembers deliveries.
+        epoch: How many STATE messages came before the last of the records.
+        highest: How far the tap has come with them; written down with each batch.
     """
 
     def __init__(
@@ -53,11 +57,11 @@ class Dispatch:
     ) -> None:
         """Take where to send, and where to write down what becomes of it; for the rest see `deliver`."""
         self.highest: Bookmark | None = None
-        self._receipt = receipt
-        self._stream = stream
+        self.receipt = receipt
+        self.stream = stream
         self._client = client
-        self._ledger = ledger
-        self._epoch = epoch
+        self.ledger = ledger
+        self.epoch = epoch
         self._on_retry = on_retry
 
     def send_all(self, parcels: list[Parcel], *, doubted: bool = False) -> None:
@@ -67,7 +71,7 @@ class Dispatch:
             parcels: The items; the list is used up.
             doubted: Whether the answer to a larger request that held them was lost.
         """
-        bounds = self._stream.bounds
+        bounds = self.stream.bounds
         while parcels:
             # One batch at a time: a 413 lowers the bound for those behind it.
             sizes = [len(parcel.body) for parcel in parcels]
@@ -82,7 +86,7 @@ class Dispatch:
             load: The items.
             doubted: Whether the answer to a larger request that held them was lost.
         """
-        receipt, count = self._receipt, load.count
+        receipt, count = self.receipt, load.count
         if receipt.failure is not None:
             receipt.undelivered += count
             return
@@ -96,42 +100,42 @@ class Dispatch:
         except TargetStatsigError as error:
             receipt.fail(error, count)
         else:
-            self._stream.refusals.taken()
+            self.stream.refusals.taken()
             receipt.delivered += count
             receipt.names.update(load.names)
             receipt.maybe_duplicated += count if doubted else maybe_duplicated
-            if self._stream.is_billed:
+            if self.stream.is_billed:
                 receipt.billable += count
 
     def _load(self, parcels: Sequence[Parcel]) -> Load:
-        return Load.of(parcels, self._stream, self._client.compression)
+        return Load.of(parcels, self.stream, self._client.compression)
 
     def _request(self, load: Load) -> int:
         """Send some items, written down before and after, and return how many of them may be in Statsig twice."""
-        batch = self._ledger.intend(load.digests, highest=self.highest, epoch=self._epoch)
+        batch = self.ledger.intend(load.digests, highest=self.highest, epoch=self.epoch)
         try:
             sent = self._client.send_body(
-                self._stream.kind.endpoint,
+                self.stream.kind.endpoint,
                 load.body,
                 load.count,
-                what=f"{self._stream.kind.count(load.count)} of stream '{self._stream.name}'",
+                what=f"{self.stream.kind.count(load.count)} of stream '{self.stream.name}'",
                 on_try=self._count_try,
             )
         except TargetStatsigError as error:
             if not error.maybe_taken:
-                self._ledger.withdraw(batch)
+                self.ledger.withdraw(batch)
             raise
-        self._ledger.acknowledge(batch)
+        self.ledger.acknowledge(batch)
         # Only now: to ask uses up the doubt, and the halves of a refused batch would find none.
-        in_doubt = self._ledger.in_doubt(load.digests)
+        in_doubt = self.ledger.in_doubt(load.digests)
         return load.count if sent.maybe_duplicated else in_doubt
 
     def _count_try(self, tries_before: int, size: int) -> None:
-        self._receipt.requests += 1
+        self.receipt.requests += 1
         if tries_before:
-            self._receipt.retries += 1
+            self.receipt.retries += 1
             self._on_retry()
-        self._receipt.bytes_sent += size
+        self.receipt.bytes_sent += size
 
     def _look_closer(self, load: Load, error: RequestError, *, doubted: bool) -> None:
         parcels = load.parcels()
@@ -145,16 +149,16 @@ class Dispatch:
         alone = len(parcels) == 1
         if isinstance(error, TooLargeError):
             size = sum(len(parcel.body) for parcel in parcels) + ENVELOPE_BYTES
-            self._stream.bounds.lower(size, alone=alone)
+            self.stream.bounds.lower(size, alone=alone)
         if not alone:
             for half in halve(parcels):
                 self.send(self._load(half), doubted=doubted)
             return
-        reason = self._stream.too_large if isinstance(error, TooLargeError) else REFUSED
-        self._receipt.rejections.append(Rejection(parcels[0].record, reason, words=error.words))
-        if self._stream.refusals.refused():
-            what = f"{self._stream.kind.count(RefusalStreak.LIMIT)} of stream '{self._stream.name}'"
-            self._receipt.failure = FatalRunError(
+        reason = self.stream.too_large if isinstance(error, TooLargeError) else REFUSED
+        self.receipt.rejections.append(Rejection(parcels[0].record, reason, words=error.words))
+        if self.stream.refusals.refused():
+            what = f"{self.stream.kind.count(RefusalStreak.LIMIT)} of stream '{self.stream.name}'"
+            self.receipt.failure = FatalRunError(
                 f"Statsig refused {what} one by one and took none: that is no bad record but a wrong mapping or "
                 f"`events_url`. Its words: {error.words or 'none'}. What it refused is in the dead letters. Mend the "
                 f"configuration and run again.",
