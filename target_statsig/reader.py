@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 LINES_AT_ONCE = 500
 """Undecoded lines handed over together; between two times a signal is heeded."""
 
+LOOK_THERE = "Look at what the tap writes there."
+
 RECORD = b'"record"'
 """What stands in a RECORD message behind its head, which tells the stream."""
 
@@ -160,10 +162,10 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             if line and not line.isspace():
                 yield [self.deserialize_json(line)]
 
-    def error(self, what: str, number: int | None = None) -> InputError:
+    def error(self, what: str, number: int | None = None, *, remedy: str = LOOK_THERE) -> InputError:
         """Return an error about the line at hand, or about another one, without anything of what it holds."""
         number = self.line_number if number is None else number
-        return InputError(f"Line {number} of the input {what}. {CUT_OFF} Look at what the tap writes there.")
+        return InputError(f"Line {number} of the input {what}. {CUT_OFF} {remedy}")
 
     @override
     def deserialize_json(self, line: bytes) -> Message:
@@ -194,7 +196,10 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         except ValueError:
             # `from None`: the decoder's own error carries the line, and a traceback would print it.
             msg = f"({len(line.rstrip()):,} bytes) is not valid JSON"
-            raise self.error(msg, number) from None
+            if line.endswith(b"\n"):
+                raise self.error(msg, number) from None
+            msg += " and has no end: whoever wrote it was ended, or broke, meanwhile"
+            raise self.error(msg, number, remedy="Look for an error in the tap's log, and run again.") from None
 
     @override
     def assert_line_requires(self, line_dict: object, requires: set[str]) -> None:  # type: ignore[override]
@@ -226,8 +231,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             if block is None:
                 return
             self.between_blocks(len(block))
-            whole = block if isinstance(block, bytes) else block.encode()
-            yield whole if whole.endswith(b"\n") else whole + b"\n"
+            yield block if isinstance(block, bytes) else block.encode()
 
     @staticmethod
     def stopped() -> InterruptedRunError:

@@ -58,9 +58,10 @@ class LineDelivery:
             )
         seen = self._look_at_all(pieces)
         receipt = deliver(seen.records, stream, self.client, self.ledger, now_ms=now_ms, epoch=epoch, on_retry=on_retry)
-        receipt.records = len(lines)
+        receipt.no_records = int(seen.failure is not None)
+        receipt.records = len(lines) - receipt.no_records
         receipt.rejections[:0] = seen.rejections
-        receipt.undelivered += len(lines) - len(seen.records) - len(seen.rejections)
+        receipt.undelivered += receipt.records - len(seen.records) - len(seen.rejections)
         receipt.failure = receipt.failure or seen.failure
         return receipt
 

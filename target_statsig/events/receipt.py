@@ -50,6 +50,7 @@ class Receipt:
     `records` is the sum of `delivered`, `skipped_duplicates`, the rejections and `undelivered`.
 
     Attributes:
+        no_records: Lines that were taken for records and are none.
         undelivered: Records not known to be delivered, because of `failure`; the next run sends them again.
         failure: What ended the work before its end, if anything did.
         names: Delivered items by name.
@@ -62,6 +63,7 @@ class Receipt:
     delivered: int = 0
     skipped_duplicates: int = 0
     undelivered: int = 0
+    no_records: int = 0
     rejections: list[Rejection] = field(default_factory=list)
     maybe_duplicated: int = 0
     requests: int = 0
@@ -79,6 +81,7 @@ class Receipt:
 
     def add_to(self, counts: ItemCounts) -> None:
         """Add what was sent to a stream's counts; its rejections are counted where they are kept."""
+        counts.records -= self.no_records
         counts.delivered += self.delivered
         counts.skipped_duplicates += self.skipped_duplicates
         counts.maybe_duplicated += self.maybe_duplicated

@@ -148,16 +148,19 @@ def _by_row_count(seen: Seen, field: str) -> tuple[Proof, str]:
     if told is RowCount.MIXED:
         return (
             Proof.NONE,
-            f"its records tell different numbers in `{field}`, which must be that of all its rows",
+            f"its records do not all tell the same number in `{field}`, which must be that of all its rows",
         )
     if isinstance(told, bool) or not isinstance(told, int | float | Decimal | str):
         return Proof.NONE, f"its records tell no number in `{field}`, which must be that of all its rows"
     if told in {seen.records, str(seen.records)}:
         return Proof.ROW_COUNT, ""
-    return Proof.NONE, (
-        f"{seen.records:,} records came, and `{field}` tells another number. Look for an error in the tap's "
-        "log, and run again"
-    )
+    came = f"{seen.records:,} records came, and `{field}` tells"
+    if isinstance(told, int) and told < seen.records:
+        return Proof.NONE, (
+            f"{came} a smaller number. Rows come twice, or are counted before others join them: let the query count "
+            "the very rows that it gives, and run again"
+        )
+    return Proof.NONE, f"{came} another number. Look for an error in the tap's log, and run again"
 
 
 def _by_messages(seen: Seen) -> tuple[Proof, str]:

@@ -133,7 +133,7 @@ def _hint(reason: Reason, evidence: Evidence) -> str:
         Reason.INTERRUPTED: "The run was asked to stop before the input ended. Run it again.",
         Reason.REJECTED_RECORDS: (
             f"{evidence.rejected:,} records of the stream were rejected, and each may be one of those who are "
-            f"missing. The report has the reasons: mend the records, and run again."
+            f"missing. The summary and the report have the reasons: mend the records, and run again."
         ),
         Reason.EMPTY_STREAM: (
             "The stream showed no member at all. Look at its source; if the segment is to be emptied, set "

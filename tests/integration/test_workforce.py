@@ -14,6 +14,7 @@ from target_statsig.events.stream import Bounds, ItemStream
 from target_statsig.events.workforce import Workforce
 from target_statsig.object_types import EVENTS
 from target_statsig.settings import Compression, ObjectType, StreamSettings
+from target_statsig.target import TargetStatsig
 from target_statsig.validation import RecordCheck
 from tests.fakes import WorkforceInHere
 from tests.singer import Blocks, record, schema, state, to_lines
@@ -167,8 +168,20 @@ def test_what_comes_before_a_line_that_cannot_be_read_is_sent(run_target, statsi
     )
     assert outcome.exit_code == 1
     assert "Line 5 of the input" in outcome.report["errors"][0]
+    read_on = TargetStatsig.go_straight  # the others of the batch were read, and not sent
+    assert outcome.report["streams"]["orders"]["records"] == (4 if read_on else 3)
     assert [event["user"]["userID"] for event in statsig.state.events] == ["u0", "u1", "u2"]
     assert outcome.states == []
+
+
+def test_a_line_that_the_tap_was_cut_off_in_is_no_record(run_target, statsig, monkeypatch):
+    monkeypatch.setattr(straight, "UNDECODED_AFTER", 0)
+    monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
+    orders = to_lines([record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(5)])
+    outcome = run_target(Blocks([to_lines([schema("orders")]), orders[:-20]]), object_type="event")
+    assert "Look for an error in the tap's log" in outcome.report["errors"][0]
+    assert outcome.report["streams"]["orders"]["records"] == 4
+    assert len(statsig.state.events) == 4
 
 
 def test_a_later_run_prepares_only_what_no_earlier_one_delivered(run_target, statsig, monkeypatch):

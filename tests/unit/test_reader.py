@@ -69,7 +69,7 @@ def test_what_python_writes_and_json_does_not_know_is_still_read():
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        pytest.param(b'{"type":"RECORD","record":{"email":"' + SECRET, "is not valid JSON", id="cut off"),
+        pytest.param(b'{"type":"RECORD","record":{"email":"' + SECRET, r"is not valid JSON\. No STATE", id="no JSON"),
         pytest.param(b'{"type":"RECORD","e":"' + SECRET + b'\xff"}', "is not valid UTF-8", id="not UTF-8"),
         pytest.param(b'{"type":"ROW","e":"' + SECRET + b'"}', "no Singer message of a known type", id="unknown type"),
         pytest.param(b'["' + SECRET + b'"]', "no Singer message of a known type", id="no object"),
@@ -83,6 +83,12 @@ def test_a_line_that_cannot_be_used_is_named_by_number_and_never_quoted(line, wo
     with pytest.raises(InputError, match=words) as caught:
         read(b'{"type":"RECORD"}\n', line + b"\n")
     assert "Line 2 " in str(caught.value)
+    assert SECRET.decode() not in str(caught.value)
+
+
+def test_of_a_line_without_an_end_the_tap_is_said_to_have_been_cut_off():
+    with pytest.raises(InputError, match="is not valid JSON and has no end.* the tap's log") as caught:
+        read(b'{"type":"RECORD"}\n', b'{"type":"RECORD","record":{"email":"' + SECRET)
     assert SECRET.decode() not in str(caught.value)
 
 
