@@ -87,7 +87,7 @@ def test_a_line_that_cannot_be_used_is_named_by_number_and_never_quoted(line, wo
 
 
 def test_of_a_line_without_an_end_the_tap_is_said_to_have_been_cut_off():
-    with pytest.raises(InputError, match="is not valid JSON and has no end.* the tap's log") as caught:
+    with pytest.raises(InputError, match=r"is not valid JSON and has no end.* the tap's log") as caught:
         read(b'{"type":"RECORD"}\n', b'{"type":"RECORD","record":{"email":"' + SECRET)
     assert SECRET.decode() not in str(caught.value)
 
