@@ -507,6 +507,7 @@ def test_an_unequal_row_count_lifts_no_sign():
         ),
         pytest.param([records("vips", 7), state(vips=PARTITIONS)], None, ["partitions"], id="partitions"),
         pytest.param([records("vips", 7, 8)], "n", ["7 records came", "`n`", "tap's log"], id="a short count"),
+        pytest.param([records("vips", 7, 6)], "n", ["7 records came", "smaller", "twice"], id="rows that came twice"),
         pytest.param([state(vips=INCREMENTAL)], None, ["FULL_TABLE", "`sync_mode`"], id="incremental"),
         pytest.param([syncing("vips")], None, ["tap's log"], id="currently syncing"),
         pytest.param([state(vips={"id": 5})], None, ["`row_count_field`"], id="an unknown bookmark"),
