@@ -36,6 +36,9 @@ MAX_ROWS = 30
 MAX_SAMPLES = 8
 """Events shown in full."""
 
+LONG_CALL = 40
+"""Characters of a call that are kept on one line."""
+
 NOTHING = "-"
 """In a cell that would hold no number or word."""
 
@@ -174,6 +177,9 @@ def _requests(traffic: Traffic) -> Table:
     numbers = ("Times", "Items", "Bytes")
     table = _table("", "Call", *numbers, "Answers", numbers=numbers)
     table.columns[0].no_wrap = True
+    # Where there is no room, rather the answers stand below each other than a call on two lines.
+    longest = max((len(short_path(path)) for _, path in traffic.calls), default=0)
+    table.columns[1].min_width = min(longest, LONG_CALL)
     for (method, path), call in traffic.calls.items():
         table.add_row(
             Text(method, "dim"),
