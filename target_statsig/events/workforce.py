@@ -43,6 +43,9 @@ KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_"
 """Tells glibc to keep the memory of one batch for the next. To give it back and ask for it anew, page by page, takes a
 tenth of a worker's time; other C libraries do not know these names."""
 
+ANSWER_SECONDS = 120.0
+"""Seconds after which a worker that has not answered counts as dead: a batch takes a few milliseconds."""
+
 PATIENCE = 5.0
 """Seconds in which a worker has to end that has nothing to do any more."""
 
@@ -125,9 +128,10 @@ class _Worker:
                 return self._ask(preparation, lines, count, now_ms)
             except (EOFError, OSError, msgspec.MsgspecError):
                 self._is_dead = True
+                self._process.kill()
                 logger.warning(
-                    "A worker process of this run ended before its time, perhaps for want of memory. Nothing is lost "
-                    "by that; the run goes on without it, and slower."
+                    "A worker process of this run ended before its time, or answers no more, perhaps for want of "
+                    "memory. Nothing is lost by that; the run goes on without it, and slower."
                 )
         return answer(preparation, lines, count, now_ms)
 
@@ -137,6 +141,8 @@ class _Worker:
         # Kept, so that no other one gets its number.
         self._known[number] = preparation
         worker.send(self._tasks, ENCODER.encode(Task(number, pickled, lines, count, now_ms)))
+        if not select.select([self._answers], [], [], ANSWER_SECONDS)[0]:
+            raise TimeoutError
         prepared: Prepared | None = ANSWERS.decode(worker.receive(self._answers))
         return prepared
 

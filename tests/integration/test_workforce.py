@@ -91,6 +91,14 @@ def test_what_a_worker_that_dies_was_asked_for_is_done_here(workforce, preparati
     assert caplog.text.count("ended before its time") == 1
 
 
+def test_what_a_worker_that_hangs_was_asked_for_is_done_here(workforce, preparation, monkeypatch):
+    monkeypatch.setattr("target_statsig.events.workforce.ANSWER_SECONDS", 0.01)
+    wait_until_ready(workforce)
+    process_of(workforce).send_signal(signal.SIGSTOP)
+    assert workforce.prepare(preparation, LINES, 1, NOW) == preparation(LINES, 1, NOW)
+    process_of(workforce).wait(30)
+
+
 def test_what_a_worker_is_asked_for_before_it_is_up_is_done_here(preparation):
     workforce = Workforce(1)
     workforce.begin()
