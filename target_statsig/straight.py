@@ -51,7 +51,7 @@ class StraightWay:
         Args:
             schema: The SCHEMA message; a new one has a new sink, and so a new way.
             sink: The sink.
-            sources: Told of the records before they are handed on.
+            sources: Told of all records.
             reader: Reads the input.
             taken: How many records of the stream were taken before.
         """
@@ -118,7 +118,7 @@ class StraightWays:
     """The straight ways that are open, by the tap's stream."""
 
     def __init__(self, sources: Sources, reader: SingerMessageReader) -> None:
-        """Take who is told of a stream's records before they are handed on, and who reads them."""
+        """Take who is told of all records, and who reads them."""
         self._ways: dict[object, StraightWay] = {}
         self._sources = sources
         self._reader = reader

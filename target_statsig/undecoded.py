@@ -47,7 +47,7 @@ class UndecodedLines:
         Args:
             schema: The SCHEMA message as the tap sent it.
             sink: The sink that belongs to it.
-            sources: Told of the records before they are handed on.
+            sources: Told of all records.
             reader: Reads the input.
             count: Told how many records were taken.
         """

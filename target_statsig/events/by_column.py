@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from target_statsig.events.names import EventNames
     from target_statsig.events.notes import MappingNotes
 
-TO_NULL = frozenset({NoneType})
+_NULL = frozenset({NoneType})
+"""What stands in no event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ def _values(column: Column) -> Column:
     Raises:
         ValueError: One of them is a number that needs a more careful look.
     """
-    kinds = set(map(type, column)) - TO_NULL
+    kinds = set(map(type, column)) - _NULL
     values = column if kinds <= {int, Decimal} else [value if value is None else event_value(value) for value in column]
     decimals = [value for value in values if type(value) is Decimal]
     if not print_plainly(decimals):
@@ -195,7 +196,7 @@ def _texts(column: Column) -> Column:
         LookupError: A value has no text.
         ValueError: Likewise.
     """
-    kinds = set(map(type, column)) - TO_NULL
+    kinds = set(map(type, column)) - _NULL
     if kinds <= {str}:
         return column
     if len(kinds) == 1 and None not in column:

@@ -14,7 +14,7 @@ from target_statsig.events.digest import digests_of
 from target_statsig.events.dispatch import Dispatch
 from target_statsig.events.notes import MappingNotes
 from target_statsig.events.parcels import Load, Parcel, highest_of, wrap
-from target_statsig.events.receipt import Receipt, Seen
+from target_statsig.events.receipt import Decoded, Receipt
 from target_statsig.exceptions import TargetStatsigError
 from target_statsig.ledger import NoLedger, each
 
@@ -59,7 +59,7 @@ def deliver(
 
 def deliver_prepared(
     prepared: Prepared,
-    look: Callable[[], Seen],
+    look: Callable[[], Decoded],
     stream: ItemStream,
     client: EventsClient,
     ledger: StreamLedger,
@@ -95,7 +95,7 @@ class _Delivery:
         else:
             self._dispatch.send_all(self._wrap(unknown, now_ms))
 
-    def run_prepared(self, prepared: Prepared, look: Callable[[], Seen], now_ms: int) -> None:
+    def run_prepared(self, prepared: Prepared, look: Callable[[], Decoded], now_ms: int) -> None:
         self._dispatch.highest = prepared.highest
         skipped: Counter[bytes] = Counter()
         try:
@@ -108,7 +108,7 @@ class _Delivery:
 
         def parcels() -> list[Parcel]:
             self.receipt.notes = MappingNotes()
-            return self._wrap(self._seen(look(), prepared.count, skipped), now_ms)
+            return self._wrap(self._left_of(look(), prepared.count, skipped), now_ms)
 
         if skipped:
             self._dispatch.send_all(parcels())
@@ -116,16 +116,16 @@ class _Delivery:
             self.receipt.notes = prepared.notes
             self._dispatch.send(Load(prepared.body, prepared.count, prepared.digests, Counter(prepared.names), parcels))
 
-    def _seen(self, seen: Seen, count: int, skipped: Counter[bytes]) -> list[tuple[Record, bytes]]:
-        """Return the records that were seen and are not skipped, each with its digest.
+    def _left_of(self, decoded: Decoded, count: int, skipped: Counter[bytes]) -> list[tuple[Record, bytes]]:
+        """Return the records that are not skipped, each with its digest.
 
         All of them should be sound, or they could not have been prepared. If not, each is accounted for all the same.
         """
-        self.receipt.rejections += seen.rejections
-        if seen.failure is not None:
-            self.receipt.fail(seen.failure, count - len(seen.records) - len(seen.rejections))
+        self.receipt.rejections += decoded.rejections
+        if decoded.failure is not None:
+            self.receipt.fail(decoded.failure, count - len(decoded.records) - len(decoded.rejections))
         left = []
-        for record, digest in self._identified(seen.records):
+        for record, digest in self._identified(decoded.records):
             if skipped[digest]:
                 skipped[digest] -= 1
             else:

@@ -126,11 +126,10 @@ class ItemLane:
         """
         if self._turns >= MOST_TURNS:
             return None
-        workforce = self._services.workforce
-        workforce.begin()
-        client, remembers = self._services.client, not isinstance(self._ledger, NoLedger)
-        preparation = Preparation(self.stream, check, remembers=remembers, compression=client.compression)
-        delivery = LineDelivery(preparation, workforce, look, client, self._ledger)
+        services, remembers = self._services, not isinstance(self._ledger, NoLedger)
+        services.workforce.begin()
+        preparation = Preparation(self.stream, check, remembers=remembers, compression=services.client.compression)
+        delivery = LineDelivery(preparation, services.workforce, look, services.client, self._ledger)
         return functools.partial(self._accept_lines, delivery)
 
     def _accept_lines(self, delivery: LineDelivery, number: int, lines: list[bytes]) -> bool:
@@ -154,7 +153,7 @@ class ItemLane:
 
     def _gather(self, records: int) -> None:
         """Count records of the batch, and send it when it is full."""
-        self._counts.records += records
+        self._count_read(records)
         self._gathered += records
         # An item may take more bytes than the line that it comes from.
         if self._gathered >= self.stream.bounds.rows or 2 * self._gathered_bytes >= self.stream.bounds.bytes:
@@ -166,7 +165,7 @@ class ItemLane:
         Raises:
             RejectionsError: No record of this stream may be rejected.
         """
-        self._counts.records += 1
+        self._count_read(1)
         self._rejections.add(record, error)
 
     def seal(self) -> None:
@@ -229,6 +228,10 @@ class ItemLane:
         if receipt.failure is not None:
             raise receipt.failure
         services.gate.close(ticket)
+
+    def _count_read(self, records: int) -> None:
+        with self._services.report.lock:  # a receipt may take back a line that is no record
+            self._counts.records += records
 
     def _note_retry(self) -> None:
         with self._services.report.lock:

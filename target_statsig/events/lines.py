@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from target_statsig.events.delivery import deliver, deliver_prepared
 from target_statsig.events.parcels import ENVELOPE_BYTES
-from target_statsig.events.receipt import Rejection, Seen
+from target_statsig.events.receipt import Decoded, Rejection
 from target_statsig.exceptions import InputError
 
 if TYPE_CHECKING:
@@ -56,26 +56,28 @@ class LineDelivery:
                 epoch=epoch,
                 on_retry=on_retry,
             )
-        seen = self._look_at_all(pieces)
-        receipt = deliver(seen.records, stream, self.client, self.ledger, now_ms=now_ms, epoch=epoch, on_retry=on_retry)
-        receipt.no_records = int(seen.failure is not None)
+        decoded = self._look_at_all(pieces)
+        receipt = deliver(
+            decoded.records, stream, self.client, self.ledger, now_ms=now_ms, epoch=epoch, on_retry=on_retry
+        )
+        receipt.no_records = int(decoded.failure is not None)
         receipt.records = len(lines) - receipt.no_records
-        receipt.rejections[:0] = seen.rejections
-        receipt.undelivered += receipt.records - len(seen.records) - len(seen.rejections)
-        receipt.failure = receipt.failure or seen.failure
+        receipt.rejections[:0] = decoded.rejections
+        receipt.undelivered += receipt.records - len(decoded.records) - len(decoded.rejections)
+        receipt.failure = receipt.failure or decoded.failure
         return receipt
 
-    def _look_at_all(self, pieces: list[Piece]) -> Seen:
-        seen = Seen()
+    def _look_at_all(self, pieces: list[Piece]) -> Decoded:
+        decoded = Decoded()
         for first, lines in pieces:
             for number, line in enumerate(lines, first):
                 try:
                     found = self.look(number, line)
                 except InputError as error:
-                    seen.failure = error
-                    return seen
+                    decoded.failure = error
+                    return decoded
                 if isinstance(found, Rejection):
-                    seen.rejections.append(found)
+                    decoded.rejections.append(found)
                 else:
-                    seen.records.append(found)
-        return seen
+                    decoded.records.append(found)
+        return decoded

@@ -29,7 +29,7 @@ class Rejection:
 
 
 @dataclass(slots=True)
-class Seen:
+class Decoded:
     """What lines turned out to be, up to the first that cannot be read.
 
     Attributes:

@@ -18,7 +18,7 @@ from target_statsig.client.transport import Transport, TransportError
 from target_statsig.events.delivery import deliver, deliver_prepared
 from target_statsig.events.digest import digest
 from target_statsig.events.prepare import Preparation
-from target_statsig.events.receipt import Rejection, Seen
+from target_statsig.events.receipt import Decoded, Rejection
 from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
 from target_statsig.exceptions import (
     AuthenticationError,
@@ -404,7 +404,7 @@ def send_prepared(records, statsig, *, to=None, ledger=None, seen=None):
     preparation = Preparation(to, RecordCheck("orders", {}, ()), remembers, Compression.NONE)
     prepared = preparation(lines, len(records), NOW_MS)
     client = client_of(statsig)
-    look = partial(Seen, records) if seen is None else lambda: seen
+    look = partial(Decoded, records) if seen is None else lambda: seen
     receipt = deliver_prepared(prepared, look, to, client, ledger or NoLedger(), now_ms=NOW_MS)
     assert_adds_up(receipt, records)
     assert receipt.requests == len(statsig.bodies)
@@ -451,7 +451,7 @@ def test_of_what_is_prepared_only_that_goes_which_no_earlier_run_delivered():
 def test_whatever_prepared_lines_turn_out_to_be_each_record_is_accounted_for(statsig, ledger):
     statsig, ledger = Statsig(**statsig()), ledger()
     odd = Rejection(order(1), "schema_violation")
-    seen = Seen([order(0), order(2)], [odd], InputError("Line 4 cannot be read"))
+    seen = Decoded([order(0), order(2)], [odd], InputError("Line 4 cannot be read"))
     receipt = send_prepared(orders(4), statsig, ledger=ledger, seen=seen)
     assert receipt.failure is seen.failure
     assert receipt.reasons["schema_violation"] == 1

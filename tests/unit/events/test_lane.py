@@ -11,7 +11,7 @@ from target_statsig.events.stream import Bounds, ItemStream
 from target_statsig.ledger import NoLedger
 from target_statsig.object_types import EVENTS
 from target_statsig.record import Record
-from target_statsig.report import ItemCounts
+from target_statsig.report import ItemCounts, RunReport
 from target_statsig.settings import ObjectType, StreamSettings
 from target_statsig.state_gate import StateGate
 
@@ -34,7 +34,8 @@ def courier():
 
 @pytest.fixture
 def lane(courier):
-    services = SimpleNamespace(client=None, courier=courier, gate=StateGate(lambda state, number: None))
+    gate = StateGate(lambda state, number: None)
+    services = SimpleNamespace(client=None, courier=courier, gate=gate, report=RunReport(0.0, dry_run=False))
     stream = ItemStream("orders", StreamSettings(ObjectType.EVENT), EVENTS, Bounds(3, 1_000))
     return ItemLane(stream, services, NoLedger(), ItemCounts(EVENTS.object_type), rejections=None)
 
