@@ -26,6 +26,11 @@ WHOLE_RUNS = frozenset(
 )
 """Modules of many runs from beginning to end: too long for the quick part."""
 
+HISTORIES = frozenset(
+    {"test_agreement_histories", "test_ledger_histories", "test_mirror_crashes", "test_mirror_states"}
+)
+"""Modules that try many runs on one store: on a PostgreSQL they take minutes together."""
+
 ONE_WAY_IS_ENOUGH = frozenset({"test_fault_matrix", "test_failures_of_ours"})
 """What happens behind the lanes is the same, whichever way a record came there."""
 
@@ -45,6 +50,8 @@ def pytest_collection_modifyitems(items):
             or any(way in item.name for way in ("postgresql", "through singer-sdk", "undecoded"))
         ):
             item.add_marker(pytest.mark.e2e)
+            if item.path.stem in HISTORIES and "postgresql" in item.name:
+                item.add_marker(pytest.mark.slow)
 
 
 def pytest_generate_tests(metafunc):

@@ -56,7 +56,7 @@ def statsig(statsig_factory):
     return emulator
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request, tmp_path):
     """Give the URL of an empty store."""
     if request.param == "sqlite":
