@@ -82,12 +82,14 @@ class Columns:
         names: The names of their columns.
         rows: The records, each with a value for each column.
         extracted: The RECORD messages' own times of extraction.
+        versions: Their versions of the table.
         values: The values of each column.
     """
 
     names: tuple[str, ...]
     rows: Sequence[tuple[Any, ...]]
     extracted: Column
+    versions: Column
     values: Sequence[Column] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -147,7 +149,12 @@ class RecordType:
         except (msgspec.MsgspecError, UnicodeDecodeError, ArithmeticError, RecursionError):
             return None
         rows = [*map(structs.astuple, [message.record for message in messages])]
-        columns = Columns(self.names, rows, [message.time_extracted for message in messages])
+        columns = Columns(
+            self.names,
+            rows,
+            [message.time_extracted for message in messages],
+            [message.version for message in messages],
+        )
         fit = all(kinds.issuperset(map(type, columns.values[place])) for place, kinds in self._to_look_at)
         return columns if fit else None
 

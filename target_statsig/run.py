@@ -117,7 +117,7 @@ class Run:
             FatalRunError: It shows that a mirrored stream is incremental.
         """
         self.sources.state(state)
-        self.gate.hold(state)
+        self.gate.hold(self.sources.without_resumption(state))
         self._settle_in_time()
 
     def tick(self, size: int) -> None:

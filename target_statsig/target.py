@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 from singer_sdk import Target
 from singer_sdk.exceptions import ConfigValidationError, MapExpressionError
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TargetCapabilities
+from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.plugin_base import _ConfigInput
 
 from target_statsig import command_line
@@ -157,6 +158,9 @@ class TargetStatsig(Target):
             raise self.message_reader.error(msg)
         self.run.sources.records(stream, (message_dict,))
         self.message = message_dict
+        if not record:
+            self._take_empty_record(stream)
+            return
         try:
             super()._process_record_message(message_dict)
         except MapExpressionError:
@@ -168,6 +172,13 @@ class TargetStatsig(Target):
             )
             raise InputError(msg) from None
 
+    def _take_empty_record(self, stream: str) -> None:
+        """Hand on a record without members, so that it is counted: singer-sdk's stream maps would drop it unseen."""
+        for stream_map in self.mapper.stream_maps[stream]:
+            if not isinstance(stream_map, RemoveRecordTransform):
+                sink = cast("StatsigSink", self.get_sink(stream_map.stream_alias))
+                sink.process_record({}, {})
+
     @override
     def _process_state_message(self, message_dict: Message) -> None:
         self._assert_line_requires(message_dict, {"value"})
@@ -177,7 +188,7 @@ class TargetStatsig(Target):
     def _process_activate_version_message(self, message_dict: Message) -> None:
         self._assert_line_requires(message_dict, {"stream", "version"})
         if self.config.get("process_activate_version_messages", True):
-            self.run.sources.activate_version(message_dict["stream"])
+            self.run.sources.activate_version(message_dict["stream"], message_dict["version"])
 
     @override
     def _process_batch_message(self, message_dict: Message) -> NoReturn:

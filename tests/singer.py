@@ -23,6 +23,10 @@ def record(stream, fields, **extra):
     return {"type": "RECORD", "stream": stream, "record": fields, **extra}
 
 
+def activate_version(stream, version=1):
+    return {"type": "ACTIVATE_VERSION", "stream": stream, "version": version}
+
+
 def state(**bookmarks):
     return {"type": "STATE", "value": {"bookmarks": bookmarks}}
 

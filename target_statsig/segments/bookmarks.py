@@ -1,13 +1,13 @@
 """What one STATE says of one stream: is the tap in the middle of it, is it incremental, or a full table.
 
-Pure; reads decoded messages. Refuses to know in which order they came (`observer`) and what follows from them
-(`completeness`).
+Pure; reads decoded messages. `observer` knows in which order they came, `completeness` what follows from them.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,11 @@ REPLICATION_KEYS = ("replication_key", "replication_key_value")
 FULL_TABLE_KEYS = frozenset({"version", "last_replication_method", "xmin"})
 """What a full table's bookmark may hold besides partitions: singer-sdk leaves it empty, the database taps on
 singer-python keep these."""
+
+FRESH_KEYS = frozenset({"version", "last_replication_method"})
+"""What the bookmark of a full table that begins afresh may say: anything else that is not null is where to go on."""
+
+CURRENTLY_SYNCING = "currently_syncing"
 
 LOG_POSITION_COLUMN = "_sdc_lsn"
 """The column that log-based database taps add; their SCHEMA names no bookmark properties."""
@@ -40,12 +45,10 @@ class Bookmark:
     Attributes:
         kind: What the stream carries: what is, what changed, or it cannot be told.
         in_progress: True while the tap is in the middle of the stream or of one of its partitions.
-        partitioned: True where the tap syncs the stream in parts, each with a STATE of its own.
     """
 
     kind: Kind
     in_progress: bool
-    partitioned: bool
 
 
 def bookmarks_of(state: object) -> dict[str, Any]:
@@ -62,13 +65,46 @@ def read_bookmark(content: object) -> Bookmark:
     return Bookmark(
         kind=_kind(parts),
         in_progress=any(marks_progress(part) for part in parts),
-        partitioned=isinstance(content, Mapping) and "partitions" in content,
     )
 
 
 def marks_progress(content: object) -> bool:
     """Return whether a bookmark, partitions aside, shows a tap in the middle of its stream."""
     return isinstance(content, Mapping) and not PROGRESS_KEYS.isdisjoint(content)
+
+
+def begins_afresh(content: object) -> bool:
+    """Return whether a tap that starts from this bookmark sends the whole table: it says at most method and version."""
+    return all(
+        isinstance(part, Mapping) and all(value is None or key in FRESH_KEYS for key, value in part.items())
+        for part in _parts(content)
+    )
+
+
+def without_resumption(state: Any, streams: AbstractSet[str]) -> Any:
+    """Return a STATE's value from which a tap begins these streams afresh.
+
+    Their bookmarks are left out, unless they say no more than method and version, and so is a `currently_syncing` that
+    names one of them: singer-python taps go on with that stream, and leave those before it out.
+
+    Args:
+        state: The value; one that is no object is returned as it is.
+        streams: The tap's names of the streams.
+    """
+    if not isinstance(state, Mapping):
+        return state
+    resumed = {
+        stream for stream, content in bookmarks_of(state).items() if stream in streams and not begins_afresh(content)
+    }
+    syncing = state.get(CURRENTLY_SYNCING)
+    written = dict(state)
+    if resumed:
+        written["bookmarks"] = {
+            stream: content for stream, content in state["bookmarks"].items() if stream not in resumed
+        }
+    if isinstance(syncing, str) and syncing in streams:
+        del written[CURRENTLY_SYNCING]
+    return written
 
 
 def incremental_streams(state: object) -> set[str]:

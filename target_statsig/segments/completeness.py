@@ -1,16 +1,7 @@
 """What the messages prove: has the tap finished a stream, or only stopped?
 
-Pure. Refuses to know messages (`observer` and `bookmarks` read them) and what is done about an unproven
-stream (`guards`). The end of the input proves nothing: a tap that died closes the pipe as any other does.
-
-What no reader of messages can see, and `row_count_field` can:
-
-- rows filtered out on the way (a stream map of the tap, a Meltano mapper) move the cadence of STATEs;
-- a mapper that renames a stream parts it from its bookmark;
-- a tap that is told to stop may write a last STATE with the bookmark of the stream that it leaves unfinished;
-- a parent's first rows may have no children, so that its first child looks like a stream that follows it;
-- children of a deselected parent, where their state is not partitioned, look like streams that follow each
-  other.
+Pure. The end of the input proves nothing: a tap that died closes the pipe as any other does. A STATE proves nothing,
+since taps write it on their way too, and neither does a stream that comes later.
 """
 
 from __future__ import annotations
@@ -20,14 +11,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from target_statsig.segments.bookmarks import Kind
-from target_statsig.segments.observer import RowCount, Seen
+from target_statsig.segments.observer import Seen, Shared
 from target_statsig.settings import Choice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-SDK_CADENCE = 10_000
-"""Records after which singer-sdk writes a STATE within a stream: `Stream.STATE_MSG_FREQUENCY`."""
 
 
 class Proof(Choice):
@@ -35,8 +23,6 @@ class Proof(Choice):
 
     ROW_COUNT = "row_count"
     ACTIVATE_VERSION = "activate_version"
-    LATER_STREAM = "later_stream"
-    STATE = "state"
     NONE = "none"
 
 
@@ -71,9 +57,13 @@ SIGN_HINTS = {
     ),
 }
 
+RESUMED = (
+    "a STATE before its first record shows that the tap goes on from an earlier run, so it brings only the rest. Clear "
+    "its bookmark from the tap's state, and run again"
+)
+
 PROOF_REMEDY = (
-    "Set `row_count_field` to a column that holds `count(*) over ()`, or select a small second stream that "
-    "the tap syncs after it (singer-sdk goes by name); for a tap whose failures are noticed, "
+    "Set `row_count_field` to a column that holds `count(*) over ()`; for a tap whose failures are noticed, "
     "`on_incomplete_stream: remove` does without a proof"
 )
 
@@ -145,7 +135,7 @@ def _by_row_count(seen: Seen, field: str) -> tuple[Proof, str]:
     told = seen.row_count
     if seen.records == 0:
         return Proof.NONE, f"no record came, so none could tell in `{field}` how many there are"
-    if told is RowCount.MIXED:
+    if told is Shared.MIXED:
         return (
             Proof.NONE,
             f"its records do not all tell the same number in `{field}`, which must be that of all its rows",
@@ -164,46 +154,18 @@ def _by_row_count(seen: Seen, field: str) -> tuple[Proof, str]:
 
 
 def _by_messages(seen: Seen) -> tuple[Proof, str]:
-    """Look for what the order and content of the messages prove, strongest first."""
-    # An empty stream needs a STATE of its own: of a parent, too, only its SCHEMA is seen until the children of its
-    # first row are done. A stream without any bookmark needs a SCHEMA that does not look incremental.
-    if seen.records and (seen.bookmark is not None or not seen.incremental_hint):
-        if seen.activated and seen.schemas == 1:
-            return Proof.ACTIVATE_VERSION, ""
-        if any(_moved_on(seen, later) for later in seen.later):
-            return Proof.LATER_STREAM, ""
-    doubt = _doubt_of_state(seen)
-    return (Proof.STATE, "") if doubt is None else (Proof.NONE, f"{doubt}. {PROOF_REMEDY}")
-
-
-def _moved_on(seen: Seen, later: Seen) -> bool:
-    """Return whether a later stream shows that the tap is done with this one.
-
-    singer-sdk syncs children between the rows of their parent and partitions their state by those rows. So a later
-    stream with partitions may be a child of this one; and where this one has partitions, any may be its sibling
-    until a STATE closes it without.
-    """
-    return _doubt_of_state(later) is None if seen.partitioned else not later.partitioned
-
-
-def _doubt_of_state(seen: Seen) -> str | None:
-    """Return why no STATE proves the stream, or None where one does."""
+    """Look for an ACTIVATE_VERSION that ends a stream which began afresh in this run."""
     doubts = (
-        (seen.schemas > 1, "its SCHEMA came more than once, so it came in parts, with a STATE after each"),
-        (seen.bookmark is None, "no STATE has a bookmark of that name"),
-        (seen.partitioned, "its bookmark has partitions, and the tap writes a STATE after each"),
-        (seen.interleaved, "messages of other streams came between its own"),
-        (not seen.closed, "no STATE with its bookmark came right after its last record"),
-        (seen.irregular, "the tap writes a STATE now and then within it"),
+        (seen.records == 0, "no record of it came"),
+        (seen.resumed, RESUMED),
+        # Without a bookmark nothing says that the tap was told to sync the stream as a full table.
         (
-            _on_cadence(seen),
-            f"the STATE after {seen.records:,} records is one that comes within a stream too",
+            seen.bookmark is None and seen.incremental_hint,
+            "its SCHEMA looks like an incremental stream's, and no STATE says otherwise",
         ),
+        (seen.schemas > 1, "its SCHEMA came more than once, so it came in parts"),
+        (seen.activated is None, "no ACTIVATE_VERSION came after its last record"),
+        (seen.version != seen.activated, "its records are not all of the version that was activated"),
     )
-    return next((text for applies, text in doubts if applies), None)
-
-
-def _on_cadence(seen: Seen) -> bool:
-    """Return whether the tap writes a STATE after so many records, whether more follow or not."""
-    intervals = {SDK_CADENCE, seen.interval or SDK_CADENCE}
-    return seen.records > 0 and any(seen.records % interval == 0 for interval in intervals)
+    doubt = next((text for applies, text in doubts if applies), None)
+    return (Proof.ACTIVATE_VERSION, "") if doubt is None else (Proof.NONE, f"{doubt}. {PROOF_REMEDY}")

@@ -1,7 +1,7 @@
 """What the tap's messages have shown of each stream, as they come off the wire and before any stream map.
 
-Keeps counts and facts under the tap's own stream names. Refuses to know what they prove (`completeness`).
-Pure bookkeeping; not for use by several threads.
+Keeps counts and facts under the tap's own stream names; `completeness` says what they prove. Pure bookkeeping; not for
+use by several threads.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from target_statsig.segments.bookmarks import Bookmark, bookmarks_of, marks_progress, read_bookmark
+from target_statsig.segments.bookmarks import Bookmark, begins_afresh, bookmarks_of, read_bookmark
 
 
-class RowCount(enum.Enum):
-    """What can stand in the place of a number of rows."""
+class Shared(enum.Enum):
+    """What can stand in the place of a value that all records of a stream have in common."""
 
     MISSING = enum.auto()
-    """The record has no such column, or nobody asked."""
+    """The records have no such column, or nobody asked."""
     MIXED = enum.auto()
     """The records do not agree."""
 
 
-MISSING = RowCount.MISSING
+MISSING = Shared.MISSING
 
 
 @dataclass(slots=True)
@@ -34,69 +34,26 @@ class Seen:
         schemas: SCHEMA messages of it.
         records: RECORD messages of it.
         row_count: What every record's row count column holds.
-        closed: Whether a STATE with its bookmark, and without a sign of progress, came right after its last
-            SCHEMA or RECORD, no other stream's message in between.
-        interval: Records from one STATE within the stream to the next, counted from its start.
-        irregular: Whether those intervals differ.
-        interleaved: Whether another stream's message came between its first SCHEMA and its last record.
-        activated: Whether an ACTIVATE_VERSION came after its last SCHEMA or RECORD.
+        version: The `version` of every RECORD message; None where they have none.
+        activated: The `version` of an ACTIVATE_VERSION after its last SCHEMA or RECORD; None where none came.
+        resumed: Whether a STATE before its first record showed the tap going on from somewhere.
         dead_letter: Whether a SCHEMA of it came from a dead-letter file.
         incremental_hint: Whether a SCHEMA of it looked like an incremental stream's.
         bookmark: Its bookmark in the last STATE that has one.
         currently_syncing: Whether the last STATE that can tell says that the tap is syncing it.
-        later: What was seen of the streams of which nothing was seen before its last SCHEMA or RECORD; not what
-            came after them in turn.
     """
 
     stream: str
     schemas: int = 0
     records: int = 0
     row_count: object = MISSING
-    closed: bool = False
-    interval: int | None = None
-    irregular: bool = False
-    interleaved: bool = False
-    activated: bool = False
+    version: object = None
+    activated: object = None
+    resumed: bool = False
     dead_letter: bool = False
     incremental_hint: bool = False
     bookmark: Bookmark | None = None
     currently_syncing: bool = False
-    later: tuple[Seen, ...] = ()
-
-    @property
-    def partitioned(self) -> bool:
-        """Whether its bookmark shows that the tap syncs it in parts, each with a STATE of its own."""
-        return self.bookmark is not None and self.bookmark.partitioned
-
-
-@dataclass(slots=True)
-class _Account:
-    """One stream's running account, and what it takes to keep it.
-
-    Attributes:
-        seen: The account itself; what takes a look at bookmarks is only filled in when a copy is asked for.
-        place: How many streams were known before this one.
-        known: How many streams were known at its last SCHEMA or RECORD.
-        opening_turn: The observer's turn when the stream began.
-        states: STATE messages before its last RECORD, or before it began.
-        last_point: Its records at the last STATE within it.
-    """
-
-    seen: Seen
-    place: int
-    known: int
-    opening_turn: int
-    states: int
-    last_point: int = 0
-
-    def learn_interval(self) -> None:
-        """Take note of a STATE since the last record: it came after as many records as are counted now."""
-        seen = self.seen
-        interval = seen.records - self.last_point
-        if interval:
-            seen.irregular |= seen.interval not in {None, interval}
-            seen.interval = interval
-            self.last_point = seen.records
 
 
 class StreamObserver:
@@ -104,15 +61,9 @@ class StreamObserver:
 
     def __init__(self) -> None:
         """Begin before the first message."""
-        self._accounts: dict[str, _Account] = {}
+        self._accounts: dict[str, Seen] = {}
         self._bookmarks: dict[str, object] = {}
         self._syncing: str | None = None
-        self._states = 0
-        # A turn lasts until another stream's message comes.
-        self._turn = 0
-        self._speaker: _Account | None = None
-        # The speaker's account while its records follow each other: there is nothing to do but to count them.
-        self._running: Seen | None = None
 
     def schema(self, stream: str, *, dead_letter: bool = False, incremental_hint: bool = False) -> None:
         """See a SCHEMA.
@@ -122,30 +73,31 @@ class StreamObserver:
             dead_letter: Whether the message has the mark of a dead-letter file.
             incremental_hint: What `bookmarks.hints_at_incremental` says of the message.
         """
-        account = self._hear(stream)
-        account.seen.schemas += 1
-        account.seen.dead_letter |= dead_letter
-        account.seen.incremental_hint |= incremental_hint
-        self._go_on(account)
+        seen = self._account(stream)
+        seen.schemas += 1
+        seen.activated = None
+        seen.dead_letter |= dead_letter
+        seen.incremental_hint |= incremental_hint
 
-    def record(self, stream: str, row_count: object = MISSING, *, count: int = 1) -> None:
+    def record(self, stream: str, row_count: object = MISSING, *, version: object = None, count: int = 1) -> None:
         """See a RECORD, or several that follow each other.
 
         Args:
             stream: The tap's name for the stream.
             row_count: What the row count column holds in each; `MISSING` where there is no such column.
+            version: The `version` of each; None where they have none.
             count: How many RECORDs.
         """
-        seen = self._running
-        if seen is None or seen.stream != stream:
-            seen = self._resume(stream)
+        seen = self._account(stream)
+        seen.activated = None
+        first = seen.records == 0
         seen.records += count
-        if row_count is not seen.row_count and row_count != seen.row_count:
-            seen.row_count = row_count if seen.records == count else RowCount.MIXED
+        seen.row_count = _common(seen.row_count, row_count, first=first)
+        seen.version = _common(seen.version, version, first=first)
 
-    def activate_version(self, stream: str) -> None:
+    def activate_version(self, stream: str, version: object) -> None:
         """See an ACTIVATE_VERSION."""
-        self._hear(stream).seen.activated = True
+        self._account(stream).activated = version
 
     def state(self, value: object) -> None:
         """See a STATE.
@@ -153,64 +105,32 @@ class StreamObserver:
         Args:
             value: Its decoded `value`; what is no object, or has no bookmarks, says nothing.
         """
-        self._states += 1
-        self._running = None
         bookmarks = bookmarks_of(value)
         self._bookmarks.update(bookmarks)
+        for stream, content in bookmarks.items():
+            seen = self._account(stream)
+            seen.resumed |= seen.records == 0 and not begins_afresh(content)
         if isinstance(value, Mapping) and ("currently_syncing" in value or self._syncing in bookmarks):
             syncing = value.get("currently_syncing")
             self._syncing = syncing if isinstance(syncing, str) else None
-        if self._speaker is not None:
-            seen = self._speaker.seen
-            if seen.stream in bookmarks and seen.stream != self._syncing:
-                seen.closed |= not marks_progress(bookmarks[seen.stream])
 
     def seen(self, stream: str) -> Seen:
         """Return what was seen of a stream up to now; of one that never came, that nothing was."""
-        account = self._accounts.get(stream)
-        if account is None:
-            return Seen(stream)
-        later = (
-            self._copy(other)
-            for other in self._accounts.values()
-            if other.place >= account.known and not other.seen.dead_letter
-        )
-        return self._copy(account, tuple(later))
-
-    def _copy(self, account: _Account, later: tuple[Seen, ...] = ()) -> Seen:
-        stream = account.seen.stream
         return replace(
-            account.seen,
+            self._accounts.get(stream, Seen(stream)),
             bookmark=read_bookmark(self._bookmarks[stream]) if stream in self._bookmarks else None,
             currently_syncing=stream == self._syncing,
-            later=later,
         )
 
-    def _hear(self, stream: str) -> _Account:
-        """Return the account of the stream that speaks, and begin a new turn if another one spoke before."""
-        self._running = None
-        if self._speaker is None or self._speaker.seen.stream != stream:
-            self._turn += 1
-        if stream not in self._accounts:
-            place = len(self._accounts)
-            self._accounts[stream] = _Account(Seen(stream), place, place + 1, self._turn, self._states)
-        self._speaker = self._accounts[stream]
-        return self._speaker
-
-    def _resume(self, stream: str) -> Seen:
-        """See the first record of a stream after a message of another stream or of another type."""
-        account = self._hear(stream)
-        seen = account.seen
-        seen.interleaved |= self._turn != account.opening_turn
-        if self._states != account.states:
-            account.learn_interval()
-            account.states = self._states
-        self._go_on(account)
-        self._running = seen
+    def _account(self, stream: str) -> Seen:
+        seen = self._accounts.get(stream)
+        if seen is None:
+            seen = self._accounts[stream] = Seen(stream)
         return seen
 
-    def _go_on(self, account: _Account) -> None:
-        """Forget what would have ended the stream: it goes on."""
-        account.known = len(self._accounts)
-        account.seen.closed = False
-        account.seen.activated = False
+
+def _common(before: object, value: object, *, first: bool) -> object:
+    """Return what all records so far have in common."""
+    if first:
+        return value
+    return before if value is before or value == before else Shared.MIXED

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_statsig.exceptions import FatalRunError
 from target_statsig.headings import Heading
-from target_statsig.segments.bookmarks import hints_at_incremental, incremental_streams
+from target_statsig.segments.bookmarks import hints_at_incremental, incremental_streams, without_resumption
 from target_statsig.segments.completeness import judge, weakest
 from target_statsig.segments.observer import MISSING, StreamObserver
 from target_statsig.settings import SyncMode
@@ -19,7 +19,7 @@ from target_statsig.settings import SyncMode
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from target_statsig.columns import Columns
+    from target_statsig.columns import Column, Columns
     from target_statsig.segments.completeness import Verdict
     from target_statsig.settings import StreamSettings
 
@@ -31,6 +31,7 @@ class Sources:
         """Begin before the first message."""
         self._observer = StreamObserver()
         self._row_count_fields: dict[str, str] = {}
+        self._followed: set[str] = set()
         self._feeding: dict[str, set[str]] = {}
         self._settings: dict[str, StreamSettings] = {}
 
@@ -42,6 +43,7 @@ class Sources:
             stream: The name after the stream maps.
             settings: The settings of `stream`.
         """
+        self._followed.add(tap_stream)
         self._feeding.setdefault(stream, set()).add(tap_stream)
         self._settings[stream] = settings
         if settings.row_count_field is not None:
@@ -55,29 +57,43 @@ class Sources:
 
     def records(self, tap_stream: str, messages: Sequence[Mapping[str, Any]]) -> None:
         """See RECORD messages that follow each other, before any stream map."""
-        field = self._row_count_fields.get(tap_stream)
-        if field is None:
+        if tap_stream not in self._followed:
             self.count(tap_stream, len(messages))
-        else:
-            for message in messages:
-                self._observer.record(tap_stream, message["record"].get(field, MISSING))
+            return
+        field = self._row_count_fields.get(tap_stream)
+        for message in messages:
+            row_count = MISSING if field is None else message["record"].get(field, MISSING)
+            self._observer.record(tap_stream, row_count, version=message.get("version"))
 
     def columns(self, tap_stream: str, columns: Columns) -> None:
         """See RECORDs that follow each other, by their columns; else as `records`."""
         field = self._row_count_fields.get(tap_stream)
-        if field is None or field not in columns.names:
-            self.count(tap_stream, len(columns))
-        else:
-            for row_count, alike in groupby(columns.named(field)):
-                self._observer.record(tap_stream, row_count, count=len([*alike]))
+        row_counts: Column = (MISSING,) * len(columns)
+        if field is not None and field in columns.names:
+            row_counts = columns.named(field)
+        for (row_count, version), alike in groupby(zip(row_counts, columns.versions, strict=True)):
+            self._observer.record(tap_stream, row_count, version=version, count=len([*alike]))
 
     def count(self, tap_stream: str, records: int) -> None:
         """See RECORDs that follow each other, of a stream whose records tell nothing by what they hold."""
         self._observer.record(tap_stream, count=records)
 
-    def activate_version(self, tap_stream: str) -> None:
+    def activate_version(self, tap_stream: str, version: object) -> None:
         """See an ACTIVATE_VERSION."""
-        self._observer.activate_version(tap_stream)
+        self._observer.activate_version(tap_stream, version)
+
+    def without_resumption(self, state: Any) -> Any:
+        """Return a STATE's value from which the tap begins every mirrored stream afresh.
+
+        A mirror needs the whole table in one run; a tap that goes on where it was interrupted brings only the rest.
+        """
+        mirrored = {
+            tap_stream
+            for stream, tap_streams in self._feeding.items()
+            if self._settings[stream].sync_mode is SyncMode.MIRROR
+            for tap_stream in tap_streams
+        }
+        return without_resumption(state, mirrored)
 
     def state(self, value: object) -> None:
         """See a STATE.

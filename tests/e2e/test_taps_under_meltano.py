@@ -44,7 +44,12 @@ def project(tmp_path_factory):
     loader = next(plugin for plugin in plugins["loaders"] if plugin["name"] == "target-statsig")
     loader["config"] = {
         "streams": {
-            "members": {"object_type": "segment", "segment_id": "members", "sync_mode": "mirror"},
+            "members": {
+                "object_type": "segment",
+                "segment_id": "members",
+                "sync_mode": "mirror",
+                "row_count_field": "row_count",
+            },
             "then": {"object_type": "event", "event_name": "Then"},
         }
     }
@@ -117,4 +122,4 @@ def test_a_tap_killed_late_has_nobody_removed_and_the_next_whole_run_removes_the
     assert done.returncode == 0, done.stdout
     assert removed == STRANGERS
     assert statsig.state.ids("members") == TABLE
-    assert segment["proof"] == "later_stream"
+    assert segment["proof"] == "row_count"

@@ -17,13 +17,13 @@ import pytest
 from target_statsig.target import TargetStatsig
 from tests.command import CANARY, PROGRAM, Command, environment
 from tests.items import ITEM_TYPES
-from tests.singer import record, schema, state, to_lines
+from tests.singer import activate_version, record, schema, state, to_lines
 
 EVENT = {"object_type": "event", "environment_tier": "production"}
 MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror"}
 ADD = {**MIRROR, "sync_mode": "add"}
 BY_FIELD = {"object_type": "segment", "segment_id_field": "s", "sync_mode": "mirror"}
-COMPLETE = state(users={})
+COMPLETE = activate_version("users")
 
 
 def orders(*numbers):
@@ -32,7 +32,7 @@ def orders(*numbers):
 
 
 def users(*names, **fields):
-    return [record("users", {"user_id": name, **fields}) for name in names]
+    return [record("users", {"user_id": name, **fields}, version=1) for name in names]
 
 
 @pytest.fixture(autouse=True)

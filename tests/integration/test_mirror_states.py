@@ -25,13 +25,13 @@ from target_statsig.emulator import Options, StatsigEmulator
 from target_statsig.target import TargetStatsig
 from tests.integration.test_unchanged_mirrors import KNOWN_AGAIN
 from tests.postgres import postgres_url
-from tests.singer import record, schema, state, to_lines
+from tests.singer import activate_version, record, schema, to_lines
 
 __all__ = ["postgres_url"]
 
 NAMES = [f"u{number:02}" for number in range(9)]
 MEMBERS = st.sets(st.sampled_from(NAMES))
-COMPLETE = state(users={})
+COMPLETE = activate_version("users")
 SCHEMA = schema("users", {"user_id": {"type": ["string", "null"]}})
 OTHER_SCHEMA = schema("users", {"user_id": {"type": ["string", "null"]}, "plan": {"type": "string"}})
 
@@ -92,7 +92,7 @@ class MirroredAudience(RuleBasedStateMachine):
         return set(self.statsig.state.ids("vips"))
 
     def rows(self):
-        return [record("users", {"user_id": name}) for name in sorted(self.table)]
+        return [record("users", {"user_id": name}, version=1) for name in sorted(self.table)]
 
     def run(self, messages, **extra):
         place = Path(self.directory.name)
@@ -146,8 +146,10 @@ class MirroredAudience(RuleBasedStateMachine):
     def complete_run(self):
         assert self.run([SCHEMA, *self.rows(), COMPLETE]) == 0
         assert not self.removed_now() & self.table
-        self.clean_runs += 1
+        # Of a table without rows no message proves that it was read to its end.
+        self.clean_runs += bool(self.table)
 
+    @precondition(lambda self: self.table)
     @rule(data=st.data())
     def complete_run_and_the_same_in_another_order(self, data):
         self.complete_run()
@@ -188,7 +190,7 @@ class MirroredAudience(RuleBasedStateMachine):
 
     @rule()
     def run_with_a_rejected_row(self):
-        self.run([SCHEMA, *self.rows(), record("users", {"user_id": None}), COMPLETE])
+        self.run([SCHEMA, *self.rows(), record("users", {"user_id": None}, version=1), COMPLETE])
         self.nobody_was_removed()
 
     @rule(skip=st.integers(0, 6), taken=st.booleans())

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.singer import record, schema, state
+from tests.singer import activate_version, record, schema, state
 
 MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror"}
 ADD = {**MIRROR, "sync_mode": "add"}
 REMOVE = {**MIRROR, "sync_mode": "remove"}
-COMPLETE = state(users={})
+COMPLETE = activate_version("users")
 
 
 def users(*names, stream="users"):
-    return [record(stream, {"user_id": name}) for name in names]
+    return [record(stream, {"user_id": name}, version=1) for name in names]
 
 
 def members(statsig, segment="vips"):
@@ -34,7 +34,7 @@ def vips(statsig):
 
 
 def test_add_adds_and_normalises_ids(run_target, statsig):
-    outcome = run_target([schema("users"), *users("b", " d ", 7, 8.0, "d"), COMPLETE], **ADD)
+    outcome = run_target([schema("users"), *users("b", " d ", 7, 8.0, "d"), state(users={})], **ADD)
     assert outcome.exit_code == 0
     assert members(statsig) == {"a", "b", "c", "d", "7", "8"}
     assert changes(statsig) == [("PATCH", 4)]
@@ -53,11 +53,11 @@ def test_ids_go_in_full_requests(run_target, statsig):
 
 def test_rows_that_were_deleted_or_left_are_removed_and_the_last_word_wins(run_target, statsig):
     rows = [
-        record("users", {"user_id": "d", "active": True}),
-        record("users", {"user_id": "a", "active": False}),
-        record("users", {"user_id": "b", "active": False}),
-        record("users", {"user_id": "b", "active": True}),
-        record("users", {"user_id": "c", "_sdc_deleted_at": "2026-11-22T03:55:38Z"}),
+        record("users", {"user_id": "d", "active": True}, version=1),
+        record("users", {"user_id": "a", "active": False}, version=1),
+        record("users", {"user_id": "b", "active": False}, version=1),
+        record("users", {"user_id": "b", "active": True}, version=1),
+        record("users", {"user_id": "c", "_sdc_deleted_at": "2026-11-22T03:55:38Z"}, version=1),
     ]
     run_target([schema("users"), *rows], membership_field="active", **ADD)
     assert members(statsig) == {"b", "d"}
@@ -78,7 +78,7 @@ def test_a_proven_mirror_adds_first_and_then_removes(run_target, statsig):
             "unchanged": 2,
             "held": 0,
             "after": 3,
-            "proof": "state",
+            "proof": "activate_version",
             "requests": 2,
         }
         == report
@@ -126,6 +126,12 @@ def test_a_later_proof_removes_the_held_ones_with_it(run_target, statsig):
     ("messages", "settings", "reason"),
     [
         pytest.param([*users("a")], {}, "unproven", id="end of input"),
+        pytest.param([*users("a"), state(users={})], {}, "unproven", id="a final STATE"),
+        pytest.param([state(users={"xmin": 7}), *users("a"), COMPLETE], {}, "unproven", id="a resumed table"),
+        pytest.param([state(users={"page": 7}), *users("a"), COMPLETE], {}, "unknown_bookmark", id="a resumed page"),
+        pytest.param(
+            [*users("a"), record("users", {"user_id": "b"}, version=2), COMPLETE], {}, "unproven", id="two tables"
+        ),
         pytest.param([*users("a"), state(users={"progress_markers": {}})], {}, "progress_markers", id="in progress"),
         pytest.param(
             [*users("a"), {"type": "STATE", "value": {"currently_syncing": "users", "bookmarks": {"users": {}}}}],
@@ -155,9 +161,8 @@ def test_a_mirror_holds_removals(run_target, statsig, messages, settings, reason
     ("messages", "settings"),
     [
         pytest.param([*users("a")], {"on_incomplete_stream": "remove"}, id="the user does without a proof"),
-        pytest.param([record("users", {"user_id": "a", "n": 1})], {"row_count_field": "n"}, id="row count"),
+        pytest.param([record("users", {"user_id": "a", "n": 1}, version=1)], {"row_count_field": "n"}, id="row count"),
         pytest.param([*users("a"), {"type": "ACTIVATE_VERSION", "stream": "users", "version": 1}], {}, id="version"),
-        pytest.param([*users("a"), schema("z"), *users("q", stream="z")], {}, id="a later stream"),
     ],
 )
 def test_a_mirror_removes_with_proof(run_target, statsig, messages, settings):
@@ -165,6 +170,30 @@ def test_a_mirror_removes_with_proof(run_target, statsig, messages, settings):
     streams = {"users": {**MIRROR, **settings}, "z": {**ADD, "segment_id": "z"}}
     assert run_target([schema("users"), *messages], streams=streams).exit_code == 0
     assert members(statsig) == {"a"}
+
+
+def test_a_stream_that_begins_after_it_proves_nothing(run_target, statsig):
+    streams = {"users": MIRROR, "z": {**ADD, "segment_id": "z"}}
+    statsig.state.seed_segment("z", [])
+    outcome = run_target([schema("users"), *users("a"), schema("z"), *users("q", stream="z")], streams=streams)
+    assert members(statsig) == {"a", "b", "c"}
+    assert segment_report(outcome)["held_because"] == "unproven"
+
+
+def test_a_state_lets_no_tap_go_on_within_a_mirrored_stream(run_target):
+    midway = {"bookmarks": {"users": {"version": 1, "xmin": 1010}, "z": {"id": 7}}, "currently_syncing": "users"}
+    outcome = run_target([schema("users"), *users("a"), {"type": "STATE", "value": midway}], **MIRROR)
+    assert outcome.states == [{"bookmarks": {"z": {"id": 7}}}]
+
+
+def test_an_empty_record_that_stream_maps_would_drop_lets_nobody_be_removed(run_target, statsig):
+    row = record("users", {}, version=1)
+    outcome = run_target(
+        [schema("users"), *users("a"), row, COMPLETE], stream_maps={"users": {"plan": "'pro'"}}, **MIRROR
+    )
+    assert members(statsig) == {"a", "b", "c"}
+    assert outcome.report["streams"]["users"]["rejected"] == 1
+    assert segment_report(outcome)["held_because"] == "rejected_records"
 
 
 def test_an_activate_version_that_is_not_processed_proves_nothing(run_target, statsig):
@@ -187,7 +216,8 @@ def test_too_many_removals_fail_the_run_while_additions_and_other_streams_go(run
 
 def test_a_mirror_may_empty_a_segment_where_it_is_allowed_to(run_target, statsig):
     statsig.state.seed_segment("vips", [f"u{number}" for number in range(100)])
-    outcome = run_target([schema("users"), COMPLETE], allow_empty_segment=True, **MIRROR)
+    settings = {"allow_empty_segment": True, "on_incomplete_stream": "remove"}
+    outcome = run_target([schema("users"), COMPLETE], **settings, **MIRROR)
     assert outcome.exit_code == 0
     assert members(statsig) == set()
 
@@ -226,7 +256,7 @@ def test_a_segment_that_does_not_fit_is_said_before_the_first_change(run_target,
 
 def test_rows_of_a_segment_that_failed_are_kept_and_sent_first_by_the_next_run(run_target, statsig):
     settings = {**ADD, "segment_id": "later"}
-    outcome = run_target([schema("users"), *users("a", "b"), COMPLETE], **settings)
+    outcome = run_target([schema("users"), *users("a", "b"), state(users={})], **settings)
     assert outcome.exit_code == 1
     assert outcome.states == [{"bookmarks": {"users": {}}}]
     statsig.state.seed_segment("later", [])
@@ -252,7 +282,8 @@ def test_the_member_is_read_from_the_column_of_its_id_type(run_target, statsig, 
     statsig.state.seed_segment("typed", [], id_type=id_type)
     value = {"id": "m"} if column == "user" else "m"
     outcome = run_target(
-        [schema("users"), record("users", {column: value}), COMPLETE], **{**ADD, "segment_id": "typed", **settings}
+        [schema("users"), record("users", {column: value}, version=1), COMPLETE],
+        **{**ADD, "segment_id": "typed", **settings},
     )
     assert outcome.exit_code == 0, outcome.errors
     assert members(statsig, "typed") == {"m"}
@@ -260,7 +291,9 @@ def test_the_member_is_read_from_the_column_of_its_id_type(run_target, statsig, 
 
 def test_one_stream_feeds_many_segments(run_target, statsig):
     statsig.state.seed_segment("other", ["x", "y"])
-    rows = [record("users", {"user_id": name, "s": name_of}) for name, name_of in (("a", "vips"), ("x", "other"))]
+    rows = [
+        record("users", {"user_id": name, "s": name_of}, version=1) for name, name_of in (("a", "vips"), ("x", "other"))
+    ]
     settings = {"object_type": "segment", "segment_id_field": "s", "sync_mode": "mirror"}
     outcome = run_target([schema("users"), *rows, COMPLETE], **settings)
     assert outcome.exit_code == 0
@@ -306,7 +339,10 @@ def test_own_removes_only_whom_this_target_added(run_target, statsig):
 def test_a_segment_that_nobody_names_any_more_is_an_audience_that_became_empty(run_target, statsig):
     statsig.state.seed_segment("other", [])
     settings = {"object_type": "segment", "segment_id_field": "s", "sync_mode": "mirror"}
-    rows = [record("users", {"user_id": "a", "s": "vips"}), record("users", {"user_id": "x", "s": "other"})]
+    rows = [
+        record("users", {"user_id": "a", "s": "vips"}, version=1),
+        record("users", {"user_id": "x", "s": "other"}, version=1),
+    ]
     run_target([schema("users"), *rows, COMPLETE], **settings)
     outcome = run_target([schema("users"), rows[0], COMPLETE], **settings)
     assert members(statsig, "other") == {"x"}

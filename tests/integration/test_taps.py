@@ -82,7 +82,6 @@ def test_of_a_table_nobody_is_removed_and_strangers_are_held_without_proof(full_
 @pytest.mark.parametrize(
     ("settings", "config", "proof"),
     [
-        pytest.param({}, {"then": True}, "later_stream", id="a later stream"),
         pytest.param({"row_count_field": "row_count"}, {}, "row_count", id="a row count"),
         pytest.param({"on_incomplete_stream": "remove"}, {}, "none", id="the user does without"),
     ],

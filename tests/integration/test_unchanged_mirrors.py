@@ -43,7 +43,15 @@ def test_the_same_audience_is_known_again_and_reported_as_ever(run_target, stats
     outcome = mirrored(run_target, *messages)
     assert KNOWN_AGAIN in outcome.log
     assert [entry.method for entry in statsig.state.requests] == ["GET", "GET"]
-    expected = {"before": 3, "added": 0, "removed": 0, "unchanged": 3, "held": 0, "after": 3, "proof": "state"}
+    expected = {
+        "before": 3,
+        "added": 0,
+        "removed": 0,
+        "unchanged": 3,
+        "held": 0,
+        "after": 3,
+        "proof": "activate_version",
+    }
     report = segment_report(outcome)
     assert report | expected == report
     assert members(statsig) == {"a", "b", "c"}
@@ -55,12 +63,12 @@ def test_the_same_audience_is_known_again_and_reported_as_ever(run_target, stats
         pytest.param(users("a", "b"), {"a", "b"}, id="one fewer"),
         pytest.param(users("a", "b", "d"), {"a", "b", "d"}, id="one for another"),
         pytest.param(
-            [*users("a", "b"), record("users", {"user_id": "c", "_sdc_deleted_at": "2026-11-22T03:55:38Z"})],
+            [*users("a", "b"), record("users", {"user_id": "c", "_sdc_deleted_at": "2026-11-22T03:55:38Z"}, version=1)],
             {"a", "b"},
             id="one was deleted",
         ),
         pytest.param(
-            [*SEEN, record("users", {"user_id": "d", "_sdc_deleted_at": "2026-11-22T03:55:38Z"})],
+            [*SEEN, record("users", {"user_id": "d", "_sdc_deleted_at": "2026-11-22T03:55:38Z"}, version=1)],
             {"a", "b", "c"},
             id="someone was deleted who is no member",
         ),

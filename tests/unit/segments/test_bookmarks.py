@@ -5,10 +5,12 @@ import pytest
 from target_statsig.segments.bookmarks import (
     Bookmark,
     Kind,
+    begins_afresh,
     bookmarks_of,
     hints_at_incremental,
     incremental_streams,
     read_bookmark,
+    without_resumption,
 )
 
 
@@ -48,15 +50,46 @@ def test_what_a_bookmark_says_a_stream_carries(content, kind):
 
 @pytest.mark.parametrize("key", ["progress_markers", "starting_replication_value", "replication_key_signpost"])
 def test_a_tap_in_the_middle_of_a_stream_leaves_a_sign(key):
-    assert read_bookmark({key: {}}) == Bookmark(Kind.FULL_TABLE, in_progress=True, partitioned=False)
+    assert read_bookmark({key: {}}) == Bookmark(Kind.FULL_TABLE, in_progress=True)
     assert read_bookmark({"partitions": [{"context": {}}, {key: None}]}).in_progress
     assert not read_bookmark({"partitions": [{"context": {key: "a"}}]}).in_progress
 
 
-def test_partitions_show():
-    assert read_bookmark({"partitions": []}).partitioned
-    assert not read_bookmark({}).partitioned
-    assert not read_bookmark("partitions").partitioned
+@pytest.mark.parametrize(
+    ("content", "afresh"),
+    [
+        pytest.param({}, True, id="nothing"),
+        pytest.param({"version": 1, "last_replication_method": "FULL_TABLE", "xmin": None}, True, id="nulls"),
+        pytest.param({"partitions": [{"context": {"file": "a.csv"}}]}, True, id="partitions without content"),
+        pytest.param({"xmin": 1010}, False, id="a position"),
+        pytest.param({"last_pk_fetched": {"id": 3}}, False, id="a key"),
+        pytest.param({"page": 0}, False, id="a page"),
+        pytest.param({"partitions": [{"context": {}, "page": 2}]}, False, id="a partition's page"),
+        pytest.param({"progress_markers": {}}, False, id="progress"),
+        pytest.param("2026-11-01", False, id="a text"),
+    ],
+)
+def test_whether_a_tap_begins_a_full_table_afresh(content, afresh):
+    assert begins_afresh(content) is afresh
+
+
+@pytest.mark.parametrize(
+    ("state", "written"),
+    [
+        pytest.param(None, None, id="null"),
+        pytest.param({}, {}, id="nothing"),
+        pytest.param({"bookmarks": ["vips"]}, {"bookmarks": ["vips"]}, id="bookmarks that are a list"),
+        pytest.param({"bookmarks": {"vips": {"version": 1}}}, {"bookmarks": {"vips": {"version": 1}}}, id="afresh"),
+        pytest.param(
+            {"bookmarks": {"vips": {"page": 2}, "z": {"id": 1}}}, {"bookmarks": {"z": {"id": 1}}}, id="a page"
+        ),
+        pytest.param({"currently_syncing": "vips", "x": 1}, {"x": 1}, id="syncing it"),
+        pytest.param({"currently_syncing": "z"}, {"currently_syncing": "z"}, id="syncing another"),
+        pytest.param({"currently_syncing": ["vips"]}, {"currently_syncing": ["vips"]}, id="syncing no name"),
+    ],
+)
+def test_what_is_left_of_a_state_lets_no_tap_resume_a_mirrored_stream(state, written):
+    assert without_resumption(state, {"vips"}) == written
 
 
 @pytest.mark.parametrize(

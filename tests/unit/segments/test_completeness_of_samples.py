@@ -6,34 +6,27 @@ import pytest
 
 from target_statsig.segments.bookmarks import incremental_streams
 from target_statsig.segments.completeness import Proof, Sign, judge
-from tests.unit.segments.wire import SAMPLES, observe, sample, schema
+from tests.unit.segments.wire import SAMPLES, observe, sample
 
 
 @pytest.mark.parametrize(
     ("name", "stream", "proof", "signs"),
     [
         pytest.param("jsonl-forced-full-table", "orders", Proof.NONE, (), id="jsonl: partitions"),
-        pytest.param("postgres-full-table-view", "public-audience_pro", Proof.STATE, (), id="view: full table"),
+        pytest.param("postgres-full-table-view", "public-audience_pro", Proof.NONE, (), id="view: full table"),
         pytest.param("postgres-incremental", "public-shop_orders", Proof.NONE, (Sign.INCREMENTAL,), id="incremental"),
         pytest.param("postgres-log-based", "public-shop_users", Proof.NONE, (Sign.INCREMENTAL,), id="log-based"),
-        pytest.param("postgres-three-streams", "public-audience_pro", Proof.LATER_STREAM, (), id="three: first"),
+        pytest.param("postgres-three-streams", "public-audience_pro", Proof.NONE, (), id="three: first"),
         pytest.param(
             "postgres-three-streams", "public-shop_orders", Proof.NONE, (Sign.INCREMENTAL,), id="three: incremental"
         ),
-        pytest.param("postgres-three-streams", "public-shop_users", Proof.STATE, (), id="three: last"),
+        pytest.param("postgres-three-streams", "public-shop_users", Proof.NONE, (), id="three: last"),
     ],
 )
 def test_a_real_stream_is_judged(name, stream, proof, signs):
     verdict = judge(observe(sample(f"{name}.singer")).seen(stream))
 
     assert (verdict.proof, verdict.signs) == (proof, signs)
-
-
-def test_partitions_of_jsonl_need_another_stream_after_them():
-    alone = sample("jsonl-forced-full-table.singer")
-
-    assert judge(observe(alone, schema("users")).seen("orders")).proof is Proof.NONE
-    assert judge(observe(alone, sample("postgres-full-table-view.singer")).seen("orders")).proof is Proof.LATER_STREAM
 
 
 @pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.singer")), ids=lambda path: path.stem)

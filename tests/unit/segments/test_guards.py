@@ -10,7 +10,7 @@ from target_statsig.segments.completeness import Proof, Sign, Verdict
 from target_statsig.segments.guards import Action, Decision, Evidence, Reason, decide
 from target_statsig.settings import OnIncompleteStream
 
-PROVEN = Verdict(Proof.STATE)
+PROVEN = Verdict(Proof.ACTIVATE_VERSION)
 UNPROVEN = Verdict(Proof.NONE, (), "Nothing proves it.")
 
 
@@ -80,7 +80,7 @@ def judged(facts):
 
 
 def test_every_combination_of_the_facts():
-    assert len(TRUTH_TABLE) == 1584
+    assert len(TRUTH_TABLE) == 1296
     wrong = [facts for facts in TRUTH_TABLE if decide(facts).action is not judged(facts)]
     assert wrong == []
 

@@ -162,7 +162,9 @@ def test_plain_records_go_the_quick_way(stream, rows):
 @given(rows=st.lists(plain_records, min_size=1) | st.lists(records, min_size=1, max_size=4))
 def test_columns_say_what_their_records_say_or_are_not_taken(stream, rows):
     names = tuple(dict.fromkeys(name for row in rows for name in row)) or ("user_id",)
-    columns = Columns(names, [tuple(row.get(name) for name in names) for row in rows], [None] * len(rows))
+    columns = Columns(
+        names, [tuple(row.get(name) for name in names) for row in rows], [None] * len(rows), [None] * len(rows)
+    )
     by_column, seen_by_column = lane_of(settings(**stream))
     by_record, seen_by_record = lane_of(settings(**stream))
     if by_column.accept_columns(columns):

@@ -17,13 +17,13 @@ def schema(stream, **members):
     return [{"type": "SCHEMA", "stream": stream, **members}]
 
 
-def records(stream, count=1, row_count=MISSING):
+def records(stream, count=1, row_count=MISSING, version=1):
     row = {} if row_count is MISSING else {"n": row_count}
-    return [{"type": "RECORD", "stream": stream, "record": row}] * count
+    return [{"type": "RECORD", "stream": stream, "record": row, "version": version}] * count
 
 
-def activate(stream):
-    return [{"type": "ACTIVATE_VERSION", "stream": stream}]
+def activate(stream, version=1):
+    return [{"type": "ACTIVATE_VERSION", "stream": stream, "version": version}]
 
 
 def raw_state(value):
@@ -50,9 +50,11 @@ def observe(*parts, row_count_field="n"):
                     incremental_hint=hints_at_incremental(message),
                 )
             case "RECORD":
-                observer.record(message["stream"], message["record"].get(row_count_field, MISSING))
+                observer.record(
+                    message["stream"], message["record"].get(row_count_field, MISSING), version=message.get("version")
+                )
             case "ACTIVATE_VERSION":
-                observer.activate_version(message["stream"])
+                observer.activate_version(message["stream"], message["version"])
             case "STATE":
                 observer.state(message["value"])
     return observer
