@@ -6,7 +6,7 @@ Refuses to know what becomes of a value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -15,6 +15,10 @@ from target_statsig.settings import ObjectType
 
 Record = Mapping[str, Any]
 """A record as it comes to a mapper: decoded JSON, its numbers with a fraction as `Decimal`."""
+
+DELETED_COLUMNS = ("_sdc_deleted_at", "_sdc_lsn_deleted_at")
+"""Hold when a row was deleted, in a log-based stream: the second is tap-mssql's. Such a record may have its key and
+nothing else, or the whole row as it was."""
 
 Reader = Callable[[Record], object]
 """Takes a value out of a record; None where there is none."""
@@ -154,3 +158,18 @@ def _first(readers: tuple[Reader, ...], record: Record) -> object:
         if value is not None:
             return value
     return None
+
+
+def is_deleted(record: Record) -> bool:
+    """Return whether a record says that its row was deleted. A blank is how a CSV file writes null."""
+    return any(record.get(column) not in (None, "") for column in DELETED_COLUMNS)
+
+
+def any_deleted(column: Callable[[str], Sequence[Any]]) -> bool:
+    """Return whether any of some records is one of a deleted row, as `is_deleted` does.
+
+    Args:
+        column: Returns what the records have in a column, None where they lack it.
+    """
+    marks = (column(name) for name in DELETED_COLUMNS)
+    return any(mark.count(None) < len(mark) and not all(value in (None, "") for value in mark) for mark in marks)

@@ -95,6 +95,8 @@ def _item_lines(stream: str, counts: ItemCounts) -> Iterator[str]:
         yield f"    {', '.join(words)}{f', and {others:,} of other names' if others else ''}"
     if counts.skipped_duplicates:
         yield f"    {counts.skipped_duplicates:,} skipped: an earlier run delivered them"
+    if counts.deleted_row:
+        yield f"    {counts.deleted_row:,} of deleted rows would not be sent"
     if counts.maybe_duplicated:
         yield f"    {counts.maybe_duplicated:,} perhaps delivered already: an earlier run did not get its answer"
     if counts.time_defaulted:

@@ -39,6 +39,7 @@ class ItemCounts:
     """What became of one stream's items.
 
     Attributes:
+        deleted_row: Records that said that their row was deleted, and were not sent.
         bytes_sent: Bytes on the wire, every attempt counted.
         names: Delivered items by name; names over `MOST_NAMES` are counted under `OTHER_NAMES`. They come from records
             and so are not in the report.
@@ -50,6 +51,7 @@ class ItemCounts:
     rejected: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     skipped_duplicates: int = 0
+    deleted_row: int = 0
     maybe_duplicated: int = 0
     time_defaulted: int = 0
     requests: int = 0
@@ -58,6 +60,11 @@ class ItemCounts:
     billable: int = 0
     renamed: dict[str, str] = field(default_factory=dict)
     names: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def settled(self) -> int:
+        """Records of which it is known what became of them."""
+        return self.delivered + self.rejected + self.skipped_duplicates + self.deleted_row
 
     def count_names(self, names: Mapping[str, int]) -> None:
         """Count delivered events by name."""

@@ -46,7 +46,7 @@ class Run:
     """What the streams of one run share, and how the run ends.
 
     Attributes:
-        run_id: A name for this run: when it began, and four random letters.
+        run_id: A name for this run: when it began, and 128 random bits.
         clock: The machine's clock; its waits end when the run is asked to stop.
         report: What the run did.
         lanes: Which way each stream's records go.
@@ -66,7 +66,7 @@ class Run:
         self.clock = clock or RunClock()
         self.stop_signal: int | None = None
         began = self.clock.time()
-        self.run_id = f"{datetime.fromtimestamp(began, tz=timezone.utc):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+        self.run_id = f"{datetime.fromtimestamp(began, tz=timezone.utc):%Y%m%dT%H%M%S}-{secrets.token_hex(16)}"
         self.parts = choose_parts(config.settings, self.clock, wishes)
         self.report = RunReport(began, dry_run=config.settings.dry_run)
         self.sources = Sources()

@@ -59,6 +59,13 @@ class InvalidEventName(Choice):
     SANITIZE = "sanitize"
 
 
+class DeletedRows(Choice):
+    """What to do with a record that says that its row was deleted."""
+
+    SKIP = "skip"
+    SEND = "send"
+
+
 class TimeUnit(Choice):
     """The unit of a numeric time."""
 
@@ -128,6 +135,7 @@ class StreamSettings:
     gate_name: str | None = None
     metric_name: str | None = None
     is_test: bool = False
+    deleted_rows: DeletedRows = DeletedRows.SKIP
     time_unit: TimeUnit = TimeUnit.AUTO
     dedupe: bool = True
     dedupe_days: int = 0

@@ -56,13 +56,12 @@ def _title(report: RunReport, now: float) -> str:
 def _stream_row(stream: str, counts: ItemCounts | MemberCounts) -> dict[str, Cell]:
     if isinstance(counts, MemberCounts):
         return {"stream": stream, "becomes": "segments", "records": counts.records, "rejected": counts.rejected}
-    settled = counts.delivered + counts.rejected + counts.skipped_duplicates
     return {
         "stream": stream,
         "becomes": f"{counts.object_type}s",
         "records": counts.records,
         "delivered": counts.delivered,
-        "not sent": counts.records - settled,
+        "not sent": counts.records - counts.settled,
         "skipped": counts.skipped_duplicates,
         "rejected": counts.rejected,
         "retries": counts.retries,
@@ -110,10 +109,12 @@ def _stream_remarks(counts: ItemCounts | MemberCounts) -> Iterator[str]:
         yield f"{counts.rejected:,} rejected: {words}"
     if isinstance(counts, MemberCounts):
         return
-    if counts.records > counts.delivered + counts.rejected + counts.skipped_duplicates:
+    if counts.records > counts.settled:
         yield "what was not sent comes again with the next run"
     if counts.skipped_duplicates:
         yield f"{counts.skipped_duplicates:,} skipped, since an earlier run delivered them"
+    if counts.deleted_row:
+        yield f"{counts.deleted_row:,} of deleted rows, not sent"
     if counts.maybe_duplicated:
         yield f"{counts.maybe_duplicated:,} perhaps delivered twice, since an answer was lost"
     if counts.time_defaulted:

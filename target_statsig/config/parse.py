@@ -16,6 +16,7 @@ from target_statsig.config.schema import CONNECTION, STREAM
 from target_statsig.exceptions import SettingsError
 from target_statsig.settings import (
     Compression,
+    DeletedRows,
     EventPreset,
     IdType,
     InvalidEventName,
@@ -40,6 +41,7 @@ CHOICES = {
     "removal_scope": RemovalScope,
     "sync_mode": SyncMode,
     "time_unit": TimeUnit,
+    "deleted_rows": DeletedRows,
 }
 MAPPINGS = ("field_mapping", "event_name_mapping", "custom_ids")
 STREAM_NAMES = frozenset(STREAM)

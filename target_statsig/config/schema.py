@@ -12,6 +12,7 @@ from typing import Any
 from target_statsig.settings import (
     Choice,
     Compression,
+    DeletedRows,
     EventPreset,
     IdType,
     InvalidEventName,
@@ -122,6 +123,10 @@ STREAM: dict[str, tuple[JsonSchema, str]] = {
     "gate_name": (_text(), "Exposures: instead of an experiment, the gate of every record of the stream."),
     "metric_name": (_text(), "Metrics: the metric of every record of the stream."),
     "is_test": (FLAG, "Metrics: mark the values as a test (`isTest`)."),
+    "deleted_rows": (
+        _choice(DeletedRows),
+        "Events, exposures, metrics: skip a record marked `_sdc_deleted_at` or `_sdc_lsn_deleted_at`, or send it.",
+    ),
     "time_unit": (_choice(TimeUnit), "Events, exposures: the unit of a numeric time; `auto`: by magnitude."),
     "dedupe": (FLAG, "Events, exposures, metrics: remember what was acknowledged and may be sent again, and skip it."),
     "dedupe_days": (

@@ -16,6 +16,7 @@ from target_statsig.events.notes import MappingNotes
 from target_statsig.events.parcels import Load, Parcel, highest_of, wrap
 from target_statsig.events.receipt import Decoded, Receipt
 from target_statsig.exceptions import TargetStatsigError
+from target_statsig.fields import is_deleted
 from target_statsig.ledger import NoLedger, each
 
 if TYPE_CHECKING:
@@ -88,6 +89,11 @@ class _Delivery:
         self._ledger = dispatch.ledger
 
     def run(self, records: Sequence[Record], now_ms: int) -> None:
+        if self._stream.skips_deleted:
+            # Before the ledger is asked: to it a deleted row may look like the one that was delivered.
+            kept = [record for record in records if not is_deleted(record.message["record"])]
+            self.receipt.deleted_row = len(records) - len(kept)
+            records = kept
         try:
             unknown = self._unknown(records)
         except TargetStatsigError as error:

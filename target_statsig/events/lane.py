@@ -197,12 +197,11 @@ class ItemLane:
     def progress(self) -> ItemProgress:
         """Return how far the stream is."""
         counts = self._counts
-        settled = counts.delivered + counts.skipped_duplicates + counts.rejected
         return ItemProgress(
             self.stream.name,
             counts.records,
             acknowledged=counts.delivered,
-            in_flight=max(counts.records - settled - self._gathered, 0),
+            in_flight=max(counts.records - counts.settled - self._gathered, 0),
             skipped=counts.skipped_duplicates,
             rejected=counts.rejected,
             retries=self._retries,
@@ -242,6 +241,14 @@ class ItemLane:
             receipt.add_to(self._counts)
             first_defaulted = bool(receipt.notes.time_defaulted) and not self._warned_of_times
             self._warned_of_times = self._warned_of_times or first_defaulted
+            first_deleted = 0 < receipt.deleted_row == self._counts.deleted_row
+        if first_deleted:
+            logger.warning(
+                "Stream '%s': records that say that their row was deleted are not sent: a deletion is no %s. To send "
+                "them all the same, set `deleted_rows` to send.",
+                self.stream.name,
+                self.stream.kind.object_type,
+            )
         if first_defaulted:
             logger.warning(
                 "Stream '%s': records without a time of their own were given the time of their extraction, or now. "

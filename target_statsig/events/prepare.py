@@ -18,6 +18,7 @@ from target_statsig.events.notes import MappingNotes
 from target_statsig.events.parcels import ENVELOPE_BYTES, highest_of, map_all
 from target_statsig.events.positions import highest
 from target_statsig.exceptions import RecordError
+from target_statsig.fields import any_deleted, is_deleted
 from target_statsig.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
 from target_statsig.record import MESSAGES, Record
 
@@ -87,6 +88,8 @@ class Preparation:
         map_columns = self.stream.mapper.by_column(columns.names) if columns else None
         if columns is None or map_columns is None or len(columns) != count:
             return None
+        if self.stream.skips_deleted and any_deleted(columns.get):
+            return None
         notes = MappingNotes()
         items = map_columns(columns, now_ms, notes)
         if items is None:
@@ -99,7 +102,7 @@ class Preparation:
     def _one_by_one(self, lines: bytes, count: int, now_ms: int) -> Prepared | None:
         """Prepare records of any columns."""
         records = self._records(lines, count)
-        if records is None:
+        if records is None or (self.stream.skips_deleted and any(is_deleted(record.data) for record in records)):
             return None
         notes = MappingNotes()
         mapped, rejections = map_all(records, self.stream, now_ms=now_ms, notes=notes)

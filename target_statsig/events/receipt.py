@@ -47,10 +47,11 @@ class Decoded:
 class Receipt:
     """What became of the records of one unit of work.
 
-    `records` is the sum of `delivered`, `skipped_duplicates`, the rejections and `undelivered`.
+    `records` is the sum of `delivered`, `skipped_duplicates`, `deleted_row`, the rejections and `undelivered`.
 
     Attributes:
         no_records: Lines that were taken for records and are none.
+        deleted_row: Records of deleted rows, which are not sent.
         undelivered: Records not known to be delivered, because of `failure`; the next run sends them again.
         failure: What ended the work before its end, if anything did.
         names: Delivered items by name.
@@ -62,6 +63,7 @@ class Receipt:
     records: int
     delivered: int = 0
     skipped_duplicates: int = 0
+    deleted_row: int = 0
     undelivered: int = 0
     no_records: int = 0
     rejections: list[Rejection] = field(default_factory=list)
@@ -84,6 +86,7 @@ class Receipt:
         counts.records -= self.no_records
         counts.delivered += self.delivered
         counts.skipped_duplicates += self.skipped_duplicates
+        counts.deleted_row += self.deleted_row
         counts.maybe_duplicated += self.maybe_duplicated
         counts.time_defaulted += self.notes.time_defaulted
         counts.requests += self.requests

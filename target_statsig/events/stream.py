@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
 from target_statsig.client.events import encode_body
-from target_statsig.settings import Tier
+from target_statsig.settings import DeletedRows, Tier
 
 if TYPE_CHECKING:
     from target_statsig.events.kind import ItemKind, Mapper
@@ -96,6 +96,11 @@ class ItemStream:
     def __post_init__(self) -> None:
         """Compile the mapping."""
         self.mapper = self.kind.mapper(self.settings)
+
+    @property
+    def skips_deleted(self) -> bool:
+        """Whether records of deleted rows are left out."""
+        return self.settings.deleted_rows is DeletedRows.SKIP
 
     @property
     def is_billed(self) -> bool:

@@ -34,6 +34,9 @@ EARLIEST_MS = -62_135_596_800_000
 LATEST_MS = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z, the last one."""
 
+PLAUSIBLE_MS = range(946_684_800_000, 4_133_980_800_000)
+"""The years 2000 to 2100: a number that no unit puts there is no time, unless `time_unit` says that it is one."""
+
 SECONDS_BELOW = 10**11
 MILLISECONDS_BELOW = 10**14
 MICROSECONDS_BELOW = 10**17
@@ -59,8 +62,9 @@ _parts = re.compile(
     re.ASCII | re.VERBOSE,
 ).fullmatch
 
-_is_compact_date = re.compile(r"(?:19|20)[0-9]{6}").fullmatch
-"""`20240606` is a date, as warehouses write them; as seconds it would be in August 1970."""
+_compact = re.compile(r"((?:19|20)\d\d)(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d))?", re.ASCII).fullmatch
+"""`20240606` is a date and `20240606093000` a time, as warehouses write them, as a text or a number; as seconds the
+one would be in August 1970, as milliseconds the other in the year 2611."""
 
 _from_iso = dt.datetime.fromisoformat
 
@@ -84,7 +88,7 @@ class Times:
         """Return the time of an item, in unix milliseconds.
 
         Args:
-            value: The record's time; None where it has none, and the others stand in for it.
+            value: The record's time; None or an empty text where it has none, and the others stand in for it.
             time_extracted: When the tap read the record, ISO 8601; anything else says nothing.
             now_ms: The present, unix milliseconds.
             notes: Told of times that are missing, old, or to come.
@@ -92,7 +96,7 @@ class Times:
         Raises:
             RecordError: `invalid_time`: the record has a time that cannot be read, or none of the calendar's.
         """
-        if value is None:
+        if value is None or (type(value) is str and not value.strip()):
             notes.time_defaulted += 1
             time_ms = parse_text(time_extracted) if isinstance(time_extracted, str) else None
             return now_ms if time_ms is None else time_ms
@@ -221,10 +225,7 @@ def _offset_ms(zone: str) -> int:
 
 
 def _parse_numeric(text: str, unit: TimeUnit) -> int | None:
-    digits = text.strip()
-    if unit is TimeUnit.AUTO and _is_compact_date(digits):
-        return parse_text(f"{digits[:4]}-{digits[4:6]}-{digits[6:]}")
-    number = parse_number(digits)
+    number = parse_number(text.strip())
     return None if number is None else _from_number(number, unit)
 
 
@@ -234,10 +235,22 @@ def _from_number(number: Decimal | float, unit: TimeUnit) -> int | None:
     except ValueError:
         return None
     if unit is TimeUnit.AUTO:
-        unit = _likely_unit(abs(numerator) // denominator)
+        return _from_any_unit(numerator, denominator)
     multiplier, divisor = _MS_IN[unit]
     time_ms = numerator * multiplier // (denominator * divisor)
     return time_ms if EARLIEST_MS <= time_ms <= LATEST_MS else None
+
+
+def _from_any_unit(numerator: int, denominator: int) -> int | None:
+    """Return the time that a number is likely to be: a date in digits, or a plausible one by its magnitude."""
+    size = abs(numerator) // denominator
+    digits = _compact(str(numerator)) if denominator == 1 and size < MILLISECONDS_BELOW else None
+    if digits is not None:
+        year, month, day, hour, minute, second = digits.groups(default="00")
+        return parse_whole(f"{year}-{month}-{day}T{hour}:{minute}:{second}")
+    multiplier, divisor = _MS_IN[_likely_unit(size)]
+    time_ms = numerator * multiplier // (denominator * divisor)
+    return time_ms if time_ms in PLAUSIBLE_MS else None
 
 
 def _likely_unit(size: int) -> TimeUnit:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_statsig.answers import answer_of
 from target_statsig.exceptions import RecordError
-from target_statsig.fields import Reader, reader, sources_of
+from target_statsig.fields import Reader, is_deleted, reader, sources_of
 from target_statsig.numbers import plain_text
 from target_statsig.settings import IdType, StreamSettings, SyncMode
 
@@ -23,9 +23,6 @@ MISSING_IDENTIFIER = "missing_identifier"
 INVALID_IDENTIFIER = "invalid_identifier"
 INVALID_MEMBERSHIP = "invalid_membership"
 MISSING_SEGMENT_ID = "missing_segment_id"
-
-DELETED_COLUMN = "_sdc_deleted_at"
-"""Holds when a row was deleted, in a log-based stream; such a record has its key and nothing else."""
 
 UNSENDABLE = re.compile("[,\r\n\0\ud800-\udfff]")
 """What no id may hold. Statsig's published example of `GET /segments/{id}/id_list` has several ids in one string, with
@@ -80,8 +77,8 @@ class MemberMapper:
             raise RecordError(error.reason, self._id_field) from None
 
     def _is_member(self, record: Mapping[str, Any]) -> bool:
-        # First, since a deleted row has no other column. A blank is how a CSV file writes null.
-        if record.get(DELETED_COLUMN) not in (None, ""):
+        # First, since a deleted row may have no other column.
+        if is_deleted(record):
             return False
         if self._read_membership is None:
             return self._joins

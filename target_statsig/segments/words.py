@@ -12,7 +12,8 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.answers import answer_of
-from target_statsig.segments.membership import DELETED_COLUMN, UNSENDABLE, id_sources
+from target_statsig.fields import any_deleted
+from target_statsig.segments.membership import UNSENDABLE, id_sources
 from target_statsig.settings import SyncMode
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ class PlainWords:
         Args:
             column: Returns what the records have in a column, in the order of the input, None where they lack it.
         """
-        deleted = column(DELETED_COLUMN)
-        # As `MemberMapper` has it.
-        if deleted.count(None) < len(deleted) and not all(value in (None, "") for value in deleted):
+        if any_deleted(column):
             return None
         ids = _plain_ids(column(self._id_column))
         if ids is None:

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy
 
 from tests.postgres import postgres_url
-from tests.singer import TargetRunner, record, schema, state, to_lines
+from tests.singer import TargetRunner, activate_version, record, schema, to_lines
 
 __all__ = ["postgres_url"]
 
@@ -20,7 +20,11 @@ pytestmark = pytest.mark.e2e
 AUDIENCE = {f"u{number:02}" for number in range(25)}
 BEFORE = {f"u{number:02}" for number in range(15)} | {f"gone{number:02}" for number in range(15)}
 MESSAGES = to_lines(
-    [schema("users"), *(record("users", {"user_id": name}) for name in sorted(AUDIENCE)), state(users={})]
+    [
+        schema("users"),
+        *(record("users", {"user_id": name}, version=1) for name in sorted(AUDIENCE)),
+        activate_version("users"),
+    ]
 )
 SETTINGS = {
     "object_type": "segment",

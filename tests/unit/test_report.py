@@ -14,6 +14,7 @@ EVENTS = {
     "rejected": 0,
     "reasons": {},
     "skipped_duplicates": 0,
+    "deleted_row": 0,
     "maybe_duplicated": 0,
     "time_defaulted": 0,
     "requests": 0,

@@ -122,7 +122,7 @@ class Ledger(StreamLedger):
 
 
 def order(number, **fields):
-    row = {"event": "order", "user_id": f"u{number}", "at": number, **fields}
+    row = {"event": "order", "user_id": f"u{number}", "at": 1_700_000_000 + number, **fields}
     return Record(row, {"type": "RECORD", "stream": "orders", "record": row}, SCHEMA)
 
 

@@ -121,9 +121,9 @@ def test_the_value_is_read_from_its_sources(record, value):
 
 
 def test_the_unit_of_time_is_a_setting():
-    record = {"event": "e", "user_id": "u", "time": 5_000}
-    assert event_of(record)["time"] == 5_000_000
-    assert event_of(record, time_unit=TimeUnit.MILLISECONDS)["time"] == 5_000
+    record = {"event": "e", "user_id": "u", "time": 1_717_632_000}
+    assert event_of(record)["time"] == 1_717_632_000_000
+    assert event_of(record, time_unit=TimeUnit.MILLISECONDS)["time"] == 1_717_632_000
 
 
 @pytest.mark.parametrize(

@@ -87,14 +87,19 @@ def test_what_is_no_time_is_not_read(text):
         pytest.param(Decimal("1.717632E+12"), JUNE_6, id="decimal-with-exponent"),
         pytest.param("1717632000000", JUNE_6, id="text"),
         pytest.param(" 1717632000.5 ", JUNE_6 + 500, id="text-with-fraction"),
-        pytest.param(10**11 - 1, (10**11 - 1) * 1000, id="last-seconds"),
-        pytest.param(10**11, 10**11, id="first-milliseconds"),
-        pytest.param(10**14 - 1, 10**14 - 1, id="last-milliseconds"),
-        pytest.param(10**14, 10**11, id="first-microseconds"),
-        pytest.param(10**17 - 1, 10**14 - 1, id="last-microseconds"),
-        pytest.param(10**17, 10**11, id="first-nanoseconds"),
-        pytest.param(-1, -1000, id="before-1970"),
-        pytest.param(0, 0, id="zero"),
+        pytest.param(946_684_800, 946_684_800_000, id="the first second of 2000"),
+        pytest.param(4_133_980_799_999, 4_133_980_799_999, id="the last millisecond of 2100"),
+        pytest.param(20_240_606, JUNE_6, id="a date"),
+        pytest.param(Decimal("20240606.0"), JUNE_6, id="a date with a fraction of nothing"),
+        pytest.param("20240606", JUNE_6, id="a date in a text"),
+        pytest.param(20_240_606_093_000, JUNE_6 + 34_200_000, id="a time to the second"),
+        pytest.param("20240606093000", JUNE_6 + 34_200_000, id="a time to the second in a text"),
+        pytest.param(946_684_799, None, id="a second before 2000"),
+        pytest.param(4_133_980_800_000, None, id="a millisecond after 2100"),
+        pytest.param(20_241_399, None, id="a date of no calendar"),
+        pytest.param(10**11, None, id="1973 in milliseconds"),
+        pytest.param(-1, None, id="before 1970"),
+        pytest.param(0, None, id="zero"),
     ],
 )
 def test_the_unit_of_a_number_goes_by_its_magnitude(number, time_ms):
@@ -204,8 +209,9 @@ def time_of(value, *, time_extracted=None, now_ms=JUNE_6):
     return Times("event_time", TimeUnit.AUTO)(value, time_extracted, now_ms, notes), notes
 
 
-def test_a_missing_time_is_that_of_the_extraction():
-    assert time_of(None, time_extracted="2024-06-05T00:00:00+00:00") == (
+@pytest.mark.parametrize("value", [None, "", " "])
+def test_a_missing_time_is_that_of_the_extraction(value):
+    assert time_of(value, time_extracted="2024-06-05T00:00:00+00:00") == (
         JUNE_6 - 86_400_000,
         MappingNotes(time_defaulted=1),
     )
@@ -218,7 +224,7 @@ def test_without_a_time_of_extraction_it_is_now(time_extracted):
 
 def test_an_unreadable_time_rejects_the_record_and_is_not_replaced():
     with pytest.raises(RecordError) as caught:
-        time_of("", time_extracted="2024-06-05T00:00:00Z")
+        time_of("soon", time_extracted="2024-06-05T00:00:00Z")
     assert (caught.value.reason, caught.value.field) == ("invalid_time", "event_time")
 
 

@@ -1,0 +1,87 @@
+"""Inputs that were once taken wrongly: what arrives of each, how the run ends, and what its log says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+CASES = Path(__file__).parents[1] / "data" / "cases"
+
+
+@pytest.fixture
+def replay(run_target, statsig):
+    """Run the target on files, one after the other on one store, and return what the last run left behind."""
+
+    def run(name, *parts):
+        before = CASES / f"{name}.segment.txt"
+        if before.exists():
+            statsig.state.seed_segment("seg", before.read_text().split())
+        settings = json.loads((CASES / f"{name}.json").read_text())
+        outcomes = [run_target((CASES / f"{part}.singer").read_bytes().splitlines(True), **settings) for part in parts]
+        assert {outcome.exit_code for outcome in outcomes} == {0}
+        return outcomes[-1]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "words"),
+    [
+        pytest.param(
+            "01-resumed-full-table",
+            ["01-resumed-full-table-run1", "01-resumed-full-table-run2"],
+            "the tap goes on from an earlier run",
+            id="a full table that is interrupted and resumed",
+        ),
+        pytest.param(
+            "13-state-on-another-cadence",
+            ["13-state-on-another-cadence"],
+            "no ACTIVATE_VERSION came after its last record",
+            id="a STATE every 100 records, and the tap died after the first",
+        ),
+    ],
+)
+def test_nobody_is_removed(replay, statsig, name, parts, words):
+    outcome = replay(name, *parts)
+    assert statsig.state.ids("seg") == set((CASES / f"{name}.segment.txt").read_text().split())
+    assert words in outcome.log
+
+
+@pytest.mark.parametrize(
+    ("settings", "count"),
+    [pytest.param({}, 2, id="left out"), pytest.param({"deleted_rows": "send"}, 3, id="as the user asked")],
+)
+def test_a_deleted_row_is_no_event(run_target, statsig, settings, count):
+    lines = (CASES / "02-deleted-row-is-an-event.singer").read_bytes().splitlines(True)
+    config = json.loads((CASES / "02-deleted-row-is-an-event.json").read_text())
+    outcome = run_target(lines, **config, **settings)
+    assert (outcome.exit_code, len(statsig.state.events)) == (0, count)
+    counts = outcome.report["streams"]["shop-orders"]
+    assert (counts["deleted_row"], counts["rejected"], counts["records"]) == (3 - count, 0, 3)
+    assert ("1 of deleted rows, not sent" in outcome.log) is (count == 2)
+    assert outcome.log.count("`deleted_rows`") == 3 - count
+
+
+def test_a_row_that_was_delivered_and_then_deleted_does_not_use_up_what_the_ledger_knows(run_target, statsig):
+    lines = (CASES / "02-deleted-row-is-an-event.singer").read_bytes().splitlines(True)
+    config = json.loads((CASES / "02-deleted-row-is-an-event.json").read_text())
+    run_target(lines, **config)
+    schema, first, second, deleted = lines[:4]
+    outcome = run_target([schema, deleted, first, second], **config)
+    assert len(statsig.state.events) == 2
+    assert outcome.report["streams"]["shop-orders"]["skipped_duplicates"] == 2
+
+
+def test_a_row_that_tap_mssql_marks_as_deleted_is_no_member(replay, statsig):
+    replay("05-mssql-delete-marker", "05-mssql-delete-marker")
+    ids = statsig.state.ids("seg")
+    assert "gone" not in ids
+    assert "new" in ids
+
+
+def test_integers_that_are_dates(replay, statsig):
+    replay("06-integer-date-key", "06-integer-date-key")
+    day = 1_795_132_800_000
+    assert [event["time"] for event in statsig.state.events] == [day, day, day + 34_200_000]
