@@ -21,7 +21,7 @@ from target_statsig.parts import LiveParts
 from target_statsig.target import TargetStatsig
 from tests.fakes import WaitlessClock, WorkforceInHere
 from tests.items import ITEM_TYPES
-from tests.singer import TargetRunner, record, schema, state
+from tests.singer import TargetRunner, activate_version, record, schema, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,7 +52,7 @@ class Flow:
         url: The setting of the address.
         holds_state: Whether a request that failed holds a STATE back; else the rows are kept, or come anyhow.
         halves: Whether a refused request is halved until the culprits stand alone.
-        full_table: Whether the tap sends everything in every run, and one STATE at the end that says nothing.
+        full_table: Whether the tap sends everything in every run, then its version, and one STATE that says nothing.
         undecoded: Whether its records are prepared elsewhere.
     """
 
@@ -73,7 +73,10 @@ class Flow:
         lines = [schema("rows")]
         for number in range(0 if self.full_table else since, BATCHES):
             weight = FAT if number == fat else {}
-            lines += [record("rows", {**row, **weight}) for row in rows(number)]
+            version = {"version": 1} if self.full_table else {}
+            lines += [record("rows", {**row, **weight}, **version) for row in rows(number)]
+            if self.full_table and number == LAST:
+                lines.append(activate_version("rows"))
             if not self.full_table or number == LAST:
                 lines.append(self.state(number + 1))
         return lines

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from target_statsig import watch
-from tests.singer import record, schema, state, to_lines
+from tests.singer import activate_version, record, schema, state, to_lines
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +34,10 @@ def test_a_stream_of_events_tells_what_is_acknowledged_and_what_is_in_flight(run
 
 def test_a_mirror_tells_what_is_staged_planned_and_left(run_target, statsig):
     statsig.state.seed_segment("vips", ["a", "b"])
-    users = [record("users", {"user_id": name}) for name in "acdef"]
+    users = [record("users", {"user_id": name}, version=1) for name in "acdef"]
     settings = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror", "segment_batch_size": 2}
-    outcome = run_target(io.BytesIO(to_lines([schema("users"), *users, state(users={})])), **settings)
+    messages = [schema("users"), *users, activate_version("users"), state(users={})]
+    outcome = run_target(io.BytesIO(to_lines(messages)), **settings)
     lines = [re.sub(r" \([\d,]+/s\)", "", line) for line in told(outcome, "users")]
     assert "5 records, 5 staged" in lines
     assert "5 records, 0 of 5 changes sent, 3 requests left, under 1 min" in lines
