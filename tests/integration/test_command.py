@@ -14,7 +14,7 @@ import pytest
 
 from target_statsig import __version__
 from tests.command import CANARY, PROGRAM, Finished, environment
-from tests.singer import record, schema, state, to_lines
+from tests.singer import activate_version, record, schema, state, to_lines
 
 EVENT = {"object_type": "event"}
 ADD = {"object_type": "segment", "segment_id": "vips", "sync_mode": "add"}
@@ -382,7 +382,7 @@ def test_a_signal_between_removals_removes_nobody_else(command, statsig, arrival
     statsig.state.seed_segment("vips", ["a", "b", "c", f"{CANARY}-d"])
     arrived = arrival("*/id_list", "DELETE")
     running = command.start_with(**MIRROR, console_rate_limits="1/1h", segment_batch_size=1)
-    running.write([schema("users"), *members("d"), state(users={})])
+    running.write([schema("users"), {**members("d")[0], "version": 1}, activate_version("users")])
     running.end_input()
     arrived()
     running.signal(signal.SIGTERM)
