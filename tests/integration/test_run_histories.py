@@ -173,7 +173,8 @@ class History:
         for _ in range(self.random.randint(0, 12)):
             at += self.random.randint(0, 2)
             payload = self.random.randrange(2) if self.tap.may_repeat else len(self.source)
-            self.source.append({"id": f"{at}/{payload}", "at": at, "event": "order", "user_id": "u", "time": 1_763_600_000})
+            row = {"id": f"{at}/{payload}", "at": at, "event": "order", "user_id": "u", "time": 1_763_600_000}
+            self.source.append(row)
 
     def messages(self):
         states_every = self.random.randint(1, 9)
