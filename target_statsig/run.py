@@ -111,13 +111,14 @@ class Run:
                 self.lanes.items[stream].follow(tap_stream, replication_key)
 
     def take_state(self, state: State) -> None:
-        """Take a STATE: it is written as soon as everything before it is settled.
+        """Take a STATE: it is written as soon as everything before it is settled, unless it may let the tap resume.
 
         Raises:
             FatalRunError: It shows that a mirrored stream is incremental.
         """
         self.sources.state(state)
-        self.gate.hold(self.sources.without_resumption(state))
+        if not self.sources.must_keep_state:
+            self.gate.hold(self.sources.without_resumption(state))
         self._settle_in_time()
 
     def tick(self, size: int) -> None:
@@ -245,6 +246,5 @@ class Run:
             self.dead_letters.flush()
         self.watch.clear()
         self.parts.write_state(state)
-        # A list: the thread that reads may add a lane meanwhile.
-        for lane in list(self.lanes.items.values()):
+        for lane in list(self.lanes.items.values()):  # a list: the thread that reads may add a lane meanwhile
             lane.state_written(state, number)

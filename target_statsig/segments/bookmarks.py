@@ -1,4 +1,4 @@
-"""What one STATE says of one stream: is the tap in the middle of it, is it incremental, or a full table.
+"""What one STATE says of one stream: is the tap in the middle of it, is it incremental, or a full table; and of which.
 
 Pure; reads decoded messages. `observer` knows in which order they came, `completeness` what follows from them.
 """
@@ -6,7 +6,8 @@ Pure; reads decoded messages. `observer` knows in which order they came, `comple
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +18,13 @@ PROGRESS_KEYS = frozenset({"progress_markers", "starting_replication_value", "re
 
 REPLICATION_KEYS = ("replication_key", "replication_key_value")
 
-FULL_TABLE_KEYS = frozenset({"version", "last_replication_method", "xmin"})
+FRESH_KEYS = frozenset({"version", "last_replication_method", "initial_full_table_complete"})
+"""What the bookmark of a full table that begins afresh may say: anything else that is not null is where to go on.
+tap-mongodb keeps the last one for ever, and asks for it only where the stream is log-based."""
+
+FULL_TABLE_KEYS = FRESH_KEYS | {"xmin"}
 """What a full table's bookmark may hold besides partitions: singer-sdk leaves it empty, the database taps on
 singer-python keep these."""
-
-FRESH_KEYS = frozenset({"version", "last_replication_method"})
-"""What the bookmark of a full table that begins afresh may say: anything else that is not null is where to go on."""
 
 CURRENTLY_SYNCING = "currently_syncing"
 
@@ -68,6 +70,41 @@ def read_bookmark(content: object) -> Bookmark:
     )
 
 
+def read_bookmarks(contents: Iterable[object]) -> Bookmark | None:
+    """Return what a stream's bookmarks say together, the doubtful before the harmless; None where it has none."""
+    found = [read_bookmark(content) for content in contents]
+    if not found:
+        return None
+    kinds = {bookmark.kind for bookmark in found}
+    return Bookmark(
+        kind=next(kind for kind in (Kind.INCREMENTAL, Kind.UNKNOWN, Kind.FULL_TABLE) if kind in kinds),
+        in_progress=any(bookmark.in_progress for bookmark in found),
+    )
+
+
+def owner(name: str, streams: Collection[str]) -> str | None:
+    """Return the stream to which a bookmark belongs by its name, or None.
+
+    That is the stream of this name, or else the longest one that ends alike: tap-mongodb keeps the bookmark of stream
+    `events` as `shop-events`, or that of `shop_events`, and what stands between the tap and the target may have put a
+    prefix before the stream's name.
+
+    Args:
+        name: The bookmark's name.
+        streams: The streams that it may belong to.
+    """
+    if name in streams:
+        return name
+    words = _words(name)
+    alike = [stream for stream in streams if _end_alike(words, _words(stream))]
+    return max(alike, key=lambda stream: (len(stream), stream), default=None)
+
+
+def holds_a_place(content: object) -> bool:
+    """Return whether a bookmark may say where to go on within a full table."""
+    return not begins_afresh(content) and not _is_incremental(_parts(content))
+
+
 def marks_progress(content: object) -> bool:
     """Return whether a bookmark, partitions aside, shows a tap in the middle of its stream."""
     return isinstance(content, Mapping) and not PROGRESS_KEYS.isdisjoint(content)
@@ -81,28 +118,25 @@ def begins_afresh(content: object) -> bool:
     )
 
 
-def without_resumption(state: Any, streams: AbstractSet[str]) -> Any:
-    """Return a STATE's value from which a tap begins these streams afresh.
+def without_resumption(state: Any, names: AbstractSet[str]) -> Any:
+    """Return a STATE's value from which a tap begins the streams with these bookmarks afresh.
 
-    Their bookmarks are left out, unless they say no more than method and version, and so is a `currently_syncing` that
-    names one of them: singer-python taps go on with that stream, and leave those before it out.
+    The bookmarks are left out, unless they say no more than method and version, and so is a `currently_syncing` that
+    names one of them: singer-python taps go on with that stream, and leave those before it out. What an incremental
+    stream's bookmark says is no place within a table, and stays.
 
     Args:
         state: The value; one that is no object is returned as it is.
-        streams: The tap's names of the streams.
+        names: The names of the bookmarks.
     """
     if not isinstance(state, Mapping):
         return state
-    resumed = {
-        stream for stream, content in bookmarks_of(state).items() if stream in streams and not begins_afresh(content)
-    }
+    resumed = {name for name, content in bookmarks_of(state).items() if name in names and holds_a_place(content)}
     syncing = state.get(CURRENTLY_SYNCING)
     written = dict(state)
     if resumed:
-        written["bookmarks"] = {
-            stream: content for stream, content in state["bookmarks"].items() if stream not in resumed
-        }
-    if isinstance(syncing, str) and syncing in streams:
+        written["bookmarks"] = {name: content for name, content in state["bookmarks"].items() if name not in resumed}
+    if isinstance(syncing, str) and syncing in names:
         del written[CURRENTLY_SYNCING]
     return written
 
@@ -121,6 +155,15 @@ def hints_at_incremental(schema_message: Mapping[str, Any]) -> bool:
     properties = schema.get("properties") if isinstance(schema, Mapping) else None
     log_based = isinstance(properties, Mapping) and LOG_POSITION_COLUMN in properties
     return log_based or bool(schema_message.get("bookmark_properties"))
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[^\W_]+", name.casefold())
+
+
+def _end_alike(words: list[str], others: list[str]) -> bool:
+    shorter = min(len(words), len(others))
+    return shorter > 0 and words[-shorter:] == others[-shorter:]
 
 
 def _parts(content: object) -> list[object]:

@@ -62,6 +62,11 @@ RESUMED = (
     "its bookmark from the tap's state, and run again"
 )
 
+PERHAPS_RESUMED = (
+    "the tap's STATE goes on from somewhere in a bookmark that has no stream's name and may be its own. Clear the "
+    "bookmarks of streams that are not selected any more from the tap's state, and run again"
+)
+
 PROOF_REMEDY = (
     "Set `row_count_field` to a column that holds `count(*) over ()`; for a tap whose failures are noticed, "
     "`on_incomplete_stream: remove` does without a proof"
@@ -158,6 +163,7 @@ def _by_messages(seen: Seen) -> tuple[Proof, str]:
     doubts = (
         (seen.records == 0, "no record of it came"),
         (seen.resumed, RESUMED),
+        (seen.perhaps_resumed, PERHAPS_RESUMED),
         # Without a bookmark nothing says that the tap was told to sync the stream as a full table.
         (
             seen.bookmark is None and seen.incremental_hint,

@@ -2,15 +2,26 @@
 
 Keeps counts and facts under the tap's own stream names; `completeness` says what they prove. Pure bookkeeping; not for
 use by several threads.
+
+A bookmark need not have its stream's name. Then it belongs to the stream whose name ends alike; and one that moves
+while records of one stream come may be that stream's, whatever its name.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
-from target_statsig.segments.bookmarks import Bookmark, begins_afresh, bookmarks_of, read_bookmark
+from target_statsig.segments.bookmarks import (
+    Bookmark,
+    begins_afresh,
+    bookmarks_of,
+    holds_a_place,
+    owner,
+    read_bookmarks,
+)
 
 
 class Shared(enum.Enum):
@@ -37,9 +48,10 @@ class Seen:
         version: The `version` of every RECORD message; None where they have none.
         activated: The `version` of an ACTIVATE_VERSION after its last SCHEMA or RECORD; None where none came.
         resumed: Whether a STATE before its first record showed the tap going on from somewhere.
+        perhaps_resumed: Whether no bookmark has its name, and one that goes on from somewhere has no stream's.
         dead_letter: Whether a SCHEMA of it came from a dead-letter file.
         incremental_hint: Whether a SCHEMA of it looked like an incremental stream's.
-        bookmark: Its bookmark in the last STATE that has one.
+        bookmark: Its bookmark in the last STATE that has one; where it has several, what they say together.
         currently_syncing: Whether the last STATE that can tell says that the tap is syncing it.
     """
 
@@ -50,6 +62,7 @@ class Seen:
     version: object = None
     activated: object = None
     resumed: bool = False
+    perhaps_resumed: bool = False
     dead_letter: bool = False
     incremental_hint: bool = False
     bookmark: Bookmark | None = None
@@ -64,6 +77,13 @@ class StreamObserver:
         self._accounts: dict[str, Seen] = {}
         self._bookmarks: dict[str, object] = {}
         self._syncing: str | None = None
+        self._went_on: frozenset[str] = frozenset()
+        self._went_on_before: dict[str, frozenset[str]] = {}
+        self._has_state = False
+        self._records_at_state: dict[str, int] = {}
+        self._writers: set[str] = set()
+        self._moved_by: dict[str, set[str]] = {}
+        self._unsure: dict[str, str] = {}
 
     def schema(self, stream: str, *, dead_letter: bool = False, incremental_hint: bool = False) -> None:
         """See a SCHEMA.
@@ -91,6 +111,8 @@ class StreamObserver:
         seen = self._account(stream)
         seen.activated = None
         first = seen.records == 0
+        if first:
+            self._went_on_before[stream] = self._went_on
         seen.records += count
         seen.row_count = _common(seen.row_count, row_count, first=first)
         seen.version = _common(seen.version, version, first=first)
@@ -106,21 +128,84 @@ class StreamObserver:
             value: Its decoded `value`; what is no object, or has no bookmarks, says nothing.
         """
         bookmarks = bookmarks_of(value)
+        moved = {
+            name: content
+            for name, content in bookmarks.items()
+            if name not in self._bookmarks or self._bookmarks[name] != content
+        }
         self._bookmarks.update(bookmarks)
-        for stream, content in bookmarks.items():
-            seen = self._account(stream)
-            seen.resumed |= seen.records == 0 and not begins_afresh(content)
+        self._went_on |= {name for name, content in moved.items() if not begins_afresh(content)}
+        self._attribute(moved)
         if isinstance(value, Mapping) and ("currently_syncing" in value or self._syncing in bookmarks):
             syncing = value.get("currently_syncing")
             self._syncing = syncing if isinstance(syncing, str) else None
 
     def seen(self, stream: str) -> Seen:
         """Return what was seen of a stream up to now; of one that never came, that nothing was."""
+        owners = {name: self._owner(name) for name in self._bookmarks}
+        named = {name for name, found in owners.items() if found == stream}
+        own = named or {name for name in owners if self._may_be_of(name, {stream})}
+        nobodys = {name for name, found in owners.items() if found is None and name not in self._moved_by}
+        goes_on = {name for name in nobodys if not begins_afresh(self._bookmarks[name])}
+        before = self._went_on_before.get(stream, self._went_on)
         return replace(
             self._accounts.get(stream, Seen(stream)),
-            bookmark=read_bookmark(self._bookmarks[stream]) if stream in self._bookmarks else None,
-            currently_syncing=stream == self._syncing,
+            resumed=not own.isdisjoint(before),
+            perhaps_resumed=not named and bool(goes_on | (nobodys & before)),
+            bookmark=read_bookmarks(self._bookmarks[name] for name in own),
+            currently_syncing=self._syncing is not None
+            and (self._syncing in own or self._owner(self._syncing) == stream),
         )
+
+    def places(self, streams: AbstractSet[str]) -> set[str]:
+        """Return the names of bookmarks that may hold places within these streams."""
+        return {*streams, *(name for name in self._moved_by if self._may_be_of(name, streams))}
+
+    def is_unsure(self, streams: AbstractSet[str]) -> bool:
+        """Return whether the last STATE may hold a place within these streams under a name that cannot be told.
+
+        It came after records, and no STATE before them shows what has moved since.
+        """
+        return not streams.isdisjoint(self._unsure.values())
+
+    def _attribute(self, moved: Mapping[str, object]) -> None:
+        """Note whose the bookmarks may be that have moved since the last STATE, by whose records came before it."""
+        wrote = {
+            stream for stream, seen in self._accounts.items() if seen.records != self._records_at_state.get(stream, 0)
+        }
+        self._records_at_state.update((stream, self._accounts[stream].records) for stream in wrote)
+        self._writers = wrote or self._writers
+        is_first, self._has_state = not self._has_state, True
+        self._unsure = {
+            name: stream
+            for name, stream in self._unsure.items()
+            if name not in moved and self._writers == {stream} and self._owner(name) in {None, stream}
+        }
+        for name, content in moved.items():
+            if name in self._accounts:
+                continue
+            stream = self._owner(name) or self._only_writer_without_bookmark()
+            if stream not in self._writers:
+                continue
+            if not is_first or len(self._writers) > 1:
+                self._moved_by.setdefault(name, set()).add(stream)
+            elif holds_a_place(content):
+                self._unsure[name] = stream
+
+    def _only_writer_without_bookmark(self) -> str | None:
+        """Return the stream whose records alone came before the last STATE, if no bookmark is its by name."""
+        if len(self._writers) > 1 or self._writers & {self._owner(name) for name in self._bookmarks}:
+            return None
+        return next(iter(self._writers), None)
+
+    def _may_be_of(self, name: str, streams: AbstractSet[str]) -> bool:
+        """Return whether a bookmark moved with one of these streams, and has the name of no other."""
+        movers = self._moved_by.get(name, set()) & streams
+        return bool(movers) and self._owner(name) in {None, *movers}
+
+    def _owner(self, name: str) -> str | None:
+        """Return the stream of this run to which a bookmark belongs by its name."""
+        return owner(name, [stream for stream in self._accounts if stream == name or stream not in self._bookmarks])
 
     def _account(self, stream: str) -> Seen:
         seen = self._accounts.get(stream)

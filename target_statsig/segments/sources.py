@@ -87,13 +87,21 @@ class Sources:
 
         A mirror needs the whole table in one run; a tap that goes on where it was interrupted brings only the rest.
         """
-        mirrored = {
+        return without_resumption(state, self._observer.places(self._mirrored))
+
+    @property
+    def must_keep_state(self) -> bool:
+        """Whether the last STATE must not be written: it may hold a mirrored stream's place, nobody knows where."""
+        return self._observer.is_unsure(self._mirrored)
+
+    @property
+    def _mirrored(self) -> set[str]:
+        return {
             tap_stream
             for stream, tap_streams in self._feeding.items()
             if self._settings[stream].sync_mode is SyncMode.MIRROR
             for tap_stream in tap_streams
         }
-        return without_resumption(state, mirrored)
 
     def state(self, value: object) -> None:
         """See a STATE.

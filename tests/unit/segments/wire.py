@@ -38,9 +38,9 @@ def sample(name):
     return [json.loads(line) for line in (SAMPLES / name).read_text().splitlines()]
 
 
-def observe(*parts, row_count_field="n"):
-    """Show lists of messages to a new observer, as the target would."""
-    observer = StreamObserver()
+def observe(*parts, row_count_field="n", observer=None):
+    """Show lists of messages to an observer, as the target would; to a new one unless told."""
+    observer = observer or StreamObserver()
     for message in (message for part in parts for message in part):
         match message["type"]:
             case "SCHEMA":
