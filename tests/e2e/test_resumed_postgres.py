@@ -1,0 +1,229 @@
+"""A tap that resumes a full table which was interrupted, on a real PostgreSQL, mirrored night after night."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from tests.command import PATIENCE, Command, environment
+from tests.postgres import postgres_url
+
+__all__ = ["postgres_url"]
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+TAP = "pipelinewise-tap-postgres==2.1.0"
+
+MEMBERS, ORDERS = "public-members", "public-orders"
+
+STREAMS = {
+    MEMBERS: {"object_type": "segment", "segment_id": "members", "sync_mode": "mirror"},
+    ORDERS: {"object_type": "event", "event_name": "Order"},
+}
+
+METHODS = {
+    MEMBERS: {"selected": True, "replication-method": "FULL_TABLE"},
+    ORDERS: {"selected": True, "replication-method": "INCREMENTAL", "replication-key": "id"},
+}
+
+
+@pytest.fixture(scope="module")
+def tap(tmp_path_factory):
+    """The tap's program, in an environment of its own."""
+    folder = tmp_path_factory.mktemp("tap")
+    uv = str(Path(sys.executable).parent / "uv")
+    for command in (
+        [uv, "venv", "--python", sys.executable, str(folder)],
+        [uv, "pip", "install", "--python", str(folder / "bin" / "python"), TAP],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+    return folder / "bin" / "tap-postgres"
+
+
+class Database:
+    """Whose members come and go; each hundred of them in a transaction of its own, which is what the tap goes by."""
+
+    def __init__(self, connection):
+        self._connection = connection
+        connection.execute("CREATE TABLE members (user_id text PRIMARY KEY, seen int)")
+        connection.execute("CREATE TABLE orders (id int PRIMARY KEY, user_id text)")
+
+    @property
+    def members(self):
+        return {row[0] for row in self._connection.execute("SELECT user_id FROM members")}
+
+    def join(self, first, last):
+        for start in range(first, last, 100):
+            self._connection.execute(
+                "INSERT INTO members SELECT 'u' || n, 0 FROM generate_series(%s::int, %s::int) n", (start, start + 99)
+            )
+
+    def leave(self, first, last):
+        self._connection.execute(
+            "DELETE FROM members WHERE substr(user_id, 2)::int >= %s AND substr(user_id, 2)::int < %s", (first, last)
+        )
+
+    def change(self, first, last):
+        self._connection.execute(
+            "UPDATE members SET seen = seen + 1 WHERE substr(user_id, 2)::int >= %s AND substr(user_id, 2)::int < %s",
+            (first, last),
+        )
+
+    def order(self, number):
+        self._connection.execute("INSERT INTO orders VALUES (%s, 'u1')", (number,))
+
+
+@pytest.fixture
+def connection(postgres_url):
+    url = make_url(postgres_url)
+    with psycopg.connect(
+        host=url.host, port=url.port, user=url.username, password=url.password, dbname=url.database, autocommit=True
+    ) as connection:
+        yield connection
+
+
+@pytest.fixture
+def database(connection):
+    return Database(connection)
+
+
+@pytest.fixture
+def command(statsig, tmp_path):
+    command = Command(statsig, tmp_path)
+    yield command
+    command.close()
+
+
+@pytest.fixture
+def removed(statsig):
+    """Collect all ids that any request asks to remove."""
+    ids = set()
+
+    def look(arrival):
+        ids.update(json.loads(arrival.body)["ids"])
+
+    statsig.faults.add(method="DELETE", when=look)
+    return ids
+
+
+@pytest.fixture
+def tap_line(tap, connection, database, tmp_path):
+    """The tap's command line, with a catalog of its own making that selects both tables."""
+    info = connection.info
+    config = {"host": info.host, "port": info.port, "user": info.user, "password": info.password, "dbname": info.dbname}
+    (tmp_path / "tap.json").write_text(json.dumps(config))
+    line = [str(tap), "--config", str(tmp_path / "tap.json")]
+    found = subprocess.run([*line, "--discover"], env=environment(), capture_output=True, timeout=PATIENCE, check=True)
+    catalog = json.loads(found.stdout)
+    for stream in catalog["streams"]:
+        whole = next(entry for entry in stream["metadata"] if not entry["breadcrumb"])
+        whole["metadata"].update(METHODS[stream["tap_stream_id"]])
+    (tmp_path / "catalog.json").write_text(json.dumps(catalog))
+    return [*line, "--catalog", str(tmp_path / "catalog.json")]
+
+
+class Nights:
+    """Runs the tap into the target, with the state that the night before has left."""
+
+    def __init__(self, tap_line, command, *, state_of_the_tap):
+        self._tap_line = tap_line
+        self._command = command
+        self._state_path = command.directory / "state.json"
+        self._state_of_the_tap = state_of_the_tap
+        self._log = (command.directory / "tap.log").open("w")
+
+    @property
+    def state(self):
+        return json.loads(self._state_path.read_text())
+
+    def __call__(self, *, dies_at_state=None):
+        """Run a night; the tap is killed once it has written so many STATEs within the members."""
+        state = ["--state", str(self._state_path)] if self._state_path.exists() else []
+        tap = subprocess.Popen([*self._tap_line, *state], env=environment(), stdout=subprocess.PIPE, stderr=self._log)
+        target = self._command.start_with(streams=STREAMS)
+        places, last = 0, None
+        for line in tap.stdout:
+            target.write([line])
+            message = json.loads(line)
+            if message["type"] == "STATE":
+                last = message["value"]
+                places += last["bookmarks"][MEMBERS].get("xmin") is not None
+                if places == dies_at_state:
+                    tap.kill()
+        target.end_input()
+        finished = target.finish()
+        assert (tap.wait(PATIENCE) == 0) is (dies_at_state is None)
+        tap.stdout.close()
+        assert finished.exit_code == 0
+        written = last if self._state_of_the_tap else finished.states[-1]
+        self._state_path.write_text(json.dumps(written))
+        return finished.report["streams"][MEMBERS]["segments"]["members"]
+
+    def close(self):
+        self._log.close()
+
+
+@pytest.fixture
+def nights(tap_line, command, request):
+    nights = Nights(tap_line, command, state_of_the_tap=request.param)
+    yield nights
+    nights.close()
+
+
+@pytest.mark.parametrize(
+    ("nights", "dies_at_state", "proof_of_the_fourth"),
+    [
+        pytest.param(False, 1, "activate_version", id="as Meltano does, early"),
+        pytest.param(False, 2, "activate_version", id="as Meltano does, late"),
+        pytest.param(True, 2, "none", id="with a state that was kept elsewhere"),
+    ],
+    indirect=["nights"],
+)
+def test_five_nights_of_which_the_third_is_cut_off(
+    nights, database, statsig, removed, dies_at_state, proof_of_the_fourth
+):
+    database.join(0, 3500)
+    database.order(1)
+    statsig.state.seed_segment("members", [*database.members, *(f"stranger-{number}" for number in range(50))])
+    assert nights()["proof"] == "activate_version"
+    assert statsig.state.ids("members") == database.members
+
+    database.leave(0, 100)
+    database.join(3500, 3600)
+    database.change(300, 500)
+    database.order(2)
+    removed.clear()
+    assert nights()["proof"] == "activate_version"
+    assert removed == {f"u{number}" for number in range(100)}
+    assert statsig.state.ids("members") == database.members
+
+    second = database.members
+    database.leave(100, 200)
+    database.join(3600, 3700)
+    database.order(3)
+    removed.clear()
+    segment = nights(dies_at_state=dies_at_state)
+    assert (removed, segment["proof"]) == (set(), "none")
+    assert second <= statsig.state.ids("members")
+    assert (MEMBERS in nights.state["bookmarks"]) is (proof_of_the_fourth == "none")
+
+    database.leave(200, 250)
+    database.change(2000, 2100)
+    assert nights()["proof"] == proof_of_the_fourth
+    gone = {f"u{number}" for number in range(100, 250)}
+    assert removed == (set() if proof_of_the_fourth == "none" else gone)
+    assert database.members <= statsig.state.ids("members")
+
+    database.order(4)
+    assert nights()["proof"] == "activate_version"
+    assert removed == gone
+    assert statsig.state.ids("members") == database.members
+    assert Counter(event["metadata"]["id"] for event in statsig.state.events) == Counter("1234")
