@@ -48,7 +48,7 @@ class Seen:
         version: The `version` of every RECORD message; None where they have none.
         activated: The `version` of an ACTIVATE_VERSION after its last SCHEMA or RECORD; None where none came.
         resumed: Whether a STATE before its first record showed the tap going on from somewhere.
-        perhaps_resumed: Whether no bookmark has its name, and one that goes on from somewhere has no stream's.
+        perhaps_resumed: Whether none of the bookmarks is its by name, and one that goes on from somewhere is nobody's.
         dead_letter: Whether a SCHEMA of it came from a dead-letter file.
         incremental_hint: Whether a SCHEMA of it looked like an incremental stream's.
         bookmark: Its bookmark in the last STATE that has one; where it has several, what they say together.
@@ -145,13 +145,13 @@ class StreamObserver:
         owners = {name: self._owner(name) for name in self._bookmarks}
         named = {name for name, found in owners.items() if found == stream}
         own = named or {name for name in owners if self._may_be_of(name, {stream})}
-        nobodys = {name for name, found in owners.items() if found is None and name not in self._moved_by}
-        goes_on = {name for name in nobodys if not begins_afresh(self._bookmarks[name])}
+        unclaimed = {name for name, found in owners.items() if found is None and name not in self._moved_by}
+        goes_on = {name for name in unclaimed if not begins_afresh(self._bookmarks[name])}
         before = self._went_on_before.get(stream, self._went_on)
         return replace(
             self._accounts.get(stream, Seen(stream)),
             resumed=not own.isdisjoint(before),
-            perhaps_resumed=not named and bool(goes_on | (nobodys & before)),
+            perhaps_resumed=not named and bool(goes_on | (unclaimed & before)),
             bookmark=read_bookmarks(self._bookmarks[name] for name in own),
             currently_syncing=self._syncing is not None
             and (self._syncing in own or self._owner(self._syncing) == stream),
@@ -181,10 +181,12 @@ class StreamObserver:
             for name, stream in self._unsure.items()
             if name not in moved and self._writers == {stream} and self._owner(name) in {None, stream}
         }
-        for name, content in moved.items():
-            if name in self._accounts:
-                continue
-            stream = self._owner(name) or self._only_writer_without_bookmark()
+        strange = {name: content for name, content in moved.items() if name not in self._accounts}
+        if not strange or not self._writers:
+            return
+        nameless = self._only_writer_without_bookmark()
+        for name, content in strange.items():
+            stream = self._owner(name) or nameless
             if stream not in self._writers:
                 continue
             if not is_first or len(self._writers) > 1:
@@ -194,9 +196,9 @@ class StreamObserver:
 
     def _only_writer_without_bookmark(self) -> str | None:
         """Return the stream whose records alone came before the last STATE, if no bookmark is its by name."""
-        if len(self._writers) > 1 or self._writers & {self._owner(name) for name in self._bookmarks}:
+        if len(self._writers) != 1 or self._writers & {self._owner(name) for name in self._bookmarks}:
             return None
-        return next(iter(self._writers), None)
+        return next(iter(self._writers))
 
     def _may_be_of(self, name: str, streams: AbstractSet[str]) -> bool:
         """Return whether a bookmark moved with one of these streams, and has the name of no other."""
