@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 ANSWERS: Mapping[object, bool] = MappingProxyType(
     {
-        **dict.fromkeys((True, "true", "t", "yes", "y", "1"), True),
-        **dict.fromkeys((False, "false", "f", "no", "n", "0"), False),
+        **dict.fromkeys((True, "true", "t", "yes", "y", "on", "1", "granted"), True),
+        **dict.fromkeys((False, "false", "f", "no", "n", "off", "0", "denied"), False),
     }
 )
 """What a column may hold; the numbers 1 and 0 are the keys True and False."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from target_statsig.client.failures import duration
+from target_statsig.remarks import REMARKS
 from target_statsig.report import OTHER_NAMES, RunStatus
 
 if TYPE_CHECKING:
@@ -93,14 +94,8 @@ def _item_lines(stream: str, counts: ItemCounts) -> Iterator[str]:
         words = [f"{_plain(name)} {count:,}" for name, count in shown]
         others = counts.delivered - sum(count for _, count in shown)
         yield f"    {', '.join(words)}{f', and {others:,} of other names' if others else ''}"
-    if counts.skipped_duplicates:
-        yield f"    {counts.skipped_duplicates:,} skipped: an earlier run delivered them"
-    if counts.deleted_row:
-        yield f"    {counts.deleted_row:,} of deleted rows would not be sent"
-    if counts.maybe_duplicated:
-        yield f"    {counts.maybe_duplicated:,} perhaps delivered already: an earlier run did not get its answer"
-    if counts.time_defaulted:
-        yield f"    {counts.time_defaulted:,} without a time of their own"
+    for name, count in counts.remarks:
+        yield f"    {count:,} {REMARKS[name].words}"
     yield from _rejections(counts)
     for old, new in sorted(counts.renamed.items()):
         yield f"    {_plain(old)} made valid as {_plain(new)}"

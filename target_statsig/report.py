@@ -14,10 +14,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from target_statsig.remarks import REMARKS
 from target_statsig.settings import Choice, ObjectType, SyncMode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 MOST_NAMES = 1_000
@@ -40,6 +41,7 @@ class ItemCounts:
 
     Attributes:
         deleted_row: Records that said that their row was deleted, and were not sent.
+        time_defaulted: Counts from here to `consent_ignored` are those of `MappingNotes`.
         bytes_sent: Bytes on the wire, every attempt counted.
         names: Delivered items by name; names over `MOST_NAMES` are counted under `OTHER_NAMES`. They come from records
             and so are not in the report.
@@ -54,12 +56,27 @@ class ItemCounts:
     deleted_row: int = 0
     maybe_duplicated: int = 0
     time_defaulted: int = 0
+    old_times: int = 0
+    future_times: int = 0
+    placeholder_times: int = 0
+    text_values: int = 0
+    long_values: int = 0
+    long_user_ids: int = 0
+    large_metadata: int = 0
+    large_users: int = 0
+    custom_ignored: int = 0
+    consent_ignored: int = 0
     requests: int = 0
     retries: int = 0
     bytes_sent: int = 0
     billable: int = 0
     renamed: dict[str, str] = field(default_factory=dict)
     names: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def remarks(self) -> Iterator[tuple[str, int]]:
+        """The counts of which something is to be said, by name."""
+        return ((name, count) for name in REMARKS if (count := getattr(self, name)))
 
     @property
     def settled(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from target_statsig.remarks import REMARKS
 from target_statsig.report import MemberCounts, RunStatus
 from target_statsig.settings import SyncMode
 
@@ -111,14 +112,8 @@ def _stream_remarks(counts: ItemCounts | MemberCounts) -> Iterator[str]:
         return
     if counts.records > counts.settled:
         yield "what was not sent comes again with the next run"
-    if counts.skipped_duplicates:
-        yield f"{counts.skipped_duplicates:,} skipped, since an earlier run delivered them"
-    if counts.deleted_row:
-        yield f"{counts.deleted_row:,} of deleted rows, not sent"
-    if counts.maybe_duplicated:
-        yield f"{counts.maybe_duplicated:,} perhaps delivered twice, since an answer was lost"
-    if counts.time_defaulted:
-        yield f"{counts.time_defaulted:,} without a time of their own"
+    for name, count in counts.remarks:
+        yield f"{count:,} {REMARKS[name].words}"
     if counts.renamed:
         names = ", ".join(f"{old!r} → {new!r}" for old, new in sorted(counts.renamed.items()))
         yield f"names made valid: {names}"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from target_statsig.events.notes import count_long
 from target_statsig.events.times import CLOCKS_APART_MS, OLD_MS, Times, parse_texts
 from target_statsig.events.values import TEXTS, event_value, label
 from target_statsig.exceptions import RecordError
@@ -103,9 +104,9 @@ class ByColumn:
         """
         try:
             names = self._names(columns, notes)
-            values = repeat(None) if self._fields.value is None else _values(columns.named(self._fields.value))
+            values = repeat(None) if self._fields.value is None else _values(columns.named(self._fields.value), notes)
             times = self._times(columns, now_ms, notes)
-            users = self._users(columns)
+            users = self._users(columns, notes)
             texts = [_texts(columns.named(column)) for column in self._fields.metadata.values()]
             events = [*map(self._event, names, values, times, users, _objects(self._metadata, texts))]
         except (RecordError, LookupError, TypeError, ValueError):
@@ -132,9 +133,10 @@ class ByColumn:
             for time, extracted in zip(column or repeat(None), columns.extracted, strict=False)
         ]
 
-    def _users(self, columns: Columns) -> Iterable[msgspec.Struct]:
+    def _users(self, columns: Columns, notes: MappingNotes) -> Iterable[msgspec.Struct]:
         texts = {field: _labels(columns.named(column)) for field, column in self._fields.texts.items()}
         ids = [_labels(columns.named(column)) for column in self._fields.ids.values()]
+        notes.long_user_ids += count_long(texts.get("userID", ()))
         identifiers = [texts["userID"], *ids] if "userID" in texts else ids
         if all(None in column for column in identifiers):
             # Not even one of them is in every record; perhaps there is one of them in each all the same.
@@ -166,7 +168,7 @@ def _objects(kind: type[msgspec.Struct], columns: Sequence[Column]) -> Iterable[
     return [kind(*row) if any(member is not None for member in row) else None for row in zip(*columns, strict=True)]
 
 
-def _values(column: Column) -> Column:
+def _values(column: Column, notes: MappingNotes) -> Column:
     """Return values of events, as `event_value` does.
 
     Raises:
@@ -174,6 +176,8 @@ def _values(column: Column) -> Column:
     """
     kinds = set(map(type, column)) - _NULL
     values = column if kinds <= {int, Decimal} else [value if value is None else event_value(value) for value in column]
+    if values is not column:
+        notes.add_text_values([value for value in values if type(value) is str])
     decimals = [value for value in values if type(value) is Decimal]
     if not print_plainly(decimals):
         msg = "a number would be written with an exponent"

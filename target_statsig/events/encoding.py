@@ -50,23 +50,19 @@ def encode_all(items: Sequence[Mapping[str, object]]) -> list[bytes | None]:
     return [_encoded_or_none(item) for item in items] if bodies is None else [*bodies.splitlines()]
 
 
-def encode_joined(items: Sequence[Mapping[str, object]]) -> bytes:
-    """Return items as `encode` does, commas between them.
+def encode_or_raise(items: Sequence[Mapping[str, object]]) -> list[bytes]:
+    """Return each item as `encode` does.
 
     Raises:
         RecordError: `not_encodable`, as for `encode`.
     """
     bodies = _encode_lines(items)
-    return b",".join(map(encode, items)) if bodies is None else _joined(bodies)
+    return [*map(encode, items)] if bodies is None else bodies.splitlines()
 
 
-def encode_plain(items: Sequence[msgspec.Struct]) -> bytes:
-    """Return items that hold no number that prints with an exponent as compact JSON, commas between them."""
-    return _joined(_ENCODER.encode_lines(items))
-
-
-def _joined(bodies: bytes) -> bytes:
-    return bodies.removesuffix(b"\n").replace(b"\n", b",")
+def encode_plain(items: Sequence[msgspec.Struct]) -> list[bytes]:
+    """Return each item as compact JSON; none of them holds a number that prints with an exponent."""
+    return _ENCODER.encode_lines(items).splitlines()
 
 
 def _encode_lines(items: Sequence[Mapping[str, object]]) -> bytes | None:

@@ -17,6 +17,7 @@ from target_statsig.events.positions import bookmark_of
 from target_statsig.events.prepare import Preparation
 from target_statsig.exceptions import RecordError
 from target_statsig.ledger import NoLedger
+from target_statsig.remarks import REMARKS
 from target_statsig.watch import ItemProgress
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class ItemLane:
         self._ticket = -1
         self._is_old = False
         self._retries = 0
-        self._warned_of_times = False
+        self._told: set[str] = set()
 
     def follow(self, tap_stream: str, replication_key: str | None) -> None:
         """Note which stream of the tap feeds this one, and by which column the tap says how far it has come."""
@@ -239,19 +240,8 @@ class ItemLane:
     def _count(self, receipt: Receipt) -> None:
         with self._services.report.lock:
             receipt.add_to(self._counts)
-            first_defaulted = bool(receipt.notes.time_defaulted) and not self._warned_of_times
-            self._warned_of_times = self._warned_of_times or first_defaulted
-            first_deleted = 0 < receipt.deleted_row == self._counts.deleted_row
-        if first_deleted:
-            logger.warning(
-                "Stream '%s': records that say that their row was deleted are not sent: a deletion is no %s. To send "
-                "them all the same, set `deleted_rows` to send.",
-                self.stream.name,
-                self.stream.kind.object_type,
-            )
-        if first_defaulted:
-            logger.warning(
-                "Stream '%s': records without a time of their own were given the time of their extraction, or now. "
-                "Name the column that holds it: `field_mapping: {event_time: …}`.",
-                self.stream.name,
-            )
+            met = {name for name, _ in self._counts.remarks} - self._told
+            self._told |= met
+        for name, remark in REMARKS.items():
+            if name in met and remark.warning:
+                logger.warning("Stream '%s': %s", self.stream.name, remark.warning)

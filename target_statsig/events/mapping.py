@@ -16,7 +16,7 @@ from target_statsig.events.by_column import ByColumn, EventFields
 from target_statsig.events.kind import Mapper
 from target_statsig.events.metadata import MetadataMapper, MetadataPlan
 from target_statsig.events.names import EventNames
-from target_statsig.events.notes import MappingNotes
+from target_statsig.events.notes import LONGEST, MappingNotes
 from target_statsig.events.times import CLOCKS_APART_MS, OLD_MS, Times, parse_text
 from target_statsig.events.users import UserMapper, UserPlan
 from target_statsig.events.values import event_value
@@ -128,6 +128,8 @@ class EventMapper(Mapper):
             value = read_value(record)
             if value is not None and not (type(value) is Decimal and is_double(value)):
                 value = event_value(value)
+                if type(value) is str:
+                    notes.add_text_values((value,))
             if value is not None:
                 event["value"] = value
             time = read_time(record)
@@ -138,6 +140,8 @@ class EventMapper(Mapper):
             unit = read_id(record)
             if type(unit) is str and (unit := unit.strip()):
                 event["user"] = {"userID": unit}
+                if len(unit) > LONGEST:
+                    notes.long_user_ids += 1
             else:
                 event["user"] = user_of(record, notes)
             metadata = metadata_of(record)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_statsig._compat import override
 from target_statsig.events.kind import Mapper
+from target_statsig.events.notes import LONGEST
 from target_statsig.events.values import label, number, parse_number
 from target_statsig.exceptions import RecordError
 from target_statsig.fields import Place, Record, places, sources_of
@@ -59,12 +60,15 @@ class MetricMapper(Mapper):
     def for_columns(self, columns: tuple[str, ...]) -> ToItem:
         return self._map
 
-    def _map(self, record: Record, _time_extracted: str | None, _now_ms: int, _notes: MappingNotes) -> dict[str, Any]:
+    def _map(self, record: Record, _time_extracted: str | None, _now_ms: int, notes: MappingNotes) -> dict[str, Any]:
         name = self._static_name or label(self._read("metric_name", record))
         if name is None:
             reason = "missing_metric_name"
             raise RecordError(reason, "metric_name")
-        return {**self._unit(record), "metric_name": name, **self._value(record)}
+        unit = self._unit(record)
+        if len(unit["user_id"]) > LONGEST:
+            notes.long_user_ids += 1
+        return {**unit, "metric_name": name, **self._value(record)}
 
     def _unit(self, record: Record) -> dict[str, str]:
         """Return whom the value is of.

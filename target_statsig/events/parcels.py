@@ -91,6 +91,7 @@ def wrap(
             rejections.append(Rejection(record, NOT_ENCODABLE if body is None else stream.too_large))
         else:
             parcels.append(Parcel(record, body, digest, name_of(item)))
+    notes.add_sizes([parcel.body for parcel in parcels])
     return parcels, rejections
 
 

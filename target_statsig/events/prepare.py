@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_statsig.events.digest import digests_of, digests_of_rows
-from target_statsig.events.encoding import encode_joined, encode_plain
+from target_statsig.events.encoding import encode_or_raise, encode_plain
 from target_statsig.events.notes import MappingNotes
 from target_statsig.events.parcels import ENVELOPE_BYTES, highest_of, map_all
 from target_statsig.events.positions import highest
@@ -110,24 +110,26 @@ class Preparation:
             return None
         items = [item for item in mapped if item is not None]
         try:
-            encoded = encode_joined(items)
+            bodies = encode_or_raise(items)
         except RecordError:
             return None
         data = [record.data for record in records] if self.remembers else []
         names = [*map(self.stream.kind.name_of, items)]
-        return self._prepared(encoded, names, digests_of(data), highest_of(data, self.stream), notes)
+        return self._prepared(bodies, names, digests_of(data), highest_of(data, self.stream), notes)
 
     def _prepared(
         self,
-        encoded: bytes,
+        bodies: Sequence[bytes],
         names: Sequence[str],
         digests: Sequence[bytes],
         top: Bookmark | None,
         notes: MappingNotes,
     ) -> Prepared | None:
         """Make a request of encoded items; None where they are too large for one."""
+        encoded = b",".join(bodies)
         if len(encoded) + ENVELOPE_BYTES > self.stream.bounds.bytes:
             return None
+        notes.add_sizes(bodies)
         return Prepared(
             body=self.stream.body(encoded, self.compression),
             size=len(encoded),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from target_statsig.events.notes import RENAMED_LISTED, MappingNotes
+from target_statsig.events.notes import COUNTS, RENAMED_LISTED, MappingNotes
 
 if TYPE_CHECKING:
     from target_statsig.exceptions import TargetStatsigError
@@ -88,7 +88,8 @@ class Receipt:
         counts.skipped_duplicates += self.skipped_duplicates
         counts.deleted_row += self.deleted_row
         counts.maybe_duplicated += self.maybe_duplicated
-        counts.time_defaulted += self.notes.time_defaulted
+        for name in COUNTS:
+            setattr(counts, name, getattr(counts, name) + getattr(self.notes, name))
         counts.requests += self.requests
         counts.retries += self.retries
         counts.bytes_sent += self.bytes_sent

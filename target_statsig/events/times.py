@@ -35,7 +35,8 @@ LATEST_MS = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z, the last one."""
 
 PLAUSIBLE_MS = range(946_684_800_000, 4_133_980_800_000)
-"""The years 2000 to 2100: a number that no unit puts there is no time, unless `time_unit` says that it is one."""
+"""The years 2000 to 2100. A number that no unit puts there is no time, unless `time_unit` says that it is one; a text
+that says another year mostly stands for no time: 0001-01-01, 1900-01-01, 1970-01-01, 9999-12-31."""
 
 SECONDS_BELOW = 10**11
 MILLISECONDS_BELOW = 10**14
@@ -91,7 +92,7 @@ class Times:
             value: The record's time; None or an empty text where it has none, and the others stand in for it.
             time_extracted: When the tap read the record, ISO 8601; anything else says nothing.
             now_ms: The present, unix milliseconds.
-            notes: Told of times that are missing, old, or to come.
+            notes: Told of times that are missing, old, to come, or stand for none.
 
         Raises:
             RecordError: `invalid_time`: the record has a time that cannot be read, or none of the calendar's.
@@ -107,11 +108,13 @@ class Times:
         if time_ms is None:
             reason = "invalid_time"
             raise RecordError(reason, self._field)
-        age_ms = now_ms - time_ms
-        if age_ms > OLD_MS:
-            notes.old_times += 1
-        elif age_ms < -CLOCKS_APART_MS:
-            notes.future_times += 1
+        if not -CLOCKS_APART_MS <= now_ms - time_ms <= OLD_MS:
+            if time_ms not in PLAUSIBLE_MS:
+                notes.placeholder_times += 1
+            elif time_ms < now_ms:
+                notes.old_times += 1
+            else:
+                notes.future_times += 1
         return time_ms
 
 

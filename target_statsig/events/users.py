@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from target_statsig.answers import answer_of
+from target_statsig.events.notes import LONGEST
 from target_statsig.events.values import label, number, text
 from target_statsig.exceptions import RecordError
 from target_statsig.fields import Reader, Record, only_column, reader, sources_of
@@ -39,12 +41,6 @@ TEXT_FIELDS = {
 PRIVATE_ATTRIBUTES = frozenset({"privateAttributes", "private_attributes"})
 
 CONSENT = "marketing_consent"
-
-_CONSENTS = {
-    **dict.fromkeys(("granted", "true", "1"), "granted"),
-    **dict.fromkeys(("denied", "false", "0"), "denied"),
-}
-"""What a consent says, by its text in lower case."""
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
@@ -133,7 +129,7 @@ class UserPlan:
 
         Args:
             record: A record with the columns that the plan is for.
-            notes: Told of what was left out.
+            notes: Told of what was left out, and of what is long.
 
         Raises:
             RecordError: `missing_identifier`: there is neither a user id nor a custom id.
@@ -145,6 +141,8 @@ class UserPlan:
             found = found.strip() if type(found) is str else label(found)
             if found:
                 user[field] = found
+        if len(user.get("userID", "")) > LONGEST:
+            notes.long_user_ids += 1
         ids: dict[str, str] = {}
         for id_type, read in self.ids:
             if unit := label(read(record)):
@@ -169,11 +167,11 @@ class UserPlan:
             else:
                 custom = _attributes(members)
         if self.consent is not None and (value := self.consent(record)) is not None:
-            consent = _consent(value)
+            consent = answer_of(value)
             if consent is None:
                 notes.consent_ignored += 1
             else:
-                custom[CONSENT] = consent
+                custom[CONSENT] = "granted" if consent else "denied"
         if custom:
             user["custom"] = custom
 
@@ -205,11 +203,3 @@ def _attribute(value: object) -> object:
     if isinstance(value, list) and all(isinstance(element, str) for element in value):
         return value
     return text(value)
-
-
-def _consent(value: object) -> str | None:
-    """Return `granted` or `denied`; None where a value says neither."""
-    try:
-        return _CONSENTS.get(text(value).strip().lower())
-    except RecordError:
-        return None

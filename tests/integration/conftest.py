@@ -36,7 +36,7 @@ ONE_WAY_IS_ENOUGH = frozenset({"test_fault_matrix", "test_failures_of_ours"})
 
 
 OF_EVENTS = frozenset(
-    {"test_events", "test_failures_of_ours", "test_fault_matrix", "test_ledger", "test_run_histories"}
+    {"test_events", "test_failures_of_ours", "test_fault_matrix", "test_ledger", "test_run_histories", "test_told"}
 )
 """Modules of runs whose records may be prepared in another process."""
 

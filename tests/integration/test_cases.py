@@ -85,3 +85,11 @@ def test_integers_that_are_dates(replay, statsig):
     replay("06-integer-date-key", "06-integer-date-key")
     day = 1_795_132_800_000
     assert [event["time"] for event in statsig.state.events] == [day, day, day + 34_200_000]
+
+
+def test_dates_that_stand_for_none_are_sent_and_told(replay, statsig):
+    outcome = replay("07-sentinel-dates-no-warning", "07-sentinel-dates-no-warning")
+    assert len(statsig.state.events) == 4
+    assert outcome.report["streams"]["ev"]["placeholder_times"] == 3
+    assert "3 of a time before 2000 or after 2100" in outcome.log
+    assert outcome.log.count("mostly stands for none") == 1

@@ -7,12 +7,12 @@ import pytest
 from target_statsig.answers import answer_of
 
 
-@pytest.mark.parametrize("value", [True, 1, 1.0, Decimal(1), "true", " TRUE ", "t", "Yes", "y", "1"])
+@pytest.mark.parametrize("value", [True, 1, 1.0, Decimal(1), "true", " TRUE ", "t", "Yes", "y", "On", "1", "granted"])
 def test_yes(value):
     assert answer_of(value) is True
 
 
-@pytest.mark.parametrize("value", [False, 0, -0.0, Decimal(0), "false", "F", "no", "n", "0"])
+@pytest.mark.parametrize("value", [False, 0, -0.0, Decimal(0), "false", "F", "no", "n", "OFF", "0", "Denied"])
 def test_no(value):
     assert answer_of(value) is False
 

@@ -98,8 +98,8 @@ def test_events_are_told_by_name_with_what_is_rejected_skipped_and_billed():
         "orders → events: 20 records, 12 events in 1 request (1,234 bytes), 12 billed",
         "    purchase 10, view 2\n",
         "    3 rejected: missing_identifier 2, invalid_time 1",
-        "    5 skipped: an earlier run delivered them",
-        "    1 perhaps delivered already",
+        "    5 skipped, since an earlier run delivered them",
+        "    1 perhaps delivered twice",
         "    4 without a time of their own",
         "    a{b made valid as a_b",
     ):

@@ -130,9 +130,12 @@ def test_a_custom_that_is_no_object_is_left_out_and_counted(custom):
     [
         *(
             pytest.param(yes, "granted", id=repr(yes))
-            for yes in (True, 1, Decimal(1), "1", "granted", " True ", "GRANTED")
+            for yes in (True, 1, Decimal(1), "1", "granted", " True ", "GRANTED", "Yes", "y", "on")
         ),
-        *(pytest.param(no, "denied", id=repr(no)) for no in (False, 0, Decimal("0.0"), "0", "denied", "false")),
+        *(
+            pytest.param(no, "denied", id=repr(no))
+            for no in (False, 0, Decimal("0.0"), "0", "denied", "false", "no", "N", "off")
+        ),
     ],
 )
 def test_marketing_consent_is_granted_or_denied(value, consent):
