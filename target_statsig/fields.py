@@ -11,7 +11,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from target_statsig.settings import ObjectType
+from target_statsig.settings import IdType, ObjectType, StreamSettings
 
 Record = Mapping[str, Any]
 """A record as it comes to a mapper: decoded JSON, its numbers with a fraction as `Decimal`."""
@@ -82,6 +82,13 @@ def sources_of(destination: str, field_mapping: Mapping[str, str]) -> tuple[str,
     """
     mapped = field_mapping.get(destination)
     return DEFAULT_SOURCES.get(destination, (destination,)) if mapped is None else (mapped,)
+
+
+def id_destination(settings: StreamSettings) -> str:
+    """Return the destination that a segment's members are read from."""
+    if settings.id_type is IdType.STABLE_ID:
+        return "anonymous_id"
+    return (settings.custom_id_type or "") if settings.id_type is IdType.CUSTOM_ID else "user_id"
 
 
 class Place(NamedTuple):

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from target_statsig.config.routing import unmatched
 from target_statsig.events.courier import Courier
 from target_statsig.events.lane import ItemLane, ItemServices
 from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
 from target_statsig.events.workforce import Workforce
 from target_statsig.ledger import NoLedger
+from target_statsig.named import NamedColumns, tell_absent
 from target_statsig.object_types import ITEM_KINDS
 from target_statsig.rejections import Rejections
 from target_statsig.report import SegmentCounts
@@ -26,7 +28,7 @@ from target_statsig.segments.unseen import UnseenSync
 from target_statsig.settings import SyncMode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from target_statsig.clock import Clock
     from target_statsig.config.parse import Config
@@ -77,6 +79,7 @@ class Lanes:
         self._clock = clock
         self._dead_letters = dead_letters
         self._on_segment_failure = on_segment_failure
+        self._columns: dict[str, NamedColumns] = {}
         self._refusals: defaultdict[ObjectType, RefusalStreak] = defaultdict(RefusalStreak)
 
     def get(self, stream: str) -> ItemLane | SegmentLane:
@@ -88,6 +91,16 @@ class Lanes:
         """
         lane = self.items.get(stream) or self.segments.get(stream)
         return lane or self._make(stream, self._config.for_stream(stream))
+
+    def see_schema(self, stream: str, schema: Mapping[str, Any], tap_schema: Mapping[str, Any]) -> None:
+        """Warn of columns that the settings of a stream name and its SCHEMA has not; see `NamedColumns.see`."""
+        self._columns[stream].see(schema, tap_schema)
+
+    def tell_absent(self) -> None:
+        """Warn of streams that the settings name and that did not come."""
+        if not self.replaying:
+            came = sorted(stream for stream, columns in self._columns.items() if columns.seen)
+            tell_absent(unmatched(came, self._config.entries), came)
 
     def progress(self) -> list[Progress]:
         """Return how far each stream is; any thread may ask."""
@@ -216,7 +229,10 @@ class Lanes:
         )
 
     def _rejections(self, stream: str, settings: StreamSettings, counts: ItemCounts | MemberCounts) -> Rejections:
-        return Rejections(stream, settings.max_rejected_percent, counts, self._report, self._dead_letters())
+        columns = self._columns[stream] = NamedColumns(stream, settings)
+        return Rejections(
+            stream, settings.max_rejected_percent, counts, self._report, self._dead_letters(), columns.where
+        )
 
     @cached_property
     def _item_services(self) -> ItemServices:

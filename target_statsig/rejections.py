@@ -5,6 +5,8 @@ The same for items and members; refuses to know why a record was rejected.
 
 from __future__ import annotations
 
+import logging
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from target_statsig.dead_letters import DeadLetter
@@ -12,12 +14,22 @@ from target_statsig.exceptions import RecordError, RejectionsError
 from target_statsig.sdk_exceptions import MissingKeyRejectionError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from target_statsig.dead_letters import DeadLetters
     from target_statsig.record import Record
     from target_statsig.report import ItemCounts, MemberCounts, RunReport
 
+logger = logging.getLogger(__name__)
+
 FEW = 10
 """So many rejected records are forgiven, whatever share of a small stream they are."""
+
+ALL = 100
+"""The percentage by which all records of a stream may be rejected."""
+
+SHOWN_FIELDS = 3
+"""Fields of which it is said where they were looked for."""
 
 
 def too_many(records: int, rejected: int, max_percent: int) -> bool:
@@ -35,6 +47,7 @@ class Rejections:
         counts: ItemCounts | MemberCounts,
         report: RunReport,
         box: DeadLetters,
+        where: Callable[[str], str],
     ) -> None:
         """Take where they are counted and kept.
 
@@ -44,12 +57,15 @@ class Rejections:
             counts: The stream's counts in the report.
             report: The report, for its lock.
             box: The dead letters.
+            where: Returns a sentence on where a field of the stream is looked for.
         """
         self._stream = stream
         self._max_percent = max_percent
         self._counts = counts
         self._report = report
         self._box = box
+        self._where = where
+        self._fields: dict[str, None] = {}
 
     @property
     def count(self) -> int:
@@ -72,24 +88,36 @@ class Rejections:
         with self._report.lock:
             self._counts.rejected += 1
             self._counts.reasons[error.reason] += 1
+            if error.field is not None:
+                self._fields[error.field] = None
         if self._max_percent == 0:
             raise self._first(error)
 
     def judge(self) -> None:
-        """Measure the stream against its limit, at the end of the run.
+        """Say at the end of the run what was rejected, and measure it against the limit.
 
         Raises:
-            RejectionsError: Too many of its records were rejected.
+            RejectionsError: Too many of the stream's records were rejected, or all of them.
         """
         counts = self._counts
+        if not counts.rejected or self._max_percent == 0:
+            return  # of one record too many it is said already
+        worst = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common(3))
+        told = f"{counts.rejected:,} of {counts.records:,} records"
+        why = f"were rejected ({worst})"
+        where = "".join(f" {self._where(name)}" for name in islice(self._fields, SHOWN_FIELDS))
+        kept = f"The rejected ones are in {self._box.directory}."
+        remedy = "Mend the mapping or the tap; then send them again from there."
+        if not counts.accepted and self._max_percent < ALL:
+            msg = f"Stream '{self._stream}': {told} {why}, so that nothing of it was delivered.{where} {kept} {remedy}"
+            raise RejectionsError(msg)
         if too_many(counts.records, counts.rejected, self._max_percent):
-            worst = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common(3))
             msg = (
-                f"Stream '{self._stream}': {counts.rejected:,} of {counts.records:,} records were rejected ({worst}), "
-                f"more than `max_rejected_percent` allows ({self._max_percent}). The others were sent; the rejected "
-                f"ones are in {self._box.directory}. Mend the mapping or the tap; then send them again from there."
+                f"Stream '{self._stream}': {told} {why}, more than `max_rejected_percent` allows "
+                f"({self._max_percent}).{where} The others were sent. {kept} {remedy}"
             )
             raise RejectionsError(msg)
+        logger.warning("Stream '%s': %s (%s) %s.%s", self._stream, told, _share(counts), why, where)
 
     def _first(self, error: RecordError) -> RejectionsError:
         kind = MissingKeyRejectionError if error.reason == "missing_key_property" else RejectionsError
@@ -98,3 +126,8 @@ class Rejections:
             f"here; the record is in {self._box.directory}. Mend it at its source, or allow some with "
             f"`max_rejected_percent`."
         )
+
+
+def _share(counts: ItemCounts | MemberCounts) -> str:
+    percent = counts.rejected * 100 / counts.records
+    return f"{percent:.1f} %" if percent >= 0.1 else "under 0.1 %"  # noqa: PLR2004 -- what one decimal can show

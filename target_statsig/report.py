@@ -83,6 +83,11 @@ class ItemCounts:
         """Records of which it is known what became of them."""
         return self.delivered + self.rejected + self.skipped_duplicates + self.deleted_row
 
+    @property
+    def accepted(self) -> int:
+        """Records that were to go, and were not rejected: those that an earlier run delivered too."""
+        return self.records - self.deleted_row - self.rejected
+
     def count_names(self, names: Mapping[str, int]) -> None:
         """Count delivered events by name."""
         for name, count in names.items():
@@ -139,6 +144,11 @@ class MemberCounts:
     rejected: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     segments: dict[str, SegmentCounts] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> int:
+        """Records that were not rejected."""
+        return self.records - self.rejected
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts under the names of the run report."""

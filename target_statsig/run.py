@@ -167,6 +167,7 @@ class Run:
         self._attempt(self.lanes.finish_items)
         if complete and self.stop_signal is None:
             self._attempt(self._sync_segments)
+            self.lanes.tell_absent()
         for lane in self.lanes.segments.values():
             self._attempt(lane.keep)
         for judge in self.lanes.judges():

@@ -136,12 +136,14 @@ class TargetStatsig(Target):
         self.run.sources.schema(message_dict, dead_letter=self.run.lanes.replaying)
         super()._process_schema_message(message_dict)
         stream_maps = self.mapper.stream_maps[stream]
-        aliases = {stream_map.stream_alias for stream_map in stream_maps}
+        fed = {stream_map.stream_alias for stream_map in stream_maps} & self._sinks_active.keys()
         if self.go_straight:
             self._straight.renew(
                 self.schemas[stream], stream_maps, cast("StatsigSink | None", self._sinks_active.get(stream))
             )
-        self.run.follow(stream, aliases & self._sinks_active.keys(), replication_key_of(message_dict))
+        self.run.follow(stream, fed, replication_key_of(message_dict))
+        for alias in sorted(fed):
+            self.run.lanes.see_schema(alias, self._sinks_active[alias].schema, self.schemas[stream]["schema"])
 
     @override
     def _process_record_message(self, message_dict: Message) -> None:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from target_statsig.exceptions import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 WILDCARDS = frozenset("*?[]")
 
@@ -43,6 +46,16 @@ def find_entry(stream: str, entries: Mapping[str, Entry]) -> str | None:
         )
         raise SettingsError([msg])
     return matches[0] if matches else None
+
+
+def unmatched(streams: Collection[str], entries: Iterable[str]) -> list[str]:
+    """Return the keys of `streams` that are neither the name of one of these streams nor a glob for it."""
+    return [
+        key
+        for key in entries
+        if key not in streams
+        and not (WILDCARDS.intersection(key) and any(fnmatchcase(stream, key) for stream in streams))
+    ]
 
 
 def join_dotted_keys(split: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,7 +103,7 @@ STREAM: dict[str, tuple[JsonSchema, str]] = {
         _number(0, 100),
         (
             "The run fails, at its end, when more than this share of a stream's records, and more than 10 of them, "
-            "was rejected; 0: at the first one."
+            "was rejected, or all of them unless this is 100; 0: at the first one."
         ),
     ),
     "environment_tier": (_choice(Tier), "Events, exposures: the tier, sent as `user.statsigEnvironment.tier`."),

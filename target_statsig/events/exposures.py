@@ -89,7 +89,7 @@ def _subject(experiment: str | None, gate: str | None, passes: object) -> dict[s
         return {"experimentName": experiment}
     if gate is None:
         reason = "missing_experiment_or_gate"
-        raise RecordError(reason)
+        raise RecordError(reason, "experiment_name")
     passed = answer_of(passes)
     if passed is None:
         reason = "missing_passes" if passes is None else "invalid_passes"
@@ -103,5 +103,5 @@ def _assignment(rule: str | None, group: str | None) -> dict[str, str]:
         return {"ruleID": rule}
     if group is None:
         reason = "missing_group_or_rule"
-        raise RecordError(reason)
+        raise RecordError(reason, "group")
     return {"group": group}

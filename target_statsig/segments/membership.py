@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_statsig.answers import answer_of
 from target_statsig.exceptions import RecordError
-from target_statsig.fields import Reader, is_deleted, reader, sources_of
+from target_statsig.fields import Reader, id_destination, is_deleted, reader, sources_of
 from target_statsig.numbers import plain_text
-from target_statsig.settings import IdType, StreamSettings, SyncMode
+from target_statsig.settings import SyncMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from target_statsig.settings import StreamSettings
 
 MISSING_IDENTIFIER = "missing_identifier"
 INVALID_IDENTIFIER = "invalid_identifier"
@@ -50,7 +52,7 @@ class MemberMapper:
 
     def __init__(self, settings: StreamSettings) -> None:
         """Find out where the stream's members are read from."""
-        sources = id_sources(settings)
+        sources = sources_of(id_destination(settings), settings.field_mapping)
         self._id_field = sources[0]
         self._read_id = reader(sources)
         self._segment_field = settings.segment_id_field
@@ -95,15 +97,6 @@ class MemberMapper:
         if not segment_id:
             raise RecordError(MISSING_SEGMENT_ID, self._segment_field)
         return segment_id
-
-
-def id_sources(settings: StreamSettings) -> tuple[str, ...]:
-    """Return where a stream's member ids are read from, the preferred source first."""
-    if settings.id_type is IdType.STABLE_ID:
-        destination = "anonymous_id"
-    else:
-        destination = (settings.custom_id_type or "") if settings.id_type is IdType.CUSTOM_ID else "user_id"
-    return sources_of(destination, settings.field_mapping)
 
 
 def to_member(record: Mapping[str, Any], settings: StreamSettings) -> MemberChange:

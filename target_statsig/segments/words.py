@@ -12,8 +12,8 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.answers import answer_of
-from target_statsig.fields import any_deleted
-from target_statsig.segments.membership import UNSENDABLE, id_sources
+from target_statsig.fields import any_deleted, id_destination, sources_of
+from target_statsig.segments.membership import UNSENDABLE
 from target_statsig.settings import SyncMode
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class PlainWords:
     def __init__(self, settings: StreamSettings) -> None:
         """Find out which columns there are to read."""
         # A column of the very name of the preferred source comes before every other place of an id.
-        self._id_column = id_sources(settings)[0]
+        self._id_column = sources_of(id_destination(settings), settings.field_mapping)[0]
         self._membership_column = settings.membership_field
         self._segment_column = settings.segment_id_field
         self._segment_id = settings.segment_id or ""

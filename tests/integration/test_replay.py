@@ -55,7 +55,7 @@ def test_a_file_can_be_piped_back_in(run_target, statsig):
 def test_what_is_refused_again_stays_a_dead_letter(run_target, statsig):
     statsig.faults.add(event="order 1", status=400)
     run_target([schema("orders"), *orders(3)], **EVENT)
-    assert replay(run_target, **EVENT) == 0
+    assert replay(run_target, **EVENT) == 1
     (path,) = run_target.directory.glob(DEAD)
     assert len(path.read_text().splitlines()) == 2
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+
+import pytest
 
 from target_statsig.report import RunReport, SegmentCounts
 from target_statsig.settings import ObjectType, SyncMode
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "running-on-a-schedule.md").read_text(encoding="utf-8")
 
 EVENTS = {
     "object_type": "event",
@@ -64,6 +69,12 @@ def test_the_report_has_the_names_that_are_documented(tmp_path):
         "errors": ["It broke."],
     }
     assert text == json.dumps(expected, indent=2) + "\n"
+
+
+@pytest.mark.parametrize("name", [*EVENTS, "renamed"])
+def test_every_count_of_a_stream_is_explained(name):
+    explained = DOCUMENT.partition("## What the report counts")[2]
+    assert f"`{name}`" in explained
 
 
 def test_why_members_are_held_is_told_where_some_are():

@@ -1,0 +1,188 @@
+"""What the settings name and the input does not have, which is the commonest mistake: columns, and streams.
+
+It is told with the nearest name that the input has. Refuses to know what becomes of a record.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from target_statsig.fields import id_destination, places, sources_of
+from target_statsig.nearest import nearest
+from target_statsig.settings import IdType, ObjectType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from target_statsig.settings import StreamSettings
+
+logger = logging.getLogger(__name__)
+
+READ = {
+    ObjectType.EVENT: ("field_mapping", "custom_ids", "metadata_fields"),
+    ObjectType.EXPOSURE: ("field_mapping", "custom_ids"),
+    ObjectType.METRIC: ("field_mapping",),
+    ObjectType.SEGMENT: ("membership_field", "segment_id_field"),
+}
+"""The settings that name columns, by the object type that reads them; of segments, besides, where the id is."""
+
+SAYS_MORE = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties", "dependentSchemas"})
+"""Words of a schema by which an object may have members that `properties` does not name."""
+
+SHOWN_STREAMS = 20
+"""Streams that are named in one warning."""
+
+
+class NamedColumns:
+    """The columns that the settings of one stream name, held against those that its SCHEMA has.
+
+    Attributes:
+        seen: Whether a SCHEMA came.
+    """
+
+    def __init__(self, stream: str, settings: StreamSettings) -> None:
+        """Begin before the first SCHEMA."""
+        self._stream = stream
+        self._settings = settings
+        self.seen = False
+        self._schema: Mapping[str, Any] = {}
+        self._told: set[tuple[str, str]] = set()
+
+    def see(self, schema: Mapping[str, Any], tap_schema: Mapping[str, Any]) -> None:
+        """Warn, once, of each column that the stream does not have.
+
+        Args:
+            schema: The stream's JSON schema after stream maps.
+            tap_schema: As the tap sent it: rows are counted before any stream map.
+        """
+        self.seen = True
+        self._schema = schema
+        for setting, source in self._named():
+            self._hold_against(schema, setting, source)
+        if self._settings.object_type is ObjectType.SEGMENT and self._settings.row_count_field is not None:
+            self._hold_against(tap_schema, "row_count_field", self._settings.row_count_field, maps="before")
+
+    def where(self, field: str) -> str:
+        """Return where the field of a rejected record was looked for, as a sentence.
+
+        Args:
+            field: A destination, or a column.
+        """
+        settings = self._settings
+        sources = sources_of(field, settings.field_mapping)
+        if settings.object_type is ObjectType.SEGMENT:
+            names = {name: source for name in READ[ObjectType.SEGMENT] if (source := getattr(settings, name))}
+            destination = id_destination(settings)
+            field = next((name for name, source in names.items() if source == field), destination)
+            sources = (names[field],) if field in names else sources_of(destination, settings.field_mapping)
+        elif getattr(settings, field, None) is not None:
+            return f"`{field}` is the setting of that name."
+        if sources == (field,):  # a column of the primary key, or of a custom type of id
+            words = "the column of that name"
+        else:
+            *others, last = [f"`{source}`" for source in sources]
+            words = f"{', '.join(others)} or {last}" if others else last
+        return f"`{field}` is read from {words}{self._lack(sources)}."
+
+    def _lack(self, sources: Sequence[str]) -> str:
+        if any(_may_have(self._schema, source) for source in sources):
+            return ""
+        near = next(filter(None, (_nearest(source, self._schema) for source in sources)), None)
+        hint = f"; did you mean `{near}`?" if near else ""
+        return f", {'none of which the stream has' if len(sources) > 1 else 'which the stream does not have'}{hint}"
+
+    def _named(self) -> Iterator[tuple[str, str]]:
+        """Yield settings that are read, and the column that each names."""
+        settings = self._settings
+        if settings.object_type is ObjectType.SEGMENT:
+            destination = id_destination(settings)
+            if destination in settings.field_mapping:
+                yield f"field_mapping.{destination}", settings.field_mapping[destination]
+            elif settings.id_type is IdType.CUSTOM_ID:
+                yield "custom_id_type", destination
+        for name in READ[settings.object_type]:
+            value = getattr(settings, name)
+            if isinstance(value, dict):
+                yield from ((f"{name}.{key}", source) for key, source in value.items())
+            elif isinstance(value, tuple):
+                yield from ((name, source) for source in value if source != "*")
+            elif value is not None:
+                yield name, value
+
+    def _hold_against(self, schema: Mapping[str, Any], setting: str, source: str, *, maps: str = "after") -> None:
+        if (setting, source) in self._told or _may_have(schema, source):
+            return
+        self._told.add((setting, source))
+        near = _nearest(source, schema)
+        logger.warning(
+            "Stream '%s': `%s` names `%s`, which the stream does not have.%s Case counts, and names are those %s "
+            "stream maps.",
+            self._stream,
+            setting,
+            source,
+            f" Did you mean `{near}`?" if near else "",
+            maps,
+        )
+
+
+def tell_absent(keys: Iterable[str], came: Sequence[str]) -> None:
+    """Warn of streams that the settings name and that did not come.
+
+    Args:
+        keys: The keys of `streams` that no stream matched.
+        came: The streams that came, after stream maps.
+    """
+    shown = ", ".join(f"'{stream}'" for stream in came[:SHOWN_STREAMS]) or "nothing"
+    more = f" and {len(came) - SHOWN_STREAMS} more" if len(came) > SHOWN_STREAMS else ""
+    for key in keys:
+        near = nearest(key, came)
+        logger.warning(
+            "`streams` names '%s', and no such stream came.%s What came: %s%s. Names are those after stream maps.",
+            key,
+            f" Did you mean '{near}'?" if near else "",
+            shown,
+            more,
+        )
+
+
+def _may_have(schema: Mapping[str, Any], source: str) -> bool:
+    """Return whether a record of a schema may have a value at a source."""
+    if _is_open(schema):
+        return True
+    columns = _members(schema)
+    return any(_reaches(columns[place.column], place.path) for place in places((source,), columns))
+
+
+def _reaches(schema: object, path: Sequence[str]) -> bool:
+    if not path or not isinstance(schema, dict) or (_may_be_object(schema) and _is_open(schema)):
+        return True
+    members = _members(schema)
+    return _may_be_object(schema) and path[0] in members and _reaches(members[path[0]], path[1:])
+
+
+def _is_open(schema: Mapping[str, Any]) -> bool:
+    """Return whether an object may have members that its schema does not name, as far as a tap means what it says."""
+    return not _members(schema) or bool(schema.get("additionalProperties")) or not SAYS_MORE.isdisjoint(schema)
+
+
+def _members(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    members = schema.get("properties")
+    return members if isinstance(members, dict) else {}
+
+
+def _may_be_object(schema: Mapping[str, Any]) -> bool:
+    kinds = schema.get("type", "object")
+    return kinds == "object" or (isinstance(kinds, list) and "object" in kinds)
+
+
+def _nearest(source: str, schema: Mapping[str, Any]) -> str | None:
+    return nearest(source, _paths(schema))
+
+
+def _paths(schema: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """Yield the columns, and the paths into objects, that a schema names."""
+    for name, part in _members(schema).items():
+        yield f"{before}{name}"
+        if isinstance(part, dict):
+            yield from _paths(part, f"{before}{name}.")

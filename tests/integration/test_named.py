@@ -1,0 +1,128 @@
+"""What the settings name and the input does not have is told, with the nearest name that it has."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tests.singer import ANYTHING, schema
+
+EVENT = {"object_type": "event"}
+ADD = {"object_type": "segment", "segment_id": "vips", "sync_mode": "add"}
+BY_FIELD = {"object_type": "segment", "sync_mode": "add"}
+TEXT = {"type": ["null", "string"]}
+COLUMNS = {"EVENT": TEXT, "customer": {"type": "object", "properties": {"id": TEXT, "org": {"type": "object"}}}}
+
+
+@pytest.fixture
+def warnings(run_target, statsig, caplog):
+    """Run a target and return the warnings that its log has, the stream's name taken off."""
+
+    def run(messages, **settings):
+        statsig.state.seed_segment("vips", [])
+        run_target(messages, **settings)
+        said = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.WARNING]
+        return [words.removeprefix("Stream 's': ") for words in said]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("settings", "setting", "source", "near"),
+    [
+        ({**EVENT, "field_mapping": {"event_name": "event"}}, "field_mapping.event_name", "event", "EVENT"),
+        ({**EVENT, "field_mapping": {"user_id": "customer.ID"}}, "field_mapping.user_id", "customer.ID", "customer.id"),
+        ({**EVENT, "field_mapping": {"event_name": "EVENT.x"}}, "field_mapping.event_name", "EVENT.x", "EVENT"),
+        ({**EVENT, "custom_ids": {"companyID": "zzz"}}, "custom_ids.companyID", "zzz", None),
+        ({**EVENT, "metadata_fields": ["*", "custmer"]}, "metadata_fields", "custmer", "customer"),
+        ({"object_type": "exposure", "custom_ids": {"c": "zzz"}}, "custom_ids.c", "zzz", None),
+        ({"object_type": "metric", "field_mapping": {"metric_name": "m"}}, "field_mapping.metric_name", "m", None),
+        ({**ADD, "field_mapping": {"user_id": "nope"}}, "field_mapping.user_id", "nope", None),
+        ({**ADD, "membership_field": "active"}, "membership_field", "active", None),
+        ({**ADD, "row_count_field": "n"}, "row_count_field", "n", None),
+        ({**BY_FIELD, "segment_id_field": "custome"}, "segment_id_field", "custome", "customer"),
+        ({**ADD, "id_type": "custom_id", "custom_id_type": "orgID"}, "custom_id_type", "orgID", None),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_column_that_a_stream_does_not_have_is_told_once(warnings, settings, setting, source, near):
+    told = warnings([schema("s", COLUMNS), schema("s", {**COLUMNS, "more": TEXT})], **settings)
+    hint = "" if near is None else f" Did you mean `{near}`?"
+    maps = "before" if setting == "row_count_field" else "after"
+    lack = f"`{setting}` names `{source}`, which the stream does not have."
+    assert told == [f"{lack}{hint} Case counts, and names are those {maps} stream maps."]
+
+
+@pytest.mark.parametrize(
+    ("columns", "source"),
+    [
+        pytest.param(COLUMNS, "EVENT", id="a column"),
+        pytest.param(COLUMNS, "customer.id", id="within an object"),
+        pytest.param(COLUMNS, "customer.org.name", id="within an object that may hold anything"),
+        pytest.param({"a__b": TEXT}, "a.b", id="flattened"),
+        pytest.param({"a.b": TEXT}, "a.b", id="a name with a dot"),
+        pytest.param({"a": {"anyOf": [TEXT, {"type": "object"}]}}, "a.b", id="of several kinds"),
+        pytest.param({"a": {}}, "a.b", id="of any kind"),
+        pytest.param({"a": True}, "a.b", id="of any kind, in a word"),
+        pytest.param({}, "nope", id="a schema without columns"),
+        pytest.param(None, "nope", id="a schema that allows others"),
+    ],
+)
+def test_nothing_is_said_of_a_column_that_a_record_may_have(warnings, columns, source):
+    assert warnings([schema("s", columns)], **EVENT, field_mapping={"user_id": source}) == []
+
+
+def test_a_schema_that_says_that_there_are_others_is_believed(warnings):
+    tapped = {**schema("s"), "schema": {**ANYTHING, "properties": COLUMNS}}
+    assert warnings([tapped], **EVENT, field_mapping={"user_id": "nope"}) == []
+
+
+def test_what_another_object_type_would_read_is_not_looked_for(warnings):
+    settings = {"metadata_fields": ["note"], "custom_ids": {"c": "company"}, "membership_field": "active"}
+    streams = {"s": {"object_type": "metric"}}
+    assert warnings([schema("s", COLUMNS)], streams=streams, **settings) == []
+
+
+def test_columns_are_those_after_stream_maps(warnings):
+    maps = {"s": {"who": "EVENT", "__else__": None}}
+    messages = [schema("s", COLUMNS)]
+    assert warnings(messages, **EVENT, stream_maps=maps, field_mapping={"user_id": "who"}) == []
+    assert (
+        "`EVENT`, which the stream does not have"
+        in warnings(messages, **EVENT, stream_maps=maps, field_mapping={"user_id": "EVENT"})[0]
+    )
+
+
+def test_the_number_of_rows_is_read_before_stream_maps(warnings):
+    maps = {"s": {"user_id": "EVENT", "__else__": None}}
+    messages = [schema("s", {**COLUMNS, "n": {"type": "integer"}})]
+    assert warnings(messages, **ADD, stream_maps=maps, row_count_field="n") == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        pytest.param("orders", "names 'orders', and no such stream came. Did you mean 'Orders'?", id="a name"),
+        pytest.param("zzz-*", "names 'zzz-*', and no such stream came.", id="a glob"),
+    ],
+)
+def test_a_stream_that_never_came_is_told_at_the_end(warnings, entry, words):
+    messages = [schema("Orders", {}), schema("other", {})]
+    told = warnings(messages, streams={entry: EVENT, "oth*": EVENT}, **EVENT)
+    assert told == [f"`streams` {words} What came: 'Orders', 'other'. Names are those after stream maps."]
+
+
+def test_where_nothing_came_that_is_told(warnings):
+    assert warnings([], streams={"orders": EVENT}) == [
+        "`streams` names 'orders', and no such stream came. What came: nothing. Names are those after stream maps."
+    ]
+
+
+def test_of_very_many_streams_some_are_told(warnings):
+    told = warnings([schema(f"s{number:02}", {}) for number in range(30)], streams={"x": EVENT}, **EVENT)
+    assert "'s19' and 10 more." in told[0]
+
+
+def test_a_run_that_ended_early_says_nothing_of_what_did_not_come(warnings):
+    assert warnings([schema("a", {}), b"no JSON\n"], streams={"a": EVENT, "b": EVENT}) == []

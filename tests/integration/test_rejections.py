@@ -1,0 +1,114 @@
+"""Rejected records are told with their share and where they were looked for, and a stream of nothing else fails."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tests.singer import record, schema
+
+EVENT = {"object_type": "event"}
+ADD = {"object_type": "segment", "segment_id": "vips", "sync_mode": "add"}
+TEXT = {"type": ["null", "string"]}
+COLUMNS = {"USER_ID": TEXT, "event": TEXT}
+NO_USER = {"event": "e", "USER_ID": "u"}
+
+
+@pytest.fixture
+def run(run_target, statsig):
+    def run(messages, **settings):
+        statsig.state.seed_segment("vips", [])
+        return run_target(messages, **settings)
+
+    return run
+
+
+@pytest.mark.parametrize("dry_run", [False, True], ids=["a run", "a dry run"])
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        pytest.param(
+            {**EVENT, "field_mapping": {"user_id": "nope"}},
+            "`user_id` is read from `nope`, which the stream does not have.",
+            id="events",
+        ),
+        pytest.param(
+            EVENT,
+            "`user_id` is read from `user_id`, `userId` or `userID`, none of which the stream has; did you mean "
+            "`USER_ID`?",
+            id="events by default",
+        ),
+        pytest.param(
+            {"object_type": "exposure", "experiment_name": "x"},
+            "`group` is read from `group`, `group_name` or `groupName`, none of which the stream has.",
+            id="exposures",
+        ),
+        pytest.param(
+            {"object_type": "metric", "metric_name": "m", "id_type": "custom_id", "custom_id_type": "companyID"},
+            "`companyID` is read from the column of that name, which the stream does not have.",
+            id="metrics",
+        ),
+        pytest.param(
+            {**ADD, "field_mapping": {"user_id": "nope"}},
+            "`user_id` is read from `nope`, which the stream does not have.",
+            id="a segment",
+        ),
+        pytest.param(
+            {**ADD, "field_mapping": {"user_id": "event"}, "membership_field": "active"},
+            "`membership_field` is read from `active`, which the stream does not have.",
+            id="a membership",
+        ),
+        pytest.param(
+            {**ADD, "field_mapping": {"user_id": "event"}, "membership_field": "USER_ID"},
+            "`membership_field` is read from `USER_ID`.",
+            id="a membership that is none",
+        ),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_stream_of_which_everything_is_rejected_fails(run, statsig, settings, words, count, dry_run):
+    outcome = run([schema("s", COLUMNS), *[record("s", NO_USER)] * count], **settings, dry_run=dry_run)
+    assert outcome.exit_code == 1
+    assert f"{count} of {count} records were rejected" in outcome.errors
+    assert words in outcome.errors
+    assert statsig.state.events == []
+
+
+def test_what_an_earlier_run_delivered_is_no_failure(run):
+    good = record("s", {"event": "e", "user_id": "u"})
+    assert run([schema("s"), good], **EVENT).exit_code == 0
+    assert run([schema("s"), good, record("s", {"event": "e"})], **EVENT).exit_code == 0
+
+
+def test_deleted_rows_make_no_success_of_what_is_rejected(run):
+    deleted = record("s", {"event": "e", "user_id": "u", "_sdc_deleted_at": "2026-11-20"})
+    assert run([schema("s"), deleted], **EVENT).exit_code == 0
+    assert run([schema("s"), deleted, record("s", {"event": "e"})], **EVENT).exit_code == 1
+
+
+def test_who_lets_all_be_rejected_has_no_failure(run):
+    assert run([schema("s"), record("s", {"event": "e"})], **EVENT, max_rejected_percent=100).exit_code == 0
+
+
+def test_where_none_may_be_rejected_that_is_the_one_error(run):
+    outcome = run([schema("s"), record("s", {"event": "e"})], **EVENT, max_rejected_percent=0)
+    assert len(outcome.report["errors"]) == 1
+
+
+@pytest.mark.parametrize("dry_run", [False, True], ids=["a run", "a dry run"])
+@pytest.mark.parametrize(
+    ("good", "share"), [pytest.param(3, "25.0 %", id="many"), pytest.param(1_999, "under 0.1 %", id="few")]
+)
+def test_rejected_records_are_a_warning_with_their_share(run, run_target, caplog, good, share, dry_run):
+    columns = {"user_id": TEXT, "event": TEXT}
+    records = [record("s", {"event": "e", "user_id": f"u{number}"}) for number in range(good)]
+    outcome = run(
+        [schema("s", columns), *records, record("s", {"event": "e", "user_id": " "})], **EVENT, dry_run=dry_run
+    )
+    assert outcome.exit_code == 0
+    told = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.WARNING]
+    assert (
+        f"Stream 's': 1 of {good + 1:,} records ({share}) were rejected (missing_identifier 1). `user_id` is read from "
+        f"`user_id`, `userId` or `userID`." in told
+    )
