@@ -420,7 +420,7 @@ def test_a_dry_run_that_is_stopped_does_not_pass_for_a_whole_one(command, statsi
 
 
 def test_dead_letters_stay_where_they_are_when_their_replay_is_only_tried(run_target, run_dry, content):
-    run_target([schema("orders"), *orders(1), record("orders", {"n": 9})], **EVENT)
+    run_target([schema("orders"), *orders(1), record("orders", {"user_id": "u9", "n": 9})], **EVENT)
     before = content()
     target = TargetStatsig(config=run_target.config(dry_run=True, event_name="mended", **EVENT))
     assert target.replay() == 0

@@ -67,7 +67,7 @@ def test_dead_letters_without_room_hold_the_state_back(run_target, statsig, full
 
     full_disk()
     again = run_target([schema("orders"), bad, state(orders={"n": 2})], **EVENT)
-    assert (again.exit_code, last(again)) == (0, 2)
+    assert (again.exit_code, last(again)) == (1, 2)
     assert [line["record"]["id"] for line in run_target.dead_letters if line["type"] == "RECORD"] == [9]
     assert arrived(statsig) == ["0", "1"]
 
