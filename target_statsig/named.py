@@ -89,7 +89,7 @@ class NamedColumns:
         if any(_may_have(self._schema, source) for source in sources):
             return ""
         near = next(filter(None, (_nearest(source, self._schema) for source in sources)), None)
-        hint = f"; did you mean `{near}`?" if near else ""
+        hint = f" (the nearest is `{near}`)" if near else ""
         return f", {'none of which the stream has' if len(sources) > 1 else 'which the stream does not have'}{hint}"
 
     def _named(self) -> Iterator[tuple[str, str]]:

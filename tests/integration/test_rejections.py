@@ -35,8 +35,8 @@ def run(run_target, statsig):
         ),
         pytest.param(
             EVENT,
-            "`user_id` is read from `user_id`, `userId` or `userID`, none of which the stream has; did you mean "
-            "`USER_ID`?",
+            "`user_id` is read from `user_id`, `userId` or `userID`, none of which the stream has (the nearest is "
+            "`USER_ID`).",
             id="events by default",
         ),
         pytest.param(
