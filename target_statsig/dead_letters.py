@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MARK = "target_statsig_dead_letter"
 """The member of a SCHEMA message by which a dead-letter file is known when it is replayed."""
 
+LONGEST_NAME = 100
+"""Characters of a stream's name in the name of its file: file systems take 255 bytes in all."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
@@ -198,7 +201,7 @@ class DeadLetterBox(DeadLetters):
 
     def _file(self, stream: str) -> _OpenFile:
         if stream not in self._files:
-            name = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', stream)}-{self._run_id}"
+            name = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', stream)[:LONGEST_NAME]}-{self._run_id}"
             if self._remote:
                 self._files[stream] = _OpenFile(self.directory / name, None)
             else:

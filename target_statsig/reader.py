@@ -18,7 +18,7 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from target_statsig._compat import override
 from target_statsig.blocks import lines_of, read_blocks
 from target_statsig.exceptions import CUT_OFF, InputError, InterruptedRunError
-from target_statsig.record import MESSAGES, Message, decode_leniently
+from target_statsig.record import MESSAGES, Message, decode_around_record, decode_leniently
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -179,13 +179,21 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         """
         message: object
         try:
-            message = MESSAGES.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
-            message = self._lenient(line, number)
+            try:
+                message = MESSAGES.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
+                message = self._lenient(line, number)
         except RecursionError:
+            message = self._around_record(line, number)
+        return message if isinstance(message, dict) else {}
+
+    def _around_record(self, line: bytes, number: int) -> Message:
+        """Leave a record of any depth to be kept out like any other of no use."""
+        try:
+            return decode_around_record(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError, RecursionError):
             msg = f"({len(line.rstrip()):,} bytes) is nested too deeply"
             raise self.error(msg, number) from None
-        return message if isinstance(message, dict) else {}
 
     def _lenient(self, line: bytes, number: int) -> object:
         try:

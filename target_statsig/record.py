@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import decimal
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 Message = dict[str, Any]
@@ -21,6 +22,55 @@ Message = dict[str, Any]
 MESSAGES = msgspec.json.Decoder(Message, float_hook=decimal.Decimal)
 """Decodes lines; a number with a fraction keeps its digits."""
 
+DEEPEST = 200
+"""Levels of objects and lists in a record or a schema. What is nested deeper is no data, and Python, which calls itself
+for each level, would run out of calls at some place or other."""
+
+NESTED_TOO_DEEPLY = "nested_too_deeply"
+"""The reason of a record that is nested deeper."""
+
+_TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]')
+"""The texts and the brackets of JSON."""
+
+
+def is_too_deep(value: object, levels: int = DEEPEST) -> bool:
+    """Return whether a decoded value has more than so many levels; one that was left undecoded for that has."""
+    members: Iterable[object]
+    if type(value) is dict:
+        members = value.values()
+    elif type(value) is list:
+        members = value
+    else:
+        return type(value) is msgspec.Raw
+    for member in members:
+        kind = type(member)
+        if (kind is dict or kind is list) and (levels == 0 or is_too_deep(member, levels - 1)):
+            return True
+    return False
+
+
+def decode_around_record(line: bytes) -> Message:
+    """Decode a line whose record is nested too deeply for that; the record is left as it is written.
+
+    Raises:
+        msgspec.DecodeError: The rest is no JSON.
+        RecursionError: It is not the record that is nested so deeply.
+    """
+    depth, before, start, end = 0, b"", 0, 0
+    for found in _TOKENS.finditer(line):
+        token = found[0]
+        if token == b"{" and depth == 1 and before == b'"record"':
+            start = found.start()
+        depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(token, 0)
+        if depth == 1:
+            before = token
+            if start:
+                end = found.end()
+                break
+    if not end:
+        raise RecursionError
+    return MESSAGES.decode(line[:start] + b"null" + line[end:]) | {"record": msgspec.Raw(line[start:end])}
+
 
 def decode_leniently(line: bytes) -> object:
     """Decode what is no strict JSON but what Python's `json` writes, such as NaN, and numbers beyond any.
@@ -28,6 +78,7 @@ def decode_leniently(line: bytes) -> object:
     The record that holds one is rejected later on its own, and the others go.
 
     Raises:
+        RecursionError: It is nested too deeply.
         UnicodeDecodeError: It is not UTF-8.
         ValueError: It is no JSON.
     """

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 from upath import UPath
 
 from target_statsig.events.digest import digest
+from target_statsig.record import is_too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -121,6 +122,6 @@ def _whole_lines(file: IO[bytes], name: str) -> Iterator[bytes]:
 def _decode(line: bytes) -> dict[str, Any]:
     try:
         message = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return message if isinstance(message, dict) else {}
+    return message if isinstance(message, dict) and not is_too_deep(message) else {}

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from target_statsig.clock import Clock
 
-State = dict[str, Any]
+State = Any
+"""A STATE's value: an object, as a rule."""
 
 STATE_PATIENCE = 30.0
 """Seconds for which a STATE waits until its batch is full; then the batch goes off as it is."""
@@ -36,7 +37,7 @@ class StateGate:
         self._next_ticket = 0
         self._open: dict[int, None] = {}
         self._held: deque[tuple[int, int, State]] = deque()
-        self._last: State | None = None
+        self._last: State = None
 
     def open(self) -> int:
         """Return a ticket for records that are not settled yet."""
@@ -56,7 +57,7 @@ class StateGate:
         """Take a STATE; it is written now if nothing before it is open."""
         with self._lock:
             self.received += 1
-            if state != self._last:
+            if self.received == 1 or state != self._last:
                 self._last = state
                 self._held.append((self._next_ticket, self.received, state))
             self._release()

@@ -15,8 +15,9 @@ import os
 import signal
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
+from msgspec import Raw
 from singer_sdk import Target
-from singer_sdk.exceptions import ConfigValidationError, MapExpressionError
+from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TargetCapabilities
 from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.plugin_base import _ConfigInput
@@ -25,6 +26,7 @@ from target_statsig import command_line
 from target_statsig._compat import override
 from target_statsig.config.schema import config_schema
 from target_statsig.exceptions import CUT_OFF, InputError, SettingsError
+from target_statsig.record import is_too_deep
 from target_statsig.sdk_exceptions import SchemaMissingError
 
 if TYPE_CHECKING:
@@ -90,6 +92,10 @@ class TargetStatsig(Target):
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
         super().append_builtin_config(config_jsonschema)
         config_jsonschema["properties"].pop("load_method", None)
+        # singer-sdk 0.54 has a text where a schema belongs, and validators break on it; what may stand there it says.
+        maps = config_jsonschema["properties"]["stream_maps"]
+        for holder in (maps, *maps["additionalProperties"]["anyOf"]):
+            holder.get("properties", {}).get("__else__", {}).pop("anyOf", None)
 
     @classmethod
     def _whole_schema(cls) -> dict[str, Any]:
@@ -110,6 +116,15 @@ class TargetStatsig(Target):
             self._refuse(error.errors)
         return []
 
+    @override
+    def setup_mapper(self) -> None:
+        from target_statsig.stream_maps import StreamMaps
+
+        try:
+            self._mapper = StreamMaps(self.config, self.logger, self.message_reader)
+        except SettingsError as error:
+            self._refuse(error.errors)
+
     @staticmethod
     def _refuse(errors: list[str]) -> None:
         if errors:
@@ -126,15 +141,16 @@ class TargetStatsig(Target):
     def _process_schema_message(self, message_dict: Message) -> None:
         from target_statsig.dead_letters import MARK
         from target_statsig.events.positions import replication_key_of
+        from target_statsig.schema_message import normalize
 
         self._assert_line_requires(message_dict, {"stream", "schema"})
-        self._assert_line_requires(message_dict["schema"], {"properties"})
+        usable = normalize(message_dict, self.message_reader.error)
         stream = message_dict["stream"]
         # A copy: singer-sdk changes the schema that it gets, and a dead letter needs the one that the tap sent.
         self.schemas[stream] = copy.deepcopy(message_dict)
         self.run.lanes.replaying = bool(message_dict.get(MARK))
         self.run.sources.schema(message_dict, dead_letter=self.run.lanes.replaying)
-        super()._process_schema_message(message_dict)
+        super()._process_schema_message(usable)
         stream_maps = self.mapper.stream_maps[stream]
         fed = {stream_map.stream_alias for stream_map in stream_maps} & self._sinks_active.keys()
         if self.go_straight:
@@ -155,35 +171,29 @@ class TargetStatsig(Target):
             raise
         if unknown:
             raise SchemaMissingError(str(self.message_reader.error(f"is a RECORD of '{stream}' before its SCHEMA")))
-        if type(record) is not dict:
+        if type(record) not in {dict, Raw}:
             msg = f"is a RECORD of '{stream}' whose record is no object"
             raise self.message_reader.error(msg)
         self.run.sources.records(stream, (message_dict,))
         self.message = message_dict
-        if not record:
-            self._take_empty_record(stream)
-            return
-        try:
+        if not record or is_too_deep(record):
+            self._pass_by_stream_maps(stream, record)
+        else:
             super()._process_record_message(message_dict)
-        except MapExpressionError:
-            # `from None`: the evaluator's error may quote the record.
-            line = self.message_reader.line_number
-            msg = (
-                f"A stream map of stream '{stream}' cannot be evaluated for the record in line {line}. {CUT_OFF} Mend "
-                f"`stream_maps`."
-            )
-            raise InputError(msg) from None
 
-    def _take_empty_record(self, stream: str) -> None:
-        """Hand on a record without members, so that it is counted: singer-sdk's stream maps would drop it unseen."""
+    def _pass_by_stream_maps(self, stream: str, record: Any) -> None:
+        """Hand on a record that no stream map can take: too deep a one, or one without members, to be counted."""
         for stream_map in self.mapper.stream_maps[stream]:
             if not isinstance(stream_map, RemoveRecordTransform):
                 sink = cast("StatsigSink", self.get_sink(stream_map.stream_alias))
-                sink.process_record({}, {})
+                sink.process_record(record, {})
 
     @override
     def _process_state_message(self, message_dict: Message) -> None:
         self._assert_line_requires(message_dict, {"value"})
+        if is_too_deep(message_dict["value"]):
+            msg = "is a STATE that is nested too deeply"
+            raise self.message_reader.error(msg)
         self.run.take_state(message_dict["value"])
 
     @override

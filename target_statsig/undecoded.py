@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Raw
 
 from target_statsig.events.lane import ItemLane
 from target_statsig.events.receipt import Rejection
@@ -136,8 +138,9 @@ class UndecodedLines:
             InputError: The line is no RECORD message after all.
         """
         message = self._reader.decode(line, number)
-        data = message.get("record")
-        if message.get("type") != "RECORD" or message.get("stream") != self._stream or type(data) is not dict:
+        data: Any = message.get("record")
+        is_ours = message.get("type") == "RECORD" and message.get("stream") == self._stream
+        if not is_ours or type(data) not in {dict, Raw}:
             msg = f"is no RECORD of '{self._stream}' with an object for a record"
             raise self._reader.error(msg, number)
         record = Record(data, message, self._schema)

@@ -1,18 +1,21 @@
 """Whether a record has its key properties, and keeps to the schema that its tap announced.
 
 Compiled once per SCHEMA message. Means what singer-sdk's own validation means: the draft is the one that the schema
-names (2020-12 where it names none), and formats are not asserted.
+names (2020-12 where it names none), and formats are not asserted. A schema in the words of an older draft is judged by
+that one: taps that write them name none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
 
 from target_statsig._compat import override
 from target_statsig.columns import NotPlainError, RecordType
 from target_statsig.exceptions import InputError, MissingKeyError, RecordError
+from target_statsig.record import NESTED_TOO_DEEPLY, is_too_deep
 
 Check = Callable[[Mapping[str, Any]], bool]
 
@@ -56,9 +59,11 @@ class RecordCheck:
             return None
 
     def fault_of(self, record: Mapping[str, Any]) -> RecordError | None:
-        """Return what is wrong with a record, if anything is: it lacks a key property, or breaks its schema."""
+        """Return what is wrong with a record, if anything is: how deep it is, a key that it lacks, or its schema."""
         if self.is_sound(record):
             return None
+        if is_too_deep(record):
+            return RecordError(NESTED_TOO_DEEPLY)
         missing = next((name for name in self._key_properties if name not in record), None)
         return RecordError("schema_violation") if missing is None else MissingKeyError(missing)
 
@@ -70,7 +75,7 @@ class RecordCheck:
 
 
 def compile_check(stream: str, schema: dict[str, Any] | None, key_properties: Sequence[str] = ()) -> Check:
-    """Return a function that tells whether a record has its key properties and keeps to a schema.
+    """Return a function that tells whether a record has its key properties, keeps to a schema, and is not too deep.
 
     Args:
         stream: The stream's name, for the error.
@@ -83,6 +88,8 @@ def compile_check(stream: str, schema: dict[str, Any] | None, key_properties: Se
     is_valid = _anything if schema is None else _keeps_to(stream, schema)
 
     def check(record: Mapping[str, Any]) -> bool:
+        if is_too_deep(record):
+            return False
         for name in key_properties:
             if name not in record:
                 return False
@@ -103,15 +110,23 @@ def _anything(_: Mapping[str, Any]) -> bool:
 def _keeps_to(stream: str, schema: dict[str, Any]) -> Check:
     import jsonschema_rs  # a worker has seldom need of it
 
-    try:
+    def keeps_to(make: Callable[..., Any]) -> Check:
         # jsonschema-rs asserts formats under drafts 4 and 7 unless told not to, and would refuse log-based taps' times.
-        return jsonschema_rs.validator_for(schema, validate_formats=False, offline=True).is_valid
+        check: Check = make(schema, validate_formats=False, offline=True).is_valid
+        return check
+
+    try:
+        return keeps_to(jsonschema_rs.validator_for)
     except jsonschema_rs.ValidationError as error:
         if str(error).startswith(UNKNOWN_DRAFT):
             return _keeps_to(stream, {name: part for name, part in schema.items() if name != "$schema"})
-        where = "/".join(map(str, error.instance_path)) or "its root"
-        msg = (
-            f"The SCHEMA of stream '{stream}' is no JSON schema that records could be validated by (at {where}). "
-            f"Nothing of this stream was sent. Mend it in the tap, or set `validate_records` to false."
-        )
-        raise InputError(msg) from None
+        fault = error
+    for older in (jsonschema_rs.Draft7Validator, jsonschema_rs.Draft4Validator):
+        with suppress(jsonschema_rs.ValidationError):
+            return keeps_to(older)
+    where = "/".join(map(str, fault.instance_path)) or "its root"
+    msg = (
+        f"The SCHEMA of stream '{stream}' is no JSON schema that records could be validated by (at {where}). "
+        f"Nothing of this stream was sent. Mend it in the tap, or set `validate_records` to false."
+    )
+    raise InputError(msg)

@@ -13,36 +13,44 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 def encode_as_it_came(message: Mapping[str, Any]) -> bytes:
     """Return a message as JSON, or as what Python takes for JSON: the record is to be what the tap sent."""
-    with contextlib.suppress(UnicodeEncodeError):
+    with contextlib.suppress(UnicodeEncodeError, RecursionError):
         line = _ENCODER.encode(message)
         if b"null" not in line:  # which a number that JSON does not know would have become
             return line
-    try:
-        return _ENCODER.encode(_as_it_came(message))
-    except UnicodeEncodeError:
-        return json.dumps(message, default=str).encode()  # half a surrogate pair in the name of a field
+    return b"".join(_pieces(message))
 
 
-def _as_it_came(value: Any) -> Any:
-    """Put what only Python's JSON knows back into its own words: NaN and Infinity, and half a surrogate pair."""
-    if isinstance(value, dict):
-        return {name: _as_it_came(member) for name, member in value.items()}
-    if isinstance(value, list):
-        return [_as_it_came(item) for item in value]
-    odd = (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, str) and not _has_utf8(value))
-    return msgspec.Raw(json.dumps(value).encode()) if odd else value
+def _pieces(message: Mapping[str, Any]) -> Iterator[bytes]:
+    """Yield the JSON of a message piece by piece, however deeply it is nested."""
+    left: list[object] = [message]
+    while left:
+        value = left.pop()
+        parts: list[object] = []
+        if isinstance(value, dict):
+            for name, member in value.items():
+                parts += [b",", json.dumps(name).encode(), b":", member]
+            left += [b"}", *reversed(parts[1:]), b"{"]
+        elif isinstance(value, list):
+            for item in value:
+                parts += [b",", item]
+            left += [b"]", *reversed(parts[1:]), b"["]
+        else:
+            yield value if isinstance(value, bytes) else _leaf(value)
 
 
-def _has_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _leaf(value: object) -> bytes:
+    """Return a value that holds no others; what only Python's JSON knows in its own words.
+
+    That is NaN and Infinity, and half a surrogate pair.
+    """
+    with contextlib.suppress(UnicodeEncodeError):
+        if not (isinstance(value, float) and not math.isfinite(value)):
+            return _ENCODER.encode(value)
+    return json.dumps(value).encode()

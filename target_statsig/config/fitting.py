@@ -86,8 +86,13 @@ def _describe(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[str
         for name in sorted(instance.keys() - known.keys()):
             yield f"{where}`{name}` is not a setting{_suggestion(name, known)}"
     elif error.validator == "type":
-        article = "an" if wanted in {"integer", "object", "array"} else "a"
-        yield f"{where}`{setting}` must be {article} {wanted}."
+        kind = wanted if isinstance(wanted, str) else next(kind for kind in wanted if kind != "null")
+        article = "an" if kind in {"integer", "object", "array"} else "a"
+        yield f"{where}`{setting}` must be {article} {kind}."
+    elif error.validator in {"anyOf", "oneOf"}:
+        # singer-sdk's settings; of several ways the last is the one that says most.
+        ways = [*(error.context or ())]
+        yield from _describe(max(reversed(ways), key=lambda fault: len(fault.absolute_path)), schema)
     elif error.validator == "enum":
         yield f"{where}`{setting}` must be one of {', '.join(wanted)}."
     elif error.validator in {"minimum", "maximum"}:

@@ -11,6 +11,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from target_statsig.record import decode_around_record, is_too_deep
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -93,8 +95,12 @@ def _letters(lines: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     for line in lines.splitlines():
         try:
             message = json.loads(line)
+        except RecursionError:
+            message = decode_around_record(line)
         except ValueError:
             continue
         if isinstance(message, dict) and message.get("type") == "RECORD":
+            if is_too_deep(message.get("record")):
+                message["record"] = {}  # nobody can read it
             reason = message.get("reason", "for no reason that it tells")
             yield (f"{reason} ({message['field']})" if "field" in message else str(reason)), message

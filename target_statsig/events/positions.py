@@ -65,15 +65,15 @@ def _alike(values: Sequence[object]) -> bool:
     return len(set(map(len, texts))) == 1 and len({text[-ZONE_LENGTH:] for text in texts}) == 1
 
 
-def bookmark_of(state: Mapping[str, Any], tap_stream: str, replication_key: str | None) -> Bookmark | None:
+def bookmark_of(state: Any, tap_stream: str, replication_key: str | None) -> Bookmark | None:
     """Return how far a STATE says that a stream has come.
 
     Args:
-        state: The STATE's value.
+        state: The STATE's value, whatever the tap made it.
         tap_stream: The tap's name of the stream.
         replication_key: The column whose values are remembered; a bookmark of another one cannot be compared with them.
     """
-    bookmarks = state.get("bookmarks")
+    bookmarks = state.get("bookmarks") if isinstance(state, dict) else None
     content = bookmarks.get(tap_stream) if isinstance(bookmarks, dict) else None
     if not isinstance(content, dict) or "partitions" in content or replication_key is None:
         return None

@@ -80,7 +80,11 @@ class Preparation:
             count: How many lines.
             now_ms: The time of items that have none, unix milliseconds.
         """
-        return self._by_column(lines, count, now_ms) or self._one_by_one(lines, count, now_ms)
+        try:
+            prepared = self._by_column(lines, count, now_ms)
+        except RecursionError:  # what is nested so deeply is kept out on its own
+            prepared = None
+        return prepared or self._one_by_one(lines, count, now_ms)
 
     def _by_column(self, lines: bytes, count: int, now_ms: int) -> Prepared | None:
         """Prepare records that all have the columns of their schema."""

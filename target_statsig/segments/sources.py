@@ -62,7 +62,9 @@ class Sources:
             return
         field = self._row_count_fields.get(tap_stream)
         for message in messages:
-            row_count = MISSING if field is None else message["record"].get(field, MISSING)
+            record = message["record"]
+            # One that is nested too deeply to be read is no object here.
+            row_count = MISSING if field is None or type(record) is not dict else record.get(field, MISSING)
             self._observer.record(tap_stream, row_count, version=message.get("version"))
 
     def columns(self, tap_stream: str, columns: Columns) -> None:

@@ -36,7 +36,16 @@ ONE_WAY_IS_ENOUGH = frozenset({"test_fault_matrix", "test_failures_of_ours"})
 
 
 OF_EVENTS = frozenset(
-    {"test_events", "test_failures_of_ours", "test_fault_matrix", "test_ledger", "test_run_histories", "test_told"}
+    {
+        "test_cases",
+        "test_events",
+        "test_failures_of_ours",
+        "test_fault_matrix",
+        "test_ledger",
+        "test_odd_inputs",
+        "test_run_histories",
+        "test_told",
+    }
 )
 """Modules of runs whose records may be prepared in another process."""
 

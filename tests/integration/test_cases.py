@@ -93,3 +93,51 @@ def test_dates_that_stand_for_none_are_sent_and_told(replay, statsig):
     assert outcome.report["streams"]["ev"]["placeholder_times"] == 3
     assert "3 of a time before 2000 or after 2100" in outcome.log
     assert outcome.log.count("mostly stands for none") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "arrived", "exit_code", "said"),
+    [
+        pytest.param("03-numeric-column-draft-4", 1, 0, [], id="a SCHEMA of draft 4 that does not name it"),
+        pytest.param("04-schema-without-properties", 1, 0, [], id="a SCHEMA without properties"),
+        pytest.param("08-state-is-a-text", 1, 0, [], id="a STATE that is a text"),
+        pytest.param(
+            "09a-drops-key",
+            0,
+            1,
+            ["Removing key property 'id' is not permitted in 'ev' stream map config"],
+            id="a stream map that drops a key property",
+        ),
+        pytest.param(
+            "09b-syntax", 0, 1, ["Failed to parse expression record['a'."], id="a stream map with a slip in its syntax"
+        ),
+        pytest.param("09d-filter-syntax", 0, 1, ["Failed to parse expression record[."], id="a filter with one"),
+        pytest.param("10-long-stream-name", 1, 0, ["1 rejected records are in"], id="a stream of 300 characters"),
+        pytest.param("11-key-properties-text", 12, 0, [], id="key properties that are a text"),
+    ],
+)
+def test_what_arrives(run_target, statsig, name, arrived, exit_code, said):
+    lines = (CASES / f"{name}.singer").read_bytes().splitlines(True)
+    outcome = run_target(lines, **json.loads((CASES / f"{name}.json").read_text()))
+    assert (len(statsig.state.events), outcome.exit_code) == (arrived, exit_code)
+    states = [json.loads(line) for line in lines if b'"STATE"' in line] if exit_code == 0 else []
+    assert outcome.states == [state["value"] for state in states]
+    assert [words for words in said if words not in outcome.log] == []
+    assert ("The configuration cannot be used: stream 'ev': " in outcome.log) is (exit_code == 1)
+    assert "fault of target-statsig" not in outcome.log
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        pytest.param("09f-else-is-a-word", "Undefined transform for '__else__'' case: drop.", id="`__else__`"),
+        pytest.param("09g-maps-is-a-list", "`stream_maps` must be an object.", id="a list"),
+    ],
+)
+def test_stream_maps_that_cannot_be_read_are_told_before_anything_is(command, statsig, name, words):
+    settings = json.loads((CASES / f"{name}.json").read_text())
+    finished = command((CASES / f"{name}.singer").read_bytes().splitlines(True), **settings)
+    assert finished.exit_code == 1
+    assert finished.errors[0].startswith("The configuration cannot be used: ")
+    assert words in finished.errors[1]
+    assert statsig.state.requests == []

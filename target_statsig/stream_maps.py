@@ -1,0 +1,104 @@
+"""singer-sdk's stream maps; what is wrong with one is an error of the configuration, in singer-sdk's words.
+
+Knows what singer-sdk raises for a map that it cannot use. Refuses to repeat what Python says of an expression: that may
+quote a record.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
+from singer_sdk.mapper import CustomStreamMap, PluginMapper
+
+from target_statsig._compat import override
+from target_statsig.exceptions import CUT_OFF, InputError, SettingsError
+from target_statsig.headings import Heading
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Mapping, Sequence
+
+    from target_statsig.reader import SingerMessageReader
+
+REMEDY = "Correct `stream_maps`: https://sdk.meltano.com/en/latest/stream_maps.html"
+
+_ABOUT_THE_SETTING = (MapExpressionError, StreamMapConfigError, NotImplementedError)
+"""What singer-sdk means to raise; other errors are slips of its own over a setting that it does not expect."""
+
+
+class StreamMaps(PluginMapper):
+    """The stream maps of a run."""
+
+    def __init__(self, config: Mapping[str, Any], logger: logging.Logger, reader: SingerMessageReader) -> None:
+        """Read the settings about them.
+
+        Args:
+            config: All settings.
+            logger: For singer-sdk.
+            reader: Knows the line at hand.
+
+        Raises:
+            SettingsError: They cannot be used, whatever stream comes.
+        """
+        self._reader = reader
+        present = {name: value for name, value in config.items() if value is not None}
+        try:
+            super().__init__(present, logger)
+        except Exception as error:  # noqa: BLE001 -- anything may stand in a setting
+            raise SettingsError([f"{_words_of(error)} {REMEDY}"]) from None
+
+    @override
+    def register_raw_stream_schema(
+        self, stream_name: str, schema: dict[str, Any], key_properties: Sequence[str] | None
+    ) -> None:
+        """Make the maps of a stream.
+
+        Raises:
+            SettingsError: One of them cannot be used.
+        """
+        try:
+            super().register_raw_stream_schema(stream_name, schema, key_properties)
+        except Exception as error:
+            if not self.stream_maps_dict:
+                raise
+            raise SettingsError([f"stream '{stream_name}': {_words_of(error)} {REMEDY}"]) from None
+        for stream_map in self.stream_maps[stream_name]:
+            if isinstance(stream_map, CustomStreamMap):
+                # No other place knows the expression, and none whether it is a map that failed.
+                stream_map._eval = partial(_evaluate, stream_map._eval)  # type: ignore[method-assign]  # noqa: SLF001
+                transform = partial(self._transform, stream_name, stream_map.transform)
+                stream_map.transform = transform  # type: ignore[method-assign]
+
+    def _transform(
+        self, stream: str, transform: Callable[[dict[str, Any]], dict[str, Any] | None], record: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        try:
+            return transform(record)
+        except (MapExpressionError, StreamMapConfigError) as error:
+            # `from None`: the evaluator's error may quote the record.
+            msg = (
+                f"A stream map of stream '{stream}' cannot be evaluated for the record in line "
+                f"{self._reader.line_number}: {_words_of(error)} {CUT_OFF} {REMEDY}"
+            )
+            raise InputError(msg, heading=Heading.SETTINGS) from None
+
+
+def _words_of(error: Exception) -> str:
+    """Return what singer-sdk says of a map, as a sentence; it names the setting, and no value of a record."""
+    text = (
+        str(error) if isinstance(error, _ABOUT_THE_SETTING) else f"singer-sdk cannot read it ({type(error).__name__})"
+    )
+    return text if text.endswith(".") else f"{text}."
+
+
+def _evaluate(evaluate: Callable[..., Any], expr: str, **arguments: Any) -> Any:
+    try:
+        return evaluate(expr=expr, **arguments)
+    except MapExpressionError:
+        raise
+    except Exception as error:  # noqa: BLE001 -- an expression may fail in any way
+        # As singer-sdk says it where the evaluator finds the fault.
+        msg = f"Failed to evaluate simpleeval expressions {expr} ({type(error).__name__})."
+        raise MapExpressionError(msg) from None
