@@ -1,6 +1,7 @@
 """Where a run keeps things when the configuration does not say.
 
-Pure: the environment and the working directory are passed in.
+Pure: the environment, and what finds the working directory, are passed in. That is asked only where it decides: a run
+whose places are all named needs none.
 """
 
 from __future__ import annotations
@@ -8,8 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from target_statsig.exceptions import StoreError
+from target_statsig.headings import Heading
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from target_statsig.settings import Settings
 
@@ -20,23 +24,43 @@ STORE_FILE = "store.db"
 DEAD_LETTERS = "dead-letters"
 
 
-def home(environ: Mapping[str, str], working_directory: Path) -> Path:
-    """Return the directory of the embedded store: Meltano's, where Meltano runs this, else the working directory's."""
+def home(environ: Mapping[str, str], working_directory: Callable[[], Path]) -> Path:
+    """Return the directory of the embedded store: Meltano's, where Meltano runs this, else the working directory's.
+
+    Raises:
+        StoreError: That is asked for, and there is none.
+    """
     root = environ.get(MELTANO_DIRECTORY)
-    return Path(root) / "target-statsig" if root else working_directory / ".target-statsig"
+    return Path(root) / "target-statsig" if root else _own(working_directory)
 
 
-def store_url(settings: Settings, environ: Mapping[str, str], working_directory: Path) -> str:
-    """Return the store's SQLAlchemy URL."""
+def _own(working_directory: Callable[[], Path]) -> Path:
+    """Return this target's directory within the working directory.
+
+    Raises:
+        StoreError: There is no working directory.
+    """
+    try:
+        return working_directory() / ".target-statsig"
+    except OSError:
+        msg = (
+            "The working directory is gone or may not be entered, and nothing else says where the store and the dead "
+            "letters are. Set `store_url` and `dead_letter_path` to absolute places, or start the run elsewhere."
+        )
+        raise StoreError(msg, heading=Heading.SETTINGS) from None
+
+
+def store_url(settings: Settings, environ: Mapping[str, str], working_directory: Callable[[], Path]) -> str:
+    """Return the store's SQLAlchemy URL; raise as `home`."""
     return settings.store_url or f"sqlite:///{home(environ, working_directory) / STORE_FILE}"
 
 
-def dead_letter_path(settings: Settings, environ: Mapping[str, str], working_directory: Path) -> str:
-    """Return the directory of the dead letters: beside the embedded store, where there is one."""
+def dead_letter_path(settings: Settings, environ: Mapping[str, str], working_directory: Callable[[], Path]) -> str:
+    """Return the directory of the dead letters: beside the embedded store, where there is one; raise as `home`."""
     if settings.dead_letter_path is not None:
         return settings.dead_letter_path
     if settings.store_url is None:
         return str(home(environ, working_directory) / DEAD_LETTERS)
     if settings.store_url.startswith("sqlite:///"):
         return str(Path(settings.store_url.removeprefix("sqlite:///")).parent / DEAD_LETTERS)
-    return str(working_directory / ".target-statsig" / DEAD_LETTERS)
+    return str(_own(working_directory) / DEAD_LETTERS)

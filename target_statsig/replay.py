@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 from upath import UPath
 
 from target_statsig.events.digest import digest
+from target_statsig.exceptions import StoreError
 from target_statsig.record import is_too_deep
 
 if TYPE_CHECKING:
@@ -38,7 +39,12 @@ def send_again(run: Run, run_to_end: Callable[[Iterable[bytes]], int]) -> int:
     Returns:
         That exit code; 0 where there are no dead letters.
     """
-    letters = DeadLetterFiles(str(run.dead_letters.directory))
+    try:
+        letters = DeadLetterFiles(str(run.dead_letters.directory))
+    except StoreError as error:  # nothing says where they are
+        run.fail(error)
+        run.end(complete=False)
+        return run.exit_code
     if not letters.paths:
         logger.info("There are no dead letters in %s.", run.dead_letters.directory)
         return 0

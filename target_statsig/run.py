@@ -86,7 +86,7 @@ class Run:
     @cached_property
     def dead_letters(self) -> DeadLetters:
         """Where rejected records go."""
-        directory = places.dead_letter_path(self.config.settings, os.environ, Path.cwd())
+        directory = places.dead_letter_path(self.config.settings, os.environ, Path.cwd)
         return self.parts.dead_letters(directory, self.run_id)
 
     @property

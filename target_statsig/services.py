@@ -121,7 +121,7 @@ class Services:
 
     @cached_property
     def _store_url(self) -> str:
-        return places.store_url(self._settings, os.environ, Path.cwd())
+        return places.store_url(self._settings, os.environ, Path.cwd)
 
     @cached_property
     def _sender(self) -> Sender:

@@ -96,8 +96,8 @@ def _segments(console: ConsoleClient, segment_ids: Iterable[str]) -> dict[str, S
 
 
 def _look(settings: Settings, clock: Clock) -> StoreLook | str:
-    url = places.store_url(settings, os.environ, Path.cwd())
     try:
+        url = places.store_url(settings, os.environ, Path.cwd)
         return look_at_store(url, clock=clock, project=project_identity(settings))
     except StoreError as error:
         return str(error)

@@ -52,6 +52,15 @@ def removals(statsig):
     return [entry for entry in statsig.state.requests if entry.method == "DELETE" or entry.path.endswith("remove_ids")]
 
 
+def without_a_directory(command, *options, **settings):
+    """Run the command in a directory that is gone, on one record of no use and one of use."""
+    lines = command.directory / "input.singer"
+    lines.write_bytes(to_lines([schema("users"), *members("new"), record("users", {"user_id": []})]))
+    gone = command.directory / "gone"
+    gone.mkdir()
+    return command.shell(f"cd {gone} && rmdir {gone} && {command.line(**settings)} {' '.join(options)} < {lines}")
+
+
 # What it says of itself
 
 
@@ -139,6 +148,25 @@ def test_a_configuration_file_that_cannot_be_used_is_named(command, content, wor
     assert done.errors[0] == "The configuration cannot be used: nothing was read and nothing was sent."
     assert str(path) in done.errors[1]
     assert words in done.errors[1]
+
+
+@pytest.mark.parametrize("settings", [pytest.param(ADD, id="added"), pytest.param(MIRROR, id="mirrored")])
+def test_an_absolute_configuration_needs_no_working_directory(command, statsig, settings):
+    statsig.state.seed_segment("vips", [])
+    finished = without_a_directory(command, **settings)
+    assert finished.exit_code == 0
+    assert statsig.state.ids("vips") == {f"{CANARY}-new"}
+    assert len(command.target.dead_letters) == 2
+    assert without_a_directory(command, "--check", **settings).exit_code == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--check",), ("--dry-run",), ("--replay",)])
+def test_what_needs_a_working_directory_says_so(command, options):
+    finished = without_a_directory(command, *options, store_url=None, dead_letter_path=None, **MIRROR)
+    assert finished.exit_code == 1
+    words = " ".join((finished.stdout + finished.log).split())
+    assert "The working directory is gone" in words
+    assert "fault of target-statsig" not in words
 
 
 def test_the_environment_configures(command, statsig):
