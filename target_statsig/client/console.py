@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
@@ -17,6 +18,8 @@ from target_statsig.client import shapes
 from target_statsig.client.keys import KeyKind
 from target_statsig.client.transport import Request
 from target_statsig.exceptions import RefusedError
+from target_statsig.headings import Heading
+from target_statsig.settings import CONSOLE_URL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +34,9 @@ USER_STORE_LIST = "user_store_id_list"
 
 PAGE_SIZE = 1_000
 """Items asked for at a time. How many a page may hold is not documented, so a shorter one is not taken for the last."""
+
+NO_SUCH_CALL = "Cannot "
+"""How Statsig's answer to a call begins that it does not have: `Cannot GET /segments/vips`."""
 
 MAX_IDS = 10_000_000
 """Ids in all lists of a project together, at most: https://docs.statsig.com/segments/add-id-list."""
@@ -203,11 +209,30 @@ class ConsoleClient:
             before = items
 
     def _read(self, path: str, what: str) -> Answer:
-        return self._sender.send(self._request("GET", path, None), what=what, key=KeyKind.CONSOLE)
+        return self._send(self._request("GET", path, None), what, None)
 
     def _change(self, method: str, path: str, body: Mapping[str, object], what: str) -> Answer:
-        request = self._request(method, path, msgspec.json.encode(body))
-        return self._sender.send(request, what=what, key=KeyKind.CONSOLE, limiter=self._limiter)
+        return self._send(self._request(method, path, msgspec.json.encode(body)), what, self._limiter)
+
+    def _send(self, request: Request, what: str, limiter: RateLimiter | None) -> Answer:
+        try:
+            return self._sender.send(request, what=what, key=KeyKind.CONSOLE, limiter=limiter)
+        except RefusedError as error:
+            if error.status != HTTPStatus.NOT_FOUND or not self._is_no_console(error.words):
+                raise
+            msg = (
+                f"`{KeyKind.CONSOLE.url_setting}` ({self._base_url}) is not the address of the Console API, which ends "
+                f"in {urlsplit(CONSOLE_URL).path}: Statsig, or who else is there, answered 404 to {what}."
+            )
+            lost = RefusedError(msg, words=error.words, heading=Heading.SETTINGS)
+            lost.maybe_taken = error.maybe_taken
+            raise lost from error
+
+    def _is_no_console(self, words: str) -> bool:
+        """Return whether a 404 with these words is about the address, and not about a segment."""
+        if not words or words.startswith(NO_SUCH_CALL):
+            return True
+        return not urlsplit(self._base_url).path and "segment" not in words.lower()
 
     def _request(self, method: str, path: str, body: bytes | None) -> Request:
         return Request(method, f"{self._base_url}/{path}", self._headers, timeout=self._timeout, body=body)

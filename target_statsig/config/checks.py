@@ -6,12 +6,22 @@ Pure. Each function returns texts, so that all errors are reported at once.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from target_statsig.event_names import dropped_characters
 from target_statsig.fields import DESTINATIONS
 from target_statsig.nearest import nearest
 from target_statsig.rate_windows import parse_rate_windows
-from target_statsig.settings import IdType, InvalidEventName, ObjectType, Settings, StreamSettings, SyncMode
+from target_statsig.settings import (
+    CONSOLE_URL,
+    EVENTS_URL,
+    IdType,
+    InvalidEventName,
+    ObjectType,
+    Settings,
+    StreamSettings,
+    SyncMode,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -36,9 +46,8 @@ def run_errors(settings: Settings, used: Collection[str]) -> list[str]:
     segments = {ObjectType.SEGMENT}.intersection(used)
     errors += _key_errors("server_secret_key", settings.server_secret_key, "secret-", set(used) - segments)
     errors += _key_errors("console_api_key", settings.console_api_key, "console-", segments)
-    for name in ("events_url", "console_url"):
-        if not getattr(settings, name).startswith(("http://", "https://")):
-            errors.append(f"`{name}` must begin with https:// (or http:// for a proxy on this machine).")
+    errors += _address_errors("events_url", settings.events_url, EVENTS_URL)
+    errors += _address_errors("console_url", settings.console_url, CONSOLE_URL)
     if settings.store_url is not None and not settings.store_url.startswith(STORE_SCHEMES):
         errors.append("`store_url` must begin with sqlite:/// or postgresql+psycopg://.")
     try:
@@ -46,6 +55,16 @@ def run_errors(settings: Settings, used: Collection[str]) -> list[str]:
     except ValueError as error:
         errors.append(f"`console_rate_limits`: {error}")
     return errors
+
+
+def _address_errors(setting: str, url: str, own: str) -> list[str]:
+    """Return what is wrong with the address of an API; one of Statsig's own must have Statsig's path."""
+    if not url.startswith(("http://", "https://")):
+        return [f"`{setting}` must begin with https:// (or http:// for a proxy on this machine)."]
+    given, statsig = urlsplit(url), urlsplit(own)
+    if given.netloc == statsig.netloc and given.path.rstrip("/") != statsig.path:
+        return [f"`{setting}` must end in {statsig.path} at that host: {own}"]
+    return []
 
 
 def _key_errors(setting: str, key: str | None, prefix: str, purposes: Collection[str]) -> list[str]:

@@ -236,3 +236,24 @@ def test_nesting_elsewhere_is_an_error_of_its_line(run_target, statsig, levels, 
         assert outcome.errors.startswith("The input cannot be used: Line 3 of the input ")
         assert "nested too deeply" in outcome.errors
         assert outcome.states == []
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({**MEMBER}, id="added"),
+        pytest.param({**MEMBER, "sync_mode": "mirror"}, id="mirrored"),
+        pytest.param({**MEMBER, "create_segment": True}, id="created where it is missing"),
+    ],
+)
+@pytest.mark.parametrize("path", ["", "/", "/console"])
+def test_an_address_without_its_path_is_no_missing_segment(run_target, statsig, settings, path):
+    url = statsig.console_url.removesuffix("/console/v1") + path
+    outcome = run_target([schema("orders", COLUMNS), order(1), state(orders={})], console_url=url, **settings)
+    assert (outcome.exit_code, arrived(statsig)) == (1, [])
+    assert outcome.errors.startswith("The configuration cannot be used: Segment 'vips' could not be ")
+    assert f"`console_url` ({url.rstrip('/')}) is not the address of the Console API" in outcome.errors
+    assert "does not exist" not in outcome.log

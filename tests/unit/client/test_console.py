@@ -261,3 +261,19 @@ def test_ten_thousand_ids_are_encoded_once():
     client(transport).add_ids("vips", ids, segment_type=ID_LIST)
 
     assert transport.requests[0].body == msgspec.json.encode({"ids": ids})
+
+
+@pytest.mark.parametrize(
+    ("words", "is_address"),
+    [
+        pytest.param({"message": "Segment not found"}, False, id="a segment"),
+        pytest.param({"message": "Not found"}, False, id="other words"),
+        pytest.param({"message": "Cannot GET /v1/segments/vips"}, True, id="a call that there is not"),
+        pytest.param(b"<html>", True, id="a page of somebody else"),
+    ],
+)
+def test_a_404_is_about_a_segment_or_about_the_address(words, is_address):
+    with pytest.raises(RefusedError) as caught:
+        client(FakeTransport(answer(404, words))).segment("vips")
+    assert ("`console_url` (https://console.example/console/v1) is not the address" in str(caught.value)) is is_address
+    assert (caught.value.status is None) is is_address

@@ -86,6 +86,14 @@ def test_a_wrong_default_is_not_told_of_each_stream_too():
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
+        pytest.param(
+            {"console_url": "https://statsigapi.net"},
+            "`console_url` must end in /console/v1 at that host: https://statsigapi.net/console/v1",
+            id="the path of the Console API is missing",
+        ),
+        pytest.param(
+            {"events_url": "https://events.statsigapi.net/"}, "`events_url` must end in /v1", id="that of events is"
+        ),
         pytest.param({"evnts_url": "x"}, "`evnts_url` is not a setting; did you mean `events_url`?", id="misspelt"),
         pytest.param(
             {"streams": {"a": {"segmnt_id": "x"}}},
