@@ -220,8 +220,10 @@ class ConsoleClient:
         except RefusedError as error:
             if error.status != HTTPStatus.NOT_FOUND or not self._is_no_console(error.words):
                 raise
+            address = urlsplit(self._base_url)
+            shown = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()  # without a password
             msg = (
-                f"`{KeyKind.CONSOLE.url_setting}` ({self._base_url}) is not the address of the Console API, which ends "
+                f"`{KeyKind.CONSOLE.url_setting}` ({shown}) is not the address of the Console API, which ends "
                 f"in {urlsplit(CONSOLE_URL).path}: Statsig, or who else is there, answered 404 to {what}."
             )
             lost = RefusedError(msg, words=error.words, heading=Heading.SETTINGS)

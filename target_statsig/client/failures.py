@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, TypedDict
+from urllib.parse import urlsplit
 
 from target_statsig._compat import override
 from target_statsig.exceptions import AuthenticationError, NotNowError, RefusedError, TooLargeError
@@ -34,17 +35,19 @@ class Said:
         status: The HTTP status, or None where no answer came.
         json: Whether there was JSON in the answer, as there is in Statsig's.
         words: Statsig's own, or what broke the connection; maybe empty.
+        host: The host from which no answer came, with the setting that names it.
     """
 
     status: int | None = None
     json: bool = False
     words: str = ""
+    host: str = ""
 
     @override
     def __str__(self) -> str:
         """Return the first half of a sentence that goes on with `to ...`."""
         if self.status is None:
-            return f"no answer came ({self.words})"
+            return f"no answer came from {self.host} ({self.words})"
         if not self.json:
             return f"Statsig, or a proxy on the way there, answered {self.status} without JSON"
         doubt = " but not that it succeeded" if self.status in _OK else ""
@@ -60,6 +63,7 @@ class Errand:
         what: A phrase for it, such as "500 events of stream 'orders'" or "adding 10 ids to segment 'vips'".
         kind: The kind of key that it carries.
         key: That key.
+        url: Where it goes.
         size: Bytes of its body, as sent.
         left: Seconds that it may yet spend on tries and on the waits between them.
         tries: How often it was tried.
@@ -70,11 +74,17 @@ class Errand:
     what: str
     kind: KeyKind
     key: str
+    url: str
     size: int
     left: float
     tries: int = 0
     said: Said = Said()
     maybe_taken: bool = False
+
+    @property
+    def host(self) -> str:
+        """The host that it goes to, with the setting that names it."""
+        return f"{urlsplit(self.url).hostname}, which `{self.kind.url_setting}` names"
 
     def wrong_key(self) -> AuthenticationError:
         """Make the error for a key that is not accepted."""
@@ -139,6 +149,15 @@ class Errand:
             f"{said[0].upper()}{said[1:]} to {self.what}{effect}: trying again in {duration(wait)}, "
             f"for {duration(self.left)} more at most"
         )
+
+    def waiting(self, wait: float) -> str:
+        """Return the line for the log that says, during a long wait, what for.
+
+        Args:
+            wait: Seconds until the next try.
+        """
+        last = f"; at last {self.said}" if self.tries else ""
+        return f"Still waiting for {self.host}, to go on with {self.what}{last}: the next try is in {duration(wait)}"
 
     def _unreachable(self) -> str:
         if self.said.status is not None or self.maybe_taken:

@@ -33,6 +33,9 @@ _FOR_EVERYBODY = frozenset({429, 503})
 
 _READS = "GET"
 
+SILENCE = 60.0
+"""Seconds of a wait without a word, after which the log says what is being waited for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -104,6 +107,7 @@ class Sender:
         self._retry_timeout = retry_timeout
         self._rng = rng
         self._closed_until: dict[KeyKind, float] = {}
+        self._said_at = clock.monotonic()
         self._lock = threading.Lock()
 
     def send(
@@ -139,6 +143,7 @@ class Sender:
             what=what,
             kind=key,
             key=request.headers.get(key.header, ""),
+            url=request.url,
             size=len(request.body or b""),
             left=self._retry_timeout,
         )
@@ -158,7 +163,7 @@ class Sender:
     ) -> Answer:
         waits = delays(self._rng)
         while True:
-            self._await_turn(errand.kind, limiter)
+            self._await_turn(errand, limiter)
             fresh = fresh_headers(errand.tries) if fresh_headers else {}
             reply = self._try(replace(request, headers={**request.headers, **fresh}), errand)
             status = reply.said.status
@@ -167,30 +172,30 @@ class Sender:
             if reply.outcome is not Outcome.RETRY:
                 raise _refusal(errand, reply.outcome)
             wait = self._wait(errand, reply, next(waits))
-            logger.warning("%s", errand.retrying(wait, lost=reply.lost))
+            self._say(errand.retrying(wait, lost=reply.lost))
             if on_retry:
                 on_retry(Retry(status, wait, errand.tries, reply.lost))
-            self._clock.sleep(wait)
+            self._pause(wait, errand)
             errand.left -= wait
 
     def _try(self, request: Request, errand: Errand) -> _Reply:
         begun = self._clock.monotonic()
-        reply = self._ask(request, errand.key)
+        reply = self._ask(request, errand)
         errand.left -= self._clock.monotonic() - begun
         errand.tries += 1
         errand.said = reply.said
         errand.maybe_taken = errand.maybe_taken or reply.lost
         return reply
 
-    def _ask(self, request: Request, key: str) -> _Reply:
+    def _ask(self, request: Request, errand: Errand) -> _Reply:
         try:
             response = self._transport.send(request)
         except TransportError as error:
             lost = error.sent and request.method != _READS
-            return _Reply(classify(None, None), Said(words=str(error)), lost=lost)
+            return _Reply(classify(None, None), Said(words=str(error), host=errand.host), lost=lost)
         body = decode(response.body)
         outcome = classify(response.status, body)
-        words = "" if outcome is Outcome.OK else quote(body, sent=request.body, key=key)
+        words = "" if outcome is Outcome.OK else quote(body, sent=request.body, key=errand.key)
         now = datetime.fromtimestamp(self._clock.time(), tz=timezone.utc)
         retry_after = parse_retry_after(response.headers.get("retry-after"), now=now)
         return _Reply(outcome, Said(response.status, body is not None, words), body, retry_after)
@@ -212,11 +217,24 @@ class Sender:
                 self._closed_until[errand.kind] = max(until, self._closed_until.get(errand.kind, 0.0))
         return min(asked + delay, errand.left)
 
-    def _await_turn(self, key: KeyKind, limiter: RateLimiter | None) -> None:
-        while (closed := self._closed_until.get(key, 0.0) - self._clock.monotonic()) > 0:
-            self._clock.sleep(closed)
+    def _await_turn(self, errand: Errand, limiter: RateLimiter | None) -> None:
+        while (closed := self._closed_until.get(errand.kind, 0.0) - self._clock.monotonic()) > 0:
+            self._pause(closed, errand)
         if limiter:
             limiter.acquire()
+
+    def _pause(self, seconds: float, errand: Errand) -> None:
+        """Wait, and say for what once there was silence for a while."""
+        while seconds > SILENCE:
+            self._clock.sleep(SILENCE)
+            seconds -= SILENCE
+            if self._clock.monotonic() - self._said_at >= SILENCE:
+                self._say(errand.waiting(seconds))
+        self._clock.sleep(seconds)
+
+    def _say(self, text: str) -> None:
+        self._said_at = self._clock.monotonic()
+        logger.warning("%s", text)
 
 
 def _refusal(errand: Errand, outcome: Outcome) -> TargetStatsigError:

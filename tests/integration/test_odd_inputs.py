@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
 from target_statsig.record import DEEPEST
 from tests.command import CANARY
+from tests.fakes import WaitlessClock
 from tests.singer import record, schema, state
 
 EVENT = {"object_type": "event"}
@@ -257,3 +259,49 @@ def test_an_address_without_its_path_is_no_missing_segment(run_target, statsig, 
     assert outcome.errors.startswith("The configuration cannot be used: Segment 'vips' could not be ")
     assert f"`console_url` ({url.rstrip('/')}) is not the address of the Console API" in outcome.errors
     assert "does not exist" not in outcome.log
+
+
+@pytest.fixture
+def no_name_server(monkeypatch):
+    """Let no name be found, and let waits take no time."""
+
+    def find(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", find)
+    monkeypatch.setattr("target_statsig.run.RunClock", WaitlessClock)
+
+
+@pytest.mark.usefixtures("no_name_server")
+@pytest.mark.parametrize(
+    ("becomes", "setting"),
+    [
+        pytest.param(EVENT, "events_url", id="events"),
+        pytest.param(MEMBER, "console_url", id="added"),
+        pytest.param({**MEMBER, "sync_mode": "mirror"}, "console_url", id="mirrored"),
+    ],
+)
+def test_a_host_that_does_not_resolve_is_named_at_once_with_its_setting(run_target, becomes, setting):
+    lines = [schema("orders", COLUMNS), order(1), state(orders={})]
+    outcome = run_target(lines, retry_timeout=600, **{setting: "http://statsig.invalid/v1"}, **becomes)
+    assert outcome.exit_code == 1
+    told = [line for line in outcome.log.splitlines() if "o answer came" in line]
+    assert f"from statsig.invalid, which `{setting}` names (" in told[0]
+    assert "Name or service not known" in told[0]
+    assert outcome.errors.startswith("Statsig cannot be reached: ")
+    assert f"statsig.invalid, which `{setting}` names" in outcome.errors
+
+
+@pytest.mark.parametrize(
+    ("becomes", "path", "setting"),
+    [
+        pytest.param(EVENT, "*/log_event", "events_url", id="events"),
+        pytest.param(MEMBER, "*/segments/*", "console_url", id="added"),
+    ],
+)
+def test_each_minute_of_a_long_wait_the_log_says_what_for(run_target, statsig, monkeypatch, becomes, path, setting):
+    monkeypatch.setattr("target_statsig.run.RunClock", WaitlessClock)
+    statsig.faults.add(path=path, status=429, retry_after=150, times=1)
+    outcome = run_target([schema("orders", COLUMNS), order(1)], retry_timeout=600, **becomes)
+    assert (outcome.exit_code, arrived(statsig)) == (0, [1])
+    assert outcome.log.count(f"Still waiting for 127.0.0.1, which `{setting}` names, to go on with ") == 2

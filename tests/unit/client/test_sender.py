@@ -302,11 +302,24 @@ def test_every_retry_is_told_and_logged_in_one_line(clock, caplog):
     assert told == [Retry(None, 1, 1, maybe_taken=True), Retry(429, 11, 2, maybe_taken=False)]
     assert caplog.messages == [
         (
-            f"No answer came (TimeoutError: timed out) to {WHAT}, which may have taken effect all the same: "
-            "trying again in 1 s, for 30 min more at most"
+            "No answer came from events.statsigapi.net, which `events_url` names (TimeoutError: timed out) to "
+            f"{WHAT}, which may have taken effect all the same: trying again in 1 s, for 30 min more at most"
         ),
         f"Statsig answered 429 (Slow down) to {WHAT}: trying again in 11 s, for 30 min more at most",
     ]
+
+
+def test_in_a_long_wait_the_log_says_each_minute_what_for(clock, caplog):
+    with caplog.at_level(logging.WARNING):
+        send(clock, answer(429, {"message": "Slow down"}, {"retry-after": "149"}.items()), answer())
+
+    waiting = (
+        f"Still waiting for events.statsigapi.net, which `events_url` names, to go on with {WHAT}; at last Statsig "
+    )
+    assert caplog.messages[1:] == [
+        f"{waiting}answered 429 (Slow down): the next try is in {left}" for left in ("90 s", "30 s")
+    ]
+    assert clock.sleeps == [60, 60, 30]
 
 
 @pytest.mark.parametrize(
