@@ -29,6 +29,9 @@ for each level, would run out of calls at some place or other."""
 NESTED_TOO_DEEPLY = "nested_too_deeply"
 """The reason of a record that is nested deeper."""
 
+Undecoded = msgspec.Raw
+"""A record that is nested too deeply to be decoded, as the tap wrote it."""
+
 _TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]')
 """The texts and the brackets of JSON."""
 
@@ -41,7 +44,7 @@ def is_too_deep(value: object, levels: int = DEEPEST) -> bool:
     elif type(value) is list:
         members = value
     else:
-        return type(value) is msgspec.Raw
+        return type(value) is Undecoded
     for member in members:
         kind = type(member)
         if (kind is dict or kind is list) and (levels == 0 or is_too_deep(member, levels - 1)):
@@ -69,7 +72,7 @@ def decode_around_record(line: bytes) -> Message:
                 break
     if not end:
         raise RecursionError
-    return MESSAGES.decode(line[:start] + b"null" + line[end:]) | {"record": msgspec.Raw(line[start:end])}
+    return MESSAGES.decode(line[:start] + b"null" + line[end:]) | {"record": Undecoded(line[start:end])}
 
 
 def decode_leniently(line: bytes) -> object:

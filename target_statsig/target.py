@@ -15,7 +15,6 @@ import os
 import signal
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
-from msgspec import Raw
 from singer_sdk import Target
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TargetCapabilities
@@ -26,7 +25,6 @@ from target_statsig import command_line
 from target_statsig._compat import override
 from target_statsig.config.schema import config_schema
 from target_statsig.exceptions import CUT_OFF, InputError, SettingsError
-from target_statsig.record import is_too_deep
 from target_statsig.sdk_exceptions import SchemaMissingError
 
 if TYPE_CHECKING:
@@ -163,6 +161,8 @@ class TargetStatsig(Target):
 
     @override
     def _process_record_message(self, message_dict: Message) -> None:
+        from target_statsig.record import Undecoded, is_too_deep
+
         try:
             stream, record = message_dict["stream"], message_dict["record"]
             unknown = stream not in self.schemas
@@ -171,7 +171,7 @@ class TargetStatsig(Target):
             raise
         if unknown:
             raise SchemaMissingError(str(self.message_reader.error(f"is a RECORD of '{stream}' before its SCHEMA")))
-        if type(record) not in {dict, Raw}:
+        if type(record) not in {dict, Undecoded}:
             msg = f"is a RECORD of '{stream}' whose record is no object"
             raise self.message_reader.error(msg)
         self.run.sources.records(stream, (message_dict,))
@@ -190,6 +190,8 @@ class TargetStatsig(Target):
 
     @override
     def _process_state_message(self, message_dict: Message) -> None:
+        from target_statsig.record import is_too_deep
+
         self._assert_line_requires(message_dict, {"value"})
         if is_too_deep(message_dict["value"]):
             msg = "is a STATE that is nested too deeply"

@@ -10,12 +10,10 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Raw
-
 from target_statsig.events.lane import ItemLane
 from target_statsig.events.receipt import Rejection
 from target_statsig.exceptions import RecordError
-from target_statsig.record import Record
+from target_statsig.record import Record, Undecoded
 from target_statsig.segments.lane import SegmentLane
 
 if TYPE_CHECKING:
@@ -140,7 +138,7 @@ class UndecodedLines:
         message = self._reader.decode(line, number)
         data: Any = message.get("record")
         is_ours = message.get("type") == "RECORD" and message.get("stream") == self._stream
-        if not is_ours or type(data) not in {dict, Raw}:
+        if not is_ours or type(data) not in {dict, Undecoded}:
             msg = f"is no RECORD of '{self._stream}' with an object for a record"
             raise self._reader.error(msg, number)
         record = Record(data, message, self._schema)
