@@ -7,7 +7,9 @@ import socket
 
 import pytest
 
+from target_statsig.emulator.dead_letters import DeadLetters
 from target_statsig.record import DEEPEST
+from target_statsig.target import TargetStatsig
 from tests.command import CANARY
 from tests.fakes import WaitlessClock
 from tests.singer import record, schema, state
@@ -208,6 +210,19 @@ def test_nesting_costs_its_record_alone(run_target, statsig, validated, settings
         assert nested(levels, kind).replace(" ", "") in letters.read_text().replace(" ", "")
     else:  # what nobody looks into, or a column is read of, is no matter
         assert arrived(statsig) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("levels", [DEEPEST + 2, 985, 100_000])
+def test_a_dead_letter_of_any_depth_can_be_replayed(run_target, statsig, levels):
+    run_target([schema("orders", COLUMNS), deep_order(1, levels, "lists"), order(2)], **EVENT)
+    config = run_target.config(max_rejected_percent=100, **EVENT)
+    assert TargetStatsig(config=config).replay() == 0
+    (letters,) = (run_target.directory / "dead").glob("*.singer")
+    assert nested(levels, "lists") in letters.read_text()
+    piles = DeadLetters(run_target.directory / "dead")
+    piles.refresh()
+    assert {reason: pile.count for reason, pile in piles.piles().items()} == {"nested_too_deeply": 1}
+    assert arrived(statsig) == [2]
 
 
 @pytest.mark.parametrize("kind", ["lists", "objects"])
