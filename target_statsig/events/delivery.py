@@ -10,6 +10,7 @@ from itertools import compress
 from operator import not_
 from typing import TYPE_CHECKING
 
+from target_statsig.events.batching import SEPARATOR_BYTES
 from target_statsig.events.digest import digests_of
 from target_statsig.events.dispatch import Dispatch
 from target_statsig.events.notes import MappingNotes
@@ -103,6 +104,7 @@ class _Delivery:
 
     def run_prepared(self, prepared: Prepared, look: Callable[[], Decoded], now_ms: int) -> None:
         self._dispatch.highest = prepared.highest
+        self._stream.item_bytes = prepared.size / prepared.count
         skipped: Counter[bytes] = Counter()
         try:
             if not self._ledger.is_blank:
@@ -141,6 +143,8 @@ class _Delivery:
     def _wrap(self, records: Sequence[tuple[Record, bytes]], now_ms: int) -> list[Parcel]:
         parcels, rejections = wrap(records, self._stream, now_ms=now_ms, notes=self.receipt.notes)
         self.receipt.rejections += rejections
+        if parcels:
+            self._stream.item_bytes = sum(len(parcel.body) for parcel in parcels) / len(parcels) + SEPARATOR_BYTES
         return parcels
 
     def _unknown(self, records: Sequence[Record]) -> list[tuple[Record, bytes]]:

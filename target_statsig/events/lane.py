@@ -147,17 +147,20 @@ class ItemLane:
 
     def _room(self) -> int:
         """Return how many more records fit into the batch; a new one is begun where there is none."""
+        rows = self.stream.rows
+        if self._gathered >= rows:
+            self.seal()  # what fits has become less since it was gathered
         if not self._gathered:
             self._ticket = self._services.gate.open()
             self._is_old = False
-        return self.stream.bounds.rows - self._gathered
+        return rows - self._gathered
 
     def _gather(self, records: int) -> None:
         """Count records of the batch, and send it when it is full."""
         self._count_read(records)
         self._gathered += records
         # An item may take more bytes than the line that it comes from.
-        if self._gathered >= self.stream.bounds.rows or 2 * self._gathered_bytes >= self.stream.bounds.bytes:
+        if self._gathered >= self.stream.rows or 2 * self._gathered_bytes >= self.stream.bounds.largest:
             self.seal()
 
     def reject(self, record: Record, error: RecordError) -> None:

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from target_statsig.events.kind import ItemKind, Mapper
     from target_statsig.settings import Compression, StreamSettings
 
+LEFT_OF_REFUSED = 0.55
+"""How much of a body that was too large may be in the next ones: a little more than half, so that what filled one
+request fills two, and not two and a remainder."""
+
+FILLED = 0.95
+"""How much of a request is filled with items of the usual size: some are larger."""
+
 BILLED_TIERS = frozenset({None, Tier.PRODUCTION})
 """Only production is billed, and an item that names no tier belongs to it: https://docs.statsig.com/pricing."""
 
@@ -45,7 +52,7 @@ class Bounds:
         """
         if alone:
             self.largest = min(self.largest, refused - 1)
-        self.bytes = min(self.bytes, self.largest if alone else max(refused // 2, 1))
+        self.bytes = min(self.bytes, self.largest if alone else max(int(refused * LEFT_OF_REFUSED), 1))
 
 
 class RefusalStreak:
@@ -83,6 +90,7 @@ class ItemStream:
     Attributes:
         name: The stream's name, after the stream maps.
         replication_key: The column by which the tap says how far it has come, where its SCHEMA names one.
+        item_bytes: The bytes of an item in the batch mapped last, on average; 0 before the first.
     """
 
     name: str
@@ -91,11 +99,19 @@ class ItemStream:
     bounds: Bounds
     refusals: RefusalStreak = field(default_factory=RefusalStreak)
     replication_key: str | None = None
+    item_bytes: float = field(default=0.0, init=False)
     mapper: Mapper = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Compile the mapping."""
         self.mapper = self.kind.mapper(self.settings)
+
+    @property
+    def rows(self) -> int:
+        """How many items to gather for a request: as many as it may hold, going by the size of the last ones."""
+        if not self.item_bytes:
+            return self.bounds.rows
+        return max(min(self.bounds.rows, int(FILLED * self.bounds.bytes / self.item_bytes)), 1)
 
     @property
     def skips_deleted(self) -> bool:

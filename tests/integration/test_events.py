@@ -75,6 +75,17 @@ def test_a_body_stays_under_the_byte_bound(run_target, statsig):
     assert all(entry.size <= 10_000 for entry in statsig.state.requests)
 
 
+def test_after_a_413_requests_are_as_full_as_they_may_be(run_target, statsig):
+    statsig.faults.add(path="/v1/log_event", over_bytes=60_000, status=413)
+    orders = [record("orders", {"event": "order", "user_id": f"u{n}", "note": "x" * 50}) for n in range(4_000)]
+    outcome = run_target([schema("orders"), *orders, state(orders={})], object_type="event", max_parallel_requests=1)
+    sizes = [request.items for request in statsig.state.requests if request.status == 202]
+    assert [event["user"]["userID"] for event in statsig.state.events] == [f"u{n}" for n in range(4_000)]
+    assert min(sizes[:-1]) >= 200
+    assert len(statsig.state.requests) <= 17
+    assert outcome.report["streams"]["orders"]["requests"] == len(statsig.state.requests)
+
+
 def test_bad_records_are_kept_out_and_the_rest_go(run_target, statsig):
     properties = {"event": {"type": "string"}, "user_id": {"type": ["string", "null"]}, "timestamp": {}}
     bad = [
