@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,16 +18,18 @@ from upath import UPath
 from target_statsig._compat import override
 from target_statsig.exceptions import FatalRunError
 from target_statsig.headings import Heading
+from target_statsig.places import dead_letter_name
+from target_statsig.private import make_private
 from target_statsig.verbatim import encode_as_it_came
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+LOCAL = frozenset({"", "file", "local"})
+"""The protocols of places on this machine."""
+
 MARK = "target_statsig_dead_letter"
 """The member of a SCHEMA message by which a dead-letter file is known when it is replayed."""
-
-LONGEST_NAME = 100
-"""Characters of a stream's name in the name of its file: file systems take 255 bytes in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,8 @@ class DeadLetter:
 
 @dataclass(slots=True)
 class _OpenFile:
-    path: UPath | Path
-    handle: IO[bytes] | None
+    name: str
+    handle: IO[bytes] | None = None
     schema: Mapping[str, Any] | None = None
     parts: int = 0
     pending: list[bytes] = field(default_factory=list)
@@ -135,9 +136,10 @@ class DeadLetterBox(DeadLetters):
         self.directory = UPath(directory)
         self.count = 0
         self._run_id = run_id
-        self._remote = self.directory.protocol not in {"", "file"}
+        self._remote = self.directory.protocol not in LOCAL
         self._lock = threading.Lock()
         self._files: dict[str, _OpenFile] = {}
+        self._paths: list[str] = []
 
     @override
     def put(self, letter: DeadLetter) -> None:
@@ -197,19 +199,18 @@ class DeadLetterBox(DeadLetters):
     @property
     @override
     def paths(self) -> list[str]:
-        return [str(file.path) for file in self._files.values()]
+        return self._paths
 
     def _file(self, stream: str) -> _OpenFile:
         if stream not in self._files:
-            name = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', stream)[:LONGEST_NAME]}-{self._run_id}"
-            if self._remote:
-                self._files[stream] = _OpenFile(self.directory / name, None)
-            else:
+            file = self._files[stream] = _OpenFile(dead_letter_name(stream, self._run_id))
+            if not self._remote:
                 directory = Path(self.directory.path)
-                directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-                path = directory / f"{name}.singer"
+                make_private(directory)
+                path = directory / f"{file.name}.singer"
                 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-                self._files[stream] = _OpenFile(path, os.fdopen(descriptor, "ab"))
+                file.handle = os.fdopen(descriptor, "ab")
+                self._paths.append(str(path))
         return self._files[stream]
 
     @staticmethod
@@ -220,18 +221,25 @@ class DeadLetterBox(DeadLetters):
         else:
             file.handle.write(line + b"\n")
 
-    @staticmethod
-    def _bring(file: _OpenFile) -> None:
+    def _bring(self, file: _OpenFile) -> None:
         if file.handle is not None:
             file.handle.flush()
         elif file.pending:
-            # Object stores cannot append: each flush is a part of its own, and each begins with the SCHEMA.
-            file.parts += 1
-            part = UPath(f"{file.path}-{file.parts:04}.singer")
+            part = self._next_part(file)
             with part.open("wb") as handle:
                 handle.write(b"\n".join(file.pending) + b"\n")
+            self._paths.append(str(part))
             file.pending.clear()
             file.schema = None
+
+    def _next_part(self, file: _OpenFile) -> UPath:
+        """Return where to write what is pending, which is nowhere where something is.
+
+        Object stores cannot append: each flush is a part of its own, and each begins with the SCHEMA.
+        """
+        file.parts += 1
+        part = self.directory / f"{file.name}-{file.parts:06}.singer"
+        return self._next_part(file) if part.exists() else part
 
     def _unwritable(self, error: OSError) -> FatalRunError:
         return FatalRunError(

@@ -6,6 +6,8 @@ whose places are all named needs none.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,12 @@ MELTANO_DIRECTORY = "MELTANO_SYS_DIR_ROOT"
 
 STORE_FILE = "store.db"
 DEAD_LETTERS = "dead-letters"
+
+MOST_CHARACTERS = 100
+"""Of a stream's name in a file's name, which may have 255."""
+
+_PLAIN = re.compile(r"(?!.*--)[a-z0-9_][a-z0-9_.-]*")
+_UNFIT = re.compile(r"^[.-]|[^A-Za-z0-9_.-]")
 
 
 def home(environ: Mapping[str, str], working_directory: Callable[[], Path]) -> Path:
@@ -64,3 +72,19 @@ def dead_letter_path(settings: Settings, environ: Mapping[str, str], working_dir
     if settings.store_url.startswith("sqlite:///"):
         return str(Path(settings.store_url.removeprefix("sqlite:///")).parent / DEAD_LETTERS)
     return str(_own(working_directory) / DEAD_LETTERS)
+
+
+def dead_letter_name(stream: str, run_id: str) -> str:
+    """Return the name of a stream's file of dead letters, without its end.
+
+    No other stream has the same name, also where case does not count.
+
+    Args:
+        stream: The stream's name; of one that no file can have, a digest is in the name.
+        run_id: The run's name.
+    """
+    name = stream
+    if len(stream) > MOST_CHARACTERS or not _PLAIN.fullmatch(stream):
+        digest = hashlib.sha256(stream.encode(errors="surrogatepass")).hexdigest()[:16]
+        name = f"{_UNFIT.sub('_', stream)[:MOST_CHARACTERS]}--{digest}"
+    return f"{name}-{run_id}"

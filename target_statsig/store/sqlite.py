@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import NullPool, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
+from target_statsig.private import make_private
 from target_statsig.store.errors import damaged, explain, unusable
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _own_file(url: URL) -> int:
     """
     path = Path(str(url.database))
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _MODE))
         found = path.stat()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from upath import UPath
+
 from target_statsig.target import TargetStatsig
 from tests.singer import record, schema, state
 
@@ -58,6 +61,34 @@ def test_what_is_refused_again_stays_a_dead_letter(run_target, statsig):
     assert replay(run_target, **EVENT) == 1
     (path,) = run_target.directory.glob(DEAD)
     assert len(path.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param(("订单", "用户"), id="no letter of them in a file's name"),
+        pytest.param(("orders/eu", "orders_eu"), id="one is what the other is made"),
+        pytest.param(("x" * 300, "x" * 301), id="too long for a file's name"),
+    ],
+)
+@pytest.mark.parametrize("is_remote", [True, False])
+def test_no_dead_letter_is_lost_where_streams_have_names_alike(run_target, statsig, streams, is_remote):
+    place = UPath(f"memory:/{run_target.directory}" if is_remote else run_target.directory / "dead")
+    settings = {**EVENT, "dead_letter_path": str(place), "max_rejected_percent": 100}
+    statsig.faults.add(event="order *", status=400)
+    rows = [
+        record(stream, {"event": f"order {n}", "user_id": f"u{n} of {number}"})
+        for n in range(5)
+        for number, stream in enumerate(streams)
+    ]
+    for _ in range(2):
+        run_target([*map(schema, streams), *rows[:4], state(a=1), *rows[4:], state(a=2)], **settings)
+    statsig.faults.clear()
+    assert replay(run_target, **settings) == 0
+    assert sorted(event["user"]["userID"] for event in statsig.state.events) == sorted(
+        row["record"]["user_id"] for row in rows
+    )
+    assert list(place.glob("*")) == []
 
 
 def test_a_replay_that_cannot_reach_statsig_removes_no_file(run_target, statsig):

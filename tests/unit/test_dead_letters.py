@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from upath import UPath
 
 from target_statsig.dead_letters import MARK, DeadLetter, DeadLetterBox
 from target_statsig.exceptions import FatalRunError
+from target_statsig.places import dead_letter_name
 
 SCHEMA = {"type": "SCHEMA", "stream": "public/orders", "schema": {"properties": {"id": {}}}, "key_properties": ["id"]}
 
@@ -41,12 +46,43 @@ def test_a_file_is_a_singer_stream_with_a_mark_and_reasons(tmp_path):
     assert box.count == 2
 
 
-def test_only_the_owner_may_read_the_file(tmp_path):
-    box = DeadLetterBox(str(tmp_path / "dead"), "run-1")
+@pytest.mark.parametrize("scheme", ["", "file://", "local://"])
+def test_only_the_owner_may_read_the_file(tmp_path, scheme):
+    box = DeadLetterBox(f"{scheme}{tmp_path}/made/dead", "run-1")
     box.put(letter({}))
     box.close()
-    assert stat.S_IMODE(Path(box.paths[0]).stat().st_mode) == 0o600
-    assert stat.S_IMODE((tmp_path / "dead").stat().st_mode) == 0o700
+    (path,) = (tmp_path / "made" / "dead").iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.parent.parent.stat().st_mode) == 0o700
+
+
+@given(streams=st.sets(st.text(min_size=1), min_size=2, max_size=8))
+@example(streams={"订单", "用户"})
+@example(streams={"orders/eu", "orders_eu", f"orders_eu--{'0' * 16}", "Orders_eu", "orders_eu-", "orders_eu--"})
+@example(streams={"x" * 300, "x" * 301, "x" * 100})
+@example(streams={"\ud800", "?"})
+def test_no_two_streams_share_a_file_also_where_case_does_not_count(streams):
+    names = {dead_letter_name(stream, "run-1").lower() for stream in streams}
+    assert len(names) == len(streams)
+    assert all(re.fullmatch(r"\w[\w.-]{0,150}", name, re.ASCII) for name in names)
+
+
+@pytest.mark.parametrize("stream", ["orders", "public-shop_orders", "public.orders_2", "x" * 100])
+def test_the_file_of_a_stream_with_a_plain_name_is_named_like_it(stream):
+    assert dead_letter_name(stream, "run-1") == f"{stream}-run-1"
+
+
+@pytest.mark.parametrize("remote", [True, False])
+def test_nothing_is_written_over(tmp_path, remote):
+    place = "memory://bucket/twice" if remote else str(tmp_path)
+    for number in range(2):
+        box = DeadLetterBox(place, "run-1")
+        box.put(letter({"id": number}))
+        box.close()
+    files = sorted(UPath(place).iterdir(), key=str)
+    messages = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    assert [message["record"]["id"] for message in messages if message["type"] == "RECORD"] == [0, 1]
 
 
 def test_a_box_without_letters_makes_no_directory(tmp_path):
@@ -96,10 +132,8 @@ def test_an_object_store_gets_a_part_for_each_flush():
     box.put(letter({"id": 2}))
     box.close()
     parts = sorted(box.directory.iterdir(), key=str)
-    assert [part.name for part in parts] == [
-        "public_orders-run-1-0001.singer",
-        "public_orders-run-1-0002.singer",
-    ]
+    assert [part.name.partition("-run-1-")[2] for part in parts] == ["000001.singer", "000002.singer"]
+    assert [str(part) for part in parts] == box.paths
     for part, record in zip(parts, ({"id": 1}, {"id": 2}), strict=True):
         schema, message = (json.loads(line) for line in part.read_text().splitlines())
         assert schema[MARK] is True
