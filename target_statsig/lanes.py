@@ -167,6 +167,11 @@ class Lanes:
                 finally:
                     self._item_services.workforce.close()
 
+    def stop(self) -> None:
+        """Let nobody wait for a worker process any more; a signal handler may call this."""
+        if "_item_services" in self.__dict__:
+            self._item_services.workforce.stop()
+
     def _make(self, stream: str, settings: StreamSettings) -> ItemLane | SegmentLane:
         kind = ITEM_KINDS.get(settings.object_type)
         if kind is not None:

@@ -146,6 +146,7 @@ class Run:
         """Ask the run to end: waits end at once, and nothing more is read."""
         self.stop_signal = signum
         self.clock.stop()
+        self.lanes.stop()
 
     # The end
 
@@ -153,8 +154,7 @@ class Run:
         """Settle what was read, write the report and log the summary; what fails is kept in `failure`.
 
         Args:
-            complete: Whether the input was read to its end. Else no segment is mirrored: who seems to be gone was
-                perhaps only not read.
+            complete: Whether the input was read to its end; else who seems to be gone was perhaps only not read.
         """
         self.ended = True
         self._complete = complete

@@ -51,14 +51,24 @@ LENGTH_BYTES = 8
 """Of the number that stands before each message and says how long it is."""
 
 
+def framed(message: bytes) -> bytes:
+    """Return a message as it goes through a pipe."""
+    return len(message).to_bytes(LENGTH_BYTES, "big") + message
+
+
+def is_whole(received: bytes | bytearray) -> bool:
+    """Return whether a framed message was received to its end."""
+    length = int.from_bytes(received[:LENGTH_BYTES], "big")
+    return LENGTH_BYTES <= len(received) == LENGTH_BYTES + length
+
+
 def send(pipe: IO[bytes], message: bytes) -> None:
     """Write a message.
 
     Raises:
         OSError: Nobody reads any more.
     """
-    pipe.write(len(message).to_bytes(LENGTH_BYTES, "big"))
-    pipe.write(message)
+    pipe.write(framed(message))
     pipe.flush()
 
 

@@ -15,6 +15,7 @@ import queue
 import select
 import subprocess
 import sys
+import time
 from typing import IO, TYPE_CHECKING, cast
 
 import msgspec
@@ -33,6 +34,9 @@ MOST_WORKERS = 3
 PIPE_BYTES = 1 << 19
 """Room for a batch between two processes, so that the one that sends it need not wait for the other to read it."""
 
+READ_BYTES = 1 << 16
+"""Of an answer, read at once."""
+
 COMMAND = "import sys; sys.path[:] = {path!r}; from {main.__module__} import main; main()"
 """With this process's own path: `-m` would look for the package where the run was started first."""
 
@@ -44,7 +48,7 @@ KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_"
 tenth of a worker's time; other C libraries do not know these names."""
 
 ANSWER_SECONDS = 120.0
-"""Seconds after which a worker that has not answered counts as dead: a batch takes a few milliseconds."""
+"""Seconds after which a worker that has not taken a batch and answered counts as dead: that takes some milliseconds."""
 
 PATIENCE = 5.0
 """Seconds in which a worker has to end that has nothing to do any more."""
@@ -86,6 +90,11 @@ class Workforce:
         finally:
             self._idle.put(idle)
 
+    def stop(self) -> None:
+        """Wait for no worker any more; a signal handler may call this, too."""
+        for each in self._workers:
+            each.stop()
+
     def close(self) -> None:
         """End the workers."""
         for each in self._workers:
@@ -107,6 +116,7 @@ class _Worker:
         for pipe in (self._tasks, self._answers):
             with contextlib.suppress(OSError, AttributeError):  # more than this user may have, or no Linux
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        os.set_blocking(self._tasks.fileno(), False)
         self._known: dict[int, Preparation] = {}
         self._is_up = False
         self._is_dead = False
@@ -127,12 +137,12 @@ class _Worker:
             try:
                 return self._ask(preparation, lines, count, now_ms)
             except (EOFError, OSError, msgspec.MsgspecError):
-                self._is_dead = True
-                self._process.kill()
-                logger.warning(
-                    "A worker process of this run ended before its time, or answers no more, perhaps for want of "
-                    "memory. Nothing is lost by that; the run goes on without it, and slower."
-                )
+                if not self._is_dead:
+                    self.stop()
+                    logger.warning(
+                        "A worker process of this run ended before its time, or answers no more, perhaps for want of "
+                        "memory. Nothing is lost by that; the run goes on without it, and slower."
+                    )
         return answer(preparation, lines, count, now_ms)
 
     def _ask(self, preparation: Preparation, lines: bytes, count: int, now_ms: int) -> Prepared | None:
@@ -140,11 +150,38 @@ class _Worker:
         pickled = b"" if number in self._known else pickle.dumps(preparation)
         # Kept, so that no other one gets its number.
         self._known[number] = preparation
-        worker.send(self._tasks, ENCODER.encode(Task(number, pickled, lines, count, now_ms)))
-        if not select.select([self._answers], [], [], ANSWER_SECONDS)[0]:
-            raise TimeoutError
-        prepared: Prepared | None = ANSWERS.decode(worker.receive(self._answers))
+        prepared: Prepared | None = ANSWERS.decode(
+            self._exchange(ENCODER.encode(Task(number, pickled, lines, count, now_ms)))
+        )
         return prepared
+
+    def _exchange(self, message: bytes) -> bytes:
+        """Send a message and return the answer, all in `ANSWER_SECONDS`: a stopped worker does not even read.
+
+        Raises:
+            EOFError: The worker has ended.
+            OSError: It has ended, or its time is over.
+        """
+        end = time.monotonic() + ANSWER_SECONDS
+        unsent = memoryview(worker.framed(message))
+        answer = bytearray()
+        while not worker.is_whole(answer):
+            pipes = select.select([self._answers], [self._tasks] if unsent else [], [], max(end - time.monotonic(), 0))
+            if pipes[1]:
+                unsent = unsent[os.write(self._tasks.fileno(), unsent) :]
+            if pipes[0]:
+                part = os.read(self._answers.fileno(), READ_BYTES)
+                if not part:
+                    raise EOFError
+                answer += part
+            elif not pipes[1]:
+                raise TimeoutError
+        return bytes(answer[worker.LENGTH_BYTES :])
+
+    def stop(self) -> None:
+        """End the process at once; whoever waits for it waits no more."""
+        self._is_dead = True
+        self._process.kill()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # what it did not read any more

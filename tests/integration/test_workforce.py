@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import select
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -115,32 +117,67 @@ def test_without_a_second_processor_all_is_done_here(monkeypatch, preparation):
     assert workforce.prepare(preparation, LINES, 1, NOW) == preparation(LINES, 1, NOW)
 
 
-class MortalWorkforce(Workforce):
-    """One worker, which is there from the first, and is killed after so many batches."""
+def mortal(fate):
+    """Return a workforce of one worker, which is there from the first; its fate comes before the tenth batch."""
 
-    batches = 0
+    class MortalWorkforce(Workforce):
+        batches = 0
 
-    def __init__(self):
-        super().__init__(1)
-        wait_until_ready(self)
+        def __init__(self):
+            super().__init__(1)
+            wait_until_ready(self)
 
-    def prepare(self, preparation, lines, count, now_ms):
-        self.batches += 1
-        if self.batches == 10:
-            process_of(self).kill()
-        return super().prepare(preparation, lines, count, now_ms)
+        def prepare(self, preparation, lines, count, now_ms):
+            self.batches += 1
+            if self.batches == 10:
+                fate(process_of(self))
+            return super().prepare(preparation, lines, count, now_ms)
+
+    return MortalWorkforce
 
 
 @pytest.mark.parametrize("properties", [None, {"event": {}, "user_id": {"type": "string"}}], ids=["any", "a table"])
 def test_a_run_outlives_its_worker(run_target, statsig, monkeypatch, properties):
     monkeypatch.setattr(straight, "UNDECODED_AFTER", 100)
-    monkeypatch.setattr(lanes, "Workforce", MortalWorkforce)
+    monkeypatch.setattr(lanes, "Workforce", mortal(subprocess.Popen.kill))
     orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(5_000)]
     blocks = [to_lines([schema("orders", properties), *orders[:200]]), to_lines([*orders[200:], state(orders={})])]
     outcome = run_target(Blocks(blocks), object_type="event", batch_size_rows=100)
     assert outcome.exit_code == 0
     assert sorted(event["user"]["userID"] for event in statsig.state.events) == sorted(f"u{n}" for n in range(5_000))
     assert outcome.states == [{"bookmarks": {"orders": {}}}]
+
+
+def stop(process):
+    process.send_signal(signal.SIGSTOP)
+
+
+def stop_and_be_stopped(process):
+    stop(process)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+SMALL, MORE_THAN_A_PIPE_HOLDS = 10, 20_000
+
+
+@pytest.mark.parametrize("size", [SMALL, MORE_THAN_A_PIPE_HOLDS], ids=["after it was asked", "while it is asked"])
+@pytest.mark.parametrize("signalled", [True, False], ids=["until a signal comes", "until its time is over"])
+def test_a_run_outlives_a_worker_that_answers_no_more(run_target, statsig, monkeypatch, size, signalled):
+    monkeypatch.setattr(straight, "UNDECODED_AFTER", 100)
+    monkeypatch.setattr(lanes, "Workforce", mortal(stop_and_be_stopped if signalled else stop))
+    if not signalled:
+        monkeypatch.setattr("target_statsig.events.workforce.ANSWER_SECONDS", 0.05)
+    orders = [record("orders", {"event": "order", "user_id": f"u{n}", "note": "x" * size}) for n in range(2_000)]
+    blocks = [to_lines([schema("orders"), *orders[:200]]), to_lines([*orders[200:], state(orders={})])]
+    outcome = run_target(
+        Blocks(blocks), object_type="event", batch_size_rows=50, batch_size_bytes=5_000_000, metadata_fields=[]
+    )
+    read = outcome.report["streams"]["orders"]["records"]
+    assert read > 500
+    assert sorted(event["user"]["userID"] for event in statsig.state.events) == sorted(f"u{n}" for n in range(read))
+    if TargetStatsig.go_straight:  # else no worker is asked
+        assert outcome.exit_code == (143 if signalled else 0)
+        assert ("answers no more" in outcome.log) == (not signalled)
 
 
 def test_a_new_schema_counts_for_what_comes_behind_it(run_target, statsig, monkeypatch):
