@@ -7,7 +7,7 @@ a segment, and what to say of one that cannot be used: Statsig's own words stay 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
@@ -16,7 +16,7 @@ import msgspec
 
 from target_statsig.client import shapes
 from target_statsig.client.keys import KeyKind
-from target_statsig.client.transport import Request
+from target_statsig.client.transport import ANSWER_BYTES, Request
 from target_statsig.exceptions import RefusedError
 from target_statsig.headings import Heading
 from target_statsig.settings import CONSOLE_URL
@@ -37,6 +37,9 @@ PAGE_SIZE = 1_000
 
 NO_SUCH_CALL = "Cannot "
 """How Statsig's answer to a call begins that it does not have: `Cannot GET /segments/vips`."""
+
+PAGE_BYTES = 64 * 1024 * 1024
+"""Bytes of a page that are read: 100,000 ids, the most that Statsig takes at once, are a tenth of it."""
 
 MAX_IDS = 10_000_000
 """Ids in all lists of a project together, at most: https://docs.statsig.com/segments/add-id-list."""
@@ -195,7 +198,7 @@ class ConsoleClient:
         before: list[str] = []
         for number in itertools.count(1):
             query = urlencode({"limit": PAGE_SIZE, "page": number})
-            answer = self._read(f"{path}?{query}", f"{what}, page {number:,}")
+            answer = self._read(f"{path}?{query}", f"{what}, page {number:,}", PAGE_BYTES)
             page = shapes.read(answer, shape, what)
             items = page.items
             if items and items == before:
@@ -208,8 +211,8 @@ class ConsoleClient:
                 return
             before = items
 
-    def _read(self, path: str, what: str) -> Answer:
-        return self._send(self._request("GET", path, None), what, None)
+    def _read(self, path: str, what: str, answer_bytes: int = ANSWER_BYTES) -> Answer:
+        return self._send(replace(self._request("GET", path, None), answer_bytes=answer_bytes), what, None)
 
     def _change(self, method: str, path: str, body: Mapping[str, object], what: str) -> Answer:
         return self._send(self._request(method, path, msgspec.json.encode(body)), what, self._limiter)

@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from target_statsig import __version__
 from target_statsig._compat import override
+from target_statsig.client.connections import DEADLINE, POOLS
 from target_statsig.client.transport import Request, Response, Transport, TransportError
 from target_statsig.exceptions import FatalRunError
 from target_statsig.headings import Heading
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 USER_AGENT = f"target-statsig/{__version__}"
-
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
-"""No answer is read any further: 100,000 ids, the most that Statsig takes at once, are a tenth of it."""
 
 MOST_CALLS = 100
 """Calls whose addresses are kept; a run has one or two for items, and a few for each segment."""
@@ -42,7 +40,8 @@ class HttpTransport(Transport):
     layer that has them. That halves the cost of a request, too: 270 µs for 100 KB on loopback, not 550 µs
     (`http.client` alone: 90 µs).
 
-    A request under way cannot be interrupted: a run that is asked to stop waits for it, up to its timeout.
+    A request under way cannot be interrupted: a run that is asked to stop waits for it, up to its timeout, which is
+    that of the whole request. (But the system's own look-up of a host's addresses takes the time that it takes.)
     """
 
     def __init__(self) -> None:
@@ -66,7 +65,9 @@ class HttpTransport(Transport):
             )
             raise FatalRunError(msg, heading=Heading.SETTINGS) from None
         except OSError as error:
-            raise TransportError(_words(error), sent=body is None or body.left) from None
+            over = f"not done in the {request.timeout:g} s of `request_timeout`"
+            words = over if DEADLINE.is_over else _words(error)
+            raise TransportError(words, sent=body is None or body.left) from None
 
     @override
     def close(self) -> None:
@@ -77,6 +78,7 @@ class HttpTransport(Transport):
             self._of_thread = threading.local()
 
     def _send(self, request: Request, body: _Body | None) -> Response:
+        DEADLINE.begin(request.timeout)
         session = self._session()
         prepared = self._prepared(request.method, request.url).copy()
         prepared.prepare_headers({"user-agent": USER_AGENT, **request.headers})
@@ -84,7 +86,7 @@ class HttpTransport(Transport):
         adapter = session.get_adapter(request.url)
         environment = self._environment(session, request.url)
         with adapter.send(prepared, timeout=request.timeout, **environment) as answer:
-            return Response(answer.status_code, dict(answer.headers.lower_items()), _read(answer))
+            return Response(answer.status_code, dict(answer.headers.lower_items()), _read(answer, request.answer_bytes))
 
     def _prepared(self, method: str, url: str) -> requests.PreparedRequest:
         """Return a call without headers and body: its address is read once, which takes as long as to send to it."""
@@ -99,6 +101,8 @@ class HttpTransport(Transport):
         session: requests.Session | None = getattr(self._of_thread, "session", None)
         if session is None:
             session = self._of_thread.session = requests.Session()
+            for scheme in POOLS:
+                session.mount(f"{scheme}://", _Adapter())
             with self._lock:
                 self._sessions.append(session)
         return session
@@ -111,6 +115,22 @@ class HttpTransport(Transport):
             known = dict(session.merge_environment_settings(url, {}, stream=True, verify=None, cert=None))
             self._environments[scheme, server] = known
         return known
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Makes connections that keep to `DEADLINE`, but those through a SOCKS proxy, whose manager has its own."""
+
+    @override
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = POOLS
+
+    @override
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = POOLS
+        return manager
 
 
 class _Body:
@@ -132,14 +152,14 @@ class _Body:
         yield self._content
 
 
-def _read(answer: requests.Response) -> bytes:
+def _read(answer: requests.Response, most: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     for part in answer.iter_content(_CHUNK_BYTES):
         parts.append(part)
         size += len(part)
-        if size > MAX_ANSWER_BYTES:
-            msg = f"the answer is longer than {MAX_ANSWER_BYTES:,} bytes"
+        if size > most:
+            msg = f"the answer is longer than {most:,} bytes, and cannot be read"
             raise TransportError(msg, sent=True)
     return b"".join(parts)
 

@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+ANSWER_BYTES = 1024 * 1024
+"""Bytes of an answer that are read where no more are expected; Statsig's have some hundred."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is sent; its `repr` shows neither headers (a key is among them) nor the body.
 
     Attributes:
-        timeout: Seconds to connect in, and seconds to wait for each next part of the answer.
+        timeout: Seconds for all of it, from the connection to the last byte of the answer.
+        answer_bytes: Bytes of the answer that are read; a longer one is as good as none.
     """
 
     method: str
@@ -25,6 +30,7 @@ class Request:
     headers: Mapping[str, str] = field(repr=False)
     timeout: float
     body: bytes | None = field(default=None, repr=False)
+    answer_bytes: int = ANSWER_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ CONNECTION: dict[str, tuple[JsonSchema, str]] = {
     ),
     "events_url": (_text(), "Base of Statsig's events API: change it for a proxy or the emulator."),
     "console_url": (_text(), "Base of Statsig's Console API."),
-    "request_timeout": (_number(1), "Seconds for one HTTP request."),
+    "request_timeout": (_number(1), "Seconds for one HTTP request, all in all."),
     "retry_timeout": (
         _number(0),
         "Seconds that one request may spend on retries altogether, before the run fails.",

@@ -14,6 +14,7 @@ import pytest
 
 from target_statsig import __version__
 from tests.command import CANARY, PROGRAM, Finished, environment
+from tests.integration.client.socket_server import TRICKLED_BODY, SocketServer, trickle
 from tests.singer import activate_version, record, schema, state, to_lines
 
 EVENT = {"object_type": "event"}
@@ -342,6 +343,19 @@ def test_a_signal_while_a_request_hangs_waits_for_its_timeout_and_not_for_a_retr
     assert done.states == []
     assert done.report["status"] == "interrupted"
     assert done.report["streams"]["orders"]["delivered"] == 0
+
+
+def test_a_signal_while_an_answer_trickles_in_waits_for_the_request_s_time_and_not_for_its_end(command):
+    with SocketServer(trickle(TRICKLED_BODY, b"a", drops=1_000)) as server:
+        settings = {"batch_size_rows": 1, "events_url": server.url, "request_timeout": 1, "retry_timeout": 3600}
+        running = command.start_with(**EVENT, **settings)
+        running.write([schema("orders"), *orders(1), state(orders={"n": 1})])
+        server.reached.wait(60)
+        running.signal(signal.SIGTERM)
+        done = running.finish()
+    assert done.exit_code == 143
+    assert done.states == []
+    assert len(server.received) == 1
 
 
 def test_a_second_signal_ends_at_once(command, arrival):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from target_statsig.target import TargetStatsig
+from tests.integration.client.socket_server import TRICKLED_BODY, SocketServer, trickle
 from tests.singer import record, schema, state, to_lines
 
 EVENT = {"object_type": "event", "dedupe": False}
@@ -186,6 +187,26 @@ def test_statsig_is_told_when_it_wants_to_be_asked_again(run_target, statsig):
     assert outcome.exit_code == 0
     assert outcome.report["streams"]["orders"]["retries"] == 2
     assert len(statsig.state.events) == 5
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        pytest.param(trickle(TRICKLED_BODY, b"a"), "not done in the 1 s of `request_timeout`", id="trickles in"),
+        pytest.param(
+            trickle(b"HTTP/1.1 202 Accepted\r\n\r\n", b"a" * 100_000), "longer than 1,048,576 bytes", id="endless"
+        ),
+    ],
+)
+def test_an_answer_that_does_not_end_fails_the_run_without_a_state(run_target, behaviour, words):
+    with SocketServer(behaviour) as server:
+        outcome = run_target(
+            [schema("orders"), *orders(5), state(orders={})], events_url=server.url, request_timeout=1, **EVENT
+        )
+    assert outcome.exit_code == 1
+    assert words in outcome.errors
+    assert outcome.states == []
+    assert len(server.received) == 1
 
 
 def test_an_unreachable_statsig_fails_the_run_without_a_state(run_target, statsig):

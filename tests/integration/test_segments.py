@@ -95,6 +95,14 @@ def test_a_mirror_with_nothing_changed_changes_nothing_and_reads_no_list_the_sec
     assert segment_report(outcome)["unchanged"] == 3
 
 
+def test_a_page_of_long_ids_is_read_whole(run_target, statsig):
+    long = ["x" * 1_500 + str(number) for number in range(1_000)]
+    statsig.state.seed_segment("vips", long)
+    outcome = run_target([schema("users"), *users(*long[1:]), COMPLETE], max_removal_percent=100, **MIRROR)
+    assert outcome.exit_code == 0
+    assert members(statsig) == set(long[1:])
+
+
 def test_a_drift_is_told_and_mended(run_target, statsig):
     source = [schema("users"), *users("a", "b", "c"), COMPLETE]
     run_target(source, **MIRROR)

@@ -46,6 +46,7 @@ class Connection:
             headers[name.lower()] = value.strip()
         received = Received(line, headers, self._file.read(int(headers.get("content-length", 0))))
         self._server.received.append(received)
+        self._server.reached.set()
         return received
 
     def answer(self, content: bytes = YES) -> None:
@@ -67,12 +68,29 @@ def say_yes(connection: Connection) -> None:
         connection.answer()
 
 
+def trickle(head: bytes, drop: bytes, drops: int = 200) -> Behaviour:
+    """Answer each request with a head, and then a drop at a time, so that no single wait is long; and then hang up."""
+
+    def behave(connection: Connection) -> None:
+        connection.read()
+        connection.answer(head)
+        for _ in range(drops):
+            connection.answer(drop)
+            threading.Event().wait(0.02)
+
+    return behave
+
+
+TRICKLED_BODY = b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+
+
 class SocketServer:
     """Behaves on each connection as its function says; on all further ones as the last function does."""
 
     def __init__(self, *behaviours: Behaviour) -> None:
         self.received: list[Received] = []
         self.connections = 0
+        self.reached = threading.Event()
         self.served = threading.Semaphore(0)
         self._behaviours = behaviours or (say_yes,)
         self._open: list[Connection] = []

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import gzip
 import socket
+import sys
 import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import pytest
 
-from target_statsig.client import network
 from target_statsig.client.network import USER_AGENT, HttpTransport
 from target_statsig.client.transport import Request, Response, TransportError
 from target_statsig.exceptions import FatalRunError
 
-from .socket_server import YES, Connection, SocketServer
+from .socket_server import TRICKLED_BODY, YES, Connection, SocketServer, trickle
 
 KEY = "secret-abcdefghijklmnop"
 
@@ -251,11 +253,112 @@ def test_what_began_it_is_named_even_while_another_error_is_handled(transport):
     assert KEY not in str(caught.value)
 
 
-def test_an_endless_answer_is_given_up(transport, monkeypatch):
-    monkeypatch.setattr(network, "MAX_ANSWER_BYTES", 10)
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        pytest.param(trickle(b"HTTP/1.1 202 Acc", b"e"), id="status line"),
+        pytest.param(trickle(b"HTTP/1.1 202 Accepted\r\nX-A: b", b"c"), id="header"),
+        pytest.param(trickle(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), id="answers before the answer"),
+        pytest.param(trickle(TRICKLED_BODY, b"a"), id="body"),
+        pytest.param(trickle(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"a"), id="body without a length"),
+        pytest.param(
+            trickle(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"), id="body in chunks"
+        ),
+    ],
+)
+def test_an_answer_that_trickles_in_is_given_up_when_the_time_is_over(transport, behaviour):
+    with SocketServer(behaviour) as server, pytest.raises(TransportError, match="`request_timeout`") as caught:
+        transport.send(Request("POST", server.url, {}, timeout=0.2, body=b"{}"))
 
-    with SocketServer() as server, pytest.raises(TransportError, match="longer than 10 bytes"):
-        transport.send(post(server.url))
+    assert caught.value.sent
+
+
+def test_a_proxy_whose_answer_trickles_in_is_given_up_when_the_time_is_over(transport, monkeypatch):
+    with SocketServer(trickle(b"HTTP/1.1 200 ", b"O")) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        with pytest.raises(TransportError, match="`request_timeout`") as caught:
+            transport.send(Request("POST", "https://statsig.invalid/v1", {}, timeout=0.2, body=b"{}"))
+
+    assert not caught.value.sent
+
+
+def test_a_request_that_is_not_read_is_given_up_when_the_time_is_over(transport):
+    def read_slowly(connection: Connection) -> None:
+        for _ in range(20):
+            connection.sock.recv(1)
+            threading.Event().wait(0.02)
+
+    with SocketServer(read_slowly) as server, pytest.raises(TransportError, match="`request_timeout`"):
+        transport.send(Request("POST", server.url, {}, timeout=0.2, body=b"a" * 20_000_000))
+
+
+def test_the_time_begins_anew_with_each_request(transport):
+    with SocketServer() as server:
+        for _ in range(2):
+            transport.send(Request("POST", server.url, {}, timeout=0.2, body=b"{}"))
+            threading.Event().wait(0.15)
+
+        assert server.connections == 1
+
+
+@contextmanager
+def deaf(address):
+    """Let an address of this machine take no more connections, as one behind a firewall that drops them."""
+    with socket.create_server(address, backlog=0), ExitStack() as waiting:
+        for _ in range(4):
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(address)
+        yield
+
+
+@pytest.fixture
+def resolve_to(monkeypatch):
+    """Let `statsig.invalid` have these addresses."""
+    resolve = socket.getaddrinfo
+
+    def use(*hosts):
+        def resolved(host, *rest, **named):
+            names = hosts if host == "statsig.invalid" else [host]
+            return [found for name in names for found in resolve(name, *rest, **named)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolved)
+
+    return use
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is not there by itself")
+def test_all_addresses_of_a_host_share_the_time_of_a_request(transport, resolve_to):
+    with SocketServer() as server, deaf(("127.0.0.2", server.port)):
+        resolve_to(*["127.0.0.2"] * 20)
+        with pytest.raises(TransportError, match="`request_timeout`") as caught:
+            transport.send(replace(post(f"http://statsig.invalid:{server.port}/v1"), timeout=0.2))
+
+    assert not caught.value.sent
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is not there by itself")
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(transport, resolve_to):
+    with SocketServer() as server, deaf(("127.0.0.2", server.port)):
+        resolve_to("127.0.0.2", "127.0.0.1")
+
+        assert transport.send(replace(post(f"http://statsig.invalid:{server.port}/v1"), timeout=1)).status == 202
+        assert server.received[0].headers["host"] == f"statsig.invalid:{server.port}"
+
+
+def test_an_answer_is_read_so_far_and_no_further(transport):
+    body = b'{"ids":["' + b"a" * 1_100_000 + b'"]}'
+
+    def answer(connection: Connection) -> None:
+        while connection.read():
+            connection.answer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    with SocketServer(answer) as server:
+        assert transport.send(replace(post(server.url), answer_bytes=2_000_000)).body == body
+        with pytest.raises(TransportError, match="longer than 1,048,576 bytes, and cannot be read") as caught:
+            transport.send(post(server.url))
+
+    assert caught.value.sent
 
 
 @pytest.mark.parametrize(
