@@ -103,6 +103,7 @@ class TargetStatsig(Target):
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        from target_statsig.config.environment import trial_errors
         from target_statsig.config.meltano import restore_dotted_keys
         from target_statsig.config.parse import parse_config, rejoin
 
@@ -112,6 +113,7 @@ class TargetStatsig(Target):
             self.run_config = parse_config(self._config, schema)
         except SettingsError as error:
             self._refuse(error.errors)
+        self._refuse(trial_errors(self.run_config.settings, os.environ))
         return []
 
     @override

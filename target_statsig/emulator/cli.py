@@ -24,8 +24,9 @@ metrics and segment members as Statsig does, shows what arrived, and forgets it.
 needed or touched.
 
 COMMAND runs with TARGET_STATSIG_EVENTS_URL, _CONSOLE_URL and throw-away keys set, and with a store, dead
-letters and Meltano state of its own, so that no real bookmark moves. Without COMMAND it serves until
-Ctrl-C and prints the variables to paste. As long as it serves, its address shows in a browser what arrives.
+letters and Meltano state of its own, so that no real bookmark moves; a target that would send to Statsig
+all the same, for want of --config ENV, refuses to run. Without COMMAND it serves until Ctrl-C and prints
+the variables to paste. As long as it serves, its address shows in a browser what arrives.
 """
 
 EXAMPLES = """\

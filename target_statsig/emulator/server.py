@@ -20,6 +20,7 @@ from target_statsig.emulator.messages import Answer, Arrival, RefusalError, json
 from target_statsig.emulator.options import Options
 from target_statsig.emulator.page import PageApi
 from target_statsig.emulator.state import RequestEntry, State
+from target_statsig.emulator.visitors import let_in
 from target_statsig.emulator.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ class StatsigEmulator:
         if self._closing.is_set():
             return None
         try:
+            let_in(arrival)
             if page := self._page.answer(arrival):
                 return page
             if arrival.path.startswith(control_api.PREFIX):

@@ -9,6 +9,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from target_statsig.config.environment import TRIAL
 from target_statsig.emulator.dead_letters import DeadLetters
 
 if TYPE_CHECKING:
@@ -33,9 +34,11 @@ class Workplace:
     def exports(self, emulator: StatsigEmulator) -> dict[str, str]:
         """Return the variables that turn a target and Meltano to the emulator.
 
-        Trying out must not move a real bookmark or touch real memberships: what a run remembers lies in the folder.
+        Trying out must not move a real bookmark or touch real memberships: what a run remembers lies in the folder, and
+        a target to which its own configuration gives a Statsig elsewhere refuses to run.
         """
         return {
+            TRIAL: emulator.url,
             "TARGET_STATSIG_EVENTS_URL": emulator.events_url,
             "TARGET_STATSIG_CONSOLE_URL": emulator.console_url,
             "TARGET_STATSIG_SERVER_SECRET_KEY": emulator.server_secret_key,

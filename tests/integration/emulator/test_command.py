@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.singer import record, schema, to_lines
+
 SEND = """
 import json, os, urllib.request
 def call(base, path, body, key):
@@ -83,6 +85,54 @@ def test_the_command_remembers_nothing_outside_a_folder_that_goes_away():
     assert store == f"sqlite:///{folder}/store.db"
     assert state == f"file://{folder}/state"
     assert not folder.exists()
+
+
+MESSAGES = to_lines([schema("orders"), record("orders", {"event": "order", "user_id": "u1"})])
+REAL = {"server_secret_key": "secret-of-a-real-project", "console_api_key": "console-of-a-real-project"}
+
+
+def run_a_target(tmp_path, *more, **settings):
+    """Run a target beside an emulator, with a configuration file that was written for Statsig itself."""
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"object_type": "event", "retry_timeout": 0, **REAL, **settings}), encoding="utf-8")
+    target = [sys.executable, "-m", "target_statsig", "--config", config, *more]
+    done = subprocess.run(
+        program("--json", tmp_path / "out.json", *target),
+        capture_output=True,
+        input=MESSAGES,
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    return done, json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("option", [[], ["--check"], ["--dry-run"], ["--replay"]])
+def test_a_target_that_was_not_turned_to_the_emulator_sends_nothing_anywhere(tmp_path, option):
+    elsewhere = {"events_url": "https://statsig.invalid/v1", "console_url": "https://statsig.invalid/console/v1"}
+    done, arrived = run_a_target(tmp_path, *option, **elsewhere)
+
+    log = done.stderr.decode()
+    assert done.returncode == 1
+    assert "`events_url` and `console_url`" in log
+    assert "`--config ENV`" in log
+    assert "STATSIG_EMULATOR_URL" in log
+    assert "statsig.invalid" not in log
+    assert arrived["requests"] == []
+
+
+def test_a_target_whose_segments_alone_would_go_elsewhere_is_told_so(tmp_path):
+    done, _ = run_a_target(tmp_path, events_url="http://localhost:1/v1")
+
+    assert done.returncode == 1
+    assert "but `console_url` would send" in done.stderr.decode()
+
+
+def test_a_target_that_was_turned_to_the_emulator_sends_to_it(tmp_path):
+    done, arrived = run_a_target(tmp_path, "--config", "ENV")
+
+    assert done.returncode == 0
+    assert [event["eventName"] for event in arrived["events"]] == ["order"]
 
 
 def test_dead_letters_are_told_before_they_go_away():
