@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, NameResolutionError
+from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.util.connection import allowed_gai_family
 
 from target_statsig._compat import override
@@ -91,21 +91,20 @@ class _Connection(HTTPConnection):
         try:
             addresses = socket.getaddrinfo(host.strip("[]"), self.port, allowed_gai_family(), socket.SOCK_STREAM)
         except socket.gaierror as error:
-            raise NameResolutionError(self.host, self, error) from error
-        try:
-            for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
-                self._dns_host, self.timeout = str(address[4][0]), DEADLINE.left / left
-                try:
-                    sock = super()._new_conn()
-                except HTTPError:
-                    if left == 1:
-                        raise
-                else:
-                    sock.settimeout(DEADLINE.left)
-                    return sock
-        finally:
-            self._dns_host = host
-        raise NameResolutionError(self.host, self, socket.gaierror("it has no address"))
+            raise NewConnectionError(self, str(error)) from error
+        for others, address in zip(reversed(range(len(addresses))), addresses, strict=True):
+            self._dns_host, self.timeout = str(address[4][0]), DEADLINE.left / (1 + others)
+            try:
+                sock = super()._new_conn()
+            except HTTPError:
+                if not others:
+                    raise
+            else:
+                sock.settimeout(DEADLINE.left)
+                return sock
+            finally:
+                self._dns_host = host
+        raise NewConnectionError(self, "the host has no address")
 
     @override
     def send(self, data: Any) -> None:
