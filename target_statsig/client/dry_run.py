@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SHOWN_IDS = 5
 """Ids of each direction that are kept of a segment's changes, for whoever wants to see some."""
 
-_CONSOLE_PATH = re.compile(r".*/segments(?:/(?P<id>[^/]+)(?:/(?P<call>\w+))?)?")
+_CONSOLE_PATH = re.compile(r".*?/segments(?:/(?P<id>[^/]+)(?:/(?P<call>\w+))?)?")
 _ADDING = {("PATCH", "id_list"), ("PATCH", "add_ids")}
 _REMOVING = {("DELETE", "id_list"), ("PATCH", "remove_ids")}
 _ANY_GZIP = zlib.MAX_WBITS | 16

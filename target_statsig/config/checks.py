@@ -5,6 +5,7 @@ Pure. Each function returns texts, so that all errors are reported at once.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from target_statsig.event_names import dropped_characters
 from target_statsig.fields import DESTINATIONS
 from target_statsig.nearest import nearest
 from target_statsig.rate_windows import parse_rate_windows
+from target_statsig.segment_ids import LONGEST, is_segment_id
 from target_statsig.settings import (
     CONSOLE_URL,
     EVENTS_URL,
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 WHERE_KEYS_ARE = "You find it in the Statsig console under Project Settings > Keys & Environments."
 
 KEY_PREFIXES = {"secret-": "Server Secret Key", "console-": "Console API Key", "client-": "Client SDK Key"}
+
+NOT_IN_A_BASE = re.compile(r"[?#\s\0-\x1f\x7f-\x9f]")
+"""What would make a call's path part of something else, or no address at all."""
 
 STORE_SCHEMES = ("sqlite://", "postgresql+psycopg://")
 
@@ -61,6 +66,8 @@ def _address_errors(setting: str, url: str, own: str) -> list[str]:
     """Return what is wrong with the address of an API; one of Statsig's own must have Statsig's path."""
     if not url.startswith(("http://", "https://")):
         return [f"`{setting}` must begin with https:// (or http:// for a proxy on this machine)."]
+    if NOT_IN_A_BASE.search(url):
+        return [f"`{setting}` must end with a path: calls are put behind it, so leave out `?`, `#` and blanks."]
     given, statsig = urlsplit(url), urlsplit(own)
     if given.netloc == statsig.netloc and given.path.rstrip("/") != statsig.path:
         return [f"`{setting}` must end in {statsig.path} at that host: {own}"]
@@ -136,6 +143,11 @@ def _segment_errors(entry: Mapping[str, Any]) -> list[str]:
     if "segment_id" not in entry and "segment_id_field" not in entry:
         errors.append(
             "`segment_id` is missing: name the segment, or name the column that names it with `segment_id_field`."
+        )
+    elif not is_segment_id(entry.get("segment_id", "-")):
+        errors.append(
+            f"`segment_id` is no id of a segment: copy it from the segment's page in the Statsig console. An id has at "
+            f"most {LONGEST} characters, no control characters, and is neither blank nor `.` nor `..`."
         )
     if "segment_id" in entry and "segment_id_field" in entry:
         errors.append("`segment_id` and `segment_id_field` exclude each other: keep one.")

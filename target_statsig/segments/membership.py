@@ -14,6 +14,7 @@ from target_statsig.answers import answer_of
 from target_statsig.exceptions import RecordError
 from target_statsig.fields import Reader, id_destination, is_deleted, reader, sources_of
 from target_statsig.numbers import plain_text
+from target_statsig.segment_ids import is_segment_id
 from target_statsig.settings import SyncMode
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ MISSING_IDENTIFIER = "missing_identifier"
 INVALID_IDENTIFIER = "invalid_identifier"
 INVALID_MEMBERSHIP = "invalid_membership"
 MISSING_SEGMENT_ID = "missing_segment_id"
+INVALID_SEGMENT_ID = "invalid_segment_id"
 
 UNSENDABLE = re.compile("[,\r\n\0\ud800-\udfff]")
 """What no id may hold. Statsig's published example of `GET /segments/{id}/id_list` has several ids in one string, with
@@ -68,7 +70,8 @@ class MemberMapper:
         the row said while it was there: taking someone off a list of removals does not add them again.
 
         Raises:
-            RecordError: `missing_identifier`, `invalid_identifier`, `invalid_membership`, `missing_segment_id`.
+            RecordError: `missing_identifier`, `invalid_identifier`, `invalid_membership`, `missing_segment_id`,
+                `invalid_segment_id`.
         """
         return MemberChange(self._id(record), self._is_member(record), self._segment_id(record))
 
@@ -93,9 +96,11 @@ class MemberMapper:
         if self._read_segment is None:
             return None
         value = self._read_segment(record)
-        segment_id = value.strip() if isinstance(value, str) else ""
-        if not segment_id:
+        if value is None:
             raise RecordError(MISSING_SEGMENT_ID, self._segment_field)
+        segment_id = value.strip() if isinstance(value, str) else ""
+        if not is_segment_id(segment_id):
+            raise RecordError(INVALID_SEGMENT_ID, self._segment_field)
         return segment_id
 
 

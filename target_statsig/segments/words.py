@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_statsig.answers import answer_of
 from target_statsig.fields import any_deleted, id_destination, sources_of
+from target_statsig.segment_ids import is_segment_id
 from target_statsig.segments.membership import UNSENDABLE
 from target_statsig.settings import SyncMode
 
@@ -61,10 +62,10 @@ class PlainWords:
             segments = (named.strip() if type(named) is str else "" for named in column(self._segment_column))
         words: defaultdict[str, Words] = defaultdict(dict)
         for id_, member, segment_id in zip(ids, members, segments, strict=True):
-            if member is None or not segment_id:
+            if member is None:
                 return None
             words[segment_id][id_] = member
-        return words
+        return words if all(map(is_segment_id, words)) else None
 
 
 def _plain_ids(values: Sequence[Any]) -> list[str] | None:

@@ -210,11 +210,17 @@ def test_each_record_may_name_its_segment():
     assert to_member({"user_id": "u1", "segment__id": "vips"}, stream).segment_id == "vips"
 
 
-@pytest.mark.parametrize("value", [None, "", "  ", 7, True, ["vips"]])
-def test_a_record_that_names_no_segment_is_rejected(value):
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "missing_segment_id"),
+        *((value, "invalid_segment_id") for value in ("", "  ", 7, True, ["vips"], ".", "..", "a\nb", "x" * 101)),
+    ],
+)
+def test_a_record_that_names_no_segment_is_rejected(value, reason):
     stream = settings(segment_id=None, segment_id_field="segment")
 
-    assert reason_of(to_member, {"user_id": "u1", "segment": value}, stream) == "missing_segment_id"
+    assert reason_of(to_member, {"user_id": "u1", "segment": value}, stream) == reason
 
 
 def test_a_mapper_goes_to_another_process_as_its_settings():
