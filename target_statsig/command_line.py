@@ -18,6 +18,7 @@ import click
 from target_statsig.config.files import read_config_files
 from target_statsig.exceptions import SettingsError
 from target_statsig.headings import Heading
+from target_statsig.phrases import LineRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,7 +34,11 @@ WIDEST_TABLE = 100
 
 
 def adapt(command: click.Command) -> click.Command:
-    """Return singer-sdk's command with options of our own, and with an `--input` that is read like a pipe."""
+    """Return singer-sdk's command with options of our own, and with an `--input` that is read like a pipe.
+
+    From here on, names out of the data cannot break a line of the log nor play with a terminal.
+    """
+    logging.setLogRecordFactory(LineRecord)
     file_input = next(option for option in command.params if option.name == "file_input")
     # Bytes: a line that is no UTF-8 is to be an error of that line.
     file_input.type = click.File("rb")

@@ -26,6 +26,7 @@ from target_statsig.dead_letters import UnkeptLetters
 from target_statsig.exceptions import FatalRunError, SettingsError
 from target_statsig.headings import Heading
 from target_statsig.parts import LiveParts, Parts
+from target_statsig.phrases import visible
 from target_statsig.preview import Outlook, id_lines, preview
 from target_statsig.rate_windows import parse_rate_windows
 from target_statsig.store import open_copy
@@ -196,7 +197,7 @@ class DryRunParts(Parts):
         windows = parse_rate_windows(self._settings.console_rate_limits)
         outlook = Outlook(RateLimiter(windows, self._clock).seconds_for, self.pace.skipped)
         for line in preview(report, now, outlook, self._settings):
-            logger.info(line)
+            logger.info("%s", line)
         if self._wishes.show_ids:
             self._show_ids()
 
@@ -223,5 +224,5 @@ class DryRunParts(Parts):
             )
             return
         for line in id_lines(self._transport.lists):
-            sys.stdout.write(f"{line}\n")
+            sys.stdout.write(f"{visible(line)}\n")
         sys.stdout.flush()

@@ -67,7 +67,7 @@ class SettingsError(TargetStatsigError):
 
     def __init__(self, errors: list[str]) -> None:
         """Take all errors at once, so that they are all mended at once."""
-        super().__init__("\n".join(errors))
+        super().__init__(" ".join(errors))
         self.errors = errors
 
 

@@ -107,7 +107,8 @@ class LiveParts(Parts):
 
     @override
     def tell(self, report: RunReport, now: float) -> None:
-        logger.info("%s", summary(report, now))
+        lines = summary(report, now)
+        logger.info("\n".join(["%s"] * len(lines)), *lines)
 
     @override
     def close(self) -> None:

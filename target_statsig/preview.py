@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from target_statsig.client.failures import duration
+from target_statsig.phrases import counted
 from target_statsig.remarks import REMARKS
 from target_statsig.report import OTHER_NAMES, RunStatus
 
@@ -77,32 +78,32 @@ def id_lines(lists: Mapping[str, ListChanges]) -> Iterator[str]:
             (MINUS, changes.some_removed, changes.removed),
         ):
             for member in ids:
-                yield f"  {sign} {_plain(member)}"
+                yield f"  {sign} {member}"
             if number > len(ids):
                 yield f"  {sign} … and {number - len(ids):,} more"
 
 
 def _item_lines(stream: str, counts: ItemCounts) -> Iterator[str]:
     yield (
-        f"  {stream} → {counts.object_type}s: {_number(counts.records, 'record')}, "
-        f"{_number(counts.delivered, counts.object_type)} in "
-        f"{_number(counts.requests, 'request')} ({_number(counts.bytes_sent, 'byte')}), "
+        f"  {stream} → {counts.object_type}s: {counted(counts.records, 'record')}, "
+        f"{counted(counts.delivered, counts.object_type)} in "
+        f"{counted(counts.requests, 'request')} ({counted(counts.bytes_sent, 'byte')}), "
         f"{counts.billable:,} billed"
     )
     if counts.names:
         shown = [(name, count) for name, count in counts.names.most_common() if name != OTHER_NAMES][:SHOWN_NAMES]
-        words = [f"{_plain(name)} {count:,}" for name, count in shown]
+        words = [f"{name} {count:,}" for name, count in shown]
         others = counts.delivered - sum(count for _, count in shown)
         yield f"    {', '.join(words)}{f', and {others:,} of other names' if others else ''}"
     for name, count in counts.remarks:
         yield f"    {count:,} {REMARKS[name].words}"
     yield from _rejections(counts)
     for old, new in sorted(counts.renamed.items()):
-        yield f"    {_plain(old)} made valid as {_plain(new)}"
+        yield f"    {old} made valid as {new}"
 
 
 def _member_lines(stream: str, counts: MemberCounts, outlook: Outlook) -> Iterator[str]:
-    yield f"  {stream} → segments: {_number(counts.records, 'record')}"
+    yield f"  {stream} → segments: {counted(counts.records, 'record')}"
     yield from _rejections(counts)
     for name, segment in counts.segments.items():
         yield f"    {name} ({segment.sync_mode}): {', '.join(_segment_parts(segment, outlook))}"
@@ -125,7 +126,7 @@ def _segment_parts(counts: SegmentCounts, outlook: Outlook) -> Iterator[str]:
         yield f"{counts.held:,} held{since} ({counts.held_because}{guard})"
     if counts.after is not None:
         yield f"{counts.after:,} after"
-    yield f"{_number(counts.requests, 'request')}{_lasting(outlook.seconds_for(counts.requests))}"
+    yield f"{counted(counts.requests, 'request')}{_lasting(outlook.seconds_for(counts.requests))}"
 
 
 def _ending(report: RunReport, settings: Settings) -> Iterator[str]:
@@ -157,12 +158,3 @@ def _lasting(seconds: float) -> str:
 
 def _known(number: int | None) -> str:
     return "?" if number is None else f"{number:,}"
-
-
-def _number(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def _plain(text: str) -> str:
-    """Return a text from a record so that it cannot play with the terminal."""
-    return text if text.isprintable() else repr(text)

@@ -1,12 +1,13 @@
 """What a run did, as a short table for the end of the log: a row for each stream and segment, then what stands out.
 
-Pure: text out of a report. Refuses to know how the counts came about. No value from a record is in it.
+Pure: lines out of a report. Refuses to know how the counts came about. No value from a record is in it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from target_statsig.phrases import visible
 from target_statsig.remarks import REMARKS
 from target_statsig.report import MemberCounts, RunStatus
 from target_statsig.settings import SyncMode
@@ -25,8 +26,8 @@ UNTOLD = "?"
 """Stands for a number that cannot be told, which is not 0."""
 
 
-def summary(report: RunReport, now: float) -> str:
-    """Return the summary, several lines.
+def summary(report: RunReport, now: float) -> list[str]:
+    """Return the lines of the summary.
 
     Args:
         report: The run's report.
@@ -43,7 +44,7 @@ def summary(report: RunReport, now: float) -> str:
         ]
         lines += (f"  {name}: {remark}" for name, counts in streams for remark in _stream_remarks(counts))
         lines += (f"  {name}: {remark}" for name, counts in segments for remark in _segment_remarks(counts))
-        return "\n".join(lines)
+        return [visible(line) for line in lines]
 
 
 def _title(report: RunReport, now: float) -> str:
@@ -101,7 +102,7 @@ def _table(rows: Sequence[Mapping[str, Cell]]) -> Iterator[str]:
 def _text(cell: Cell) -> str:
     if cell is None:
         return "-"
-    return f"{cell:,}" if isinstance(cell, int) else cell
+    return f"{cell:,}" if isinstance(cell, int) else visible(cell)
 
 
 def _stream_remarks(counts: ItemCounts | MemberCounts) -> Iterator[str]:

@@ -14,6 +14,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from target_statsig.phrases import counted, visible
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -57,7 +59,7 @@ class ItemProgress:
         always = (
             f"{self.acknowledged:,} acknowledged",
             f"{self.in_flight:,} in flight",
-            f"{self.retries:,} {'retry' if self.retries == 1 else 'retries'}",
+            counted(self.retries, "retry", "retries"),
         )
         sometimes = ((self.skipped, "skipped"), (self.rejected, "rejected"))
         return (*always, *(f"{number:,} {word}" for number, word in sometimes if number))
@@ -91,7 +93,7 @@ class SegmentProgress:
         if self.planned is None:
             return (f"{self.staged:,} staged",)
         sent = f"{self.planned - self.unsent:,} of {self.planned:,} changes sent"
-        return (sent, f"{_number(self.requests_left, 'request')} left")
+        return (sent, f"{counted(self.requests_left, 'request')} left")
 
 
 Progress = ItemProgress | SegmentProgress
@@ -143,9 +145,9 @@ class Watch:
         seconds = self._seconds_for(requests) if requests else 0.0
         if seconds > MINUTE:
             logger.info(
-                "The segments need %s, which take about %d minutes under `console_rate_limits`.",
-                _number(requests, "request"),
-                _minutes(seconds),
+                "The segments need %s, which take about %s under `console_rate_limits`.",
+                counted(requests, "request"),
+                counted(_minutes(seconds), "minute"),
             )
 
     def clear(self) -> None:
@@ -178,9 +180,9 @@ class Watch:
             self._told[progress.stream] = progress
         if self._screen is None:
             for line in lines:
-                logger.info(line)
+                logger.info("%s", line)
         elif lines:
-            self._draw("  ".join(lines))
+            self._draw(visible("  ".join(lines)))
 
     def _draw(self, line: str) -> None:
         width = shutil.get_terminal_size().columns - 1
@@ -202,11 +204,7 @@ def terminal() -> TextIO | None:
 def _line(progress: Progress, rate: float, to_go: str) -> str:
     speed = f" ({rate:,.0f}/s)" if round(rate) else ""
     last = (to_go,) if progress.requests_left else ()
-    return f"{progress.stream}: {', '.join((_number(progress.records, 'record') + speed, *progress.parts, *last))}"
-
-
-def _number(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+    return f"{progress.stream}: {', '.join((counted(progress.records, 'record') + speed, *progress.parts, *last))}"
 
 
 def _minutes(seconds: float) -> int:

@@ -6,7 +6,7 @@ Refuses to know what follows from the answers (`rows`).
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import closing, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,14 @@ from target_statsig.client.console import ConsoleClient
 from target_statsig.client.network import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
-from target_statsig.exceptions import AuthenticationError, FatalRunError, RefusedError, RequestError, StoreError
+from target_statsig.exceptions import (
+    AuthenticationError,
+    FatalRunError,
+    RefusedError,
+    RequestError,
+    SettingsError,
+    StoreError,
+)
 from target_statsig.rate_windows import parse_rate_windows
 from target_statsig.services import project_identity
 from target_statsig.store import look_at_store
@@ -56,7 +63,8 @@ def streams_of(config: Config) -> dict[str, StreamSettings]:
     """Return the settings of each entry of `streams`, and under `*` those of all other streams, if they have any."""
     streams = {name: config.for_stream(name) for name in config.entries}
     if "object_type" in config.defaults and EVERY_STREAM not in streams:
-        streams[EVERY_STREAM] = config.for_stream(EVERY_STREAM)
+        with suppress(SettingsError):  # what the entries have in common may be too little for any other stream
+            streams[EVERY_STREAM] = config.for_stream(EVERY_STREAM)
     return streams
 
 

@@ -9,6 +9,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from target_statsig.check.row import Mark, failed
+from target_statsig.phrases import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,16 +47,17 @@ def _row(row: Row, width: int, *, colours: bool) -> Iterator[str]:
         mark = f"{COLOURS[row.mark]}{mark}{PLAIN}"
     margin = " " * (2 + MARK_WIDTH + 2 + NAME_WIDTH + 2)
     told = _wrapped(row.found, width, margin) + _wrapped(f"→ {row.remedy}" if row.remedy else "", width, margin)
-    if len(row.name) > NAME_WIDTH:
-        yield f"  {mark}  {row.name}"
+    name = visible(row.name)
+    if len(name) > NAME_WIDTH:
+        yield f"  {mark}  {name}"
     else:
-        yield f"  {mark}  {row.name.ljust(NAME_WIDTH)}  {told.pop(0).lstrip()}"
+        yield f"  {mark}  {name.ljust(NAME_WIDTH)}  {told.pop(0).lstrip()}"
     yield from told
 
 
 def _wrapped(text: str, width: int, margin: str) -> list[str]:
     return textwrap.wrap(
-        text,
+        visible(text),
         width,
         initial_indent=margin,
         subsequent_indent=margin,

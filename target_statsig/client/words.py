@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from target_statsig.phrases import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -52,7 +54,7 @@ def quote(answer: object, *, sent: bytes | None, key: str) -> str:
     repeated = {value for value in (key, *_in_lists(sent)) if value and value.lower() in lower}
     for value in sorted(repeated, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", HIDDEN, text, flags=re.IGNORECASE)
-    text = "".join(character for character in text if character.isprintable())
+    text = visible(text)
     return text if len(text) <= MAX_WORDS else text[: MAX_WORDS - 1] + "…"
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 from target_statsig.emulator.findings import find, short_path
 from target_statsig.emulator.samples import sample_lines
 from target_statsig.emulator.traffic import Traffic
+from target_statsig.phrases import counted, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,16 +92,16 @@ def _headline(events: int, items: Sequence[ItemLog], segments: Sequence[Segment]
     changed = sum(bool(segment.history) or segment.created for segment in segments)
     return " · ".join(
         (
-            _plural(events, "event"),
-            *(_plural(one.count, one.kind.title.lower().removesuffix("s")) for one in items),
-            f"{_plural(changed, 'segment')} changed",
-            _plural(requests, "request"),
+            counted(events, "event"),
+            *(counted(one.count, one.kind.title.lower().removesuffix("s")) for one in items),
+            f"{counted(changed, 'segment')} changed",
+            counted(requests, "request"),
         )
     )
 
 
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def _text(text: str, style: str = "") -> Text:
+    return Text(visible(text), style)
 
 
 def _print_section(console: Console, title: str, content: RenderableType, left_out: int = 0) -> None:
@@ -132,7 +133,7 @@ def _events(tallies: list[Tally]) -> Table:
     table = _table("Name", "Tier", "Count", "Users", numbers=("Count", "Users"))
     for tally in tallies:
         users = f"{len(tally.users):,}" if tally.users else NOTHING
-        table.add_row(Text(tally.name, "cyan"), tally.tier or NOTHING, f"{tally.count:,}", users)
+        table.add_row(_text(tally.name, "cyan"), _text(tally.tier or NOTHING), f"{tally.count:,}", users)
     return table
 
 
@@ -141,15 +142,17 @@ def _items(kind: ItemKind, tallies: Sequence[ItemTally]) -> Table:
     for tally in tallies:
         name, *cells = tally.key
         counts = (f"{tally.count:,}", f"{len(tally.units):,}" if tally.units else NOTHING)
-        table.add_row(Text(name, "cyan"), *(Text(cell or NOTHING) for cell in cells), *counts)
+        table.add_row(_text(name, "cyan"), *(_text(cell or NOTHING) for cell in cells), *counts)
     return table
 
 
 def _samples(tallies: list[Tally]) -> Group:
     lines: list[Text] = []
     for tally in tallies:
-        lines.append(Text.assemble((tally.name, "cyan"), " ", (tally.tier, "dim")))
-        lines += (Text.assemble((f"  {label:<9} ", "dim"), text) for label, text in sample_lines(tally.samples[0]))
+        lines.append(Text.assemble(_text(tally.name, "cyan"), " ", _text(tally.tier, "dim")))
+        lines += (
+            Text.assemble((f"  {label:<9} ", "dim"), visible(text)) for label, text in sample_lines(tally.samples[0])
+        )
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"
     return Group(*lines)
@@ -162,9 +165,9 @@ def _segments(segments: list[Segment]) -> Table:
         added = sum(change.added for change in segment.history)
         removed = sum(change.removed for change in segment.history)
         table.add_row(
-            Text(segment.id, "cyan"),
+            _text(segment.id, "cyan"),
             segment.type,
-            segment.id_type,
+            _text(segment.id_type),
             "new" if segment.created else f"{segment.before:,}",
             Text(f"+{added:,}", "green") if added else NOTHING,
             Text(f"-{removed:,}", "red") if removed else NOTHING,
@@ -182,8 +185,8 @@ def _requests(traffic: Traffic) -> Table:
     table.columns[1].min_width = min(longest, LONG_CALL)
     for (method, path), call in traffic.calls.items():
         table.add_row(
-            Text(method, "dim"),
-            short_path(path),
+            _text(method, "dim"),
+            _text(short_path(path)),
             f"{call.times:,}",
             f"{call.items:,}",
             f"{call.size:,}",
@@ -197,7 +200,7 @@ def _findings(findings: list[Finding]) -> Table:
     grid.add_column(justify="right", no_wrap=True)
     grid.add_column(overflow="fold")
     for finding in findings:
-        remedy = f"\n→ {finding.remedy}" if finding.remedy else ""
-        text = Text.assemble((finding.what, "yellow"), ": ", finding.why, (remedy, "dim"))
+        remedy = f"\n→ {visible(finding.remedy)}" if finding.remedy else ""
+        text = Text.assemble(_text(finding.what, "yellow"), ": ", visible(finding.why), (remedy, "dim"))
         grid.add_row(f"{finding.count:,}", text)
     return grid

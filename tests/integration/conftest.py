@@ -19,6 +19,7 @@ WHOLE_RUNS = frozenset(
         "test_failures_of_ours",
         "test_fault_matrix",
         "test_mirror_states",
+        "test_odd_names",
         "test_run_histories",
         "test_sdk_standard",
         "test_taps",

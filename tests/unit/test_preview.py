@@ -114,11 +114,6 @@ def test_of_very_many_names_some_are_told():
     assert f", and {MOST_NAMES * 2 - SHOWN_NAMES:,} of other names" in told
 
 
-def test_names_do_not_play_with_the_terminal():
-    assert "\x1b" not in lines(items(names=Counter({"\x1b[2Jboo": 1}), delivered=1))
-    assert "\x1b" not in "\n".join(id_lines({"vips": ListChanges(added=1, some_added=["\x1b[2Jboo"])}))
-
-
 @pytest.mark.parametrize(
     ("report", "missing"),
     [

@@ -15,7 +15,7 @@ def report():
 
 
 def lines(report):
-    return summary(report, 1_300.25).splitlines()
+    return summary(report, 1_300.25)
 
 
 def orders(report, **counts):

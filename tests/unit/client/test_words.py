@@ -42,7 +42,7 @@ def test_an_answer_is_decoded_or_nothing(body, decoded):
         pytest.param({"detail": "something"}, "", id="other members"),
         pytest.param(["Segment not found"], "", id="no object"),
         pytest.param(None, "", id="no JSON"),
-        pytest.param({"message": "  one\r\n two\x1b[31m  "}, "one two[31m", id="line breaks and controls"),
+        pytest.param({"message": "  one\r\n two\x1b[31m  "}, "one two\\x1b[31m", id="line breaks and controls"),
     ],
 )
 def test_only_message_and_error_are_quoted(answer, words):
