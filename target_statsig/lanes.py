@@ -20,10 +20,12 @@ from target_statsig.named import NamedColumns, tell_absent
 from target_statsig.object_types import ITEM_KINDS
 from target_statsig.rejections import Rejections
 from target_statsig.report import SegmentCounts
+from target_statsig.segments.growth import Growth, ProjectRoom
 from target_statsig.segments.lane import SegmentLane
 from target_statsig.segments.mirror import MirrorSync
 from target_statsig.segments.remote import RemoteSegment
 from target_statsig.segments.rows import RowSync
+from target_statsig.segments.staged import StagedRowSync
 from target_statsig.segments.unseen import UnseenSync
 from target_statsig.settings import SyncMode
 
@@ -80,6 +82,7 @@ class Lanes:
         self._dead_letters = dead_letters
         self._on_segment_failure = on_segment_failure
         self._columns: dict[str, NamedColumns] = {}
+        self._room = ProjectRoom()
         self._refusals: defaultdict[ObjectType, RefusalStreak] = defaultdict(RefusalStreak)
 
     def get(self, stream: str) -> ItemLane | SegmentLane:
@@ -151,6 +154,7 @@ class Lanes:
             segment_id = self._config.for_stream(stream).segment_id or ""
             if stream not in self.segments and self._services.pending_from_earlier(segment_id) is not None:
                 self.get(stream)
+                self.segments[stream].send_kept()
 
     def finish_items(self) -> None:
         """Send the rest of all items and wait for every answer.
@@ -224,14 +228,15 @@ class Lanes:
             self._clock,
             self._config.settings.segment_batch_size,
         )
+        growth = Growth(remote, self._room, segment_counts, settings.max_segment_size)
         if store is not None:
-            return MirrorSync(stream, settings, remote, store, segment_counts, self._clock)
-        return RowSync(
-            remote,
-            self._gate,
-            earlier=partial(self._services.pending_from_earlier, segment_id),
-            pending=partial(self._services.pending, segment_id),
-        )
+            return MirrorSync(stream, settings, remote, store, segment_counts, self._clock, growth)
+        if settings.max_segment_size is not None:
+            audience, kept = self._services.store.audience(segment_id), self._services.pending(segment_id)
+            return StagedRowSync(remote, self._gate, growth, segment_counts, audience, kept)
+        pending = partial(self._services.pending, segment_id)
+        earlier = partial(self._services.pending_from_earlier, segment_id)
+        return RowSync(remote, self._gate, growth, segment_counts, earlier=earlier, pending=pending)
 
     def _rejections(self, stream: str, settings: StreamSettings, counts: ItemCounts | MemberCounts) -> Rejections:
         columns = self._columns[stream] = NamedColumns(stream, settings)

@@ -124,6 +124,8 @@ def _segment_parts(counts: SegmentCounts, outlook: Outlook) -> Iterator[str]:
         since = f" since {counts.held_since}" if counts.held_since else ""
         guard = ": `max_removal_percent` would fail the run" if counts.held_because == TOO_MANY else ""
         yield f"{counts.held:,} held{since} ({counts.held_because}{guard})"
+    if counts.kept:
+        yield f"{counts.kept:,} kept for the next run"
     if counts.after is not None:
         yield f"{counts.after:,} after"
     yield f"{counted(counts.requests, 'request')}{_lasting(outlook.seconds_for(counts.requests))}"

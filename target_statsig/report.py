@@ -108,6 +108,7 @@ class SegmentCounts:
     """What became of one segment; `None` means that it could not be told.
 
     Attributes:
+        kept: Changes that rows asked for and that the next run sends first.
         unknown_because: Why nothing at all can be told, if that is so; then no number counts.
     """
 
@@ -119,6 +120,7 @@ class SegmentCounts:
     held: int | None = 0
     held_since: str | None = None
     held_because: str | None = None
+    kept: int = 0
     after: int | None = None
     proof: str = "none"
     requests: int = 0
@@ -128,8 +130,8 @@ class SegmentCounts:
     def as_json(self) -> dict[str, Any]:
         """Return the counts under the names of the run report."""
         report = {name: getattr(self, name) for name in self.__slots__} | {"sync_mode": self.sync_mode.value}
-        for name in ("held_because", "unknown_because"):
-            if report[name] is None:
+        for name in ("held_because", "kept", "unknown_because"):
+            if not report[name]:
                 del report[name]
         if self.unknown_because is None:
             return report

@@ -78,7 +78,7 @@ class Services:
         """What spaces the list mutations of all segments, and of all runs that share a store."""
         windows = parse_rate_windows(self._settings.console_rate_limits)
         log = None
-        if "store" in self.__dict__ or self._store_exists:
+        if self._store_exists:
             log = self.store.request_log(keep=2.0 * max(window.seconds for window in windows))
         return RateLimiter(windows, self._parts.pace, log)
 
@@ -115,9 +115,9 @@ class Services:
 
     @property
     def _store_exists(self) -> bool:
-        """Whether an earlier run made a store; of a database elsewhere that is taken for granted."""
+        """Whether there is a store by now; of a database elsewhere that is taken for granted."""
         url = self._store_url
-        return not url.startswith(SQLITE) or Path(url.removeprefix(SQLITE)).exists()
+        return "store" in self.__dict__ or not url.startswith(SQLITE) or Path(url.removeprefix(SQLITE)).exists()
 
     @cached_property
     def _store_url(self) -> str:

@@ -145,6 +145,7 @@ class StreamSettings:
     custom_id_type: str | None = None
     sync_mode: SyncMode | None = None
     membership_field: str | None = None
+    max_segment_size: int | None = None
     create_segment: bool = False
     removal_scope: RemovalScope = RemovalScope.ALL
     max_removal_percent: int = 20

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Cell = int | str | None
 
-SOMETIMES = frozenset({"not sent", "skipped", "rejected", "retries", "held"})
+SOMETIMES = frozenset({"not sent", "skipped", "rejected", "retries", "held", "kept"})
 """Columns that are left out where they would hold nothing but 0."""
 
 UNTOLD = "?"
@@ -83,6 +83,7 @@ def _segment_row(segment: str, counts: SegmentCounts) -> dict[str, Cell]:
         "removed": counts.removed,
         "unchanged": known(counts.unchanged),
         "held": known(counts.held),
+        "kept": counts.kept,
         "after": known(counts.after),
     }
 
@@ -126,3 +127,5 @@ def _segment_remarks(counts: SegmentCounts) -> Iterator[str]:
     elif counts.held:
         since = f" since {counts.held_since}" if counts.held_since else ""
         yield f"{counts.held:,} held{since} ({counts.held_because})"
+    if counts.kept:
+        yield f"{counts.kept:,} kept: the next run sends them first"

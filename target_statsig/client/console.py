@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -43,6 +43,21 @@ PAGE_BYTES = 64 * 1024 * 1024
 
 MAX_IDS = 10_000_000
 """Ids in all lists of a project together, at most: https://docs.statsig.com/segments/add-id-list."""
+
+
+Item = TypeVar("Item")
+
+
+class _Page(Protocol[Item]):
+    """A page of any kind of item."""
+
+    @property
+    def items(self) -> list[Item]:
+        """What is on it."""
+
+    @property
+    def pagination(self) -> shapes.Pagination | None:
+        """Where it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,14 +203,23 @@ class ConsoleClient:
         """
         return list(self._items("unit_id_types", shapes.UnitIdTypePage, "reading the ID types of the project"))
 
-    def _items(self, path: str, shape: type[shapes.IdPage | shapes.UnitIdTypePage], what: str) -> Iterator[str]:
+    def count_ids(self) -> int:
+        """Return how many ids all lists of the project hold together.
+
+        Raises:
+            RequestError: The segments cannot be read.
+        """
+        segments = self._items(_path(), shapes.SegmentPage, "reading the segments of the project")
+        return sum(int(segment.count or 0) for segment in segments if segment.type in {ID_LIST, USER_STORE_LIST})
+
+    def _items(self, path: str, shape: type[_Page[Item]], what: str) -> Iterator[Item]:
         """Yield the items of all pages.
 
         Pages are counted here: `nextPage` only tells whether there is another, and an empty one is the last whatever
         it tells. A server that repeats itself must not keep a run busy for ever, nor pass for one that has finished.
         """
         n_items = 0
-        before: list[str] = []
+        before: list[Item] = []
         for number in itertools.count(1):
             query = urlencode({"limit": PAGE_SIZE, "page": number})
             answer = self._read(f"{path}?{query}", f"{what}, page {number:,}", PAGE_BYTES)

@@ -69,6 +69,26 @@ class IdPage(msgspec.Struct):
         return [id_ for joined in self.data.ids for part in str(joined).split(",") if (id_ := part.strip())]
 
 
+class ListedSegmentData(msgspec.Struct):
+    """A segment, as far as it counts for the project's limit."""
+
+    id: str
+    type: str
+    count: float | None = None
+
+
+class SegmentPage(msgspec.Struct):
+    """A page of segments."""
+
+    data: list[ListedSegmentData]
+    pagination: Pagination | None = None
+
+    @property
+    def items(self) -> list[ListedSegmentData]:
+        """The segments."""
+        return self.data
+
+
 class UnitIdTypeData(msgspec.Struct):
     """An ID type of the project."""
 

@@ -157,6 +157,13 @@ STREAM: dict[str, tuple[JsonSchema, str]] = {
             "`_sdc_deleted_at` set always means “not a member”."
         ),
     ),
+    "max_segment_size": (
+        _number(1, 10_000_000),
+        (
+            "Segments: a run that would make the segment larger fails before its first change (over 1,000 is a one-way "
+            "door)."
+        ),
+    ),
     "create_segment": (FLAG, "Segments: create a missing segment, of type `id_list` and the right ID type."),
     "removal_scope": (
         _choice(RemovalScope),

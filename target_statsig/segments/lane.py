@@ -10,6 +10,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING
 
 from target_statsig.exceptions import RecordError, SegmentError
+from target_statsig.segments.completeness import Proof, Verdict
 from target_statsig.segments.membership import MemberMapper
 from target_statsig.segments.words import PlainWords
 from target_statsig.watch import SegmentProgress
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from target_statsig.record import Record
     from target_statsig.rejections import Rejections
     from target_statsig.report import MemberCounts
-    from target_statsig.segments.completeness import Verdict
     from target_statsig.segments.sync import SegmentSync
     from target_statsig.segments.words import Words
     from target_statsig.settings import StreamSettings
@@ -165,6 +165,12 @@ class SegmentLane:
     def close(self) -> None:
         """Read back what became of each segment that was changed."""
         self._each(lambda sync: sync.close())
+
+    def send_kept(self) -> None:
+        """Send what earlier runs kept, of a stream that did not come this time."""
+        self.plan(Verdict(Proof.NONE))
+        for step in (self.add, self.remove, self.close):
+            step()
 
     # During the input, and where it ends early
 

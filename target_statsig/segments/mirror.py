@@ -15,7 +15,6 @@ from target_statsig.headings import Heading
 from target_statsig.segments.baseline import Baseline
 from target_statsig.segments.feeders import SEPARATE_FEEDERS, moment, other_feeder
 from target_statsig.segments.guards import Action, Evidence, decide
-from target_statsig.segments.sizes import LARGEST_LIST, growth
 from target_statsig.segments.sync import SegmentSync
 from target_statsig.settings import RemovalScope
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.report import SegmentCounts
     from target_statsig.segments.completeness import Verdict
+    from target_statsig.segments.growth import Growth
     from target_statsig.segments.guards import Decision
     from target_statsig.segments.remote import RemoteSegment
     from target_statsig.segments.words import Words
@@ -46,6 +46,7 @@ class MirrorSync(SegmentSync):
         store: Store,
         counts: SegmentCounts,
         clock: Clock,
+        growth: Growth,
     ) -> None:
         """Begin with an empty audience.
 
@@ -56,6 +57,7 @@ class MirrorSync(SegmentSync):
             store: What remembers its members.
             counts: The segment's counts in the report.
             clock: The run's clock.
+            growth: Watches over the segment's size.
         """
         self._stream = stream
         self._settings = settings
@@ -63,6 +65,7 @@ class MirrorSync(SegmentSync):
         self._store = store
         self._counts = counts
         self._clock = clock
+        self._growth = growth
         self._members = store.members(remote.id)
         self._audience = store.audience(remote.id)
         self._baseline = Baseline(remote, store)
@@ -100,7 +103,7 @@ class MirrorSync(SegmentSync):
             logger.debug("Segment '%s': its stream shows just the members that it has.", self._remote.id)
         current = self._audience.count_current()
         counts.unchanged = current - plan.added
-        self._refuse_too_many(counts.before + plan.added)
+        self._growth.foresee(counts.before, plan.added)
         self._audience.clear_missing()
         self._additions, self._removals = plan.added, plan.removed
         counts.proof = verdict.proof.value
@@ -169,7 +172,6 @@ class MirrorSync(SegmentSync):
             self._warn(warning)
         self._audience.agree(self._lock)
         counts.after = self._members.count_known()
-        self._warn_of_size(counts.before or 0, counts.after)
         self._audience.close()
         self._lock.release()
         self._closed = True
@@ -205,6 +207,7 @@ class MirrorSync(SegmentSync):
             f"'{self._stream}'{missed}. Removed nobody, added {counts.added:,}. {decision.hint}"
         )
         if decision.action is Action.FAIL:
+            counts.after = self._members.count_known()
             raise SegmentError(text, heading=decision.heading)
         self._warn(text)
 
@@ -216,19 +219,6 @@ class MirrorSync(SegmentSync):
                 f"Nothing of it was changed. {SEPARATE_FEEDERS}"
             )
             raise SegmentError(msg, heading=Heading.SHARED_SEGMENT)
-
-    def _refuse_too_many(self, members: int) -> None:
-        if members > LARGEST_LIST:
-            msg = (
-                f"Segment '{self._remote.id}' would have {members:,} members, and Statsig takes {LARGEST_LIST:,} over "
-                f"all lists of a project. Nothing of it was changed. Narrow the audience."
-            )
-            raise SegmentError(msg, heading=Heading.SEGMENT_SIZE)
-
-    def _warn_of_size(self, before: int, after: int) -> None:
-        grown = growth(before, after)
-        if grown is not None:
-            self._warn(f"Segment '{self._remote.id}' grew to {after:,} members, {grown}.")
 
     def _warn(self, text: str) -> None:
         self._counts.warnings.append(text)

@@ -5,6 +5,7 @@ Turns what Statsig says into an error that a person can act on. Refuses to know 
 
 from __future__ import annotations
 
+import itertools
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from target_statsig.exceptions import RefusedError, RequestError, SegmentError
 from target_statsig.segments.fit import misfit, missing, statsig_id_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from target_statsig.client.console import ConsoleClient, ListState, Segment
     from target_statsig.clock import Clock
@@ -112,6 +113,33 @@ class RemoteSegment:
                 yield member
         except RequestError as error:
             raise self._failed(error, "read") from error
+
+    def count_known(self, known: Callable[[Sequence[str]], Collection[str]]) -> tuple[int, int]:
+        """Read the list, and return how many members it has, and how many of them are known.
+
+        Args:
+            known: Returns which of some ids are.
+
+        Raises:
+            SegmentError: It cannot be read.
+            InterruptedRunError: The run was asked to stop.
+        """
+        members, ids = self.check().count, self.ids()
+        found: set[str] = set()
+        while page := list(itertools.islice(ids, READ_BETWEEN_LOOKS)):
+            found.update(known(page))
+        return members, len(found)
+
+    def ids_in_project(self) -> int:
+        """Return how many ids all lists of the project hold.
+
+        Raises:
+            SegmentError: They cannot be read.
+        """
+        try:
+            return self._console.count_ids()
+        except RequestError as error:
+            raise self._failed(error, "measured against the limit of the project") from error
 
     def list_state(self) -> ListState:
         """Return the list's version, and whether Statsig is still updating it.

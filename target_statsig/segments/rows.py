@@ -7,16 +7,18 @@ true whatever comes after it.
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
+from target_statsig.segments.kept import tell_kept
 from target_statsig.segments.sync import SegmentSync
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from target_statsig.report import SegmentCounts
     from target_statsig.segments.completeness import Verdict
+    from target_statsig.segments.growth import Growth
     from target_statsig.segments.remote import RemoteSegment
     from target_statsig.segments.words import Words
     from target_statsig.state_gate import StateGate
@@ -33,6 +35,8 @@ class RowSync(SegmentSync):
         self,
         remote: RemoteSegment,
         gate: StateGate,
+        growth: Growth,
+        counts: SegmentCounts,
         earlier: Callable[[], Pending | None],
         pending: Callable[[], Pending],
     ) -> None:
@@ -41,28 +45,32 @@ class RowSync(SegmentSync):
         Args:
             remote: The segment.
             gate: Where gathered changes hold a STATE back.
+            growth: Watches over the segment's size.
+            counts: The segment's counts in the report.
             earlier: Returns what earlier runs kept, or None where nothing ever was.
             pending: Opens what is kept for the next run.
         """
         self._remote = remote
         self._gate = gate
+        self._growth = growth
+        self._counts = counts
         self._earlier = earlier
         self._pending = pending
         self._changes: dict[str, bool] = {}
-        self._sent: Counter[bool] = Counter()
         self._ticket: int | None = None
         self._failed = False
 
     @override
     def begin(self) -> None:
-        self._remote.check()
+        self._growth.begin(self._remote.check().count)
         earlier = self._earlier()
         if earlier is None:
             return
         kept = earlier.changes()
         while chunk := dict(itertools.islice(kept, GATHERED)):
+            ids = list(chunk)
             self._send(chunk)
-            earlier.clear(list(chunk))
+            earlier.clear(ids)
 
     @override
     def take(self, words: Words) -> None:
@@ -79,11 +87,14 @@ class RowSync(SegmentSync):
     def _settle(self, number: int) -> None:
         """Send so many changes: what is over came last, so a STATE that waits may pass before it is sent."""
         if self._failed:
-            self.keep()
+            self._put_away()
             return
         changes = iter(self._changes.items())
-        self._send(dict(itertools.islice(changes, number)))
-        over = dict(changes)
+        now, over = dict(itertools.islice(changes, number)), dict(changes)
+        try:
+            self._send(now)
+        finally:
+            self._changes = now | over  # without what was sent
         self._pass()
         if over:
             self.take(over)
@@ -106,7 +117,7 @@ class RowSync(SegmentSync):
     def _unsent(self) -> tuple[int, int]:
         """Additions and removals that are still to be sent."""
         joining = sum(self._changes.values())
-        return joining - self._sent[True], len(self._changes) - joining - self._sent[False]
+        return joining, len(self._changes) - joining
 
     @override
     def add(self) -> None:
@@ -127,6 +138,10 @@ class RowSync(SegmentSync):
 
     @override
     def keep(self) -> None:
+        self._put_away()
+        tell_kept(self._remote.id, self._earlier(), self._counts)
+
+    def _put_away(self) -> None:
         if self._changes:
             self._pending().keep(self._changes.items())
             self._pass()
@@ -134,19 +149,22 @@ class RowSync(SegmentSync):
     def _send(self, changes: dict[str, bool]) -> None:
         self._send_words(changes, joins=True)
         self._send_words(changes, joins=False)
-        self._sent.clear()
 
     def _send_words(self, changes: dict[str, bool], *, joins: bool) -> None:
-        ids = (member for member, word in changes.items() if word is joins)
+        """Send those who join, or those who leave, and take them out of the changes."""
+        wanted = [member for member, word in changes.items() if word is joins]
+        if joins:
+            self._growth.allow(len(wanted), lambda members: changes.keys() & members)
+        ids = iter(wanted)
         send = self._remote.add if joins else self._remote.remove
         while batch := list(itertools.islice(ids, self._remote.batch_size)):
             send(batch)
-            self._sent[joins] += len(batch)
+            for member in batch:
+                del changes[member]
 
     def _pass(self) -> None:
         """Let the STATE pass that waited for these changes."""
         self._changes.clear()
-        self._sent.clear()
         if self._ticket is not None:
             self._gate.close(self._ticket)
             self._ticket = None

@@ -5,14 +5,21 @@ Pure. Refuses to know who is in a list.
 
 from __future__ import annotations
 
-LARGEST_LIST = 10_000_000
-"""Ids over all lists of a project: a hard limit."""
-
 SLOWER_FROM = 1_000
-"""Members up to which a list travels with the gates; a longer one reaches SDKs by a slower path."""
+"""Members up to which a list travels with the gates; a longer one reaches SDKs by a slower path, for good."""
 
 SLOWEST_FROM = 10_000
 """Members from which that path is slower still, and on some plans not there."""
+
+MEANINGS = {
+    SLOWER_FROM: (
+        f"over {SLOWER_FROM:,}. That is a one-way door: the list then lives in Statsig's ID-list service, and removing "
+        f"ids does not bring it back. An SDK sees it only with its ID lists switched on (`enableIDLists: true`), else "
+        f"the segment answers no for everybody; and some plans do not have it. `max_segment_size` keeps a segment small"
+    ),
+    SLOWEST_FROM: f"over {SLOWEST_FROM:,}: its changes reach SDKs later, and on some plans they do not",
+}
+"""What it means that a list grows over a size; a sentence goes before, and a full stop comes behind."""
 
 
 def size_class(members: int) -> str:
@@ -24,7 +31,6 @@ def size_class(members: int) -> str:
     return f"over {SLOWEST_FROM:,}: it reaches SDKs by the slowest path, and not on every plan"
 
 
-def growth(before: int, after: int) -> str | None:
-    """Return the class that a list has grown into, in words, or None where it is in the same one as before."""
-    grown = after > before and size_class(after) != size_class(before)
-    return size_class(after) if grown else None
+def crossings(before: int, after: int) -> list[str]:
+    """Return what it means that a list grows from so many members to so many: a text for each line that it crosses."""
+    return [text for size, text in MEANINGS.items() if before <= size < after]

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import except_, exists, func, intersect, select, update
 
 from target_statsig.store.agreement import agree, agreed, changing_members
+from target_statsig.store.dialects import list_parameter, listed
 from target_statsig.store.fingerprint import Fingerprinter
 from target_statsig.store.spool import Spool
 from target_statsig.store.tables import MEMBERS, SEGMENTS
 from target_statsig.store.temporary import count, drop, sorted_table, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import CompoundSelect, Connection, Select, Table
 
@@ -95,6 +96,17 @@ class Audience:
         settled = self._settle()
         for page in walk(self._lane, select(settled.c.id, settled.c.word)):
             yield from ((id_, member) for id_, member in page)
+
+    def among(self, ids: Sequence[str]) -> list[str]:
+        """Return those of some ids that are members by their last word.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        settled = self._settle()
+        with self._lane.reading() as connection:
+            query = select(settled.c.id).where(settled.c.word, settled.c.id.in_(select(listed(connection).id)))
+            return list(connection.execute(query, list_parameter(ids)).scalars())
 
     def plan(self, *, absent: bool, own_only: bool = False) -> Plan:
         """Work out whom to add and whom to remove, and keep both lists for `additions` and `removals`.

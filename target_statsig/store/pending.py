@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, literal, select, true
+from sqlalchemy import delete, func, literal, select, true
 
 from target_statsig.store.dialects import insert_into, list_parameter, listed
 from target_statsig.store.tables import PENDING
@@ -49,6 +49,16 @@ class Pending:
         """Walk through what was kept, in code-point order of the ids; changes may be cleared in between."""
         for page in walk(self._lane, select(PENDING.c.id, PENDING.c.member).where(PENDING.c.segment == self._segment)):
             yield from ((id_, member) for id_, member in page)
+
+    def count(self) -> int:
+        """Return how many changes are kept.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        with self._lane.reading() as connection:
+            query = select(func.count()).select_from(PENDING).where(PENDING.c.segment == self._segment)
+            return int(connection.execute(query).scalar_one())
 
     def clear(self, ids: Sequence[str]) -> None:
         """Forget what was kept for these ids; acknowledged requests do so by themselves."""

@@ -7,8 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from target_statsig.exceptions import SegmentError
+from target_statsig.report import SegmentCounts
 from target_statsig.segments import rows
+from target_statsig.segments.growth import Growth, ProjectRoom
 from target_statsig.segments.rows import RowSync
+from target_statsig.settings import SyncMode
 from target_statsig.state_gate import StateGate
 
 STATE = {"bookmarks": {}}
@@ -17,6 +20,7 @@ STATE = {"bookmarks": {}}
 class Segment:
     """Takes four ids in a request, or refuses them."""
 
+    id = "vips"
     batch_size = 4
 
     def __init__(self):
@@ -25,7 +29,10 @@ class Segment:
         self.refuses = False
 
     def check(self):
-        pass
+        return SimpleNamespace(count=0)
+
+    def ids_in_project(self):
+        return 0
 
     def add(self, ids):
         if self.refuses:
@@ -51,7 +58,9 @@ def row(monkeypatch):
     around = SimpleNamespace(
         segment=Segment(), gate=StateGate(lambda state, _: written.append(state)), pending=Pending()
     )
-    sync = RowSync(around.segment, around.gate, earlier=lambda: None, pending=lambda: around.pending)
+    counts = SegmentCounts(SyncMode.ADD)
+    growth = Growth(around.segment, ProjectRoom(), counts, None)
+    sync = RowSync(around.segment, around.gate, growth, counts, earlier=lambda: None, pending=lambda: around.pending)
     return SimpleNamespace(sync=sync, written=written, **vars(around))
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from target_statsig.segments.sizes import growth, size_class
+from target_statsig.segments.sizes import MEANINGS, crossings, size_class
 
 SMALL = "small: it travels with the gates"
 LARGE = "over 1,000: it reaches SDKs by a slower path"
@@ -17,14 +17,15 @@ def test_a_size_has_a_class(members, words):
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "words"),
+    ("before", "after", "crossed"),
     [
-        pytest.param(900, 1_000, None, id="small as before"),
-        pytest.param(1_000, 1_001, LARGE, id="over the first line"),
-        pytest.param(0, 60_000, LARGER, id="over both at once: said once"),
-        pytest.param(1_001, 10_000, None, id="large as before"),
-        pytest.param(20_000, 500, None, id="shrunk"),
+        pytest.param(900, 1_000, [], id="small as before"),
+        pytest.param(1_000, 1_001, [1_000], id="over the first line"),
+        pytest.param(10_000, 10_001, [10_000], id="over the second line"),
+        pytest.param(0, 60_000, [1_000, 10_000], id="over both at once"),
+        pytest.param(1_001, 10_000, [], id="large as before"),
+        pytest.param(20_000, 500, [], id="shrunk"),
     ],
 )
-def test_a_list_that_grows_into_another_class_is_told_so(before, after, words):
-    assert growth(before, after) == words
+def test_a_list_that_grows_crosses_lines(before, after, crossed):
+    assert crossings(before, after) == [MEANINGS[size] for size in crossed]
