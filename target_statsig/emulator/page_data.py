@@ -11,6 +11,7 @@ from dataclasses import asdict
 from heapq import nlargest
 from typing import TYPE_CHECKING, Any
 
+from target_statsig.emulator.console_api import split_path
 from target_statsig.emulator.event_log import EventLog, Tally
 from target_statsig.emulator.findings import DEAD_LETTERED, find, short_path
 from target_statsig.emulator.traffic import Traffic
@@ -97,6 +98,9 @@ def _run(run: Run, runs: Sequence[Run], segments: Sequence[Segment]) -> dict[str
     for tally in run.events.tallies.values():
         tiers[tally.tier] += tally.count
     timeline = run.traffic.timeline
+    created = {segment.id for segment in segments if segment.created}
+    # Whoever creates a segment asks first whether there is one.
+    asked = [time for path, time in run.traffic.not_found if split_path(path)[0] in created]
     return _run_line(run) | {
         "names": _names(run, previous),
         "items": [_items(log) for log in run.items.values() if log.tallies],
@@ -105,7 +109,7 @@ def _run(run: Run, runs: Sequence[Run], segments: Sequence[Segment]) -> dict[str
         ),
         "tiers": [{"tier": tier, "count": count} for tier, count in tiers.most_common()],
         "users": {kind: len(counts) for kind, counts in run.events.users.items()},
-        "timeline": {"seconds": timeline.seconds, "steps": [asdict(step) for step in timeline.steps]},
+        "timeline": {"seconds": timeline.seconds, "steps": [asdict(step) for step in timeline.pardon(asked)]},
         "calls": [
             {
                 "method": method,

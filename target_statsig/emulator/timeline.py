@@ -5,7 +5,12 @@ Pure. Refuses to know who sent them and how a plot looks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_STEPS = 60
 """A bar for each still fits the width of a phone."""
@@ -50,12 +55,23 @@ class Timeline:
 
     def add(self, time: float, request: Step) -> None:
         """Count a request; one from before the start, after the clock was set back, falls into the first step."""
-        elapsed = max(0.0, time - self.started)
-        while elapsed >= self.seconds * MAX_STEPS:
+        while self._step(time) >= MAX_STEPS:
             self._double()
-        step = int(elapsed / self.seconds)
+        step = self._step(time)
         self.steps += [Step() for _ in range(step + 1 - len(self.steps))]
         self.steps[step] = self.steps[step].merge(request)
+
+    def pardon(self, times: Iterable[float]) -> list[Step]:
+        """Return the steps without some of the requests that they count as refused.
+
+        Args:
+            times: When those came.
+        """
+        pardoned = Counter(map(self._step, times))
+        return [replace(step, refused=step.refused - pardoned[at]) for at, step in enumerate(self.steps)]
+
+    def _step(self, time: float) -> int:
+        return int(max(0.0, time - self.started) / self.seconds)
 
     def _double(self) -> None:
         if len(self.steps) % 2:

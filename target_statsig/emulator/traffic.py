@@ -54,6 +54,7 @@ class Traffic:
         calls: By method and path.
         noted: How many had a note.
         timeline: When they came; begins with the first one.
+        not_found: Paths under which nothing was found, each with the time when it was asked for.
     """
 
     def __init__(self, started: float) -> None:
@@ -62,6 +63,7 @@ class Traffic:
         self.calls: dict[tuple[str, str], CallTally] = {}
         self.noted: Counter[Noted] = Counter()
         self.timeline = Timeline(started)
+        self.not_found: list[tuple[str, float]] = []
 
     @classmethod
     def of(cls, entries: Sequence[RequestEntry]) -> Self:
@@ -81,5 +83,7 @@ class Traffic:
         call.statuses[entry.status] += 1
         if entry.note:
             self.noted[Noted(entry.method, entry.path, entry.status, entry.note)] += 1
+        if entry.status == HTTPStatus.NOT_FOUND:
+            self.not_found.append((entry.path, entry.time))
         refused = entry.status is None or entry.status >= HTTPStatus.BAD_REQUEST
         self.timeline.add(entry.time, Step(1, int(refused), entry.items, entry.size))

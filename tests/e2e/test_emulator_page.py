@@ -145,6 +145,15 @@ def test_what_was_refused_dropped_or_doubtful_is_told_with_its_reason(page, stat
     expect(page.get_by_text('"anonymous"')).to_be_visible()
 
 
+def test_line_breaks_and_escapes_of_names_are_shown(page, statsig, target):
+    statsig.state.seed_segment("vips\n\x1b2J\u202e")
+    send(statsig, target, PURCHASE | {"eventName": "a\x1b2J\tb"})
+    page.goto(statsig.url)
+
+    expect(page.get_by_role("button", name=r"a\x1b2J\tb")).to_be_visible()
+    expect(page.get_by_role("row", name=r"vips\n\x1b2J\u202e")).to_be_visible()
+
+
 def test_runs_are_told_apart_and_the_newest_comes_first(page, statsig_factory):
     now = [1_800_000_000.0]
     statsig = statsig_factory(clock=lambda: now[0])

@@ -113,6 +113,27 @@ def test_a_run_that_is_not_there_has_nothing(statsig, run):
     assert ask(statsig, run=run)["run"]["number"] == 1
 
 
+def look_for(statsig, segment):
+    headers = {"statsig-api-key": statsig.console_api_key}
+    return requests.get(f"{statsig.console_url}/segments/{segment}", headers=headers, timeout=10).status_code
+
+
+def create(statsig, segment):
+    headers = {"statsig-api-key": statsig.console_api_key}
+    body = {"id": segment, "name": segment, "type": "id_list"}
+    return requests.post(f"{statsig.console_url}/segments", json=body, headers=headers, timeout=10).status_code
+
+
+def test_the_question_whether_a_segment_has_to_be_created_is_no_refusal(statsig):
+    assert (look_for(statsig, "vips"), look_for(statsig, "nope")) == (404, 404)
+    assert create(statsig, "vips") == 201
+    assert (look_for(statsig, "vips"), create(statsig, "vips")) == (200, 400)
+
+    steps = ask(statsig)["run"]["timeline"]["steps"]
+    assert sum(step["requests"] for step in steps) == 5
+    assert sum(step["refused"] for step in steps) == 2
+
+
 def test_a_segment_that_is_not_there_has_no_members(statsig):
     assert ask(statsig, "/members", segment="nope") == []
 

@@ -41,3 +41,13 @@ def test_the_order_does_not_matter():
 
 def test_a_clock_that_is_set_back_loses_nothing():
     assert [step.requests for step in filled(0.0, -5.0).steps] == [2]
+
+
+def test_what_was_no_refusal_after_all_is_pardoned_wherever_it_lies_by_now():
+    timeline = Timeline(0.0)
+    for second in (0, 30, 30, 7200):
+        timeline.add(second, Step(1, 1))
+    pardoned = timeline.pardon([30.0, 7200.0])
+    assert [step.refused for step in pardoned if step.requests] == [2, 0]
+    assert sum(step.requests for step in pardoned) == 4
+    assert sum(step.refused for step in timeline.steps) == 4
