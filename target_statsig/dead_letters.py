@@ -57,6 +57,7 @@ class _OpenFile:
     handle: IO[bytes] | None = None
     schema: Mapping[str, Any] | None = None
     parts: int = 0
+    unflushed: int = 0
     pending: list[bytes] = field(default_factory=list)
 
 
@@ -65,7 +66,7 @@ class DeadLetters(Protocol):
 
     Attributes:
         directory: Where that is, for messages.
-        count: How many dead letters were written.
+        count: How many dead letters are where they last.
     """
 
     directory: UPath
@@ -161,7 +162,7 @@ class DeadLetterBox(DeadLetters):
                     "run": self._run_id,
                 }
                 self._append(file, {**letter.message, **{name: value for name, value in extra.items() if value}})
-                self.count += 1
+                file.unflushed += 1
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -176,6 +177,8 @@ class DeadLetterBox(DeadLetters):
             with self._lock:
                 for file in self._files.values():
                     self._bring(file)
+                    self.count += file.unflushed
+                    file.unflushed = 0
         except OSError as error:
             raise self._unwritable(error) from error
 

@@ -18,6 +18,7 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from target_statsig._compat import override
 from target_statsig.blocks import lines_of, read_blocks
 from target_statsig.exceptions import CUT_OFF, InputError, InterruptedRunError
+from target_statsig.phrases import counted
 from target_statsig.record import MESSAGES, Message, decode_around_record, decode_leniently
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         try:
             return decode_around_record(line)
         except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError, RecursionError):
-            msg = f"({len(line.rstrip()):,} bytes) is nested too deeply"
+            msg = f"({counted(len(line.rstrip()), 'byte')}) is nested too deeply"
             raise self.error(msg, number) from None
 
     def _lenient(self, line: bytes, number: int) -> object:
@@ -203,7 +204,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             raise self.error(msg, number) from error
         except ValueError:
             # `from None`: the decoder's own error carries the line, and a traceback would print it.
-            msg = f"({len(line.rstrip()):,} bytes) is not valid JSON"
+            msg = f"({counted(len(line.rstrip()), 'byte')}) is not valid JSON"
             if line.endswith(b"\n"):
                 raise self.error(msg, number) from None
             msg += " and has no end: whoever wrote it was ended, or broke, meanwhile"

@@ -9,12 +9,14 @@ import logging
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from target_statsig.config.meltano import command_for
 from target_statsig.dead_letters import DeadLetter
 from target_statsig.exceptions import RecordError, RejectionsError
+from target_statsig.phrases import counted
 from target_statsig.sdk_exceptions import MissingKeyRejectionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from target_statsig.dead_letters import DeadLetters
     from target_statsig.record import Record
@@ -35,6 +37,20 @@ SHOWN_FIELDS = 3
 def too_many(records: int, rejected: int, max_percent: int) -> bool:
     """Return whether a stream had more records rejected than `max_rejected_percent` allows, and more than a few."""
     return rejected > FEW and rejected * 100 > records * max_percent
+
+
+def whereabouts(letters: DeadLetters, environ: Mapping[str, str]) -> str:
+    """Return where the dead letters of a run are, and how they are sent again.
+
+    Args:
+        letters: Some of them.
+        environ: The environment.
+    """
+    records = counted(letters.count, "rejected record is", "rejected records are")
+    return (
+        f"{records} in {letters.directory}. Once the cause is mended, send them again with the same configuration: "
+        f"{command_for('replay', environ)}"
+    )
 
 
 class Rejections:
@@ -103,28 +119,36 @@ class Rejections:
         if not counts.rejected or self._max_percent == 0:
             return  # of one record too many it is said already
         worst = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common(3))
-        told = f"{counts.rejected:,} of {counts.records:,} records"
-        why = f"were rejected ({worst})"
+        told = f"{counts.rejected:,} of {counted(counts.records, 'record')}"
+        why = f"{'was' if counts.rejected == 1 else 'were'} rejected ({worst})"
         where = "".join(f" {self._where(name)}" for name in islice(self._fields, SHOWN_FIELDS))
-        kept = f"The rejected ones are in {self._box.directory}."
-        remedy = "Mend the mapping or the tap; then send them again from there."
         if not counts.accepted and self._max_percent < ALL:
-            msg = f"Stream '{self._stream}': {told} {why}, so that nothing of it was delivered.{where} {kept} {remedy}"
+            msg = f"Stream '{self._stream}': {told} {why}, so that nothing of it was delivered.{where} {self._aftermath}"
             raise RejectionsError(msg)
         if too_many(counts.records, counts.rejected, self._max_percent):
             msg = (
                 f"Stream '{self._stream}': {told} {why}, more than `max_rejected_percent` allows "
-                f"({self._max_percent}).{where} The others were sent. {kept} {remedy}"
+                f"({self._max_percent}).{where} The others were sent. {self._aftermath}"
             )
             raise RejectionsError(msg)
         logger.warning("Stream '%s': %s (%s) %s.%s", self._stream, told, _share(counts), why, where)
 
+    @property
+    def _aftermath(self) -> str:
+        if not self._box.count:  # a dry run keeps none, and a full disk neither
+            return "Mend the mapping or the tap."
+        return (
+            f"The rejected ones are in {self._box.directory}. Mend the mapping or the tap; then send them again from "
+            f"there."
+        )
+
     def _first(self, error: RecordError) -> RejectionsError:
+        self._box.flush()
+        where = f" The record is in {self._box.directory}." if self._box.count else ""
         kind = MissingKeyRejectionError if error.reason == "missing_key_property" else RejectionsError
         return kind(
             f"Stream '{self._stream}': a record was rejected ({error}), and `max_rejected_percent` is 0. The run stops "
-            f"here; the record is in {self._box.directory}. Mend it at its source, or allow some with "
-            f"`max_rejected_percent`."
+            f"here.{where} Mend it at its source, or allow some with `max_rejected_percent`."
         )
 
 

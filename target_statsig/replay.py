@@ -16,6 +16,7 @@ from upath import UPath
 
 from target_statsig.events.digest import digest
 from target_statsig.exceptions import StoreError
+from target_statsig.phrases import counted
 from target_statsig.record import is_too_deep
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def send_again(run: Run, run_to_end: Callable[[Iterable[bytes]], int]) -> int:
     if not letters.paths:
         logger.info("There are no dead letters in %s.", run.dead_letters.directory)
         return 0
-    logger.info("Sending the dead letters of %d files again.", len(letters.paths))
+    logger.info("Sending the dead letters of %s again.", counted(len(letters.paths), "file"))
     exit_code = run_to_end(letters.lines())
     if run.settled:
         letters.remove(run.dead_letters)

@@ -21,6 +21,7 @@ from target_statsig.dry_run import NO_WISHES, choose_parts
 from target_statsig.exceptions import FatalRunError, InterruptedRunError, text_of
 from target_statsig.headings import Heading
 from target_statsig.lanes import Lanes
+from target_statsig.rejections import whereabouts
 from target_statsig.report import RunReport
 from target_statsig.segments.lane import SegmentLane
 from target_statsig.segments.sources import Sources
@@ -170,6 +171,8 @@ class Run:
             self.lanes.tell_absent()
         for lane in self.lanes.segments.values():
             self._attempt(lane.keep)
+        if self._has_dead_letters:
+            self._attempt(self.dead_letters.flush)
         for judge in self.lanes.judges():
             self._attempt(judge)
         self.watch.close()
@@ -179,12 +182,7 @@ class Run:
         self._attempt(self._write_report)
         self._attempt(lambda: self.parts.tell(self.report, self.clock.time()))
         if self._has_dead_letters and self.dead_letters.count:
-            logger.info(
-                "  %s rejected records are in %s. Once their cause is mended, send them again with the same "
-                "configuration: target-statsig --config … --replay",
-                f"{self.dead_letters.count:,}",
-                self.dead_letters.directory,
-            )
+            logger.info("  %s", whereabouts(self.dead_letters, os.environ))
 
     @property
     def settled(self) -> bool:

@@ -92,7 +92,7 @@ class SegmentProgress:
         """What was gathered, and how much of it was sent."""
         if self.planned is None:
             return (f"{self.staged:,} staged",)
-        sent = f"{self.planned - self.unsent:,} of {self.planned:,} changes sent"
+        sent = f"{self.planned - self.unsent:,} of {counted(self.planned, 'change')} sent"
         return (sent, f"{counted(self.requests_left, 'request')} left")
 
 

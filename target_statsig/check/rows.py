@@ -14,6 +14,7 @@ from target_statsig.check.row import Mark, Row, Section
 from target_statsig.client.keys import KeyKind
 from target_statsig.headings import Heading
 from target_statsig.nearest import nearest
+from target_statsig.phrases import counted
 from target_statsig.segments.feeders import SEPARATE_FEEDERS, other_feeder
 from target_statsig.segments.fit import STATSIG_ID_TYPES, Misfit, misfit, missing, statsig_id_type
 from target_statsig.segments.sizes import size_class
@@ -156,7 +157,7 @@ def _shared(segment_id: str, stream: str, settings: StreamSettings, found: Found
 
 
 def _described(segment: Segment) -> str:
-    members = "1 member" if segment.count == 1 else f"{segment.count:,} members"
+    members = counted(segment.count, "member")
     return f"{segment.type} of {segment.id_type}, {members} ({size_class(segment.count)})"
 
 

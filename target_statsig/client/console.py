@@ -19,6 +19,7 @@ from target_statsig.client.keys import KeyKind
 from target_statsig.client.transport import ANSWER_BYTES, Request
 from target_statsig.exceptions import RefusedError
 from target_statsig.headings import Heading
+from target_statsig.phrases import counted
 from target_statsig.settings import CONSOLE_URL
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class ConsoleClient:
         Raises:
             RequestError: Statsig did not take them.
         """
-        what = f"adding {len(ids):,} {'id' if len(ids) == 1 else 'ids'} to segment '{segment_id}'"
+        what = f"adding {counted(len(ids), 'id')} to segment '{segment_id}'"
         call = "add_ids" if segment_type == USER_STORE_LIST else "id_list"
         return self._change("PATCH", _path(segment_id, call), {"ids": ids}, what)
 
@@ -172,7 +173,7 @@ class ConsoleClient:
         Raises:
             RequestError: Statsig did not take them.
         """
-        what = f"removing {len(ids):,} {'id' if len(ids) == 1 else 'ids'} from segment '{segment_id}'"
+        what = f"removing {counted(len(ids), 'id')} from segment '{segment_id}'"
         method, call = ("PATCH", "remove_ids") if segment_type == USER_STORE_LIST else ("DELETE", "id_list")
         return self._change(method, _path(segment_id, call), {"ids": ids}, what)
 

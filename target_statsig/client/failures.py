@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from target_statsig._compat import override
 from target_statsig.exceptions import AuthenticationError, NotNowError, RefusedError, TooLargeError
 from target_statsig.headings import Heading
+from target_statsig.phrases import counted
 
 if TYPE_CHECKING:
     from target_statsig.client.keys import KeyKind
@@ -104,7 +105,7 @@ class Errand:
 
     def too_large(self) -> TooLargeError:
         """Make the error for a body that is too large."""
-        text = f"{self.said} to {self.what}, {self.size:,} bytes as sent. Lower {self.kind.size_settings}."
+        text = f"{self.said} to {self.what}, {counted(self.size, 'byte')} as sent. Lower {self.kind.size_settings}."
         return TooLargeError(text, **self._facts())
 
     def used_up(self, retry_timeout: float) -> NotNowError:
@@ -113,7 +114,7 @@ class Errand:
         Args:
             retry_timeout: The seconds that there were.
         """
-        tries = "1 try" if self.tries == 1 else f"{self.tries:,} tries"
+        tries = counted(self.tries, "try", "tries")
         text = (
             f"Given up on {self.what} after {tries} in the {duration(retry_timeout)} that `retry_timeout` allows: "
             f"at last {self.said}. {self._unreachable()}{self._maybe_taken()}"

@@ -19,11 +19,25 @@ from target_statsig.config.parse import MAPPINGS
 PREFIX = "MELTANO_LOAD_"
 """Meltano gives every setting of a loader in a variable so named, whatever the plugin's own name; nobody else does."""
 
+LOADER_NAME = "MELTANO_LOADER_NAME"
+"""Meltano tells a loader in this variable what the project calls it."""
+
 ESCAPED_DOT = "\\."
 """A dot that Meltano is asked to leave alone; it hands such a key over whole, as a plain dot."""
 
 SEPARATOR = re.compile(r"(?<!\\)\.")
 """The dot between the parts of a path."""
+
+
+def command_for(option: str, environ: Mapping[str, str]) -> str:
+    """Return what to type for an option of this target: under Meltano that is a command of the plugin.
+
+    Args:
+        option: Without its dashes, such as `replay`.
+        environ: The environment.
+    """
+    loader = environ.get(LOADER_NAME)
+    return f"meltano invoke {loader}:{option}" if loader else f"target-statsig --config … --{option}"
 
 
 def restore_dotted_keys(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:

@@ -53,12 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         for fault in arguments.faults:
             faults.add(fault)
 
-    with tempfile.TemporaryDirectory(prefix="statsig-emulator-") as folder:
+    workplace = Workplace(Path(tempfile.mkdtemp(prefix="statsig-emulator-")))
+    try:
         emulator = StatsigEmulator(
-            Options(keep_events=arguments.keep_events),
-            port=arguments.port,
-            workplace=Workplace(Path(folder)),
-            prepare=prepare,
+            Options(keep_events=arguments.keep_events), port=arguments.port, workplace=workplace, prepare=prepare
         )
         try:
             emulator.start()
@@ -68,6 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(arguments, emulator)
         finally:
             emulator.close()
+    finally:
+        left = workplace.leave()
+        if left is not None:
+            sys.stderr.write(
+                f"statsig-emulator: the dead letters stay in {left}; a target sends them again with --replay, and "
+                f"TARGET_STATSIG_DEAD_LETTER_PATH set to that.\n"
+            )
 
 
 def _run(arguments: cli.Arguments, emulator: StatsigEmulator) -> int:

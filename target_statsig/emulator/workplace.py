@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from target_statsig.emulator.server import StatsigEmulator
 
+DEAD_LETTERS = "dead-letters"
+
 
 class Workplace:
     """The target's side of a try-out.
@@ -29,7 +31,7 @@ class Workplace:
     def __init__(self, folder: Path | None = None) -> None:
         """Take the folder, which this may empty."""
         self.folder = folder
-        self.dead_letters = DeadLetters(folder / "dead-letters") if folder else None
+        self.dead_letters = DeadLetters(folder / DEAD_LETTERS) if folder else None
 
     def exports(self, emulator: StatsigEmulator) -> dict[str, str]:
         """Return the variables that turn a target and Meltano to the emulator.
@@ -50,20 +52,41 @@ class Workplace:
     def clear(self) -> None:
         """Make the target forget: what it delivered, its members, its bookmarks and its dead letters."""
         for path in self.folder.iterdir() if self.folder else ():
-            if path.is_dir():
-                # A target that is still running may be writing into it.
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            _remove(path)
+
+    def leave(self) -> Path | None:
+        """Remove the folder, but for dead letters: the target has told where they are.
+
+        Returns:
+            Where dead letters stay, or None where there are none.
+        """
+        if self.folder is None:
+            return None
+        letters = self.folder / DEAD_LETTERS
+        if not letters.is_dir() or not any(letters.iterdir()):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return None
+        for path in self.folder.iterdir():
+            if path != letters:
+                _remove(path)
+        return letters
 
     def _places(self) -> dict[str, str]:
         if self.folder is None:
             return {}
         return {
             "TARGET_STATSIG_STORE_URL": f"sqlite:///{self.folder / 'store.db'}",
-            "TARGET_STATSIG_DEAD_LETTER_PATH": str(self.folder / "dead-letters"),
+            "TARGET_STATSIG_DEAD_LETTER_PATH": str(self.folder / DEAD_LETTERS),
             "MELTANO_STATE_BACKEND_URI": (self.folder / "state").as_uri(),
         }
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        # A target that is still running may be writing into it.
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _past_proxies() -> dict[str, str]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from target_statsig.phrases import counted
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -73,4 +75,4 @@ class ItemKind:
 
     def count(self, number: int) -> str:
         """Return so many items in words, such as "1 event" or "500 events"."""
-        return f"{number:,} {self.object_type if number == 1 else self.endpoint.items}"
+        return counted(number, self.object_type, self.endpoint.items)

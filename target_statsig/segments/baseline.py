@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from target_statsig.exceptions import SegmentError
 from target_statsig.headings import Heading
+from target_statsig.phrases import counted
 
 if TYPE_CHECKING:
     from target_statsig.client.console import ListState, Segment
@@ -81,8 +82,9 @@ class Baseline:
             facts = replace(facts, list_version=None if state.updating else state.version)
             if segment.count != expected:
                 warning = (
-                    f"Statsig counts {segment.count:,} members of segment '{self._remote.id}', and should count "
-                    f"{expected:,}: someone else changes it, or Statsig is still at work. The next run reads the list."
+                    f"Statsig counts {counted(segment.count, 'member')} of segment '{self._remote.id}', and should "
+                    f"count {expected:,}: someone else changes it, or Statsig is still at work. The next run reads the "
+                    f"list."
                 )
         self._store.record_facts(self._remote.id, facts)
         return warning
@@ -94,9 +96,9 @@ class Baseline:
         facts = self._store.facts(self._remote.id)
         if facts.expected_count != self._counted:
             logger.warning(
-                "Segment '%s': Statsig counts %s members where %s were expected; the list is read from Statsig.",
+                "Segment '%s': Statsig counts %s where %s were expected; the list is read from Statsig.",
                 self._remote.id,
-                f"{self._counted:,}",
+                counted(self._counted, "member"),
                 "another number" if facts.expected_count is None else f"{facts.expected_count:,}",
             )
             return False
@@ -123,7 +125,7 @@ class Baseline:
                     self._store.facts(self._remote.id), list_version=after.version, expected_count=segment.count
                 )
                 self._store.record_facts(self._remote.id, facts)
-                logger.info("Segment '%s': read %s members from Statsig.", self._remote.id, f"{distinct:,}")
+                logger.info("Segment '%s': read %s from Statsig.", self._remote.id, counted(distinct, "member"))
                 return
         self._members.forget()
         msg = (

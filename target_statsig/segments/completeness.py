@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from target_statsig.phrases import counted
 from target_statsig.segments.bookmarks import Kind
 from target_statsig.segments.observer import Seen, Shared
 from target_statsig.settings import Choice
@@ -149,7 +150,7 @@ def _by_row_count(seen: Seen, field: str) -> tuple[Proof, str]:
         return Proof.NONE, f"its records tell no number in `{field}`, which must be that of all its rows"
     if told in {seen.records, str(seen.records)}:
         return Proof.ROW_COUNT, ""
-    came = f"{seen.records:,} records came, and `{field}` tells"
+    came = f"{counted(seen.records, 'record')} came, and `{field}` tells"
     if isinstance(told, int) and told < seen.records:
         return Proof.NONE, (
             f"{came} a smaller number. Rows come twice, or are counted before others join them: let the query count "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from target_statsig.client.console import MAX_IDS
 from target_statsig.exceptions import SegmentError
 from target_statsig.headings import Heading
+from target_statsig.phrases import counted
 from target_statsig.segments.sizes import crossings
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Growth:
             SegmentError: That is more than `max_segment_size`, or than a project may hold; or it cannot be told.
         """
         after = before + new
-        grows = f"would grow from {before:,} to {after:,} members"
+        grows = f"would grow from {before:,} to {counted(after, 'member')}"
         if new and self._limit is not None and after > self._limit:
             why = f"{grows}, and `max_segment_size` allows {self._limit:,}"
             raise self._too_large(why, "Narrow the audience, or raise the setting.")
@@ -98,7 +99,7 @@ class Growth:
         self._room.take(new)
         self._most = after
         for meaning in crossings(before, after):
-            text = f"Segment '{self._remote.id}' grows from {before:,} to {after:,} members, {meaning}."
+            text = f"Segment '{self._remote.id}' grows from {before:,} to {counted(after, 'member')}, {meaning}."
             self._counts.warnings.append(text)
             logger.warning("%s", text)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from target_statsig.headings import Heading
+from target_statsig.phrases import counted
 from target_statsig.segments.completeness import Proof, Sign, Verdict
 from target_statsig.settings import Choice, OnIncompleteStream
 
@@ -132,8 +133,9 @@ def _hint(reason: Reason, evidence: Evidence) -> str:
         Reason.NONE: "",
         Reason.INTERRUPTED: "The run was asked to stop before the input ended. Run it again.",
         Reason.REJECTED_RECORDS: (
-            f"{evidence.rejected:,} records of the stream were rejected, and each may be one of those who are "
-            f"missing. The summary and the report have the reasons: mend the records, and run again."
+            f"{counted(evidence.rejected, 'record of the stream was', 'records of the stream were')} rejected, and "
+            f"each may be one of those who are missing. The summary and the report have the reasons: mend the records, "
+            f"and run again."
         ),
         Reason.EMPTY_STREAM: (
             "The stream showed no member at all. Look at its source; if the segment is to be emptied, set "

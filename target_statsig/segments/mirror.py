@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from target_statsig._compat import override
 from target_statsig.exceptions import SegmentError
 from target_statsig.headings import Heading
+from target_statsig.phrases import counted
 from target_statsig.segments.baseline import Baseline
 from target_statsig.segments.feeders import SEPARATE_FEEDERS, moment, other_feeder
 from target_statsig.segments.guards import Action, Evidence, decide
@@ -203,7 +204,8 @@ class MirrorSync(SegmentSync):
         counts.held_because = decision.reason.value
         missed = f" (the first of them since {counts.held_since})" if counts.held_since else ""
         text = (
-            f"Segment '{self._remote.id}': {self._removals:,} of {counts.before:,} members are not in stream "
+            f"Segment '{self._remote.id}': {self._removals:,} of {counted(counts.before or 0, 'member')} "
+            f"{'is' if self._removals == 1 else 'are'} not in stream "
             f"'{self._stream}'{missed}. Removed nobody, added {counts.added:,}. {decision.hint}"
         )
         if decision.action is Action.FAIL:

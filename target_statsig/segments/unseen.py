@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
+from target_statsig.phrases import counted
 from target_statsig.segments.sync import SegmentSync
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class UnseenSync(SegmentSync):
     @override
     def plan(self, verdict: Verdict, *, rejected: int) -> None:
         self._counts.proof = verdict.proof.value
-        self._say(f"the stream names {self._audience.count_current():,} members")
+        self._say(f"the stream names {counted(self._audience.count_current(), 'member')}")
 
     @property
     @override

@@ -135,13 +135,16 @@ def test_a_target_that_was_turned_to_the_emulator_sends_to_it(tmp_path):
     assert [event["eventName"] for event in arrived["events"]] == ["order"]
 
 
-def test_dead_letters_are_told_before_they_go_away():
+def test_dead_letters_are_told_and_stay(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     line = shlex.quote('{"type": "RECORD", "reason": "missing_identifier"}')
     path = "$TARGET_STATSIG_DEAD_LETTER_PATH"
 
     done = run("sh", "-c", f"mkdir {path}; echo {line} >{path}/a.singer")
 
     assert "1  dead-lettered: missing_identifier" in done.stdout
+    (letters,) = tmp_path.rglob("a.singer")
+    assert str(letters.parent) in done.stderr
 
 
 @pytest.mark.parametrize("command", ["no-such-command", "/no/such/command"])

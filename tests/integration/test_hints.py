@@ -1,0 +1,100 @@
+"""What a run says to do next is true: dead letters are where it says, and what it says to type is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command import PATIENCE, PROGRAM, environment
+from tests.singer import record, schema, state, to_lines
+
+EVENT = {"object_type": "event"}
+ADD = {"object_type": "segment", "segment_id": "vips", "sync_mode": "add"}
+
+
+def bad(count):
+    return [record("orders", {"id": number, "event": "order"}) for number in range(count)]
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 rejected record is in "), (2, "2 rejected records are in ")])
+def test_a_run_says_where_rejected_records_are_and_how_to_send_them_again(command, count, words):
+    done = command([schema("orders"), *bad(count)], **EVENT)
+    assert f"{words}{command.directory / 'dead'}. " in done.log
+    assert "target-statsig --config … --replay" in done.log
+    assert "meltano invoke" not in done.log
+
+
+def test_under_meltano_that_is_a_command_of_the_plugin_by_its_own_name(command):
+    settings = command.config_file(**EVENT)
+    variables = {"MELTANO_LOADER_NAME": "target-statsig--shop"}
+    done = command.run("--config", settings, messages=[schema("orders"), *bad(1)], **variables)
+    assert "the same configuration: meltano invoke target-statsig--shop:replay" in done.log
+    assert "--config …" not in done.log
+
+
+def test_what_a_full_disk_did_not_take_is_not_said_to_be_there(run_target, monkeypatch):
+    os_open = os.open
+
+    def open_on_full_disk(path, *more):
+        return os_open("/dev/full", os.O_WRONLY) if Path(path).suffix == ".singer" else os_open(path, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.open", open_on_full_disk)
+        outcome = run_target([schema("orders"), *bad(20), state(orders={})], **EVENT)
+    assert outcome.exit_code == 1
+    assert "Dead letters cannot be written" in outcome.errors
+    assert "Mend the mapping or the tap." in outcome.errors
+    assert f"in {run_target.directory / 'dead'}." not in outcome.log
+    assert "--replay" not in outcome.log
+
+
+def test_a_dry_run_says_of_no_record_where_it_is(run_target):
+    outcome = run_target([schema("orders"), *bad(20)], dry_run=True, **EVENT)
+    assert "20 of 20 records were rejected" in outcome.errors
+    assert "send them again" not in outcome.log
+
+
+@pytest.mark.parametrize("max_rejected_percent", [0, 10])
+def test_a_failed_run_says_where_its_rejected_records_are(run_target, max_rejected_percent):
+    outcome = run_target([schema("orders"), *bad(20)], max_rejected_percent=max_rejected_percent, **EVENT)
+    assert f" in {run_target.directory / 'dead'}. Mend" in outcome.errors
+    assert run_target.dead_letters
+
+
+def test_what_the_emulator_was_told_of_dead_letters_outlives_it(tmp_path):
+    lines = tmp_path / "orders.singer"
+    lines.write_bytes(to_lines([schema("orders"), *bad(3)]))
+    config = tmp_path / "config.json"
+    config.write_text('{"object_type": "event"}', encoding="utf-8")
+    target = f"{shlex.join([*PROGRAM, '--config', str(config), '--config', 'ENV'])} < {lines}"
+    done = subprocess.run(
+        [sys.executable, "-m", "target_statsig.emulator", target],
+        capture_output=True,
+        env=environment(TMPDIR=str(tmp_path)),
+        text=True,
+        encoding="utf-8",
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = Path(re.search(r"3 rejected records are in (\S+)\. ", done.stderr)[1])
+    assert [path.suffix for path in told.iterdir()] == [".singer"]
+    assert list(told.parent.iterdir()) == [told]
+    assert f"the dead letters stay in {told}; " in done.stderr
+    assert "TARGET_STATSIG_DEAD_LETTER_PATH" in done.stderr
+
+
+def test_one_is_not_many(run_target, statsig):
+    statsig.state.seed_segment("vips", ["a"])
+    mirror = {**ADD, "sync_mode": "mirror"}
+    outcome = run_target([schema("users"), record("users", {"user_id": "b"})], **mirror)
+    assert "Segment 'vips': read 1 member from Statsig." in outcome.log
+    assert "Segment 'vips': 1 of 1 member is not in stream 'users'" in outcome.log
+    ours = "\n".join(line for line in outcome.log.splitlines() if "target_statsig." in line)
+    assert not re.search(r"\b1 (members|records|requests|bytes|events|ids|changes|files)\b", ours)
