@@ -18,7 +18,6 @@ import click
 from target_statsig.config.files import read_config_files
 from target_statsig.exceptions import SettingsError
 from target_statsig.headings import Heading
-from target_statsig.phrases import LineRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,11 +33,7 @@ WIDEST_TABLE = 100
 
 
 def adapt(command: click.Command) -> click.Command:
-    """Return singer-sdk's command with options of our own, and with an `--input` that is read like a pipe.
-
-    From here on, names out of the data cannot break a line of the log nor play with a terminal.
-    """
-    logging.setLogRecordFactory(LineRecord)
+    """Return singer-sdk's command with options of our own, and with an `--input` that is read like a pipe."""
     file_input = next(option for option in command.params if option.name == "file_input")
     # Bytes: a line that is no UTF-8 is to be an error of that line.
     file_input.type = click.File("rb")
@@ -72,8 +67,16 @@ def adapt(command: click.Command) -> click.Command:
     return command
 
 
+def keep_lines() -> None:
+    """Keep names out of the data from breaking a line of the log and from playing with a terminal."""
+    from target_statsig.phrases import LineRecord  # what only tells of the target logs no such name
+
+    logging.setLogRecordFactory(LineRecord)
+
+
 def quieten() -> None:
-    """Keep singer-sdk from logging a line for each variable that it reads: under Meltano there are forty."""
+    """Keep lines of the log whole, and singer-sdk from logging one for each variable: under Meltano there are forty."""
+    keep_lines()
     variables = logging.getLogger("singer_sdk.configuration")
     if not variables.isEnabledFor(logging.DEBUG):
         variables.setLevel(logging.WARNING)
@@ -97,6 +100,7 @@ def turn_down(errors: Iterable[str]) -> NoReturn:
     Args:
         errors: A text for each thing to mend.
     """
+    keep_lines()
     logger.error("%s: nothing was read and nothing was sent.", Heading.SETTINGS.value)
     for error in errors:
         logger.error("  %s", error)
