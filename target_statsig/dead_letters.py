@@ -94,6 +94,10 @@ class DeadLetters(Protocol):
         """
 
     @property
+    def lost(self) -> bool:
+        """Return whether any of them is not where it lasts, after a flush."""
+
+    @property
     def paths(self) -> list[str]:
         """Return the paths of the files that were written."""
 
@@ -117,6 +121,11 @@ class UnkeptLetters(DeadLetters):
     @override
     def close(self) -> None:
         pass
+
+    @property
+    @override
+    def lost(self) -> bool:
+        return False  # what is said of a dry run is what would be
 
     @property
     @override
@@ -198,6 +207,11 @@ class DeadLetterBox(DeadLetters):
                         with contextlib.suppress(OSError):  # what a failed flush has left
                             file.handle.close()
                         file.handle = None
+
+    @property
+    @override
+    def lost(self) -> bool:
+        return any(file.unflushed for file in self._files.values())
 
     @property
     @override

@@ -135,7 +135,7 @@ class Rejections:
 
     @property
     def _aftermath(self) -> str:
-        if not self._box.count:  # a dry run keeps none, and a full disk neither
+        if self._box.lost:
             return "Mend the mapping or the tap."
         return (
             f"The rejected ones are in {self._box.directory}. Mend the mapping or the tap; then send them again from "
@@ -144,7 +144,7 @@ class Rejections:
 
     def _first(self, error: RecordError) -> RejectionsError:
         self._box.flush()
-        where = f" The record is in {self._box.directory}." if self._box.count else ""
+        where = f" The record is in {self._box.directory}." if not self._box.lost else ""
         kind = MissingKeyRejectionError if error.reason == "missing_key_property" else RejectionsError
         return kind(
             f"Stream '{self._stream}': a record was rejected ({error}), and `max_rejected_percent` is 0. The run stops "
