@@ -67,10 +67,12 @@ class DeadLetters(Protocol):
     Attributes:
         directory: Where that is, for messages.
         count: How many dead letters are where they last.
+        lost: Whether one could not be kept; of a dry run, whether a run would lose it.
     """
 
     directory: UPath
     count: int
+    lost: bool
 
     def put(self, letter: DeadLetter) -> None:
         """Take a dead letter.
@@ -94,10 +96,6 @@ class DeadLetters(Protocol):
         """
 
     @property
-    def lost(self) -> bool:
-        """Return whether any of them is not where it lasts, after a flush."""
-
-    @property
     def paths(self) -> list[str]:
         """Return the paths of the files that were written."""
 
@@ -109,6 +107,7 @@ class UnkeptLetters(DeadLetters):
         """Take where they would go."""
         self.directory = UPath(directory)
         self.count = 0
+        self.lost = False
 
     @override
     def put(self, letter: DeadLetter) -> None:
@@ -121,11 +120,6 @@ class UnkeptLetters(DeadLetters):
     @override
     def close(self) -> None:
         pass
-
-    @property
-    @override
-    def lost(self) -> bool:
-        return False  # what is said of a dry run is what would be
 
     @property
     @override
@@ -145,6 +139,7 @@ class DeadLetterBox(DeadLetters):
         """
         self.directory = UPath(directory)
         self.count = 0
+        self.lost = False
         self._run_id = run_id
         self._remote = self.directory.protocol not in LOCAL
         self._lock = threading.Lock()
@@ -210,11 +205,6 @@ class DeadLetterBox(DeadLetters):
 
     @property
     @override
-    def lost(self) -> bool:
-        return any(file.unflushed for file in self._files.values())
-
-    @property
-    @override
     def paths(self) -> list[str]:
         return self._paths
 
@@ -259,6 +249,7 @@ class DeadLetterBox(DeadLetters):
         return self._next_part(file) if part.exists() else part
 
     def _unwritable(self, error: OSError) -> FatalRunError:
+        self.lost = True
         return FatalRunError(
             f"Dead letters cannot be written to {self.directory}: {error.strerror or type(error).__name__}. "
             f"The run stops before it would lose them; no STATE passed them. Free or mend the place, or point "
