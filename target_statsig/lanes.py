@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from target_statsig.state_gate import StateGate
     from target_statsig.watch import Progress
 
-
 BATCHES_AHEAD = 4
 """Batches that are prepared or written down, beside those whose requests are under way."""
 

@@ -120,10 +120,12 @@ class Rejections:
             return  # of one record too many it is said already
         worst = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common(3))
         told = f"{counts.rejected:,} of {counted(counts.records, 'record')}"
-        why = f"{'was' if counts.rejected == 1 else 'were'} rejected ({worst})"
+        why = f"{'was' if counts.records == 1 else 'were'} rejected ({worst})"
         where = "".join(f" {self._where(name)}" for name in islice(self._fields, SHOWN_FIELDS))
         if not counts.accepted and self._max_percent < ALL:
-            msg = f"Stream '{self._stream}': {told} {why}, so that nothing of it was delivered.{where} {self._aftermath}"
+            msg = (
+                f"Stream '{self._stream}': {told} {why}, so that nothing of it was delivered.{where} {self._aftermath}"
+            )
             raise RejectionsError(msg)
         if too_many(counts.records, counts.rejected, self._max_percent):
             msg = (

@@ -69,7 +69,7 @@ def test_a_failed_run_says_where_its_rejected_records_are(run_target, max_reject
 
 def test_what_the_emulator_was_told_of_dead_letters_outlives_it(tmp_path):
     lines = tmp_path / "orders.singer"
-    lines.write_bytes(to_lines([schema("orders"), *bad(3)]))
+    lines.write_bytes(to_lines([schema("orders"), *bad(3), record("orders", {"event": "order", "user_id": "u"})]))
     config = tmp_path / "config.json"
     config.write_text('{"object_type": "event"}', encoding="utf-8")
     target = f"{shlex.join([*PROGRAM, '--config', str(config), '--config', 'ENV'])} < {lines}"
