@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-from target_statsig.events.times import parse_text
+from target_statsig.events.times import parse_text, parse_texts
 from target_statsig.ledger import Bookmark
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 NUMBER_LIMIT = 10**21
 """Numbers from here on cannot be compared: no log position and no sequence is as large."""
-
-ZONE_LENGTH = 6
-"""Characters of an offset such as +00:00; a shorter or missing one takes a part of the time with it, which is safe."""
 
 FRACTION = 10**9
 """A number is compared to the ninth digit of its fraction; what differs later counts as equal, and is not forgotten."""
@@ -37,16 +34,19 @@ def position(value: object) -> Bookmark | None:
         if not number.is_finite() or abs(number) >= NUMBER_LIMIT:
             return None
         return Bookmark("number", f"{int((number + NUMBER_LIMIT) * FRACTION):032d}")
-    if isinstance(value, str):
-        milliseconds = parse_text(value)
-        return None if milliseconds is None or milliseconds < 0 else Bookmark("time", f"{milliseconds:020d}")
-    return None
+    return _moment(parse_text(value)) if isinstance(value, str) else None
+
+
+def _moment(milliseconds: int | None) -> Bookmark | None:
+    return None if milliseconds is None or milliseconds < 0 else Bookmark("time", f"{milliseconds:020d}")
 
 
 def highest(values: Sequence[object]) -> Bookmark | None:
     """Return the highest position among replication-key values; None where one of them cannot be compared."""
-    if _alike(values):
-        return position(max(cast("Sequence[str]", values)))
+    if set(map(type, values)) == {str}:
+        # Of times that are no more than dates there are few.
+        times = parse_texts(values) or [*map(parse_text, set(cast("Sequence[str]", values)))]
+        return None if None in times else _moment(max(cast("Sequence[int]", times)))
     top: Bookmark | None = None
     for value in values:
         found = position(value)
@@ -55,14 +55,6 @@ def highest(values: Sequence[object]) -> Bookmark | None:
         if top is None or found.text > top.text:
             top = found
     return top
-
-
-def _alike(values: Sequence[object]) -> bool:
-    """Return whether all values are times written alike, so that the highest text is the latest time."""
-    if {str} != set(map(type, values)):
-        return False
-    texts = cast("Sequence[str]", values)
-    return len(set(map(len, texts))) == 1 and len({text[-ZONE_LENGTH:] for text in texts}) == 1
 
 
 def bookmark_of(state: Any, tap_stream: str, replication_key: str | None) -> Bookmark | None:

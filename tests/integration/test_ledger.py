@@ -25,7 +25,7 @@ class Orders:
 
     def row(self, number, second=None, **columns):
         at = f"2026-11-01T00:00:{second or number:02}Z"
-        return record("orders", self._items.row(number, id=number, at=at, **columns))
+        return record("orders", self._items.row(number, **{"id": number, "at": at, **columns}))
 
     def rows(self, *numbers):
         return [self.row(number) for number in numbers]
@@ -134,3 +134,20 @@ def test_a_stream_that_becomes_something_else_is_sent_anew(run_target, statsig):
         rows = [record("orders", {**ITEM_TYPES[0].columns, **ITEM_TYPES[1].columns, **ITEM_TYPES[2].row(1)})]
         run_target([SCHEMA, *rows, bookmark(1)], object_type=items.object_type)
     assert [len(items.arrived(statsig)) for items in ITEM_TYPES] == [1, 1, 1]
+
+
+def test_times_that_are_written_in_two_ways_are_compared_as_times(orders):
+    """A blank sorts before a T, and ten o'clock does not come before nine."""
+    nine, ten, eleven = (
+        orders.row(number, at=at)
+        for number, at in enumerate(["2026-11-20T09:00:00", "2026-11-20 10:00:00", "2026-11-20T11:00:00"], 1)
+    )
+    at_ten, at_eleven = (
+        state(orders={"replication_key": "at", "replication_key_value": f"2026-11-20T{hour}:00:00"})
+        for hour in (10, 11)
+    )
+    orders.run([nine, ten, at_ten, eleven], at_eleven, batch_size_rows=2, max_parallel_requests=1)
+    # Nobody saved the last STATE.
+    outcome = orders.run([ten, eleven], at_eleven)
+    assert counts_of(outcome)["skipped_duplicates"] == 2
+    assert orders.arrived == 3
