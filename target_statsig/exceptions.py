@@ -38,7 +38,8 @@ class TargetStatsigError(Exception):
     Attributes:
         heading: What its text begins with for whoever reads the log.
         aftermath: What was and was not sent, where the text itself does not say so; it may be empty.
-        maybe_taken: True where it ended a request of which a try was sent and its answer lost: Statsig may have acted.
+        maybe_taken: True where it ended a request of which Statsig may have taken a try: its answer was lost, or does
+            not deny it.
     """
 
     heading = Heading.FAULT

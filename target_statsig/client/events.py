@@ -65,7 +65,7 @@ class Sent:
         requests: HTTP requests.
         retries: How many of them were retries.
         bytes_sent: Bytes of their bodies, as they went over the wire.
-        maybe_duplicated: An earlier try was sent and its answer lost: the items may count twice.
+        maybe_duplicated: Statsig may have taken an earlier try, too: the items may count twice.
     """
 
     requests: int

@@ -69,7 +69,7 @@ class Errand:
         left: Seconds that it may yet spend on tries and on the waits between them.
         tries: How often it was tried.
         said: What came of the last try.
-        maybe_taken: A try was sent and its answer lost.
+        maybe_taken: Statsig may have acted upon a try: its answer was lost, or does not deny it.
     """
 
     what: str
@@ -137,15 +137,15 @@ class Errand:
         )
         return NotNowError(text, **self._facts())
 
-    def retrying(self, wait: float, *, lost: bool) -> str:
+    def retrying(self, wait: float, *, maybe_taken: bool) -> str:
         """Return the line for the log that says that it is tried again.
 
         Args:
             wait: Seconds until then.
-            lost: Whether the last try may have taken effect.
+            maybe_taken: Whether the last try may have taken effect.
         """
         said = str(self.said)
-        effect = ", which may have taken effect all the same" if lost else ""
+        effect = ", which may have taken effect all the same" if maybe_taken else ""
         return (
             f"{said[0].upper()}{said[1:]} to {self.what}{effect}: trying again in {duration(wait)}, "
             f"for {duration(self.left)} more at most"
@@ -166,7 +166,7 @@ class Errand:
         return f"Does `{self.kind.url_setting}` lead to the right place, and may this machine go there? "
 
     def _maybe_taken(self) -> str:
-        return "An earlier try was sent and its answer lost: it may have been taken. " if self.maybe_taken else ""
+        return "No answer denies that a try was taken: it may have been taken. " if self.maybe_taken else ""
 
     def _facts(self) -> _Facts:
         words = "" if self.said.status is None else self.said.words

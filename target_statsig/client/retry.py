@@ -29,11 +29,16 @@ _SERVER_ERRORS = range(500, 600)
 _BAD_KEY = frozenset({401, 403})
 _TOO_LARGE = 413
 _NOT_IMPLEMENTED = 501
+_UNAVAILABLE = 503
 
 _TRY_AGAIN = frozenset({408, 409, 429})
 """Client errors that pass: a timeout, another update of the list under way, a quota.
 
 Statsig's own SDKs lose the events of a 429; a pipeline must not."""
+
+
+_TURNED_AWAY = frozenset({409, 429})
+"""Of those the ones that come before anything is done."""
 
 
 class Outcome(enum.Enum):
@@ -69,6 +74,22 @@ def classify(status: int | None, body: object) -> Outcome:
     if status in _SERVER_ERRORS and status != _NOT_IMPLEMENTED:
         return Outcome.RETRY
     return Outcome.REJECTED
+
+
+def maybe_taken(status: int, body: object) -> bool:
+    """Say whether Statsig may have acted upon a request all the same, though the answer is no yes.
+
+    A server that fails, or a proxy that loses patience, may do so behind the point at which the events were taken.
+    Statsig's own `success: false` says that they were not.
+
+    Args:
+        status: The HTTP status.
+        body: The decoded JSON, or None where there was none.
+    """
+    if classify(status, body) is not Outcome.RETRY or status in _TURNED_AWAY:
+        return False
+    may_deny = status in _OK or status == _UNAVAILABLE
+    return not (may_deny and isinstance(body, dict) and body.get("success") is False)
 
 
 def parse_retry_after(value: str | None, *, now: datetime) -> float | None:

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.client.failures import Errand, Said
-from target_statsig.client.retry import Outcome, classify, delays, parse_retry_after
+from target_statsig.client.retry import Outcome, classify, delays, maybe_taken, parse_retry_after
 from target_statsig.client.transport import TransportError
 from target_statsig.client.words import decode, quote
 from target_statsig.exceptions import TargetStatsigError
@@ -46,7 +46,7 @@ class Answer:
         body: The decoded JSON object.
         requests: HTTP requests that it took.
         retries: How many of them were retries.
-        maybe_duplicated: An earlier try was sent and its answer lost: Statsig may have acted twice.
+        maybe_duplicated: Statsig may have acted upon an earlier try, too.
     """
 
     status: int
@@ -64,7 +64,7 @@ class Retry:
         status: The HTTP status, or None where no answer came.
         wait: Seconds until the next try.
         retries: Which retry that is, from 1.
-        maybe_taken: The answer was lost: Statsig may have acted all the same.
+        maybe_taken: Statsig may have acted all the same: the answer was lost, or does not deny it.
     """
 
     status: int | None
@@ -79,7 +79,7 @@ class _Reply:
     said: Said
     body: object = None
     retry_after: float | None = None
-    lost: bool = False
+    maybe_taken: bool = False
 
 
 class Sender:
@@ -137,7 +137,7 @@ class Sender:
             NotNowError: The retries are used up, or Statsig asks for a longer wait than there is time for.
             InterruptedRunError: The run was asked to stop during a wait.
 
-        Whichever it is, its `maybe_taken` tells whether the answer to a try was lost.
+        Whichever it is, its `maybe_taken` tells whether Statsig may have acted upon a try.
         """
         errand = Errand(
             what=what,
@@ -172,9 +172,9 @@ class Sender:
             if reply.outcome is not Outcome.RETRY:
                 raise _refusal(errand, reply.outcome)
             wait = self._wait(errand, reply, next(waits))
-            self._say(errand.retrying(wait, lost=reply.lost))
+            self._say(errand.retrying(wait, maybe_taken=reply.maybe_taken))
             if on_retry:
-                on_retry(Retry(status, wait, errand.tries, reply.lost))
+                on_retry(Retry(status, wait, errand.tries, reply.maybe_taken))
             self._pause(wait, errand)
             errand.left -= wait
 
@@ -184,21 +184,28 @@ class Sender:
         errand.left -= self._clock.monotonic() - begun
         errand.tries += 1
         errand.said = reply.said
-        errand.maybe_taken = errand.maybe_taken or reply.lost
+        errand.maybe_taken = errand.maybe_taken or reply.maybe_taken
         return reply
 
     def _ask(self, request: Request, errand: Errand) -> _Reply:
+        changes = request.method != _READS
         try:
             response = self._transport.send(request)
         except TransportError as error:
-            lost = error.sent and request.method != _READS
-            return _Reply(classify(None, None), Said(words=str(error), host=errand.host), lost=lost)
+            said = Said(words=str(error), host=errand.host)
+            return _Reply(classify(None, None), said, maybe_taken=error.sent and changes)
         body = decode(response.body)
         outcome = classify(response.status, body)
         words = "" if outcome is Outcome.OK else quote(body, sent=request.body, key=errand.key)
         now = datetime.fromtimestamp(self._clock.time(), tz=timezone.utc)
         retry_after = parse_retry_after(response.headers.get("retry-after"), now=now)
-        return _Reply(outcome, Said(response.status, body is not None, words), body, retry_after)
+        return _Reply(
+            outcome,
+            Said(response.status, body is not None, words),
+            body,
+            retry_after,
+            changes and maybe_taken(response.status, body),
+        )
 
     def _wait(self, errand: Errand, reply: _Reply, delay: float) -> float:
         """Return the seconds to wait for the next try.

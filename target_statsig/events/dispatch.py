@@ -69,7 +69,7 @@ class Dispatch:
 
         Args:
             parcels: The items; the list is used up.
-            doubted: Whether the answer to a larger request that held them was lost.
+            doubted: Whether a larger request that held them may have been taken.
         """
         bounds = self.stream.bounds
         while parcels:
@@ -84,7 +84,7 @@ class Dispatch:
 
         Args:
             load: The items.
-            doubted: Whether the answer to a larger request that held them was lost.
+            doubted: Whether a larger request that held them may have been taken.
         """
         receipt, count = self.receipt, load.count
         if receipt.failure is not None:

@@ -45,7 +45,7 @@ def highest(values: Sequence[object]) -> Bookmark | None:
     """Return the highest position among replication-key values; None where one of them cannot be compared."""
     if set(map(type, values)) == {str}:
         # Of times that are no more than dates there are few.
-        times = parse_texts(values) or [*map(parse_text, set(cast("Sequence[str]", values)))]
+        times: Sequence[int | None] = parse_texts(values) or [*map(parse_text, set(cast("Sequence[str]", values)))]
         return None if None in times else _moment(max(cast("Sequence[int]", times)))
     top: Bookmark | None = None
     for value in values:

@@ -55,7 +55,8 @@ class Receipt:
         undelivered: Records not known to be delivered, because of `failure`; the next run sends them again.
         failure: What ended the work before its end, if anything did.
         names: Delivered items by name.
-        maybe_duplicated: Delivered records that an earlier attempt, whose answer was lost, may have delivered too.
+        maybe_duplicated: Delivered records that an earlier attempt, whose answer was lost or does not deny it, may have
+            delivered too.
         billable: Delivered items that Statsig bills.
         bytes_sent: Bytes of bodies on the wire, all attempts counted.
     """

@@ -197,8 +197,10 @@ class Fault:
     taken: bool = False
 
 
-def answered(status, words="`retry_timeout` allows", **more):
-    return pytest.param(Fault(words, {"status": status, **more}), id=" ".join([str(status), *more]))
+def answered(status, words="`retry_timeout` allows", *, lost=False, taken=False, **more):
+    effects = {"status": status, "taken": taken, **more}
+    name = " ".join([str(status), *more, *(["taken"] if taken else [])])
+    return pytest.param(Fault(words, effects, lost=lost, taken=taken), id=name)
 
 
 def to_closed_port(request):
@@ -224,11 +226,13 @@ NO_WAY = "Does `{url}` lead to the right place, and may this machine go there?"
 LOST = "it may have been taken"
 
 PASSING = [
-    *(answered(status) for status in (408, 409, 429, 500, 502, 503, 504, 599)),
+    *(answered(status) for status in (409, 429, 503)),
+    *(answered(status, lost=True) for status in (408, 500, 502, 504, 599)),
+    answered(500, LOST, taken=True, lost=True),
     answered(429, "asking for a wait of 7 s", retry_after=7),
     answered(503, "asking for a wait of 7 s", retry_after=7),
     answered(202, "but not that it succeeded", body='{"success": false}'),
-    answered(200, "answered 200 without JSON", body="<html>"),
+    answered(200, "answered 200 without JSON", body="<html>", lost=True),
     pytest.param(Fault(LOST, {"drop": True}, lost=True), id="dropped before"),
     pytest.param(Fault(LOST, {"drop": True, "taken": True}, lost=True, taken=True), id="dropped after"),
     pytest.param(Fault(LOST, {"hang": True}, impatient, lost=True), id="never answered"),

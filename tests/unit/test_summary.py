@@ -78,7 +78,9 @@ def test_columns_that_are_mostly_empty_come_when_they_are_not(report):
         pytest.param(
             {"records": 2, "skipped_duplicates": 2}, "2 skipped, since an earlier run delivered them", id="skipped"
         ),
-        pytest.param({"maybe_duplicated": 3}, "3 perhaps delivered twice, since an answer was lost", id="doubt"),
+        pytest.param(
+            {"maybe_duplicated": 3}, "3 perhaps delivered twice, since an answer was lost or unclear", id="doubt"
+        ),
         pytest.param({"time_defaulted": 4}, "4 without a time of their own", id="no time"),
         pytest.param({"renamed": {"a;b": "a_b"}}, "names made valid: 'a;b' → 'a_b'", id="renamed"),
     ],

@@ -84,11 +84,18 @@ def test_what_passes_is_tried_again_after_growing_waits(clock, failure):
         pytest.param([LOST, answer()], True, id="answer lost"),
         pytest.param([LOST, NO, answer()], True, id="answer lost before a no"),
         pytest.param([REFUSED_CONNECTION, answer()], False, id="never sent"),
-        pytest.param([answer(502, b"<html>"), answer()], False, id="a proxy answered"),
+        pytest.param([answer(502, b"<html>"), answer()], True, id="a proxy answered"),
+        pytest.param([answer(408), answer()], True, id="408"),
+        pytest.param([answer(500, {"success": False}), answer()], True, id="500"),
+        pytest.param([answer(503, {"message": "Overloaded"}), answer()], True, id="503 of whoever it is"),
+        pytest.param([answer(200, b"<html>"), answer()], True, id="a yes that cannot be read"),
+        pytest.param([NO, answer()], False, id="Statsig's own no"),
+        pytest.param([answer(409), answer()], False, id="409"),
+        pytest.param([answer(429), answer()], False, id="429"),
         pytest.param([answer(202, {"success": False}), answer()], False, id="a yes that is none"),
     ],
 )
-def test_only_a_lost_answer_may_mean_a_duplicate(clock, script, maybe):
+def test_what_is_not_denied_may_mean_a_duplicate(clock, script, maybe):
     assert send(clock, *script).maybe_duplicated is maybe
 
 
@@ -197,13 +204,14 @@ def test_retries_end_when_their_time_is_up_with_one_last_try(clock):
     assert clock.sleeps == [1, 2, 4, 8, 16, 32, 37]
     assert str(caught.value) == (
         "Given up on 500 events of stream 'orders' after 8 tries in the 100 s that `retry_timeout` allows: "
-        "at last Statsig answered 503 (Overloaded)."
+        "at last Statsig answered 503 (Overloaded). "
+        "No answer denies that a try was taken: it may have been taken."
     )
     assert (caught.value.status, caught.value.words) == (503, "Overloaded")
 
 
 def test_giving_up_tells_of_an_answer_that_was_lost(clock):
-    with pytest.raises(NotNowError, match="answer lost: it may have been taken") as caught:
+    with pytest.raises(NotNowError, match="denies that a try was taken: it may have been taken") as caught:
         send(clock, then=LOST, retry_timeout=5)
 
     assert (caught.value.status, caught.value.words, caught.value.maybe_taken) == (None, "", True)

@@ -310,7 +310,8 @@ def test_no_request_is_larger_than_the_bound(notes, size):
     ("said", "error", "in_doubt"),
     [
         pytest.param(answer(401), AuthenticationError, 0, id="key not accepted"),
-        pytest.param(answer(503), NotNowError, 0, id="not now"),
+        pytest.param(answer(503, {"success": False}), NotNowError, 0, id="not now"),
+        pytest.param(answer(500), NotNowError, 2, id="neither yes nor no"),
         pytest.param(LOST, NotNowError, 2, id="answer lost"),
         pytest.param(TransportError("refused", sent=False), NotNowError, 0, id="never sent"),
     ],
@@ -340,7 +341,7 @@ def test_a_store_that_fails_is_a_failure_in_the_receipt(method, requests):
 
 def test_retries_are_counted_and_told_as_they_come():
     told = []
-    statsig = Statsig(answer(503), answer(429))
+    statsig = Statsig(answer(503, {"success": False}), answer(429))
     receipt = send(orders(3), statsig, retry_timeout=60, on_retry=lambda: told.append(len(statsig.bodies)))
     assert told == [1, 2]
     assert (receipt.delivered, receipt.requests, receipt.retries, receipt.maybe_duplicated) == (3, 3, 2, 0)
