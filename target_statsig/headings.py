@@ -15,6 +15,7 @@ class Heading(enum.Enum):
     KEY = "Statsig does not accept the key"
     UNREACHABLE = "Statsig cannot be reached"
     STORE = "The store cannot be used"
+    SHARED_STREAM = "The stream is sent by another run"
     INPUT = "The input cannot be used"
     NO_SEGMENT = "The segment does not exist"
     SEGMENT_TYPE = "The segment is no ID list"

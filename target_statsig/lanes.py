@@ -199,8 +199,11 @@ class Lanes:
     def _ledger(self, stream: str, settings: StreamSettings) -> StreamLedger:
         if not settings.dedupe:
             return NoLedger()
-        # With its object type: of what a stream became before, Statsig has nothing as what it becomes now.
-        return self._services.store.ledger(f"{settings.object_type} {stream}", keep_days=settings.dedupe_days)
+        ledger = self._services.store.ledger(
+            stream, object_type=str(settings.object_type), keep_days=settings.dedupe_days
+        )
+        ledger.begin()
+        return ledger
 
     def _segment_lane(self, stream: str, settings: StreamSettings) -> SegmentLane:
         counts = self._report.members(stream)

@@ -43,6 +43,21 @@ class Bookmark:
 class StreamLedger(Protocol):
     """What is remembered of one stream's deliveries. Every method may be called from several threads."""
 
+    def begin(self) -> None:
+        """Keep other runs out of the stream until the store is closed; wait a little for one that is at work.
+
+        Raises:
+            FatalRunError: Another run is at work.
+            InterruptedRunError: The run was asked to stop while it waited.
+        """
+
+    def check(self) -> None:
+        """See whether other runs are still kept out.
+
+        Raises:
+            FatalRunError: They are not.
+        """
+
     @property
     def is_blank(self) -> bool:
         """Whether no record can be known: no earlier run left anything."""
@@ -105,7 +120,15 @@ class StreamLedger(Protocol):
 
 
 class NoLedger(StreamLedger):
-    """Remembers nothing and needs no store (`dedupe: false`)."""
+    """Remembers nothing and needs no store (`dedupe: false`): several runs may send the stream at once."""
+
+    @override
+    def begin(self) -> None:
+        pass
+
+    @override
+    def check(self) -> None:
+        pass
 
     @property
     @override

@@ -102,6 +102,7 @@ class Running:
             **pipes,
         )
         self._directory = directory
+        self.pid = self._process.pid
         self.stdout = Output(self._process.stdout)
         self.log = Output(self._process.stderr)
 

@@ -119,7 +119,7 @@ class Dispatch:
                 load.body,
                 load.count,
                 what=f"{self.stream.kind.count(load.count)} of stream '{self.stream.name}'",
-                on_try=self._count_try,
+                on_try=self._begin_try,
             )
         except TargetStatsigError as error:
             if not error.maybe_taken:
@@ -130,7 +130,8 @@ class Dispatch:
         in_doubt = self.ledger.in_doubt(load.digests)
         return load.count if sent.maybe_duplicated else in_doubt
 
-    def _count_try(self, tries_before: int, size: int) -> None:
+    def _begin_try(self, tries_before: int, size: int) -> None:
+        self.ledger.check()
         self.receipt.requests += 1
         if tries_before:
             self.receipt.retries += 1

@@ -141,9 +141,9 @@ class MirrorSync(SegmentSync):
     def add(self) -> None:
         for batch in self._audience.additions(self._remote.batch_size):
             self._clock.sleep(0)
+            self._lock.check()
             self._remote.add(batch)
             self._members.record_added(batch)
-            self._lock.beat()
 
     @override
     def remove(self) -> None:
@@ -153,9 +153,9 @@ class MirrorSync(SegmentSync):
             for batch in self._audience.removals(self._remote.batch_size):
                 # A signal may come at any time, and then nobody else is removed.
                 self._clock.sleep(0)
+                self._lock.check()
                 self._remote.remove(batch)
                 self._members.record_removed(batch)
-                self._lock.beat()
         else:
             self._hold(self._decision)
 

@@ -63,7 +63,7 @@ def open_copy(
     copy_store(url, copy, clock=clock, project=project, patience=patience)
     copy_url = f"sqlite:///{copy}"
     try:
-        return Store(copy_url, clock=clock, project=project, run_id=run_id, patience=patience)
+        return Store(copy_url, clock=clock, project=project, run_id=run_id, patience=patience, copy_of=url)
     except StoreError as error:
         # What is wrong with the copy is wrong with the store, and that is what a user knows.
         raise StoreError(str(error).replace(copy_url, url)) from None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from target_statsig.store.engine import Lane
     from target_statsig.store.fingerprint import Fingerprint
-    from target_statsig.store.locks import SegmentLock
+    from target_statsig.store.locks import Lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class Audience:
                 update(MEMBERS).where(self._here, MEMBERS.c.missing_since.is_not(None), back).values(missing_since=None)
             )
 
-    def agree(self, lock: SegmentLock) -> None:
+    def agree(self, lock: Lock) -> None:
         """Remember that the members are this audience, if they are: a run that sees it again need not compare.
 
         To be called when a plan was carried out. Whether it was carried out in full is seen here.
@@ -183,7 +183,7 @@ class Audience:
         if seen.count != self._current:
             return  # some came twice, and would not always do so
         with changing_members(self._lane, self._segment) as connection:
-            if lock.is_held(connection) and self._is_carried_out(connection, self._added):
+            if lock.is_held and self._is_carried_out(connection, self._added):
                 agree(connection, self._segment, seen)
 
     def close(self) -> None:

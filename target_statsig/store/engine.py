@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
 
     from target_statsig.clock import Clock
+    from target_statsig.store.locks import Locks
 
 
 class Lane:
@@ -97,6 +98,7 @@ class Database:
         driver = sqlite if url.get_backend_name() == "sqlite" else postgres
         self._engine = driver.engine(url, clock, patience)
         self._lanes: list[Lane] = []
+        self._locks: list[Locks] = []
         self.quick = self.lane()
         try:
             with self.quick.writing() as connection:
@@ -119,11 +121,38 @@ class Database:
         self._lanes.append(lane)
         return lane
 
+    def keep(self, locks: Locks) -> Locks:
+        """Keep locks until the database is closed."""
+        self._locks.append(locks)
+        return locks
+
     def close(self) -> None:
-        """Close every lane."""
+        """Close every lane, and let all locks go."""
+        for locks in self._locks:
+            locks.close()
         for lane in self._lanes:
             lane.close()
         self._engine.dispose()
+
+
+def open_locks(store_url: str, *, clock: Clock, patience: float) -> Locks:
+    """Open the locks of a store.
+
+    Args:
+        store_url: `sqlite:///…` or `postgresql+psycopg://…`.
+        clock: The run's clock.
+        patience: Seconds to wait for the server.
+
+    Raises:
+        StoreError: The database cannot be reached.
+    """
+    url = parse_url(store_url)
+    if url.get_backend_name() == "sqlite":
+        return sqlite.FileLocks(url)
+    try:
+        return postgres.SessionLocks(Lane(postgres.engine(url, clock, patience).connect()))
+    except SQLAlchemyError as error:
+        raise explain(error, url) from None
 
 
 def parse_url(store_url: str) -> URL:

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from target_statsig.exceptions import StoreError
+from target_statsig.exceptions import FatalRunError, SegmentError, StoreError
+from target_statsig.headings import Heading
 from target_statsig.store.audience import Audience
 from target_statsig.store.dialects import insert_into
-from target_statsig.store.engine import Database
+from target_statsig.store.engine import Database, open_locks
 from target_statsig.store.facts import SegmentFacts, read_facts, segments_fed_by, write_facts
 from target_statsig.store.journal import Journal
 from target_statsig.store.ledger import StoredLedger
-from target_statsig.store.locks import SegmentLock
+from target_statsig.store.locks import Lock, WatchedLocks
 from target_statsig.store.members import Members
 from target_statsig.store.pending import Pending
 from target_statsig.store.tables import PROJECTS, SEGMENTS, STREAMS
@@ -29,20 +30,31 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, Table
 
     from target_statsig.clock import Clock
+    from target_statsig.exceptions import TargetStatsigError
     from target_statsig.ledger import StreamLedger
     from target_statsig.store.engine import Lane
+    from target_statsig.store.locks import Locks
 
 
 class Store:
     """An open store."""
 
-    def __init__(self, url: str, *, clock: Clock, project: str, run_id: str, patience: float) -> None:
-        """Open the store, creating it where there is none; see `target_statsig.store.open_store`."""
+    def __init__(
+        self, url: str, *, clock: Clock, project: str, run_id: str, patience: float, copy_of: str | None = None
+    ) -> None:
+        """Open the store, creating it where there is none; see `target_statsig.store.open_store`.
+
+        Of a copy the locks are only looked at: those of the store that it is a copy of.
+        """
+        self._url = url
+        self._copy_of = copy_of
+        self._patience = patience
         self._clock = clock
         self._run_id = run_id
         self._database = Database(url, clock=clock, patience=patience)
         self._quick = self._database.quick
         self._ledgers: dict[str, StoredLedger] = {}
+        self._identity = project
         self._project = self._number(PROJECTS, PROJECTS.c.project, identity=project)
         self._segment = functools.cache(self._segment_number)
 
@@ -53,6 +65,11 @@ class Store:
     @functools.cached_property
     def _deliveries(self) -> Lane:
         return self._database.lane()
+
+    @functools.cached_property
+    def _locks(self) -> Locks:
+        locks = open_locks(self._copy_of or self._url, clock=self._clock, patience=self._patience)
+        return self._database.keep(WatchedLocks(locks) if self._copy_of else locks)
 
     @functools.cached_property
     def _journal(self) -> Journal:
@@ -107,33 +124,47 @@ class Store:
         """
         return segments_fed_by(self._quick, self._project, stream)
 
-    def ledger(self, stream: str, *, keep_days: int = 0) -> StreamLedger:
+    def ledger(self, stream: str, *, object_type: str = "event", keep_days: int = 0) -> StreamLedger:
         """Return what is remembered of a stream's deliveries: one ledger for a stream in a run.
 
         Args:
             stream: The stream's name.
+            object_type: What it becomes: of what it became before, Statsig has nothing as what it becomes now.
             keep_days: Days for which everything is remembered, whatever STATE says; 0: STATE decides.
         """
-        if stream not in self._ledgers:
-            number = self._number(STREAMS, STREAMS.c.stream, project=self._project, name=stream)
-            self._ledgers[stream] = StoredLedger(
+        name = f"{object_type} {stream}"
+        if name not in self._ledgers:
+            number = self._number(STREAMS, STREAMS.c.stream, project=self._project, name=name)
+            self._ledgers[name] = StoredLedger(
                 self._deliveries,
                 self._journal,
+                self._lock(name, f"Stream '{stream}'", FatalRunError, Heading.SHARED_STREAM),
                 number,
                 run_id=self._run_id,
                 clock=self._clock,
                 keep_days=keep_days,
             )
-        return self._ledgers[stream]
+        return self._ledgers[name]
 
-    def lock(self, segment: str) -> SegmentLock:
+    def lock(self, segment: str) -> Lock:
         """Return the lock of a segment; it is not taken yet.
 
         Args:
             segment: The segment's Statsig id.
         """
-        number = self._segment(segment)
-        return SegmentLock(self._quick, number, segment, run_id=self._run_id, clock=self._clock)
+        return self._lock(f"segment {segment}", f"Segment '{segment}'", SegmentError, Heading.SHARED_SEGMENT)
+
+    def _lock(self, name: str, what: str, error: type[TargetStatsigError], heading: Heading) -> Lock:
+        return Lock(
+            self._quick,
+            self._locks,
+            (self._identity, name),
+            project=self._project,
+            what=what,
+            error=functools.partial(error, heading=heading),
+            run_id=self._run_id,
+            clock=self._clock,
+        )
 
     def request_log(self, *, keep: float) -> StoredRequestLog:
         """Return the times of list mutations, shared by all runs on this project.

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.store.engine import Lane
     from target_statsig.store.journal import Journal
+    from target_statsig.store.locks import Lock
 
 _DAY = 86_400.0
 
@@ -80,12 +81,15 @@ class _Skipped:
 class StoredLedger(StreamLedger):
     """What the store remembers of one stream's deliveries."""
 
-    def __init__(self, lane: Lane, journal: Journal, stream: int, *, run_id: str, clock: Clock, keep_days: int) -> None:
+    def __init__(
+        self, lane: Lane, journal: Journal, lock: Lock, stream: int, *, run_id: str, clock: Clock, keep_days: int
+    ) -> None:
         """Look up where the last run stopped.
 
         Args:
             lane: The connection to use.
             journal: What writes, on the same connection.
+            lock: What keeps other runs out.
             stream: The stream's number in the store.
             run_id: This run.
             clock: The run's clock.
@@ -96,6 +100,7 @@ class StoredLedger(StreamLedger):
         """
         self._lane = lane
         self._journal = journal
+        self._lock = lock
         self._stream = stream
         self._run_id = run_id
         self._clock = clock
@@ -108,6 +113,16 @@ class StoredLedger(StreamLedger):
             self._forget_the_old()
         self._states = WrittenStates(lane, journal, stream, run_id)
         self._words = _Words.of(lane.dialect)
+
+    @override
+    def begin(self) -> None:
+        self._lock.acquire()
+        # What a run that ended meanwhile has left.
+        self._states = WrittenStates(self._lane, self._journal, self._stream, self._run_id)
+
+    @override
+    def check(self) -> None:
+        self._lock.check()
 
     @property
     @override

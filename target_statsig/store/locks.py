@@ -1,30 +1,28 @@
-"""Who is at work on a segment: one run at a time, and none for ever.
+"""Who is at work on a segment or a stream: one run at a time, and none longer than its process lives.
 
-Owns the lock's row, and whether its holder still lives. Refuses to know what is done under a lock.
+Owns the waiting, and who is said to be at work. What keeps others out is the database's own (`Locks`: see `sqlite` and
+`postgres`). Refuses to know what is done under a lock.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 import socket
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
-from typing import TYPE_CHECKING
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 
-from target_statsig.exceptions import SegmentError
-from target_statsig.headings import Heading
+from target_statsig._compat import override
 from target_statsig.store.dialects import insert_into
 from target_statsig.store.tables import LOCKS
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from collections.abc import Callable
 
     from target_statsig.clock import Clock
+    from target_statsig.exceptions import TargetStatsigError
     from target_statsig.store.engine import Lane
 
 PATIENCE = 10.0
@@ -33,165 +31,150 @@ PATIENCE = 10.0
 POLL = 1.0
 """Seconds between two looks."""
 
-SILENCE = 30 * 60.0
-"""Seconds without a sign of life after which a holder on another machine counts as dead: the longest wait for a quota
-(15 minutes) and a request's longest time out, twice."""
+KEY_BYTES = 8
+"""A lock's key: what it is for, digested to the bytes that PostgreSQL has room for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """A process that may hold a lock.
+class Locks(Protocol):
+    """Locks that go with the process that holds them, however it ends. Any thread may ask."""
 
-    Attributes:
-        host: Its machine's name.
-        place: What tells one boot of a machine, or one container, from another.
-        pid: Its number there.
-        process_started: When it began, in the machine's own ticks: numbers are used again.
-    """
+    def take(self, key: bytes) -> bool:
+        """Take a lock, and return whether it was free."""
 
-    host: str
-    place: str
-    pid: int
-    process_started: str
+    def is_free(self, key: bytes) -> bool:
+        """Return whether a lock is free, and leave it so."""
 
-    def is_dead(self, here: Holder) -> bool:
-        """Return whether this process is known to live no more.
+    def holds(self, key: bytes) -> bool:
+        """Return whether a lock that was taken here is held still."""
 
-        Args:
-            here: The process that asks; of another machine's processes it can tell nothing.
-        """
-        if (self.host, self.place) != (here.host, here.place):
-            return False
-        return _started(self.pid) != self.process_started
+    def let_go(self, key: bytes) -> None:
+        """Let a lock go; nothing happens where it is not held."""
+
+    def close(self) -> None:
+        """Let all locks go."""
 
 
-def this_process() -> Holder:
-    """Return this process as the holder of a lock."""
-    pid = os.getpid()
-    return Holder(socket.gethostname(), _place(), pid, _started(pid))
+class WatchedLocks(Locks):
+    """Another store's locks, for a run that changes nothing: it sees those of others, and takes none."""
+
+    def __init__(self, locks: Locks) -> None:
+        """Take the locks to look at."""
+        self._locks = locks
+
+    @override
+    def take(self, key: bytes) -> bool:
+        return self._locks.is_free(key)
+
+    @override
+    def is_free(self, key: bytes) -> bool:
+        return self._locks.is_free(key)
+
+    @override
+    def holds(self, key: bytes) -> bool:
+        return True
+
+    @override
+    def let_go(self, key: bytes) -> None:
+        """Nothing was taken."""
+
+    @override
+    def close(self) -> None:
+        self._locks.close()
 
 
-def _place() -> str:
-    """Return the machine's boot and the process's PID namespace: both number processes anew."""
-    place = ""
-    with suppress(OSError):
-        place = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    with suppress(OSError):
-        place += f" {Path('/proc/self/ns/pid').readlink()}"
-    return place
+class Lock:
+    """The lock of one segment or stream, held by this run until it is released or the store is closed."""
 
-
-def _started(pid: int) -> str:
-    """Return when a process began; empty where there is none, or where the machine does not tell and none answers."""
-    with suppress(OSError, IndexError):
-        # The name in the second field may hold blanks and brackets; field 22 counts from behind the last of them.
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-    with suppress(OSError):
-        os.kill(pid, 0)
-        return "alive"
-    return ""
-
-
-class SegmentLock:
-    """The lock of one segment, held by this run until it is released or the store is closed."""
-
-    def __init__(self, lane: Lane, segment: int, name: str, *, run_id: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        lane: Lane,
+        locks: Locks,
+        identity: tuple[str, str],
+        *,
+        project: int,
+        what: str,
+        error: Callable[[str], TargetStatsigError],
+        run_id: str,
+        clock: Clock,
+    ) -> None:
         """Take what to lock; `acquire` does it.
 
         Args:
             lane: The connection to use.
-            segment: The segment's number in the store.
-            name: The segment's id, for messages.
+            locks: What keeps others out.
+            identity: The identity of the Statsig project, and a name that is the lock's own within it.
+            project: The project's number in the store.
+            what: A phrase for it, such as "Stream 'orders'".
+            error: Makes the error where it cannot be had, or was lost.
             run_id: This run.
             clock: The run's clock.
         """
         self._lane = lane
-        self._segment = segment
-        self._name = name
+        self._locks = locks
+        self._key = blake2b("\n".join(identity).encode(), digest_size=KEY_BYTES).digest()
+        self._row = {"project": project, "name": identity[1]}
+        self._what = what
+        self._error = error
         self._run_id = run_id
         self._clock = clock
-        self._token = secrets.token_hex(8)
-        self._mine = (LOCKS.c.segment == segment) & (LOCKS.c.token == self._token)
 
     def acquire(self) -> None:
-        """Lock the segment; wait a little for a run that holds it, and take over from one that died.
+        """Take the lock; wait a little for a run that holds it.
 
         Raises:
-            SegmentError: Another run holds it.
+            TargetStatsigError: Another run holds it.
             InterruptedRunError: The run was asked to stop while it waited.
         """
         deadline = self._clock.monotonic() + PATIENCE
-        while (other := self._try()) is not None:
+        while not self._locks.take(self._key):
             if self._clock.monotonic() >= deadline:
-                raise SegmentError(self._held_by(other), heading=Heading.SHARED_SEGMENT)
+                msg = (
+                    f"{self._what} is being synced by another run{self._holder()}. Nothing of it was touched. Run this "
+                    "again when that one has ended; if it hangs, end it: its lock goes with it."
+                )
+                raise self._error(msg)
             self._clock.sleep(POLL)
+        self._sign()
 
-    def beat(self) -> None:
-        """Give a sign of life.
+    def check(self) -> None:
+        """See whether the lock is still held.
 
         Raises:
-            SegmentError: The lock was lost to a run that took this one for dead.
+            TargetStatsigError: It was lost, and another run may be at work.
         """
-        with self._lane.writing() as connection:
-            kept = connection.execute(update(LOCKS).where(self._mine).values(heartbeat=self._clock.time()))
-        if kept.rowcount == 0:
+        if not self.is_held:
             msg = (
-                f"Segment '{self._name}' was taken over by another run, since this one gave no sign of life for "
-                f"{SILENCE / 60:.0f} minutes. It is left as it is; the next run goes on from there."
+                f"{self._what} is not locked for this run any more: its lock was taken away (the store's server ended "
+                "the connection, or the lock's file is gone). It is left as it is; the next run goes on from there."
             )
-            raise SegmentError(msg, heading=Heading.SHARED_SEGMENT)
+            raise self._error(msg)
 
-    def is_held(self, connection: Connection) -> bool:
-        """Return whether this run still holds the lock, within a transaction."""
-        return connection.execute(select(LOCKS.c.token).where(self._mine)).first() is not None
+    @property
+    def is_held(self) -> bool:
+        """Whether this run holds the lock."""
+        return self._locks.holds(self._key)
 
     def release(self) -> None:
-        """Unlock the segment; nothing happens where it is not held."""
-        with self._lane.writing() as connection:
-            connection.execute(delete(LOCKS).where(self._mine))
+        """Let the lock go; nothing happens where it is not held."""
+        self._locks.let_go(self._key)
 
-    def _try(self) -> _Row | None:
-        """Take the lock if it is free or its holder is dead; else return who holds it."""
-        now = self._clock.time()
-        here = this_process()
-        values = {
-            "token": self._token,
+    def _sign(self) -> None:
+        """Say who is at work, for the message of whoever comes meanwhile."""
+        signature = {
             "run_id": self._run_id,
-            "host": here.host,
-            "place": here.place,
-            "pid": here.pid,
-            "process_started": here.process_started,
-            "since": now,
-            "heartbeat": now,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "since": self._clock.time(),
         }
         with self._lane.writing() as connection:
-            free = insert_into(connection, LOCKS).values(segment=self._segment, **values).on_conflict_do_nothing()
-            if connection.execute(free.returning(LOCKS.c.token)).first() is not None:
-                return None
-            other = self._row(connection)
-            if not other.holder.is_dead(here) and now - other.heartbeat <= SILENCE:
-                return other
-            connection.execute(update(LOCKS).where(LOCKS.c.segment == self._segment).values(values))
-            return None
+            statement = insert_into(connection, LOCKS).values(**self._row, **signature)
+            connection.execute(statement.on_conflict_do_update(index_elements=[*self._row], set_=signature))
 
-    def _row(self, connection: Connection) -> _Row:
-        holder = (LOCKS.c.host, LOCKS.c.place, LOCKS.c.pid, LOCKS.c.process_started)
-        query = select(*holder, LOCKS.c.run_id, LOCKS.c.since, LOCKS.c.heartbeat)
-        found = connection.execute(query.where(LOCKS.c.segment == self._segment).with_for_update()).one()
-        return _Row(Holder(*found[:4]), *found[4:])
-
-    def _held_by(self, other: _Row) -> str:
-        since = datetime.fromtimestamp(other.since, tz=timezone.utc).isoformat(timespec="seconds")
-        return (
-            f"Segment '{self._name}' is being synced by another run ({other.run_id}, process {other.holder.pid} on "
-            f"{other.holder.host}, since {since}). Nothing of it was touched. Run this again when that one has ended; "
-            f"if it hangs, end it: its lock is then taken over."
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    holder: Holder
-    run_id: str
-    since: float
-    heartbeat: float
+    def _holder(self) -> str:
+        query = select(LOCKS.c.run_id, LOCKS.c.pid, LOCKS.c.host, LOCKS.c.since).filter_by(**self._row)
+        with self._lane.reading() as connection:
+            found = connection.execute(query).one_or_none()
+        if found is None:
+            return ""
+        since = datetime.fromtimestamp(found.since, tz=timezone.utc).isoformat(timespec="seconds")
+        return f" ({found.run_id}, process {found.pid} on {found.host}, since {since})"

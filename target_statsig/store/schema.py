@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, insert, inspect, select, text, update
 
 from target_statsig.exceptions import StoreError
-from target_statsig.store.tables import METADATA, PREFIX, VERSION
+from target_statsig.store.tables import LOCKS, METADATA, PREFIX, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,13 @@ def _add_what_is_agreed(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE {PREFIX}segments ADD COLUMN {column}"))
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_what_is_agreed,)
+def _let_the_database_lock(connection: Connection) -> None:
+    """Keep of locks only who holds them, now that the database itself keeps others out."""
+    connection.execute(text(f"DROP TABLE {PREFIX}locks"))
+    LOCKS.create(connection)
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_what_is_agreed, _let_the_database_lock)
 """Step n (from 0) takes a store from version n + 1 to version n + 2."""
 
 _RACE = 0x7A67_7374

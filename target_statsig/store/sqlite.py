@@ -1,11 +1,13 @@
 """The embedded store: one SQLite file that needs no set-up.
 
-Owns the file, its permissions and SQLite's pragmas. Refuses to know what the tables hold.
+Owns the file, its permissions and SQLite's pragmas, and the files beside it by which runs keep each other out. Refuses
+to know what the tables hold.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 import stat
@@ -15,8 +17,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import NullPool, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
+from target_statsig._compat import override
 from target_statsig.private import make_private
 from target_statsig.store.errors import damaged, explain, unusable
+from target_statsig.store.locks import Locks
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -136,3 +140,76 @@ def _check(made: Engine) -> None:
         raise explain(error, made.url) from None
     if verdict != "ok":
         raise damaged(made.url)
+
+
+class FileLocks(Locks):
+    """A file beside the database for each lock; the system lets go of it when the process that holds it ends.
+
+    A file is never removed: between its removal and its making anew two runs could hold it.
+    """
+
+    def __init__(self, url: URL) -> None:
+        """Take the URL of the database; no file is made yet."""
+        self._url = url
+        self._held: dict[bytes, int] = {}
+
+    @override
+    def take(self, key: bytes) -> bool:
+        if key in self._held:
+            return False
+        try:
+            descriptor = os.open(self._path(key), os.O_RDWR | os.O_CREAT, _MODE)
+        except OSError as error:
+            raise unusable(self._url, error) from None
+        if not self._lock(descriptor, fcntl.LOCK_EX):
+            os.close(descriptor)
+            return False
+        self._held[key] = descriptor
+        return True
+
+    @override
+    def is_free(self, key: bytes) -> bool:
+        try:
+            descriptor = os.open(self._path(key), os.O_RDONLY)
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            raise unusable(self._url, error) from None
+        # Shared, so that two that only look do not see each other; it goes at once.
+        is_free = self._lock(descriptor, fcntl.LOCK_SH)
+        os.close(descriptor)
+        return is_free
+
+    @override
+    def holds(self, key: bytes) -> bool:
+        descriptor = self._held.get(key)
+        if descriptor is None:
+            return False
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._path(key).stat())
+        except OSError:
+            return False
+
+    @override
+    def let_go(self, key: bytes) -> None:
+        descriptor = self._held.pop(key, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    @override
+    def close(self) -> None:
+        for key in list(self._held):
+            self.let_go(key)
+
+    def _path(self, key: bytes) -> Path:
+        return Path(f"{self._url.database}-{key.hex()}.lock")
+
+    def _lock(self, descriptor: int, how: int) -> bool:
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            os.close(descriptor)
+            raise unusable(self._url, error) from None
+        return True

@@ -97,17 +97,14 @@ PENDING = Table(
 LOCKS = Table(
     f"{PREFIX}locks",
     METADATA,
-    Column("segment", Integer, primary_key=True, autoincrement=False),
-    Column("token", Text, nullable=False),
+    Column("project", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
     Column("run_id", Text, nullable=False),
     Column("host", Text, nullable=False),
-    Column("place", Text, nullable=False),
     Column("pid", Integer, nullable=False),
-    Column("process_started", Text, nullable=False),
     Column("since", Double, nullable=False),
-    Column("heartbeat", Double, nullable=False),
 )
-"""Who is at work on a segment."""
+"""Who was at work last on a segment or a stream; whether he still is, the lock itself tells."""
 
 REQUESTS = Table(
     f"{PREFIX}requests",

@@ -1,99 +1,157 @@
-"""What runs share: one at a time on a segment, and one account of the requests to Statsig."""
+"""What runs share: one at a time on a segment or a stream, and one account of the requests to Statsig."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from sqlalchemy import NullPool, create_engine, text
 
 from target_statsig.client.rate_limit import RateLimiter
-from target_statsig.exceptions import InterruptedRunError, SegmentError
+from target_statsig.clock import RunClock
+from target_statsig.exceptions import FatalRunError, InterruptedRunError, SegmentError
+from target_statsig.headings import Heading
 from target_statsig.settings import RateWindow
-from target_statsig.store import locks
-from target_statsig.store.locks import PATIENCE, SILENCE, this_process
+from target_statsig.store.locks import PATIENCE
+
+HOLD = """
+import sys
+from target_statsig.clock import RunClock
+from target_statsig.store import open_store
+
+store = open_store(sys.argv[1], clock=RunClock(), project="a project", run_id="another process")
+store.lock("vips").acquire()
+store.ledger("vips").begin()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def lock_a_segment(store, name="vips"):
+    lock = store.lock(name)
+    lock.acquire()
+    return lock
+
+
+def lock_a_stream(store, name="vips"):
+    ledger = store.ledger(name)
+    ledger.begin()
+    return ledger
+
+
+either = pytest.mark.parametrize(
+    ("lock", "error", "heading"),
+    [
+        pytest.param(lock_a_segment, SegmentError, Heading.SHARED_SEGMENT, id="segment"),
+        pytest.param(lock_a_stream, FatalRunError, Heading.SHARED_STREAM, id="stream"),
+    ],
+)
 
 
 @pytest.fixture
-def elsewhere(monkeypatch):
-    """Let what follows happen in another process, on another machine unless said otherwise."""
+def take_away_all_locks(store_url):
+    """Do what lets a holder lose its lock: end its session, or remove its file."""
 
-    def move(**other):
-        holder = replace(this_process(), **({"host": "elsewhere"} | other))
-        monkeypatch.setattr(locks, "this_process", lambda: holder)
+    def take_away():
+        if store_url.startswith("sqlite"):
+            for path in Path(store_url.removeprefix("sqlite:///")).parent.glob("*.lock"):
+                path.unlink()
+            return
+        holders = "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'"
+        engine = create_engine(store_url, poolclass=NullPool)
+        with engine.connect() as connection:
+            connection.execute(
+                text(f"{holders} AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
+            )
 
-    return move
+    return take_away
 
 
-def test_a_second_run_waits_a_little_and_says_who_holds_the_segment(opening, clock):
-    opening(run_id="first").lock("vips").acquire()
-    with pytest.raises(SegmentError, match=r"being synced by another run \(first, process \d+ on .*, since 2026-11-22"):
-        opening(run_id="second").lock("vips").acquire()
+@either
+def test_a_second_run_waits_a_little_and_says_who_is_at_work(opening, clock, lock, error, heading):
+    lock(opening(run_id="first"))
+    said = r" 'vips' is being synced by another run \(first, process \d+ on .*, since 2026-11-22T12:00:00"
+    with pytest.raises(error, match=said) as caught:
+        lock(opening(run_id="second"))
+    assert caught.value.heading is heading
     assert sum(clock.sleeps) == pytest.approx(PATIENCE)
 
 
+@either
+def test_a_lock_is_free_once_its_run_has_ended(opening, clock, lock, error, heading):
+    first = opening()
+    lock(first)
+    first.close()
+    lock(opening())
+    assert clock.sleeps == []
+
+
 def test_a_lock_is_free_once_it_is_released(opening, clock):
-    first, second = opening().lock("vips"), opening().lock("vips")
-    first.acquire()
-    first.release()
-    second.acquire()
+    lock = lock_a_segment(opening())
+    lock.release()
+    assert not lock.is_held
+    lock_a_segment(opening())
     assert clock.sleeps == []
 
 
-def test_other_segments_and_other_projects_are_not_locked(opening, clock):
-    opening().lock("vips").acquire()
-    opening().lock("others").acquire()
-    opening(project="another project").lock("vips").acquire()
+@either
+def test_a_run_has_a_lock_only_once(opening, lock, error, heading):
+    lock(store := opening())
+    with pytest.raises(error):
+        lock(store)
+
+
+@either
+def test_another_name_and_another_project_is_not_locked(opening, clock, lock, error, heading):
+    lock(opening())
+    lock(opening(), "others")
+    lock(opening(project="another project"))
     assert clock.sleeps == []
 
 
-@pytest.mark.parametrize(
-    "dead",
-    [
-        pytest.param({"pid": 2**22 + 1, "process_started": "1"}, id="no such process"),
-        pytest.param({"process_started": "1"}, id="another process has its number"),
-    ],
-)
-def test_a_lock_of_a_dead_process_is_taken_over_at_once(opening, clock, elsewhere, monkeypatch, dead):
-    elsewhere(host=this_process().host, **dead)
-    opening().lock("vips").acquire()
-    monkeypatch.undo()
-    opening().lock("vips").acquire()
+def test_a_stream_and_a_segment_of_one_name_are_two(opening, clock):
+    lock_a_segment(opening())
+    lock_a_stream(opening())
+    opening().ledger("vips", object_type="exposure").begin()
     assert clock.sleeps == []
 
 
-def test_a_holder_on_another_machine_is_dead_when_it_has_been_silent_for_long(opening, clock, elsewhere, monkeypatch):
-    elsewhere()
-    held = opening().lock("vips")
-    held.acquire()
-    monkeypatch.undo()
-    clock.advance(SILENCE)
-    held.beat()
-    clock.advance(SILENCE - PATIENCE - 1)
-    with pytest.raises(SegmentError):
-        opening().lock("vips").acquire()
-    clock.advance(SILENCE)
-    opening().lock("vips").acquire()
-    with pytest.raises(SegmentError, match="taken over by another run"):
-        held.beat()
+@either
+def test_a_process_that_is_killed_leaves_no_lock_behind(opening, store_url, clock, monkeypatch, lock, error, heading):
+    command = [sys.executable, "-c", HOLD, store_url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") as process:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(error, match=f"another process, process {process.pid} on "):
+            lock(opening())
+        process.kill()
+        process.wait()
+    # Its server may take a moment to see that it is gone.
+    monkeypatch.setattr(clock, "sleep", RunClock().sleep)
+    lock(opening())
 
 
-def test_releasing_a_lock_that_was_taken_over_leaves_it_to_the_new_holder(opening, clock, elsewhere, monkeypatch):
-    elsewhere()
-    lost = opening().lock("vips")
-    lost.acquire()
-    monkeypatch.undo()
-    clock.advance(SILENCE + 1)
-    opening().lock("vips").acquire()
-    lost.release()
-    with pytest.raises(SegmentError):
-        opening().lock("vips").acquire()
+@either
+def test_a_run_that_lost_its_lock_notices(opening, take_away_all_locks, lock, error, heading):
+    held = lock(opening(run_id="first"))
+    held.check()
+    take_away_all_locks()
+    for _ in range(2):
+        with pytest.raises(error, match="'vips' is not locked for this run any more") as caught:
+            held.check()
+        assert caught.value.heading is heading
+    lock(opening(run_id="second"))
+    with pytest.raises(error):
+        held.check()
 
 
-def test_a_run_that_is_asked_to_stop_does_not_wait_for_a_lock(opening, clock):
-    opening().lock("vips").acquire()
+@either
+def test_a_run_that_is_asked_to_stop_does_not_wait_for_a_lock(opening, clock, lock, error, heading):
+    lock(opening())
     clock.interrupt()
     with pytest.raises(InterruptedRunError):
-        opening().lock("vips").acquire()
+        lock(opening())
 
 
 def test_runs_share_the_windows_and_the_windows_outlive_a_run(opening, clock):
