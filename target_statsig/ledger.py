@@ -27,13 +27,17 @@ def each(digests: bytes) -> list[bytes]:
     return [digests[place : place + DIGEST_BYTES] for place in range(0, len(digests), DIGEST_BYTES)]
 
 
+UNORDERED = "unordered"
+"""The kind of a bookmark of which can be told whether it equals another, and no more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bookmark:
     """A value of a replication key.
 
     Attributes:
         kind: What sort of value it is; only bookmarks of one kind can be compared.
-        text: The value, written so that the code-point order of texts is the order of values.
+        text: The value, written so that the code-point order of texts is the order of values, unless it is UNORDERED.
     """
 
     kind: str
@@ -111,10 +115,11 @@ class StreamLedger(Protocol):
         """Forget what no tap will send again now that a STATE has been written.
 
         To be called after the STATE has left, not before. That STATE may get lost with whoever reads it; so what goes
-        is what lies below the STATE written before it, in this run or an earlier one.
+        is what lies below the STATE written before it, in this run or an earlier one. Where bookmarks have no order, it
+        is what came before the STATE before that one: the rows at a bookmark come before its STATE.
 
         Args:
-            bookmark: The STATE's bookmark of this stream; None where it cannot be read.
+            bookmark: The STATE's bookmark of this stream; None where it has none.
             epoch: The STATE's number among those that this run has read, from 1.
         """
 

@@ -5,11 +5,13 @@ Pure. What cannot be compared for sure is None, and then nothing is forgotten by
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
 from target_statsig.events.times import parse_text, parse_texts
-from target_statsig.ledger import Bookmark
+from target_statsig.ledger import UNORDERED, Bookmark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +60,9 @@ def highest(values: Sequence[object]) -> Bookmark | None:
 
 
 def bookmark_of(state: Any, tap_stream: str, replication_key: str | None) -> Bookmark | None:
-    """Return how far a STATE says that a stream has come.
+    """Return how far a STATE says that a stream has come; None where it says nothing of it.
+
+    What cannot be compared is UNORDERED: it can still be told whether it has changed.
 
     Args:
         state: The STATE's value, whatever the tap made it.
@@ -67,11 +71,18 @@ def bookmark_of(state: Any, tap_stream: str, replication_key: str | None) -> Boo
     """
     bookmarks = state.get("bookmarks") if isinstance(state, dict) else None
     content = bookmarks.get(tap_stream) if isinstance(bookmarks, dict) else None
-    if not isinstance(content, dict) or "partitions" in content or replication_key is None:
+    if not isinstance(content, dict):
         return None
-    if content.get("replication_key") != replication_key:
-        return None
-    return position(content.get("replication_key_value"))
+    found = None
+    if (
+        replication_key is not None
+        and "partitions" not in content
+        and content.get("replication_key") == replication_key
+    ):
+        found = position(content.get("replication_key_value"))
+    # Not msgspec: a STATE may hold half a surrogate pair.
+    text = json.dumps(content, sort_keys=True, default=str)
+    return found or Bookmark(UNORDERED, blake2b(text.encode()).hexdigest())
 
 
 def replication_key_of(schema_message: Mapping[str, Any]) -> str | None:

@@ -32,7 +32,16 @@ def _let_the_database_lock(connection: Connection) -> None:
     LOCKS.create(connection)
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_what_is_agreed, _let_the_database_lock)
+def _add_the_state_before(connection: Connection) -> None:
+    """Give streams a place for the epoch of the STATE before the last; of none it is known yet."""
+    connection.execute(text(f"ALTER TABLE {PREFIX}streams ADD COLUMN before_epoch BIGINT"))
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
+    _add_what_is_agreed,
+    _let_the_database_lock,
+    _add_the_state_before,
+)
 """Step n (from 0) takes a store from version n + 1 to version n + 2."""
 
 _RACE = 0x7A67_7374

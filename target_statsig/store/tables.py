@@ -125,9 +125,10 @@ STREAMS = Table(
     Column("state_epoch", BigInteger),
     Column("state_kind", Text),
     Column("state_bookmark", CODE_POINT_TEXT),
+    Column("before_epoch", BigInteger),
     UniqueConstraint("project", "name"),
 )
-"""Streams of events, and the STATE that was written last for each."""
+"""Streams of events, the STATE that was written last for each, and the epoch of the one before it."""
 
 BATCHES = Table(
     f"{PREFIX}batches",

@@ -328,10 +328,10 @@ class TestNothingIsAgreed:
         agreeing.join()
         assert not audience_of(["a", "b"]).is_agreed
 
-    def test_by_a_run_that_was_taken_for_dead(self, store, members, audience_of, lock):
+    def test_by_a_run_that_lost_its_lock(self, opening, members, audience_of, lock):
         audience = audience_of(["a", "b"])
         lock.release()
-        successor = store.lock("vip")
+        successor = opening().lock("vip")
         successor.acquire()
         audience.agree(lock)
         assert not audience_of(["a", "b"]).is_agreed

@@ -230,22 +230,24 @@ class TestAStateWritten:
         first.state(None)
         first.deliver("b", epoch=1)
         first.state(None, epoch=2)
+        assert run().known("ab") == "ab", "the rows at the bookmark of the first STATE"
+        first.state(None, epoch=3)
         assert run().known("ab") == "b"
 
     def test_goes_by_what_came_before_where_a_batch_s_highest_value_is_unknown(self, run):
         first = run()
         first.deliver("a")
         first.deliver("b", highest=9)
-        first.state(5)
-        first.state(6, epoch=2)
+        for epoch in (1, 2, 3):
+            first.state(4 + epoch, epoch=epoch)
         assert run().known("ab") == "b"
 
     def test_does_not_compare_bookmarks_of_different_kinds(self, run):
         first = run()
         batch = first.ledger.intend(b"".join(digests("a")), highest=Bookmark("time", "9"), epoch=0)
         first.ledger.acknowledge(batch)
-        first.state(5)
-        first.state(6, epoch=2)
+        for epoch in (1, 2, 3):
+            first.state(4 + epoch, epoch=epoch)
         assert run().known("a") == ""
 
     def test_leaves_a_stream_alone_that_is_remembered_for_days(self, run, clock):
