@@ -34,7 +34,7 @@ REMARKS: Mapping[str, Remark] = MappingProxyType(
             "them all the same, set `deleted_rows` to send.",
         ),
         "maybe_duplicated": Remark(
-            "perhaps delivered twice, since an answer was lost",
+            "perhaps delivered twice, since an answer was lost or unclear",
             "an answer of Statsig was lost, so that it perhaps counts some records twice.",
         ),
         "time_defaulted": Remark(
