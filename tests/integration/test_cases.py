@@ -112,7 +112,7 @@ def test_dates_that_stand_for_none_are_sent_and_told(replay, statsig):
             "09b-syntax", 0, 1, ["Failed to parse expression record['a'."], id="a stream map with a slip in its syntax"
         ),
         pytest.param("09d-filter-syntax", 0, 1, ["Failed to parse expression record[."], id="a filter with one"),
-        pytest.param("10-long-stream-name", 1, 0, ["1 rejected records are in"], id="a stream of 300 characters"),
+        pytest.param("10-long-stream-name", 1, 0, ["1 rejected record is in"], id="a stream of 300 characters"),
         pytest.param("11-key-properties-text", 12, 0, [], id="key properties that are a text"),
     ],
 )

@@ -35,7 +35,7 @@ SETTINGS = {
     "console_rate_limits": "1000/1s",
 }
 
-REQUESTS = 13
+REQUESTS = 14
 """What the whole mirror takes: looks, the list, 2 additions, 3 removals, and looks back."""
 
 

@@ -96,7 +96,8 @@ def test_a_record_without_its_key_is_rejected_alone_and_replayed_under_the_same_
     assert (outcome.exit_code, arrived(statsig)) == (0, [0])
     assert outcome.report["streams"]["orders"]["reasons"] == {"missing_key_property": 1}
     assert run_target.dead_letters[0]["key_properties"] == keys
-    assert run_target(run_target.dead_letters, **EVENT).exit_code == 0
+    again = run_target(run_target.dead_letters, **EVENT)
+    assert (again.exit_code, again.report["streams"]["orders"]["reasons"]) == (1, {"missing_key_property": 1})
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,9 @@ def test_a_schema_beyond_that_is_named_by_its_line(run_target, statsig, message,
 def test_a_state_of_any_form_passes_unharmed(run_target, statsig, value, becomes):
     lines = [schema("orders", COLUMNS, bookmark_properties=["id"]), order(1)]
     outcome = run_target([*lines, {"type": "STATE", "value": value}], **becomes)
-    assert (outcome.exit_code, arrived(statsig), outcome.states) == (0, [1], [value])
+    # What stands under another name may be how far the tap is in a mirrored stream: such a STATE is not let out.
+    passes = not (becomes.get("sync_mode") == "mirror" and isinstance(value, dict) and "currently_syncing" in value)
+    assert (outcome.exit_code, arrived(statsig), outcome.states) == (0, [1], [value] if passes else [])
 
 
 # Stream maps
