@@ -49,6 +49,13 @@ def adapt(command: click.Command) -> click.Command:
             help="Send the dead letters again instead of reading input, and remove what went through.",
         ),
         click.Option(
+            ["--apply-held"],
+            is_flag=True,
+            help="Remove from mirrored segments whom the last run held for want of a proof: run it once the tap and "
+            "the target ended well, as the next step. Reads no input.",
+        ),
+        click.Option(["--segment"], metavar="ID", help="With --apply-held: only in this segment."),
+        click.Option(
             ["--dry-run"],
             is_flag=True,
             help="Read everything, change nothing, write no STATE, and say what a run would do.",
@@ -72,6 +79,17 @@ def keep_lines() -> None:
     from target_statsig.phrases import LineRecord  # what only tells of the target logs no such name
 
     logging.setLogRecordFactory(LineRecord)
+
+
+def refuse_conflicts(*, check: bool, replay: bool, apply_held: bool, segment: str | None) -> None:
+    """Say which options do not go together, and exit with 1."""
+    errors = []
+    if check + replay + apply_held > 1:
+        errors.append("`--check`, `--replay` and `--apply-held` are three commands: give one of them.")
+    if segment is not None and not apply_held:
+        errors.append("`--segment` is of no use without `--apply-held`: add it.")
+    if errors:
+        turn_down(errors)
 
 
 def quieten() -> None:

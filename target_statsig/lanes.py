@@ -155,6 +155,21 @@ class Lanes:
                 self.get(stream)
                 self.segments[stream].send_kept()
 
+    def outdate_holds(self) -> None:
+        """Let nobody apply what an earlier run held of a segment that this run could have mirrored and did not.
+
+        Whoever says that this run's tap ended well says nothing of that run's.
+
+        Raises:
+            StoreError: The store cannot be used.
+        """
+        if self._config.settings.dry_run or not (self._config.mirrors and self._services.store_exists):
+            return
+        store = self._services.store
+        for segment_id, hold in store.holds().items():
+            if self._config.mirrored(hold.stream, segment_id) is not None:
+                store.outdate_hold(segment_id)
+
     def finish_items(self) -> None:
         """Send the rest of all items and wait for every answer.
 

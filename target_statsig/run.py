@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from target_statsig import places
 from target_statsig.clock import RunClock
 from target_statsig.dry_run import NO_WISHES, choose_parts
-from target_statsig.exceptions import FatalRunError, InterruptedRunError, text_of
+from target_statsig.exceptions import FatalRunError, InterruptedRunError, StoreError, text_of
 from target_statsig.headings import Heading
 from target_statsig.lanes import Lanes
 from target_statsig.rejections import whereabouts
@@ -169,12 +169,16 @@ class Run:
         if complete and self.stop_signal is None:
             self._attempt(self._sync_segments)
             self.lanes.tell_absent()
-        for lane in self.lanes.segments.values():
-            self._attempt(lane.keep)
-        if self._has_dead_letters:
-            self._attempt(self.dead_letters.flush)
-        for judge in self.lanes.judges():
-            self._attempt(judge)
+        keeping = [lane.keep for lane in self.lanes.segments.values()]
+        # A store that failed would fail again, perhaps after a long wait; and nobody applies what a failed run held.
+        outdating = [] if isinstance(self.failure, StoreError) else [self.lanes.outdate_holds]
+        flushing = [self.dead_letters.flush] if self._has_dead_letters else []
+        for step in (*keeping, *outdating, *flushing, *self.lanes.judges()):
+            self._attempt(step)
+        self.conclude()
+
+    def conclude(self) -> None:
+        """Close all, write the report and log the summary; what fails is kept in `failure`."""
         self.watch.close()
         self._attempt(self._close)
         if self.stop_signal is not None:

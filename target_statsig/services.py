@@ -78,7 +78,7 @@ class Services:
         """What spaces the list mutations of all segments, and of all runs that share a store."""
         windows = parse_rate_windows(self._settings.console_rate_limits)
         log = None
-        if self._store_exists:
+        if self.store_exists:
             log = self.store.request_log(keep=2.0 * max(window.seconds for window in windows))
         return RateLimiter(windows, self._parts.pace, log)
 
@@ -111,10 +111,10 @@ class Services:
         Raises:
             StoreError: The store cannot be used.
         """
-        return self.pending(segment_id) if self._store_exists else None
+        return self.pending(segment_id) if self.store_exists else None
 
     @property
-    def _store_exists(self) -> bool:
+    def store_exists(self) -> bool:
         """Whether there is a store by now; of a database elsewhere that is taken for granted."""
         url = self._store_url
         return "store" in self.__dict__ or not url.startswith(SQLITE) or Path(url.removeprefix(SQLITE)).exists()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import os
 import signal
+import sys
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from singer_sdk import Target
@@ -254,6 +255,8 @@ class TargetStatsig(Target):
         file_input: IO[str] | None = None,
         check: bool = False,
         replay: bool = False,
+        apply_held: bool = False,
+        segment: str | None = None,
         dry_run: bool = False,
         show_ids: bool = False,
         dry_run_output: Path | None = None,
@@ -261,6 +264,7 @@ class TargetStatsig(Target):
         super(Target, cls).invoke(about=about, about_format=about_format)
         cls.print_version(print_fn=cls.logger.info)
         command_line.quieten()
+        command_line.refuse_conflicts(check=check, replay=replay, apply_held=apply_held, segment=segment)
         config = config or _ConfigInput()
         from target_statsig.dry_run import Wishes  # after `--about`, which ended above
 
@@ -273,6 +277,8 @@ class TargetStatsig(Target):
             from target_statsig.check import check as look_at_all
 
             command_line.show_check(look_at_all(target.run_config, target.run.clock))
+        if apply_held:
+            sys.exit(target.apply_held(segment))
         from target_statsig.garbage import spare_the_collector
 
         spare_the_collector()
@@ -297,6 +303,19 @@ class TargetStatsig(Target):
         from target_statsig.replay import send_again
 
         return send_again(self.run, self.run_to_end)
+
+    def apply_held(self, segment_id: str | None = None) -> int:
+        """Remove whom the last run held for want of a proof.
+
+        Args:
+            segment_id: The only segment to do so for; None: all.
+
+        Returns:
+            The exit code: 0 where all was applied or nothing was held, 1 where anything was refused or failed.
+        """
+        from target_statsig.apply_held import apply_held
+
+        return apply_held(self.run, segment_id)
 
     def run_to_end(self, file_input: Iterable[str] | Iterable[bytes] | None) -> int:
         """Read all input, and whatever happens leave an honest STATE, a report and a summary behind.

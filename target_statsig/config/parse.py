@@ -64,19 +64,47 @@ class Config:
                 gets cannot be used.
         """
         if stream not in self._streams:
-            key = find_entry(stream, self.entries)
-            merged = self.defaults | (self.entries[key] if key is not None else {})
-            found = _stream_settings(merged)
-            where = "" if key is None else f"streams.{key}: "
-            errors = stream_errors(merged, where=where or f"stream '{stream}': ")
-            errors += run_errors(self.settings, {merged["object_type"]} if "object_type" in merged else set())
-            if found is None or errors:
-                raise SettingsError(errors)
+            found = self._found(stream)
             conflicts = segment_conflicts({**self._streams, stream: found})
             if conflicts:
                 raise SettingsError(conflicts)
             self._streams[stream] = found
         return self._streams[stream]
+
+    def mirrored(self, stream: str, segment_id: str) -> StreamSettings | None:
+        """Return the settings of a stream if it mirrors a segment, perhaps among others; else None."""
+        try:
+            found = self._found(stream)
+        except SettingsError:
+            return None
+        feeds = found.segment_id_field is not None or found.segment_id == segment_id
+        return found if found.sync_mode is SyncMode.MIRROR and feeds else None
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether any stream could mirror a segment."""
+        return any(entry.get("sync_mode") == SyncMode.MIRROR for entry in (self.defaults, *self.entries.values()))
+
+    @property
+    def mirrored_segments(self) -> set[str]:
+        """The segments that the settings name for streams that mirror."""
+        merged = [self.defaults, *(self.defaults | entry for entry in self.entries.values())]
+        return {
+            entry["segment_id"]
+            for entry in merged
+            if entry.get("sync_mode") == SyncMode.MIRROR and "segment_id" in entry
+        }
+
+    def _found(self, stream: str) -> StreamSettings:
+        key = find_entry(stream, self.entries)
+        merged = self.defaults | (self.entries[key] if key is not None else {})
+        found = _stream_settings(merged)
+        where = "" if key is None else f"streams.{key}: "
+        errors = stream_errors(merged, where=where or f"stream '{stream}': ")
+        errors += run_errors(self.settings, {merged["object_type"]} if "object_type" in merged else set())
+        if found is None or errors:
+            raise SettingsError(errors)
+        return found
 
     def names_of_row_streams(self) -> list[str]:
         """Return the streams, of those named outright, whose rows change a segment that the settings name."""

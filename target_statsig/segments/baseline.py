@@ -38,6 +38,14 @@ class Baseline:
         """Take Statsig's count from the segment, as it is when the run begins."""
         self._counted = segment.count
 
+    def drift(self) -> str | None:
+        """Return how the list differs from what the store knows of it, as a sentence; None where nothing says so.
+
+        Raises:
+            SegmentError: The list cannot be read.
+        """
+        return self._drift(self._remote.list_state())
+
     def ensure(self) -> int:
         """Make sure that the store knows the list, and return how many members it has.
 
@@ -93,25 +101,20 @@ class Baseline:
         """Return whether the store's knowledge is still good, and say by how much if it is not."""
         if not self._members.is_known():
             return False
+        drift = self._drift(state)
+        if drift is not None:
+            logger.warning("Segment '%s': %s. It is read from Statsig.", self._remote.id, drift)
+        return drift is None
+
+    def _drift(self, state: ListState) -> str | None:
         facts = self._store.facts(self._remote.id)
         if facts.expected_count != self._counted:
-            logger.warning(
-                "Segment '%s': Statsig counts %s where %s were expected; the list is read from Statsig.",
-                self._remote.id,
-                counted(self._counted, "member"),
-                "another number" if facts.expected_count is None else f"{facts.expected_count:,}",
-            )
-            return False
+            expected = "another number" if facts.expected_count is None else f"{facts.expected_count:,}"
+            return f"Statsig counts {counted(self._counted, 'member')} where {expected} were expected"
         if None not in {facts.list_version, state.version} and facts.list_version != state.version:
-            logger.warning(
-                "Segment '%s': the list was changed by someone else (version %s where %s was expected); it is read "
-                "from Statsig.",
-                self._remote.id,
-                state.version,
-                facts.list_version,
-            )
-            return False
-        return True
+            expected = f"version {state.version} where {facts.list_version} was expected"
+            return f"the list was changed by someone else ({expected})"
+        return None
 
     def _read(self) -> None:
         """Read the list, and again where it changed meanwhile."""

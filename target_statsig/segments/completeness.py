@@ -24,6 +24,8 @@ class Proof(Choice):
 
     ROW_COUNT = "row_count"
     ACTIVATE_VERSION = "activate_version"
+    APPLIED = "applied"
+    """The word of whoever started the tap, given afterwards: no message says so."""
     NONE = "none"
 
 
@@ -68,6 +70,13 @@ PERHAPS_RESUMED = (
     "bookmarks of streams that are not selected any more from the tap's state, and run again"
 )
 
+APPLY_HELD = "`target-statsig --config … --apply-held` (under Meltano the block `statsig:apply-held`)"
+
+APPLY_REMEDY = (
+    f"Once whatever started the tap knows that it ended well, {APPLY_HELD} removes them: make it the next step, which "
+    f"runs only then"
+)
+
 PROOF_REMEDY = (
     "Set `row_count_field` to a column that holds `count(*) over ()`; for a tap whose failures are noticed, "
     "`on_incomplete_stream: remove` does without a proof"
@@ -82,11 +91,13 @@ class Verdict:
         proof: The strongest proof; `NONE` where there is a sign.
         signs: What forbids removals, gravest first; a row count that proves has lifted its signs already.
         hint: For whoever is on call: why nothing is proven and what would be. Empty where there is a proof.
+        applicable: Whether a missing proof is all that is missing, so that the word of whoever started the tap will do.
     """
 
     proof: Proof
     signs: tuple[Sign, ...] = ()
     hint: str = ""
+    applicable: bool = False
 
 
 def judge(seen: Seen, *, row_count_field: str | None = None) -> Verdict:
@@ -98,16 +109,19 @@ def judge(seen: Seen, *, row_count_field: str | None = None) -> Verdict:
     """
     if row_count_field is None:
         proof, doubt = _by_messages(seen)
+        applicable = _began_afresh(seen)
     else:
         proof, doubt = _by_row_count(seen, row_count_field)
+        applicable = False
     signs = _signs(seen)
     if proof is Proof.ROW_COUNT:
         signs = tuple(sign for sign in signs if sign in OVER_ROW_COUNT)
     if signs:
         proof, doubt = Proof.NONE, SIGN_HINTS[signs[0]]
     if proof is not Proof.NONE:
-        return Verdict(proof)
-    return Verdict(proof, signs, f"Nothing proves that the tap finished stream '{seen.stream}': {doubt}.")
+        return Verdict(proof, applicable=True)
+    hint = f"Nothing proves that the tap finished stream '{seen.stream}': {doubt}."
+    return Verdict(proof, signs, hint, applicable=applicable and not signs)
 
 
 def weakest(verdicts: Iterable[Verdict]) -> Verdict:
@@ -119,9 +133,9 @@ def weakest(verdicts: Iterable[Verdict]) -> Verdict:
     return max(verdicts, key=_weakness)
 
 
-def _weakness(verdict: Verdict) -> tuple[int, int]:
+def _weakness(verdict: Verdict) -> tuple[int, int, bool]:
     gravity = len(Sign) - list(Sign).index(verdict.signs[0]) if verdict.signs else 0
-    return gravity, list(Proof).index(verdict.proof)
+    return gravity, list(Proof).index(verdict.proof), not verdict.applicable
 
 
 def _signs(seen: Seen) -> tuple[Sign, ...]:
@@ -159,20 +173,29 @@ def _by_row_count(seen: Seen, field: str) -> tuple[Proof, str]:
     return Proof.NONE, f"{came} another number. Look for an error in the tap's log, and run again"
 
 
+def _began_afresh(seen: Seen) -> bool:
+    """Return whether a run that went well has brought all of a stream."""
+    return not (seen.resumed or seen.perhaps_resumed or _looks_incremental(seen))
+
+
+def _looks_incremental(seen: Seen) -> bool:
+    # Without a bookmark nothing says that the tap was told to sync the stream as a full table.
+    return seen.bookmark is None and seen.incremental_hint
+
+
 def _by_messages(seen: Seen) -> tuple[Proof, str]:
     """Look for an ACTIVATE_VERSION that ends a stream which began afresh in this run."""
     doubts = (
         (seen.records == 0, "no record of it came"),
         (seen.resumed, RESUMED),
         (seen.perhaps_resumed, PERHAPS_RESUMED),
-        # Without a bookmark nothing says that the tap was told to sync the stream as a full table.
-        (
-            seen.bookmark is None and seen.incremental_hint,
-            "its SCHEMA looks like an incremental stream's, and no STATE says otherwise",
-        ),
+        (_looks_incremental(seen), "its SCHEMA looks like an incremental stream's, and no STATE says otherwise"),
         (seen.schemas > 1, "its SCHEMA came more than once, so it came in parts"),
         (seen.activated is None, "no ACTIVATE_VERSION came after its last record"),
         (seen.version != seen.activated, "its records are not all of the version that was activated"),
     )
     doubt = next((text for applies, text in doubts if applies), None)
-    return (Proof.ACTIVATE_VERSION, "") if doubt is None else (Proof.NONE, f"{doubt}. {PROOF_REMEDY}")
+    if doubt is None:
+        return Proof.ACTIVATE_VERSION, ""
+    remedies = [APPLY_REMEDY, PROOF_REMEDY] if _began_afresh(seen) else [PROOF_REMEDY]
+    return Proof.NONE, ". ".join([doubt, *remedies])

@@ -16,8 +16,10 @@ from target_statsig.phrases import counted
 from target_statsig.segments.baseline import Baseline
 from target_statsig.segments.feeders import SEPARATE_FEEDERS, moment, other_feeder
 from target_statsig.segments.guards import Action, Evidence, decide
+from target_statsig.segments.removal import remove_all
 from target_statsig.segments.sync import SegmentSync
 from target_statsig.settings import RemovalScope
+from target_statsig.store.hold import Hold, HoldState
 
 if TYPE_CHECKING:
     from target_statsig.clock import Clock
@@ -73,11 +75,14 @@ class MirrorSync(SegmentSync):
         self._lock = store.lock(remote.id)
         self._additions = self._removals = 0
         self._decision: Decision | None = None
+        self._hold = Hold(stream)
         self._closed = False
 
     @override
     def begin(self) -> None:
         self._lock.acquire()
+        # What the run before held is out of date, however this one ends.
+        self._store.record_hold(self._remote.id, self._hold)
         self._refuse_second_feeder()
         self._baseline.look(self._remote.check())
 
@@ -108,6 +113,16 @@ class MirrorSync(SegmentSync):
         self._audience.clear_missing()
         self._additions, self._removals = plan.added, plan.removed
         counts.proof = verdict.proof.value
+        self._hold = Hold(
+            self._stream,
+            HoldState.HELD,
+            before=counts.before,
+            members=counts.before + plan.added,
+            removals=plan.removed,
+            current=current,
+            rejected=rejected,
+            doubt="" if verdict.applicable else verdict.hint,
+        )
         self._decision = decide(
             Evidence(
                 verdict=verdict,
@@ -150,14 +165,10 @@ class MirrorSync(SegmentSync):
         if self._decision is None or self._decision.action is Action.NOTHING_TO_REMOVE:
             return
         if self._decision.action is Action.REMOVE:
-            for batch in self._audience.removals(self._remote.batch_size):
-                # A signal may come at any time, and then nobody else is removed.
-                self._clock.sleep(0)
-                self._lock.check()
-                self._remote.remove(batch)
-                self._members.record_removed(batch)
+            batches = self._audience.removals(self._remote.batch_size)
+            remove_all(batches, self._remote, self._members, self._lock, self._clock)
         else:
-            self._hold(self._decision)
+            self._hold_back(self._decision)
 
     @override
     def close(self) -> None:
@@ -171,6 +182,7 @@ class MirrorSync(SegmentSync):
         )
         if warning is not None:
             self._warn(warning)
+        self._store.record_hold(self._remote.id, self._hold if counts.held else None)
         self._audience.agree(self._lock)
         counts.after = self._members.count_known()
         self._audience.close()
@@ -192,7 +204,7 @@ class MirrorSync(SegmentSync):
             self._counts.held = None
         self._lock.release()
 
-    def _hold(self, decision: Decision) -> None:
+    def _hold_back(self, decision: Decision) -> None:
         """Remember who is missing, and say why nobody was removed."""
         now = self._clock.time()
         for batch in self._audience.removals(MARKED_AT_ONCE):

@@ -18,6 +18,7 @@ from target_statsig.store.audience import Audience
 from target_statsig.store.dialects import insert_into
 from target_statsig.store.engine import Database, open_locks
 from target_statsig.store.facts import SegmentFacts, read_facts, segments_fed_by, write_facts
+from target_statsig.store.holds import end_hold, outdate_hold, read_hold, read_holds, write_hold
 from target_statsig.store.journal import Journal
 from target_statsig.store.ledger import StoredLedger
 from target_statsig.store.locks import Lock, WatchedLocks
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from target_statsig.exceptions import TargetStatsigError
     from target_statsig.ledger import StreamLedger
     from target_statsig.store.engine import Lane
+    from target_statsig.store.hold import Hold
     from target_statsig.store.locks import Locks
 
 
@@ -123,6 +125,38 @@ class Store:
             stream: The stream's name.
         """
         return segments_fed_by(self._quick, self._project, stream)
+
+    def holds(self) -> dict[str, Hold]:
+        """Return what the last run of each segment left undone, by Statsig id."""
+        return read_holds(self._quick, self._project)
+
+    def hold(self, segment: str) -> Hold | None:
+        """Return what the last run of a segment left undone; None where that is nothing.
+
+        Args:
+            segment: The segment's Statsig id.
+        """
+        return read_hold(self._quick, self._segment(segment))
+
+    def record_hold(self, segment: str, hold: Hold | None) -> None:
+        """Replace what the last run of a segment left undone, in the name of this run.
+
+        Args:
+            segment: The segment's Statsig id.
+            hold: What this run leaves; None where that is nothing.
+        """
+        if hold is None:
+            end_hold(self._quick, self._segment(segment))
+        else:
+            write_hold(self._quick, self._segment(segment), hold, run_id=self._run_id)
+
+    def outdate_hold(self, segment: str) -> None:
+        """Remember that this run came after the last run of a segment, unless it is that run.
+
+        Args:
+            segment: The segment's Statsig id.
+        """
+        outdate_hold(self._quick, self._segment(segment), run_id=self._run_id)
 
     def ledger(self, stream: str, *, object_type: str = "event", keep_days: int = 0) -> StreamLedger:
         """Return what is remembered of a stream's deliveries: one ledger for a stream in a run.

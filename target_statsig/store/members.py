@@ -23,7 +23,7 @@ from target_statsig.store.temporary import PAGE, count, drop, sorted_table, walk
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from target_statsig.store.engine import Lane
 
@@ -157,6 +157,20 @@ class Members:
             ).one()
         return Missing(held, since)
 
+    def held(self, size: int, *, own_only: bool) -> Iterator[list[str]]:
+        """Walk through those who are held though they are missing; they may be recorded as removed in between.
+
+        Args:
+            size: Ids in a list at most.
+            own_only: Whether to leave out whom this target did not add.
+        """
+        for page in walk(self._lane, select(MEMBERS.c.id).where(*self._held(own_only=own_only)), size):
+            yield [row[0] for row in page]
+
+    def count_held(self, *, own_only: bool) -> int:
+        """Return how many `held` walks through."""
+        return count(self._lane, MEMBERS, *self._held(own_only=own_only))
+
     def mark_missing(self, ids: Sequence[str], since: float) -> None:
         """Remember members as missing; the date of those who were missing before stays.
 
@@ -168,6 +182,9 @@ class Members:
             them = MEMBERS.c.id.in_(select(listed(connection).id))
             statement = update(MEMBERS).where(self._here, MEMBERS.c.missing_since.is_(None), them)
             connection.execute(statement.values(missing_since=since), list_parameter(ids))
+
+    def _held(self, *, own_only: bool) -> list[ColumnElement[bool]]:
+        return [self._here, MEMBERS.c.missing_since.is_not(None), *([MEMBERS.c.ours] if own_only else [])]
 
     def _set_known(self, *, known: bool) -> None:
         with changing_members(self._lane, self._segment) as connection:

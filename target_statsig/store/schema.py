@@ -37,10 +37,25 @@ def _add_the_state_before(connection: Connection) -> None:
     connection.execute(text(f"ALTER TABLE {PREFIX}streams ADD COLUMN before_epoch BIGINT"))
 
 
+def _add_holds(connection: Connection) -> None:
+    """Make a place for what the last run of a segment held; of runs up to now that is not known."""
+    counts = ("before", "members", "removals", "current", "rejected")
+    columns = ", ".join(
+        [
+            "segment INTEGER NOT NULL PRIMARY KEY",
+            *(f"{name} TEXT NOT NULL" for name in ("run_id", "stream", "state")),
+            *(f'"{name}" BIGINT NOT NULL' for name in counts),
+            "doubt TEXT NOT NULL",
+        ]
+    )
+    connection.execute(text(f"CREATE TABLE {PREFIX}holds ({columns})"))
+
+
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     _add_what_is_agreed,
     _let_the_database_lock,
     _add_the_state_before,
+    _add_holds,
 )
 """Step n (from 0) takes a store from version n + 1 to version n + 2."""
 

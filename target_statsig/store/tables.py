@@ -84,6 +84,22 @@ Index(
     postgresql_where=MEMBERS.c.missing_since.is_not(None),
 )
 
+HOLDS = Table(
+    f"{PREFIX}holds",
+    METADATA,
+    Column("segment", Integer, primary_key=True, autoincrement=False),
+    Column("run_id", Text, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("before", BigInteger, nullable=False),
+    Column("members", BigInteger, nullable=False),
+    Column("removals", BigInteger, nullable=False),
+    Column("current", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+    Column("doubt", Text, nullable=False),
+)
+"""What the last run of a mirrored segment left undone; no row: nothing. Who is held is marked in MEMBERS."""
+
 PENDING = Table(
     f"{PREFIX}pending",
     METADATA,

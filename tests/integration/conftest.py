@@ -32,7 +32,7 @@ HISTORIES = frozenset(
 )
 """Modules that try many runs on one store: on a PostgreSQL they take minutes together."""
 
-ONE_WAY_IS_ENOUGH = frozenset({"test_fault_matrix", "test_failures_of_ours"})
+ONE_WAY_IS_ENOUGH = frozenset({"test_apply_held", "test_fault_matrix", "test_failures_of_ours"})
 """What happens behind the lanes is the same, whichever way a record came there."""
 
 

@@ -35,6 +35,13 @@ SETTINGS = {
     "console_rate_limits": "1000/1s",
 }
 
+HELD = to_lines(
+    [schema("users"), *(record("users", {"user_id": name}, version=1) for name in sorted(AUDIENCE))],
+)
+
+REQUESTS_TO_APPLY = 8
+"""What the removals of `HELD` take afterwards: looks, 3 removals, and looks back."""
+
 REQUESTS = 14
 """What the whole mirror takes: looks, the list, 2 additions, 3 removals, and looks back."""
 
@@ -44,6 +51,20 @@ def mirror(config):
     from target_statsig.target import TargetStatsig  # noqa: PLC0415 -- imported in the process that runs it
 
     os._exit(TargetStatsig(config=config).run_to_end(io.BytesIO(MESSAGES)))
+
+
+def mirror_without_proof(config):
+    """Run the target likewise on messages that do not prove that the tap finished."""
+    from target_statsig.target import TargetStatsig  # noqa: PLC0415 -- as above
+
+    os._exit(TargetStatsig(config=config).run_to_end(io.BytesIO(HELD)))
+
+
+def apply_held(config):
+    """Apply what it held."""
+    from target_statsig.target import TargetStatsig  # noqa: PLC0415 -- as above
+
+    os._exit(TargetStatsig(config=config).apply_held())
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +94,8 @@ def run_mirror(processes, statsig, store_url, tmp_path, capsys, caplog):
     """Run the mirror in a process; with `die_at`, kill it when its request of that number arrives."""
     config = TargetRunner(statsig, tmp_path, capsys, caplog).config(**SETTINGS, store_url=store_url)
 
-    def run(*, die_at=None, taken=False):
-        process = processes.Process(target=mirror, args=(config,))
+    def run(target=mirror, *, die_at=None, taken=False):
+        process = processes.Process(target=target, args=(config,))
         arrived = iter(range(1_000))
 
         def is_the_last(_):
@@ -129,3 +150,24 @@ def test_a_mirror_killed_at_any_request_is_finished_by_the_next_run(
     assert sum(change.removed for change in history) == 15
     # What was taken and not recorded is asked for once more; nothing else is.
     assert 5 <= len(changes(statsig)) <= 6
+
+
+def test_what_was_held_takes_as_many_requests_as_are_tried_below(run_mirror, statsig):
+    assert run_mirror(mirror_without_proof) == 0
+    statsig.state.requests.clear()
+    assert run_mirror(apply_held) == 0
+    assert len(statsig.state.requests) == REQUESTS_TO_APPLY
+    assert changes(statsig) == ["DELETE"] * 3
+
+
+@pytest.mark.parametrize("taken", [pytest.param(False, id="before it is taken"), pytest.param(True, id="after")])
+@pytest.mark.parametrize("request_number", range(REQUESTS_TO_APPLY))
+def test_removals_of_what_was_held_that_were_killed_are_finished_by_the_same_command(
+    run_mirror, statsig, request_number, taken
+):
+    assert run_mirror(mirror_without_proof) == 0
+    assert run_mirror(apply_held, die_at=request_number, taken=taken) == -signal.SIGKILL
+    assert set(statsig.state.ids("vips")) >= AUDIENCE
+    assert run_mirror(apply_held) == 0
+    assert set(statsig.state.ids("vips")) == AUDIENCE
+    assert sum(change.removed for change in statsig.state.segments["vips"].history) == 15

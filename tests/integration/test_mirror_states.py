@@ -77,6 +77,8 @@ class MirroredAudience(RuleBasedStateMachine):
         self.table = table
         self.clean_runs = 0
         self.removed_before = 0
+        self.finished = False
+        self.last_table = set()
         self.listener = Listener()
 
     def teardown(self):
@@ -94,10 +96,9 @@ class MirroredAudience(RuleBasedStateMachine):
     def rows(self):
         return [record("users", {"user_id": name}, version=1) for name in sorted(self.table)]
 
-    def run(self, messages, **extra):
+    def config(self, **extra):
         place = Path(self.directory.name)
-        self.removed_before = len(self.segment.history)
-        config = {
+        return {
             "console_url": self.statsig.console_url,
             "console_api_key": self.statsig.console_api_key,
             "store_url": self.store_url,
@@ -113,9 +114,23 @@ class MirroredAudience(RuleBasedStateMachine):
             "max_rejected_percent": 100,
             **extra,
         }
+
+    def run(self, messages, *, whole=False, finished=True, **extra):
+        """Run the target once.
+
+        Args:
+            messages: Of the tap, or the lines themselves.
+            whole: Whether they are the whole table.
+            finished: Whether the tap ended well.
+            extra: Settings.
+        """
+        self.removed_before = len(self.segment.history)
+        if whole:
+            self.last_table = set(self.table)
         lines = messages if isinstance(messages, bytes) else to_lines(messages)
         with self.listener.listening():
-            exit_code = TargetStatsig(config=config).run_to_end(io.BytesIO(lines))
+            exit_code = TargetStatsig(config=self.config(**extra)).run_to_end(io.BytesIO(lines))
+        self.finished = finished and exit_code == 0
         if self.listener.known_again:
             type(self).known_again += 1
             assert len(self.segment.history) == self.removed_before
@@ -124,6 +139,13 @@ class MirroredAudience(RuleBasedStateMachine):
     def removed_now(self):
         changes = self.segment.history[self.removed_before :]
         return {name for change in changes for name in change.removed_ids}
+
+    def apply_held(self):
+        """Do the orchestrator's next step, which may be tried again."""
+        self.removed_before = len(self.segment.history)
+        exit_code = TargetStatsig(config=self.config()).apply_held()
+        assert not self.removed_now() & self.last_table
+        return exit_code
 
     def nobody_was_removed(self):
         self.clean_runs = 0
@@ -144,7 +166,7 @@ class MirroredAudience(RuleBasedStateMachine):
 
     @rule()
     def complete_run(self):
-        assert self.run([SCHEMA, *self.rows(), COMPLETE]) == 0
+        assert self.run([SCHEMA, *self.rows(), COMPLETE], whole=True) == 0
         assert not self.removed_now() & self.table
         # Of a table without rows no message proves that it was read to its end.
         self.clean_runs += bool(self.table)
@@ -153,7 +175,7 @@ class MirroredAudience(RuleBasedStateMachine):
     @rule(data=st.data())
     def complete_run_and_the_same_in_another_order(self, data):
         self.complete_run()
-        assert self.run([SCHEMA, *data.draw(st.permutations(self.rows())), COMPLETE]) == 0
+        assert self.run([SCHEMA, *data.draw(st.permutations(self.rows())), COMPLETE], whole=True) == 0
         assert self.listener.known_again
         self.clean_runs += 1
 
@@ -161,7 +183,7 @@ class MirroredAudience(RuleBasedStateMachine):
     def complete_run_in_which_the_schema_changes(self):
         rows = self.rows()
         half = len(rows) // 2
-        self.run([SCHEMA, *rows[:half], OTHER_SCHEMA, *rows[half:], COMPLETE])
+        self.run([SCHEMA, *rows[:half], OTHER_SCHEMA, *rows[half:], COMPLETE], whole=True)
         self.nobody_was_removed()
         assert self.table <= self.members()
 
@@ -169,12 +191,45 @@ class MirroredAudience(RuleBasedStateMachine):
     def truncated_run(self, data):
         rows = self.rows()
         cut = data.draw(st.integers(0, len(rows)))
-        self.run([SCHEMA, *rows[:cut]])
+        self.run([SCHEMA, *rows[:cut]], finished=False)
         self.nobody_was_removed()
 
     @rule()
+    def complete_run_without_proof_and_the_word_of_whoever_started_it(self):
+        assert self.run([SCHEMA, *self.rows()], whole=True) == 0
+        self.nobody_was_removed()
+        assert self.apply_held() == 0
+        assert self.members() == self.table
+
+    @rule()
+    def complete_run_without_proof(self):
+        assert self.run([SCHEMA, *self.rows()], whole=True) == 0
+        self.nobody_was_removed()
+
+    @rule()
+    def run_of_a_tap_that_does_not_have_the_stream(self):
+        streams = {"users": {}, "others": {"sync_mode": "add", "segment_id": "others"}}
+        self.statsig.state.seed_segment("others", [])
+        assert self.run([schema("others"), record("others", {"user_id": "x"})], streams=streams) == 0
+        self.nobody_was_removed()
+
+    @precondition(lambda self: self.finished)
+    @rule()
+    def what_is_held_is_applied(self):
+        self.apply_held()
+        self.clean_runs = 0
+
+    @precondition(lambda self: self.finished)
+    @rule(skip=st.integers(0, 6), taken=st.booleans())
+    def what_is_held_is_applied_and_breaks_at_a_request(self, skip, taken):
+        self.statsig.faults.add(path="/console/*", skip=skip, drop=True, taken=taken)
+        self.apply_held()
+        self.statsig.faults.clear()
+        self.clean_runs = 0
+
+    @rule()
     def run_without_any_row(self):
-        self.run([SCHEMA])
+        self.run([SCHEMA], finished=False)
         self.nobody_was_removed()
 
     @rule(data=st.data())
@@ -185,18 +240,18 @@ class MirroredAudience(RuleBasedStateMachine):
         streams = {"users": {}, "children": {"sync_mode": "add", "segment_id": "children"}}
         self.statsig.state.seed_segment("children", [])
         interleaved = [message for row in rows[:cut] for message in (row, *child)]
-        self.run([SCHEMA, schema("children"), *interleaved], streams=streams)
+        self.run([SCHEMA, schema("children"), *interleaved], streams=streams, finished=False)
         self.nobody_was_removed()
 
     @rule()
     def run_with_a_rejected_row(self):
-        self.run([SCHEMA, *self.rows(), record("users", {"user_id": None}, version=1), COMPLETE])
+        self.run([SCHEMA, *self.rows(), record("users", {"user_id": None}, version=1), COMPLETE], whole=True)
         self.nobody_was_removed()
 
     @rule(skip=st.integers(0, 6), taken=st.booleans())
     def run_that_breaks_at_a_request(self, skip, taken):
         self.statsig.faults.add(path="/console/*", skip=skip, drop=True, taken=taken)
-        self.run([SCHEMA, *self.rows(), COMPLETE])
+        self.run([SCHEMA, *self.rows(), COMPLETE], whole=True)
         self.statsig.faults.clear()
         self.clean_runs = 0
         assert not self.removed_now() & self.table

@@ -219,6 +219,7 @@ class TestTheSchema:
         execute(store_url, "ALTER TABLE target_statsig_streams DROP COLUMN before_epoch")
         execute(store_url, "DROP TABLE target_statsig_locks")
         execute(store_url, "CREATE TABLE target_statsig_locks (segment INTEGER PRIMARY KEY, token TEXT NOT NULL)")
+        execute(store_url, "DROP TABLE target_statsig_holds")
         execute(store_url, "UPDATE target_statsig_version SET version = 1")
         with contextlib.closing(opening()) as store:
             assert list(store.members("vip").previous()) == ["a", "b"]

@@ -291,7 +291,7 @@ def test_an_unequal_row_count_lifts_no_sign():
         pytest.param(
             [records("vips"), state(vips={})],
             None,
-            ["no ACTIVATE_VERSION", "`row_count_field`", "`on_incomplete_stream: remove`"],
+            ["no ACTIVATE_VERSION", "--apply-held", "`row_count_field`", "`on_incomplete_stream: remove`"],
             id="no ACTIVATE_VERSION",
         ),
         pytest.param([records("vips", 7), schema("vips")], None, ["in parts"], id="parts"),
@@ -311,6 +311,44 @@ def test_a_hint_says_why_nothing_is_proven_and_what_would_be_a_proof(parts, row_
     assert hint.endswith(".")
     for word in words:
         assert word in hint
+
+
+AFRESH = state(vips={"xmin": None})
+RESUMED = state(vips={"xmin": 7})
+
+
+@pytest.mark.parametrize(
+    ("parts", "row_count_field", "applicable"),
+    [
+        pytest.param([records("vips")], None, True, id="nothing but records"),
+        pytest.param([], None, True, id="no record: whether that may be is not for this to say"),
+        pytest.param([AFRESH, records("vips")], None, True, id="a STATE before them that begins afresh"),
+        pytest.param([records("vips"), schema("vips"), records("vips")], None, True, id="in parts"),
+        pytest.param([records("vips"), activate("vips", 2)], None, True, id="of another version"),
+        pytest.param([records("vips"), activate("vips")], None, True, id="proven by ACTIVATE_VERSION"),
+        pytest.param([records("vips", 2, 2)], "n", True, id="proven by a row count"),
+        pytest.param([records("vips", 2, 3)], "n", False, id="a row count that is not met"),
+        pytest.param([records("vips", 2)], "n", False, id="no row count where one is asked for"),
+        pytest.param([RESUMED, records("vips"), activate("vips")], None, False, id="resumed"),
+        pytest.param([state(somewhere={"xmin": 7}), records("vips")], None, False, id="perhaps resumed"),
+        pytest.param([schema("vips", bookmark_properties=["at"]), records("vips")], None, False, id="incremental hint"),
+        pytest.param(
+            [schema("vips", bookmark_properties=["at"]), records("vips"), AFRESH], None, True, id="hint taken back"
+        ),
+        pytest.param([records("vips"), state(vips=INCREMENTAL)], None, False, id="incremental"),
+        pytest.param([records("vips"), state(vips=MIDWAY)], None, False, id="in mid-progress"),
+        pytest.param([records("vips"), syncing("vips")], None, False, id="currently syncing"),
+        pytest.param([records("vips"), state(vips={"id": 5})], None, False, id="an unknown bookmark"),
+        pytest.param([schema("vips", dead="letter"), records("vips")], None, False, id="a dead-letter file"),
+    ],
+)
+def test_the_word_of_whoever_started_the_tap_stands_for_a_missing_proof_and_for_nothing_else(
+    parts, row_count_field, applicable
+):
+    verdict = verdict_on_vips(schema("vips"), *parts, row_count_field=row_count_field)
+
+    assert verdict.applicable is applicable
+    assert ("--apply-held" in verdict.hint) == (applicable and verdict.proof is Proof.NONE)
 
 
 def test_what_forbids_removals_does_not_advise_to_remove_all_the_same():
@@ -335,6 +373,7 @@ def test_what_forbids_removals_does_not_advise_to_remove_all_the_same():
             1,
             id="the graver sign",
         ),
+        pytest.param([Verdict(Proof.NONE, applicable=True), Verdict(Proof.NONE)], 1, id="one that no word can prove"),
     ],
 )
 def test_of_several_streams_the_weakest_verdict_counts(verdicts, weak):

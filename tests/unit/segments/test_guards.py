@@ -80,7 +80,7 @@ def judged(facts):
 
 
 def test_every_combination_of_the_facts():
-    assert len(TRUTH_TABLE) == 1296
+    assert len(TRUTH_TABLE) == 1440
     wrong = [facts for facts in TRUTH_TABLE if decide(facts).action is not judged(facts)]
     assert wrong == []
 

@@ -1,0 +1,393 @@
+"""`--apply-held`: what the last run held for want of a proof, removed on the word of whoever started the tap."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from target_statsig.clock import RunClock
+from target_statsig.exceptions import InterruptedRunError
+from target_statsig.target import TargetStatsig
+from tests.postgres import postgres_url
+from tests.singer import activate_version, record, schema, state
+
+__all__ = ["postgres_url"]
+
+MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror"}
+MANY = {"object_type": "segment", "segment_id_field": "list", "sync_mode": "mirror"}
+COMPLETE = activate_version("users")
+BEFORE = {"a", "b", "c"}
+
+
+def users(*names, stream="users"):
+    return [schema(stream), *(record(stream, {"user_id": name}, version=1) for name in names)]
+
+
+def listed(**names):
+    return [
+        schema("users"),
+        *(record("users", {"user_id": name, "list": key}) for key, value in names.items() for name in value),
+    ]
+
+
+def members(statsig, segment="vips"):
+    return set(statsig.state.ids(segment))
+
+
+def removals(statsig):
+    return [entry.items for entry in statsig.state.requests if entry.method == "DELETE"]
+
+
+@pytest.fixture(autouse=True)
+def vips(statsig):
+    statsig.state.seed_segment("vips", sorted(BEFORE))
+
+
+@pytest.fixture
+def apply_held(run_target, caplog):
+    """Apply what is held, and return the exit code and what was logged."""
+
+    def apply(segment=None, **settings):
+        caplog.clear()
+        exit_code = TargetStatsig(config=run_target.config(**settings)).apply_held(segment)
+        return exit_code, caplog.text
+
+    return apply
+
+
+def report_of(run_target, stream="users", segment="vips"):
+    report = json.loads((run_target.directory / "report.json").read_text())
+    return report["streams"][stream]["segments"][segment]
+
+
+def test_what_the_last_run_held_is_removed_and_a_second_time_there_is_nothing_to_do(run_target, apply_held, statsig):
+    assert run_target(users("a", "d"), **MIRROR).exit_code == 0
+    assert members(statsig) == BEFORE | {"d"}
+
+    exit_code, log = apply_held(**MIRROR)
+    assert exit_code == 0
+    assert members(statsig) == {"a", "d"}
+    assert "Segment 'vips': removed 2 members whom the last run held; left: 2." in log
+    report = report_of(run_target)
+    assert (report["before"], report["removed"], report["held"], report["after"]) == (4, 2, 0, 2)
+    assert report["proof"] == "applied"
+    assert report["unchanged"] == 2
+
+    asked = len(statsig.state.requests)
+    assert apply_held(**MIRROR)[0] == 0
+    exit_code, log = apply_held("vips", **MIRROR)
+    assert exit_code == 0
+    assert "Nothing is held: there is nobody to remove." in log
+    assert len(statsig.state.requests) == asked
+
+
+def test_the_next_run_finds_all_as_it_was_left(run_target, apply_held, statsig):
+    run_target(users("a", "d"), **MIRROR)
+    apply_held(**MIRROR)
+    statsig.state.requests.clear()
+    outcome = run_target([*users("a", "d"), COMPLETE], **MIRROR)
+    assert [entry.method for entry in statsig.state.requests] == ["GET", "GET"]
+    assert outcome.report["streams"]["users"]["segments"]["vips"]["unchanged"] == 2
+
+
+def test_the_log_of_a_held_mirror_names_this_command_first_and_the_row_count_second(run_target):
+    log = run_target(users("a"), **MIRROR).log
+    assert 0 < log.index("--apply-held") < log.index("`row_count_field`")
+
+
+def test_a_mirror_that_no_word_can_prove_is_not_told_of_this_command(run_target):
+    outcome = run_target([state(users={"xmin": 7}), *users("a")], **MIRROR)
+    assert "`row_count_field`" in outcome.log
+    assert "--apply-held" not in outcome.log
+
+
+RESUMED = [schema("users"), state(users={"xmin": 7}), *users("a")[1:]]
+MIDWAY = state(users={"progress_markers": {}})
+
+
+@pytest.mark.parametrize(
+    ("messages", "settings", "later", "words"),
+    [
+        pytest.param(RESUMED, {}, {}, "goes on from an earlier run", id="a resumed table"),
+        pytest.param([*users("a"), MIDWAY], {}, {}, "mid-progress", id="a bookmark in mid-progress"),
+        pytest.param([*users("a"), state(users={"id": 5})], {}, {}, "may be an incremental", id="unknown bookmark"),
+        pytest.param(
+            [schema("users", bookmark_properties=["at"]), *users("a")[1:]], {}, {}, "looks like", id="incremental hint"
+        ),
+        pytest.param(users("a", None), {}, {}, "1 record of the stream was rejected", id="a rejected record"),
+        pytest.param([*users("a", None), COMPLETE], {}, {}, "was rejected", id="a rejected record of a proven stream"),
+        pytest.param(users("a"), {"row_count_field": "n"}, {}, "no number in `n`", id="no row count"),
+        pytest.param(
+            [schema("users"), record("users", {"user_id": "a", "n": 2})],
+            {"row_count_field": "n"},
+            {},
+            "tells another number",
+            id="a row count that is not met",
+        ),
+        pytest.param(
+            [schema("users"), record("users", {"user_id": "a", "n": 2})],
+            {"row_count_field": "n"},
+            {"row_count_field": None},
+            "tells another number",
+            id="a row count that was not met and is asked for no more",
+        ),
+        pytest.param(users(), {}, {}, "`allow_empty_segment`", id="an empty stream"),
+        pytest.param(users("a"), {"on_incomplete_stream": "fail"}, {}, "did not finish it", id="a run that failed"),
+    ],
+)
+def test_more_than_a_missing_proof_is_refused(run_target, apply_held, statsig, messages, settings, later, words):
+    run_target(messages, **MIRROR, **settings)
+    exit_code, log = apply_held(**MIRROR, **{**settings, **later})
+    assert exit_code == 1
+    assert words in log
+    assert "Removed nobody." in log
+    assert members(statsig) == BEFORE
+    assert removals(statsig) == []
+
+
+def changed_by_someone(statsig, run_target):
+    statsig.state.seed_segment("vips", ["a", "b", "x"])
+    statsig.state.segments["vips"].version += 1
+
+
+def grown(statsig, run_target):
+    statsig.state.seed_segment("vips", [*sorted(BEFORE), "x"])
+
+
+def added_to_by_rows(statsig, run_target):
+    settings = {**MIRROR, "sync_mode": "add"}
+    run_target(users("x", stream="others"), **settings)
+
+
+def deleted(statsig, run_target):
+    del statsig.state.segments["vips"]
+
+
+def mirrored_by_a_run_that_broke(statsig, run_target):
+    statsig.faults.add(method="PATCH", drop=True)
+    run_target(users("a", "d"), **MIRROR)
+    statsig.faults.clear()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(changed_by_someone, "changed by someone else (version", id="another version"),
+        pytest.param(grown, "Statsig counts 4 members where 3 were expected", id="another count"),
+        pytest.param(added_to_by_rows, "Statsig counts 4 members", id="rows"),
+        pytest.param(deleted, "does not exist in this Statsig project", id="deleted"),
+        pytest.param(mirrored_by_a_run_that_broke, "did not finish it", id="a later run that broke"),
+    ],
+)
+def test_a_segment_that_is_no_more_what_the_run_left_is_refused(run_target, apply_held, statsig, change, words):
+    run_target(users("a"), **MIRROR)
+    change(statsig, run_target)
+    before = members(statsig) if "vips" in statsig.state.segments else None
+    exit_code, log = apply_held(**MIRROR, create_segment=True)
+    assert exit_code == 1
+    assert words in log
+    assert removals(statsig) == []
+    assert before == (members(statsig) if "vips" in statsig.state.segments else None)
+
+
+@pytest.mark.parametrize(
+    ("messages", "before", "raised", "words"),
+    [
+        pytest.param(
+            users(*"abcdefgh"), [*"abcdefgh", *range(20)], {"max_removal_percent": 90}, "`max_removal_percent` (20)",
+            id="the share",
+        ),
+        pytest.param(
+            users(*range(1000, 1100)), [*range(20)], {"max_removal_percent": 100}, "`max_removal_percent` (20)",
+            id="the share of those who were there before the run",
+        ),
+        pytest.param(users(), [*"abc"], {"allow_empty_segment": True}, "showed no member at all", id="nobody"),
+    ],
+)  # fmt: skip
+def test_every_guard_is_judged_again_by_the_settings_of_now(
+    run_target, apply_held, statsig, messages, before, raised, words
+):
+    statsig.state.seed_segment("vips", [str(name) for name in before])
+    assert run_target(messages, **MIRROR).exit_code == 0
+    exit_code, log = apply_held(**MIRROR)
+    assert exit_code == 1
+    assert words in log
+    assert removals(statsig) == []
+    assert apply_held(**MIRROR, **raised)[0] == 0
+    assert members(statsig) == {str(message["record"]["user_id"]) for message in messages[1:]}
+
+
+def test_only_its_own_are_removed_where_that_is_the_scope(run_target, apply_held, statsig):
+    own = {**MIRROR, "removal_scope": "own"}
+    run_target([*users("a", "mine", "mine too"), COMPLETE], **own)
+    run_target(users("a", "mine too"), **own)
+    assert apply_held(**own)[0] == 0
+    assert members(statsig) == BEFORE | {"mine too"}
+
+
+def test_a_scope_that_changed_in_between_is_refused(run_target, apply_held, statsig):
+    run_target([*users("a", "mine"), COMPLETE], **MIRROR)
+    run_target(users("mine"), **MIRROR)
+    exit_code, log = apply_held(**{**MIRROR, "removal_scope": "own"})
+    assert exit_code == 1
+    assert "not held: 2 members where 1 were expected" in log
+    assert members(statsig) == {"a", "mine"}
+
+
+def test_each_segment_of_a_stream_is_judged_by_itself(run_target, apply_held, statsig):
+    statsig.state.seed_segment("staff", ["a", "b"])
+    run_target([*listed(vips="abc", staff="ab"), COMPLETE], **MANY)
+    run_target(listed(vips="a"), **MANY)
+    exit_code, log = apply_held(**MANY)
+    assert exit_code == 1
+    assert members(statsig) == {"a"}
+    assert members(statsig, "staff") == {"a", "b"}
+    assert "Segment 'staff': 2 of 2 members are not in stream 'users'. Removed nobody. The stream showed no" in log
+
+
+def test_one_segment_can_be_asked_for(run_target, apply_held, statsig):
+    statsig.state.seed_segment("staff", ["a", "b"])
+    run_target(listed(vips="a", staff="a"), **MANY)
+    assert apply_held("staff", **MANY)[0] == 0
+    assert (members(statsig), members(statsig, "staff")) == (BEFORE, {"a"})
+    exit_code, log = apply_held("stuff", **MANY)
+    assert exit_code == 1
+    assert "`--segment stuff` names no segment that is mirrored. Held are removals of: 'vips'." in log
+    assert members(statsig) == BEFORE
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({"object_type": "event"}, id="no mirror"),
+        pytest.param({"streams": {"others": MIRROR}}, id="another stream"),
+        pytest.param({**MIRROR, "segment_id": "others"}, id="another segment"),
+        pytest.param({**MIRROR, "sync_mode": "add"}, id="another mode"),
+    ],
+)
+def test_what_this_configuration_does_not_mirror_is_left_alone(run_target, apply_held, statsig, settings):
+    run_target(users("a"), **MIRROR)
+    exit_code, log = apply_held(**settings)
+    assert exit_code == 0
+    assert "mirror" in log
+    assert apply_held("vips", **settings)[0] == 1
+    assert members(statsig) == BEFORE
+    assert apply_held(**MIRROR)[0] == 0
+    assert members(statsig) == {"a"}
+
+
+def test_no_store_is_made_where_there_is_none(run_target, apply_held):
+    assert apply_held(**MIRROR)[0] == 0
+    assert not (run_target.directory / "store.db").exists()
+
+
+def test_what_a_run_held_is_out_of_date_once_a_run_did_not_bring_its_stream(run_target, apply_held, statsig):
+    """That this run's tap ended well says nothing of that run's, which may have died."""
+    statsig.state.seed_segment("others", ["x"])
+    streams = {"users": MIRROR, "others": {**MIRROR, "segment_id": "others"}}
+    run_target(users("a"), streams=streams)
+    assert run_target(users("y", stream="others"), streams=streams).exit_code == 0
+    exit_code, log = apply_held(streams=streams)
+    assert exit_code == 0
+    assert members(statsig) == BEFORE
+    assert members(statsig, "others") == {"y"}
+    assert "Segment 'vips': the last run did not bring stream 'users'" in log
+
+
+def test_a_run_of_another_configuration_outdates_nothing(run_target, apply_held, statsig):
+    run_target(users("a"), **MIRROR)
+    run_target([schema("orders")], streams={"orders": {"object_type": "event"}, "others": MIRROR})
+    assert apply_held(**MIRROR)[0] == 0
+    assert members(statsig) == {"a"}
+
+
+def test_a_dry_run_shows_it_and_changes_nothing(run_target, apply_held, statsig):
+    run_target(users("a", "d"), **MIRROR)
+    run_target(users("a"), dry_run=True, **MIRROR)
+    exit_code, log = apply_held(dry_run=True, **MIRROR)
+    assert exit_code == 0
+    assert "4 before, +0 added, \N{MINUS SIGN}2 removed, =2 unchanged, 2 after, 1 request" in log
+    assert members(statsig) == BEFORE | {"d"}
+    assert apply_held(**MIRROR)[0] == 0
+    assert members(statsig) == {"a", "d"}
+
+
+def test_a_dry_run_without_a_key_says_what_is_missing(run_target, apply_held):
+    run_target(users("a"), **MIRROR)
+    exit_code, log = apply_held(dry_run=True, console_api_key=None, **MIRROR)
+    assert exit_code == 1
+    assert "`console_api_key` is missing" in log
+
+
+@pytest.mark.parametrize("taken", [pytest.param(False, id="before it is taken"), pytest.param(True, id="after")])
+@pytest.mark.parametrize("skip", range(9))
+def test_what_broke_off_is_finished_by_the_same_command(run_target, apply_held, statsig, skip, taken):
+    settings = {**MIRROR, "segment_batch_size": 1, "console_rate_limits": "1000/1s"}
+    run_target(users("a", "d"), **settings)
+    statsig.faults.add(path="/console/*", skip=skip, drop=True, taken=taken)
+    apply_held(**settings)
+    statsig.faults.clear()
+    assert members(statsig) >= {"a", "d"}
+    assert apply_held(**settings)[0] == 0
+    assert members(statsig) == {"a", "d"}
+    assert apply_held(**settings)[0] == 0
+
+
+def test_what_broke_off_is_refused_once_someone_joined(run_target, apply_held, statsig):
+    settings = {**MIRROR, "segment_batch_size": 1}
+    run_target(users("a", "d"), **settings)
+    statsig.faults.add(method="DELETE", skip=1, drop=True)
+    assert apply_held(**settings)[0] == 1
+    statsig.faults.clear()
+    statsig.state.seed_segment("vips", [*sorted(members(statsig)), "x"])
+    exit_code, log = apply_held(**settings)
+    assert exit_code == 1
+    assert "not held: 3 members where 2 were expected" in log
+    assert len(removals(statsig)) == 2
+
+
+def test_a_signal_stops_it_and_the_same_command_removes_the_rest(run_target, apply_held, statsig, monkeypatch):
+    settings = {**MIRROR, "segment_batch_size": 1}
+    run_target(users("a", "d"), **settings)
+
+    def stopped(clock, seconds):
+        if removals(statsig):
+            msg = "stopped"
+            raise InterruptedRunError(msg)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunClock, "sleep", stopped)
+        apply_held(**settings)
+    assert len(members(statsig)) == 3
+    assert apply_held(**settings)[0] == 0
+    assert members(statsig) == {"a", "d"}
+
+
+def test_the_store_may_be_a_postgresql(run_target, apply_held, statsig, request):
+    settings = {**MIRROR, "store_url": request.getfixturevalue("postgres_url")}
+    run_target(users("a"), **settings)
+    assert apply_held(**settings)[0] == 0
+    assert members(statsig) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param(["--segment", "vips"], "`--segment` is of no use without `--apply-held`", id="segment alone"),
+        pytest.param(["--apply-held", "--replay"], "are three commands: give one", id="two commands"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(command, options, words):
+    done = command.run("--config", command.config_file(**MIRROR), *options)
+    assert done.exit_code == 1
+    assert words in done.log
+
+
+def test_the_command_reads_no_input_and_writes_nothing_to_standard_output(command, statsig):
+    config = command.config_file(**MIRROR)
+    assert command.run("--config", config, messages=users("a")).exit_code == 0
+    running = command.start("--config", config, "--apply-held", "--segment", "vips")
+    done = running.finish()  # its input is still open
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert members(statsig) == {"a"}
