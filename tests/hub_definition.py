@@ -1,4 +1,6 @@
-"""The target's entry in the Meltano Hub: `_data/meltano/loaders/target-statsig/<variant>.yml` there.
+"""The entries in the Meltano Hub: `_data/meltano/loaders/target-statsig/<variant>.yml` there, and a utility's.
+
+A loader cannot be a step of `meltano run` by itself, a utility's command can: so the same program is both.
 
 Knows what the Hub wants to be told beside the settings. Refuses to know where those come from.
 """
@@ -19,9 +21,27 @@ UNKNOWN_TO_MELTANO = frozenset({"validate-records"})
 """Capabilities of singer-sdk that Meltano has no name for."""
 
 HEADER = """\
-# The entry of this target for the Meltano Hub, and what `meltano add loader target-statsig --from-ref` reads.
+# An entry of this target for the Meltano Hub, and what `meltano add … --from-ref` reads.
 # From the schema, by `python -m tests.plugin_definition --write`.
 """
+
+# Meltano hands a command no configuration file, but all settings as variables.
+CHECK = {
+    "args": "--config ENV --check",
+    "description": "Look whether the keys, the segments, the ID types and the store can be used",
+}
+DRY_RUN = {
+    "args": "--config ENV --dry-run",
+    "description": "Read Singer messages from standard input, change nothing, and say what a run would do",
+}
+REPLAY = {
+    "args": "--config ENV --replay",
+    "description": "Send the dead letters again, and remove what went through",
+}
+APPLY_HELD = {
+    "args": "--config ENV --apply-held",
+    "description": "Remove from mirrored segments whom the last run held for want of a proof, once the tap ended well",
+}
 
 KEYS_PREREQ = """\
 A Statsig project, and of its keys (Project Settings > Keys & Environments) a Server Secret Key for events, exposures \
@@ -58,36 +78,72 @@ NEXT_STEPS = """\
    ```
 
 1. Let Statsig say whether it knows the keys and the segments: `meltano invoke target-statsig:check`
+
+1. Mirrors without a `row_count_field` need the word that the tap ended well. Add the utility `statsig` with the same \
+settings, and run it as the next step: `meltano run tap-postgres target-statsig statsig:apply-held`
+"""
+
+NEXT_STEPS_OF_UTILITY = """\
+1. Give it the settings of the loader `target-statsig`, by a YAML anchor or by the same `TARGET_STATSIG_…` variables:
+
+   ```yaml
+   loaders:
+   - name: target-statsig
+     config: &statsig
+       streams: …
+   utilities:
+   - name: statsig
+     config: *statsig
+   ```
+
+1. Make it the last step of what mirrors a segment: `meltano run tap-postgres target-statsig statsig:apply-held`
 """
 
 
-def render(settings: Iterable[Mapping[str, Any]], capabilities: Iterable[str]) -> str:
-    """Return the entry as the Hub keeps it: keys in the order of the alphabet, the settings in their own.
+def render_loader(settings: Iterable[Mapping[str, Any]], capabilities: Iterable[str]) -> str:
+    """Return the loader's entry as the Hub keeps it: keys in the order of the alphabet, the settings in their own.
 
     Args:
         settings: As Meltano wants them declared.
         capabilities: As singer-sdk names them.
     """
+    return _render(
+        settings,
+        capabilities=sorted(set(capabilities) - UNKNOWN_TO_MELTANO),
+        commands={"apply-held": APPLY_HELD, "check": CHECK, "dry-run": DRY_RUN, "replay": REPLAY},
+        definition="sends events to Statsig, and keeps its ID-list segments in step with a table or view",
+        keywords=["meltano_sdk", "reverse-etl", "feature-flags", "experimentation", "product-analytics", "statsig"],
+        logo_url="/assets/logos/loaders/statsig.png",
+        name="target-statsig",
+        next_steps=NEXT_STEPS,
+    )
+
+
+def render_utility(settings: Iterable[Mapping[str, Any]]) -> str:
+    """Return the utility's entry: the same program, and what of it can be a step of `meltano run`.
+
+    Args:
+        settings: As Meltano wants them declared.
+    """
+    return _render(
+        settings,
+        commands={"apply-held": APPLY_HELD, "check": CHECK, "replay": REPLAY},
+        definition="finishes what the loader target-statsig could not know to be finished",
+        keywords=["reverse-etl", "feature-flags", "statsig"],
+        logo_url="/assets/logos/utilities/statsig.png",
+        name="statsig",
+        next_steps=NEXT_STEPS_OF_UTILITY,
+    )
+
+
+def _render(settings: Iterable[Mapping[str, Any]], **own: Any) -> str:
     entry = {
-        "capabilities": sorted(set(capabilities) - UNKNOWN_TO_MELTANO),
-        "commands": {
-            "check": {
-                # Meltano hands a command no configuration file, but all settings as variables.
-                "args": "--config ENV --check",
-                "description": "Look whether the keys, the segments, the ID types and the store can be used",
-            }
-        },
-        "definition": "sends events to Statsig, and keeps its ID-list segments in step with a table or view",
         "description": "Feature flags, experiments and product analytics",
         "domain_url": "https://statsig.com",
         "executable": "target-statsig",
-        "keywords": ["meltano_sdk", "reverse-etl", "feature-flags", "experimentation", "product-analytics", "statsig"],
         "label": "Statsig",
-        "logo_url": "/assets/logos/loaders/statsig.png",
         "maintenance_status": "beta",
-        "name": "target-statsig",
         "namespace": "target_statsig",
-        "next_steps": NEXT_STEPS,
         "pip_url": "target-statsig",
         "prereq": KEYS_PREREQ,
         "repo": f"https://github.com/{OWNER}/target-statsig",
@@ -95,6 +151,7 @@ def render(settings: Iterable[Mapping[str, Any]], capabilities: Iterable[str]) -
         "settings_group_validation": [["server_secret_key"], ["console_api_key"]],
         "settings_preamble": SETTINGS_PREAMBLE,
         "variant": OWNER,
+        **own,
     }
     entry["settings"] = [dict(sorted(setting.items())) for setting in settings]
     return HEADER + yaml.dump(

@@ -81,6 +81,7 @@ class GeneratedFile:
 README = GeneratedPart(ROOT / "README.md", "<!-- settings:begin -->", "<!-- settings:end -->")
 MELTANO = GeneratedPart(ROOT / "meltano.yml", "# settings:begin", "# settings:end")
 HUB = GeneratedFile(ROOT / "docs" / "meltano-hub" / "target-statsig.yml")
+HUB_UTILITY = GeneratedFile(ROOT / "docs" / "meltano-hub" / "statsig.yml")
 
 
 def whole_schema() -> dict[str, Any]:
@@ -140,12 +141,22 @@ def _table_lines(markdown: str) -> Iterator[str]:
 def hub_text() -> str:
     """Return the file by which the Meltano Hub lists the target, and from which `meltano add --from-ref` adds it."""
     capabilities = [str(capability.value) for capability in TargetStatsig.capabilities]
-    return hub_definition.render(meltano_settings(), capabilities)
+    return hub_definition.render_loader(meltano_settings(), capabilities)
+
+
+def hub_utility_text() -> str:
+    """Return the same for the utility."""
+    return hub_definition.render_utility(meltano_settings())
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print all parts, or write them."""
-    parts = {README: table(about_markdown()), MELTANO: meltano_text(meltano_settings()), HUB: hub_text()}
+    parts = {
+        README: table(about_markdown()),
+        MELTANO: meltano_text(meltano_settings()),
+        HUB: hub_text(),
+        HUB_UTILITY: hub_utility_text(),
+    }
     for part, text in parts.items():
         if "--write" in arguments:
             part.write(text)

@@ -208,6 +208,22 @@ def test_the_job_mirrors_a_segment_and_removes_who_left(project, first_run):
         ("add", len(VIPS - VIPS_LAST_WEEK), 0),
         ("remove", 0, len(VIPS_LAST_WEEK - VIPS)),
     ]
+    assert "Nothing is held: there is nobody to remove." in run.output
+
+
+@pytest.mark.parametrize("plugin", ["target-statsig", "statsig"])
+def test_dead_letters_are_replayed_by_a_command_of_the_plugin(project, first_run, plugin):
+    run = project.run("meltano", "invoke", f"{plugin}:replay")
+    assert run.exit_code == 0, run.output
+    assert "There are no dead letters in" in run.output
+
+
+def test_a_dry_run_of_what_is_piped_in_is_a_command_of_the_plugin(project, first_run):
+    with (project.folder / "sample_data" / "shop.singer").open() as messages:
+        run = project.run("meltano", "invoke", "target-statsig:dry-run", stdin=messages)
+    assert run.exit_code == 0, run.output
+    assert "A run would end with 0." in run.output
+    assert {request["method"] for request in run.content["requests"]} == {"GET"}
 
 
 def test_names_with_dots_in_meltano_yml_arrive_whole(project, first_run):

@@ -1,4 +1,4 @@
-"""A tap that dies under `meltano run`, which lets the target finish as if nothing were wrong."""
+"""A tap that dies under `meltano run`, which lets the target finish as if nothing were wrong, and runs no step more."""
 
 from __future__ import annotations
 
@@ -42,14 +42,10 @@ def project(tmp_path_factory):
     }
     plugins = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))["plugins"]
     loader = next(plugin for plugin in plugins["loaders"] if plugin["name"] == "target-statsig")
-    loader["config"] = {
+    utility = next(plugin for plugin in plugins["utilities"] if plugin["name"] == "statsig")
+    loader["config"] = utility["config"] = {
         "streams": {
-            "members": {
-                "object_type": "segment",
-                "segment_id": "members",
-                "sync_mode": "mirror",
-                "row_count_field": "row_count",
-            },
+            "members": {"object_type": "segment", "segment_id": "members", "sync_mode": "mirror"},
             "then": {"object_type": "event", "event_name": "Then"},
         }
     }
@@ -58,7 +54,7 @@ def project(tmp_path_factory):
         "environments": [{"name": "dev"}],
         "project_id": "taps-that-die",
         "send_anonymous_usage_stats": False,
-        "plugins": {"extractors": [extractor], "loaders": [loader]},
+        "plugins": {"extractors": [extractor], "loaders": [loader], "utilities": [utility]},
     }
     (folder / "meltano.yml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return folder
@@ -78,7 +74,7 @@ def removed(statsig):
 
 @pytest.fixture
 def meltano_run(project, statsig):
-    def run(**settings):
+    def run(*steps, row_count_field=None, **settings):
         variables = {
             "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
@@ -88,9 +84,10 @@ def meltano_run(project, statsig):
             "TARGET_STATSIG_CONSOLE_API_KEY": statsig.console_api_key,
             "TARGET_STATSIG_REPORT_PATH": str(project / "report.json"),
             **{f"FULL_TABLE_TAP_{name.upper()}": str(value) for name, value in settings.items()},
+            **({"TARGET_STATSIG_ROW_COUNT_FIELD": row_count_field} if row_count_field else {}),
         }
         done = subprocess.run(
-            ["meltano", "run", "full-table-tap", "target-statsig"],
+            ["meltano", "run", "full-table-tap", "target-statsig", *steps],
             cwd=project,
             env=environment(**variables),
             stdin=subprocess.DEVNULL,
@@ -112,14 +109,33 @@ def test_a_tap_killed_late_has_nobody_removed_and_the_next_whole_run_removes_the
 ):
     statsig.state.seed_segment("members", TABLE | STRANGERS)
 
-    done, segment = meltano_run(last_row=24_000, then=True)
+    done, segment = meltano_run(row_count_field="row_count", last_row=24_000, then=True)
     assert done.returncode != 0, done.stdout
     assert removed == set()
     assert statsig.state.ids("members") == TABLE | STRANGERS
     assert segment["held"] == len(STRANGERS) + 1_000
 
-    done, segment = meltano_run(then=True)
+    done, segment = meltano_run(row_count_field="row_count", then=True)
     assert done.returncode == 0, done.stdout
     assert removed == STRANGERS
     assert statsig.state.ids("members") == TABLE
     assert segment["proof"] == "row_count"
+
+
+def test_the_next_step_removes_whom_the_mirror_held_and_does_not_come_where_the_tap_failed(
+    meltano_run, statsig, removed
+):
+    statsig.state.seed_segment("members", TABLE | STRANGERS)
+
+    done, segment = meltano_run("statsig:apply-held", last_row=24_000)
+    assert done.returncode != 0, done.stdout
+    assert removed == set()
+    assert segment["held"] == len(STRANGERS) + 1_000
+    assert "--apply-held" in done.stdout
+
+    done, segment = meltano_run("statsig:apply-held")
+    assert done.returncode == 0, done.stdout
+    assert removed == STRANGERS
+    assert statsig.state.ids("members") == TABLE
+    assert segment["proof"] == "applied"
+    assert "removed 500 members whom the last run held" in done.stdout

@@ -12,7 +12,9 @@ import yaml
 from tests import plugin_definition as definition
 
 ENTRY = yaml.safe_load(definition.HUB.read())
-LOADER = yaml.safe_load(definition.MELTANO.path.read_text(encoding="utf-8"))["plugins"]["loaders"][0]
+UTILITY_ENTRY = yaml.safe_load(definition.HUB_UTILITY.read())
+PLUGINS = yaml.safe_load(definition.MELTANO.path.read_text(encoding="utf-8"))["plugins"]
+LOADER, UTILITY = PLUGINS["loaders"][0], PLUGINS["utilities"][0]
 
 REQUIRED_BY_THE_HUB = {"label", "name", "namespace", "variant"}
 ONLY_FOR_THE_HUB = {
@@ -29,16 +31,33 @@ ONLY_FOR_THE_HUB = {
 
 def test_the_entry_is_what_the_schema_makes_of_it():
     assert definition.HUB.read() == definition.hub_text(), "python -m tests.plugin_definition --write"
+    assert definition.HUB_UTILITY.read() == definition.hub_utility_text(), "python -m tests.plugin_definition --write"
 
 
-def test_meltano_accepts_the_entry_as_a_loader():
+@pytest.mark.parametrize(("kind", "entry"), [("loaders", ENTRY), ("utilities", UTILITY_ENTRY)])
+def test_meltano_accepts_the_entry(kind, entry):
     schema = json.loads(files("meltano.schemas").joinpath("meltano.schema.json").read_text(encoding="utf-8"))
-    loader = {name: value for name, value in ENTRY.items() if name not in ONLY_FOR_THE_HUB}
-    jsonschema.validate({"plugins": {"loaders": [loader]}}, schema)
+    plugin = {name: value for name, value in entry.items() if name not in ONLY_FOR_THE_HUB}
+    jsonschema.validate({"plugins": {kind: [plugin]}}, schema)
 
 
-def test_the_entry_has_what_the_hub_requires():
-    assert ENTRY.keys() >= REQUIRED_BY_THE_HUB | ONLY_FOR_THE_HUB
+@pytest.mark.parametrize("entry", [ENTRY, UTILITY_ENTRY], ids=["loader", "utility"])
+def test_the_entry_has_what_the_hub_requires(entry):
+    assert entry.keys() >= REQUIRED_BY_THE_HUB | ONLY_FOR_THE_HUB
+
+
+@pytest.mark.parametrize("name", ["commands", "settings_group_validation", "namespace", "executable", "settings"])
+def test_the_utility_s_entry_says_what_the_sample_project_says(name):
+    assert UTILITY_ENTRY[name] == UTILITY[name]
+
+
+@pytest.mark.parametrize("name", ["namespace", "executable", "config", "settings"])
+def test_the_utility_is_the_loader_s_program_with_the_loader_s_settings(name):
+    assert UTILITY[name] == LOADER[name]
+
+
+def test_the_utility_s_commands_are_the_loader_s():
+    assert UTILITY["commands"].items() <= LOADER["commands"].items()
 
 
 @pytest.mark.parametrize("name", ["capabilities", "commands", "settings_group_validation", "namespace", "executable"])
