@@ -34,6 +34,9 @@ examples:
   try out a Meltano pipeline
     statsig-emulator meltano run tap-postgres target-statsig
 
+  the same, and the step that removes from mirrors whom they held for want of a proof
+    statsig-emulator meltano run tap-postgres target-statsig statsig:apply-held
+
   a pipe, as one quoted line for the shell (the target needs --config ENV to see the variables)
     statsig-emulator 'tap-csv --config tap.json | target-statsig --config ENV'
 
