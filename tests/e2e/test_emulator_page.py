@@ -65,7 +65,7 @@ def total(page, noun):
     return page.locator(".totals div").filter(has_text=noun).locator("dd")
 
 
-def test_what_the_target_sent_is_on_the_page(page, keeping):
+def test_what_the_target_sent_is_on_the_page(keeping, page):
     page.goto(keeping("--segment", "vip_users=sample_data/vip_users_last_week.txt", "sh", "-c", SHOP))
 
     expect(total(page, "events")).to_have_text("39")
@@ -90,7 +90,7 @@ def test_what_the_target_sent_is_on_the_page(page, keeping):
     expect(page.get_by_role("img", name="Bytes over time")).to_be_visible()
 
 
-def test_exposures_and_metrics_are_on_the_page(page, statsig, target):
+def test_exposures_and_metrics_are_on_the_page(statsig, page, target):
     exposure = {"experimentName": "checkout", "group": "Test", "time": 1_793_723_578_000, "user": {"userID": "u-1"}}
     metric = {"user_id": "u-1", "id_type": "user_id", "metric_name": "net_revenue", "metric_value": 26.1}
     target.post(f"{statsig.events_url}/log_custom_exposure", json={"exposures": [exposure]}, timeout=10)
@@ -103,7 +103,7 @@ def test_exposures_and_metrics_are_on_the_page(page, statsig, target):
     expect(page.get_by_role("row", name="net_revenue user_id value 2 1")).to_be_visible()
 
 
-def test_an_empty_page_tells_how_to_point_a_target_here_and_then_shows_what_comes(page, statsig, target):
+def test_an_empty_page_tells_how_to_point_a_target_here_and_then_shows_what_comes(statsig, page, target):
     page.goto(statsig.url)
     expect(page.get_by_role("heading", name="Nothing has arrived yet")).to_be_visible()
     expect(page.get_by_text(f"export TARGET_STATSIG_EVENTS_URL={statsig.events_url}")).to_be_visible()
@@ -131,7 +131,7 @@ def test_the_record_that_an_event_came_from_stands_beside_it_where_it_is_known(p
         page.goto("about:blank")
 
 
-def test_what_was_refused_dropped_or_doubtful_is_told_with_its_reason(page, statsig, target):
+def test_what_was_refused_dropped_or_doubtful_is_told_with_its_reason(statsig, page, target):
     statsig.faults.add(Fault(status=503, times=1))
     send(statsig, target, PURCHASE)
     send(statsig, target, PURCHASE | {"eventName": "10% off"}, {"eventName": "anonymous"})
@@ -145,7 +145,7 @@ def test_what_was_refused_dropped_or_doubtful_is_told_with_its_reason(page, stat
     expect(page.get_by_text('"anonymous"')).to_be_visible()
 
 
-def test_line_breaks_and_escapes_of_names_are_shown(page, statsig, target):
+def test_line_breaks_and_escapes_of_names_are_shown(statsig, page, target):
     statsig.state.seed_segment("vips\n\x1b2J\u202e")
     send(statsig, target, PURCHASE | {"eventName": "a\x1b2J\tb"})
     page.goto(statsig.url)
@@ -154,7 +154,7 @@ def test_line_breaks_and_escapes_of_names_are_shown(page, statsig, target):
     expect(page.get_by_role("row", name=r"vips\n\x1b2J\u202e")).to_be_visible()
 
 
-def test_runs_are_told_apart_and_the_newest_comes_first(page, statsig_factory):
+def test_runs_are_told_apart_and_the_newest_comes_first(statsig_factory, page):
     now = [1_800_000_000.0]
     statsig = statsig_factory(clock=lambda: now[0])
     for names in (["login", "login"], ["login", "logout"]):
@@ -176,7 +176,7 @@ def test_runs_are_told_apart_and_the_newest_comes_first(page, statsig_factory):
     expect(page.get_by_role("button", name="logout")).to_have_count(0)
 
 
-def test_clearing_empties_the_page(page, statsig, target):
+def test_clearing_empties_the_page(statsig, page, target):
     send(statsig, target, PURCHASE)
     page.goto(statsig.url)
     page.get_by_role("button", name="Clear").click()
@@ -185,7 +185,7 @@ def test_clearing_empties_the_page(page, statsig, target):
     assert statsig.state.events == []
 
 
-def test_what_arrived_is_text_and_never_markup(page, statsig, target):
+def test_what_arrived_is_text_and_never_markup(statsig, page, target):
     markup = "<img src=x onerror=\"console.log('run')\"></script><script>console.log('run')</script>"
     send(statsig, target, PURCHASE | {"eventName": "a", "metadata": {markup: markup}, "user": {"userID": markup}})
     statsig.state.seed_segment(markup, [markup])
@@ -198,7 +198,7 @@ def test_what_arrived_is_text_and_never_markup(page, statsig, target):
     expect(page.locator("main img")).to_have_count(0)
 
 
-def test_what_one_types_and_where_one_is_stays_while_more_arrives(page, statsig, target):
+def test_what_one_types_and_where_one_is_stays_while_more_arrives(statsig, page, target):
     statsig.state.seed_segment("vip_users", ["u-1", "u-2", "v-1"])
     send(statsig, target, PURCHASE)
     page.goto(statsig.url)
@@ -214,7 +214,7 @@ def test_what_one_types_and_where_one_is_stays_while_more_arrives(page, statsig,
     expect(page.get_by_label("Members of vip_users").get_by_role("listitem")).to_have_text(["u-1", "u-2"])
 
 
-def test_an_answer_that_another_has_overtaken_is_thrown_away(page, statsig):
+def test_an_answer_that_another_has_overtaken_is_thrown_away(statsig, page):
     statsig.state.seed_segment("vip_users", ["u-1", "v-1"])
     held = []
 
@@ -237,7 +237,7 @@ def test_an_answer_that_another_has_overtaken_is_thrown_away(page, statsig):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_on_a_phone(page, statsig, target, scheme):
+def test_it_fits_on_a_phone(statsig, page, target, scheme):
     statsig.state.seed_segment("a_segment_with_a_name_that_is_longer_than_a_phone_is_wide", ["member" * 20])
     send(statsig, target, PURCHASE | {"eventName": "n" * 100, "metadata": {"k" * 90: "v" * 900}})
     page.emulate_media(color_scheme=scheme)
@@ -250,7 +250,7 @@ def test_it_fits_on_a_phone(page, statsig, target, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
-def test_a_page_that_outlives_its_emulator_says_so(page, statsig, target, misdeeds):
+def test_a_page_that_outlives_its_emulator_says_so(statsig, page, target, misdeeds):
     send(statsig, target, PURCHASE)
     page.goto(statsig.url)
     expect(total(page, "event")).to_have_text("1")

@@ -250,7 +250,10 @@ ENDING = [
 
 REFUSED = [answered(status, "{status}", body='{"message": "no such thing"}') for status in (400, 413, 422, 501)]
 
-NOWHERE = [answered(status, "does `{url}` lead to the right place?", body="{}") for status in (404, 405)]
+NOWHERE = [
+    answered(404, "`{url}`", body="{}"),
+    answered(405, "does `{url}` lead to the right place?", body="{}"),
+]
 
 
 class Detour(HttpTransport):
