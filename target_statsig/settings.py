@@ -1,15 +1,19 @@
-"""The settings as values: closed sets as enums, one frozen dataclass each, every default once.
+"""Every setting, declared once: its type, default, bounds and sentence.
 
-Knows what a setting may be. Refuses to know where it came from (`config` parses) and what is done with it.
-Everything here pickles, so that a unit of work can be handed to another process.
+The JSON schema, `--about`, the README's table, `meltano.yml` and the entries for the Meltano Hub are made of these
+declarations (`config.schema`). All values pickle, so that other processes can have them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from target_statsig._compat import override
+
+T = TypeVar("T")
 
 EVENTS_URL = "https://events.statsigapi.net/v1"
 """Base of the events API: https://docs.statsig.com/http-api."""
@@ -114,44 +118,150 @@ class Compression(Choice):
     NONE = "none"
 
 
+REQUIRED: Any = dataclasses.MISSING
+"""The default of a setting that must be given."""
+
+
+def setting(sentence: str, *, default: T, least: int | None = None, most: int | None = None, secret: bool = False) -> T:
+    """Declare a setting as a field of a dataclass; its JSON type comes from the field's annotation.
+
+    Args:
+        sentence: What users are told of it.
+        default: None where leaving it out means something of its own, or `REQUIRED`.
+        least: The smallest number allowed.
+        most: The largest.
+        secret: Whether it stays out of logs and of `repr`.
+    """
+    schema = {"secret": secret or None, "minimum": least, "maximum": most, "description": sentence}
+    metadata = {name: value for name, value in schema.items() if value is not None}
+    start: dict[str, Any] = {"default_factory": default.copy} if isinstance(default, dict) else {"default": default}
+    declared: T = dataclasses.field(**start, repr=not secret, metadata=metadata)
+    return declared
+
+
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """One stream's settings, the top level's defaults already filled in.
+    """One stream's settings, the top level's defaults already filled in."""
 
-    The meaning of each is documented where it is declared for users, in `config.schema`.
-    """
-
-    object_type: ObjectType
-    field_mapping: dict[str, str] = field(default_factory=dict)
-    max_rejected_percent: int = 10
-    environment_tier: Tier | None = None
-    event_name: str | None = None
-    event_preset: EventPreset = EventPreset.NONE
-    event_name_mapping: dict[str, str] = field(default_factory=dict)
-    invalid_event_name: InvalidEventName = InvalidEventName.REJECT
-    custom_ids: dict[str, str] = field(default_factory=dict)
-    metadata_fields: tuple[str, ...] = ("*",)
-    experiment_name: str | None = None
-    gate_name: str | None = None
-    metric_name: str | None = None
-    is_test: bool = False
-    deleted_rows: DeletedRows = DeletedRows.SKIP
-    time_unit: TimeUnit = TimeUnit.AUTO
-    dedupe: bool = True
-    dedupe_days: int = 0
-    segment_id: str | None = None
-    segment_id_field: str | None = None
-    id_type: IdType = IdType.USER_ID
-    custom_id_type: str | None = None
-    sync_mode: SyncMode | None = None
-    membership_field: str | None = None
-    max_segment_size: int | None = None
-    create_segment: bool = False
-    removal_scope: RemovalScope = RemovalScope.ALL
-    max_removal_percent: int = 20
-    allow_empty_segment: bool = False
-    row_count_field: str | None = None
-    on_incomplete_stream: OnIncompleteStream = OnIncompleteStream.HOLD
+    object_type: ObjectType = setting("What the stream's records become.", default=REQUIRED)
+    field_mapping: dict[str, str] = setting(
+        "`{destination: source}`; a source is a column, or a dotted path into an object column.", default={}
+    )
+    max_rejected_percent: int = setting(
+        (
+            "The run fails, at its end, when more than this share of a stream's records, and more than 10 of them, was "
+            "rejected, or all of them unless this is 100; 0: at the first one."
+        ),
+        default=10,
+        least=0,
+        most=100,
+    )
+    environment_tier: Tier | None = setting(
+        "Events, exposures: the tier, sent as `user.statsigEnvironment.tier`.", default=None
+    )
+    event_name: str | None = setting("Events: one name for every record of the stream.", default=None)
+    event_preset: EventPreset = setting("Events: a ready-made set of renames.", default=EventPreset.NONE)
+    event_name_mapping: dict[str, str] = setting(
+        "Events: `{source name: Statsig name}`; wins over the preset.", default={}
+    )
+    invalid_event_name: InvalidEventName = setting(
+        "Events: a name that Statsig would drop: reject the record, or replace the characters by `_`.",
+        default=InvalidEventName.REJECT,
+    )
+    custom_ids: dict[str, str] = setting(
+        "Events, exposures: `{Statsig ID type: source}`, sent as `user.customIDs`.", default={}
+    )
+    metadata_fields: tuple[str, ...] = setting(
+        "Events: the sources that become metadata; `*`: every column that fed no other field; `[]`: none.",
+        default=("*",),
+    )
+    experiment_name: str | None = setting("Exposures: the experiment of every record of the stream.", default=None)
+    gate_name: str | None = setting(
+        "Exposures: instead of an experiment, the gate of every record of the stream.", default=None
+    )
+    metric_name: str | None = setting("Metrics: the metric of every record of the stream.", default=None)
+    is_test: bool = setting("Metrics: mark the values as a test (`isTest`).", default=False)
+    deleted_rows: DeletedRows = setting(
+        "Events, exposures, metrics: skip a record marked `_sdc_deleted_at` or `_sdc_lsn_deleted_at`, or send it.",
+        default=DeletedRows.SKIP,
+    )
+    time_unit: TimeUnit = setting(
+        "Events, exposures: the unit of a numeric time; `auto`: by magnitude.", default=TimeUnit.AUTO
+    )
+    dedupe: bool = setting(
+        "Events, exposures, metrics: remember what was acknowledged and may be sent again, and skip it.", default=True
+    )
+    dedupe_days: int = setting(
+        "Events, exposures, metrics: remember everything for so many days (for FULL_TABLE streams).",
+        default=0,
+        least=0,
+        most=3650,
+    )
+    segment_id: str | None = setting("Segments: the segment.", default=None)
+    segment_id_field: str | None = setting(
+        "Segments: instead of `segment_id`, the column that names the segment of each record.", default=None
+    )
+    id_type: IdType = setting(
+        "Segments: the kind of id that the segment holds. Metrics: that of a record without `id_type`.",
+        default=IdType.USER_ID,
+    )
+    custom_id_type: str | None = setting(
+        "Segments, metrics: with `id_type: custom_id`, the Statsig ID type's name, and the default id column.",
+        default=None,
+    )
+    sync_mode: SyncMode | None = setting(
+        "Segments (required): `add` the records' ids, `remove` them, or `mirror` the stream.", default=None
+    )
+    membership_field: str | None = setting(
+        (
+            "Segments: with `add`, a boolean column: true adds, false removes. `_sdc_deleted_at` set always means “not "
+            "a member”."
+        ),
+        default=None,
+    )
+    max_segment_size: int | None = setting(
+        (
+            "Segments: a run that would make the segment larger fails before its first change (over 1,000 is a one-way "
+            "door)."
+        ),
+        default=None,
+        least=1,
+        most=10_000_000,
+    )
+    create_segment: bool = setting(
+        "Segments: create a missing segment, of type `id_list` and the right ID type.", default=False
+    )
+    removal_scope: RemovalScope = setting(
+        "Segments: a mirror removes `all` who are not in the audience, or only its `own`: those this target added.",
+        default=RemovalScope.ALL,
+    )
+    max_removal_percent: int = setting(
+        (
+            "Segments: a mirror that would remove more than this share of a segment, and more than 10 members, removes "
+            "nobody and fails."
+        ),
+        default=20,
+        least=0,
+        most=100,
+    )
+    allow_empty_segment: bool = setting(
+        "Segments: let a mirror empty a segment; without it an empty stream removes nobody, with a warning.",
+        default=False,
+    )
+    row_count_field: str | None = setting(
+        (
+            "Segments: a column that holds the stream's number of rows (`count(*) over ()`): the stream is complete "
+            "when that many records came, and where this is set nothing else proves it."
+        ),
+        default=None,
+    )
+    on_incomplete_stream: OnIncompleteStream = setting(
+        (
+            "Segments: what a mirror does about removals when nothing proves that the tap finished: `hold` them, "
+            "`remove` all the same, or `fail`."
+        ),
+        default=OnIncompleteStream.HOLD,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,19 +276,57 @@ class RateWindow:
 class Settings:
     """The settings of a run that belong to no stream."""
 
-    server_secret_key: str | None = field(default=None, repr=False)
-    console_api_key: str | None = field(default=None, repr=False)
-    events_url: str = EVENTS_URL
-    console_url: str = CONSOLE_URL
-    request_timeout: int = 30
-    retry_timeout: int = 1800
-    max_parallel_requests: int = 8
-    compression: Compression = Compression.GZIP
-    batch_size_rows: int = 500
-    batch_size_bytes: int = 1_000_000
-    segment_batch_size: int = 10_000
-    console_rate_limits: str = "10/10s, 850/15m"
-    store_url: str | None = field(default=None, repr=False)
-    dead_letter_path: str | None = None
-    report_path: str | None = None
-    dry_run: bool = False
+    server_secret_key: str | None = setting(
+        "Server Secret Key (`secret-…`); needed when any stream goes to events, exposures or metrics.",
+        default=None,
+        secret=True,
+    )
+    console_api_key: str | None = setting(
+        "Console API Key (`console-…`); needed when any stream goes to a segment.", default=None, secret=True
+    )
+    events_url: str = setting(
+        "Base of Statsig's events API: change it for a proxy or the emulator.", default=EVENTS_URL
+    )
+    console_url: str = setting("Base of Statsig's Console API.", default=CONSOLE_URL)
+    request_timeout: int = setting("Seconds for one HTTP request, all in all.", default=30, least=1)
+    retry_timeout: int = setting(
+        "Seconds that one request may spend on retries altogether, before the run fails.", default=1800, least=0
+    )
+    max_parallel_requests: int = setting("Requests to the events API under way at once.", default=8, least=1, most=64)
+    compression: Compression = setting(
+        "Encoding of the bodies of requests to the events API.", default=Compression.GZIP
+    )
+    batch_size_rows: int = setting(
+        "Events (or exposures, or metric values) a request at most.", default=500, least=1, most=3000
+    )
+    batch_size_bytes: int = setting(
+        "Uncompressed body bytes a request at most.", default=1_000_000, least=1000, most=10_000_000
+    )
+    segment_batch_size: int = setting(
+        "Ids a request at most (a list in the user store takes 1,000, whatever this says).",
+        default=10_000,
+        least=1,
+        most=100_000,
+    )
+    console_rate_limits: str = setting(
+        "List mutations: at most N in each period (`s`, `m`, `h`); every pair holds.", default="10/10s, 850/15m"
+    )
+    store_url: str | None = setting(
+        (
+            "SQLAlchemy URL of the store: `sqlite:///…` or `postgresql+psycopg://…`. Default: `target-statsig/store.db`"
+            " under `MELTANO_SYS_DIR_ROOT` if that is set, else `.target-statsig/store.db`."
+        ),
+        default=None,
+        secret=True,
+    )
+    dead_letter_path: str | None = setting(
+        (
+            "Directory, or a `universal-pathlib` URL (`s3://…`), for records that could not be delivered. Default: "
+            "`dead-letters/` beside the embedded store, else `.target-statsig/dead-letters/`."
+        ),
+        default=None,
+    )
+    report_path: str | None = setting("Write the run report (JSON) to this file.", default=None)
+    dry_run: bool = setting(
+        "Read everything, change nothing, write no STATE, and say what a run would do.", default=False
+    )

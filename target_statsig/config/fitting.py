@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft7Validator
 
-from target_statsig.config.schema import STREAM
+from target_statsig.config.schema import STREAM_TYPES
 from target_statsig.nearest import nearest
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _settings_at_fault(error: ValidationError, schema: Mapping[str, Any]) -> Ite
     instance: Any = error.instance
     depth = 3 if path[:1] == ("streams",) else 1
     if error.validator == "additionalProperties" and len(path) < depth:
-        known = STREAM if path else schema["properties"]
+        known = STREAM_TYPES if path else schema["properties"]
         yield from ((*path, name) for name in instance.keys() - known.keys())
     else:
         yield path[:depth]
@@ -82,7 +82,7 @@ def _describe(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[str
     wanted: Any = error.validator_value
     instance: Any = error.instance
     if error.validator == "additionalProperties":
-        known = STREAM if where else schema["properties"]
+        known = STREAM_TYPES if where else schema["properties"]
         for name in sorted(instance.keys() - known.keys()):
             yield f"{where}`{name}` is not a setting{_suggestion(name, known)}"
     elif error.validator == "type":

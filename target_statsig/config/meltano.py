@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from target_statsig.config.parse import MAPPINGS
+from target_statsig.config.schema import MAPPINGS
 
 PREFIX = "MELTANO_LOAD_"
 """Meltano gives every setting of a loader in a variable so named, whatever the plugin's own name; nobody else does."""

@@ -12,39 +12,9 @@ from typing import Any
 from target_statsig.config.checks import run_errors, segment_conflicts, stream_errors
 from target_statsig.config.fitting import fit
 from target_statsig.config.routing import WILDCARDS, find_entry, join_dotted_keys, join_stream_names
-from target_statsig.config.schema import CONNECTION, STREAM
+from target_statsig.config.schema import MAPPINGS, RUN_TYPES, STREAM_TYPES, to_values
 from target_statsig.exceptions import SettingsError
-from target_statsig.settings import (
-    Compression,
-    DeletedRows,
-    EventPreset,
-    IdType,
-    InvalidEventName,
-    ObjectType,
-    OnIncompleteStream,
-    RemovalScope,
-    Settings,
-    StreamSettings,
-    SyncMode,
-    Tier,
-    TimeUnit,
-)
-
-CHOICES = {
-    "compression": Compression,
-    "environment_tier": Tier,
-    "event_preset": EventPreset,
-    "id_type": IdType,
-    "invalid_event_name": InvalidEventName,
-    "object_type": ObjectType,
-    "on_incomplete_stream": OnIncompleteStream,
-    "removal_scope": RemovalScope,
-    "sync_mode": SyncMode,
-    "time_unit": TimeUnit,
-    "deleted_rows": DeletedRows,
-}
-MAPPINGS = ("field_mapping", "event_name_mapping", "custom_ids")
-STREAM_NAMES = frozenset(STREAM)
+from target_statsig.settings import ObjectType, Settings, StreamSettings, SyncMode
 
 
 @dataclass(slots=True)
@@ -123,7 +93,7 @@ def rejoin(raw: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(config.get("streams"), Mapping):
         config["streams"] = {
             name: _rejoin_mappings(entry) if isinstance(entry, Mapping) else entry
-            for name, entry in join_stream_names(config["streams"], STREAM_NAMES).items()
+            for name, entry in join_stream_names(config["streams"], frozenset(STREAM_TYPES)).items()
         }
     return _rejoin_mappings(config)
 
@@ -147,8 +117,8 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     """
     fitted = fit({name: value for name, value in raw.items() if value is not None}, schema)
     present = fitted.config
-    settings = Settings(**{name: _value(name, present[name]) for name in CONNECTION if name in present})
-    defaults = {name: present[name] for name in STREAM if name in present}
+    settings = Settings(**to_values(present, RUN_TYPES))
+    defaults = {name: present[name] for name in STREAM_TYPES if name in present}
     entries = {
         stream: {name: value for name, value in entry.items() if value is not None}
         for stream, entry in present.get("streams", {}).items()
@@ -173,10 +143,4 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
 def _stream_settings(merged: Mapping[str, Any]) -> StreamSettings | None:
     if "object_type" not in merged:
         return None
-    return StreamSettings(**{name: _value(name, value) for name, value in merged.items()})
-
-
-def _value(name: str, value: Any) -> Any:
-    if name in CHOICES:
-        return CHOICES[name](value)
-    return tuple(value) if isinstance(value, list) else value
+    return StreamSettings(**to_values(merged, STREAM_TYPES))

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.config.parse import STREAM_NAMES
 from target_statsig.config.routing import find_entry, join_dotted_keys, join_stream_names
+from target_statsig.config.schema import STREAM_TYPES
 from target_statsig.exceptions import SettingsError
 
 EVENT = {"object_type": "event"}
@@ -59,7 +59,7 @@ def test_mapping_keys_are_put_together_again(split, expected):
     ],
 )
 def test_stream_names_are_put_together_again(split, expected):
-    assert join_stream_names(split, STREAM_NAMES) == expected
+    assert join_stream_names(split, frozenset(STREAM_TYPES)) == expected
 
 
 def split_at_dots(mapping):
@@ -77,4 +77,4 @@ def split_at_dots(mapping):
 def test_what_meltano_splits_is_put_together_as_it_was(names):
     names = {name for name in names if not any(other != name and other.startswith(f"{name}.") for other in names)}
     whole = {name: {"object_type": "event", "event_name": "x"} for name in names}
-    assert join_stream_names(split_at_dots(whole), STREAM_NAMES) == whole
+    assert join_stream_names(split_at_dots(whole), frozenset(STREAM_TYPES)) == whole
