@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from target_statsig.config.files import read_config_files
+from target_statsig.config.load import read_config_files
 from target_statsig.exceptions import SettingsError
 from target_statsig.headings import Heading
 

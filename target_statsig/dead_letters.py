@@ -16,9 +16,9 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from upath import UPath
 
 from target_statsig._compat import override
+from target_statsig.config.paths import dead_letter_name
 from target_statsig.exceptions import FatalRunError
 from target_statsig.headings import Heading
-from target_statsig.places import dead_letter_name
 from target_statsig.private import make_private
 from target_statsig.verbatim import encode_as_it_came
 

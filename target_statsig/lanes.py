@@ -10,7 +10,7 @@ from collections import defaultdict
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.config.routing import unmatched
+from target_statsig.config.parse import unmatched
 from target_statsig.events.courier import Courier
 from target_statsig.events.lane import ItemLane, ItemServices
 from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak

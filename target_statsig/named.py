@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from target_statsig.config.checks import nearest
 from target_statsig.fields import id_destination, places, sources_of
-from target_statsig.nearest import nearest
 from target_statsig.settings import IdType, ObjectType
 
 if TYPE_CHECKING:

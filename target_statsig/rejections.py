@@ -9,7 +9,7 @@ import logging
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from target_statsig.config.meltano import command_for
+from target_statsig.config.load import command_for
 from target_statsig.dead_letters import DeadLetter
 from target_statsig.exceptions import RecordError, RejectionsError
 from target_statsig.phrases import counted

@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from target_statsig import places
 from target_statsig.clock import RunClock
+from target_statsig.config import paths
 from target_statsig.dry_run import NO_WISHES, choose_parts
 from target_statsig.exceptions import FatalRunError, InterruptedRunError, StoreError, text_of
 from target_statsig.headings import Heading
@@ -87,7 +87,7 @@ class Run:
     @cached_property
     def dead_letters(self) -> DeadLetters:
         """Where rejected records go."""
-        directory = places.dead_letter_path(self.config.settings, os.environ, Path.cwd)
+        directory = paths.dead_letter_path(self.config.settings, os.environ, Path.cwd)
         return self.parts.dead_letters(directory, self.run_id)
 
     @property

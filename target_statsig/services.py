@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from target_statsig import places
 from target_statsig.client.console import ConsoleClient
 from target_statsig.client.events import EventsClient
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
+from target_statsig.config import paths
 from target_statsig.rate_windows import parse_rate_windows
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Services:
 
     @cached_property
     def _store_url(self) -> str:
-        return places.store_url(self._settings, os.environ, Path.cwd)
+        return paths.store_url(self._settings, os.environ, Path.cwd)
 
     @cached_property
     def _sender(self) -> Sender:

@@ -66,7 +66,7 @@ class TargetStatsig(Target):
         Raises:
             ConfigValidationError: With everything that is wrong with the configuration.
         """
-        from target_statsig.config.environment import environment_errors
+        from target_statsig.config.load import environment_errors
         from target_statsig.dry_run import NO_WISHES
         from target_statsig.reader import SingerMessageReader
         from target_statsig.run import Run
@@ -104,9 +104,9 @@ class TargetStatsig(Target):
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        from target_statsig.config.environment import trial_errors
-        from target_statsig.config.meltano import restore_dotted_keys
-        from target_statsig.config.parse import parse_config, rejoin
+        from target_statsig.config.checks import trial_errors
+        from target_statsig.config.load import rejoin, restore_dotted_keys
+        from target_statsig.config.parse import parse_config
 
         schema = self._whole_schema()
         self._config = rejoin(restore_dotted_keys(self._config, os.environ)) | self._wishes.settings

@@ -11,12 +11,12 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from target_statsig import places
 from target_statsig.check.rows import EVERY_STREAM, Found, NotFound, sections
 from target_statsig.client.console import ConsoleClient
 from target_statsig.client.network import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
+from target_statsig.config import paths
 from target_statsig.exceptions import (
     AuthenticationError,
     FatalRunError,
@@ -105,7 +105,7 @@ def _segments(console: ConsoleClient, segment_ids: Iterable[str]) -> dict[str, S
 
 def _look(settings: Settings, clock: Clock) -> StoreLook | str:
     try:
-        url = places.store_url(settings, os.environ, Path.cwd)
+        url = paths.store_url(settings, os.environ, Path.cwd)
         return look_at_store(url, clock=clock, project=project_identity(settings))
     except StoreError as error:
         return str(error)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from target_statsig.check.row import Mark, Row, Section
 from target_statsig.client.keys import KeyKind
+from target_statsig.config.checks import nearest
 from target_statsig.headings import Heading
-from target_statsig.nearest import nearest
 from target_statsig.phrases import counted
 from target_statsig.segments.feeders import SEPARATE_FEEDERS, other_feeder
 from target_statsig.segments.fit import STATSIG_ID_TYPES, Misfit, misfit, missing, statsig_id_type

@@ -1,1 +1,1 @@
-"""The configuration: declared in `schema`, read by `parse`, given to streams by `routing`."""
+"""The configuration: read by `load`, found right by `checks`, made into values by `parse`."""

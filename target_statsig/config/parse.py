@@ -1,20 +1,23 @@
-"""From a raw configuration to values: every error found at once, each naming the setting, the stream and the remedy.
-
-Refuses to know about Singer and HTTP; what one stream gets is found by `routing`.
-"""
+"""The configuration as values: the run's settings, and those that a stream gets by its name or a glob."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
 
-from target_statsig.config.checks import run_errors, segment_conflicts, stream_errors
-from target_statsig.config.fitting import fit
-from target_statsig.config.routing import WILDCARDS, find_entry, join_dotted_keys, join_stream_names
-from target_statsig.config.schema import MAPPINGS, RUN_TYPES, STREAM_TYPES, to_values
+from target_statsig.config.checks import fit, run_errors, segment_conflicts, stream_errors
+from target_statsig.config.schema import RUN_TYPES, STREAM_TYPES, to_values
 from target_statsig.exceptions import SettingsError
 from target_statsig.settings import ObjectType, Settings, StreamSettings, SyncMode
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+WILDCARDS = frozenset("*?[]")
+
+Entry = Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -87,29 +90,49 @@ class Config:
         return streams
 
 
-def rejoin(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Undo what Meltano does to keys with dots, in `streams` and in every mapping."""
-    config = dict(raw)
-    if isinstance(config.get("streams"), Mapping):
-        config["streams"] = {
-            name: _rejoin_mappings(entry) if isinstance(entry, Mapping) else entry
-            for name, entry in join_stream_names(config["streams"], frozenset(STREAM_TYPES)).items()
-        }
-    return _rejoin_mappings(config)
+def find_entry(stream: str, entries: Mapping[str, Entry]) -> str | None:
+    """Return the key of `streams` that a stream belongs to, or None.
+
+    An exact name wins; among globs the one with the longest literal part.
+
+    Raises:
+        SettingsError: Two globs match equally well.
+    """
+    if stream in entries:
+        return stream
+    matches = sorted(
+        (key for key in entries if WILDCARDS.intersection(key) and fnmatchcase(stream, key)),
+        key=_literal_length,
+        reverse=True,
+    )
+    if len(matches) > 1 and _literal_length(matches[0]) == _literal_length(matches[1]):
+        msg = (
+            f"`streams`: '{matches[0]}' and '{matches[1]}' match stream '{stream}' equally well. "
+            f"Add an entry with the stream's exact name."
+        )
+        raise SettingsError([msg])
+    return matches[0] if matches else None
 
 
-def _rejoin_mappings(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: join_dotted_keys(value) if name in MAPPINGS and isinstance(value, Mapping) else value
-        for name, value in entry.items()
-    }
+def _literal_length(pattern: str) -> int:
+    return sum(character not in WILDCARDS for character in pattern)
+
+
+def unmatched(streams: Collection[str], entries: Iterable[str]) -> list[str]:
+    """Return the keys of `streams` that are neither the name of one of these streams nor a glob for it."""
+    return [
+        key
+        for key in entries
+        if key not in streams
+        and not (WILDCARDS.intersection(key) and any(fnmatchcase(stream, key) for stream in streams))
+    ]
 
 
 def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     """Read a configuration.
 
     Args:
-        raw: The configuration with its keys put together (see `rejoin`).
+        raw: The configuration with its keys put together (see `load.rejoin`).
         schema: The closed JSON schema, singer-sdk's own settings included.
 
     Raises:

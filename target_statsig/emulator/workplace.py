@@ -9,7 +9,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from target_statsig.config.environment import TRIAL
+from target_statsig.config.load import TRIAL
 from target_statsig.emulator.dead_letters import DeadLetters
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ NEEDED = {
     "target_statsig._compat",
     "target_statsig.command_line",
     "target_statsig.config",
-    "target_statsig.config.files",
+    "target_statsig.config.load",
     "target_statsig.config.schema",
     "target_statsig.exceptions",
     "target_statsig.headings",

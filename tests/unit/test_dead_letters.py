@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from upath import UPath
 
+from target_statsig.config.paths import dead_letter_name
 from target_statsig.dead_letters import MARK, DeadLetter, DeadLetterBox
 from target_statsig.exceptions import FatalRunError
-from target_statsig.places import dead_letter_name
 
 SCHEMA = {"type": "SCHEMA", "stream": "public/orders", "schema": {"properties": {"id": {}}}, "key_properties": ["id"]}
 

@@ -4,13 +4,14 @@ import pickle
 
 import pytest
 
-from target_statsig.config.environment import environment_errors
-from target_statsig.config.parse import parse_config, rejoin
+from target_statsig.config.load import rejoin
+from target_statsig.config.parse import find_entry, parse_config
 from target_statsig.config.schema import config_schema
 from target_statsig.exceptions import SettingsError
 from target_statsig.settings import EventPreset, ObjectType, SyncMode
 
 KEYS = {"server_secret_key": "secret-abcdefgh", "console_api_key": "console-abcdefgh"}
+EVENT = {"object_type": "event"}
 MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror"}
 
 
@@ -228,20 +229,20 @@ def test_a_stream_that_nothing_gives_an_object_type_is_refused_at_its_schema():
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "words"),
+    ("stream", "keys", "expected"),
     [
-        pytest.param("REQUEST_TIMEOUT", "soon", "must hold a whole number", id="no number"),
-        pytest.param("FIELD_MAPPING", "user_id=x", "must hold a JSON object", id="no JSON object"),
-        pytest.param("METADATA_FIELDS", "a,b", "must hold a JSON array", id="no JSON array"),
+        pytest.param("orders", ["orders", "*"], "orders", id="an exact name wins over a glob"),
+        pytest.param("public-orders", ["*", "public-*"], "public-*", id="the longest literal part wins"),
+        pytest.param("public-orders", ["public-o*", "*-orders"], "public-o*", id="wherever the wildcard stands"),
+        pytest.param("x", ["orders", "a*"], None, id="nothing matches"),
+        pytest.param("a[b]", ["a[b]", "a*"], "a[b]", id="a name with a bracket is a name first"),
+        pytest.param("Orders", ["orders", "o*"], None, id="names are case-sensitive"),
     ],
 )
-def test_a_variable_that_cannot_be_read_is_named(variable, value, words):
-    (error,) = environment_errors(config_schema(), {f"TARGET_STATSIG_{variable}": value})
-    assert words in error
-    assert f"TARGET_STATSIG_{variable}" in error
-    assert value not in error
+def test_a_stream_finds_its_entry(stream, keys, expected):
+    assert find_entry(stream, dict.fromkeys(keys, EVENT)) == expected
 
 
-def test_variables_that_can_be_read_are_no_errors():
-    environ = {"TARGET_STATSIG_REQUEST_TIMEOUT": "5", "TARGET_STATSIG_FIELD_MAPPING": "{}", "PATH": "/bin"}
-    assert environment_errors(config_schema(), environ) == []
+def test_two_globs_that_match_equally_well_are_an_error_that_names_both():
+    with pytest.raises(SettingsError, match=r"'orders-\*' and '\*-orders' match"):
+        find_entry("orders-orders", {"orders-*": EVENT, "*-orders": EVENT})

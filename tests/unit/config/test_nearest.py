@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from target_statsig.nearest import nearest
+from target_statsig.config.checks import nearest
 
 
 @pytest.mark.parametrize(

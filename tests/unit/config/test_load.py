@@ -1,12 +1,15 @@
-"""Keys with dots that Meltano left out, put back from the variable that it hands to the loader."""
+"""Variables that cannot be read, and keys with dots that Meltano split or left out, put back."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from target_statsig.config.meltano import restore_dotted_keys
+from target_statsig.config.load import environment_errors, join_dotted_keys, join_stream_names, restore_dotted_keys
+from target_statsig.config.schema import config_schema
 
 EVENT = {"object_type": "event"}
 
@@ -81,3 +84,72 @@ def test_a_setting_that_meltano_left_out_altogether_is_put_back():
 def test_a_value_that_is_no_object_is_left_to_the_schema():
     environ = {"MELTANO_LOAD_STREAMS": '{"a.b": "x"}'}
     assert restore_dotted_keys({"streams": "text"}, environ) == {"streams": "text"}
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        pytest.param({"Order v2": {"0": "order"}}, {"Order v2.0": "order"}, id="one dot"),
+        pytest.param({"a": {"b": {"c": "x"}}, "d": "y"}, {"a.b.c": "x", "d": "y"}, id="several"),
+        pytest.param({"a": "x"}, {"a": "x"}, id="none"),
+    ],
+)
+def test_mapping_keys_are_put_together_again(split, expected):
+    assert join_dotted_keys(split) == expected
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        pytest.param({"public": {"orders": EVENT}}, {"public.orders": EVENT}, id="one dot"),
+        pytest.param({"a": {"b": {"c": EVENT}}}, {"a.b.c": EVENT}, id="two dots"),
+        pytest.param({"a": {**EVENT, "b": EVENT}}, {"a": EVENT, "a.b": EVENT}, id="a stream and its dotted sibling"),
+        pytest.param(
+            {"a": {**EVENT, "feild_mapping": {"x": "y"}}},
+            {"a": {**EVENT, "feild_mapping": {"x": "y"}}},
+            id="a misspelt setting is no part of a name",
+        ),
+        pytest.param({"a": {}}, {"a": {}}, id="an entry that sets nothing"),
+        pytest.param({"a": 1}, {"a": 1}, id="what is no entry is left for the schema"),
+    ],
+)
+def test_stream_names_are_put_together_again(split, expected):
+    assert join_stream_names(split) == expected
+
+
+def split_at_dots(mapping):
+    split = {}
+    for key, value in mapping.items():
+        node = split
+        *path, last = key.split(".")
+        for part in path:
+            node = node.setdefault(part, {})
+        node[last] = value
+    return split
+
+
+@given(st.sets(st.from_regex(r"[A-Za-z ]{1,4}(\.[A-Za-z0-9]{1,3}){0,2}", fullmatch=True), max_size=6))
+def test_what_meltano_splits_is_put_together_as_it_was(names):
+    names = {name for name in names if not any(other != name and other.startswith(f"{name}.") for other in names)}
+    whole = {name: {"object_type": "event", "event_name": "x"} for name in names}
+    assert join_stream_names(split_at_dots(whole)) == whole
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        pytest.param("REQUEST_TIMEOUT", "soon", "must hold a whole number", id="no number"),
+        pytest.param("FIELD_MAPPING", "user_id=x", "must hold a JSON object", id="no JSON object"),
+        pytest.param("METADATA_FIELDS", "a,b", "must hold a JSON array", id="no JSON array"),
+    ],
+)
+def test_a_variable_that_cannot_be_read_is_named(variable, value, words):
+    (error,) = environment_errors(config_schema(), {f"TARGET_STATSIG_{variable}": value})
+    assert words in error
+    assert f"TARGET_STATSIG_{variable}" in error
+    assert value not in error
+
+
+def test_variables_that_can_be_read_are_no_errors():
+    environ = {"TARGET_STATSIG_REQUEST_TIMEOUT": "5", "TARGET_STATSIG_FIELD_MAPPING": "{}", "PATH": "/bin"}
+    assert environment_errors(config_schema(), environ) == []

@@ -1,0 +1,245 @@
+"""The raw configuration: its files, its variables, and the keys with dots that Meltano takes apart or loses.
+
+No error quotes what a file or a variable holds: a key may stand there.
+
+Meltano splits the keys of `meltano.yml` at their dots. An object setting that comes from the environment, such as
+`TARGET_STATSIG_EVENT_NAME_MAPPING='{"Order v2.0": "order"}'`, loses such keys altogether, without a word: a run would
+send events under the wrong names. Meltano hands the variable to the loader as well, so they can be put back. A command
+of Meltano's (`meltano invoke target-statsig:check`) gets no file but variables only, in which the objects are taken
+apart.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from target_statsig.config.schema import MAPPINGS, STREAM_TYPES
+from target_statsig.exceptions import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+VARIABLE_PREFIX = "TARGET_STATSIG_"
+
+TRIAL = "STATSIG_EMULATOR_URL"
+"""The variable that `statsig-emulator` sets for what runs beside it: the emulator's address."""
+
+SWITCHES = frozenset({"true", "1", "yes", "on", "false", "0", "no", "off"})
+"""What may stand for a boolean, in any case; singer-sdk takes all but the first four for false, a slip too."""
+
+MELTANO_PREFIX = "MELTANO_LOAD_"
+"""Meltano gives every setting of a loader in a variable so named, whatever the plugin's own name; nobody else does."""
+
+LOADER_NAME = "MELTANO_LOADER_NAME"
+"""Meltano tells a loader in this variable what the project calls it."""
+
+ESCAPED_DOT = "\\."
+"""A dot that Meltano is asked to leave alone; it hands such a key over whole, as a plain dot."""
+
+SEPARATOR = re.compile(r"(?<!\\)\.")
+"""The dot between the parts of a path."""
+
+
+def read_config_files(paths: Iterable[str]) -> dict[str, Any]:
+    """Return the settings of all files in one.
+
+    Raises:
+        SettingsError: With a text for each file that cannot be used.
+    """
+    settings: dict[str, Any] = {}
+    errors = []
+    for path in paths:
+        try:
+            content = json.loads(Path(path).read_bytes())
+        except OSError as error:
+            errors.append(f"The configuration file {path} cannot be read: {error.strerror}.")
+        except json.JSONDecodeError as error:
+            errors.append(
+                f"The configuration file {path} is not valid JSON: see line {error.lineno}, column {error.colno}."
+            )
+        except UnicodeDecodeError:
+            errors.append(f"The configuration file {path} is not valid UTF-8.")
+        else:
+            if isinstance(content, dict):
+                settings |= content
+            else:
+                errors.append(f"The configuration file {path} must hold a JSON object.")
+    if errors:
+        raise SettingsError(errors)
+    return settings
+
+
+def environment_errors(schema: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
+    """Return a text for each variable whose value does not fit its setting's type; values are never quoted.
+
+    singer-sdk reads the variables afterwards, but ends with a bare `ValueError` where one holds no number or no JSON.
+
+    Args:
+        schema: The JSON schema of the configuration.
+        environ: The environment.
+    """
+    errors = []
+    for name, declared in schema["properties"].items():
+        variable = VARIABLE_PREFIX + name.upper()
+        text = environ.get(variable)
+        kinds = declared.get("type", ())
+        if text is None:
+            continue
+        if "boolean" in kinds and text.lower() not in SWITCHES:
+            errors.append(f"`{name}`: the variable {variable} must hold true or false.")
+        elif "integer" in kinds:
+            try:
+                int(text)
+            except ValueError:
+                errors.append(f"`{name}`: the variable {variable} must hold a whole number.")
+        elif "object" in kinds or "array" in kinds:
+            try:
+                json.loads(text)
+            except ValueError:
+                wanted = "object" if "object" in kinds else "array"
+                errors.append(f"`{name}`: the variable {variable} must hold a JSON {wanted}.")
+    return errors
+
+
+def command_for(option: str, environ: Mapping[str, str]) -> str:
+    """Return what to type for an option of this target: under Meltano that is a command of the plugin.
+
+    Args:
+        option: Without its dashes, such as `replay`.
+        environ: The environment.
+    """
+    loader = environ.get(LOADER_NAME)
+    return f"meltano invoke {loader}:{option}" if loader else f"target-statsig --config … --{option}"
+
+
+def restore_dotted_keys(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the configuration with what Meltano left out of `streams` and of the mappings.
+
+    Args:
+        config: The configuration as Meltano handed it over.
+        environ: The environment.
+    """
+    restored = dict(config)
+    if isinstance(streams := config.get("streams"), Mapping):
+        restored["streams"] = _put_together(streams)
+    for setting in ("streams", *MAPPINGS):
+        told = _read(environ.get(MELTANO_PREFIX + setting.upper()))
+        got = restored.get(setting, {})
+        if told and isinstance(got, Mapping):
+            restored[setting] = _restore(told, got)
+    return restored
+
+
+def _read(text: str | None) -> Mapping[str, Any]:
+    try:
+        value = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, Mapping) else {}
+
+
+def _put_together(streams: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object for each stream where there is a path for each of its settings: `orders.object_type`."""
+    if all(isinstance(settings, Mapping) for settings in streams.values()):
+        return dict(streams)
+    together: dict[str, Any] = {}
+    for path, value in streams.items():
+        *way, name = (part.replace(ESCAPED_DOT, ".") for part in SEPARATOR.split(path))
+        place = together
+        for part in way:
+            place = place.setdefault(part, {})
+        place[name] = value
+    return together
+
+
+def _restore(told: Mapping[str, Any], got: Mapping[str, Any]) -> dict[str, Any]:
+    restored = dict(got)
+    for key, value in told.items():
+        inner = got.get(key)
+        if isinstance(value, Mapping) and isinstance(inner, Mapping):
+            restored[key] = _restore(value, inner)
+        elif "." in key and ESCAPED_DOT not in key and value is not None and not _has_path(got, key.split(".")):
+            restored[key] = _unescape(value)
+    return restored
+
+
+def _unescape(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {key.replace(ESCAPED_DOT, "."): _unescape(inner) for key, inner in value.items()}
+
+
+def _has_path(got: object, parts: list[str]) -> bool:
+    """Tell whether a key is there after all, split at its dots.
+
+    Meltano gives what stands in `meltano.yml` in the same variable, with the whole path as one key.
+    """
+    for part in parts:
+        if not isinstance(got, Mapping) or part not in got:
+            return False
+        got = got[part]
+    return True
+
+
+def rejoin(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo what Meltano does to keys with dots, in `streams` and in every mapping."""
+    config = dict(raw)
+    if isinstance(config.get("streams"), Mapping):
+        config["streams"] = {
+            name: _rejoin_mappings(entry) if isinstance(entry, Mapping) else entry
+            for name, entry in join_stream_names(config["streams"]).items()
+        }
+    return _rejoin_mappings(config)
+
+
+def _rejoin_mappings(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: join_dotted_keys(value) if name in MAPPINGS and isinstance(value, Mapping) else value
+        for name, value in entry.items()
+    }
+
+
+def join_dotted_keys(split: Mapping[str, Any]) -> dict[str, Any]:
+    """Put keys together again that Meltano split at their dots: `{"a": {"b": 1}}` is `{"a.b": 1}`.
+
+    For mappings whose values are plain: whatever is nested was a dotted key.
+    """
+    joined: dict[str, Any] = {}
+    for key, value in split.items():
+        if isinstance(value, Mapping):
+            joined.update({f"{key}.{rest}": leaf for rest, leaf in join_dotted_keys(value).items()})
+        else:
+            joined[key] = value
+    return joined
+
+
+def join_stream_names(split: Mapping[str, Any]) -> dict[str, Any]:
+    """Put stream names together again that Meltano split at their dots; an entry is told by the settings in it.
+
+    Args:
+        split: The `streams` setting as it arrived.
+    """
+    joined: dict[str, Any] = {}
+    for name, value in split.items():
+        parts = (
+            {key: inner for key, inner in value.items() if _is_name_part(key, inner)}
+            if isinstance(value, Mapping)
+            else {}
+        )
+        for rest, inner in join_stream_names(parts).items():
+            joined[f"{name}.{rest}"] = inner
+        if not parts:
+            joined[name] = value
+        elif len(parts) < len(value):
+            joined[name] = {key: inner for key, inner in value.items() if key not in parts}
+    return joined
+
+
+def _is_name_part(key: str, value: object) -> bool:
+    if key in STREAM_TYPES or not isinstance(value, Mapping):
+        return False
+    return any(inner in STREAM_TYPES or _is_name_part(inner, deeper) for inner, deeper in value.items())
