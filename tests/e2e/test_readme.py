@@ -10,8 +10,8 @@ import pytest
 
 from target_statsig.emulator import Options, StatsigEmulator
 from tests.documents import blocks
-from tests.plugin_definition import ROOT
 from tests.terminal import Finished, Terminal
+from tests.tools.plugin_definition import ROOT
 
 pytestmark = pytest.mark.e2e
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.command import Command
-from tests.plugin_definition import ROOT
+from tests.tools.plugin_definition import ROOT
 
 pytestmark = pytest.mark.e2e
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from tests.documents import blocks
-from tests.plugin_definition import ROOT
 from tests.postgres import warehouse_url
 from tests.terminal import PROGRAMS, Finished, Terminal, newcomers_environment
+from tests.tools.plugin_definition import ROOT
 
 __all__ = ["warehouse_url"]
 

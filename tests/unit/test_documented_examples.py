@@ -12,7 +12,7 @@ from target_statsig.config.schema import config_schema
 from target_statsig.events.encoding import encode
 from target_statsig.events.notes import MappingNotes
 from target_statsig.object_types import ITEM_KINDS
-from tests.plugin_definition import ROOT
+from tests.tools.plugin_definition import ROOT
 
 PAGE = (ROOT / "docs" / "exposures-and-metrics.md").read_text(encoding="utf-8")
 

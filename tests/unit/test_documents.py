@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.documents import Block, blocks, headings
-from tests.plugin_definition import ROOT
+from tests.tools.plugin_definition import ROOT
 
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "sample_data" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

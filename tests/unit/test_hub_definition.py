@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests import plugin_definition as definition
+from tests.tools import plugin_definition as definition
 
 ENTRY = yaml.safe_load(definition.HUB.read())
 UTILITY_ENTRY = yaml.safe_load(definition.HUB_UTILITY.read())
@@ -28,10 +28,14 @@ ONLY_FOR_THE_HUB = {
 }
 """What meltano/hub's `schemas/plugin_definitions/hub_metadata.schema.json` has beside Meltano's own words."""
 
+REMEDY = "python -m tests.tools.plugin_definition --write"
+
 
 def test_the_entry_is_what_the_schema_makes_of_it():
-    assert definition.HUB.read() == definition.hub_text(), "python -m tests.plugin_definition --write"
-    assert definition.HUB_UTILITY.read() == definition.hub_utility_text(), "python -m tests.plugin_definition --write"
+    assert definition.HUB.read() == definition.hub_text(), REMEDY
+    assert definition.HUB_UTILITY.read() == definition.hub_utility_text(), (
+        "python -m tests.tools.plugin_definition --write"
+    )
 
 
 @pytest.mark.parametrize(("kind", "entry"), [("loaders", ENTRY), ("utilities", UTILITY_ENTRY)])

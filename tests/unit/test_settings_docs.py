@@ -13,14 +13,14 @@ from click.testing import CliRunner
 from target_statsig.config.parse import parse_config
 from target_statsig.settings import Choice, Settings, StreamSettings
 from target_statsig.target import TargetStatsig
-from tests import plugin_definition as definition
-from tests.hub_definition import UNKNOWN_TO_MELTANO
+from tests.tools import plugin_definition as definition
+from tests.tools.hub_definition import UNKNOWN_TO_MELTANO
 
 PROJECT = yaml.safe_load(definition.MELTANO.path.read_text(encoding="utf-8"))
 LOADER = PROJECT["plugins"]["loaders"][0]
 MELTANO_SETTINGS = {setting["name"]: setting for setting in LOADER["settings"]}
 
-REMEDY = "python -m tests.plugin_definition --write"
+REMEDY = "python -m tests.tools.plugin_definition --write"
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,7 @@
 """The entries in the Meltano Hub: `_data/meltano/loaders/target-statsig/<variant>.yml` there, and a utility's.
 
-A loader cannot be a step of `meltano run` by itself, a utility's command can: so the same program is both.
-
-Knows what the Hub wants to be told beside the settings. Refuses to know where those come from.
+A loader cannot be a step of `meltano run` by itself, a utility's command can: so the same program is both. Here is what
+the Hub wants to be told beside the settings.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ UNKNOWN_TO_MELTANO = frozenset({"validate-records"})
 
 HEADER = """\
 # An entry of this target for the Meltano Hub, and what `meltano add … --from-ref` reads.
-# From the schema, by `python -m tests.plugin_definition --write`.
+# From the schema, by `python -m tests.tools.plugin_definition --write`.
 """
 
 # Meltano hands a command no configuration file, but all settings as variables.

@@ -1,10 +1,7 @@
-"""What `meltano.yml`, the README and the Meltano Hub say about the settings, rendered from the schema that reads them.
+"""What `meltano.yml`, the README and the Meltano Hub say about the settings, made of the schema that reads them.
 
-Knows Meltano's kinds and the marks around the generated parts. Refuses to know what a setting means, and what the Hub
-says besides (`hub_definition`).
-
-    python -m tests.plugin_definition           prints all parts
-    python -m tests.plugin_definition --write   puts them into their files
+python -m tests.tools.plugin_definition           prints all parts
+python -m tests.tools.plugin_definition --write   puts them into their files
 """
 
 from __future__ import annotations
@@ -20,12 +17,12 @@ import yaml
 from singer_sdk.about import AboutFormatter
 
 from target_statsig.target import TargetStatsig
-from tests import hub_definition
+from tests.tools import hub_definition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 KINDS = {"array": "array", "boolean": "boolean", "integer": "integer", "object": "object", "string": "string"}
 """Meltano's kind of setting by JSON type; a closed set is `options`, whatever its type."""
