@@ -2,6 +2,7 @@
 
 uv run python -m tests.benchmarks                   events and start-up; under three minutes
 uv run python -m tests.benchmarks --latency-ms 50   events, every answer 50 ms late
+uv run python -m tests.benchmarks --shapes          what people send, small and large: one table
 uv run python -m tests.benchmarks --segments        ids of segments
 uv run python -m tests.benchmarks --memory          time and memory from 50,000 to 5,000,000 events
 uv run python -m tests.benchmarks --profile         where the time goes
@@ -16,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks import segments, speed
+from tests.benchmarks import segments, shapes, speed
 from tests.benchmarks.contenders import module
 from tests.benchmarks.emulated import EmulatedStatsig
 from tests.benchmarks.speed import Course
@@ -47,6 +48,9 @@ def cache_bytecode(folder: Path) -> None:
 def events(course: Course, arguments: argparse.Namespace) -> None:
     if arguments.profile:
         profile(course, arguments.records)
+    elif arguments.shapes:
+        table = shapes.table(course, rounds=arguments.rounds, records=arguments.records, known=arguments.known)
+        show(f"Shapes: {arguments.records:,} events, medians of {arguments.rounds} rounds", table)
     elif arguments.memory is not None:
         show("Time and memory by size", speed.sizes(course, arguments.memory or SIZES))
     else:
@@ -64,6 +68,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="how often everybody runs (default: 3)")
     parser.add_argument("--records", type=int, default=200_000, help="events of a long run (default: 200000)")
     parser.add_argument("--latency-ms", type=int, default=0, help="milliseconds that every answer is late")
+    parser.add_argument("--shapes", action="store_true", help="measure what people send instead")
+    parser.add_argument("--known", type=int, default=300_000, help="events of the rerun of --shapes (default: 300000)")
     parser.add_argument("--segments", action="store_true", help="measure segments instead")
     parser.add_argument("--memory", type=int, nargs="*", metavar="EVENTS", help="measure these sizes instead")
     parser.add_argument("--profile", action="store_true", help="profile this target instead")

@@ -1,7 +1,4 @@
-"""Who runs, and how each is started.
-
-Knows command lines. Refuses to know how they are measured.
-"""
+"""Who runs, and how each is started."""
 
 from __future__ import annotations
 
@@ -12,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks import this_target
+from tests.benchmarks.data import STREAM_MAPS, Shape
 from tests.benchmarks.emulated import Project
 
-Command = Callable[[Project, Path], list[str]]
+Command = Callable[[Project, Path, Shape], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +21,7 @@ class Contender:
 
     Attributes:
         name: What the table calls it.
-        command: Makes its command, given the project and a directory to write to.
+        command: Makes its command, given the project, a directory to write to, and the shape of the events.
         share: It gets this part of the records: the slowest one would take most of the time, and a rate needs no more.
     """
 
@@ -32,21 +30,27 @@ class Contender:
     share: float = 1.0
 
 
-def plain_target(project: Project, folder: Path) -> list[str]:
+def plain_target(project: Project, folder: Path, shape: Shape) -> list[str]:
+    config = {
+        "events_url": project.events_url,
+        "server_secret_key": project.server_secret_key,
+        "tracking": shape is Shape.TRACKING,
+        **({"stream_maps": STREAM_MAPS} if shape is Shape.MAPPED else {}),
+    }
     path = folder / "plain.json"
-    path.write_text(json.dumps({"events_url": project.events_url, "server_secret_key": project.server_secret_key}))
+    path.write_text(json.dumps(config))
     return [*module("plain_target"), "--config", str(path)]
 
 
-def rust_sdk(project: Project, _: Path) -> list[str]:
+def rust_sdk(project: Project, *_: object) -> list[str]:
     return [*module("rust_sdk"), project.events_url, project.server_secret_key]
 
 
-def bare_loop(project: Project, _: Path) -> list[str]:
+def bare_loop(project: Project, *_: object) -> list[str]:
     return [*module("bare_loop"), "none", project.events_url, project.server_secret_key]
 
 
-def bare_loop_gzip(project: Project, _: Path) -> list[str]:
+def bare_loop_gzip(project: Project, *_: object) -> list[str]:
     return [*module("bare_loop"), "gzip", project.events_url, project.server_secret_key]
 
 
@@ -61,8 +65,10 @@ FORGETFUL = Contender("**target-statsig**, `dedupe: false`", this_target.forgetf
 
 RUST_SDK = Contender("a script over Statsig's Rust SDK", rust_sdk)
 
+PLAIN = Contender("a plain singer-sdk target", plain_target, share=0.25)
+
 OTHERS = (
-    Contender("a plain singer-sdk target", plain_target, share=0.25),
+    PLAIN,
     RUST_SDK,
     Contender("a bare loop, gzip", bare_loop_gzip),
     Contender("a bare loop, no gzip", bare_loop),

@@ -1,20 +1,33 @@
-"""The input of every contender: an ordinary tap's messages, the same in every run.
-
-Knows Singer messages. Refuses to know who reads them.
-"""
+"""The input of every contender: an ordinary tap's messages, the same in every run."""
 
 from __future__ import annotations
 
 import json
 import random
 from datetime import datetime, timedelta, timezone
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+
+class Shape(Enum):
+    """What the events of an input look like, and what becomes of them on their way."""
+
+    ROWS = "rows"
+    """Rows of twelve columns, as of a database's table."""
+
+    TRACKING = "tracking"
+    """What an analytics tracker writes: objects in objects, and no column for what it does not know."""
+
+    MAPPED = "mapped"
+    """The rows again, through `STREAM_MAPS`."""
+
+
 STREAM = "orders"
+TRACKING_STREAM = "events"
 MEMBER_STREAM = "audience"
 
 STATE_EVERY = 10_000
@@ -53,6 +66,36 @@ SCHEMA = {
     "bookmark_properties": ["updated_at"],
 }
 
+SAMPLED_OUT = 10
+"""The stream map leaves out every so many-th row."""
+
+STREAM_MAPS = {STREAM: {"__filter__": f"order_id % {SAMPLED_OUT} != 0", "page_url": None, "user_hash": "md5(user_id)"}}
+
+NULLABLE_OBJECT = {"type": ["object", "null"], "additionalProperties": True}
+
+TRACKING_SCHEMA = {
+    "type": "SCHEMA",
+    "stream": TRACKING_STREAM,
+    "schema": {
+        "properties": {
+            "event": NULLABLE_STRING,
+            "message_id": NULLABLE_STRING,
+            "user_id": NULLABLE_STRING,
+            "anonymous_id": NULLABLE_STRING,
+            "timestamp": {"type": ["string", "null"], "format": "date-time"},
+            "channel": NULLABLE_STRING,
+            "properties": NULLABLE_OBJECT,
+            "context": NULLABLE_OBJECT,
+            "traits": NULLABLE_OBJECT,
+            "consent": NULLABLE_OBJECT,
+        },
+        "type": "object",
+        "$schema": DRAFT,
+    },
+    "key_properties": ["message_id"],
+    "bookmark_properties": ["timestamp"],
+}
+
 MEMBER_SCHEMA = {
     "type": "SCHEMA",
     "stream": MEMBER_STREAM,
@@ -67,14 +110,27 @@ CUSTOMERS = 50_000
 GIFTS = 0.1
 COUPONS = 0.25
 
+TRACKED = ("page", "Products Searched", "Product Viewed", "Product Added", "Checkout Started", "Order Completed")
+COUNTRIES = ("DE", "FR", "IE", "NL")
+IN_APP = 0.25
+LOGGED_IN = 0.3
+ASKED_FOR_CONSENT = 0.8
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"
+
 BEGIN = datetime(2026, 11, 1, tzinfo=timezone.utc)
 BETWEEN_EVENTS = timedelta(milliseconds=100)
 UNTIL_UPDATED = timedelta(minutes=3)
 
 
-def write_events(path: Path, records: int) -> None:
+def write_events(path: Path, records: int, shape: Shape = Shape.ROWS) -> None:
     """Write one stream of events, about 400 bytes a record: a SCHEMA, RECORDs, STATEs as singer-sdk taps write them."""
-    _write(path, _event_messages(records))
+    tracking = shape is Shape.TRACKING
+    _write(path, _messages(TRACKING_SCHEMA, _tracked(records)) if tracking else _messages(SCHEMA, _rows(records)))
+
+
+def arriving(records: int, shape: Shape) -> int:
+    """Return how many of the events of such an input are to arrive."""
+    return records - (-(-records // SAMPLED_OUT) if shape is Shape.MAPPED else 0)
 
 
 def write_members(path: Path, members: int, *, scattered: bool = False) -> None:
@@ -94,15 +150,27 @@ def write_ids(path: Path, members: int) -> None:
         file.writelines(f"{member}\n" for member in _member_ids(members))
 
 
-def _event_messages(records: int) -> Iterator[dict[str, Any]]:
+def _messages(schema: dict[str, Any], records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    stream, [key] = schema["stream"], schema["bookmark_properties"]
+    yield schema
+    state: dict[str, Any] = {}
+    for number, record in enumerate(records, 1):
+        yield {"type": "RECORD", "stream": stream, "record": record, "time_extracted": record[key]}
+        bookmark = {"replication_key": key, "replication_key_value": record[key]}
+        state = {"type": "STATE", "value": {"bookmarks": {stream: bookmark}}}
+        if number % STATE_EVERY == 0:
+            yield state
+            state = {}
+    if state:
+        yield state
+
+
+def _rows(records: int) -> Iterator[dict[str, Any]]:
     chance = random.Random(0)
     draw = chance.random
-    yield SCHEMA
-    updated = ""
     for number in range(records):
         happened = BEGIN + number * BETWEEN_EVENTS
-        updated = _iso(happened + UNTIL_UPDATED)
-        record = {
+        yield {
             "order_id": 48_000_000 + number,
             "user_id": f"customer-{int(draw() * CUSTOMERS):08d}",
             "event": EVENTS[int(draw() * len(EVENTS))],
@@ -114,18 +182,46 @@ def _event_messages(records: int) -> Iterator[dict[str, Any]]:
             "session_id": f"{chance.getrandbits(64):016x}",
             "page_url": f"https://shop.example.com/{PAGES[int(draw() * len(PAGES))]}",
             "coupon": "AUTUMN-2026" if draw() < COUPONS else None,
-            "updated_at": updated,
+            "updated_at": _iso(happened + UNTIL_UPDATED),
         }
-        yield {"type": "RECORD", "stream": STREAM, "record": record, "time_extracted": updated}
-        if (number + 1) % STATE_EVERY == 0:
-            yield _state(updated)
-    if records % STATE_EVERY:
-        yield _state(updated)
 
 
-def _state(updated: str) -> dict[str, Any]:
-    bookmark = {"replication_key": "updated_at", "replication_key_value": updated}
-    return {"type": "STATE", "value": {"bookmarks": {STREAM: bookmark}}}
+def _tracked(records: int) -> Iterator[dict[str, Any]]:
+    chance = random.Random(0)
+    draw = chance.random
+    for number in range(records):
+        customer = int(draw() * CUSTOMERS)
+        event = TRACKED[int(draw() * len(TRACKED))]
+        logged_in, in_app = draw() < LOGGED_IN, draw() < IN_APP
+        country = COUNTRIES[int(draw() * len(COUNTRIES))]
+        agent = {"app": {"version": "5.1.4"}} if in_app else {"user_agent": BROWSER}
+        yield {
+            "event": event,
+            "message_id": f"m-{number:010d}",
+            **({"user_id": f"u-{customer}"} if logged_in else {}),
+            "anonymous_id": f"{customer:016x}",
+            "timestamp": _iso(BEGIN + number * BETWEEN_EVENTS),
+            "channel": "app" if in_app else "web",
+            "properties": _properties(event, chance.randrange(1, 500)),
+            "context": {"ip": "203.0.113.7", "locale": f"en-{country}", "location": {"country": country}, **agent},
+            **({"traits": {"email": f"customer{customer}@example.com"}} if logged_in else {}),
+            **({"consent": {"marketing": draw() < GIFTS}} if draw() < ASKED_FOR_CONSENT else {}),
+        }
+
+
+def _properties(event: str, number: int) -> dict[str, Any]:
+    product, amount, quantity = f"TEA-{number}", number + 0.95, number % 9 + 1
+    bought = {"product_id": product, "name": "Earl Grey, 100 g", "price": amount, "currency": "EUR"}
+    order = {"order_id": f"ORD-{number}", "revenue": amount, "currency": "EUR"}
+    coupon = {} if number % 4 else {"coupon": "AUTUMN10"}
+    return {
+        "page": {"path": "/tea/earl-grey", "referrer": "search"},
+        "Products Searched": {"query": "earl grey", "results": number},
+        "Product Viewed": {**bought, "category": "Tea"},
+        "Product Added": {**bought, "quantity": quantity},
+        "Checkout Started": {"cart_value": amount, "items": quantity, "currency": "EUR"},
+        "Order Completed": {**order, **coupon, "products": [{"product_id": product, "quantity": quantity}]},
+    }[event]
 
 
 def _member_messages(members: int, *, stride: int) -> Iterator[dict[str, Any]]:

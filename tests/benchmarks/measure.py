@@ -1,7 +1,4 @@
-"""One run of a command: how long it took and how much memory it had.
-
-Refuses to know what the command does.
-"""
+"""One run of a command: how long it took and how much memory it had."""
 
 from __future__ import annotations
 
@@ -35,12 +32,15 @@ class Usage:
     Attributes:
         seconds: From its start to its end.
         processor_seconds: Of all its threads together.
-        peak_bytes: The most memory that it and the processes that it started had at once; what they share counts once.
+        peak_bytes: The most memory (PSS) that it and the processes that it started had at once; what they share counts
+            once.
+        main_peak_bytes: The most memory (RSS) that it had by itself, with what it shares.
     """
 
     seconds: float
     processor_seconds: float
     peak_bytes: int
+    main_peak_bytes: int
 
 
 def run(command: Sequence[str], source: Path) -> Usage:
@@ -60,18 +60,20 @@ def run(command: Sequence[str], source: Path) -> Usage:
             errors.seek(0)
             words = errors.read().decode(errors="replace")[-SHOWN_OF_ERRORS:]
             sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{words}")
-    return Usage(seconds, resources.ru_utime + resources.ru_stime, scales.peak_bytes)
+    return Usage(seconds, resources.ru_utime + resources.ru_stime, scales.peak_bytes, scales.main_peak_bytes)
 
 
 class Scales:
     """Looks at the memory of a process and its children, now and then.
 
     Attributes:
-        peak_bytes: The most that was seen.
+        peak_bytes: The most that was seen of all of them together; what they share counts once.
+        main_peak_bytes: The most that was seen of the process alone.
     """
 
     def __init__(self, pid: int) -> None:
         self.peak_bytes = 0
+        self.main_peak_bytes = 0
         self._pid = pid
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -89,10 +91,11 @@ class Scales:
         while not self._ended.wait(LOOK_SECONDS):
             with suppress(OSError):
                 children = (process / "task" / process.name / "children").read_text().split()
-                self.peak_bytes = max(self.peak_bytes, sum(map(resident_bytes, [process.name, *children])))
+                self.peak_bytes = max(self.peak_bytes, sum(memory(pid, "Pss") for pid in [process.name, *children]))
+                self.main_peak_bytes = max(self.main_peak_bytes, memory(process.name, "Rss"))
 
 
-def resident_bytes(pid: str) -> int:
-    """Return the memory of a process; of what it shares with others, its part."""
+def memory(pid: str, measure: str) -> int:
+    """Return the bytes of a process: its `Rss`, or its `Pss`, in which what it shares with others counts in part."""
     lines = (Path("/proc") / pid / "smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{measure}:")) * 1024

@@ -5,6 +5,7 @@ python -m tests.benchmarks.plain_target --config config.json < input
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,15 @@ from singer_sdk import BatchSink, Target
 from singer_sdk import typing as th
 
 TIMEOUT = 30.0
+
+RETAIL_NAMES = {
+    "page": "page_view",
+    "Products Searched": "search",
+    "Product Viewed": "view_item",
+    "Product Added": "add_to_cart",
+    "Checkout Started": "begin_checkout",
+    "Order Completed": "purchase",
+}
 
 
 class PlainSink(BatchSink):
@@ -25,9 +35,10 @@ class PlainSink(BatchSink):
         self.url = f"{self.config['events_url']}/log_event"
         self.session = requests.Session()
         self.session.headers["statsig-api-key"] = self.config["server_secret_key"]
+        self.to_event = tracked_event if self.config["tracking"] else row_event
 
     def process_batch(self, context: dict[str, Any]) -> None:
-        events = [to_event(record) for record in context["records"]]
+        events = [self.to_event(record) for record in context["records"]]
         response = self.session.post(self.url, json={"events": events}, timeout=TIMEOUT)
         response.raise_for_status()
 
@@ -39,12 +50,13 @@ class PlainTarget(Target):
     config_jsonschema = th.PropertiesList(
         th.Property("events_url", th.StringType, required=True),
         th.Property("server_secret_key", th.StringType, required=True, secret=True),
+        th.Property("tracking", th.BooleanType, default=False),
     ).to_dict()
     default_sink_class = PlainSink
 
 
-def to_event(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the event of a record, whose times singer-sdk has parsed and whose numbers it read as decimals."""
+def row_event(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the event of a row, whose times singer-sdk has parsed and whose numbers it read as decimals."""
     rest = dict(record)
     return {
         "user": {"userID": rest.pop("user_id")},
@@ -55,10 +67,41 @@ def to_event(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def tracked_event(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the event of what a tracker wrote, in which any column may be missing."""
+    context, traits, consent = (record.get(name) or {} for name in ("context", "traits", "consent"))
+    properties = dict(record.get("properties") or {})
+    revenue = properties.pop("revenue", None)
+    user = {
+        "userID": record.get("user_id"),
+        "email": traits.get("email"),
+        "ip": context.get("ip"),
+        "userAgent": context.get("user_agent"),
+        "locale": context.get("locale"),
+        "country": (context.get("location") or {}).get("country"),
+        "appVersion": (context.get("app") or {}).get("version"),
+    }
+    user = {name: value for name, value in user.items() if value is not None}
+    if record.get("anonymous_id") is not None:
+        user["customIDs"] = {"stableID": record["anonymous_id"]}
+    if consent.get("marketing") is not None:
+        user["custom"] = {"marketing_consent": "granted" if consent["marketing"] else "denied"}
+    rest = {"message_id": record.get("message_id"), "channel": record.get("channel"), **properties}
+    event = {
+        "user": user,
+        "eventName": RETAIL_NAMES.get(record["event"], record["event"]),
+        "time": int(record["timestamp"].timestamp() * 1000),
+        "metadata": {name: as_text(value) for name, value in rest.items() if value is not None},
+    }
+    return event if revenue is None else {**event, "value": float(revenue)}
+
+
 def as_text(value: object) -> str:
     """Return a metadata value: Statsig takes only strings."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict | list):
+        return json.dumps(value, separators=(",", ":"), default=float)
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 

@@ -1,7 +1,4 @@
-"""The first tables: events per second of every contender, and how long they take to start.
-
-Knows rounds and medians. Refuses to know how a contender works.
-"""
+"""The first tables: events per second of every contender, and how long they take to start."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks import data, measure, this_target
 from tests.benchmarks.contenders import FORGETFUL, OTHERS, THIS, Contender, module
+from tests.benchmarks.data import Shape
 from tests.benchmarks.table import markdown, megabytes
 
 if TYPE_CHECKING:
@@ -27,10 +25,12 @@ FEW = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file of so many records."""
+    """A file of so many records, of which so many are to arrive."""
 
     path: Path
     records: int
+    shape: Shape
+    arriving: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,30 +57,39 @@ class Course:
         self.emulator = emulator
         self.folder = folder
 
-    def events(self, records: int) -> Source:
+    def events(self, records: int, shape: Shape = Shape.ROWS) -> Source:
         """Return a file of so many events."""
-        path = self.folder / f"events-{records}.singer"
+        path = self.folder / f"{shape.value}-{records}.singer"
         if not path.exists():
-            data.write_events(path, records)
-        return Source(path, records)
+            data.write_events(path, records, shape)
+        return Source(path, records, shape, data.arriving(records, shape))
 
     def run(self, contender: Contender, source: Source) -> Usage:
         """Run a contender over a file.
 
         Raises:
-            SystemExit: It failed, or fewer or more events arrived than it was given.
+            SystemExit: As for `expect`.
+        """
+        command = contender.command(self.emulator.project, self.folder, source.shape)
+        return self.expect(source.arriving, command, source.path)
+
+    def expect(self, arriving: int, command: Sequence[str], path: Path) -> Usage:
+        """Run a command over a file.
+
+        Raises:
+            SystemExit: It failed, or fewer or more events arrived than are expected.
         """
         before = self.emulator.events()
-        usage = measure.run(contender.command(self.emulator.project, self.folder), source.path)
+        usage = measure.run(command, path)
         arrived = self.emulator.events() - before
-        if arrived != source.records:
-            sys.exit(f"{contender.name}: {arrived:,} of {source.records:,} events arrived")
+        if arrived != arriving:
+            sys.exit(f"{' '.join(command)}: {arrived:,} events arrived, not {arriving:,}")
         return usage
 
-    def lap(self, contender: Contender, records: int) -> Lap:
+    def lap(self, contender: Contender, records: int, shape: Shape = Shape.ROWS) -> Lap:
         """Run a contender over a few records and over many, and take the start-up off."""
-        few = self.events(FEW)
-        many = self.events(max(int(records * contender.share), 2 * FEW))
+        few = self.events(FEW, shape)
+        many = self.events(max(int(records * contender.share), 2 * FEW), shape)
         short, long = self.run(contender, few), self.run(contender, many)
         events = many.records - few.records
         return Lap(

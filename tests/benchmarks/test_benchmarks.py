@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from tests.benchmarks import data, measure
-from tests.benchmarks.contenders import OTHERS, RUST_SDK, THIS, Contender
+from tests.benchmarks.contenders import OTHERS, PLAIN, RUST_SDK, THIS, Contender
+from tests.benchmarks.data import Shape
 from tests.benchmarks.emulated import Project
 from tests.benchmarks.table import markdown
 
@@ -38,7 +39,7 @@ def messages(path):
 @pytest.mark.e2e
 @pytest.mark.parametrize("contender", [pytest.param(each, id=each.name) for each in COMPARED])
 def test_every_contender_sends_the_same_events(contender: Contender, statsig, source, tmp_path):
-    measure.run(contender.command(project_of(statsig), tmp_path), source)
+    measure.run(contender.command(project_of(statsig), tmp_path, Shape.ROWS), source)
     records = [message["record"] for message in messages(source) if message["type"] == "RECORD"]
     arrived = sorted(statsig.state.events, key=lambda event: event["metadata"]["order_id"])
     assert [event["eventName"] for event in arrived] == [record["event"] for record in records]
@@ -46,6 +47,29 @@ def test_every_contender_sends_the_same_events(contender: Contender, statsig, so
     assert [event["value"] for event in arrived] == [record["revenue"] for record in records]
     assert [comparable(event["metadata"]) for event in arrived] == [comparable(metadata(each)) for each in records]
     assert [event["time"] for event in arrived] == [unix_ms(record["event_time"]) for record in records]
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("shape", [pytest.param(each, id=each.value) for each in Shape])
+def test_both_targets_send_the_same_events_of_each_shape(shape: Shape, statsig, tmp_path):
+    path = tmp_path / "events.singer"
+    data.write_events(path, RECORDS, shape)
+    sent = []
+    for contender in (PLAIN, THIS):
+        measure.run(contender.command(project_of(statsig), tmp_path, shape), path)
+        sent.append([comparable_event(event) for event in statsig.state.events])
+        statsig.clear()
+    plain, ours = (sorted(events, key=lambda event: event["metadata"][KEYS[shape]]) for events in sent)
+    assert plain == ours
+    assert len(ours) == data.arriving(RECORDS, shape)
+
+
+KEYS = {Shape.ROWS: "order_id", Shape.TRACKING: "message_id", Shape.MAPPED: "order_id"}
+
+
+def comparable_event(event):
+    has_times = "updated_at" in event["metadata"]
+    return event | {"metadata": comparable(event["metadata"])} if has_times else event
 
 
 def metadata(record):

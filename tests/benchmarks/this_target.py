@@ -10,7 +10,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tests.benchmarks.data import MEMBER_STREAM, STREAM
+from tests.benchmarks.data import MEMBER_STREAM, STREAM, STREAM_MAPS, TRACKING_STREAM, Shape
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,20 +31,24 @@ EVENTS = {
             "event_value": "revenue",
             "event_time": "event_time",
         },
-    }
+    },
+    TRACKING_STREAM: {"object_type": "event", "event_preset": "retail"},
 }
 
 _runs = itertools.count(1)
 
 
-def events_command(project: Project, folder: Path) -> list[str]:
+def events_command(project: Project, folder: Path, shape: Shape = Shape.ROWS, **stream_settings: Any) -> list[str]:
     """Return the command that delivers the events, with a new store: none was ever delivered."""
-    return _command(project, folder / f"run-{next(_runs)}", streams=EVENTS)
+    maps = {"stream_maps": STREAM_MAPS} if shape is Shape.MAPPED else {}
+    stream = TRACKING_STREAM if shape is Shape.TRACKING else STREAM
+    streams = {stream: {**EVENTS[stream], **stream_settings}}
+    return _command(project, folder / f"run-{next(_runs)}", streams=streams, **maps)
 
 
-def forgetful_command(project: Project, folder: Path) -> list[str]:
+def forgetful_command(project: Project, folder: Path, shape: Shape) -> list[str]:
     """Return the command that delivers the events and remembers none of them."""
-    return _command(project, folder, streams=EVENTS, dedupe=False)
+    return events_command(project, folder, shape, dedupe=False)
 
 
 def members_command(project: Project, folder: Path, segment_id: str, sync_mode: str) -> list[str]:
