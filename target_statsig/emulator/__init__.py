@@ -1,12 +1,11 @@
 """A Statsig on loopback: takes events, exposures, metrics and segment members as Statsig does, and shows them.
 
-For trying out a mapping (`statsig-emulator COMMAND…`) and for tests (`StatsigEmulator`). It knows what is
-published about Statsig's two APIs and nothing of this target: nothing outside this package imports it.
+For trying out a mapping (`statsig-emulator COMMAND…`) and for tests (`StatsigEmulator`). It holds what is published
+about Statsig's two APIs; nothing outside this package imports it.
 """
 
 from target_statsig.emulator.faults import Fault, Faults, events_of
-from target_statsig.emulator.options import KeepEvents, Options
 from target_statsig.emulator.server import StatsigEmulator
-from target_statsig.emulator.state import State
+from target_statsig.emulator.state import Options, State
 
-__all__ = ["Fault", "Faults", "KeepEvents", "Options", "State", "StatsigEmulator", "events_of"]
+__all__ = ["Fault", "Faults", "Options", "State", "StatsigEmulator", "events_of"]

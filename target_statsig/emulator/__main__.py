@@ -1,7 +1,4 @@
-"""`statsig-emulator`: serve, run a command, show what arrived.
-
-Joins the parts. Refuses to know HTTP and tables.
-"""
+"""`statsig-emulator`: serve, run a command, show what arrived."""
 
 from __future__ import annotations
 
@@ -12,98 +9,206 @@ import signal
 import sys
 import tempfile
 import threading
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn, get_args
 
+import click
 import msgspec
 
-from target_statsig.emulator import cli, wrap
-from target_statsig.emulator.options import Options
+from target_statsig.emulator.command import (
+    FORWARDED,
+    NOT_EXECUTABLE,
+    NOT_FOUND,
+    SIGNALLED,
+    Workplace,
+    run_command,
+)
+from target_statsig.emulator.faults import Fault, Faults, decode_faults
+from target_statsig.emulator.item_log import KeepEvents
+from target_statsig.emulator.segments import SegmentSeed
 from target_statsig.emulator.server import StatsigEmulator
-from target_statsig.emulator.workplace import Workplace
+from target_statsig.emulator.state import Options, State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from target_statsig.emulator.dead_letters import Pile
-    from target_statsig.emulator.faults import Faults
-    from target_statsig.emulator.state import State
+    from target_statsig.emulator.command import Pile
 
 RICH_MISSING = "the tables need rich: pip install 'target-statsig[emulator]'"
 
+EXAMPLES = """\
+\b
+Examples:
+  try out a Meltano pipeline
+    statsig-emulator meltano run tap-postgres target-statsig
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line.
+\b
+  the same, and the step that removes from mirrors whom they held for want of a proof
+    statsig-emulator meltano run tap-postgres target-statsig statsig:apply-held
 
-    Args:
-        argv: The arguments; the process's own where none are given.
+\b
+  a pipe, as one quoted line for the shell (the target needs --config ENV to see the variables)
+    statsig-emulator 'tap-csv --config tap.json | target-statsig --config ENV'
 
-    Returns:
-        The exit code: COMMAND's own, where there is one.
+\b
+  a segment that has members already, and an empty one of stable IDs
+    statsig-emulator --segment vip_users=ids.txt --segment beta:stableID meltano run ...
+
+\b
+  a Statsig that is down twice: faults.json holds {"path": "/v1/*", "status": 503, "times": 2}
+    statsig-emulator --faults faults.json meltano run ...
+
+Exit status: COMMAND's own; 128 and the signal's number where a signal ended it; 127 where it is not found.
+"""
+
+
+def _read(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        msg = f"cannot read {file}: {error.strerror}"
+        raise click.BadParameter(msg) from error
+
+
+def _segment(text: str) -> SegmentSeed:
+    name, has_file, file = text.partition("=")
+    segment_id, has_type, id_type = name.partition(":")
+    if not segment_id or (has_type and not id_type) or (has_file and not file):
+        msg = f"{text!r} is not ID[:ID_TYPE][=FILE]"
+        raise click.BadParameter(msg)
+    try:
+        lines = map(str.strip, _read(file).decode().splitlines()) if has_file else ()
+    except UnicodeDecodeError as error:
+        msg = f"{file} is not UTF-8"
+        raise click.BadParameter(msg) from error
+    return SegmentSeed(segment_id, list(filter(None, lines)), id_type=id_type or "userID")
+
+
+def _faults(file: str) -> list[Fault]:
+    try:
+        return decode_faults(_read(file))
+    except msgspec.DecodeError as error:
+        msg = f"{file}: {error}"
+        raise click.BadParameter(msg) from error
+
+
+@click.command(
+    "statsig-emulator",
+    context_settings={"allow_interspersed_args": False, "max_content_width": 100},
+    options_metavar="[OPTIONS] [--]",
+    epilog=EXAMPLES,
+)
+@click.option(
+    "--segment",
+    "segments",
+    metavar="ID[:ID_TYPE][=FILE]",
+    type=_segment,
+    multiple=True,
+    help="Begin with this segment; FILE has one id a line, ID_TYPE is userID by default (repeatable).",
+)
+@click.option("--keep", is_flag=True, help="Go on serving after COMMAND, until Ctrl-C; prints the page's address.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="The port on 127.0.0.1 (default: a free one).")
+@click.option("--json", "output", metavar="FILE", type=Path, help="Write everything that arrived to FILE, as JSON.")
+@click.option(
+    "--keep-events",
+    type=click.Choice(get_args(KeepEvents)),
+    help="Keep all events, the first of each name, or only count them, which takes next to no memory or time "
+    "(default: all where --json or --keep or a missing COMMAND lets you look at them, else samples).",
+)
+@click.option("--faults", metavar="FILE", type=_faults, help="Switch on the faults in FILE (JSON).")
+@click.argument("command", metavar="[COMMAND ...]", nargs=-1, type=click.UNPROCESSED)
+def main(
+    *,
+    segments: Sequence[SegmentSeed],
+    keep: bool,
+    port: int,
+    output: Path | None,
+    keep_events: KeepEvents | None,
+    faults: Sequence[Fault] | None,
+    command: Sequence[str],
+) -> None:
+    """A Statsig on this machine, for trying out what a pipeline would send.
+
+    It takes events, exposures, metrics and segment members as Statsig does, shows what arrived, and forgets it. No
+    Statsig project is needed or touched.
+
+    COMMAND runs with TARGET_STATSIG_EVENTS_URL, _CONSOLE_URL and throw-away keys set, and with a store, dead letters
+    and Meltano state of its own, so that no real bookmark moves; a target that would send to Statsig all the same, for
+    want of --config ENV, refuses to run. Without COMMAND it serves until Ctrl-C and prints the variables to paste. As
+    long as it serves, its address shows in a browser what arrives.
     """
-    arguments = cli.parse(argv)
     try:
         import rich  # noqa: F401, PLC0415 - better said before COMMAND runs than after it
     except ModuleNotFoundError:
-        return _fail(RICH_MISSING, 1)
+        _fail(RICH_MISSING, 1)
 
-    def prepare(state: State, faults: Faults) -> None:
-        for seed in arguments.segments:
+    def prepare(state: State, active: Faults) -> None:
+        for seed in segments:
             state.seed_segment(seed.id, seed.ids, id_type=seed.id_type)
-        for fault in arguments.faults:
-            faults.add(fault)
+        for fault in faults or ():
+            active.add(fault)
 
-    workplace = Workplace(Path(tempfile.mkdtemp(prefix="statsig-emulator-")))
-    try:
-        emulator = StatsigEmulator(
-            Options(keep_events=arguments.keep_events), port=arguments.port, workplace=workplace, prepare=prepare
-        )
+    options = Options(keep_events=keep_events or ("all" if output or keep or not command else "samples"))
+    with _workplace() as workplace:
+        emulator = StatsigEmulator(options, port=port, workplace=workplace, prepare=prepare)
         try:
             emulator.start()
         except OSError as error:
-            return _fail(f"cannot listen on port {arguments.port}: {error.strerror}", 1)
+            _fail(f"cannot listen on port {port}: {error.strerror}", 1)
         try:
-            return _run(arguments, emulator)
+            code = _run(emulator, command, keep=keep)
+            if output:
+                dead_letters = {reason: pile.count for reason, pile in _dead_letters(emulator).items()}
+                content = emulator.state.to_json() | {"dead_letters": dead_letters, "exit_code": code}
+                output.write_bytes(msgspec.json.format(msgspec.json.encode(content)))
         finally:
             emulator.close()
+    sys.exit(code)
+
+
+@contextmanager
+def _workplace() -> Iterator[Workplace]:
+    """Give a folder to what the target remembers; afterwards only dead letters are left of it."""
+    workplace = Workplace(Path(tempfile.mkdtemp(prefix="statsig-emulator-")))
+    try:
+        yield workplace
     finally:
-        left = workplace.leave()
-        if left is not None:
+        if left := workplace.leave():
             sys.stderr.write(
                 f"statsig-emulator: the dead letters stay in {left}; a target sends them again with --replay, and "
                 f"TARGET_STATSIG_DEAD_LETTER_PATH set to that.\n"
             )
 
 
-def _run(arguments: cli.Arguments, emulator: StatsigEmulator) -> int:
+def _run(emulator: StatsigEmulator, command: Sequence[str], *, keep: bool) -> int:
+    """Run the command, serve where that is asked for, show what arrived; return the exit code."""
     variables = emulator.workplace.exports(emulator)
-    code = 0
-    if arguments.command:
-        if arguments.keep:
-            sys.stderr.write(f"statsig-emulator: {emulator.url}/ shows in a browser what arrives\n")
-        sys.stdout.flush()
-        try:
-            code = wrap.run(arguments.command, variables)
-        except FileNotFoundError:
-            return _fail(f"{arguments.command[0]}: command not found", wrap.NOT_FOUND)
-        except OSError as error:
-            return _fail(f"{arguments.command[0]}: {error.strerror}", wrap.NOT_EXECUTABLE)
-        _show(emulator)
-    shown = emulator.state.requests[-1:]
-    if (arguments.keep and code <= wrap.SIGNALLED) or not arguments.command:
+    if not command:
         _serve(emulator, variables)
-        if not arguments.command or emulator.state.requests[-1:] != shown:
+        _show(emulator)
+        return 0
+    if keep:
+        sys.stderr.write(f"statsig-emulator: {emulator.url}/ shows in a browser what arrives\n")
+    sys.stdout.flush()
+    try:
+        code = run_command(command, variables)
+    except FileNotFoundError:
+        _fail(f"{command[0]}: command not found", NOT_FOUND)
+    except OSError as error:
+        _fail(f"{command[0]}: {error.strerror}", NOT_EXECUTABLE)
+    _show(emulator)
+    if keep and code <= SIGNALLED:
+        shown = emulator.state.requests[-1:]
+        _serve(emulator, variables)
+        if emulator.state.requests[-1:] != shown:
             _show(emulator)
-    if arguments.json:
-        dead_letters = {reason: pile.count for reason, pile in _dead_letters(emulator).items()}
-        content = emulator.state.to_json() | {"dead_letters": dead_letters, "exit_code": code}
-        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(content)))
     return code
 
 
-def _serve(emulator: StatsigEmulator, variables: Mapping[str, str]) -> None:
+def _serve(emulator: StatsigEmulator, variables: dict[str, str]) -> None:
     stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in wrap.FORWARDED}
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in FORWARDED}
     lines = [
         f"# A Statsig on {emulator.url}; Ctrl-C stops it and shows what arrived.",
         f"# To watch it arrive, open {emulator.url}/ in a browser.",
@@ -138,10 +243,10 @@ def _dead_letters(emulator: StatsigEmulator) -> dict[str, Pile]:
     return dead_letters.piles()
 
 
-def _fail(message: str, code: int) -> int:
+def _fail(message: str, code: int) -> NoReturn:
     sys.stderr.write(f"statsig-emulator: {message}\n")
-    return code
+    sys.exit(code)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,35 +1,34 @@
-"""The Console API, as much of it as a sync of segments needs.
-
-Knows `/console/v1/*`, its keys, quotas and words. Refuses to know sockets, faults and events.
-"""
+"""The Console API under `/console/v1/`, as much of it as a sync of segments needs: keys, quotas, pages, segments."""
+# ruff: noqa: N815 - the names in camelCase are Statsig's
 
 from __future__ import annotations
 
 import math
 import re
+from collections import deque
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.json import Decoder
 
-from target_statsig.emulator.contracts import IDS, NEW_SEGMENT, USER_STORE_IDS
-from target_statsig.emulator.limits import MAX_IDS_PER_PROJECT, Quota
-from target_statsig.emulator.messages import Answer, Arrival, RefusalError, json_answer
-from target_statsig.emulator.pages import page_of
-from target_statsig.emulator.segments import Segment
+from target_statsig.emulator.http_server import RefusalError, Request, Response, json_response
+from target_statsig.emulator.segments import Action, Segment, SegmentType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from msgspec.json import Decoder
-
-    from target_statsig.emulator.options import Options
-    from target_statsig.emulator.state import State
+    from target_statsig.emulator.state import Options, State, Window
 
 PREFIX = "/console/v1/"
 
+MAX_IDS_PER_PROJECT = 10_000_000
+"""Ids over all lists of a project: https://docs.statsig.com/segments."""
+
 _T = TypeVar("_T")
+
 _NOBODY = dict.fromkeys(
     (
         "lastModifierID",
@@ -46,16 +45,60 @@ _NOBODY = dict.fromkeys(
 _ROUTE = re.compile(r"(?P<collection>segments|unit_id_types)(?:/(?P<id>[^/]+)(?:/(?P<rest>.+))?)?")
 
 
+class IdsRequest(Struct):
+    """`SegmentIDListContractDto` and `SegmentIDListResetContractDto` of the Console API's OpenAPI file."""
+
+    ids: Annotated[list[str], Meta(max_length=100_000)]
+
+
+class UserStoreIdsRequest(Struct):
+    """`SegmentIDListUserStoreContractDto`."""
+
+    ids: Annotated[list[str], Meta(max_length=1_000)]
+
+
+class NewSegment(Struct):
+    """`SegmentCreateContractDto`, what an ID list needs of it."""
+
+    name: Annotated[str, Meta(min_length=3, max_length=100, pattern=r"^[a-zA-Z0-9_\- ]*$")]
+    type: SegmentType
+    id: Annotated[str, Meta(min_length=3, max_length=100, pattern=r"^[a-zA-Z0-9_-]*$")] | UnsetType = UNSET
+    idType: str = "userID"
+    description: Annotated[str, Meta(max_length=1000)] = ""
+    tags: list[str] | UnsetType = UNSET
+
+
+_IDS = Decoder(IdsRequest)
+_USER_STORE_IDS = Decoder(UserStoreIdsRequest)
+_NEW_SEGMENT = Decoder(NewSegment)
+
+
+class Quota:
+    """Counts requests in sliding windows, all of which must have room. Not thread-safe: its owner holds the lock."""
+
+    def __init__(self, windows: tuple[Window, ...]) -> None:
+        self._windows = windows
+        self._times: deque[float] = deque(maxlen=max((window.limit for window in windows), default=0))
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until every window has room for one more request; 0.0 when they have."""
+        full = (window for window in self._windows if len(self._times) >= window.limit)
+        return max((0.0, *(self._times[-window.limit] + window.seconds - now for window in full)))
+
+    def count(self, now: float) -> None:
+        """Count a request at `now`, in the same seconds as `wait`."""
+        self._times.append(now)
+
+
 class ConsoleApi:
     """Answers the requests under `/console/v1/`."""
 
     def __init__(self, state: State, options: Options) -> None:
-        """Take what to change, and how to behave."""
         self._state = state
         self._options = options
-        self._mutations = Quota(options.mutation_windows) if options.mutation_windows else None
-        self._list_mutations = Quota(options.id_list_windows) if options.id_list_windows else None
-        self._routes: dict[tuple[str, str], Callable[[Arrival, str], Answer]] = {
+        self._mutations = Quota(options.mutation_windows)
+        self._list_mutations = Quota(options.id_list_windows)
+        self._routes: dict[tuple[str, str], Callable[[Request, str], Response]] = {
             ("GET", "segments"): self._list_segments,
             ("POST", "segments"): self._create_segment,
             ("GET", "segments/*"): self._get_segment,
@@ -69,40 +112,38 @@ class ConsoleApi:
             ("GET", "unit_id_types"): self._list_unit_id_types,
         }
 
-    def answer(self, arrival: Arrival) -> Answer:
+    def answer(self, request: Request) -> Response:
         """Do what the request asks for.
 
         Raises:
-            RefusalError: With the status and words to answer.
+            RefusalError: With the response.
         """
-        segment_id, route = split_path(arrival.path)
-        handler = self._routes.get((arrival.method, route))
+        segment_id, route = split_path(request.path)
+        handler = self._routes.get((request.method, route))
         if handler is None:
-            raise RefusalError(HTTPStatus.NOT_FOUND, f"Cannot {arrival.method} {arrival.path}")
-        self._check_key(arrival.headers.get("statsig-api-key", ""))
-        if arrival.flaw:
-            raise RefusalError(HTTPStatus.BAD_REQUEST, arrival.flaw)
+            raise RefusalError(HTTPStatus.NOT_FOUND, f"Cannot {request.method} {request.path}")
+        self._check_key(request.headers.get("statsig-api-key", ""))
+        if request.flaw:
+            raise RefusalError(HTTPStatus.BAD_REQUEST, request.flaw)
         with self._state.lock:
-            if arrival.method != "GET":
+            if request.method != "GET":
                 self._check_quotas(is_list=route.startswith("segments/*/"))
-            return handler(arrival, segment_id)
+            return handler(request, segment_id)
 
     def _check_key(self, key: str) -> None:
         if key != self._options.console_api_key:
             ending = f" Key ended in {key[-4:]}." if key else ""
-            words = f"This endpoint only accepts an active CONSOLE key, but an invalid key was sent.{ending}"
-            raise RefusalError(HTTPStatus.UNAUTHORIZED, words)
+            message = f"This endpoint only accepts an active CONSOLE key, but an invalid key was sent.{ending}"
+            raise RefusalError(HTTPStatus.UNAUTHORIZED, message)
 
     def _check_quotas(self, *, is_list: bool) -> None:
-        quotas = [self._mutations, self._list_mutations if is_list else None]
+        quotas = [self._mutations, self._list_mutations] if is_list else [self._mutations]
         now = self._options.clock()
-        wait = max((quota.wait(now) for quota in quotas if quota), default=0.0)
-        if wait:
+        if wait := max(quota.wait(now) for quota in quotas):
             headers = {"Retry-After": str(math.ceil(wait))} if self._options.send_retry_after else {}
             raise RefusalError(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests, try again later", headers=headers)
         for quota in quotas:
-            if quota:
-                quota.count(now)
+            quota.count(now)
 
     def _segment(self, segment_id: str) -> Segment:
         segment = self._state.segments.get(segment_id)
@@ -110,81 +151,91 @@ class ConsoleApi:
             raise RefusalError(HTTPStatus.NOT_FOUND, "Segment not found")
         return segment
 
-    def _list_segments(self, arrival: Arrival, _: str) -> Answer:
+    def _list_segments(self, request: Request, _: str) -> Response:
         segments = sorted(self._state.segments.values(), key=lambda segment: segment.id)
-        page = page_of(arrival, self._options.page_size)
-        data = [_segment_dto(segment) for segment in segments[page.slice]]
-        return page.answer("Segments listed successfully.", data, len(segments))
+        return self._list(request, "Segments listed successfully.", [_segment_dto(segment) for segment in segments])
 
-    def _create_segment(self, arrival: Arrival, _: str) -> Answer:
-        wanted = _decode(NEW_SEGMENT, arrival.body)
+    def _list_unit_id_types(self, request: Request, _: str) -> Response:
+        types = [{"name": name, "description": ""} for name in self._state.unit_id_types]
+        return self._list(request, "Unit ID types listed successfully.", types)
+
+    def _list(self, request: Request, message: str, data: Sequence[object]) -> Response:
+        number, size = self._page_of(request)
+        shown = data[(number - 1) * size : number * size]
+        return json_response({"message": message, "data": shown, **_pagination(request, number, size, len(data))})
+
+    def _create_segment(self, request: Request, _: str) -> Response:
+        wanted = _decode(_NEW_SEGMENT, request.body)
         segment_id = wanted.id or wanted.name.strip().lower().replace(" ", "_")
         if segment_id in self._state.segments:
             raise RefusalError(HTTPStatus.BAD_REQUEST, "A segment with this id exists already")
         if wanted.idType not in self._state.unit_id_types:
             raise RefusalError(HTTPStatus.BAD_REQUEST, f"Invalid idType '{wanted.idType}'")
         segment = Segment(
-            segment_id,
-            wanted.type,
-            wanted.idType,
-            name=wanted.name,
-            description=wanted.description,
-            created=True,
+            segment_id, wanted.type, wanted.idType, name=wanted.name, description=wanted.description, created=True
         )
         self._state.segments[segment_id] = segment
         content = {"message": "Segment created successfully.", "data": _segment_dto(segment)}
-        return json_answer(content, HTTPStatus.CREATED)
+        return json_response(content, HTTPStatus.CREATED)
 
-    def _get_segment(self, _: Arrival, segment_id: str) -> Answer:
+    def _get_segment(self, _: Request, segment_id: str) -> Response:
         segment = self._segment(segment_id)
-        return json_answer({"message": "Segment read successfully.", "data": _segment_dto(segment)})
+        return json_response({"message": "Segment read successfully.", "data": _segment_dto(segment)})
 
-    def _get_ids(self, arrival: Arrival, segment_id: str) -> Answer:
+    def _get_ids(self, request: Request, segment_id: str) -> Response:
         segment = self._segment(segment_id)
-        page = page_of(arrival, self._options.page_size)
-        ids = segment.page(page.number, page.size, overlap=self._options.repeated_ids)
+        number, size = self._page_of(request)
+        ids = segment.page(number, size, overlap=self._options.repeated_ids)
         joined = self._options.joined_ids
         lines = [",".join(ids[at : at + joined]) for at in range(0, len(ids), joined)] if joined > 1 else ids
-        data = {"name": segment.name or segment.id, "count": len(segment.ids), "ids": lines}
-        return page.answer("ID list read successfully.", data, len(segment.ids), items=len(ids))
+        content = {
+            "message": "ID list read successfully.",
+            "data": {"name": segment.name or segment.id, "count": len(segment.ids), "ids": lines},
+            **_pagination(request, number, size, len(segment.ids)),
+        }
+        return json_response(content, items=len(ids))
 
-    def _change_ids(self, arrival: Arrival, segment_id: str) -> Answer:
-        return self._change(arrival, self._segment(segment_id), "id_list", _decode(IDS, arrival.body).ids)
+    def _change_ids(self, request: Request, segment_id: str) -> Response:
+        return self._change(request, self._segment(segment_id), "id_list", _decode(_IDS, request.body).ids)
 
-    def _change_user_store_ids(self, arrival: Arrival, segment_id: str) -> Answer:
-        ids = _decode(USER_STORE_IDS, arrival.body).ids
-        return self._change(arrival, self._segment(segment_id), "user_store_id_list", ids)
+    def _change_user_store_ids(self, request: Request, segment_id: str) -> Response:
+        ids = _decode(_USER_STORE_IDS, request.body).ids
+        return self._change(request, self._segment(segment_id), "user_store_id_list", ids)
 
-    def _change(self, arrival: Arrival, segment: Segment, wanted_type: str, ids: list[str]) -> Answer:
+    def _change(self, request: Request, segment: Segment, wanted_type: SegmentType, ids: list[str]) -> Response:
         if segment.type != wanted_type:
-            words = f"Segment must be of type '{wanted_type}' to perform this operation"
-            raise RefusalError(HTTPStatus.BAD_REQUEST, words, items=len(ids))
+            message = f"Segment must be of type '{wanted_type}' to perform this operation"
+            raise RefusalError(HTTPStatus.BAD_REQUEST, message, items=len(ids))
         if segment.take_update_step():
             raise RefusalError(HTTPStatus.CONFLICT, "Another update of this segment is in progress", items=len(ids))
-        removing = arrival.method == "DELETE" or arrival.path.endswith("/remove_ids")
-        action = "reset" if arrival.path.endswith("/reset") else "remove" if removing else "add"
+        removing = request.method == "DELETE" or request.path.endswith("/remove_ids")
+        action: Action = "reset" if request.path.endswith("/reset") else "remove" if removing else "add"
         if action == "add" and self._count_all_ids() + len(ids) > MAX_IDS_PER_PROJECT:
             new = len(set(ids) - segment.ids)
             if self._count_all_ids() + new > MAX_IDS_PER_PROJECT:
-                words = f"A project holds at most {MAX_IDS_PER_PROJECT:,} ids"
-                raise RefusalError(HTTPStatus.BAD_REQUEST, words, items=len(ids))
-        options = self._options
-        getattr(segment, action)(ids, time=options.clock(), updating=options.updating_for_requests)
-        return json_answer({"message": "Segment updated successfully."}, items=len(ids))
+                message = f"A project holds at most {MAX_IDS_PER_PROJECT:,} ids"
+                raise RefusalError(HTTPStatus.BAD_REQUEST, message, items=len(ids))
+        segment.change(action, ids, time=self._options.clock(), updating=self._options.updating_for_requests)
+        return json_response({"message": "Segment updated successfully."}, items=len(ids))
 
     def _count_all_ids(self) -> int:
         return sum(len(segment.ids) for segment in self._state.segments.values())
 
-    def _get_metadata(self, _: Arrival, segment_id: str) -> Answer:
+    def _get_metadata(self, _: Request, segment_id: str) -> Response:
         segment = self._segment(segment_id)
         data = {"currentVersion": segment.version, "isUpdating": segment.take_update_step()}
-        return json_answer({"message": "ID list metadata read successfully.", "data": data})
+        return json_response({"message": "ID list metadata read successfully.", "data": data})
 
-    def _list_unit_id_types(self, arrival: Arrival, _: str) -> Answer:
-        types = self._state.unit_id_types
-        page = page_of(arrival, self._options.page_size)
-        data = [{"name": name, "description": ""} for name in types[page.slice]]
-        return page.answer("Unit ID types listed successfully.", data, len(types))
+    def _page_of(self, request: Request) -> tuple[int, int]:
+        """Return the number of the page that is asked for, counted from 1, and its size."""
+        try:
+            number = int(request.query.get("page", 1))
+            limit = int(request.query.get("limit", self._options.page_size))
+        except ValueError:
+            number = limit = 0
+        if number < 1 or limit < 1:
+            raise RefusalError(HTTPStatus.BAD_REQUEST, "limit and page must be integers from 1")
+        return number, min(limit, self._options.page_size)
 
 
 def split_path(path: str) -> tuple[str, str]:
@@ -196,6 +247,22 @@ def split_path(path: str) -> tuple[str, str]:
         return "", match["collection"]
     rest = f"/{match['rest']}" if match["rest"] else ""
     return unquote(match["id"]), f"{match['collection']}/*{rest}"
+
+
+def _pagination(request: Request, number: int, size: int, total: int) -> dict[str, Any]:
+    def link(other: int) -> str | None:
+        exists = 1 <= other <= math.ceil(total / size)
+        return f"{request.path}?page={other}&limit={size}" if exists else None
+
+    return {
+        "pagination": {
+            "itemsPerPage": size,
+            "pageNumber": number,
+            "nextPage": link(number + 1),
+            "previousPage": link(number - 1),
+            "totalItems": total,
+        }
+    }
 
 
 def _decode(decoder: Decoder[_T], body: bytes) -> _T:

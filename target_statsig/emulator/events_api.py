@@ -1,113 +1,219 @@
-"""The events API: keys, sizes, validation, the 202.
+"""The events API under `/v1/`: keys, sizes, validation, the 202.
 
-Knows `/v1/*`. Refuses to know sockets, faults and segments.
+The bodies are those of Statsig's OpenAPI files and guides, as types, so that decoding is validating.
 """
+# ruff: noqa: N815 - the names in camelCase are Statsig's
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotations at run time
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.json import Decoder
 
-from target_statsig.emulator.contracts import COUNTED_EVENTS, LOG_CUSTOM_EXPOSURE, LOG_CUSTOM_METRIC, LOG_EVENT
-from target_statsig.emulator.limits import MAX_EVENT_REQUEST_BYTES, MAX_EVENTS_PER_REQUEST
-from target_statsig.emulator.messages import Answer, Arrival, RefusalError, json_answer
+from target_statsig.emulator.http_server import RefusalError, Request, Response, json_response
 
 if TYPE_CHECKING:
-    from msgspec.json import Decoder
-
-    from target_statsig.emulator.options import Options
-    from target_statsig.emulator.state import State
+    from target_statsig.emulator.state import Options, State
 
 PREFIX = "/v1/"
 
+MAX_REQUEST_BYTES = 10_000_000
+"""Bytes of a body; Statsig drops a bigger one: https://docs.statsig.com/http-api."""
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One call of the events API.
+MAX_EVENTS_PER_REQUEST = 3_000
+"""Events a request: the guide says to stay under about so many: https://docs.statsig.com/http-api."""
 
-    Attributes:
-        items: The member of the body that holds what is logged.
-        contract: Decodes and validates the body.
-    """
-
-    items: str
-    contract: Decoder[Any]
+Name = Annotated[str, Meta(min_length=1)]
 
 
-EVENTS = Endpoint("events", LOG_EVENT)
-NAMES_OF_EVENTS = Endpoint("events", COUNTED_EVENTS)
-"""As much of the events as counting needs."""
+class Environment(Struct):
+    """`user.statsigEnvironment`."""
 
-ENDPOINTS = {
-    "log_event": EVENTS,
-    "log_custom_exposure": Endpoint("exposures", LOG_CUSTOM_EXPOSURE),
-    "log_custom_metric": Endpoint("metrics", LOG_CUSTOM_METRIC),
+    tier: Literal["production", "staging", "development"] | UnsetType = UNSET
+
+
+class User(Struct):
+    """`StatsigUser`."""
+
+    userID: str | UnsetType = UNSET
+    email: str | UnsetType = UNSET
+    ip: str | UnsetType = UNSET
+    userAgent: str | UnsetType = UNSET
+    country: str | UnsetType = UNSET
+    locale: str | UnsetType = UNSET
+    appVersion: str | UnsetType = UNSET
+    custom: dict[str, Any] | UnsetType = UNSET
+    privateAttributes: dict[str, Any] | UnsetType = UNSET
+    customIDs: dict[str, str] | UnsetType = UNSET
+    statsigEnvironment: Environment | UnsetType = UNSET
+
+
+class SecondaryExposure(Struct):
+    """`ExposureEventMetadata`."""
+
+    gate: str
+    gateValue: str
+    ruleID: str
+
+
+class Event(Struct):
+    """`StatsigEvent`; the schema knows no null, but Statsig's own SDKs send it for what they leave out."""
+
+    eventName: Name
+    value: str | int | float | UnsetType | None = UNSET
+    time: int | datetime | UnsetType | None = UNSET
+    user: User | UnsetType | None = UNSET
+    metadata: dict[str, str] | UnsetType | None = UNSET
+    secondaryExposures: list[SecondaryExposure] | UnsetType | None = UNSET
+    statsigMetadata: dict[str, Any] | UnsetType | None = UNSET
+
+
+class LogEventRequest(Struct):
+    """`LogEventRequest`."""
+
+    events: Annotated[list[Event], Meta(min_length=1)]
+    user: User | UnsetType | None = UNSET
+    statsigMetadata: dict[str, Any] | UnsetType | None = UNSET
+
+
+class Exposure(Struct):
+    """`ExposureEvent`: an `ExperimentExposure` or a `GateExposure`; null as in `Event`."""
+
+    experimentName: Name | UnsetType = UNSET
+    gateName: Name | UnsetType = UNSET
+    passes: bool | UnsetType = UNSET
+    group: Name | UnsetType = UNSET
+    ruleID: str | UnsetType = UNSET
+    user: User | UnsetType | None = UNSET
+    time: int | str | UnsetType | None = UNSET
+    secondaryExposures: list[SecondaryExposure] | UnsetType | None = UNSET
+
+    def __post_init__(self) -> None:
+        """Check what the schema's `oneOf` says."""
+        if (self.experimentName is UNSET) == (self.gateName is UNSET):
+            msg = "an exposure has either `experimentName` or `gateName`"
+            raise ValueError(msg)
+        if self.gateName is not UNSET and self.passes is UNSET:
+            msg = "an exposure to a gate needs `passes`"
+            raise ValueError(msg)
+        if (self.group is UNSET) == (self.ruleID is UNSET):
+            msg = "an exposure has either `group` or `ruleID`"
+            raise ValueError(msg)
+
+
+class LogCustomExposureRequest(Struct):
+    """`LogCustomExposureRequest`."""
+
+    exposures: Annotated[list[Exposure], Meta(min_length=1)]
+    user: User | UnsetType | None = UNSET
+    statsigMetadata: dict[str, Any] | UnsetType | None = UNSET
+
+
+class Metric(Struct):
+    """A metric's value, which no published schema describes: https://docs.statsig.com/metrics/precomputed-metrics."""
+
+    user_id: Name
+    id_type: Name
+    metric_name: Name
+    metric_value: int | float | UnsetType = UNSET
+    numerator: int | float | UnsetType = UNSET
+    denominator: int | float | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        """Check that there is a value or a whole ratio, and not both."""
+        parts = [self.numerator is not UNSET, self.denominator is not UNSET]
+        if any(parts) != all(parts) or any(parts) == (self.metric_value is not UNSET):
+            msg = "a metric has either `metric_value`, or `numerator` and `denominator`"
+            raise ValueError(msg)
+
+
+class LogCustomMetricRequest(Struct):
+    """The body of `log_custom_metric`."""
+
+    metrics: Annotated[list[Metric], Meta(min_length=1)]
+    isTest: bool | UnsetType | None = UNSET
+    statsigMetadata: dict[str, Any] | UnsetType | None = UNSET
+
+
+class NamedEvent(Struct):
+    """As much of an event as counting needs."""
+
+    eventName: Name
+
+
+class CountedEvents(Struct):
+    """A `LogEventRequest` of which only the names are read: a third of the work."""
+
+    events: Annotated[list[NamedEvent], Meta(min_length=1)]
+
+
+COUNTED_EVENTS = Decoder(CountedEvents)
+
+ENDPOINTS: dict[str, tuple[str, Decoder[Any]]] = {
+    "log_event": ("events", Decoder(LogEventRequest)),
+    "log_custom_exposure": ("exposures", Decoder(LogCustomExposureRequest)),
+    "log_custom_metric": ("metrics", Decoder(LogCustomMetricRequest)),
 }
+"""For each call the member of the body that holds the items, and what validates the body."""
 
 
 class EventsApi:
     """Answers the requests under `/v1/`, and refuses what is under no prefix."""
 
     def __init__(self, state: State, options: Options) -> None:
-        """Take where to record, and how to behave."""
         self._state = state
         self._options = options
 
-    def answer(self, arrival: Arrival) -> Answer:
-        """Take the request, or refuse it whole: Statsig knows no errors of single events.
+    def answer(self, request: Request) -> Response:
+        """Take the request, or refuse it whole: Statsig has no errors for single events.
 
         Raises:
-            RefusalError: With the status and words to answer.
+            RefusalError: With the response.
         """
-        endpoint = ENDPOINTS.get(arrival.path.removeprefix(PREFIX))
-        if endpoint is None or arrival.method != "POST":
-            raise RefusalError(HTTPStatus.NOT_FOUND, f"Cannot {arrival.method} {arrival.path}")
-        self._check_key(arrival.headers.get("statsig-api-key", ""))
-        if arrival.flaw:
-            raise RefusalError(HTTPStatus.BAD_REQUEST, arrival.flaw)
-        if max(arrival.size, len(arrival.body)) > MAX_EVENT_REQUEST_BYTES:
-            note = f"dropped unread: over {MAX_EVENT_REQUEST_BYTES:,} bytes"
-            return json_answer({"success": True}, HTTPStatus.ACCEPTED, note=note)
-        count = self._take(endpoint, arrival)
-        return json_answer({"success": True}, HTTPStatus.ACCEPTED, items=count)
+        endpoint = ENDPOINTS.get(request.path.removeprefix(PREFIX))
+        if endpoint is None or request.method != "POST":
+            raise RefusalError(HTTPStatus.NOT_FOUND, f"Cannot {request.method} {request.path}")
+        self._check_key(request.headers.get("statsig-api-key", ""))
+        if request.flaw:
+            raise RefusalError(HTTPStatus.BAD_REQUEST, request.flaw)
+        if max(request.size, len(request.body)) > MAX_REQUEST_BYTES:
+            note = f"dropped unread: over {MAX_REQUEST_BYTES:,} bytes"
+            return json_response({"success": True}, HTTPStatus.ACCEPTED, note=note)
+        count = self._take(*endpoint, request)
+        return json_response({"success": True}, HTTPStatus.ACCEPTED, items=count)
 
     def _check_key(self, key: str) -> None:
         if key == self._options.server_secret_key:
             return
-        kind = next((kind for kind in ("client", "console", "secret") if key.startswith(f"{kind}-")), None)
+        message = "Invalid API key: it is not the Server Secret Key of this project"
         if not key:
-            words = "Missing API key: send a Server Secret Key in the statsig-api-key header"
-        elif kind in {"client", "console"}:
-            words = f"Invalid API key: this endpoint wants a Server Secret Key, and a {kind} key was sent"
-        else:
-            words = "Invalid API key: it is not the Server Secret Key of this project"
-        raise RefusalError(HTTPStatus.UNAUTHORIZED, words)
+            message = "Missing API key: send a Server Secret Key in the statsig-api-key header"
+        elif key.startswith(("client-", "console-")):
+            other = key.partition("-")[0]
+            message = f"Invalid API key: this endpoint wants a Server Secret Key, and a {other} key was sent"
+        raise RefusalError(HTTPStatus.UNAUTHORIZED, message)
 
-    def _take(self, endpoint: Endpoint, arrival: Arrival) -> int:
-        if endpoint is EVENTS and self._options.keep_events == "counts":
-            endpoint = NAMES_OF_EVENTS
+    def _take(self, name: str, decoder: Decoder[Any], request: Request) -> int:
+        only_names = name == "events" and self._options.keep_events == "counts"
         try:
-            validated = getattr(endpoint.contract.decode(arrival.body), endpoint.items)
+            items = getattr((COUNTED_EVENTS if only_names else decoder).decode(request.body), name)
         except msgspec.DecodeError as error:
             raise RefusalError(HTTPStatus.BAD_REQUEST, f"Invalid request body: {error}") from error
-        count = len(validated)
-        announced = arrival.headers.get("statsig-event-count")
+        count = len(items)
+        announced = request.headers.get("statsig-event-count")
         if count > MAX_EVENTS_PER_REQUEST:
-            words = f"Too many {endpoint.items}: {count:,}, over {MAX_EVENTS_PER_REQUEST:,}"
-            raise RefusalError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words, items=count)
+            message = f"Too many {name}: {count:,}, over {MAX_EVENTS_PER_REQUEST:,}"
+            raise RefusalError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, items=count)
         if announced is not None and announced != str(count):
-            words = f"statsig-event-count says {announced}, the body has {count} {endpoint.items}"
-            raise RefusalError(HTTPStatus.BAD_REQUEST, words, items=count)
-        if endpoint is NAMES_OF_EVENTS:
-            names = Counter(event.eventName for event in validated)
-            with self._state.lock:
-                self._state.run.events.count_names(names)
+            message = f"statsig-event-count says {announced}, the body has {count} {name}"
+            raise RefusalError(HTTPStatus.BAD_REQUEST, message, items=count)
+        if only_names:
+            self._state.count_names(Counter(event.eventName for event in items))
         else:
-            body = msgspec.json.decode(arrival.body)
-            with self._state.lock:
-                self._state.run.take(endpoint.items, body, self._options.clock() * 1000)
+            self._state.take(name, msgspec.json.decode(request.body))
         return count

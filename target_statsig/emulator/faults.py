@@ -1,13 +1,10 @@
-"""Faults that can be switched on: which requests they meet, and what they do to them.
-
-Knows requests as `Arrival`s. Refuses to know sockets: the server carries a fault out.
-"""
+"""Faults that can be switched on: which requests they meet, and what they do to them."""
 
 from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -16,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from target_statsig.emulator.messages import Arrival
+from target_statsig.emulator.http_server import Request
 
 
 class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -32,12 +29,12 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
         probability: Meet each of them with this chance (0.0 to 1.0), by a generator of `seed`.
         seed: Of that generator.
         status: Effect: answer with this status. Without `body` it says what Statsig would.
-        body: Effect: the answer's body, as it stands.
-        retry_after: Effect: the answer's `Retry-After`, in seconds or as an HTTP date.
-        drop: Effect: close the connection without an answer.
+        body: Effect: the response's body, as it stands.
+        retry_after: Effect: the response's `Retry-After`, in seconds or as an HTTP date.
+        drop: Effect: close the connection without a response.
         hang: Effect: never answer, until the emulator closes.
         latency: Effect: seconds to wait before anything else.
-        taken: Let the request take effect all the same: only its answer is lost or another.
+        taken: Let the request take effect all the same: only its response is lost or another.
         adds: Effect: ids that somebody else adds to the segment of the path just before.
         removes: Effect: ids that somebody else removes from it.
     """
@@ -61,23 +58,32 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     removes: tuple[str, ...] = ()
 
     @property
-    def answers(self) -> bool:
-        """Whether the request's own answer is replaced or lost."""
+    def replaces(self) -> bool:
+        """Whether the request's own response is replaced or lost."""
         return self.drop or self.hang or self.status is not None or self.body is not None
 
     @property
-    def name(self) -> str:
-        """What the request log calls it."""
+    def note(self) -> str:
+        """What the request log says of it."""
         if self.drop:
             return "fault: answer lost" if self.taken else "fault: connection dropped"
         if self.hang:
             return "fault: no answer"
-        if self.status is not None or self.body is not None:
+        if self.replaces:
             return f"fault: {self.status or 'another'} {'although taken' if self.taken else 'answered'}"
         return "fault: a list changed meanwhile" if self.adds or self.removes else "fault: late"
 
+    def matches(self, request: Request) -> bool:
+        """Return whether all the conditions on a single request hold."""
+        return (
+            self.method in {"*", request.method}
+            and fnmatchcase(request.path, self.path)
+            and (self.over_bytes is None or len(request.body) > self.over_bytes)
+            and (self.event is None or any(fnmatchcase(event["eventName"], self.event) for event in events_of(request)))
+        )
 
-When = Callable[[Arrival], bool]
+
+When = Callable[[Request], bool]
 
 
 @dataclass(slots=True)
@@ -91,15 +97,14 @@ class ActiveFault:
     _random: random.Random = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Seed the generator."""
         self._random = random.Random(self.fault.seed)  # noqa: S311 - chance, not secrecy
 
-    def meets(self, arrival: Arrival) -> bool:
+    def meets(self, request: Request) -> bool:
         """Return whether the fault acts on this request, and count it."""
         fault = self.fault
         if fault.times is not None and self.hits >= fault.times:
             return False
-        if not (_matches(fault, arrival) and (self.when is None or self.when(arrival))):
+        if not (fault.matches(request) and (self.when is None or self.when(request))):
             return False
         self.seen += 1
         if self.seen <= fault.skip or self._random.random() >= fault.probability:
@@ -112,7 +117,6 @@ class Faults:
     """The faults of one emulator; for each request the first one that meets it acts, and no other."""
 
     def __init__(self) -> None:
-        """Begin without any."""
         self._lock = threading.Lock()
         self._active: list[ActiveFault] = []
 
@@ -137,10 +141,10 @@ class Faults:
         with self._lock:
             self._active.clear()
 
-    def pick(self, arrival: Arrival) -> Fault | None:
+    def pick(self, request: Request) -> Fault | None:
         """Return the fault that acts on this request."""
         with self._lock:
-            return next((active.fault for active in self._active if active.meets(arrival)), None)
+            return next((active.fault for active in self._active if active.meets(request)), None)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the active faults and their counters in JSON's types."""
@@ -151,7 +155,10 @@ class Faults:
             ]
 
 
-def decode_faults(data: bytes) -> Sequence[Fault]:
+_FAULTS: Decoder[Fault | list[Fault]] = Decoder(Fault | list[Fault])
+
+
+def decode_faults(data: bytes) -> list[Fault]:
     """Return the faults of a JSON text, which holds one or a list of them.
 
     Raises:
@@ -161,21 +168,9 @@ def decode_faults(data: bytes) -> Sequence[Fault]:
     return decoded if isinstance(decoded, list) else [decoded]
 
 
-_FAULTS: Decoder[Fault | list[Fault]] = Decoder(Fault | list[Fault])
-
-
-def _matches(fault: Fault, arrival: Arrival) -> bool:
-    return (
-        fault.method in {"*", arrival.method}
-        and fnmatchcase(arrival.path, fault.path)
-        and (fault.over_bytes is None or len(arrival.body) > fault.over_bytes)
-        and (fault.event is None or any(fnmatchcase(event["eventName"], fault.event) for event in events_of(arrival)))
-    )
-
-
-def events_of(arrival: Arrival) -> list[dict[str, Any]]:
+def events_of(request: Request) -> list[dict[str, Any]]:
     """Return the events of a body; of one that Statsig would not take either, none."""
     try:
-        return [event for event in msgspec.json.decode(arrival.body)["events"] if isinstance(event["eventName"], str)]
+        return [event for event in msgspec.json.decode(request.body)["events"] if isinstance(event["eventName"], str)]
     except (msgspec.DecodeError, KeyError, TypeError):
         return []

@@ -1,146 +1,251 @@
-"""What became of exposures and values of metrics that were taken: kept, counted, remarked upon.
-
-Knows what tells one from another in a table: a kind that joins is one more row of `KINDS`. Pure: no sockets and no
-clock; `State` holds the lock.
-"""
+"""The events, exposures and metrics that were taken: kept, counted, silently dropped, doubtful."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-from target_statsig.emulator.event_log import identifier_of, remarks_on
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from typing_extensions import Self
-
-    from target_statsig.emulator.options import KeepEvents
-
 Item = dict[str, Any]
+KeepEvents = Literal["all", "samples", "counts"]
+
+MAX_NAME_LENGTH = 128
+"""Characters of an event's name and of a string value: https://docs.statsig.com/guides/logging-events."""
+
+OLD_EVENT_DAYS = 60
+"""How far back an event may lie is not documented; older ones are doubtful."""
+
+DROPPED_NAME_CHARACTERS = frozenset('\\[]{}<>#=;&$%|"\0\r\n')
+"""An event whose name has one of these is dropped after the 202: https://docs.statsig.com/guides/logging-events."""
+
+RESERVED_NAME_PREFIX = "statsig::"
+"""Names of Statsig's own events, the exposures."""
+
+BAD_CHARACTER = "the name has a character that Statsig drops"
+RESERVED_NAME = f"names beginning with {RESERVED_NAME_PREFIX} are reserved"
+
+NO_IDENTIFIER = "no userID and no customIDs: no metric can be joined"
+DOTTED_KEY = "a metadata key with a dot is read as a nested path"
+PRIVATE_ATTRIBUTES = "privateAttributes were sent: they are for evaluation only"
+OLD_TIME = f"the time lies over {OLD_EVENT_DAYS} days back"
+FUTURE_TIME = "the time lies in the future"
+LONG_NAME = f"the name is over {MAX_NAME_LENGTH} characters"
+
+MAX_SAMPLES = 5
+"""Items of one row that can be looked at in full."""
+
+_DAY_MS = 86_400_000
+_FUTURE_SLACK_MS = 600_000
+"""Clocks differ; ten minutes ahead is not doubtful."""
 
 
 @dataclass(frozen=True, slots=True)
-class ItemKind:
-    """One kind of item.
+class ItemType:
+    """How items of one type are counted.
 
     Attributes:
-        title: What a table of them is called.
-        columns: What the items of one line have in common.
-        units: What they are counted by, besides.
-        key_of: Tells the cells of those columns, from an item and the body that it came in.
-        unit_of: Tells whom an item is about; empty where it names nobody.
-        remarks_on: Tells what is wrong with an item all the same, at a time in unix milliseconds.
+        title: The heading of their table.
+        columns: What the items of one row have in common.
+        units: The heading of the number of ids in a row.
+        key_of: The cells of `columns`, from an item and its request's body.
+        unit_of: The id that an item is about: its type and its value; empty strings where there is none.
+        remarks_on: What is doubtful about an item, at a time in unix milliseconds.
+        drop_reason: Why Statsig drops an item after its 202; an empty string where it does not.
     """
 
     title: str
     columns: tuple[str, ...]
     units: str
     key_of: Callable[[Item, Item], tuple[str, ...]]
-    unit_of: Callable[[Item], str]
+    unit_of: Callable[[Item], tuple[str, str]]
     remarks_on: Callable[[Item, float], Iterable[str]]
+    drop_reason: Callable[[Item], str] = lambda _: ""
 
 
 @dataclass(slots=True)
-class ItemTally:
-    """The items of one line."""
+class Tally:
+    """The items of one row: how many, whose, and the first of them."""
 
     key: tuple[str, ...]
     count: int = 0
     units: set[str] = field(default_factory=set)
+    samples: list[Item] = field(default_factory=list)
 
 
 class ItemLog:
-    """Every item of a kind that was answered with a success.
+    """The items of one type that were answered with a success.
 
     Attributes:
-        kind: The kind.
-        kept: The items in the order of their arrival, as far as `keep` asks.
-        tallies: By what they have in common.
-        remarks: How many have something wrong with them, by remark.
-        examples: The first item of each remark (as a tuple of one).
+        type: The type.
+        kept: In the order of arrival, as far as `keep` asks; none that was dropped.
+        tallies: By their cells; without the dropped ones.
+        dropped: How many were silently dropped, by name and reason.
+        remarks: How many are doubtful, by remark.
+        examples: The first item for each key of `dropped`, and for each of `remarks` (as a tuple of one).
+        units: How many items each id has, by the id's type.
     """
 
-    def __init__(self, kind: ItemKind, keep: KeepEvents) -> None:
-        """Begin empty."""
-        self.kind = kind
+    def __init__(self, item_type: ItemType, keep: KeepEvents) -> None:
+        self.type = item_type
         self.kept: list[Item] = []
-        self.tallies: dict[tuple[str, ...], ItemTally] = {}
+        self.tallies: dict[tuple[str, ...], Tally] = {}
+        self.dropped: Counter[tuple[str, str]] = Counter()
         self.remarks: Counter[str] = Counter()
         self.examples: dict[tuple[str, ...], Item] = {}
+        self.units: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._keep = keep
 
     @classmethod
-    def merged(cls, kind: ItemKind, logs: Iterable[ItemLog]) -> Self:
-        """Return a log that holds what these hold."""
-        whole = cls(kind, "all")
+    def merged(cls, item_type: ItemType, logs: Iterable[ItemLog]) -> ItemLog:
+        """Return a log of all that these hold."""
+        whole = cls(item_type, "all")
         for log in logs:
             whole.kept += log.kept
+            whole.dropped.update(log.dropped)
             whole.remarks.update(log.remarks)
             whole.examples = log.examples | whole.examples
+            for id_type, units in log.units.items():
+                whole.units[id_type].update(units)
             for key, tally in log.tallies.items():
-                total = whole.tallies.setdefault(key, ItemTally(key))
+                total = whole._tally(key)
                 total.count += tally.count
                 total.units |= tally.units
+                total.samples = (total.samples + tally.samples)[:MAX_SAMPLES]
         return whole
 
     @property
     def count(self) -> int:
-        """How many items there are."""
+        """How many items Statsig would show."""
         return sum(tally.count for tally in self.tallies.values())
 
-    def take(self, items: Sequence[Item], body: Item, now_ms: float) -> None:
-        """Take the items of one request, and the body that they came in."""
-        for item in items:
-            key = self.kind.key_of(item, body)
-            tally = self.tallies.setdefault(key, ItemTally(key))
-            tally.count += 1
-            if self._keep == "all" or (self._keep == "samples" and tally.count == 1):
-                self.kept.append(item)
-            if unit := self.kind.unit_of(item):
-                tally.units.add(unit)
-            for remark in self.kind.remarks_on(item, now_ms):
-                self.remarks[remark] += 1
-                self.examples.setdefault((remark,), item)
-
-    def lines(self) -> list[ItemTally]:
+    def rows(self) -> list[Tally]:
         """Return the tallies, the largest first."""
         return sorted(self.tallies.values(), key=lambda tally: -tally.count)
 
+    def take(self, items: Sequence[Item], body: Item, now_ms: float) -> None:
+        """Take the items of one request.
 
-def _exposure_key(exposure: Item, _: Mapping[str, Any]) -> tuple[str, ...]:
+        Args:
+            items: The items, in full.
+            body: The request's body.
+            now_ms: The present, unix milliseconds.
+        """
+        for item in items:
+            if reason := self.type.drop_reason(item):
+                self.dropped[item["eventName"], reason] += 1
+                self.examples.setdefault((item["eventName"], reason), item)
+                continue
+            tally = self._tally(self.type.key_of(item, body))
+            tally.count += 1
+            if self._keep == "all" or (self._keep == "samples" and tally.count == 1):
+                self.kept.append(item)
+            if len(tally.samples) < MAX_SAMPLES:
+                tally.samples.append(item)
+            id_type, unit = self.type.unit_of(item)
+            if unit:
+                tally.units.add(unit)
+                self.units[id_type][unit] += 1
+            for remark in self.type.remarks_on(item, now_ms):
+                self.remarks[remark] += 1
+                self.examples.setdefault((remark,), item)
+
+    def count_names(self, names: Mapping[str, int]) -> None:
+        """Take the events of one request by their names alone."""
+        for name, count in names.items():
+            if reason := name_drop_reason(name):
+                self.dropped[name, reason] += count
+            else:
+                self._tally((name, "")).count += count
+
+    def _tally(self, key: tuple[str, ...]) -> Tally:
+        tally = self.tallies.get(key)
+        if tally is None:
+            tally = self.tallies[key] = Tally(key)
+        return tally
+
+
+@lru_cache(maxsize=10_000)
+def name_drop_reason(name: str) -> str:
+    """Return why Statsig drops an event of this name after its 202, or an empty string."""
+    if name.startswith(RESERVED_NAME_PREFIX):
+        return RESERVED_NAME
+    return "" if DROPPED_NAME_CHARACTERS.isdisjoint(name) else BAD_CHARACTER
+
+
+def _user_of(item: Item) -> Item:
+    return item.get("user") or {}
+
+
+def _tier_of(item: Item) -> str:
+    tier: str = _user_of(item).get("statsigEnvironment", {}).get("tier", "")
+    return tier
+
+
+def _identifier_of(item: Item) -> tuple[str, str]:
+    user = _user_of(item)
+    if user_id := user.get("userID"):
+        return "userID", user_id
+    return next(((id_type, unit) for id_type, unit in user.get("customIDs", {}).items() if unit), ("", ""))
+
+
+def _event_remarks(event: Item, now_ms: float) -> Iterable[str]:
+    if len(event["eventName"]) > MAX_NAME_LENGTH:
+        yield LONG_NAME
+    if any("." in key for key in event.get("metadata") or ()):
+        yield DOTTED_KEY
+    yield from _remarks(event, now_ms)
+
+
+def _remarks(item: Item, now_ms: float) -> Iterable[str]:
+    if not _identifier_of(item)[1]:
+        yield NO_IDENTIFIER
+    if "privateAttributes" in _user_of(item):
+        yield PRIVATE_ATTRIBUTES
+    time = item.get("time")
+    if isinstance(time, int):
+        if time < now_ms - OLD_EVENT_DAYS * _DAY_MS:
+            yield OLD_TIME
+        elif time > now_ms + _FUTURE_SLACK_MS:
+            yield FUTURE_TIME
+
+
+def _exposure_key(exposure: Item, _: Item) -> tuple[str, ...]:
     if "gateName" in exposure:
         subject = (exposure["gateName"], "gate passed" if exposure["passes"] else "gate not passed")
     else:
         subject = (exposure["experimentName"], "experiment")
-    user = exposure.get("user") or {}
-    tier = user.get("statsigEnvironment", {}).get("tier", "")
-    return (*subject, exposure.get("ruleID") or exposure.get("group", ""), tier)
-
-
-def _exposed(exposure: Item) -> str:
-    return identifier_of(exposure.get("user") or {})[1]
+    return (*subject, exposure.get("ruleID") or exposure.get("group", ""), _tier_of(exposure))
 
 
 def _metric_key(metric: Item, body: Item) -> tuple[str, ...]:
-    kind = "value" if "metric_value" in metric else "ratio"
-    return metric["metric_name"], metric["id_type"], f"test {kind}" if body.get("isTest") else kind
+    value = "value" if "metric_value" in metric else "ratio"
+    return metric["metric_name"], metric["id_type"], f"test {value}" if body.get("isTest") else value
 
 
-def _measured(metric: Item) -> str:
-    return str(metric["user_id"])
-
-
-def _nothing(_: Item, __: float) -> Iterable[str]:
-    return ()
-
-
-KINDS = {
-    "exposures": ItemKind(
-        "Exposures", ("Name", "Kind", "Group or rule", "Tier"), "Users", _exposure_key, _exposed, remarks_on
+ITEM_TYPES = {
+    "events": ItemType(
+        "Events",
+        ("Name", "Tier"),
+        "Users",
+        lambda event, _: (event["eventName"], _tier_of(event)),
+        _identifier_of,
+        _event_remarks,
+        lambda event: name_drop_reason(event["eventName"]),
     ),
-    "metrics": ItemKind("Metrics", ("Name", "ID type", "Kind"), "Units", _metric_key, _measured, _nothing),
+    "exposures": ItemType(
+        "Exposures", ("Name", "Kind", "Group or rule", "Tier"), "Users", _exposure_key, _identifier_of, _remarks
+    ),
+    "metrics": ItemType(
+        "Metrics",
+        ("Name", "ID type", "Kind"),
+        "Units",
+        _metric_key,
+        lambda metric: (metric["id_type"], metric["user_id"]),
+        lambda *_: (),
+    ),
 }
-"""By the member of the body that holds them."""
+"""By the member of the request's body that holds the items."""

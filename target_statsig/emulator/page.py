@@ -1,112 +1,202 @@
-"""The page that shows in a browser what arrives, and the JSON that it asks for.
+"""What the page shows, as JSON's types: summaries that stay small however much has arrived.
 
-Knows paths and headers. Refuses to know what the page makes of the JSON.
+The caller holds the state's lock.
 """
 
 from __future__ import annotations
 
-import secrets
-from functools import cache
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass
+from heapq import nlargest
 from http import HTTPStatus
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.emulator import page_data
-from target_statsig.emulator.messages import Answer, Arrival, json_answer
+from target_statsig.emulator.item_log import ItemLog, Tally
+from target_statsig.emulator.summary import DEAD_LETTERED, find, is_lookup, short_path, sum_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping, Sequence
 
-    from target_statsig.emulator.runs import Run
-    from target_statsig.emulator.server import StatsigEmulator
+    from target_statsig.emulator.command import DeadLetters
+    from target_statsig.emulator.segments import Segment
+    from target_statsig.emulator.state import Run, State
 
-PREFIX = "/_emulator/page"
+MAX_ROWS = 100
+"""Rows of a table: names, findings, segments, changes, calls, users, members."""
 
-HEADERS = {
-    "Content-Type": "text/html; charset=utf-8",
-    "Cache-Control": "no-store",
-    # What arrived is strangers' text. The page can reach nothing but its own origin, whatever that text says.
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+MAX_RUNS = 20
+
+MAX_STEPS = 60
+"""Steps of the timeline: a bar for each still fits the width of a phone."""
+
+_FIRST_STEP_SECONDS = 1 / 64
+
+_SLACK_SECONDS = 1.0
+"""A target may write its last dead letters after its last connection."""
 
 
-class PageApi:
-    """Answers `GET /` and the requests under `/_emulator/page`; they need no key and are not logged."""
+def overview(state: State, dead_letters: DeadLetters | None, number: int) -> dict[str, Any]:
+    """Return everything but what a click opens.
 
-    def __init__(self, emulator: StatsigEmulator) -> None:
-        """Take what to show."""
-        self._emulator = emulator
-        self._state = emulator.state
-        # A page that outlives its emulator must not take the next one's revision for that of the last.
-        self._name = secrets.token_hex(4)
-        self._routes: dict[str, Callable[[Mapping[str, str]], Any]] = {
-            f"{PREFIX}.json": self._overview,
-            f"{PREFIX}/samples": self._samples,
-            f"{PREFIX}/members": self._members,
-            f"{PREFIX}/users": self._users,
+    Args:
+        state: What arrived.
+        dead_letters: What the target gave up on, where that is known.
+        number: The run to show; the newest where there is no such run.
+    """
+    runs = state.runs
+    run = runs[number - 1] if 1 <= number <= len(runs) else runs[-1] if runs else None
+    return {
+        "active": state.active,
+        "runs": [_run_line(run) for run in runs[: -MAX_RUNS - 1 : -1]],
+        "run": _run(run, runs, state.segments) if run else None,
+        "findings": _findings(state, dead_letters, run)[:MAX_ROWS],
+        "segments": [_segment(segment, runs) for segment in list(state.segments.values())[:MAX_ROWS]],
+        "segment_count": len(state.segments),
+    }
+
+
+def users(run: Run, text: str) -> list[dict[str, Any]]:
+    """Return the users whose ids contain a text, those with the most events first."""
+    found = (
+        (count, id_type, user)
+        for id_type, counts in run.logs["events"].units.items()
+        for user, count in counts.items()
+        if text in user
+    )
+    return [{"id_type": id_type, "id": user, "events": count} for count, id_type, user in nlargest(MAX_ROWS, found)]
+
+
+def _run_line(run: Run) -> dict[str, Any]:
+    return {
+        "number": run.number,
+        "started": run.started,
+        "ended": run.ended,
+        "events": run.logs["events"].count,
+        "requests": len(run.requests),
+    }
+
+
+def _run(run: Run, runs: Sequence[Run], segments: Mapping[str, Segment]) -> dict[str, Any]:
+    events = run.logs["events"]
+    until = runs[run.number].started if run.number < len(runs) else math.inf
+    tiers: Counter[str] = Counter()
+    for (_, tier), tally in events.tallies.items():
+        tiers[tier] += tally.count
+    return _run_line(run) | {
+        "names": _names(events, runs[run.number - 2].logs["events"] if run.number > 1 else None),
+        "items": [_items(log) for log in run.logs.values() if log is not events and log.tallies],
+        "segments_changed": sum(
+            any(run.started <= change.time < until for change in segment.history) for segment in segments.values()
+        ),
+        "tiers": [{"tier": tier, "count": count} for tier, count in tiers.most_common()],
+        "users": {id_type: len(counts) for id_type, counts in events.units.items()},
+        "timeline": _timeline(run, segments),
+        "calls": [
+            {
+                "method": method,
+                "path": short_path(path),
+                "times": call.times,
+                "items": call.items,
+                "size": call.size,
+                "answers": call.answers(),
+            }
+            for (method, path), call in list(sum_calls(run.requests).items())[:MAX_ROWS]
+        ],
+    }
+
+
+def _names(events: ItemLog, previous: ItemLog | None) -> list[dict[str, Any]]:
+    """Return the events by name and tier; also those that only the run before had: they are missed now."""
+    before = previous.tallies if previous else {}
+    nothing = Tally(())
+    keys = [tally.key for tally in events.rows()]
+    if previous:
+        keys += [tally.key for tally in previous.rows() if tally.key not in events.tallies]
+    return [
+        {
+            "name": key[0],
+            "tier": key[1],
+            "count": events.tallies.get(key, nothing).count,
+            "users": len(events.tallies.get(key, nothing).units),
+            "before": before.get(key, nothing).count if previous else None,
         }
-
-    def answer(self, arrival: Arrival) -> Answer | None:
-        """Return what was asked for, or None where the request is not for the page."""
-        if arrival.method != "GET":
-            return None
-        if arrival.path == "/":
-            return Answer(HTTPStatus.OK, _page(), headers=HEADERS)
-        route = self._routes.get(arrival.path)
-        return json_answer(route(arrival.query)) if route else None
-
-    def _overview(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """Return the overview; only its version where that is the one that `since` names."""
-        workplace = self._emulator.workplace
-        if workplace.dead_letters:
-            workplace.dead_letters.refresh()
-        with self._state.lock:
-            letters = workplace.dead_letters.revision if workplace.dead_letters else 0
-            version = f"{self._name}-{self._state.revision}-{letters}"
-            if query.get("since") == version:
-                return {"version": version, "unchanged": True}
-            shown = page_data.overview(self._state, workplace.dead_letters, _number(query))
-        return shown | {
-            "version": version,
-            "unchanged": False,
-            "exports": workplace.exports(self._emulator),
-            "remembers": workplace.folder is not None,
-            "keeps": self._emulator.options.keep_events,
-        }
-
-    def _samples(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
-        with self._state.lock:
-            run = self._run(query)
-            record_of = self._emulator.options.record_of
-            return page_data.samples(run, query.get("name", ""), query.get("tier", ""), record_of) if run else []
-
-    def _members(self, query: Mapping[str, str]) -> list[str]:
-        with self._state.lock:
-            segment = self._state.segments.get(query.get("segment", ""))
-            return page_data.members(segment, query.get("find", "")) if segment else []
-
-    def _users(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
-        with self._state.lock:
-            run = self._run(query)
-            return page_data.users(run, query.get("find", "")) if run else []
-
-    def _run(self, query: Mapping[str, str]) -> Run | None:
-        runs = self._state.runs.all
-        number = _number(query)
-        return runs[number - 1] if 1 <= number <= len(runs) else None
+        for key in keys[:MAX_ROWS]
+    ]
 
 
-def _number(query: Mapping[str, str]) -> int:
-    """Return the run that is asked for; 0, which no run has, where there is none."""
-    number = query.get("run", "")
-    return int(number) if number.isdecimal() else 0
+def _items(log: ItemLog) -> dict[str, Any]:
+    rows = log.rows()
+    return {
+        "title": log.type.title,
+        "count": log.count,
+        "columns": log.type.columns,
+        "units": log.type.units,
+        "lines": [{"cells": tally.key, "count": tally.count, "units": len(tally.units)} for tally in rows[:MAX_ROWS]],
+        "more": max(len(rows) - MAX_ROWS, 0),
+    }
 
 
-@cache
-def _page() -> bytes:
-    return files(__package__).joinpath("page.html").read_bytes()
+@dataclass(slots=True)
+class _Step:
+    requests: int = 0
+    refused: int = 0
+    items: int = 0
+    size: int = 0
+
+
+def _timeline(run: Run, segments: Mapping[str, Segment]) -> dict[str, Any]:
+    """Return the requests over time, in at most `MAX_STEPS` steps of so many seconds; `size` is in bytes."""
+    # One from before the start, after the clock was set back, falls into the first step.
+    offsets = [max(0.0, entry.time - run.started) for entry in run.requests]
+    last, seconds = max(offsets, default=0.0), _FIRST_STEP_SECONDS
+    while last / seconds >= MAX_STEPS:
+        seconds *= 2
+    steps = [_Step() for _ in range(int(last / seconds) + 1)] if offsets else []
+    for entry, offset in zip(run.requests, offsets, strict=True):
+        step = steps[int(offset / seconds)]
+        refused = entry.status is None or entry.status >= HTTPStatus.BAD_REQUEST
+        step.requests += 1
+        step.refused += refused and not is_lookup(entry, segments)
+        step.items += entry.items
+        step.size += entry.size
+    return {"seconds": seconds, "steps": [asdict(step) for step in steps]}
+
+
+def _segment(segment: Segment, runs: Sequence[Run]) -> dict[str, Any]:
+    return {
+        "id": segment.id,
+        "type": segment.type,
+        "id_type": segment.id_type,
+        "created": segment.created,
+        "before": segment.before,
+        "added": segment.added,
+        "removed": segment.removed,
+        "count": len(segment.ids),
+        "version": segment.version,
+        "changes": len(segment.history),
+        "history": [
+            asdict(change) | {"run": max((run.number for run in runs if run.started <= change.time), default=None)}
+            for change in segment.history[: -MAX_ROWS - 1 : -1]
+        ],
+    }
+
+
+def _findings(state: State, dead_letters: DeadLetters | None, run: Run | None) -> list[dict[str, Any]]:
+    """Return what to look at in a run; before the first one there may be dead letters all the same."""
+    piles = dead_letters.piles(*_period(run, state.runs)) if dead_letters else {}
+    requests, logs = (run.requests, run.logs.values()) if run else ((), ())
+    findings = [asdict(finding) for finding in find(requests, logs, state.segments, piles)]
+    for finding in findings:
+        if finding["what"] == DEAD_LETTERED and finding["example"]:
+            shown = ((key, finding["example"].get(key)) for key in ("stream", "statsig", "record"))
+            finding["example"] = {key: value for key, value in shown if value is not None}
+    return findings
+
+
+def _period(run: Run | None, runs: Sequence[Run]) -> tuple[float, float]:
+    """Return when the dead letters of a run are written; no file tells which run wrote it."""
+    number = run.number if run else 1
+    after = runs[number - 2].ended + _SLACK_SECONDS if number > 1 else -math.inf
+    until = runs[number - 1].ended + _SLACK_SECONDS if number < len(runs) else math.inf
+    return after, until

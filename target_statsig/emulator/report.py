@@ -1,11 +1,10 @@
-"""The tables that are printed after a run, with rich.
-
-Knows how things look. Refuses to know what they mean: `findings` and `samples` say that.
-"""
+"""The tables that are printed after a run, with rich."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console, Group
@@ -13,23 +12,20 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from target_statsig.emulator.findings import find, short_path
-from target_statsig.emulator.samples import sample_lines
-from target_statsig.emulator.traffic import Traffic
+from target_statsig.emulator.summary import find, short_path, sum_calls
 from target_statsig.phrases import counted, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence, Sized
     from typing import TextIO
 
     from rich.console import RenderableType
 
-    from target_statsig.emulator.dead_letters import Pile
-    from target_statsig.emulator.event_log import Tally
-    from target_statsig.emulator.findings import Finding
-    from target_statsig.emulator.item_log import ItemKind, ItemLog, ItemTally
+    from target_statsig.emulator.command import Pile
+    from target_statsig.emulator.item_log import ItemType, Tally
     from target_statsig.emulator.segments import Segment
     from target_statsig.emulator.state import State
+    from target_statsig.emulator.summary import CallTally, Finding
 
 MAX_ROWS = 30
 """Rows of a table; `--json` writes all of them."""
@@ -48,6 +44,9 @@ NOTHING_ARRIVED = (
     "In a pipe it reads them only with `target-statsig --config ENV`."
 )
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_SHOWN_APART = frozenset({"custom", "customIDs", "statsigEnvironment"})
+
 
 def print_report(state: State, dead_letters: Mapping[str, Pile], *, file: TextIO, width: int | None = None) -> None:
     """Print what arrived, and what to look at.
@@ -59,57 +58,49 @@ def print_report(state: State, dead_letters: Mapping[str, Pile], *, file: TextIO
         width: In characters; the terminal's where none is given, and 80 where there is no terminal.
     """
     console = Console(file=file, width=width, markup=False, highlight=False, emoji=False)
+
+    def section(title: str, rows: Sized, content: RenderableType, most: int = MAX_ROWS) -> None:
+        if rows:
+            console.print()
+            console.print(Text(title, "bold"))
+            console.print(Padding(content, (0, 0, 0, 2), expand=False))
+            if left_out := max(len(rows) - most, 0):
+                console.print(Text(f"  … and {left_out:,} more, in what `--json FILE` writes", "dim"))
+
     with state.lock:
-        log = state.event_log
-        tallies = sorted(log.tallies.values(), key=lambda tally: -tally.count)
-        samples = [tally for tally in tallies if tally.samples]
+        logs = state.logs
         segments = list(state.segments.values())
-        traffic = Traffic.of(state.requests)
-        items = [one for one in state.item_logs.values() if one.tallies]
-        findings = find(traffic, log, state.segments, dead_letters, items)
+        changed = sum(bool(segment.history) or segment.created for segment in segments)
+        counts = [
+            *(
+                counted(log.count, log.type.title.lower().removesuffix("s"))
+                for name, log in logs.items()
+                if name == "events" or log.tallies
+            ),
+            f"{counted(changed, 'segment')} changed",
+            counted(len(state.requests), "request"),
+        ]
         console.print()
         console.rule(Text("Statsig emulator", "bold"), style="dim")
-        console.print(Text(_headline(log.count, items, segments, traffic.count)), justify="center")
+        console.print(Text(" · ".join(counts)), justify="center")
         if not state.requests:
             console.print(Padding(Text(NOTHING_ARRIVED, "yellow"), (1, 2, 0, 2)))
-        if tallies:
-            _print_section(console, "Events", _events(tallies[:MAX_ROWS]), len(tallies) - MAX_ROWS)
-        if samples:
-            _print_section(console, "First of each", _samples(samples[:MAX_SAMPLES]), len(samples) - MAX_SAMPLES)
-        for one in items:
-            lines = one.lines()
-            _print_section(console, one.kind.title, _items(one.kind, lines[:MAX_ROWS]), len(lines) - MAX_ROWS)
-        if segments:
-            _print_section(console, "Segments", _segments(segments[:MAX_ROWS]), len(segments) - MAX_ROWS)
-        if state.requests:
-            _print_section(console, "Requests", _requests(traffic))
-        if findings:
-            _print_section(console, "Look at these", _findings(findings[:MAX_ROWS]), len(findings) - MAX_ROWS)
+        for name, log in logs.items():
+            tallies = log.rows()
+            section(log.type.title, tallies, _items(log.type, tallies[:MAX_ROWS]))
+            if name == "events":
+                samples = [tally for tally in tallies if tally.samples]
+                section("First of each", samples, _samples(samples[:MAX_SAMPLES]), MAX_SAMPLES)
+        section("Segments", segments, _segments(segments[:MAX_ROWS]))
+        calls = sum_calls(state.requests)
+        section("Requests", calls, _requests(calls), len(calls))
+        findings = find(state.requests, logs.values(), state.segments, dead_letters)
+        section("Look at these", findings, _findings(findings[:MAX_ROWS]))
         console.print()
-
-
-def _headline(events: int, items: Sequence[ItemLog], segments: Sequence[Segment], requests: int) -> str:
-    changed = sum(bool(segment.history) or segment.created for segment in segments)
-    return " · ".join(
-        (
-            counted(events, "event"),
-            *(counted(one.count, one.kind.title.lower().removesuffix("s")) for one in items),
-            f"{counted(changed, 'segment')} changed",
-            counted(requests, "request"),
-        )
-    )
 
 
 def _text(text: str, style: str = "") -> Text:
     return Text(visible(text), style)
-
-
-def _print_section(console: Console, title: str, content: RenderableType, left_out: int = 0) -> None:
-    console.print()
-    console.print(Text(title, "bold"))
-    console.print(Padding(content, (0, 0, 0, 2), expand=False))
-    if left_out > 0:
-        console.print(Text(f"  … and {left_out:,} more, in what `--json FILE` writes", "dim"))
 
 
 def _table(*columns: str, numbers: Sequence[str] = ()) -> Table:
@@ -129,16 +120,9 @@ def _table(*columns: str, numbers: Sequence[str] = ()) -> Table:
     return table
 
 
-def _events(tallies: list[Tally]) -> Table:
-    table = _table("Name", "Tier", "Count", "Users", numbers=("Count", "Users"))
-    for tally in tallies:
-        users = f"{len(tally.users):,}" if tally.users else NOTHING
-        table.add_row(_text(tally.name, "cyan"), _text(tally.tier or NOTHING), f"{tally.count:,}", users)
-    return table
-
-
-def _items(kind: ItemKind, tallies: Sequence[ItemTally]) -> Table:
-    table = _table(*kind.columns, "Count", kind.units, numbers=("Count", kind.units))
+def _items(item_type: ItemType, tallies: Iterable[Tally]) -> Table:
+    numbers = ("Count", item_type.units)
+    table = _table(*item_type.columns, *numbers, numbers=numbers)
     for tally in tallies:
         name, *cells = tally.key
         counts = (f"{tally.count:,}", f"{len(tally.units):,}" if tally.units else NOTHING)
@@ -146,10 +130,11 @@ def _items(kind: ItemKind, tallies: Sequence[ItemTally]) -> Table:
     return table
 
 
-def _samples(tallies: list[Tally]) -> Group:
+def _samples(tallies: Iterable[Tally]) -> Group:
     lines: list[Text] = []
     for tally in tallies:
-        lines.append(Text.assemble(_text(tally.name, "cyan"), " ", _text(tally.tier, "dim")))
+        name, tier = tally.key
+        lines.append(Text.assemble(_text(name, "cyan"), " ", _text(tier, "dim")))
         lines += (
             Text.assemble((f"  {label:<9} ", "dim"), visible(text)) for label, text in sample_lines(tally.samples[0])
         )
@@ -158,44 +143,36 @@ def _samples(tallies: list[Tally]) -> Group:
     return Group(*lines)
 
 
-def _segments(segments: list[Segment]) -> Table:
+def _segments(segments: Iterable[Segment]) -> Table:
     numbers = ("Before", "Added", "Removed", "After")
     table = _table("Segment", "Type", "ID type", *numbers, numbers=numbers)
     for segment in segments:
-        added = sum(change.added for change in segment.history)
-        removed = sum(change.removed for change in segment.history)
         table.add_row(
             _text(segment.id, "cyan"),
             segment.type,
             _text(segment.id_type),
             "new" if segment.created else f"{segment.before:,}",
-            Text(f"+{added:,}", "green") if added else NOTHING,
-            Text(f"-{removed:,}", "red") if removed else NOTHING,
+            Text(f"+{segment.added:,}", "green") if segment.added else NOTHING,
+            Text(f"-{segment.removed:,}", "red") if segment.removed else NOTHING,
             f"{len(segment.ids):,}",
         )
     return table
 
 
-def _requests(traffic: Traffic) -> Table:
+def _requests(calls: Mapping[tuple[str, str], CallTally]) -> Table:
     numbers = ("Times", "Items", "Bytes")
     table = _table("", "Call", *numbers, "Answers", numbers=numbers)
     table.columns[0].no_wrap = True
     # Where there is no room, rather the answers stand below each other than a call on two lines.
-    longest = max((len(short_path(path)) for _, path in traffic.calls), default=0)
+    longest = max((len(short_path(path)) for _, path in calls), default=0)
     table.columns[1].min_width = min(longest, LONG_CALL)
-    for (method, path), call in traffic.calls.items():
-        table.add_row(
-            _text(method, "dim"),
-            _text(short_path(path)),
-            f"{call.times:,}",
-            f"{call.items:,}",
-            f"{call.size:,}",
-            call.answers(),
-        )
+    for (method, path), call in calls.items():
+        numbers = (f"{call.times:,}", f"{call.items:,}", f"{call.size:,}")
+        table.add_row(_text(method, "dim"), _text(short_path(path)), *numbers, call.answers())
     return table
 
 
-def _findings(findings: list[Finding]) -> Table:
+def _findings(findings: Iterable[Finding]) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(justify="right", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -204,3 +181,36 @@ def _findings(findings: list[Finding]) -> Table:
         text = Text.assemble(_text(finding.what, "yellow"), ": ", visible(finding.why), (remedy, "dim"))
         grid.add_row(f"{finding.count:,}", text)
     return grid
+
+
+def sample_lines(event: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Yield label and text of the lines that show an event; its name and tier are shown elsewhere."""
+    user = event.get("user") or {}
+    ids = {key: value for key, value in user.items() if key not in _SHOWN_APART} | user.get("customIDs", {})
+    yield "user", _pairs(ids) or "nobody"
+    if user.get("custom"):
+        yield "custom", _pairs(user["custom"])
+    if event.get("value") is not None:
+        yield "value", json.dumps(event["value"], ensure_ascii=False)
+    if event.get("time") is not None:
+        yield "time", show_time(event["time"])
+    if event.get("metadata"):
+        yield "metadata", _pairs(event["metadata"])
+
+
+def show_time(time: int | str) -> str:
+    """Return a time in milliseconds in ISO 8601, and a string as it is."""
+    if isinstance(time, str):
+        return time
+    try:
+        moment = _EPOCH + timedelta(milliseconds=time)
+    except OverflowError:
+        return str(time)
+    return moment.isoformat(sep=" ", timespec="milliseconds").replace("+00:00", " UTC")
+
+
+def _pairs(members: Mapping[str, Any]) -> str:
+    return "  ".join(
+        f"{key}={' '.join(value.split()) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for key, value in members.items()
+    )

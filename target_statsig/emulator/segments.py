@@ -1,19 +1,19 @@
-"""The segments of the emulated project: their members, versions and changes.
-
-Pure: no sockets and no clock; `State` holds the lock.
-"""
+"""The segments of the emulated project: their members, versions and changes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from target_statsig.emulator.contracts import SegmentType
+SegmentType = Literal["id_list", "rule_based", "analysis_list", "user_store_id_list"]
+Action = Literal["add", "remove", "reset"]
 
 MAX_SHOWN_IDS = 5
 """Ids that a change names of those that it added or removed."""
@@ -22,12 +22,21 @@ _MAX_SORTED = 100_000
 """Members of more are searched in no order: sorting them would hold up whoever sends more."""
 
 
+class SegmentSeed(Struct, forbid_unknown_fields=True):
+    """A segment to put into the project."""
+
+    id: str
+    ids: list[str] = []
+    type: SegmentType = "id_list"
+    id_type: str = "userID"
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One request that changed a list.
 
     Attributes:
-        action: `add`, `remove` or `reset`.
+        action: What was asked for.
         given: How many ids it gave.
         added: How many of them were no members before.
         removed: How many are members no more.
@@ -37,14 +46,14 @@ class Change:
         removed_ids: The first of those that were removed.
     """
 
-    action: str
+    action: Action
     given: int
     added: int
     removed: int
     version: int
     time: float
-    added_ids: tuple[str, ...] = ()
-    removed_ids: tuple[str, ...] = ()
+    added_ids: list[str]
+    removed_ids: list[str]
 
 
 @dataclass(slots=True)
@@ -53,7 +62,7 @@ class Segment:
 
     Attributes:
         id: Its id.
-        type: One of Statsig's four kinds.
+        type: Its type, as Statsig calls it.
         id_type: The identifier's name, such as `userID`.
         ids: The members. A plain set: ten million fit in about 1.2 GB.
         name: What the console shows; the id where none is given.
@@ -79,41 +88,42 @@ class Segment:
     _sorted: list[str] = field(default_factory=list, repr=False)
     _sorted_version: int = field(default=0, repr=False)
 
-    def add(self, ids: Iterable[str], *, time: float = 0.0, updating: int = 0) -> Change:
-        """Add ids; one that is a member already is no change."""
+    @property
+    def added(self) -> int:
+        """How many ids were added by all changes."""
+        return sum(change.added for change in self.history)
+
+    @property
+    def removed(self) -> int:
+        """How many ids were removed by all changes."""
+        return sum(change.removed for change in self.history)
+
+    def change(self, action: Action, ids: Iterable[str], *, time: float = 0.0, updating: int = 0) -> Change:
+        """Add or remove ids, or replace all members; what is so already is no change."""
         given = set(ids)
-        added = given - self.ids
+        added = set() if action == "remove" else given - self.ids
+        removed = set() if action == "add" else given & self.ids if action == "remove" else self.ids - given
         self.ids |= added
-        return self._changed("add", len(given), added, set(), time, updating)
-
-    def remove(self, ids: Iterable[str], *, time: float = 0.0, updating: int = 0) -> Change:
-        """Remove ids; one that is no member is no change."""
-        given = set(ids)
-        removed = given & self.ids
         self.ids -= removed
-        return self._changed("remove", len(given), set(), removed, time, updating)
+        self.version += 1
+        self.updating = updating
+        first = (nsmallest(MAX_SHOWN_IDS, some) for some in (added, removed))
+        change = Change(action, len(given), len(added), len(removed), self.version, time, *first)
+        self.history.append(change)
+        return change
 
-    def reset(self, ids: Iterable[str], *, time: float = 0.0, updating: int = 0) -> Change:
-        """Replace all members."""
-        given = set(ids)
-        added, removed = given - self.ids, self.ids - given
-        self.ids = given
-        return self._changed("reset", len(given), added, removed, time, updating)
-
-    def page(self, page: int, size: int, *, overlap: bool = False) -> list[str]:
-        """Return the ids of a page, counted from 1, sorted; `overlap` repeats the last id of the page before.
-
-        The order is made once a version, so that reading all pages stays linear.
-        """
+    def page(self, number: int, size: int, *, overlap: bool = False) -> list[str]:
+        """Return the ids of a page, counted from 1, sorted; `overlap` repeats the last id of the page before."""
         if self._sorted_version != self.version:
+            # Once a version, so that reading all pages stays linear.
             self._sorted = sorted(self.ids)
             self._sorted_version = self.version
-        start = (page - 1) * size
+        start = (number - 1) * size
         first = start - 1 if overlap and start else start
         return self._sorted[first : start + size] if start < len(self._sorted) else []
 
     def find(self, text: str, most: int) -> list[str]:
-        """Return members whose ids contain a text, at most so many; in order where there are not too many members."""
+        """Return at most so many members whose ids contain a text; in order where there are not too many members."""
         found = (unit for unit in self.ids if text in unit)
         return nsmallest(most, found) if len(self.ids) <= _MAX_SORTED else list(islice(found, most))
 
@@ -122,13 +132,3 @@ class Segment:
         updating = self.updating > 0
         self.updating = max(0, self.updating - 1)
         return updating
-
-    def _changed(
-        self, action: str, given: int, added: set[str], removed: set[str], time: float, updating: int
-    ) -> Change:
-        self.version += 1
-        self.updating = updating
-        shown = (tuple(nsmallest(MAX_SHOWN_IDS, ids)) for ids in (added, removed))
-        change = Change(action, given, len(added), len(removed), self.version, time, *shown)
-        self.history.append(change)
-        return change

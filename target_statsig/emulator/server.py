@@ -1,7 +1,4 @@
-"""The emulator: one project of Statsig on a port of 127.0.0.1.
-
-Joins the parts: routes a request to its API, carries faults out, keeps the request log.
-"""
+"""The emulator: one project of Statsig on a port of 127.0.0.1, its faults and its request log."""
 
 from __future__ import annotations
 
@@ -10,22 +7,15 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from target_statsig.emulator import console_api, control_api, events_api
-from target_statsig.emulator.console_api import ConsoleApi
+from target_statsig.emulator import console_api, events_api
+from target_statsig.emulator.command import Workplace
 from target_statsig.emulator.control_api import ControlApi
-from target_statsig.emulator.events_api import EventsApi
 from target_statsig.emulator.faults import Fault, Faults
-from target_statsig.emulator.handler import LoopbackServer
-from target_statsig.emulator.messages import Answer, Arrival, RefusalError, json_answer
-from target_statsig.emulator.options import Options
-from target_statsig.emulator.page import PageApi
-from target_statsig.emulator.state import RequestEntry, State
-from target_statsig.emulator.visitors import let_in
-from target_statsig.emulator.workplace import Workplace
+from target_statsig.emulator.http_server import LoopbackServer, RefusalError, Request, Response, json_response
+from target_statsig.emulator.state import Options, RequestEntry, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from typing_extensions import Self
 
@@ -68,10 +58,9 @@ class StatsigEmulator:
         self._closing = threading.Event()
         self._server: LoopbackServer | None = None
         self._thread: threading.Thread | None = None
-        self._events_api = EventsApi(self.state, self.options)
-        self._console_api = ConsoleApi(self.state, self.options)
-        self._control = ControlApi(self.state, self.faults, self.clear)
-        self._page = PageApi(self)
+        self._events_api = events_api.EventsApi(self.state, self.options)
+        self._console_api = console_api.ConsoleApi(self.state, self.options)
+        self._control_api = ControlApi(self)
         if prepare:
             prepare(self.state, self.faults)
 
@@ -105,19 +94,15 @@ class StatsigEmulator:
             self.state.clear()
             self.faults.clear()
             # Its windows still count the changes that were just forgotten.
-            self._console_api = ConsoleApi(self.state, self.options)
+            self._console_api = console_api.ConsoleApi(self.state, self.options)
             if self._prepare:
                 self._prepare(self.state, self.faults)
         self.workplace.clear()
 
     def __enter__(self) -> Self:
-        """Start."""
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -145,71 +130,66 @@ class StatsigEmulator:
         """The key that the Console API accepts."""
         return self.options.console_api_key
 
-    def _answer(self, arrival: Arrival) -> Answer | None:
+    def _answer(self, request: Request) -> Response | None:
         if self._closing.is_set():
             return None
-        try:
-            let_in(arrival)
-            if page := self._page.answer(arrival):
-                return page
-            if arrival.path.startswith(control_api.PREFIX):
-                return self._control.answer(arrival)
-        except RefusalError as refusal:
-            return refusal.answer()
-        self.state.arrive(arrival.connection)
-        fault = self.faults.pick(arrival)
-        if fault is None:
-            answer = self._take(arrival)
-            self._log(arrival, answer, answer.status, answer.note, taken=answer.status < HTTPStatus.BAD_REQUEST)
-            return answer
-        return self._misbehave(fault, arrival)
+        if response := self._control_api.answer(request):
+            return response
+        self.state.arrive(request.connection)
+        fault = self.faults.pick(request)
+        if fault is not None:
+            return self._misbehave(fault, request)
+        response = self._take(request)
+        self._log(request, response, response.status, response.note)
+        return response
 
-    def _take(self, arrival: Arrival) -> Answer:
+    def _take(self, request: Request) -> Response:
         try:
-            if arrival.path.startswith(console_api.PREFIX):
-                return self._console_api.answer(arrival)
-            return self._events_api.answer(arrival)
+            if request.path.startswith(console_api.PREFIX):
+                return self._console_api.answer(request)
+            return self._events_api.answer(request)
         except RefusalError as refusal:
-            return refusal.answer()
+            return refusal.response
 
-    def _misbehave(self, fault: Fault, arrival: Arrival) -> Answer | None:
+    def _misbehave(self, fault: Fault, request: Request) -> Response | None:
         closing = self._closing
         if closing.wait(fault.latency):
             return None
-        self._change_list(fault, arrival)
-        own = self._take(arrival) if fault.taken or not fault.answers else None
-        answer = _replacement(fault, arrival) if fault.answers else own
-        silent = fault.drop or fault.hang
-        status = None if silent or answer is None else answer.status
-        taken = own is not None and own.status < HTTPStatus.BAD_REQUEST
-        self._log(arrival, own, status, fault.name, taken=taken)
+        self._change_list(fault, request)
+        own = self._take(request) if fault.taken or not fault.replaces else None
+        response = _replacement(fault, request) if fault.replaces else own
+        if fault.drop or fault.hang:
+            response = None
+        self._log(request, own, response.status if response else None, fault.note)
         if fault.hang:
             closing.wait()
-        return None if silent else answer
+        return response
 
-    def _change_list(self, fault: Fault, arrival: Arrival) -> None:
-        segment_id, _ = console_api.split_path(arrival.path)
+    def _change_list(self, fault: Fault, request: Request) -> None:
+        segment_id, _ = console_api.split_path(request.path)
         with self.state.lock:
             segment = self.state.segments.get(segment_id)
             if segment is not None and fault.adds:
-                segment.add(fault.adds, time=self.options.clock())
+                segment.change("add", fault.adds, time=self.options.clock())
             if segment is not None and fault.removes:
-                segment.remove(fault.removes, time=self.options.clock())
+                segment.change("remove", fault.removes, time=self.options.clock())
 
-    def _log(self, arrival: Arrival, answer: Answer | None, status: int | None, note: str, *, taken: bool) -> None:
-        items = answer.items if answer else 0
+    def _log(self, request: Request, own: Response | None, status: int | None, note: str) -> None:
+        """Log a request with its own response, where it was taken at all, and the status that was sent."""
+        taken = own is not None and own.status < HTTPStatus.BAD_REQUEST
+        items = own.items if own else 0
         now = self.options.clock()
-        self.state.log(RequestEntry(now, arrival.method, arrival.path, status, items, arrival.size, note, taken))
+        self.state.log(RequestEntry(now, request.method, request.path, status, items, request.size, note, taken))
 
 
-def _replacement(fault: Fault, arrival: Arrival) -> Answer:
+def _replacement(fault: Fault, request: Request) -> Response:
     status = HTTPStatus.ACCEPTED if fault.status is None else fault.status
     if fault.body is not None:
-        answer = Answer(status, fault.body.encode())
-    elif arrival.path.startswith(events_api.PREFIX):
-        answer = json_answer({"success": status < HTTPStatus.BAD_REQUEST}, status)
+        response = Response(status, fault.body.encode())
+    elif request.path.startswith(events_api.PREFIX):
+        response = json_response({"success": status < HTTPStatus.BAD_REQUEST}, status)
     else:
-        answer = RefusalError(status, "The emulator was asked to answer so").answer()
+        response = RefusalError(status, "The emulator was asked to answer so").response
     if fault.retry_after is None:
-        return answer
-    return replace(answer, headers={"Retry-After": str(fault.retry_after)})
+        return response
+    return replace(response, headers={"Retry-After": str(fault.retry_after)})

@@ -1,27 +1,74 @@
-"""Everything that arrived at an emulator, behind one lock.
-
-Knows events, exposures, metrics, segments and the request log. Refuses to know HTTP, faults and how any of it is shown.
-"""
+"""What arrived at an emulator, behind one lock; and the options of how it behaves."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.emulator.event_log import EventLog
-from target_statsig.emulator.item_log import KINDS, ItemLog
-from target_statsig.emulator.runs import Run, Runs
-from target_statsig.emulator.segments import Segment
+from target_statsig.emulator.item_log import ITEM_TYPES, ItemLog, KeepEvents
+from target_statsig.emulator.segments import Segment, SegmentType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
-    from target_statsig.emulator.contracts import SegmentType
-    from target_statsig.emulator.options import Options
+QUIET_SECONDS = 3.0
+"""A target whose only connection broke is back sooner; one that somebody starts again is not."""
 
 MAX_LISTED_IDS = 100_000
 """A segment of more ids shows only their number in the JSON: that is for people and small tests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most `limit` requests in each `seconds`."""
+
+    limit: int
+    seconds: float
+
+
+MUTATION_WINDOWS = (Window(100, 10), Window(900, 900))
+"""Changes through the Console API, a project: https://docs.statsig.com/console-api/introduction."""
+
+ID_LIST_WINDOWS = (Window(12, 10), Window(900, 900))
+"""Changes of ID lists, besides the windows above; they are the ones that a sync meets first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The behaviour of one emulator; every default is Statsig's own where that is known.
+
+    Attributes:
+        server_secret_key: The key that the events API accepts.
+        console_api_key: The key that the Console API accepts.
+        keep_events: `all` keeps every event; `samples` the first of each name and tier; `counts` none, it
+            only counts names, for benchmarks.
+        page_size: Ids or segments a page at most, whatever `limit` says; Statsig's own cap is not published.
+        joined_ids: So many ids come comma-joined in one string, as in a published example.
+        repeated_ids: The last id of a page comes again at the start of the next one.
+        updating_for_requests: After a change a list says that it is updating, and answers changes with 409,
+            for so many requests.
+        mutation_windows: Windows over all changes of a project; empty: no limit.
+        id_list_windows: Windows over changes of ID lists, besides; empty: no limit.
+        send_retry_after: Whether a 429 says when to come back.
+        unit_id_types: The project's identifier names.
+        clock: Seconds since 1970-01-01T00:00:00Z, for the windows and the request log.
+    """
+
+    server_secret_key: str = "secret-emulator"  # noqa: S105 - made up, and good for nothing but this emulator
+    console_api_key: str = "console-emulator"
+    keep_events: KeepEvents = "all"
+    page_size: int = 1_000
+    joined_ids: int = 1
+    repeated_ids: bool = False
+    updating_for_requests: int = 0
+    mutation_windows: tuple[Window, ...] = MUTATION_WINDOWS
+    id_list_windows: tuple[Window, ...] = ID_LIST_WINDOWS
+    send_retry_after: bool = True
+    unit_id_types: tuple[str, ...] = ("userID", "stableID")
+    clock: Callable[[], float] = time.time
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +79,11 @@ class RequestEntry:
         time: Seconds since 1970-01-01T00:00:00Z.
         method: In capitals.
         path: Without the query.
-        status: The status that was sent, or None where the client got no answer.
+        status: The status that was sent, or None where the client got no response.
         items: Events or ids that it carried, as far as the body was read.
         size: Bytes of the body on the wire.
         note: Why it was refused, or what a fault did; empty for an ordinary success.
-        taken: Whether it took effect; an answer may be lost all the same.
+        taken: Whether it took effect; a response may be lost all the same.
     """
 
     time: float
@@ -49,93 +96,129 @@ class RequestEntry:
     taken: bool
 
 
+@dataclass(slots=True)
+class Run:
+    """What one run of a target sent.
+
+    Attributes:
+        number: Counted from 1.
+        started: When its first request came, in seconds since 1970-01-01T00:00:00Z.
+        ended: When it was last heard of.
+        logs: What it brought, by the member of the body that holds it.
+        requests: Its lines of the request log.
+    """
+
+    number: int
+    started: float
+    ended: float
+    logs: dict[str, ItemLog]
+    requests: list[RequestEntry] = field(default_factory=list)
+
+
 class State:
     """What an emulated project holds; every method may be called from any thread.
 
+    No request says which run of a target it belongs to. But a target keeps its connections open for as long as it
+    runs: when none is left, and nothing comes for a while, what comes next is another run.
+
     Attributes:
         lock: Hold it for several steps that belong together.
-        requests: The request log, in the order of the answers.
-        runs: The runs of a target, with what each brought.
+        requests: The request log, in the order of the responses.
+        runs: The runs of a target; the last one is the current one.
         segments: By id.
         unit_id_types: The project's identifier names.
         revision: Another number after every change.
     """
 
     def __init__(self, options: Options) -> None:
-        """Begin with an empty project."""
         self.lock = threading.RLock()
         self.requests: list[RequestEntry] = []
-        self.runs = Runs(options.keep_events)
+        self.runs: list[Run] = []
         self.segments: dict[str, Segment] = {}
         self.unit_id_types: list[str] = list(options.unit_id_types)
         self.revision = 0
         self._options = options
+        self._connections: set[int] = set()
 
     @property
-    def run(self) -> Run:
-        """The current run, to which everything belongs that arrives."""
-        return self.runs.current(self._options.clock())
+    def active(self) -> bool:
+        """Whether a target is connected."""
+        return bool(self._connections)
 
     @property
-    def event_log(self) -> EventLog:
-        """The events that were taken in all runs, as they are now."""
+    def logs(self) -> dict[str, ItemLog]:
+        """What was taken in all runs, by the member of the body that held it, as it is now."""
         with self.lock:
-            return EventLog.merged(run.events for run in self.runs.all)
+            return {
+                name: ItemLog.merged(item_type, (run.logs[name] for run in self.runs))
+                for name, item_type in ITEM_TYPES.items()
+            }
 
     @property
     def events(self) -> list[dict[str, Any]]:
         """The events that Statsig would show, in the order of their arrival."""
-        with self.lock:
-            return [event for run in self.runs.all for event in run.events.kept]
-
-    @property
-    def item_logs(self) -> dict[str, ItemLog]:
-        """The exposures and the metrics that were taken in all runs, as they are now."""
-        with self.lock:
-            return {
-                name: ItemLog.merged(kind, (run.items[name] for run in self.runs.all)) for name, kind in KINDS.items()
-            }
+        return self._kept("events")
 
     @property
     def exposures(self) -> list[dict[str, Any]]:
-        """The exposures in the order of their arrival."""
-        return self.item_logs["exposures"].kept
+        """The exposures, in the order of their arrival."""
+        return self._kept("exposures")
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """The values of metrics in the order of their arrival."""
-        return self.item_logs["metrics"].kept
+        """The values of metrics, in the order of their arrival."""
+        return self._kept("metrics")
 
     @property
     def refused(self) -> list[RequestEntry]:
         """The requests that were answered with an error."""
         with self.lock:
-            return [entry for entry in self.requests if entry.status is not None and entry.status >= 400]  # noqa: PLR2004 - HTTP's own line
+            return [entry for entry in self.requests if (entry.status or 0) >= HTTPStatus.BAD_REQUEST]
 
     def arrive(self, connection: int) -> None:
         """Take note of a request on a connection, before it is answered."""
+        now = self._options.clock()
         with self.lock:
-            self.runs.arrive(connection, self._options.clock())
+            if not self._connections and self.runs and now - self.runs[-1].ended > QUIET_SECONDS:
+                self._begin_run(now)
+            self._connections.add(connection)
+            self._current_run(now).ended = now
 
     def leave(self, connection: int) -> None:
-        """Take note of a connection's end."""
+        """Take note of a connection's end; one that asked for nothing is no target's."""
+        now = self._options.clock()
         with self.lock:
-            self.revision += self.runs.leave(connection, self._options.clock())
+            if connection in self._connections:
+                self._connections.remove(connection)
+                self._current_run(now).ended = now
+                self.revision += 1
+
+    def take(self, name: str, body: dict[str, Any]) -> None:
+        """Take the items of a body, which are in its member `name`."""
+        now = self._options.clock()
+        with self.lock:
+            self._current_run(now).logs[name].take(body[name], body, now * 1000)
+
+    def count_names(self, names: dict[str, int]) -> None:
+        """Take the events of one request by their names alone."""
+        with self.lock:
+            self._current_run(self._options.clock()).logs["events"].count_names(names)
 
     def log(self, entry: RequestEntry) -> None:
         """Append a line to the request log."""
         with self.lock:
             self.requests.append(entry)
-            self.run.traffic.take(entry)
+            self._current_run(entry.time).requests.append(entry)
             self.revision += 1
 
     def clear(self) -> None:
-        """Forget everything: an empty project, as in the beginning."""
+        """Forget everything; what a connection that is still open brings belongs to a new run."""
         with self.lock:
             self.requests.clear()
             self.runs.clear()
             self.segments.clear()
             self.unit_id_types[:] = self._options.unit_id_types
+            self._connections.clear()
             self.revision += 1
 
     def ids(self, segment_id: str) -> set[str]:
@@ -168,33 +251,37 @@ class State:
     def to_json(self) -> dict[str, Any]:
         """Return everything in JSON's types."""
         with self.lock:
-            log = self.event_log
-            return {
-                "events": log.kept,
-                "event_counts": [
-                    {"name": tally.name, "tier": tally.tier, "count": tally.count, "users": len(tally.users)}
-                    for tally in log.tallies.values()
-                ],
+            logs = self.logs
+            events = logs["events"]
+            content: dict[str, Any] = {
                 "dropped": [
-                    {"name": name, "reason": reason, "count": count} for (name, reason), count in log.dropped.items()
+                    {"name": name, "reason": reason, "count": count} for (name, reason), count in events.dropped.items()
                 ],
-                "remarks": dict(log.remarks),
-                **_items_json(self.item_logs),
+                "remarks": dict(events.remarks),
                 "segments": {segment.id: _segment_json(segment) for segment in self.segments.values()},
                 "requests": [asdict(entry) for entry in self.requests],
             }
+            for name, log in logs.items():
+                columns = [column.lower().replace(" ", "_") for column in (*log.type.columns, log.type.units)]
+                content[name] = log.kept
+                content[f"{name.removesuffix('s')}_counts"] = [
+                    dict(zip(columns, (*tally.key, len(tally.units)), strict=True)) | {"count": tally.count}
+                    for tally in log.tallies.values()
+                ]
+            return content
 
+    def _kept(self, name: str) -> list[dict[str, Any]]:
+        with self.lock:
+            return [item for run in self.runs for item in run.logs[name].kept]
 
-def _items_json(logs: Mapping[str, ItemLog]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, log in logs.items():
-        columns = [column.lower().replace(" ", "_") for column in (*log.kind.columns, log.kind.units)]
-        found[name] = log.kept
-        found[f"{name.removesuffix('s')}_counts"] = [
-            dict(zip(columns, (*tally.key, len(tally.units)), strict=True)) | {"count": tally.count}
-            for tally in log.tallies.values()
-        ]
-    return found
+    def _current_run(self, now: float) -> Run:
+        return self.runs[-1] if self.runs else self._begin_run(now)
+
+    def _begin_run(self, now: float) -> Run:
+        logs = {name: ItemLog(item_type, self._options.keep_events) for name, item_type in ITEM_TYPES.items()}
+        run = Run(len(self.runs) + 1, now, now, logs)
+        self.runs.append(run)
+        return run
 
 
 def _segment_json(segment: Segment) -> dict[str, Any]:

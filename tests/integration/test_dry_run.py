@@ -133,7 +133,7 @@ def nothing(run_target, statsig):
 
 def drift(run_target, statsig):
     earlier_mirror(run_target, statsig)
-    statsig.state.segments["vips"].add(["by hand"])
+    statsig.state.segments["vips"].change("add", ["by hand"])
 
 
 @pytest.mark.parametrize(

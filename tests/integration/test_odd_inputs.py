@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from target_statsig.emulator.dead_letters import DeadLetters
+from target_statsig.emulator.command import DeadLetters
 from target_statsig.record import DEEPEST
 from target_statsig.target import TargetStatsig
 from tests.command import CANARY

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from singer_sdk.exceptions import ConfigValidationError
 
-from target_statsig.emulator.handler import LoopbackHandler
+from target_statsig.emulator.http_server import LoopbackHandler
 from tests.singer import record, schema
 
 BY_COLUMN = {"object_type": "segment", "segment_id_field": "list", "sync_mode": "add"}

@@ -67,6 +67,23 @@ def test_what_the_command_sends_is_shown_and_its_exit_code_kept(tmp_path):
     assert written["exit_code"] == 3
 
 
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        pytest.param([], "samples", id="nobody-will-look"),
+        pytest.param(["--json", "{out}"], "all", id="writing"),
+        pytest.param(["--json", "{out}", "--keep-events=counts"], "counts", id="as-asked-for"),
+    ],
+)
+def test_all_events_are_kept_only_where_they_can_be_looked_at(tmp_path, options, kept):
+    script = "import os, urllib.request as u; print(u.urlopen(os.environ['STATSIG_EMULATOR_URL'] + %r).read().decode())"
+    options = [option.format(out=tmp_path / "out.json") for option in options]
+
+    done = run(*options, sys.executable, "-c", script % "/_emulator/page.json")
+
+    assert json.loads(done.stdout.splitlines()[0])["keeps"] == kept
+
+
 def test_a_single_argument_with_blanks_is_a_line_for_the_shell():
     done = run("echo one | tr o 0; exit 4")
 

@@ -118,7 +118,7 @@ def test_where_everything_is_only_counted_none_is_kept(statsig_factory):
     post(statsig, {"exposures": [EXPOSURE] * 3}, "log_custom_exposure")
 
     assert statsig.state.exposures == []
-    assert statsig.state.item_logs["exposures"].count == 3
+    assert statsig.state.logs["exposures"].count == 3
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_an_item_against_the_contract_is_refused_with_its_whole_request(statsig,
     sound = EXPOSURE if items == "exposures" else METRIC
 
     assert post(statsig, {items: [sound, item]}, call).status_code == 400
-    assert statsig.state.item_logs[items].count == 0
+    assert statsig.state.logs[items].count == 0
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_names_that_statsig_drops_are_answered_and_not_kept(statsig):
 
     assert post(statsig, {"events": [EVENT | {"eventName": name} for name in names]}).status_code == 202
     assert [event["eventName"] for event in statsig.state.events] == ["ok"]
-    assert {name for name, _ in statsig.state.event_log.dropped} == set(names[1:])
+    assert {name for name, _ in statsig.state.logs["events"].dropped} == set(names[1:])
 
 
 def test_too_many_events_are_413(statsig):
@@ -219,7 +219,7 @@ def test_what_is_kept_is_a_choice_and_all_is_counted(statsig_factory, keep, kept
     post(statsig, {"events": [EVENT, EVENT, EVENT, EVENT | {"eventName": "other"}]})
 
     assert len(statsig.state.events) == kept
-    assert statsig.state.event_log.count == 4
+    assert statsig.state.logs["events"].count == 4
 
 
 def test_an_unknown_path_is_404(statsig):

@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from target_statsig.emulator import Fault, Options, StatsigEmulator
-from target_statsig.emulator.workplace import Workplace
+from target_statsig.emulator.command import Workplace
 
 EVENT = {"eventName": "purchase", "user": {"userID": "u1"}, "value": 89.99}
 
@@ -93,13 +93,12 @@ def test_another_emulator_has_other_versions(statsig_factory):
     assert not ask(other, since=ask(one)["version"])["unchanged"]
 
 
-def test_a_click_brings_samples_members_and_users(statsig_factory):
-    statsig = statsig_factory(record_of=lambda event: {"total": event["value"]})
+def test_a_click_brings_samples_members_and_users(statsig):
     statsig.state.seed_segment("vip users")
     send(statsig, EVENT)
     change(statsig, "vip%20users", ["u-1", "u-2"])
 
-    assert ask(statsig, "/samples", run=1, name="purchase", tier="") == [{"event": EVENT, "record": {"total": 89.99}}]
+    assert ask(statsig, "/samples", run=1, name="purchase", tier="") == [EVENT]
     assert ask(statsig, "/members", segment="vip users") == ["u-1", "u-2"]
     assert ask(statsig, "/members", segment="vip users", find="2") == ["u-2"]
     assert ask(statsig, "/users", run=1) == [{"id_type": "userID", "id": "u1", "events": 1}]

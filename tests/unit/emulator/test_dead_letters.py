@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from target_statsig.emulator.dead_letters import DeadLetters, Pile
+from target_statsig.emulator.command import DeadLetters, Pile
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_they_are_counted_by_reason_with_the_first_of_each(letters, tmp_path):
     letters.refresh()
 
     assert letters.piles()["missing_identifier"] == Pile(2, first)
-    assert counts(letters) == {"missing_identifier": 2, "invalid_time (at)": 1, "for no reason that it tells": 1}
+    assert counts(letters) == {"missing_identifier": 2, "invalid_time (at)": 1, "no reason given": 1}
 
 
 def test_without_a_folder_there_are_none(tmp_path):

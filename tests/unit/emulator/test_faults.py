@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from target_statsig.emulator.faults import Fault, Faults, decode_faults
-from target_statsig.emulator.messages import Arrival
+from target_statsig.emulator.http_server import Request
 
-EVENTS = Arrival("POST", "/v1/log_event", body=b'{"events": [{"eventName": "ok"}, {"eventName": "poison_1"}]}')
-IDS = Arrival("PATCH", "/console/v1/segments/vip_users/id_list", body=b'{"ids": ["a"]}')
+EVENTS = Request("POST", "/v1/log_event", body=b'{"events": [{"eventName": "ok"}, {"eventName": "poison_1"}]}')
+IDS = Request("PATCH", "/console/v1/segments/vip_users/id_list", body=b'{"ids": ["a"]}')
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ IDS = Arrival("PATCH", "/console/v1/segments/vip_users/id_list", body=b'{"ids": 
         pytest.param({"event": "poison_*"}, [EVENTS], id="event"),
         pytest.param({"event": "*_2"}, [], id="no-such-event"),
         pytest.param({"over_bytes": len(IDS.body)}, [EVENTS], id="size"),
-        pytest.param({"when": lambda arrival: b'"a"' in arrival.body}, [IDS], id="predicate"),
+        pytest.param({"when": lambda request: b'"a"' in request.body}, [IDS], id="predicate"),
         pytest.param({"probability": 0.0}, [], id="never"),
     ],
 )
@@ -29,7 +29,7 @@ def test_a_fault_meets_what_all_its_conditions_hold_for(conditions, met):
     faults = Faults()
     faults.add(status=503, **conditions)
 
-    assert [arrival for arrival in (EVENTS, IDS) if faults.pick(arrival)] == met
+    assert [request for request in (EVENTS, IDS) if faults.pick(request)] == met
 
 
 def test_a_fault_skips_the_first_and_ends_after_so_many():
@@ -85,7 +85,7 @@ def test_cleared_faults_act_no_more():
     ],
 )
 def test_faults_are_read_from_json(text):
-    assert list(decode_faults(text)) == [Fault(path="/v1/*", status=503)]
+    assert decode_faults(text) == [Fault(path="/v1/*", status=503)]
 
 
 @pytest.mark.parametrize("text", [b"", b'{"stat": 503}', b'{"status": "503"}', b"3"])

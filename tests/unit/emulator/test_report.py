@@ -7,13 +7,11 @@ import io
 import pytest
 
 from target_statsig.emulator import Options
-from target_statsig.emulator.dead_letters import Pile
-from target_statsig.emulator.event_log import NO_IDENTIFIER
-from target_statsig.emulator.findings import Finding, find
-from target_statsig.emulator.report import MAX_ROWS, print_report
-from target_statsig.emulator.samples import sample_lines, show_time
+from target_statsig.emulator.command import Pile
+from target_statsig.emulator.item_log import NO_IDENTIFIER
+from target_statsig.emulator.report import MAX_ROWS, print_report, sample_lines, show_time
 from target_statsig.emulator.state import RequestEntry, State
-from target_statsig.emulator.traffic import Traffic
+from target_statsig.emulator.summary import Finding, find
 
 PURCHASE = {
     "eventName": "purchase",
@@ -39,6 +37,10 @@ def state():
     return State(Options(clock=lambda: 1_700_000_000.0))
 
 
+def take(state, events):
+    state.take("events", {"events": events})
+
+
 def printed(state, dead_letters=(), width=80):
     file = io.StringIO()
     print_report(state, {reason: Pile(1) for reason in dead_letters}, file=file, width=width)
@@ -46,13 +48,13 @@ def printed(state, dead_letters=(), width=80):
 
 
 def found(state, **dead_letters):
-    return find(Traffic.of(state.requests), state.event_log, state.segments, dead_letters)
+    return find(state.requests, state.logs.values(), state.segments, dead_letters)
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_no_line_is_wider_than_the_terminal_and_none_has_colours(state, width):
-    state.run.events.take([PURCHASE] * 1_200, 1_700_000_000_000)
-    state.seed_segment("vip_users", ["a"]).add(str(n) for n in range(12_000))
+    take(state, [PURCHASE] * 1_200)
+    state.seed_segment("vip_users", ["a"]).change("add", map(str, range(12_000)))
     state.log(entry(items=1_200))
     state.log(entry(404, "GET", "/console/v1/segments/nope", 0, "Segment not found"))
 
@@ -63,8 +65,8 @@ def test_no_line_is_wider_than_the_terminal_and_none_has_colours(state, width):
 
 
 def test_events_segments_and_requests_are_counted_with_separators(state):
-    state.run.events.take([PURCHASE] * 1_200, 1_700_000_000_000)
-    state.seed_segment("vip_users", ["a"]).add(str(n) for n in range(12_000))
+    take(state, [PURCHASE] * 1_200)
+    state.seed_segment("vip_users", ["a"]).change("add", map(str, range(12_000)))
     state.log(entry(items=1_200))
     state.log(entry(503, items=0, note="fault: 503 answered"))
 
@@ -78,8 +80,8 @@ def test_events_segments_and_requests_are_counted_with_separators(state):
 def test_exposures_and_metrics_have_tables_of_their_own(state):
     gate = {"gateName": "new_cart", "passes": False, "ruleID": "rule-7", "user": PURCHASE["user"]}
     metric = {"user_id": "u1", "id_type": "user_id", "metric_name": "basket", "numerator": 3, "denominator": 5}
-    state.run.take("exposures", {"exposures": [gate] * 2}, 1_700_000_000_000)
-    state.run.take("metrics", {"metrics": [metric], "isTest": True}, 1_700_000_000_000)
+    state.take("exposures", {"exposures": [gate] * 2})
+    state.take("metrics", {"metrics": [metric], "isTest": True})
     state.log(entry())
 
     text = printed(state)
@@ -90,15 +92,15 @@ def test_exposures_and_metrics_have_tables_of_their_own(state):
 
 
 def test_an_exposure_of_nobody_is_doubtful(state):
-    state.run.take("exposures", {"exposures": [{"experimentName": "e", "group": "g", "user": None}]}, 0)
+    state.take("exposures", {"exposures": [{"experimentName": "e", "group": "g", "user": None}]})
 
-    (finding,) = find(Traffic.of(()), state.event_log, {}, {}, state.item_logs.values())
+    (finding,) = found(state)
 
     assert (finding.what, finding.why) == ("doubtful", NO_IDENTIFIER)
 
 
 def test_the_first_event_of_each_name_is_shown_on_lines_that_are_cut(state):
-    state.run.events.take([PURCHASE], 1_700_000_000_000)
+    take(state, [PURCHASE])
     state.log(entry())
 
     text = printed(state)
@@ -110,7 +112,7 @@ def test_the_first_event_of_each_name_is_shown_on_lines_that_are_cut(state):
 
 
 def test_brackets_in_names_are_no_markup(state):
-    state.run.events.take([PURCHASE | {"eventName": "[bold]"}], 1_700_000_000_000)
+    take(state, [PURCHASE | {"eventName": "[bold]"}])
     state.log(entry())
 
     assert 'silently dropped: "[bold]"' in printed(state)
@@ -123,7 +125,7 @@ def test_where_nothing_arrived_the_variables_are_explained(state):
 
 
 def test_long_tables_end_with_how_many_are_left_out(state):
-    state.run.events.take([PURCHASE | {"eventName": f"event {n}"} for n in range(MAX_ROWS + 5)], 0)
+    take(state, [PURCHASE | {"eventName": f"event {n}"} for n in range(MAX_ROWS + 5)])
     state.log(entry())
 
     assert "… and 5 more" in printed(state)

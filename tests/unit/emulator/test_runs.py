@@ -4,71 +4,85 @@ from __future__ import annotations
 
 import pytest
 
-from target_statsig.emulator.runs import QUIET_SECONDS, Runs
+from target_statsig.emulator import Options, State
+from target_statsig.emulator.state import QUIET_SECONDS
 
 LATER = QUIET_SECONDS + 1
 
 
+class Project(State):
+    """A state that is told when something happens."""
+
+    def __init__(self):
+        super().__init__(Options(clock=lambda: self.now))
+
+    def arrive_at(self, now, connection):
+        self.now = now
+        self.arrive(connection)
+
+    def leave_at(self, now, connection):
+        self.now = now
+        self.leave(connection)
+
+    def told(self):
+        return [(run.number, run.started, run.ended) for run in self.runs]
+
+
 @pytest.fixture
-def runs():
-    return Runs("all")
+def project():
+    return Project()
 
 
-def numbers(runs):
-    return [run.number for run in runs.all]
+def test_the_first_request_begins_the_first_run(project):
+    project.arrive_at(10.0, 1)
+
+    assert project.told() == [(1, 10.0, 10.0)]
+    assert project.active
 
 
-def test_the_first_request_begins_the_first_run(runs):
-    runs.arrive(1, 10.0)
+def test_a_wait_on_an_open_connection_is_the_same_run(project):
+    project.arrive_at(0.0, 1)
+    project.arrive_at(900.0, 1)
 
-    assert numbers(runs) == [1]
-    assert (runs.all[0].started, runs.all[0].ended, runs.active) == (10.0, 10.0, True)
-
-
-def test_a_wait_on_an_open_connection_is_the_same_run(runs):
-    runs.arrive(1, 0.0)
-    runs.arrive(1, 900.0)
-
-    assert numbers(runs) == [1]
-    assert runs.all[0].ended == 900.0
+    assert project.told() == [(1, 0.0, 900.0)]
 
 
-def test_one_of_several_connections_suffices(runs):
-    runs.arrive(1, 0.0)
-    runs.arrive(2, 0.0)
-    runs.leave(1, 0.0)
-    runs.arrive(3, LATER)
+def test_one_of_several_connections_suffices(project):
+    project.arrive_at(0.0, 1)
+    project.arrive_at(0.0, 2)
+    project.leave_at(0.0, 1)
+    project.arrive_at(LATER, 3)
 
-    assert numbers(runs) == [1]
-
-
-def test_without_a_connection_for_a_while_another_run_begins(runs):
-    runs.arrive(1, 0.0)
-    runs.leave(1, 5.0)
-    assert not runs.active
-    runs.arrive(2, 5.0 + LATER)
-
-    assert numbers(runs) == [1, 2]
-    assert (runs.all[0].ended, runs.all[1].started) == (5.0, 5.0 + LATER)
+    assert project.told() == [(1, 0.0, LATER)]
 
 
-def test_who_is_back_soon_goes_on(runs):
-    runs.arrive(1, 0.0)
-    runs.leave(1, 0.0)
-    runs.arrive(2, QUIET_SECONDS)
+def test_without_a_connection_for_a_while_another_run_begins(project):
+    project.arrive_at(0.0, 1)
+    project.leave_at(5.0, 1)
+    assert not project.active
+    project.arrive_at(5.0 + LATER, 2)
 
-    assert numbers(runs) == [1]
-
-
-def test_a_connection_that_asked_for_nothing_is_no_targets(runs):
-    assert not runs.leave(7, 0.0)
-    assert runs.all == []
+    assert project.told() == [(1, 0.0, 5.0), (2, 5.0 + LATER, 5.0 + LATER)]
 
 
-def test_after_clearing_an_open_connection_begins_again(runs):
-    runs.arrive(1, 0.0)
-    runs.clear()
-    assert not runs.leave(1, 1.0)
-    runs.arrive(1, 2.0)
+def test_who_is_back_soon_goes_on(project):
+    project.arrive_at(0.0, 1)
+    project.leave_at(0.0, 1)
+    project.arrive_at(QUIET_SECONDS, 2)
 
-    assert [(run.number, run.started) for run in runs.all] == [(1, 2.0)]
+    assert project.told() == [(1, 0.0, QUIET_SECONDS)]
+
+
+def test_a_connection_that_asked_for_nothing_is_no_targets(project):
+    project.leave_at(0.0, 7)
+
+    assert (project.runs, project.revision) == ([], 0)
+
+
+def test_after_clearing_an_open_connection_begins_again(project):
+    project.arrive_at(0.0, 1)
+    project.clear()
+    project.leave_at(1.0, 1)
+    project.arrive_at(2.0, 1)
+
+    assert project.told() == [(1, 2.0, 2.0)]

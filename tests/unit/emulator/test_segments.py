@@ -15,8 +15,8 @@ IDS = st.sets(st.text(min_size=1), max_size=30)
 @given(IDS, IDS, IDS)
 def test_changes_add_up(first, added, removed):
     segment = Segment("vip_users", ids=set(first))
-    segment.add(added)
-    segment.remove(removed)
+    segment.change("add", added)
+    segment.change("remove", removed)
 
     assert segment.ids == (first | added) - removed
     assert len(first) + sum(change.added - change.removed for change in segment.history) == len(segment.ids)
@@ -35,7 +35,7 @@ def test_a_page_read_after_a_change_shows_the_change():
     segment = Segment("vip_users", ids={"b", "c"})
     assert segment.page(1, 1) == ["b"]
 
-    segment.add(["a"])
+    segment.change("add", ["a"])
 
     assert segment.page(2, 1) == ["b"]
 
@@ -49,20 +49,20 @@ def test_a_page_may_repeat_the_last_id_of_the_page_before():
 @pytest.mark.parametrize("requests", [0, 1, 3])
 def test_an_update_ends_after_so_many_requests(requests):
     segment = Segment("vip_users")
-    segment.add(["a"], updating=requests)
+    segment.change("add", ["a"], updating=requests)
 
     assert [segment.take_update_step() for _ in range(requests + 1)] == [True] * requests + [False]
 
 
 def test_a_change_tells_when_it_was_and_names_the_first_ids_that_made_a_difference():
     segment = Segment("vip_users", ids={"a", "b"})
-    added = segment.add(["b", *"zyxwvc"], time=7.0)
-    removed = segment.remove(["a", "never there"], time=8.0)
-    reset = segment.reset(["b", "d"], time=9.0)
+    added = segment.change("add", ["b", *"zyxwvc"], time=7.0)
+    removed = segment.change("remove", ["a", "never there"], time=8.0)
+    reset = segment.change("reset", ["b", "d"], time=9.0)
 
-    assert (added.time, added.added, added.added_ids) == (7.0, 6, tuple("cvwxyz"[:MAX_SHOWN_IDS]))
-    assert (removed.time, removed.removed_ids) == (8.0, ("a",))
-    assert (reset.added_ids, reset.removed_ids) == (("d",), tuple("cvwxy"))
+    assert (added.time, added.added, added.added_ids) == (7.0, 6, list("cvwxyz"[:MAX_SHOWN_IDS]))
+    assert (removed.time, removed.removed_ids) == (8.0, ["a"])
+    assert (reset.added_ids, reset.removed_ids) == (["d"], list("cvwxy"))
 
 
 @pytest.mark.parametrize("most_sorted", [100, 3], ids=["small", "too-big-to-sort"])

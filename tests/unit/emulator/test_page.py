@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from target_statsig.emulator import Options
-from target_statsig.emulator.dead_letters import DeadLetters
-from target_statsig.emulator.page_data import MAX_ROWS, MAX_RUNS, members, overview, samples, users
-from target_statsig.emulator.runs import QUIET_SECONDS
-from target_statsig.emulator.state import RequestEntry, State
+from target_statsig.emulator.command import DeadLetters
+from target_statsig.emulator.page import MAX_ROWS, MAX_RUNS, MAX_STEPS, overview, users
+from target_statsig.emulator.state import QUIET_SECONDS, RequestEntry, State
 
 START = 1_800_000_000.0
 
@@ -29,11 +30,12 @@ class Shop:
         self.state.arrive(self.connection)
         environment = {"statsigEnvironment": {"tier": tier}} if tier else {}
         events = [{"eventName": name, "user": {"userID": name[0]} | environment} for name in names]
-        self.state.run.events.take(events, self.now * 1000)
-        self.state.log(
-            RequestEntry(self.now, "POST", "/v1/log_event", status, len(events), 100, note, taken=status < 400)
-        )
+        self.state.take("events", {"events": events})
+        self.log(status, len(events), note)
         self.state.leave(self.connection)
+
+    def log(self, status=202, items=1, note=""):
+        self.state.log(RequestEntry(self.now, "POST", "/v1/log_event", status, items, 100, note, taken=status == 202))
 
     def overview(self, number=0, dead_letters=None):
         return overview(self.state, dead_letters, number)
@@ -57,7 +59,7 @@ def test_before_anything_has_arrived_there_is_no_run(shop):
 def test_exposures_and_metrics_are_lines_under_their_columns(shop):
     shop.run("a")
     metric = {"user_id": "u", "id_type": "user_id", "metric_name": "m", "metric_value": 1}
-    shop.state.run.take("metrics", {"metrics": [metric] * 3}, 0)
+    shop.state.take("metrics", {"metrics": [metric] * 3})
 
     (shown,) = shop.overview()["run"]["items"]
 
@@ -93,7 +95,7 @@ def test_every_name_is_compared_with_the_run_before(shop):
 
 def test_a_name_in_two_tiers_has_two_rows(shop):
     shop.run("a", "a")
-    shop.state.run.events.take([{"eventName": "a"}], 0)
+    shop.state.take("events", {"events": [{"eventName": "a"}]})
 
     shown = shop.overview()["run"]
 
@@ -124,9 +126,9 @@ def test_requests_and_findings_are_those_of_the_run(shop):
 def test_a_segment_tells_its_history_from_the_newest_change_on(shop):
     segment = shop.state.seed_segment("vip_users", ["a"])
     shop.run("a")
-    segment.add(["b", "c"], time=shop.now)
+    segment.change("add", ["b", "c"], time=shop.now)
     shop.run("a")
-    segment.remove(["a"], time=shop.now)
+    segment.change("remove", ["a"], time=shop.now)
     shop.state.seed_segment("untouched")
     shop.run("a")
 
@@ -142,36 +144,65 @@ def test_what_is_sent_stays_small(shop):
     for _ in range(MAX_RUNS + 1):
         shop.run(*(f"event {number}" for number in range(MAX_ROWS + 1)))
     for number in range(MAX_ROWS + 1):
-        segment = shop.state.seed_segment(f"segment_{number}")
-    for number in range(MAX_ROWS + 1):
-        segment.add([str(number)])
+        shop.state.seed_segment(f"segment_{number}")
 
     shown = shop.overview()
 
     assert len(shown["runs"]) == MAX_RUNS
     assert len(shown["run"]["names"]) == len(shown["segments"]) == MAX_ROWS
     assert shown["segment_count"] == MAX_ROWS + 1
-    assert len(members(segment, "")) == MAX_ROWS
-
-
-def test_samples_come_with_their_record_where_it_is_known(shop):
-    shop.run("a", "b")
-    run = shop.state.run
-
-    (known,) = samples(run, "a", "production", lambda event: {"was": event["eventName"]})
-    (unknown,) = samples(run, "a", "production", None)
-
-    assert known["record"] == {"was": "a"}
-    assert unknown == {"event": known["event"], "record": None}
-    assert samples(run, "a", "staging", None) == []
 
 
 def test_users_with_the_most_events_come_first(shop):
     shop.run("a", "b", "b", "c")
-    run = shop.state.run
+    (run,) = shop.state.runs
 
     assert next((user["id"], user["events"]) for user in users(run, "")) == ("b", 2)
     assert users(run, "c") == [{"id_type": "userID", "id": "c", "events": 1}]
+
+
+TIMES = st.lists(st.floats(0, 100_000), min_size=1, max_size=50)
+
+
+def timeline(times):
+    shop = Shop()
+    shop.state.arrive(1)
+    for time in times:
+        shop.now = START + time
+        shop.log(items=2)
+    return shop.overview()["run"]["timeline"]
+
+
+@given(TIMES)
+def test_every_request_is_in_one_step_and_the_steps_are_few(times):
+    steps = timeline(times)["steps"]
+
+    assert [sum(step[name] for step in steps) for name in ("requests", "items", "size")] == [
+        count * len(times) for count in (1, 2, 100)
+    ]
+    assert len(steps) <= MAX_STEPS
+    assert steps == timeline(sorted(times))["steps"]
+
+
+@given(TIMES)
+def test_the_last_request_is_in_the_last_step(times):
+    shown = timeline(times)
+    steps, seconds = shown["steps"], shown["seconds"]
+
+    assert steps[-1]["requests"]
+    assert (len(steps) - 1) * seconds <= max(START + time for time in times) - START < len(steps) * seconds
+
+
+def test_a_clock_that_is_set_back_loses_nothing():
+    assert [step["requests"] for step in timeline([0.0, -5.0])["steps"]] == [2]
+
+
+def test_errors_and_lost_responses_are_refused_in_the_timeline(shop):
+    shop.state.arrive(1)
+    for status in (202, 503, None, 302):
+        shop.log(status)
+
+    assert [(step["requests"], step["refused"]) for step in shop.overview()["run"]["timeline"]["steps"]] == [(4, 2)]
 
 
 def letter(folder, time, reason):

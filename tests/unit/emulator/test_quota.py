@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.emulator.limits import ID_LIST_WINDOWS, Quota, Window
+from target_statsig.emulator.console_api import Quota
+from target_statsig.emulator.state import ID_LIST_WINDOWS, Window
 
 
 def test_a_full_window_opens_when_its_first_request_leaves_it():

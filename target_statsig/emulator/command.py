@@ -1,0 +1,253 @@
+"""The command beside an emulator: its variables, a folder for what it remembers, its dead letters, its process."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from target_statsig.config.load import TRIAL
+from target_statsig.record import decode_around_record, is_too_deep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import FrameType
+
+    from target_statsig.emulator.server import StatsigEmulator
+
+DEAD_LETTERS = "dead-letters"
+
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+NOT_FOUND = 127
+"""What a shell exits with when there is no such command."""
+
+NOT_EXECUTABLE = 126
+"""What a shell exits with when there is one that cannot be run."""
+
+SIGNALLED = 128
+"""What a shell adds to the number of the signal that ended a command."""
+
+_GRACE_SECONDS = 2.0
+"""How long what the command left running may take to end after SIGTERM."""
+
+_POLL_SECONDS = 0.02
+
+
+class Workplace:
+    """The target's side of a try-out.
+
+    Attributes:
+        folder: Where a target keeps what it remembers; None where it keeps that elsewhere.
+        dead_letters: What it gave up on; None where that is kept elsewhere.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Take the folder, which this may empty."""
+        self.folder = folder
+        self.dead_letters = DeadLetters(folder / DEAD_LETTERS) if folder else None
+
+    def exports(self, emulator: StatsigEmulator) -> dict[str, str]:
+        """Return the variables that turn a target and Meltano to the emulator.
+
+        Trying out must not move a real bookmark or touch real memberships: what a run remembers lies in the folder, and
+        a target to which its own configuration gives a Statsig elsewhere refuses to run.
+        """
+        variables = {
+            TRIAL: emulator.url,
+            "TARGET_STATSIG_EVENTS_URL": emulator.events_url,
+            "TARGET_STATSIG_CONSOLE_URL": emulator.console_url,
+            "TARGET_STATSIG_SERVER_SECRET_KEY": emulator.server_secret_key,
+            "TARGET_STATSIG_CONSOLE_API_KEY": emulator.console_api_key,
+        }
+        if self.folder:
+            variables |= {
+                "TARGET_STATSIG_STORE_URL": f"sqlite:///{self.folder / 'store.db'}",
+                "TARGET_STATSIG_DEAD_LETTER_PATH": str(self.folder / DEAD_LETTERS),
+                "MELTANO_STATE_BACKEND_URI": (self.folder / "state").as_uri(),
+            }
+        if {"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"} & os.environ.keys():
+            hosts = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+            variables |= dict.fromkeys(("no_proxy", "NO_PROXY"), f"{hosts},127.0.0.1" if hosts else "127.0.0.1")
+        return variables
+
+    def clear(self) -> None:
+        """Make the target forget: what it delivered, its members, its bookmarks and its dead letters."""
+        for path in self.folder.iterdir() if self.folder else ():
+            _remove(path)
+
+    def leave(self) -> Path | None:
+        """Remove the folder, but for dead letters: the target has told where they are.
+
+        Returns:
+            Where dead letters stay, or None where there are none.
+        """
+        if self.folder is None:
+            return None
+        letters = self.folder / DEAD_LETTERS
+        if not letters.is_dir() or not any(letters.iterdir()):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return None
+        for path in self.folder.iterdir():
+            if path != letters:
+                _remove(path)
+        return letters
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        # A target that is still running may be writing into it.
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@dataclass(slots=True)
+class Pile:
+    """The dead letters of one reason: how many, and the message of the first one."""
+
+    count: int = 0
+    example: dict[str, Any] | None = None
+
+    def add(self, count: int, example: dict[str, Any] | None) -> None:
+        """Add more; the first example stays."""
+        self.count += count
+        self.example = self.example or example
+
+
+@dataclass(slots=True)
+class _File:
+    read: int = 0
+    changed: float = 0.0
+    piles: dict[str, Pile] = field(default_factory=dict)
+
+
+class DeadLetters:
+    """The dead letters under a folder, read while they grow; may be used from any thread.
+
+    Attributes:
+        revision: Another number after every change that `refresh` saw.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder, which need not exist."""
+        self.revision = 0
+        self._folder = folder
+        self._files: dict[Path, _File] = {}
+        self._lock = threading.Lock()
+
+    def refresh(self) -> None:
+        """Read what was written since the last time, up to the last complete line."""
+        with self._lock:
+            found = {path for path in self._folder.rglob("*") if path.is_file()}
+            for gone in self._files.keys() - found:
+                del self._files[gone]
+                self.revision += 1
+            for path in sorted(found):
+                self._read(path, self._files.setdefault(path, _File()))
+
+    def piles(self, after: float = -math.inf, until: float = math.inf) -> dict[str, Pile]:
+        """Return the dead letters of files last written to in a period, by reason, and field where one is at fault.
+
+        Args:
+            after: The period's beginning, in seconds since 1970-01-01T00:00:00Z.
+            until: Its end, which belongs to it.
+        """
+        total: dict[str, Pile] = {}
+        with self._lock:
+            for file in self._files.values():
+                if after < file.changed <= until:
+                    for reason, pile in file.piles.items():
+                        total.setdefault(reason, Pile()).add(pile.count, pile.example)
+        return total
+
+    def _read(self, path: Path, file: _File) -> None:
+        with path.open("rb") as handle:
+            handle.seek(file.read)
+            content = handle.read()
+        complete = content[: content.rfind(b"\n") + 1]
+        if complete:
+            file.read += len(complete)
+            file.changed = path.stat().st_mtime
+            self.revision += 1
+            for reason, message in _letters(complete):
+                file.piles.setdefault(reason, Pile()).add(1, message)
+
+
+def _letters(lines: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+    for line in lines.splitlines():
+        try:
+            message = json.loads(line)
+        except RecursionError:
+            message = decode_around_record(line)
+        except ValueError:
+            continue
+        if isinstance(message, dict) and message.get("type") == "RECORD":
+            if is_too_deep(message.get("record")):
+                message["record"] = {}  # nobody can read it
+            reason = message.get("reason", "no reason given")
+            yield (f"{reason} ({message['field']})" if "field" in message else str(reason)), message
+
+
+def run_command(command: Sequence[str], variables: Mapping[str, str]) -> int:
+    """Run a command to its end, with this process's input and output.
+
+    It gets a session of its own, so that a signal reaches all of a pipeline exactly once: from here.
+    A single argument with blanks is a line for the shell.
+
+    Returns:
+        Its exit code; 128 and the signal's number where a signal ended it.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+    if len(command) == 1 and len(command[0].split()) > 1 and shutil.which(command[0]) is None:
+        command = ("/bin/sh", "-c", command[0])
+    received: list[int] = []
+    process: subprocess.Popen[bytes] | None = None
+
+    def forward(number: int, _: FrameType | None) -> None:
+        if process is None:
+            received.append(number)
+        else:
+            _signal_group(process.pid, number)
+
+    before = {number: signal.signal(number, forward) for number in FORWARDED}
+    try:
+        process = subprocess.Popen(command, env=os.environ | variables, start_new_session=True)  # noqa: S603 - what the user typed
+        for number in received:
+            _signal_group(process.pid, number)
+        code = process.wait()
+    finally:
+        if process is not None:
+            _end_group(process.pid)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else SIGNALLED - code
+
+
+def _signal_group(group: int, number: int) -> bool:
+    """Send a signal to all of a group; return whether there was anyone."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _end_group(group: int) -> None:
+    """End what the command left running."""
+    if not _signal_group(group, signal.SIGTERM):
+        return
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while _signal_group(group, 0) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    _signal_group(group, signal.SIGKILL)

@@ -1,0 +1,210 @@
+"""HTTP/1.1 on 127.0.0.1: requests in, responses out, and nothing for web pages from elsewhere."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import sys
+import traceback
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from target_statsig._compat import override
+from target_statsig.loopback import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+JSON_TYPE = "application/json; charset=utf-8"
+
+MAX_UNPACKED_BYTES = 100_000_000
+"""Where unpacking ends, ten times what Statsig takes; it keeps a mistaken body from eating the memory."""
+
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it came in, its body already unpacked.
+
+    Attributes:
+        method: In capitals.
+        path: Without the query, still percent-encoded.
+        query: The parameters; of a repeated one the last value.
+        headers: By lower-case name.
+        body: The bytes after gzip was undone; empty when it could not be.
+        size: Bytes of the body on the wire.
+        flaw: Why the body could not be read, or empty.
+        connection: The number of the connection that it came on.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    size: int = 0
+    flaw: str = ""
+    connection: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What is sent back, and what the request log says about it.
+
+    Attributes:
+        status: The HTTP status.
+        body: The bytes to send.
+        items: Events or ids that the request carried.
+        note: For the log: why it was refused, or what is remarkable; empty for an ordinary success.
+        headers: Besides content-type and content-length.
+    """
+
+    status: int
+    body: bytes
+    items: int = 0
+    note: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class RefusalError(Exception):
+    """The request is refused whole.
+
+    Attributes:
+        response: The refusal in the form of Statsig's errors, `{"status": …, "message": …}`.
+    """
+
+    def __init__(self, status: int, message: str, *, items: int = 0, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        body = msgspec.json.encode({"status": status, "message": message})
+        self.response = Response(status, body, items, message, headers or {})
+
+
+def json_response(content: object, status: int = HTTPStatus.OK, *, items: int = 0, note: str = "") -> Response:
+    """Return a response whose body is `content` as JSON."""
+    return Response(status, msgspec.json.encode(content), items, note)
+
+
+class LoopbackServer(ThreadingHTTPServer):
+    """A server with a thread for each connection, all of which end with it."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int, answer: Callable[[Request], Response | None], closed: Callable[[int], None]) -> None:
+        """Listen on 127.0.0.1.
+
+        Args:
+            port: 0 picks a free one.
+            answer: Is called for every request; None closes the connection without a response.
+            closed: Is called with the number of a connection when it has ended.
+        """
+        self.answer = answer
+        self.closed = closed
+        self.numbers = itertools.count(1)
+        self.connections: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", port), LoopbackHandler)
+
+    @override
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of a connection that the other side has closed."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            traceback.print_exc()
+
+    @override
+    def server_close(self) -> None:
+        """Stop listening, and end the connections that are kept alive."""
+        super().server_close()
+        for connection in tuple(self.connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+class LoopbackHandler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: LoopbackServer
+
+    @override
+    def setup(self) -> None:
+        super().setup()
+        self.number = next(self.server.numbers)
+        self.server.connections.add(self.connection)
+
+    @override
+    def finish(self) -> None:
+        self.server.connections.discard(self.connection)
+        self.server.closed(self.number)
+        super().finish()
+
+    def handle_request(self) -> None:
+        """Read one request and write its response, in one piece."""
+        request = self._read()
+        try:
+            check_origin(request)
+            response = self.server.answer(request)
+        except RefusalError as refusal:
+            response = refusal.response
+        if response is None:
+            self.close_connection = True
+            return
+        try:
+            phrase = HTTPStatus(response.status).phrase
+        except ValueError:
+            phrase = "Unassigned"
+        headers = {"Content-Type": JSON_TYPE, "Content-Length": str(len(response.body)), **response.headers}
+        lines = [f"HTTP/1.1 {response.status} {phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+        self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + response.body)
+
+    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_request  # noqa: N815 - http.server's names
+
+    def _read(self) -> Request:
+        raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        url = urlsplit(self.path)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        body, flaw = unpack(raw, headers.get("content-encoding", ""))
+        query = dict(parse_qsl(url.query))
+        return Request(self.command, url.path, query, headers, body, len(raw), flaw, self.number)
+
+    @override
+    def log_message(self, *_: object) -> None:
+        """Say nothing: the request log is in the state."""
+
+
+def check_origin(request: Request) -> None:
+    """Turn away a web page from elsewhere that is open in a browser on this machine.
+
+    Raises:
+        RefusalError: It asks by a name of its own that leads to 127.0.0.1 (DNS rebinding), or posts a form here.
+    """
+    host = request.headers.get("host", "")
+    if not is_loopback(host):
+        msg = "The emulator answers only where it is called localhost, 127.x.x.x or [::1] in the Host header"
+        raise RefusalError(HTTPStatus.MISDIRECTED_REQUEST, msg)
+    if request.method != "GET" and request.headers.get("origin", f"http://{host}") != f"http://{host}":
+        msg = "The emulator takes nothing from a web page of another origin"
+        raise RefusalError(HTTPStatus.FORBIDDEN, msg)
+
+
+def unpack(raw: bytes, encoding: str) -> tuple[bytes, str]:
+    """Return the body without its content encoding, and why that was not possible (else an empty string)."""
+    if encoding in {"", "identity"}:
+        return raw, ""
+    if encoding != "gzip":
+        return b"", "Unsupported content encoding"
+    unpacker = zlib.decompressobj(_GZIP)
+    try:
+        body = unpacker.decompress(raw, MAX_UNPACKED_BYTES)
+    except zlib.error:
+        return b"", "The body is not gzip, as its content-encoding says"
+    complete = unpacker.eof or len(body) == MAX_UNPACKED_BYTES
+    return (body, "") if complete else (b"", "The gzip body ends too early")

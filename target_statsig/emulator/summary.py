@@ -1,0 +1,132 @@
+"""What the requests and the items add up to: a line for each call, and what a user should look at."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from target_statsig.emulator import console_api, events_api
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from target_statsig.emulator.command import Pile
+    from target_statsig.emulator.item_log import ItemLog
+    from target_statsig.emulator.segments import Segment
+    from target_statsig.emulator.state import RequestEntry
+
+DEAD_LETTERED = "dead-lettered"
+
+
+@dataclass(slots=True)
+class CallTally:
+    """The requests of one method and path; `size` is in bytes on the wire."""
+
+    times: int = 0
+    items: int = 0
+    size: int = 0
+    statuses: Counter[int | None] = field(default_factory=Counter)
+
+    def answers(self) -> str:
+        """Return the statuses in the order of their first appearance, with their numbers where they differ."""
+        names = {status: "none" if status is None else str(status) for status in self.statuses}
+        if len(names) == 1:
+            return next(iter(names.values()))
+        return ", ".join(f"{name} ({self.statuses[status]:,})" for status, name in names.items())
+
+
+def sum_calls(entries: Iterable[RequestEntry]) -> dict[tuple[str, str], CallTally]:
+    """Return what lines of the request log add up to, by method and path."""
+    calls: dict[tuple[str, str], CallTally] = {}
+    for entry in entries:
+        call = calls.setdefault((entry.method, entry.path), CallTally())
+        call.times += 1
+        call.items += entry.items
+        call.size += entry.size
+        call.statuses[entry.status] += 1
+    return calls
+
+
+def short_path(path: str) -> str:
+    """Return a path without the prefix that all calls of an API have in common."""
+    return path.removeprefix(console_api.PREFIX).removeprefix(events_api.PREFIX)
+
+
+def is_lookup(entry: RequestEntry, segments: Mapping[str, Segment]) -> bool:
+    """Return whether a 404 only told that a segment had to be created, as it then was."""
+    if entry.status != HTTPStatus.NOT_FOUND:
+        return False
+    segment = segments.get(console_api.split_path(entry.path)[0])
+    return segment is not None and segment.created
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to look at.
+
+    Attributes:
+        count: How often.
+        what: What happened.
+        why: Why, or to what.
+        remedy: What to do about it, or empty.
+        example: An event, or the message of a dead letter; None where it is about neither.
+    """
+
+    count: int
+    what: str
+    why: str
+    remedy: str = ""
+    example: Mapping[str, Any] | None = None
+
+
+def find(
+    entries: Iterable[RequestEntry],
+    logs: Collection[ItemLog],
+    segments: Mapping[str, Segment],
+    dead_letters: Mapping[str, Pile],
+) -> list[Finding]:
+    """Return everything that a user should look at, the worst first.
+
+    Args:
+        entries: Lines of the request log.
+        logs: The items that those requests brought.
+        segments: The project's segments, by id.
+        dead_letters: What the target gave up on, by reason.
+    """
+    noted = Counter(_of_request(entry) for entry in entries if entry.note and not is_lookup(entry, segments))
+    piles = sorted(dead_letters.items(), key=lambda item: -item[1].count)
+    return [
+        *(Finding(count, *texts) for texts, count in noted.most_common()),
+        *(
+            Finding(
+                count,
+                "silently dropped",
+                f"{json.dumps(name, ensure_ascii=False)}: {reason}",
+                example=log.examples.get((name, reason)),
+            )
+            for log in logs
+            for (name, reason), count in log.dropped.most_common()
+        ),
+        *(Finding(pile.count, DEAD_LETTERED, reason, example=pile.example) for reason, pile in piles),
+        *(
+            Finding(count, "doubtful", remark, example=log.examples.get((remark,)))
+            for log in logs
+            for remark, count in log.remarks.most_common()
+        ),
+    ]
+
+
+def _of_request(entry: RequestEntry) -> tuple[str, str, str]:
+    """Return what happened to a request, why, and the remedy."""
+    segment_id, _ = console_api.split_path(entry.path)
+    if entry.status == HTTPStatus.NOT_FOUND and segment_id:
+        remedy = f"start with --segment {shlex.quote(segment_id)}, or set create_segment"
+        return "404", f"segment '{segment_id}' not found", remedy
+    answer = "no answer" if entry.status is None else str(entry.status)
+    wrong_key = entry.status == HTTPStatus.UNAUTHORIZED
+    remedy = "the target has another key than the emulator gave to COMMAND" if wrong_key else ""
+    return f"{answer} {entry.method} {short_path(entry.path)}", entry.note, remedy
