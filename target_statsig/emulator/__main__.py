@@ -236,11 +236,8 @@ def _show(emulator: StatsigEmulator) -> None:
 
 
 def _dead_letters(emulator: StatsigEmulator) -> dict[str, Pile]:
-    dead_letters = emulator.workplace.dead_letters
-    if dead_letters is None:
-        return {}
-    dead_letters.refresh()
-    return dead_letters.piles()
+    emulator.workplace.dead_letters.refresh()
+    return emulator.workplace.dead_letters.piles()
 
 
 def _fail(message: str, code: int) -> NoReturn:

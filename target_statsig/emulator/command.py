@@ -47,13 +47,13 @@ class Workplace:
 
     Attributes:
         folder: Where a target keeps what it remembers; None where it keeps that elsewhere.
-        dead_letters: What it gave up on; None where that is kept elsewhere.
+        dead_letters: What it gave up on; none where that is kept elsewhere.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         """Take the folder, which this may empty."""
         self.folder = folder
-        self.dead_letters = DeadLetters(folder / DEAD_LETTERS) if folder else None
+        self.dead_letters = DeadLetters(folder / DEAD_LETTERS if folder else None)
 
     def exports(self, emulator: StatsigEmulator) -> dict[str, str]:
         """Return the variables that turn a target and Meltano to the emulator.
@@ -85,11 +85,7 @@ class Workplace:
             _remove(path)
 
     def leave(self) -> Path | None:
-        """Remove the folder, but for dead letters: the target has told where they are.
-
-        Returns:
-            Where dead letters stay, or None where there are none.
-        """
+        """Remove the folder, but for dead letters, which the target has named; return where those stay."""
         if self.folder is None:
             return None
         letters = self.folder / DEAD_LETTERS
@@ -137,7 +133,7 @@ class DeadLetters:
         revision: Another number after every change that `refresh` saw.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         """Take the folder, which need not exist."""
         self.revision = 0
         self._folder = folder
@@ -147,7 +143,7 @@ class DeadLetters:
     def refresh(self) -> None:
         """Read what was written since the last time, up to the last complete line."""
         with self._lock:
-            found = {path for path in self._folder.rglob("*") if path.is_file()}
+            found = {path for path in self._folder.rglob("*") if path.is_file()} if self._folder else set()
             for gone in self._files.keys() - found:
                 del self._files[gone]
                 self.revision += 1

@@ -140,7 +140,7 @@ class ConsoleApi:
         quotas = [self._mutations, self._list_mutations] if is_list else [self._mutations]
         now = self._options.clock()
         if wait := max(quota.wait(now) for quota in quotas):
-            headers = {"Retry-After": str(math.ceil(wait))} if self._options.send_retry_after else {}
+            headers = {"Retry-After": str(math.ceil(wait))}
             raise RefusalError(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests, try again later", headers=headers)
         for quota in quotas:
             quota.count(now)
@@ -162,7 +162,8 @@ class ConsoleApi:
     def _list(self, request: Request, message: str, data: Sequence[object]) -> Response:
         number, size = self._page_of(request)
         shown = data[(number - 1) * size : number * size]
-        return json_response({"message": message, "data": shown, **_pagination(request, number, size, len(data))})
+        pagination = _pagination(request.path, number, size, len(data))
+        return json_response({"message": message, "data": shown, "pagination": pagination})
 
     def _create_segment(self, request: Request, _: str) -> Response:
         wanted = _decode(_NEW_SEGMENT, request.body)
@@ -191,7 +192,7 @@ class ConsoleApi:
         content = {
             "message": "ID list read successfully.",
             "data": {"name": segment.name or segment.id, "count": len(segment.ids), "ids": lines},
-            **_pagination(request, number, size, len(segment.ids)),
+            "pagination": _pagination(request.path, number, size, len(segment.ids)),
         }
         return json_response(content, items=len(ids))
 
@@ -249,19 +250,16 @@ def split_path(path: str) -> tuple[str, str]:
     return unquote(match["id"]), f"{match['collection']}/*{rest}"
 
 
-def _pagination(request: Request, number: int, size: int, total: int) -> dict[str, Any]:
+def _pagination(path: str, number: int, size: int, total: int) -> dict[str, Any]:
     def link(other: int) -> str | None:
-        exists = 1 <= other <= math.ceil(total / size)
-        return f"{request.path}?page={other}&limit={size}" if exists else None
+        return f"{path}?page={other}&limit={size}" if 1 <= other <= math.ceil(total / size) else None
 
     return {
-        "pagination": {
-            "itemsPerPage": size,
-            "pageNumber": number,
-            "nextPage": link(number + 1),
-            "previousPage": link(number - 1),
-            "totalItems": total,
-        }
+        "itemsPerPage": size,
+        "pageNumber": number,
+        "nextPage": link(number + 1),
+        "previousPage": link(number - 1),
+        "totalItems": total,
     }
 
 

@@ -101,10 +101,9 @@ class ControlApi:
         """Return the overview; only its version where that is the one that `since` names."""
         workplace = self._emulator.workplace
         letters = workplace.dead_letters
-        if letters:
-            letters.refresh()
+        letters.refresh()
         with self._state.lock:
-            version = f"{self._name}-{self._state.revision}-{letters.revision if letters else 0}"
+            version = f"{self._name}-{self._state.revision}-{letters.revision}"
             if request.query.get("since") == version:
                 return json_response({"version": version, "unchanged": True})
             shown = page.overview(self._state, letters, _number(request.query))

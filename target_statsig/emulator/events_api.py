@@ -32,8 +32,6 @@ Name = Annotated[str, Meta(min_length=1)]
 
 
 class Environment(Struct):
-    """`user.statsigEnvironment`."""
-
     tier: Literal["production", "staging", "development"] | UnsetType = UNSET
 
 
@@ -73,14 +71,6 @@ class Event(Struct):
     statsigMetadata: dict[str, Any] | UnsetType | None = UNSET
 
 
-class LogEventRequest(Struct):
-    """`LogEventRequest`."""
-
-    events: Annotated[list[Event], Meta(min_length=1)]
-    user: User | UnsetType | None = UNSET
-    statsigMetadata: dict[str, Any] | UnsetType | None = UNSET
-
-
 class Exposure(Struct):
     """`ExposureEvent`: an `ExperimentExposure` or a `GateExposure`; null as in `Event`."""
 
@@ -106,14 +96,6 @@ class Exposure(Struct):
             raise ValueError(msg)
 
 
-class LogCustomExposureRequest(Struct):
-    """`LogCustomExposureRequest`."""
-
-    exposures: Annotated[list[Exposure], Meta(min_length=1)]
-    user: User | UnsetType | None = UNSET
-    statsigMetadata: dict[str, Any] | UnsetType | None = UNSET
-
-
 class Metric(Struct):
     """A metric's value, which no published schema describes: https://docs.statsig.com/metrics/precomputed-metrics."""
 
@@ -132,23 +114,33 @@ class Metric(Struct):
             raise ValueError(msg)
 
 
-class LogCustomMetricRequest(Struct):
-    """The body of `log_custom_metric`."""
-
-    metrics: Annotated[list[Metric], Meta(min_length=1)]
-    isTest: bool | UnsetType | None = UNSET
-    statsigMetadata: dict[str, Any] | UnsetType | None = UNSET
-
-
 class NamedEvent(Struct):
-    """As much of an event as counting needs."""
+    """As much of an event as counting needs: a third of the work."""
 
     eventName: Name
 
 
-class CountedEvents(Struct):
-    """A `LogEventRequest` of which only the names are read: a third of the work."""
+class Body(Struct, kw_only=True):
+    """What all bodies have in common."""
 
+    user: User | UnsetType | None = UNSET
+    statsigMetadata: dict[str, Any] | UnsetType | None = UNSET
+
+
+class LogEventRequest(Body):
+    events: Annotated[list[Event], Meta(min_length=1)]
+
+
+class LogCustomExposureRequest(Body):
+    exposures: Annotated[list[Exposure], Meta(min_length=1)]
+
+
+class LogCustomMetricRequest(Body):
+    metrics: Annotated[list[Metric], Meta(min_length=1)]
+    isTest: bool | UnsetType | None = UNSET
+
+
+class CountedEvents(Struct):
     events: Annotated[list[NamedEvent], Meta(min_length=1)]
 
 

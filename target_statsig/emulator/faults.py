@@ -120,24 +120,20 @@ class Faults:
         self._lock = threading.Lock()
         self._active: list[ActiveFault] = []
 
-    def add(self, fault: Fault | None = None, *, when: When | None = None, **conditions: Any) -> ActiveFault:
-        """Switch a fault on.
+    def add(self, fault: Fault | None = None, *, when: When | None = None, **fields: Any) -> ActiveFault:
+        """Switch a fault on, and return it with its counters.
 
         Args:
-            fault: The fault; without one, `conditions` are its fields.
+            fault: The fault; without one, `fields` are its fields.
             when: One more condition, in Python.
-            **conditions: The fields of a `Fault`.
-
-        Returns:
-            The fault with its counters.
+            **fields: The fields of a `Fault`.
         """
-        active = ActiveFault(fault or Fault(**conditions), when)
+        active = ActiveFault(fault or Fault(**fields), when)
         with self._lock:
             self._active.append(active)
         return active
 
     def clear(self) -> None:
-        """Switch all faults off."""
         with self._lock:
             self._active.clear()
 
@@ -147,7 +143,6 @@ class Faults:
             return next((active.fault for active in self._active if active.meets(request)), None)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return the active faults and their counters in JSON's types."""
         with self._lock:
             return [
                 {"fault": msgspec.to_builtins(active.fault), "seen": active.seen, "hits": active.hits}

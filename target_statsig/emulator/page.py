@@ -36,12 +36,12 @@ _SLACK_SECONDS = 1.0
 """A target may write its last dead letters after its last connection."""
 
 
-def overview(state: State, dead_letters: DeadLetters | None, number: int) -> dict[str, Any]:
+def overview(state: State, dead_letters: DeadLetters, number: int) -> dict[str, Any]:
     """Return everything but what a click opens.
 
     Args:
         state: What arrived.
-        dead_letters: What the target gave up on, where that is known.
+        dead_letters: What the target gave up on.
         number: The run to show; the newest where there is no such run.
     """
     runs = state.runs
@@ -182,9 +182,9 @@ def _segment(segment: Segment, runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _findings(state: State, dead_letters: DeadLetters | None, run: Run | None) -> list[dict[str, Any]]:
+def _findings(state: State, dead_letters: DeadLetters, run: Run | None) -> list[dict[str, Any]]:
     """Return what to look at in a run; before the first one there may be dead letters all the same."""
-    piles = dead_letters.piles(*_period(run, state.runs)) if dead_letters else {}
+    piles = dead_letters.piles(*_period(run, state.runs))
     requests, logs = (run.requests, run.logs.values()) if run else ((), ())
     findings = [asdict(finding) for finding in find(requests, logs, state.segments, piles)]
     for finding in findings:

@@ -57,7 +57,6 @@ class StatsigEmulator:
         self._port = port
         self._closing = threading.Event()
         self._server: LoopbackServer | None = None
-        self._thread: threading.Thread | None = None
         self._events_api = events_api.EventsApi(self.state, self.options)
         self._console_api = console_api.ConsoleApi(self.state, self.options)
         self._control_api = ControlApi(self)
@@ -73,20 +72,18 @@ class StatsigEmulator:
         self._closing = threading.Event()
         self._server = LoopbackServer(self._port, self._answer, self.state.leave)
         self._port = self._server.server_port
-        self._thread = threading.Thread(
+        threading.Thread(
             target=self._server.serve_forever, args=(_POLL_SECONDS,), name="statsig-emulator", daemon=True
-        )
-        self._thread.start()
+        ).start()
         return self
 
     def close(self) -> None:
         """Stop listening, end every wait and connection; what arrived can still be read."""
         self._closing.set()
-        if self._server is not None and self._thread is not None:
+        if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
-            self._thread.join()
-            self._server = self._thread = None
+            self._server = None
 
     def clear(self) -> None:
         """Forget all that arrived, and let the target forget it, too; begin again as in the beginning."""
@@ -122,12 +119,10 @@ class StatsigEmulator:
 
     @property
     def server_secret_key(self) -> str:
-        """The key that the events API accepts."""
         return self.options.server_secret_key
 
     @property
     def console_api_key(self) -> str:
-        """The key that the Console API accepts."""
         return self.options.console_api_key
 
     def _answer(self, request: Request) -> Response | None:

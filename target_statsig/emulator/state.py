@@ -52,7 +52,6 @@ class Options:
             for so many requests.
         mutation_windows: Windows over all changes of a project; empty: no limit.
         id_list_windows: Windows over changes of ID lists, besides; empty: no limit.
-        send_retry_after: Whether a 429 says when to come back.
         unit_id_types: The project's identifier names.
         clock: Seconds since 1970-01-01T00:00:00Z, for the windows and the request log.
     """
@@ -66,7 +65,6 @@ class Options:
     updating_for_requests: int = 0
     mutation_windows: tuple[Window, ...] = MUTATION_WINDOWS
     id_list_windows: tuple[Window, ...] = ID_LIST_WINDOWS
-    send_retry_after: bool = True
     unit_id_types: tuple[str, ...] = ("userID", "stableID")
     clock: Callable[[], float] = time.time
 
@@ -222,11 +220,6 @@ class State:
             self.revision += 1
 
     def ids(self, segment_id: str) -> set[str]:
-        """Return the members of a segment.
-
-        Raises:
-            KeyError: There is no such segment.
-        """
         with self.lock:
             return set(self.segments[segment_id].ids)
 

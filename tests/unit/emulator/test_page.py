@@ -38,7 +38,7 @@ class Shop:
         self.state.log(RequestEntry(self.now, "POST", "/v1/log_event", status, items, 100, note, taken=status == 202))
 
     def overview(self, number=0, dead_letters=None):
-        return overview(self.state, dead_letters, number)
+        return overview(self.state, dead_letters or DeadLetters(None), number)
 
 
 @pytest.fixture
