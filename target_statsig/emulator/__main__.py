@@ -16,19 +16,12 @@ from typing import TYPE_CHECKING, NoReturn, get_args
 import click
 import msgspec
 
-from target_statsig.emulator.command import (
-    FORWARDED,
-    NOT_EXECUTABLE,
-    NOT_FOUND,
-    SIGNALLED,
-    Workplace,
-    run_command,
-)
-from target_statsig.emulator.faults import Fault, Faults, decode_faults
+from target_statsig.emulator.command import FORWARDED, NOT_EXECUTABLE, NOT_FOUND, SIGNALLED, Workplace, run_command
+from target_statsig.emulator.faults import Fault, decode_faults
 from target_statsig.emulator.item_log import KeepEvents
 from target_statsig.emulator.segments import SegmentSeed
 from target_statsig.emulator.server import StatsigEmulator
-from target_statsig.emulator.state import Options, State
+from target_statsig.emulator.state import Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -143,15 +136,9 @@ def main(
     except ModuleNotFoundError:
         _fail(RICH_MISSING, 1)
 
-    def prepare(state: State, active: Faults) -> None:
-        for seed in segments:
-            state.seed_segment(seed.id, seed.ids, id_type=seed.id_type)
-        for fault in faults or ():
-            active.add(fault)
-
     options = Options(keep_events=keep_events or ("all" if output or keep or not command else "samples"))
     with _workplace() as workplace:
-        emulator = StatsigEmulator(options, port=port, workplace=workplace, prepare=prepare)
+        emulator = StatsigEmulator(options, port=port, workplace=workplace, segments=segments, faults=faults or ())
         try:
             emulator.start()
         except OSError as error:
@@ -231,7 +218,7 @@ def _show(emulator: StatsigEmulator) -> None:
         print_report(emulator.state, _dead_letters(emulator), file=sys.stdout)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read along has gone, as in `| head`; the flush at the interpreter's end must not complain.
+        # The reader has gone, as in `| head`; the flush at the interpreter's end must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

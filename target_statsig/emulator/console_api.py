@@ -7,14 +7,13 @@ import math
 import re
 from collections import deque
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote
 
-import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.json import Decoder
 
-from target_statsig.emulator.http_server import RefusalError, Request, Response, json_response
+from target_statsig.emulator.http_server import RefusalError, Request, Response, decode, json_response
 from target_statsig.emulator.segments import Action, Segment, SegmentType
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ PREFIX = "/console/v1/"
 
 MAX_IDS_PER_PROJECT = 10_000_000
 """Ids over all lists of a project: https://docs.statsig.com/segments."""
-
-_T = TypeVar("_T")
 
 _NOBODY = dict.fromkeys(
     (
@@ -166,7 +163,7 @@ class ConsoleApi:
         return json_response({"message": message, "data": shown, "pagination": pagination})
 
     def _create_segment(self, request: Request, _: str) -> Response:
-        wanted = _decode(_NEW_SEGMENT, request.body)
+        wanted = decode(_NEW_SEGMENT.decode, request.body)
         segment_id = wanted.id or wanted.name.strip().lower().replace(" ", "_")
         if segment_id in self._state.segments:
             raise RefusalError(HTTPStatus.BAD_REQUEST, "A segment with this id exists already")
@@ -197,10 +194,10 @@ class ConsoleApi:
         return json_response(content, items=len(ids))
 
     def _change_ids(self, request: Request, segment_id: str) -> Response:
-        return self._change(request, self._segment(segment_id), "id_list", _decode(_IDS, request.body).ids)
+        return self._change(request, self._segment(segment_id), "id_list", decode(_IDS.decode, request.body).ids)
 
     def _change_user_store_ids(self, request: Request, segment_id: str) -> Response:
-        ids = _decode(_USER_STORE_IDS, request.body).ids
+        ids = decode(_USER_STORE_IDS.decode, request.body).ids
         return self._change(request, self._segment(segment_id), "user_store_id_list", ids)
 
     def _change(self, request: Request, segment: Segment, wanted_type: SegmentType, ids: list[str]) -> Response:
@@ -261,13 +258,6 @@ def _pagination(path: str, number: int, size: int, total: int) -> dict[str, Any]
         "previousPage": link(number - 1),
         "totalItems": total,
     }
-
-
-def _decode(decoder: Decoder[_T], body: bytes) -> _T:
-    try:
-        return decoder.decode(body)
-    except msgspec.DecodeError as error:
-        raise RefusalError(HTTPStatus.BAD_REQUEST, f"Invalid request body: {error}") from error
 
 
 def _segment_dto(segment: Segment) -> dict[str, Any]:

@@ -8,12 +8,11 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec.json import Decoder
 
 from target_statsig.emulator import page
 from target_statsig.emulator.faults import decode_faults
-from target_statsig.emulator.http_server import RefusalError, Request, Response, json_response
+from target_statsig.emulator.http_server import RefusalError, Request, Response, decode, json_response
 from target_statsig.emulator.segments import SegmentSeed
 
 if TYPE_CHECKING:
@@ -71,10 +70,7 @@ class ControlApi:
         """
         route = self._routes.get((request.method, request.path))
         if route is not None:
-            try:
-                return route(request)
-            except msgspec.DecodeError as error:
-                raise RefusalError(HTTPStatus.BAD_REQUEST, f"Invalid request body: {error}") from error
+            return route(request)
         if request.path.startswith(PREFIX):
             raise RefusalError(HTTPStatus.NOT_FOUND, f"Cannot {request.method} {request.path}")
         return None
@@ -84,7 +80,7 @@ class ControlApi:
         return json_response({})
 
     def _add_faults(self, request: Request) -> Response:
-        for fault in decode_faults(request.body):
+        for fault in decode(decode_faults, request.body):
             self._faults.add(fault)
         return json_response(self._faults.to_json(), HTTPStatus.CREATED)
 
@@ -93,7 +89,7 @@ class ControlApi:
         return json_response(self._faults.to_json())
 
     def _seed_segment(self, request: Request) -> Response:
-        seed = _SEED.decode(request.body)
+        seed = decode(_SEED.decode, request.body)
         segment = self._state.seed_segment(seed.id, seed.ids, segment_type=seed.type, id_type=seed.id_type)
         return json_response({"id": segment.id, "count": len(segment.ids)}, HTTPStatus.CREATED)
 

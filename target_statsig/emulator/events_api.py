@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.json import Decoder
 
-from target_statsig.emulator.http_server import RefusalError, Request, Response, json_response
+from target_statsig.emulator.http_server import RefusalError, Request, Response, decode, json_response
 
 if TYPE_CHECKING:
     from target_statsig.emulator.state import Options, State
@@ -192,10 +192,7 @@ class EventsApi:
 
     def _take(self, name: str, decoder: Decoder[Any], request: Request) -> int:
         only_names = name == "events" and self._options.keep_events == "counts"
-        try:
-            items = getattr((COUNTED_EVENTS if only_names else decoder).decode(request.body), name)
-        except msgspec.DecodeError as error:
-            raise RefusalError(HTTPStatus.BAD_REQUEST, f"Invalid request body: {error}") from error
+        items = getattr(decode((COUNTED_EVENTS if only_names else decoder).decode, request.body), name)
         count = len(items)
         announced = request.headers.get("statsig-event-count")
         if count > MAX_EVENTS_PER_REQUEST:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -25,19 +25,20 @@ if TYPE_CHECKING:
 
 JSON_TYPE = "application/json; charset=utf-8"
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it came in, its body already unpacked.
+    """A request as it came in.
 
     Attributes:
-        method: In capitals.
         path: Without the query, still percent-encoded.
         query: The parameters; of a repeated one the last value.
         headers: By lower-case name.
-        body: The bytes after gzip was undone; empty when it could not be.
+        body: Unpacked; empty where that could not be done.
         size: Bytes of the body on the wire.
-        flaw: Why the body could not be read, or empty.
+        flaw: Why the body could not be unpacked, or empty.
         connection: The number of the connection that it came on.
     """
 
@@ -56,8 +57,6 @@ class Response:
     """What is sent back, and what the request log says about it.
 
     Attributes:
-        status: The HTTP status.
-        body: The bytes to send.
         items: Events or ids that the request carried.
         note: For the log: why it was refused, or what is remarkable; empty for an ordinary success.
         headers: Besides content-type and content-length.
@@ -86,6 +85,18 @@ class RefusalError(Exception):
 def json_response(content: object, status: int = HTTPStatus.OK, *, items: int = 0, note: str = "") -> Response:
     """Return a response whose body is `content` as JSON."""
     return Response(status, msgspec.json.encode(content), items, note)
+
+
+def decode(decoder: Callable[[bytes], _T], body: bytes) -> _T:
+    """Return what a body holds.
+
+    Raises:
+        RefusalError: It is no JSON, or against the contract.
+    """
+    try:
+        return decoder(body)
+    except msgspec.DecodeError as error:
+        raise RefusalError(HTTPStatus.BAD_REQUEST, f"Invalid request body: {error}") from error
 
 
 class LoopbackServer(ThreadingHTTPServer):

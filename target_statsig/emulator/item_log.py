@@ -50,18 +50,18 @@ class ItemType:
     Attributes:
         title: The heading of their table.
         columns: What the items of one row have in common.
-        units: The heading of the number of ids in a row.
+        ids_title: The heading of the number of ids in a row.
         key_of: The cells of `columns`, from an item and its request's body.
-        unit_of: The id that an item is about: its type and its value; empty strings where there is none.
+        id_of: The id that an item is about: its type and its value; empty strings where there is none.
         remarks_on: What is doubtful about an item, at a time in unix milliseconds.
         drop_reason: Why Statsig drops an item after its 202; an empty string where it does not.
     """
 
     title: str
     columns: tuple[str, ...]
-    units: str
+    ids_title: str
     key_of: Callable[[Item, Item], tuple[str, ...]]
-    unit_of: Callable[[Item], tuple[str, str]]
+    id_of: Callable[[Item], tuple[str, str]]
     remarks_on: Callable[[Item, float], Iterable[str]]
     drop_reason: Callable[[Item], str] = lambda _: ""
 
@@ -72,7 +72,7 @@ class Tally:
 
     key: tuple[str, ...]
     count: int = 0
-    units: set[str] = field(default_factory=set)
+    ids: set[str] = field(default_factory=set)
     samples: list[Item] = field(default_factory=list)
 
 
@@ -86,7 +86,7 @@ class ItemLog:
         dropped: How many were silently dropped, by name and reason.
         remarks: How many are doubtful, by remark.
         examples: The first item for each key of `dropped`, and for each of `remarks` (as a tuple of one).
-        units: How many items each id has, by the id's type.
+        ids: How many items each id has, by the id's type.
     """
 
     def __init__(self, item_type: ItemType, keep: KeepEvents) -> None:
@@ -96,7 +96,7 @@ class ItemLog:
         self.dropped: Counter[tuple[str, str]] = Counter()
         self.remarks: Counter[str] = Counter()
         self.examples: dict[tuple[str, ...], Item] = {}
-        self.units: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.ids: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._keep = keep
 
     @classmethod
@@ -108,12 +108,12 @@ class ItemLog:
             whole.dropped.update(log.dropped)
             whole.remarks.update(log.remarks)
             whole.examples = log.examples | whole.examples
-            for id_type, units in log.units.items():
-                whole.units[id_type].update(units)
+            for id_type, counts in log.ids.items():
+                whole.ids[id_type].update(counts)
             for key, tally in log.tallies.items():
                 total = whole._tally(key)
                 total.count += tally.count
-                total.units |= tally.units
+                total.ids |= tally.ids
                 total.samples = (total.samples + tally.samples)[:MAX_SAMPLES]
         return whole
 
@@ -145,10 +145,10 @@ class ItemLog:
                 self.kept.append(item)
             if len(tally.samples) < MAX_SAMPLES:
                 tally.samples.append(item)
-            id_type, unit = self.type.unit_of(item)
-            if unit:
-                tally.units.add(unit)
-                self.units[id_type][unit] += 1
+            id_type, item_id = self.type.id_of(item)
+            if item_id:
+                tally.ids.add(item_id)
+                self.ids[id_type][item_id] += 1
             for remark in self.type.remarks_on(item, now_ms):
                 self.remarks[remark] += 1
                 self.examples.setdefault((remark,), item)
@@ -189,7 +189,7 @@ def _identifier_of(item: Item) -> tuple[str, str]:
     user = _user_of(item)
     if user_id := user.get("userID"):
         return "userID", user_id
-    return next(((id_type, unit) for id_type, unit in user.get("customIDs", {}).items() if unit), ("", ""))
+    return next((found for found in user.get("customIDs", {}).items() if found[1]), ("", ""))
 
 
 def _event_remarks(event: Item, now_ms: float) -> Iterable[str]:

@@ -60,7 +60,7 @@ def users(run: Run, text: str) -> list[dict[str, Any]]:
     """Return the users whose ids contain a text, those with the most events first."""
     found = (
         (count, id_type, user)
-        for id_type, counts in run.logs["events"].units.items()
+        for id_type, counts in run.logs["events"].ids.items()
         for user, count in counts.items()
         if text in user
     )
@@ -90,7 +90,7 @@ def _run(run: Run, runs: Sequence[Run], segments: Mapping[str, Segment]) -> dict
             any(run.started <= change.time < until for change in segment.history) for segment in segments.values()
         ),
         "tiers": [{"tier": tier, "count": count} for tier, count in tiers.most_common()],
-        "users": {id_type: len(counts) for id_type, counts in events.units.items()},
+        "users": {id_type: len(counts) for id_type, counts in events.ids.items()},
         "timeline": _timeline(run, segments),
         "calls": [
             {
@@ -118,7 +118,7 @@ def _names(events: ItemLog, previous: ItemLog | None) -> list[dict[str, Any]]:
             "name": key[0],
             "tier": key[1],
             "count": events.tallies.get(key, nothing).count,
-            "users": len(events.tallies.get(key, nothing).units),
+            "users": len(events.tallies.get(key, nothing).ids),
             "before": before.get(key, nothing).count if previous else None,
         }
         for key in keys[:MAX_ROWS]
@@ -131,8 +131,8 @@ def _items(log: ItemLog) -> dict[str, Any]:
         "title": log.type.title,
         "count": log.count,
         "columns": log.type.columns,
-        "units": log.type.units,
-        "lines": [{"cells": tally.key, "count": tally.count, "units": len(tally.units)} for tally in rows[:MAX_ROWS]],
+        "units": log.type.ids_title,
+        "lines": [{"cells": tally.key, "count": tally.count, "units": len(tally.ids)} for tally in rows[:MAX_ROWS]],
         "more": max(len(rows) - MAX_ROWS, 0),
     }
 
@@ -195,7 +195,7 @@ def _findings(state: State, dead_letters: DeadLetters, run: Run | None) -> list[
 
 
 def _period(run: Run | None, runs: Sequence[Run]) -> tuple[float, float]:
-    """Return when the dead letters of a run are written; no file tells which run wrote it."""
+    """Return when the dead letters of a run are written; no file says which run wrote it."""
     number = run.number if run else 1
     after = runs[number - 2].ended + _SLACK_SECONDS if number > 1 else -math.inf
     until = runs[number - 1].ended + _SLACK_SECONDS if number < len(runs) else math.inf

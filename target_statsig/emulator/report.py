@@ -121,11 +121,11 @@ def _table(*columns: str, numbers: Sequence[str] = ()) -> Table:
 
 
 def _items(item_type: ItemType, tallies: Iterable[Tally]) -> Table:
-    numbers = ("Count", item_type.units)
+    numbers = ("Count", item_type.ids_title)
     table = _table(*item_type.columns, *numbers, numbers=numbers)
     for tally in tallies:
         name, *cells = tally.key
-        counts = (f"{tally.count:,}", f"{len(tally.units):,}" if tally.units else NOTHING)
+        counts = (f"{tally.count:,}", f"{len(tally.ids):,}" if tally.ids else NOTHING)
         table.add_row(_text(name, "cyan"), *(_text(cell or NOTHING) for cell in cells), *counts)
     return table
 

@@ -19,7 +19,7 @@ MAX_SHOWN_IDS = 5
 """Ids that a change names of those that it added or removed."""
 
 _MAX_SORTED = 100_000
-"""Members of more are searched in no order: sorting them would hold up whoever sends more."""
+"""Members of more are searched in no order: sorting them would hold up the next requests."""
 
 
 class SegmentSeed(Struct, forbid_unknown_fields=True):
@@ -36,14 +36,11 @@ class Change:
     """One request that changed a list.
 
     Attributes:
-        action: What was asked for.
         given: How many ids it gave.
-        added: How many of them were no members before.
-        removed: How many are members no more.
+        added: How many of them were no members before; the first of these are `added_ids`.
+        removed: How many are members no more; the first of these are `removed_ids`.
         version: The list's version after it.
-        time: When, in seconds since 1970-01-01T00:00:00Z.
-        added_ids: The first of those that were added, in order.
-        removed_ids: The first of those that were removed.
+        time: Seconds since 1970-01-01T00:00:00Z.
     """
 
     action: Action
@@ -61,15 +58,9 @@ class Segment:
     """One segment.
 
     Attributes:
-        id: Its id.
-        type: Its type, as Statsig calls it.
-        id_type: The identifier's name, such as `userID`.
         ids: The members. A plain set: ten million fit in about 1.2 GB.
-        name: What the console shows; the id where none is given.
-        description: Free text.
-        before: Members when the emulator first knew of it.
-        created: True when it was created through the Console API.
-        version: Goes up with every change.
+        before: How many members there were when the emulator first knew of it.
+        created: Whether it was created through the Console API.
         updating: For how many more requests the list says that it is updating.
         history: The changes, in order.
     """
@@ -90,12 +81,10 @@ class Segment:
 
     @property
     def added(self) -> int:
-        """How many ids were added by all changes."""
         return sum(change.added for change in self.history)
 
     @property
     def removed(self) -> int:
-        """How many ids were removed by all changes."""
         return sum(change.removed for change in self.history)
 
     def change(self, action: Action, ids: Iterable[str], *, time: float = 0.0, updating: int = 0) -> Change:

@@ -15,9 +15,11 @@ from target_statsig.emulator.http_server import LoopbackServer, RefusalError, Re
 from target_statsig.emulator.state import Options, RequestEntry, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from typing_extensions import Self
+
+    from target_statsig.emulator.segments import SegmentSeed
 
 _POLL_SECONDS = 0.02
 """How long `close` may have to wait for the accepting thread to notice."""
@@ -39,7 +41,8 @@ class StatsigEmulator:
         *,
         port: int = 0,
         workplace: Workplace | None = None,
-        prepare: Callable[[State, Faults], None] | None = None,
+        segments: Sequence[SegmentSeed] = (),
+        faults: Sequence[Fault] = (),
     ) -> None:
         """Prepare a project; nothing listens yet.
 
@@ -47,21 +50,21 @@ class StatsigEmulator:
             options: How to behave; like Statsig where nothing is given.
             port: The port on 127.0.0.1; 0 picks a free one.
             workplace: What is kept for the target beside it; nothing where none is given.
-            prepare: Puts in what it begins with, and begins with again after `clear`.
+            segments: What it begins with, and begins with again after `clear`.
+            faults: The same of faults.
         """
         self.options = options or Options()
         self.state = State(self.options)
         self.faults = Faults()
         self.workplace = workplace or Workplace()
-        self._prepare = prepare
+        self._first_segments, self._first_faults = segments, faults
         self._port = port
         self._closing = threading.Event()
         self._server: LoopbackServer | None = None
         self._events_api = events_api.EventsApi(self.state, self.options)
         self._console_api = console_api.ConsoleApi(self.state, self.options)
         self._control_api = ControlApi(self)
-        if prepare:
-            prepare(self.state, self.faults)
+        self._begin()
 
     def start(self) -> Self:
         """Listen and answer until `close`; after it this begins again, on the same port and with all it holds.
@@ -92,9 +95,14 @@ class StatsigEmulator:
             self.faults.clear()
             # Its windows still count the changes that were just forgotten.
             self._console_api = console_api.ConsoleApi(self.state, self.options)
-            if self._prepare:
-                self._prepare(self.state, self.faults)
+            self._begin()
         self.workplace.clear()
+
+    def _begin(self) -> None:
+        for seed in self._first_segments:
+            self.state.seed_segment(seed.id, seed.ids, segment_type=seed.type, id_type=seed.id_type)
+        for fault in self._first_faults:
+            self.faults.add(fault)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -41,8 +41,6 @@ class Options:
     """The behaviour of one emulator; every default is Statsig's own where that is known.
 
     Attributes:
-        server_secret_key: The key that the events API accepts.
-        console_api_key: The key that the Console API accepts.
         keep_events: `all` keeps every event; `samples` the first of each name and tier; `counts` none, it
             only counts names, for benchmarks.
         page_size: Ids or segments a page at most, whatever `limit` says; Statsig's own cap is not published.
@@ -52,7 +50,6 @@ class Options:
             for so many requests.
         mutation_windows: Windows over all changes of a project; empty: no limit.
         id_list_windows: Windows over changes of ID lists, besides; empty: no limit.
-        unit_id_types: The project's identifier names.
         clock: Seconds since 1970-01-01T00:00:00Z, for the windows and the request log.
     """
 
@@ -75,9 +72,7 @@ class RequestEntry:
 
     Attributes:
         time: Seconds since 1970-01-01T00:00:00Z.
-        method: In capitals.
-        path: Without the query.
-        status: The status that was sent, or None where the client got no response.
+        status: What was sent; None where the client got no response.
         items: Events or ids that it carried, as far as the body was read.
         size: Bytes of the body on the wire.
         note: Why it was refused, or what a fault did; empty for an ordinary success.
@@ -103,7 +98,6 @@ class Run:
         started: When its first request came, in seconds since 1970-01-01T00:00:00Z.
         ended: When it was last heard of.
         logs: What it brought, by the member of the body that holds it.
-        requests: Its lines of the request log.
     """
 
     number: int
@@ -159,12 +153,10 @@ class State:
 
     @property
     def exposures(self) -> list[dict[str, Any]]:
-        """The exposures, in the order of their arrival."""
         return self._kept("exposures")
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """The values of metrics, in the order of their arrival."""
         return self._kept("metrics")
 
     @property
@@ -255,10 +247,10 @@ class State:
                 "requests": [asdict(entry) for entry in self.requests],
             }
             for name, log in logs.items():
-                columns = [column.lower().replace(" ", "_") for column in (*log.type.columns, log.type.units)]
+                columns = [column.lower().replace(" ", "_") for column in (*log.type.columns, log.type.ids_title)]
                 content[name] = log.kept
                 content[f"{name.removesuffix('s')}_counts"] = [
-                    dict(zip(columns, (*tally.key, len(tally.units)), strict=True)) | {"count": tally.count}
+                    dict(zip(columns, (*tally.key, len(tally.ids)), strict=True)) | {"count": tally.count}
                     for tally in log.tallies.values()
                 ]
             return content

@@ -57,7 +57,7 @@ def short_path(path: str) -> str:
 
 
 def is_lookup(entry: RequestEntry, segments: Mapping[str, Segment]) -> bool:
-    """Return whether a 404 only told that a segment had to be created, as it then was."""
+    """Return whether a 404 only said that a segment had to be created, as it then was."""
     if entry.status != HTTPStatus.NOT_FOUND:
         return False
     segment = segments.get(console_api.split_path(entry.path)[0])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import requests
 
-from target_statsig.emulator import Fault, Options, StatsigEmulator
+from target_statsig.emulator import Fault, StatsigEmulator
 from target_statsig.emulator.command import Workplace
+from target_statsig.emulator.segments import SegmentSeed
 
 EVENT = {"eventName": "purchase", "user": {"userID": "u1"}, "value": 89.99}
 
@@ -37,11 +38,8 @@ def clear(statsig):
 def beside(tmp_path):
     """An emulator with a folder for the target, a segment and a fault to begin with."""
 
-    def prepare(state, faults):
-        state.seed_segment("vip_users", ["a"])
-        faults.add(Fault(path="/v1/nowhere", status=503, times=1))
-
-    with StatsigEmulator(Options(), workplace=Workplace(tmp_path), prepare=prepare) as statsig:
+    segments, faults = [SegmentSeed("vip_users", ["a"])], [Fault(path="/v1/nowhere", status=503, times=1)]
+    with StatsigEmulator(workplace=Workplace(tmp_path), segments=segments, faults=faults) as statsig:
         yield statsig
 
 

@@ -36,7 +36,7 @@ def test_events_are_counted_by_name_and_tier_with_their_users():
     log.take([event(), event(user_id="u2"), event(user_id="u2"), event(tier="staging")], {}, NOW_MS)
 
     tally = log.tallies["purchase", "production"]
-    assert (tally.count, tally.units, tally.samples[0]) == (3, {"u1", "u2"}, event())
+    assert (tally.count, tally.ids, tally.samples[0]) == (3, {"u1", "u2"}, event())
     assert log.tallies["purchase", "staging"].count == 1
 
 
@@ -44,7 +44,7 @@ def test_a_user_may_be_known_by_a_custom_id_alone():
     log = log_of("all")
     log.take([{"eventName": "a", "user": {"userID": "", "customIDs": {"stableID": "s1"}}}], {}, NOW_MS)
 
-    assert log.tallies["a", ""].units == {"s1"}
+    assert log.tallies["a", ""].ids == {"s1"}
     assert not log.remarks
 
 
@@ -109,7 +109,7 @@ def test_users_are_counted_by_the_id_that_they_are_known_by():
     log = log_of("all")
     log.take([event(), event(), {"eventName": "a", "user": {"customIDs": {"stableID": "s1"}}}], {}, NOW_MS)
 
-    assert log.units == {"userID": {"u1": 2}, "stableID": {"s1": 1}}
+    assert log.ids == {"userID": {"u1": 2}, "stableID": {"s1": 1}}
 
 
 def test_merging_gives_what_one_log_would_hold():
@@ -122,5 +122,5 @@ def test_merging_gives_what_one_log_would_hold():
 
     merged = ItemLog.merged(ITEM_TYPES["events"], parts)
 
-    for name in ("kept", "tallies", "dropped", "remarks", "examples", "units"):
+    for name in ("kept", "tallies", "dropped", "remarks", "examples", "ids"):
         assert getattr(merged, name) == getattr(whole, name)

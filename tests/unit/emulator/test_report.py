@@ -149,10 +149,7 @@ def test_findings_tell_the_remedy(state):
     findings = found(state, missing_identifier=Pile(2))
 
     assert findings[0] == Finding(
-        2,
-        "404",
-        "segment 'vip users' not found",
-        "start with --segment 'vip users', or set create_segment",
+        2, "404", "segment 'vip users' not found", "start with --segment 'vip users', or set create_segment"
     )
     assert findings[1].remedy.startswith("the target has another key")
     assert findings[2].what == "no answer POST log_event"
