@@ -1,4 +1,4 @@
-"""A segment's members, versions and pages."""
+"""Segments and quotas of the Console API."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.emulator import segments
+from target_statsig.emulator.console_api import Quota
 from target_statsig.emulator.segments import MAX_SHOWN_IDS, Segment
+from target_statsig.emulator.state import ID_LIST_WINDOWS, Window
 
 IDS = st.sets(st.text(min_size=1), max_size=30)
 
@@ -40,20 +42,6 @@ def test_a_page_read_after_a_change_shows_the_change():
     assert segment.page(2, 1) == ["b"]
 
 
-def test_a_page_may_repeat_the_last_id_of_the_page_before():
-    segment = Segment("vip_users", ids={"a", "b", "c"})
-
-    assert [segment.page(page, 2, overlap=True) for page in (1, 2, 3)] == [["a", "b"], ["b", "c"], []]
-
-
-@pytest.mark.parametrize("requests", [0, 1, 3])
-def test_an_update_ends_after_so_many_requests(requests):
-    segment = Segment("vip_users")
-    segment.change("add", ["a"], updating=requests)
-
-    assert [segment.take_update_step() for _ in range(requests + 1)] == [True] * requests + [False]
-
-
 def test_a_change_tells_when_it_was_and_names_the_first_ids_that_made_a_difference():
     segment = Segment("vip_users", ids={"a", "b"})
     added = segment.change("add", ["b", *"zyxwvc"], time=7.0)
@@ -73,3 +61,28 @@ def test_members_are_found_by_a_part_of_their_id(monkeypatch, most_sorted):
     assert sorted(segment.find("-1", 10)) == ["u-1", "u-10", "v-1"]
     assert len(segment.find("", 2)) == 2
     assert segment.find("nobody", 10) == []
+
+
+@pytest.mark.parametrize(("now", "wait"), [pytest.param(10, 90, id="the-long-one"), pytest.param(100, 0, id="neither")])
+def test_every_window_must_have_room(now, wait):
+    quota = Quota((Window(2, 10), Window(3, 100)))
+    for time in (0, 1, 2):
+        quota.count(time)
+
+    assert quota.wait(now) == wait
+
+
+@given(st.lists(st.floats(0, 30), max_size=200))
+def test_no_window_ever_holds_more_than_its_limit(pauses):
+    quota = Quota(ID_LIST_WINDOWS)
+    now = 0.0
+    taken = []
+    for pause in pauses:
+        now += pause
+        if quota.wait(now) == 0:
+            quota.count(now)
+            taken.append(now)
+
+    for window in ID_LIST_WINDOWS:
+        for end in taken:
+            assert sum(end - window.seconds < time <= end for time in taken) <= window.limit
