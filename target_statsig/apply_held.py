@@ -16,14 +16,14 @@ from target_statsig.report import SegmentCounts
 from target_statsig.segments.held import RUN_AGAIN, HeldRemovals
 from target_statsig.segments.remote import RemoteSegment
 from target_statsig.settings import SyncMode
-from target_statsig.store.hold import HoldState
+from target_statsig.store.values import HoldState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from target_statsig.run import Run
     from target_statsig.settings import StreamSettings
-    from target_statsig.store.hold import Hold
+    from target_statsig.store.values import Hold
 
 logger = logging.getLogger(__name__)
 

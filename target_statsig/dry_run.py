@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from target_statsig.report import RunReport
     from target_statsig.settings import Settings
     from target_statsig.state_gate import State
-    from target_statsig.store.facade import Store
+    from target_statsig.store.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from target_statsig.dead_letters import DeadLetters
     from target_statsig.report import RunReport
     from target_statsig.state_gate import State
-    from target_statsig.store.facade import Store
+    from target_statsig.store.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.parts import Parts
     from target_statsig.settings import Settings
-    from target_statsig.store.facade import Store
-    from target_statsig.store.pending import Pending
+    from target_statsig.store.members import Pending
+    from target_statsig.store.store import Store
 
 SQLITE = "sqlite:///"
 

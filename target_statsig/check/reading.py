@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.config.parse import Config
     from target_statsig.settings import Settings, StreamSettings
-    from target_statsig.store.look import StoreLook
+    from target_statsig.store.readonly import StoreLook
 
 PATIENCE = 15
 """Seconds after which a call counts as failed; a run waits for `retry_timeout`, but who checks wants an answer."""

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from target_statsig.client.console import Segment
     from target_statsig.settings import Settings, StreamSettings
-    from target_statsig.store.facts import SegmentFacts
-    from target_statsig.store.look import StoreLook
+    from target_statsig.store.readonly import StoreLook
+    from target_statsig.store.values import SegmentFacts
 
 EVERY_STREAM = "*"
 """The name of the streams that no entry of `streams` names."""

@@ -16,7 +16,7 @@ from target_statsig.phrases import counted
 if TYPE_CHECKING:
     from target_statsig.client.console import ListState, Segment
     from target_statsig.segments.remote import RemoteSegment
-    from target_statsig.store.facade import Store
+    from target_statsig.store.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from target_statsig.store.facts import SegmentFacts
+    from target_statsig.store.values import SegmentFacts
 
 DAY = 86_400
 

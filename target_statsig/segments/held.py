@@ -19,15 +19,15 @@ from target_statsig.segments.feeders import moment
 from target_statsig.segments.guards import Action, Evidence, decide
 from target_statsig.segments.removal import remove_all
 from target_statsig.settings import RemovalScope
-from target_statsig.store.hold import HoldState
+from target_statsig.store.values import HoldState
 
 if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.report import SegmentCounts
     from target_statsig.segments.remote import RemoteSegment
     from target_statsig.settings import StreamSettings
-    from target_statsig.store.facade import Store
-    from target_statsig.store.hold import Hold
+    from target_statsig.store.store import Store
+    from target_statsig.store.values import Hold
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from target_statsig.phrases import counted
 
 if TYPE_CHECKING:
     from target_statsig.report import SegmentCounts
-    from target_statsig.store.pending import Pending
+    from target_statsig.store.members import Pending
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from target_statsig.segments.guards import Action, Evidence, decide
 from target_statsig.segments.removal import remove_all
 from target_statsig.segments.sync import SegmentSync
 from target_statsig.settings import RemovalScope
-from target_statsig.store.hold import Hold, HoldState
+from target_statsig.store.values import Hold, HoldState
 
 if TYPE_CHECKING:
     from target_statsig.clock import Clock
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from target_statsig.segments.remote import RemoteSegment
     from target_statsig.segments.words import Words
     from target_statsig.settings import StreamSettings
-    from target_statsig.store.facade import Store
+    from target_statsig.store.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -104,9 +104,7 @@ class MirrorSync(SegmentSync):
                 f"own` removes nobody in this run. That is so in the first run, and after the store was lost."
             )
         counts.before = self._baseline.ensure()
-        plan = self._audience.plan(absent=True, own_only=own_only)
-        if self._audience.is_agreed:
-            logger.debug("Segment '%s': its stream shows just the members that it has.", self._remote.id)
+        plan = self._audience.plan(own_only=own_only)
         current = self._audience.count_current()
         counts.unchanged = current - plan.added
         self._growth.foresee(counts.before, plan.added)
@@ -183,7 +181,6 @@ class MirrorSync(SegmentSync):
         if warning is not None:
             self._warn(warning)
         self._store.record_hold(self._remote.id, self._hold if counts.held else None)
-        self._audience.agree(self._lock)
         counts.after = self._members.count_known()
         self._audience.close()
         self._lock.release()

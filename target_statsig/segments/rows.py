@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from target_statsig.segments.remote import RemoteSegment
     from target_statsig.segments.words import Words
     from target_statsig.state_gate import StateGate
-    from target_statsig.store.pending import Pending
+    from target_statsig.store.members import Pending
 
 GATHERED = 100_000
 """Ids held in memory at most, some 20 MB of them; ten full requests of the usual size."""

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from target_statsig.segments.remote import RemoteSegment
     from target_statsig.segments.words import Words
     from target_statsig.state_gate import StateGate
-    from target_statsig.store.audience import Audience
-    from target_statsig.store.pending import Pending
+    from target_statsig.store.members import Audience, Pending
 
 
 class StagedRowSync(SegmentSync):

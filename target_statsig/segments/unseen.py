@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from target_statsig.report import SegmentCounts
     from target_statsig.segments.completeness import Verdict
     from target_statsig.segments.words import Words
-    from target_statsig.store.audience import Audience
+    from target_statsig.store.members import Audience
 
 
 class UnseenSync(SegmentSync):

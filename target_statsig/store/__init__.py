@@ -1,7 +1,7 @@
 """The store: what a run remembers for the next one. This package is the only one that speaks SQL.
 
-It knows memberships, deliveries, locks and request times, each of one Statsig project. It refuses to know what they are
-for, and sends nothing. SQLAlchemy takes half a second to import: that happens when a store is opened, not before.
+It has the members, deliveries, locks and request times of each Statsig project. SQLAlchemy takes half a second to
+import: that happens when a store is opened, not before.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from target_statsig.clock import Clock
-    from target_statsig.store.facade import Store
-    from target_statsig.store.look import StoreLook
+    from target_statsig.store.readonly import StoreLook
+    from target_statsig.store.store import Store
 
 
 PATIENCE = 30.0
@@ -35,7 +35,7 @@ def open_store(url: str, *, clock: Clock, project: str, run_id: str, patience: f
     Raises:
         StoreError: The store cannot be opened; the message says what to do.
     """
-    from target_statsig.store.facade import Store  # noqa: PLC0415 - a run that remembers nothing does without
+    from target_statsig.store.store import Store  # noqa: PLC0415 - a run that remembers nothing does without
 
     return Store(url, clock=clock, project=project, run_id=run_id, patience=patience)
 
@@ -56,8 +56,8 @@ def open_copy(
     Raises:
         StoreError: The store cannot be read.
     """
-    from target_statsig.store.copy import copy_store  # noqa: PLC0415 - as above
-    from target_statsig.store.facade import Store  # noqa: PLC0415 - as above
+    from target_statsig.store.readonly import copy_store  # noqa: PLC0415 - as above
+    from target_statsig.store.store import Store  # noqa: PLC0415 - as above
 
     copy = directory / "store.db"
     copy_store(url, copy, clock=clock, project=project, patience=patience)
@@ -80,6 +80,6 @@ def look_at_store(url: str, *, clock: Clock, project: str) -> StoreLook:
     Raises:
         StoreError: It cannot be reached, or is none of ours.
     """
-    from target_statsig.store.look import look_at  # noqa: PLC0415 - as above
+    from target_statsig.store.readonly import look_at  # noqa: PLC0415 - as above
 
     return look_at(url, clock=clock, project=project)

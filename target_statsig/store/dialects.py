@@ -1,9 +1,7 @@
-"""What SQLite and PostgreSQL say in different words: a list of ids as a table, and "insert or else update".
+"""Where SQLite and PostgreSQL differ: a list of ids as a table, "insert or else update", and what their errors mean.
 
-Also statements in the driver's own words, for the few that run so often that SQLAlchemy's share of their time counts.
-
-The ids travel as one JSON parameter, which both databases unfold themselves: twice as fast as a parameter for each.
-Ids are Unicode text without NUL (which PostgreSQL cannot hold) and without lone surrogates (which no UTF-8 can).
+Ids travel as one JSON parameter, which both databases unfold themselves: twice as fast as a parameter for each. They
+are Unicode text without NUL (which PostgreSQL cannot hold) and without lone surrogates (which no UTF-8 can).
 """
 
 from __future__ import annotations
@@ -13,11 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from sqlalchemy import BigInteger, Text, bindparam, cast, func
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+
+from target_statsig.exceptions import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement, Connection, CursorResult, Delete, Dialect, Insert, Table, Update
+    from sqlalchemy import URL, ColumnElement, Connection, CursorResult, Delete, Dialect, Insert, Table, Update
+    from sqlalchemy.exc import SQLAlchemyError
 
 
 class Listed(NamedTuple):
@@ -87,3 +89,82 @@ def inserted_number(result: CursorResult[Any]) -> int:
     """Return the number that the database gave to the row of an INSERT that ran in the driver's words."""
     # PostgreSQL has no other way than RETURNING, which SQLAlchemy puts there; SQLite's own takes half the time.
     return int(result.scalar_one() if result.returns_rows else result.lastrowid)
+
+
+_MOVE_ASIDE = (
+    "move the file aside and run again: memberships are read from Statsig anew, though events sent lately may be "
+    "sent a second time"
+)
+
+_DAMAGED = f"is damaged; {_MOVE_ASIDE}"
+
+_FULL = (
+    "has no room left on its disk, or on that of temporary files; make room, point store_url at another disk, or "
+    "SQLITE_TMPDIR at another directory"
+)
+
+_SQLITE_CAUSES = (
+    ("not a database", f"is not a SQLite database; point store_url at another file, or {_MOVE_ASIDE}"),
+    ("malformed", _DAMAGED),
+    ("locked", "is kept busy by another run; let it end, or give this job a store_url of its own"),
+    ("readonly", "cannot be written; let this user write the file and its directory, or change store_url"),
+    ("unable to open", "cannot be opened; let this user write the file and its directory, or change store_url"),
+    ("full", _FULL),
+    ("disk i/o", "cannot be read or written (disk I/O error); check the disk, or change store_url"),
+)
+"""What SQLite says, in part, and what that means here."""
+
+
+def named(url: URL) -> str:
+    """Return how a message names the store: by its URL without password and query."""
+    return f"the store of store_url ({url.set(query={}).render_as_string(hide_password=True)})"
+
+
+def explain(error: SQLAlchemyError, url: URL) -> StoreError:
+    """Return what to raise instead of an error of the database: one sentence that says what to do.
+
+    It quotes neither a statement nor a value: a driver's words only where they speak of the database and not of rows.
+
+    Args:
+        error: What SQLAlchemy raised.
+        url: The store's URL.
+    """
+    words = str(error.orig).strip() if isinstance(error, DBAPIError) else ""
+    if url.get_backend_name() == "sqlite":
+        for sign, cause in _SQLITE_CAUSES:
+            if sign in words.lower():
+                return StoreError(f"{named(url)} {cause}")
+    if isinstance(error, (OperationalError, ProgrammingError)):
+        # These speak of connections, disks and permissions; those of other errors may hold the row at fault.
+        first_line = words.partition("\n")[0]
+        return StoreError(
+            f"{named(url)} cannot be used: {first_line}; "
+            "check store_url, that the database is up, and that its user may create and write tables"
+        )
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return StoreError(
+        f"{named(url)} failed ({type(error).__name__}{f', SQLSTATE {state}' if state else ''}); "
+        "check the database's own log, or point store_url at another store"
+    )
+
+
+def unusable(url: URL, error: OSError) -> StoreError:
+    """Return what to raise when the store's file or directory cannot be made.
+
+    Args:
+        url: The store's URL.
+        error: What the operating system said.
+    """
+    return StoreError(
+        f"{named(url)} cannot be opened ({error.strerror or type(error).__name__}); "
+        "let this user write there, or change store_url"
+    )
+
+
+def damaged(url: URL) -> StoreError:
+    """Return what to raise when a check finds a SQLite file damaged.
+
+    Args:
+        url: The store's URL.
+    """
+    return StoreError(f"{named(url)} {_DAMAGED}")

@@ -1,53 +1,32 @@
-"""What is remembered of a segment besides its members: which stream feeds it, and how the last sync ended.
-
-Owns reading and writing these facts. Refuses to know what follows from them.
-"""
+"""Reading and writing what is remembered of a segment besides its members: its facts, and what its last run left."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, delete, select, update
 
-from target_statsig.store.tables import PROJECTS, SEGMENTS
+from target_statsig.store.dialects import insert_into
+from target_statsig.store.tables import HOLDS, PROJECTS, SEGMENTS
+from target_statsig.store.values import Hold, HoldState, SegmentFacts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Connection
 
-    from target_statsig.store.engine import Lane
+    from target_statsig.store.database import Lane
 
+_FACTS = [SEGMENTS.c[field.name] for field in fields(SegmentFacts)]
 
-@dataclass(frozen=True, slots=True)
-class SegmentFacts:
-    """Facts about a segment; None stands for what was never recorded.
-
-    Attributes:
-        fed_by: The stream that feeds it.
-        list_version: The list's version in Statsig after the last change that was seen through.
-        expected_count: How many members Statsig should count.
-        last_sync_at: When the last sync ended, in seconds since 1970.
-        last_status: How it ended, in a word.
-        last_added: How many members it added.
-        last_removed: How many members it removed.
-    """
-
-    fed_by: str | None = None
-    list_version: int | None = None
-    expected_count: int | None = None
-    last_sync_at: float | None = None
-    last_status: str | None = None
-    last_added: int | None = None
-    last_removed: int | None = None
-
-
-_COLUMNS = [SEGMENTS.c[field.name] for field in fields(SegmentFacts)]
+_HOLD = [HOLDS.c[field.name] for field in fields(Hold)]
 
 
 def read_facts(lane: Lane, segment: int) -> SegmentFacts:
     """Return what is remembered of a segment, given its number in the store."""
     with lane.reading() as connection:
-        row = connection.execute(select(*_COLUMNS).where(SEGMENTS.c.segment == segment)).one()
+        row = connection.execute(select(*_FACTS).where(SEGMENTS.c.segment == segment)).one()
     return SegmentFacts(*row)
 
 
@@ -59,7 +38,7 @@ def all_facts(connection: Connection, identity: str) -> dict[str, SegmentFacts]:
         identity: The identity of the project.
     """
     project = select(PROJECTS.c.project).where(PROJECTS.c.identity == identity).scalar_subquery()
-    rows = connection.execute(select(SEGMENTS.c.name, *_COLUMNS).where(SEGMENTS.c.project == project))
+    rows = connection.execute(select(SEGMENTS.c.name, *_FACTS).where(SEGMENTS.c.project == project))
     return {name: SegmentFacts(*facts) for name, *facts in rows}
 
 
@@ -74,3 +53,44 @@ def segments_fed_by(lane: Lane, project: int, stream: str) -> list[str]:
     with lane.reading() as connection:
         query = select(SEGMENTS.c.name).where(SEGMENTS.c.project == project, SEGMENTS.c.fed_by == stream)
         return sorted(connection.execute(query).scalars())
+
+
+def read_hold(lane: Lane, segment: int) -> Hold | None:
+    """Return what the last run left of a segment, given its number in the store; None where it left nothing to do."""
+    with lane.reading() as connection:
+        row = connection.execute(select(*_HOLD).where(HOLDS.c.segment == segment)).one_or_none()
+    return None if row is None else _hold(row)
+
+
+def read_holds(lane: Lane, project: int) -> dict[str, Hold]:
+    """Return what is held in a project, by Statsig id."""
+    query = select(SEGMENTS.c.name, *_HOLD).join(HOLDS, HOLDS.c.segment == SEGMENTS.c.segment)
+    with lane.reading() as connection:
+        rows = connection.execute(query.where(SEGMENTS.c.project == project).order_by(SEGMENTS.c.name)).all()
+    return {name: _hold(row) for name, *row in rows}
+
+
+def write_hold(lane: Lane, segment: int, hold: Hold, *, run_id: str) -> None:
+    """Replace what the last run left of a segment, given its number in the store and the run."""
+    values = asdict(hold) | {"state": hold.state.value, "run_id": run_id}
+    with lane.writing() as connection:
+        statement = insert_into(connection, HOLDS).values(segment=segment, **values)
+        connection.execute(statement.on_conflict_do_update(index_elements=["segment"], set_=values))
+
+
+def end_hold(lane: Lane, segment: int) -> None:
+    """Remember that nothing of a segment is held, given its number in the store."""
+    with lane.writing() as connection:
+        connection.execute(delete(HOLDS).where(HOLDS.c.segment == segment))
+
+
+def outdate_hold(lane: Lane, segment: int, *, run_id: str) -> None:
+    """Remember that a run came after that which held, unless it is the same run."""
+    earlier = and_(HOLDS.c.segment == segment, HOLDS.c.run_id != run_id)
+    with lane.writing() as connection:
+        connection.execute(update(HOLDS).where(earlier).values(state=HoldState.OUTDATED.value))
+
+
+def _hold(row: Any) -> Hold:
+    values: Mapping[str, Any] = dict(zip((column.name for column in _HOLD), row, strict=True))
+    return Hold(**{**values, "state": HoldState(values["state"])})

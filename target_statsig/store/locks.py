@@ -1,7 +1,6 @@
-"""Who is at work on a segment or a stream: one run at a time, and none longer than its process lives.
+"""What runs share: the locks of segments and streams, one run at a time, and the times of list mutations.
 
-Owns the waiting, and who is said to be at work. What keeps others out is the database's own (`Locks`: see `sqlite` and
-`postgres`). Refuses to know what is done under a lock.
+The locks themselves are the database's (`Locks`: see `sqlite` and `postgres`), and end with the process.
 """
 
 from __future__ import annotations
@@ -12,18 +11,18 @@ from datetime import datetime, timezone
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import select
+from sqlalchemy import delete, insert, select
 
 from target_statsig._compat import override
 from target_statsig.store.dialects import insert_into
-from target_statsig.store.tables import LOCKS
+from target_statsig.store.tables import LOCKS, PROJECTS, REQUESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from target_statsig.clock import Clock
     from target_statsig.exceptions import TargetStatsigError
-    from target_statsig.store.engine import Lane
+    from target_statsig.store.database import Lane
 
 PATIENCE = 10.0
 """Seconds to wait for another run that holds the lock: as long as its last requests may take."""
@@ -178,3 +177,44 @@ class Lock:
             return ""
         since = datetime.fromtimestamp(found.since, tz=timezone.utc).isoformat(timespec="seconds")
         return f" ({found.run_id}, process {found.pid} on {found.host}, since {since})"
+
+
+class StoredRequestLog:
+    """The times of list mutations in one Statsig project, for all runs; see `client.rate_limit.RequestLog`."""
+
+    def __init__(self, lane: Lane, project: int, *, keep: float) -> None:
+        """Begin with what other runs have recorded.
+
+        Args:
+            lane: The connection to use.
+            project: The project's number in the store.
+            keep: Seconds for which a request is remembered: the longest window.
+        """
+        self._lane = lane
+        self._project = project
+        self._keep = keep
+
+    def reserve(self, decide: Callable[[Sequence[float]], float], now: float) -> float:
+        """Record a request, if it may be made now; no other run reserves meanwhile.
+
+        Args:
+            decide: Takes the times of the recent requests (seconds since 1970, ascending) and returns how many
+                seconds the next has to wait; 0.0 where it may go.
+            now: The time to record, in seconds since 1970.
+
+        Returns:
+            What `decide` returned; the request is recorded where that is 0.0.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        ours = REQUESTS.c.project == self._project
+        with self._lane.writing() as connection:
+            # SQLite has one writer anyhow; in PostgreSQL the project's row is what runs queue up for.
+            connection.execute(select(PROJECTS).where(PROJECTS.c.project == self._project).with_for_update())
+            connection.execute(delete(REQUESTS).where(ours, REQUESTS.c.at < now - self._keep))
+            times = connection.execute(select(REQUESTS.c.at).where(ours).order_by(REQUESTS.c.at)).scalars().all()
+            wait = decide(times)
+            if wait == 0.0:
+                connection.execute(insert(REQUESTS).values(project=self._project, at=now))
+            return wait

@@ -1,12 +1,12 @@
-"""The shared store: a PostgreSQL database, for machines that lose their disk and for several of them.
+"""The shared store: a PostgreSQL database, its connections' parameters, and the locks by which runs exclude each other.
 
-Owns the driver, a connection's parameters, and the locks by which runs keep each other out. Refuses to know what the
-tables hold. The database must speak UTF-8, and a pooler in between must leave a session its connection: what a run
+The database must speak UTF-8, and a pooler in between must leave a session its connection: what a run
 gathers stands in temporary tables, and its locks are the session's.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import NullPool, create_engine, event, func, select, text
@@ -16,10 +16,12 @@ from target_statsig.exceptions import StoreError
 from target_statsig.store.locks import Locks
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Engine
+    from collections.abc import Iterator
+
+    from sqlalchemy import URL, Connection, Engine
 
     from target_statsig.clock import Clock
-    from target_statsig.store.engine import Lane
+    from target_statsig.store.database import Lane
 
 _SILENCE = (("tcp_keepalives_idle", 30), ("tcp_keepalives_interval", 10), ("tcp_keepalives_count", 3))
 """A machine that vanishes says no goodbye: the server lets its locks go after a minute, and not after two hours."""
@@ -57,6 +59,18 @@ def engine(url: URL, _clock: Clock, patience: float) -> Engine:
 
     event.listen(made, "connect", prepare)
     return made
+
+
+@contextlib.contextmanager
+def autocommit(connection: Connection) -> Iterator[None]:
+    """Let a single statement be a transaction of its own: one round trip to the server instead of three."""
+    driver_connection: Any = connection.connection.driver_connection
+    driver_connection.autocommit = True
+    try:
+        yield
+    finally:
+        if not driver_connection.closed:
+            driver_connection.autocommit = False
 
 
 class SessionLocks(Locks):

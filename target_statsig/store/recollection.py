@@ -1,153 +1,160 @@
-"""How the batches that all earlier runs left become one answer for each record.
+"""What earlier runs delivered of a stream: how often each record, and which of these runs the present one goes on from.
 
-Owns the arithmetic. Every run writes down what it sends and what it skips; so the run that had to do with a record most
-often tells how often that record is in Statsig: the maximum over runs, and not their sum. A batch whose answer nobody
-read counts as delivered for the doubtful, and not for the known.
+Every run writes down what it sends and what it skips. So the run with the most deliveries of a record tells how often
+it is in Statsig: the maximum over runs, and not their sum.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from itertools import chain, compress
+from operator import not_
 from typing import TYPE_CHECKING
 
-from sqlalchemy import BigInteger, Column, Integer, bindparam, cast, delete, exists, func, insert, select
+from sqlalchemy import and_, delete, func, select
 
-from target_statsig.store.dialects import list_parameter, listed
-from target_statsig.store.frontier import BATCHES_AT_A_TIME, Frontier, names_of
-from target_statsig.store.recall import EmptyRecall, Recall, RecallInMemory, RecallOnDisk
-from target_statsig.store.tables import BATCHES, CODE_POINT_TEXT
-from target_statsig.store.temporary import count, drop, sorted_table, temporary_table, walk
+from target_statsig.ledger import DIGEST_BYTES, each
+from target_statsig.store.tables import BATCHES
+from target_statsig.store.temporary import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import Table
+    from sqlalchemy import ColumnElement
 
-    from target_statsig.store.engine import Lane
+    from target_statsig.store.database import Lane
 
-IN_MEMORY = 1_000_000
-"""Records that are held in memory, which takes some 30 MB; more of them stay in a temporary table."""
+_PER_BUCKET = 8
+"""Digests in a bucket, on average: fewer cost memory for buckets, more cost time for searching."""
 
-_NUMBER = bindparam("number", type_=Integer)
-_EPOCH = bindparam("of_epoch", type_=BigInteger)
-_ACKNOWLEDGED = bindparam("is_acknowledged", type_=Integer)
+_BATCHES_AT_A_TIME = 100
+"""Batches read at a time: a megabyte or so."""
 
 
-@dataclass(frozen=True, slots=True)
+class DigestBag:
+    """Digests, each as often as it was added, in some 30 bytes each.
+
+    A digest's hash says in which bucket it lies; a bucket is one string of bytes, its digests end to end.
+    """
+
+    def __init__(self, expected: int) -> None:
+        """Make room for a number of digests; more of them fit, and take longer to find."""
+        self._mask = (1 << (expected // _PER_BUCKET).bit_length()) - 1
+        self._buckets = [b""] * (self._mask + 1)
+        self._size = 0
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return self._size
+
+    def add(self, digests: Iterable[bytes]) -> None:
+        """Put digests in."""
+        buckets, mask = self._buckets, self._mask
+        for digest in digests:
+            buckets[hash(digest) & mask] += digest
+            self._size += 1
+
+    def take_each(self, digests: Sequence[bytes]) -> list[bool]:
+        """Take each digest out once; tell of each whether it was there."""
+        if not self._size:
+            return [False] * len(digests)
+        buckets, mask = self._buckets, self._mask
+        answers = []
+        for digest in digests:
+            index = hash(digest) & mask
+            bucket = buckets[index]
+            at = bucket.find(digest)
+            while at % DIGEST_BYTES and at >= 0:
+                at = bucket.find(digest, at + 1)
+            if at >= 0:
+                buckets[index] = bucket[:at] + bucket[at + DIGEST_BYTES :]
+            answers.append(at >= 0)
+        self._size -= sum(answers)
+        return answers
+
+
 class Recollection:
-    """What earlier runs left: the answers, and how far this run has come in it; None where nobody needs to know."""
+    """The deliveries of all earlier runs whose batches are in the store; one thread at a time uses it.
 
-    recall: Recall
-    frontier: Frontier | None = None
-
-
-def recollect(lane: Lane, stream: int, run_id: str, *, follow: bool) -> Recollection:
-    """Work out what all runs but one have left of a stream; strike out the runs that say nothing new.
-
-    Args:
-        lane: The connection to use.
-        stream: The stream's number in the store.
-        run_id: The run that asks: what it wrote itself does not count.
-        follow: Whether to follow how far the run comes in what was left; it takes disk space.
-
-    Raises:
-        StoreError: The database failed.
+    Attributes:
+        is_empty: Whether there are none.
+        known: Records that were delivered and not taken yet.
+        doubtful: Records in batches without an answer, as far as they are more than the known ones.
     """
-    runs = _earlier_runs(lane, stream, run_id)
-    if not runs:
-        return Recollection(EmptyRecall())
-    heap = _unpack(lane, stream, runs)
-    counted = _count(lane, heap)
-    drop(lane, heap)
-    if len(runs) > 1:
-        _strike_out_superseded(lane, stream, runs, counted)
-    recall = _summarise(lane, counted)
-    if follow:
-        return Recollection(recall, Frontier(lane, stream, run_id, left=counted, runs=runs))
-    drop(lane, counted)
-    return Recollection(recall)
+
+    def __init__(self, lane: Lane, stream: int, run_id: str) -> None:
+        """Read the batches, and delete those of runs that later runs cover.
+
+        Without that a stream whose bookmark stands still would leave its batches anew with every run.
+
+        Args:
+            lane: The connection to use.
+            stream: The stream's number in the store.
+            run_id: This run, whose own batches do not count.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        self._lane = lane
+        self._here = BATCHES.c.stream == stream
+        self._own = and_(self._here, BATCHES.c.run_id == run_id)
+        runs = self._earlier_runs(run_id)
+        self.is_empty = not runs
+        expected = sum(size for _, size in runs) // DIGEST_BYTES
+        self.known, self.doubtful = DigestBag(expected), DigestBag(expected)
+        covered = [run for run, _ in runs if not self._add(run)]
+        if covered:
+            with lane.writing() as connection:
+                connection.execute(delete(BATCHES).where(self._here, BATCHES.c.run_id.in_(covered)))
+        self._unmet = [run for run, _ in runs if run not in covered]
+        self._looked_at = 0
+
+    def behind(self) -> ColumnElement[bool]:
+        """Return the condition for the batches of earlier runs of which this run will meet no more records.
+
+        These are the runs of which it has met no record at all, but others: they lie before the STATE that it started
+        from. A run that it has met may go on behind that record, and stays.
+        """
+        own = select(BATCHES.c.batch, BATCHES.c.digests).where(self._own, BATCHES.c.batch > self._looked_at)
+        if self._unmet:
+            for page in walk(self._lane, own, _BATCHES_AT_A_TIME):
+                met = set(chain.from_iterable(each(digests) for _, digests in page))
+                self._unmet = [run for run in self._unmet if all(map(met.isdisjoint, self._batches(run)))]
+                self._looked_at = page[-1][0]
+        return BATCHES.c.run_id.in_(self._unmet if self._looked_at else [])
+
+    def _earlier_runs(self, run_id: str) -> list[tuple[str, int]]:
+        """Return each run that left batches, the newest first, and the size of its digests in bytes."""
+        size = func.sum(func.length(BATCHES.c.digests))
+        runs = select(BATCHES.c.run_id, size).where(self._here, BATCHES.c.run_id != run_id)
+        with self._lane.reading() as connection:
+            newest_first = runs.group_by(BATCHES.c.run_id).order_by(func.max(BATCHES.c.batch).desc())
+            return [(run, int(bytes_)) for run, bytes_ in connection.execute(newest_first)]
+
+    def _batches(self, run: str, *conditions: ColumnElement[bool]) -> Iterator[list[bytes]]:
+        """Give a run's batches one by one, each as its digests."""
+        batches = select(BATCHES.c.batch, BATCHES.c.digests).where(self._here, BATCHES.c.run_id == run, *conditions)
+        for page in walk(self._lane, batches, _BATCHES_AT_A_TIME):
+            yield from (each(digests) for _, digests in page)
+
+    def _add(self, run: str) -> bool:
+        """Add a run that came before those that were added; return whether it tells anything new."""
+        # The maximum of two bags is what the second leaves of the first, and the second.
+        tells = False
+        for digests in self._batches(run, BATCHES.c.acknowledged):
+            if more := _others(digests, self.known.take_each(digests)):
+                tells = True
+                self.doubtful.take_each(more)
+        unanswered = [digest for digests in self._batches(run, ~BATCHES.c.acknowledged) for digest in digests]
+        answers = self.known.take_each(unanswered)
+        if more := _others(unanswered, answers):
+            tells = True
+            self.doubtful.take_each(more)
+            self.doubtful.add(more)
+        self.known.add(compress(unanswered, answers))
+        for digests in self._batches(run, BATCHES.c.acknowledged):
+            self.known.add(digests)
+        return tells
 
 
-def _earlier_runs(lane: Lane, stream: int, run_id: str) -> Sequence[str]:
-    """Return all runs but one that left batches, the oldest first."""
-    query = select(BATCHES.c.run_id).where(BATCHES.c.stream == stream, BATCHES.c.run_id != run_id)
-    with lane.reading() as connection:
-        oldest_first = query.group_by(BATCHES.c.run_id).order_by(func.max(BATCHES.c.batch))
-        return connection.execute(oldest_first).scalars().all()
-
-
-def _unpack(lane: Lane, stream: int, runs: Sequence[str]) -> Table:
-    """Give every digest of the runs' batches a row of its own."""
-    heap = temporary_table(
-        "heap",
-        Column("digest", CODE_POINT_TEXT),
-        Column("run", Integer),
-        Column("epoch", BigInteger),
-        Column("acknowledged", Integer),
-    )
-    with lane.reading() as connection:
-        heap.create(connection)
-    numbers = {run_id: number for number, run_id in enumerate(runs)}
-    batches = select(BATCHES.c.batch, BATCHES.c.run_id, BATCHES.c.epoch, BATCHES.c.acknowledged, BATCHES.c.digests)
-    for page in walk(lane, batches.where(BATCHES.c.stream == stream, BATCHES.c.run_id.in_(runs)), BATCHES_AT_A_TIME):
-        with lane.reading() as connection:
-            rows = select(listed(connection).id, _NUMBER, _EPOCH, _ACKNOWLEDGED)
-            unpacked = insert(heap).from_select(["digest", "run", "epoch", "acknowledged"], rows)
-            for _, run_id, epoch, acknowledged, digests in page:
-                facts = {"number": numbers[run_id], "of_epoch": epoch, "is_acknowledged": int(acknowledged)}
-                connection.execute(unpacked, {**list_parameter([*names_of(digests)]), **facts})
-    return heap
-
-
-def _count(lane: Lane, heap: Table) -> Table:
-    """Count how often each run knows to have delivered a record, and how often it may have."""
-    counted = temporary_table(
-        "counted",
-        Column("digest", CODE_POINT_TEXT, primary_key=True),
-        Column("run", Integer, primary_key=True, autoincrement=False),
-        Column("epoch", BigInteger),
-        Column("known", Integer),
-        Column("possible", Integer),
-        keyed=lane.is_sqlite,
-    )
-    each = (heap.c.digest, heap.c.run)
-    known = cast(func.sum(heap.c.acknowledged), Integer)
-    numbers = select(*each, func.min(heap.c.epoch), known, func.count()).group_by(*each).order_by(*each)
-    with lane.reading() as connection:
-        counted.create(connection)
-        connection.execute(insert(counted).from_select(list(counted.c.keys()), numbers))
-    return counted
-
-
-def _strike_out_superseded(lane: Lane, stream: int, runs: Sequence[str], counted: Table) -> None:
-    """Delete the batches of runs all of whose records later runs know as often.
-
-    Without it a stream whose bookmark stands still, or that has none, would leave its batches anew with every run.
-    """
-    later = counted.alias()
-    covered = exists().where(
-        later.c.digest == counted.c.digest, later.c.run > counted.c.run, later.c.known >= counted.c.possible
-    )
-    with lane.writing() as connection:
-        needed = set(connection.execute(select(counted.c.run).where(~covered).distinct()).scalars())
-        superseded = [run_id for number, run_id in enumerate(runs) if number not in needed]
-        gone = BATCHES.c.run_id.in_(superseded)
-        connection.execute(delete(BATCHES).where(BATCHES.c.stream == stream, gone))
-
-
-def _summarise(lane: Lane, counted: Table) -> Recall:
-    """Let the run that had to do with a record most often speak for all of them."""
-    known, possible = func.max(counted.c.known), func.max(counted.c.possible)
-    query = select(counted.c.digest, known.label("known"), (possible - known).label("doubtful"))
-    summary = sorted_table(lane, "remembered", query.group_by(counted.c.digest).order_by(counted.c.digest))
-    size = count(lane, summary)
-    if size > IN_MEMORY:
-        return RecallOnDisk(lane, summary)
-    recall = RecallInMemory(size)
-    for page in walk(lane, select(summary)):
-        for digest, times, doubtful in page:
-            recall.known.add(bytes.fromhex(digest), times)
-            if doubtful:
-                recall.doubtful.add(bytes.fromhex(digest), doubtful)
-    drop(lane, summary)
-    return recall
+def _others(digests: Sequence[bytes], answers: Sequence[bool]) -> list[bytes]:
+    return list(compress(digests, map(not_, answers)))

@@ -1,8 +1,4 @@
-"""The embedded store: one SQLite file that needs no set-up.
-
-Owns the file, its permissions and SQLite's pragmas, and the files beside it by which runs keep each other out. Refuses
-to know what the tables hold.
-"""
+"""The embedded store: a SQLite file, its permissions and pragmas, and the lock files that keep other runs out."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from target_statsig._compat import override
 from target_statsig.private import make_private
-from target_statsig.store.errors import damaged, explain, unusable
+from target_statsig.store.dialects import damaged, explain, unusable
 from target_statsig.store.locks import Locks
 
 if TYPE_CHECKING:

@@ -27,9 +27,7 @@ WHOLE_RUNS = frozenset(
 )
 """Modules of many runs from beginning to end: too long for the quick part."""
 
-HISTORIES = frozenset(
-    {"test_agreement_histories", "test_ledger_histories", "test_mirror_crashes", "test_mirror_states"}
-)
+HISTORIES = frozenset({"test_ledger_histories", "test_mirror_crashes", "test_mirror_states"})
 """Modules that try many runs on one store: on a PostgreSQL they take minutes together."""
 
 ONE_WAY_IS_ENOUGH = frozenset({"test_apply_held", "test_fault_matrix", "test_failures_of_ours"})

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from target_statsig.client.transport import Response, Transport, TransportError
 from target_statsig.client.words import decode
 from target_statsig.parts import LiveParts
-from target_statsig.store.engine import Lane
+from target_statsig.store.database import Lane
 from target_statsig.target import TargetStatsig
 from tests.fakes import WaitlessClock
 from tests.singer import record, schema, to_lines

@@ -15,9 +15,10 @@ from sqlalchemy import create_engine, select
 
 from target_statsig.exceptions import SegmentError, StoreError
 from target_statsig.ledger import DIGEST_BYTES
-from target_statsig.store import open_copy, schema
-from target_statsig.store.facts import SegmentFacts
+from target_statsig.store import open_copy, tables
 from target_statsig.store.tables import METADATA
+from target_statsig.store.values import SegmentFacts
+from tests.integration.store.rows import known
 
 DIGESTS = [bytes([number]) * DIGEST_BYTES for number in range(3)]
 
@@ -71,7 +72,7 @@ def knowledge(store):
     times = []
     store.request_log(keep=100.0).reserve(lambda found: times.extend(found) or 1.0, 2.0)
     return (
-        list(store.members("vips").previous()),
+        known(store.members("vips")),
         store.members("vips").missing(),
         list(store.pending("vips").changes()),
         store.facts("vips"),
@@ -145,7 +146,7 @@ def test_a_lock_that_is_held_is_told_and_none_is_taken(opening, copying):
 
 def test_a_store_of_a_newer_version_is_refused(opening, copying, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, lambda _: None))
+        patch.setattr(tables, "MIGRATIONS", (*tables.MIGRATIONS, lambda _: None))
         opening().close()
     with pytest.raises(StoreError, match="was written by a newer target-statsig") as caught:
         copying()
@@ -159,7 +160,7 @@ def test_a_store_of_an_older_version_is_brought_up_to_date_in_the_copy_alone(
     fill(store)
     store.close()
     before = content()
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, lambda _: None))
+    monkeypatch.setattr(tables, "MIGRATIONS", (*tables.MIGRATIONS, lambda _: None))
     if store_url.startswith("sqlite"):
         with copying() as copy:
             assert copy.members("vips").count_known() == 3
@@ -183,7 +184,7 @@ def test_a_store_that_a_killed_run_left_is_copied_whole(tmp_path, clock):
     directory = tmp_path / "copies"
     directory.mkdir()
     with closing(open_copy(url, directory, clock=clock, project="a project", run_id="dry")) as copy:
-        assert list(copy.members("vips").previous()) == ["a"]
+        assert known(copy.members("vips")) == ["a"]
     assert before == {name: (tmp_path / name).read_bytes() for name in before}
 
 

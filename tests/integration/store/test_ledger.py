@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import func, select
 
 from target_statsig.exceptions import StoreError
 from target_statsig.ledger import DIGEST_BYTES, Bookmark
-from target_statsig.store import recollection
-from target_statsig.store.tables import BATCHES
+from tests.integration.store.rows import count_batches
 
 DAY = 86_400
 
@@ -58,12 +54,6 @@ class Run:
 def run(opening):
     """Begin a run of its own."""
     return lambda **options: Run(opening(), **options)
-
-
-@pytest.fixture(params=[1_000_000, 0], ids=["in memory", "on disk"], autouse=True)
-def place(request, monkeypatch):
-    """Hold what is remembered in memory, or leave it in a table."""
-    monkeypatch.setattr(recollection, "IN_MEMORY", request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -234,6 +224,25 @@ class TestAStateWritten:
         first.state(None, epoch=3)
         assert run().known("ab") == "b"
 
+    def test_without_one_keeps_all_of_an_earlier_run_that_this_one_has_met(self, run):
+        first = run()
+        first.deliver("a")
+        first.deliver("b")
+        second = run()  # nobody saved a STATE of the first: the tap begins anew
+        assert second.known("a") == "a"
+        for epoch in (1, 2, 3):
+            second.state(epoch=epoch)
+        assert run().known("ab") == "ab"
+
+    def test_without_one_forgets_an_earlier_run_of_which_it_meets_nothing(self, run):
+        run().deliver("ab")
+        second = run()
+        for epoch, name in enumerate("cdefg"):
+            assert second.known(name, epoch=epoch) == ""
+            second.deliver(name, epoch=epoch)
+            second.state(epoch=epoch + 1)
+        assert run().known("abg") == "g"
+
     def test_goes_by_what_came_before_where_a_batch_s_highest_value_is_unknown(self, run):
         first = run()
         first.deliver("a")
@@ -302,17 +311,14 @@ class TestAStateAmongMany:
     def test_of_a_stream_that_is_at_rest_writes_nothing(self, run, monkeypatch):
         first = run()
         first.deliver("a", highest=0)
-        monkeypatch.setattr(first.ledger, "_journal", None)
-        for epoch in range(1, 10):
-            first.state(epoch, epoch=epoch)
+        with monkeypatch.context() as broken:
+            broken.setattr(first.ledger, "_lane", None)
+            broken.setattr(first.ledger._states, "_lane", None)
+            for epoch in range(1, 10):
+                first.state(epoch, epoch=epoch)
 
 
 class TestTheStore:
-    def batches(self, store):
-        from target_statsig.store.temporary import count  # noqa: PLC0415
-
-        return count(store._quick, BATCHES)
-
     def test_does_not_grow_with_runs_that_bring_the_same_again(self, opening):
         Run(opening()).deliver("abc")
         for _ in range(5):
@@ -320,7 +326,7 @@ class TestTheStore:
             again = Run(store)
             assert again.known("abc") == "abc"
             again.state(1)
-        assert self.batches(store) <= 2
+        assert count_batches(store) <= 2
 
     def test_keeps_the_batches_of_a_run_that_alone_knows_a_record(self, run):
         run().deliver("abc")
@@ -342,33 +348,6 @@ def test_a_write_that_fails_raises_and_leaves_what_was_skipped_to_the_next(openi
     third = Run(opening())
     assert third.known("abcd") == "abd"
     assert third.in_doubt("c") == 0
-
-
-def test_a_statement_that_fails_fails_every_write_of_its_transaction(store):
-    journal, ledger = store._journal, store.ledger("orders")
-    begun, may_go_on = threading.Event(), threading.Event()
-
-    def linger(_):
-        begun.set()
-        assert may_go_on.wait(30)
-
-    with ThreadPoolExecutor(4) as pool:
-        lingering = pool.submit(journal.write, linger)
-        assert begun.wait(30)
-        good = pool.submit(ledger.intend, digests("a"), highest=None, epoch=0)
-        bad = pool.submit(
-            journal.write, lambda connection: connection.exec_driver_sql("INSERT INTO nothing VALUES (1)")
-        )
-        deadline = time.monotonic() + 30
-        while len(journal._queue) < 2:
-            assert time.monotonic() < deadline
-        may_go_on.set()
-        lingering.result(30)
-        for future in (good, bad):
-            with pytest.raises(StoreError):
-                future.result(30)
-    with store._quick.reading() as connection:
-        assert connection.execute(select(func.count()).select_from(BATCHES)).scalar_one() == 0
 
 
 def test_threads_may_share_a_ledger(run):

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from target_statsig.ledger import DIGEST_BYTES, Bookmark
-from target_statsig.store import open_store, recollection
+from target_statsig.store import open_store
 from tests.fakes import FakeClock
 
 _projects = itertools.count()
@@ -199,11 +199,6 @@ class History:
         doubled = (self.taken - wanted).total()
         assert doubled <= self.unanswered, "doubled though known"
         assert doubled <= self.doubted, "doubled without a word"
-
-
-@pytest.fixture(params=[1_000_000, 0], ids=["in memory", "on disk"], autouse=True)
-def place(request, monkeypatch):
-    monkeypatch.setattr(recollection, "IN_MEMORY", request.param)
 
 
 def check_history(tap, url, seed, lives):

@@ -10,7 +10,7 @@ import sqlalchemy
 
 from target_statsig.exceptions import StoreError
 from target_statsig.store import look_at_store
-from target_statsig.store.facts import SegmentFacts
+from target_statsig.store.values import SegmentFacts
 from tests.fakes import NOON
 from tests.postgres import PASSWORD
 

@@ -16,9 +16,10 @@ import pytest
 import sqlalchemy
 
 from target_statsig.exceptions import StoreError
-from target_statsig.store import open_store, schema
-from target_statsig.store.facts import SegmentFacts
+from target_statsig.store import open_store, tables
+from target_statsig.store.values import SegmentFacts
 from tests.fakes import FakeClock
+from tests.integration.store.rows import known
 from tests.postgres import PASSWORD
 
 
@@ -200,13 +201,13 @@ def test_a_url_of_no_use_is_refused(url):
 class TestTheSchema:
     def test_of_a_new_store_has_the_newest_version(self, store_url):
         with opened(store_url):
-            assert version_of(store_url) == len(schema.MIGRATIONS) + 1
+            assert version_of(store_url) == len(tables.MIGRATIONS) + 1
 
     def test_from_a_newer_target_is_refused(self, store_url):
         with opened(store_url):
             pass
         execute(store_url, "UPDATE target_statsig_version SET version = 99")
-        newest = len(schema.MIGRATIONS) + 1
+        newest = len(tables.MIGRATIONS) + 1
         assert re.search(f"newer target-statsig .schema 99, this one knows {newest}.*upgrade", refusal(store_url))
 
     def test_of_the_first_version_becomes_that_of_a_new_store_and_keeps_what_it_knew(self, opening, store_url):
@@ -214,22 +215,33 @@ class TestTheSchema:
             store.members("vip").replace_known(["a", "b"])
             store.record_facts("vip", SegmentFacts(fed_by="users", list_version=7))
         new = columns_of(store_url)
-        for column in ("agreed_key", "agreed_count", "agreed_sum"):
-            execute(store_url, f"ALTER TABLE target_statsig_segments DROP COLUMN {column}")
         execute(store_url, "ALTER TABLE target_statsig_streams DROP COLUMN before_epoch")
         execute(store_url, "DROP TABLE target_statsig_locks")
         execute(store_url, "CREATE TABLE target_statsig_locks (segment INTEGER PRIMARY KEY, token TEXT NOT NULL)")
         execute(store_url, "DROP TABLE target_statsig_holds")
         execute(store_url, "UPDATE target_statsig_version SET version = 1")
         with contextlib.closing(opening()) as store:
-            assert list(store.members("vip").previous()) == ["a", "b"]
+            assert known(store.members("vip")) == ["a", "b"]
             assert store.members("vip").is_known()
             assert store.facts("vip") == SegmentFacts(fed_by="users", list_version=7)
         assert columns_of(store_url) == new
-        assert version_of(store_url) == len(schema.MIGRATIONS) + 1
+        assert version_of(store_url) == len(tables.MIGRATIONS) + 1
+
+    def test_with_columns_that_nothing_uses_any_more_goes_on_as_it_is(self, opening, store_url):
+        with contextlib.closing(opening()) as store:
+            store.members("vip").replace_known(["a", "b"])
+        for column in ("agreed_key", "agreed_count"):
+            execute(store_url, f"ALTER TABLE target_statsig_segments ADD COLUMN {column} BIGINT")
+        execute(store_url, "UPDATE target_statsig_segments SET agreed_key = 1, agreed_count = 2")
+        execute(store_url, "UPDATE target_statsig_version SET version = 5")
+        with contextlib.closing(opening()) as store:
+            store.members("vip").record_added(["c"])
+            store.members("staff").record_added(["d"])
+            assert store.members("vip").count_known() == 3
+        assert version_of(store_url) == len(tables.MIGRATIONS) + 1
 
     def test_of_an_older_store_walks_the_steps_that_it_lacks_once(self, store_url, monkeypatch):
-        walked, steps = [], schema.MIGRATIONS
+        walked, steps = [], tables.MIGRATIONS
 
         def adds_a_column(connection):
             walked.append("a column")
@@ -241,13 +253,13 @@ class TestTheSchema:
 
         with opened(store_url) as store:
             store.members("vip").replace_known(["a"])
-        monkeypatch.setattr(schema, "MIGRATIONS", (*steps, adds_a_column))
+        monkeypatch.setattr(tables, "MIGRATIONS", (*steps, adds_a_column))
         with opened(store_url):
             assert walked == ["a column"]
-        monkeypatch.setattr(schema, "MIGRATIONS", (*steps, adds_a_column, adds_a_table))
+        monkeypatch.setattr(tables, "MIGRATIONS", (*steps, adds_a_column, adds_a_table))
         for _ in range(2):
             with opened(store_url) as store:
-                assert list(store.members("vip").previous()) == ["a"]
+                assert known(store.members("vip")) == ["a"]
         assert walked == ["a column", "a table"]
         assert version_of(store_url) == len(steps) + 3
 
@@ -258,7 +270,7 @@ class TestTheSchema:
 
         with opened(store_url):
             before = version_of(store_url)
-        monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, breaks_off))
+        monkeypatch.setattr(tables, "MIGRATIONS", (*tables.MIGRATIONS, breaks_off))
         assert "nonsense" in refusal(store_url)
         assert version_of(store_url) == before
         with pytest.raises(sqlalchemy.exc.SQLAlchemyError):

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.store import spool
+from target_statsig.store import temporary
+from tests.integration.store.rows import known
 from tests.integration.store.test_audience import ids, on_one_store
 
 CALLS = st.lists(st.dictionaries(ids, st.booleans(), max_size=4), max_size=8)
@@ -17,7 +18,7 @@ SORTED_CALLS = st.lists(ids, unique=True, max_size=12).map(
 
 @pytest.fixture(params=[1, 3, 100])
 def list_length(request, monkeypatch):
-    monkeypatch.setattr(spool, "LIST", request.param)
+    monkeypatch.setattr(temporary, "LIST", request.param)
 
 
 @pytest.mark.usefixtures("list_length")
@@ -55,4 +56,4 @@ def test_a_list_read_anew_is_taken_over_across_lists(store, seen, before):
     members = store.members("vip")
     members.replace_known(before)
     assert members.replace_known(iter(seen)) == len(set(seen))
-    assert list(members.previous()) == sorted(set(seen))
+    assert known(members) == sorted(set(seen))

@@ -1,13 +1,33 @@
-"""What the last run of a mirrored segment left undone: removals that it held, or all that it began.
-
-Values only: whoever mirrors a segment makes them, without a store at hand.
-"""
+"""What is remembered of a segment besides its members, as plain values: importing them imports no SQLAlchemy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from target_statsig.settings import Choice
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFacts:
+    """Facts about a segment; None stands for what was never recorded.
+
+    Attributes:
+        fed_by: The stream that feeds it.
+        list_version: The list's version in Statsig after the last change that was seen through.
+        expected_count: How many members Statsig should count.
+        last_sync_at: When the last sync ended, in seconds since 1970.
+        last_status: How it ended, in a word.
+        last_added: How many members it added.
+        last_removed: How many members it removed.
+    """
+
+    fed_by: str | None = None
+    list_version: int | None = None
+    expected_count: int | None = None
+    last_sync_at: float | None = None
+    last_status: str | None = None
+    last_added: int | None = None
+    last_removed: int | None = None
 
 
 class HoldState(Choice):

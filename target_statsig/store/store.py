@@ -1,7 +1,7 @@
 """The store as the rest of the target sees it: an open database, one Statsig project, one run.
 
-Owns the numbers under which the project, its segments and its streams stand in the tables, and the connections: one for
-members, whose queries may take a minute, one for deliveries, and one for everything that answers at once.
+It has three connections: one for members, whose queries may take a minute, one for deliveries, and one for everything
+that answers at once.
 """
 
 from __future__ import annotations
@@ -14,18 +14,13 @@ from sqlalchemy import select
 
 from target_statsig.exceptions import FatalRunError, SegmentError, StoreError
 from target_statsig.headings import Heading
-from target_statsig.store.audience import Audience
+from target_statsig.store import facts as stored
+from target_statsig.store.database import Database, open_locks
 from target_statsig.store.dialects import insert_into
-from target_statsig.store.engine import Database, open_locks
-from target_statsig.store.facts import SegmentFacts, read_facts, segments_fed_by, write_facts
-from target_statsig.store.holds import end_hold, outdate_hold, read_hold, read_holds, write_hold
-from target_statsig.store.journal import Journal
 from target_statsig.store.ledger import StoredLedger
-from target_statsig.store.locks import Lock, WatchedLocks
-from target_statsig.store.members import Members
-from target_statsig.store.pending import Pending
+from target_statsig.store.locks import Lock, StoredRequestLog, WatchedLocks
+from target_statsig.store.members import Audience, Members, Pending
 from target_statsig.store.tables import PROJECTS, SEGMENTS, STREAMS
-from target_statsig.store.windows import StoredRequestLog
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table
@@ -33,9 +28,9 @@ if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.exceptions import TargetStatsigError
     from target_statsig.ledger import StreamLedger
-    from target_statsig.store.engine import Lane
-    from target_statsig.store.hold import Hold
+    from target_statsig.store.database import Lane
     from target_statsig.store.locks import Locks
+    from target_statsig.store.values import Hold, SegmentFacts
 
 
 class Store:
@@ -73,10 +68,6 @@ class Store:
         locks = open_locks(self._copy_of or self._url, clock=self._clock, patience=self._patience)
         return self._database.keep(WatchedLocks(locks) if self._copy_of else locks)
 
-    @functools.cached_property
-    def _journal(self) -> Journal:
-        return Journal(self._deliveries)
-
     def members(self, segment: str) -> Members:
         """Return what the store knows of a segment's members.
 
@@ -107,7 +98,7 @@ class Store:
         Args:
             segment: The segment's Statsig id.
         """
-        return read_facts(self._quick, self._segment(segment))
+        return stored.read_facts(self._quick, self._segment(segment))
 
     def record_facts(self, segment: str, facts: SegmentFacts) -> None:
         """Replace what is remembered of a segment.
@@ -116,7 +107,7 @@ class Store:
             segment: The segment's Statsig id.
             facts: All of it; `dataclasses.replace` what `facts` gave.
         """
-        write_facts(self._quick, self._segment(segment), facts)
+        stored.write_facts(self._quick, self._segment(segment), facts)
 
     def segments_fed_by(self, stream: str) -> list[str]:
         """Return the ids of the segments that a stream fed before.
@@ -124,11 +115,11 @@ class Store:
         Args:
             stream: The stream's name.
         """
-        return segments_fed_by(self._quick, self._project, stream)
+        return stored.segments_fed_by(self._quick, self._project, stream)
 
     def holds(self) -> dict[str, Hold]:
         """Return what the last run of each segment left undone, by Statsig id."""
-        return read_holds(self._quick, self._project)
+        return stored.read_holds(self._quick, self._project)
 
     def hold(self, segment: str) -> Hold | None:
         """Return what the last run of a segment left undone; None where that is nothing.
@@ -136,7 +127,7 @@ class Store:
         Args:
             segment: The segment's Statsig id.
         """
-        return read_hold(self._quick, self._segment(segment))
+        return stored.read_hold(self._quick, self._segment(segment))
 
     def record_hold(self, segment: str, hold: Hold | None) -> None:
         """Replace what the last run of a segment left undone, in the name of this run.
@@ -146,9 +137,9 @@ class Store:
             hold: What this run leaves; None where that is nothing.
         """
         if hold is None:
-            end_hold(self._quick, self._segment(segment))
+            stored.end_hold(self._quick, self._segment(segment))
         else:
-            write_hold(self._quick, self._segment(segment), hold, run_id=self._run_id)
+            stored.write_hold(self._quick, self._segment(segment), hold, run_id=self._run_id)
 
     def outdate_hold(self, segment: str) -> None:
         """Remember that this run came after the last run of a segment, unless it is that run.
@@ -156,7 +147,7 @@ class Store:
         Args:
             segment: The segment's Statsig id.
         """
-        outdate_hold(self._quick, self._segment(segment), run_id=self._run_id)
+        stored.outdate_hold(self._quick, self._segment(segment), run_id=self._run_id)
 
     def ledger(self, stream: str, *, object_type: str = "event", keep_days: int = 0) -> StreamLedger:
         """Return what is remembered of a stream's deliveries: one ledger for a stream in a run.
@@ -171,7 +162,6 @@ class Store:
             number = self._number(STREAMS, STREAMS.c.stream, project=self._project, name=name)
             self._ledgers[name] = StoredLedger(
                 self._deliveries,
-                self._journal,
                 self._lock(name, f"Stream '{stream}'", FatalRunError, Heading.SHARED_STREAM),
                 number,
                 run_id=self._run_id,

@@ -1,8 +1,4 @@
-"""Opening the database of `store_url`, and transactions on it.
-
-Owns which databases there are and what a transaction is. Refuses to know what the tables hold. Every error of a
-database leaves here as a StoreError.
-"""
+"""Opening the database of `store_url`, and transactions on it. Every error of a database leaves as a StoreError."""
 
 from __future__ import annotations
 
@@ -15,8 +11,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from target_statsig.exceptions import StoreError
 from target_statsig.store import postgres, sqlite
-from target_statsig.store.errors import explain, named
-from target_statsig.store.schema import bring_up_to_date
+from target_statsig.store.dialects import explain, named
+from target_statsig.store.tables import bring_up_to_date
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,8 +48,8 @@ class Lane:
         """Give a transaction that writes: all of it is kept, or after an exception nothing.
 
         Args:
-            is_one_statement: Whether it is a single statement, which SQLite runs in a transaction of its own: to begin
-                and to commit one would take twice as long as the statement.
+            is_one_statement: Whether it is a single statement, which both databases run in a transaction of its own: to
+                begin and to commit one would take longer than the statement.
 
         Raises:
             StoreError: The database failed.
@@ -68,7 +64,8 @@ class Lane:
         connection = self._connection
         try:
             connection.info["begin"] = begin
-            with connection.begin():
+            commits_itself = contextlib.nullcontext() if begin or self.is_sqlite else postgres.autocommit(connection)
+            with commits_itself, connection.begin():
                 yield connection
         except SQLAlchemyError as error:
             # `from None`: the driver's words may hold the row at fault.
