@@ -1,7 +1,4 @@
-"""The delivery ledger as those who deliver see it: what an earlier run has sent need not be sent again.
-
-Owns the seam (`StreamLedger`) and the ledger that remembers nothing. Refuses to know where a ledger is kept (`store`),
-what a record looks like, and how a bookmark is read.
+"""The delivery ledger's protocol (`StreamLedger`; `store` keeps one), and the ledger that remembers nothing.
 
 Statsig cannot deduplicate (https://docs.statsig.com/http-api: there is no key for it) and taps send the rows at their
 bookmark again in every run. So each batch is written down before it is sent and again when it is acknowledged; a later

@@ -6,10 +6,10 @@ are Unicode text without NUL (which PostgreSQL cannot hold) and without lone sur
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import BigInteger, Text, bindparam, cast, func
+from sqlalchemy import Text, bindparam, cast, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
@@ -22,15 +22,8 @@ if TYPE_CHECKING:
     from sqlalchemy.exc import SQLAlchemyError
 
 
-class Listed(NamedTuple):
-    """The columns of a list: `id`, and `position` counted from 0."""
-
-    id: ColumnElement[str]
-    position: ColumnElement[int]
-
-
-def listed(connection: Connection) -> Listed:
-    """Return a list's columns; the statement takes the list itself from `list_parameter`.
+def listed(connection: Connection) -> ColumnElement[str]:
+    """Return a list's ids as a column; the statement takes the list itself from `list_parameter`.
 
     Args:
         connection: Where the statement will run.
@@ -38,8 +31,8 @@ def listed(connection: Connection) -> Listed:
     return unfolded(connection, bindparam("ids", type_=Text()))
 
 
-def unfolded(connection: Connection, ids: ColumnElement[str]) -> Listed:
-    """Return the columns of a list, or of several that stand in a column as `as_list` returns them.
+def unfolded(connection: Connection, ids: ColumnElement[str]) -> ColumnElement[str]:
+    """Return the ids of a list, or of several that stand in a column as `as_list` returns them.
 
     Args:
         connection: Where the statement will run.
@@ -47,10 +40,8 @@ def unfolded(connection: Connection, ids: ColumnElement[str]) -> Listed:
     """
     if connection.dialect.name == "postgresql":
         elements = func.json_array_elements_text(cast(ids, postgresql.JSON))
-        rows = elements.table_valued("value", with_ordinality="number", joins_implicitly=True).render_derived()
-        return Listed(cast(rows.c.value, Text), cast(rows.c.number, BigInteger) - 1)
-    rows = func.json_each(ids).table_valued("value", "key", joins_implicitly=True)
-    return Listed(rows.c.value, rows.c.key)
+        return cast(elements.table_valued("value", joins_implicitly=True).render_derived().c.value, Text)
+    return func.json_each(ids).table_valued("value", joins_implicitly=True).c.value
 
 
 def as_list(ids: Sequence[str]) -> str:

@@ -141,17 +141,12 @@ class Lock:
         Raises:
             TargetStatsigError: It was lost, and another run may be at work.
         """
-        if not self.is_held:
+        if not self._locks.holds(self._key):
             msg = (
                 f"{self._what} is not locked for this run any more: its lock was taken away (the store's server ended "
                 "the connection, or the lock's file is gone). It is left as it is; the next run goes on from there."
             )
             raise self._error(msg)
-
-    @property
-    def is_held(self) -> bool:
-        """Whether this run holds the lock."""
-        return self._locks.holds(self._key)
 
     def release(self) -> None:
         """Let the lock go; nothing happens where it is not held."""

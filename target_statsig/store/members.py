@@ -161,7 +161,7 @@ class Members:
             since: In seconds since 1970.
         """
         with self._lane.writing() as connection:
-            them = MEMBERS.c.id.in_(select(listed(connection).id))
+            them = MEMBERS.c.id.in_(select(listed(connection)))
             statement = update(MEMBERS).where(self._here, MEMBERS.c.missing_since.is_(None), them)
             connection.execute(statement.values(missing_since=since), list_parameter(ids))
 
@@ -174,13 +174,13 @@ class Members:
 
     def _insert(self, connection: Connection, ids: Sequence[str], *, ours: bool) -> None:
         # `WHERE true`: without it SQLite takes the conflict clause for a join's.
-        rows = select(literal(self._segment), listed(connection).id, literal(ours)).where(true())
+        rows = select(literal(self._segment), listed(connection), literal(ours)).where(true())
         statement = insert_into(connection, MEMBERS).from_select(["segment", "id", "ours"], rows)
         here_again = statement.on_conflict_do_update(index_elements=["segment", "id"], set_={"missing_since": null()})
         connection.execute(here_again, list_parameter(ids))
 
     def _delete(self, connection: Connection, ids: Sequence[str]) -> None:
-        gone = MEMBERS.c.id.in_(select(listed(connection).id))
+        gone = MEMBERS.c.id.in_(select(listed(connection)))
         connection.execute(delete(MEMBERS).where(self._here, gone), list_parameter(ids))
 
 
@@ -238,7 +238,7 @@ class Audience:
         """
         settled = self._settle()
         with self._lane.reading() as connection:
-            query = select(settled.c.id).where(settled.c.word, settled.c.id.in_(select(listed(connection).id)))
+            query = select(settled.c.id).where(settled.c.word, settled.c.id.in_(select(listed(connection))))
             return list(connection.execute(query, list_parameter(ids)).scalars())
 
     def plan(self, *, own_only: bool = False) -> Plan:
@@ -356,7 +356,7 @@ class Pending:
             _clear_pending(connection, self._segment, ids)
 
     def _upsert(self, connection: Connection, ids: Sequence[str], *, member: bool) -> None:
-        rows = select(literal(self._segment), listed(connection).id, literal(member)).where(true())
+        rows = select(literal(self._segment), listed(connection), literal(member)).where(true())
         statement = insert_into(connection, PENDING).from_select(["segment", "id", "member"], rows)
         last_word = statement.on_conflict_do_update(
             index_elements=["segment", "id"], set_={"member": statement.excluded.member}
@@ -375,5 +375,5 @@ def _clear_pending(connection: Connection, segment: int, ids: Sequence[str]) -> 
     here = PENDING.c.segment == segment
     # Nearly always there is nothing, and then a list of ids need not be unfolded again.
     if connection.execute(select(PENDING.c.id).where(here).limit(1)).first() is not None:
-        them = PENDING.c.id.in_(select(listed(connection).id))
+        them = PENDING.c.id.in_(select(listed(connection)))
         connection.execute(delete(PENDING).where(here, them), list_parameter(ids))

@@ -173,7 +173,7 @@ class Spool:
         self._write()
         lists, is_sqlite = self._lists.c, self._lane.is_sqlite
         with self._lane.reading() as connection:
-            unfolded_id = unfolded(connection, lists.ids).id
+            unfolded_id = unfolded(connection, lists.ids)
         id_ = type_coerce(unfolded_id if is_sqlite else unfolded_id.collate("C"), CODE_POINT_TEXT).label("id")
         # The lists come first: PostgreSQL unfolds what stands to its left.
         words = select(id_, lists.word).select_from(self._lists)

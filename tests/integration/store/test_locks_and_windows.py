@@ -91,7 +91,8 @@ def test_a_lock_is_free_once_its_run_has_ended(opening, clock, lock, error, head
 def test_a_lock_is_free_once_it_is_released(opening, clock):
     lock = lock_a_segment(opening())
     lock.release()
-    assert not lock.is_held
+    with pytest.raises(SegmentError, match="not locked for this run any more"):
+        lock.check()
     lock_a_segment(opening())
     assert clock.sleeps == []
 

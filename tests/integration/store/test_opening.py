@@ -182,6 +182,20 @@ class TestAServer:
             with pytest.raises(StoreError, match="cannot be used"):
                 members.count_known()
 
+    def test_that_goes_away_for_a_moment_fails_one_write_of_the_ledger(self, postgres_url):
+        with opened(postgres_url) as store:
+            ledger = store.ledger("orders")
+            batch = ledger.intend(bytes(16), highest=None, epoch=0)
+            end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            execute(postgres_url, f"{end} AND datname = current_database()")
+            with pytest.raises(StoreError, match="cannot be used"):
+                ledger.acknowledge(batch)
+            ledger.acknowledge(batch)
+        with contextlib.closing(
+            open_store(postgres_url, clock=FakeClock(), project="a project", run_id="another")
+        ) as store:
+            assert store.ledger("orders").known([bytes(16)], highest=None, epoch=0) == [True]
+
 
 @pytest.mark.parametrize(
     "url",
