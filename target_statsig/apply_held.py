@@ -10,8 +10,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from target_statsig.exceptions import FatalRunError, SegmentError
-from target_statsig.headings import Heading
+from target_statsig.errors import FatalRunError, Heading, SegmentError
 from target_statsig.report import SegmentCounts
 from target_statsig.segments.held import RUN_AGAIN, HeldRemovals
 from target_statsig.segments.remote import RemoteSegment

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from target_statsig._compat import override
-from target_statsig.exceptions import InterruptedRunError
+from target_statsig.errors import InterruptedRunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,14 +7,18 @@ RECORD message. Refuses to say what is wrong with a line: `validation` does.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import chain
 from types import NoneType
-from typing import Annotated, Any, Final, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union
 
 import msgspec
 from msgspec import structs
+
+if TYPE_CHECKING:
+    from target_statsig.fields import Place
 
 Column = Sequence[Any]
 """What the records have in one column, in their order."""
@@ -74,39 +78,101 @@ class NotPlainError(Exception):
     """A schema says more than types."""
 
 
-@dataclass(frozen=True, slots=True)
 class Columns:
-    """Some records of one stream.
+    """Some records of one stream, column by column; where a record lacks a column, it has null there.
 
     Attributes:
-        names: The names of their columns.
-        rows: The records, each with a value for each column.
+        names: The names of all columns, in the order in which they come.
         extracted: The RECORD messages' own times of extraction.
         versions: Their versions of the table.
-        values: The values of each column.
+        records: The records as objects; None where they were read as rows.
+        rows: The records as rows of values, in the order of `names`; None where they were read as objects.
     """
 
-    names: tuple[str, ...]
-    rows: Sequence[tuple[Any, ...]]
-    extracted: Column
-    versions: Column
-    values: Sequence[Column] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Turn the rows."""
-        object.__setattr__(self, "values", [*zip(*self.rows, strict=True)])
+    def __init__(
+        self,
+        names: tuple[str, ...] | None,
+        extracted: Column,
+        versions: Column,
+        *,
+        rows: Sequence[tuple[Any, ...]] | None = None,
+        records: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Take records in one of the two forms; the names of objects' columns are found here."""
+        self.extracted = extracted
+        self.versions = versions
+        self.rows = rows
+        self.records = records
+        self._columns: dict[str, Column] = {}
+        self._objects: dict[tuple[str, ...], Sequence[Mapping[str, Any]]] = {}
+        if records is None:
+            self.names = names or ()
+            self._columns.update(zip(self.names, zip(*rows or (), strict=True), strict=False))
+        else:
+            self._columns.update(turned(records))
+            self.names = tuple(self._columns)
 
     def __len__(self) -> int:
         """Return how many records there are."""
-        return len(self.rows)
+        return len(self.extracted)
 
     def get(self, name: str) -> Column:
-        """Return a column by its name; where there is none, all records have null there."""
-        return self.named(name) if name in self.names else (None,) * len(self)
+        """Return a column by its name; all null where there is none."""
+        column = self._columns.get(name)
+        return (None,) * len(self) if column is None else column
 
-    def named(self, name: str) -> Column:
-        """Return a column by its name."""
-        return self.values[self.names.index(name)]
+    def at(self, place: Place) -> Column:
+        """Return what the records have in a place."""
+        return self._member((place.column, *place.path))
+
+    def _member(self, path: tuple[str, ...]) -> Column:
+        if len(path) == 1:
+            return self.get(path[0])
+        return [each.get(path[-1]) for each in self._objects_at(path[:-1])]
+
+    def _objects_at(self, path: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:
+        """Return the objects in a place, an empty one where there is none; several members are read from them."""
+        if path not in self._objects:
+            self._objects[path] = [value if type(value) is dict else {} for value in self._member(path)]
+        return self._objects[path]
+
+    def has(self, name: str) -> Sequence[bool]:
+        """Return which of the records have a column, null or not."""
+        if self.records is None:
+            return (name in self.names,) * len(self)
+        return [name in record for record in self.records]
+
+    def take(self, rows: Sequence[int]) -> Columns:
+        """Return some of the records, by their place among these."""
+        return Columns(
+            self.names,
+            [self.extracted[row] for row in rows],
+            [self.versions[row] for row in rows],
+            rows=None if self.rows is None else [self.rows[row] for row in rows],
+            records=None if self.records is None else [self.records[row] for row in rows],
+        )
+
+
+def turned(objects: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
+    """Return the members of objects as columns, in the order in which they come; null where an object lacks one."""
+    shapes = rows_by_shape(objects)
+    if len(shapes) == 1:
+        return dict(zip(next(iter(shapes)), zip(*[each.values() for each in objects], strict=True), strict=True))
+    columns: dict[str, list[Any]] = {name: [None] * len(objects) for name in chain.from_iterable(shapes)}
+    for shape, rows in shapes.items():
+        for name, values in zip(shape, zip(*[objects[row].values() for row in rows], strict=True), strict=False):
+            column = columns[name]
+            for row, value in zip(rows, values, strict=True):
+                column[row] = value
+    return {**columns}
+
+
+def rows_by_shape(objects: Sequence[Mapping[str, Any]]) -> Mapping[tuple[str, ...], Sequence[int]]:
+    """Return which objects have the same members, in the same order."""
+    shapes: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+    for row, shape in enumerate(map(tuple, objects)):
+        shapes[shape].append(row)
+    return shapes
 
 
 class RecordType:
@@ -132,7 +198,7 @@ class RecordType:
         if not properties.keys() >= {*_names(schema.get("required", [])), *key_properties}:
             raise NotPlainError
         self.names: Final = tuple(properties)
-        self._to_look_at: list[tuple[int, frozenset[type]]] = []
+        self._to_look_at: list[tuple[str, frozenset[type]]] = []
         try:
             self._decode = msgspec.json.Decoder(self._message(stream, properties), float_hook=Decimal).decode_lines
         except (TypeError, ValueError, KeyError) as error:  # such as a column whose name holds a quotation mark
@@ -148,19 +214,18 @@ class RecordType:
             messages = self._decode(lines)
         except (msgspec.MsgspecError, UnicodeDecodeError, ArithmeticError, RecursionError):
             return None
-        rows = [*map(structs.astuple, [message.record for message in messages])]
         columns = Columns(
             self.names,
-            rows,
             [message.time_extracted for message in messages],
             [message.version for message in messages],
+            rows=[*map(structs.astuple, [message.record for message in messages])],
         )
-        fit = all(kinds.issuperset(map(type, columns.values[place])) for place, kinds in self._to_look_at)
+        fit = all(kinds.issuperset(map(type, columns.get(name))) for name, kinds in self._to_look_at)
         return columns if fit else None
 
     def _message(self, stream: str, properties: Mapping[str, Any]) -> Any:
         """Return the type of a RECORD message."""
-        fields = [(f"f{place}", self._column(place, part)) for place, part in enumerate(properties.values())]
+        fields = [(f"f{place}", self._column(name, part)) for place, (name, part) in enumerate(properties.items())]
         renamed = dict(zip([name for name, _ in fields], properties, strict=True))
         record = msgspec.defstruct("Record", fields, rename=renamed, forbid_unknown_fields=True, gc=False)
         needed: list[tuple[str, Any]] = [("type", Literal["RECORD"]), ("stream", Literal[stream]), ("record", record)]
@@ -168,7 +233,7 @@ class RecordType:
         # Of a member that it does not know, msgspec would not even see whether it is JSON.
         return msgspec.defstruct("Message", [*needed, *optional], forbid_unknown_fields=True, gc=False)
 
-    def _column(self, place: int, schema: Any) -> Any:
+    def _column(self, name: str, schema: Any) -> Any:
         """Return the type of a column."""
         if schema is True:
             return Any
@@ -183,7 +248,7 @@ class RecordType:
         if _NUMBER in kinds:
             if bounded:
                 raise NotPlainError
-            self._to_look_at.append((place, frozenset().union(*(_DECODED[kind] for kind in kinds))))
+            self._to_look_at.append((name, frozenset().union(*(_DECODED[kind] for kind in kinds))))
             return Any
         return Union[tuple(_bounded(kind, schema) for kind in kinds)]  # noqa: UP007 -- so many are known only now
 

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from target_statsig.config.load import read_config_files
-from target_statsig.exceptions import SettingsError
-from target_statsig.headings import Heading
+from target_statsig.errors import Heading, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -116,7 +115,7 @@ def turn_down(errors: Iterable[str]) -> NoReturn:
     """Say what is wrong with a configuration, and exit with 1.
 
     Args:
-        errors: A text for each thing to mend.
+        errors: A text for each thing to fix.
     """
     keep_lines()
     logger.error("%s: nothing was read and nothing was sent.", Heading.SETTINGS.value)

@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+import msgspec
 from upath import UPath
 
 from target_statsig._compat import override
 from target_statsig.config.paths import dead_letter_name
-from target_statsig.exceptions import FatalRunError
-from target_statsig.headings import Heading
+from target_statsig.errors import FatalRunError, Heading
 from target_statsig.private import make_private
-from target_statsig.verbatim import encode_as_it_came
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,20 +31,28 @@ MARK = "target_statsig_dead_letter"
 """The member of a SCHEMA message by which a dead-letter file is known when it is replayed."""
 
 
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+_EXTRA = b',"reason":'
+"""How the members begin that stand behind a dead letter's own."""
+
+_EXTRA_MEMBERS = frozenset({"reason", "field", "statsig", "run"})
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """One record that was kept out.
 
     Attributes:
         schema: The SCHEMA message of its stream, as the tap sent it.
-        message: The RECORD message, as the tap sent it.
+        line: The RECORD message, as the tap sent it.
         reason: The word under which the record is counted.
         field: The name of the field at fault, if one is.
         words: What Statsig said, if it was Statsig that refused.
     """
 
     schema: Mapping[str, Any]
-    message: Mapping[str, Any]
+    line: bytes
     reason: str
     field: str | None = None
     words: str = ""
@@ -59,6 +66,25 @@ class _OpenFile:
     parts: int = 0
     unflushed: int = 0
     pending: list[bytes] = field(default_factory=list)
+
+
+def extended(line: bytes, members: Mapping[str, str]) -> bytes:
+    """Return a line, which is a JSON object, with more members, in the place of those that an earlier run added."""
+    own = line.rstrip().removesuffix(b"}")
+    added = own.rfind(_EXTRA)
+    if added >= 0 and _are_extra(own[added + 1 :]):
+        own = own[:added]
+    return own + b"," + _ENCODER.encode(members)[1:]
+
+
+def _are_extra(members: bytes) -> bool:
+    """Return whether the last members of a line are those that an earlier run added, and no columns of its record."""
+    try:
+        decoded = msgspec.json.decode(b"{%b}" % members, type=dict[str, str])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # The record ends among them.
+        return False
+    return "run" in decoded and decoded.keys() <= _EXTRA_MEMBERS
 
 
 class DeadLetters(Protocol):
@@ -155,17 +181,17 @@ class DeadLetterBox(DeadLetters):
         """
         try:
             with self._lock:
-                file = self._file(letter.message["stream"])
+                file = self._file(letter.schema["stream"])
                 if letter.schema != file.schema:
                     file.schema = letter.schema
-                    self._append(file, {**letter.schema, MARK: True})
+                    self._append(file, _ENCODER.encode({**letter.schema, MARK: True}))
                 extra = {
                     "reason": letter.reason,
                     "field": letter.field,
                     "statsig": letter.words,
                     "run": self._run_id,
                 }
-                self._append(file, {**letter.message, **{name: value for name, value in extra.items() if value}})
+                self._append(file, extended(letter.line, {name: value for name, value in extra.items() if value}))
                 file.unflushed += 1
         except OSError as error:
             raise self._unwritable(error) from error
@@ -221,8 +247,7 @@ class DeadLetterBox(DeadLetters):
         return self._files[stream]
 
     @staticmethod
-    def _append(file: _OpenFile, message: Mapping[str, Any]) -> None:
-        line = encode_as_it_came(message)
+    def _append(file: _OpenFile, line: bytes) -> None:
         if file.handle is None:
             file.pending.append(line)
         else:
@@ -252,7 +277,7 @@ class DeadLetterBox(DeadLetters):
         self.lost = True
         return FatalRunError(
             f"Dead letters cannot be written to {self.directory}: {error.strerror or type(error).__name__}. "
-            f"The run stops before it would lose them; no STATE passed them. Free or mend the place, or point "
+            f"The run stops before it would lose them; no STATE passed them. Free or fix the place, or point "
             f"`dead_letter_path` elsewhere, and run again.",
             heading=Heading.DEAD_LETTERS,
         )

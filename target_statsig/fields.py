@@ -6,22 +6,18 @@ Refuses to know what becomes of a value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from functools import partial
-from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from target_statsig.settings import IdType, ObjectType, StreamSettings
 
-Record = Mapping[str, Any]
-"""A record as it comes to a mapper: decoded JSON, its numbers with a fraction as `Decimal`."""
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+
+    from target_statsig.columns import Column, Columns
 
 DELETED_COLUMNS = ("_sdc_deleted_at", "_sdc_lsn_deleted_at")
 """Hold when a row was deleted, in a log-based stream: the second is tap-mssql's. Such a record may have its key and
 nothing else, or the whole row as it was."""
-
-Reader = Callable[[Record], object]
-"""Takes a value out of a record; None where there is none."""
 
 DEFAULT_SOURCES: Mapping[str, tuple[str, ...]] = {
     "user_id": ("user_id", "userId", "userID"),
@@ -97,15 +93,6 @@ class Place(NamedTuple):
     column: str
     path: tuple[str, ...] = ()
 
-    def read(self, record: Record) -> object:
-        """Return the value that a record has here, or None."""
-        value: object = record.get(self.column)
-        for name in self.path:
-            if not isinstance(value, dict):
-                return None
-            value = value.get(name)
-        return value
-
 
 def places(sources: Iterable[str], present: Container[str] | None = None) -> Iterator[Place]:
     """Yield where the sources may be met, the preferred place first.
@@ -125,58 +112,30 @@ def places(sources: Iterable[str], present: Container[str] | None = None) -> Ite
                     yield Place(column, tuple(parts[length:]))
 
 
-def only_column(sources: Iterable[str], present: Container[str]) -> str | None:
-    """Return the column that holds a value whatever the record; None where no column can.
+def first_of(columns: Columns, candidates: Sequence[Place]) -> Column:
+    """Return, for each record, the first value that is present and not null.
 
     Args:
-        sources: Columns or dotted paths, the preferred one first.
-        present: The columns of every record that will be read.
-
-    Raises:
-        LookupError: It depends on the record, or the value is within an object.
+        columns: The records.
+        candidates: Where to look, the preferred place first.
     """
-    found = [*places(sources, present)]
-    if len(found) > 1 or (found and found[0].path):
-        msg = "where the value is depends on the record"
-        raise LookupError(msg)
-    return found[0].column if found else None
+    if not candidates:
+        return (None,) * len(columns)
+    found = columns.at(candidates[0])
+    for place in candidates[1:]:
+        if None not in found:
+            break
+        found = overlay(columns.at(place), found)
+    return found
 
 
-def reader(sources: Iterable[str], present: Container[str] | None = None) -> Reader | None:
-    """Return what reads the first value that is present and not null; None where no column can hold one.
-
-    Args:
-        sources: Columns or dotted paths, the preferred one first.
-        present: The columns of every record that will be read; None for any.
-    """
-    readers: list[Reader] = [
-        # Nearly all sources are plain columns, and nothing reads one faster.
-        itemgetter(place.column) if present is not None and not place.path else place.read
-        for place in places(sources, present)
-    ]
-    if not readers:
-        return None
-    return readers[0] if len(readers) == 1 else partial(_first, tuple(readers))
+def overlay(below: Column, above: Column) -> Column:
+    """Return a column with the values of another one where that is not null."""
+    return [lower if upper is None else upper for lower, upper in zip(below, above, strict=True)]
 
 
-def _first(readers: tuple[Reader, ...], record: Record) -> object:
-    for read in readers:
-        value = read(record)
-        if value is not None:
-            return value
-    return None
-
-
-def is_deleted(record: Record) -> bool:
-    """Return whether a record says that its row was deleted. A blank is how a CSV file writes null."""
-    return any(record.get(column) not in (None, "") for column in DELETED_COLUMNS)
-
-
-def any_deleted(column: Callable[[str], Sequence[Any]]) -> bool:
-    """Return whether any of some records is one of a deleted row, as `is_deleted` does.
-
-    Args:
-        column: Returns what the records have in a column, None where they lack it.
-    """
-    marks = (column(name) for name in DELETED_COLUMNS)
-    return any(mark.count(None) < len(mark) and not all(value in (None, "") for value in mark) for mark in marks)
+def deleted_rows(columns: Columns) -> list[int]:
+    """Return which records say that their row was deleted. A blank is how a CSV file writes null."""
+    marks = [columns.get(name) for name in DELETED_COLUMNS if name in columns.names]
+    marks = [mark for mark in marks if mark.count(None) < len(mark)]
+    return [row for row, each in enumerate(zip(*marks, strict=True)) if any(value not in (None, "") for value in each)]

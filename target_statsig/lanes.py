@@ -19,14 +19,6 @@ from target_statsig.ledger import NoLedger
 from target_statsig.named import NamedColumns, tell_absent
 from target_statsig.object_types import ITEM_KINDS
 from target_statsig.rejections import Rejections
-from target_statsig.report import SegmentCounts
-from target_statsig.segments.growth import Growth, ProjectRoom
-from target_statsig.segments.lane import SegmentLane
-from target_statsig.segments.mirror import MirrorSync
-from target_statsig.segments.remote import RemoteSegment
-from target_statsig.segments.rows import RowSync
-from target_statsig.segments.staged import StagedRowSync
-from target_statsig.segments.unseen import UnseenSync
 from target_statsig.settings import SyncMode
 
 if TYPE_CHECKING:
@@ -35,11 +27,13 @@ if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.config.parse import Config
     from target_statsig.dead_letters import DeadLetters
+    from target_statsig.errors import SegmentError
     from target_statsig.events.kind import ItemKind
-    from target_statsig.exceptions import SegmentError
     from target_statsig.ledger import StreamLedger
+    from target_statsig.records import Read
     from target_statsig.report import ItemCounts, MemberCounts, RunReport
-    from target_statsig.segments.sync import SegmentSync
+    from target_statsig.segments.lane import SegmentLane
+    from target_statsig.segments.syncs import SegmentSyncs
     from target_statsig.services import Services
     from target_statsig.settings import ObjectType, StreamSettings
     from target_statsig.state_gate import StateGate
@@ -68,6 +62,7 @@ class Lanes:
         clock: Clock,
         dead_letters: Callable[[], DeadLetters],
         on_segment_failure: Callable[[SegmentError], None],
+        observe: Callable[[str, Read], None],
     ) -> None:
         """Take what lanes share; nothing is opened before a stream needs it."""
         self.items: dict[str, ItemLane] = {}
@@ -80,8 +75,8 @@ class Lanes:
         self._clock = clock
         self._dead_letters = dead_letters
         self._on_segment_failure = on_segment_failure
+        self._observe = observe
         self._columns: dict[str, NamedColumns] = {}
-        self._room = ProjectRoom()
         self._refusals: defaultdict[ObjectType, RefusalStreak] = defaultdict(RefusalStreak)
 
     def get(self, stream: str) -> ItemLane | SegmentLane:
@@ -221,39 +216,23 @@ class Lanes:
         return ledger
 
     def _segment_lane(self, stream: str, settings: StreamSettings) -> SegmentLane:
+        from target_statsig.segments.lane import SegmentLane
+
         counts = self._report.members(stream)
-        make_sync = partial(self._segment_sync, stream, settings, counts)
+        make_sync = partial(self._syncs, stream, settings, counts, lambda: self.replaying)
         rejections = self._rejections(stream, settings, counts)
         mirrors_many = settings.segment_id_field is not None and settings.sync_mode is SyncMode.MIRROR
         fed_before = partial(self._services.store.segments_fed_by, stream) if mirrors_many else list
-        return SegmentLane(stream, settings, counts, rejections, make_sync, self._on_segment_failure, fed_before)
-
-    def _segment_sync(
-        self, stream: str, settings: StreamSettings, counts: MemberCounts, segment_id: str
-    ) -> SegmentSync:
-        segment_counts = counts.segments.setdefault(segment_id, SegmentCounts(settings.sync_mode or SyncMode.ADD))
-        if not self._services.can_see_segments:
-            return UnseenSync(self._services.store.audience(segment_id), segment_counts)
-        mirrors = settings.sync_mode is SyncMode.MIRROR and not self.replaying
-        # Opened before anything is asked of Statsig: it may turn out to be of no use, and it knows the quota's windows.
-        store = self._services.store if mirrors else None
-        remote = RemoteSegment(
-            segment_id,
-            settings,
-            self._services.console,
-            segment_counts,
-            self._clock,
-            self._config.settings.segment_batch_size,
+        return SegmentLane(
+            stream, settings, counts, rejections, make_sync, self._on_segment_failure, fed_before, self._observe
         )
-        growth = Growth(remote, self._room, segment_counts, settings.max_segment_size)
-        if store is not None:
-            return MirrorSync(stream, settings, remote, store, segment_counts, self._clock, growth)
-        if settings.max_segment_size is not None:
-            audience, kept = self._services.store.audience(segment_id), self._services.pending(segment_id)
-            return StagedRowSync(remote, self._gate, growth, segment_counts, audience, kept)
-        pending = partial(self._services.pending, segment_id)
-        earlier = partial(self._services.pending_from_earlier, segment_id)
-        return RowSync(remote, self._gate, growth, segment_counts, earlier=earlier, pending=pending)
+
+    @cached_property
+    def _syncs(self) -> SegmentSyncs:
+        # Here, and above: a run without segments does not wait for what only they need.
+        from target_statsig.segments.syncs import SegmentSyncs
+
+        return SegmentSyncs(self._services, self._gate, self._clock, self._config.settings.segment_batch_size)
 
     def _rejections(self, stream: str, settings: StreamSettings, counts: ItemCounts | MemberCounts) -> Rejections:
         columns = self._columns[stream] = NamedColumns(stream, settings)

@@ -7,29 +7,27 @@ their own (`segments`), and `lanes` leads there what is no item.
 
 from __future__ import annotations
 
-from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from target_statsig.client.events import LOG_CUSTOM_EXPOSURE, LOG_CUSTOM_METRIC, LOG_EVENT
-from target_statsig.events.exposures import ExposureMapper, subject_of
+from target_statsig.events.event import EventMapper
+from target_statsig.events.exposure import ExposureMapper
 from target_statsig.events.kind import ItemKind
-from target_statsig.events.mapping import EventMapper
-from target_statsig.events.metrics import MetricMapper
+from target_statsig.events.metric import MetricMapper
 from target_statsig.settings import ObjectType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EVENTS = ItemKind(ObjectType.EVENT, LOG_EVENT, EventMapper, itemgetter("eventName"))
+EVENTS = ItemKind(ObjectType.EVENT, LOG_EVENT, EventMapper)
 
-EXPOSURES = ItemKind(ObjectType.EXPOSURE, LOG_CUSTOM_EXPOSURE, ExposureMapper, subject_of)
+EXPOSURES = ItemKind(ObjectType.EXPOSURE, LOG_CUSTOM_EXPOSURE, ExposureMapper)
 
 METRICS = ItemKind(
     ObjectType.METRIC,
     LOG_CUSTOM_METRIC,
     MetricMapper,
-    itemgetter("metric_name"),
     has_tier=False,
     flags=(("isTest", "is_test"),),
 )

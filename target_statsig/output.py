@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from target_statsig.exceptions import FatalRunError
-from target_statsig.headings import Heading
+from target_statsig.errors import FatalRunError, Heading
 
 if TYPE_CHECKING:
     from target_statsig.state_gate import State

@@ -9,14 +9,14 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from target_statsig._compat import override
-from target_statsig.client.network import HttpTransport
+from target_statsig.client.http import HttpTransport
 from target_statsig.dead_letters import DeadLetterBox
 from target_statsig.output import write_state
 from target_statsig.store import open_store
 from target_statsig.summary import summary
 
 if TYPE_CHECKING:
-    from target_statsig.client.transport import Transport
+    from target_statsig.client.http import Transport
     from target_statsig.clock import Clock
     from target_statsig.dead_letters import DeadLetters
     from target_statsig.report import RunReport

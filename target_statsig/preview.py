@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from target_statsig.client.failures import duration
+from target_statsig.client.answers import duration
 from target_statsig.phrases import counted
 from target_statsig.remarks import REMARKS
 from target_statsig.report import OTHER_NAMES, RunStatus

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 
 Message = dict[str, Any]
@@ -94,20 +94,3 @@ def _decimal(digits: str) -> decimal.Decimal:
     except decimal.InvalidOperation:
         # An exponent beyond any; like any other number that is none, it is rejected where it is to be sent.
         return decimal.Decimal("NaN")
-
-
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """A record on its way.
-
-    There is one for each record of the input: a struct of msgspec's is made in a tenth of the time of a dataclass, and
-    the garbage collector need not look at it, since nothing in decoded JSON leads back to it.
-
-    Attributes:
-        data: The record after the stream maps.
-        message: The RECORD message as the tap sent it.
-        schema: The SCHEMA message of its stream as the tap sent it.
-    """
-
-    data: Mapping[str, Any]
-    message: Mapping[str, Any]
-    schema: Mapping[str, Any]

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 
 from target_statsig.config.load import command_for
 from target_statsig.dead_letters import DeadLetter
-from target_statsig.exceptions import RecordError, RejectionsError
+from target_statsig.errors import RecordError, RejectionsError, missing_key_rejection
 from target_statsig.phrases import counted
-from target_statsig.sdk_exceptions import MissingKeyRejectionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from target_statsig.dead_letters import DeadLetters
-    from target_statsig.record import Record
+    from target_statsig.record import Message
     from target_statsig.report import ItemCounts, MemberCounts, RunReport
 
 logger = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ def whereabouts(letters: DeadLetters, environ: Mapping[str, str]) -> str:
     """
     records = counted(letters.count, "rejected record is", "rejected records are")
     return (
-        f"{records} in {letters.directory}. Once the cause is mended, send them again with the same configuration: "
+        f"{records} in {letters.directory}. Once the cause is fixed, send them again with the same configuration: "
         f"{command_for('replay', environ)}"
     )
 
@@ -84,15 +83,21 @@ class Rejections:
         self._fields: dict[str, None] = {}
 
     @property
+    def allows_none(self) -> bool:
+        """Whether the first record that is rejected ends the run."""
+        return self._max_percent == 0
+
+    @property
     def count(self) -> int:
         """Return how many records were rejected so far."""
         return self._counts.rejected
 
-    def add(self, record: Record, error: RecordError, *, words: str = "") -> None:
+    def add(self, line: bytes, schema: Message, error: RecordError, *, words: str = "") -> None:
         """Count a record and keep it.
 
         Args:
-            record: The record.
+            line: The RECORD message as the tap sent it.
+            schema: The SCHEMA message of its stream.
             error: Why it was rejected.
             words: What Statsig said, if it was Statsig that refused.
 
@@ -100,13 +105,13 @@ class Rejections:
             RejectionsError: No record of this stream may be rejected.
             FatalRunError: The dead letters cannot be written.
         """
-        self._box.put(DeadLetter(record.schema, record.message, error.reason, error.field, words))
+        self._box.put(DeadLetter(schema, line, error.reason, error.field, words))
         with self._report.lock:
             self._counts.rejected += 1
             self._counts.reasons[error.reason] += 1
             if error.field is not None:
                 self._fields[error.field] = None
-        if self._max_percent == 0:
+        if self.allows_none:
             raise self._first(error)
 
     def judge(self) -> None:
@@ -116,7 +121,7 @@ class Rejections:
             RejectionsError: Too many of the stream's records were rejected, or all of them.
         """
         counts = self._counts
-        if not counts.rejected or self._max_percent == 0:
+        if not counts.rejected or self.allows_none:
             return  # of one record too many it is said already
         worst = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common(3))
         told = f"{counts.rejected:,} of {counted(counts.records, 'record')}"
@@ -138,19 +143,19 @@ class Rejections:
     @property
     def _aftermath(self) -> str:
         if self._box.lost:
-            return "Mend the mapping or the tap."
+            return "Fix the mapping or the tap."
         return (
-            f"The rejected ones are in {self._box.directory}. Mend the mapping or the tap; then send them again from "
+            f"The rejected ones are in {self._box.directory}. Fix the mapping or the tap; then send them again from "
             f"there."
         )
 
     def _first(self, error: RecordError) -> RejectionsError:
         self._box.flush()
         where = f" The record is in {self._box.directory}." if not self._box.lost else ""
-        kind = MissingKeyRejectionError if error.reason == "missing_key_property" else RejectionsError
+        kind = missing_key_rejection if error.reason == "missing_key_property" else RejectionsError
         return kind(
             f"Stream '{self._stream}': a record was rejected ({error}), and `max_rejected_percent` is 0. The run stops "
-            f"here.{where} Mend it at its source, or allow some with `max_rejected_percent`."
+            f"here.{where} Fix it at its source, or allow some with `max_rejected_percent`."
         )
 
 

@@ -14,8 +14,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from upath import UPath
 
+from target_statsig.errors import StoreError
 from target_statsig.events.digest import digest
-from target_statsig.exceptions import StoreError
 from target_statsig.phrases import counted
 from target_statsig.record import is_too_deep
 

@@ -12,18 +12,17 @@ import signal
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from functools import cached_property
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from target_statsig.clock import RunClock
 from target_statsig.config import paths
 from target_statsig.dry_run import NO_WISHES, choose_parts
-from target_statsig.exceptions import FatalRunError, InterruptedRunError, StoreError, text_of
-from target_statsig.headings import Heading
+from target_statsig.errors import FatalRunError, Heading, InterruptedRunError, StoreError, text_of
 from target_statsig.lanes import Lanes
 from target_statsig.rejections import whereabouts
 from target_statsig.report import RunReport
-from target_statsig.segments.lane import SegmentLane
 from target_statsig.segments.sources import Sources
 from target_statsig.services import Services
 from target_statsig.state_gate import Patience, State, StateGate
@@ -76,7 +75,14 @@ class Run:
         self.failure: BaseException | None = None
         self.ended = False
         self.lanes = Lanes(
-            config, self.services, self.gate, self.report, self.clock, lambda: self.dead_letters, self.fail
+            config,
+            self.services,
+            self.gate,
+            self.report,
+            self.clock,
+            lambda: self.dead_letters,
+            self.fail,
+            self.sources.read,
         )
         self.watch = Watch(self.clock, self.lanes.progress, self.services.seconds_for, terminal())
         self.clock.while_waiting = self.watch.look
@@ -222,7 +228,7 @@ class Run:
         for lane in lanes:
             lane.plan(self.sources.verdict(lane.stream))
         self.watch.announce(sum(lane.requests for lane in lanes))
-        for step in (SegmentLane.add, SegmentLane.remove, SegmentLane.close):
+        for step in map(methodcaller, ("add", "remove", "close")):
             for lane in lanes:
                 step(lane)
         self.lanes.send_kept()

@@ -12,7 +12,7 @@ from target_statsig.record import is_too_deep
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_statsig.exceptions import InputError
+    from target_statsig.errors import InputError
     from target_statsig.record import Message
 
 

@@ -11,15 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from target_statsig.client.console import ConsoleClient
 from target_statsig.client.events import EventsClient
-from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
 from target_statsig.config import paths
-from target_statsig.rate_windows import parse_rate_windows
 
 if TYPE_CHECKING:
-    from target_statsig.client.transport import Transport
+    from target_statsig.client.console import ConsoleClient
+    from target_statsig.client.http import Transport
+    from target_statsig.client.rate_limit import RateLimiter
     from target_statsig.clock import Clock
     from target_statsig.parts import Parts
     from target_statsig.settings import Settings
@@ -59,6 +58,8 @@ class Services:
     @cached_property
     def console(self) -> ConsoleClient:
         """What reads and changes segments; all segments of the run share its rate limiter."""
+        from target_statsig.client.console import ConsoleClient
+
         settings = self._settings
         return ConsoleClient(
             self._sender,
@@ -76,6 +77,8 @@ class Services:
     @cached_property
     def limiter(self) -> RateLimiter:
         """What spaces the list mutations of all segments, and of all runs that share a store."""
+        from target_statsig.client.rate_limit import RateLimiter, parse_rate_windows
+
         windows = parse_rate_windows(self._settings.console_rate_limits)
         log = None
         if self.store_exists:

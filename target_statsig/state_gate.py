@@ -35,7 +35,8 @@ class StateGate:
         self._write = write
         self._lock = threading.Lock()
         self._next_ticket = 0
-        self._open: dict[int, None] = {}
+        self._open: dict[int, int] = {}
+        """Tickets, each with the number of the last STATE that may pass it all the same."""
         self._held: deque[tuple[int, int, State]] = deque()
         self._last: State = None
 
@@ -44,13 +45,24 @@ class StateGate:
         with self._lock:
             ticket = self._next_ticket
             self._next_ticket += 1
-            self._open[ticket] = None
+            self._open[ticket] = 0
             return ticket
 
     def close(self, ticket: int) -> None:
         """Say that a ticket's records are settled, and write the STATE that waited for them."""
         with self._lock:
             del self._open[ticket]
+            self._release()
+
+    def settle(self, ticket: int, received: int) -> None:
+        """Say that of an open ticket the records before a STATE are settled: that one may pass, and those behind not.
+
+        Args:
+            ticket: The ticket.
+            received: The number of the STATE.
+        """
+        with self._lock:
+            self._open[ticket] = received
             self._release()
 
     def hold(self, state: State) -> None:
@@ -74,13 +86,15 @@ class StateGate:
 
     def _release(self) -> None:
         """Write the newest STATE that may pass; those before it say less and are left out."""
-        first_open = next(iter(self._open), self._next_ticket)
         passed = None
-        while self._held and self._held[0][0] <= first_open:
+        while self._held and self._may_pass(*self._held[0][:2]):
             passed = self._held.popleft()
         if passed is not None:
             _, number, state = passed
             self._write(state, number)
+
+    def _may_pass(self, first_behind: int, number: int) -> bool:
+        return all(ticket >= first_behind or settled >= number for ticket, settled in self._open.items())
 
 
 class Patience:

@@ -13,14 +13,11 @@ from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
 from singer_sdk.mapper import CustomStreamMap, PluginMapper
 
 from target_statsig._compat import override
-from target_statsig.exceptions import CUT_OFF, InputError, SettingsError
-from target_statsig.headings import Heading
+from target_statsig.errors import CUT_OFF, Heading, InputError, SettingsError
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Mapping, Sequence
-
-    from target_statsig.reader import SingerMessageReader
 
 REMEDY = "Correct `stream_maps`: https://sdk.meltano.com/en/latest/stream_maps.html"
 
@@ -28,21 +25,36 @@ _ABOUT_THE_SETTING = (MapExpressionError, StreamMapConfigError, NotImplementedEr
 """What singer-sdk means to raise; other errors are slips of its own over a setting that it does not expect."""
 
 
+class StreamMapError(Exception):
+    """A stream map cannot be evaluated for a record."""
+
+    def __init__(self, stream: str, words: str) -> None:
+        """Take the tap's stream, and what singer-sdk says."""
+        super().__init__(words)
+        self._stream = stream
+
+    def at(self, number: int) -> InputError:
+        """Return the error for the record in a line of the input."""
+        msg = (
+            f"A stream map of stream '{self._stream}' cannot be evaluated for the record in line {number}: {self} "
+            f"{CUT_OFF} {REMEDY}"
+        )
+        return InputError(msg, heading=Heading.SETTINGS)
+
+
 class StreamMaps(PluginMapper):
     """The stream maps of a run."""
 
-    def __init__(self, config: Mapping[str, Any], logger: logging.Logger, reader: SingerMessageReader) -> None:
+    def __init__(self, config: Mapping[str, Any], logger: logging.Logger) -> None:
         """Read the settings about them.
 
         Args:
             config: All settings.
             logger: For singer-sdk.
-            reader: Knows the line at hand.
 
         Raises:
             SettingsError: They cannot be used, whatever stream comes.
         """
-        self._reader = reader
         present = {name: value for name, value in config.items() if value is not None}
         try:
             super().__init__(present, logger)
@@ -68,21 +80,18 @@ class StreamMaps(PluginMapper):
             if isinstance(stream_map, CustomStreamMap):
                 # No other place knows the expression, and none whether it is a map that failed.
                 stream_map._eval = partial(_evaluate, stream_map._eval)  # type: ignore[method-assign]  # noqa: SLF001
-                transform = partial(self._transform, stream_name, stream_map.transform)
+                transform = partial(_transform, stream_name, stream_map.transform)
                 stream_map.transform = transform  # type: ignore[method-assign]
 
-    def _transform(
-        self, stream: str, transform: Callable[[dict[str, Any]], dict[str, Any] | None], record: dict[str, Any]
-    ) -> dict[str, Any] | None:
-        try:
-            return transform(record)
-        except (MapExpressionError, StreamMapConfigError) as error:
-            # `from None`: the evaluator's error may quote the record.
-            msg = (
-                f"A stream map of stream '{stream}' cannot be evaluated for the record in line "
-                f"{self._reader.line_number}: {_words_of(error)} {CUT_OFF} {REMEDY}"
-            )
-            raise InputError(msg, heading=Heading.SETTINGS) from None
+
+def _transform(
+    stream: str, transform: Callable[[dict[str, Any]], dict[str, Any] | None], record: dict[str, Any]
+) -> dict[str, Any] | None:
+    try:
+        return transform(record)
+    except (MapExpressionError, StreamMapConfigError) as error:
+        # `from None`: the evaluator's error may quote the record.
+        raise StreamMapError(stream, _words_of(error)) from None
 
 
 def _words_of(error: Exception) -> str:

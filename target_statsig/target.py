@@ -1,10 +1,8 @@
-"""The face: the command line, the Singer messages, and how a run ends.
+"""The command line, the Singer messages, and how a run ends.
 
-Follow a record: `_process_record_message` counts it and lets singer-sdk map it; its sink (`sinks`) validates it and
-hands it to the stream's lane (`lanes`): `events.lane` sends it, `segments.lane` gathers it for the end of the input.
-Where nothing maps a stream, the reader offers its records to `straight` before, which validates them and hands many at
-once to the same lane. The lines of a long stream of events, and of a table of members, go there undecoded
-(`undecoded`): events to be prepared by other processes, members to be read column by column. A STATE goes to the gate
+Follow a record: the reader hands lines of RECORD messages (`records`) to `sinks.hand_over`, and that hands them to the
+sinks that their stream feeds: as they are, or, where stream maps change them, decoded and mapped. A sink hands them to
+its lane (`lanes`): `events.lane` sends them in batches, `segments.lane` gathers members. A STATE goes to the gate
 (`state_gate`) and waits there until everything before it is settled.
 """
 
@@ -14,19 +12,18 @@ import copy
 import os
 import signal
 import sys
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from singer_sdk import Target
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TargetCapabilities
-from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.plugin_base import _ConfigInput
 
 from target_statsig import command_line
 from target_statsig._compat import override
 from target_statsig.config.schema import config_schema
-from target_statsig.exceptions import CUT_OFF, InputError, SettingsError
-from target_statsig.sdk_exceptions import SchemaMissingError
+from target_statsig.errors import CUT_OFF, InputError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +55,6 @@ class TargetStatsig(Target):
         TargetCapabilities.VALIDATE_RECORDS,
     ]
     run_config: Config
-    go_straight = True
 
     def __init__(self, *, parse_env_config: bool = False, wishes: Wishes | None = None, **options: Any) -> None:
         """Read the configuration and build what the run shares.
@@ -70,7 +66,7 @@ class TargetStatsig(Target):
         from target_statsig.dry_run import NO_WISHES
         from target_statsig.reader import SingerMessageReader
         from target_statsig.run import Run
-        from target_statsig.straight import StraightWays
+        from target_statsig.sinks import hand_over
 
         self._wishes = wishes or NO_WISHES
         if parse_env_config:
@@ -80,11 +76,9 @@ class TargetStatsig(Target):
             self.run = Run(self.run_config, wishes=self._wishes)
         except SettingsError as error:
             self._refuse(error.errors)
-        self.message: Message = {}
         self.schemas: dict[str, Message] = {}
-        self._straight = StraightWays(self.run.sources, self.message_reader)
         self.message_reader.between_blocks = self.run.tick
-        self.message_reader.take_records = self._straight.take
+        self.message_reader.take_records = partial(hand_over, self)
 
     @classmethod
     @override
@@ -122,7 +116,7 @@ class TargetStatsig(Target):
         from target_statsig.stream_maps import StreamMaps
 
         try:
-            self._mapper = StreamMaps(self.config, self.logger, self.message_reader)
+            self._mapper = StreamMaps(self.config, self.logger)
         except SettingsError as error:
             self._refuse(error.errors)
 
@@ -148,48 +142,19 @@ class TargetStatsig(Target):
         usable = normalize(message_dict, self.message_reader.error)
         stream = message_dict["stream"]
         # A copy: singer-sdk changes the schema that it gets, and a dead letter needs the one that the tap sent.
-        self.schemas[stream] = copy.deepcopy(message_dict)
+        schema = copy.deepcopy(message_dict)
         self.run.lanes.replaying = bool(message_dict.get(MARK))
         self.run.sources.schema(message_dict, dead_letter=self.run.lanes.replaying)
         super()._process_schema_message(usable)
         stream_maps = self.mapper.stream_maps[stream]
         fed = {stream_map.stream_alias for stream_map in stream_maps} & self._sinks_active.keys()
-        if self.go_straight:
-            self._straight.renew(
-                self.schemas[stream], stream_maps, cast("StatsigSink | None", self._sinks_active.get(stream))
-            )
         self.run.follow(stream, fed, replication_key_of(message_dict))
+        if schema != self.schemas.get(stream):
+            self.schemas[stream] = schema
+            for alias in fed:
+                cast("StatsigSink", self._sinks_active[alias]).expect(schema)
         for alias in sorted(fed):
-            self.run.lanes.see_schema(alias, self._sinks_active[alias].schema, self.schemas[stream]["schema"])
-
-    @override
-    def _process_record_message(self, message_dict: Message) -> None:
-        from target_statsig.record import Undecoded, is_too_deep
-
-        try:
-            stream, record = message_dict["stream"], message_dict["record"]
-            unknown = stream not in self.schemas
-        except (KeyError, TypeError):
-            self._assert_line_requires(message_dict, {"stream", "record"})
-            raise
-        if unknown:
-            raise SchemaMissingError(str(self.message_reader.error(f"is a RECORD of '{stream}' before its SCHEMA")))
-        if type(record) not in {dict, Undecoded}:
-            msg = f"is a RECORD of '{stream}' whose record is no object"
-            raise self.message_reader.error(msg)
-        self.run.sources.records(stream, (message_dict,))
-        self.message = message_dict
-        if not record or is_too_deep(record):
-            self._pass_by_stream_maps(stream, record)
-        else:
-            super()._process_record_message(message_dict)
-
-    def _pass_by_stream_maps(self, stream: str, record: Any) -> None:
-        """Hand on a record that no stream map can take: too deep a one, or one without members, to be counted."""
-        for stream_map in self.mapper.stream_maps[stream]:
-            if not isinstance(stream_map, RemoveRecordTransform):
-                sink = cast("StatsigSink", self.get_sink(stream_map.stream_alias))
-                sink.process_record(record, {})
+            self.run.lanes.see_schema(alias, self._sinks_active[alias].schema, schema["schema"])
 
     @override
     def _process_state_message(self, message_dict: Message) -> None:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from target_statsig._compat import override
-from target_statsig.client.transport import Request, Response, Transport
+from target_statsig.client.http import Request, Response, Transport
 from target_statsig.clock import Clock, RunClock
-from target_statsig.events import worker
+from target_statsig.errors import InterruptedRunError
 from target_statsig.events.worker import ANSWERS, ENCODER, TASKS, Task
 from target_statsig.events.workforce import Workforce
-from target_statsig.exceptions import InterruptedRunError
+from target_statsig.records import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -133,7 +133,9 @@ class WorkforceInHere(Workforce):
         super().__init__(size=0)
 
     @override
-    def prepare(self, preparation, lines, count, now_ms):
-        task = TASKS.decode(ENCODER.encode(Task(0, pickle.dumps(preparation), lines, count, now_ms)))
-        prepared = worker.answer(pickle.loads(task.preparation), task.lines, task.count, task.now_ms)
+    def prepare(self, preparation, batch, limits, now_ms):
+        if batch.messages is not None:
+            return super().prepare(preparation, batch, limits, now_ms)
+        task = TASKS.decode(ENCODER.encode(Task(0, pickle.dumps(preparation), [*batch.lines], limits, now_ms)))
+        prepared = pickle.loads(task.preparation)(Batch(task.lines), task.limits, task.now_ms)
         return ANSWERS.decode(ENCODER.encode(prepared))

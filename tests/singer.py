@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from target_statsig.headings import Heading
+from target_statsig.errors import Heading
 from target_statsig.target import TargetStatsig
 
 ANYTHING = {"type": "object", "properties": {}, "additionalProperties": True}
@@ -69,12 +68,11 @@ class Blocks(list):
 class TargetRunner:
     """Runs targets against an emulator, with a store and dead letters that last from run to run."""
 
-    def __init__(self, statsig, directory, capsys, caplog, *, by_line=False):
+    def __init__(self, statsig, directory, capsys, caplog):
         self.statsig = statsig
         self.directory = directory
         self._capsys = capsys
         self._caplog = caplog
-        self._by_line = by_line
 
     @property
     def dead_letters(self):
@@ -101,9 +99,8 @@ class TargetRunner:
         self._capsys.readouterr()
         source = messages
         if not (isinstance(messages, Blocks) or hasattr(messages, "read")):
-            lines = to_lines(messages)
-            # One block, as a pipe hands over what a tap wrote at once; or many, as from a tap that is slow.
-            source = io.BytesIO(lines) if self._by_line else Blocks([lines])
+            # One block, as a pipe hands over what a tap wrote at once.
+            source = Blocks([to_lines(messages)])
         target = TargetStatsig(config=self.config(**settings))
         exit_code = target.run_to_end(source)
         return Outcome(

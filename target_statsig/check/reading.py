@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from target_statsig.check.rows import EVERY_STREAM, Found, NotFound, sections
 from target_statsig.client.console import ConsoleClient
-from target_statsig.client.network import HttpTransport
-from target_statsig.client.rate_limit import RateLimiter
+from target_statsig.client.http import HttpTransport
+from target_statsig.client.rate_limit import RateLimiter, parse_rate_windows
 from target_statsig.client.sender import Sender
 from target_statsig.config import paths
-from target_statsig.exceptions import (
+from target_statsig.errors import (
     AuthenticationError,
     FatalRunError,
     RefusedError,
@@ -25,7 +25,6 @@ from target_statsig.exceptions import (
     SettingsError,
     StoreError,
 )
-from target_statsig.rate_windows import parse_rate_windows
 from target_statsig.services import project_identity
 from target_statsig.store import look_at_store
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
     from target_statsig.check.row import Section
     from target_statsig.client.console import Segment
-    from target_statsig.client.transport import Transport
+    from target_statsig.client.http import Transport
     from target_statsig.clock import Clock
     from target_statsig.config.parse import Config
     from target_statsig.settings import Settings, StreamSettings
@@ -97,7 +96,7 @@ def _segments(console: ConsoleClient, segment_ids: Iterable[str]) -> dict[str, S
             found[segment_id] = console.segment(segment_id)
         except RefusedError as error:
             absent = error.status == HTTPStatus.NOT_FOUND
-            found[segment_id] = NotFound(error.words) if absent else str(error)
+            found[segment_id] = NotFound(error.message) if absent else str(error)
         except RequestError as error:
             found[segment_id] = str(error)
     return found

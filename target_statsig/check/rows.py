@@ -11,9 +11,9 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from target_statsig.check.row import Mark, Row, Section
-from target_statsig.client.keys import KeyKind
+from target_statsig.client.answers import ApiKeyKind
 from target_statsig.config.checks import nearest
-from target_statsig.headings import Heading
+from target_statsig.errors import Heading
 from target_statsig.phrases import counted
 from target_statsig.segments.feeders import SEPARATE_FEEDERS, other_feeder
 from target_statsig.segments.fit import STATSIG_ID_TYPES, Misfit, misfit, missing, statsig_id_type
@@ -89,7 +89,7 @@ def key_rows(settings: Settings, streams: Mapping[str, StreamSettings], found: F
     """Yield a row for each key that is set."""
     types = {stream.object_type for stream in streams.values()}
     if settings.server_secret_key:
-        kind, key = KeyKind.SERVER_SECRET, settings.server_secret_key
+        kind, key = ApiKeyKind.SERVER_SECRET, settings.server_secret_key
         if key.startswith(kind.prefix):
             yield Row(
                 Mark.UNTOLD,
@@ -100,7 +100,7 @@ def key_rows(settings: Settings, streams: Mapping[str, StreamSettings], found: F
         else:
             yield Row(Mark.UNTOLD, kind.setting, kind.describe(key), kind.wanted)
     if settings.console_api_key:
-        kind, key = KeyKind.CONSOLE, settings.console_api_key
+        kind, key = ApiKeyKind.CONSOLE, settings.console_api_key
         if found.console is not None:
             yield Row(Mark.FAIL, kind.setting, found.console)
         else:

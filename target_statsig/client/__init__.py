@@ -1,4 +1,1 @@
-"""Statsig over HTTP: how to ask, how often, and what an answer means.
-
-Nothing here knows a Singer message, a record or a store.
-"""
+"""Statsig's two APIs over HTTP: requests, retries, rate limits, and what an answer means."""

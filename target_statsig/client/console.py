@@ -1,32 +1,28 @@
 """The Console API's segments: read them, create them, add ids and remove them.
 
-Knows paths, bodies and pages (https://docs.statsig.com/console-api/segments). Refuses to know which ids belong in
-a segment, and what to say of one that cannot be used: Statsig's own words stay on the errors.
+Source of paths, bodies and shapes: https://docs.statsig.com/console-api/segments, version 20240601.
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from target_statsig.client import shapes
-from target_statsig.client.keys import KeyKind
-from target_statsig.client.transport import ANSWER_BYTES, Request
-from target_statsig.exceptions import RefusedError
-from target_statsig.headings import Heading
+from target_statsig.client.answers import ApiKeyKind
+from target_statsig.errors import Heading, RefusedError
 from target_statsig.phrases import counted
 from target_statsig.settings import CONSOLE_URL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from target_statsig.client.rate_limit import RateLimiter
-    from target_statsig.client.sender import Answer, Sender
+    from target_statsig.client.sender import Sender, Sent
 
 API_VERSION = "20240601"
 
@@ -37,7 +33,7 @@ PAGE_SIZE = 1_000
 """Items asked for at a time. How many a page may hold is not documented, so a shorter one is not taken for the last."""
 
 NO_SUCH_CALL = "Cannot "
-"""How Statsig's answer to a call begins that it does not have: `Cannot GET /segments/vips`."""
+"""How Statsig's message for an unknown path begins: `Cannot GET /segments/vips`."""
 
 PAGE_BYTES = 64 * 1024 * 1024
 """Bytes of a page that are read: 100,000 ids, the most that Statsig takes at once, are a tenth of it."""
@@ -46,19 +42,8 @@ MAX_IDS = 10_000_000
 """Ids in all lists of a project together, at most: https://docs.statsig.com/segments/add-id-list."""
 
 
+Data = TypeVar("Data")
 Item = TypeVar("Item")
-
-
-class _Page(Protocol[Item]):
-    """A page of any kind of item."""
-
-    @property
-    def items(self) -> list[Item]:
-        """What is on it."""
-
-    @property
-    def pagination(self) -> shapes.Pagination | None:
-        """Where it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +76,44 @@ class ListState:
     updating: bool
 
 
+class _Pagination(msgspec.Struct, rename="camel"):
+    """Where a page stands; the form of `next_page` is not documented, only that it is null on the last."""
+
+    next_page: str | int | None = None
+
+
+class _Response(msgspec.Struct, Generic[Data]):
+    """What is read of a response; what Statsig adds is passed over."""
+
+    data: Data
+    pagination: _Pagination | None = None
+
+
+class _Segment(msgspec.Struct, rename="camel"):
+    id: str
+    type: str
+    id_type: str
+    count: float | None = None
+
+
+class _ListState(msgspec.Struct, rename="camel"):
+    current_version: float | None = None
+    is_updating: bool | None = None
+
+
+class _Ids(msgspec.Struct):
+    ids: list[str | int]
+
+
+class _ListedSegment(msgspec.Struct):
+    type: str
+    count: float | None = None
+
+
+class _UnitIdType(msgspec.Struct):
+    name: str
+
+
 class ConsoleClient:
     """Reads and changes the segments of one project."""
 
@@ -112,7 +135,7 @@ class ConsoleClient:
         self._timeout = timeout
         self._limiter = limiter
         self._headers = {
-            KeyKind.CONSOLE.header: KeyKind.CONSOLE.check(key),
+            ApiKeyKind.CONSOLE.header: ApiKeyKind.CONSOLE.check(key),
             "STATSIG-API-VERSION": API_VERSION,
             "content-type": "application/json",
         }
@@ -121,7 +144,7 @@ class ConsoleClient:
         """Return a segment.
 
         Raises:
-            RefusedError: There is none (status 404), or nothing can be made of the answer.
+            RefusedError: There is none (status 404), or the answer cannot be used.
             RequestError: It cannot be read.
         """
         what = f"reading segment '{segment_id}'"
@@ -134,7 +157,7 @@ class ConsoleClient:
             RequestError: It cannot be read.
         """
         what = f"reading the state of segment '{segment_id}'"
-        data = shapes.read(self._read(_path(segment_id, "idlist_metadata"), what), shapes.ListStateAnswer, what).data
+        data = _convert(self._read(_path(segment_id, "idlist_metadata"), what), _Response[_ListState], what).data
         version = data.current_version
         return ListState(None if version is None else int(version), bool(data.is_updating))
 
@@ -145,9 +168,10 @@ class ConsoleClient:
             RefusedError: The pages do not end.
             RequestError: They cannot be read.
         """
-        return self._items(_path(segment_id, "id_list"), shapes.IdPage, f"reading the ids of segment '{segment_id}'")
+        what = f"reading the ids of segment '{segment_id}'"
+        return self._items(_path(segment_id, "id_list"), _Response[_Ids], _split, what)
 
-    def add_ids(self, segment_id: str, ids: Sequence[str], *, segment_type: str) -> Answer:
+    def add_ids(self, segment_id: str, ids: Sequence[str], *, segment_type: str) -> Sent:
         """Add ids to a list; those that are in it already stay.
 
         Args:
@@ -162,7 +186,7 @@ class ConsoleClient:
         call = "add_ids" if segment_type == USER_STORE_LIST else "id_list"
         return self._change("PATCH", _path(segment_id, call), {"ids": ids}, what)
 
-    def remove_ids(self, segment_id: str, ids: Sequence[str], *, segment_type: str) -> Answer:
+    def remove_ids(self, segment_id: str, ids: Sequence[str], *, segment_type: str) -> Sent:
         """Remove ids from a list; those that are not in it are passed over.
 
         Args:
@@ -202,7 +226,8 @@ class ConsoleClient:
         Raises:
             RequestError: They cannot be read.
         """
-        return list(self._items("unit_id_types", shapes.UnitIdTypePage, "reading the ID types of the project"))
+        what = "reading the ID types of the project"
+        return [unit.name for unit in self._items("unit_id_types", _Response[list[_UnitIdType]], list, what)]
 
     def count_ids(self) -> int:
         """Return how many ids all lists of the project hold together.
@@ -210,10 +235,13 @@ class ConsoleClient:
         Raises:
             RequestError: The segments cannot be read.
         """
-        segments = self._items(_path(), shapes.SegmentPage, "reading the segments of the project")
+        what = "reading the segments of the project"
+        segments = self._items(_path(), _Response[list[_ListedSegment]], list, what)
         return sum(int(segment.count or 0) for segment in segments if segment.type in {ID_LIST, USER_STORE_LIST})
 
-    def _items(self, path: str, shape: type[_Page[Item]], what: str) -> Iterator[Item]:
+    def _items(
+        self, path: str, shape: type[_Response[Data]], items_of: Callable[[Data], list[Item]], what: str
+    ) -> Iterator[Item]:
         """Yield the items of all pages.
 
         Pages are counted here: `nextPage` only tells whether there is another, and an empty one is the last whatever
@@ -223,55 +251,89 @@ class ConsoleClient:
         before: list[Item] = []
         for number in itertools.count(1):
             query = urlencode({"limit": PAGE_SIZE, "page": number})
-            answer = self._read(f"{path}?{query}", f"{what}, page {number:,}", PAGE_BYTES)
-            page = shapes.read(answer, shape, what)
-            items = page.items
+            sent = self._read(f"{path}?{query}", f"{what}, page {number:,}", max_response_bytes=PAGE_BYTES)
+            page = _convert(sent, shape, what)
+            items = items_of(page.data)
             if items and items == before:
-                raise shapes.nonsense(what, f"page {number:,} is the same as the one before", answer.status)
+                raise _unusable(what, f"page {number:,} is the same as the one before", sent.status)
             yield from items
             n_items += len(items)
             if n_items > MAX_IDS:
-                raise shapes.nonsense(what, f"there are more than {MAX_IDS:,}", answer.status)
+                raise _unusable(what, f"there are more than {MAX_IDS:,}", sent.status)
             if not items or page.pagination is None or not page.pagination.next_page:
                 return
             before = items
 
-    def _read(self, path: str, what: str, answer_bytes: int = ANSWER_BYTES) -> Answer:
-        return self._send(replace(self._request("GET", path, None), answer_bytes=answer_bytes), what, None)
+    def _read(self, path: str, what: str, *, max_response_bytes: int | None = None) -> Sent:
+        return self._send("GET", path, what, max_response_bytes=max_response_bytes)
 
-    def _change(self, method: str, path: str, body: Mapping[str, object], what: str) -> Answer:
-        return self._send(self._request(method, path, msgspec.json.encode(body)), what, self._limiter)
+    def _change(self, method: str, path: str, body: Mapping[str, object], what: str) -> Sent:
+        return self._send(method, path, what, body=msgspec.json.encode(body), limiter=self._limiter)
 
-    def _send(self, request: Request, what: str, limiter: RateLimiter | None) -> Answer:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        *,
+        body: bytes | None = None,
+        max_response_bytes: int | None = None,
+        limiter: RateLimiter | None = None,
+    ) -> Sent:
+        kind = ApiKeyKind.CONSOLE
         try:
-            return self._sender.send(request, what=what, key=KeyKind.CONSOLE, limiter=limiter)
+            return self._sender.send(
+                method,
+                f"{self._base_url}/{path}",
+                self._headers,
+                body,
+                timeout=self._timeout,
+                what=what,
+                kind=kind,
+                max_response_bytes=max_response_bytes,
+                limiter=limiter,
+            )
         except RefusedError as error:
-            if error.status != HTTPStatus.NOT_FOUND or not self._is_no_console(error.words):
+            if error.status != HTTPStatus.NOT_FOUND or not self._is_no_console(error.message):
                 raise
             address = urlsplit(self._base_url)
             shown = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()  # without a password
             msg = (
-                f"`{KeyKind.CONSOLE.url_setting}` ({shown}) is not the address of the Console API, which ends "
-                f"in {urlsplit(CONSOLE_URL).path}: Statsig, or who else is there, answered 404 to {what}."
+                f"`{kind.url_setting}` ({shown}) is not the address of the Console API, which ends in "
+                f"{urlsplit(CONSOLE_URL).path}: the server there answered 404 to {what}."
             )
-            lost = RefusedError(msg, words=error.words, heading=Heading.SETTINGS)
-            lost.maybe_taken = error.maybe_taken
-            raise lost from error
+            misdirected = RefusedError(msg, message=error.message, heading=Heading.SETTINGS)
+            misdirected.maybe_taken = error.maybe_taken
+            raise misdirected from error
 
-    def _is_no_console(self, words: str) -> bool:
-        """Return whether a 404 with these words is about the address, and not about a segment."""
-        if not words or words.startswith(NO_SUCH_CALL):
+    def _is_no_console(self, message: str) -> bool:
+        """Return whether a 404 with this message is about the address, and not about a segment."""
+        if not message or message.startswith(NO_SUCH_CALL):
             return True
-        return not urlsplit(self._base_url).path and "segment" not in words.lower()
-
-    def _request(self, method: str, path: str, body: bytes | None) -> Request:
-        return Request(method, f"{self._base_url}/{path}", self._headers, timeout=self._timeout, body=body)
+        return not urlsplit(self._base_url).path and "segment" not in message.lower()
 
 
 def _path(*parts: str) -> str:
     return "/".join(["segments", *(quote(part, safe="") for part in parts)])
 
 
-def _segment(answer: Answer, what: str) -> Segment:
-    data = shapes.read(answer, shapes.SegmentAnswer, what).data
+def _split(data: _Ids) -> list[str]:
+    """Return the ids of a page; a published example has several in one string, with commas between them."""
+    return [id_ for joined in data.ids for part in str(joined).split(",") if (id_ := part.strip())]
+
+
+def _segment(sent: Sent, what: str) -> Segment:
+    data = _convert(sent, _Response[_Segment], what).data
     return Segment(data.id, data.type, data.id_type, int(data.count or 0))
+
+
+def _convert(sent: Sent, shape: type[_Response[Data]], what: str) -> _Response[Data]:
+    try:
+        return msgspec.convert(sent.body, shape)
+    except msgspec.ValidationError as error:
+        raise _unusable(what, str(error), sent.status) from None
+
+
+def _unusable(what: str, why: str, status: int) -> RefusedError:
+    """Return the error for a response of another shape; `why` holds no value from it."""
+    return RefusedError(f"Statsig's answer ({status}) to {what} cannot be used: {why}.", status=status)

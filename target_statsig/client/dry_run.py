@@ -1,7 +1,6 @@
-"""A transport that lets reads through and only records what would change something in Statsig.
+"""The transport of a dry run: it lets reads through, and records and answers what would change something.
 
-Answers what it records as Statsig would, and lets later reads show it, so that whoever asks notices no difference.
-Knows which requests change a list. Refuses to know why they are made.
+Later reads show what was recorded, so that a run takes the same way as one that sends.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from target_statsig._compat import override
-from target_statsig.client.transport import Request, Response, Transport
+from target_statsig.client.http import Request, Response, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SHOWN_IDS = 5
-"""Ids of each direction that are kept of a segment's changes, for whoever wants to see some."""
+"""Ids of each direction that are kept of a segment's changes, to be shown."""
 
 _CONSOLE_PATH = re.compile(r".*?/segments(?:/(?P<id>[^/]+)(?:/(?P<call>\w+))?)?")
 _ADDING = {("PATCH", "id_list"), ("PATCH", "add_ids")}
@@ -98,7 +97,7 @@ class DryRunTransport(Transport):
         with self._lock:
             self._record(recorded)
             if match is None:
-                return _answer(_ACCEPTED, {"success": True})
+                return _response(_ACCEPTED, {"success": True})
             return self._change(recorded, segment_id, call)
 
     @override
@@ -109,7 +108,7 @@ class DryRunTransport(Transport):
         body = msgspec.json.decode(recorded.body)
         if not segment_id:
             self.lists[body["id"]] = ListChanges(created={**body, "count": 0})
-            return _answer(_CREATED, {"data": body})
+            return _response(_CREATED, {"data": body})
         changes = self.lists.setdefault(segment_id, ListChanges())
         changes.requests += 1
         ids = body["ids"]
@@ -119,7 +118,7 @@ class DryRunTransport(Transport):
         elif (recorded.method, call) in _REMOVING:
             changes.removed += len(ids)
             changes.some_removed += ids[: SHOWN_IDS - len(changes.some_removed)]
-        return _answer(_OK, {"message": "Recorded."})
+        return _response(_OK, {"message": "Recorded."})
 
     def _read(self, request: Request, segment_id: str, call: str) -> Response:
         changes = self.lists.get(segment_id)
@@ -127,12 +126,12 @@ class DryRunTransport(Transport):
             return self._reads.send(request)
         if changes.created is not None:
             found = {"": changes.created, "id_list": {"ids": []}, "idlist_metadata": {"currentVersion": 0}}
-            return _changed(_answer(_OK, {"data": found[call]}), changes)
+            return _changed(_response(_OK, {"data": found[call]}), changes)
         return _changed(self._reads.send(request), changes)
 
 
 def _changed(response: Response, changes: ListChanges) -> Response:
-    """Let Statsig's answer about a segment, or its list, say what was recorded."""
+    """Return Statsig's response about a segment, or its list, with what was recorded."""
     if response.status != _OK:
         return response
     body = msgspec.json.decode(response.body)
@@ -141,7 +140,7 @@ def _changed(response: Response, changes: ListChanges) -> Response:
         data["currentVersion"] = (data["currentVersion"] or 0) + changes.requests
     elif "type" in data:
         data["count"] = max((data.get("count") or 0) + changes.added - changes.removed, 0)
-    return _answer(_OK, body)
+    return _response(_OK, body)
 
 
 def _decompressed(request: Request) -> bytes:
@@ -150,5 +149,5 @@ def _decompressed(request: Request) -> bytes:
     return zlib.decompress(body, _ANY_GZIP) if compressed else body
 
 
-def _answer(status: int, body: object) -> Response:
+def _response(status: int, body: object) -> Response:
     return Response(status, {"content-type": "application/json"}, msgspec.json.encode(body))

@@ -1,8 +1,4 @@
-"""The events API: encoded items in, one request out (https://docs.statsig.com/http-api).
-
-Knows its calls, the envelope, its compression and its headers. Refuses to know what an item is: items come encoded and
-are never decoded again.
-"""
+"""The events API: its calls, and the body and headers of a request (https://docs.statsig.com/http-api)."""
 
 from __future__ import annotations
 
@@ -14,14 +10,13 @@ import msgspec
 from isal import isal_zlib
 
 from target_statsig import __version__
-from target_statsig.client.keys import KeyKind
-from target_statsig.client.transport import Request
+from target_statsig.client.answers import ApiKeyKind
 from target_statsig.settings import Compression
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
-    from target_statsig.client.sender import Sender
+    from target_statsig.client.sender import Sender, Sent
     from target_statsig.clock import Clock
 
 GZIP_LEVEL = 1
@@ -39,12 +34,12 @@ class Endpoint:
     Attributes:
         path: The path below the base URL.
         items: The name of the list that holds them.
-        says_who: Whether the body may say who sent it, in `statsigMetadata`.
+        has_metadata: Whether the body has `statsigMetadata`, which names the sender.
     """
 
     path: str
     items: str
-    says_who: bool = True
+    has_metadata: bool = True
 
 
 LOG_EVENT = Endpoint("log_event", "events")
@@ -53,25 +48,8 @@ LOG_EVENT = Endpoint("log_event", "events")
 LOG_CUSTOM_EXPOSURE = Endpoint("log_custom_exposure", "exposures")
 """https://docs.statsig.com/api-reference/events/log-custom-exposure-events."""
 
-LOG_CUSTOM_METRIC = Endpoint("log_custom_metric", "metrics", says_who=False)
+LOG_CUSTOM_METRIC = Endpoint("log_custom_metric", "metrics", has_metadata=False)
 """https://docs.statsig.com/metrics/precomputed-metrics; what is published of its body has no `statsigMetadata`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What it took to deliver some items.
-
-    Attributes:
-        requests: HTTP requests.
-        retries: How many of them were retries.
-        bytes_sent: Bytes of their bodies, as they went over the wire.
-        maybe_duplicated: Statsig may have taken an earlier try, too: the items may count twice.
-    """
-
-    requests: int
-    retries: int
-    bytes_sent: int
-    maybe_duplicated: bool
 
 
 def encode_body(endpoint: Endpoint, items: bytes, flags: Iterable[str], compression: Compression) -> bytes:
@@ -84,7 +62,7 @@ def encode_body(endpoint: Endpoint, items: bytes, flags: Iterable[str], compress
         compression: How the body is encoded.
     """
     beside = b"".join(b',"%b":true' % flag.encode() for flag in flags)
-    if endpoint.says_who:
+    if endpoint.has_metadata:
         beside += b',"statsigMetadata":%b' % _METADATA
     body = b'{"%b":[%b]%b}' % (endpoint.items.encode(), items, beside)
     return body if compression is Compression.NONE else isal_zlib.compress(body, GZIP_LEVEL, _GZIP_FORMAT)
@@ -116,7 +94,7 @@ class EventsClient:
             key: The project's Server Secret Key.
             compression: How bodies are encoded.
             timeout: Seconds for one HTTP request.
-            clock: Tells Statsig what time it is here.
+            clock: Gives the `STATSIG-CLIENT-TIME` of each try.
             at_once: Requests under way at once, at most.
 
         Raises:
@@ -127,26 +105,13 @@ class EventsClient:
         self.compression = compression
         self._timeout = timeout
         self._clock = clock
-        self._places = threading.BoundedSemaphore(at_once)
+        self._slots = threading.BoundedSemaphore(at_once)
         self._headers = {
-            KeyKind.SERVER_SECRET.header: KeyKind.SERVER_SECRET.check(key),
+            ApiKeyKind.SERVER_SECRET.header: ApiKeyKind.SERVER_SECRET.check(key),
             "content-type": "application/json",
         }
         if compression is Compression.GZIP:
             self._headers["content-encoding"] = "gzip"
-
-    def send(
-        self,
-        endpoint: Endpoint,
-        items: Sequence[bytes],
-        *,
-        what: str,
-        flags: Iterable[str] = (),
-        on_try: Callable[[int, int], None] | None = None,
-    ) -> Sent:
-        """Deliver items, which are encoded JSON objects, in one request; see `send_body`."""
-        body = encode_body(endpoint, b",".join(items), flags, self.compression)
-        return self.send_body(endpoint, body, len(items), what=what, on_try=on_try)
 
     def send_body(
         self,
@@ -164,8 +129,7 @@ class EventsClient:
             body: What `encode_body` made of at least one item, with this client's compression.
             count: How many items it holds.
             what: A phrase for messages, such as "500 events of stream 'orders'".
-            on_try: Called before each try with the number of tries before it, and the bytes of its body: what a
-                request that is not taken has cost, too.
+            on_try: Called before each try with the number of tries before it, and the bytes of its body.
 
         Raises:
             AuthenticationError: The key is not accepted.
@@ -174,26 +138,23 @@ class EventsClient:
             NotNowError: Statsig cannot take them for now.
             InterruptedRunError: The run was asked to stop during a wait.
         """
-        request = Request(
-            "POST",
-            f"{self._base_url}/{endpoint.path}",
-            {**self._headers, "statsig-event-count": str(count)},
-            timeout=self._timeout,
-            body=body,
-        )
 
         def fresh_headers(tries: int) -> Mapping[str, str]:
             if on_try:
                 on_try(tries, len(body))
-            return self._fresh_headers(tries)
+            headers = {
+                "STATSIG-CLIENT-TIME": str(int(self._clock.time() * 1000))
+            }  # it corrects the events' times by it
+            return {**headers, "statsig-retry-count": str(tries)} if tries else headers
 
-        with self._places:
-            answer = self._sender.send(request, what=what, key=KeyKind.SERVER_SECRET, fresh_headers=fresh_headers)
-        return Sent(answer.requests, answer.retries, answer.requests * len(body), answer.maybe_duplicated)
-
-    def _fresh_headers(self, tries: int) -> Mapping[str, str]:
-        """Return what each try says anew: the time, by which Statsig corrects our clock, is that of the try."""
-        headers = {"STATSIG-CLIENT-TIME": str(int(self._clock.time() * 1000))}
-        if tries:
-            headers["statsig-retry-count"] = str(tries)
-        return headers
+        with self._slots:
+            return self._sender.send(
+                "POST",
+                f"{self._base_url}/{endpoint.path}",
+                {**self._headers, "statsig-event-count": str(count)},
+                body,
+                timeout=self._timeout,
+                what=what,
+                kind=ApiKeyKind.SERVER_SECRET,
+                fresh_headers=fresh_headers,
+            )

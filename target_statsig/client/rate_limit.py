@@ -1,11 +1,9 @@
-"""Requests spaced so that no quota is run into: several windows at once, shared by all who hold the limiter.
-
-Knows when requests were made. Refuses to know what they were and whom they went to.
-"""
+"""Requests spaced so that no quota is run into: the windows, the limiter, and the log of the requests made."""
 
 from __future__ import annotations
 
 import math
+import re
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Protocol, cast
@@ -13,21 +11,50 @@ from typing import TYPE_CHECKING, Protocol, cast
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 from target_statsig._compat import override
+from target_statsig.settings import RateWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from target_statsig.clock import Clock
-    from target_statsig.settings import RateWindow
 
 MARGIN_SHARE = 0.02
 MARGIN_SECONDS = 0.15
 """A window is taken to be this much longer, by the greater of a share and a time: what counts is when requests
 arrive, and some are 100 ms longer on their way than others."""
 
+_RATE = re.compile(r"(\d{1,9}) */ *(\d{1,9}) *([smh])", re.ASCII)
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def parse_rate_windows(text: str) -> tuple[RateWindow, ...]:
+    """Read pairs of a number and a period, with commas between them; every pair holds.
+
+    Args:
+        text: For instance `10/10s, 850/15m`: at most 10 requests in 10 seconds, and 850 in 15 minutes.
+            A period is a whole number of seconds (`s`), minutes (`m`) or hours (`h`).
+
+    Raises:
+        ValueError: Its text says what is wrong.
+    """
+    return tuple(_parse_rate(part.strip()) for part in text.split(","))
+
+
+def _parse_rate(text: str) -> RateWindow:
+    match = _RATE.fullmatch(text)
+    if match is None:
+        msg = f"'{text}' is not a number of requests and a period, such as `10/10s` or `850/15m`"
+        raise ValueError(msg)
+    number, period, unit = match.groups()
+    window = RateWindow(int(number), int(period) * _SECONDS[unit])
+    if not window.limit or not window.seconds:
+        msg = f"'{text}' would let no request through: both numbers must be 1 or more"
+        raise ValueError(msg)
+    return window
+
 
 class RequestLog(Protocol):
-    """Remembers when requests were made, for one process or for all who share a quota."""
+    """The times of the requests made, of one process or of all that share a quota."""
 
     def reserve(self, decide: Callable[[Sequence[float]], float], now: float) -> float:
         """Record a request if it may be made now, while nobody else does.
@@ -43,13 +70,13 @@ class RequestLog(Protocol):
 
 
 class MemoryLog(RequestLog):
-    """Remembers the requests of this process."""
+    """The requests of this process."""
 
     def __init__(self, keep: int) -> None:
-        """Remember as many requests as the largest limit counts.
+        """Start empty.
 
         Args:
-            keep: How many of the latest requests to remember.
+            keep: How many of the latest requests to keep: as many as the largest limit counts.
         """
         self._times: deque[float] = deque(maxlen=keep)
         self._lock = threading.Lock()
@@ -72,7 +99,7 @@ class RateLimiter:
         Args:
             windows: At least one.
             clock: Its waits end when the run is asked to stop.
-            log: Where requests are remembered; without one, the limiter counts its own.
+            log: Where requests are counted; without one, the limiter counts its own.
         """
         self._windows = tuple(windows)
         self._clock = clock
@@ -106,9 +133,9 @@ class RateLimiter:
 
 
 class _Room:
-    """What room the windows have after some requests.
+    """The room that the windows have after some requests.
 
-    Each window has a bucket of its own: one bucket for all of them would refuse pairs such as `10/10s, 16/15s`,
+    Each window has a bucket of its own: one bucket for all of them would not take pairs such as `10/10s, 16/15s`,
     in which the longer one lets more through a second.
     """
 

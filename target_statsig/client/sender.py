@@ -1,89 +1,72 @@
-"""One request until it is settled: try, wait, try again, within a budget of time.
-
-Knows what to do after an answer. Refuses to know what is in a body and which API it is for.
-"""
+"""One request until Statsig has decided: tries, waits and tries again, within a budget of time."""
 
 from __future__ import annotations
 
 import logging
 import random
+import re
 import threading
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.client.failures import Errand, Said
-from target_statsig.client.retry import Outcome, classify, delays, maybe_taken, parse_retry_after
-from target_statsig.client.transport import TransportError
-from target_statsig.client.words import decode, quote
-from target_statsig.exceptions import TargetStatsigError
+import backoff
+
+from target_statsig.client.answers import (
+    Answer,
+    ApiKeyKind,
+    Call,
+    Outcome,
+    decode_json,
+    quote_message,
+)
+from target_statsig.client.http import MAX_RESPONSE_BYTES, Request, TransportError
+from target_statsig.errors import TargetStatsigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from target_statsig.client.keys import KeyKind
+    from target_statsig.client.http import Transport
     from target_statsig.client.rate_limit import RateLimiter
-    from target_statsig.client.transport import Request, Transport
     from target_statsig.clock import Clock
 
 logger = logging.getLogger(__name__)
 
-_FOR_EVERYBODY = frozenset({429, 503})
-"""Statuses whose `Retry-After` is about the project and not about one request: nobody with its key asks meanwhile."""
+MAX_DELAY = 60.0
+"""Seconds at most between two tries for which Statsig named no time: so soon an outage's end is noticed."""
 
-_READS = "GET"
+MAX_RETRY_AFTER = 365 * 86_400.0
+"""Seconds; a longer `Retry-After` is cut, since there are no dates much further on."""
 
-SILENCE = 60.0
-"""Seconds of a wait without a word, after which the log says what is being waited for."""
+LOG_INTERVAL = 60.0
+"""Seconds of a wait without a line in the log, after which one says what is being waited for."""
+
+_NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?", re.ASCII)
+
+_CLOSES_THE_API = frozenset({429, 503})
+"""Statuses whose `Retry-After` is about the project: no request with its key goes meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A yes.
+class Sent:
+    """A request that Statsig answered with a yes.
 
     Attributes:
         status: The HTTP status.
         body: The decoded JSON object.
         requests: HTTP requests that it took.
-        retries: How many of them were retries.
         maybe_duplicated: Statsig may have acted upon an earlier try, too.
     """
 
     status: int
     body: Any
     requests: int
-    retries: int
     maybe_duplicated: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """A try that failed and will be followed by another.
-
-    Attributes:
-        status: The HTTP status, or None where no answer came.
-        wait: Seconds until the next try.
-        retries: Which retry that is, from 1.
-        maybe_taken: Statsig may have acted all the same: the answer was lost, or does not deny it.
-    """
-
-    status: int | None
-    wait: float
-    retries: int
-    maybe_taken: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    outcome: Outcome
-    said: Said
-    body: object = None
-    retry_after: float | None = None
-    maybe_taken: bool = False
-
-
 class Sender:
-    """Sends requests, from any number of threads, until Statsig has decided."""
+    """Sends requests, from any number of threads, and tries again until Statsig has decided."""
 
     def __init__(
         self,
@@ -106,28 +89,36 @@ class Sender:
         self._clock = clock
         self._retry_timeout = retry_timeout
         self._rng = rng
-        self._closed_until: dict[KeyKind, float] = {}
-        self._said_at = clock.monotonic()
+        self._closed_until: dict[ApiKeyKind, float] = {}
+        self._logged_at = clock.monotonic()
         self._lock = threading.Lock()
 
     def send(
         self,
-        request: Request,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
         *,
+        timeout: float,
         what: str,
-        key: KeyKind,
+        kind: ApiKeyKind,
+        max_response_bytes: int | None = None,
         limiter: RateLimiter | None = None,
-        on_retry: Callable[[Retry], None] | None = None,
         fresh_headers: Callable[[int], Mapping[str, str]] | None = None,
-    ) -> Answer:
+    ) -> Sent:
         """Send a request until it is taken, or until there is no point in going on.
 
         Args:
-            request: What to send.
+            method: The HTTP method.
+            url: Where to.
+            headers: Those that all tries have.
+            body: As it is sent.
+            timeout: Seconds for one try.
             what: A phrase for it, such as "500 events of stream 'orders'" or "adding 10 ids to segment 'vips'".
-            key: The kind of key that it carries.
+            kind: The kind of key that it carries.
+            max_response_bytes: Bytes of the response that are read, where that are more than usual.
             limiter: Asked before every try.
-            on_retry: Called before the wait for each retry.
             fresh_headers: Returns the headers that each try has anew, given the number of tries before it.
 
         Raises:
@@ -137,116 +128,116 @@ class Sender:
             NotNowError: The retries are used up, or Statsig asks for a longer wait than there is time for.
             InterruptedRunError: The run was asked to stop during a wait.
 
-        Whichever it is, its `maybe_taken` tells whether Statsig may have acted upon a try.
+        The `maybe_taken` of each tells whether Statsig may have acted upon a try.
         """
-        errand = Errand(
-            what=what,
-            kind=key,
-            key=request.headers.get(key.header, ""),
-            url=request.url,
-            size=len(request.body or b""),
-            left=self._retry_timeout,
-        )
+        request = Request(method, url, headers, timeout, body, max_response_bytes or MAX_RESPONSE_BYTES)
+        call = Call(what, kind, headers.get(kind.header, ""), url, body, method != "GET", self._retry_timeout)
         try:
-            return self._settle(request, errand, limiter, on_retry, fresh_headers)
+            return self._settle(request, call, limiter, fresh_headers)
         except TargetStatsigError as error:
-            error.maybe_taken = errand.maybe_taken
+            error.maybe_taken = call.maybe_taken
             raise
 
     def _settle(
         self,
         request: Request,
-        errand: Errand,
+        call: Call,
         limiter: RateLimiter | None,
-        on_retry: Callable[[Retry], None] | None,
         fresh_headers: Callable[[int], Mapping[str, str]] | None,
-    ) -> Answer:
-        waits = delays(self._rng)
-        while True:
-            self._await_turn(errand, limiter)
-            fresh = fresh_headers(errand.tries) if fresh_headers else {}
-            reply = self._try(replace(request, headers={**request.headers, **fresh}), errand)
-            status = reply.said.status
-            if reply.outcome is Outcome.OK and status is not None:
-                return Answer(status, reply.body, errand.tries, errand.tries - 1, errand.maybe_taken)
-            if reply.outcome is not Outcome.RETRY:
-                raise _refusal(errand, reply.outcome)
-            wait = self._wait(errand, reply, next(waits))
-            self._say(errand.retrying(wait, maybe_taken=reply.maybe_taken))
-            if on_retry:
-                on_retry(Retry(status, wait, errand.tries, reply.maybe_taken))
-            self._pause(wait, errand)
-            errand.left -= wait
+    ) -> Sent:
+        for delay in _delays(self._rng):
+            self._await_turn(call, limiter)
+            fresh = fresh_headers(call.tries) if fresh_headers else {}
+            begun = self._clock.monotonic()
+            answer = self._try(replace(request, headers={**request.headers, **fresh}), call.key)
+            call.record(answer, self._clock.monotonic() - begun)
+            if answer.outcome is Outcome.OK and answer.status is not None:
+                return Sent(answer.status, answer.body, call.tries, call.maybe_taken)
+            if answer.outcome is not Outcome.NOT_NOW:
+                break
+            wait = self._wait(call, delay)
+            self._log(call.retrying(wait))
+            self._pause(wait, call)
+            call.seconds_left -= wait
+        raise call.refusal()
 
-    def _try(self, request: Request, errand: Errand) -> _Reply:
-        begun = self._clock.monotonic()
-        reply = self._ask(request, errand)
-        errand.left -= self._clock.monotonic() - begun
-        errand.tries += 1
-        errand.said = reply.said
-        errand.maybe_taken = errand.maybe_taken or reply.maybe_taken
-        return reply
-
-    def _ask(self, request: Request, errand: Errand) -> _Reply:
-        changes = request.method != _READS
+    def _try(self, request: Request, key: str) -> Answer:
         try:
             response = self._transport.send(request)
         except TransportError as error:
-            said = Said(words=str(error), host=errand.host)
-            return _Reply(classify(None, None), said, maybe_taken=error.sent and changes)
-        body = decode(response.body)
-        outcome = classify(response.status, body)
-        words = "" if outcome is Outcome.OK else quote(body, sent=request.body, key=errand.key)
+            return Answer(message=str(error), sent=error.sent)
         now = datetime.fromtimestamp(self._clock.time(), tz=timezone.utc)
         retry_after = parse_retry_after(response.headers.get("retry-after"), now=now)
-        return _Reply(
-            outcome,
-            Said(response.status, body is not None, words),
-            body,
-            retry_after,
-            changes and maybe_taken(response.status, body),
-        )
+        answer = Answer(response.status, decode_json(response.body), retry_after=retry_after or 0.0)
+        if answer.outcome is Outcome.OK:
+            return answer
+        return replace(answer, message=quote_message(answer.body, sent=request.body, key=key))
 
-    def _wait(self, errand: Errand, reply: _Reply, delay: float) -> float:
-        """Return the seconds to wait for the next try.
+    def _wait(self, call: Call, delay: float) -> float:
+        """Return the seconds to wait for the next try: what `Retry-After` asks for, and the delay.
 
         Raises:
             NotNowError: There is no time for one.
         """
-        asked = reply.retry_after or 0.0
-        if asked > max(errand.left, 0.0):
-            raise errand.come_back(asked, self._clock.time())
-        if errand.left <= 0:
-            raise errand.used_up(self._retry_timeout)
-        if errand.said.status in _FOR_EVERYBODY:
+        asked, left = call.answer.retry_after, call.seconds_left
+        if asked > max(left, 0.0):
+            raise call.come_back(self._clock.time())
+        if left <= 0:
+            raise call.used_up(self._retry_timeout)
+        if call.answer.status in _CLOSES_THE_API:
             with self._lock:
                 until = self._clock.monotonic() + asked
-                self._closed_until[errand.kind] = max(until, self._closed_until.get(errand.kind, 0.0))
-        return min(asked + delay, errand.left)
+                self._closed_until[call.kind] = max(until, self._closed_until.get(call.kind, 0.0))
+        return min(asked + delay, left)
 
-    def _await_turn(self, errand: Errand, limiter: RateLimiter | None) -> None:
-        while (closed := self._closed_until.get(errand.kind, 0.0) - self._clock.monotonic()) > 0:
-            self._pause(closed, errand)
+    def _await_turn(self, call: Call, limiter: RateLimiter | None) -> None:
+        while (closed := self._closed_until.get(call.kind, 0.0) - self._clock.monotonic()) > 0:
+            self._pause(closed, call)
         if limiter:
             limiter.acquire()
 
-    def _pause(self, seconds: float, errand: Errand) -> None:
-        """Wait, and say for what once there was silence for a while."""
-        while seconds > SILENCE:
-            self._clock.sleep(SILENCE)
-            seconds -= SILENCE
-            if self._clock.monotonic() - self._said_at >= SILENCE:
-                self._say(errand.waiting(seconds))
+    def _pause(self, seconds: float, call: Call) -> None:
+        """Wait; in a long wait the log says what for."""
+        while seconds > LOG_INTERVAL:
+            self._clock.sleep(LOG_INTERVAL)
+            seconds -= LOG_INTERVAL
+            if self._clock.monotonic() - self._logged_at >= LOG_INTERVAL:
+                self._log(call.waiting(seconds))
         self._clock.sleep(seconds)
 
-    def _say(self, text: str) -> None:
-        self._said_at = self._clock.monotonic()
+    def _log(self, text: str) -> None:
+        self._logged_at = self._clock.monotonic()
         logger.warning("%s", text)
 
 
-def _refusal(errand: Errand, outcome: Outcome) -> TargetStatsigError:
-    if outcome is Outcome.FATAL:
-        return errand.wrong_key()
-    if outcome is Outcome.TOO_LARGE:
-        return errand.too_large()
-    return errand.refused()
+def _delays(rng: Callable[[], float]) -> Iterator[float]:
+    """Yield the seconds to wait before each retry: growing, capped, and spread by full jitter."""
+    ceilings = backoff.expo(max_value=MAX_DELAY)
+    next(ceilings)  # the first is no ceiling: it starts the generator
+    for ceiling in ceilings:
+        yield rng() * ceiling
+
+
+def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
+    """Read a `Retry-After` header (https://www.rfc-editor.org/rfc/rfc9110#field.retry-after).
+
+    Args:
+        value: A number of seconds or an HTTP date.
+        now: The time, with its zone, that a date is compared with.
+
+    Returns:
+        Seconds from now, 0 where the time is past; None where the header is missing or cannot be read.
+    """
+    if value is None:
+        return None
+    if _NUMBER.fullmatch(value.strip()):
+        seconds = float(value)
+    else:
+        try:
+            date = parsedate_to_datetime(value)
+        except (ValueError, OverflowError):
+            return None
+        # The three forms of an HTTP date are all in UTC; the oldest does not say so.
+        aware = date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
+        seconds = (aware - now).total_seconds()
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)

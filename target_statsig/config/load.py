@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.schema import MAPPINGS, STREAM_TYPES
-from target_statsig.exceptions import SettingsError
+from target_statsig.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

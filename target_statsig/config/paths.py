@@ -11,8 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from target_statsig.exceptions import StoreError
-from target_statsig.headings import Heading
+from target_statsig.errors import Heading, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

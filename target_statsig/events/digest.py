@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from itertools import groupby, repeat
+from itertools import repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
+from target_statsig.columns import Columns, rows_by_shape
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
 
 _encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
 
@@ -27,29 +30,24 @@ _SHAPES_KEPT = 512
 """Rows of columns for which it is known which of them count; a stream seldom has ten."""
 
 
-def digests_of(records: Iterable[Mapping[str, Any]]) -> list[bytes]:
+def digests_of(columns: Columns) -> list[bytes]:
     """Return the digest of each record, the same in every run that extracts it unchanged."""
-    digests: list[bytes] = []
-    for columns, alike in groupby(records, key=tuple):
-        shape = _shape(columns)
-        digests += _digests(map(shape.of_record, alike), shape.seed)
+    if columns.records is None:
+        shape = _shape(columns.names)
+        return _digests(map(shape.of_row, columns.rows or ()), shape.seed)
+    digests = [b""] * len(columns)
+    for names, rows in rows_by_shape(columns.records).items():
+        shape = _shape(names)
+        found = _digests([shape.of_record(columns.records[row]) for row in rows], shape.seed)
+        for row, each in zip(rows, found, strict=True):
+            digests[row] = each
     return digests
-
-
-def digests_of_rows(columns: tuple[str, ...], rows: Iterable[Sequence[Any]]) -> list[bytes]:
-    """Return the digest of each record, as `digests_of` does, of records that are given as their values.
-
-    Args:
-        columns: The names of their columns.
-        rows: The values of each record, in the order of the columns.
-    """
-    shape = _shape(columns)
-    return _digests(map(shape.of_row, rows), shape.seed)
 
 
 def digest(record: Mapping[str, Any]) -> bytes:
     """Return the digest of one record."""
-    return digests_of([record])[0]
+    shape = _shape(tuple(record))
+    return _digests([shape.of_record(record)], shape.seed)[0]
 
 
 def _digests(records: Iterable[object], seed: int) -> list[bytes]:

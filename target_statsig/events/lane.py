@@ -6,42 +6,41 @@ it is acknowledged, rejected or skipped does a STATE pass.
 
 from __future__ import annotations
 
-import functools
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
-from target_statsig.events.delivery import deliver
-from target_statsig.events.lines import LineDelivery
+from target_statsig.errors import RecordError
+from target_statsig.events.delivery import Delivery
 from target_statsig.events.positions import bookmark_of
 from target_statsig.events.prepare import Preparation
-from target_statsig.exceptions import RecordError
 from target_statsig.ledger import NoLedger
+from target_statsig.reader import unreadable
+from target_statsig.records import Batch
 from target_statsig.remarks import REMARKS
 from target_statsig.watch import ItemProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from target_statsig.client.events import EventsClient
     from target_statsig.clock import Clock
     from target_statsig.events.courier import Courier
-    from target_statsig.events.lines import Look, Piece
     from target_statsig.events.receipt import Receipt
     from target_statsig.events.stream import ItemStream
     from target_statsig.events.workforce import Workforce
     from target_statsig.ledger import StreamLedger
-    from target_statsig.record import Record
+    from target_statsig.records import Reading
     from target_statsig.rejections import Rejections
     from target_statsig.report import ItemCounts, RunReport
     from target_statsig.state_gate import State, StateGate
-    from target_statsig.validation import RecordCheck
 
 logger = logging.getLogger(__name__)
 
-MOST_TURNS = 10
-"""Times that decoded records may come between undecoded ones. Each time a batch is sent that is not full; after so many
-all records of the stream are decoded here."""
+WORKERS_AFTER = 5_000
+"""Records of a stream after which worker processes are started: some 50 ms of work, half as long as it takes to start
+one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +53,27 @@ class ItemServices:
     gate: StateGate
     report: RunReport
     clock: Clock
+
+
+class _Part(NamedTuple):
+    """Messages that follow each other in the input.
+
+    Attributes:
+        number: The number of the first line.
+        batch: The messages.
+        received: How many STATE messages came before them.
+    """
+
+    number: int
+    batch: Batch
+    received: int
+
+
+class _Sending(NamedTuple):
+    """How the records of a stream are read and delivered, from one SCHEMA message to the next."""
+
+    reading: Reading
+    delivery: Delivery
 
 
 class ItemLane:
@@ -74,11 +94,9 @@ class ItemLane:
         self._counts = counts
         self._rejections = rejections
         self._tap_streams: dict[str, str | None] = {}
-        self._records: list[Record] = []
-        self._pieces: list[Piece] = []
-        self._line_delivery: LineDelivery | None = None
-        self._gathered = self._gathered_bytes = 0
-        self._turns = 0
+        self._sending: _Sending | None = None
+        self._gathered: list[_Part] = []
+        self._rows = self._gathered_bytes = 0
         self._ticket = -1
         self._is_old = False
         self._retries = 0
@@ -104,88 +122,69 @@ class ItemLane:
             bookmark = bookmark_of(state, tap_stream, replication_key)
         self._ledger.state_written(bookmark, epoch=number)
 
-    def accept(self, records: Sequence[Record]) -> None:
-        """Take records; a full batch goes off at once, and this waits while all workers are busy.
+    def accept(self, number: int, batch: Batch, reading: Reading) -> None:
+        """Take RECORD messages; a full batch goes off at once, and this waits while all workers are busy.
+
+        Args:
+            number: The number of the first line, in the input.
+            batch: The messages.
+            reading: What reads their records.
 
         Raises:
             TargetStatsigError: What an earlier batch failed with.
         """
-        if self._pieces:
-            self._turns += 1
+        if self._sending is None or self._sending.reading is not reading:
             self.seal()
-        while records:
-            fitting = records[: self._room()]
-            records = records[len(fitting) :]
-            self._records += fitting
+            self._sending = _Sending(reading, self._delivery_of(reading))
+        place = 0
+        while place < len(batch):
+            fitting = batch.part(place, self._room())
+            self._gathered.append(_Part(number + place, fitting, self._services.gate.received))
+            self._gathered_bytes += sum(map(len, fitting.lines))
+            place += len(fitting)
             self._gather(len(fitting))
 
-    def opened_for_lines(self, check: RecordCheck, look: Look) -> Callable[[int, list[bytes]], bool] | None:
-        """Return what takes undecoded RECORD messages; None where they come now so, now so.
-
-        It takes the number of the first line and the lines, returns whether it will take more, and raises as `accept`.
-        `check` is what the records have to pass; `look` decodes a line whose record must be looked at.
-        """
-        if self._turns >= MOST_TURNS:
-            return None
+    def _delivery_of(self, reading: Reading) -> Delivery:
         services, remembers = self._services, not isinstance(self._ledger, NoLedger)
-        services.workforce.begin()
-        preparation = Preparation(self.stream, check, remembers=remembers, compression=services.client.compression)
-        delivery = LineDelivery(preparation, services.workforce, look, services.client, self._ledger)
-        return functools.partial(self._accept_lines, delivery)
-
-    def _accept_lines(self, delivery: LineDelivery, number: int, lines: list[bytes]) -> bool:
-        if self._records or self._line_delivery is not delivery:
-            self.seal()
-            self._line_delivery = delivery
-        while lines:
-            fitting = lines[: self._room()]
-            self._pieces.append((number, fitting))
-            self._gathered_bytes += sum(map(len, fitting))
-            lines, number = lines[len(fitting) :], number + len(fitting)
-            self._gather(len(fitting))
-        return self._turns < MOST_TURNS
+        preparation = Preparation(
+            reading.reader,
+            self.stream.settings,
+            self.stream.kind,
+            remembers=remembers,
+            compression=services.client.compression,
+            replication_key=self.stream.replication_key,
+        )
+        return Delivery(preparation, self.stream, services.workforce, services.client, self._ledger)
 
     def _room(self) -> int:
         """Return how many more records fit into the batch; a new one is begun where there is none."""
         rows = self.stream.rows
-        if self._gathered >= rows:
+        if self._rows >= rows:
             self.seal()  # what fits has become less since it was gathered
-        if not self._gathered:
+        if not self._rows:
             self._ticket = self._services.gate.open()
             self._is_old = False
-        return rows - self._gathered
+        return rows - self._rows
 
     def _gather(self, records: int) -> None:
         """Count records of the batch, and send it when it is full."""
-        self._count_read(records)
-        self._gathered += records
+        with self._services.report.lock:  # a result may take back a line that is no record
+            self._counts.records += records
+        self._rows += records
+        if self._counts.records >= WORKERS_AFTER:
+            self._services.workforce.begin()
         # An item may take more bytes than the line that it comes from.
-        if self._gathered >= self.stream.rows or 2 * self._gathered_bytes >= self.stream.bounds.largest:
+        if self._rows >= self.stream.rows or 2 * self._gathered_bytes >= self.stream.bounds.largest:
             self.seal()
-
-    def reject(self, record: Record, error: RecordError) -> None:
-        """Keep a record out.
-
-        Raises:
-            RejectionsError: No record of this stream may be rejected.
-        """
-        self._count_read(1)
-        self._rejections.add(record, error)
 
     def seal(self) -> None:
         """Send what is gathered, full or not."""
-        if not self._gathered:
+        if not self._rows or self._sending is None:
             return
-        job: Callable[..., Receipt]
-        if self._line_delivery is not None and self._pieces:
-            job = functools.partial(self._line_delivery, self._pieces)
-        else:
-            job = functools.partial(
-                deliver, self._records, stream=self.stream, client=self._services.client, ledger=self._ledger
-            )
-        self._records, self._pieces = [], []
-        self._gathered = self._gathered_bytes = 0
-        self._services.courier.submit(functools.partial(self._deliver, job, self._ticket, self._services.gate.received))
+        gathered, self._gathered = self._gathered, []
+        self._rows = self._gathered_bytes = 0
+        job = partial(self._deliver, self._sending, gathered)
+        self._services.courier.submit(partial(job, self._ticket, self._services.gate.received))
 
     def age(self) -> None:
         """Send what is gathered if it was begun before the last call.
@@ -205,7 +204,7 @@ class ItemLane:
             self.stream.name,
             counts.records,
             acknowledged=counts.delivered,
-            in_flight=max(counts.records - counts.settled - self._gathered, 0),
+            in_flight=max(counts.records - counts.settled - self._rows, 0),
             skipped=counts.skipped_duplicates,
             rejected=counts.rejected,
             retries=self._retries,
@@ -219,22 +218,24 @@ class ItemLane:
         """
         self._rejections.judge()
 
-    def _deliver(self, job: Callable[..., Receipt], ticket: int, epoch: int) -> None:
+    def _deliver(self, sending: _Sending, gathered: list[_Part], ticket: int, epoch: int) -> None:
         services = self._services
         now_ms = int(services.clock.time() * 1000)
-        receipt = job(now_ms=now_ms, epoch=epoch, on_retry=self._note_retry)
+        batch = Batch.of([part.batch for part in gathered])
+        receipt = sending.delivery(batch, now_ms=now_ms, epoch=epoch, on_retry=self._note_retry)
         self._count(receipt)
         for rejection in receipt.rejections:
-            self._rejections.add(
-                rejection.record, RecordError(rejection.reason, rejection.field), words=rejection.words
-            )
+            error = RecordError(rejection.reason, rejection.field)
+            self._rejections.add(rejection.line, sending.reading.schema, error, words=rejection.words)
+        if receipt.unreadable is not None:
+            row, what = receipt.unreadable
+            part, number = _found(row, gathered)
+            if receipt.failure is None:
+                services.gate.settle(ticket, part.received)
+            raise unreadable(number, what)
         if receipt.failure is not None:
             raise receipt.failure
         services.gate.close(ticket)
-
-    def _count_read(self, records: int) -> None:
-        with self._services.report.lock:  # a receipt may take back a line that is no record
-            self._counts.records += records
 
     def _note_retry(self) -> None:
         with self._services.report.lock:
@@ -248,3 +249,12 @@ class ItemLane:
         for name, remark in REMARKS.items():
             if name in met and remark.warning:
                 logger.warning("Stream '%s': %s", self.stream.name, remark.warning)
+
+
+def _found(row: int, gathered: Sequence[_Part]) -> tuple[_Part, int]:
+    """Return the part of a batch that holds a row, and the number of that row's line in the input."""
+    for part in gathered:
+        if row < len(part.batch):
+            return part, part.number + row
+        row -= len(part.batch)
+    raise IndexError(row)

@@ -5,19 +5,23 @@ Knows what never goes there. Refuses to know what the other fields are made of: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from functools import lru_cache
+from operator import or_
+from typing import TYPE_CHECKING, NamedTuple
 
-from target_statsig.events.encoding import NOT_ENCODABLE
-from target_statsig.events.users import PRIVATE_ATTRIBUTES
-from target_statsig.events.values import TEXTS, text
-from target_statsig.exceptions import RecordError
-from target_statsig.fields import FLATTENED, Place, Reader, Record, only_column, places, reader
+from target_statsig.columns import turned
+from target_statsig.events.objects import objects
+from target_statsig.events.user import PRIVATE_ATTRIBUTES, SHAPES_KEPT
+from target_statsig.events.values import NULL, texts
+from target_statsig.fields import FLATTENED, first_of, overlay, places
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterable, Sequence
+    from collections.abc import Collection, Iterable
+
+    from target_statsig.columns import Column, Columns
+    from target_statsig.faults import Faults
+    from target_statsig.fields import Place
 
 EVERYTHING = "*"
 """In `metadata_fields`: every column that fed no other field."""
@@ -30,8 +34,6 @@ CONTAINERS = frozenset({"context", "traits", "consent"}) | PRIVATE_ATTRIBUTES
 
 SINGER_PREFIX = "_sdc_"
 """How the columns begin that taps and targets add for themselves."""
-
-ToMetadata = Callable[[Record], dict[str, str]]
 
 _KEYS_KEPT = 16_384
 """Columns whose key is remembered."""
@@ -51,161 +53,133 @@ class MetadataMapper:
         self._unpacks = self._everything or PROPERTIES in metadata_fields
         self._named = [source for source in metadata_fields if _may_be_named(source)]
         self._fed = tuple(fed)
+        self._plan = lru_cache(SHAPES_KEPT)(self._plan_for)
 
-    @property
-    def sources(self) -> list[tuple[str, ...]]:
-        """The sources of the metadata."""
-        return [(PROPERTIES,), *((source,) for source in self._named)]
-
-    def columns(self, present: Sequence[str]) -> dict[str, str]:
-        """Return the column that each key's value is in.
+    def __call__(self, columns: Columns, faults: Faults) -> Column:
+        """Return the metadata of each record, null where it has none.
 
         Args:
-            present: The columns of every record that will be read, in their order.
-
-        Raises:
-            LookupError: What the metadata of a record is cannot be told from its columns alone.
+            columns: The records.
+            faults: Gets `not_encodable` where a value has no text.
         """
-        plan = self.plan(present)
-        keys = _keys(present, plan.columns) if self._everything else ()
-        found = [(key, column) for key, column in zip(keys, present, strict=False) if key is not None]
-        for source in self._named:
-            column = only_column((source,), present)
-            if column is not None:
-                found.append((source.replace(".", "_"), column))
-        columns = dict(found)
-        if plan.contested or plan.unpacks or len(columns) < len(set(found)):
-            msg = "what the metadata are depends on the record"
-            raise LookupError(msg)
-        return columns
+        plan = self._plan(columns.names)
+        fed = _fed_from(columns, plan.fields)
+        members: dict[str, Column] = {}
+        for name, key in plan.keys:
+            _add(members, key, columns.get(name), fed.get((name, None)), faults)
+        if plan.unpacks:
+            properties = _without(columns.get(PROPERTIES), fed.get((PROPERTIES, None)))
+            unpacked = _unpacked(properties)
+            for name, key in _settled([(name, name.replace(".", "_")) for name in unpacked]):
+                _add(members, key, unpacked[name], fed.get((PROPERTIES, name)), faults)
+        for key, candidates in plan.named:
+            _add(members, key, first_of(columns, candidates), None, faults)
+        return objects(members, len(columns))
 
-    def plan(self, columns: Container[str]) -> MetadataPlan:
-        """Return what maps the metadata of records that have just these columns, as far as the sources name any."""
-        certain, contested = _claims(self._fed, columns)
-        named = ((source.replace(".", "_"), reader((source,), columns)) for source in self._named)
-        return MetadataPlan(
-            everything=self._everything,
-            unpacks=self._unpacks and PROPERTIES in columns,
-            columns=frozenset(place.column for place in certain if not _is_member(place)),
-            members=frozenset(place.path[0] for place in certain if _is_member(place)) | PRIVATE_ATTRIBUTES,
-            contested=contested,
-            named=tuple((key, read) for key, read in named if read is not None),
+    def _plan_for(self, names: tuple[str, ...]) -> _Plan:
+        keys = [(name, key) for name in names if (key := _key(name)) is not None] if self._everything else []
+        named = [(source.replace(".", "_"), [*places((source,), names)]) for source in self._named]
+        fields = [
+            [place for place in places(sources, names) if place.column not in CONTAINERS] for sources in self._fed
+        ]
+        return _Plan(
+            keys=_settled(keys),
+            unpacks=self._unpacks and PROPERTIES in names,
+            fields=[candidates for candidates in fields if candidates] if self._unpacks else [],
+            named=[(key, candidates) for key, candidates in named if candidates],
         )
+
+
+class _Plan(NamedTuple):
+    """What is in the metadata of records with certain columns.
+
+    Attributes:
+        keys: The columns that go there whole, each with its key, unless they feed another field.
+        unpacks: Whether the members of `properties` go there, too.
+        fields: Where each of the other fields may be fed from.
+        named: The keys of the sources that the setting names, and where these are.
+    """
+
+    keys: Sequence[tuple[str, str]]
+    unpacks: bool
+    fields: Sequence[Sequence[Place]]
+    named: Sequence[tuple[str, Sequence[Place]]]
+
+
+_ALL: Sequence[bool] = ()
+"""Of a column: it feeds its field in every record where it is not null."""
+
+Fed = dict[tuple[str, "str | None"], Sequence[bool]]
+"""For columns, and for members of `properties`, in which records they feed another field."""
+
+
+def _fed_from(columns: Columns, fields: Iterable[Sequence[Place]]) -> Fed:
+    fed: Fed = {}
+    for candidates in fields:
+        before: Column | None = None
+        for place in candidates:
+            member = place.path[0] if place.column == PROPERTIES and place.path else None
+            key = (place.column, member)
+            if before is None and len(place.path) == (0 if member is None else 1):
+                # The place that a field prefers: either it feeds the field, or it is null.
+                fed[key] = _ALL
+                if len(candidates) > 1:
+                    before = columns.at(place)
+                continue
+            found = columns.at(place)
+            feeds = [value is not None for value in found]
+            if before is not None:
+                feeds = [feed and earlier is None for feed, earlier in zip(feeds, before, strict=True)]
+            if key in fed and fed[key] is not _ALL:
+                feeds = [*map(or_, feeds, fed[key])]
+            if fed.get(key) is not _ALL:
+                fed[key] = feeds
+            before = found if before is None else overlay(found, before)
+    return fed
+
+
+def _without(column: Column, feeds: Sequence[bool] | None) -> Column:
+    """Return what of a column feeds no other field."""
+    if feeds is None or not any(feeds):
+        return (None,) * len(column) if feeds is _ALL else column
+    return [None if feed else value for value, feed in zip(column, feeds, strict=True)]
+
+
+def _add(members: dict[str, Column], key: str, column: Column, feeds: Sequence[bool] | None, faults: Faults) -> None:
+    if feeds is _ALL:
+        return
+    found = texts(_without(column, feeds), faults)
+    members[key] = overlay(members[key], found) if key in members else found
+
+
+def _settled(keys: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+    """Return columns, each with its key, in an order in which the last of those that share a key is always the same.
+
+    The order in which they come will not do: it goes by the records that happen to be in one batch.
+    """
+    if len({key for _, key in keys}) == len(keys):
+        return keys
+    # A member of `properties` that was flattened wins, as one that was not does; then a name without dots.
+    return sorted(keys, key=lambda each: (len(each[0]) > len(each[1]), each[0]))
+
+
+def _unpacked(properties: Column) -> dict[str, Column]:
+    """Return the members of objects, and under `properties` what is no object."""
+    kinds = set(map(type, properties)) - NULL
+    members: dict[str, Column] = {}
+    if dict in kinds:
+        found = turned([value if type(value) is dict else {} for value in properties])
+        members = {name: column for name, column in found.items() if name not in PRIVATE_ATTRIBUTES}
+    if kinds - {dict}:
+        bare = [None if type(value) is dict else value for value in properties]
+        members[PROPERTIES] = overlay(members[PROPERTIES], bare) if PROPERTIES in members else bare
+    return members
 
 
 def _may_be_named(source: str) -> bool:
     container = source.partition(".")[0]
     never = source in {EVERYTHING, PROPERTIES, *CONTAINERS} or container in PRIVATE_ATTRIBUTES
     return not never and not source.startswith(SINGER_PREFIX)
-
-
-def _is_member(place: Place) -> bool:
-    return place.column == PROPERTIES and bool(place.path)
-
-
-def _claims(
-    fed: Iterable[tuple[str, ...]], columns: Container[str]
-) -> tuple[list[Place], tuple[tuple[Place, ...], ...]]:
-    """Return the places that are never for the metadata, and the fields of which each record must be asked.
-
-    The place that a field prefers is out for certain: either it feeds the field, or it is null, and a null is left out
-    anyhow. Only for what comes after it does it depend on the record which one feeds the field.
-    """
-    certain = []
-    contested = []
-    for sources in fed:
-        candidates = tuple(place for place in places(sources, columns) if place.column not in CONTAINERS)
-        if not candidates:
-            continue
-        preferred = candidates[0]
-        is_one_key = len(preferred.path) == (1 if _is_member(preferred) else 0)
-        if is_one_key:
-            certain.append(preferred)
-        if len(candidates) > 1 or not is_one_key:
-            contested.append(candidates)
-    return certain, tuple(contested)
-
-
-@dataclass(frozen=True, slots=True)
-class MetadataPlan:
-    """The mapping of the metadata, for records that have the same columns.
-
-    Attributes:
-        everything: Whether each column goes there that fed nothing else.
-        unpacks: Whether the members of `properties` do.
-        columns: Columns that are out.
-        members: Members of `properties` that are out.
-        contested: The places of fields of which any may feed the field, and is then out too.
-        named: Keys and readers of the sources that the setting names.
-    """
-
-    everything: bool
-    unpacks: bool
-    columns: frozenset[str]
-    members: frozenset[str]
-    contested: tuple[tuple[Place, ...], ...]
-    named: tuple[tuple[str, Reader], ...]
-
-    def for_columns(self, columns: Iterable[str]) -> ToMetadata:
-        """Return what maps the metadata of records that have these columns, in this order.
-
-        It raises a RecordError, `not_encodable`, for a value that JSON has no form for.
-        """
-        keys = _keys(columns, self.columns) if self.everything else ()
-        return self._careful if self.contested or self.unpacks or self.named else partial(_texts, keys)
-
-    def _careful(self, record: Record) -> dict[str, str]:
-        """Map the metadata of a record whose values matter for what is in it."""
-        columns, members = self._fed(record)
-        metadata = _texts(_keys(record, columns), record) if self.everything else {}
-        if self.unpacks and PROPERTIES not in columns:
-            metadata |= _unpacked(record[PROPERTIES], members)
-        for key, read in self.named:
-            value = read(record)
-            if value is not None:
-                metadata[key] = text(value)
-        return metadata
-
-    def _fed(self, record: Record) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the columns, and the members of `properties`, that are out in this record."""
-        columns, members = self.columns, self.members
-        for candidates in self.contested:
-            feeding = next((place for place in candidates if place.read(record) is not None), None)
-            if feeding is None:
-                continue
-            if _is_member(feeding):
-                members |= {feeding.path[0]}
-            else:
-                columns |= {feeding.column}
-        return columns, members
-
-
-def _keys(columns: Iterable[str], out: frozenset[str]) -> tuple[str | None, ...]:
-    """Return what the metadata calls each column, None for those that are out."""
-    return tuple(None if column in out else _key(column) for column in columns)
-
-
-def _texts(keys: Iterable[str | None], record: Record) -> dict[str, str]:
-    """Return the values of a record as texts, by their keys; as `text` does, without a call for each of them."""
-    metadata: dict[str, str] = {}
-    try:
-        for key, value in zip(keys, record.values()):  # noqa: B905 -- there are as many keys as columns, or none
-            if value is not None and key is not None:
-                kind = type(value)
-                metadata[key] = value if kind is str else TEXTS[kind](value)
-    except (KeyError, ValueError):
-        raise RecordError(NOT_ENCODABLE) from None
-    return metadata
-
-
-def _unpacked(properties: object, members: frozenset[str]) -> dict[str, str]:
-    if not isinstance(properties, dict):
-        return {} if properties is None else {PROPERTIES: text(properties)}
-    return {
-        name.replace(".", "_"): value if type(value) is str else text(value)
-        for name, value in properties.items()
-        if value is not None and name not in members
-    }
 
 
 @lru_cache(_KEYS_KEPT)

@@ -6,19 +6,23 @@ Statsig answers 202 and then drops, without a word, an event whose name holds on
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from target_statsig.errors import RecordError
 from target_statsig.event_names import dropped_characters, sanitized
 from target_statsig.events.values import label
-from target_statsig.exceptions import RecordError
+from target_statsig.faults import convert
 from target_statsig.settings import EventPreset, InvalidEventName, StreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from target_statsig.columns import Column
     from target_statsig.events.notes import MappingNotes
+    from target_statsig.faults import Faults
 
 MAX_NAME_LENGTH = 128
 """Characters (https://docs.statsig.com/data-warehouse-ingestion/data_mapping)."""
@@ -49,35 +53,34 @@ _NAMES_KEPT = 4_096
 
 
 class EventNames:
-    """Names the events of one stream.
-
-    Attributes:
-        clean: The first names that were met, each with its outcome where there is nothing to note about it.
-    """
+    """Names the events of one stream."""
 
     def __init__(self, settings: StreamSettings) -> None:
         """Unite the renames: `event_name_mapping` wins over the preset."""
         self._renames = {**PRESETS[settings.event_preset], **settings.event_name_mapping}
         self._sanitizes = settings.invalid_event_name is InvalidEventName.SANITIZE
         self._named = lru_cache(_NAMES_KEPT)(self._name)
-        self.clean: dict[object, str] = {}
 
-    def __call__(self, source: object, notes: MappingNotes) -> str:
-        """Return the event name for a name from a record.
+    def __call__(self, sources: Column, warnings: MappingNotes, faults: Faults) -> Column:
+        """Return the event names for a column of names from records.
 
         Args:
-            source: What the record has for a name; None where it has nothing.
-            notes: Told of sanitized names.
-
-        Raises:
-            RecordError: `missing_event_name`, `invalid_event_name` or `event_name_too_long`.
+            sources: What each record has for a name.
+            warnings: Told of sanitized names.
+            faults: Gets `missing_event_name`, `invalid_event_name` and `event_name_too_long`.
         """
-        before, name = self._named(source if type(source) is str else label(source) or "")
-        if before != name:
-            notes.add_renamed(before, name)
-        elif type(source) is str and len(self.clean) < _NAMES_KEPT:
-            self.clean[source] = name
-        return name
+
+        def name_of(source: object) -> str:
+            before, name = self._named(source if type(source) is str else label(source) or "")
+            if before != name:
+                warnings.add_renamed(before, name)
+            return name
+
+        if set(map(type, sources)) == {str}:
+            with suppress(RecordError):
+                names = {source: name_of(source) for source in set(sources)}
+                return [*map(names.__getitem__, sources)]
+        return convert(name_of, sources, faults)
 
     def _name(self, source: str) -> tuple[str, str]:
         """Return the name before and after it was sanitized."""

@@ -1,164 +1,220 @@
-"""Undecoded records as the items of one request: all that takes processor time, and nothing that needs the run.
+"""A batch of lines as requests: decoded, validated, mapped, encoded and compressed, with what cannot be sent and why.
 
-Pure, and it pickles, so that another process can do it. What is not plain is left alone: a record with a fault, an item
-that is too large, a message of another kind. Whoever asked looks at those records one by one, as at all others.
+Pure, and it pickles: a worker process does it as well as this one. It needs no key, no store and nothing of the run.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from target_statsig.events.digest import digests_of, digests_of_rows
-from target_statsig.events.encoding import encode_or_raise, encode_plain
+from target_statsig.client.events import encode_body
+from target_statsig.errors import RecordError
+from target_statsig.events.batching import pack
+from target_statsig.events.digest import digests_of
 from target_statsig.events.notes import MappingNotes
-from target_statsig.events.parcels import ENVELOPE_BYTES, highest_of, map_all
 from target_statsig.events.positions import highest
-from target_statsig.exceptions import RecordError
-from target_statsig.fields import any_deleted, is_deleted
+from target_statsig.events.values import NOT_ENCODABLE
+from target_statsig.faults import Faults
+from target_statsig.fields import deleted_rows
 from target_statsig.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
-from target_statsig.record import MESSAGES, Record
+from target_statsig.settings import DeletedRows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from target_statsig.events.stream import ItemStream
-    from target_statsig.settings import Compression
-    from target_statsig.validation import RecordCheck
+    from target_statsig.columns import Column
+    from target_statsig.events.kind import ItemKind, Mapper
+    from target_statsig.records import Batch, RecordReader
+    from target_statsig.settings import Compression, StreamSettings
+
+ENVELOPE_BYTES = 200
+"""Room for what stands around the items of a request: `{"events":[…],"statsigMetadata":{…}}`."""
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+_NOT_JSON = (TypeError, ValueError, RecursionError, ArithmeticError)
 
 
-_NO_SCHEMA: dict[str, Any] = {}
-"""Only a dead letter needs the SCHEMA of its record, and from here none comes."""
+class Limits(msgspec.Struct, frozen=True):
+    """How large a request may be.
+
+    Attributes:
+        rows: Items at most.
+        bytes: Uncompressed bytes of its body at most.
+        largest: Uncompressed bytes of a body that holds a single item; between `bytes` and this, Statsig is asked.
+    """
+
+    rows: int
+    bytes: int
+    largest: int
 
 
-class Prepared(msgspec.Struct, frozen=True):
+class PreparedRequest(msgspec.Struct, frozen=True):
     """Items that are ready to be sent.
 
     Attributes:
-        body: The body of the request that sends them.
-        size: Bytes of the items before they were compressed.
+        body: The body of the request.
+        size: Its uncompressed bytes.
+        rows: The lines that they were made of; None for all lines of the batch.
         count: How many they are.
         digests: The digests of their records, end to end; empty where nothing is to be remembered.
-        highest: How far the tap has come with them.
         names: How many there are of each name.
-        notes: What is worth a warning.
     """
 
     body: bytes
     size: int
+    rows: list[int] | None
     count: int
     digests: bytes
-    highest: Bookmark | None
     names: dict[str, int]
-    notes: MappingNotes
 
 
-@dataclass(frozen=True, slots=True)
-class Preparation:
-    """What has to be known of a stream to prepare its records.
+class Prepared(msgspec.Struct, frozen=True):
+    """What a batch became.
 
     Attributes:
-        stream: The stream.
-        check: What its records have to pass.
-        remembers: Whether digests are asked for.
-        compression: How bodies are encoded.
+        requests: What is to be sent.
+        rejected: The lines of records that cannot be sent, each with its reason and the field at fault.
+        digests: The digests of all records that keep to their schema, end to end; empty where nothing is remembered.
+        rows: Their lines; None for all lines of the batch.
+        highest: How far the tap has come with them.
+        deleted: Records of deleted rows, which are not sent.
+        unreadable: What is wrong with the first line that is no RECORD message; nothing from there on was prepared.
+        readable: How many lines there are before it.
+        warnings: What is worth a warning.
     """
 
-    stream: ItemStream
-    check: RecordCheck
+    requests: list[PreparedRequest]
+    rejected: list[tuple[int, str, str | None]]
+    digests: bytes
+    rows: list[int] | None
+    highest: Bookmark | None
+    deleted: int
+    unreadable: str | None
+    readable: int
+    warnings: MappingNotes
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Prepares the batches of one stream, between two SCHEMA messages of it.
+
+    Attributes:
+        reader: Reads its records.
+        settings: Its settings.
+        kind: What its records become.
+        remembers: Whether digests are asked for.
+        compression: How bodies are encoded.
+        replication_key: The column by which the tap says how far it has come, where its SCHEMA names one.
+    """
+
+    reader: RecordReader
+    settings: StreamSettings
+    kind: ItemKind
     remembers: bool
     compression: Compression
+    replication_key: str | None
 
-    def __call__(self, lines: bytes, count: int, now_ms: int) -> Prepared | None:
-        """Prepare the records of some RECORD messages; None where one of them is not plain.
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the compiled mapping behind: it is made anew from the settings."""
+        return {name: value for name, value in self.__dict__.items() if name != "_mapper"}
+
+    @cached_property
+    def _mapper(self) -> Mapper:
+        return self.kind.mapper(self.settings)
+
+    def __call__(self, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
+        """Prepare a batch.
 
         Args:
-            lines: The messages, a line each.
-            count: How many lines.
+            batch: The batch.
+            limits: How large a request may be.
             now_ms: The time of items that have none, unix milliseconds.
         """
-        try:
-            prepared = self._by_column(lines, count, now_ms)
-        except RecursionError:  # what is nested so deeply is kept out on its own
-            prepared = None
-        return prepared or self._one_by_one(lines, count, now_ms)
-
-    def _by_column(self, lines: bytes, count: int, now_ms: int) -> Prepared | None:
-        """Prepare records that all have the columns of their schema."""
-        columns = self.check.record_type.read(lines) if self.check.record_type else None
-        map_columns = self.stream.mapper.by_column(columns.names) if columns else None
-        if columns is None or map_columns is None or len(columns) != count:
-            return None
-        if self.stream.skips_deleted and any_deleted(columns.get):
-            return None
-        notes = MappingNotes()
-        items = map_columns(columns, now_ms, notes)
-        if items is None:
-            return None
-        digests = digests_of_rows(columns.names, columns.rows) if self.remembers else []
-        key = self.stream.replication_key
-        top = highest(columns.named(key)) if self.remembers and key in columns.names else None
-        return self._prepared(encode_plain(items.items), items.names, digests, top, notes)
-
-    def _one_by_one(self, lines: bytes, count: int, now_ms: int) -> Prepared | None:
-        """Prepare records of any columns."""
-        records = self._records(lines, count)
-        if records is None or (self.stream.skips_deleted and any(is_deleted(record.data) for record in records)):
-            return None
-        notes = MappingNotes()
-        mapped, rejections = map_all(records, self.stream, now_ms=now_ms, notes=notes)
-        if rejections:
-            return None
-        items = [item for item in mapped if item is not None]
-        try:
-            bodies = encode_or_raise(items)
-        except RecordError:
-            return None
-        data = [record.data for record in records] if self.remembers else []
-        names = [*map(self.stream.kind.name_of, items)]
-        return self._prepared(bodies, names, digests_of(data), highest_of(data, self.stream), notes)
-
-    def _prepared(
-        self,
-        bodies: Sequence[bytes],
-        names: Sequence[str],
-        digests: Sequence[bytes],
-        top: Bookmark | None,
-        notes: MappingNotes,
-    ) -> Prepared | None:
-        """Make a request of encoded items; None where they are too large for one."""
-        encoded = b",".join(bodies)
-        if len(encoded) + ENVELOPE_BYTES > self.stream.bounds.bytes:
-            return None
-        notes.add_sizes(bodies)
+        read = self.reader.read(batch)
+        gone = deleted_rows(read.source) if self.settings.deleted_rows is DeletedRows.SKIP else []
+        if gone:
+            left = [row for row in range(len(read.rows)) if row not in {*gone}]
+            read.columns, read.source = read.columns.take(left), read.source.take(left)
+            read.rows = [read.rows[row] for row in left]
+        digests = digests_of(read.source) if self.remembers else []
+        key, top = self.replication_key, None
+        if self.remembers and key is not None and read.rows:
+            top = highest(read.source.get(key))
+        warnings, faults = MappingNotes(), Faults()
+        items = self._mapper(read.columns, now_ms, warnings, faults)
+        lines = self._lines(items.items, limits, faults)
+        sound = [row for row in range(len(read.rows)) if row not in faults]
+        if faults:
+            # Of records that are sent: those that are not are told as rejected.
+            warnings = MappingNotes()
+            self._mapper(read.columns.take(sound), now_ms, warnings, {})
+        warnings.add_sizes([lines[row] for row in sound])
+        rejected = {**read.faults, **{read.rows[row]: error for row, error in faults.items()}}
         return Prepared(
-            body=self.stream.body(encoded, self.compression),
-            size=len(encoded),
-            count=len(names),
+            requests=[
+                self._request(
+                    None if len(part) == len(batch) else [read.rows[row] for row in part],
+                    [lines[row] for row in part],
+                    [digests[row] for row in part] if digests else [],
+                    [items.names[row] for row in part],
+                )
+                for part in _parts(sound, lines, limits)
+            ],
+            rejected=[(row, rejected[row].reason, rejected[row].field) for row in sorted(rejected)],
             digests=b"".join(digests),
+            rows=None if len(read.rows) == len(batch) else [*read.rows],
             highest=top,
-            names=dict(Counter(names)),
-            notes=notes,
+            deleted=len(gone),
+            unreadable=read.unreadable,
+            readable=len(read.rows) + len(read.faults) + len(gone),
+            warnings=warnings,
         )
 
-    def _records(self, lines: bytes, count: int) -> Sequence[Record] | None:
+    def _lines(self, items: Column, limits: Limits, faults: Faults) -> Sequence[bytes]:
+        """Return each item as JSON; one that has none, or is too large for a request by itself, is a fault."""
         try:
-            messages = MESSAGES.decode_lines(lines)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
-            return None
-        if len(messages) != count:
-            return None
-        stream, is_sound = self.stream.name, self.check.is_sound
-        records = []
-        for message in messages:
-            # The line began with this type and stream; but where a name comes twice in an object, the last one counts.
-            if message["type"] != "RECORD" or message["stream"] != stream:
-                return None
-            data = message["record"]
-            if type(data) is not dict or not is_sound(data):
-                return None
-            records.append(Record(data, message, _NO_SCHEMA))
-        return records
+            # In JSON a line break within a text is escaped.
+            lines: Sequence[bytes] = _ENCODER.encode_lines(items).splitlines()
+        except _NOT_JSON:
+            lines = [b"" if row in faults else _encode_one(item, row, faults) for row, item in enumerate(items)]
+        largest = limits.largest - ENVELOPE_BYTES
+        if max(map(len, lines), default=0) > largest:
+            for row, line in enumerate(lines):
+                if len(line) > largest:
+                    faults.setdefault(row, RecordError(f"{self.kind.object_type}_too_large"))
+        return lines
+
+    def _request(
+        self, rows: list[int] | None, lines: Sequence[bytes], digests: Sequence[bytes], names: Column
+    ) -> PreparedRequest:
+        flags = [member for member, setting in self.kind.flags if getattr(self.settings, setting)]
+        encoded = b",".join(lines)
+        return PreparedRequest(
+            body=encode_body(self.kind.endpoint, encoded, flags, self.compression),
+            size=len(encoded) + ENVELOPE_BYTES,
+            rows=rows,
+            count=len(names),
+            digests=b"".join(digests),
+            names=dict(Counter(names)),
+        )
+
+
+def _parts(sound: Sequence[int], lines: Sequence[bytes], limits: Limits) -> Iterator[Sequence[int]]:
+    """Yield which records share a request."""
+    sizes = [len(lines[row]) for row in sound]
+    for part in pack(sizes, max_rows=limits.rows, max_bytes=limits.bytes, overhead=ENVELOPE_BYTES):
+        yield sound[part]
+
+
+def _encode_one(item: object, row: int, faults: Faults) -> bytes:
+    try:
+        return _ENCODER.encode(item)
+    except _NOT_JSON:
+        faults[row] = RecordError(NOT_ENCODABLE)
+        return b""

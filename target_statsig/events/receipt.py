@@ -13,34 +13,18 @@ from typing import TYPE_CHECKING
 from target_statsig.events.notes import COUNTS, RENAMED_LISTED, MappingNotes
 
 if TYPE_CHECKING:
-    from target_statsig.exceptions import TargetStatsigError
-    from target_statsig.record import Record
+    from target_statsig.errors import TargetStatsigError
     from target_statsig.report import ItemCounts
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A record that was kept out, and why."""
+    """A record that was kept out, as the line that it came in, and why."""
 
-    record: Record
+    line: bytes
     reason: str
     field: str | None = None
     words: str = ""
-
-
-@dataclass(slots=True)
-class Decoded:
-    """What lines turned out to be, up to the first that cannot be read.
-
-    Attributes:
-        records: Sound records.
-        rejections: The others.
-        failure: Why the lines behind cannot be told, if they cannot.
-    """
-
-    records: list[Record] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
-    failure: TargetStatsigError | None = None
 
 
 @dataclass(slots=True)
@@ -50,7 +34,8 @@ class Receipt:
     `records` is the sum of `delivered`, `skipped_duplicates`, `deleted_row`, the rejections and `undelivered`.
 
     Attributes:
-        no_records: Lines that were taken for records and are none.
+        unreadable: The line in the batch that is no RECORD message, and what is wrong with it; neither it nor those
+            behind it were looked at.
         deleted_row: Records of deleted rows, which are not sent.
         undelivered: Records not known to be delivered, because of `failure`; the next run sends them again.
         failure: What ended the work before its end, if anything did.
@@ -66,7 +51,7 @@ class Receipt:
     skipped_duplicates: int = 0
     deleted_row: int = 0
     undelivered: int = 0
-    no_records: int = 0
+    unreadable: tuple[int, str] | None = None
     rejections: list[Rejection] = field(default_factory=list)
     maybe_duplicated: int = 0
     requests: int = 0
@@ -84,7 +69,8 @@ class Receipt:
 
     def add_to(self, counts: ItemCounts) -> None:
         """Add what was sent to a stream's counts; its rejections are counted where they are kept."""
-        counts.records -= self.no_records
+        if self.unreadable is not None:
+            counts.records -= 1
         counts.delivered += self.delivered
         counts.skipped_duplicates += self.skipped_duplicates
         counts.deleted_row += self.deleted_row
@@ -98,8 +84,3 @@ class Receipt:
         # As many as one batch may list: where every record has a name of its own, the report stays short.
         counts.renamed = dict(islice((counts.renamed | self.notes.renamed).items(), RENAMED_LISTED))
         counts.count_names(self.names)
-
-    @property
-    def reasons(self) -> Counter[str]:
-        """Return how many records were rejected for which reason."""
-        return Counter(rejection.reason for rejection in self.rejections)

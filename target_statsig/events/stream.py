@@ -1,4 +1,4 @@
-"""What delivery needs to know of one stream of items; it pickles, so that another process can deliver too."""
+"""What delivery needs to know of one stream of items, and the bounds that Statsig teaches."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from target_statsig._compat import override
-from target_statsig.client.events import encode_body
-from target_statsig.settings import DeletedRows, Tier
+from target_statsig.events.prepare import Limits
+from target_statsig.settings import Tier
 
 if TYPE_CHECKING:
-    from target_statsig.events.kind import ItemKind, Mapper
-    from target_statsig.settings import Compression, StreamSettings
+    from target_statsig.events.kind import ItemKind
+    from target_statsig.settings import StreamSettings
 
 LEFT_OF_REFUSED = 0.55
 """How much of a body that was too large may be in the next ones: a little more than half, so that what filled one
@@ -42,6 +41,11 @@ class Bounds:
     def __post_init__(self) -> None:
         """Take it that one item may fill a request."""
         self.largest = self.bytes
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds as they are now, for another process."""
+        return Limits(self.rows, self.bytes, self.largest)
 
     def lower(self, refused: int, *, alone: bool) -> None:
         """Stay under a size that Statsig refused.
@@ -77,11 +81,6 @@ class RefusalStreak:
             self._refused += 1
             return not self._taken and self._refused >= self.LIMIT
 
-    @override
-    def __reduce__(self) -> tuple[type[RefusalStreak], tuple[()]]:
-        """Begin anew in another process: a lock does not travel."""
-        return RefusalStreak, ()
-
 
 @dataclass(slots=True)
 class ItemStream:
@@ -100,11 +99,6 @@ class ItemStream:
     refusals: RefusalStreak = field(default_factory=RefusalStreak)
     replication_key: str | None = None
     item_bytes: float = field(default=0.0, init=False)
-    mapper: Mapper = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Compile the mapping."""
-        self.mapper = self.kind.mapper(self.settings)
 
     @property
     def rows(self) -> int:
@@ -112,11 +106,6 @@ class ItemStream:
         if not self.item_bytes:
             return self.bounds.rows
         return max(min(self.bounds.rows, int(FILLED * self.bounds.bytes / self.item_bytes)), 1)
-
-    @property
-    def skips_deleted(self) -> bool:
-        """Whether records of deleted rows are left out."""
-        return self.settings.deleted_rows is DeletedRows.SKIP
 
     @property
     def is_billed(self) -> bool:
@@ -127,18 +116,3 @@ class ItemStream:
     def too_large(self) -> str:
         """The reason of a record whose item alone is too large for a request."""
         return f"{self.kind.object_type}_too_large"
-
-    def body(self, items: bytes, compression: Compression) -> bytes:
-        """Return the body of a request.
-
-        Args:
-            items: Encoded items, commas between them.
-            compression: How it is encoded.
-        """
-        flags = [member for member, setting in self.kind.flags if getattr(self.settings, setting)]
-        return encode_body(self.kind.endpoint, items, flags, compression)
-
-    @override
-    def __reduce__(self) -> tuple[type[ItemStream], tuple[object, ...]]:
-        """Leave the compiled mapping behind: it is made anew from the settings."""
-        return ItemStream, (self.name, self.settings, self.kind, self.bounds, self.refusals, self.replication_key)

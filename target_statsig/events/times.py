@@ -12,15 +12,17 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from target_statsig.errors import RecordError
 from target_statsig.events.values import parse_number
-from target_statsig.exceptions import RecordError
 from target_statsig.numbers import exact
 from target_statsig.settings import TimeUnit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from target_statsig.columns import Column
     from target_statsig.events.notes import MappingNotes
+    from target_statsig.faults import Faults
 
 OLD_MS = 60 * 86_400_000
 """Milliseconds back from now from which on an event is called old. Statsig says nowhere how old one may be."""
@@ -85,6 +87,30 @@ class Times:
         self._field = field
         self._unit = unit
 
+    def column(
+        self, values: Column, extracted: Column, now_ms: int, warnings: MappingNotes, faults: Faults
+    ) -> Sequence[int | None]:
+        """Return the times of items, as for a single one; a fault is `invalid_time`."""
+        times = parse_texts(values)
+        if times is None:
+            return [
+                self._one(row, *each, now_ms, warnings, faults)
+                for row, each in enumerate(zip(values, extracted, strict=True))
+            ]
+        if times and not (min(times) >= now_ms - OLD_MS and max(times) <= now_ms + CLOCKS_APART_MS):
+            for time_ms in times:
+                _warn(time_ms, now_ms, warnings)
+        return times
+
+    def _one(
+        self, row: int, value: object, extracted: object, now_ms: int, warnings: MappingNotes, faults: Faults
+    ) -> int | None:
+        try:
+            return self(value, extracted, now_ms, warnings)
+        except RecordError as error:
+            faults.setdefault(row, error)
+            return None
+
     def __call__(self, value: object, time_extracted: object, now_ms: int, notes: MappingNotes) -> int:
         """Return the time of an item, in unix milliseconds.
 
@@ -108,14 +134,18 @@ class Times:
         if time_ms is None:
             reason = "invalid_time"
             raise RecordError(reason, self._field)
-        if not -CLOCKS_APART_MS <= now_ms - time_ms <= OLD_MS:
-            if time_ms not in PLAUSIBLE_MS:
-                notes.placeholder_times += 1
-            elif time_ms < now_ms:
-                notes.old_times += 1
-            else:
-                notes.future_times += 1
+        _warn(time_ms, now_ms, notes)
         return time_ms
+
+
+def _warn(time_ms: int, now_ms: int, warnings: MappingNotes) -> None:
+    if not -CLOCKS_APART_MS <= now_ms - time_ms <= OLD_MS:
+        if time_ms not in PLAUSIBLE_MS:
+            warnings.placeholder_times += 1
+        elif time_ms < now_ms:
+            warnings.old_times += 1
+        else:
+            warnings.future_times += 1
 
 
 def unix_ms(value: object, unit: TimeUnit = TimeUnit.AUTO) -> int | None:

@@ -8,20 +8,65 @@ from __future__ import annotations
 import datetime as dt
 import re
 from decimal import Decimal
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.events.encoding import NOT_ENCODABLE, compact_json
-from target_statsig.exceptions import RecordError
-from target_statsig.numbers import exact, plain_text
+import msgspec
+
+from target_statsig.errors import RecordError
+from target_statsig.faults import convert
+from target_statsig.numbers import exact, plain_text, print_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from target_statsig.columns import Column
+    from target_statsig.events.notes import MappingNotes
+    from target_statsig.faults import Faults
+
+NULL = frozenset({NoneType})
+"""The type of null: what stands in no item."""
 
 _is_numeric = re.compile(r"[+-]?(?:[0-9]{1,309}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?").fullmatch
 """A number as texts have it; `NaN`, `Infinity`, `1_000` and `1,000` are none. No exponent that a double cannot have."""
 
 _NUMBERS = (int, float, Decimal)
 """To Python true and false are integers too; here they are no numbers."""
+
+
+NOT_ENCODABLE = "not_encodable"
+"""The reason of a record that holds what JSON cannot: half a surrogate pair, or a number that is none."""
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+_PRINT_PLAINLY = frozenset({str, int, bool, NoneType})
+
+
+def compact_json(value: object) -> str:
+    """Return an object or a list as compact JSON text.
+
+    Raises:
+        RecordError: `not_encodable`: a text that is no Unicode, a number that is not finite or that no double holds, or
+            something that JSON has no form for.
+    """
+    try:
+        return _ENCODER.encode(_plain(value)).decode()
+    except (TypeError, ValueError, RecursionError):
+        raise RecordError(NOT_ENCODABLE) from None
+
+
+def _plain(value: object) -> object:
+    """Replace the numbers whose JSON would be an exponent, or `null`, by their digits."""
+    if isinstance(value, dict):
+        # One look at all types at once: most objects hold nothing to replace, and are not copied.
+        if _PRINT_PLAINLY.issuperset(map(type, value.values())):
+            return value
+        return {name: _plain(member) for name, member in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(member) for member in value]
+    if isinstance(value, (Decimal, float)):
+        return msgspec.Raw(format(exact(value), "f"))
+    return value
 
 
 TEXTS: Mapping[type, Callable[[Any], str]] = {
@@ -88,6 +133,61 @@ def number(value: Decimal | float) -> int | Decimal:
         return exact(value)
     except ValueError:
         raise RecordError(NOT_ENCODABLE) from None
+
+
+def labels(column: Column, faults: Faults) -> Column:
+    """Return a column of identifiers or names, as `label` does."""
+    kinds = set(map(type, column))
+    if kinds == {str}:
+        stripped = [*map(str.strip, column)]
+        return stripped if all(stripped) else [value or None for value in stripped]
+    if kinds == {str, NoneType}:
+        return [(value.strip() or None) if value else None for value in column]
+    return column if kinds <= NULL else convert(label, column, faults)
+
+
+def texts(column: Column, faults: Faults) -> Column:
+    """Return a column of texts, as `text` does; null stays null."""
+    kinds = set(map(type, column)) - NULL
+    if kinds <= {str}:
+        return column
+    if kinds <= {int, bool}:
+        return [value if value is None else TEXTS[type(value)](value) for value in column]
+    if kinds == {Decimal} and print_plainly([value for value in column if value is not None]):
+        return [value if value is None else _short(str(value)) for value in column]
+    return convert(_text_or_null, column, faults)
+
+
+def _short(digits: str) -> str:
+    """Return digits as `plain_text` does: without a fraction of zeros."""
+    return plain_text(Decimal(digits)) if digits[-1] == "0" and "." in digits else digits
+
+
+def event_values(column: Column, warnings: MappingNotes, faults: Faults) -> Column:
+    """Return a column of values of events, as `event_value` does, in a form that prints without an exponent."""
+    kinds = set(map(type, column)) - NULL
+    if kinds <= {int}:
+        return column
+    if kinds <= {int, Decimal} and print_plainly([value for value in column if type(value) is Decimal]):
+        return column
+    values = convert(_printable_value, column, faults)
+    warnings.add_text_values([value for value in values if type(value) is str])
+    return values
+
+
+def _text_or_null(value: object) -> str | None:
+    return None if value is None else text(value)
+
+
+def _printable_value(value: object) -> object:
+    return None if value is None else printable(event_value(value))
+
+
+def printable(value: object) -> object:
+    """Return a value whose JSON has no exponent."""
+    if type(value) is Decimal and not print_plainly([value]):
+        return msgspec.Raw(format(value, "f").encode())
+    return value
 
 
 def event_value(value: object) -> int | Decimal | str | None:

@@ -14,8 +14,9 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
-from target_statsig.events.prepare import Prepared
+from target_statsig.events.prepare import Limits, Prepared
 from target_statsig.garbage import spare_the_collector
+from target_statsig.records import Batch
 
 if TYPE_CHECKING:
     from target_statsig.events.prepare import Preparation
@@ -27,20 +28,20 @@ class Task(msgspec.Struct, frozen=True):
     Attributes:
         number: Which preparation is asked for.
         preparation: The pickled preparation, when the worker meets it first; else empty.
-        lines: RECORD messages, a line each.
-        count: How many lines.
+        lines: RECORD messages.
+        limits: How large a request may be.
         now_ms: The present, unix milliseconds.
     """
 
     number: int
     preparation: bytes
-    lines: bytes
-    count: int
+    lines: list[bytes]
+    limits: Limits
     now_ms: int
 
 
 TASKS = msgspec.msgpack.Decoder(Task)
-ANSWERS = msgspec.msgpack.Decoder(Prepared | None)
+ANSWERS = msgspec.msgpack.Decoder(Prepared)
 ENCODER = msgspec.msgpack.Encoder()
 
 READY = b"ready"
@@ -99,16 +100,8 @@ def serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
         if task.preparation:
             # Not from anywhere, but from the process that started this one.
             preparations[task.number] = pickle.loads(task.preparation)  # noqa: S301
-        prepared = answer(preparations[task.number], task.lines, task.count, task.now_ms)
+        prepared = preparations[task.number](Batch(task.lines), task.limits, task.now_ms)
         send(answers, ENCODER.encode(prepared))
-
-
-def answer(preparation: Preparation, lines: bytes, count: int, now_ms: int) -> Prepared | None:
-    """Prepare lines; whatever goes wrong, somebody will look at these records one by one."""
-    try:
-        return preparation(lines, count, now_ms)
-    except Exception:  # noqa: BLE001 -- its text might hold a value; it is raised again where errors are told
-        return None
 
 
 def main() -> None:

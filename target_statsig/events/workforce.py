@@ -21,10 +21,11 @@ from typing import IO, TYPE_CHECKING, cast
 import msgspec
 
 from target_statsig.events import worker
-from target_statsig.events.worker import ANSWERS, ENCODER, Task, answer
+from target_statsig.events.worker import ANSWERS, ENCODER, Task
 
 if TYPE_CHECKING:
-    from target_statsig.events.prepare import Preparation, Prepared
+    from target_statsig.events.prepare import Limits, Preparation, Prepared
+    from target_statsig.records import Batch
 
 logger = logging.getLogger(__name__)
 
@@ -80,13 +81,16 @@ class Workforce:
                 self._workers.append(_Worker())
                 self._idle.put(self._workers[-1])
 
-    def prepare(self, preparation: Preparation, lines: bytes, count: int, now_ms: int) -> Prepared | None:
-        """Prepare lines as `Preparation` does: in a worker, and wait until one is free; here where there is none."""
-        if not self._workers:
-            return answer(preparation, lines, count, now_ms)
+    def prepare(self, preparation: Preparation, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
+        """Prepare a batch as `Preparation` does: in a worker, and wait until one is free; here where there is none.
+
+        A batch that is decoded already is prepared here: to hand it over would take longer.
+        """
+        if not self._workers or batch.messages is not None:
+            return preparation(batch, limits, now_ms)
         idle = self._idle.get()
         try:
-            return idle.prepare(preparation, lines, count, now_ms)
+            return idle.prepare(preparation, batch, limits, now_ms)
         finally:
             self._idle.put(idle)
 
@@ -131,11 +135,11 @@ class _Worker:
                 self._is_dead = True
         return self._is_up and not self._is_dead
 
-    def prepare(self, preparation: Preparation, lines: bytes, count: int, now_ms: int) -> Prepared | None:
-        """Prepare lines in the process; here while it is not up yet, and once it has died."""
+    def prepare(self, preparation: Preparation, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
+        """Prepare a batch in the process; here while it is not up yet, and once it has died."""
         if self.is_ready:
             try:
-                return self._ask(preparation, lines, count, now_ms)
+                return self._ask(preparation, batch, limits, now_ms)
             except (EOFError, OSError, msgspec.MsgspecError):
                 if not self._is_dead:
                     self.stop()
@@ -143,17 +147,15 @@ class _Worker:
                         "A worker process of this run ended before its time, or answers no more, perhaps for want of "
                         "memory. Nothing is lost by that; the run goes on without it, and slower."
                     )
-        return answer(preparation, lines, count, now_ms)
+        return preparation(batch, limits, now_ms)
 
-    def _ask(self, preparation: Preparation, lines: bytes, count: int, now_ms: int) -> Prepared | None:
+    def _ask(self, preparation: Preparation, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
         number = id(preparation)
         pickled = b"" if number in self._known else pickle.dumps(preparation)
         # Kept, so that no other one gets its number.
         self._known[number] = preparation
-        prepared: Prepared | None = ANSWERS.decode(
-            self._exchange(ENCODER.encode(Task(number, pickled, lines, count, now_ms)))
-        )
-        return prepared
+        task = Task(number, pickled, [*batch.lines], limits, now_ms)
+        return ANSWERS.decode(self._exchange(ENCODER.encode(task)))
 
     def _exchange(self, message: bytes) -> bytes:
         """Send a message and return the answer, all in `ANSWER_SECONDS`: a stopped worker does not even read.

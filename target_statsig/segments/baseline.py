@@ -9,8 +9,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from target_statsig.exceptions import SegmentError
-from target_statsig.headings import Heading
+from target_statsig.errors import Heading, SegmentError
 from target_statsig.phrases import counted
 
 if TYPE_CHECKING:

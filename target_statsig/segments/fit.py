@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from target_statsig.client.console import ID_LIST, USER_STORE_LIST
-from target_statsig.headings import Heading
+from target_statsig.errors import Heading
 from target_statsig.settings import IdType
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from target_statsig.client.console import MAX_IDS
-from target_statsig.exceptions import SegmentError
-from target_statsig.headings import Heading
+from target_statsig.errors import Heading, SegmentError
 from target_statsig.phrases import counted
 from target_statsig.segments.sizes import crossings
 

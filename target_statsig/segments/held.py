@@ -10,8 +10,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
-from target_statsig.exceptions import SegmentError
-from target_statsig.headings import Heading
+from target_statsig.errors import Heading, SegmentError
 from target_statsig.phrases import counted
 from target_statsig.segments.baseline import Baseline
 from target_statsig.segments.completeness import Proof, Verdict

@@ -9,21 +9,20 @@ from __future__ import annotations
 from operator import methodcaller
 from typing import TYPE_CHECKING
 
-from target_statsig.exceptions import RecordError, SegmentError
+from target_statsig.errors import SegmentError
+from target_statsig.reader import unreadable
 from target_statsig.segments.completeness import Proof, Verdict
 from target_statsig.segments.membership import MemberMapper
-from target_statsig.segments.words import PlainWords
 from target_statsig.watch import SegmentProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from target_statsig.columns import Columns
-    from target_statsig.record import Record
+    from target_statsig.faults import Faults
+    from target_statsig.records import Batch, Read, Reading
     from target_statsig.rejections import Rejections
     from target_statsig.report import MemberCounts
     from target_statsig.segments.sync import SegmentSync
-    from target_statsig.segments.words import Words
     from target_statsig.settings import StreamSettings
 
 
@@ -39,6 +38,7 @@ class SegmentLane:
         make_sync: Callable[[str], SegmentSync],
         on_failure: Callable[[SegmentError], None],
         fed_before: Callable[[], Sequence[str]],
+        observe: Callable[[str, Read], None],
     ) -> None:
         """Begin with nothing gathered.
 
@@ -50,70 +50,54 @@ class SegmentLane:
             make_sync: Makes the sync of a segment.
             on_failure: Told of each segment that failed.
             fed_before: Returns the segments that earlier runs of this stream fed, where a record names its segment.
+            observe: Told of all records that were read, with the name of the tap's stream.
         """
         self.stream = stream
         self.settings = settings
         self._counts = counts
         self._rejections = rejections
         self._member = MemberMapper(settings)
-        self._plain_words = PlainWords(settings)
         self._make_sync = make_sync
         self._on_failure = on_failure
         self._fed_before = fed_before
+        self._observe = observe
         self._syncs: dict[str, SegmentSync] = {}
         self._failed: set[str] = set()
         self._planned: int | None = None
 
-    def accept(self, records: Sequence[Record]) -> None:
-        """Take records.
+    def accept(self, number: int, batch: Batch, reading: Reading) -> None:
+        """Take RECORD messages.
+
+        Args:
+            number: The number of the first line, in the input.
+            batch: The messages.
+            reading: What reads their records.
 
         Raises:
+            InputError: One is no RECORD message after all.
             RejectionsError: One names no member, and no record of this stream may be rejected.
         """
-        words = self._plain_words(lambda name: [record.data.get(name) for record in records])
-        if words is None:
-            self._accept_one_by_one(records)
-        else:
-            self._counts.records += len(records)
-            self._hand_over(words)
-
-    def accept_columns(self, columns: Columns) -> bool:
-        """Take records that are held column by column; return False, and take none, where one needs a careful look."""
-        words = self._plain_words(columns.get)
-        if words is None:
-            return False
-        self._counts.records += len(columns)
-        self._hand_over(words)
-        return True
-
-    def _accept_one_by_one(self, records: Sequence[Record]) -> None:
-        words: dict[str, Words] = {}
+        read = reading.reader.read(batch)
+        faults: Faults = {}
+        words = self._member(read.columns, faults)
+        rejected = {**read.faults, **{read.rows[row]: error for row, error in faults.items()}}
+        if rejected and self._rejections.allows_none and len(batch) > min(rejected) + 1:
+            # The run ends with the first: what comes behind it was not taken, and is not counted.
+            self.accept(number, batch.part(0, min(rejected) + 1), reading)
+            return
+        if batch.mapped is None:
+            self._observe(reading.schema["stream"], read)
+        self._counts.records += len(read.rows) + len(read.faults)
         try:
-            for record in records:
-                self._counts.records += 1
-                try:
-                    change = self._member(record.data)
-                except RecordError as error:
-                    self._rejections.add(record, error)
-                else:
-                    words.setdefault(change.segment_id or self.settings.segment_id or "", {})[change.id] = change.member
+            for segment_id, said in words.items():
+                if segment_id not in self._syncs:
+                    self.begin(segment_id)
+                self._guarded(segment_id, methodcaller("take", said))
         finally:
-            self._hand_over(words)
-
-    def _hand_over(self, words: Mapping[str, Words]) -> None:
-        for segment_id, said in words.items():
-            if segment_id not in self._syncs:
-                self.begin(segment_id)
-            self._guarded(segment_id, methodcaller("take", said))
-
-    def reject(self, record: Record, error: RecordError) -> None:
-        """Keep a record out.
-
-        Raises:
-            RejectionsError: No record of this stream may be rejected.
-        """
-        self._counts.records += 1
-        self._rejections.add(record, error)
+            for row in sorted(rejected):
+                self._rejections.add(batch.lines[row], reading.schema, rejected[row])
+        if read.unreadable is not None:
+            raise unreadable(number + len(read.rows) + len(read.faults), read.unreadable)
 
     def begin(self, segment_id: str) -> None:
         """Begin the sync of a segment."""

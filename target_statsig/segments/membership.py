@@ -1,25 +1,25 @@
-"""Who is a member: records become changes of members, and two sorted lists of ids become what differs.
-
-Pure. Refuses to know where members are kept and whether a missing one may be removed (`guards`).
-"""
+"""Who is a member: records become changes of members, column by column."""
 
 from __future__ import annotations
 
-import enum
 import re
+from collections import defaultdict
+from contextlib import suppress
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING
 
 from target_statsig.answers import answer_of
-from target_statsig.exceptions import RecordError
-from target_statsig.fields import Reader, id_destination, is_deleted, reader, sources_of
+from target_statsig.errors import RecordError
+from target_statsig.faults import convert
+from target_statsig.fields import deleted_rows, first_of, id_destination, places, sources_of
 from target_statsig.numbers import plain_text
 from target_statsig.segment_ids import is_segment_id
 from target_statsig.settings import SyncMode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
+    from target_statsig.columns import Column, Columns
+    from target_statsig.faults import Faults
     from target_statsig.settings import StreamSettings
 
 MISSING_IDENTIFIER = "missing_identifier"
@@ -34,19 +34,8 @@ commas between them, so lists are split there when they are read: an id with a c
 Line breaks part ids where lists are uploaded; a NUL and half a surrogate pair pass neither JSON nor a database."""
 
 
-# A tuple, since one is made for every record and a frozen dataclass takes twice as long to make.
-class MemberChange(NamedTuple):
-    """What one record says of one member.
-
-    Attributes:
-        id: The member, as Statsig keeps it.
-        member: Whether it is to be a member, or not to be one.
-        segment_id: The segment; None where the stream's settings name it.
-    """
-
-    id: str
-    member: bool
-    segment_id: str | None = None
+Words = dict[str, bool]
+"""Ids, each with the last word on whether it is a member."""
 
 
 class MemberMapper:
@@ -54,66 +43,76 @@ class MemberMapper:
 
     def __init__(self, settings: StreamSettings) -> None:
         """Find out where the stream's members are read from."""
-        sources = sources_of(id_destination(settings), settings.field_mapping)
-        self._id_field = sources[0]
-        self._read_id = reader(sources)
+        self._sources = sources_of(id_destination(settings), settings.field_mapping)
+        self._segment_id = settings.segment_id or ""
         self._segment_field = settings.segment_id_field
-        self._read_segment = _column_reader(settings.segment_id_field)
         self._membership_field = settings.membership_field
-        self._read_membership = _column_reader(settings.membership_field)
         self._joins = settings.sync_mode is not SyncMode.REMOVE
 
-    def __call__(self, record: Mapping[str, Any]) -> MemberChange:
-        """Return what a record says.
+    def __call__(self, columns: Columns, faults: Faults) -> dict[str, Words]:
+        """Return what records say, by segment.
 
         A row that was deleted at its source says "not a member" in every `sync_mode`. In `remove` that repeats what
         the row said while it was there: taking someone off a list of removals does not add them again.
 
-        Raises:
-            RecordError: `missing_identifier`, `invalid_identifier`, `invalid_membership`, `missing_segment_id`,
+        Args:
+            columns: The records.
+            faults: Gets `missing_identifier`, `invalid_identifier`, `invalid_membership`, `missing_segment_id` and
                 `invalid_segment_id`.
         """
-        return MemberChange(self._id(record), self._is_member(record), self._segment_id(record))
+        ids = self._ids(self._read(columns, *self._sources), faults)
+        deleted = deleted_rows(columns)
+        if ids and not (faults or deleted or self._membership_field or self._segment_field):
+            return {self._segment_id: dict.fromkeys(ids, self._joins)}
+        members = self._members(columns, {*deleted}, faults)
+        words: defaultdict[str, Words] = defaultdict(dict)
+        for row, (segment_id, member) in enumerate(zip(self._segments(columns, faults), ids, strict=True)):
+            if row not in faults:
+                words[segment_id][member] = members[row]
+        return words
 
-    def _id(self, record: Mapping[str, Any]) -> str:
-        try:
-            return normalise_id(None if self._read_id is None else self._read_id(record))
-        except RecordError as error:
-            raise RecordError(error.reason, self._id_field) from None
+    def _ids(self, values: Column, faults: Faults) -> Column:
+        kinds = set(map(type, values))
+        if kinds == {int}:
+            with suppress(ValueError):  # of thousands of digits
+                return [*map(str, values)]
+        if kinds == {str}:
+            ids = [*map(str.strip, values)]
+            # In one go: a search takes longer to begin than to end.
+            if all(ids) and not UNSENDABLE.search("".join(ids)):
+                return ids
+        return convert(partial(normalise_id, field=self._sources[0]), values, faults)
 
-    def _is_member(self, record: Mapping[str, Any]) -> bool:
-        # First, since a deleted row may have no other column.
-        if is_deleted(record):
-            return False
-        if self._read_membership is None:
-            return self._joins
-        answer = answer_of(self._read_membership(record))
-        if answer is None:
-            raise RecordError(INVALID_MEMBERSHIP, self._membership_field)
-        return answer
+    def _members(self, columns: Columns, deleted: set[int], faults: Faults) -> Column:
+        if self._membership_field is None:
+            return [row not in deleted and self._joins for row in range(len(columns))]
+        members = [*map(answer_of, self._read(columns, self._membership_field))]
+        for row, member in enumerate(members):
+            # A deleted row may have no other column.
+            if row in deleted:
+                members[row] = False
+            elif member is None:
+                faults.setdefault(row, RecordError(INVALID_MEMBERSHIP, self._membership_field))
+        return members
 
-    def _segment_id(self, record: Mapping[str, Any]) -> str | None:
-        if self._read_segment is None:
-            return None
-        value = self._read_segment(record)
-        if value is None:
-            raise RecordError(MISSING_SEGMENT_ID, self._segment_field)
-        segment_id = value.strip() if isinstance(value, str) else ""
-        if not is_segment_id(segment_id):
-            raise RecordError(INVALID_SEGMENT_ID, self._segment_field)
-        return segment_id
+    def _segments(self, columns: Columns, faults: Faults) -> Column:
+        if self._segment_field is None:
+            return (self._segment_id,) * len(columns)
+        named = self._read(columns, self._segment_field)
+        segments = [each.strip() if type(each) is str else "" for each in named]
+        if not all(map(is_segment_id, set(segments))):
+            for row, (value, segment_id) in enumerate(zip(named, segments, strict=True)):
+                if not is_segment_id(segment_id):
+                    reason = MISSING_SEGMENT_ID if value is None else INVALID_SEGMENT_ID
+                    faults.setdefault(row, RecordError(reason, self._segment_field))
+        return segments
 
-
-def to_member(record: Mapping[str, Any], settings: StreamSettings) -> MemberChange:
-    """Return what one record says; for many records of a stream, make one `MemberMapper`.
-
-    Raises:
-        RecordError: As for `MemberMapper`.
-    """
-    return MemberMapper(settings)(record)
+    @staticmethod
+    def _read(columns: Columns, *sources: str) -> Column:
+        return first_of(columns, [*places(sources, columns.names)])
 
 
-def normalise_id(value: object) -> str:
+def normalise_id(value: object, field: str | None = None) -> str:
     """Return an id as Statsig keeps it: a string, surrounding blanks cut, a number in plain digits.
 
     Raises:
@@ -125,76 +124,14 @@ def normalise_id(value: object) -> str:
     elif value is None:
         text = ""
     elif isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise RecordError(INVALID_IDENTIFIER)
+        raise RecordError(INVALID_IDENTIFIER, field)
     else:
         try:
             text = plain_text(value)
         except ValueError:
-            raise RecordError(INVALID_IDENTIFIER) from None
+            raise RecordError(INVALID_IDENTIFIER, field) from None
     if not text:
-        raise RecordError(MISSING_IDENTIFIER)
+        raise RecordError(MISSING_IDENTIFIER, field)
     if UNSENDABLE.search(text):
-        raise RecordError(INVALID_IDENTIFIER)
+        raise RecordError(INVALID_IDENTIFIER, field)
     return text
-
-
-class ChangeKind(enum.Enum):
-    """What became of an id between two lists."""
-
-    ADD = enum.auto()
-    REMOVE = enum.auto()
-    KEEP = enum.auto()
-
-
-class Change(NamedTuple):
-    """One id of either list, once."""
-
-    kind: ChangeKind
-    id: str
-
-
-def diff(previous: Iterator[str], current: Iterator[str]) -> Iterator[Change]:
-    """Yield what became of every id, in the order of the ids; neither list is held in memory.
-
-    Args:
-        previous: Ids sorted by code point; they may repeat.
-        current: Likewise.
-
-    Raises:
-        ValueError: A list is not sorted by code point: a database sorts so with the collation "C".
-    """
-    before, now = _distinct(previous), _distinct(current)
-    old, new = next(before, None), next(now, None)
-    while old is not None and new is not None:
-        if old < new:
-            yield Change(ChangeKind.REMOVE, old)
-            old = next(before, None)
-        elif new < old:
-            yield Change(ChangeKind.ADD, new)
-            new = next(now, None)
-        else:
-            yield Change(ChangeKind.KEEP, old)
-            old, new = next(before, None), next(now, None)
-    while old is not None:
-        yield Change(ChangeKind.REMOVE, old)
-        old = next(before, None)
-    while new is not None:
-        yield Change(ChangeKind.ADD, new)
-        new = next(now, None)
-
-
-def _distinct(ids: Iterator[str]) -> Iterator[str]:
-    last: str | None = None
-    for member in ids:
-        if last is not None and member <= last:
-            if member == last:
-                continue
-            # Out of order, an id that both lists hold would look removed.
-            msg = "the ids are not sorted by code point"
-            raise ValueError(msg)
-        yield member
-        last = member
-
-
-def _column_reader(source: str | None) -> Reader | None:
-    return None if source is None else reader((source,))

@@ -10,8 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
-from target_statsig.exceptions import SegmentError
-from target_statsig.headings import Heading
+from target_statsig.errors import Heading, SegmentError
 from target_statsig.phrases import counted
 from target_statsig.segments.baseline import Baseline
 from target_statsig.segments.feeders import SEPARATE_FEEDERS, moment, other_feeder
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
     from target_statsig.segments.completeness import Verdict
     from target_statsig.segments.growth import Growth
     from target_statsig.segments.guards import Decision
+    from target_statsig.segments.membership import Words
     from target_statsig.segments.remote import RemoteSegment
-    from target_statsig.segments.words import Words
     from target_statsig.settings import StreamSettings
     from target_statsig.store.store import Store
 

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from target_statsig.client.console import ID_LIST, USER_STORE_LIST
-from target_statsig.exceptions import RefusedError, RequestError, SegmentError
+from target_statsig.errors import RefusedError, RequestError, SegmentError
 from target_statsig.segments.fit import misfit, missing, statsig_id_type
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class RemoteSegment:
 
     def _create(self, error: RefusedError) -> Segment:
         if not self._settings.create_segment:
-            raise self._unfit(missing(self._settings, error.words)) from error
+            raise self._unfit(missing(self._settings, error.message)) from error
         try:
             return self._console.create_segment(self.id, id_type=statsig_id_type(self._settings))
         except RequestError as refusal:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.exceptions import FatalRunError
-from target_statsig.headings import Heading
+from target_statsig.errors import FatalRunError, Heading
 from target_statsig.segments.bookmarks import hints_at_incremental, incremental_streams, without_resumption
 from target_statsig.segments.completeness import judge, weakest
 from target_statsig.segments.observer import MISSING, StreamObserver
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from target_statsig.columns import Column, Columns
+    from target_statsig.records import Read
     from target_statsig.segments.completeness import Verdict
     from target_statsig.settings import StreamSettings
 
@@ -67,12 +67,19 @@ class Sources:
             row_count = MISSING if field is None or type(record) is not dict else record.get(field, MISSING)
             self._observer.record(tap_stream, row_count, version=message.get("version"))
 
+    def read(self, tap_stream: str, read: Read) -> None:
+        """See RECORDs that follow each other, as they were read."""
+        if read.messages is None:
+            self.columns(tap_stream, read.columns)
+        else:
+            self.records(tap_stream, read.messages)
+
     def columns(self, tap_stream: str, columns: Columns) -> None:
         """See RECORDs that follow each other, by their columns; else as `records`."""
         field = self._row_count_fields.get(tap_stream)
         row_counts: Column = (MISSING,) * len(columns)
         if field is not None and field in columns.names:
-            row_counts = columns.named(field)
+            row_counts = columns.get(field)
         for (row_count, version), alike in groupby(zip(row_counts, columns.versions, strict=True)):
             self._observer.record(tap_stream, row_count, version=version, count=len([*alike]))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from target_statsig.segments.completeness import Verdict
-    from target_statsig.segments.words import Words
+    from target_statsig.segments.membership import Words
 
 
 class SegmentSync(Protocol):

@@ -14,7 +14,7 @@ from target_statsig.segments.sync import SegmentSync
 if TYPE_CHECKING:
     from target_statsig.report import SegmentCounts
     from target_statsig.segments.completeness import Verdict
-    from target_statsig.segments.words import Words
+    from target_statsig.segments.membership import Words
     from target_statsig.store.members import Audience
 
 

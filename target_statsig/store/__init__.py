@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from target_statsig.exceptions import StoreError
+from target_statsig.errors import StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from target_statsig.exceptions import StoreError
+from target_statsig.errors import StoreError
 from target_statsig.store import postgres, sqlite
 from target_statsig.store.dialects import explain, named
 from target_statsig.store.tables import bring_up_to_date

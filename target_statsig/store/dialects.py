@@ -13,7 +13,7 @@ from sqlalchemy import Text, bindparam, cast, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
-from target_statsig.exceptions import StoreError
+from target_statsig.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

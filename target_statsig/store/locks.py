@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from target_statsig.clock import Clock
-    from target_statsig.exceptions import TargetStatsigError
+    from target_statsig.errors import TargetStatsigError
     from target_statsig.store.database import Lane
 
 PATIENCE = 10.0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import NullPool, create_engine, event, func, select, text
 
 from target_statsig._compat import override
-from target_statsig.exceptions import StoreError
+from target_statsig.errors import StoreError
 from target_statsig.store.locks import Locks
 
 if TYPE_CHECKING:

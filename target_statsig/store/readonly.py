@@ -17,7 +17,7 @@ from urllib.parse import quote
 from sqlalchemy import NullPool, and_, create_engine, event, func, insert, inspect, literal, select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from target_statsig.exceptions import StoreError
+from target_statsig.errors import StoreError
 from target_statsig.store import postgres
 from target_statsig.store.database import parse_url
 from target_statsig.store.dialects import explain, named

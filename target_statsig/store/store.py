@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from target_statsig.exceptions import FatalRunError, SegmentError, StoreError
-from target_statsig.headings import Heading
+from target_statsig.errors import FatalRunError, Heading, SegmentError, StoreError
 from target_statsig.store import facts as stored
 from target_statsig.store.database import Database, open_locks
 from target_statsig.store.dialects import insert_into
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, Table
 
     from target_statsig.clock import Clock
-    from target_statsig.exceptions import TargetStatsigError
+    from target_statsig.errors import TargetStatsigError
     from target_statsig.ledger import StreamLedger
     from target_statsig.store.database import Lane
     from target_statsig.store.locks import Locks

@@ -28,7 +28,7 @@ from sqlalchemy import (
     update,
 )
 
-from target_statsig.exceptions import StoreError
+from target_statsig.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

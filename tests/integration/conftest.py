@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from target_statsig import lanes, straight
-from target_statsig.target import TargetStatsig
+from target_statsig import lanes
+from target_statsig.events import lane
 from tests.command import Command
 from tests.fakes import WorkforceInHere
 from tests.singer import TargetRunner
@@ -30,10 +30,6 @@ WHOLE_RUNS = frozenset(
 HISTORIES = frozenset({"test_ledger_histories", "test_mirror_crashes", "test_mirror_states"})
 """Modules that try many runs on one store: on a PostgreSQL they take minutes together."""
 
-ONE_WAY_IS_ENOUGH = frozenset({"test_apply_held", "test_fault_matrix", "test_failures_of_ours"})
-"""What happens behind the lanes is the same, whichever way a record came there."""
-
-
 OF_EVENTS = frozenset(
     {
         "test_cases",
@@ -54,8 +50,7 @@ def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents and (
-            item.path.stem in WHOLE_RUNS
-            or any(way in item.name for way in ("postgresql", "through singer-sdk", "undecoded"))
+            item.path.stem in WHOLE_RUNS or any(way in item.name for way in ("postgresql", "in a worker"))
         ):
             item.add_marker(pytest.mark.e2e)
             if item.path.stem in HISTORIES and "postgresql" in item.name:
@@ -63,14 +58,11 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_generate_tests(metafunc):
-    """Run each test that runs targets each way, where that can make a difference."""
+    """Run each test that delivers events with a worker, too."""
     if "run_target" in metafunc.fixturenames:
-        module = Path(metafunc.definition.path).stem
-        ways = [pytest.param(True, id="straight")]
-        if module not in ONE_WAY_IS_ENOUGH:
-            ways.append(pytest.param(False, id="through singer-sdk"))
-        if module in OF_EVENTS:
-            ways.append(pytest.param(None, id="undecoded"))
+        ways = [pytest.param(False, id="here")]
+        if Path(metafunc.definition.path).stem in OF_EVENTS:
+            ways.append(pytest.param(True, id="in a worker"))
         metafunc.parametrize("run_target", ways, indirect=True)
 
 
@@ -84,14 +76,12 @@ def command(statsig, tmp_path):
 
 @pytest.fixture
 def run_target(request, monkeypatch, statsig, tmp_path, capsys, caplog):
-    """Run targets within this process, each way; singer-sdk's signal handlers do not outlive the test."""
-    monkeypatch.setattr(TargetStatsig, "go_straight", request.param is not False)
-    by_line = request.param is None
-    if by_line:
-        monkeypatch.setattr(straight, "UNDECODED_AFTER", 0)
+    """Run targets within this process; singer-sdk's signal handlers do not outlive the test."""
+    if request.param:
+        monkeypatch.setattr(lane, "WORKERS_AFTER", 0)
         monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     caplog.set_level(logging.DEBUG)
-    yield TargetRunner(statsig, tmp_path, capsys, caplog, by_line=by_line)
+    yield TargetRunner(statsig, tmp_path, capsys, caplog)
     for number, handler in handlers.items():
         signal.signal(number, handler)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from target_statsig.clock import RunClock
-from target_statsig.exceptions import InterruptedRunError
+from target_statsig.errors import InterruptedRunError
 from target_statsig.target import TargetStatsig
 from tests.postgres import postgres_url
 from tests.singer import activate_version, record, schema, state

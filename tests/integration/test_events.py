@@ -217,6 +217,20 @@ def test_an_unreachable_statsig_fails_the_run_without_a_state(run_target, statsi
     assert outcome.report["streams"]["orders"]["delivered"] == 0
 
 
+def test_two_streams_with_different_columns_may_become_one(run_target, statsig):
+    first = schema("orders", {"event": {}, "user_id": {}})
+    second = schema("sales", {"event": {}, "user_id": {}, "till": {}})
+    (order,) = orders(1)
+    sale = record("sales", {"event": "sale", "user_id": "u7", "till": 3})
+    outcome = run_target(
+        [first, second, order, sale, first, order, sale],
+        stream_maps={"orders": {"__alias__": "sales"}},
+        streams={"sales": EVENT},
+    )
+    assert outcome.exit_code == 0, outcome.errors
+    assert sorted(event["eventName"] for event in statsig.state.events) == ["order", "order", "sale", "sale"]
+
+
 def test_stream_maps_rename_and_change_records_and_dead_letters_keep_what_the_tap_sent(run_target, statsig):
     maps = {"orders": {"__alias__": "sales", "event": "'mapped'", "user_id": "user_id if user_id != 'u1' else None"}}
     outcome = run_target(

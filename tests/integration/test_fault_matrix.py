@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_statsig import lanes, straight
-from target_statsig.client.network import HttpTransport
+from target_statsig import lanes
+from target_statsig.client.http import HttpTransport
+from target_statsig.events import lane
 from target_statsig.parts import LiveParts
 from target_statsig.target import TargetStatsig
 from tests.fakes import WaitlessClock, WorkforceInHere
@@ -26,7 +27,7 @@ from tests.singer import TargetRunner, activate_version, record, schema, state
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from target_statsig.client.transport import Request
+    from target_statsig.client.http import Request
 
 SIZE = 2
 """Records in a batch."""
@@ -53,7 +54,7 @@ class Flow:
         holds_state: Whether a request that failed holds a STATE back; else the rows are kept, or come anyhow.
         halves: Whether a refused request is halved until the culprits stand alone.
         full_table: Whether the tap sends everything in every run, then its version, and one STATE that says nothing.
-        undecoded: Whether its records are prepared elsewhere.
+        in_a_worker: Whether its records are prepared elsewhere.
     """
 
     settings: Mapping[str, Any]
@@ -66,7 +67,7 @@ class Flow:
     holds_state: bool = False
     halves: bool = False
     full_table: bool = False
-    undecoded: bool = False
+    in_a_worker: bool = False
 
     def messages(self, *, since=0, fat=None):
         """Return what a tap sends that goes on behind a STATE; the records of one batch may be fat."""
@@ -155,14 +156,14 @@ MIRROR = replace(
 )
 
 FLOWS = {items.object_type: flow_of(items) for items in ITEM_TYPES}
-FLOWS |= {"event undecoded": replace(FLOWS["event"], undecoded=True), "segment add": ADD, "segment mirror": MIRROR}
+FLOWS |= {"event in a worker": replace(FLOWS["event"], in_a_worker=True), "segment add": ADD, "segment mirror": MIRROR}
 
 POSITIONS = {"first": FIRST, "middle": MIDDLE, "last": LAST}
 
 
 def positions_of(name):
     """Return all positions; of what goes much the way of events one, which tells whether it still does."""
-    return ["middle"] if name in {"exposure", "metric", "event undecoded"} else list(POSITIONS)
+    return ["middle"] if name in {"exposure", "metric", "event in a worker"} else list(POSITIONS)
 
 
 flows_and_positions = pytest.mark.parametrize(
@@ -222,8 +223,8 @@ def impatient(request):
 
 
 UNKNOWN_HOST = "statsig.invalid"
-NO_WAY = "Does `{url}` lead to the right place, and may this machine go there?"
-LOST = "it may have been taken"
+NO_WAY = "Check `{url}`, and that this machine may connect to it."
+LOST = "Statsig may have taken it"
 
 PASSING = [
     *(answered(status) for status in (409, 429, 503)),
@@ -252,7 +253,7 @@ REFUSED = [answered(status, "{status}", body='{"message": "no such thing"}') for
 
 NOWHERE = [
     answered(404, "`{url}`", body="{}"),
-    answered(405, "does `{url}` lead to the right place?", body="{}"),
+    answered(405, "Check that `{url}` is the right address.", body="{}"),
 ]
 
 
@@ -292,11 +293,11 @@ def run(request, statsig, tmp_path, capsys, caplog, monkeypatch):
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     caplog.set_level(logging.DEBUG)
     monkeypatch.setattr("target_statsig.run.RunClock", WaitlessClock)
-    undecoded = request.node.callspec.params["flow"].undecoded
-    if undecoded:
-        monkeypatch.setattr(straight, "UNDECODED_AFTER", 0)
+    in_a_worker = request.node.callspec.params["flow"].in_a_worker
+    if in_a_worker:
+        monkeypatch.setattr(lane, "WORKERS_AFTER", 0)
         monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
-    yield TargetRunner(statsig, tmp_path, capsys, caplog, by_line=undecoded)
+    yield TargetRunner(statsig, tmp_path, capsys, caplog)
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
@@ -457,7 +458,7 @@ READS = [
         answered(429, "Run it again after 20", retry_after=7_200),
         answered(503),
         answered(200, "answered 200 without JSON", body="<html>"),
-        answered(200, "Nothing can be made of Statsig's answer", body="{}"),
+        answered(200, "Statsig's answer (200) to", body="{}"),
         pytest.param(Fault("no answer came", {"drop": True}), id="dropped"),
     ],
 )

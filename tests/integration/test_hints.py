@@ -49,7 +49,7 @@ def test_what_a_full_disk_did_not_take_is_not_said_to_be_there(run_target, monke
         outcome = run_target([schema("orders"), *bad(20), state(orders={})], **EVENT)
     assert outcome.exit_code == 1
     assert "Dead letters cannot be written" in outcome.errors
-    assert "Mend the mapping or the tap." in outcome.errors
+    assert "Fix the mapping or the tap." in outcome.errors
     assert f"in {run_target.directory / 'dead'}." not in outcome.log
     assert "--replay" not in outcome.log
 
@@ -63,7 +63,7 @@ def test_a_dry_run_says_of_no_record_how_to_send_it_again(run_target):
 @pytest.mark.parametrize("max_rejected_percent", [0, 10])
 def test_a_failed_run_says_where_its_rejected_records_are(run_target, max_rejected_percent):
     outcome = run_target([schema("orders"), *bad(20)], max_rejected_percent=max_rejected_percent, **EVENT)
-    assert f" in {run_target.directory / 'dead'}. Mend" in outcome.errors
+    assert f" in {run_target.directory / 'dead'}. Fix" in outcome.errors
     assert run_target.dead_letters
 
 

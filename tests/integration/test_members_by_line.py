@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from target_statsig.target import TargetStatsig
-from target_statsig.undecoded import MOST_MISSES, UndecodedLines
 from tests.singer import Blocks, record, schema, state, to_lines
 
 MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror", "row_count_field": "rows"}
@@ -31,32 +29,11 @@ def vips(statsig):
     statsig.state.seed_segment("vips", ["u000", "u001"])
 
 
-@pytest.fixture
-def read_by_column(monkeypatch):
-    """Count the records that are taken column by column."""
-    taken = []
-    take = UndecodedLines._take_members
-
-    def counting(self, lane, record_type, number, lines):
-        before = self._misses
-        take(self, lane, record_type, number, lines)
-        if self._misses == before:
-            taken.append(len(lines))
-
-    monkeypatch.setattr(UndecodedLines, "_take_members", counting)
-    return taken
-
-
 def test_a_table_is_mirrored_by_its_row_count(run_target, statsig):
     outcome = run_target([TABLE, *users(40, rows=40)[1:], user("u900", rows=40)], **MIRROR, max_removal_percent=100)
     assert outcome.exit_code == 0
     assert outcome.report["streams"]["users"]["segments"]["vips"]["proof"] == "row_count"
     assert members(statsig) == [*(f"u{number:03}" for number in range(1, 40)), "u900"]
-
-
-def test_its_lines_are_read_column_by_column(run_target, read_by_column):
-    run_target(Blocks([to_lines([TABLE]), to_lines(users(40))]), **ADD)
-    assert read_by_column == ([40] if TargetStatsig.go_straight else [])
 
 
 def test_rows_that_do_not_agree_on_their_number_prove_nothing(run_target, statsig):
@@ -93,11 +70,9 @@ def test_what_comes_before_a_line_that_cannot_be_read_is_taken(run_target, stats
     assert outcome.report["streams"]["users"]["records"] == 4
 
 
-def test_a_tap_that_leaves_columns_out_has_its_lines_decoded_before_long(run_target, statsig, read_by_column):
+def test_a_tap_that_leaves_columns_out_is_read_all_the_same(run_target, statsig):
     ragged = [record("users", {"user_id": f"u{number:03}"}) for number in range(400)]
     blocks = [to_lines(ragged[begin : begin + 10]) for begin in range(0, 400, 10)]
     outcome = run_target(Blocks([to_lines([TABLE]), *blocks, to_lines(users(40))]), **ADD)
     assert outcome.exit_code == 0
     assert len(members(statsig)) == 400
-    assert read_by_column == []
-    assert len(blocks) > MOST_MISSES

@@ -151,7 +151,7 @@ def test_a_replayed_member_of_a_mirror_is_added_and_nobody_is_missed(run_target,
     rows = [record("users", {"user_id": name}) for name in ("a", "b")]
     run_target([schema("users"), *rows, record("users", {"user": "c"}), state(users={})], **MIRROR)
     (path,) = run_target.directory.glob(DEAD)
-    path.write_text(path.read_text().replace('"user":"c"', '"user_id":"c"'))
+    path.write_text(path.read_text().replace('"user": "c"', '"user_id": "c"'))
     assert replay(run_target, **MIRROR) == 0
     assert set(statsig.state.ids("vips")) == {"a", "b", "c"}
     assert list(run_target.directory.glob(DEAD)) == []

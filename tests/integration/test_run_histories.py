@@ -18,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from target_statsig.client.transport import Response, Transport, TransportError
-from target_statsig.client.words import decode
+from target_statsig.client.answers import decode_json
+from target_statsig.client.http import Response, Transport, TransportError
 from target_statsig.parts import LiveParts
 from target_statsig.store.database import Lane
 from target_statsig.target import TargetStatsig
@@ -76,7 +76,7 @@ class Statsig(Transport):
         what = self._script(self._random)
         if what == "enough":
             return NOT_NOW
-        ids = [event["metadata"]["id"] for event in decode(request.body)["events"]]
+        ids = [event["metadata"]["id"] for event in decode_json(request.body)["events"]]
         self.taken.update(ids)
         if what == "lost":
             self.lost += len(ids)

@@ -30,9 +30,7 @@ NEEDED = {
     "target_statsig.config",
     "target_statsig.config.load",
     "target_statsig.config.schema",
-    "target_statsig.exceptions",
-    "target_statsig.headings",
-    "target_statsig.sdk_exceptions",
+    "target_statsig.errors",
     "target_statsig.settings",
     "target_statsig.target",
 }

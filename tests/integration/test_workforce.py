@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from target_statsig import lanes, straight
-from target_statsig.events.prepare import Preparation
-from target_statsig.events.stream import Bounds, ItemStream
+from target_statsig import lanes
+from target_statsig.events import lane
+from target_statsig.events.prepare import Limits, Preparation
 from target_statsig.events.workforce import Workforce
 from target_statsig.object_types import EVENTS
+from target_statsig.records import Batch, RecordReader
 from target_statsig.settings import Compression, ObjectType, StreamSettings
-from target_statsig.target import TargetStatsig
-from target_statsig.validation import RecordCheck
 from tests.fakes import WorkforceInHere
 from tests.singer import Blocks, record, schema, state, to_lines
 
 NOW = 1_717_632_000_000
-LINES = to_lines([record("orders", {"event": "order", "user_id": "u1"})]).strip()
+ORDERS = Batch([to_lines([record("orders", {"event": "order", "user_id": "u1"})])])
+LIMITS = Limits(500, 1_000_000, 1_000_000)
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def workforce():
 
 @pytest.fixture
 def preparation():
-    stream = ItemStream("orders", StreamSettings(ObjectType.EVENT), EVENTS, Bounds(500, 1_000_000))
-    return Preparation(stream, RecordCheck("orders", {}, []), remembers=True, compression=Compression.GZIP)
+    reader = RecordReader("orders", "orders", {}, [], validates=True)
+    return Preparation(reader, StreamSettings(ObjectType.EVENT), EVENTS, True, Compression.GZIP, None)
 
 
 def wait_until_ready(workforce):
@@ -52,17 +52,17 @@ def process_of(workforce):
 
 def test_a_worker_prepares_as_this_process_does(workforce, preparation):
     wait_until_ready(workforce)
-    here = preparation(LINES, 1, NOW)
-    assert [workforce.prepare(preparation, LINES, 1, NOW) for _ in range(3)] == [here] * 3
-    assert workforce.prepare(preparation, b"no JSON", 1, NOW) is None
-    assert workforce.prepare(preparation, LINES, 1, NOW) == here
+    here = preparation(ORDERS, LIMITS, NOW)
+    assert [workforce.prepare(preparation, ORDERS, LIMITS, NOW) for _ in range(3)] == [here] * 3
+    assert workforce.prepare(preparation, Batch([b"no JSON"]), LIMITS, NOW).unreadable is not None
+    assert workforce.prepare(preparation, ORDERS, LIMITS, NOW) == here
 
 
 def test_a_signal_is_for_the_target_to_answer(workforce, preparation):
     wait_until_ready(workforce)
     for number in (signal.SIGINT, signal.SIGTERM):
         process_of(workforce).send_signal(number)
-    assert workforce.prepare(preparation, LINES, 1, NOW) is not None
+    assert workforce.prepare(preparation, ORDERS, LIMITS, NOW) is not None
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc here")
@@ -76,7 +76,7 @@ def test_no_worker_is_given_a_key(workforce, monkeypatch):
 def test_a_worker_has_a_small_pipe_where_it_may_have_no_larger_one(workforce, preparation, monkeypatch):
     monkeypatch.setattr("target_statsig.events.workforce.PIPE_BYTES", 1 << 40)
     wait_until_ready(workforce)
-    assert workforce.prepare(preparation, LINES, 1, NOW) == preparation(LINES, 1, NOW)
+    assert workforce.prepare(preparation, ORDERS, LIMITS, NOW) == preparation(ORDERS, LIMITS, NOW)
 
 
 def test_a_worker_ends_with_the_target(workforce):
@@ -88,8 +88,8 @@ def test_a_worker_ends_with_the_target(workforce):
 def test_what_a_worker_that_dies_was_asked_for_is_done_here(workforce, preparation, caplog):
     wait_until_ready(workforce)
     process_of(workforce).kill()
-    here = preparation(LINES, 1, NOW)
-    assert [workforce.prepare(preparation, LINES, 1, NOW) for _ in range(3)] == [here] * 3
+    here = preparation(ORDERS, LIMITS, NOW)
+    assert [workforce.prepare(preparation, ORDERS, LIMITS, NOW) for _ in range(3)] == [here] * 3
     assert caplog.text.count("ended before its time") == 1
 
 
@@ -97,7 +97,7 @@ def test_what_a_worker_that_hangs_was_asked_for_is_done_here(workforce, preparat
     monkeypatch.setattr("target_statsig.events.workforce.ANSWER_SECONDS", 0.01)
     wait_until_ready(workforce)
     process_of(workforce).send_signal(signal.SIGSTOP)
-    assert workforce.prepare(preparation, LINES, 1, NOW) == preparation(LINES, 1, NOW)
+    assert workforce.prepare(preparation, ORDERS, LIMITS, NOW) == preparation(ORDERS, LIMITS, NOW)
     process_of(workforce).wait(30)
 
 
@@ -105,7 +105,7 @@ def test_what_a_worker_is_asked_for_before_it_is_up_is_done_here(preparation):
     workforce = Workforce(1)
     workforce.begin()
     process_of(workforce).send_signal(signal.SIGSTOP)
-    assert workforce.prepare(preparation, LINES, 1, NOW) == preparation(LINES, 1, NOW)
+    assert workforce.prepare(preparation, ORDERS, LIMITS, NOW) == preparation(ORDERS, LIMITS, NOW)
     process_of(workforce).send_signal(signal.SIGCONT)
     workforce.close()
 
@@ -114,7 +114,7 @@ def test_without_a_second_processor_all_is_done_here(monkeypatch, preparation):
     monkeypatch.setattr("target_statsig.events.workforce.processors", lambda: 1)
     workforce = Workforce()
     workforce.begin()
-    assert workforce.prepare(preparation, LINES, 1, NOW) == preparation(LINES, 1, NOW)
+    assert workforce.prepare(preparation, ORDERS, LIMITS, NOW) == preparation(ORDERS, LIMITS, NOW)
 
 
 def mortal(fate):
@@ -127,18 +127,18 @@ def mortal(fate):
             super().__init__(1)
             wait_until_ready(self)
 
-        def prepare(self, preparation, lines, count, now_ms):
+        def prepare(self, preparation, batch, limits, now_ms):
             self.batches += 1
             if self.batches == 10:
                 fate(process_of(self))
-            return super().prepare(preparation, lines, count, now_ms)
+            return super().prepare(preparation, batch, limits, now_ms)
 
     return MortalWorkforce
 
 
 @pytest.mark.parametrize("properties", [None, {"event": {}, "user_id": {"type": "string"}}], ids=["any", "a table"])
 def test_a_run_outlives_its_worker(run_target, statsig, monkeypatch, properties):
-    monkeypatch.setattr(straight, "UNDECODED_AFTER", 100)
+    monkeypatch.setattr(lane, "WORKERS_AFTER", 100)
     monkeypatch.setattr(lanes, "Workforce", mortal(subprocess.Popen.kill))
     orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(5_000)]
     blocks = [to_lines([schema("orders", properties), *orders[:200]]), to_lines([*orders[200:], state(orders={})])]
@@ -163,7 +163,7 @@ SMALL, MORE_THAN_A_PIPE_HOLDS = 10, 20_000
 @pytest.mark.parametrize("size", [SMALL, MORE_THAN_A_PIPE_HOLDS], ids=["after it was asked", "while it is asked"])
 @pytest.mark.parametrize("signalled", [True, False], ids=["until a signal comes", "until its time is over"])
 def test_a_run_outlives_a_worker_that_answers_no_more(run_target, statsig, monkeypatch, size, signalled):
-    monkeypatch.setattr(straight, "UNDECODED_AFTER", 100)
+    monkeypatch.setattr(lane, "WORKERS_AFTER", 100)
     monkeypatch.setattr(lanes, "Workforce", mortal(stop_and_be_stopped if signalled else stop))
     if not signalled:
         monkeypatch.setattr("target_statsig.events.workforce.ANSWER_SECONDS", 0.05)
@@ -175,13 +175,12 @@ def test_a_run_outlives_a_worker_that_answers_no_more(run_target, statsig, monke
     read = outcome.report["streams"]["orders"]["records"]
     assert read > 500
     assert sorted(event["user"]["userID"] for event in statsig.state.events) == sorted(f"u{n}" for n in range(read))
-    if TargetStatsig.go_straight:  # else no worker is asked
-        assert outcome.exit_code == (143 if signalled else 0)
-        assert ("answers no more" in outcome.log) == (not signalled)
+    assert outcome.exit_code == (143 if signalled else 0)
+    assert ("answers no more" in outcome.log) == (not signalled)
 
 
 def test_a_new_schema_counts_for_what_comes_behind_it(run_target, statsig, monkeypatch):
-    monkeypatch.setattr(straight, "UNDECODED_AFTER", 10)
+    monkeypatch.setattr(lane, "WORKERS_AFTER", 10)
     monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
     orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(40)]
     stricter = schema("orders", {"event": {}, "user_id": {"maxLength": 2}})
@@ -191,9 +190,8 @@ def test_a_new_schema_counts_for_what_comes_behind_it(run_target, statsig, monke
     assert len(statsig.state.events) == 20 + 10
 
 
-def test_records_that_come_now_so_now_so_are_soon_all_decoded_here(run_target, statsig, monkeypatch):
-    """A batch ends where the way changes; a tap that changes its way of writing would have batches of one."""
-    monkeypatch.setattr(straight, "UNDECODED_AFTER", 0)
+def test_records_written_now_so_now_so_share_requests(run_target, statsig, monkeypatch):
+    monkeypatch.setattr(lane, "WORKERS_AFTER", 0)
     monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
     records = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(400)]
     turned = [dict(reversed(each.items())) if number % 2 else each for number, each in enumerate(records)]
@@ -204,7 +202,7 @@ def test_records_that_come_now_so_now_so_are_soon_all_decoded_here(run_target, s
 
 
 def test_what_comes_before_a_line_that_cannot_be_read_is_sent(run_target, statsig, monkeypatch):
-    monkeypatch.setattr(straight, "UNDECODED_AFTER", 0)
+    monkeypatch.setattr(lane, "WORKERS_AFTER", 0)
     monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
     orders = to_lines([record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(5)])
     broken = orders.replace(b'"u3"', b'"u3')
@@ -213,14 +211,13 @@ def test_what_comes_before_a_line_that_cannot_be_read_is_sent(run_target, statsi
     )
     assert outcome.exit_code == 1
     assert "Line 5 of the input" in outcome.report["errors"][0]
-    read_on = TargetStatsig.go_straight  # the others of the batch were read, and not sent
-    assert outcome.report["streams"]["orders"]["records"] == (4 if read_on else 3)
+    assert outcome.report["streams"]["orders"]["records"] == 4  # the one behind it was read, and not sent
     assert [event["user"]["userID"] for event in statsig.state.events] == ["u0", "u1", "u2"]
     assert outcome.states == []
 
 
 def test_a_line_that_the_tap_was_cut_off_in_is_no_record(run_target, statsig, monkeypatch):
-    monkeypatch.setattr(straight, "UNDECODED_AFTER", 0)
+    monkeypatch.setattr(lane, "WORKERS_AFTER", 0)
     monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
     orders = to_lines([record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(5)])
     outcome = run_target(Blocks([to_lines([schema("orders")]), orders[:-20]]), object_type="event")
@@ -230,7 +227,7 @@ def test_a_line_that_the_tap_was_cut_off_in_is_no_record(run_target, statsig, mo
 
 
 def test_a_later_run_prepares_only_what_no_earlier_one_delivered(run_target, statsig, monkeypatch):
-    monkeypatch.setattr(straight, "UNDECODED_AFTER", 0)
+    monkeypatch.setattr(lane, "WORKERS_AFTER", 0)
     monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
     orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(30)]
     table = schema("orders", {"event": {}, "user_id": {"type": "string"}})

@@ -7,7 +7,7 @@ import pytest
 
 from target_statsig import clock as clock_module
 from target_statsig.clock import RunClock
-from target_statsig.exceptions import InterruptedRunError
+from target_statsig.errors import InterruptedRunError
 
 
 def test_a_wait_ends_by_itself():

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.columns import NotPlainError, RecordType
-from target_statsig.exceptions import InputError
+from target_statsig.columns import Columns, NotPlainError, RecordType, turned
+from target_statsig.errors import InputError
+from target_statsig.fields import Place
 from target_statsig.record import MESSAGES
 from target_statsig.validation import compile_check
+from tests.mapped import columns_of
 
 SAMPLES = Path(__file__).parents[1] / "data"
 """Streams as real taps wrote them."""
@@ -68,9 +70,9 @@ def test_a_table_is_read_column_by_column():
     )
     assert columns.names == tuple(ORDER)
     assert len(columns) == 2
-    assert columns.named("id") == (1, 2)
-    assert columns.named("total") == (Decimal("89.9"), None)
-    assert columns.named("nested") == ({"a": {"b": Decimal("2.0")}},) * 2
+    assert columns.get("id") == (1, 2)
+    assert columns.get("total") == (Decimal("89.9"), None)
+    assert columns.get("nested") == ({"a": {"b": Decimal("2.0")}},) * 2
     assert columns.extracted == ["2026-11-22", None]
 
 
@@ -210,3 +212,37 @@ def test_whatever_is_read_by_type_keeps_to_its_schema_and_is_read_as_it_came(dat
         assert [[*map(repr, row)] for row in found.rows] == [
             [repr(record[name]) for name in found.names] for record in as_it_came
         ]
+
+
+@given(st.lists(st.dictionaries(NAMES, VALUES), max_size=5))
+def test_objects_turned_into_columns_hold_what_they_held(objects):
+    columns = turned(objects)
+    assert columns.keys() == {name for each in objects for name in each}
+    for name, column in columns.items():
+        assert [*map(repr, column)] == [repr(each.get(name)) for each in objects]
+
+
+def test_columns_of_ragged_records_hold_null_where_there_is_none():
+    columns = columns_of(
+        {"a": 1, "b": {"c": 2, "d": {"e": 3}}}, {"b": "no object"}, {"f": None, "a": 4}, extracted="now"
+    )
+    assert (len(columns), columns.names) == (3, ("a", "b", "f"))
+    assert [*columns.get("a")] == [1, None, 4]
+    assert [*columns.get("none")] == [None] * 3
+    assert [*columns.at(Place("b", ("c",)))] == [2, None, None]
+    assert [*columns.at(Place("b", ("d", "e")))] == [3, None, None]
+    assert [*columns.has("f")] == [False, False, True]
+    some = columns.take([2, 0])
+    assert ([*some.get("a")], some.extracted) == ([4, 1], ["now", "now"])
+
+
+def test_columns_of_rows_hold_the_same_as_of_objects():
+    records = [{"a": 1, "b": {"c": 2}}, {"a": None, "b": None}, {"a": 3, "b": {}}]
+    of_rows = Columns(("a", "b"), [None] * 3, [7, 8, 9], rows=[tuple(record.values()) for record in records])
+    of_objects = columns_of(*records)
+    for place in (Place("a"), Place("b", ("c",)), Place("none")):
+        assert [*of_rows.at(place)] == [*of_objects.at(place)]
+    assert [*of_rows.has("b")] == [True] * 3
+    assert [*of_rows.has("none")] == [False] * 3
+    some = of_rows.take([2, 1])
+    assert ([*some.get("a")], some.versions) == ([3, None], [9, 8])

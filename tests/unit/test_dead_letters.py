@@ -7,6 +7,7 @@ import stat
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -14,14 +15,21 @@ from upath import UPath
 
 from target_statsig.config.paths import dead_letter_name
 from target_statsig.dead_letters import MARK, DeadLetter, DeadLetterBox
-from target_statsig.exceptions import FatalRunError
+from target_statsig.errors import FatalRunError
 
 SCHEMA = {"type": "SCHEMA", "stream": "public/orders", "schema": {"properties": {"id": {}}}, "key_properties": ["id"]}
 
 
+def line_of(record):
+    """Return a RECORD message as taps write it, its decimals with all their digits."""
+    text = record if isinstance(record, str) else msgspec.json.Encoder(decimal_format="number").encode(record).decode()
+    return (
+        f'{{"type": "RECORD", "stream": "public/orders", "record": {text}, "time_extracted": "2026-11-22T00:00:00Z"}}\n'
+    ).encode()
+
+
 def letter(record, reason="missing_identifier", schema=SCHEMA, **extra):
-    message = {"type": "RECORD", "stream": "public/orders", "record": record, "time_extracted": "2026-11-22T00:00:00Z"}
-    return DeadLetter(schema, message, reason, **extra)
+    return DeadLetter(schema, line_of(record), reason, **extra)
 
 
 def lines_of(path):
@@ -37,7 +45,7 @@ def test_a_file_is_a_singer_stream_with_a_mark_and_reasons(tmp_path):
     schema, first, second = lines_of(path)
     assert schema == {**SCHEMA, MARK: True}
     assert first == {
-        **letter({"id": 1, "amount": Decimal("89.90")}).message,
+        **json.loads(line_of({"id": 1, "amount": Decimal("89.90")}), parse_float=Decimal),
         "reason": "missing_identifier",
         "field": "user_id",
         "run": "run-1",
@@ -112,17 +120,37 @@ def test_a_schema_that_changes_is_written_again(tmp_path):
 @pytest.mark.parametrize(
     "record",
     [
-        pytest.param({"name": "\ud800", "amount": Decimal("89.90"), "tags": ["\udfff"]}, id="half a surrogate pair"),
-        pytest.param({"\ud800": 1}, id="half a surrogate pair in a name"),
-        pytest.param({"low": float("-inf"), "amount": Decimal("89.90"), "none": None}, id="no number"),
-        pytest.param({"large": 2**70, "amount": Decimal("1E+400")}, id="numbers that no machine holds"),
+        pytest.param(r'{"name": "\ud800", "amount": 89.90, "tags": ["\udfff"]}', id="half a surrogate pair"),
+        pytest.param(r'{"\ud800": 1}', id="half a surrogate pair in a name"),
+        pytest.param('{"low": -Infinity, "amount": 89.90, "none": null}', id="no number"),
+        pytest.param(f'{{"large": {2**70}, "amount": 1E+400}}', id="numbers that no machine holds"),
+        pytest.param('{"a": ' + "[" * 5_000 + "]" * 5_000 + "}", id="nested too deeply"),
+        pytest.param('{"id":1 ,  "id":2}', id="a name twice, and blanks"),
+        pytest.param('{"reason":"late","run":"away"}', id="columns with the names of what is added"),
     ],
 )
 def test_a_record_is_kept_as_it_came(tmp_path, record):
     box = DeadLetterBox(str(tmp_path), "run-1")
     box.put(letter(record))
     box.close()
-    assert lines_of(box.paths[0])[1]["record"] == record
+    kept = Path(box.paths[0]).read_bytes().splitlines()[1]
+    assert kept == line_of(record).rstrip()[:-1] + b',"reason":"missing_identifier","run":"run-1"}'
+
+
+def test_of_a_dead_letter_that_was_sent_again_only_the_last_reason_is_told(tmp_path):
+    first, second = (DeadLetterBox(str(tmp_path / name), name) for name in ("run-1", "run-2"))
+    record = {"id": 1, "reason": "late", "run": "away"}
+    # The record stands last, as some taps write it.
+    line = json.dumps({"type": "RECORD", "stream": "public/orders", "record": record}, separators=(",", ":")).encode()
+    first.put(DeadLetter(SCHEMA, line, "missing_identifier", field="user_id", words="no"))
+    first.close()
+    again = Path(first.paths[0]).read_bytes().splitlines(keepends=True)[1]
+    second.put(DeadLetter(SCHEMA, again, "not_encodable"))
+    second.close()
+    message = lines_of(second.paths[0])[1]
+    assert (message["record"], message["reason"]) == (record, "not_encodable")
+    assert message["run"] == "run-2"
+    assert not message.keys() & {"field", "statsig"}
 
 
 def test_an_object_store_gets_a_part_for_each_flush():
@@ -164,7 +192,7 @@ def test_a_full_disk_ends_the_run_once_and_all_files_are_closed(tmp_path, monkey
     opened = full_disk(monkeypatch)
     box = DeadLetterBox(str(tmp_path), "run-1")
     box.put(letter({"id": 1}))
-    box.put(DeadLetter(SCHEMA, {"type": "RECORD", "stream": "other", "record": {}}, "missing_identifier"))
+    box.put(DeadLetter({**SCHEMA, "stream": "other"}, line_of({}), "missing_identifier"))
     for step in (box.flush, box.close):
         with pytest.raises(FatalRunError, match=r"No space left on device.*`dead_letter_path`"):
             step()

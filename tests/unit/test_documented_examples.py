@@ -9,9 +9,7 @@ import pytest
 
 from target_statsig.config.parse import parse_config
 from target_statsig.config.schema import config_schema
-from target_statsig.events.encoding import encode
-from target_statsig.events.notes import MappingNotes
-from target_statsig.object_types import ITEM_KINDS
+from tests.mapped import item_of
 from tests.tools.plugin_definition import ROOT
 
 PAGE = (ROOT / "docs" / "exposures-and-metrics.md").read_text(encoding="utf-8")
@@ -40,8 +38,7 @@ def test_the_rows_become_what_the_page_shows(title):
     table = re.search(r"(?:^\|.*\|\n)+", text, re.MULTILINE)[0]
     config = parse_config(json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1]), config_schema())
     settings = config.for_stream(*config.entries)
-    mapper = ITEM_KINDS[settings.object_type].mapper(settings)
-    mapped = [mapper(row, None, 0, MappingNotes()) for row in rows_of(table)]
+    mapped = [item_of(row, settings) for row in rows_of(table)]
     shown = [json.loads(item) for item in re.findall(r"`(\{\"[^`]+\})`", text)]
     assert shown
-    assert shown == [json.loads(encode(item)) for item in mapped][: len(shown)]
+    assert shown == mapped[: len(shown)]

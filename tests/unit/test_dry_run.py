@@ -10,7 +10,7 @@ import pytest
 from target_statsig.client.dry_run import Recorded
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.dry_run import DryRunParts, RequestFile, TimeLapse, Wishes, choose_parts
-from target_statsig.exceptions import FatalRunError, InterruptedRunError, SettingsError
+from target_statsig.errors import FatalRunError, InterruptedRunError, SettingsError
 from target_statsig.parts import LiveParts
 from target_statsig.settings import RateWindow, Settings
 from tests.fakes import FakeClock

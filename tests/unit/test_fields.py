@@ -4,7 +4,8 @@ from itertools import chain
 
 import pytest
 
-from target_statsig.fields import DEFAULT_SOURCES, DESTINATIONS, Place, places, reader, sources_of
+from target_statsig.fields import DEFAULT_SOURCES, DESTINATIONS, Place, deleted_rows, first_of, places, sources_of
+from tests.mapped import columns_of
 
 
 def test_a_mapped_source_stands_in_for_all_the_defaults():
@@ -31,7 +32,9 @@ def test_a_dotted_source_is_met_as_a_column_flattened_or_inside_an_object():
     ]
 
 
-@pytest.mark.parametrize("knows_the_columns", [True, False])
+SOURCES = ["user.id", "uid"]
+
+
 @pytest.mark.parametrize(
     ("record", "value"),
     [
@@ -48,13 +51,34 @@ def test_a_dotted_source_is_met_as_a_column_flattened_or_inside_an_object():
         pytest.param({"user": {"id": False}, "uid": 4}, False, id="false-is-a-value"),
     ],
 )
-def test_the_first_value_that_is_present_and_not_null_is_read(record, value, knows_the_columns):
-    read = reader(["user.id", "uid"], record if knows_the_columns else None)
-    assert read is not None
-    assert read(record) is value
+def test_the_first_value_that_is_present_and_not_null_is_read(record, value):
+    columns = columns_of(record)
+    assert [*first_of(columns, [*places(SOURCES, columns.names)])] == [value]
+    among_others = columns_of({"uid": 7}, record, {"email": "a@b.c"}, {"user": {"id": "u"}})
+    found = first_of(among_others, [*places(SOURCES, among_others.names)])
+    assert [*found] == [7, value, None, "u"]
+    assert found[1] is value
+
+
+def test_only_the_columns_that_there_are_are_places():
+    assert list(places(["user.id", "uid"], {"user", "email"})) == [Place("user", ("id",))]
+    assert list(places(["user.id"], {"email"})) == []
 
 
 def test_without_a_column_there_is_nothing_to_read():
-    assert reader(["user.id"], {"email"}) is None
-    assert reader(["user.id"]) is not None
-    assert reader([]) is None
+    assert [*first_of(columns_of({"email": 1}, {}), [])] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("records", "rows"),
+    [
+        pytest.param([], [], id="no-records"),
+        pytest.param([{"id": 1}, {"id": 2}], [], id="no-column"),
+        pytest.param([{"_sdc_deleted_at": None}, {"_sdc_deleted_at": ""}], [], id="null-and-blank"),
+        pytest.param([{"id": 1}, {"_sdc_deleted_at": "2024-06-06"}], [1], id="one"),
+        pytest.param([{"_sdc_lsn_deleted_at": "x"}, {"_sdc_deleted_at": 0}, {}], [0, 1], id="either-column"),
+        pytest.param([{"_sdc_lsn_deleted_at": None, "_sdc_deleted_at": "x"}], [0], id="one-of-both"),
+    ],
+)
+def test_a_mark_tells_deleted_rows(records, rows):
+    assert deleted_rows(columns_of(*records)) == rows

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from target_statsig.exceptions import FatalRunError
+from target_statsig.errors import FatalRunError
 from target_statsig.output import encode_state, write_state
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from target_statsig.config.parse import parse_config
 from target_statsig.config.schema import config_schema
-from target_statsig.exceptions import InterruptedRunError, SegmentError
+from target_statsig.errors import InterruptedRunError, SegmentError
 from target_statsig.report import RunStatus
 from target_statsig.run import AGE_BYTES, Run
 

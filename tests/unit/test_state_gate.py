@@ -107,3 +107,16 @@ def test_patience_with_a_state_that_waits_ends_and_begins_anew():
     gate.hold({"n": 2})
     clock.sleep(1)
     assert not patience.is_over()
+
+
+def test_of_an_open_ticket_a_state_passes_that_came_before_what_is_not_settled():
+    written = []
+    gate = StateGate(lambda state, number: written.append((state, number)))
+    ticket = gate.open()
+    gate.hold("before")
+    gate.hold("behind")
+    gate.settle(ticket, 1)
+    assert written == [("before", 1)]
+    assert not gate.settled
+    gate.close(ticket)
+    assert written == [("before", 1), ("behind", 2)]

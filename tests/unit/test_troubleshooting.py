@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from target_statsig.headings import Heading
+from target_statsig.errors import Heading
 
 README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
 ENTRIES = re.findall(

@@ -7,8 +7,7 @@ import threading
 import pytest
 
 from target_statsig import watch
-from target_statsig.client.rate_limit import RateLimiter
-from target_statsig.rate_windows import parse_rate_windows
+from target_statsig.client.rate_limit import RateLimiter, parse_rate_windows
 from target_statsig.watch import CLEAR, ItemProgress, SegmentProgress, Watch, terminal
 from tests.fakes import FakeClock
 

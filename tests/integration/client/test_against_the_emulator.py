@@ -6,13 +6,13 @@ import pytest
 
 from target_statsig.client.console import ID_LIST, USER_STORE_LIST, ConsoleClient
 from target_statsig.client.events import LOG_EVENT, EventsClient
-from target_statsig.client.network import HttpTransport
-from target_statsig.client.rate_limit import RateLimiter
+from target_statsig.client.http import HttpTransport
+from target_statsig.client.rate_limit import RateLimiter, parse_rate_windows
 from target_statsig.client.sender import Sender
-from target_statsig.exceptions import AuthenticationError, NotNowError, RefusedError, TooLargeError
-from target_statsig.rate_windows import parse_rate_windows
+from target_statsig.errors import AuthenticationError, NotNowError, RefusedError, TooLargeError
 from target_statsig.settings import Compression, RateWindow, Settings
 from tests.fakes import FakeClock
+from tests.send_items import send_items
 
 EVENTS = [b'{"eventName":"purchase","value":89.99,"user":{"userID":"u%d"}}' % number for number in range(20)]
 UNLIMITED = [RateWindow(1_000_000, 1)]
@@ -54,16 +54,18 @@ def console_client(statsig, sender, clock, *, windows=UNLIMITED, key=None):
 
 @pytest.mark.parametrize("compression", [pytest.param(choice, id=choice.value) for choice in Compression])
 def test_events_arrive(statsig, sender, clock, compression):
-    sent = events_client(statsig, sender, clock, compression=compression).send(LOG_EVENT, EVENTS, what="20 events")
+    sizes = []
+    client = events_client(statsig, sender, clock, compression=compression)
+    send_items(client, LOG_EVENT, EVENTS, what="20 events", on_try=lambda tries, size: sizes.append(size))
 
     assert [event["user"]["userID"] for event in statsig.state.events] == [f"u{number}" for number in range(20)]
-    assert sent.bytes_sent == statsig.state.requests[0].size
+    assert sizes == [request.size for request in statsig.state.requests]
 
 
 def test_events_arrive_from_many_threads(statsig, sender, clock):
     client = events_client(statsig, sender, clock)
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda event: client.send(LOG_EVENT, [event], what="1 event"), EVENTS * 5))
+        list(threads.map(lambda event: send_items(client, LOG_EVENT, [event], what="1 event"), EVENTS * 5))
 
     assert len(statsig.state.events) == 100
 
@@ -71,9 +73,9 @@ def test_events_arrive_from_many_threads(statsig, sender, clock):
 def test_a_quota_is_waited_for_as_long_as_it_asks(statsig, sender, clock):
     statsig.faults.add(path="*/log_event", status=429, retry_after=45, times=2)
 
-    sent = events_client(statsig, sender, clock).send(LOG_EVENT, EVENTS, what="20 events")
+    sent = send_items(events_client(statsig, sender, clock), LOG_EVENT, EVENTS, what="20 events")
 
-    assert (sent.requests, sent.retries, sent.maybe_duplicated) == (3, 2, False)
+    assert (sent.requests, sent.maybe_duplicated) == (3, False)
     assert min(clock.sleeps) >= 45
     assert len(statsig.state.events) == 20
 
@@ -82,21 +84,23 @@ def test_a_quota_is_waited_for_as_long_as_it_asks(statsig, sender, clock):
 def test_an_answer_that_is_lost_may_mean_a_duplicate(statsig, sender, clock, taken):
     statsig.faults.add(path="*/log_event", drop=True, taken=taken, times=1)
 
-    assert events_client(statsig, sender, clock).send(LOG_EVENT, EVENTS, what="20 events").maybe_duplicated
+    assert send_items(events_client(statsig, sender, clock), LOG_EVENT, EVENTS, what="20 events").maybe_duplicated
     assert len(statsig.state.events) == (40 if taken else 20)
 
 
 def test_an_answer_that_never_comes_is_waited_for_no_longer_than_the_timeout(statsig, sender, clock):
     statsig.faults.add(path="*/log_event", hang=True, times=1)
 
-    assert events_client(statsig, sender, clock, timeout=0.1).send(LOG_EVENT, EVENTS, what="20 events").maybe_duplicated
+    assert send_items(
+        events_client(statsig, sender, clock, timeout=0.1), LOG_EVENT, EVENTS, what="20 events"
+    ).maybe_duplicated
 
 
 def test_a_yes_that_is_none_is_sent_again(statsig, sender, clock):
     statsig.faults.add(path="*/log_event", status=202, body='{"success":false}', times=1)
     statsig.faults.add(path="*/log_event", status=200, body="<html>Welcome to the hotel</html>", times=1)
 
-    assert events_client(statsig, sender, clock).send(LOG_EVENT, EVENTS, what="20 events").retries == 2
+    assert send_items(events_client(statsig, sender, clock), LOG_EVENT, EVENTS, what="20 events").requests == 3
 
 
 @pytest.mark.parametrize(
@@ -111,7 +115,7 @@ def test_what_is_final_is_not_sent_again(statsig, sender, clock, status, error):
     statsig.faults.add(path="*/log_event", status=status)
 
     with pytest.raises(error):
-        events_client(statsig, sender, clock).send(LOG_EVENT, EVENTS, what="20 events")
+        send_items(events_client(statsig, sender, clock), LOG_EVENT, EVENTS, what="20 events")
 
     assert len(statsig.state.requests) == 1
 
@@ -120,7 +124,7 @@ def test_a_key_of_the_wrong_kind_is_told_from_the_right_one(statsig, sender, clo
     client = events_client(statsig, sender, clock, key="client-0123456789abcdef")
 
     with pytest.raises(AuthenticationError, match=r"`server_secret_key`.*…cdef` and is a Client SDK Key"):
-        client.send(LOG_EVENT, EVENTS, what="20 events")
+        send_items(client, LOG_EVENT, EVENTS, what="20 events")
 
 
 @pytest.mark.parametrize("segment_type", [ID_LIST, USER_STORE_LIST])
@@ -158,7 +162,7 @@ def test_a_missing_segment_is_told_in_statsigs_words(statsig, sender, clock):
     with pytest.raises(RefusedError) as caught:
         console_client(statsig, sender, clock).segment("nobody")
 
-    assert (caught.value.status, caught.value.words) == (404, "Segment not found")
+    assert (caught.value.status, caught.value.message) == (404, "Segment not found")
 
 
 def test_an_update_under_way_is_waited_for(statsig_factory, sender, clock):
@@ -167,7 +171,7 @@ def test_an_update_under_way_is_waited_for(statsig_factory, sender, clock):
     console = console_client(statsig, sender, clock)
     console.add_ids("vips", ["a"], segment_type=ID_LIST)
 
-    assert console.add_ids("vips", ["b"], segment_type=ID_LIST).retries > 0
+    assert console.add_ids("vips", ["b"], segment_type=ID_LIST).requests > 1
     assert statsig.state.ids("vips") == {"a", "b"}
 
 

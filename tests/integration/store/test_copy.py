@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, select
 
-from target_statsig.exceptions import SegmentError, StoreError
+from target_statsig.errors import SegmentError, StoreError
 from target_statsig.ledger import DIGEST_BYTES
 from target_statsig.store import open_copy, tables
 from target_statsig.store.tables import METADATA

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from target_statsig.exceptions import StoreError
+from target_statsig.errors import StoreError
 from target_statsig.ledger import DIGEST_BYTES, Bookmark
 from tests.integration.store.rows import count_batches
 

@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 import sqlalchemy
 
-from target_statsig.exceptions import StoreError
+from target_statsig.errors import StoreError
 from target_statsig.store import look_at_store
 from target_statsig.store.values import SegmentFacts
 from tests.fakes import NOON

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy
 
-from target_statsig.exceptions import StoreError
+from target_statsig.errors import StoreError
 from target_statsig.store import open_store, tables
 from target_statsig.store.values import SegmentFacts
 from tests.fakes import FakeClock

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from target_statsig.client import console as console_module
 from target_statsig.client.console import ID_LIST, PAGE_SIZE, USER_STORE_LIST, ConsoleClient, ListState, Segment
+from target_statsig.client.http import TransportError
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
-from target_statsig.client.transport import TransportError
-from target_statsig.exceptions import AuthenticationError, NotNowError, RefusedError
+from target_statsig.errors import AuthenticationError, NotNowError, RefusedError
 from target_statsig.settings import RateWindow
 from tests.fakes import FakeClock, FakeTransport, answer
 
@@ -64,7 +64,7 @@ def test_a_missing_segment_keeps_what_statsig_says_of_it():
     with pytest.raises(RefusedError, match="reading segment 'vips'") as caught:
         client(FakeTransport(answer(404, {"status": 404, "message": "Segment not found"}))).segment("vips")
 
-    assert (caught.value.status, caught.value.words) == (404, "Segment not found")
+    assert (caught.value.status, caught.value.message) == (404, "Segment not found")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_missing_segment_keeps_what_statsig_says_of_it():
     ],
 )
 def test_an_answer_in_another_shape_is_refused(body, why):
-    with pytest.raises(RefusedError, match=f"Nothing can be made of.*reading segment 'vips'.*{why}"):
+    with pytest.raises(RefusedError, match=f"reading segment 'vips' cannot be used: .*{why}"):
         client(FakeTransport(answer(200, body))).segment("vips")
 
 
@@ -192,14 +192,14 @@ def test_a_failed_change_names_the_segment_and_no_id(ids, what):
     with pytest.raises(RefusedError, match=what) as caught:
         client(FakeTransport(echo)).add_ids("vips", ids, segment_type=ID_LIST)
 
-    assert caught.value.words == "Segment must be of type 'id_list', … cannot be added"
+    assert caught.value.message == "Segment must be of type 'id_list', … cannot be added"
     assert "jane" not in str(caught.value)
 
 
 def test_another_update_under_way_is_waited_for():
     busy = answer(409, {"status": 409, "message": "Update in progress"})
 
-    assert client(FakeTransport(busy, busy, DONE)).add_ids("vips", ["a"], segment_type=ID_LIST).retries == 2
+    assert client(FakeTransport(busy, busy, DONE)).add_ids("vips", ["a"], segment_type=ID_LIST).requests == 3
 
 
 def test_a_change_that_says_it_failed_has_failed():
@@ -229,7 +229,7 @@ def test_a_refused_segment_keeps_what_statsig_says_of_it():
     with pytest.raises(RefusedError, match="creating segment 'vips' for ids of type companyId") as caught:
         client(FakeTransport(refused)).create_segment("vips", id_type="companyId")
 
-    assert caught.value.words == "Unknown idType companyId"
+    assert caught.value.message == "Unknown idType companyId"
 
 
 def test_id_types_are_read_from_all_pages():

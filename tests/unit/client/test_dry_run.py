@@ -8,9 +8,10 @@ from target_statsig.client.dry_run import DryRunTransport, Recorded
 from target_statsig.client.events import LOG_EVENT, EventsClient
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
-from target_statsig.exceptions import RefusedError
+from target_statsig.errors import RefusedError
 from target_statsig.settings import Compression, RateWindow
 from tests.fakes import FakeClock, FakeTransport, answer
+from tests.send_items import send_items
 
 KEY = "console-abcdefghijklmnop"
 VIPS = answer(200, {"data": {"id": "vips", "type": "id_list", "idType": "userID", "count": 3}})
@@ -100,9 +101,9 @@ def test_events_are_taken_at_once_and_recorded_as_json(compression):
         timeout=30,
         clock=run.clock,
     )
-    sent = client.send(LOG_EVENT, [b'{"eventName":"a"}'], what="1 event")
+    sent = send_items(client, LOG_EVENT, [b'{"eventName":"a"}'], what="1 event")
     (recorded,) = run.recorded
-    assert (sent.requests, sent.retries, run.reads.requests) == (1, 0, [])
+    assert (sent.requests, run.reads.requests) == (1, [])
     assert (recorded.method, recorded.path) == ("POST", "/v1/log_event")
     assert msgspec.json.decode(recorded.body)["events"] == [{"eventName": "a"}]
     assert "secret" not in repr(recorded)

@@ -2,14 +2,20 @@ from __future__ import annotations
 
 import logging
 import threading
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from itertools import islice
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from target_statsig.client.keys import KeyKind
+from target_statsig._compat import override
+from target_statsig.client.answers import ApiKeyKind
+from target_statsig.client.http import Request, TransportError
 from target_statsig.client.rate_limit import RateLimiter
-from target_statsig.client.sender import Retry, Sender
-from target_statsig.client.transport import Request, TransportError
-from target_statsig.exceptions import (
+from target_statsig.client.sender import MAX_DELAY, MAX_RETRY_AFTER, Sender, _delays, parse_retry_after
+from target_statsig.errors import (
     AuthenticationError,
     InterruptedRunError,
     NotNowError,
@@ -17,15 +23,16 @@ from target_statsig.exceptions import (
     TooLargeError,
 )
 from target_statsig.settings import RateWindow
-from tests.fakes import FakeClock, FakeTransport, answer
+from tests.fakes import NOON, FakeClock, FakeTransport, answer
 
+NOON_UTC = datetime.fromtimestamp(NOON, tz=timezone.utc)
 KEY = "secret-abcdefghijklmnop"
 WHAT = "500 events of stream 'orders'"
 SECRET_ID = "jane.doe@example.com"
 REQUEST = Request(
     "POST",
     "https://events.statsigapi.net/v1/log_event",
-    {KeyKind.SERVER_SECRET.header: KEY},
+    {ApiKeyKind.SERVER_SECRET.header: KEY},
     timeout=30,
     body=b'{"events":[{"user":{"userID":"%s"}}]}' % SECRET_ID.encode(),
 )
@@ -39,22 +46,43 @@ def clock():
     return FakeClock()
 
 
-def send(clock, *script, retry_timeout=1800.0, request=REQUEST, key=KeyKind.SERVER_SECRET, then=None, **more):
+def send(clock, *script, retry_timeout=1800.0, then=None, **more):
     transport = FakeTransport(*script, then=then)
-    sender = Sender(transport, clock, retry_timeout=retry_timeout, rng=lambda: 1.0)
-    return sender.send(request, what=WHAT, key=key, **more)
+    return send_by(Sender(transport, clock, retry_timeout=retry_timeout, rng=lambda: 1.0), **more)
+
+
+def send_by(sender, *, request=REQUEST, kind=ApiKeyKind.SERVER_SECRET, what=WHAT, **more):
+    return sender.send(
+        request.method,
+        request.url,
+        request.headers,
+        request.body,
+        timeout=request.timeout,
+        what=what,
+        kind=kind,
+        **more,
+    )
+
+
+class HookedClock(FakeClock):
+    """Calls `during` at the beginning of its first wait: what another thread does meanwhile."""
+
+    def __init__(self, during):
+        super().__init__()
+        self._during = during
+
+    @override
+    def sleep(self, seconds):
+        during, self._during = self._during, None
+        if during:
+            during()
+        super().sleep(seconds)
 
 
 def test_a_yes_is_returned_with_what_it_took(clock):
     got = send(clock, answer(202))
 
-    assert (got.status, got.body, got.requests, got.retries, got.maybe_duplicated) == (
-        202,
-        {"success": True},
-        1,
-        0,
-        False,
-    )
+    assert (got.status, got.body, got.requests, got.maybe_duplicated) == (202, {"success": True}, 1, False)
     assert clock.sleeps == []
 
 
@@ -74,7 +102,7 @@ def test_a_yes_is_returned_with_what_it_took(clock):
 def test_what_passes_is_tried_again_after_growing_waits(clock, failure):
     got = send(clock, failure, failure, failure, answer(202))
 
-    assert (got.requests, got.retries) == (4, 3)
+    assert got.requests == 4
     assert clock.sleeps == [1, 2, 4]
 
 
@@ -102,7 +130,7 @@ def test_what_is_not_denied_may_mean_a_duplicate(clock, script, maybe):
 def test_a_read_changes_nothing_and_so_duplicates_nothing(clock):
     request = Request("GET", "https://statsigapi.net/console/v1/segments/vips", {}, timeout=30)
 
-    assert not send(clock, LOST, answer(), request=request, key=KeyKind.CONSOLE).maybe_duplicated
+    assert not send(clock, LOST, answer(), request=request, kind=ApiKeyKind.CONSOLE).maybe_duplicated
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -113,17 +141,17 @@ def test_a_key_that_is_not_accepted_ends_the_run_at_once(clock, status):
     assert str(caught.value) == (
         f"Statsig answered {status} (Invalid key … for …) to 500 events of stream 'orders', with the key in "
         "`server_secret_key`. The key used ends in `…mnop`: it may have been revoked, or lack a "
-        "permission. Wanted is the project's Server Secret Key, `secret-…`: the Statsig console shows it under "
-        "Project Settings > Keys & Environments."
+        "permission. Use the project's Server Secret Key, `secret-…`, from Project Settings > Keys & Environments in "
+        "Statsig."
     )
     assert clock.sleeps == []
 
 
 def test_a_key_of_the_wrong_kind_is_named_as_such(clock):
-    request = Request("GET", "https://statsigapi.net", {KeyKind.CONSOLE.header: "client-abcdefghijkl"}, timeout=30)
+    request = Request("GET", "https://statsigapi.net", {ApiKeyKind.CONSOLE.header: "client-abcdefghijkl"}, timeout=30)
 
     with pytest.raises(AuthenticationError, match=r"`console_api_key`.*…ijkl` and is a Client SDK Key.*`console-…`"):
-        send(clock, answer(401, {"message": "no"}), request=request, key=KeyKind.CONSOLE)
+        send(clock, answer(401, {"message": "no"}), request=request, kind=ApiKeyKind.CONSOLE)
 
 
 @pytest.mark.parametrize(
@@ -131,10 +159,10 @@ def test_a_key_of_the_wrong_kind_is_named_as_such(clock):
     [
         pytest.param(302, "Redirects are not followed: set `events_url` to where this one leads.", id="redirect"),
         pytest.param(400, "stream 'orders'.", id="bad request"),
-        pytest.param(404, "does `events_url` lead to the right place?", id="not found"),
-        pytest.param(405, "does `events_url` lead to the right place?", id="wrong method"),
+        pytest.param(404, "Check that `events_url` is the right address.", id="not found"),
+        pytest.param(405, "Check that `events_url` is the right address.", id="wrong method"),
         pytest.param(422, "stream 'orders'.", id="unprocessable"),
-        pytest.param(501, "does `events_url` lead to the right place?", id="not implemented"),
+        pytest.param(501, "Check that `events_url` is the right address.", id="not implemented"),
     ],
 )
 def test_what_is_refused_for_good_is_not_tried_again(clock, status, hint):
@@ -142,7 +170,7 @@ def test_what_is_refused_for_good_is_not_tried_again(clock, status, hint):
         send(clock, answer(status, {"message": "eventName must not be empty"}))
 
     error = caught.value
-    assert (error.status, error.words, error.maybe_taken) == (status, "eventName must not be empty", False)
+    assert (error.status, error.message, error.maybe_taken) == (status, "eventName must not be empty", False)
     assert str(error).startswith(
         f"Statsig answered {status} (eventName must not be empty) to 500 events of stream 'orders'."
     )
@@ -188,7 +216,7 @@ def test_a_retry_after_beyond_the_time_that_is_left_fails_at_once_and_says_when_
         "Statsig answered 429 (Too many requests) to 500 events of stream 'orders', asking for a wait of 2 h, "
         "and `retry_timeout` leaves 30 min. Run it again after 2026-11-22 14:00:00 UTC."
     )
-    assert (caught.value.status, caught.value.words, caught.value.maybe_taken) == (429, "Too many requests", False)
+    assert (caught.value.status, caught.value.message, caught.value.maybe_taken) == (429, "Too many requests", False)
     assert clock.sleeps == []
 
 
@@ -205,20 +233,20 @@ def test_retries_end_when_their_time_is_up_with_one_last_try(clock):
     assert str(caught.value) == (
         "Given up on 500 events of stream 'orders' after 8 tries in the 100 s that `retry_timeout` allows: "
         "at last Statsig answered 503 (Overloaded). "
-        "No answer denies that a try was taken: it may have been taken."
+        "Statsig may have taken it: no answer says that it did not."
     )
-    assert (caught.value.status, caught.value.words) == (503, "Overloaded")
+    assert (caught.value.status, caught.value.message) == (503, "Overloaded")
 
 
 def test_giving_up_tells_of_an_answer_that_was_lost(clock):
-    with pytest.raises(NotNowError, match="denies that a try was taken: it may have been taken") as caught:
+    with pytest.raises(NotNowError, match="Statsig may have taken it: no answer says that it did not") as caught:
         send(clock, then=LOST, retry_timeout=5)
 
-    assert (caught.value.status, caught.value.words, caught.value.maybe_taken) == (None, "", True)
+    assert (caught.value.status, caught.value.message, caught.value.maybe_taken) == (None, "", True)
 
 
 def test_giving_up_asks_after_the_address_where_nothing_was_ever_sent(clock):
-    with pytest.raises(NotNowError, match="Does `events_url` lead to the right place, and may this machine go there"):
+    with pytest.raises(NotNowError, match="Check `events_url`, and that this machine may connect to it"):
         send(clock, then=REFUSED_CONNECTION, retry_timeout=5)
 
 
@@ -249,36 +277,39 @@ def test_waiting_for_the_limiter_uses_up_no_time_for_retries(clock):
     limiter = RateLimiter([RateWindow(1, 100)], clock)
     limiter.acquire()
 
-    assert send(clock, NO, answer(), limiter=limiter, retry_timeout=2).retries == 1
+    assert send(clock, NO, answer(), limiter=limiter, retry_timeout=2).requests == 2
 
 
 @pytest.mark.parametrize(
-    ("status", "key", "waited"),
+    ("status", "kind", "waited"),
     [
-        pytest.param(429, KeyKind.CONSOLE, 60, id="quota of the same project"),
-        pytest.param(503, KeyKind.CONSOLE, 60, id="outage of the same API"),
-        pytest.param(409, KeyKind.CONSOLE, 0, id="another update of one list"),
-        pytest.param(429, KeyKind.SERVER_SECRET, 0, id="quota of the other API"),
+        pytest.param(429, ApiKeyKind.CONSOLE, 60, id="quota of the same project"),
+        pytest.param(503, ApiKeyKind.CONSOLE, 60, id="outage of the same API"),
+        pytest.param(409, ApiKeyKind.CONSOLE, 0, id="another update of one list"),
+        pytest.param(429, ApiKeyKind.SERVER_SECRET, 0, id="quota of the other API"),
     ],
 )
-def test_a_retry_after_holds_back_everybody_with_the_key(clock, status, key, waited):
-    """While one request sleeps, another thread sends: `on_retry` stands for it."""
-    transport = FakeTransport(answer(status, {}, {"retry-after": "60"}.items()), then=answer())
-    sender = Sender(transport, clock, retry_timeout=1800, rng=lambda: 0.0)
-
-    def send_another(retry: Retry) -> None:
+def test_a_retry_after_holds_back_everybody_with_the_key(status, kind, waited):
+    def send_another() -> None:
         begun = clock.now
-        sender.send(REQUEST, what="another", key=key)
+        send_by(sender, what="another", kind=kind)
         assert clock.now - begun == waited
 
-    sender.send(REQUEST, what=WHAT, key=KeyKind.CONSOLE, on_retry=send_another)
+    clock = HookedClock(send_another)
+    transport = FakeTransport(answer(status, {}, {"retry-after": "60"}.items()), then=answer())
+    sender = Sender(transport, clock, retry_timeout=1800, rng=lambda: 0.0)
+    send_by(sender, kind=ApiKeyKind.CONSOLE)
 
     assert len(transport.requests) == 3
 
 
-def test_a_signal_ends_the_wait_for_a_retry(clock):
+def test_a_signal_ends_the_wait_for_a_retry():
+    def interrupt() -> None:
+        clock.interrupt()
+
+    clock = HookedClock(interrupt)
     with pytest.raises(InterruptedRunError):
-        send(clock, NO, on_retry=lambda retry: clock.interrupt())
+        send(clock, NO)
 
 
 @pytest.mark.parametrize(
@@ -286,28 +317,20 @@ def test_a_signal_ends_the_wait_for_a_retry(clock):
     [
         pytest.param([answer(401)], AuthenticationError, id="key not accepted"),
         pytest.param([answer(413)], TooLargeError, id="too large"),
-        pytest.param([NO], InterruptedRunError, id="stopped"),
+        pytest.param([InterruptedRunError("stopped")], InterruptedRunError, id="stopped"),
     ],
 )
 def test_whatever_ends_a_request_tells_of_an_answer_that_was_lost_before(clock, script, error):
     with pytest.raises(error) as caught:
-        send(clock, LOST, *script, on_retry=lambda retry: retry.retries > 1 and clock.interrupt())
+        send(clock, LOST, *script)
 
     assert caught.value.maybe_taken
 
 
-def test_every_retry_is_told_and_logged_in_one_line(clock, caplog):
-    told = []
+def test_every_retry_is_logged_in_one_line(clock, caplog):
     with caplog.at_level(logging.WARNING):
-        send(
-            clock,
-            LOST,
-            answer(429, {"message": "Slow down"}, {"retry-after": "9"}.items()),
-            answer(),
-            on_retry=told.append,
-        )
+        send(clock, LOST, answer(429, {"message": "Slow down"}, {"retry-after": "9"}.items()), answer())
 
-    assert told == [Retry(None, 1, 1, maybe_taken=True), Retry(429, 11, 2, maybe_taken=False)]
     assert caplog.messages == [
         (
             "No answer came from events.statsigapi.net, which `events_url` names (TimeoutError: timed out) to "
@@ -351,16 +374,11 @@ def test_the_line_tells_who_answered_what(clock, caplog, given, line):
 def test_each_try_gets_its_own_headers(clock):
     transport = FakeTransport(NO, NO, answer())
     sender = Sender(transport, clock, retry_timeout=100, rng=lambda: 1.0)
-    sender.send(
-        REQUEST,
-        what=WHAT,
-        key=KeyKind.SERVER_SECRET,
-        fresh_headers=lambda tries: {"now": f"{clock.now:.0f}", "tries": str(tries)},
-    )
+    send_by(sender, fresh_headers=lambda tries: {"now": f"{clock.now:.0f}", "tries": str(tries)})
 
     assert [request.headers["tries"] for request in transport.requests] == ["0", "1", "2"]
     assert len({request.headers["now"] for request in transport.requests}) == 3
-    assert all(request.headers[KeyKind.SERVER_SECRET.header] == KEY for request in transport.requests)
+    assert all(request.headers[ApiKeyKind.SERVER_SECRET.header] == KEY for request in transport.requests)
 
 
 def test_no_text_repeats_a_key_or_a_value_from_a_record(clock, caplog):
@@ -369,7 +387,7 @@ def test_no_text_repeats_a_key_or_a_value_from_a_record(clock, caplog):
     with pytest.raises(NotNowError) as caught:
         send(clock, then=echo, retry_timeout=10)
 
-    for text in (caplog.text, str(caught.value), caught.value.words, repr(REQUEST)):
+    for text in (caplog.text, str(caught.value), caught.value.message, repr(REQUEST)):
         assert SECRET_ID not in text
         assert KEY not in text
 
@@ -380,7 +398,7 @@ def test_threads_may_share_a_sender(clock):
     got = []
 
     def work() -> None:
-        got.extend(sender.send(REQUEST, what=WHAT, key=KeyKind.SERVER_SECRET).requests for _ in range(50))
+        got.extend(send_by(sender).requests for _ in range(50))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -389,3 +407,55 @@ def test_threads_may_share_a_sender(clock):
         thread.join()
 
     assert got == [1] * 200
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        pytest.param(None, None, id="missing"),
+        pytest.param("0", 0.0, id="now"),
+        pytest.param("120", 120.0, id="seconds"),
+        pytest.param(" 120 ", 120.0, id="blanks"),
+        pytest.param("1.5", 1.5, id="fraction"),
+        pytest.param("-5", 0.0, id="never negative"),
+        pytest.param("99999999999999999999", MAX_RETRY_AFTER, id="beyond all dates"),
+        pytest.param("Sun, 22 Nov 2026 12:01:30 GMT", 90.0, id="date"),
+        pytest.param("Sunday, 22-Nov-26 12:01:30 GMT", 90.0, id="date of RFC 850"),
+        pytest.param("Sun Nov 22 12:01:30 2026", 90.0, id="date of asctime"),
+        pytest.param("Sun, 22 Nov 2026 14:01:30 +0200", 90.0, id="date with an offset"),
+        pytest.param("Sun, 22 Nov 2026 11:59:00 GMT", 0.0, id="date gone by"),
+        pytest.param("", None, id="empty"),
+        pytest.param("soon", None, id="word"),
+        pytest.param("1e3", None, id="exponent"),
+        pytest.param("inf", None, id="infinite"),
+        pytest.param("nan", None, id="no number"),
+        pytest.param("2026-11-22T12:01:30Z", None, id="date of another kind"),
+        pytest.param("Sun, 22 Nov 2026 12:01:30 +9999", None, id="impossible offset"),
+        pytest.param("Sun, 22 Nov 2026 12:01:30 +99999999999999", None, id="endless offset"),
+        pytest.param("Sun, 22 Nov 2026 25:01:30 GMT", None, id="impossible hour"),
+    ],
+)
+def test_retry_after_means(value, seconds):
+    assert parse_retry_after(value, now=NOON_UTC) == seconds
+
+
+@given(value=st.text() | st.text("SunNovGMT ,:-+0123456789"))
+def test_no_retry_after_breaks_the_run(value):
+    seconds = parse_retry_after(value, now=NOON_UTC)
+
+    assert seconds is None or 0 <= seconds <= MAX_RETRY_AFTER
+
+
+@given(seconds=st.integers(0, int(MAX_RETRY_AFTER)))
+def test_both_forms_of_retry_after_say_the_same(seconds):
+    date = format_datetime(NOON_UTC + timedelta(seconds=seconds), usegmt=True)
+
+    assert parse_retry_after(date, now=NOON_UTC) == parse_retry_after(str(seconds), now=NOON_UTC) == seconds
+
+
+def test_delays_double_up_to_a_minute():
+    assert list(islice(_delays(lambda: 1.0), 8)) == [1, 2, 4, 8, 16, 32, MAX_DELAY, MAX_DELAY]
+
+
+def test_delays_are_spread_from_nothing_to_all():
+    assert list(islice(_delays(iter([0.0, 0.5, 0.25]).__next__), 3)) == [0, 1, 1]

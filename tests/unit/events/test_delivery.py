@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import pickle
 from collections import Counter
-from functools import partial
 
 import msgspec
 import pytest
@@ -13,29 +12,21 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from target_statsig.client.events import EventsClient
+from target_statsig.client.http import Transport, TransportError
 from target_statsig.client.sender import Sender
-from target_statsig.client.transport import Transport, TransportError
-from target_statsig.events.delivery import deliver, deliver_prepared
-from target_statsig.events.digest import digest
+from target_statsig.columns import Columns
+from target_statsig.errors import AuthenticationError, FatalRunError, NotNowError, RefusedError, StoreError
+from target_statsig.events.delivery import Delivery
+from target_statsig.events.digest import digests_of
 from target_statsig.events.prepare import Preparation
-from target_statsig.events.receipt import Decoded, Rejection
 from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
-from target_statsig.exceptions import (
-    AuthenticationError,
-    FatalRunError,
-    InputError,
-    NotNowError,
-    RefusedError,
-    StoreError,
-)
 from target_statsig.ledger import NoLedger, StreamLedger, each
 from target_statsig.object_types import EVENTS
-from target_statsig.record import Record
-from target_statsig.settings import Compression, ObjectType, StreamSettings, Tier
-from target_statsig.validation import RecordCheck
-from tests.fakes import NOON, FakeClock, answer
+from target_statsig.records import Batch, RecordReader
+from target_statsig.settings import Compression, DeletedRows, ObjectType, StreamSettings, Tier
+from tests.fakes import NOON, FakeClock, WorkforceInHere, answer
 
-SCHEMA = {"type": "SCHEMA", "stream": "orders", "schema": {"properties": {}}}
+NOW_MS = int(NOON * 1000)
 LOST = TransportError("TimeoutError: timed out", sent=True)
 
 
@@ -76,24 +67,24 @@ class Ledger(StreamLedger):
     def __init__(self, *, known=(), doubtful=(), broken=None):
         self.batches = {}
         self.acknowledged = []
-        self._known = Counter(digest(record.message["record"]) for record in known)
-        self._doubtful = Counter(digest(record.message["record"]) for record in doubtful)
+        self._known = Counter(digests(known))
+        self._doubtful = Counter(digests(doubtful))
         self._broken = broken
 
     @property
     def is_blank(self):
         return False
 
-    def known(self, digests, *, highest, epoch):
+    def known(self, asked, *, highest, epoch):
         self._break("known")
-        return [self._take(self._known, digest) for digest in digests]
+        return [self._take(self._known, digest) for digest in asked]
 
-    def in_doubt(self, digests):
-        return sum(self._take(self._doubtful, digest) for digest in each(digests))
+    def in_doubt(self, sent):
+        return sum(self._take(self._doubtful, digest) for digest in each(sent))
 
-    def intend(self, digests, *, highest, epoch):
+    def intend(self, sent, *, highest, epoch):
         self._break("intend")
-        self.batches[len(self.batches)] = each(digests)
+        self.batches[len(self.batches)] = each(sent)
         return len(self.batches) - 1
 
     def acknowledge(self, batch):
@@ -108,7 +99,7 @@ class Ledger(StreamLedger):
 
     @property
     def left_in_doubt(self):
-        return sum(len(digests) for batch, digests in self.batches.items() if batch not in self.acknowledged)
+        return sum(len(sent) for batch, sent in self.batches.items() if batch not in self.acknowledged)
 
     def _break(self, method):
         if self._broken == method:
@@ -121,17 +112,20 @@ class Ledger(StreamLedger):
         return counter[digest] >= 0
 
 
+def digests(rows):
+    return digests_of(Columns(None, [None] * len(rows), [None] * len(rows), records=rows))
+
+
 def order(number, **fields):
-    row = {"event": "order", "user_id": f"u{number}", "at": 1_700_000_000 + number, **fields}
-    return Record(row, {"type": "RECORD", "stream": "orders", "record": row}, SCHEMA)
+    return {"event": "order", "user_id": f"u{number}", "at": 1_700_000_000 + number, **fields}
 
 
 def orders(count):
     return [order(number) for number in range(count)]
 
 
-def users(records):
-    return [record.data["user_id"] for record in records]
+def line(row, stream="orders"):
+    return msgspec.json.encode({"type": "RECORD", "stream": stream, "record": row}) + b"\n"
 
 
 def stream(rows=500, size=1_000_000, **settings):
@@ -150,25 +144,41 @@ def client_of(statsig, retry_timeout=0):
     )
 
 
-def send(records, statsig, *, to=None, ledger=None, retry_timeout=0, **more):
-    client = client_of(statsig, retry_timeout)
-    receipt = deliver(records, to or stream(), client, ledger or NoLedger(), now_ms=int(NOON * 1000), **more)
-    assert_adds_up(receipt, records)
+def send(rows, statsig, *, to=None, ledger=None, retry_timeout=0, on_retry=lambda: None, schema=None):
+    """Deliver a batch of records; bytes among them are lines as they are."""
+    to, ledger = to or stream(), ledger or NoLedger()
+    reader = RecordReader("orders", "orders", schema or {"properties": {}}, (), validates=True)
+    remembers = not isinstance(ledger, NoLedger)
+    preparation = Preparation(reader, to.settings, to.kind, remembers, Compression.NONE, to.replication_key)
+    delivery = Delivery(preparation, to, WorkforceInHere(), client_of(statsig, retry_timeout), ledger)
+    batch = Batch([row if isinstance(row, bytes) else line(row) for row in rows])
+    receipt = delivery(batch, now_ms=NOW_MS, on_retry=on_retry)
+    assert_adds_up(receipt, len(rows) - (receipt.unreadable is not None))
     assert receipt.requests == len(statsig.bodies)
     assert receipt.bytes_sent == sum(map(len, statsig.bodies))
+    assert {each.line for each in receipt.rejections} <= set(batch.lines)
     return receipt
 
 
 def assert_adds_up(receipt, records):
-    assert receipt.records == len(records)
+    assert receipt.records == records
     assert receipt.records == (
-        receipt.delivered + receipt.skipped_duplicates + len(receipt.rejections) + receipt.undelivered
+        receipt.delivered
+        + receipt.skipped_duplicates
+        + receipt.deleted_row
+        + len(receipt.rejections)
+        + receipt.undelivered
     )
-    assert bool(receipt.undelivered) <= (receipt.failure is not None)
+    if receipt.unreadable is None:
+        assert bool(receipt.undelivered) <= (receipt.failure is not None)
 
 
 def rejected(receipt):
-    return [rejection.record.data["user_id"] for rejection in receipt.rejections]
+    return [msgspec.json.decode(rejection.line)["record"]["user_id"] for rejection in receipt.rejections]
+
+
+def reasons(receipt):
+    return Counter(rejection.reason for rejection in receipt.rejections)
 
 
 def test_all_that_can_become_an_event_arrives_in_order():
@@ -177,7 +187,7 @@ def test_all_that_can_become_an_event_arrives_in_order():
     receipt = send(records, statsig, to=stream(rows=2, field_mapping={"event_time": "at"}))
     assert statsig.arrived == ["u0", "u1", "u2", "u0", "u1", "u2", "u9"]
     assert statsig.sizes == [2, 2, 2, 1]
-    assert receipt.reasons == {"missing_identifier": 1}
+    assert reasons(receipt) == {"missing_identifier": 1}
     assert (receipt.delivered, receipt.requests, receipt.billable) == (7, 4, 7)
     assert receipt.notes.time_defaulted == 1
 
@@ -282,7 +292,7 @@ def test_a_413_lowers_the_bound_for_the_batches_behind_it():
 def test_an_event_that_is_too_large_by_itself_is_rejected_alone():
     statsig, events = Statsig(largest=2_000), stream()
     receipt = send([order(1), order(2, note="x" * 3_000), order(3, note="x" * 1_500)], statsig, to=events)
-    assert receipt.reasons == {"event_too_large": 1}
+    assert reasons(receipt) == {"event_too_large": 1}
     assert statsig.arrived == ["u1", "u3"]
     assert send([order(4, note="x" * 3_000)], Statsig(), to=events).requests == 0
     assert send([order(5, note="x" * 1_500)], Statsig(), to=events).delivered == 1
@@ -291,7 +301,7 @@ def test_an_event_that_is_too_large_by_itself_is_rejected_alone():
 def test_an_event_over_the_bound_is_rejected_without_asking():
     statsig = Statsig()
     receipt = send([order(1), order(2, note="x" * 3_000)], statsig, to=stream(size=2_000))
-    assert receipt.reasons == {"event_too_large": 1}
+    assert reasons(receipt) == {"event_too_large": 1}
     assert statsig.sizes == [1]
 
 
@@ -300,7 +310,7 @@ def test_no_request_is_larger_than_the_bound(notes, size):
     statsig = Statsig()
     receipt = send([order(number, note="x" * note) for number, note in enumerate(notes)], statsig, to=stream(size=size))
     assert all(len(body) <= size for body in statsig.bodies)
-    assert set(receipt.reasons) <= {"event_too_large"}
+    assert set(reasons(receipt)) <= {"event_too_large"}
 
 
 # Failures
@@ -382,94 +392,117 @@ def test_a_refusal_after_a_lost_answer_leaves_the_halves_in_doubt():
     assert len(statsig.arrived) == 4 + 4
 
 
-# Elsewhere
+def test_what_was_delivered_is_written_down_by_request():
+    statsig, ledger, rows = Statsig(), Ledger(), orders(5)
+    receipt = send(rows, statsig, to=stream(rows=3), ledger=ledger)
+    assert (receipt.delivered, receipt.names) == (5, {"order": 5})
+    assert ledger.batches == {0: digests(rows[:3]), 1: digests(rows[3:])}
+    assert ledger.acknowledged == [0, 1]
 
 
-@pytest.mark.parametrize(
-    "statsig", [pytest.param(Statsig(poison=["u1"]), id="poison"), pytest.param(Statsig(answer(401)), id="failure")]
-)
-def test_a_receipt_and_a_stream_travel_to_another_process(statsig):
-    events = pickle.loads(pickle.dumps(stream(rows=2, custom_ids={"companyID": "company"})))
-    receipt = send(orders(3), statsig, to=events)
-    arrived = pickle.loads(pickle.dumps(receipt))
-    assert_adds_up(arrived, orders(3))
-    assert rejected(arrived) == rejected(receipt)
-    assert str(arrived.failure) == str(receipt.failure)
+def test_of_a_batch_only_that_goes_which_no_earlier_run_delivered():
+    statsig, ledger = Statsig(), Ledger(known=[order(1)])
+    receipt = send(orders(3), statsig, ledger=ledger)
+    assert (receipt.skipped_duplicates, receipt.delivered, receipt.requests) == (1, 2, 1)
+    assert statsig.arrived == ["u0", "u2"]
+    assert ledger.batches == {0: digests([order(0), order(2)])}
 
 
-def send_prepared(records, statsig, *, to=None, ledger=None, seen=None):
-    """Deliver records as they come from a worker; `seen` is what their lines turn out to be, if not these records."""
-    to = to or stream()
-    lines = b"\n".join(msgspec.json.encode(record.message) for record in records)
-    remembers = not isinstance(ledger or NoLedger(), NoLedger)
-    preparation = Preparation(to, RecordCheck("orders", {}, ()), remembers, Compression.NONE)
-    prepared = preparation(lines, len(records), NOW_MS)
-    client = client_of(statsig)
-    look = partial(Decoded, records) if seen is None else lambda: seen
-    receipt = deliver_prepared(prepared, look, to, client, ledger or NoLedger(), now_ms=NOW_MS)
-    assert_adds_up(receipt, records)
-    assert receipt.requests == len(statsig.bodies)
-    return receipt
-
-
-NOW_MS = int(NOON * 1000)
-
-
-def test_what_is_prepared_arrives_as_it_would_otherwise():
-    here, there, ledger = Statsig(), Statsig(), Ledger()
-    records = orders(5)
-    receipt = send_prepared(records, there, ledger=ledger)
-    assert (receipt.delivered, receipt.names) == (5, send(records, here).names)
-    assert there.bodies == here.bodies
-    assert ledger.batches == {0: [digest(record.data) for record in records]}
-    assert ledger.acknowledged == [0]
-
-
-def test_poison_among_what_is_prepared_stands_alone_in_the_end():
-    statsig, ledger = Statsig(poison={"u3"}), Ledger()
-    receipt = send_prepared(orders(8), statsig, ledger=ledger)
-    assert (receipt.delivered, rejected(receipt)) == (7, ["u3"])
-    assert sorted(statsig.arrived) == sorted(f"u{number}" for number in range(8) if number != 3)
-    assert ledger.left_in_doubt == 0
-
-
-def test_of_what_is_prepared_only_that_goes_which_no_earlier_run_delivered():
-    statsig, records = Statsig(), [order(1), order(2), order(1), order(1)]
+def test_of_what_is_known_nothing_is_counted_as_in_doubt():
+    statsig, rows = Statsig(), [order(1), order(2), order(1), order(1)]
     ledger = Ledger(known=[order(1), order(1)], doubtful=[order(2)])
-    receipt = send_prepared(records, statsig, ledger=ledger)
+    receipt = send(rows, statsig, ledger=ledger)
     assert (receipt.skipped_duplicates, receipt.delivered, receipt.maybe_duplicated) == (2, 2, 1)
-    assert statsig.arrived == ["u2", "u1"]
-    assert ledger.batches == {0: [digest(order(2).data), digest(order(1).data)]}
+    assert ledger.batches == {0: digests([order(2), order(1)])}
+
+
+def test_a_batch_of_which_all_is_known_sends_nothing():
+    statsig, ledger = Statsig(), Ledger(known=orders(3))
+    receipt = send(orders(3), statsig, ledger=ledger)
+    assert (receipt.skipped_duplicates, receipt.delivered, receipt.requests) == (3, 0, 0)
+    assert ledger.batches == {}
+
+
+def test_a_known_record_that_the_mapping_rejects_is_skipped_and_no_dead_letter():
+    bad = order(1, user_id=None)
+    statsig, ledger = Statsig(), Ledger(known=[bad])
+    receipt = send([order(0), bad, order(2), order(3, user_id=None)], statsig, ledger=ledger)
+    assert (receipt.skipped_duplicates, receipt.delivered) == (1, 2)
+    assert [(each.line, each.reason, each.field) for each in receipt.rejections] == [
+        (line(order(3, user_id=None)), "missing_identifier", "user_id")
+    ]
+
+
+def test_a_record_that_breaks_its_schema_is_rejected_though_one_alike_is_known():
+    schema = {"properties": {"at": {"type": "integer"}}}
+    statsig, ledger = Statsig(), Ledger(known=[order(0), order(1, at="late")])
+    receipt = send([order(0), order(1, at="late"), order(2)], statsig, ledger=ledger, schema=schema)
+    assert (receipt.skipped_duplicates, reasons(receipt), rejected(receipt)) == (1, {"schema_violation": 1}, ["u1"])
+    assert statsig.arrived == ["u2"]
+
+
+# Rows that are gone, and lines that are no records
+
+
+def test_a_deleted_row_is_skipped_where_that_is_asked_for_and_rejected_rows_keep_their_lines():
+    gone = order(1, _sdc_deleted_at="2026-11-22")
+    rows = [order(0), gone, order(2, user_id=None), order(3)]
+    statsig = Statsig()
+    receipt = send(rows, statsig, to=stream(deleted_rows=DeletedRows.SKIP), ledger=Ledger(known=[order(0)]))
+    assert (receipt.deleted_row, receipt.delivered, receipt.skipped_duplicates) == (1, 1, 1)
+    assert [each.line for each in receipt.rejections] == [line(rows[2])]
+    assert statsig.arrived == ["u3"]
+
+
+UNREADABLE = [
+    pytest.param(b'{"type":"RECORD","stream":"orders","record":{\n', "is not valid JSON", id="no JSON"),
+    pytest.param(b'{"type":"RECORD","stream":"orders","record":{}', "has no end", id="cut off"),
+    pytest.param(b'{"type":"RECORD","stream":"orders","record":7}\n', "is no RECORD of 'orders'", id="no object"),
+    pytest.param(
+        b'{"type":"RECORD","stream":"orders","record":{},"stream":"others"}\n', "is no RECORD of", id="another stream"
+    ),
+]
+
+
+@pytest.mark.parametrize(("odd", "words"), UNREADABLE)
+@pytest.mark.parametrize("known", [0, 1, 2])
+def test_what_comes_before_an_unreadable_line_is_delivered_and_nothing_else(odd, words, known):
+    statsig = Statsig()
+    ledger = Ledger(known=orders(known))
+    receipt = send([order(0), order(1), odd, order(3), order(4)], statsig, ledger=ledger)
+    row, what = receipt.unreadable
+    assert row == 2
+    assert words in what
+    assert (receipt.skipped_duplicates, receipt.delivered, receipt.undelivered) == (known, 2 - known, 2)
+    assert statsig.arrived == ["u0", "u1"][known:]
+    assert receipt.failure is None
 
 
 @pytest.mark.parametrize(
-    ("statsig", "ledger"),
-    [
-        pytest.param(dict, lambda: Ledger(known=[order(0)]), id="some-are-known"),
-        pytest.param(lambda: {"poison": {"u2"}}, Ledger, id="one-is-refused"),
-    ],
+    ("known", "poison", "rejects"),
+    [pytest.param([order(0)], (), {}, id="some are known"), pytest.param([], {"u2"}, {"u2"}, id="one is refused")],
 )
-def test_whatever_prepared_lines_turn_out_to_be_each_record_is_accounted_for(statsig, ledger):
-    statsig, ledger = Statsig(**statsig()), ledger()
-    odd = Rejection(order(1), "schema_violation")
-    seen = Decoded([order(0), order(2)], [odd], InputError("Line 4 cannot be read"))
-    receipt = send_prepared(orders(4), statsig, ledger=ledger, seen=seen)
-    assert receipt.failure is seen.failure
-    assert receipt.reasons["schema_violation"] == 1
-    assert receipt.undelivered == 4 - 1 - receipt.skipped_duplicates
+def test_whatever_the_lines_of_a_batch_are_each_record_is_accounted_for(known, poison, rejects):
+    schema = {"properties": {"at": {"type": "integer"}}}
+    rows = [order(0), order(1, at="late"), order(2), b"no JSON\n", order(4)]
+    receipt = send(rows, Statsig(poison=poison), ledger=Ledger(known=known), schema=schema)
+    assert receipt.unreadable[0] == 3
+    assert rejected(receipt) == ["u1", *rejects]
+    assert receipt.undelivered == 1
 
 
-def test_a_store_that_cannot_tell_what_is_known_lets_nothing_prepared_go():
-    statsig = Statsig()
-    receipt = send_prepared(orders(3), statsig, ledger=Ledger(broken="known"))
-    assert isinstance(receipt.failure, StoreError)
-    assert (receipt.undelivered, statsig.bodies) == (3, [])
+def test_a_batch_that_begins_with_an_unreadable_line_sends_nothing():
+    receipt = send([b"no JSON\n", order(1)], Statsig())
+    assert (receipt.unreadable[0], receipt.undelivered, receipt.requests) == (0, 1, 0)
+
+
+# Meanwhile
 
 
 def test_items_that_became_too_large_meanwhile_are_rejected_by_themselves():
     """Other batches have found out, while this one's request was under way, how little Statsig takes."""
     events = stream()
-    records = [order(0, note="x" * 5_000), *orders(3)[1:]]
+    rows = [order(0, note="x" * 5_000), *orders(3)[1:]]
 
     class Meanwhile(Statsig):
         def send(self, request):
@@ -477,8 +510,8 @@ def test_items_that_became_too_large_meanwhile_are_rejected_by_themselves():
             return super().send(request)
 
     statsig = Meanwhile(largest=2_000)
-    receipt = send_prepared(records, statsig, to=events)
-    assert (receipt.delivered, rejected(receipt), receipt.reasons) == (2, ["u0"], {"event_too_large": 1})
+    receipt = send(rows, statsig, to=events)
+    assert (receipt.delivered, rejected(receipt), reasons(receipt)) == (2, ["u0"], {"event_too_large": 1})
     assert events.bounds.largest == 1_999
 
 
@@ -490,5 +523,19 @@ def test_all_items_may_have_become_too_large_meanwhile():
             events.bounds.lower(2_000, alone=True)
             return super().send(request)
 
-    receipt = send_prepared([order(n, note="x" * 5_000) for n in range(3)], Meanwhile(largest=2_000), to=events)
+    receipt = send([order(n, note="x" * 5_000) for n in range(3)], Meanwhile(largest=2_000), to=events)
     assert (receipt.delivered, rejected(receipt)) == (0, ["u0", "u1", "u2"])
+
+
+# Elsewhere
+
+
+@pytest.mark.parametrize(
+    "statsig", [pytest.param(Statsig(poison=["u1"]), id="poison"), pytest.param(Statsig(answer(401)), id="failure")]
+)
+def test_a_receipt_travels_to_another_process(statsig):
+    receipt = send(orders(3), statsig, to=stream(rows=2, custom_ids={"companyID": "company"}))
+    arrived = pickle.loads(pickle.dumps(receipt))
+    assert_adds_up(arrived, 3)
+    assert arrived.rejections == receipt.rejections
+    assert str(arrived.failure) == str(receipt.failure)

@@ -5,8 +5,10 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_statsig.columns import Columns
 from target_statsig.events.digest import digest, digests_of
 from target_statsig.ledger import DIGEST_BYTES
+from tests.mapped import columns_of
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters()) | st.just(Decimal("89.90")),
@@ -19,7 +21,15 @@ RECORDS = st.lists(st.dictionaries(NAMES, VALUES, max_size=5), max_size=6)
 
 @given(RECORDS)
 def test_digests_of_many_are_the_digests_of_each(records):
-    assert digests_of(records) == [digest(record) for record in records]
+    assert digests_of(columns_of(*records)) == [digest(record) for record in records]
+
+
+@given(st.lists(st.fixed_dictionaries({"user_id": VALUES, "_sdc_batched_at": VALUES, "id": VALUES}), max_size=3))
+def test_a_row_has_the_digest_of_the_object(records):
+    names = ("user_id", "_sdc_batched_at", "id")
+    nothing = [None] * len(records)
+    rows = [tuple(record[name] for name in names) for record in records]
+    assert digests_of(Columns(names, nothing, nothing, rows=rows)) == [*map(digest, records)]
 
 
 @given(st.dictionaries(NAMES, VALUES))
@@ -30,6 +40,6 @@ def test_neither_the_order_of_columns_nor_the_transport_changes_a_digest(record)
 
 def test_a_digest_tells_records_apart():
     records = [{"a": 1}, {"a": "1"}, {"a": Decimal("1.0")}, {"a": None}, {}, {"b": 1}, {"a": "\ud800"}]
-    found = digests_of(records)
+    found = digests_of(columns_of(*records))
     assert len(set(found)) == len(records)
     assert {len(one) for one in found} == {DIGEST_BYTES}

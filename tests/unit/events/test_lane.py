@@ -1,4 +1,4 @@
-"""When a batch goes off."""
+"""When a batch goes off, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -6,25 +6,54 @@ from types import SimpleNamespace
 
 import pytest
 
+from target_statsig.client.events import EventsClient
+from target_statsig.client.sender import Sender
+from target_statsig.errors import InputError, NotNowError
 from target_statsig.events.lane import ItemLane
 from target_statsig.events.stream import Bounds, ItemStream
 from target_statsig.ledger import NoLedger
 from target_statsig.object_types import EVENTS
-from target_statsig.record import Record
+from target_statsig.records import Batch, Reading, RecordReader
 from target_statsig.report import ItemCounts, RunReport
-from target_statsig.settings import ObjectType, StreamSettings
+from target_statsig.settings import Compression, ObjectType, StreamSettings
 from target_statsig.state_gate import StateGate
+from tests.fakes import FakeClock, FakeTransport, WorkforceInHere, answer
+
+LINE = b'{"type":"RECORD","stream":"orders","record":{"event":"order","user_id":"u1"}}\n'
+NO_ONE = b'{"type":"RECORD","stream":"orders","record":{"event":"order","user_id":null}}\n'
 
 
 class Courier:
-    """Keeps the jobs that it is given, and how many records each has."""
+    """Keeps the jobs that it is given, until it is told to do them."""
 
     def __init__(self):
-        self.sizes = []
+        self.jobs = []
 
     def submit(self, job):
-        deliver, *_ = job.args
-        self.sizes.append(len(deliver.args[0]))
+        self.jobs.append(job)
+
+    @property
+    def sizes(self):
+        return [sum(len(part.batch) for part in job.args[1]) for job in self.jobs]
+
+    def work(self):
+        for job in self.jobs:
+            job()
+
+
+class Rejections:
+    """Keeps what is rejected."""
+
+    def __init__(self):
+        self.kept = []
+
+    def add(self, line, schema, error, *, words=""):
+        self.kept.append((line, schema, error.reason, error.field, words))
+
+
+def reading(**members):
+    schema = {"type": "SCHEMA", "stream": "orders", "schema": {"properties": {}}, **members}
+    return Reading(RecordReader("orders", "orders", schema["schema"], (), validates=True), schema)
 
 
 @pytest.fixture
@@ -33,24 +62,73 @@ def courier():
 
 
 @pytest.fixture
-def lane(courier):
-    gate = StateGate(lambda state, number: None)
-    services = SimpleNamespace(client=None, courier=courier, gate=gate, report=RunReport(0.0, dry_run=False))
+def run(courier):
+    """What the streams of a run share, and what is seen of them."""
+    states, clock, transport = [], FakeClock(), FakeTransport(then=answer(202))
+    client = EventsClient(
+        Sender(transport, clock, retry_timeout=0),
+        base_url="https://events.example/v1",
+        key="secret-abcdefghijklmnop",
+        compression=Compression.NONE,
+        timeout=30,
+        clock=clock,
+    )
+    return SimpleNamespace(
+        client=client,
+        courier=courier,
+        workforce=WorkforceInHere(),
+        gate=StateGate(lambda state, _: states.append(state)),
+        report=RunReport(0.0, dry_run=False),
+        clock=clock,
+        states=states,
+        transport=transport,
+        counts=ItemCounts(EVENTS.object_type),
+        rejections=Rejections(),
+    )
+
+
+@pytest.fixture
+def lane(run):
     stream = ItemStream("orders", StreamSettings(ObjectType.EVENT), EVENTS, Bounds(3, 1_000))
-    return ItemLane(stream, services, NoLedger(), ItemCounts(EVENTS.object_type), rejections=None)
+    return ItemLane(stream, run, NoLedger(), run.counts, run.rejections)
 
 
-def accept(lane, count):
-    for _ in range(count):
-        lane.accept([Record({}, {}, {})])
+READING = reading()
+
+
+def accept(lane, count, number=1):
+    lane.accept(number, Batch([LINE] * count), READING)
 
 
 def test_a_full_batch_goes_off_at_once(lane, courier):
-    accept(lane, 7)
+    for _ in range(7):
+        accept(lane, 1)
     assert courier.sizes == [3, 3]
     lane.seal()
     lane.seal()
     assert courier.sizes == [3, 3, 1]
+
+
+def test_many_records_at_once_fill_several_batches(lane, courier):
+    accept(lane, 2)
+    accept(lane, 8)
+    assert courier.sizes == [3, 3, 3]
+    lane.seal()
+    assert courier.sizes == [3, 3, 3, 1]
+
+
+def test_a_batch_goes_off_when_its_lines_are_large(lane, courier):
+    long = LINE.replace(b"u1", b"u" * 450)
+    lane.accept(1, Batch([long]), READING)
+    assert courier.sizes == [1]
+
+
+def test_records_under_another_schema_are_another_batch(lane, courier):
+    accept(lane, 2)
+    lane.accept(3, Batch([LINE]), reading(bookmark_properties=["at"]))
+    assert courier.sizes == [2]
+    lane.seal()
+    assert courier.sizes == [2, 1]
 
 
 def test_a_batch_that_is_not_full_goes_off_when_it_is_two_steps_old(lane, courier):
@@ -68,3 +146,32 @@ def test_a_batch_that_was_begun_since_the_last_step_is_not_old(lane, courier):
         accept(lane, 2)
         accept(lane, 2)
     assert set(courier.sizes) == {3}
+
+
+def test_a_state_passes_when_what_came_before_it_is_settled(lane, courier, run):
+    lane.accept(1, Batch([LINE, NO_ONE, LINE]), READING)
+    run.gate.hold("after three")
+    assert run.states == []
+    courier.work()
+    assert run.states == ["after three"]
+    assert (run.counts.records, run.counts.delivered) == (3, 2)
+    assert run.rejections.kept == [(NO_ONE, READING.schema, "missing_identifier", "user_id", "")]
+
+
+def test_an_unreadable_line_is_told_by_its_number_in_the_input(lane, courier, run):
+    accept(lane, 1, number=5)
+    lane.accept(9, Batch([LINE, b'{"type":"RECORD","stream":"orders","record":{\n']), READING)
+    run.gate.hold("after three")
+    with pytest.raises(InputError, match=r"^[\w ]*:? ?Line 10 of the input .*is not valid JSON"):
+        courier.work()
+    assert (run.counts.records, run.counts.delivered) == (2, 2)
+    assert run.states == []
+
+
+def test_what_fails_keeps_the_state_back(lane, courier, run):
+    run.transport._then = answer(503, {"success": False})
+    accept(lane, 3)
+    run.gate.hold("after three")
+    with pytest.raises(NotNowError):
+        courier.work()
+    assert (run.counts.records, run.counts.delivered, run.states) == (3, 0, [])

@@ -3,19 +3,23 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 
+import msgspec
 import pytest
 
-from target_statsig.events.mapping import to_event
+from target_statsig.errors import RecordError
 from target_statsig.events.metadata import MetadataMapper
-from target_statsig.exceptions import RecordError
 from target_statsig.settings import ObjectType, StreamSettings
+from tests.mapped import columns_of, item_of
 
 FED = (("user_id", "userId"), ("event_value", "revenue", "properties.revenue", "value"), ("email", "traits.email"))
 
 
 def metadata_of(record, *metadata_fields, fed=FED):
-    plan = MetadataMapper(metadata_fields or ("*",), fed).plan(record)
-    return plan.for_columns(record)(record)
+    faults = {}
+    (metadata,) = MetadataMapper(metadata_fields or ("*",), fed)(columns_of(record), faults)
+    if faults:
+        raise faults[0]
+    return {} if metadata is None else msgspec.json.decode(msgspec.json.encode(metadata))
 
 
 @pytest.mark.parametrize(
@@ -64,6 +68,23 @@ def test_nulls_are_left_out():
 )
 def test_everything_is_what_fed_no_other_field(record, metadata):
     assert metadata_of(record) == metadata
+
+
+@pytest.mark.parametrize(
+    ("record", "metadata"),
+    [
+        pytest.param({"a_b": 1, "a.b": 2}, {"a_b": "1"}, id="the-one-without-a-dot"),
+        pytest.param({"a": 1, "properties__a": 2}, {"a": "2"}, id="a-flattened-member"),
+        pytest.param({"a_b": None, "a.b": 2, "c": 3}, {"a_b": "2", "c": "3"}, id="the-one-that-is-not-null"),
+        pytest.param({"properties": {"a.b": 1, "a_b": 2}}, {"a_b": "2"}, id="members"),
+    ],
+)
+def test_of_several_columns_for_one_key_the_same_one_wins_in_any_order(record, metadata):
+    backwards = {
+        name: dict(reversed(value.items())) if isinstance(value, dict) else value
+        for name, value in reversed(record.items())
+    }
+    assert metadata_of(record) == metadata_of(backwards) == metadata
 
 
 @pytest.mark.parametrize(
@@ -125,8 +146,7 @@ def test_sources_can_be_named(metadata_fields, metadata):
 
 def test_no_sources_are_no_metadata():
     record = {"user_id": "u", "event": "e", "plan": "pro", "properties": {"a": "b"}}
-    event = to_event(record, StreamSettings(ObjectType.EVENT, metadata_fields=()), now_ms=0)
-    assert "metadata" not in event
+    assert "metadata" not in item_of(record, StreamSettings(ObjectType.EVENT, metadata_fields=()))
 
 
 def test_a_column_that_fed_a_field_from_inside_is_out_as_a_whole():

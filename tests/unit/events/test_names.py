@@ -6,15 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_statsig.errors import RecordError
 from target_statsig.event_names import DROPPED_CHARACTERS, dropped_characters, sanitized
 from target_statsig.events.names import MAX_NAME_LENGTH, PRESETS, EventNames
 from target_statsig.events.notes import RENAMED_LISTED, MappingNotes
-from target_statsig.exceptions import RecordError
 from target_statsig.settings import EventPreset, InvalidEventName, ObjectType, StreamSettings
 
 
 def name_of(source, notes=None, **settings):
-    return EventNames(StreamSettings(ObjectType.EVENT, **settings))(source, notes or MappingNotes())
+    return named(EventNames(StreamSettings(ObjectType.EVENT, **settings)), source, notes)
+
+
+def named(names, source, notes=None):
+    faults = {}
+    (name,) = names([source], MappingNotes() if notes is None else notes, faults)
+    if faults:
+        raise faults[0]
+    return name
 
 
 def reason_for(source, **settings):
@@ -113,16 +121,30 @@ def test_a_name_is_listed_in_the_notes_of_every_unit_of_work():
     names = EventNames(StreamSettings(ObjectType.EVENT, invalid_event_name=InvalidEventName.SANITIZE))
     for _ in range(2):
         notes = MappingNotes()
-        names("a=b", notes)
+        named(names, "a=b", notes)
         assert notes.renamed == {"a=b": "a_b"}
 
 
 def test_the_list_of_renamed_does_not_grow_with_the_stream():
     names = EventNames(StreamSettings(ObjectType.EVENT, invalid_event_name=InvalidEventName.SANITIZE))
     notes = MappingNotes()
-    for page in range(RENAMED_LISTED + 50):
-        names(f"/search?q={page}", notes)
+    names([f"/search?q={page}" for page in range(RENAMED_LISTED + 50)], notes, {})
     assert len(notes.renamed) == RENAMED_LISTED
+
+
+@pytest.mark.parametrize(
+    "others", [pytest.param(["c"], id="among-texts"), pytest.param([404, None], id="among-others")]
+)
+def test_each_name_of_a_column_is_judged_alone(others):
+    faults, notes = {}, MappingNotes()
+    settings = StreamSettings(ObjectType.EVENT, event_name_mapping={"a": "x"})
+    names = EventNames(settings)([" a ", "b=c", "a", "", *others], notes, faults)
+    assert [names[row] for row in (0, 2)] == ["x", "x"]
+    assert names[4] == str(others[0])
+    reasons = {1: "invalid_event_name", 3: "missing_event_name"}
+    if len(others) > 1:
+        reasons[5] = "missing_event_name"
+    assert {row: error.reason for row, error in faults.items()} == reasons
 
 
 def test_a_long_name_is_rejected_and_never_cut():

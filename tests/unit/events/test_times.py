@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_statsig.errors import RecordError
 from target_statsig.events.notes import MappingNotes
 from target_statsig.events.times import CLOCKS_APART_MS, OLD_MS, Times, parse_text, parse_whole, unix_ms
-from target_statsig.exceptions import RecordError
 from target_statsig.settings import TimeUnit
 
 JUNE_6 = 1_717_632_000_000
@@ -240,6 +240,30 @@ def test_an_unreadable_time_rejects_the_record_and_is_not_replaced():
 )
 def test_old_and_future_times_are_counted(time_ms, notes):
     assert time_of(time_ms) == (time_ms, notes)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["2024-06-05T12:00:00Z", "2024-06-06 01:00:00.123456+02:00", "1999-12-31", "2020-01-01 00:00:00"]
+        )
+        | st.sampled_from(["2024-06-07T00:00:00", "soon", "", None, 1_717_632_000, "1717632000"]),
+        max_size=4,
+    )
+)
+def test_of_a_column_each_time_is_what_it_is_alone(values):
+    extracted = ["2024-06-05T00:00:00Z", None, "at some time", "2024-06-04"][: len(values)]
+    notes, alone, faults, expected = MappingNotes(), MappingNotes(), {}, []
+    times = Times("event_time", TimeUnit.AUTO)
+    for value, each in zip(values, extracted, strict=True):
+        try:
+            expected.append(times(value, each, JUNE_6, alone))
+        except RecordError:
+            expected.append(None)
+    assert [*times.column(values, extracted, JUNE_6, notes, faults)] == expected
+    assert notes == alone
+    assert [*faults] == [row for row, value in enumerate(values) if value == "soon"]
+    assert {error.reason for error in faults.values()} <= {"invalid_time"}
 
 
 def test_the_time_of_extraction_has_no_other_shapes_than_text():

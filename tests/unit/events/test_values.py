@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.events.values import event_value, label, text
-from target_statsig.exceptions import RecordError
+from target_statsig.errors import RecordError
+from target_statsig.events.notes import MappingNotes
+from target_statsig.events.values import compact_json, event_value, event_values, label, labels, text, texts
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 @pytest.mark.parametrize(
@@ -111,3 +116,117 @@ def test_a_number_as_text_is_the_same_number(number):
 def test_any_text_is_a_number_itself_or_nothing(value):
     result = event_value(value)
     assert result == value or isinstance(result, Decimal) or (result is None and not value.strip())
+
+
+@pytest.mark.parametrize(
+    ("value", "compact"),
+    [
+        pytest.param({"b": 1, "a": [None, True, "x"]}, '{"b":1,"a":[null,true,"x"]}', id="compact-and-in-order"),
+        pytest.param(
+            [Decimal("1.10"), Decimal("1E+3"), 0.00001, 1e22],
+            "[1.10,1000,0.00001,10000000000000000000000]",
+            id="numbers",
+        ),
+        pytest.param({"a": {"b": [{"c": Decimal("2E+1")}]}}, '{"a":{"b":[{"c":20}]}}', id="deep"),
+        pytest.param({}, "{}", id="empty"),
+        pytest.param({"straße": "ü"}, '{"straße":"ü"}', id="unicode"),
+    ],
+)
+def test_objects_and_lists_become_compact_json(value, compact):
+    assert compact_json(value) == compact
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("half a pair \ud800", id="lone-surrogate"),
+        pytest.param({"half \udc00": "x"}, id="lone-surrogate-in-a-name"),
+        pytest.param(10**5000, id="more-digits-than-python-prints"),
+        pytest.param(Decimal("1E+400000"), id="absurd-exponent"),
+        pytest.param(object(), id="no-json"),
+        pytest.param({(1, 2): "x"}, id="name-that-is-no-text"),
+    ],
+)
+def test_what_json_has_no_form_for_has_no_compact_json(value):
+    with pytest.raises(RecordError) as caught:
+        compact_json({"value": [value]})
+    assert caught.value.reason == "not_encodable"
+
+
+def test_what_is_nested_too_deeply_has_no_compact_json():
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(RecordError):
+        compact_json(deep)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), Decimal("NaN"), Decimal("-Infinity")])
+def test_a_number_that_is_none_has_no_json(number):
+    with pytest.raises(RecordError):
+        compact_json({"a": [number]})
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.decimals(allow_nan=False, allow_infinity=False, min_value="-1e300", max_value="1e300")
+    | st.text(),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(), children, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_json_reads_back_as_what_it_was(value):
+    assert json.loads(compact_json(value), parse_float=Decimal) == value
+
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.decimals(min_value="-1e300", max_value="1e300", allow_nan=False)
+    | st.text(max_size=3)
+    | st.sampled_from([" ", "1e5", "12.50", Decimal("1E+400000"), Decimal("NaN"), Decimal("7.0"), Decimal("0.10")])
+)
+
+COLUMNS = (
+    st.lists(SCALARS, max_size=4)
+    | st.lists(st.integers() | st.none(), max_size=4)
+    | st.lists(st.text(" ab", max_size=2) | st.none(), max_size=4)
+    | st.lists(st.decimals(0, 1000, places=2) | st.none() | st.integers(), max_size=4)
+)
+
+
+def one_by_one(function, column):
+    """Return what becomes of each value, as text, and the faults by row."""
+    found, faults = [], {}
+    for row, value in enumerate(column):
+        try:
+            found.append(None if value is None else function(value))
+        except RecordError as error:
+            found.append(None)
+            faults[row] = error.reason
+    return found, faults
+
+
+@pytest.mark.parametrize(("of_column", "of_one"), [(labels, label), (texts, text)])
+@given(COLUMNS)
+def test_of_a_column_each_value_becomes_what_it_is_alone(of_column, of_one, column):
+    faults = {}
+    found = [*of_column(column, faults)]
+    assert (found, {row: error.reason for row, error in faults.items()}) == one_by_one(of_one, column)
+
+
+@given(COLUMNS)
+def test_of_a_column_of_events_each_value_is_printed_as_it_is_alone(column):
+    faults, notes = {}, MappingNotes()
+    found = event_values(column, notes, faults)
+    alone, faults_alone = one_by_one(event_value, column)
+    printed = [None if each is None else json.loads(_ENCODER.encode(each), parse_float=Decimal) for each in found]
+    assert (printed, {row: error.reason for row, error in faults.items()}) == (alone, faults_alone)
+    assert not any(b"E" in _ENCODER.encode(each) for each in found if not isinstance(each, str))
+    assert notes.text_values == sum(isinstance(each, str) for each in alone)

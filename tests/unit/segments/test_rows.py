@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from target_statsig.exceptions import SegmentError
+from target_statsig.errors import SegmentError
 from target_statsig.report import SegmentCounts
 from target_statsig.segments import rows
 from target_statsig.segments.growth import Growth, ProjectRoom

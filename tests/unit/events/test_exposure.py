@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.events.encoding import encode
-from target_statsig.events.exposures import ExposureMapper
+from target_statsig.errors import RecordError
 from target_statsig.events.notes import MappingNotes
-from target_statsig.exceptions import RecordError
 from target_statsig.settings import ObjectType, StreamSettings, Tier, TimeUnit
+from tests.mapped import encoded, item_of
 from tests.unit.events.statsig_schema import EXPOSURE
 
 NOW = 1_717_632_000_000
@@ -27,9 +26,9 @@ CHECKED = {"gate_name": "new_cart", "passes": True, "rule_id": "rule-7", "user_i
 CHECK_SENT = {"gateName": "new_cart", "passes": True, "ruleID": "rule-7", "time": NOW, "user": {"userID": "u-1"}}
 
 
-def mapped(record, notes=None, time_extracted=None, **settings):
-    mapper = ExposureMapper(StreamSettings(ObjectType.EXPOSURE, **settings))
-    return mapper(record, time_extracted, NOW, notes or MappingNotes())
+def mapped(record, notes=None, extracted=None, **settings):
+    stream = StreamSettings(ObjectType.EXPOSURE, **settings)
+    return item_of(record, stream, now_ms=NOW, extracted=extracted, warnings=notes)
 
 
 def reason_for(record, **settings):
@@ -188,7 +187,7 @@ SETTINGS = st.fixed_dictionaries(
 @given(RECORDS, SETTINGS)
 def test_a_record_becomes_an_exposure_that_statsig_takes_or_is_rejected(record, settings):
     try:
-        body = encode(mapped(record, **settings))
+        body = encoded(record, StreamSettings(ObjectType.EXPOSURE, **settings), now_ms=NOW)
     except RecordError:
         return
     VALID.validate(json.loads(body))

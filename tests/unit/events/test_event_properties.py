@@ -7,12 +7,11 @@ import jsonschema_rs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.events.encoding import encode
-from target_statsig.events.mapping import EventMapper
-from target_statsig.events.notes import MappingNotes
-from target_statsig.exceptions import RecordError
+from target_statsig.errors import RecordError
+from target_statsig.events.event import EventMapper
 from target_statsig.fields import DEFAULT_SOURCES
 from target_statsig.settings import EventPreset, InvalidEventName, ObjectType, StreamSettings, Tier, TimeUnit
+from tests.mapped import encoded, item_of, outcomes
 from tests.unit.events.statsig_schema import EVENT
 
 NOW = 1_717_632_000_000
@@ -77,14 +76,10 @@ SETTINGS = st.builds(
 )
 
 
-def mapped(record, settings):
-    return EventMapper(settings)(record, None, NOW, MappingNotes())
-
-
 @given(RECORDS, SETTINGS)
 def test_a_record_becomes_an_event_that_statsig_takes_or_is_rejected(record, settings):
     try:
-        body = encode(mapped(record, settings))
+        body = encoded(record, settings, now_ms=NOW)
     except RecordError:
         return
     event = json.loads(body)
@@ -96,19 +91,13 @@ def test_a_record_becomes_an_event_that_statsig_takes_or_is_rejected(record, set
 def test_the_plan_of_other_records_changes_nothing(record, settings):
     mapper = EventMapper(settings)
 
-    def outcome(of):
-        try:
-            return of(record, None, NOW, MappingNotes())
-        except RecordError as error:
-            return (error.reason, error.field)
+    def outcome():
+        return repr(outcomes([record], settings, now_ms=NOW, mapper=mapper))
 
-    first = outcome(mapper)
+    first = outcome()
     for other in ({"event": "e"}, dict.fromkeys(record, "x"), dict.fromkeys(record)):
-        try:
-            mapper(other, None, NOW, MappingNotes())
-        except RecordError:
-            continue
-    assert repr(outcome(mapper)) == repr(first)
+        outcomes([other], settings, now_ms=NOW, mapper=mapper)
+    assert outcome() == first
 
 
 @given(RECORDS)
@@ -116,7 +105,7 @@ def test_everything_that_is_not_null_is_somewhere(record):
     """Nothing but containers, nulls and Singer's own columns disappears."""
     settings = StreamSettings(ObjectType.EVENT, event_name="order", metadata_fields=("*",))
     try:
-        event = mapped({**record, "user_id": "u"}, settings)
+        event = item_of({**record, "user_id": "u"}, settings, now_ms=NOW)
     except RecordError:
         return
     metadata = event.get("metadata", {})

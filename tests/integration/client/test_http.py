@@ -9,9 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from target_statsig.client.network import USER_AGENT, HttpTransport
-from target_statsig.client.transport import Request, Response, TransportError
-from target_statsig.exceptions import FatalRunError
+from target_statsig.client.http import USER_AGENT, HttpTransport, Request, Response, TransportError
+from target_statsig.errors import FatalRunError
 
 from .socket_server import TRICKLED_BODY, YES, Connection, SocketServer, trickle
 
@@ -354,7 +353,7 @@ def test_an_answer_is_read_so_far_and_no_further(transport):
             connection.answer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
     with SocketServer(answer) as server:
-        assert transport.send(replace(post(server.url), answer_bytes=2_000_000)).body == body
+        assert transport.send(replace(post(server.url), max_response_bytes=2_000_000)).body == body
         with pytest.raises(TransportError, match="longer than 1,048,576 bytes, and cannot be read") as caught:
             transport.send(post(server.url))
 
@@ -374,7 +373,7 @@ def test_an_answer_is_read_so_far_and_no_further(transport):
     ],
 )
 def test_what_cannot_be_sent_at_all_ends_the_run_without_naming_the_key(transport, request_):
-    with pytest.raises(FatalRunError, match="cannot be put together") as caught:
+    with pytest.raises(FatalRunError, match="cannot be built") as caught:
         transport.send(request_)
 
     assert KEY not in str(caught.value)

@@ -4,16 +4,17 @@ from decimal import Decimal
 
 import pytest
 
+from target_statsig.errors import RecordError
 from target_statsig.events.notes import MappingNotes
-from target_statsig.events.users import UserMapper
-from target_statsig.exceptions import RecordError
 from target_statsig.settings import ObjectType, StreamSettings, Tier
+from tests.mapped import item_of
 
 
 def user_of(record, **settings):
-    mapper = UserMapper(StreamSettings(ObjectType.EVENT, **settings))
+    stream = StreamSettings(ObjectType.EVENT, event_name="e", metadata_fields=(), **settings)
     notes = MappingNotes()
-    return mapper.plan(record)(record, notes), notes
+    record = {**record, "event_time": "1970-01-01"}
+    return item_of(record, stream, warnings=notes)["user"], notes
 
 
 def fields_of(record, **settings):
@@ -98,12 +99,12 @@ def test_a_mapped_source_replaces_the_defaults():
 @pytest.mark.parametrize(
     ("custom", "sent"),
     [
-        pytest.param({"plan": "pro", "seats": 5, "rate": Decimal("0.10"), "old": True}, None, id="kept"),
+        pytest.param({"plan": "pro", "seats": 5, "rate": Decimal("0.50"), "old": True}, None, id="kept"),
         pytest.param({"tags": ["a", "b"], "none": []}, None, id="lists-of-texts"),
         pytest.param({"a": None, "b": 1}, {"b": 1}, id="nulls-are-left-out"),
         pytest.param({"a": [1, "x"]}, {"a": '[1,"x"]'}, id="other-lists-become-json"),
         pytest.param({"a": {"b": Decimal("1E+2")}}, {"a": '{"b":100}'}, id="objects-become-json"),
-        pytest.param('{"plan":"pro","rate":0.10}', {"plan": "pro", "rate": Decimal("0.10")}, id="object-as-text"),
+        pytest.param('{"plan":"pro","rate":0.50}', {"plan": "pro", "rate": Decimal("0.50")}, id="object-as-text"),
         pytest.param({"privateAttributes": {"secret": 1}, "plan": "pro"}, {"plan": "pro"}, id="private-attributes"),
     ],
 )

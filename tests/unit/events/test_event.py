@@ -6,11 +6,10 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from target_statsig.events.encoding import encode
-from target_statsig.events.mapping import EventMapper, to_event
+from target_statsig.errors import RecordError
 from target_statsig.events.notes import MappingNotes
-from target_statsig.exceptions import RecordError
 from target_statsig.settings import EventPreset, InvalidEventName, ObjectType, StreamSettings, Tier, TimeUnit
+from tests.mapped import encoded, item_of, outcomes
 
 NOW = 1_717_632_000_000
 """2024-06-06T00:00:00Z, unix milliseconds."""
@@ -30,8 +29,11 @@ PURCHASE = (
 )
 
 
+RETAIL = StreamSettings(ObjectType.EVENT, event_preset=EventPreset.RETAIL)
+
+
 def event_of(record, **settings):
-    return to_event(record, StreamSettings(ObjectType.EVENT, **settings), now_ms=NOW)
+    return item_of(record, StreamSettings(ObjectType.EVENT, **settings), now_ms=NOW)
 
 
 def reason_for(record, **settings):
@@ -43,7 +45,7 @@ def reason_for(record, **settings):
 @pytest.mark.parametrize("float_hook", [Decimal, None], ids=["decimals", "floats"])
 def test_an_order_of_a_tracker_becomes_a_purchase_to_the_letter(float_hook):
     record = msgspec.json.Decoder(float_hook=float_hook).decode(ORDER)
-    assert encode(event_of(record, event_preset=EventPreset.RETAIL)) == PURCHASE
+    assert encoded(record, RETAIL) == PURCHASE
 
 
 def test_the_same_order_flattened_becomes_the_same_purchase():
@@ -52,7 +54,7 @@ def test_the_same_order_flattened_becomes_the_same_purchase():
         for column, content in msgspec.json.Decoder(float_hook=Decimal).decode(ORDER).items()
         for member, value in (content.items() if isinstance(content, dict) else [("", content)])
     }
-    assert encode(event_of(record, event_preset=EventPreset.RETAIL)) == PURCHASE
+    assert encoded(record, RETAIL) == PURCHASE
 
 
 def test_a_table_of_events_needs_no_mapping():
@@ -70,7 +72,7 @@ def test_a_table_of_events_needs_no_mapping():
     }
     assert event_of(record, environment_tier=Tier.PRODUCTION) == {
         "eventName": "subscription_renewed",
-        "value": Decimal("49.00"),
+        "value": 49.0,
         "time": NOW - 86_400_000 + 14_136_859,
         "user": {
             "userID": "1001",
@@ -127,6 +129,42 @@ def test_the_unit_of_time_is_a_setting():
 
 
 @pytest.mark.parametrize(
+    ("value", "printed"),
+    [
+        pytest.param(Decimal("89.99"), "89.99", id="as-it-came"),
+        pytest.param(Decimal("89.90"), "89.90", id="with-its-last-zero"),
+        pytest.param(Decimal("1E+2"), "100", id="large-exponent"),
+        pytest.param(Decimal("1E-7"), "0.0000001", id="small-exponent"),
+        pytest.param("1e3", "1000", id="exponent-in-a-text"),
+        pytest.param(1e22, "10000000000000000000000", id="float"),
+        pytest.param(Decimal("123456789012345678901234567890.5"), "123456789012345678901234567890.5", id="long"),
+        pytest.param(10**40, "1" + "0" * 40, id="large-integer"),
+        pytest.param("SKU-1E-7", '"SKU-1E-7"', id="text-like-an-exponent"),
+        pytest.param("Zürich 🚆", '"Zürich 🚆"', id="unicode"),
+    ],
+)
+def test_a_value_is_printed_plainly_among_others(value, printed):
+    records = [{"event": "e", "user_id": "u", "value": each} for each in (Decimal("0.10"), value, None)]
+    first, body, last = outcomes(records, StreamSettings(ObjectType.EVENT))
+    assert f'"eventName":"e","value":{printed},"time":' in body.decode()
+    assert (b'"value":0.10,' in first, b"value" in last) == (True, False)
+
+
+def test_one_exponent_mends_no_other_number():
+    custom = {"rate": Decimal("0.10"), "tags": ["E-1"], "old": True, "large": Decimal("1E+2")}
+    body = encoded({"event": "e", "user_id": "u", "custom": custom, "note": Decimal("2.50")}, RETAIL)
+    assert b'"custom":{"rate":0.10,"tags":["E-1"],"old":true,"large":100}' in body
+    assert b'"metadata":{"note":"2.50"}' in body
+
+
+def deeply_nested():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    return deep
+
+
+@pytest.mark.parametrize(
     ("record", "reason"),
     [
         pytest.param({"user_id": "u"}, "missing_event_name", id="no-name"),
@@ -137,6 +175,12 @@ def test_the_unit_of_time_is_a_setting():
         pytest.param({"event": "e", "user_id": "u", "value": float("nan")}, "not_encodable", id="value"),
         pytest.param({"event": "e", "user_id": "u", "a": Decimal("1E+400000")}, "not_encodable", id="metadata"),
         pytest.param({"event": "e", "user_id": "u", "custom": {"a": float("inf")}}, "not_encodable", id="custom"),
+        pytest.param({"event": "e", "user_id": "u", "value": 10**5000}, "not_encodable", id="digits"),
+        pytest.param({"event": "e", "user_id": "u", "value": object()}, "not_encodable", id="no-json"),
+        pytest.param({"event": "e", "user_id": "u", "a": "half \ud800"}, "not_encodable", id="half-a-pair"),
+        pytest.param({"event": "e", "user_id": "u", "half \udc00": 1}, "not_encodable", id="half-a-pair-in-a-name"),
+        pytest.param({"event": "e", "user_id": "u", "a": deeply_nested()}, "not_encodable", id="deep"),
+        pytest.param({"event": "e", "user_id": "u", "custom": {"a": deeply_nested()}}, "not_encodable", id="deeper"),
         pytest.param({}, "missing_event_name", id="empty"),
     ],
 )
@@ -150,36 +194,32 @@ def test_a_rejection_names_the_field_and_no_value():
     assert str(caught.value) == "invalid_time (event_time)"
 
 
-def test_a_text_that_is_no_unicode_is_rejected_where_it_is_encoded():
-    event = event_of({"event": "e", "user_id": "\ud800"})
-    with pytest.raises(RecordError) as caught:
-        encode(event)
-    assert caught.value.reason == "not_encodable"
+def test_a_text_that_is_no_unicode_is_rejected():
+    assert reason_for({"event": "e", "user_id": "\ud800"}) == "not_encodable"
 
 
-def test_a_mapper_notes_what_is_worth_a_warning():
-    mapper = EventMapper(StreamSettings(ObjectType.EVENT, invalid_event_name=InvalidEventName.SANITIZE))
+def test_what_is_worth_a_warning_is_noted():
     notes = MappingNotes()
-    for record in (
+    records = [
         {"event": "a=b", "user_id": "u"},
         {"event": "e", "user_id": "u", "time": "2024-01-01", "custom": "none"},
         {"event": "e", "user_id": "u", "time": "2025-01-01", "marketing_consent": "maybe"},
-    ):
-        mapper(record, None, NOW, notes)
+    ]
+    settings = StreamSettings(ObjectType.EVENT, invalid_event_name=InvalidEventName.SANITIZE)
+    outcomes(records, settings, now_ms=NOW, warnings=notes)
     assert notes == MappingNotes(
         time_defaulted=1, custom_ignored=1, consent_ignored=1, renamed={"a=b": "a_b"}, old_times=1, future_times=1
     )
 
 
 def test_records_of_one_stream_may_have_different_columns():
-    mapper = EventMapper(StreamSettings(ObjectType.EVENT))
     records = [
         {"event": "e", "user_id": "u", "extra": 1},
         {"event": "e", "userId": "v"},
         {"eventName": "f", "traits": {"email": "a@b.c"}, "user_id": "w"},
         {"event": "e", "user_id": "u"},
     ]
-    events = [mapper(record, None, NOW, MappingNotes()) for record in records]
+    events = [*map(msgspec.json.decode, outcomes(records, StreamSettings(ObjectType.EVENT)))]
     assert [event["user"]["userID"] for event in events] == ["u", "v", "w", "u"]
     assert [event.get("metadata") for event in events] == [{"extra": "1"}, None, None, None]
 
@@ -190,8 +230,8 @@ def test_a_record_is_left_as_it_was():
     assert record == msgspec.json.decode(ORDER)
 
 
-def test_a_mapper_can_be_made_from_settings_that_travelled():
+def test_settings_that_travelled_map_alike():
     settings = StreamSettings(ObjectType.EVENT, event_name="order", custom_ids={"companyID": "company"})
     record = {"company": "c"}
     travelled = pickle.loads(pickle.dumps(settings))
-    assert to_event(record, travelled, now_ms=NOW) == to_event(record, settings, now_ms=NOW)
+    assert item_of(record, travelled) == item_of(record, settings)

@@ -8,11 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.events.encoding import encode
-from target_statsig.events.metrics import MetricMapper
-from target_statsig.events.notes import MappingNotes
-from target_statsig.exceptions import RecordError
+from target_statsig.errors import RecordError
 from target_statsig.settings import IdType, ObjectType, StreamSettings
+from tests.mapped import encoded, item_of
 from tests.unit.events.statsig_schema import METRIC
 
 VALID = jsonschema_rs.validator_for(METRIC)
@@ -22,7 +20,7 @@ SPENT_SENT = {
     "user_id": "u-1",
     "id_type": "user_id",
     "metric_name": "net_revenue",
-    "metric_value": Decimal("89.90"),
+    "metric_value": 89.9,
 }
 
 RATIO = {"user_id": "u-1", "metric_name": "basket", "numerator": 3, "denominator": 15}
@@ -32,8 +30,7 @@ COMPANY = {"id_type": IdType.CUSTOM_ID, "custom_id_type": "companyID"}
 
 
 def mapped(record, **settings):
-    mapper = MetricMapper(StreamSettings(ObjectType.METRIC, **settings))
-    return mapper(record, None, 0, MappingNotes())
+    return item_of(record, StreamSettings(ObjectType.METRIC, **settings))
 
 
 def rejection_of(record, **settings):
@@ -48,7 +45,7 @@ def rejection_of(record, **settings):
         pytest.param(SPENT, SPENT_SENT, id="a value"),
         pytest.param(RATIO, RATIO_SENT, id="a ratio"),
         pytest.param({**RATIO, "numerator": 0}, {**RATIO_SENT, "numerator": 0}, id="zero is a value"),
-        pytest.param({**SPENT, "metric_value": " 12.50 "}, {**SPENT_SENT, "metric_value": Decimal("12.50")}, id="text"),
+        pytest.param({**SPENT, "metric_value": " 12.50 "}, {**SPENT_SENT, "metric_value": 12.5}, id="text"),
         pytest.param({**SPENT, "numerator": None, "denominator": ""}, SPENT_SENT, id="a value without a ratio"),
         pytest.param({**RATIO, "metric_value": None}, RATIO_SENT, id="a ratio without a value"),
         pytest.param({**SPENT, "day": "2026-11-22", "country": "DE"}, SPENT_SENT, id="other columns stay out"),
@@ -173,7 +170,7 @@ SETTINGS = st.sampled_from([{}, COMPANY, {"metric_name": "m"}, {"field_mapping":
 @given(RECORDS, SETTINGS)
 def test_a_record_becomes_a_value_that_statsig_takes_or_is_rejected(record, settings):
     try:
-        body = encode(mapped(record, **settings))
+        body = encoded(record, StreamSettings(ObjectType.METRIC, **settings))
     except RecordError:
         return
     VALID.validate(json.loads(body))

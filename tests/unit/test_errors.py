@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 import target_statsig
-from target_statsig.exceptions import (
+from target_statsig.errors import (
     COMES_AGAIN,
     AuthenticationError,
     FatalRunError,
+    Heading,
     InputError,
     NotNowError,
     RefusedError,
@@ -21,7 +22,6 @@ from target_statsig.exceptions import (
     StoreError,
     text_of,
 )
-from target_statsig.headings import Heading
 
 SOURCES = sorted(Path(target_statsig.__file__).parent.rglob("*.py"))
 
@@ -61,7 +61,7 @@ def test_an_unforeseen_error_is_told_by_its_place_and_not_by_its_text():
         {}["jane@example.com"]
     except KeyError as error:
         text = text_of(error)
-    assert text.startswith("This is a fault of target-statsig: unexpected KeyError at test_exceptions.py:")
+    assert text.startswith("This is a fault of target-statsig: unexpected KeyError at test_errors.py:")
     assert "jane" not in text
 
 

@@ -1,7 +1,7 @@
-"""Every error that this target raises, by what the one who catches it should do.
+"""Every error that this target raises, by what the one who catches it should do, and the headings of their texts.
 
     TargetStatsigError
-    ├── SettingsError              mend the configuration; nothing was sent
+    ├── SettingsError              fix the configuration; nothing was sent
     ├── RecordError                one record cannot go: count it by reason, keep it out, go on
     │   └── MissingKeyError        ... because a column of its primary key is missing
     ├── SegmentError               one segment failed: leave it, finish the other streams, end with 1
@@ -12,9 +12,7 @@
     ├── FatalRunError              end the run: what is acknowledged stays, what is not will come again
     │   ├── AuthenticationError    ... a key is missing, wrong, or of the wrong kind
     │   ├── InputError             ... a line of the input is not a Singer message that can be used
-    │   │   └── SchemaMissingError     ... a RECORD came before its SCHEMA (in `sdk_exceptions`)
     │   ├── RejectionsError        ... more records were rejected than `max_rejected_percent` allows
-    │   │   └── MissingKeyRejectionError   ... the first of them for a missing key property (in `sdk_exceptions`)
     │   └── StoreError             ... the store cannot be used
     └── InterruptedRunError        a signal asked the run to end
 
@@ -23,51 +21,76 @@ No message holds a value from a record or a key: counts, reasons, names of field
 
 from __future__ import annotations
 
+import enum
 import traceback
 from pathlib import Path
 
-from target_statsig.headings import Heading
-
 COMES_AGAIN = "What was acknowledged stays; what was not comes again with the next run."
 CUT_OFF = "No STATE passes it: what is not delivered comes again with the next run."
+
+
+class Heading(enum.Enum):
+    """The first words of an error that fails a run; the README's troubleshooting has them verbatim, in this order."""
+
+    SETTINGS = "The configuration cannot be used"
+    KEY = "Statsig does not accept the key"
+    UNREACHABLE = "Statsig cannot be reached"
+    STORE = "The store cannot be used"
+    SHARED_STREAM = "The stream is sent by another run"
+    INPUT = "The input cannot be used"
+    NO_SEGMENT = "The segment does not exist"
+    SEGMENT_TYPE = "The segment is no ID list"
+    ID_TYPE = "The segment holds another type of id"
+    SHARED_SEGMENT = "The segment is changed by someone else"
+    SEGMENT_SIZE = "The segment would grow too large"
+    REJECTIONS = "Too many records were rejected"
+    REFUSED = "Statsig refuses what is sent"
+    UNPROVEN = "The mirrored stream is not proven complete"
+    INCREMENTAL = "The mirrored stream is incremental"
+    TOO_MANY_REMOVALS = "The mirror would remove too many"
+    LATER = "Statsig takes no more for now"
+    DEAD_LETTERS = "The dead letters cannot be written"
+    OUTPUT = "The STATE cannot be written"
+    REPORT = "The report cannot be written"
+    FAULT = "This is a fault of target-statsig"
 
 
 class TargetStatsigError(Exception):
     """Base class of every error of this target.
 
     Attributes:
-        heading: What its text begins with for whoever reads the log.
+        heading: What its text begins with in the log.
         aftermath: What was and was not sent, where the text itself does not say so; it may be empty.
-        maybe_taken: True where it ended a request of which Statsig may have taken a try: its answer was lost, or does
-            not deny it.
+        maybe_taken: It ended a request that Statsig may have acted upon: no response to one of the tries came, or none
+            that denies it.
     """
 
     heading = Heading.FAULT
     aftermath = ""
     maybe_taken = False
 
-    def __init__(self, message: str, *, heading: Heading | None = None) -> None:
+    def __init__(self, text: str, *, heading: Heading | None = None) -> None:
         """Take the text, and its heading where it is not that of the class."""
-        super().__init__(message)
+        super().__init__(text)
         if heading is not None:
             self.heading = heading
 
     @property
     def told(self) -> str:
-        """Return the text for the log and the report: heading, what happened, what was sent, what to do."""
+        """The text for the log and the report: heading, what happened, what was sent, what to do."""
         text = str(self)
         stop = "" if text.endswith((".", "?")) else "."
         return f"{self.heading.value}: {text}{stop} {self.aftermath}".rstrip()
 
 
 class SettingsError(TargetStatsigError):
-    """The configuration cannot be used; `errors` has one text for each thing to mend."""
+    """The configuration cannot be used; `errors` has one text for each thing to fix."""
 
     heading = Heading.SETTINGS
     aftermath = "Nothing of this stream was sent; what came before it is delivered, or comes again with the next run."
 
     def __init__(self, errors: list[str]) -> None:
-        """Take all errors at once, so that they are all mended at once."""
+        """Take all errors at once, so that they can be fixed at once."""
         super().__init__(" ".join(errors))
         self.errors = errors
 
@@ -103,19 +126,19 @@ class RequestError(TargetStatsigError):
     """A request did not succeed.
 
     Attributes:
-        status: The HTTP status of the last answer, or None where there was none.
-        words: What Statsig said, shortened; it may be empty.
+        status: The HTTP status of the last response, or None where there was none.
+        message: What Statsig said, shortened; it may be empty.
     """
 
     heading = Heading.REFUSED
 
     def __init__(
-        self, message: str, *, status: int | None = None, words: str = "", heading: Heading | None = None
+        self, text: str, *, status: int | None = None, message: str = "", heading: Heading | None = None
     ) -> None:
         """Take the text for the reader and the facts for the caller."""
-        super().__init__(message, heading=heading)
+        super().__init__(text, heading=heading)
         self.status = status
-        self.words = words
+        self.message = message
 
 
 class RefusedError(RequestError):
@@ -169,6 +192,26 @@ class StoreError(FatalRunError):
 
 class InterruptedRunError(TargetStatsigError):
     """SIGTERM or SIGINT asked the run to end."""
+
+
+def missing_schema(text: str) -> InputError:
+    """Return the error for a RECORD that comes before its SCHEMA, a `RecordsWithoutSchemaException` of singer-sdk."""
+    from singer_sdk.exceptions import RecordsWithoutSchemaException
+
+    class SchemaMissingError(InputError, RecordsWithoutSchemaException):
+        pass
+
+    return SchemaMissingError(text)
+
+
+def missing_key_rejection(text: str) -> RejectionsError:
+    """Return the error for a record without a key property, a `MissingKeyPropertiesError` of singer-sdk."""
+    from singer_sdk.exceptions import MissingKeyPropertiesError
+
+    class MissingKeyRejectionError(RejectionsError, MissingKeyPropertiesError):
+        pass
+
+    return MissingKeyRejectionError(text)
 
 
 def text_of(error: BaseException) -> str:

@@ -1,0 +1,378 @@
+"""What an answer of Statsig means for a request, and what the log and the errors say of it."""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+import zlib
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from target_statsig.errors import (
+    AuthenticationError,
+    Heading,
+    NotNowError,
+    RefusedError,
+    RequestError,
+    TargetStatsigError,
+    TooLargeError,
+)
+from target_statsig.phrases import counted, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Failed = TypeVar("Failed", bound=RequestError)
+
+MAX_MESSAGE = 200
+"""Characters of Statsig's message that are quoted."""
+
+_TENTHS_UP_TO, _SECONDS_UP_TO, _MINUTES_UP_TO = 10, 120, 120
+
+_MAX_READ = 2_000
+_HIDDEN = "…"
+_GZIP = b"\x1f\x8b"
+_ANY_WINDOW = zlib.MAX_WBITS | 32
+
+_OK = range(200, 300)
+_REDIRECTS = range(300, 400)
+_SERVER_ERRORS = range(500, 600)
+_WRONG_KEY = frozenset({401, 403})
+_TOO_LARGE = 413
+_NOT_IMPLEMENTED = 501
+_UNAVAILABLE = 503
+_ABOUT_THE_ADDRESS = frozenset({404, 405, _NOT_IMPLEMENTED})
+
+_TRY_AGAIN = frozenset({408, 409, 429})
+"""Client errors that pass: a timeout, another update of the list under way, a quota.
+
+Statsig's own SDKs lose the events of a 429; a pipeline must not."""
+
+_TURNED_AWAY = frozenset({409, 429})
+"""Of those the ones that come before anything is done."""
+
+
+_SHOWN_OF_KEY = 4
+_MIN_KEY = 8
+"""Characters; the end of a shorter key would give too much of it away."""
+
+_BATCH_SIZES = "`batch_size_rows` or `batch_size_bytes`"
+_KEY_TITLES = {"secret-": "Server Secret Key", "console-": "Console API Key", "client-": "Client SDK Key"}
+
+
+class ApiKeyKind(enum.Enum):
+    """A kind of key that this target needs; see https://docs.statsig.com/access-management/api-keys.
+
+    Attributes:
+        setting: The setting that holds it.
+        prefix: What it begins with.
+        header: The header that carries it.
+        url_setting: The setting with the address of the API that it is for.
+        size_settings: The settings that make that API's requests smaller, as they stand in a text.
+    """
+
+    SERVER_SECRET = ("server_secret_key", "secret-", "statsig-api-key", "events_url", _BATCH_SIZES)
+    CONSOLE = ("console_api_key", "console-", "STATSIG-API-KEY", "console_url", "`segment_batch_size`")
+
+    def __init__(self, setting: str, prefix: str, header: str, url_setting: str, size_settings: str) -> None:
+        """Take the attributes of a kind."""
+        self.setting = setting
+        self.prefix = prefix
+        self.header = header
+        self.url_setting = url_setting
+        self.size_settings = size_settings
+
+    @property
+    def wanted(self) -> str:
+        """A sentence that says which key to use, and where it is found."""
+        title = _KEY_TITLES[self.prefix]
+        return f"Use the project's {title}, `{self.prefix}…`, from Project Settings > Keys & Environments in Statsig."
+
+    def check(self, key: str) -> str:
+        """Return the key if a header can hold it.
+
+        Raises:
+            AuthenticationError: There is none, or it has characters that no key has.
+        """
+        if not key:
+            msg = f"`{self.setting}` is not set. {self.wanted}"
+            raise AuthenticationError(msg)
+        if not key.isascii() or not key.isprintable() or " " in key:
+            msg = (
+                f"`{self.setting}` holds a blank, a line break or another character that no key has: "
+                f"copy the whole key again, and nothing else. {self.wanted}"
+            )
+            raise AuthenticationError(msg)
+        return key
+
+    def describe(self, key: str) -> str:
+        """Say which key was used, by its last characters, and whether it is of another kind."""
+        end = key[-_SHOWN_OF_KEY:]
+        known = f"The key used ends in `…{end}`" if len(key) >= _MIN_KEY else "The key used is very short"
+        for prefix, title in _KEY_TITLES.items():
+            if key.startswith(prefix) and prefix != self.prefix:
+                return f"{known} and is a {title} (`{prefix}…`), which cannot be used here."
+        if not key.startswith(self.prefix):
+            return f"{known} and does not begin with `{self.prefix}`."
+        return f"{known}: it may have been revoked, or lack a permission."
+
+
+class Outcome(enum.Enum):
+    """What an answer means for its request."""
+
+    OK = "ok"
+    NOT_NOW = "not now"
+    TOO_LARGE = "too large"
+    REFUSED = "refused"
+    WRONG_KEY = "wrong key"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one try.
+
+    Attributes:
+        status: The HTTP status, or None where no response came.
+        body: The decoded JSON of the response; None where it has none.
+        message: Statsig's own text, or what broke the connection; it may be empty.
+        retry_after: Seconds that a `Retry-After` asks for.
+        sent: Whether the request may have reached the server.
+    """
+
+    status: int | None = None
+    body: object = None
+    message: str = ""
+    retry_after: float = 0.0
+    sent: bool = True
+
+    @property
+    def outcome(self) -> Outcome:
+        """What it means for the request.
+
+        Statsig's own SDKs take a 2xx with `success: false`, or without JSON, for a failure: something between may
+        have given it. Both APIs answer with objects; those of the Console API have no `success`.
+        Sources: https://docs.statsig.com/http-api and the SDKs at https://github.com/statsig-io.
+        """
+        status = self.status
+        if status is None or status in _TRY_AGAIN:
+            return Outcome.NOT_NOW
+        if status in _OK:
+            return Outcome.OK if isinstance(self.body, dict) and not self._denies else Outcome.NOT_NOW
+        if status in _WRONG_KEY:
+            return Outcome.WRONG_KEY
+        if status == _TOO_LARGE:
+            return Outcome.TOO_LARGE
+        if status in _SERVER_ERRORS and status != _NOT_IMPLEMENTED:
+            return Outcome.NOT_NOW
+        return Outcome.REFUSED
+
+    @property
+    def maybe_taken(self) -> bool:
+        """Whether Statsig may have acted upon a request that was to change something, though this is no yes.
+
+        A server that fails, or a proxy that loses patience, may do so after the events were taken.
+        Statsig's own `success: false` says that they were not.
+        """
+        if self.status is None:
+            return self.sent
+        if self.outcome is not Outcome.NOT_NOW or self.status in _TURNED_AWAY:
+            return False
+        return not (self._denies and (self.status in _OK or self.status == _UNAVAILABLE))
+
+    @property
+    def _denies(self) -> bool:
+        return isinstance(self.body, dict) and self.body.get("success") is False
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, and how it has fared so far.
+
+    Attributes:
+        what: A phrase for it, such as "500 events of stream 'orders'" or "adding 10 ids to segment 'vips'".
+        kind: The kind of key that it carries.
+        key: That key.
+        url: Where it goes.
+        body: Its body, as sent.
+        changes: Whether it is to change something.
+        seconds_left: Seconds that it may yet spend on tries and on the waits between them.
+        tries: How often it was tried.
+        answer: What came of the last try.
+        maybe_taken: Statsig may have acted upon a try that was not answered with a yes.
+    """
+
+    what: str
+    kind: ApiKeyKind
+    key: str
+    url: str
+    body: bytes | None
+    changes: bool
+    seconds_left: float
+    tries: int = 0
+    answer: Answer = Answer()
+    maybe_taken: bool = False
+
+    def record(self, answer: Answer, seconds: float) -> None:
+        """Count a try.
+
+        Args:
+            answer: What came of it.
+            seconds: How long it took.
+        """
+        self.tries += 1
+        self.answer = answer
+        self.seconds_left -= seconds
+        self.maybe_taken = self.maybe_taken or (self.changes and answer.maybe_taken)
+
+    def refusal(self) -> TargetStatsigError:
+        """Return the error for an answer that ends the request."""
+        status, kind, text = self.answer.status, self.kind, f"{self._answered} to {self.what}"
+        if self.answer.outcome is Outcome.WRONG_KEY:
+            return AuthenticationError(
+                f"{text}, with the key in `{kind.setting}`. {kind.describe(self.key)} {kind.wanted}"
+            )
+        if self.answer.outcome is Outcome.TOO_LARGE:
+            size = counted(len(self.body or b""), "byte")
+            return self._error(TooLargeError, f"{text}, {size} as sent. Lower {kind.size_settings}.")
+        hint = ""
+        if status in _REDIRECTS:
+            hint = f" Redirects are not followed: set `{kind.url_setting}` to where this one leads."
+        elif status in _ABOUT_THE_ADDRESS:
+            hint = f" Check that `{kind.url_setting}` is the right address."
+        return self._error(RefusedError, f"{text}.{hint}")
+
+    def used_up(self, retry_timeout: float) -> NotNowError:
+        """Return the error for retries that are used up.
+
+        Args:
+            retry_timeout: The seconds that there were.
+        """
+        tries = counted(self.tries, "try", "tries")
+        text = (
+            f"Given up on {self.what} after {tries} in the {duration(retry_timeout)} that `retry_timeout` allows: "
+            f"at last {self._answered}.{self._doubt}"
+        )
+        if self.answer.status is None and not self.maybe_taken:
+            text += f" Check `{self.kind.url_setting}`, and that this machine may connect to it."
+        return self._error(NotNowError, text, heading=None if self.answer.status else Heading.UNREACHABLE)
+
+    def come_back(self, now: float) -> NotNowError:
+        """Return the error for a `Retry-After` that asks for more time than is left.
+
+        Args:
+            now: Seconds since 1970.
+        """
+        wait = self.answer.retry_after
+        when = datetime.fromtimestamp(math.ceil(now + wait), tz=timezone.utc)
+        text = (
+            f"{self._answered} to {self.what}, asking for a wait of {duration(wait)}, "
+            f"and `retry_timeout` leaves {duration(self.seconds_left)}.{self._doubt} "
+            f"Run it again after {when:%Y-%m-%d %H:%M:%S} UTC."
+        )
+        return self._error(NotNowError, text)
+
+    def retrying(self, wait: float) -> str:
+        """Return the line of the log for a retry in `wait` seconds."""
+        answered = self._answered
+        effect = ", which may have taken effect all the same" if self.changes and self.answer.maybe_taken else ""
+        return (
+            f"{answered[0].upper()}{answered[1:]} to {self.what}{effect}: trying again in {duration(wait)}, "
+            f"for {duration(self.seconds_left)} more at most"
+        )
+
+    def waiting(self, wait: float) -> str:
+        """Return the line of the log, during a long wait, that has `wait` seconds to go."""
+        last = f"; at last {self._answered}" if self.tries else ""
+        return f"Still waiting for {self._host}, to go on with {self.what}{last}: the next try is in {duration(wait)}"
+
+    @property
+    def _host(self) -> str:
+        return f"{urlsplit(self.url).hostname}, which `{self.kind.url_setting}` names"
+
+    @property
+    def _answered(self) -> str:
+        """The first half of a sentence that goes on with `to ...`."""
+        status, message = self.answer.status, self.answer.message
+        if status is None:
+            return f"no answer came from {self._host} ({message})"
+        if self.answer.body is None:
+            return f"Statsig, or a proxy on the way there, answered {status} without JSON"
+        no_yes = " but not that it succeeded" if status in _OK else ""
+        return f"Statsig answered {status}{no_yes}{f' ({message})' if message else ''}"
+
+    @property
+    def _doubt(self) -> str:
+        return " Statsig may have taken it: no answer says that it did not." if self.maybe_taken else ""
+
+    def _error(self, error: type[Failed], text: str, *, heading: Heading | None = None) -> Failed:
+        status = self.answer.status
+        return error(text, status=status, message=self.answer.message if status else "", heading=heading)
+
+
+def decode_json(body: bytes) -> object:
+    """Return the JSON of a response, or None where it holds none."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def quote_message(body: object, *, sent: bytes | None, key: str) -> str:
+    """Return Statsig's message, shortened, without ids, values from records and the key.
+
+    Args:
+        body: The decoded response; its `message` or `error` is quoted where that is a string.
+        sent: The body of the request, gzip or not. What its lists hold, the events and the ids, is hidden.
+        key: The key of the request.
+    """
+    if not isinstance(body, dict):
+        return ""
+    said = next((text for name in ("message", "error") if isinstance(text := body.get(name), str)), "")
+    text = " ".join(said[:_MAX_READ].split())
+    if not text:
+        return ""
+    lower = text.lower()
+    repeated = {value for value in (key, *_values_sent(sent)) if value and value.lower() in lower}
+    for value in sorted(repeated, key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", _HIDDEN, text, flags=re.IGNORECASE)
+    text = visible(text)
+    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
+
+
+def _values_sent(sent: bytes | None) -> Iterator[str]:
+    if not sent:
+        return
+    body = decode_json(zlib.decompress(sent, _ANY_WINDOW) if sent.startswith(_GZIP) else sent)
+    if isinstance(body, dict):
+        for value in body.values():
+            if isinstance(value, list):
+                yield from _leaves(value)
+
+
+def _leaves(value: object) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for member in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(member)
+    elif isinstance(value, str):
+        yield " ".join(value.split())
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time as people say it, rounded up: `3.2 s`, `45 s`, `12 min`, `2 h 5 min`."""
+    seconds = max(seconds, 0.0)
+    if seconds < _TENTHS_UP_TO:
+        return f"{math.ceil(seconds * 10) / 10:g} s"
+    if seconds < _SECONDS_UP_TO:
+        return f"{math.ceil(seconds)} s"
+    minutes = math.ceil(seconds / 60)
+    if minutes < _MINUTES_UP_TO:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"

@@ -1,0 +1,89 @@
+"""Records of a stream as Statsig exposures (`POST /v1/log_custom_exposure`).
+
+An exposure says that someone was in a group of an experiment, or met a rule of a gate. The user and the time are mapped
+as for events.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from target_statsig._compat import override
+from target_statsig.answers import answer_of
+from target_statsig.errors import RecordError
+from target_statsig.events.kind import Items, Mapper
+from target_statsig.events.objects import objects
+from target_statsig.events.times import Times
+from target_statsig.events.user import SHAPES_KEPT, UserMapper
+from target_statsig.events.values import labels
+from target_statsig.fields import first_of, places, sources_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from target_statsig.columns import Column, Columns
+    from target_statsig.events.notes import MappingNotes
+    from target_statsig.faults import Faults
+    from target_statsig.fields import Place
+    from target_statsig.settings import StreamSettings
+
+FIELDS = ("experiment_name", "gate_name", "passes", "rule_id", "group", "event_time")
+
+
+class ExposureMapper(Mapper):
+    """Maps the records of one stream.
+
+    Its reasons: `missing_experiment_or_gate`, `both_experiment_and_gate`, `missing_passes`, `invalid_passes`,
+    `missing_group_or_rule`, `missing_identifier`, `invalid_time` and `not_encodable`.
+    """
+
+    def __init__(self, settings: StreamSettings) -> None:
+        """Find out the sources of every field."""
+        self._static = {"experiment_name": settings.experiment_name, "gate_name": settings.gate_name}
+        self._sources = {field: sources_of(field, settings.field_mapping) for field in FIELDS}
+        self._times = Times("event_time", settings.time_unit)
+        self._users = UserMapper(settings)
+        self._plan = lru_cache(SHAPES_KEPT)(self._plan_for)
+
+    @override
+    def __call__(self, columns: Columns, now_ms: int, warnings: MappingNotes, faults: Faults) -> Items:
+        found = {
+            field: (static,) * len(columns) if (static := self._static.get(field)) else first_of(columns, candidates)
+            for field, candidates in self._plan(columns.names).items()
+        }
+        experiments, gates = labels(found["experiment_name"], faults), labels(found["gate_name"], faults)
+        passed = _passes(experiments, gates, found["passes"], faults)
+        rules, groups = labels(found["rule_id"], faults), labels(found["group"], faults)
+        for row, (rule, group) in enumerate(zip(rules, groups, strict=True)):
+            if rule is None and group is None:
+                faults.setdefault(row, RecordError("missing_group_or_rule", "group"))
+        exposure = {
+            "experimentName": experiments,
+            "gateName": gates,
+            "passes": passed,
+            "ruleID": rules,
+            # Statsig takes exactly one of the two, and the rule's id is the surer.
+            "group": [group if rule is None else None for rule, group in zip(rules, groups, strict=True)],
+            "time": self._times.column(found["event_time"], columns.extracted, now_ms, warnings, faults),
+            "user": self._users(columns, faults, warnings),
+        }
+        names = [experiment or gate for experiment, gate in zip(experiments, gates, strict=True)]
+        return Items(objects(exposure, len(columns)), names)
+
+    def _plan_for(self, names: tuple[str, ...]) -> Mapping[str, Sequence[Place]]:
+        return {field: [*places(sources, names)] for field, sources in self._sources.items()}
+
+
+def _passes(experiments: Column, gates: Column, passes: Column, faults: Faults) -> Column:
+    """Return whether each gate let its user through; a record names an experiment or a gate, and not both."""
+    passed: list[bool | None] = []
+    for row, (experiment, gate, value) in enumerate(zip(experiments, gates, passes, strict=True)):
+        passed.append(None if gate is None or value is None else answer_of(value))
+        if experiment is not None and gate is not None:
+            faults.setdefault(row, RecordError("both_experiment_and_gate"))
+        elif experiment is None and gate is None:
+            faults.setdefault(row, RecordError("missing_experiment_or_gate", "experiment_name"))
+        elif gate is not None and passed[-1] is None:
+            faults.setdefault(row, RecordError("missing_passes" if value is None else "invalid_passes", "passes"))
+    return passed

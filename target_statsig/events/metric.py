@@ -1,0 +1,149 @@
+"""Records of a stream as values of precomputed metrics (`POST /v1/log_custom_metric`).
+
+Such a value has no user and no time: Statsig tells a unit by its id and the id's type, and publishes no field for a
+date (https://docs.statsig.com/metrics/precomputed-metrics).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING
+
+from target_statsig._compat import override
+from target_statsig.errors import RecordError
+from target_statsig.events.kind import Items, Mapper
+from target_statsig.events.notes import count_long
+from target_statsig.events.objects import objects
+from target_statsig.events.values import label, labels, number, parse_number, printable
+from target_statsig.faults import convert_one
+from target_statsig.fields import overlay, places, sources_of
+from target_statsig.settings import IdType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from target_statsig.columns import Column, Columns
+    from target_statsig.events.notes import MappingNotes
+    from target_statsig.faults import Faults
+    from target_statsig.fields import Place
+    from target_statsig.settings import StreamSettings
+
+USER_ID = IdType.USER_ID.value
+
+CONSOLE_NAMES = {"userID": USER_ID, "stableID": IdType.STABLE_ID.value}
+"""What Statsig's console calls the two types that every project has, and what this call of the API does."""
+
+ID_DESTINATIONS = {USER_ID: "user_id", IdType.STABLE_ID.value: "anonymous_id"}
+"""The destination from which a unit's id is read; that of a custom type is called as the type."""
+
+VALUE, NUMERATOR, DENOMINATOR = "metric_value", "numerator", "denominator"
+
+
+class MetricMapper(Mapper):
+    """Maps the records of one stream.
+
+    Its reasons: `missing_metric_name`, `missing_identifier`, `missing_metric_value`, `both_value_and_ratio`,
+    `missing_numerator`, `missing_denominator`, `invalid_metric_value`, `invalid_numerator`, `invalid_denominator` and
+    `not_encodable`.
+    """
+
+    def __init__(self, settings: StreamSettings) -> None:
+        """Find out the sources of every field."""
+        self._mapping = settings.field_mapping
+        self._static_name = label(settings.metric_name)
+        custom = settings.id_type is IdType.CUSTOM_ID
+        self._static_type = str(settings.custom_id_type if custom else settings.id_type)
+
+    @override
+    def __call__(self, columns: Columns, now_ms: int, warnings: MappingNotes, faults: Faults) -> Items:
+        count = len(columns)
+        names: Column = (self._static_name,) * count
+        if self._static_name is None:
+            names = labels(self._read(columns, "metric_name"), faults)
+            _missing(names, "metric_name", "metric_name", faults)
+        types, units = self._units(columns, faults)
+        warnings.long_user_ids += count_long(units)
+        value, numerator, denominator = (self._read(columns, field) for field in (VALUE, NUMERATOR, DENOMINATOR))
+        ratio = [parts != (None, None) for parts in zip(numerator, denominator, strict=True)]
+        for row, (whole, is_ratio) in enumerate(zip(value, ratio, strict=True)):
+            if whole is not None and is_ratio:
+                faults.setdefault(row, RecordError("both_value_and_ratio"))
+        is_value = [not each for each in ratio]
+        metric = {
+            "user_id": units,
+            "id_type": types,
+            "metric_name": names,
+            VALUE: _numbers(value, is_value, VALUE, faults),
+            NUMERATOR: _numbers(numerator, ratio, NUMERATOR, faults),
+            DENOMINATOR: _numbers(denominator, ratio, DENOMINATOR, faults),
+        }
+        return Items(objects(metric, count), names)
+
+    def _units(self, columns: Columns, faults: Faults) -> tuple[Column, Column]:
+        """Return the type of each unit's id, and the id.
+
+        A record that names the type itself may be shaped as Statsig's own: then `user_id` holds the id, whatever its
+        type. Where it has a column for that type, empty or not, the id is there and nowhere else.
+        """
+        told = labels(self._read(columns, "id_type"), faults)
+        types = [self._static_type if each is None else str(CONSOLE_NAMES.get(each, each)) for each in told]
+        units: list[str | None] = [None] * len(columns)
+        for id_type in dict.fromkeys(types):
+            destination = ID_DESTINATIONS.get(id_type, id_type)
+            found, others = self._read(columns, destination), self._read(columns, USER_ID)
+            has_own = self._has(columns, destination)
+            for row in [row for row, each in enumerate(types) if each == id_type]:
+                value = found[row] if told[row] is None or has_own[row] else others[row]
+                units[row] = convert_one(label, value, row, faults)
+                if units[row] is None:
+                    faults.setdefault(row, RecordError("missing_identifier", destination))
+        return types, units
+
+    def _read(self, columns: Columns, destination: str) -> Column:
+        """Return the first value that is there; a blank text is how a CSV file writes null."""
+        found: Column = (None,) * len(columns)
+        for place in self._places(destination, columns):
+            values = columns.at(place)
+            if str in set(map(type, values)):
+                values = [None if type(value) is str and not value.strip() else value for value in values]
+            found = overlay(values, found)
+        return found
+
+    def _has(self, columns: Columns, destination: str) -> Column:
+        """Return which records have a column for a destination, empty or not."""
+        known = [columns.has(place.column) for place in self._places(destination, columns)]
+        return [any(each) for each in zip(*known, strict=True)] if known else (False,) * len(columns)
+
+    def _places(self, destination: str, columns: Columns) -> Iterator[Place]:
+        return places(sources_of(destination, self._mapping), columns.names)
+
+
+def _missing(column: Column, what: str, field: str, faults: Faults) -> None:
+    if None in column:
+        for row, value in enumerate(column):
+            if value is None:
+                faults.setdefault(row, RecordError(f"missing_{what}", field))
+
+
+def _numbers(values: Column, wanted: Column, field: str, faults: Faults) -> Column:
+    """Return the numbers of the records in which one is wanted, or those that a text holds."""
+    return [
+        convert_one(partial(_number, field=field), value, row, faults) if needed else None
+        for row, (value, needed) in enumerate(zip(values, wanted, strict=True))
+    ]
+
+
+def _number(value: object, field: str) -> object:
+    if value is None:
+        reason = f"missing_{field}"
+        raise RecordError(reason, field)
+    found: int | Decimal | None = None
+    if isinstance(value, str):
+        found = parse_number(value)
+    elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        found = number(value)
+    if found is None:
+        reason = f"invalid_{field}"
+        raise RecordError(reason, field)
+    return printable(found)

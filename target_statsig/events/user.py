@@ -1,0 +1,183 @@
+"""The `user` of an item: who did it, as Statsig's StatsigUser.
+
+Serves any object type whose items have a user. `privateAttributes` are for evaluation only and are never sent
+(https://docs.statsig.com/server/concepts/user).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from target_statsig.answers import answer_of
+from target_statsig.errors import RecordError
+from target_statsig.events.notes import count_long
+from target_statsig.events.objects import objects
+from target_statsig.events.values import labels, number, printable, text
+from target_statsig.faults import convert_one
+from target_statsig.fields import first_of, overlay, places, sources_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from target_statsig.columns import Column, Columns
+    from target_statsig.events.notes import MappingNotes
+    from target_statsig.faults import Faults
+    from target_statsig.fields import Place
+    from target_statsig.settings import StreamSettings
+
+STABLE_ID = "stableID"
+"""Statsig's ID type for who is not logged in."""
+
+TEXT_FIELDS = {
+    "userID": "user_id",
+    "email": "email",
+    "ip": "ip",
+    "userAgent": "user_agent",
+    "locale": "locale",
+    "country": "country",
+    "appVersion": "app_version",
+}
+"""Statsig's fields that hold a text, and the destinations that fill them."""
+
+PRIVATE_ATTRIBUTES = frozenset({"privateAttributes", "private_attributes"})
+
+CONSENT = "marketing_consent"
+
+SHAPES_KEPT = 512
+"""Sets of columns for which is remembered where to look; a stream seldom has ten."""
+
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+class UserMapper:
+    """Maps the users of the records of one stream."""
+
+    def __init__(self, settings: StreamSettings) -> None:
+        """Find out the sources of every field."""
+        mapping = settings.field_mapping
+        self._texts = {field: sources_of(destination, mapping) for field, destination in TEXT_FIELDS.items()}
+        self._ids = [
+            (STABLE_ID, sources_of("anonymous_id", mapping)),
+            *((id_type, (source,)) for id_type, source in settings.custom_ids.items()),
+        ]
+        self._custom = sources_of("custom", mapping)
+        self._consent = sources_of(CONSENT, mapping)
+        self._tier = None if settings.environment_tier is None else {"tier": str(settings.environment_tier)}
+        self._plan = lru_cache(SHAPES_KEPT)(self._plan_for)
+
+    @property
+    def sources(self) -> list[tuple[str, ...]]:
+        """The sources of every field, each in the order of preference."""
+        return [*self._texts.values(), *(sources for _, sources in self._ids), self._custom, self._consent]
+
+    def __call__(self, columns: Columns, faults: Faults, warnings: MappingNotes) -> Column:
+        """Return the user of each record.
+
+        Args:
+            columns: The records.
+            faults: Gets `missing_identifier` where there is neither a user id nor a custom id.
+            warnings: Told of what was left out, and of what is long.
+        """
+        plan = self._plan(columns.names)
+        user: dict[str, Column] = {
+            field: labels(first_of(columns, candidates), faults) for field, candidates in plan.texts
+        }
+        warnings.long_user_ids += count_long(user.get("userID", ()))
+        ids: dict[str, Column] = {}
+        for id_type, candidates in plan.ids:
+            found = labels(first_of(columns, candidates), faults)
+            ids[id_type] = overlay(ids[id_type], found) if id_type in ids else found
+        for row in _nobody([user["userID"], *ids.values()] if "userID" in user else [*ids.values()], len(columns)):
+            faults.setdefault(row, RecordError("missing_identifier", "user_id"))
+        if ids:
+            user["customIDs"] = objects(ids, len(columns))
+        if plan.custom or plan.consent:
+            user["custom"] = _customs(columns, plan, faults, warnings)
+        if self._tier is not None:
+            user["statsigEnvironment"] = (self._tier,) * len(columns)
+        return objects(user, len(columns))
+
+    def _plan_for(self, names: tuple[str, ...]) -> _Plan:
+        return _Plan(
+            texts=[(field, found) for field, sources in self._texts.items() if (found := [*places(sources, names)])],
+            ids=[(id_type, found) for id_type, sources in self._ids if (found := [*places(sources, names)])],
+            custom=[*places(self._custom, names)],
+            consent=[*places(self._consent, names)],
+        )
+
+
+class _Plan(NamedTuple):
+    """Where the fields of a user are, in records with certain columns."""
+
+    texts: Sequence[tuple[str, Sequence[Place]]]
+    ids: Sequence[tuple[str, Sequence[Place]]]
+    custom: Sequence[Place]
+    consent: Sequence[Place]
+
+
+def _nobody(identifiers: Sequence[Column], count: int) -> Iterable[int]:
+    """Return the records that have none of the identifiers."""
+    if not identifiers:
+        return range(count)
+    if any(None not in column for column in identifiers):
+        return ()
+    return [row for row, found in enumerate(zip(*identifiers, strict=True)) if not any(found)]
+
+
+def _customs(columns: Columns, plan: _Plan, faults: Faults, warnings: MappingNotes) -> Column:
+    """Return `user.custom` of each record."""
+
+    def attributes(value: object) -> dict[str, Any] | None:
+        if value is None:
+            return None
+        members = _object(value)
+        if members is None:
+            warnings.custom_ignored += 1
+            return None
+        return _attributes(members)
+
+    customs = first_of(columns, plan.custom)
+    if any(custom is not None for custom in customs):
+        customs = [convert_one(attributes, value, row, faults) for row, value in enumerate(customs)]
+    if not plan.consent:
+        return [custom or None for custom in customs]
+    given = first_of(columns, plan.consent)
+    consents = [*map(answer_of, given)]
+    warnings.consent_ignored += consents.count(None) - given.count(None)
+    return [
+        custom or None if consent is None else {**(custom or {}), CONSENT: "granted" if consent else "denied"}
+        for custom, consent in zip(customs, consents, strict=True)
+    ]
+
+
+def _object(value: object) -> dict[str, object] | None:
+    """Return the object that a value is, or holds as text; None where there is none."""
+    if isinstance(value, str):
+        try:
+            value = _decode(value)
+        except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError):
+            return None
+    return value if isinstance(value, dict) else None
+
+
+def _attributes(members: Mapping[str, object]) -> dict[str, Any]:
+    return {
+        name: _attribute(value)
+        for name, value in members.items()
+        if value is not None and name not in PRIVATE_ATTRIBUTES
+    }
+
+
+def _attribute(value: object) -> object:
+    """Return a value as `user.custom` may hold it: a text, a number, a boolean or a list of texts."""
+    if isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, (int, float, Decimal)):
+        return printable(number(value))
+    if isinstance(value, list) and all(isinstance(element, str) for element in value):
+        return value
+    return text(value)

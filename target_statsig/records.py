@@ -1,0 +1,294 @@
+"""RECORD messages as a batch of lines, and how the lines of one stream are read into columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import chain
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from target_statsig._compat import override
+from target_statsig.columns import Columns, NotPlainError, RecordType
+from target_statsig.errors import MissingKeyError, RecordError
+from target_statsig.phrases import counted
+from target_statsig.record import (
+    DEEPEST,
+    MESSAGES,
+    NESTED_TOO_DEEPLY,
+    Message,
+    Undecoded,
+    decode_around_record,
+    decode_leniently,
+    is_too_deep,
+)
+from target_statsig.validation import Check, compile_check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+NO_END = " and has no end: whoever wrote it was ended, or broke, meanwhile"
+"""How the fault ends of a line that was cut off."""
+
+NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
+"""What decoding a line may raise that is no strict JSON, or too much of it."""
+
+
+MOST_MISSES = 10
+"""Batches that did not fit the type of their stream, after which it is tried no more: a tap that leaves out what is
+null does so all the time."""
+
+
+_messages, _mapped = attrgetter("messages"), attrgetter("mapped")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """RECORD messages of one stream, in the order of the input.
+
+    Attributes:
+        lines: The messages as they came, each with its end.
+        messages: The same, decoded; None where nobody has decoded them yet.
+        mapped: What the stream maps made of each record; None where nothing maps the stream.
+    """
+
+    lines: Sequence[bytes]
+    messages: Sequence[Message] | None = None
+    mapped: Sequence[Mapping[str, Any]] | None = None
+
+    def __len__(self) -> int:
+        """Return how many messages there are."""
+        return len(self.lines)
+
+    @staticmethod
+    def of(parts: Sequence[Batch]) -> Batch:
+        """Return batches of one stream that follow each other as one."""
+        if len(parts) == 1:
+            return parts[0]
+        return Batch(
+            [line for part in parts for line in part.lines],
+            # Where some are decoded and some are not, all are decoded again.
+            None if any(part.messages is None for part in parts) else [*chain.from_iterable(map(_messages, parts))],
+            None if parts[0].mapped is None else [*chain.from_iterable(map(_mapped, parts))],
+        )
+
+    @property
+    def may_be_deep(self) -> bool:
+        """Whether a record may be nested too deeply: so many objects and lists begin in its line."""
+        return max(map(_brackets, self.lines), default=0) > DEEPEST
+
+    def part(self, start: int, size: int) -> Batch:
+        """Return messages that follow each other: so many at most, from one on."""
+        if start == 0 and len(self) <= size:
+            return self
+        rows = slice(start, start + size)
+        return Batch(
+            self.lines[rows],
+            None if self.messages is None else self.messages[rows],
+            None if self.mapped is None else self.mapped[rows],
+        )
+
+    def take(self, rows: Sequence[int]) -> Batch:
+        """Return some of the messages, by their place among these."""
+        return Batch(
+            [self.lines[row] for row in rows],
+            None if self.messages is None else [self.messages[row] for row in rows],
+            None if self.mapped is None else [self.mapped[row] for row in rows],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the records of one stream are read, from one SCHEMA message to the next.
+
+    Attributes:
+        reader: Reads them.
+        schema: The SCHEMA message as the tap sent it.
+    """
+
+    reader: RecordReader
+    schema: Message
+
+
+@dataclass(slots=True)
+class Read:
+    """The records of a batch.
+
+    Attributes:
+        rows: The lines of the sound records.
+        columns: The sound records, after the stream maps.
+        source: The sound records as the tap sent them.
+        messages: All messages, decoded; None where the columns of all were read without.
+        faults: Why the other records are not sound, by line.
+        unreadable: What is wrong with the first line that is no RECORD message at all, if one is; nothing from there on
+            was read.
+    """
+
+    rows: Sequence[int]
+    columns: Columns
+    source: Columns
+    messages: Sequence[Message] | None = None
+    faults: dict[int, RecordError] = field(default_factory=dict)
+    unreadable: str | None = None
+
+
+class RecordReader:
+    """Reads the RECORD messages of a stream and validates their records; it pickles."""
+
+    def __init__(
+        self, tap_stream: str, stream: str, schema: dict[str, Any], key_properties: Sequence[str], *, validates: bool
+    ) -> None:
+        """Take the schema.
+
+        Args:
+            tap_stream: The tap's name for the stream.
+            stream: Its name after the stream maps.
+            schema: The JSON schema of the records after the stream maps.
+            key_properties: Columns that no record may lack.
+            validates: Whether records have to keep to the schema.
+        """
+        self._tap_stream = tap_stream
+        self._stream = stream
+        self._schema = schema
+        self._key_properties = tuple(key_properties)
+        self._validates = validates
+        self._misses = 0
+
+    @cached_property
+    def is_sound(self) -> Check:
+        """Whether a record has its key properties and keeps to the schema.
+
+        Raises:
+            InputError: The schema cannot be used; so is said when it is first asked for.
+        """
+        return compile_check(self._stream, self._schema if self._validates else None, self._key_properties)
+
+    @cached_property
+    def _type(self) -> RecordType | None:
+        """The type of records that are sound beyond doubt; None where the schema is too much for one."""
+        try:
+            return RecordType(self._tap_stream, self._schema, self._key_properties)
+        except NotPlainError:
+            return None
+
+    def read(self, batch: Batch) -> Read:
+        """Return the records of a batch."""
+        lines = b"".join(batch.lines)
+        may_be_deep = batch.may_be_deep
+        if not may_be_deep and batch.messages is None and self._misses < MOST_MISSES and self._type is not None:
+            columns = self._type.read(lines)
+            if columns is not None and len(columns) == len(batch):
+                return Read(range(len(batch)), columns, columns)
+            self._misses += 1
+        return self._read_objects(batch, may_be_deep=may_be_deep)
+
+    def _read_objects(self, batch: Batch, *, may_be_deep: bool) -> Read:
+        messages, unreadable = decode_records(self._tap_stream, batch)
+        records = batch.mapped or [message["record"] for message in messages]
+        is_sound = self._is_shallow_and_sound if may_be_deep else self.is_sound
+        rows: Sequence[int] = [row for row, record in enumerate(records) if is_sound(record)]
+        faults = {}
+        if len(rows) < len(records):
+            faults = {row: self._fault(records[row]) for row in {*range(len(records))} - {*rows}}
+        columns = _columns([messages[row] for row in rows], [records[row] for row in rows])
+        source = columns
+        if batch.mapped is not None:
+            source = _columns([messages[row] for row in rows], [messages[row]["record"] for row in rows])
+        return Read(rows, columns, source, messages, faults, unreadable)
+
+    def _is_shallow_and_sound(self, record: Mapping[str, Any]) -> bool:
+        return not is_too_deep(record) and self.is_sound(record)
+
+    def _fault(self, record: Mapping[str, Any]) -> RecordError:
+        if is_too_deep(record):
+            return RecordError(NESTED_TOO_DEEPLY)
+        missing = next((name for name in self._key_properties if name not in record), None)
+        return RecordError("schema_violation") if missing is None else MissingKeyError(missing)
+
+    @override
+    def __reduce__(self) -> tuple[Callable[..., RecordReader], tuple[str, str, dict[str, Any], Sequence[str]]]:
+        """Compile the schema where it arrives, if it is needed there."""
+        remade = partial(RecordReader, validates=self._validates)
+        return remade, (self._tap_stream, self._stream, self._schema, self._key_properties)
+
+
+def _columns(messages: Sequence[Message], records: Sequence[Mapping[str, Any]]) -> Columns:
+    return Columns(
+        None,
+        [message.get("time_extracted") for message in messages],
+        [message.get("version") for message in messages],
+        records=records,
+    )
+
+
+def decode_records(stream: str, batch: Batch) -> tuple[Sequence[Message], str | None]:
+    """Return the messages of a batch up to the first line that is no RECORD of its stream, and what is wrong with that.
+
+    Args:
+        stream: The tap's name for the stream.
+        batch: The batch.
+    """
+    if batch.messages is not None:
+        return batch.messages, None
+    try:
+        messages = MESSAGES.decode_lines(b"".join(batch.lines))
+    except NOT_DECODED:
+        messages = []
+    if len(messages) == len(batch) and all(_is_record(stream, message) for message in messages):
+        return messages, None
+    messages = []
+    for line in batch.lines:
+        message = decode(line)
+        if isinstance(message, str):
+            return messages, message
+        if not _is_record(stream, message):
+            return messages, f"is no RECORD of '{stream}' with an object for a record"
+        messages.append(message)
+    return messages, None
+
+
+def _is_record(stream: str, message: Message) -> bool:
+    # A line began with this type and stream; but where a name comes twice in an object, the last one counts.
+    record = message.get("record")
+    return message.get("type") == "RECORD" and message.get("stream") == stream and type(record) in _RECORDS
+
+
+_RECORDS = frozenset({dict, Undecoded})
+
+
+def _brackets(line: bytes) -> int:
+    """Return how many objects and lists begin in a line, at most: how deep it can be."""
+    return line.count(b"{") + line.count(b"[")
+
+
+def decode(line: bytes) -> Message | str:
+    """Return a line as a message, an empty one where it is no JSON object; or what is wrong with it.
+
+    A record that is nested too deeply to be decoded is left as it is written.
+    """
+    try:
+        return _decode(line)
+    except UnicodeDecodeError:
+        return "is not valid UTF-8"
+    except RecursionError:
+        return f"({counted(len(line.rstrip()), 'byte')}) is nested too deeply"
+    except ValueError:
+        fault = f"({counted(len(line.rstrip()), 'byte')}) is not valid JSON"
+        return fault if line.endswith(b"\n") else f"{fault}{NO_END}"
+
+
+def _decode(line: bytes) -> Message:
+    message: object
+    try:
+        try:
+            message = MESSAGES.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
+            message = decode_leniently(line)
+    except RecursionError:
+        try:
+            message = decode_around_record(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
+            raise RecursionError from None
+    return message if isinstance(message, dict) else {}

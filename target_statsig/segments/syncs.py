@@ -1,0 +1,79 @@
+"""Which way a segment is changed: by rows, by rows under a size limit, or as a mirror."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from target_statsig.report import SegmentCounts
+from target_statsig.segments.growth import Growth, ProjectRoom
+from target_statsig.segments.mirror import MirrorSync
+from target_statsig.segments.remote import RemoteSegment
+from target_statsig.segments.rows import RowSync
+from target_statsig.segments.staged import StagedRowSync
+from target_statsig.segments.unseen import UnseenSync
+from target_statsig.settings import SyncMode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_statsig.clock import Clock
+    from target_statsig.report import MemberCounts
+    from target_statsig.segments.sync import SegmentSync
+    from target_statsig.services import Services
+    from target_statsig.settings import StreamSettings
+    from target_statsig.state_gate import StateGate
+
+
+class SegmentSyncs:
+    """Makes the sync of each segment of a run."""
+
+    def __init__(self, services: Services, gate: StateGate, clock: Clock, batch_size: int) -> None:
+        """Take what they share.
+
+        Args:
+            services: The Console API and the store.
+            gate: Where changes hold a STATE back.
+            clock: The run's clock.
+            batch_size: Ids in one request.
+        """
+        self._services = services
+        self._gate = gate
+        self._clock = clock
+        self._batch_size = batch_size
+        self._room = ProjectRoom()
+
+    def __call__(
+        self,
+        stream: str,
+        settings: StreamSettings,
+        counts: MemberCounts,
+        replaying: Callable[[], bool],
+        segment_id: str,
+    ) -> SegmentSync:
+        """Return the sync of a segment.
+
+        Args:
+            stream: The stream that feeds it.
+            settings: The stream's settings.
+            counts: The stream's counts in the report.
+            replaying: Whether dead letters are replayed: their rows add and remove, whatever the `sync_mode`.
+            segment_id: The segment.
+        """
+        services = self._services
+        segment_counts = counts.segments.setdefault(segment_id, SegmentCounts(settings.sync_mode or SyncMode.ADD))
+        if not services.can_see_segments:
+            return UnseenSync(services.store.audience(segment_id), segment_counts)
+        mirrors = settings.sync_mode is SyncMode.MIRROR and not replaying()
+        # Opened before anything is asked of Statsig: it may turn out to be of no use, and it knows the quota's windows.
+        store = services.store if mirrors else None
+        remote = RemoteSegment(segment_id, settings, services.console, segment_counts, self._clock, self._batch_size)
+        growth = Growth(remote, self._room, segment_counts, settings.max_segment_size)
+        if store is not None:
+            return MirrorSync(stream, settings, remote, store, segment_counts, self._clock, growth)
+        if settings.max_segment_size is not None:
+            audience, kept = services.store.audience(segment_id), services.pending(segment_id)
+            return StagedRowSync(remote, self._gate, growth, segment_counts, audience, kept)
+        pending = partial(services.pending, segment_id)
+        earlier = partial(services.pending_from_earlier, segment_id)
+        return RowSync(remote, self._gate, growth, segment_counts, earlier=earlier, pending=pending)

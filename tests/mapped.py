@@ -1,0 +1,52 @@
+"""What single records become, for tests of the mapping: it works by column, on batches."""
+
+from __future__ import annotations
+
+import msgspec
+
+from target_statsig.columns import Columns
+from target_statsig.errors import RecordError
+from target_statsig.events.notes import MappingNotes
+from target_statsig.events.values import NOT_ENCODABLE
+from target_statsig.object_types import ITEM_KINDS
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+def columns_of(*records, extracted=None):
+    """Return records as the mapping takes them, all extracted at the same time."""
+    times = [extracted] * len(records)
+    return Columns(None, times, [None] * len(records), records=records)
+
+
+def outcomes(records, settings, *, now_ms=0, extracted=None, warnings=None, mapper=None):
+    """Return the JSON of the item that each record of a batch becomes, or the error that says why it becomes none."""
+    faults = {}
+    mapper = mapper or ITEM_KINDS[settings.object_type].mapper(settings)
+    notes = MappingNotes() if warnings is None else warnings
+    items = mapper(columns_of(*records, extracted=extracted), now_ms, notes, faults)
+    return [faults[row] if row in faults else _encoded_or_error(item) for row, item in enumerate(items.items)]
+
+
+def _encoded_or_error(item):
+    try:
+        return _ENCODER.encode(item)
+    except (TypeError, ValueError, RecursionError, ArithmeticError):
+        return RecordError(NOT_ENCODABLE)
+
+
+def encoded(record, settings, **options):
+    """Return the JSON of the item that a record becomes.
+
+    Raises:
+        RecordError: It cannot become one.
+    """
+    (outcome,) = outcomes([record], settings, **options)
+    if isinstance(outcome, RecordError):
+        raise outcome
+    return outcome
+
+
+def item_of(record, settings, **options):
+    """Return the item that a record becomes, its numbers as floats; see `encoded`."""
+    return msgspec.json.decode(encoded(record, settings, **options))

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import gzip
+
+import msgspec
+import pytest
+
+from target_statsig.client.answers import (
+    MAX_MESSAGE,
+    Answer,
+    ApiKeyKind,
+    Outcome,
+    decode_json,
+    duration,
+    quote_message,
+)
+from target_statsig.errors import AuthenticationError
+from target_statsig.settings import Settings
+
+YES = {"success": True}
+SAID = {"message": "Segment not found", "status": 404}
+KEY = "secret-abcdefghijklmnop"
+EVENT = {
+    "eventName": "Order Completed",
+    "value": 89.5,
+    "user": {"userID": "u-17", "email": "Jane.Doe@example.com", "custom": {"plan": "gold"}},
+    "metadata": {"order": "1001", "gift": "true"},
+}
+EVENTS = msgspec.json.encode({"events": [EVENT], "statsigMetadata": {"sdkType": "target-statsig"}})
+KINDS = [pytest.param(kind, id=kind.name) for kind in ApiKeyKind]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        pytest.param(None, None, Outcome.NOT_NOW, id="no answer"),
+        pytest.param(202, YES, Outcome.OK, id="taken"),
+        pytest.param(200, {"message": "IDs added", "data": {}}, Outcome.OK, id="taken by the console"),
+        pytest.param(201, {"data": {"id": "vip"}}, Outcome.OK, id="created by the console"),
+        pytest.param(202, {"success": False}, Outcome.NOT_NOW, id="2xx that is none"),
+        pytest.param(202, None, Outcome.NOT_NOW, id="2xx without JSON"),
+        pytest.param(204, None, Outcome.NOT_NOW, id="2xx without a body"),
+        pytest.param(200, "success", Outcome.NOT_NOW, id="2xx with a string"),
+        pytest.param(200, [YES], Outcome.NOT_NOW, id="2xx with a list"),
+        pytest.param(301, None, Outcome.REFUSED, id="redirect"),
+        pytest.param(304, None, Outcome.REFUSED, id="not modified"),
+        pytest.param(400, SAID, Outcome.REFUSED, id="bad request"),
+        pytest.param(401, SAID, Outcome.WRONG_KEY, id="no key"),
+        pytest.param(403, SAID, Outcome.WRONG_KEY, id="wrong key"),
+        pytest.param(404, SAID, Outcome.REFUSED, id="not found"),
+        pytest.param(405, SAID, Outcome.REFUSED, id="wrong method"),
+        pytest.param(408, None, Outcome.NOT_NOW, id="request timeout"),
+        pytest.param(409, SAID, Outcome.NOT_NOW, id="update in progress"),
+        pytest.param(413, None, Outcome.TOO_LARGE, id="too large"),
+        pytest.param(422, SAID, Outcome.REFUSED, id="unprocessable"),
+        pytest.param(429, SAID, Outcome.NOT_NOW, id="quota"),
+        pytest.param(500, None, Outcome.NOT_NOW, id="server error"),
+        pytest.param(501, None, Outcome.REFUSED, id="not implemented"),
+        pytest.param(502, None, Outcome.NOT_NOW, id="bad gateway"),
+        pytest.param(503, {"success": False}, Outcome.NOT_NOW, id="unavailable"),
+        pytest.param(503, YES, Outcome.NOT_NOW, id="unavailable, whatever it says"),
+        pytest.param(504, None, Outcome.NOT_NOW, id="gateway timeout"),
+        pytest.param(522, None, Outcome.NOT_NOW, id="Cloudflare's connection timeout"),
+        pytest.param(524, None, Outcome.NOT_NOW, id="Cloudflare's timeout"),
+        pytest.param(599, None, Outcome.NOT_NOW, id="network timeout"),
+        pytest.param(600, None, Outcome.REFUSED, id="no status at all"),
+    ],
+)
+def test_an_answer_means(status, body, outcome):
+    assert Answer(status, body).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("body", "decoded"),
+    [
+        pytest.param(b'{"success":true}', {"success": True}, id="JSON"),
+        pytest.param(b"", None, id="nothing"),
+        pytest.param(b"<html>Bad gateway</html>", None, id="a page"),
+        pytest.param(b'{"success":tr', None, id="cut off"),
+        pytest.param(b'"\xff"', None, id="not UTF-8"),
+        pytest.param(b"[" * 100_000, None, id="bottomless"),
+    ],
+)
+def test_an_answer_is_decoded_or_nothing(body, decoded):
+    assert decode_json(body) == decoded
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        pytest.param({"message": "Segment not found", "status": 404}, "Segment not found", id="message"),
+        pytest.param({"error": "Bad request"}, "Bad request", id="error"),
+        pytest.param({"message": "First", "error": "Second"}, "First", id="both"),
+        pytest.param({"message": ["a", "b"], "error": "Second"}, "Second", id="a message that is no string"),
+        pytest.param({"detail": "something"}, "", id="other members"),
+        pytest.param(["Segment not found"], "", id="no object"),
+        pytest.param(None, "", id="no JSON"),
+        pytest.param({"message": "  one\r\n two\x1b[31m  "}, "one two\\x1b[31m", id="line breaks and controls"),
+    ],
+)
+def test_only_message_and_error_are_quoted(body, message):
+    assert quote_message(body, sent=None, key=KEY) == message
+
+
+def test_a_long_message_is_shortened():
+    message = quote_message({"message": "x" * 5000}, sent=None, key=KEY)
+
+    assert len(message) == MAX_MESSAGE
+    assert message.endswith("…")
+
+
+@pytest.mark.parametrize("sent", [pytest.param(EVENTS, id="plain"), pytest.param(gzip.compress(EVENTS), id="gzip")])
+@pytest.mark.parametrize(
+    ("said", "quoted"),
+    [
+        pytest.param("events[0].user.userID 'u-17' is bad", "events[0].user.userID '…' is bad", id="an id"),
+        pytest.param("no such user: jane.doe@EXAMPLE.com", "no such user: …", id="in other letters"),
+        pytest.param("Order Completed is reserved", "… is reserved", id="of several words"),
+        pytest.param("order 1001 costs 89.5", "order … costs …", id="numbers"),
+        pytest.param("over the limit of 10010 events", "over the limit of 10010 events", id="not within others"),
+        pytest.param("eventName of target-statsig", "eventName of target-statsig", id="names of fields stay"),
+        pytest.param(f"Invalid key {KEY}", "Invalid key …", id="the key"),
+    ],
+)
+def test_what_the_request_was_trusted_with_is_hidden(said, quoted, sent):
+    assert quote_message({"message": said}, sent=sent, key=KEY) == quoted
+
+
+def test_a_longer_value_is_hidden_before_one_within_it():
+    sent = b'{"ids":["Jane","Jane Doe"]}'
+
+    assert quote_message({"message": "no such id: Jane Doe"}, sent=sent, key=KEY) == "no such id: …"
+
+
+def test_what_is_no_list_is_configuration_and_stays():
+    sent = b'{"name":"vip_users","idType":"companyID"}'
+
+    assert quote_message({"message": "Unknown idType companyID"}, sent=sent, key=KEY) == "Unknown idType companyID"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        pytest.param(-3, "0 s", id="less than nothing"),
+        pytest.param(0, "0 s", id="nothing"),
+        pytest.param(0.04, "0.1 s", id="next to nothing"),
+        pytest.param(3.14, "3.2 s", id="tenths"),
+        pytest.param(10.2, "11 s", id="seconds"),
+        pytest.param(119, "119 s", id="under two minutes"),
+        pytest.param(121, "3 min", id="minutes"),
+        pytest.param(1800, "30 min", id="half an hour"),
+        pytest.param(7200, "2 h", id="hours"),
+        pytest.param(7500, "2 h 5 min", id="hours and minutes"),
+        pytest.param(365 * 86_400, "8,760 h", id="a year"),
+    ],
+)
+def test_a_duration_is_never_told_shorter_than_it_is(seconds, said):
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_names_settings_that_exist(kind):
+    settings = Settings()
+
+    assert hasattr(settings, kind.setting)
+    assert hasattr(settings, kind.url_setting)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_key_that_a_header_can_hold_is_used_as_it_is(kind):
+    assert kind.check("whatever-abcdef") == "whatever-abcdef"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param("secret-abcdefgh\n", id="line break"),
+        pytest.param(" secret-abcdefgh", id="blank"),
+        pytest.param("secret-abcdéfgh", id="not ASCII"),
+    ],
+)
+def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(kind, key):
+    with pytest.raises(AuthenticationError, match=f"`{kind.setting}` holds a blank") as caught:
+        kind.check(key)
+
+    assert "abcd" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_missing_key_is_named(kind):
+    with pytest.raises(AuthenticationError, match=f"`{kind.setting}` is not set.*Project Settings > Keys"):
+        kind.check("")
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "said"),
+    [
+        pytest.param(
+            ApiKeyKind.SERVER_SECRET,
+            "client-abcdefghijkl",
+            "ends in `…ijkl` and is a Client SDK Key (`client-…`)",
+            id="client key for the server's",
+        ),
+        pytest.param(
+            ApiKeyKind.CONSOLE,
+            "client-abcdefghijkl",
+            "ends in `…ijkl` and is a Client SDK Key (`client-…`)",
+            id="client key for the console's",
+        ),
+        pytest.param(
+            ApiKeyKind.SERVER_SECRET,
+            "console-abcdefghijkl",
+            "is a Console API Key (`console-…`)",
+            id="console for server",
+        ),
+        pytest.param(
+            ApiKeyKind.CONSOLE, "secret-abcdefghijkl", "is a Server Secret Key (`secret-…`)", id="server for console"
+        ),
+        pytest.param(ApiKeyKind.CONSOLE, "abcdefghijkl", "does not begin with `console-`", id="unknown prefix"),
+        pytest.param(ApiKeyKind.CONSOLE, "console-abcdefghijkl", "may have been revoked", id="right prefix"),
+        pytest.param(ApiKeyKind.CONSOLE, "abc", "is very short", id="too short to show any of it"),
+    ],
+)
+def test_a_key_is_described_by_its_end_and_its_kind(kind, key, said):
+    description = kind.describe(key)
+
+    assert said in description
+    assert key not in description
+    assert "abc" not in description
