@@ -10,7 +10,7 @@ import json
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -228,7 +228,7 @@ class RunReport:
             now: Seconds since 1970.
         """
         with self.lock:
-            started = datetime.fromtimestamp(self._started_at, tz=timezone.utc)
+            started = datetime.fromtimestamp(self._started_at, tz=UTC)
             return {
                 "status": self.status.value,
                 "dry_run": self._dry_run,

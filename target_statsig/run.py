@@ -10,7 +10,7 @@ import os
 import secrets
 import signal
 from contextlib import ExitStack
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cached_property
 from operator import methodcaller
 from pathlib import Path
@@ -66,7 +66,7 @@ class Run:
         self.clock = clock or RunClock()
         self.stop_signal: int | None = None
         began = self.clock.time()
-        self.run_id = f"{datetime.fromtimestamp(began, tz=timezone.utc):%Y%m%dT%H%M%S}-{secrets.token_hex(16)}"
+        self.run_id = f"{datetime.fromtimestamp(began, tz=UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(16)}"
         self.parts = choose_parts(config.settings, self.clock, wishes)
         self.report = RunReport(began, dry_run=config.settings.dry_run)
         self.sources = Sources()

@@ -11,8 +11,6 @@ import enum
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from target_statsig._compat import override
-
 T = TypeVar("T")
 
 EVENTS_URL = "https://events.statsigapi.net/v1"
@@ -22,13 +20,8 @@ CONSOLE_URL = "https://statsigapi.net/console/v1"
 """Base of the Console API: https://docs.statsig.com/console-api/introduction."""
 
 
-class Choice(str, enum.Enum):
+class Choice(enum.StrEnum):
     """A closed set of strings; its members are a setting's allowed values."""
-
-    @override
-    def __str__(self) -> str:
-        """Return the value as it is written in a configuration."""
-        return str(self.value)
 
 
 class ObjectType(Choice):

@@ -6,7 +6,7 @@ Pure. Refuses to know how anything was found out (`reading`) and how rows are sh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -169,7 +169,7 @@ def _last_sync(found: Found, segment_id: str) -> str:
     facts = found.remembered.get(segment_id)
     if facts is None or facts.last_sync_at is None:
         return ""
-    when = datetime.fromtimestamp(facts.last_sync_at, tz=timezone.utc)
+    when = datetime.fromtimestamp(facts.last_sync_at, tz=UTC)
     changes = f"{facts.last_added or 0:,} added, {facts.last_removed or 0:,} removed"
     return f" Last synced {when:%Y-%m-%d %H:%M} UTC from stream '{facts.fed_by}' ({facts.last_status}: {changes})."
 

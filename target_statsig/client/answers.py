@@ -7,7 +7,7 @@ import math
 import re
 import zlib
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -268,7 +268,7 @@ class Call:
             now: Seconds since 1970.
         """
         wait = self.answer.retry_after
-        when = datetime.fromtimestamp(math.ceil(now + wait), tz=timezone.utc)
+        when = datetime.fromtimestamp(math.ceil(now + wait), tz=UTC)
         text = (
             f"{self._answered} to {self.what}, asking for a wait of {duration(wait)}, "
             f"and `retry_timeout` leaves {duration(self.seconds_left)}.{self._doubt} "

@@ -7,7 +7,7 @@ import random
 import re
 import threading
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +166,7 @@ class Sender:
             response = self._transport.send(request)
         except TransportError as error:
             return Answer(message=str(error), sent=error.sent)
-        now = datetime.fromtimestamp(self._clock.time(), tz=timezone.utc)
+        now = datetime.fromtimestamp(self._clock.time(), tz=UTC)
         retry_after = parse_retry_after(response.headers.get("retry-after"), now=now)
         answer = Answer(response.status, decode_json(response.body), retry_after=retry_after or 0.0)
         if answer.outcome is Outcome.OK:
@@ -238,6 +238,6 @@ def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
         except (ValueError, OverflowError):
             return None
         # The three forms of an HTTP date are all in UTC; the oldest does not say so.
-        aware = date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
+        aware = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
         seconds = (aware - now).total_seconds()
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -44,7 +44,7 @@ NOTHING_ARRIVED = (
     "In a pipe it reads them only with `target-statsig --config ENV`."
 )
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN_APART = frozenset({"custom", "customIDs", "statsigEnvironment"})
 
 

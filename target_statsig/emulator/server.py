@@ -16,8 +16,7 @@ from target_statsig.emulator.state import Options, RequestEntry, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from typing_extensions import Self
+    from typing import Self
 
     from target_statsig.emulator.segments import SegmentSeed
 

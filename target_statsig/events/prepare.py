@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from target_statsig._compat import override
 from target_statsig.client.events import encode_body
 from target_statsig.errors import RecordError
 from target_statsig.events.batching import pack
@@ -120,6 +121,7 @@ class Preparation:
     compression: Compression
     replication_key: str | None
 
+    @override
     def __getstate__(self) -> dict[str, object]:
         """Leave the compiled mapping behind: it is made anew from the settings."""
         return {name: value for name, value in self.__dict__.items() if name != "_mapper"}

@@ -5,7 +5,7 @@ Pure. Refuses to know where it is remembered which stream feeds a segment.
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -42,4 +42,4 @@ def other_feeder(facts: SegmentFacts, stream: str, now: float) -> str | None:
 
 def moment(seconds: float) -> str:
     """Return a time in ISO 8601, given in seconds since 1970."""
-    return datetime.fromtimestamp(seconds, tz=timezone.utc).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="seconds")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Protocol
 
@@ -170,7 +170,7 @@ class Lock:
             found = connection.execute(query).one_or_none()
         if found is None:
             return ""
-        since = datetime.fromtimestamp(found.since, tz=timezone.utc).isoformat(timespec="seconds")
+        since = datetime.fromtimestamp(found.since, tz=UTC).isoformat(timespec="seconds")
         return f" ({found.run_id}, process {found.pid} on {found.host}, since {since})"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +117,7 @@ LOGGED_IN = 0.3
 ASKED_FOR_CONSENT = 0.8
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"
 
-BEGIN = datetime(2026, 11, 1, tzinfo=timezone.utc)
+BEGIN = datetime(2026, 11, 1, tzinfo=UTC)
 BETWEEN_EVENTS = timedelta(milliseconds=100)
 UNTIL_UPDATED = timedelta(minutes=3)
 

@@ -18,8 +18,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from typing_extensions import Self
+    from typing import Self
 
 LAST_LINE = "export MELTANO_STATE_BACKEND_URI="
 """Where the emulator's greeting ends; by then it listens."""

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from typing_extensions import Self
+    from typing import Self
 
 LOOK_SECONDS = 0.1
 """How often memory is looked at; it takes a millisecond."""

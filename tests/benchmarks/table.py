@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -36,5 +36,5 @@ def circumstances() -> str:
     return (
         f"{os.cpu_count()} cores, {gigabytes:.0f} GB, {platform.system()} {platform.machine()}, "
         f"Python {platform.python_version()}, singer-sdk {version('singer-sdk')}, "
-        f"statsig-python-core {version('statsig-python-core')}; {datetime.now(tz=timezone.utc):%-d %B %Y}"
+        f"statsig-python-core {version('statsig-python-core')}; {datetime.now(tz=UTC):%-d %B %Y}"
     )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import islice
 
@@ -25,7 +25,7 @@ from target_statsig.errors import (
 from target_statsig.settings import RateWindow
 from tests.fakes import NOON, FakeClock, FakeTransport, answer
 
-NOON_UTC = datetime.fromtimestamp(NOON, tz=timezone.utc)
+NOON_UTC = datetime.fromtimestamp(NOON, tz=UTC)
 KEY = "secret-abcdefghijklmnop"
 WHAT = "500 events of stream 'orders'"
 SECRET_ID = "jane.doe@example.com"

@@ -29,7 +29,7 @@ def metadata_of(record, *metadata_fields, fed=FED):
         pytest.param(Decimal("19.90"), "19.90", id="decimal"),
         pytest.param(1e21, "1000000000000000000000", id="plain-decimal"),
         pytest.param(False, "false", id="boolean"),
-        pytest.param(dt.datetime(2024, 6, 6, 12, tzinfo=dt.timezone.utc), "2024-06-06T12:00:00+00:00", id="time"),
+        pytest.param(dt.datetime(2024, 6, 6, 12, tzinfo=dt.UTC), "2024-06-06T12:00:00+00:00", id="time"),
         pytest.param({"a": [1, {"b": None}]}, '{"a":[1,{"b":null}]}', id="object"),
         pytest.param([1, "2"], '[1,"2"]', id="list"),
     ],

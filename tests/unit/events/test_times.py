@@ -159,7 +159,7 @@ MOMENTS = st.datetimes(min_value=dt.datetime(1, 1, 3), max_value=dt.datetime(999
 @given(MOMENTS, st.sampled_from(["T", " "]), st.sampled_from(["auto", "seconds", "milliseconds", "microseconds"]))
 def test_every_moment_reads_as_datetime_has_it(moment, separator, precision):
     text = moment.isoformat(separator, timespec=precision)
-    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
     assert unix_ms(text) == (dt.datetime.fromisoformat(text) - epoch) // dt.timedelta(milliseconds=1)
     assert unix_ms(moment) == (moment - epoch) // dt.timedelta(milliseconds=1)
 

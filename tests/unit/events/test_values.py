@@ -29,7 +29,7 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
         pytest.param(False, "false", id="false"),
         pytest.param({"a": [1, None]}, '{"a":[1,null]}', id="object"),
         pytest.param(["a", {"b": Decimal("1.0")}], '["a",{"b":1.0}]', id="list"),
-        pytest.param(dt.datetime(2024, 6, 6, tzinfo=dt.timezone.utc), "2024-06-06T00:00:00+00:00", id="datetime"),
+        pytest.param(dt.datetime(2024, 6, 6, tzinfo=dt.UTC), "2024-06-06T00:00:00+00:00", id="datetime"),
         pytest.param(dt.date(2024, 6, 6), "2024-06-06", id="date"),
         pytest.param(dt.time(12, 30), "12:30:00", id="time"),
     ],
