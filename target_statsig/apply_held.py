@@ -1,7 +1,7 @@
 """Held removals carried out afterwards, on the word of whoever started the tap: `--apply-held`.
 
 That a tap ended well no message says, and whoever started it knows: this is the step that comes only then. It applies
-what the last run of each mirrored segment held. Refuses to judge whether it may (`segments.held`).
+what the last run of each mirrored segment held.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Input in blocks of whole lines, as they come.
-
-Knows a file descriptor. Refuses to know what a line says.
-"""
+"""Input in blocks of whole lines, as they come."""
 
 from __future__ import annotations
 

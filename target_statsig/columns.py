@@ -1,8 +1,7 @@
 """Records that all have the same columns, held column by column, and how lines are read into that form.
 
 Where the schema of a stream says of each column only what type it has, as that of a database's table does, it is a type
-for msgspec too: the lines are decoded and validated in one go, and no dictionary is made for any record. Knows Singer's
-RECORD message. Refuses to say what is wrong with a line: `validation` does.
+for msgspec too: the lines are decoded and validated in one go, and no dictionary is made for any record.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The command line, as far as it differs from that of singer-sdk.
-
-Knows click, how a wrong configuration is turned down, and how a check is shown. Refuses to know what is done with the
-input and with the settings.
-"""
+"""The command line, as far as it differs from that of singer-sdk."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Records that could not be delivered, kept as a Singer file that can be piped back in.
 
 One file per stream and run: the tap's SCHEMA with a mark, then the RECORDs as the tap sent them, with the reason and
-the run as extra members of the message. Refuses to know why a record was refused. Safe to use from several threads.
+the run as extra members of the message. Safe to use from several threads.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The rest of standard input when nothing more of it is used: read off for a moment, and thrown away.
 
 A pipe that closes in the middle of a write is what `meltano run` shows last, in two screenfuls of traceback, and not
-the error for which this target ended. Knows file descriptors, and nothing of what comes through them.
+the error for which this target ended.
 """
 
 from __future__ import annotations

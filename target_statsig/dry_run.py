@@ -1,7 +1,7 @@
 """A run that only looks: the parts that let it see all that a run would see, and change nothing.
 
 What it would have sent is recorded, its store is a copy, its dead letters and STATEs are dropped, and what would take
-time under the rate limits is added up. Refuses to know what the run does with them.
+time under the rate limits is added up.
 """
 
 from __future__ import annotations

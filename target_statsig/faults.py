@@ -1,7 +1,4 @@
-"""What is wrong with records, by row, and how the values of a column are converted that may be at fault.
-
-Refuses to know what a value is for.
-"""
+"""What is wrong with records, by row, and how the values of a column are converted that may be at fault."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Which columns feed which destination, and how a column is found in a record.
-
-Knows the tables of destinations and of their default sources, and the three shapes in which a dotted source can be met.
-Refuses to know what becomes of a value.
-"""
+"""Which columns feed which destination, and how a column is found in a record."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What the settings name and the input does not have, which is the commonest mistake: columns, and streams.
 
-It is told with the nearest name that the input has. Refuses to know what becomes of a record.
+It is told with the nearest name that the input has.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Standard output: STATEs, a line each, for whoever started this to save.
-
-Refuses to know when a STATE may be written.
-"""
+"""Standard output: STATEs, a line each, for whoever started this to save."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How a count, and text that others wrote, stand in a message.
-
-Pure. Refuses to know what the message is about.
-"""
+"""How a count, and text that others wrote, stand in a message."""
 
 from __future__ import annotations
 

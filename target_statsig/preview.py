@@ -1,7 +1,7 @@
 """What a dry run ends with: what a run would do, in words that never take "cannot tell" for "nothing to do".
 
-Pure: lines out of a report. Refuses to know how the counts came about. Names of events are here, though they come from
-records: to see them is what a preview is for. Ids of members are in `id_lines` alone, which is for a terminal.
+Pure: lines out of a report. Names of events are here, though they come from records: to see them is what a preview is
+for. Ids of members are in `id_lines` alone, which is for a terminal.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A record on its way from the input to Statsig, with what the tap sent around it.
-
-Knows how a line of Singer becomes Python's values. Refuses to know what a message says.
-"""
+"""A record on its way from the input to Statsig, with what the tap sent around it."""
 
 from __future__ import annotations
 

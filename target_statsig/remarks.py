@@ -1,7 +1,7 @@
 """What is said of records that went all the same, or stayed out on purpose: words for such counts of a stream.
 
 Each count stands here under its name in the report, so that none is kept in silence: the log, the summary and the dry
-run say what is here. Refuses to know how the counts came about.
+run say what is here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a run did, in counts and reasons: the JSON of `report_path`, and what the summary in the log is made of.
 
-Holds names of streams, segments and reasons, never a value from a record and never a key. Refuses to know how the
-counts came about. Safe to use from several threads.
+Holds names of streams, segments and reasons, never a value from a record and never a key. Safe to use from several
+threads.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""One run: what its streams share, which lane a stream gets, and how the run ends.
-
-Knows no Singer types: the target hands it streams, records and STATEs.
-"""
+"""One run: what its streams share, which lane a stream gets, and how the run ends."""
 
 from __future__ import annotations
 

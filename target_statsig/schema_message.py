@@ -1,7 +1,4 @@
-"""A SCHEMA message as the rest may rely on it, whichever of Singer's dialects the tap writes.
-
-Pure. Refuses to know what a schema means: `validation` does.
-"""
+"""A SCHEMA message as the rest may rely on it, whichever of Singer's dialects the tap writes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Which texts can be a segment's id; the others cannot stand in the path of a request either.
-
-Pure. Refuses to know where an id came from.
-"""
+"""Which texts can be a segment's id; the others cannot stand in the path of a request either."""
 
 from __future__ import annotations
 

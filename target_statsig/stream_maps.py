@@ -1,8 +1,4 @@
-"""singer-sdk's stream maps; what is wrong with one is an error of the configuration, in singer-sdk's words.
-
-Knows what singer-sdk raises for a map that it cannot use. Refuses to repeat what Python says of an expression: that may
-quote a record.
-"""
+"""singer-sdk's stream maps; what is wrong with one is an error of the configuration, in singer-sdk's words."""
 
 from __future__ import annotations
 

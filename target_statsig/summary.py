@@ -1,6 +1,6 @@
 """What a run did, as a short table for the end of the log: a row for each stream and segment, then what stands out.
 
-Pure: lines out of a report. Refuses to know how the counts came about. No value from a record is in it.
+Pure: lines out of a report. No value from a record is in it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How far each stream is, told now and then, so that a run of hours is no closed box.
 
 A line for the log every half minute; on a terminal the same line in place, once a second. Whoever waits or reads calls
-`look`, which does nothing until it is time. Refuses to know how the numbers came about.
+`look`, which does nothing until it is time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a page of the documentation tells its reader to type, as data, so that a test can do it.
 
 A fenced block is a file where the line before it ends with the name of one, as in "`shop.sql`:"; a `console` block
-holds commands after `$ `, and what they print. Refuses to know how commands are run (`terminal`).
+holds commands after `$ `, and what they print.
 """
 
 from __future__ import annotations

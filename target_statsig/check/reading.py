@@ -1,7 +1,4 @@
-"""Asks Statsig and the store what a check wants to know: calls that read, and a store that stays as it is.
-
-Refuses to know what follows from the answers (`rows`).
-"""
+"""Asks Statsig and the store what a check wants to know: calls that read, and a store that stays as it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a row of the table is. Refuses to know what rows are about."""
+"""What a row of the table is."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What was found out, as rows of a table: each says whether it is well, what was found, and the remedy where it is not.
-
-Pure. Refuses to know how anything was found out (`reading`) and how rows are shown (`table`).
-"""
+"""What was found out, as rows of a table: whether it is well, what was found, and the remedy where it is not."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Rows as text: readable in 80 columns, in colours only on a terminal that wants them.
-
-Pure. Refuses to know what the rows are about.
-"""
+"""Rows as text: readable in 80 columns, in colours only on a terminal that wants them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Batches under way: so many at once, in worker threads, and no more waiting behind them.
 
-Refuses to know what a batch is. Whoever hands one over waits while all workers are busy, so that memory stays bounded
-however slow Statsig is.
+Whoever hands one over waits while all workers are busy, so that memory stays bounded however slow Statsig is.
 """
 
 from __future__ import annotations

@@ -206,7 +206,7 @@ class _Work:
             what = f"{self._stream.kind.count(RefusalStreak.LIMIT)} of stream '{self._stream.name}'"
             self._receipt.failure = FatalRunError(
                 f"Statsig refused {what} one by one and took none: that is no bad record but a wrong mapping or "
-                f"`events_url`. Its words: {error.message or 'none'}. What it refused is in the dead letters. Mend the "
+                f"`events_url`. Its words: {error.message or 'none'}. What it refused is in the dead letters. Fix the "
                 f"configuration and run again.",
                 heading=Heading.REFUSED,
             )

@@ -1,7 +1,7 @@
 """One stream's way to Statsig's events API: gathers records, seals batches, settles their receipts.
 
-Refuses to know of Singer and HTTP. The reading thread fills a batch, a worker thread delivers it, and only when all of
-it is acknowledged, rejected or skipped does a STATE pass.
+The reading thread fills a batch, a worker thread delivers it, and only when all of it is acknowledged, rejected or
+skipped does a STATE pass.
 """
 
 from __future__ import annotations

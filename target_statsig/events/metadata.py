@@ -1,7 +1,4 @@
-"""The metadata of an event: the columns that fed no other field, or those that a setting names, as texts.
-
-Knows what never goes there. Refuses to know what the other fields are made of: it is told their sources.
-"""
+"""The metadata of an event: the columns that fed no other field, or those that a setting names, as texts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The name of an event: found, renamed, and checked for what Statsig would drop.
 
 Statsig answers 202 and then drops, without a word, an event whose name holds one of a few characters
-(https://docs.statsig.com/metrics/raw-events). Knows nothing of the rest of the event.
+(https://docs.statsig.com/metrics/raw-events).
 """
 
 from __future__ import annotations

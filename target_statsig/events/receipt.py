@@ -1,6 +1,6 @@
 """What became of some records: counts that add up, and the records that were kept out.
 
-Knows neither how records are delivered nor what is done with those that are not. Everything here pickles.
+Everything here pickles.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What a value from a record is in an event: a text, a number, an identifier.
-
-Knows JSON's kinds, and the dates and times that a stream map can make. Refuses to know what a value is for.
-"""
+"""What a value from a record is in an event: a text, a number, an identifier."""
 
 from __future__ import annotations
 

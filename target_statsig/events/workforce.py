@@ -1,7 +1,7 @@
 """Processes that prepare records, so that more than one processor has to do with them.
 
-Owns the processes. Refuses to know what is done with what they prepare. A worker that is not up yet, or that has died,
-costs time and nothing else: what it is asked for is done here.
+Owns the processes. A worker that is not up yet, or that has died, costs time and nothing else: what it is asked for is
+done here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whom Statsig has in a segment: from memory where nothing drifted, else read from Statsig.
 
-Tells drift by Statsig's own count and by the list's version. Refuses to know whom the stream holds.
+Tells drift by Statsig's own count and by the list's version.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Whether a segment is mirrored from another stream already, which would remove whom this one adds, and the other way.
-
-Pure. Refuses to know where it is remembered which stream feeds a segment.
-"""
+"""Whether another stream is mirrored into a segment already, which would remove whom this one adds, or vice versa."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Whether a segment is one that a stream may change; if not, what is wrong with it and what to do.
-
-Pure. Refuses to know who asks: a run before its first change, or a check before any run.
-"""
+"""Whether a segment is one that a stream may change; if not, what is wrong with it and what to do."""
 
 from __future__ import annotations
 

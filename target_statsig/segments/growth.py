@@ -1,8 +1,4 @@
-"""What is said of a list before it grows: lines that it crosses, and limits that it must not.
-
-Knows the project's sum of ids. Refuses to know who is added, and whether anyone is removed afterwards: additions go
-first, and a list that was too large for a moment was too large.
-"""
+"""What is said of a list before it grows: lines that it crosses, and limits that it must not."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """May a mirror remove those who are missing? One decision out of all the evidence, and the guards' arithmetic.
 
-Pure. Refuses to know how the evidence was found (`completeness`, the store) and how anyone is removed. Decides about
-removals only: additions go first, whatever it says.
+Pure. Decides about removals only: additions go first, whatever it says.
 """
 
 from __future__ import annotations
@@ -134,7 +133,7 @@ def _hint(reason: Reason, evidence: Evidence) -> str:
         Reason.INTERRUPTED: "The run was asked to stop before the input ended. Run it again.",
         Reason.REJECTED_RECORDS: (
             f"{counted(evidence.rejected, 'record of the stream was', 'records of the stream were')} rejected, and "
-            f"each may be one of those who are missing. The summary and the report have the reasons: mend the records, "
+            f"each may be one of those who are missing. The summary and the report have the reasons: fix the records, "
             f"and run again."
         ),
         Reason.EMPTY_STREAM: (

@@ -1,7 +1,6 @@
 """Removals that the last run of a segment held, carried out on the word of whoever started the tap.
 
-Judges everything again but the missing proof. What was begun once, and was cut off, is finished. Refuses to know which
-segments there are.
+Judges everything again but the missing proof. What was begun once, and was cut off, is finished.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What is said of changes that rows asked for and that this run leaves to the next one.
-
-Refuses to know why they were not sent.
-"""
+"""What is said of changes that rows asked for and that this run leaves to the next one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """One stream's way to its segments: reads the member of each record and hands it to the sync of its segment.
 
-Refuses to know of Singer and HTTP. One stream may feed one segment, or many (`segment_id_field`); where one of them
-fails, the others go on.
+One stream may feed one segment, or many (`segment_id_field`); where one of them fails, the others go on.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One segment as Statsig has it: checked before the first change, changed in full requests, read back.
 
-Turns what Statsig says into an error that a person can act on. Refuses to know which ids to add or remove.
+Turns what Statsig says into an error that a person can act on.
 """
 
 from __future__ import annotations

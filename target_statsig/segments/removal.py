@@ -1,7 +1,4 @@
-"""Removing members of a segment, a request at a time: the one way in which a mirror loses anyone.
-
-Refuses to know who is to be removed, and why.
-"""
+"""Removing members of a segment, a request at a time: the one way in which a mirror loses anyone."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """A segment that changes by row: each record adds an id or removes one, and the last word on an id wins.
 
-Gathers changes so that requests are few and full. Refuses to know whether the stream is complete: what a row says is
-true whatever comes after it.
+Gathers changes so that requests are few and full.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What the size of a list means in Statsig: https://docs.statsig.com/segments/add-id-list.
-
-Pure. Refuses to know who is in a list.
-"""
+"""What the size of a list means in Statsig: https://docs.statsig.com/segments/add-id-list."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Which of the tap's streams feed which of ours, and whether the tap finished them.
 
-Stream maps rename and copy streams; completeness is told by the tap's own names, off the wire. Refuses to know what is
-done with the answer.
+Stream maps rename and copy streams; completeness is told by the tap's own names, off the wire.
 """
 
 from __future__ import annotations

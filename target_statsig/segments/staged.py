@@ -1,6 +1,6 @@
 """A segment that changes by row and may not grow over `max_segment_size`: all rows come before the first change.
 
-Gathers them in the store, for this run alone: where they would be too many, the source is to be mended, and nothing of
+Gathers them in the store, for this run alone: where they would be too many, the source is to be fixed, and nothing of
 it is to come back. So a STATE waits for the end of the run, and without it the tap sends the rows again.
 """
 

@@ -1,6 +1,6 @@
 """A segment that cannot be looked at, since there is no key for it: only a dry run gets so far.
 
-Counts whom the stream names. Refuses to guess whom the segment holds.
+Counts whom the stream names.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A Statsig on loopback, in a process of its own so that its work is not the contenders'.
-
-Knows `statsig-emulator`'s command line and its control calls. Refuses to know what is measured.
-"""
+"""A Statsig on loopback, in a process of its own so that its work is not the contenders'."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The segments' table: how fast ids are taken in, and what a mirror costs that changes nothing.
-
-Knows segments and their files. Refuses to know how a sync is done.
-"""
+"""The segments' table: how fast ids are taken in, and what a mirror costs that changes nothing."""
 
 from __future__ import annotations
 
