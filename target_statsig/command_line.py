@@ -17,7 +17,7 @@ from target_statsig.errors import Heading, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from target_statsig.check.row import Section
+    from target_statsig.commands.check.row import Section
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def adapt(command: click.Command) -> click.Command:
 
 def keep_lines() -> None:
     """Keep names out of the data from breaking a line of the log and from playing with a terminal."""
-    from target_statsig.phrases import LineRecord  # what only tells of the target logs no such name
+    from target_statsig.reports.phrases import LineRecord  # what only tells of the target logs no such name
 
     logging.setLogRecordFactory(LineRecord)
 
@@ -132,7 +132,7 @@ def leave(exit_code: int) -> NoReturn:
 
 def show_check(sections: Sequence[Section]) -> NoReturn:
     """Print the rows of a check, and exit with 1 where one failed."""
-    from target_statsig.check import failed, render
+    from target_statsig.commands.check import failed, render
 
     width = min(shutil.get_terminal_size((80, 24)).columns, WIDEST_TABLE)
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ

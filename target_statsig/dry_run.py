@@ -22,20 +22,20 @@ from target_statsig.client.dry_run import DryRunTransport
 from target_statsig.client.http import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter, parse_rate_windows
 from target_statsig.clock import Clock
-from target_statsig.dead_letters import UnkeptLetters
 from target_statsig.errors import FatalRunError, Heading, SettingsError
 from target_statsig.parts import LiveParts, Parts
-from target_statsig.phrases import visible
-from target_statsig.preview import Outlook, id_lines, preview
+from target_statsig.reports.phrases import visible
+from target_statsig.reports.preview import Outlook, id_lines, preview
+from target_statsig.singer.dead_letters import UnkeptLetters
 from target_statsig.store import open_copy
 
 if TYPE_CHECKING:
     from target_statsig.client.dry_run import Recorded
     from target_statsig.client.http import Transport
-    from target_statsig.dead_letters import DeadLetters
-    from target_statsig.report import RunReport
+    from target_statsig.reports.report import RunReport
     from target_statsig.settings import Settings
-    from target_statsig.state_gate import State
+    from target_statsig.singer.dead_letters import DeadLetters
+    from target_statsig.singer.state_gate import State
     from target_statsig.store.store import Store
 
 logger = logging.getLogger(__name__)

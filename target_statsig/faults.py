@@ -9,7 +9,7 @@ from target_statsig.errors import RecordError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_statsig.columns import Column
+    from target_statsig.singer.columns import Column
 
 Faults = dict[int, RecordError]
 """Why records cannot become what they are to become, by row; of several reasons the first counts."""

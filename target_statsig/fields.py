@@ -9,7 +9,7 @@ from target_statsig.settings import IdType, ObjectType, StreamSettings
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-    from target_statsig.columns import Column, Columns
+    from target_statsig.singer.columns import Column, Columns
 
 DELETED_COLUMNS = ("_sdc_deleted_at", "_sdc_lsn_deleted_at")
 """Hold when a row was deleted, in a log-based stream: the second is tap-mssql's. Such a record may have its key and

@@ -18,26 +18,26 @@ from target_statsig.events.workforce import Workforce
 from target_statsig.ledger import NoLedger
 from target_statsig.named import NamedColumns, tell_absent
 from target_statsig.object_types import ITEM_KINDS
-from target_statsig.rejections import Rejections
 from target_statsig.settings import SyncMode
+from target_statsig.singer.rejections import Rejections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from target_statsig.clock import Clock
     from target_statsig.config.parse import Config
-    from target_statsig.dead_letters import DeadLetters
     from target_statsig.errors import SegmentError
     from target_statsig.events.kind import ItemKind
     from target_statsig.ledger import StreamLedger
-    from target_statsig.records import Read
-    from target_statsig.report import ItemCounts, MemberCounts, RunReport
+    from target_statsig.reports.report import ItemCounts, MemberCounts, RunReport
+    from target_statsig.reports.watch import Progress
     from target_statsig.segments.lane import SegmentLane
     from target_statsig.segments.syncs import SegmentSyncs
     from target_statsig.services import Services
     from target_statsig.settings import ObjectType, StreamSettings
-    from target_statsig.state_gate import StateGate
-    from target_statsig.watch import Progress
+    from target_statsig.singer.dead_letters import DeadLetters
+    from target_statsig.singer.records import Read
+    from target_statsig.singer.state_gate import StateGate
 
 BATCHES_AHEAD = 4
 """Batches that are prepared or written down, beside those whose requests are under way."""

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Protocol
 
 from target_statsig._compat import override
 from target_statsig.client.http import HttpTransport
-from target_statsig.dead_letters import DeadLetterBox
-from target_statsig.output import write_state
+from target_statsig.reports.summary import summary
+from target_statsig.singer.dead_letters import DeadLetterBox
+from target_statsig.singer.output import write_state
 from target_statsig.store import open_store
-from target_statsig.summary import summary
 
 if TYPE_CHECKING:
     from target_statsig.client.http import Transport
     from target_statsig.clock import Clock
-    from target_statsig.dead_letters import DeadLetters
-    from target_statsig.report import RunReport
-    from target_statsig.state_gate import State
+    from target_statsig.reports.report import RunReport
+    from target_statsig.singer.dead_letters import DeadLetters
+    from target_statsig.singer.state_gate import State
     from target_statsig.store.store import Store
 
 logger = logging.getLogger(__name__)

@@ -18,19 +18,19 @@ from target_statsig.config import paths
 from target_statsig.dry_run import NO_WISHES, choose_parts
 from target_statsig.errors import FatalRunError, Heading, InterruptedRunError, StoreError, text_of
 from target_statsig.lanes import Lanes
-from target_statsig.rejections import whereabouts
-from target_statsig.report import RunReport
+from target_statsig.reports.report import RunReport
+from target_statsig.reports.watch import Watch, terminal
 from target_statsig.segments.sources import Sources
 from target_statsig.services import Services
-from target_statsig.state_gate import Patience, State, StateGate
-from target_statsig.watch import Watch, terminal
+from target_statsig.singer.rejections import whereabouts
+from target_statsig.singer.state_gate import Patience, State, StateGate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from target_statsig.config.parse import Config
-    from target_statsig.dead_letters import DeadLetters
     from target_statsig.dry_run import Wishes
+    from target_statsig.singer.dead_letters import DeadLetters
 
 logger = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from singer_sdk.sinks import Sink
 
 from target_statsig._compat import override
 from target_statsig.errors import missing_schema
-from target_statsig.reader import unreadable
-from target_statsig.record import is_too_deep
-from target_statsig.records import Batch, Reading, RecordReader, decode_records
-from target_statsig.stream_maps import StreamMapError
+from target_statsig.singer.message import is_too_deep
+from target_statsig.singer.reader import unreadable
+from target_statsig.singer.records import Batch, Reading, RecordReader, decode_records
+from target_statsig.singer.stream_maps import StreamMapError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from singer_sdk.mapper import StreamMap
     from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
-    from target_statsig.record import Message
+    from target_statsig.singer.message import Message
     from target_statsig.target import TargetStatsig
 
 

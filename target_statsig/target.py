@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from target_statsig.config.parse import Config
     from target_statsig.dry_run import Wishes
-    from target_statsig.reader import SingerMessageReader
-    from target_statsig.record import Message
+    from target_statsig.singer.message import Message
+    from target_statsig.singer.reader import SingerMessageReader
     from target_statsig.sinks import StatsigSink
 
 
@@ -64,8 +64,8 @@ class TargetStatsig(Target):
         """
         from target_statsig.config.load import environment_errors
         from target_statsig.dry_run import NO_WISHES
-        from target_statsig.reader import SingerMessageReader
         from target_statsig.run import Run
+        from target_statsig.singer.reader import SingerMessageReader
         from target_statsig.sinks import hand_over
 
         self._wishes = wishes or NO_WISHES
@@ -113,7 +113,7 @@ class TargetStatsig(Target):
 
     @override
     def setup_mapper(self) -> None:
-        from target_statsig.stream_maps import StreamMaps
+        from target_statsig.singer.stream_maps import StreamMaps
 
         try:
             self._mapper = StreamMaps(self.config, self.logger)
@@ -134,9 +134,9 @@ class TargetStatsig(Target):
 
     @override
     def _process_schema_message(self, message_dict: Message) -> None:
-        from target_statsig.dead_letters import MARK
         from target_statsig.events.positions import replication_key_of
-        from target_statsig.schema_message import normalize
+        from target_statsig.singer.dead_letters import MARK
+        from target_statsig.singer.schema_message import normalize
 
         self._assert_line_requires(message_dict, {"stream", "schema"})
         usable = normalize(message_dict, self.message_reader.error)
@@ -158,7 +158,7 @@ class TargetStatsig(Target):
 
     @override
     def _process_state_message(self, message_dict: Message) -> None:
-        from target_statsig.record import is_too_deep
+        from target_statsig.singer.message import is_too_deep
 
         self._assert_line_requires(message_dict, {"value"})
         if is_too_deep(message_dict["value"]):
@@ -239,7 +239,7 @@ class TargetStatsig(Target):
         except ConfigValidationError as error:
             command_line.turn_down(error.errors)
         if check:
-            from target_statsig.check import check as look_at_all
+            from target_statsig.commands.check import check as look_at_all
 
             command_line.show_check(look_at_all(target.run_config, target.run.clock))
         if apply_held:
@@ -265,7 +265,7 @@ class TargetStatsig(Target):
         Returns:
             The exit code, as `run_to_end`.
         """
-        from target_statsig.replay import send_again
+        from target_statsig.commands.replay import send_again
 
         return send_again(self.run, self.run_to_end)
 
@@ -278,7 +278,7 @@ class TargetStatsig(Target):
         Returns:
             The exit code: 0 where all was applied or nothing was held, 1 where anything was refused or failed.
         """
-        from target_statsig.apply_held import apply_held
+        from target_statsig.commands.apply_held import apply_held
 
         return apply_held(self.run, segment_id)
 

@@ -15,7 +15,7 @@ from target_statsig.clock import Clock, RunClock
 from target_statsig.errors import InterruptedRunError
 from target_statsig.events.worker import ANSWERS, ENCODER, TASKS, Task
 from target_statsig.events.workforce import Workforce
-from target_statsig.records import Batch
+from target_statsig.singer.records import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from target_statsig.columns import Columns
 from target_statsig.errors import RecordError
 from target_statsig.events.notes import MappingNotes
 from target_statsig.events.values import NOT_ENCODABLE
 from target_statsig.object_types import ITEM_KINDS
+from target_statsig.singer.columns import Columns
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 

@@ -22,7 +22,7 @@ from target_statsig.errors import (
     TargetStatsigError,
     TooLargeError,
 )
-from target_statsig.phrases import counted, visible
+from target_statsig.reports.phrases import counted, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ import msgspec
 
 from target_statsig.client.answers import ApiKeyKind
 from target_statsig.errors import Heading, RefusedError
-from target_statsig.phrases import counted
+from target_statsig.reports.phrases import counted
 from target_statsig.settings import CONSOLE_URL
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.load import TRIAL
-from target_statsig.record import decode_around_record, is_too_deep
+from target_statsig.singer.message import decode_around_record, is_too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

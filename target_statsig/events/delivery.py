@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from target_statsig.events.stream import ItemStream
     from target_statsig.events.workforce import Workforce
     from target_statsig.ledger import Bookmark, StreamLedger
-    from target_statsig.records import Batch
+    from target_statsig.singer.records import Batch
 
 REFUSED = "refused_by_statsig"
 

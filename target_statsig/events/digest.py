@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
-from target_statsig.columns import Columns, rows_by_shape
+from target_statsig.singer.columns import Columns, rows_by_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -18,11 +18,11 @@ from target_statsig.fields import first_of, places, sources_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from target_statsig.columns import Columns
     from target_statsig.events.notes import MappingNotes
     from target_statsig.faults import Faults
     from target_statsig.fields import Place
     from target_statsig.settings import StreamSettings
+    from target_statsig.singer.columns import Columns
 
 
 class EventMapper(Mapper):

@@ -22,11 +22,11 @@ from target_statsig.fields import first_of, places, sources_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from target_statsig.columns import Column, Columns
     from target_statsig.events.notes import MappingNotes
     from target_statsig.faults import Faults
     from target_statsig.fields import Place
     from target_statsig.settings import StreamSettings
+    from target_statsig.singer.columns import Column, Columns
 
 FIELDS = ("experiment_name", "gate_name", "passes", "rule_id", "group", "event_time")
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from target_statsig.phrases import counted
+from target_statsig.reports.phrases import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_statsig.client.events import Endpoint
-    from target_statsig.columns import Column, Columns
     from target_statsig.events.notes import MappingNotes
     from target_statsig.faults import Faults
     from target_statsig.settings import ObjectType, StreamSettings
+    from target_statsig.singer.columns import Column, Columns
 
 
 class Items(NamedTuple):

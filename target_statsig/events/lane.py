@@ -16,10 +16,10 @@ from target_statsig.events.delivery import Delivery
 from target_statsig.events.positions import bookmark_of
 from target_statsig.events.prepare import Preparation
 from target_statsig.ledger import NoLedger
-from target_statsig.reader import unreadable
-from target_statsig.records import Batch
-from target_statsig.remarks import REMARKS
-from target_statsig.watch import ItemProgress
+from target_statsig.reports.remarks import REMARKS
+from target_statsig.reports.watch import ItemProgress
+from target_statsig.singer.reader import unreadable
+from target_statsig.singer.records import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from target_statsig.events.stream import ItemStream
     from target_statsig.events.workforce import Workforce
     from target_statsig.ledger import StreamLedger
-    from target_statsig.records import Reading
-    from target_statsig.rejections import Rejections
-    from target_statsig.report import ItemCounts, RunReport
-    from target_statsig.state_gate import State, StateGate
+    from target_statsig.reports.report import ItemCounts, RunReport
+    from target_statsig.singer.records import Reading
+    from target_statsig.singer.rejections import Rejections
+    from target_statsig.singer.state_gate import State, StateGate
 
 logger = logging.getLogger(__name__)
 

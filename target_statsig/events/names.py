@@ -20,9 +20,9 @@ from target_statsig.settings import EventPreset, InvalidEventName, StreamSetting
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from target_statsig.columns import Column
     from target_statsig.events.notes import MappingNotes
     from target_statsig.faults import Faults
+    from target_statsig.singer.columns import Column
 
 MAX_NAME_LENGTH = 128
 """Characters (https://docs.statsig.com/data-warehouse-ingestion/data_mapping)."""

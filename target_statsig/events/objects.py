@@ -10,7 +10,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from target_statsig.columns import Column
+    from target_statsig.singer.columns import Column
 
 _TYPES_KEPT = 4_096
 """Sets of members whose type is kept; a stream seldom has ten."""

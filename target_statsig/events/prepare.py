@@ -28,10 +28,10 @@ from target_statsig.settings import DeletedRows
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from target_statsig.columns import Column
     from target_statsig.events.kind import ItemKind, Mapper
-    from target_statsig.records import Batch, RecordReader
     from target_statsig.settings import Compression, StreamSettings
+    from target_statsig.singer.columns import Column
+    from target_statsig.singer.records import Batch, RecordReader
 
 ENVELOPE_BYTES = 200
 """Room for what stands around the items of a request: `{"events":[…],"statsigMetadata":{…}}`."""

@@ -14,7 +14,7 @@ from target_statsig.events.notes import COUNTS, RENAMED_LISTED, MappingNotes
 
 if TYPE_CHECKING:
     from target_statsig.errors import TargetStatsigError
-    from target_statsig.report import ItemCounts
+    from target_statsig.reports.report import ItemCounts
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from target_statsig.settings import TimeUnit
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from target_statsig.columns import Column
     from target_statsig.events.notes import MappingNotes
     from target_statsig.faults import Faults
+    from target_statsig.singer.columns import Column
 
 OLD_MS = 60 * 86_400_000
 """Milliseconds back from now from which on an event is called old. Statsig says nowhere how old one may be."""

@@ -23,11 +23,11 @@ from target_statsig.fields import first_of, overlay, places, sources_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from target_statsig.columns import Column, Columns
     from target_statsig.events.notes import MappingNotes
     from target_statsig.faults import Faults
     from target_statsig.fields import Place
     from target_statsig.settings import StreamSettings
+    from target_statsig.singer.columns import Column, Columns
 
 STABLE_ID = "stableID"
 """Statsig's ID type for who is not logged in."""

@@ -17,9 +17,9 @@ from target_statsig.numbers import exact, plain_text, print_plainly
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from target_statsig.columns import Column
     from target_statsig.events.notes import MappingNotes
     from target_statsig.faults import Faults
+    from target_statsig.singer.columns import Column
 
 NULL = frozenset({NoneType})
 """The type of null: what stands in no item."""

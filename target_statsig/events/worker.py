@@ -16,7 +16,7 @@ import msgspec
 
 from target_statsig.events.prepare import Limits, Prepared
 from target_statsig.garbage import spare_the_collector
-from target_statsig.records import Batch
+from target_statsig.singer.records import Batch
 
 if TYPE_CHECKING:
     from target_statsig.events.prepare import Preparation

@@ -25,7 +25,7 @@ from target_statsig.events.worker import ANSWERS, ENCODER, Task
 
 if TYPE_CHECKING:
     from target_statsig.events.prepare import Limits, Preparation, Prepared
-    from target_statsig.records import Batch
+    from target_statsig.singer.records import Batch
 
 logger = logging.getLogger(__name__)
 

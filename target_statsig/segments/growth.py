@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from target_statsig.client.console import MAX_IDS
 from target_statsig.errors import Heading, SegmentError
-from target_statsig.phrases import counted
+from target_statsig.reports.phrases import counted
 from target_statsig.segments.sizes import crossings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from target_statsig.report import SegmentCounts
+    from target_statsig.reports.report import SegmentCounts
     from target_statsig.segments.remote import RemoteSegment
 
 logger = logging.getLogger(__name__)

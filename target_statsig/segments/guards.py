@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from target_statsig.errors import Heading
-from target_statsig.phrases import counted
+from target_statsig.reports.phrases import counted
 from target_statsig.segments.completeness import Proof, Sign, Verdict
 from target_statsig.settings import Choice, OnIncompleteStream
 

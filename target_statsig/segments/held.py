@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from target_statsig.errors import Heading, SegmentError
-from target_statsig.phrases import counted
+from target_statsig.reports.phrases import counted
 from target_statsig.segments.baseline import Baseline
 from target_statsig.segments.completeness import Proof, Verdict
 from target_statsig.segments.feeders import moment
@@ -21,7 +21,7 @@ from target_statsig.store.values import HoldState
 
 if TYPE_CHECKING:
     from target_statsig.clock import Clock
-    from target_statsig.report import SegmentCounts
+    from target_statsig.reports.report import SegmentCounts
     from target_statsig.segments.remote import RemoteSegment
     from target_statsig.settings import StreamSettings
     from target_statsig.store.store import Store

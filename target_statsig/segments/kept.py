@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from target_statsig.phrases import counted
+from target_statsig.reports.phrases import counted
 
 if TYPE_CHECKING:
-    from target_statsig.report import SegmentCounts
+    from target_statsig.reports.report import SegmentCounts
     from target_statsig.store.members import Pending
 
 logger = logging.getLogger(__name__)

@@ -9,20 +9,20 @@ from operator import methodcaller
 from typing import TYPE_CHECKING
 
 from target_statsig.errors import SegmentError
-from target_statsig.reader import unreadable
+from target_statsig.reports.watch import SegmentProgress
 from target_statsig.segments.completeness import Proof, Verdict
 from target_statsig.segments.membership import MemberMapper
-from target_statsig.watch import SegmentProgress
+from target_statsig.singer.reader import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from target_statsig.faults import Faults
-    from target_statsig.records import Batch, Read, Reading
-    from target_statsig.rejections import Rejections
-    from target_statsig.report import MemberCounts
+    from target_statsig.reports.report import MemberCounts
     from target_statsig.segments.sync import SegmentSync
     from target_statsig.settings import StreamSettings
+    from target_statsig.singer.records import Batch, Read, Reading
+    from target_statsig.singer.rejections import Rejections
 
 
 class SegmentLane:

@@ -18,9 +18,9 @@ from target_statsig.segment_ids import is_segment_id
 from target_statsig.settings import SyncMode
 
 if TYPE_CHECKING:
-    from target_statsig.columns import Column, Columns
     from target_statsig.faults import Faults
     from target_statsig.settings import StreamSettings
+    from target_statsig.singer.columns import Column, Columns
 
 MISSING_IDENTIFIER = "missing_identifier"
 INVALID_IDENTIFIER = "invalid_identifier"

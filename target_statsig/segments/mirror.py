@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
 from target_statsig.errors import Heading, SegmentError
-from target_statsig.phrases import counted
+from target_statsig.reports.phrases import counted
 from target_statsig.segments.baseline import Baseline
 from target_statsig.segments.feeders import SEPARATE_FEEDERS, moment, other_feeder
 from target_statsig.segments.guards import Action, Evidence, decide
@@ -22,7 +22,7 @@ from target_statsig.store.values import Hold, HoldState
 
 if TYPE_CHECKING:
     from target_statsig.clock import Clock
-    from target_statsig.report import SegmentCounts
+    from target_statsig.reports.report import SegmentCounts
     from target_statsig.segments.completeness import Verdict
     from target_statsig.segments.growth import Growth
     from target_statsig.segments.guards import Decision

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from target_statsig.client.console import ConsoleClient, ListState, Segment
     from target_statsig.clock import Clock
-    from target_statsig.report import SegmentCounts
+    from target_statsig.reports.report import SegmentCounts
     from target_statsig.segments.fit import Misfit
     from target_statsig.settings import StreamSettings
 

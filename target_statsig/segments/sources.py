@@ -17,10 +17,10 @@ from target_statsig.settings import SyncMode
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from target_statsig.columns import Column, Columns
-    from target_statsig.records import Read
     from target_statsig.segments.completeness import Verdict
     from target_statsig.settings import StreamSettings
+    from target_statsig.singer.columns import Column, Columns
+    from target_statsig.singer.records import Read
 
 
 class Sources:

@@ -16,12 +16,12 @@ from target_statsig.segments.rows import GATHERED
 from target_statsig.segments.sync import SegmentSync
 
 if TYPE_CHECKING:
-    from target_statsig.report import SegmentCounts
+    from target_statsig.reports.report import SegmentCounts
     from target_statsig.segments.completeness import Verdict
     from target_statsig.segments.growth import Growth
     from target_statsig.segments.membership import Words
     from target_statsig.segments.remote import RemoteSegment
-    from target_statsig.state_gate import StateGate
+    from target_statsig.singer.state_gate import StateGate
     from target_statsig.store.members import Audience, Pending
 
 

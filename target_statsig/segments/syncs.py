@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from target_statsig.report import SegmentCounts
+from target_statsig.reports.report import SegmentCounts
 from target_statsig.segments.growth import Growth, ProjectRoom
 from target_statsig.segments.mirror import MirrorSync
 from target_statsig.segments.remote import RemoteSegment
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_statsig.clock import Clock
-    from target_statsig.report import MemberCounts
+    from target_statsig.reports.report import MemberCounts
     from target_statsig.segments.sync import SegmentSync
     from target_statsig.services import Services
     from target_statsig.settings import StreamSettings
-    from target_statsig.state_gate import StateGate
+    from target_statsig.singer.state_gate import StateGate
 
 
 class SegmentSyncs:

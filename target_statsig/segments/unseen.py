@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
-from target_statsig.phrases import counted
+from target_statsig.reports.phrases import counted
 from target_statsig.segments.sync import SegmentSync
 
 if TYPE_CHECKING:
-    from target_statsig.report import SegmentCounts
+    from target_statsig.reports.report import SegmentCounts
     from target_statsig.segments.completeness import Verdict
     from target_statsig.segments.membership import Words
     from target_statsig.store.members import Audience

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from target_statsig.check import check, failed
+from target_statsig.commands.check import check, failed
 from target_statsig.config.parse import parse_config
 from target_statsig.config.schema import config_schema
 from target_statsig.services import project_identity

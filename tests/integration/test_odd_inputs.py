@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from target_statsig.emulator.command import DeadLetters
-from target_statsig.record import DEEPEST
+from target_statsig.singer.message import DEEPEST
 from target_statsig.target import TargetStatsig
 from tests.command import CANARY
 from tests.fakes import WaitlessClock

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from target_statsig.remarks import REMARKS
-from target_statsig.report import ItemCounts
+from target_statsig.reports.remarks import REMARKS
+from target_statsig.reports.report import ItemCounts
 from tests.singer import record, schema
 
 DAY = 86_400

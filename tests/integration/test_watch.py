@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from target_statsig import watch
+from target_statsig.reports import watch
 from tests.singer import activate_version, record, schema, state, to_lines
 
 
@@ -17,7 +17,7 @@ def impatient(monkeypatch):
 
 
 def told(outcome, stream):
-    return re.findall(rf"target_statsig\.watch:watch\.py:\d+ {stream}: (.*)", outcome.log)
+    return re.findall(rf"target_statsig\.reports\.watch:watch\.py:\d+ {stream}: (.*)", outcome.log)
 
 
 def test_a_stream_of_events_tells_what_is_acknowledged_and_what_is_in_flight(run_target):

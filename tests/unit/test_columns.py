@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.columns import Columns, NotPlainError, RecordType, turned
 from target_statsig.errors import InputError
 from target_statsig.fields import Place
-from target_statsig.record import MESSAGES
-from target_statsig.validation import compile_check
+from target_statsig.singer.columns import Columns, NotPlainError, RecordType, turned
+from target_statsig.singer.message import MESSAGES
+from target_statsig.singer.validation import compile_check
 from tests.mapped import columns_of
 
 SAMPLES = Path(__file__).parents[1] / "data"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from target_statsig.config.paths import dead_letter_name
-from target_statsig.dead_letters import MARK, DeadLetter, DeadLetterBox
 from target_statsig.errors import FatalRunError
+from target_statsig.singer.dead_letters import MARK, DeadLetter, DeadLetterBox
 
 SCHEMA = {"type": "SCHEMA", "stream": "public/orders", "schema": {"properties": {"id": {}}}, "key_properties": ["id"]}
 
@@ -184,7 +184,7 @@ def full_disk(monkeypatch):
         return os_open("/dev/full", os.O_WRONLY)
 
     os_open = os.open
-    monkeypatch.setattr("target_statsig.dead_letters.os.open", open_full)
+    monkeypatch.setattr("target_statsig.singer.dead_letters.os.open", open_full)
     return opened
 
 

@@ -18,8 +18,8 @@ from target_statsig.events.stream import Bounds, ItemStream
 from target_statsig.fields import DESTINATIONS
 from target_statsig.ledger import NoLedger
 from target_statsig.object_types import ITEM_KINDS
-from target_statsig.records import Batch, RecordReader
 from target_statsig.settings import Compression, ObjectType, StreamSettings, Tier
+from target_statsig.singer.records import Batch, RecordReader
 from tests.fakes import NOON, FakeClock, FakeTransport, WorkforceInHere, answer
 from tests.items import ITEM_TYPES, item_types
 from tests.mapped import columns_of

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from target_statsig.errors import InputError, InterruptedRunError
-from target_statsig.reader import LINES_AT_ONCE, SingerMessageReader
+from target_statsig.singer.reader import LINES_AT_ONCE, SingerMessageReader
 
 SECRET = b"jane@example.com"
 
@@ -200,7 +200,7 @@ def read_pipe(monkeypatch, *chunks):
                 sink.close()
 
         reader.between_blocks = feed
-        monkeypatch.setattr("target_statsig.blocks.IDLE_SECONDS", 0)
+        monkeypatch.setattr("target_statsig.singer.blocks.IDLE_SECONDS", 0)
         reader.take_records = lambda _stream, _number, batch: records.extend(batch.messages)
         reader.process_lines(None, {})
     return records

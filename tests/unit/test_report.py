@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from target_statsig.report import RunReport, SegmentCounts
+from target_statsig.reports.report import RunReport, SegmentCounts
 from target_statsig.settings import ObjectType, SyncMode
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "running-on-a-schedule.md").read_text(encoding="utf-8")

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from target_statsig import watch
 from target_statsig.client.rate_limit import RateLimiter, parse_rate_windows
-from target_statsig.watch import CLEAR, ItemProgress, SegmentProgress, Watch, terminal
+from target_statsig.reports import watch
+from target_statsig.reports.watch import CLEAR, ItemProgress, SegmentProgress, Watch, terminal
 from tests.fakes import FakeClock
 
 ORDERS = ItemProgress("orders", 12_500, acknowledged=12_000, in_flight=500)

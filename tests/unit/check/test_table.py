@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from target_statsig.check.row import Mark, Row, Section
-from target_statsig.check.table import render
+from target_statsig.commands.check.row import Mark, Row, Section
+from target_statsig.commands.check.table import render
 
 WELL = Row(Mark.OK, "vips", "id_list of userID, 480 members. Fed by stream 'users' (mirror), and this is a long story.")
 WRONG = Row(Mark.FAIL, "a_segment_with_quite_a_long_name", "does not exist.", "Create it.")

@@ -5,9 +5,9 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.columns import Columns
 from target_statsig.events.digest import digest, digests_of
 from target_statsig.ledger import DIGEST_BYTES
+from target_statsig.singer.columns import Columns
 from tests.mapped import columns_of
 
 VALUES = st.recursive(

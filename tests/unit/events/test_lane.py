@@ -13,10 +13,10 @@ from target_statsig.events.lane import ItemLane
 from target_statsig.events.stream import Bounds, ItemStream
 from target_statsig.ledger import NoLedger
 from target_statsig.object_types import EVENTS
-from target_statsig.records import Batch, Reading, RecordReader
-from target_statsig.report import ItemCounts, RunReport
+from target_statsig.reports.report import ItemCounts, RunReport
 from target_statsig.settings import Compression, ObjectType, StreamSettings
-from target_statsig.state_gate import StateGate
+from target_statsig.singer.records import Batch, Reading, RecordReader
+from target_statsig.singer.state_gate import StateGate
 from tests.fakes import FakeClock, FakeTransport, WorkforceInHere, answer
 
 LINE = b'{"type":"RECORD","stream":"orders","record":{"event":"order","user_id":"u1"}}\n'

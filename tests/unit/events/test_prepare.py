@@ -16,8 +16,6 @@ from target_statsig.events.prepare import ENVELOPE_BYTES, Limits, Preparation
 from target_statsig.events.worker import ANSWERS, ENCODER, TASKS, Task
 from target_statsig.ledger import DIGEST_BYTES
 from target_statsig.object_types import EVENTS, EXPOSURES, ITEM_KINDS, METRICS
-from target_statsig.record import MESSAGES
-from target_statsig.records import Batch, RecordReader
 from target_statsig.settings import (
     Compression,
     DeletedRows,
@@ -27,6 +25,8 @@ from target_statsig.settings import (
     Tier,
     TimeUnit,
 )
+from target_statsig.singer.message import MESSAGES
+from target_statsig.singer.records import Batch, RecordReader
 
 NOW = 1_717_632_000_000
 """2024-06-06T00:00:00Z, unix milliseconds."""

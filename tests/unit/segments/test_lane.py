@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.errors import InputError, RejectionsError, SegmentError
-from target_statsig.records import Batch, Reading, RecordReader
-from target_statsig.report import MemberCounts
+from target_statsig.reports.report import MemberCounts
 from target_statsig.segments.lane import SegmentLane
 from target_statsig.settings import ObjectType, StreamSettings, SyncMode
+from target_statsig.singer.records import Batch, Reading, RecordReader
 
 STREAMS = {
     "who comes joins": {"segment_id": "vips"},

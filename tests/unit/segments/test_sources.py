@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.columns import Columns
 from target_statsig.segments.sources import Sources
 from target_statsig.settings import ObjectType, StreamSettings, SyncMode
+from target_statsig.singer.columns import Columns
 
 
 def verdict(told, *, field):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from target_statsig.errors import FatalRunError, Heading, SegmentError
-from target_statsig.report import SegmentCounts
+from target_statsig.reports.report import SegmentCounts
 from target_statsig.segments.held import RUN_AGAIN, HeldRemovals
 from target_statsig.segments.remote import RemoteSegment
 from target_statsig.settings import SyncMode

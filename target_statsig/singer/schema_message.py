@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from target_statsig.record import is_too_deep
+from target_statsig.singer.message import is_too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_statsig.errors import InputError
-    from target_statsig.record import Message
+    from target_statsig.singer.message import Message
 
 
 _ANY_TYPE = ("array", "boolean", "null", "number", "object", "string")

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from target_statsig.phrases import visible
-from target_statsig.remarks import REMARKS
-from target_statsig.report import MemberCounts, RunStatus
+from target_statsig.reports.phrases import visible
+from target_statsig.reports.remarks import REMARKS
+from target_statsig.reports.report import MemberCounts, RunStatus
 from target_statsig.settings import SyncMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from target_statsig.report import ItemCounts, RunReport, SegmentCounts
+    from target_statsig.reports.report import ItemCounts, RunReport, SegmentCounts
 
     Cell = int | str | None
 

@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from target_statsig.phrases import counted, visible
+from target_statsig.reports.phrases import counted, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

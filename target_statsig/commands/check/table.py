@@ -5,13 +5,13 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from target_statsig.check.row import Mark, failed
-from target_statsig.phrases import visible
+from target_statsig.commands.check.row import Mark, failed
+from target_statsig.reports.phrases import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from target_statsig.check.row import Row, Section
+    from target_statsig.commands.check.row import Row, Section
 
 MARK_WIDTH = 4
 NAME_WIDTH = 20

@@ -11,7 +11,7 @@ import msgspec
 from target_statsig.errors import FatalRunError, Heading
 
 if TYPE_CHECKING:
-    from target_statsig.state_gate import State
+    from target_statsig.singer.state_gate import State
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 

@@ -10,16 +10,16 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from target_statsig.config.load import command_for
-from target_statsig.dead_letters import DeadLetter
 from target_statsig.errors import RecordError, RejectionsError, missing_key_rejection
-from target_statsig.phrases import counted
+from target_statsig.reports.phrases import counted
+from target_statsig.singer.dead_letters import DeadLetter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from target_statsig.dead_letters import DeadLetters
-    from target_statsig.record import Message
-    from target_statsig.report import ItemCounts, MemberCounts, RunReport
+    from target_statsig.reports.report import ItemCounts, MemberCounts, RunReport
+    from target_statsig.singer.dead_letters import DeadLetters
+    from target_statsig.singer.message import Message
 
 logger = logging.getLogger(__name__)
 

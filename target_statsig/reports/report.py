@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.remarks import REMARKS
+from target_statsig.reports.remarks import REMARKS
 from target_statsig.settings import Choice, ObjectType, SyncMode
 
 if TYPE_CHECKING:

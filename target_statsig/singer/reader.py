@@ -15,15 +15,15 @@ from typing import IO, TYPE_CHECKING
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from target_statsig._compat import override
-from target_statsig.blocks import lines_of, read_blocks
 from target_statsig.errors import CUT_OFF, InputError, InterruptedRunError
-from target_statsig.record import Undecoded
-from target_statsig.records import NO_END, Batch, decode
+from target_statsig.singer.blocks import lines_of, read_blocks
+from target_statsig.singer.message import Undecoded
+from target_statsig.singer.records import NO_END, Batch, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from target_statsig.record import Message
+    from target_statsig.singer.message import Message
 
 LINES_AT_ONCE = 500
 """Undecoded lines handed over together; between two times a signal is heeded."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_statsig._compat import override
-from target_statsig.columns import Columns, NotPlainError, RecordType
 from target_statsig.errors import MissingKeyError, RecordError
-from target_statsig.phrases import counted
-from target_statsig.record import (
+from target_statsig.reports.phrases import counted
+from target_statsig.singer.columns import Columns, NotPlainError, RecordType
+from target_statsig.singer.message import (
     DEEPEST,
     MESSAGES,
     NESTED_TOO_DEEPLY,
@@ -24,7 +24,7 @@ from target_statsig.record import (
     decode_leniently,
     is_too_deep,
 )
-from target_statsig.validation import Check, compile_check
+from target_statsig.singer.validation import Check, compile_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

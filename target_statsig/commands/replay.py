@@ -16,14 +16,14 @@ from upath import UPath
 
 from target_statsig.errors import StoreError
 from target_statsig.events.digest import digest
-from target_statsig.phrases import counted
-from target_statsig.record import is_too_deep
+from target_statsig.reports.phrases import counted
+from target_statsig.singer.message import is_too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from target_statsig.dead_letters import DeadLetters
     from target_statsig.run import Run
+    from target_statsig.singer.dead_letters import DeadLetters
 
 logger = logging.getLogger(__name__)
 

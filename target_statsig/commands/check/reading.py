@@ -8,11 +8,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from target_statsig.check.rows import EVERY_STREAM, Found, NotFound, sections
 from target_statsig.client.console import ConsoleClient
 from target_statsig.client.http import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter, parse_rate_windows
 from target_statsig.client.sender import Sender
+from target_statsig.commands.check.rows import EVERY_STREAM, Found, NotFound, sections
 from target_statsig.config import paths
 from target_statsig.errors import (
     AuthenticationError,
@@ -28,10 +28,10 @@ from target_statsig.store import look_at_store
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from target_statsig.check.row import Section
     from target_statsig.client.console import Segment
     from target_statsig.client.http import Transport
     from target_statsig.clock import Clock
+    from target_statsig.commands.check.row import Section
     from target_statsig.config.parse import Config
     from target_statsig.settings import Settings, StreamSettings
     from target_statsig.store.readonly import StoreLook

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from target_statsig.client.answers import duration
-from target_statsig.phrases import counted
-from target_statsig.remarks import REMARKS
-from target_statsig.report import OTHER_NAMES, RunStatus
+from target_statsig.reports.phrases import counted
+from target_statsig.reports.remarks import REMARKS
+from target_statsig.reports.report import OTHER_NAMES, RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from target_statsig.client.dry_run import ListChanges
-    from target_statsig.report import ItemCounts, MemberCounts, RunReport, SegmentCounts
+    from target_statsig.reports.report import ItemCounts, MemberCounts, RunReport, SegmentCounts
     from target_statsig.settings import Settings
 
 MINUS = "\N{MINUS SIGN}"

@@ -4,8 +4,8 @@
 nothing, changes nothing, and makes no store where there is none.
 """
 
-from target_statsig.check.reading import check
-from target_statsig.check.row import failed
-from target_statsig.check.table import render
+from target_statsig.commands.check.reading import check
+from target_statsig.commands.check.row import failed
+from target_statsig.commands.check.table import render
 
 __all__ = ["check", "failed", "render"]

@@ -1,0 +1,1 @@
+"""What the target does beside reading a tap: check, replay, apply what was held."""
