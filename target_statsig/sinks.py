@@ -111,7 +111,7 @@ class StatsigSink(Sink):
                 except StreamMapError as error:
                     raise error.at(number + row) from None
             if record is not None:
-                if adds_metadata:
+                if adds_metadata and type(record) is dict:
                     self._add_sdc_metadata_to_record(record, message, self._get_context(record))
                 rows.append(row)
                 mapped.append(record)

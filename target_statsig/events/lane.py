@@ -133,7 +133,9 @@ class ItemLane:
         Raises:
             TargetStatsigError: What an earlier batch failed with.
         """
-        if self._sending is None or self._sending.reading is not reading:
+        sending, key = self._sending, self.stream.replication_key
+        # The key is gone once a second stream of the tap feeds this one.
+        if sending is None or sending.reading is not reading or sending.delivery.preparation.replication_key != key:
             self.seal()
             self._sending = _Sending(reading, self._delivery_of(reading))
         place = 0

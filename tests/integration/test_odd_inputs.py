@@ -186,6 +186,14 @@ def deep_order(number, levels, kind):
     return line.encode() + b"\n"
 
 
+def test_nesting_costs_its_record_alone_where_metadata_is_added(run_target, statsig):
+    columns = {**COLUMNS, "odd": {"type": ["array", "object", "null"]}, "after": TEXT}
+    lines = [schema("orders", columns, ["id"]), order(0), deep_order(1, 100_000, "lists"), order(2)]
+    outcome = run_target(lines, add_record_metadata=True, **EVENT)
+    assert (outcome.exit_code, arrived(statsig)) == (0, [0, 2]), outcome.errors
+    assert outcome.report["streams"]["orders"]["reasons"] == {"nested_too_deeply": 1}
+
+
 @pytest.mark.parametrize("validated", VALIDATED)
 @pytest.mark.parametrize("settings", MAPPED)
 @pytest.mark.parametrize("becomes", [pytest.param(EVENT, id="events"), pytest.param(MEMBER, id="members")])

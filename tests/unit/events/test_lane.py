@@ -131,6 +131,16 @@ def test_records_under_another_schema_are_another_batch(lane, courier):
     assert courier.sizes == [2, 1]
 
 
+def test_a_second_stream_of_the_tap_takes_the_replication_key_away(lane, courier):
+    lane.follow("orders", "at")
+    messages = reading()
+    lane.accept(1, Batch([LINE]), messages)
+    lane.follow("returns", "at")
+    lane.accept(2, Batch([LINE]), messages)
+    lane.seal()
+    assert [job.args[0].delivery.preparation.replication_key for job in courier.jobs] == ["at", None]
+
+
 def test_a_batch_that_is_not_full_goes_off_when_it_is_two_steps_old(lane, courier):
     accept(lane, 1)
     lane.age()
