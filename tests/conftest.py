@@ -1,13 +1,26 @@
-"""Fixtures for every test: a Statsig on loopback."""
+"""Fixtures for every test: a Statsig on loopback, runs of the target, stores on both databases, a browser."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import itertools
+import logging
+import signal
+from contextlib import ExitStack, closing
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from target_statsig import lanes
 from target_statsig.emulator import Options, StatsigEmulator
+from target_statsig.events import lane
+from target_statsig.store import open_store
+from tests.browser import browser, misdeeds, page
+from tests.command import Command
+from tests.fakes import FakeClock, WorkforceInHere
+from tests.postgres import postgres_url
+from tests.singer import TargetRunner
+
+__all__ = ["browser", "misdeeds", "page", "postgres_url"]
 
 # The same examples in every run, however busy the machine is: a failure is always a change's. To look for new ones:
 # `pytest --hypothesis-profile explore`.
@@ -16,6 +29,28 @@ settings.register_profile(
 )
 settings.register_profile("explore", settings.get_profile("repeatable"), derandomize=False)
 settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(items):
+    """Leave a real PostgreSQL and runs with workers to the longer part.
+
+    A module says of itself that its histories are too long for a real PostgreSQL: `SLOW_ON_POSTGRESQL = True`.
+    """
+    for item in items:
+        on_postgresql = "postgresql" in item.name
+        if on_postgresql or "in a worker" in item.name:
+            item.add_marker(pytest.mark.e2e)
+        if on_postgresql and getattr(item.module, "SLOW_ON_POSTGRESQL", False):
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_generate_tests(metafunc):
+    """Run the tests of a module that says `ALSO_IN_A_WORKER = True` with a worker, too."""
+    if "run_target" in metafunc.fixturenames:
+        ways = [pytest.param(False, id="here")]
+        if getattr(metafunc.module, "ALSO_IN_A_WORKER", False):
+            ways.append(pytest.param(True, id="in a worker"))
+        metafunc.parametrize("run_target", ways, indirect=True)
 
 
 @pytest.fixture
@@ -29,3 +64,56 @@ def statsig_factory():
 def statsig(statsig_factory):
     """A started emulator with nothing in it."""
     return statsig_factory()
+
+
+@pytest.fixture
+def command(statsig, tmp_path):
+    """Start the command as a process; what still runs is killed after the test."""
+    command = Command(statsig, tmp_path)
+    yield command
+    command.close()
+
+
+@pytest.fixture
+def run_target(request, monkeypatch, statsig, tmp_path, capsys, caplog):
+    """Run targets within this process; singer-sdk's signal handlers do not outlive the test."""
+    if request.param:
+        monkeypatch.setattr(lane, "WORKERS_AFTER", 0)
+        monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    caplog.set_level(logging.DEBUG)
+    yield TargetRunner(statsig, tmp_path, capsys, caplog)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request, tmp_path):
+    """Give the URL of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'memory' / 'store.db'}"
+    return request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def opening(store_url, clock):
+    """Open stores on the same database, each for a run of its own; all are closed after the test."""
+    numbers = itertools.count(1)
+    with ExitStack() as stack:
+
+        def opened(project="a project", run_id=None):
+            run_id = run_id or f"run {next(numbers)}"
+            return stack.enter_context(closing(open_store(store_url, clock=clock, project=project, run_id=run_id)))
+
+        yield opened
+
+
+@pytest.fixture
+def store(opening):
+    """Give a store with nothing in it."""
+    return opening()

@@ -1,0 +1,459 @@
+"""The command as a process: what it prints, how it ends, and what a signal leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from target_statsig import __version__
+from tests.client.socket_server import TRICKLED_BODY, SocketServer, trickle
+from tests.command import CANARY, PROGRAM, Finished, environment
+from tests.singer import activate_version, record, schema, state, to_lines
+
+pytestmark = pytest.mark.e2e
+
+EVENT = {"object_type": "event"}
+ADD = {"object_type": "segment", "segment_id": "vips", "sync_mode": "add"}
+MIRROR = {**ADD, "sync_mode": "mirror"}
+
+SIGNALS = [pytest.param(signal.SIGINT, 130, id="SIGINT"), pytest.param(signal.SIGTERM, 143, id="SIGTERM")]
+
+
+@pytest.fixture
+def arrival(statsig):
+    """Tell when a request to a path arrives, which may meet a fault then."""
+
+    def of(path, method="*", **fault):
+        arrived = threading.Event()
+        statsig.faults.add(method=method, path=path, when=lambda _: arrived.set() or bool(fault), **fault)
+        return lambda: arrived.wait(60) or pytest.fail(f"no {method} {path} came")
+
+    return of
+
+
+def orders(*numbers, stream="orders"):
+    fields = {"event": f"{CANARY} bought", "timestamp": "2026-11-01T00:00:00Z", "email": f"{CANARY}@example.com"}
+    return [record(stream, {"user_id": f"{CANARY}-{number}", **fields}) for number in numbers]
+
+
+def members(*names, stream="users"):
+    return [record(stream, {"user_id": f"{CANARY}-{name}"}) for name in names]
+
+
+def users_of(statsig):
+    return sorted(event["user"]["userID"].removeprefix(f"{CANARY}-") for event in statsig.state.events)
+
+
+def removals(statsig):
+    return [entry for entry in statsig.state.requests if entry.method == "DELETE" or entry.path.endswith("remove_ids")]
+
+
+def without_a_directory(command, *options, **settings):
+    """Run the command in a directory that is gone, on one record of no use and one of use."""
+    lines = command.directory / "input.singer"
+    lines.write_bytes(to_lines([schema("users"), *members("new"), record("users", {"user_id": []})]))
+    gone = command.directory / "gone"
+    gone.mkdir()
+    return command.shell(f"cd {gone} && rmdir {gone} && {command.line(**settings)} {' '.join(options)} < {lines}")
+
+
+# What it says of itself
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(PROGRAM, id="module"),
+        pytest.param([Path(sys.executable).parent / "target-statsig"], id="script"),
+    ],
+)
+def test_the_version_is_told(program):
+    done = subprocess.run([*program, "--version"], env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"target-statsig v{__version__}, ")
+    assert done.stderr == ""
+
+
+def test_the_emulator_is_a_command_too():
+    program = Path(sys.executable).parent / "statsig-emulator"
+    help_text = subprocess.check_output([program, "--help"], env=environment(), text=True)
+    assert "TARGET_STATSIG_EVENTS_URL" in help_text
+
+
+def test_about_is_text(command):
+    about = command.run("--about").stdout
+    assert about.startswith("Name: target-statsig\n")
+    assert "server_secret_key" in about
+
+
+def test_about_is_json(command):
+    about = json.loads(command.run("--about", "--format=json").stdout)
+    assert about["name"] == "target-statsig"
+    assert about["settings"]["properties"]["server_secret_key"]["secret"] is True
+    assert "load_method" not in about["settings"]["properties"]
+
+
+def test_about_is_markdown(command):
+    about = command.run("--about", "--format=markdown").stdout
+    assert "# `target-statsig`" in about
+    assert "| segment_id" in about
+
+
+# Configuration
+
+
+def test_all_errors_of_a_configuration_come_at_once(command):
+    settings = {
+        **EVENT,
+        "server_secret_key": "client-0123456789",
+        "console_api_key": None,
+        "evnets_url": "https://example.com",
+        "batch_size_rows": 0,
+        "streams": {"a": {"object_type": "segment", "sync_mode": "mirror"}, "b": {"event_preset": "shop"}},
+    }
+    done = command(orders(1), **settings)
+    assert done.exit_code == 1
+    assert done.errors[0] == "The configuration cannot be used: nothing was read and nothing was sent."
+    text = "\n".join(done.errors[1:])
+    for part in (
+        "did you mean `events_url`?",
+        "`batch_size_rows` must be at least 1",
+        "streams.b: `event_preset` must be one of none, default, retail",
+        "streams.a: `segment_id` is missing",
+        "`server_secret_key` holds a Client SDK Key (client-…, ends in 6789)",
+        "`console_api_key` is missing",
+    ):
+        assert part in text
+    assert "0123456789" not in done.log
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(None, "cannot be read", id="missing"),
+        pytest.param("{", "is not valid JSON", id="no JSON"),
+        pytest.param("[1]", "must hold a JSON object", id="no object"),
+    ],
+)
+def test_a_configuration_file_that_cannot_be_used_is_named(command, content, words):
+    path = command.directory / "wrong.json"
+    if content is not None:
+        path.write_text(content)
+    done = command.run("--config", path)
+    assert done.exit_code == 1
+    assert done.errors[0] == "The configuration cannot be used: nothing was read and nothing was sent."
+    assert str(path) in done.errors[1]
+    assert words in done.errors[1]
+
+
+@pytest.mark.parametrize("settings", [pytest.param(ADD, id="added"), pytest.param(MIRROR, id="mirrored")])
+def test_an_absolute_configuration_needs_no_working_directory(command, statsig, settings):
+    statsig.state.seed_segment("vips", [])
+    finished = without_a_directory(command, **settings)
+    assert finished.exit_code == 0
+    assert statsig.state.ids("vips") == {f"{CANARY}-new"}
+    assert len(command.target.dead_letters) == 2
+    assert without_a_directory(command, "--check", **settings).exit_code == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--check",), ("--dry-run",), ("--replay",)])
+def test_what_needs_a_working_directory_says_so(command, options):
+    finished = without_a_directory(command, *options, store_url=None, dead_letter_path=None, **MIRROR)
+    assert finished.exit_code == 1
+    words = " ".join((finished.stdout + finished.log).split())
+    assert "The working directory is gone" in words
+    assert "fault of target-statsig" not in words
+
+
+def test_the_environment_configures(command, statsig):
+    settings = {name: value for name, value in command.target.config().items() if name != "report_path"}
+    variables = {f"TARGET_STATSIG_{name.upper()}": str(value) for name, value in settings.items()}
+    streams = {"orders": {**EVENT, "event_name_mapping": {f"{CANARY} bought": "Bought v2.0"}}}
+    variables |= {"TARGET_STATSIG_STREAMS": json.dumps(streams), "TARGET_STATSIG_BATCH_SIZE_ROWS": "1"}
+    done = command.run("--config", "ENV", messages=[schema("orders"), *orders(1, 2), state(orders={})], **variables)
+    assert done.exit_code == 0
+    assert done.states == [{"bookmarks": {"orders": {}}}]
+    assert [event["eventName"] for event in statsig.state.events] == ["Bought v2.0"] * 2
+    assert [entry.items for entry in statsig.state.requests] == [1, 1]
+
+
+def test_the_environment_wins_over_a_file(command, statsig):
+    arguments = ("--config", command.config_file(**EVENT, event_name="From File"), "--config", "ENV")
+    command.run(*arguments, messages=[schema("orders"), *orders(1)], TARGET_STATSIG_EVENT_NAME="From Environment")
+    assert [event["eventName"] for event in statsig.state.events] == ["From Environment"]
+
+
+def test_variables_that_cannot_be_read_come_at_once(command):
+    variables = {
+        "BATCH_SIZE_ROWS": "many",
+        "STREAMS": "{",
+        "DEDUPE": "ture",
+        "STREAM_MAPS": "[",
+        "FLATTENING_MAX_DEPTH": "",
+    }
+    done = command.run("--config", "ENV", **{f"TARGET_STATSIG_{name}": text for name, text in variables.items()})
+    assert done.exit_code == 1
+    for name in variables:
+        assert f"TARGET_STATSIG_{name} must hold" in done.log
+
+
+# How it ends
+
+
+def test_a_complete_run_ends_with_0(command, statsig):
+    done = command([schema("orders"), *orders(1, 2), state(orders={})], **EVENT)
+    assert done.exit_code == 0
+    assert done.states == [{"bookmarks": {"orders": {}}}]
+    assert done.report["status"] == "complete"
+    assert users_of(statsig) == ["1", "2"]
+
+
+def test_a_wrong_key_ends_with_1_and_shows_4_characters(command):
+    key = "secret-0123456789abcdef"
+    done = command([schema("orders"), *orders(1), state(orders={})], **EVENT, server_secret_key=key)
+    assert done.exit_code == 1
+    assert done.states == []
+    assert "cdef" in done.errors[0]
+    assert "abcdef" not in done.log + json.dumps(done.report)
+
+
+def test_a_line_that_is_no_json_ends_the_run_after_what_came_before_it(command, statsig):
+    lines = [schema("orders"), *orders(1), state(orders={}), f'{{"{CANARY}"\n'.encode(), *orders(2)]
+    done = command(lines, **EVENT)
+    assert done.exit_code == 1
+    assert len(done.errors) == 1
+    assert done.errors[0].startswith(
+        f"The input cannot be used: Line 4 of the input ({len(CANARY) + 3} bytes) is not valid JSON."
+    )
+    assert users_of(statsig) == ["1"]
+    assert done.states == [{"bookmarks": {"orders": {}}}]
+
+
+@pytest.mark.parametrize("from_file", [False, True], ids=["pipe", "file"])
+def test_a_line_that_is_no_utf_8_ends_the_run_after_what_came_before_it(command, statsig, from_file):
+    wrong = b'{"type": "RECORD", "stream": "orders", "record": {"user_id": "canary-bird\xff"}}\n'
+    lines = [schema("orders"), *orders(1), state(orders={}), wrong]
+    if from_file:
+        path = command.directory / "input.singer"
+        path.write_bytes(to_lines(lines))
+        done = command.run("--config", command.config_file(**EVENT), "--input", path)
+    else:
+        done = command(lines, **EVENT)
+    assert done.exit_code == 1
+    (error,) = done.errors
+    assert error.startswith("The input cannot be used: Line 4 of the input is not valid UTF-8. No STATE passes it")
+    assert users_of(statsig) == ["1"]
+    assert done.states == [{"bookmarks": {"orders": {}}}]
+
+
+def test_a_record_with_a_nan_is_rejected_alone(command, statsig):
+    nan = record("orders", {"user_id": f"{CANARY}-nan", "event": "bought", "value": float("nan")})
+    done = command([schema("orders"), *orders(1), nan, *orders(2), state(orders={})], **EVENT)
+    assert done.exit_code == 0
+    assert users_of(statsig) == ["1", "2"]
+    assert done.report["streams"]["orders"]["rejected"] == 1
+    assert len(command.target.dead_letters) == 2
+    assert done.states == [{"bookmarks": {"orders": {}}}]
+
+
+def test_a_record_of_50_mb_is_rejected_alone(command, statsig):
+    large = record("orders", {"user_id": f"{CANARY}-large", "event": "bought", "note": CANARY * 5_000_000})
+    done = command([schema("orders"), *orders(1), large, *orders(2), state(orders={})], **EVENT)
+    assert done.exit_code == 0
+    assert users_of(statsig) == ["1", "2"]
+    assert done.report["streams"]["orders"]["reasons"] == {"event_too_large": 1}
+    assert done.states == [{"bookmarks": {"orders": {}}}]
+
+
+def test_who_does_not_read_the_states_any_more_ends_the_run(command):
+    arguments = [*PROGRAM, "--config", command.config_file(**EVENT, batch_size_rows=1)]
+    lines = to_lines([schema("orders"), *orders(1), state(orders={"n": 1}), *orders(2), state(orders={"n": 2})])
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    log = subprocess.PIPE
+    done = subprocess.run(arguments, input=lines, stdout=write_end, stderr=log, env=environment(), check=False)
+    os.close(write_end)
+    finished = Finished(done.returncode, "", done.stderr.decode(), {})
+    assert finished.exit_code == 1
+    assert [error[:54] for error in finished.errors] == ["The STATE cannot be written: Standard output is closed"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({"server_secret_key": "client-key"}, id="a wrong configuration"),
+        pytest.param({"server_secret_key": "secret-0123456789"}, id="a wrong key"),
+    ],
+)
+def test_a_tap_may_finish_writing_after_the_target_has_failed(command, settings):
+    running = command.start_with(**EVENT, **settings)
+    running.write([schema("orders"), *orders(1) * 20_000])
+    running.log.wait_for("| ERROR ")
+    running.write(orders(1) * 20_000)
+    running.end_input()
+    assert running.finish().exit_code == 1
+
+
+def test_a_closed_input_is_said(command):
+    done = command.shell(f"{command.line(**EVENT)} <&-")
+    assert done.exit_code == 1
+    assert [error[:51] for error in done.errors] == ["The input cannot be used: Standard input is closed,"]
+
+
+# Signals
+
+
+@pytest.mark.parametrize(("number", "exit_code"), SIGNALS)
+def test_a_signal_while_it_waits_for_input_sends_what_was_read_and_removes_nobody(
+    command, statsig, arrival, number, exit_code
+):
+    statsig.state.seed_segment("vips", ["a", "b"])
+    arrived = arrival("*/log_event")
+    running = command.start_with(streams={"users": MIRROR, "*": EVENT}, batch_size_rows=2)
+    early = [schema("users"), *members("a"), schema("early"), *orders(1, stream="early"), state(early={"n": 1})]
+    # The full batch shows that all before it was read; the rest of the input is never read to its end.
+    late = [schema("late"), *orders(2, 3, stream="late"), b'{"type": "RECORD", "stream": "late", "rec']
+    running.write([*early, *late])
+    arrived()
+    running.signal(number)
+    done = running.finish()
+    assert done.exit_code == exit_code
+    assert users_of(statsig) == ["1", "2", "3"]
+    assert done.states == [{"bookmarks": {"early": {"n": 1}}}]
+    assert statsig.state.ids("vips") == {"a", "b"}
+    assert done.report["status"] == "interrupted"
+    assert done.report["errors"] == done.errors == []
+    assert done.report["streams"]["users"]["segments"]["vips"]["held"] is None
+    assert f"Asked to stop ({signal.Signals(number).name})" in done.log
+
+
+def test_a_signal_while_a_request_hangs_waits_for_its_timeout_and_not_for_a_retry(command, arrival):
+    arrived = arrival("*/log_event", hang=True)
+    running = command.start_with(**EVENT, batch_size_rows=1, request_timeout=1, retry_timeout=3600)
+    running.write([schema("orders"), *orders(1), state(orders={"n": 1})])
+    arrived()
+    running.signal(signal.SIGTERM)
+    done = running.finish()
+    assert done.exit_code == 143
+    assert done.states == []
+    assert done.report["status"] == "interrupted"
+    assert done.report["streams"]["orders"]["delivered"] == 0
+
+
+def test_a_signal_while_an_answer_trickles_in_waits_for_the_request_s_time_and_not_for_its_end(command):
+    with SocketServer(trickle(TRICKLED_BODY, b"a", drops=1_000)) as server:
+        settings = {"batch_size_rows": 1, "events_url": server.url, "request_timeout": 1, "retry_timeout": 3600}
+        running = command.start_with(**EVENT, **settings)
+        running.write([schema("orders"), *orders(1), state(orders={"n": 1})])
+        server.reached.wait(60)
+        running.signal(signal.SIGTERM)
+        done = running.finish()
+    assert done.exit_code == 143
+    assert done.states == []
+    assert len(server.received) == 1
+
+
+def test_a_second_signal_ends_at_once(command, arrival):
+    arrived = arrival("*/log_event", hang=True)
+    running = command.start_with(**EVENT, batch_size_rows=1, request_timeout=3600)
+    running.write([schema("orders"), *orders(1), state(orders={"n": 1})])
+    arrived()
+    running.signal(signal.SIGTERM)
+    running.log.wait_for("Asked to stop")
+    running.signal(signal.SIGTERM)
+    done = running.finish()
+    assert done.exit_code == -signal.SIGTERM
+    assert done.states == []
+
+
+def test_a_signal_while_all_workers_are_busy_stops_the_reading(command, arrival):
+    arrived = arrival("*/log_event", hang=True)
+    settings = {**EVENT, "batch_size_rows": 1, "max_parallel_requests": 1, "request_timeout": 1, "retry_timeout": 3600}
+    running = command.start_with(**settings)
+    running.write([schema("orders"), *orders(*range(100)), state(orders={"n": 1})])
+    arrived()
+    running.signal(signal.SIGTERM)
+    done = running.finish()
+    assert done.exit_code == 143
+    assert done.states == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"status": 429, "retry_after": 600}, id="Retry-After"),
+        pytest.param({"status": 503}, id="backoff"),
+        pytest.param({"drop": True}, id="lost connection"),
+    ],
+)
+def test_a_signal_ends_the_wait_for_the_next_try(command, statsig, fault):
+    statsig.faults.add(path="*/log_event", **fault)
+    running = command.start_with(**EVENT, batch_size_rows=1, retry_timeout=3600)
+    running.write([schema("orders"), *orders(1), state(orders={"n": 1})])
+    running.log.wait_for("trying again in")
+    running.signal(signal.SIGTERM)
+    done = running.finish()
+    assert done.exit_code == 143
+    assert done.states == []
+    assert done.report["streams"]["orders"]["delivered"] == 0
+
+
+@pytest.mark.parametrize("settings", [pytest.param(ADD, id="add"), pytest.param(MIRROR, id="mirror")])
+def test_a_signal_ends_the_wait_for_the_rate_window(command, statsig, arrival, settings):
+    statsig.state.seed_segment("vips", ["a", "b"])
+    arrived = arrival("*/id_list", "PATCH")
+    limits = {"console_rate_limits": "1/1h", "segment_batch_size": 1}
+    running = command.start_with(**settings, **limits)
+    running.write([schema("users"), *members("a", "c", "d"), state(users={})])
+    running.end_input()
+    arrived()
+    running.signal(signal.SIGTERM)
+    done = running.finish()
+    assert done.exit_code == 143
+    assert done.report["status"] == "interrupted"
+    assert removals(statsig) == []
+    assert len(statsig.state.ids("vips")) == 3
+
+
+def test_a_signal_between_removals_removes_nobody_else(command, statsig, arrival):
+    statsig.state.seed_segment("vips", ["a", "b", "c", f"{CANARY}-d"])
+    arrived = arrival("*/id_list", "DELETE")
+    running = command.start_with(**MIRROR, console_rate_limits="1/1h", segment_batch_size=1)
+    running.write([schema("users"), {**members("d")[0], "version": 1}, activate_version("users")])
+    running.end_input()
+    arrived()
+    running.signal(signal.SIGTERM)
+    assert running.finish().exit_code == 143
+    assert [entry.items for entry in removals(statsig)] == [1]
+
+
+def test_a_signal_ends_the_reading_of_a_long_list(command, statsig, arrival):
+    statsig.state.seed_segment("vips", map(str, range(500_000)))
+    arrived = arrival("*/id_list", "GET")
+    running = command.start_with(**MIRROR)
+    running.write([schema("users"), *members("a"), state(users={})])
+    running.end_input()
+    arrived()
+    running.signal(signal.SIGTERM)
+    assert running.finish().exit_code == 143
+    assert len(statsig.state.requests) < 500
+
+
+def test_what_a_signal_left_unsent_goes_with_the_next_run(command, statsig, arrival):
+    statsig.state.seed_segment("vips")
+    arrived = arrival("*/id_list", "PATCH")
+    running = command.start_with(**ADD, console_rate_limits="1/1h", segment_batch_size=1)
+    running.write([schema("users"), *members("a", "b"), state(users={"n": 1})])
+    running.end_input()
+    arrived()
+    running.signal(signal.SIGTERM)
+    assert running.finish().states == [{"bookmarks": {"users": {"n": 1}}}]
+    assert command([schema("users"), state(users={"n": 1})], **ADD).exit_code == 0
+    assert statsig.state.ids("vips") == {f"{CANARY}-a", f"{CANARY}-b"}

@@ -1,0 +1,429 @@
+"""A dry run sees all that a run would see, says what it would do, and changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pty
+import re
+import signal
+import stat
+import subprocess
+import threading
+
+import pytest
+
+from target_statsig.target import TargetStatsig
+from tests.command import CANARY, PROGRAM, Command, environment
+from tests.items import ITEM_TYPES
+from tests.singer import activate_version, record, schema, state, to_lines
+
+pytestmark = pytest.mark.e2e
+
+EVENT = {"object_type": "event", "environment_tier": "production"}
+MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror"}
+ADD = {**MIRROR, "sync_mode": "add"}
+BY_FIELD = {"object_type": "segment", "segment_id_field": "s", "sync_mode": "mirror"}
+COMPLETE = activate_version("users")
+
+
+def orders(*numbers):
+    fields = {"event": "bought", "timestamp": "2026-11-01T00:00:00Z"}
+    return [record("orders", {**fields, "user_id": f"u{number}", "n": number}) for number in numbers]
+
+
+def users(*names, **fields):
+    return [record("users", {"user_id": name, **fields}, version=1) for name in names]
+
+
+@pytest.fixture(autouse=True)
+def vips(statsig):
+    statsig.state.seed_segment("vips", ["a", "b", "c"])
+
+
+@pytest.fixture
+def content(run_target):
+    """Return everything in the run's directory but the report."""
+
+    def found():
+        files = (path for path in run_target.directory.rglob("*") if path.is_file() and path.name != "report.json")
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    return found
+
+
+@pytest.fixture
+def run_dry(run_target):
+    """Run a target that may change nothing, and check that it has not."""
+
+    def run(messages, **settings):
+        segments = run_target.statsig.state.to_json()["segments"]
+        run_target.statsig.state.requests.clear()
+        outcome = run_target(messages, dry_run=True, **settings)
+        assert {entry.method for entry in run_target.statsig.state.requests} <= {"GET"}
+        assert run_target.statsig.state.to_json()["segments"] == segments
+        assert outcome.states == []
+        assert outcome.report["dry_run"] is True
+        return outcome
+
+    return run
+
+
+@pytest.fixture
+def command(statsig, tmp_path):
+    command = Command(statsig, tmp_path)
+    yield command
+    command.close()
+
+
+def test_nothing_is_sent_stored_kept_or_written(run_dry, content, statsig):
+    streams = {"orders": EVENT, "users": MIRROR}
+    messages = [schema("orders"), *orders(1, 2), record("orders", {"user_id": "nameless"})]
+    outcome = run_dry([*messages, schema("users"), *users("a", "d"), COMPLETE], streams=streams)
+    assert outcome.exit_code == 0
+    assert content() == {}
+    assert statsig.state.events == []
+    for words in (
+        "orders → events: 3 records, 2 events in 1 request",
+        "2 billed",
+        "bought 2",
+        "1 rejected: missing_event_name 1",
+        "vips (mirror): 3 before, +1 added, \N{MINUS SIGN}2 removed, =1 unchanged, 2 after, 2 requests",
+        "A run would end with 0.",
+    ):
+        assert words in outcome.log
+
+
+def test_a_store_that_is_there_stays_as_it_is_to_the_byte(run_target, run_dry, content):
+    streams = {"orders": EVENT, "users": MIRROR}
+    messages = [schema("orders"), *orders(1, 2), record("orders", {}), schema("users"), *users("a", "b", "c"), COMPLETE]
+    assert run_target(messages, streams=streams).exit_code == 0
+    before = content()
+    assert "store.db" in before
+    run_dry([*messages[:3], *orders(3), record("orders", {"n": 1}), *messages[4:], *users("d")], streams=streams)
+    assert content() == before
+
+
+# What it says is what the run then does
+
+
+def earlier_events(run_target, statsig):
+    run_target([schema("orders"), *orders(*range(5)), state(orders={})], **EVENT)
+
+
+def earlier_mirror(run_target, statsig):
+    run_target([schema("users"), *users("a", "b", "c", "d"), COMPLETE], **MIRROR)
+
+
+def earlier_rows_that_failed(run_target, statsig):
+    run_target([schema("users"), *users("kept")], **{**ADD, "segment_id": "later"})
+    statsig.state.seed_segment("later", ["x"])
+
+
+def many_members(run_target, statsig):
+    statsig.state.seed_segment("vips", [f"u{number}" for number in range(100)])
+
+
+def user_store(run_target, statsig):
+    statsig.state.seed_segment("vips", ["a", "b", "c"], segment_type="user_store_id_list")
+
+
+def nothing(run_target, statsig):
+    pass
+
+
+def drift(run_target, statsig):
+    earlier_mirror(run_target, statsig)
+    statsig.state.segments["vips"].change("add", ["by hand"])
+
+
+@pytest.mark.parametrize(
+    ("before", "messages", "settings"),
+    [
+        pytest.param(nothing, [schema("orders"), *orders(*range(1200)), state(orders={})], EVENT, id="events"),
+        *(
+            pytest.param(
+                nothing,
+                [
+                    schema("orders"),
+                    *(record("orders", items.row(n, timestamp=n)) for n in range(700)),
+                    state(orders={}),
+                ],
+                {"object_type": items.object_type},
+                id=f"a stream of {items.object_type}s",
+            )
+            for items in ITEM_TYPES[1:]
+        ),
+        pytest.param(
+            nothing,
+            [schema("orders"), *orders(1), *[record("orders", {"user_id": "x"})] * 20],
+            EVENT,
+            id="too many rejected",
+        ),
+        pytest.param(
+            nothing,
+            [schema("orders"), *orders(1), record("orders", {})],
+            {**EVENT, "max_rejected_percent": 0},
+            id="none may be rejected",
+        ),
+        pytest.param(earlier_events, [schema("orders"), *orders(*range(3, 9)), state(orders={})], EVENT, id="again"),
+        pytest.param(
+            nothing,
+            [schema("orders"), *orders(1)],
+            {**EVENT, "environment_tier": "staging", "dedupe": False, "compression": "none"},
+            id="events that are not billed",
+        ),
+        pytest.param(nothing, [schema("users"), *users("a", "d", "e"), COMPLETE], MIRROR, id="mirror"),
+        pytest.param(earlier_mirror, [schema("users"), *users("a", "d"), COMPLETE], MIRROR, id="mirror with a store"),
+        pytest.param(earlier_mirror, [schema("users"), *users("a", "b", "c", "d"), COMPLETE], MIRROR, id="no change"),
+        pytest.param(drift, [schema("users"), *users("a", "d"), COMPLETE], MIRROR, id="someone else changed the list"),
+        pytest.param(nothing, [schema("users"), *users("a", "d")], MIRROR, id="unproven"),
+        pytest.param(nothing, [schema("users"), COMPLETE], MIRROR, id="an empty stream"),
+        pytest.param(
+            nothing, [schema("users"), *users("d")], {**MIRROR, "on_incomplete_stream": "fail"}, id="unproven fails"
+        ),
+        pytest.param(many_members, [schema("users"), *users("u1", "new"), COMPLETE], MIRROR, id="too many removals"),
+        pytest.param(
+            earlier_mirror,
+            [schema("users"), *users("a", "e"), COMPLETE],
+            {**MIRROR, "removal_scope": "own"},
+            id="own",
+        ),
+        pytest.param(
+            nothing,
+            [schema("users"), *users("a", "d"), COMPLETE],
+            {**MIRROR, "segment_id": "fresh", "create_segment": True},
+            id="a segment that is not there yet",
+        ),
+        pytest.param(
+            nothing,
+            [schema("users"), *users("a"), COMPLETE],
+            {**MIRROR, "segment_id": "misspelt"},
+            id="a segment that is not there",
+        ),
+        pytest.param(
+            nothing,
+            [schema("users"), *users("a", "b", active=False), *users("b", "d", active=True)],
+            {**ADD, "membership_field": "active"},
+            id="rows",
+        ),
+        pytest.param(
+            earlier_rows_that_failed,
+            [schema("users"), *users("y")],
+            {**ADD, "segment_id": "later"},
+            id="rows of an earlier run",
+        ),
+        pytest.param(
+            user_store,
+            [schema("users"), *users(*range(2500), "a"), COMPLETE],
+            {**MIRROR, "on_incomplete_stream": "remove"},
+            id="a list in the user store",
+        ),
+        pytest.param(
+            nothing,
+            [schema("users"), *users("a", "d", s="vips"), *users("x", s="missing"), COMPLETE],
+            BY_FIELD,
+            id="many segments",
+        ),
+        pytest.param(
+            nothing,
+            [schema("users"), *users("a"), state(users={"replication_key": "k", "replication_key_value": "1"})],
+            MIRROR,
+            id="incremental",
+        ),
+        pytest.param(nothing, [schema("users"), *users("a"), b"{\n"], MIRROR, id="a broken line"),
+    ],
+)
+def test_the_run_does_what_the_dry_run_said(run_target, run_dry, statsig, content, before, messages, settings):
+    before(run_target, statsig)
+    untouched = content()
+    said = run_dry(messages, **settings)
+    assert content() == untouched
+    done = run_target(messages, **settings)
+    assert (said.exit_code, comparable(said.report)) == (done.exit_code, comparable(done.report))
+
+
+def comparable(report):
+    """Return a report as text, without what two runs never have in common: times, and whether they are dry."""
+    text = json.dumps({name: value for name, value in report.items() if name not in {"dry_run", "seconds"}}, indent=1)
+    return re.sub(r"\d{4}-\d\d-\d\dT[\d:+]+", "(a time)", text)
+
+
+def test_a_guard_that_trips_ends_a_dry_run_with_1(run_dry, statsig):
+    many_members(None, statsig)
+    outcome = run_dry([schema("users"), *users("new"), COMPLETE], **MIRROR)
+    assert outcome.exit_code == 1
+    told = outcome.report["streams"]["users"]["segments"]["vips"]
+    assert (told["before"], told["added"], told["removed"], told["held"]) == (100, 1, 0, 100)
+    assert "100 held" in outcome.log
+    assert "(too_many: `max_removal_percent` would fail the run)" in outcome.log
+    assert "A run would end with 1:" in outcome.log
+
+
+def test_the_rate_limits_are_told_and_not_waited_for(run_dry):
+    limits = {"console_rate_limits": "1/1h", "segment_batch_size": 1}
+    outcome = run_dry([schema("users"), *users(*range(4)), COMPLETE], **ADD, **limits)
+    assert outcome.report["seconds"] < 60
+    assert "4 requests (3 h 4 min)" in outcome.log
+    assert "All segments together take about 3 h 4 min" in outcome.log
+
+
+def test_a_segment_that_another_run_is_at_work_on_is_told(run_target, run_dry):
+    running = TargetStatsig(config=run_target.config(**MIRROR))
+    running.run.services.store.lock("vips").acquire()
+    outcome = run_dry([schema("users"), *users("a"), COMPLETE], **MIRROR)
+    assert outcome.exit_code == 1
+    assert "is being synced by another run" in outcome.errors
+    assert outcome.report["seconds"] < 8
+    running.run.services.close()
+
+
+# Without keys
+
+
+def test_no_key_is_needed_and_what_cannot_be_told_is_said(run_dry, statsig):
+    streams = {"orders": EVENT, "users": MIRROR}
+    messages = [schema("orders"), *orders(1), schema("users"), *users("a", "a", "d"), COMPLETE]
+    outcome = run_dry(messages, streams=streams, server_secret_key=None, console_api_key=None)
+    assert outcome.exit_code == 0
+    assert statsig.state.requests == []
+    assert outcome.report["streams"]["orders"]["delivered"] == 1
+    told = outcome.report["streams"]["users"]["segments"]["vips"]
+    assert {told[name] for name in ("before", "added", "removed", "unchanged", "held", "after")} == {None}
+    assert "vips (mirror): cannot tell what would change: the stream names 2 members" in outcome.log
+    assert "is `server_secret_key` and `console_api_key`" in outcome.log
+
+
+def test_a_stream_without_a_key_that_ends_early_is_not_told_either(run_dry):
+    outcome = run_dry([schema("users"), *users("a"), b"{\n"], console_api_key=None, **MIRROR)
+    assert outcome.exit_code == 1
+    assert "cannot tell what would change: the input was not read to its end" in outcome.log
+
+
+def test_rows_without_a_key_are_counted_by_their_last_word(run_dry):
+    rows = [*users("a", "b", active=True), *users("a", active=False), *users("c", active=True)]
+    outcome = run_dry([schema("users"), *rows], console_api_key=None, membership_field="active", **ADD)
+    assert "cannot tell what would change: the stream names 2 members" in outcome.log
+
+
+def test_a_key_of_the_wrong_kind_is_refused_all_the_same(command):
+    done = command([], **EVENT, dry_run=True, server_secret_key="console-0123456789")
+    assert done.exit_code == 1
+    assert "`server_secret_key` holds a Console API Key" in done.log
+
+
+# The command line
+
+
+def dry(command, *arguments, messages, variables=None, **settings):
+    path = command.config_file(**settings)
+    return command.run("--config", path, "--dry-run", *arguments, messages=messages, **(variables or {}))
+
+
+def test_the_flag_wins_over_the_setting(command, statsig):
+    arguments = ("--config", "ENV", "--dry-run-output", command.directory / "requests.jsonl")
+    variables = {"TARGET_STATSIG_DRY_RUN": "false"}
+    messages = [schema("users"), *users("a", "d"), COMPLETE]
+    done = dry(command, *arguments, messages=messages, variables=variables, **MIRROR)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert statsig.state.ids("vips") == {"a", "b", "c"}
+    assert done.report["dry_run"] is True
+
+
+def test_where_nothing_is_configured_nothing_is_left_behind(command):
+    places = {"store_url": None, "dead_letter_path": None, "report_path": None}
+    path = command.config_file(streams={"orders": EVENT, "users": MIRROR}, **places)
+    messages = [schema("orders"), *orders(1), record("orders", {}), schema("users"), *users("a", "b", "c"), COMPLETE]
+    assert command.run("--config", path, "--dry-run", messages=messages).exit_code == 0
+    assert list(command.directory.iterdir()) == [path]
+
+
+def test_the_environment_asks_for_a_dry_run(command, statsig):
+    arguments = ("--config", command.config_file(**EVENT), "--config", "ENV")
+    done = command.run(*arguments, messages=[schema("orders"), *orders(1)], TARGET_STATSIG_DRY_RUN="true")
+    assert (done.exit_code, done.stdout, statsig.state.requests) == (0, "", [])
+
+
+def test_the_requests_are_kept_as_they_would_be_sent(command, statsig):
+    path = command.directory / "requests.jsonl"
+    streams = {"orders": EVENT, "users": MIRROR}
+    messages = [schema("orders"), *orders(1, 2), schema("users"), *users("a", "d"), COMPLETE]
+    assert dry(command, "--dry-run-output", path, messages=messages, streams=streams).exit_code == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "secret-" not in path.read_text()
+    assert "console-" not in path.read_text()
+    kept = [json.loads(line) for line in path.read_text().splitlines()]
+    assert command(messages, streams=streams).exit_code == 0
+    sent = [(entry.method, entry.path) for entry in statsig.state.requests if entry.method != "GET"]
+    assert [(line["method"], line["path"]) for line in kept] == sent
+    assert kept[0]["body"]["events"] == statsig.state.events
+    assert [line["body"] for line in kept[1:]] == [{"ids": ["d"]}, {"ids": ["b", "c"]}]
+
+
+@pytest.mark.parametrize("flag", [["--show-ids"], ["--dry-run-output", "requests.jsonl"]])
+def test_what_only_a_dry_run_does_is_refused_without_one(command, flag):
+    done = command.run("--config", command.config_file(**EVENT), *flag)
+    assert done.exit_code == 1
+    assert "without `--dry-run`" in done.log
+    assert not (command.directory / "requests.jsonl").exists()
+
+
+def test_a_file_that_cannot_be_written_ends_the_dry_run_before_it_begins(command):
+    done = dry(command, "--dry-run-output", command.directory / "missing" / "file", messages=[], **EVENT)
+    assert done.exit_code == 1
+    assert "cannot be written: No such file or directory" in done.log
+
+
+def test_some_ids_are_shown_on_a_terminal_and_nowhere_else(command):
+    path = command.config_file(**MIRROR)
+    messages = [schema("users"), *users(*(f"{CANARY}-{number}" for number in range(7)), "a", "b"), COMPLETE]
+    arguments = [*PROGRAM, "--config", str(path), "--dry-run", "--show-ids"]
+    terminal, end = pty.openpty()
+    log = subprocess.PIPE
+    done = subprocess.run(
+        arguments, input=to_lines(messages), stdout=end, stderr=log, env=environment(), check=False, timeout=60
+    )
+    os.close(end)
+    shown = os.read(terminal, 10_000).decode()
+    os.close(terminal)
+    assert done.returncode == 0
+    assert [line for line in shown.splitlines() if line] == [
+        "vips: +7 \N{MINUS SIGN}1",
+        *(f"  + {CANARY}-{number}" for number in range(5)),
+        "  + … and 2 more",
+        "  \N{MINUS SIGN} c",
+    ]
+    assert CANARY not in done.stderr.decode() + (command.directory / "report.json").read_text()
+
+
+def test_ids_are_not_shown_where_standard_output_is_no_terminal(command):
+    messages = [schema("users"), *users("a", "b", "c", f"{CANARY}-d"), COMPLETE]
+    done = dry(command, "--show-ids", messages=messages, **MIRROR)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "`--show-ids` shows ids on a terminal only" in done.log
+
+
+def test_a_dry_run_that_is_stopped_does_not_pass_for_a_whole_one(command, statsig):
+    looked = threading.Event()
+    statsig.faults.add(method="GET", path="*/segments/vips", when=lambda _: looked.set())
+    scratch = command.directory / "scratch"
+    scratch.mkdir()
+    running = command.start("--config", command.config_file(dry_run=True, **MIRROR), TMPDIR=str(scratch))
+    running.write([schema("users"), *users("a")])
+    assert looked.wait(60)
+    assert len(list(scratch.iterdir())) == 1
+    running.signal(signal.SIGTERM)
+    done = running.finish()
+    assert (done.exit_code, done.stdout) == (143, "")
+    assert "cannot tell whom to remove" in done.log
+    assert "this is what was read so far, and not what a run would do" in done.log
+    assert list(scratch.iterdir()) == []
+
+
+def test_dead_letters_stay_where_they_are_when_their_replay_is_only_tried(run_target, run_dry, content):
+    run_target([schema("orders"), *orders(1), record("orders", {"user_id": "u9", "n": 9})], **EVENT)
+    before = content()
+    target = TargetStatsig(config=run_target.config(dry_run=True, event_name="mended", **EVENT))
+    assert target.replay() == 0
+    assert content() == before

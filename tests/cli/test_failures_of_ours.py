@@ -1,0 +1,179 @@
+"""What goes wrong on this side ends in one clear message and an honest STATE, and the next run makes up for it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from target_statsig.store import open_store
+from target_statsig.target import TargetStatsig
+from tests.singer import record, schema, state, to_lines
+
+ALSO_IN_A_WORKER = True
+
+pytestmark = pytest.mark.e2e
+
+EVENT = {"object_type": "event", "batch_size_rows": 2, "max_parallel_requests": 1}
+
+
+def orders(*numbers):
+    return [record("orders", {"id": number, "event": "order", "user_id": f"u{number}"}) for number in numbers]
+
+
+def messages(count, since=0):
+    """Return batches of two, a STATE behind each."""
+    lines = [schema("orders")]
+    for number in range(since, count):
+        lines += [*orders(2 * number, 2 * number + 1), state(orders={"n": number + 1})]
+    return lines
+
+
+def arrived(statsig):
+    return sorted(event["metadata"]["id"] for event in statsig.state.events)
+
+
+def ids(batches):
+    return sorted(str(number) for number in range(2 * batches))
+
+
+def last(outcome):
+    return outcome.states[-1]["bookmarks"]["orders"]["n"] if outcome.states else 0
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Let what dead letters are written to have no room."""
+    os_open = os.open
+
+    def open_on_full_disk(path, *more):
+        is_letter = Path(path).suffix == ".singer"
+        return os_open("/dev/full", os.O_WRONLY) if is_letter else os_open(path, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.open", open_on_full_disk)
+        yield patched.undo
+
+
+def test_dead_letters_without_room_hold_the_state_back(run_target, statsig, full_disk):
+    bad = record("orders", {"id": 9, "event": "order"})
+    lines = [schema("orders"), *orders(0, 1), state(orders={"n": 1}), bad, state(orders={"n": 2})]
+    outcome = run_target(lines, **EVENT)
+    assert outcome.exit_code == 1
+    (error,) = outcome.report["errors"]
+    assert "No space left on device" in error
+    assert "`dead_letter_path`" in error
+    assert last(outcome) == 1
+
+    full_disk()
+    again = run_target([schema("orders"), bad, state(orders={"n": 2})], **EVENT)
+    assert (again.exit_code, last(again)) == (1, 2)
+    assert [line["record"]["id"] for line in run_target.dead_letters if line["type"] == "RECORD"] == [9]
+    assert arrived(statsig) == ["0", "1"]
+
+
+def test_a_store_without_room_ends_the_run(run_target, statsig, monkeypatch):
+    run_target(messages(1), **EVENT)
+    rest = [schema("orders"), *orders(*range(2, 1_000)), state(orders={"n": 500})]
+    with monkeypatch.context() as patched:
+        # SQLite takes as many pages as the file has now, and no more.
+        patched.setattr("target_statsig.store.sqlite._PRAGMAS", ("max_page_count = 1",))
+        outcome = run_target(rest, **EVENT)
+    assert outcome.exit_code == 1
+    (error,) = outcome.report["errors"]
+    assert "has no room left on its disk" in error
+    assert "store_url" in error
+    assert outcome.states == []
+    assert len(arrived(statsig)) > 2
+
+    again = run_target(rest, **EVENT)
+    assert (again.exit_code, last(again)) == (0, 500)
+    assert set(arrived(statsig)) == set(ids(500))
+    assert len(arrived(statsig)) - 1_000 <= again.report["streams"]["orders"]["maybe_duplicated"] <= 2
+
+
+@pytest.fixture
+def lock(run_target, monkeypatch):
+    """Hold the store as another process would, which never lets go."""
+    monkeypatch.setattr("target_statsig.parts.open_store", functools.partial(open_store, patience=0.05))
+    connections = []
+
+    def lock():
+        connections.append(
+            sqlite3.connect(run_target.directory / "store.db", isolation_level=None, check_same_thread=False)
+        )
+        connections[-1].execute("BEGIN IMMEDIATE")
+
+    def release():
+        while connections:
+            connections.pop().close()
+
+    lock.release = release
+    yield lock
+    release()
+
+
+def test_a_store_that_another_process_holds_ends_the_run_before_anything_is_sent(run_target, statsig, lock):
+    run_target(messages(1), **EVENT)
+    lock()
+    outcome = run_target(messages(3, since=1), **EVENT)
+    assert outcome.exit_code == 1
+    (error,) = outcome.report["errors"]
+    assert "is kept busy by another run" in error
+    assert arrived(statsig) == ids(1)
+    assert outcome.states == []
+
+    lock.release()
+    assert run_target(messages(3, since=1), **EVENT).exit_code == 0
+    assert arrived(statsig) == ids(3)
+
+
+def test_a_store_that_another_process_takes_in_mid_run_costs_a_doubt(run_target, statsig, lock):
+    statsig.faults.add(when=lambda arrival: b'"id":"2"' in arrival.body and lock())
+    outcome = run_target(messages(3), **EVENT)
+    assert outcome.exit_code == 1
+    assert "is kept busy by another run" in outcome.errors
+    assert last(outcome) == 1
+    assert arrived(statsig) == ids(2)
+
+    lock.release()
+    statsig.faults.clear()
+    again = run_target(messages(3, since=1), **EVENT)
+    assert (again.exit_code, last(again)) == (0, 3)
+    assert again.report["streams"]["orders"]["maybe_duplicated"] == 2
+    assert arrived(statsig) == sorted([*ids(3), "2", "3"])
+
+
+def test_a_report_that_cannot_be_written_fails_the_run_after_all_is_done(run_target, statsig, capsys, tmp_path):
+    (tmp_path / "taken").mkdir()
+    target = TargetStatsig(config=run_target.config(report_path=str(tmp_path / "taken"), **EVENT))
+    assert target.run_to_end(to_lines(messages(2)).splitlines(keepends=True)) == 1
+    (error,) = target.run.report.errors
+    assert "`report_path`" in error
+    assert "Is a directory" in error
+    assert arrived(statsig) == ids(2)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == messages(2)[-1]["value"]
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        pytest.param("> /dev/full", "cannot be written (No space left on device)", id="no room"),
+        pytest.param(">&-", "is closed", id="closed"),
+    ],
+)
+def test_an_output_that_takes_no_state_ends_the_run(command, statsig, output, words):
+    (command.directory / "input.singer").write_bytes(to_lines(messages(3)))
+    done = command.shell(f"{command.line(**EVENT)} < input.singer {output}")
+    assert done.exit_code == 1
+    (error,) = done.errors
+    assert words in error
+    assert done.report["status"] == "failed"
+    assert set(arrived(statsig)) <= set(ids(3))
+
+    assert command(messages(3), **EVENT).states[-1] == messages(3)[-1]["value"]
+    assert arrived(statsig) == ids(3)

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import jsonschema_rs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_statsig.errors import RecordError
+from target_statsig.events.notes import MappingNotes
+from target_statsig.settings import ObjectType, StreamSettings, Tier, TimeUnit
+from tests.events.statsig_schema import EXPOSURE
+from tests.mapped import encoded, item_of
+
+NOW = 1_717_632_000_000
+"""2024-06-06T00:00:00Z, unix milliseconds."""
+
+VALID = jsonschema_rs.validator_for(EXPOSURE)
+
+ASSIGNED = {"experiment_name": "checkout", "group": "Test", "user_id": "u-1", "timestamp": "2024-06-06T00:00:00Z"}
+EXPOSURE_SENT = {"experimentName": "checkout", "group": "Test", "time": NOW, "user": {"userID": "u-1"}}
+
+CHECKED = {"gate_name": "new_cart", "passes": True, "rule_id": "rule-7", "user_id": "u-1", "time": 1_717_632_000}
+CHECK_SENT = {"gateName": "new_cart", "passes": True, "ruleID": "rule-7", "time": NOW, "user": {"userID": "u-1"}}
+
+
+def mapped(record, notes=None, extracted=None, **settings):
+    stream = StreamSettings(ObjectType.EXPOSURE, **settings)
+    return item_of(record, stream, now_ms=NOW, extracted=extracted, warnings=notes)
+
+
+def reason_for(record, **settings):
+    with pytest.raises(RecordError) as caught:
+        mapped(record, **settings)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("record", "exposure"),
+    [
+        pytest.param(ASSIGNED, EXPOSURE_SENT, id="an experiment"),
+        pytest.param(CHECKED, CHECK_SENT, id="a gate"),
+        pytest.param({**CHECKED, "passes": False}, {**CHECK_SENT, "passes": False}, id="a gate that was shut"),
+        pytest.param({**CHECKED, "passes": "f"}, {**CHECK_SENT, "passes": False}, id="an answer in words"),
+        pytest.param({**CHECKED, "passes": 1}, CHECK_SENT, id="an answer in digits"),
+        pytest.param({**ASSIGNED, "passes": True}, EXPOSURE_SENT, id="an experiment has no answer"),
+        pytest.param({**ASSIGNED, "gate_name": None}, EXPOSURE_SENT, id="a null names no gate"),
+        pytest.param({**ASSIGNED, "gate_name": " "}, EXPOSURE_SENT, id="a blank names no gate"),
+        pytest.param({**ASSIGNED, "rule_id": None}, EXPOSURE_SENT, id="a null is no rule"),
+        pytest.param({**ASSIGNED, "group": 2}, {**EXPOSURE_SENT, "group": "2"}, id="a numbered group"),
+        pytest.param(
+            {**CHECKED, "group": "Everyone"}, CHECK_SENT, id="of a group and a rule, the rule: Statsig takes only one"
+        ),
+        pytest.param({**ASSIGNED, "price": 1, "properties": {"a": 1}}, EXPOSURE_SENT, id="there is no metadata"),
+        pytest.param(
+            {"experimentName": "checkout", "groupName": "Test", "userId": "u-1", "event_time": "2024-06-06"},
+            EXPOSURE_SENT,
+            id="other spellings",
+        ),
+        pytest.param(
+            {"experiment": "checkout", "ruleID": "r", "anonymous_id": "a-1", "time": 1_717_632_000},
+            {"experimentName": "checkout", "ruleID": "r", "time": NOW, "user": {"customIDs": {"stableID": "a-1"}}},
+            id="someone who is not logged in",
+        ),
+    ],
+)
+def test_a_record_becomes_an_exposure(record, exposure):
+    assert mapped(record) == exposure
+
+
+@pytest.mark.parametrize(
+    ("record", "settings", "exposure"),
+    [
+        pytest.param(
+            {"group": "Test", "user_id": "u-1", "time": 1_717_632_000},
+            {"experiment_name": "checkout"},
+            EXPOSURE_SENT,
+            id="one experiment for all",
+        ),
+        pytest.param(
+            {"passes": True, "rule_id": "rule-7", "user_id": "u-1", "time": 1_717_632_000},
+            {"gate_name": "new_cart"},
+            CHECK_SENT,
+            id="one gate for all",
+        ),
+        pytest.param(ASSIGNED, {"experiment_name": " other "}, {**EXPOSURE_SENT, "experimentName": "other"}, id="wins"),
+        pytest.param(
+            {"test": {"name": "checkout", "arm": "Test"}, "unit": "u-1", "seen": 1_717_632_000_000},
+            {
+                "field_mapping": {
+                    "experiment_name": "test.name",
+                    "group": "test.arm",
+                    "user_id": "unit",
+                    "event_time": "seen",
+                },
+                "time_unit": TimeUnit.MILLISECONDS,
+            },
+            EXPOSURE_SENT,
+            id="mapped columns",
+        ),
+        pytest.param(
+            {**ASSIGNED, "company": 7},
+            {"custom_ids": {"companyID": "company"}, "environment_tier": Tier.STAGING},
+            {
+                **EXPOSURE_SENT,
+                "user": {
+                    "userID": "u-1",
+                    "customIDs": {"companyID": "7"},
+                    "statsigEnvironment": {"tier": "staging"},
+                },
+            },
+            id="a user as that of an event",
+        ),
+    ],
+)
+def test_settings_say_what_and_where(record, settings, exposure):
+    assert mapped(record, **settings) == exposure
+
+
+@pytest.mark.parametrize(
+    ("record", "settings", "reason"),
+    [
+        pytest.param({**ASSIGNED, "experiment_name": None}, {}, "missing_experiment_or_gate", id="neither"),
+        pytest.param({**ASSIGNED, "gate_name": "g"}, {}, "both_experiment_and_gate", id="both"),
+        pytest.param(
+            CHECKED, {"experiment_name": "checkout"}, "both_experiment_and_gate", id="a gate among experiments"
+        ),
+        pytest.param(ASSIGNED, {"gate_name": "g"}, "both_experiment_and_gate", id="an experiment among gates"),
+        pytest.param({**ASSIGNED, "group": None}, {}, "missing_group_or_rule", id="neither group nor rule"),
+        pytest.param({**ASSIGNED, "group": ""}, {}, "missing_group_or_rule", id="a blank is no group"),
+        pytest.param({**CHECKED, "passes": None}, {}, "missing_passes", id="a gate without an answer"),
+        pytest.param({**CHECKED, "passes": "maybe"}, {}, "invalid_passes", id="no answer"),
+        pytest.param({**CHECKED, "passes": 2}, {}, "invalid_passes", id="no answer in digits"),
+        pytest.param({**ASSIGNED, "user_id": None}, {}, "missing_identifier", id="nobody"),
+        pytest.param({**ASSIGNED, "timestamp": "soon"}, {}, "invalid_time", id="no time"),
+    ],
+)
+def test_a_record_that_is_no_exposure_is_rejected_by_reason(record, settings, reason):
+    assert reason_for(record, **settings) == reason
+
+
+def test_without_a_time_the_exposure_has_that_of_its_extraction():
+    notes = MappingNotes()
+    record = {**ASSIGNED, "timestamp": None}
+    assert mapped(record, notes, "2024-06-05T23:59:59Z")["time"] == NOW - 1_000
+    assert mapped(record, notes)["time"] == NOW
+    assert notes.time_defaulted == 2
+
+
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.decimals()
+    | st.floats()
+    | st.text(st.characters(codec=None), max_size=4)
+    | st.sampled_from(["true", "Test", " ", "2024-06-06T00:00:00Z", {"a": 1}, ["b"], Decimal("1E+400000")])
+)
+
+COLUMNS = st.sampled_from(
+    [
+        *("experiment_name", "experiment", "gate_name", "gate", "passes", "group", "group_name", "rule_id", "ruleID"),
+        *("user_id", "anonymous_id", "email", "custom", "event_time", "timestamp", "company", "note"),
+    ]
+)
+
+RECORDS = st.dictionaries(COLUMNS, VALUES, max_size=8) | st.builds(
+    lambda sound, fields: {**sound, **fields},
+    st.sampled_from([ASSIGNED, CHECKED]),
+    st.dictionaries(COLUMNS, VALUES, max_size=3),
+)
+
+SETTINGS = st.fixed_dictionaries(
+    {},
+    optional={
+        "experiment_name": st.just("checkout"),
+        "environment_tier": st.sampled_from([None, *Tier]),
+        "custom_ids": st.just({"companyID": "company"}),
+        "field_mapping": st.just({"group": "note", "passes": "company"}),
+        "time_unit": st.sampled_from(TimeUnit),
+    },
+)
+
+
+@given(RECORDS, SETTINGS)
+def test_a_record_becomes_an_exposure_that_statsig_takes_or_is_rejected(record, settings):
+    try:
+        body = encoded(record, StreamSettings(ObjectType.EXPOSURE, **settings), now_ms=NOW)
+    except RecordError:
+        return
+    VALID.validate(json.loads(body))

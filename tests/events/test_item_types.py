@@ -1,0 +1,126 @@
+"""What holds for every object type that goes to the events API, and that none is forgotten anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import jsonschema_rs
+import pytest
+
+from target_statsig.client.events import EventsClient
+from target_statsig.client.sender import Sender
+from target_statsig.emulator.events_api import ENDPOINTS
+from target_statsig.events.delivery import Delivery
+from target_statsig.events.notes import MappingNotes
+from target_statsig.events.prepare import Preparation
+from target_statsig.events.stream import Bounds, ItemStream
+from target_statsig.fields import DESTINATIONS
+from target_statsig.ledger import NoLedger
+from target_statsig.object_types import ITEM_KINDS
+from target_statsig.settings import Compression, ObjectType, StreamSettings, Tier
+from target_statsig.singer.records import Batch, RecordReader
+from tests.events.statsig_schema import BODIES
+from tests.fakes import NOON, FakeClock, FakeTransport, WorkforceInHere, answer
+from tests.items import ITEM_TYPES, item_types
+from tests.mapped import columns_of
+
+KINDS = [pytest.param(kind, id=kind.object_type) for kind in ITEM_KINDS.values()]
+
+
+def stream_of(items, size=1_000_000, **settings):
+    object_type = ObjectType(items.object_type)
+    return ItemStream("rows", StreamSettings(object_type, **settings), ITEM_KINDS[object_type], Bounds(500, size))
+
+
+def send(stream, rows, *answers):
+    transport, clock = FakeTransport(*answers, then=answer(202)), FakeClock()
+    client = EventsClient(
+        Sender(transport, clock, retry_timeout=0),
+        base_url="https://events.example/v1",
+        key="secret-abcdefghijklmnop",
+        compression=Compression.NONE,
+        timeout=30,
+        clock=clock,
+    )
+    reader = RecordReader("rows", "rows", {"properties": {}}, (), validates=True)
+    preparation = Preparation(
+        reader,
+        stream.settings,
+        stream.kind,
+        remembers=False,
+        compression=Compression.NONE,
+        replication_key=stream.replication_key,
+    )
+    # As between two processes: the mapping of each object type has to travel.
+    delivery = Delivery(preparation, stream, WorkforceInHere(), client, NoLedger())
+    lines = [json.dumps({"type": "RECORD", "stream": "rows", "record": row}).encode() + b"\n" for row in rows]
+    return delivery(Batch(lines), now_ms=int(NOON * 1000), on_retry=lambda: None), transport
+
+
+def reasons(receipt):
+    return Counter(rejection.reason for rejection in receipt.rejections)
+
+
+def test_every_object_type_but_the_segment_is_a_kind_of_item():
+    assert set(ITEM_KINDS) == set(ObjectType) - {ObjectType.SEGMENT} == set(DESTINATIONS)
+    assert {items.object_type for items in ITEM_TYPES} == {kind.value for kind in ITEM_KINDS}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_emulator_and_the_copied_facts_know_the_endpoint(kind):
+    assert ENDPOINTS[kind.endpoint.path][0] == kind.endpoint.items
+    assert kind.endpoint.items in BODIES[kind.endpoint.path]["required"]
+
+
+@item_types
+@pytest.mark.parametrize("settings", [{}, {"environment_tier": Tier.STAGING, "is_test": True}], ids=["bare", "more"])
+def test_requests_are_what_statsig_publishes(items, settings):
+    receipt, transport = send(stream_of(items, **settings), [items.row(number) for number in range(3)])
+
+    (request,) = transport.requests
+    assert request.url.endswith(f"/v1/{items.call}")
+    jsonschema_rs.validate(BODIES[items.call], json.loads(request.body))
+    assert receipt.delivered == 3
+    assert receipt.billable == (3 if items.object_type == "metric" or not settings else 0)
+
+
+def test_only_metrics_can_be_marked_as_a_test():
+    marked = {}
+    for items in ITEM_TYPES:
+        _, transport = send(stream_of(items, is_test=True), [items.row(1)])
+        marked[items.object_type] = transport.sent().get("isTest")
+    assert marked == {"event": None, "exposure": None, "metric": True}
+
+
+@item_types
+def test_messages_and_reasons_call_items_by_their_name(items):
+    name = items.object_type
+    receipt, _ = send(stream_of(items), [items.row(1)], answer(503))
+    assert f"1 {name} of stream 'rows'" in str(receipt.failure)
+    receipt, _ = send(stream_of(items), [items.row(1), items.row(2)], answer(503))
+    assert f"2 {name}s of stream 'rows'" in str(receipt.failure)
+
+    receipt, transport = send(stream_of(items, size=201), [items.row(1)])
+    assert (reasons(receipt), transport.requests) == ({f"{name}_too_large": 1}, [])
+
+
+@item_types
+def test_a_refused_batch_is_halved_until_the_culprit_stands_alone(items):
+    def refuse_u2(request):
+        return answer(400, {"message": "no"}) if b'"u2"' in request.body else answer(202)
+
+    receipt, transport = send(stream_of(items), [items.row(number) for number in range(5)], *[refuse_u2] * 9)
+    assert reasons(receipt) == {"refused_by_statsig": 1}
+    assert receipt.delivered == 4
+    assert json.loads(receipt.rejections[0].line)["record"]["user_id"] == "u2"
+    assert len(transport.requests) <= 7
+
+
+@item_types
+def test_items_are_counted_by_name(items):
+    stream = stream_of(items)
+    mapped = stream.kind.mapper(stream.settings)(columns_of(items.row(1)), 0, MappingNotes(), {})
+    assert set(mapped.names) <= {*items.columns.values()}
+    receipt, _ = send(stream, [items.row(1), items.row(2)])
+    assert receipt.names == {mapped.names[0]: 2}

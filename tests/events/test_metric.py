@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import jsonschema_rs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_statsig.errors import RecordError
+from target_statsig.settings import IdType, ObjectType, StreamSettings
+from tests.events.statsig_schema import METRIC
+from tests.mapped import encoded, item_of
+
+VALID = jsonschema_rs.validator_for(METRIC)
+
+SPENT = {"user_id": "u-1", "metric_name": "net_revenue", "metric_value": Decimal("89.90")}
+SPENT_SENT = {
+    "user_id": "u-1",
+    "id_type": "user_id",
+    "metric_name": "net_revenue",
+    "metric_value": 89.9,
+}
+
+RATIO = {"user_id": "u-1", "metric_name": "basket", "numerator": 3, "denominator": 15}
+RATIO_SENT = {"user_id": "u-1", "id_type": "user_id", "metric_name": "basket", "numerator": 3, "denominator": 15}
+
+COMPANY = {"id_type": IdType.CUSTOM_ID, "custom_id_type": "companyID"}
+
+
+def mapped(record, **settings):
+    return item_of(record, StreamSettings(ObjectType.METRIC, **settings))
+
+
+def rejection_of(record, **settings):
+    with pytest.raises(RecordError) as caught:
+        mapped(record, **settings)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("record", "metric"),
+    [
+        pytest.param(SPENT, SPENT_SENT, id="a value"),
+        pytest.param(RATIO, RATIO_SENT, id="a ratio"),
+        pytest.param({**RATIO, "numerator": 0}, {**RATIO_SENT, "numerator": 0}, id="zero is a value"),
+        pytest.param({**SPENT, "metric_value": " 12.50 "}, {**SPENT_SENT, "metric_value": 12.5}, id="text"),
+        pytest.param({**SPENT, "numerator": None, "denominator": ""}, SPENT_SENT, id="a value without a ratio"),
+        pytest.param({**RATIO, "metric_value": None}, RATIO_SENT, id="a ratio without a value"),
+        pytest.param({**SPENT, "day": "2026-11-22", "country": "DE"}, SPENT_SENT, id="other columns stay out"),
+        pytest.param(
+            {"userID": 7, "metricName": "net_revenue", "value": 1},
+            {**SPENT_SENT, "user_id": "7", "metric_value": 1},
+            id="other spellings",
+        ),
+    ],
+)
+def test_a_record_becomes_a_value_of_a_metric(record, metric):
+    assert mapped(record) == metric
+
+
+def test_one_metric_for_all():
+    assert mapped({**SPENT, "metric_name": "other"}, metric_name=" net_revenue ") == SPENT_SENT
+
+
+def test_columns_can_be_mapped():
+    record = {"customer": {"id": "u-1"}, "kpi": "net_revenue", "amount": Decimal("89.90"), "value": 5}
+    mapping = {"user_id": "customer.id", "metric_name": "kpi", "metric_value": "amount"}
+    assert mapped(record, field_mapping=mapping) == SPENT_SENT
+
+
+@pytest.mark.parametrize(
+    ("columns", "settings", "unit"),
+    [
+        pytest.param({"user_id": "u"}, {}, ("u", "user_id"), id="a user"),
+        pytest.param({"anonymous_id": "a"}, {"id_type": IdType.STABLE_ID}, ("a", "stable_id"), id="a device"),
+        pytest.param({"companyID": 7, "user_id": "u"}, COMPANY, ("7", "companyID"), id="a company"),
+        pytest.param(
+            {"account": "c", "user_id": "u"},
+            {**COMPANY, "field_mapping": {"companyID": "account"}},
+            ("c", "companyID"),
+            id="a company in another column",
+        ),
+        pytest.param({"user_id": "u", "id_type": "user_id"}, {}, ("u", "user_id"), id="the record says: a user"),
+        pytest.param({"user_id": "c", "id_type": "companyID"}, {}, ("c", "companyID"), id="shaped as Statsig's own"),
+        pytest.param({"user_id": "a", "id_type": "stable_id"}, {}, ("a", "stable_id"), id="so is a device"),
+        pytest.param(
+            {"user_id": "u", "stable_id": "a", "id_type": "stable_id"}, {}, ("a", "stable_id"), id="a column of its own"
+        ),
+        pytest.param(
+            {"user_id": "u", "companyID": "c", "id_type": "companyID"}, {}, ("c", "companyID"), id="and of its type"
+        ),
+        pytest.param({"user_id": "u", "id_type": "userID"}, {}, ("u", "user_id"), id="as the console calls it"),
+        pytest.param({"user_id": "a", "id_type": "stableID"}, {}, ("a", "stable_id"), id="the other one, too"),
+        pytest.param({"user_id": "u", "id_type": "user_id"}, COMPANY, ("u", "user_id"), id="the record is asked first"),
+        pytest.param({"companyID": "c", "id_type": None}, COMPANY, ("c", "companyID"), id="and then the setting"),
+        pytest.param(
+            {"unit": "c", "kind": "companyID"},
+            {"field_mapping": {"user_id": "unit", "id_type": "kind"}},
+            ("c", "companyID"),
+            id="both columns mapped",
+        ),
+    ],
+)
+def test_the_unit_is_told_by_its_id_and_the_type_of_it(columns, settings, unit):
+    metric = mapped({"metric_name": "m", "metric_value": 1, **columns}, **settings)
+    assert (metric["user_id"], metric["id_type"]) == unit
+
+
+@pytest.mark.parametrize(
+    ("record", "settings", "reason", "field"),
+    [
+        pytest.param({**SPENT, "metric_name": ""}, {}, "missing_metric_name", "metric_name", id="no name"),
+        pytest.param({**SPENT, "metric_value": None}, {}, "missing_metric_value", "metric_value", id="neither kind"),
+        pytest.param({**SPENT, **RATIO}, {}, "both_value_and_ratio", None, id="both kinds"),
+        pytest.param({**SPENT, "numerator": 1}, {}, "both_value_and_ratio", None, id="a value and half a ratio"),
+        pytest.param({**RATIO, "numerator": None}, {}, "missing_numerator", "numerator", id="no numerator"),
+        pytest.param({**RATIO, "denominator": " "}, {}, "missing_denominator", "denominator", id="no denominator"),
+        pytest.param({**SPENT, "metric_value": "much"}, {}, "invalid_metric_value", "metric_value", id="a word"),
+        pytest.param({**SPENT, "metric_value": True}, {}, "invalid_metric_value", "metric_value", id="yes"),
+        pytest.param({**SPENT, "metric_value": [1]}, {}, "invalid_metric_value", "metric_value", id="a list"),
+        pytest.param({**RATIO, "numerator": "NaN"}, {}, "invalid_numerator", "numerator", id="no number above"),
+        pytest.param({**RATIO, "denominator": {}}, {}, "invalid_denominator", "denominator", id="no number below"),
+        pytest.param({**SPENT, "metric_value": float("inf")}, {}, "not_encodable", None, id="infinity"),
+        pytest.param({**SPENT, "user_id": None}, {}, "missing_identifier", "user_id", id="nobody"),
+        pytest.param({**SPENT, "user_id": True}, {}, "missing_identifier", "user_id", id="nobody is called true"),
+        pytest.param(SPENT, COMPANY, "missing_identifier", "companyID", id="the wrong kind of unit"),
+        pytest.param(SPENT, {"id_type": IdType.STABLE_ID}, "missing_identifier", "anonymous_id", id="no device"),
+        pytest.param(
+            {**SPENT, "id_type": "companyID", "companyID": None},
+            {},
+            "missing_identifier",
+            "companyID",
+            id="an empty column of the type: a user is no company",
+        ),
+    ],
+)
+def test_a_record_that_is_no_value_is_rejected_by_reason(record, settings, reason, field):
+    error = rejection_of(record, **settings)
+    assert (error.reason, error.field) == (reason, field)
+
+
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.decimals()
+    | st.floats()
+    | st.text(st.characters(codec=None), max_size=4)
+    | st.sampled_from(["12.5", " ", "companyID", "stable_id", {"a": 1}, ["b"], Decimal("1E+400000")])
+)
+
+COLUMNS = st.sampled_from(
+    [
+        *("user_id", "anonymous_id", "companyID", "id_type", "metric_name", "metric", "metric_value", "value"),
+        *("numerator", "denominator", "note"),
+    ]
+)
+
+RECORDS = st.dictionaries(COLUMNS, VALUES, max_size=7) | st.builds(
+    lambda sound, fields: {**sound, **fields},
+    st.sampled_from([SPENT, RATIO]),
+    st.dictionaries(COLUMNS, VALUES, max_size=3),
+)
+
+SETTINGS = st.sampled_from([{}, COMPANY, {"metric_name": "m"}, {"field_mapping": {"metric_value": "note"}}])
+
+
+@given(RECORDS, SETTINGS)
+def test_a_record_becomes_a_value_that_statsig_takes_or_is_rejected(record, settings):
+    try:
+        body = encoded(record, StreamSettings(ObjectType.METRIC, **settings))
+    except RecordError:
+        return
+    VALID.validate(json.loads(body))

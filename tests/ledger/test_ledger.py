@@ -1,0 +1,194 @@
+"""Items over several runs: what was delivered is not sent again, and nothing is lost, whatever the object type."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+
+import pytest
+
+from tests.items import ITEM_TYPES
+from tests.singer import record, schema, state
+
+ALSO_IN_A_WORKER = True
+
+SCHEMA = schema("orders", bookmark_properties=["at"])
+
+
+def bookmark(second):
+    value = f"2026-11-01T00:00:{second:02}Z"
+    return state(orders={"replication_key": "at", "replication_key_value": value})
+
+
+class Orders:
+    """A stream of orders that become items of one type, and the target that they are piped into."""
+
+    def __init__(self, items, run_target, statsig):
+        self._items = items
+        self._run_target = run_target
+        self._statsig = statsig
+
+    def row(self, number, second=None, **columns):
+        at = f"2026-11-01T00:00:{second or number:02}Z"
+        return record("orders", self._items.row(number, **{"id": number, "at": at, **columns}))
+
+    def rows(self, *numbers):
+        return [self.row(number) for number in numbers]
+
+    def run(self, rows, state, *, opening=SCHEMA, **settings):
+        return self._run_target([opening, *rows, state], object_type=self._items.object_type, **settings)
+
+    @property
+    def arrived(self):
+        return len(self._items.arrived(self._statsig))
+
+
+@pytest.fixture(params=[pytest.param(items, id=items.object_type) for items in ITEM_TYPES])
+def orders(request, run_target, statsig):
+    return Orders(request.param, run_target, statsig)
+
+
+def counts_of(outcome):
+    return outcome.report["streams"]["orders"]
+
+
+def test_three_runs_over_an_unchanged_table_send_nothing_after_the_first(orders):
+    assert counts_of(orders.run(orders.rows(*range(10)), bookmark(9)))["delivered"] == 10
+    for _ in range(2):
+        # What an incremental tap sends again: the rows at its bookmark.
+        outcome = orders.run(orders.rows(9), bookmark(9))
+        assert counts_of(outcome)["skipped_duplicates"] == 1
+        assert counts_of(outcome)["delivered"] == 0
+        assert outcome.states == [bookmark(9)["value"]]
+    assert orders.arrived == 10
+
+
+def test_a_run_that_died_before_its_state_is_repeated_without_doubling(orders, statsig):
+    rows = orders.rows(*range(700))
+    statsig.faults.add(path="/v1/*", status=500, skip=1)
+    first = orders.run(rows, bookmark(9), max_parallel_requests=1)
+    assert (first.exit_code, first.states) == (1, [])
+    statsig.faults.clear()
+    second = orders.run(rows, bookmark(9))
+    assert second.exit_code == 0
+    assert counts_of(second)["skipped_duplicates"] == 500
+    assert orders.arrived == 700
+
+
+def test_two_identical_rows_are_two_items_in_every_run(orders):
+    orders.run(orders.rows(1, 1), bookmark(1))
+    assert orders.arrived == 2
+    outcome = orders.run(orders.rows(1, 1, 1), bookmark(1))
+    assert counts_of(outcome)["skipped_duplicates"] == 2
+    assert orders.arrived == 3
+
+
+def test_what_lies_below_the_bookmark_is_forgotten_one_state_late(orders):
+    orders.run(orders.rows(1), bookmark(1))
+    orders.run(orders.rows(1, 2), bookmark(2))
+    assert counts_of(orders.run(orders.rows(1), bookmark(2)))["skipped_duplicates"] == 1
+    orders.run(orders.rows(3), bookmark(3))
+    orders.run(orders.rows(4), bookmark(4))
+    assert counts_of(orders.run(orders.rows(1), bookmark(4)))["delivered"] == 1
+
+
+def test_dedupe_days_remembers_a_full_table(orders):
+    for _ in range(4):
+        orders.run(orders.rows(*range(5)), state(orders={}), opening=schema("orders"), dedupe_days=30)
+    assert orders.arrived == 5
+
+
+def test_without_dedupe_no_store_is_made(orders, run_target):
+    orders.run(orders.rows(1), bookmark(1), dedupe=False)
+    assert orders.arrived == 1
+    assert not (run_target.directory / "store.db").exists()
+
+
+def test_the_same_run_skips_nothing_that_it_sent_itself(orders):
+    orders.run(orders.rows(*[1] * 1200), bookmark(1))
+    assert orders.arrived == 1200
+
+
+def test_a_lost_answer_is_retried_and_counted(orders, statsig):
+    statsig.faults.add(path="/v1/*", drop=True, taken=True, times=1)
+    outcome = orders.run(orders.rows(1, 2), bookmark(2), retry_timeout=60)
+    assert outcome.exit_code == 0
+    assert counts_of(outcome)["maybe_duplicated"] == 2
+    assert orders.arrived == 4
+
+
+def test_a_lost_answer_before_the_run_died_is_admitted_by_the_next_run(orders, statsig):
+    statsig.faults.add(path="/v1/*", drop=True, taken=True)
+    first = orders.run(orders.rows(1, 2), bookmark(2))
+    assert (first.exit_code, first.states) == (1, [])
+    statsig.faults.clear()
+    counts = counts_of(orders.run(orders.rows(1, 2), bookmark(2)))
+    assert (counts["delivered"], counts["maybe_duplicated"]) == (2, 2)
+
+
+@pytest.mark.parametrize("changed", [{"_sdc_batched_at": "now"}, {"_sdc_extracted_at": "later"}])
+def test_columns_of_the_transport_do_not_make_another_item(orders, changed):
+    orders.run(orders.rows(1), bookmark(1))
+    orders.run([orders.row(1, **changed) | {"time_extracted": "2026-11-22T00:00:00Z"}], bookmark(1))
+    assert orders.arrived == 1
+
+
+def test_a_stream_that_becomes_something_else_is_sent_anew(run_target, statsig):
+    """The same rows as another object type are no duplicates: Statsig has none of those items."""
+    for items in ITEM_TYPES:
+        rows = [record("orders", {**ITEM_TYPES[0].columns, **ITEM_TYPES[1].columns, **ITEM_TYPES[2].row(1)})]
+        run_target([SCHEMA, *rows, bookmark(1)], object_type=items.object_type)
+    assert [len(items.arrived(statsig)) for items in ITEM_TYPES] == [1, 1, 1]
+
+
+def test_times_that_are_written_in_two_ways_are_compared_as_times(orders):
+    """A blank sorts before a T, and ten o'clock does not come before nine."""
+    nine, ten, eleven = (
+        orders.row(number, at=at)
+        for number, at in enumerate(["2026-11-20T09:00:00", "2026-11-20 10:00:00", "2026-11-20T11:00:00"], 1)
+    )
+    at_ten, at_eleven = (
+        state(orders={"replication_key": "at", "replication_key_value": f"2026-11-20T{hour}:00:00"})
+        for hour in (10, 11)
+    )
+    orders.run([nine, ten, at_ten, eleven], at_eleven, batch_size_rows=2, max_parallel_requests=1)
+    # Nobody saved the last STATE.
+    outcome = orders.run([ten, eleven], at_eleven)
+    assert counts_of(outcome)["skipped_duplicates"] == 2
+    assert orders.arrived == 3
+
+
+def code(number, **others):
+    """Return a STATE whose bookmark is a text, which has no order that is sure."""
+    return state(orders={"replication_key": "code", "replication_key_value": f"K-{number}"}, **others)
+
+
+def test_rows_at_a_bookmark_without_an_order_are_known_after_a_lost_state(orders):
+    plain = schema("orders")
+    at_once = {"batch_size_rows": 1, "max_parallel_requests": 1, "opening": plain}
+    first, second, third = orders.rows(1, 2, 3)
+    orders.run([first, code(1), second, code(2), third], code(3), **at_once)
+    # The last STATE got lost, so the tap goes on from the second; it sends the rows at its bookmark again.
+    outcome = orders.run([second, third], code(3), **at_once)
+    assert counts_of(outcome)["skipped_duplicates"] == 2
+    assert orders.arrived == 3
+
+
+def test_states_of_other_streams_let_nothing_be_forgotten(orders):
+    others = [code(2, others={"position": number}) for number in range(5)]
+    at_once = {"batch_size_rows": 1, "max_parallel_requests": 1, "opening": schema("orders")}
+    first, second, third = orders.rows(1, 2, 3)
+    orders.run([first, code(1), second, code(2), *others, third], code(3), **at_once)
+    # The last STATE got lost.
+    outcome = orders.run([second, third], code(3), **at_once)
+    assert counts_of(outcome)["skipped_duplicates"] == 2
+    assert orders.arrived == 3
+
+
+def test_a_ledger_without_an_order_does_not_grow_from_run_to_run(orders, run_target):
+    for number in range(1, 8):
+        orders.run(orders.rows(number, number + 1), code(number + 1), opening=schema("orders"))
+    assert orders.arrived == 8
+    with contextlib.closing(sqlite3.connect(run_target.directory / "store.db")) as store:
+        ((remembered,),) = store.execute("SELECT sum(length(digests)) / 16 FROM target_statsig_batches")
+    assert remembered <= 6

@@ -1,0 +1,380 @@
+"""What proves that a tap finished a stream and what does not: one case for every way in which a pipe can mislead."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from target_statsig.segments.completeness import Proof, Sign, Verdict, judge, weakest
+from tests.mirror.wire import activate, observe, raw_state, records, schema, state
+
+MIDWAY = {"progress_markers": {"Note": "Progress is not resumable if interrupted."}}
+PARTITIONS = {"partitions": [{"context": {"file": "a.csv"}}]}
+INCREMENTAL = {"replication_key": "updated_at", "replication_key_value": "2026-11-01T00:00:00Z"}
+
+
+def verdict_on_vips(*parts, row_count_field=None):
+    return judge(observe(*parts).seen("vips"), row_count_field=row_count_field)
+
+
+def syncing(stream, **bookmarks):
+    return raw_state({"currently_syncing": stream, "bookmarks": bookmarks})
+
+
+@pytest.mark.parametrize(
+    ("parts", "proof"),
+    [
+        # A STATE does not mean that a stream is complete.
+        pytest.param(
+            [schema("vips"), records("vips", 500), state(vips={})], Proof.NONE, id="a STATE after the last record"
+        ),
+        # The end of the input does not mean that a stream is complete.
+        pytest.param([], Proof.NONE, id="the input ends before anything came"),
+        pytest.param([schema("vips")], Proof.NONE, id="the input ends after the SCHEMA"),
+        pytest.param([schema("vips"), records("vips", 500)], Proof.NONE, id="the input ends after a record"),
+        # Nor does another stream.
+        pytest.param(
+            [schema("vips"), records("vips"), schema("zoo"), records("zoo"), activate("zoo")],
+            Proof.NONE,
+            id="another stream after it, activated",
+        ),
+        # ACTIVATE_VERSION
+        pytest.param(
+            [schema("vips"), activate("vips"), records("vips", 500)],
+            Proof.NONE,
+            id="ACTIVATE_VERSION before the records, as singer-sdk writes it",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", 500), activate("vips")],
+            Proof.ACTIVATE_VERSION,
+            id="ACTIVATE_VERSION after the last record",
+        ),
+        pytest.param(
+            [schema("vips"), activate("vips"), records("vips", 500), activate("vips")],
+            Proof.ACTIVATE_VERSION,
+            id="ACTIVATE_VERSION before the records and after them, as in the first run of tap-postgres",
+        ),
+        pytest.param(
+            [schema("vips"), activate("vips")],
+            Proof.NONE,
+            id="ACTIVATE_VERSION without a record, as of a tap that died at the first",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips"), activate("vips"), records("vips")],
+            Proof.NONE,
+            id="ACTIVATE_VERSION and then another record",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips"), schema("vips"), activate("vips")],
+            Proof.NONE,
+            id="ACTIVATE_VERSION of a child's next round: a second SCHEMA voids it",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips"), schema("vips"), activate("vips"), records("vips"), activate("vips")],
+            Proof.NONE,
+            id="ACTIVATE_VERSION at the end of a stream whose SCHEMA came twice",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips"), records("vips", version=2), activate("vips", 2)],
+            Proof.NONE,
+            id="records of two versions",
+        ),
+        pytest.param(
+            [schema("vips"), records("vips"), activate("vips", 2)], Proof.NONE, id="ACTIVATE_VERSION of another version"
+        ),
+        pytest.param(
+            [schema("vips"), records("vips", version=None), activate("vips")],
+            Proof.NONE,
+            id="records without a version",
+        ),
+        pytest.param(
+            [schema("vips", bookmark_properties=["updated_at"]), records("vips"), activate("vips")],
+            Proof.NONE,
+            id="SCHEMA looks incremental and no STATE has shown otherwise",
+        ),
+        pytest.param(
+            [schema("vips", bookmark_properties=["updated_at"]), records("vips"), activate("vips"), state(vips={})],
+            Proof.ACTIVATE_VERSION,
+            id="a STATE shows that the SCHEMA only looks incremental",
+        ),
+        # A stream that did not begin afresh
+        pytest.param(
+            [state(vips={"version": 1, "xmin": None}), schema("vips"), records("vips"), activate("vips")],
+            Proof.ACTIVATE_VERSION,
+            id="a STATE before it with method, version and nulls",
+        ),
+        pytest.param(
+            [
+                state(vips={"version": 1, "xmin": 1010}),
+                schema("vips"),
+                records("vips"),
+                activate("vips"),
+                state(vips={"version": 1, "xmin": None}),
+            ],
+            Proof.NONE,
+            id="a table that was resumed, as tap-postgres does",
+        ),
+        pytest.param(
+            [schema("vips"), state(vips={"xmin": 7}), state(vips={}), records("vips"), activate("vips")],
+            Proof.NONE,
+            id="a later STATE does not undo that it was resumed",
+        ),
+        pytest.param(
+            [
+                schema("vips"),
+                records("vips"),
+                state(vips={"xmin": 7}),
+                records("vips"),
+                activate("vips"),
+                state(vips={"xmin": None}),
+            ],
+            Proof.ACTIVATE_VERSION,
+            id="a STATE with progress after its first record",
+        ),
+        pytest.param(
+            [
+                state(vips={"partitions": [{"context": {"file": "a.csv"}, "page": 4}]}),
+                schema("vips"),
+                records("vips"),
+                activate("vips"),
+                state(vips={}),
+            ],
+            Proof.NONE,
+            id="a partition that was resumed",
+        ),
+        # Two runs that agree are no proof: nothing of an earlier run is asked for. A dead-letter file never proves.
+        pytest.param(
+            [schema("vips", dead="letter"), records("vips", 5), activate("vips")],
+            Proof.NONE,
+            id="a dead-letter file",
+        ),
+    ],
+)
+def test_proofs(parts, proof):
+    assert verdict_on_vips(*parts).proof is proof
+
+
+@pytest.mark.parametrize(
+    ("parts", "signs"),
+    [
+        pytest.param([state(vips=MIDWAY)], {Sign.PROGRESS_MARKERS}, id="progress markers"),
+        pytest.param(
+            [state(vips={"starting_replication_value": None})], {Sign.PROGRESS_MARKERS}, id="a starting value"
+        ),
+        pytest.param(
+            [state(vips={"replication_key_signpost": "2026-11-01"})], {Sign.PROGRESS_MARKERS}, id="a signpost"
+        ),
+        pytest.param(
+            [state(vips={"partitions": [{"context": {}}, {"context": {}, **MIDWAY}]})],
+            {Sign.PROGRESS_MARKERS},
+            id="progress markers in a partition",
+        ),
+        pytest.param([state(vips=MIDWAY), state(vips={})], set(), id="progress markers that a later STATE drops"),
+        pytest.param([state(vips={}), state(vips=MIDWAY)], {Sign.PROGRESS_MARKERS}, id="a STATE that brings them"),
+        pytest.param([state(vips=MIDWAY), raw_state({})], {Sign.PROGRESS_MARKERS}, id="a later STATE says nothing"),
+        pytest.param([state(zoo=MIDWAY), state(vips={})], set(), id="progress markers of another stream"),
+        pytest.param([syncing("vips", vips={})], {Sign.CURRENTLY_SYNCING}, id="currently syncing it"),
+        pytest.param([state(vips={}), syncing("vips")], {Sign.CURRENTLY_SYNCING}, id="syncing it, no bookmark"),
+        pytest.param([syncing("zoo", vips={})], set(), id="currently syncing another stream"),
+        pytest.param([syncing(None, vips={})], set(), id="currently syncing none"),
+        pytest.param([syncing(["vips"], vips={})], set(), id="currently syncing what is no name"),
+        pytest.param([syncing("vips"), syncing("zoo", vips={})], set(), id="syncing moved on to another"),
+        pytest.param([syncing("vips"), state(vips={})], set(), id="syncing it, then its bookmark without that"),
+        pytest.param([syncing("vips"), raw_state({})], {Sign.CURRENTLY_SYNCING}, id="syncing it, then nothing said"),
+        pytest.param([state(vips=INCREMENTAL)], {Sign.INCREMENTAL}, id="a replication key"),
+        pytest.param(
+            [state(vips={"replication_key": None, "replication_key_value": 24584256})],
+            {Sign.INCREMENTAL},
+            id="a position in the log",
+        ),
+        pytest.param([state(vips={"updated_at": "2026-11-01"})], {Sign.UNKNOWN_BOOKMARK}, id="a column's value"),
+        pytest.param(
+            [state(vips={"updated_at": "2026-11-01", **MIDWAY})],
+            {Sign.PROGRESS_MARKERS, Sign.UNKNOWN_BOOKMARK},
+            id="a column's value and progress markers",
+        ),
+    ],
+)
+def test_signs_forbid_whatever_else_is_proven(parts, signs):
+    proven_thrice = [schema("vips"), records("vips", 7), *parts, activate("vips"), schema("zoo")]
+
+    verdict = verdict_on_vips(*proven_thrice)
+
+    assert set(verdict.signs) == signs
+    assert verdict.proof is (Proof.NONE if signs else Proof.ACTIVATE_VERSION)
+
+
+def test_signs_of_an_echoed_start_state_count_until_another_state_speaks():
+    before = [syncing("vips", vips=INCREMENTAL), schema("vips"), records("vips", 7)]
+
+    assert verdict_on_vips(*before).signs == (Sign.INCREMENTAL, Sign.CURRENTLY_SYNCING)
+    assert verdict_on_vips(*before, state(vips={})).signs == ()
+
+
+@pytest.mark.parametrize(
+    ("count", "proof"),
+    [
+        pytest.param(7, Proof.ROW_COUNT, id="as many"),
+        pytest.param(Decimal("7.0"), Proof.ROW_COUNT, id="as many, as a decimal"),
+        pytest.param(7.0, Proof.ROW_COUNT, id="as many, as a float"),
+        pytest.param("7", Proof.ROW_COUNT, id="as many, as a string"),
+        pytest.param(8, Proof.NONE, id="fewer than told"),
+        pytest.param(6, Proof.NONE, id="more than told"),
+        pytest.param("seven", Proof.NONE, id="a word"),
+        pytest.param(None, Proof.NONE, id="null"),
+        pytest.param([7], Proof.NONE, id="a list"),
+        pytest.param(float("nan"), Proof.NONE, id="not a number"),
+    ],
+)
+def test_row_count_alone_decides_where_it_is_set(count, proof):
+    otherwise_proven = [schema("vips"), records("vips", 7, count), state(vips={}), activate("vips"), schema("zoo")]
+    otherwise_not = [schema("vips"), records("vips", 7, count)]
+
+    assert verdict_on_vips(*otherwise_proven, row_count_field="n").proof is proof
+    assert verdict_on_vips(*otherwise_not, row_count_field="n").proof is proof
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param([records("vips", 2)], id="no record has the column"),
+        pytest.param([records("vips", 1, 2), records("vips", 1)], id="the last record lacks it"),
+        pytest.param([records("vips", 1), records("vips", 1, 2)], id="the first record lacks it"),
+        pytest.param([records("vips", 1, 3), records("vips", 1, 2)], id="the records disagree"),
+        pytest.param([records("vips", 1, 3), records("vips", 1, 1), records("vips", 1, 3)], id="one disagrees"),
+        pytest.param([], id="no record came"),
+    ],
+)
+def test_a_row_count_that_is_missing_or_odd_proves_nothing(parts):
+    verdict = verdict_on_vips(schema("vips"), *parts, state(vips={}), row_count_field="n")
+
+    assert verdict.proof is Proof.NONE
+    assert "`n`" in verdict.hint
+
+
+def test_a_boolean_is_no_row_count_of_one():
+    assert verdict_on_vips(schema("vips"), records("vips", 1, True), row_count_field="n").proof is Proof.NONE
+
+
+def test_row_count_is_not_looked_at_where_the_setting_is_not_set():
+    assert verdict_on_vips(schema("vips"), records("vips", 7, 99), activate("vips")).proof is Proof.ACTIVATE_VERSION
+
+
+@pytest.mark.parametrize(
+    ("parts", "signs"),
+    [
+        pytest.param([state(vips=MIDWAY)], (), id="progress markers"),
+        pytest.param([syncing("vips")], (), id="currently syncing"),
+        pytest.param([state(vips={"updated_at": "2026-11-01"})], (), id="an unknown bookmark"),
+        pytest.param([schema("vips"), state(vips=PARTITIONS)], (), id="a second SCHEMA and partitions"),
+        pytest.param([state(vips=INCREMENTAL)], (Sign.INCREMENTAL,), id="an incremental bookmark stays"),
+        pytest.param([schema("vips", dead="letter")], (Sign.DEAD_LETTER,), id="a dead-letter file stays"),
+    ],
+)
+def test_an_equal_row_count_lifts_signs_but_not_what_says_that_rows_are_not_members(parts, signs):
+    verdict = verdict_on_vips(schema("vips"), records("vips", 7, 7), *parts, row_count_field="n")
+
+    assert verdict.signs == signs
+    assert verdict.proof is (Proof.NONE if signs else Proof.ROW_COUNT)
+
+
+def test_an_unequal_row_count_lifts_no_sign():
+    short = [schema("vips"), records("vips", 7, 8), state(vips=MIDWAY)]
+
+    assert verdict_on_vips(*short, row_count_field="n").signs == (Sign.PROGRESS_MARKERS,)
+
+
+@pytest.mark.parametrize(
+    ("parts", "row_count_field", "words"),
+    [
+        pytest.param(
+            [records("vips"), state(vips={})],
+            None,
+            ["no ACTIVATE_VERSION", "--apply-held", "`row_count_field`", "`on_incomplete_stream: remove`"],
+            id="no ACTIVATE_VERSION",
+        ),
+        pytest.param([records("vips", 7), schema("vips")], None, ["in parts"], id="parts"),
+        pytest.param([state(vips={"xmin": None}, zoo={}), activate("vips")], None, ["no record"], id="no record"),
+        pytest.param([records("vips", 7, 8)], "n", ["7 records came", "`n`", "tap's log"], id="a short count"),
+        pytest.param([records("vips", 7, 6)], "n", ["7 records came", "smaller", "twice"], id="rows that came twice"),
+        pytest.param([state(vips=INCREMENTAL)], None, ["FULL_TABLE", "`sync_mode`"], id="incremental"),
+        pytest.param([syncing("vips")], None, ["tap's log"], id="currently syncing"),
+        pytest.param([state(vips={"id": 5})], None, ["`row_count_field`"], id="an unknown bookmark"),
+        pytest.param([schema("vips", dead="letter")], None, ["dead-letter"], id="a dead-letter file"),
+    ],
+)
+def test_a_hint_says_why_nothing_is_proven_and_what_would_be_a_proof(parts, row_count_field, words):
+    hint = verdict_on_vips(schema("vips"), *parts, row_count_field=row_count_field).hint
+
+    assert hint.startswith("Nothing proves that the tap finished stream 'vips': ")
+    assert hint.endswith(".")
+    for word in words:
+        assert word in hint
+
+
+AFRESH = state(vips={"xmin": None})
+RESUMED = state(vips={"xmin": 7})
+
+
+@pytest.mark.parametrize(
+    ("parts", "row_count_field", "applicable"),
+    [
+        pytest.param([records("vips")], None, True, id="nothing but records"),
+        pytest.param([], None, True, id="no record: whether that may be is not for this to say"),
+        pytest.param([AFRESH, records("vips")], None, True, id="a STATE before them that begins afresh"),
+        pytest.param([records("vips"), schema("vips"), records("vips")], None, True, id="in parts"),
+        pytest.param([records("vips"), activate("vips", 2)], None, True, id="of another version"),
+        pytest.param([records("vips"), activate("vips")], None, True, id="proven by ACTIVATE_VERSION"),
+        pytest.param([records("vips", 2, 2)], "n", True, id="proven by a row count"),
+        pytest.param([records("vips", 2, 3)], "n", False, id="a row count that is not met"),
+        pytest.param([records("vips", 2)], "n", False, id="no row count where one is asked for"),
+        pytest.param([RESUMED, records("vips"), activate("vips")], None, False, id="resumed"),
+        pytest.param([state(somewhere={"xmin": 7}), records("vips")], None, False, id="perhaps resumed"),
+        pytest.param([schema("vips", bookmark_properties=["at"]), records("vips")], None, False, id="incremental hint"),
+        pytest.param(
+            [schema("vips", bookmark_properties=["at"]), records("vips"), AFRESH], None, True, id="hint taken back"
+        ),
+        pytest.param([records("vips"), state(vips=INCREMENTAL)], None, False, id="incremental"),
+        pytest.param([records("vips"), state(vips=MIDWAY)], None, False, id="in mid-progress"),
+        pytest.param([records("vips"), syncing("vips")], None, False, id="currently syncing"),
+        pytest.param([records("vips"), state(vips={"id": 5})], None, False, id="an unknown bookmark"),
+        pytest.param([schema("vips", dead="letter"), records("vips")], None, False, id="a dead-letter file"),
+    ],
+)
+def test_the_word_of_whoever_started_the_tap_stands_for_a_missing_proof_and_for_nothing_else(
+    parts, row_count_field, applicable
+):
+    verdict = verdict_on_vips(schema("vips"), *parts, row_count_field=row_count_field)
+
+    assert verdict.applicable is applicable
+    assert ("--apply-held" in verdict.hint) == (applicable and verdict.proof is Proof.NONE)
+
+
+def test_what_forbids_removals_does_not_advise_to_remove_all_the_same():
+    hint = verdict_on_vips(schema("vips"), records("vips"), syncing("vips")).hint
+
+    assert "on_incomplete_stream" not in hint
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "weak"),
+    [
+        pytest.param([Verdict(Proof.ROW_COUNT)], 0, id="the only one"),
+        pytest.param([Verdict(Proof.ROW_COUNT), Verdict(Proof.ACTIVATE_VERSION)], 1, id="the weaker proof"),
+        pytest.param(
+            [Verdict(Proof.ROW_COUNT), Verdict(Proof.NONE), Verdict(Proof.ACTIVATE_VERSION)], 1, id="no proof"
+        ),
+        pytest.param(
+            [Verdict(Proof.NONE), Verdict(Proof.NONE, (Sign.UNKNOWN_BOOKMARK,))], 1, id="a sign before no proof"
+        ),
+        pytest.param(
+            [Verdict(Proof.NONE, (Sign.PROGRESS_MARKERS,)), Verdict(Proof.NONE, (Sign.INCREMENTAL,))],
+            1,
+            id="the graver sign",
+        ),
+        pytest.param([Verdict(Proof.NONE, applicable=True), Verdict(Proof.NONE)], 1, id="one that no word can prove"),
+    ],
+)
+def test_of_several_streams_the_weakest_verdict_counts(verdicts, weak):
+    assert weakest(verdicts) is verdicts[weak]

@@ -1,0 +1,84 @@
+"""A mirror that sees the members that Statsig has reads no list and changes nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.segments.test_segments import COMPLETE, MIRROR, members, segment_report, users
+from tests.singer import schema
+
+SEEN = users("a", "b", "c")
+
+
+def mirrored(run_target, *messages, **settings):
+    return run_target([schema("users"), *messages, COMPLETE], **{**MIRROR, **settings})
+
+
+@pytest.fixture(autouse=True)
+def vips(statsig):
+    statsig.state.seed_segment("vips", ["a", "b", "x"])
+
+
+@pytest.fixture
+def mirrored_before(run_target, vips):
+    assert mirrored(run_target, *SEEN).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        pytest.param(SEEN, id="the same"),
+        pytest.param(users("c", "a", "b"), id="in another order"),
+        pytest.param(users("a", "b", "c", "c"), id="one twice"),
+    ],
+)
+@pytest.mark.usefixtures("mirrored_before")
+def test_the_same_audience_reads_no_list_and_changes_nothing(run_target, statsig, messages):
+    statsig.state.requests.clear()
+    outcome = mirrored(run_target, *messages)
+    assert [entry.method for entry in statsig.state.requests] == ["GET", "GET"]
+    expected = {
+        "before": 3,
+        "added": 0,
+        "removed": 0,
+        "unchanged": 3,
+        "held": 0,
+        "after": 3,
+        "proof": "activate_version",
+    }
+    report = segment_report(outcome)
+    assert report | expected == report
+    assert members(statsig) == {"a", "b", "c"}
+
+
+@pytest.mark.usefixtures("mirrored_before")
+def test_held_removals_end_where_the_members_come_back(run_target, statsig):
+    held = run_target([schema("users"), *users("a", "b")], **MIRROR)
+    assert segment_report(held)["held"] == 1
+    back = mirrored(run_target, *SEEN)
+    assert segment_report(back)["held"] == 0
+    assert members(statsig) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"method": "PATCH", "skip": 1}, id="between two additions"),
+        pytest.param({"method": "DELETE"}, id="before the removal"),
+        pytest.param({"method": "DELETE", "taken": True}, id="behind the removal"),
+    ],
+)
+@pytest.mark.usefixtures("mirrored_before")
+def test_a_run_that_breaks_off_is_finished_by_the_next(run_target, statsig, fault):
+    seen = users("a", "b", "d", "e")
+    statsig.faults.add(path="/console/*", drop=True, **fault)
+    assert mirrored(run_target, *seen, segment_batch_size=1).exit_code == 1
+    statsig.faults.clear()
+    mirrored(run_target, *seen)
+    assert members(statsig) == {"a", "b", "d", "e"}
+
+
+def test_an_audience_that_only_a_dry_run_made_equal_is_sent(run_target, statsig):
+    mirrored(run_target, *SEEN, dry_run=True)
+    mirrored(run_target, *SEEN)
+    assert members(statsig) == {"a", "b", "c"}

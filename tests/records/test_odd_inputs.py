@@ -1,0 +1,335 @@
+"""Input that is in use and fits no specification: what a tap, or who configures one, may write all the same."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+
+from target_statsig.emulator.command import DeadLetters
+from target_statsig.singer.message import DEEPEST
+from target_statsig.target import TargetStatsig
+from tests.command import CANARY
+from tests.fakes import WaitlessClock
+from tests.singer import record, schema, state
+
+ALSO_IN_A_WORKER = True
+
+EVENT = {"object_type": "event"}
+MEMBER = {"object_type": "segment", "segment_id": "vips", "sync_mode": "add"}
+TEXT = {"type": ["null", "string"]}
+COLUMNS = {"id": {"type": ["null", "integer"]}, "user_id": TEXT, "event": TEXT, "timestamp": TEXT}
+
+MAPPED = [
+    pytest.param({}, id="unmapped"),
+    pytest.param({"stream_maps": {"orders": {"seen": "user_id"}}}, id="mapped"),
+    pytest.param({"flattening_enabled": True, "flattening_max_depth": 3}, id="flattened"),
+]
+"""Settings by which records go through singer-sdk, and none."""
+
+VALIDATED = [pytest.param(True, id="validated"), pytest.param(False, id="not validated")]
+
+
+@pytest.fixture(autouse=True)
+def vips(statsig):
+    statsig.state.seed_segment("vips", [])
+
+
+def order(number, **more):
+    return record(
+        "orders", {"id": number, "user_id": f"{CANARY}-{number}", "event": "buy", "timestamp": "2026-11-20", **more}
+    )
+
+
+def arrived(statsig):
+    """Return the numbers of the users of whom Statsig heard, in an event or as a member."""
+    users = [*(event["user"]["userID"] for event in statsig.state.events), *statsig.state.ids("vips")]
+    return sorted(int(user.removeprefix(f"{CANARY}-")) for user in users)
+
+
+def raw_schema(body, key_properties=(), **more):
+    return {"type": "SCHEMA", "stream": "orders", "schema": body, "key_properties": key_properties, **more}
+
+
+# SCHEMA
+
+
+@pytest.mark.parametrize("settings", MAPPED)
+@pytest.mark.parametrize("becomes", [pytest.param(EVENT, id="events"), pytest.param(MEMBER, id="members")])
+@pytest.mark.parametrize(
+    ("column", "good", "bad"),
+    [
+        pytest.param({"type": "number", "maximum": 9, "exclusiveMaximum": True}, [8.99], [9], id="draft 4"),
+        pytest.param({"items": [{"type": "string"}]}, [["a"], ["a", 1]], [[1]], id="draft 7"),
+        pytest.param({"items": [{"maximum": 9, "exclusiveMaximum": True}]}, [[8]], [[9]], id="a word of each of both"),
+    ],
+)
+def test_a_schema_is_judged_by_the_draft_that_fits(run_target, statsig, settings, becomes, column, good, bad):
+    lines = [schema("orders", {**COLUMNS, "odd": column})]
+    lines += [order(number, odd=value) for number, value in enumerate([*good, *bad])]
+    settings = {**settings, "flattening_enabled": False}  # which makes texts of lists
+    outcome = run_target([*lines, state(orders={})], **settings, **becomes)
+    assert (outcome.exit_code, arrived(statsig)) == (0, [*range(len(good))])
+    assert outcome.report["streams"]["orders"]["reasons"] == {"schema_violation": len(bad)}
+
+
+@pytest.mark.parametrize("settings", MAPPED)
+@pytest.mark.parametrize("becomes", [pytest.param(EVENT, id="events"), pytest.param(MEMBER, id="members")])
+@pytest.mark.parametrize(
+    ("body", "keys"),
+    [
+        pytest.param({"type": "object"}, ["id"], id="no properties"),
+        pytest.param({}, "id", id="nothing"),
+        pytest.param({"type": "object", "properties": None}, "id", id="null"),
+        pytest.param({"type": "object", "properties": []}, None, id="the empty list of a language with no other"),
+    ],
+)
+def test_a_schema_may_name_no_columns(run_target, statsig, settings, becomes, body, keys):
+    outcome = run_target([raw_schema(body, keys), *map(order, range(3)), state(orders={})], **settings, **becomes)
+    assert (outcome.exit_code, arrived(statsig)) == (0, [0, 1, 2])
+    assert outcome.states == [{"bookmarks": {"orders": {}}}]
+
+
+@pytest.mark.parametrize("keys", [pytest.param("id", id="a text"), pytest.param(["id"], id="a list")])
+def test_a_record_without_its_key_is_rejected_alone_and_replayed_under_the_same_schema(run_target, statsig, keys):
+    lines = [raw_schema({"type": "object"}, keys), order(0), record("orders", {"user_id": "u", "event": "buy"})]
+    outcome = run_target(lines, **EVENT)
+    assert (outcome.exit_code, arrived(statsig)) == (0, [0])
+    assert outcome.report["streams"]["orders"]["reasons"] == {"missing_key_property": 1}
+    assert run_target.dead_letters[0]["key_properties"] == keys
+    again = run_target(run_target.dead_letters, **EVENT)
+    assert (again.exit_code, again.report["streams"]["orders"]["reasons"]) == (1, {"missing_key_property": 1})
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        pytest.param(raw_schema([CANARY]), "is a SCHEMA whose schema is no object", id="a schema that is a list"),
+        pytest.param(raw_schema({"properties": CANARY}), "`properties` are no object", id="properties that are a text"),
+        pytest.param(raw_schema({}, {CANARY: 1}), "`key_properties` are no list", id="keys that are an object"),
+        pytest.param(raw_schema({}, [[CANARY]]), "`key_properties` are no list", id="keys that are no texts"),
+    ],
+)
+def test_a_schema_beyond_that_is_named_by_its_line(run_target, statsig, message, words):
+    outcome = run_target([message, order(1), state(orders={})], **EVENT)
+    assert (outcome.exit_code, statsig.state.requests, outcome.states) == (1, [], [])
+    assert outcome.errors.startswith("The input cannot be used: Line 1 of the input ")
+    assert words in outcome.errors
+    assert CANARY not in outcome.errors
+
+
+# STATE
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("2026-11-20", id="a text"),
+        pytest.param(17, id="a number"),
+        pytest.param(None, id="null"),
+        pytest.param([{"bookmarks": 1}], id="a list"),
+        pytest.param({"bookmarks": "orders"}, id="bookmarks that are a text"),
+        pytest.param({"bookmarks": {"others": ["id", 3]}, "currently_syncing": 3}, id="a bookmark that is a list"),
+    ],
+)
+@pytest.mark.parametrize(
+    "becomes", [EVENT, MEMBER, {**MEMBER, "sync_mode": "mirror"}], ids=["events", "members", "mirrored"]
+)
+def test_a_state_of_any_form_passes_unharmed(run_target, statsig, value, becomes):
+    lines = [schema("orders", COLUMNS, bookmark_properties=["id"]), order(1)]
+    outcome = run_target([*lines, {"type": "STATE", "value": value}], **becomes)
+    # What stands under another name may be how far the tap is in a mirrored stream: such a STATE is not let out.
+    passes = not (becomes.get("sync_mode") == "mirror" and isinstance(value, dict) and "currently_syncing" in value)
+    assert (outcome.exit_code, arrived(statsig), outcome.states) == (0, [1], [value] if passes else [])
+
+
+# Stream maps
+
+
+@pytest.mark.parametrize(
+    ("definition", "words"),
+    [
+        pytest.param({"x": "no_such"}, "simpleeval expressions no_such.", id="an unknown column"),
+        pytest.param({"x": "record['no_such']"}, "expressions record['no_such'] (KeyError).", id="a missing member"),
+        pytest.param({"x": "int(user_id)"}, "expressions int(user_id) (ValueError).", id="a value that does not fit"),
+        pytest.param({"x": "user_id + 1"}, "expressions user_id + 1 (TypeError).", id="a type that does not fit"),
+        pytest.param({"__filter__": "no_such"}, "simpleeval expressions no_such.", id="an unknown column in a filter"),
+        pytest.param({"__filter__": "record["}, "Failed to parse expression record[.", id="the syntax of a filter"),
+        pytest.param({"x": "y = user_id"}, "in map expression 'y = user_id'.", id="no expression"),
+        pytest.param({"x": ""}, "singer-sdk cannot read it (IndexError).", id="nothing"),
+        pytest.param({"id": None}, "Removing key property 'id' is not permitted", id="a key that is dropped"),
+        pytest.param({"__else__": "drop"}, "Option '__else__=drop' is not supported.", id="`__else__`"),
+        pytest.param({"__alias__": "a b"}, "Failed to evaluate simpleeval expressions a b.", id="an alias"),
+        pytest.param({"__key_properties__": ["x"]}, "Property 'x' was not detected in schema.", id="an unknown key"),
+    ],
+)
+def test_a_wrong_stream_map_is_an_error_of_the_configuration(run_target, statsig, definition, words):
+    lines = [schema("orders", COLUMNS, ["id"]), order(1), state(orders={})]
+    outcome = run_target(lines, stream_maps={"orders": definition}, **EVENT)
+    assert (outcome.exit_code, statsig.state.events, outcome.states) == (1, [], [])
+    assert outcome.errors.startswith("The configuration cannot be used: ")
+    assert words in outcome.errors
+    assert "Correct `stream_maps`" in outcome.errors
+    assert CANARY not in outcome.errors
+
+
+# Nesting
+
+
+def nested(levels, kind):
+    """Return the JSON of lists, or objects, in each other."""
+    opening, closing = {"lists": ("[", "]"), "objects": ('{"a": ', "}")}[kind]
+    return opening * levels + "1" + closing * levels
+
+
+def deep_order(number, levels, kind):
+    line = json.dumps(order(number, odd="HERE", after='"}]')).replace('"HERE"', nested(levels, kind))
+    return line.encode() + b"\n"
+
+
+def test_nesting_costs_its_record_alone_where_metadata_is_added(run_target, statsig):
+    columns = {**COLUMNS, "odd": {"type": ["array", "object", "null"]}, "after": TEXT}
+    lines = [schema("orders", columns, ["id"]), order(0), deep_order(1, 100_000, "lists"), order(2)]
+    outcome = run_target(lines, add_record_metadata=True, **EVENT)
+    assert (outcome.exit_code, arrived(statsig)) == (0, [0, 2]), outcome.errors
+    assert outcome.report["streams"]["orders"]["reasons"] == {"nested_too_deeply": 1}
+
+
+@pytest.mark.parametrize("validated", VALIDATED)
+@pytest.mark.parametrize("settings", MAPPED)
+@pytest.mark.parametrize("becomes", [pytest.param(EVENT, id="events"), pytest.param(MEMBER, id="members")])
+@pytest.mark.parametrize(
+    ("levels", "kind"),
+    [
+        (DEEPEST + 2, "lists"),
+        (600, "objects"),
+        (980, "lists"),
+        (990, "objects"),
+        (100_000, "lists"),
+        (50_000, "objects"),
+    ],
+)
+def test_nesting_costs_its_record_alone(run_target, statsig, validated, settings, becomes, levels, kind):
+    columns = {**COLUMNS, "odd": {"type": ["array", "object", "null"]}, "after": TEXT}
+    lines = [schema("orders", columns, ["id"]), order(0), deep_order(1, levels, kind), order(2), state(orders={})]
+    outcome = run_target(lines, validate_records=validated, **settings, **becomes)
+    counts = outcome.report["streams"]["orders"]
+    assert (outcome.exit_code, outcome.states) == (0, [{"bookmarks": {"orders": {}}}])
+    assert counts["records"] == 3
+    if counts["rejected"]:
+        assert (arrived(statsig), counts["reasons"]) == ([0, 2], {"nested_too_deeply": 1})
+        (letters,) = (run_target.directory / "dead").glob("*.singer")
+        assert nested(levels, kind).replace(" ", "") in letters.read_text().replace(" ", "")
+    else:  # what nobody looks into, or a column is read of, is no matter
+        assert arrived(statsig) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("levels", [DEEPEST + 2, 985, 100_000])
+def test_a_dead_letter_of_any_depth_can_be_replayed(run_target, statsig, levels):
+    run_target([schema("orders", COLUMNS), deep_order(1, levels, "lists"), order(2)], **EVENT)
+    config = run_target.config(max_rejected_percent=100, **EVENT)
+    assert TargetStatsig(config=config).replay() == 0
+    (letters,) = (run_target.directory / "dead").glob("*.singer")
+    assert nested(levels, "lists") in letters.read_text()
+    piles = DeadLetters(run_target.directory / "dead")
+    piles.refresh()
+    assert {reason: pile.count for reason, pile in piles.piles().items()} == {"nested_too_deeply": 1}
+    assert arrived(statsig) == [2]
+
+
+@pytest.mark.parametrize("kind", ["lists", "objects"])
+@pytest.mark.parametrize("settings", MAPPED)
+def test_nesting_up_to_the_limit_is_sent(run_target, statsig, settings, kind):
+    columns = {**COLUMNS, "odd": {"type": ["array", "object", "null"]}, "after": TEXT}
+    lines = [schema("orders", columns, ["id"]), order(0), deep_order(1, DEEPEST, kind), order(2)]
+    outcome = run_target(lines, **settings, **EVENT)
+    assert (outcome.exit_code, arrived(statsig)) == (0, [0, 1, 2])
+
+
+@pytest.mark.parametrize("levels", [DEEPEST + 2, 990, 100_000])
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(raw_schema({"properties": {"a": "HERE"}}), id="SCHEMA"),
+        pytest.param({"type": "STATE", "value": {"bookmarks": "HERE"}}, id="STATE"),
+        pytest.param({**order(1), "more": "HERE"}, id="a RECORD around its record"),
+    ],
+)
+def test_nesting_elsewhere_is_an_error_of_its_line(run_target, statsig, levels, message):
+    line = json.dumps(message).replace('"HERE"', nested(levels, "lists")).encode() + b"\n"
+    outcome = run_target([schema("orders", COLUMNS), order(0), line, order(1)], **EVENT)
+    if outcome.exit_code == 0:
+        assert message["type"] == "RECORD"
+        assert levels < 1_000
+    else:
+        assert outcome.errors.startswith("The input cannot be used: Line 3 of the input ")
+        assert "nested too deeply" in outcome.errors
+        assert outcome.states == []
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({**MEMBER}, id="added"),
+        pytest.param({**MEMBER, "sync_mode": "mirror"}, id="mirrored"),
+        pytest.param({**MEMBER, "create_segment": True}, id="created where it is missing"),
+    ],
+)
+@pytest.mark.parametrize("path", ["", "/", "/console"])
+def test_an_address_without_its_path_is_no_missing_segment(run_target, statsig, settings, path):
+    url = statsig.console_url.removesuffix("/console/v1") + path
+    outcome = run_target([schema("orders", COLUMNS), order(1), state(orders={})], console_url=url, **settings)
+    assert (outcome.exit_code, arrived(statsig)) == (1, [])
+    assert outcome.errors.startswith("The configuration cannot be used: Segment 'vips' could not be ")
+    assert f"`console_url` ({url.rstrip('/')}) is not the address of the Console API" in outcome.errors
+    assert "does not exist" not in outcome.log
+
+
+@pytest.fixture
+def no_name_server(monkeypatch):
+    """Let no name be found, and let waits take no time."""
+
+    def find(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", find)
+    monkeypatch.setattr("target_statsig.run.RunClock", WaitlessClock)
+
+
+@pytest.mark.usefixtures("no_name_server")
+@pytest.mark.parametrize(
+    ("becomes", "setting"),
+    [
+        pytest.param(EVENT, "events_url", id="events"),
+        pytest.param(MEMBER, "console_url", id="added"),
+        pytest.param({**MEMBER, "sync_mode": "mirror"}, "console_url", id="mirrored"),
+    ],
+)
+def test_a_host_that_does_not_resolve_is_named_at_once_with_its_setting(run_target, becomes, setting):
+    lines = [schema("orders", COLUMNS), order(1), state(orders={})]
+    outcome = run_target(lines, retry_timeout=600, **{setting: "http://statsig.invalid/v1"}, **becomes)
+    assert outcome.exit_code == 1
+    told = [line for line in outcome.log.splitlines() if "o answer came" in line]
+    assert f"from statsig.invalid, which `{setting}` names (" in told[0]
+    assert "Name or service not known" in told[0]
+    assert outcome.errors.startswith("Statsig cannot be reached: ")
+    assert f"statsig.invalid, which `{setting}` names" in outcome.errors
+
+
+@pytest.mark.parametrize(
+    ("becomes", "path", "setting"),
+    [
+        pytest.param(EVENT, "*/log_event", "events_url", id="events"),
+        pytest.param(MEMBER, "*/segments/*", "console_url", id="added"),
+    ],
+)
+def test_each_minute_of_a_long_wait_the_log_says_what_for(run_target, statsig, monkeypatch, becomes, path, setting):
+    monkeypatch.setattr("target_statsig.run.RunClock", WaitlessClock)
+    statsig.faults.add(path=path, status=429, retry_after=150, times=1)
+    outcome = run_target([schema("orders", COLUMNS), order(1)], retry_timeout=600, **becomes)
+    assert (outcome.exit_code, arrived(statsig)) == (0, [1])
+    assert outcome.log.count(f"Still waiting for 127.0.0.1, which `{setting}` names, to go on with ") == 2

@@ -1,0 +1,156 @@
+"""Taps made with singer-sdk, in a shell's pipe with the target, that finish or die: whom a mirror may remove."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command import CANARY, Command
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parent.parent.parent
+
+MIRROR = {"object_type": "segment", "sync_mode": "mirror"}
+MEMBERS = {**MIRROR, "segment_id": "members"}
+THEN = {"object_type": "event", "event_name": "Then"}
+
+ROWS = 25_000
+USER_ID = f"{CANARY}-{{}}"
+TABLE = frozenset(USER_ID.format(number) for number in range(ROWS))
+STRANGERS = frozenset(f"stranger-{number}" for number in range(500))
+
+
+@pytest.fixture
+def command(statsig, tmp_path):
+    return Command(statsig, tmp_path)
+
+
+@pytest.fixture
+def removed(statsig):
+    """Collect all ids that any request asks to remove."""
+    ids = set()
+
+    def look(arrival):
+        ids.update(json.loads(arrival.body)["ids"])
+
+    statsig.faults.add(method="DELETE", when=look)
+    return ids
+
+
+@pytest.fixture
+def pipe(command):
+    """Run `tap | target` in a shell, which does not tell the target how the tap ended."""
+
+    def run(tap, streams, **config):
+        path = command.directory / "tap.json"
+        path.write_text(json.dumps(config))
+        tap_line = shlex.join([sys.executable, "-m", f"tests.taps.{tap}", "--config", str(path)])
+        return command.shell(f"{tap_line} 2>tap.log | {command.line(streams=streams)}", PYTHONPATH=str(ROOT))
+
+    return run
+
+
+@pytest.fixture
+def full_table(pipe, statsig):
+    """Run the tap with a table all of whose rows are members already, as are some who are in no table."""
+
+    def run(*, members=MEMBERS, rows=ROWS, **config):
+        if "members" not in statsig.state.segments:
+            statsig.state.seed_segment("members", {USER_ID.format(number) for number in range(rows)} | STRANGERS)
+        return pipe("full_table_tap", {"members": members, "then": THEN}, rows=rows, user_id=USER_ID, **config)
+
+    return run
+
+
+def segment_of(done, stream="members", segment="members"):
+    return done.report["streams"][stream]["segments"][segment]
+
+
+def test_of_a_table_nobody_is_removed_and_strangers_are_held_without_proof(full_table, statsig, removed):
+    done = full_table()
+    assert done.exit_code == 0
+    assert removed == set()
+    assert statsig.state.ids("members") == TABLE | STRANGERS
+    found = segment_of(done)
+    assert (found["unchanged"], found["held"], found["removed"]) == (ROWS, len(STRANGERS), 0)
+    assert "`row_count_field`" in done.log
+
+
+@pytest.mark.parametrize(
+    ("settings", "config", "proof"),
+    [
+        pytest.param({"row_count_field": "row_count"}, {}, "row_count", id="a row count"),
+        pytest.param({"on_incomplete_stream": "remove"}, {}, "none", id="the user does without"),
+    ],
+)
+def test_of_a_table_with_proof_the_strangers_go_and_nobody_else(full_table, statsig, removed, settings, config, proof):
+    done = full_table(members=MEMBERS | settings, **config)
+    assert done.exit_code == 0
+    assert removed == STRANGERS
+    assert statsig.state.ids("members") == TABLE
+    assert segment_of(done)["proof"] == proof
+
+
+@pytest.mark.parametrize(
+    ("last_row", "death", "settings", "config"),
+    [
+        pytest.param(24_000, "kill", {}, {}, id="killed late"),
+        pytest.param(24_000, "raise", {}, {}, id="broken late"),
+        pytest.param(24_000, "kill", {"row_count_field": "row_count"}, {}, id="with a row count"),
+        pytest.param(24_000, "raise", {}, {"then": True}, id="before another stream"),
+        pytest.param(20_000, "kill", {}, {}, id="where a STATE is due"),
+        pytest.param(10_000, "kill", {}, {}, id="right after a STATE"),
+        pytest.param(0, "raise", {}, {}, id="before the first row"),
+    ],
+)
+def test_a_tap_that_dies_has_nobody_removed(full_table, statsig, removed, last_row, death, settings, config):
+    done = full_table(members=MEMBERS | settings, last_row=last_row, death=death, **config)
+    assert done.exit_code == 0
+    assert removed == set()
+    assert statsig.state.ids("members") == TABLE | STRANGERS
+    assert segment_of(done)["held"] == len(STRANGERS) + ROWS - last_row
+
+
+def test_a_tap_that_breaks_at_the_same_row_every_time_has_nobody_removed_ever(full_table, statsig, removed):
+    for _ in range(3):
+        done = full_table(rows=600, last_row=550, death="raise", then=True)
+        assert done.exit_code == 0
+        assert removed == set()
+        assert segment_of(done)["held"] == len(STRANGERS) + 50
+
+
+@pytest.mark.parametrize(
+    ("dies_in", "last_user", "death"),
+    [
+        pytest.param(0, 0, "kill", id="before the first child"),
+        pytest.param(0, 5, "kill", id="in the first parent"),
+        pytest.param(2, 0, "kill", id="at a parent's first child"),
+        pytest.param(2, 5, "kill", id="inside"),
+        pytest.param(2, 5, "raise", id="broken inside"),
+        pytest.param(3, 9, "kill", id="before the very last row"),
+        pytest.param(None, 0, "kill", id="nowhere"),
+    ],
+)
+def test_a_tap_that_dies_inside_a_child_has_nobody_removed(pipe, statsig, removed, dies_in, last_user, death):
+    company_id = f"{CANARY}-company-{{}}"
+    companies = {company_id.format(company) for company in range(4)}
+    users = {f"{company}-{user}" for company in companies for user in range(10)}
+    statsig.state.seed_segment("companies", companies | STRANGERS, id_type="companyID")
+    statsig.state.seed_segment("users", users | STRANGERS)
+    of_companies = {"id_type": "custom_id", "custom_id_type": "companyID", "field_mapping": {"companyID": "company_id"}}
+    streams = {
+        "companies": {**MIRROR, "segment_id": "companies", **of_companies},
+        "users": {**MIRROR, "segment_id": "users"},
+    }
+    config = {"companies": 4, "users": 10, "company_id": company_id, "dies_in": dies_in, "last_user": last_user}
+    done = pipe("parent_child_tap", streams, death=death, **config)
+    assert done.exit_code == 0
+    assert removed == set()
+    assert statsig.state.ids("companies") == companies | STRANGERS
+    assert statsig.state.ids("users") == users | STRANGERS
+    assert segment_of(done, "companies", "companies")["removed"] == 0

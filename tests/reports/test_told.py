@@ -1,0 +1,82 @@
+"""What a stream's records lack is told, and never silent: in the log, the summary, the dry run and the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+import time
+
+import pytest
+
+from target_statsig.reports.remarks import REMARKS
+from target_statsig.reports.report import ItemCounts
+from tests.singer import record, schema
+
+ALSO_IN_A_WORKER = True
+
+DAY = 86_400
+NOW = int(time.time())
+EVENT = {"event": "e", "user_id": "u", "timestamp": NOW}
+
+RAISED = {
+    "deleted_row": {"_sdc_deleted_at": "2026-11-20"},
+    "time_defaulted": {"timestamp": None},
+    "old_times": {"timestamp": NOW - 61 * DAY},
+    "future_times": {"timestamp": NOW + DAY},
+    "placeholder_times": {"timestamp": "1970-01-01"},
+    "text_values": {"value": "$12.50"},
+    "long_values": {"value": "x" * 129},
+    "long_user_ids": {"user_id": "u" * 129},
+    "large_metadata": {"note": "x" * 4_097},
+    "large_users": {"user_agent": "x" * 4_097},
+    "custom_ignored": {"custom": "pro"},
+    "consent_ignored": {"marketing_consent": "perhaps"},
+}
+"""What raises each count."""
+
+IN_EVERY_RUN = frozenset({"records", "delivered", "rejected", "requests", "retries", "bytes_sent", "billable"})
+"""Counts that say how a run went; what is not sent of its records, or is odd about them, is in none of them."""
+
+COUNTS = [field.name for field in dataclasses.fields(ItemCounts) if field.type == "int"]
+
+
+def raise_count(name, run_target, statsig, **settings):
+    """Run a target so that a count is 2, and return what the run left behind."""
+    odd = [{**EVENT, **RAISED.get(name, {}), "n": number} for number in range(2)]
+    plain = {**dict.fromkeys(odd[0]), **EVENT}
+    before = [schema("ev", dict.fromkeys(plain, True)), *(record("ev", one) for one in odd)]
+    if name == "skipped_duplicates":
+        run_target(before, object_type="event")
+    if name == "maybe_duplicated":
+        statsig.faults.add(path="/v1/*", drop=True)
+        run_target(before, object_type="event")
+        statsig.faults.clear()
+    return run_target([*before, record("ev", plain)], object_type="event", **settings)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_every_count_of_a_stream_has_words_or_is_in_every_run(name):
+    assert (name in REMARKS) is (name not in IN_EVERY_RUN)
+
+
+def test_all_words_are_of_a_count():
+    assert set(REMARKS) <= set(COUNTS)
+
+
+@pytest.mark.parametrize("dry_run", [False, True], ids=["a run", "a dry run"])
+@pytest.mark.parametrize("name", REMARKS)
+def test_what_is_counted_is_told(run_target, statsig, caplog, name, dry_run):
+    outcome = raise_count(name, run_target, statsig, dry_run=dry_run)
+    assert outcome.exit_code == 0
+    assert outcome.report["streams"]["ev"][name] == 2
+    assert re.search(rf"\s2 {re.escape(REMARKS[name].words)}$", outcome.log, re.MULTILINE)
+    warnings = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.WARNING]
+    assert warnings.count(f"Stream 'ev': {REMARKS[name].warning}") == bool(REMARKS[name].warning)
+
+
+@pytest.mark.parametrize("name", REMARKS)
+def test_records_of_which_there_is_nothing_to_say_are_told_of_by_nothing(run_target, name):
+    outcome = run_target([schema("ev"), record("ev", EVENT)], object_type="event")
+    assert outcome.report["streams"]["ev"][name] == 0
+    assert REMARKS[name].words not in outcome.log

@@ -1,0 +1,64 @@
+"""Changes that rows asked for and that a run leaves to the next one: said in the log, the summary and the report."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.segments.test_segments import ADD, MIRROR, members, segment_report, users
+from tests.singer import activate_version, record, schema, state
+
+ROWS = [
+    schema("users"),
+    *users("d", "e"),
+    record("users", {"user_id": "a", "_sdc_deleted_at": "2026-11-22T03:55:38Z"}),
+    state(users={}),
+]
+
+
+def test_a_missing_segment_keeps_what_its_rows_asked_for(run_target, statsig):
+    outcome = run_target(ROWS, **ADD)
+    assert outcome.states == [{"bookmarks": {"users": {}}}]
+    assert segment_report(outcome)["kept"] == 3
+    assert "Segment 'vips': 3 changes are kept in the store; the next run sends them first." in outcome.log
+    assert "vips: 3 kept: the next run sends them first" in outcome.log
+    statsig.state.seed_segment("vips", ["a"])
+    outcome = run_target([schema("users")], **ADD)
+    assert members(statsig) == {"d", "e"}
+    assert "kept" not in segment_report(outcome)
+    assert " kept" not in outcome.log
+
+
+def test_what_is_still_kept_is_told_again(run_target):
+    run_target(ROWS, **ADD)
+    outcome = run_target([schema("users"), *users("f", "d")], **ADD)
+    assert segment_report(outcome)["kept"] == 4
+
+
+def test_one_change_is_one_change(run_target):
+    outcome = run_target([schema("users"), *users("d")], **ADD)
+    assert "Segment 'vips': 1 change is kept in the store" in outcome.log
+
+
+def test_what_was_sent_is_not_kept(run_target, statsig):
+    statsig.state.seed_segment("vips")
+    statsig.faults.add(method="PATCH", path="*", status=400, skip=1)
+    outcome = run_target([schema("users"), *users("a", "b", "c", "d", "e")], segment_batch_size=2, **ADD)
+    assert members(statsig) == {"a", "b"}
+    assert segment_report(outcome)["kept"] == 3
+
+
+def test_a_dry_run_says_what_would_be_kept(run_target, tmp_path):
+    outcome = run_target(ROWS, dry_run=True, **ADD)
+    assert segment_report(outcome)["kept"] == 3
+    assert ", 3 kept for the next run" in outcome.log
+    assert not (tmp_path / "store.db").exists()
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_mirror_that_a_guard_stops_tells_what_the_segment_holds_now(run_target, statsig, dry_run):
+    statsig.state.seed_segment("vips", [f"u{number}" for number in range(100)])
+    outcome = run_target(
+        [schema("users"), *users("new"), activate_version("users")], dry_run=dry_run, **MIRROR, max_removal_percent=10
+    )
+    assert outcome.exit_code == 1
+    assert (segment_report(outcome)["held"], segment_report(outcome)["after"]) == (100, 101)

@@ -1,0 +1,223 @@
+"""A copy knows what the store knows, and the store does not notice."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, select
+
+from target_statsig.errors import SegmentError, StoreError
+from target_statsig.ledger import DIGEST_BYTES
+from target_statsig.store import open_copy, tables
+from target_statsig.store.tables import METADATA
+from target_statsig.store.values import SegmentFacts
+from tests.store.rows import known
+
+DIGESTS = [bytes([number]) * DIGEST_BYTES for number in range(3)]
+
+
+@pytest.fixture
+def copying(store_url, clock, tmp_path):
+    """Open a copy of the store, as a dry run does; it is closed by the test."""
+    directory = tmp_path / "copies"
+    directory.mkdir()
+
+    def opened(url=store_url, project="a project"):
+        return closing(open_copy(url, directory, clock=clock, project=project, run_id="a dry run", patience=1))
+
+    return opened
+
+
+@pytest.fixture
+def content(store_url):
+    """Return all that there is: files and their bytes, or tables and their rows."""
+    if store_url.startswith("sqlite"):
+        directory = Path(store_url.removeprefix("sqlite:///")).parent
+        # Without the index of the log (-shm): SQLite makes it anew whenever it likes, and nothing is kept there.
+        return lambda: {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in directory.glob("*")
+            if not path.name.endswith("-shm")
+        }
+
+    def rows():
+        engine = create_engine(store_url)
+        with engine.connect() as connection:
+            present = [table for table in METADATA.sorted_tables if engine.dialect.has_table(connection, table.name)]
+            found = {table.name: connection.execute(select(table)).all() for table in present}
+        engine.dispose()
+        return found
+
+    return rows
+
+
+def fill(store):
+    store.members("vips").record_added(["a", "é", "\N{PARTY POPPER}"])
+    store.members("vips").mark_missing(["a"], 5.0)
+    store.pending("vips").keep([("b", True), ("c", False)])
+    store.record_facts("vips", SegmentFacts(fed_by="users", list_version=7, expected_count=3))
+    ledger = store.ledger("orders")
+    ledger.acknowledge(ledger.intend(b"".join(DIGESTS), highest=None, epoch=0))
+    store.request_log(keep=100.0).reserve(lambda _: 0.0, 1.0)
+
+
+def knowledge(store):
+    times = []
+    store.request_log(keep=100.0).reserve(lambda found: times.extend(found) or 1.0, 2.0)
+    return (
+        known(store.members("vips")),
+        store.members("vips").missing(),
+        list(store.pending("vips").changes()),
+        store.facts("vips"),
+        store.ledger("orders").known(DIGESTS, highest=None, epoch=0),
+        times,
+    )
+
+
+def test_a_copy_knows_what_the_store_knows(opening, copying):
+    store = opening()
+    fill(store)
+    store.close()
+    expected = knowledge(opening())
+    assert expected[4] == [True] * 3
+    with copying() as copy:
+        assert knowledge(copy) == expected
+
+
+def test_what_is_written_into_a_copy_does_not_reach_the_store(opening, copying, content):
+    store = opening()
+    fill(store)
+    store.close()
+    before = content()
+    with copying() as copy:
+        fill(copy)
+        copy.members("vips").record_removed(["a"])
+        copy.members("others").record_added(["z"])
+        copy.lock("vips").acquire()
+    assert content() == before
+
+
+def test_a_store_that_is_open_elsewhere_is_copied_as_it_is_just_now(opening, copying, content):
+    store = opening()
+    fill(store)
+    with copying() as copy:
+        assert list(copy.pending("vips").changes()) == [("b", True), ("c", False)]
+    store.members("vips").record_added(["later"])
+    assert store.members("vips").count_known() == 4
+
+
+def test_a_store_that_is_being_written_holds_nobody_up(opening, copying):
+    store = opening()
+    fill(store)
+    with store._quick.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM target_statsig_members")
+        with copying() as copy:
+            assert copy.members("vips").count_known() == 3
+
+
+def test_other_projects_stay_out_of_sight(opening, copying):
+    fill(opening("another project"))
+    with copying() as copy:
+        assert copy.members("vips").count_known() == 0
+
+
+def test_a_store_that_is_not_there_is_not_made(copying, content):
+    before = content()
+    with copying() as copy:
+        copy.members("vips").record_added(["a"])
+        assert copy.members("vips").count_known() == 1
+    assert content() == before
+
+
+def test_a_lock_that_is_held_is_told_and_none_is_taken(opening, copying):
+    holder = opening(run_id="a long run")
+    holder.lock("vips").acquire()
+    with copying() as copy, pytest.raises(SegmentError, match="is being synced by another run \\(a long run"):
+        copy.lock("vips").acquire()
+    holder.lock("others").acquire()
+
+
+def test_a_store_of_a_newer_version_is_refused(opening, copying, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "MIGRATIONS", (*tables.MIGRATIONS, lambda _: None))
+        opening().close()
+    with pytest.raises(StoreError, match="was written by a newer target-statsig") as caught:
+        copying()
+    assert "copies" not in str(caught.value)
+
+
+def test_a_store_of_an_older_version_is_brought_up_to_date_in_the_copy_alone(
+    opening, store_url, copying, content, monkeypatch
+):
+    store = opening()
+    fill(store)
+    store.close()
+    before = content()
+    monkeypatch.setattr(tables, "MIGRATIONS", (*tables.MIGRATIONS, lambda _: None))
+    if store_url.startswith("sqlite"):
+        with copying() as copy:
+            assert copy.members("vips").count_known() == 3
+    else:
+        with pytest.raises(StoreError, match="a dry run cannot bring it up to date: let a run do so first"):
+            copying()
+    assert content() == before
+
+
+def test_a_store_that_a_killed_run_left_is_copied_whole(tmp_path, clock):
+    """What was committed last stands in SQLite's log beside the file."""
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    killed = (
+        "import os; from target_statsig.clock import RunClock; from target_statsig.store import open_store; "
+        f"store = open_store({url!r}, clock=RunClock(), project='a project', run_id='killed'); "
+        "store.members('vips').record_added(['a']); os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == 9
+    before = {name: (tmp_path / name).read_bytes() for name in ("store.db", "store.db-wal")}
+    assert before["store.db-wal"]
+    directory = tmp_path / "copies"
+    directory.mkdir()
+    with closing(open_copy(url, directory, clock=clock, project="a project", run_id="dry")) as copy:
+        assert known(copy.members("vips")) == ["a"]
+    assert before == {name: (tmp_path / name).read_bytes() for name in before}
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        pytest.param(lambda path: path.write_bytes(b"x" * 5000), "is not a SQLite database", id="no database"),
+        pytest.param(lambda path: path.mkdir(), "store_url", id="a directory"),
+    ],
+)
+def test_a_store_that_cannot_be_read_is_named(tmp_path, clock, make, words):
+    path = tmp_path / "store.db"
+    make(path)
+    directory = tmp_path / "copies"
+    directory.mkdir()
+    with pytest.raises(StoreError, match=words) as caught:
+        open_copy(f"sqlite:///{path}", directory, clock=clock, project="p", run_id="r")
+    assert str(path) in str(caught.value)
+    assert "copies" not in str(caught.value)
+
+
+def test_a_damaged_store_is_named_and_not_its_copy(opening, store_url, copying, tmp_path):
+    if not store_url.startswith("sqlite"):
+        pytest.skip("a file's damage")
+    store = opening()
+    for batch in range(20):
+        store.members("vips").record_added([f"{batch} {number}" for number in range(500)])
+    store.close()
+    path = Path(store_url.removeprefix("sqlite:///"))
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(os.urandom(20_000))
+    with pytest.raises(StoreError, match="is damaged") as caught:
+        copying()
+    assert store_url in str(caught.value)
+    shutil.rmtree(path.parent)

@@ -1,0 +1,59 @@
+"""Ids put aside in lists come back sorted, each once, with the last word on it, wherever the lists end."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_statsig.store import temporary
+from tests.store.rows import known
+from tests.store.test_audience import ids, on_one_store
+
+CALLS = st.lists(st.dictionaries(ids, st.booleans(), max_size=4), max_size=8)
+SORTED_CALLS = st.lists(ids, unique=True, max_size=12).map(
+    lambda found: [{id_: True} for id_ in sorted(found)],
+)
+
+
+@pytest.fixture(params=[1, 3, 100])
+def list_length(request, monkeypatch):
+    monkeypatch.setattr(temporary, "LIST", request.param)
+
+
+@pytest.mark.usefixtures("list_length")
+@on_one_store
+@given(calls=CALLS | SORTED_CALLS)
+def test_the_last_word_on_an_id_wins_across_lists(store, calls):
+    audience = store.audience("vip")
+    last = {}
+    for words in calls:
+        audience.take(words)
+        last.update(words)
+    assert list(audience.words()) == sorted(last.items())
+    audience.close()
+
+
+@pytest.mark.usefixtures("list_length")
+@on_one_store
+@given(before=CALLS | SORTED_CALLS, after=CALLS)
+def test_a_look_in_between_changes_nothing(store, before, after):
+    audience = store.audience("vip")
+    last = {}
+    for calls in (before, after):
+        for words in calls:
+            audience.take(words)
+            last.update(words)
+        assert audience.count_current() == sum(last.values())
+    assert list(audience.words()) == sorted(last.items())
+    audience.close()
+
+
+@pytest.mark.usefixtures("list_length")
+@on_one_store
+@given(seen=st.lists(ids, max_size=12), before=st.sets(ids, max_size=12))
+def test_a_list_read_anew_is_taken_over_across_lists(store, seen, before):
+    members = store.members("vip")
+    members.replace_known(before)
+    assert members.replace_known(iter(seen)) == len(set(seen))
+    assert known(members) == sorted(set(seen))
