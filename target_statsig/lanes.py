@@ -11,13 +11,13 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.parse import unmatched
-from target_statsig.events.courier import Courier
-from target_statsig.events.lane import ItemLane, ItemServices
+from target_statsig.events.lane import EventStream, ItemServices
+from target_statsig.events.pool import DeliveryPool
 from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
 from target_statsig.events.workforce import Workforce
 from target_statsig.ledger import NoLedger
 from target_statsig.named import NamedColumns, tell_absent
-from target_statsig.object_types import ITEM_KINDS
+from target_statsig.object_types import ITEM_TYPES
 from target_statsig.settings import SyncMode
 from target_statsig.singer.rejections import Rejections
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.config.parse import Config
     from target_statsig.errors import SegmentError
-    from target_statsig.events.kind import ItemKind
+    from target_statsig.events.kind import ItemType
     from target_statsig.ledger import StreamLedger
     from target_statsig.reports.report import ItemCounts, MemberCounts, RunReport
     from target_statsig.reports.watch import Progress
-    from target_statsig.segments.lane import SegmentLane
+    from target_statsig.segments.lane import SegmentStream
     from target_statsig.segments.syncs import SegmentSyncs
     from target_statsig.services import Services
     from target_statsig.settings import ObjectType, StreamSettings
@@ -65,8 +65,8 @@ class Lanes:
         observe: Callable[[str, Read], None],
     ) -> None:
         """Take what lanes share; nothing is opened before a stream needs it."""
-        self.items: dict[str, ItemLane] = {}
-        self.segments: dict[str, SegmentLane] = {}
+        self.items: dict[str, EventStream] = {}
+        self.segments: dict[str, SegmentStream] = {}
         self.replaying = False
         self._config = config
         self._services = services
@@ -79,7 +79,7 @@ class Lanes:
         self._columns: dict[str, NamedColumns] = {}
         self._refusals: defaultdict[ObjectType, RefusalStreak] = defaultdict(RefusalStreak)
 
-    def get(self, stream: str) -> ItemLane | SegmentLane:
+    def get(self, stream: str) -> EventStream | SegmentStream:
         """Return a stream's lane, a new one at first.
 
         Raises:
@@ -102,7 +102,7 @@ class Lanes:
     def progress(self) -> list[Progress]:
         """Return how far each stream is; any thread may ask."""
         # Lists: the thread that reads may add a stream meanwhile.
-        lanes: list[ItemLane | SegmentLane] = [*list(self.items.values()), *list(self.segments.values())]
+        lanes: list[EventStream | SegmentStream] = [*list(self.items.values()), *list(self.segments.values())]
         return [lane.progress for lane in lanes]
 
     def seal(self) -> None:
@@ -121,7 +121,7 @@ class Lanes:
             TargetStatsigError: What a batch failed with.
         """
         if self.items:
-            self._item_services.courier.check()
+            self._item_services.pool.check()
 
     def age(self) -> None:
         """Send the batches of items that were begun before the last call.
@@ -176,7 +176,7 @@ class Lanes:
                 self.seal()
             finally:
                 try:
-                    self._item_services.courier.finish()
+                    self._item_services.pool.finish()
                 finally:
                     self._item_services.workforce.close()
 
@@ -185,8 +185,8 @@ class Lanes:
         if "_item_services" in self.__dict__:
             self._item_services.workforce.stop()
 
-    def _make(self, stream: str, settings: StreamSettings) -> ItemLane | SegmentLane:
-        kind = ITEM_KINDS.get(settings.object_type)
+    def _make(self, stream: str, settings: StreamSettings) -> EventStream | SegmentStream:
+        kind = ITEM_TYPES.get(settings.object_type)
         if kind is not None:
             self.items[stream] = self._item_lane(stream, settings, kind)
             return self.items[stream]
@@ -196,9 +196,9 @@ class Lanes:
             lane.begin(settings.segment_id)
         return lane
 
-    def _item_lane(self, stream: str, settings: StreamSettings, kind: ItemKind) -> ItemLane:
+    def _item_lane(self, stream: str, settings: StreamSettings, kind: ItemType) -> EventStream:
         counts = self._report.items(stream, kind.object_type)
-        return ItemLane(
+        return EventStream(
             ItemStream(stream, settings, kind, self._bounds, self._refusals[kind.object_type]),
             self._item_services,
             self._ledger(stream, settings),
@@ -215,15 +215,15 @@ class Lanes:
         ledger.begin()
         return ledger
 
-    def _segment_lane(self, stream: str, settings: StreamSettings) -> SegmentLane:
-        from target_statsig.segments.lane import SegmentLane
+    def _segment_lane(self, stream: str, settings: StreamSettings) -> SegmentStream:
+        from target_statsig.segments.lane import SegmentStream
 
         counts = self._report.members(stream)
         make_sync = partial(self._syncs, stream, settings, counts, lambda: self.replaying)
         rejections = self._rejections(stream, settings, counts)
         mirrors_many = settings.segment_id_field is not None and settings.sync_mode is SyncMode.MIRROR
         fed_before = partial(self._services.store.segments_fed_by, stream) if mirrors_many else list
-        return SegmentLane(
+        return SegmentStream(
             stream, settings, counts, rejections, make_sync, self._on_segment_failure, fed_before, self._observe
         )
 
@@ -244,8 +244,8 @@ class Lanes:
     def _item_services(self) -> ItemServices:
         requests = self._config.settings.max_parallel_requests
         # Some batches are made ready while those before them wait for their answers; a single one keeps its order.
-        courier = Courier(requests + min(requests - 1, BATCHES_AHEAD))
-        return ItemServices(self._services.events, courier, Workforce(), self._gate, self._report, self._clock)
+        pool = DeliveryPool(requests + min(requests - 1, BATCHES_AHEAD))
+        return ItemServices(self._services.events, pool, Workforce(), self._gate, self._report, self._clock)
 
     @cached_property
     def _bounds(self) -> Bounds:

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 from target_statsig.client.events import LOG_CUSTOM_EXPOSURE, LOG_CUSTOM_METRIC, LOG_EVENT
 from target_statsig.events.event import EventMapper
 from target_statsig.events.exposure import ExposureMapper
-from target_statsig.events.kind import ItemKind
+from target_statsig.events.kind import ItemType
 from target_statsig.events.metric import MetricMapper
 from target_statsig.settings import ObjectType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EVENTS = ItemKind(ObjectType.EVENT, LOG_EVENT, EventMapper)
+EVENTS = ItemType(ObjectType.EVENT, LOG_EVENT, EventMapper)
 
-EXPOSURES = ItemKind(ObjectType.EXPOSURE, LOG_CUSTOM_EXPOSURE, ExposureMapper)
+EXPOSURES = ItemType(ObjectType.EXPOSURE, LOG_CUSTOM_EXPOSURE, ExposureMapper)
 
-METRICS = ItemKind(
+METRICS = ItemType(
     ObjectType.METRIC,
     LOG_CUSTOM_METRIC,
     MetricMapper,
@@ -32,7 +32,7 @@ METRICS = ItemKind(
     flags=(("isTest", "is_test"),),
 )
 
-ITEM_KINDS: Mapping[ObjectType, ItemKind] = MappingProxyType(
+ITEM_TYPES: Mapping[ObjectType, ItemType] = MappingProxyType(
     {kind.object_type: kind for kind in (EVENTS, EXPOSURES, METRICS)}
 )
 """What goes to the events API, by object type."""

@@ -1,6 +1,6 @@
 """Every object type that goes to the events API, for the tests that hold for all of them.
 
-An object type that joins is one more row of `ITEM_TYPES`.
+An object type that joins is one more row of `ITEM_SAMPLES`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ItemType:
+class ItemSample:
     """How an object type looks on either side.
 
     Attributes:
@@ -47,16 +47,16 @@ def user_of(item: Mapping[str, Any]) -> str:
     return item["user"]["userID"]
 
 
-ITEM_TYPES = (
-    ItemType("event", "log_event", {"event": "order"}, lambda statsig: statsig.state.events, user_of),
-    ItemType(
+ITEM_SAMPLES = (
+    ItemSample("event", "log_event", {"event": "order"}, lambda statsig: statsig.state.events, user_of),
+    ItemSample(
         "exposure",
         "log_custom_exposure",
         {"experiment": "checkout", "group": "Test"},
         lambda statsig: statsig.state.exposures,
         user_of,
     ),
-    ItemType(
+    ItemSample(
         "metric",
         "log_custom_metric",
         {"metric": "net_revenue", "value": 89.99},
@@ -65,5 +65,5 @@ ITEM_TYPES = (
     ),
 )
 
-item_types = pytest.mark.parametrize("items", [pytest.param(one, id=one.object_type) for one in ITEM_TYPES])
+item_types = pytest.mark.parametrize("items", [pytest.param(one, id=one.object_type) for one in ITEM_SAMPLES])
 """Runs a test once for each, as its argument `items`."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from target_statsig.errors import RecordError
-from target_statsig.events.notes import MappingNotes
+from target_statsig.events.notes import MappingWarnings
 from target_statsig.events.values import NOT_ENCODABLE
-from target_statsig.object_types import ITEM_KINDS
+from target_statsig.object_types import ITEM_TYPES
 from target_statsig.singer.columns import Columns
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -22,8 +22,8 @@ def columns_of(*records, extracted=None):
 def outcomes(records, settings, *, now_ms=0, extracted=None, warnings=None, mapper=None):
     """Return the JSON of the item that each record of a batch becomes, or the error that says why it becomes none."""
     faults = {}
-    mapper = mapper or ITEM_KINDS[settings.object_type].mapper(settings)
-    notes = MappingNotes() if warnings is None else warnings
+    mapper = mapper or ITEM_TYPES[settings.object_type].mapper(settings)
+    notes = MappingWarnings() if warnings is None else warnings
     items = mapper(columns_of(*records, extracted=extracted), now_ms, notes, faults)
     return [faults[row] if row in faults else _encoded_or_error(item) for row, item in enumerate(items.items)]
 

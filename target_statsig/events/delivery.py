@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from target_statsig.errors import FatalRunError, Heading, RefusedError, TargetStatsigError, TooLargeError
 from target_statsig.events.batching import halve
-from target_statsig.events.receipt import Receipt, Rejection
+from target_statsig.events.receipt import BatchResult, Rejection
 from target_statsig.events.stream import RefusalStreak
 from target_statsig.ledger import each
 
@@ -50,7 +50,7 @@ class Delivery:
     client: EventsClient
     ledger: StreamLedger
 
-    def __call__(self, batch: Batch, *, now_ms: int, epoch: int = 0, on_retry: Callable[[], None]) -> Receipt:
+    def __call__(self, batch: Batch, *, now_ms: int, epoch: int = 0, on_retry: Callable[[], None]) -> BatchResult:
         """Deliver a batch; for a failed request nothing is raised: the result says what was not delivered, and why.
 
         Args:
@@ -59,7 +59,7 @@ class Delivery:
             epoch: How many STATE messages came before the last of the records.
             on_retry: Told of each request that is tried again.
         """
-        receipt = Receipt(len(batch))
+        receipt = BatchResult(len(batch))
         _Work(self, receipt, now_ms, epoch, on_retry).run(batch)
         return receipt
 
@@ -72,7 +72,7 @@ class _Work:
     """The delivery of one batch."""
 
     def __init__(
-        self, delivery: Delivery, receipt: Receipt, now_ms: int, epoch: int, on_retry: Callable[[], None]
+        self, delivery: Delivery, receipt: BatchResult, now_ms: int, epoch: int, on_retry: Callable[[], None]
     ) -> None:
         self._delivery = delivery
         self._stream = delivery.stream
@@ -201,7 +201,7 @@ class _Work:
                 self._send_all(part, self._delivery.prepare(part, self._now_ms), doubted=doubted)
             return
         reason = self._stream.too_large if too_large else REFUSED
-        self._receipt.rejections.append(Rejection(batch.lines[0], reason, words=error.message))
+        self._receipt.rejections.append(Rejection(batch.lines[0], reason, message=error.message))
         if self._stream.refusals.refused():
             what = f"{self._stream.kind.count(RefusalStreak.LIMIT)} of stream '{self._stream.name}'"
             self._receipt.failure = FatalRunError(

@@ -18,7 +18,7 @@ from target_statsig.fields import first_of, places, sources_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from target_statsig.events.notes import MappingNotes
+    from target_statsig.events.notes import MappingWarnings
     from target_statsig.faults import Faults
     from target_statsig.fields import Place
     from target_statsig.settings import StreamSettings
@@ -45,7 +45,7 @@ class EventMapper(Mapper):
         self._plan = lru_cache(SHAPES_KEPT)(self._plan_for)
 
     @override
-    def __call__(self, columns: Columns, now_ms: int, warnings: MappingNotes, faults: Faults) -> Items:
+    def __call__(self, columns: Columns, now_ms: int, warnings: MappingWarnings, faults: Faults) -> Items:
         plan = self._plan(columns.names)
         named = first_of(columns, plan.name) if self._event_name is None else (self._event_name,) * len(columns)
         names = self._names(named, warnings, faults)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
-from target_statsig.answers import answer_of
+from target_statsig.booleans import parse_bool
 from target_statsig.errors import RecordError
 from target_statsig.events.kind import Items, Mapper
 from target_statsig.events.objects import objects
@@ -22,7 +22,7 @@ from target_statsig.fields import first_of, places, sources_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from target_statsig.events.notes import MappingNotes
+    from target_statsig.events.notes import MappingWarnings
     from target_statsig.faults import Faults
     from target_statsig.fields import Place
     from target_statsig.settings import StreamSettings
@@ -47,7 +47,7 @@ class ExposureMapper(Mapper):
         self._plan = lru_cache(SHAPES_KEPT)(self._plan_for)
 
     @override
-    def __call__(self, columns: Columns, now_ms: int, warnings: MappingNotes, faults: Faults) -> Items:
+    def __call__(self, columns: Columns, now_ms: int, warnings: MappingWarnings, faults: Faults) -> Items:
         found = {
             field: (static,) * len(columns) if (static := self._static.get(field)) else first_of(columns, candidates)
             for field, candidates in self._plan(columns.names).items()
@@ -79,7 +79,7 @@ def _passes(experiments: Column, gates: Column, passes: Column, faults: Faults) 
     """Return whether each gate let its user through; a record names an experiment or a gate, and not both."""
     passed: list[bool | None] = []
     for row, (experiment, gate, value) in enumerate(zip(experiments, gates, passes, strict=True)):
-        passed.append(None if gate is None or value is None else answer_of(value))
+        passed.append(None if gate is None or value is None else parse_bool(value))
         if experiment is not None and gate is not None:
             faults.setdefault(row, RecordError("both_experiment_and_gate"))
         elif experiment is None and gate is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_statsig.client.events import Endpoint
-    from target_statsig.events.notes import MappingNotes
+    from target_statsig.events.notes import MappingWarnings
     from target_statsig.faults import Faults
     from target_statsig.settings import ObjectType, StreamSettings
     from target_statsig.singer.columns import Column, Columns
@@ -36,7 +36,7 @@ class Items(NamedTuple):
 class Mapper(Protocol):
     """Maps the records of one stream; cheap to make, and safe to use from several threads."""
 
-    def __call__(self, columns: Columns, now_ms: int, warnings: MappingNotes, faults: Faults) -> Items:
+    def __call__(self, columns: Columns, now_ms: int, warnings: MappingWarnings, faults: Faults) -> Items:
         """Return the item of each record.
 
         Args:
@@ -48,7 +48,7 @@ class Mapper(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ItemKind:
+class ItemType:
     """One kind of item; it pickles, so that another process can prepare it.
 
     Attributes:

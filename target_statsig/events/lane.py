@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from target_statsig.client.events import EventsClient
     from target_statsig.clock import Clock
-    from target_statsig.events.courier import Courier
-    from target_statsig.events.receipt import Receipt
+    from target_statsig.events.pool import DeliveryPool
+    from target_statsig.events.receipt import BatchResult
     from target_statsig.events.stream import ItemStream
     from target_statsig.events.workforce import Workforce
     from target_statsig.ledger import StreamLedger
@@ -48,7 +48,7 @@ class ItemServices:
     """What all streams of items share in a run."""
 
     client: EventsClient
-    courier: Courier
+    pool: DeliveryPool
     workforce: Workforce
     gate: StateGate
     report: RunReport
@@ -76,7 +76,7 @@ class _Sending(NamedTuple):
     delivery: Delivery
 
 
-class ItemLane:
+class EventStream:
     """Takes the records of one stream and sees them to Statsig."""
 
     def __init__(
@@ -186,7 +186,7 @@ class ItemLane:
         gathered, self._gathered = self._gathered, []
         self._rows = self._gathered_bytes = 0
         job = partial(self._deliver, self._sending, gathered)
-        self._services.courier.submit(partial(job, self._ticket, self._services.gate.received))
+        self._services.pool.submit(partial(job, self._ticket, self._services.gate.received))
 
     def age(self) -> None:
         """Send what is gathered if it was begun before the last call.
@@ -228,7 +228,7 @@ class ItemLane:
         self._count(receipt)
         for rejection in receipt.rejections:
             error = RecordError(rejection.reason, rejection.field)
-            self._rejections.add(rejection.line, sending.reading.schema, error, words=rejection.words)
+            self._rejections.add(rejection.line, sending.reading.schema, error, message=rejection.message)
         if receipt.unreadable is not None:
             row, what = receipt.unreadable
             part, number = _found(row, gathered)
@@ -243,7 +243,7 @@ class ItemLane:
         with self._services.report.lock:
             self._retries += 1
 
-    def _count(self, receipt: Receipt) -> None:
+    def _count(self, receipt: BatchResult) -> None:
         with self._services.report.lock:
             receipt.add_to(self._counts)
             met = {name for name, _ in self._counts.remarks} - self._told

@@ -23,7 +23,7 @@ from target_statsig.settings import IdType
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_statsig.events.notes import MappingNotes
+    from target_statsig.events.notes import MappingWarnings
     from target_statsig.faults import Faults
     from target_statsig.fields import Place
     from target_statsig.settings import StreamSettings
@@ -56,7 +56,7 @@ class MetricMapper(Mapper):
         self._static_type = str(settings.custom_id_type if custom else settings.id_type)
 
     @override
-    def __call__(self, columns: Columns, now_ms: int, warnings: MappingNotes, faults: Faults) -> Items:
+    def __call__(self, columns: Columns, now_ms: int, warnings: MappingWarnings, faults: Faults) -> Items:
         count = len(columns)
         names: Column = (self._static_name,) * count
         if self._static_name is None:

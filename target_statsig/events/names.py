@@ -20,7 +20,7 @@ from target_statsig.settings import EventPreset, InvalidEventName, StreamSetting
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from target_statsig.events.notes import MappingNotes
+    from target_statsig.events.notes import MappingWarnings
     from target_statsig.faults import Faults
     from target_statsig.singer.columns import Column
 
@@ -61,7 +61,7 @@ class EventNames:
         self._sanitizes = settings.invalid_event_name is InvalidEventName.SANITIZE
         self._named = lru_cache(_NAMES_KEPT)(self._name)
 
-    def __call__(self, sources: Column, warnings: MappingNotes, faults: Faults) -> Column:
+    def __call__(self, sources: Column, warnings: MappingWarnings, faults: Faults) -> Column:
         """Return the event names for a column of names from records.
 
         Args:

@@ -31,7 +31,7 @@ _parts_of = msgspec.json.Decoder(_Parts).decode
 
 
 @dataclass(slots=True)
-class MappingNotes:
+class MappingWarnings:
     """Filled by the mapping of some records.
 
     Attributes:
@@ -84,7 +84,7 @@ class MappingNotes:
                 self.large_metadata += len(bytes(parts.metadata)) > LARGEST
 
 
-COUNTS = tuple(each.name for each in fields(MappingNotes) if each.name != "renamed")
+COUNTS = tuple(each.name for each in fields(MappingWarnings) if each.name != "renamed")
 """The names of the counts, which the report has too."""
 
 

@@ -17,7 +17,7 @@ from target_statsig.client.events import encode_body
 from target_statsig.errors import RecordError
 from target_statsig.events.batching import pack
 from target_statsig.events.digest import digests_of
-from target_statsig.events.notes import MappingNotes
+from target_statsig.events.notes import MappingWarnings
 from target_statsig.events.positions import highest
 from target_statsig.events.values import NOT_ENCODABLE
 from target_statsig.faults import Faults
@@ -28,7 +28,7 @@ from target_statsig.settings import DeletedRows
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from target_statsig.events.kind import ItemKind, Mapper
+    from target_statsig.events.kind import ItemType, Mapper
     from target_statsig.settings import Compression, StreamSettings
     from target_statsig.singer.columns import Column
     from target_statsig.singer.records import Batch, RecordReader
@@ -98,7 +98,7 @@ class Prepared(msgspec.Struct, frozen=True):
     deleted: int
     unreadable: str | None
     readable: int
-    warnings: MappingNotes
+    warnings: MappingWarnings
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Preparation:
 
     reader: RecordReader
     settings: StreamSettings
-    kind: ItemKind
+    kind: ItemType
     remembers: bool
     compression: Compression
     replication_key: str | None
@@ -148,13 +148,13 @@ class Preparation:
         key, top = self.replication_key, None
         if self.remembers and key is not None and read.rows:
             top = highest(read.source.get(key))
-        warnings, faults = MappingNotes(), Faults()
+        warnings, faults = MappingWarnings(), Faults()
         items = self._mapper(read.columns, now_ms, warnings, faults)
         lines = self._lines(items.items, limits, faults)
         sound = [row for row in range(len(read.rows)) if row not in faults]
         if faults:
             # Of records that are sent: those that are not are told as rejected.
-            warnings = MappingNotes()
+            warnings = MappingWarnings()
             self._mapper(read.columns.take(sound), now_ms, warnings, {})
         warnings.add_sizes([lines[row] for row in sound])
         rejected = {**read.faults, **{read.rows[row]: error for row, error in faults.items()}}

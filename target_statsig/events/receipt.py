@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from target_statsig.events.notes import COUNTS, RENAMED_LISTED, MappingNotes
+from target_statsig.events.notes import COUNTS, RENAMED_LISTED, MappingWarnings
 
 if TYPE_CHECKING:
     from target_statsig.errors import TargetStatsigError
@@ -24,11 +24,11 @@ class Rejection:
     line: bytes
     reason: str
     field: str | None = None
-    words: str = ""
+    message: str = ""
 
 
 @dataclass(slots=True)
-class Receipt:
+class BatchResult:
     """What became of the records of one unit of work.
 
     `records` is the sum of `delivered`, `skipped_duplicates`, `deleted_row`, the rejections and `undelivered`.
@@ -58,7 +58,7 @@ class Receipt:
     retries: int = 0
     bytes_sent: int = 0
     billable: int = 0
-    notes: MappingNotes = field(default_factory=MappingNotes)
+    notes: MappingWarnings = field(default_factory=MappingWarnings)
     failure: TargetStatsigError | None = None
     names: Counter[str] = field(default_factory=Counter)
 

@@ -10,7 +10,7 @@ from target_statsig.events.prepare import Limits
 from target_statsig.settings import Tier
 
 if TYPE_CHECKING:
-    from target_statsig.events.kind import ItemKind
+    from target_statsig.events.kind import ItemType
     from target_statsig.settings import StreamSettings
 
 LEFT_OF_REFUSED = 0.55
@@ -94,7 +94,7 @@ class ItemStream:
 
     name: str
     settings: StreamSettings
-    kind: ItemKind
+    kind: ItemType
     bounds: Bounds
     refusals: RefusalStreak = field(default_factory=RefusalStreak)
     replication_key: str | None = None

@@ -20,7 +20,7 @@ from target_statsig.settings import TimeUnit
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from target_statsig.events.notes import MappingNotes
+    from target_statsig.events.notes import MappingWarnings
     from target_statsig.faults import Faults
     from target_statsig.singer.columns import Column
 
@@ -88,7 +88,7 @@ class Times:
         self._unit = unit
 
     def column(
-        self, values: Column, extracted: Column, now_ms: int, warnings: MappingNotes, faults: Faults
+        self, values: Column, extracted: Column, now_ms: int, warnings: MappingWarnings, faults: Faults
     ) -> Sequence[int | None]:
         """Return the times of items, as for a single one; a fault is `invalid_time`."""
         times = parse_texts(values)
@@ -103,7 +103,7 @@ class Times:
         return times
 
     def _one(
-        self, row: int, value: object, extracted: object, now_ms: int, warnings: MappingNotes, faults: Faults
+        self, row: int, value: object, extracted: object, now_ms: int, warnings: MappingWarnings, faults: Faults
     ) -> int | None:
         try:
             return self(value, extracted, now_ms, warnings)
@@ -111,7 +111,7 @@ class Times:
             faults.setdefault(row, error)
             return None
 
-    def __call__(self, value: object, time_extracted: object, now_ms: int, notes: MappingNotes) -> int:
+    def __call__(self, value: object, time_extracted: object, now_ms: int, notes: MappingWarnings) -> int:
         """Return the time of an item, in unix milliseconds.
 
         Args:
@@ -138,7 +138,7 @@ class Times:
         return time_ms
 
 
-def _warn(time_ms: int, now_ms: int, warnings: MappingNotes) -> None:
+def _warn(time_ms: int, now_ms: int, warnings: MappingWarnings) -> None:
     if not -CLOCKS_APART_MS <= now_ms - time_ms <= OLD_MS:
         if time_ms not in PLAUSIBLE_MS:
             warnings.placeholder_times += 1

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from target_statsig.answers import answer_of
+from target_statsig.booleans import parse_bool
 from target_statsig.errors import RecordError
 from target_statsig.events.notes import count_long
 from target_statsig.events.objects import objects
@@ -23,7 +23,7 @@ from target_statsig.fields import first_of, overlay, places, sources_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from target_statsig.events.notes import MappingNotes
+    from target_statsig.events.notes import MappingWarnings
     from target_statsig.faults import Faults
     from target_statsig.fields import Place
     from target_statsig.settings import StreamSettings
@@ -74,7 +74,7 @@ class UserMapper:
         """The sources of every field, each in the order of preference."""
         return [*self._texts.values(), *(sources for _, sources in self._ids), self._custom, self._consent]
 
-    def __call__(self, columns: Columns, faults: Faults, warnings: MappingNotes) -> Column:
+    def __call__(self, columns: Columns, faults: Faults, warnings: MappingWarnings) -> Column:
         """Return the user of each record.
 
         Args:
@@ -128,7 +128,7 @@ def _nobody(identifiers: Sequence[Column], count: int) -> Iterable[int]:
     return [row for row, found in enumerate(zip(*identifiers, strict=True)) if not any(found)]
 
 
-def _customs(columns: Columns, plan: _Plan, faults: Faults, warnings: MappingNotes) -> Column:
+def _customs(columns: Columns, plan: _Plan, faults: Faults, warnings: MappingWarnings) -> Column:
     """Return `user.custom` of each record."""
 
     def attributes(value: object) -> dict[str, Any] | None:
@@ -146,7 +146,7 @@ def _customs(columns: Columns, plan: _Plan, faults: Faults, warnings: MappingNot
     if not plan.consent:
         return [custom or None for custom in customs]
     given = first_of(columns, plan.consent)
-    consents = [*map(answer_of, given)]
+    consents = [*map(parse_bool, given)]
     warnings.consent_ignored += consents.count(None) - given.count(None)
     return [
         custom or None if consent is None else {**(custom or {}), CONSENT: "granted" if consent else "denied"}

@@ -17,7 +17,7 @@ from target_statsig.numbers import exact, plain_text, print_plainly
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from target_statsig.events.notes import MappingNotes
+    from target_statsig.events.notes import MappingWarnings
     from target_statsig.faults import Faults
     from target_statsig.singer.columns import Column
 
@@ -160,7 +160,7 @@ def _short(digits: str) -> str:
     return plain_text(Decimal(digits)) if digits[-1] == "0" and "." in digits else digits
 
 
-def event_values(column: Column, warnings: MappingNotes, faults: Faults) -> Column:
+def event_values(column: Column, warnings: MappingWarnings, faults: Faults) -> Column:
     """Return a column of values of events, as `event_value` does, in a form that prints without an exponent."""
     kinds = set(map(type, column)) - NULL
     if kinds <= {int}:

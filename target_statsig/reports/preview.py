@@ -96,7 +96,7 @@ def _item_lines(stream: str, counts: ItemCounts) -> Iterator[str]:
         others = counts.delivered - sum(count for _, count in shown)
         yield f"    {', '.join(words)}{f', and {others:,} of other names' if others else ''}"
     for name, count in counts.remarks:
-        yield f"    {count:,} {REMARKS[name].words}"
+        yield f"    {count:,} {REMARKS[name].text}"
     yield from _rejections(counts)
     for old, new in sorted(counts.renamed.items()):
         yield f"    {old} made valid as {new}"

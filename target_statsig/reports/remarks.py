@@ -17,11 +17,11 @@ class Remark(NamedTuple):
     """What is said of a count.
 
     Attributes:
-        words: What stands behind the number at the end of a run.
+        text: What stands behind the number at the end of a run.
         warning: What the log says once a stream, when the first such record is met; empty where all is well.
     """
 
-    words: str
+    text: str
     warning: str = ""
 
 

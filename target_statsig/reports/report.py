@@ -41,7 +41,7 @@ class ItemCounts:
 
     Attributes:
         deleted_row: Records that said that their row was deleted, and were not sent.
-        time_defaulted: Counts from here to `consent_ignored` are those of `MappingNotes`.
+        time_defaulted: Counts from here to `consent_ignored` are those of `MappingWarnings`.
         bytes_sent: Bytes on the wire, every attempt counted.
         names: Delivered items by name; names over `MOST_NAMES` are counted under `OTHER_NAMES`. They come from records
             and so are not in the report.

@@ -115,7 +115,7 @@ def _stream_remarks(counts: ItemCounts | MemberCounts) -> Iterator[str]:
     if counts.records > counts.settled:
         yield "what was not sent comes again with the next run"
     for name, count in counts.remarks:
-        yield f"{count:,} {REMARKS[name].words}"
+        yield f"{count:,} {REMARKS[name].text}"
     if counts.renamed:
         names = ", ".join(f"{old!r} → {new!r}" for old, new in sorted(counts.renamed.items()))
         yield f"names made valid: {names}"

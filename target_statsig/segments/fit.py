@@ -55,16 +55,16 @@ def misfit(segment: Segment, settings: StreamSettings) -> Misfit | None:
     return None
 
 
-def missing(settings: StreamSettings, words: str) -> Misfit:
+def missing(settings: StreamSettings, message: str) -> Misfit:
     """Return why a segment that does not exist cannot be changed.
 
     Args:
         settings: The settings of the stream that feeds it.
-        words: Statsig's own.
+        message: Statsig's own.
     """
     return Misfit(
         Heading.NO_SEGMENT,
-        f"does not exist in this Statsig project (404, Statsig says: {words})",
+        f"does not exist in this Statsig project (404, Statsig says: {message})",
         f"Look for a misspelt `segment_id`, create an ID list of ID type {statsig_id_type(settings)} in the console, "
         "or set `create_segment` to true.",
     )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from target_statsig.singer.rejections import Rejections
 
 
-class SegmentLane:
+class SegmentStream:
     """Takes the records of one stream and gathers the members of its segments."""
 
     def __init__(

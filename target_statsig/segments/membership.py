@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
-from target_statsig.answers import answer_of
+from target_statsig.booleans import parse_bool
 from target_statsig.errors import RecordError
 from target_statsig.faults import convert
 from target_statsig.fields import deleted_rows, first_of, id_destination, places, sources_of
@@ -86,7 +86,7 @@ class MemberMapper:
     def _members(self, columns: Columns, deleted: set[int], faults: Faults) -> Column:
         if self._membership_field is None:
             return [row not in deleted and self._joins for row in range(len(columns))]
-        members = [*map(answer_of, self._read(columns, self._membership_field))]
+        members = [*map(parse_bool, self._read(columns, self._membership_field))]
         for row, member in enumerate(members):
             # A deleted row may have no other column.
             if row in deleted:

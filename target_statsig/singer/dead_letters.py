@@ -48,14 +48,14 @@ class DeadLetter:
         line: The RECORD message, as the tap sent it.
         reason: The word under which the record is counted.
         field: The name of the field at fault, if one is.
-        words: What Statsig said, if it was Statsig that refused.
+        message: What Statsig said, if it was Statsig that refused.
     """
 
     schema: Mapping[str, Any]
     line: bytes
     reason: str
     field: str | None = None
-    words: str = ""
+    message: str = ""
 
 
 @dataclass(slots=True)
@@ -188,7 +188,7 @@ class DeadLetterBox(DeadLetters):
                 extra = {
                     "reason": letter.reason,
                     "field": letter.field,
-                    "statsig": letter.words,
+                    "statsig": letter.message,
                     "run": self._run_id,
                 }
                 self._append(file, extended(letter.line, {name: value for name, value in extra.items() if value}))

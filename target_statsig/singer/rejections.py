@@ -92,20 +92,20 @@ class Rejections:
         """Return how many records were rejected so far."""
         return self._counts.rejected
 
-    def add(self, line: bytes, schema: Message, error: RecordError, *, words: str = "") -> None:
+    def add(self, line: bytes, schema: Message, error: RecordError, *, message: str = "") -> None:
         """Count a record and keep it.
 
         Args:
             line: The RECORD message as the tap sent it.
             schema: The SCHEMA message of its stream.
             error: Why it was rejected.
-            words: What Statsig said, if it was Statsig that refused.
+            message: What Statsig said, if it was Statsig that refused.
 
         Raises:
             RejectionsError: No record of this stream may be rejected.
             FatalRunError: The dead letters cannot be written.
         """
-        self._box.put(DeadLetter(schema, line, error.reason, error.field, words))
+        self._box.put(DeadLetter(schema, line, error.reason, error.field, message))
         with self._report.lock:
             self._counts.rejected += 1
             self._counts.reasons[error.reason] += 1

@@ -1,4 +1,4 @@
-"""singer-sdk's stream maps; what is wrong with one is an error of the configuration, in singer-sdk's words."""
+"""singer-sdk's stream maps; what is wrong with one is an error of the configuration, in singer-sdk's own text."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _ABOUT_THE_SETTING = (MapExpressionError, StreamMapConfigError, NotImplementedEr
 class StreamMapError(Exception):
     """A stream map cannot be evaluated for a record."""
 
-    def __init__(self, stream: str, words: str) -> None:
+    def __init__(self, stream: str, message: str) -> None:
         """Take the tap's stream, and what singer-sdk says."""
-        super().__init__(words)
+        super().__init__(message)
         self._stream = stream
 
     def at(self, number: int) -> InputError:
@@ -55,7 +55,7 @@ class StreamMaps(PluginMapper):
         try:
             super().__init__(present, logger)
         except Exception as error:  # noqa: BLE001 -- anything may stand in a setting
-            raise SettingsError([f"{_words_of(error)} {REMEDY}"]) from None
+            raise SettingsError([f"{_message_of(error)} {REMEDY}"]) from None
 
     @override
     def register_raw_stream_schema(
@@ -71,7 +71,7 @@ class StreamMaps(PluginMapper):
         except Exception as error:
             if not self.stream_maps_dict:
                 raise
-            raise SettingsError([f"stream '{stream_name}': {_words_of(error)} {REMEDY}"]) from None
+            raise SettingsError([f"stream '{stream_name}': {_message_of(error)} {REMEDY}"]) from None
         for stream_map in self.stream_maps[stream_name]:
             if isinstance(stream_map, CustomStreamMap):
                 # No other place knows the expression, and none whether it is a map that failed.
@@ -87,10 +87,10 @@ def _transform(
         return transform(record)
     except (MapExpressionError, StreamMapConfigError) as error:
         # `from None`: the evaluator's error may quote the record.
-        raise StreamMapError(stream, _words_of(error)) from None
+        raise StreamMapError(stream, _message_of(error)) from None
 
 
-def _words_of(error: Exception) -> str:
+def _message_of(error: Exception) -> str:
     """Return what singer-sdk says of a map, as a sentence; it names the setting, and no value of a record."""
     text = (
         str(error) if isinstance(error, _ABOUT_THE_SETTING) else f"singer-sdk cannot read it ({type(error).__name__})"

@@ -16,7 +16,7 @@ import pytest
 
 from target_statsig.target import TargetStatsig
 from tests.command import CANARY, PROGRAM, Command, environment
-from tests.items import ITEM_TYPES
+from tests.items import ITEM_SAMPLES
 from tests.singer import activate_version, record, schema, state, to_lines
 
 pytestmark = pytest.mark.e2e
@@ -153,7 +153,7 @@ def drift(run_target, statsig):
                 {"object_type": items.object_type},
                 id=f"a stream of {items.object_type}s",
             )
-            for items in ITEM_TYPES[1:]
+            for items in ITEM_SAMPLES[1:]
         ),
         pytest.param(
             nothing,

@@ -241,7 +241,7 @@ def test_ten_culprits_in_five_hundred_cost_at_most_two_times_log_of_five_hundred
     assert rejected(receipt) == poison
     assert receipt.requests <= 1 + 10 * 2 * math.ceil(math.log2(500))
     assert {rejection.reason for rejection in receipt.rejections} == {"refused_by_statsig"}
-    assert {rejection.words for rejection in receipt.rejections} == {"no such event"}
+    assert {rejection.message for rejection in receipt.rejections} == {"no such event"}
 
 
 def test_twenty_refused_events_and_none_taken_are_a_wrong_mapping():

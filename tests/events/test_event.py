@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from target_statsig.errors import RecordError
-from target_statsig.events.notes import MappingNotes
+from target_statsig.events.notes import MappingWarnings
 from target_statsig.settings import EventPreset, InvalidEventName, ObjectType, StreamSettings, Tier, TimeUnit
 from tests.mapped import encoded, item_of, outcomes
 
@@ -199,7 +199,7 @@ def test_a_text_that_is_no_unicode_is_rejected():
 
 
 def test_what_is_worth_a_warning_is_noted():
-    notes = MappingNotes()
+    notes = MappingWarnings()
     records = [
         {"event": "a=b", "user_id": "u"},
         {"event": "e", "user_id": "u", "time": "2024-01-01", "custom": "none"},
@@ -207,7 +207,7 @@ def test_what_is_worth_a_warning_is_noted():
     ]
     settings = StreamSettings(ObjectType.EVENT, invalid_event_name=InvalidEventName.SANITIZE)
     outcomes(records, settings, now_ms=NOW, warnings=notes)
-    assert notes == MappingNotes(
+    assert notes == MappingWarnings(
         time_defaulted=1, custom_ignored=1, consent_ignored=1, renamed={"a=b": "a_b"}, old_times=1, future_times=1
     )
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.errors import RecordError
-from target_statsig.events.notes import MappingNotes
+from target_statsig.events.notes import MappingWarnings
 from target_statsig.settings import ObjectType, StreamSettings, Tier, TimeUnit
 from tests.events.statsig_schema import EXPOSURE
 from tests.mapped import encoded, item_of
@@ -142,7 +142,7 @@ def test_a_record_that_is_no_exposure_is_rejected_by_reason(record, settings, re
 
 
 def test_without_a_time_the_exposure_has_that_of_its_extraction():
-    notes = MappingNotes()
+    notes = MappingWarnings()
     record = {**ASSIGNED, "timestamp": None}
     assert mapped(record, notes, "2024-06-05T23:59:59Z")["time"] == NOW - 1_000
     assert mapped(record, notes)["time"] == NOW

@@ -21,7 +21,7 @@ from target_statsig.events import lane
 from target_statsig.parts import LiveParts
 from target_statsig.target import TargetStatsig
 from tests.fakes import WaitlessClock, WorkforceInHere
-from tests.items import ITEM_TYPES
+from tests.items import ITEM_SAMPLES
 from tests.singer import TargetRunner, activate_version, record, schema, state
 
 ALSO_IN_A_WORKER = True
@@ -159,7 +159,7 @@ MIRROR = replace(
     full_table=True,
 )
 
-FLOWS = {items.object_type: flow_of(items) for items in ITEM_TYPES}
+FLOWS = {items.object_type: flow_of(items) for items in ITEM_SAMPLES}
 FLOWS |= {"event in a worker": replace(FLOWS["event"], in_a_worker=True), "segment add": ADD, "segment mirror": MIRROR}
 
 POSITIONS = {"first": FIRST, "middle": MIDDLE, "last": LAST}

@@ -12,25 +12,25 @@ from target_statsig.client.events import EventsClient
 from target_statsig.client.sender import Sender
 from target_statsig.emulator.events_api import ENDPOINTS
 from target_statsig.events.delivery import Delivery
-from target_statsig.events.notes import MappingNotes
+from target_statsig.events.notes import MappingWarnings
 from target_statsig.events.prepare import Preparation
 from target_statsig.events.stream import Bounds, ItemStream
 from target_statsig.fields import DESTINATIONS
 from target_statsig.ledger import NoLedger
-from target_statsig.object_types import ITEM_KINDS
+from target_statsig.object_types import ITEM_TYPES
 from target_statsig.settings import Compression, ObjectType, StreamSettings, Tier
 from target_statsig.singer.records import Batch, RecordReader
 from tests.events.statsig_schema import BODIES
 from tests.fakes import NOON, FakeClock, FakeTransport, WorkforceInHere, answer
-from tests.items import ITEM_TYPES, item_types
+from tests.items import ITEM_SAMPLES, item_types
 from tests.mapped import columns_of
 
-KINDS = [pytest.param(kind, id=kind.object_type) for kind in ITEM_KINDS.values()]
+KINDS = [pytest.param(kind, id=kind.object_type) for kind in ITEM_TYPES.values()]
 
 
 def stream_of(items, size=1_000_000, **settings):
     object_type = ObjectType(items.object_type)
-    return ItemStream("rows", StreamSettings(object_type, **settings), ITEM_KINDS[object_type], Bounds(500, size))
+    return ItemStream("rows", StreamSettings(object_type, **settings), ITEM_TYPES[object_type], Bounds(500, size))
 
 
 def send(stream, rows, *answers):
@@ -63,8 +63,8 @@ def reasons(receipt):
 
 
 def test_every_object_type_but_the_segment_is_a_kind_of_item():
-    assert set(ITEM_KINDS) == set(ObjectType) - {ObjectType.SEGMENT} == set(DESTINATIONS)
-    assert {items.object_type for items in ITEM_TYPES} == {kind.value for kind in ITEM_KINDS}
+    assert set(ITEM_TYPES) == set(ObjectType) - {ObjectType.SEGMENT} == set(DESTINATIONS)
+    assert {items.object_type for items in ITEM_SAMPLES} == {kind.value for kind in ITEM_TYPES}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -87,7 +87,7 @@ def test_requests_are_what_statsig_publishes(items, settings):
 
 def test_only_metrics_can_be_marked_as_a_test():
     marked = {}
-    for items in ITEM_TYPES:
+    for items in ITEM_SAMPLES:
         _, transport = send(stream_of(items, is_test=True), [items.row(1)])
         marked[items.object_type] = transport.sent().get("isTest")
     assert marked == {"event": None, "exposure": None, "metric": True}
@@ -120,7 +120,7 @@ def test_a_refused_batch_is_halved_until_the_culprit_stands_alone(items):
 @item_types
 def test_items_are_counted_by_name(items):
     stream = stream_of(items)
-    mapped = stream.kind.mapper(stream.settings)(columns_of(items.row(1)), 0, MappingNotes(), {})
+    mapped = stream.kind.mapper(stream.settings)(columns_of(items.row(1)), 0, MappingWarnings(), {})
     assert set(mapped.names) <= {*items.columns.values()}
     receipt, _ = send(stream, [items.row(1), items.row(2)])
     assert receipt.names == {mapped.names[0]: 2}

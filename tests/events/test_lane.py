@@ -9,7 +9,7 @@ import pytest
 from target_statsig.client.events import EventsClient
 from target_statsig.client.sender import Sender
 from target_statsig.errors import InputError, NotNowError
-from target_statsig.events.lane import ItemLane
+from target_statsig.events.lane import EventStream
 from target_statsig.events.stream import Bounds, ItemStream
 from target_statsig.ledger import NoLedger
 from target_statsig.object_types import EVENTS
@@ -23,7 +23,7 @@ LINE = b'{"type":"RECORD","stream":"orders","record":{"event":"order","user_id":
 NO_ONE = b'{"type":"RECORD","stream":"orders","record":{"event":"order","user_id":null}}\n'
 
 
-class Courier:
+class DeliveryPool:
     """Keeps the jobs that it is given, until it is told to do them."""
 
     def __init__(self):
@@ -47,8 +47,8 @@ class Rejections:
     def __init__(self):
         self.kept = []
 
-    def add(self, line, schema, error, *, words=""):
-        self.kept.append((line, schema, error.reason, error.field, words))
+    def add(self, line, schema, error, *, message=""):
+        self.kept.append((line, schema, error.reason, error.field, message))
 
 
 def reading(**members):
@@ -57,12 +57,12 @@ def reading(**members):
 
 
 @pytest.fixture
-def courier():
-    return Courier()
+def pool():
+    return DeliveryPool()
 
 
 @pytest.fixture
-def run(courier):
+def run(pool):
     """What the streams of a run share, and what is seen of them."""
     states, clock, transport = [], FakeClock(), FakeTransport(then=answer(202))
     client = EventsClient(
@@ -75,7 +75,7 @@ def run(courier):
     )
     return SimpleNamespace(
         client=client,
-        courier=courier,
+        pool=pool,
         workforce=WorkforceInHere(),
         gate=StateGate(lambda state, _: states.append(state)),
         report=RunReport(0.0, dry_run=False),
@@ -90,7 +90,7 @@ def run(courier):
 @pytest.fixture
 def lane(run):
     stream = ItemStream("orders", StreamSettings(ObjectType.EVENT), EVENTS, Bounds(3, 1_000))
-    return ItemLane(stream, run, NoLedger(), run.counts, run.rejections)
+    return EventStream(stream, run, NoLedger(), run.counts, run.rejections)
 
 
 READING = reading()
@@ -100,88 +100,88 @@ def accept(lane, count, number=1):
     lane.accept(number, Batch([LINE] * count), READING)
 
 
-def test_a_full_batch_goes_off_at_once(lane, courier):
+def test_a_full_batch_goes_off_at_once(lane, pool):
     for _ in range(7):
         accept(lane, 1)
-    assert courier.sizes == [3, 3]
+    assert pool.sizes == [3, 3]
     lane.seal()
     lane.seal()
-    assert courier.sizes == [3, 3, 1]
+    assert pool.sizes == [3, 3, 1]
 
 
-def test_many_records_at_once_fill_several_batches(lane, courier):
+def test_many_records_at_once_fill_several_batches(lane, pool):
     accept(lane, 2)
     accept(lane, 8)
-    assert courier.sizes == [3, 3, 3]
+    assert pool.sizes == [3, 3, 3]
     lane.seal()
-    assert courier.sizes == [3, 3, 3, 1]
+    assert pool.sizes == [3, 3, 3, 1]
 
 
-def test_a_batch_goes_off_when_its_lines_are_large(lane, courier):
+def test_a_batch_goes_off_when_its_lines_are_large(lane, pool):
     long = LINE.replace(b"u1", b"u" * 450)
     lane.accept(1, Batch([long]), READING)
-    assert courier.sizes == [1]
+    assert pool.sizes == [1]
 
 
-def test_records_under_another_schema_are_another_batch(lane, courier):
+def test_records_under_another_schema_are_another_batch(lane, pool):
     accept(lane, 2)
     lane.accept(3, Batch([LINE]), reading(bookmark_properties=["at"]))
-    assert courier.sizes == [2]
+    assert pool.sizes == [2]
     lane.seal()
-    assert courier.sizes == [2, 1]
+    assert pool.sizes == [2, 1]
 
 
-def test_a_second_stream_of_the_tap_takes_the_replication_key_away(lane, courier):
+def test_a_second_stream_of_the_tap_takes_the_replication_key_away(lane, pool):
     lane.follow("orders", "at")
     messages = reading()
     lane.accept(1, Batch([LINE]), messages)
     lane.follow("returns", "at")
     lane.accept(2, Batch([LINE]), messages)
     lane.seal()
-    assert [job.args[0].delivery.preparation.replication_key for job in courier.jobs] == ["at", None]
+    assert [job.args[0].delivery.preparation.replication_key for job in pool.jobs] == ["at", None]
 
 
-def test_a_batch_that_is_not_full_goes_off_when_it_is_two_steps_old(lane, courier):
+def test_a_batch_that_is_not_full_goes_off_when_it_is_two_steps_old(lane, pool):
     accept(lane, 1)
     lane.age()
     accept(lane, 1)
-    assert courier.sizes == []
+    assert pool.sizes == []
     lane.age()
-    assert courier.sizes == [2]
+    assert pool.sizes == [2]
 
 
-def test_a_batch_that_was_begun_since_the_last_step_is_not_old(lane, courier):
+def test_a_batch_that_was_begun_since_the_last_step_is_not_old(lane, pool):
     for _ in range(5):
         lane.age()
         accept(lane, 2)
         accept(lane, 2)
-    assert set(courier.sizes) == {3}
+    assert set(pool.sizes) == {3}
 
 
-def test_a_state_passes_when_what_came_before_it_is_settled(lane, courier, run):
+def test_a_state_passes_when_what_came_before_it_is_settled(lane, pool, run):
     lane.accept(1, Batch([LINE, NO_ONE, LINE]), READING)
     run.gate.hold("after three")
     assert run.states == []
-    courier.work()
+    pool.work()
     assert run.states == ["after three"]
     assert (run.counts.records, run.counts.delivered) == (3, 2)
     assert run.rejections.kept == [(NO_ONE, READING.schema, "missing_identifier", "user_id", "")]
 
 
-def test_an_unreadable_line_is_told_by_its_number_in_the_input(lane, courier, run):
+def test_an_unreadable_line_is_told_by_its_number_in_the_input(lane, pool, run):
     accept(lane, 1, number=5)
     lane.accept(9, Batch([LINE, b'{"type":"RECORD","stream":"orders","record":{\n']), READING)
     run.gate.hold("after three")
     with pytest.raises(InputError, match=r"^[\w ]*:? ?Line 10 of the input .*is not valid JSON"):
-        courier.work()
+        pool.work()
     assert (run.counts.records, run.counts.delivered) == (2, 2)
     assert run.states == []
 
 
-def test_what_fails_keeps_the_state_back(lane, courier, run):
+def test_what_fails_keeps_the_state_back(lane, pool, run):
     run.transport._then = answer(503, {"success": False})
     accept(lane, 3)
     run.gate.hold("after three")
     with pytest.raises(NotNowError):
-        courier.work()
+        pool.work()
     assert (run.counts.records, run.counts.delivered, run.states) == (3, 0, [])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from target_statsig.errors import RecordError
 from target_statsig.event_names import DROPPED_CHARACTERS, dropped_characters, sanitized
 from target_statsig.events.names import MAX_NAME_LENGTH, PRESETS, EventNames
-from target_statsig.events.notes import RENAMED_LISTED, MappingNotes
+from target_statsig.events.notes import RENAMED_LISTED, MappingWarnings
 from target_statsig.settings import EventPreset, InvalidEventName, ObjectType, StreamSettings
 
 
@@ -19,7 +19,7 @@ def name_of(source, notes=None, **settings):
 
 def named(names, source, notes=None):
     faults = {}
-    (name,) = names([source], MappingNotes() if notes is None else notes, faults)
+    (name,) = names([source], MappingWarnings() if notes is None else notes, faults)
     if faults:
         raise faults[0]
     return name
@@ -94,7 +94,7 @@ def test_a_name_that_statsig_would_drop_is_rejected(character):
 
 @pytest.mark.parametrize("character", DROPPED_CHARACTERS, ids=ascii)
 def test_or_sanitized(character):
-    notes = MappingNotes()
+    notes = MappingWarnings()
     old = f"order{character}done"
     assert name_of(old, notes, invalid_event_name=InvalidEventName.SANITIZE) == "order_done"
     assert notes.renamed == {old: "order_done"}
@@ -112,22 +112,22 @@ def test_renaming_comes_before_the_check():
 
 
 def test_a_clean_name_is_not_listed_as_renamed():
-    notes = MappingNotes()
+    notes = MappingWarnings()
     name_of("Order Completed", notes, event_preset=EventPreset.RETAIL, invalid_event_name=InvalidEventName.SANITIZE)
-    assert notes == MappingNotes()
+    assert notes == MappingWarnings()
 
 
 def test_a_name_is_listed_in_the_notes_of_every_unit_of_work():
     names = EventNames(StreamSettings(ObjectType.EVENT, invalid_event_name=InvalidEventName.SANITIZE))
     for _ in range(2):
-        notes = MappingNotes()
+        notes = MappingWarnings()
         named(names, "a=b", notes)
         assert notes.renamed == {"a=b": "a_b"}
 
 
 def test_the_list_of_renamed_does_not_grow_with_the_stream():
     names = EventNames(StreamSettings(ObjectType.EVENT, invalid_event_name=InvalidEventName.SANITIZE))
-    notes = MappingNotes()
+    notes = MappingWarnings()
     names([f"/search?q={page}" for page in range(RENAMED_LISTED + 50)], notes, {})
     assert len(notes.renamed) == RENAMED_LISTED
 
@@ -136,7 +136,7 @@ def test_the_list_of_renamed_does_not_grow_with_the_stream():
     "others", [pytest.param(["c"], id="among-texts"), pytest.param([404, None], id="among-others")]
 )
 def test_each_name_of_a_column_is_judged_alone(others):
-    faults, notes = {}, MappingNotes()
+    faults, notes = {}, MappingWarnings()
     settings = StreamSettings(ObjectType.EVENT, event_name_mapping={"a": "x"})
     names = EventNames(settings)([" a ", "b=c", "a", "", *others], notes, faults)
     assert [names[row] for row in (0, 2)] == ["x", "x"]

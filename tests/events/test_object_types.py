@@ -8,7 +8,7 @@ import pytest
 
 from target_statsig.settings import ObjectType
 from tests.command import Command
-from tests.items import ITEM_TYPES, item_types
+from tests.items import ITEM_SAMPLES, item_types
 from tests.singer import record, schema, state
 
 STREAMS = {
@@ -119,8 +119,8 @@ def test_dead_letters_of_any_type_are_sent_again_once_cured(items, command, stat
 def test_what_statsig_never_takes_of_one_type_does_not_pass_for_a_bad_record(command, statsig):
     """That events are taken says nothing of exposures: a mapping that is wrong for all of them ends the run."""
     statsig.faults.add(path="*/log_custom_exposure", status=400)
-    events = [record("events", ITEM_TYPES[0].row(number)) for number in range(30)]
-    exposures = [record("assignments", ITEM_TYPES[1].row(number)) for number in range(30)]
+    events = [record("events", ITEM_SAMPLES[0].row(number)) for number in range(30)]
+    exposures = [record("assignments", ITEM_SAMPLES[1].row(number)) for number in range(30)]
 
     done = command([schema("events"), *events, schema("assignments"), *exposures], streams=STREAMS)
 

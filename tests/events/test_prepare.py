@@ -15,7 +15,7 @@ from target_statsig.events.positions import position
 from target_statsig.events.prepare import ENVELOPE_BYTES, Limits, Preparation
 from target_statsig.events.worker import ANSWERS, ENCODER, TASKS, Task
 from target_statsig.ledger import DIGEST_BYTES
-from target_statsig.object_types import EVENTS, EXPOSURES, ITEM_KINDS, METRICS
+from target_statsig.object_types import EVENTS, EXPOSURES, ITEM_TYPES, METRICS
 from target_statsig.settings import (
     Compression,
     DeletedRows,
@@ -556,7 +556,7 @@ def batches(draw):
     return [line(record, time_extracted=draw(st.sampled_from([None, "2024-06-05"]))) for record in batch]
 
 
-@given(batches(), SETTINGS, st.sampled_from([*ITEM_KINDS.values()]), st.sampled_from([1, 2, 500]), st.data())
+@given(batches(), SETTINGS, st.sampled_from([*ITEM_TYPES.values()]), st.sampled_from([1, 2, 500]), st.data())
 def test_what_a_batch_becomes_does_not_depend_on_how_it_is_cut(lines, settings, kind, rows, data):
     schemas = [SCHEMA, {"properties": dict.fromkeys(json.loads(lines[0])["record"], True)}]
     prepares = preparation(kind=kind, schema=data.draw(st.sampled_from(schemas)), **settings)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.errors import RecordError
-from target_statsig.events.notes import MappingNotes
+from target_statsig.events.notes import MappingWarnings
 from target_statsig.events.times import CLOCKS_APART_MS, OLD_MS, Times, parse_text, parse_whole, unix_ms
 from target_statsig.settings import TimeUnit
 
@@ -205,7 +205,7 @@ def test_one_moment_in_every_unit_is_one_time(time_ms):
 
 
 def time_of(value, *, time_extracted=None, now_ms=JUNE_6):
-    notes = MappingNotes()
+    notes = MappingWarnings()
     return Times("event_time", TimeUnit.AUTO)(value, time_extracted, now_ms, notes), notes
 
 
@@ -213,13 +213,13 @@ def time_of(value, *, time_extracted=None, now_ms=JUNE_6):
 def test_a_missing_time_is_that_of_the_extraction(value):
     assert time_of(value, time_extracted="2024-06-05T00:00:00+00:00") == (
         JUNE_6 - 86_400_000,
-        MappingNotes(time_defaulted=1),
+        MappingWarnings(time_defaulted=1),
     )
 
 
 @pytest.mark.parametrize("time_extracted", [None, "", "at some time"])
 def test_without_a_time_of_extraction_it_is_now(time_extracted):
-    assert time_of(None, time_extracted=time_extracted) == (JUNE_6, MappingNotes(time_defaulted=1))
+    assert time_of(None, time_extracted=time_extracted) == (JUNE_6, MappingWarnings(time_defaulted=1))
 
 
 def test_an_unreadable_time_rejects_the_record_and_is_not_replaced():
@@ -231,11 +231,11 @@ def test_an_unreadable_time_rejects_the_record_and_is_not_replaced():
 @pytest.mark.parametrize(
     ("time_ms", "notes"),
     [
-        pytest.param(JUNE_6, MappingNotes(), id="now"),
-        pytest.param(JUNE_6 - OLD_MS, MappingNotes(), id="sixty-days"),
-        pytest.param(JUNE_6 - OLD_MS - 1, MappingNotes(old_times=1), id="over-sixty-days"),
-        pytest.param(JUNE_6 + CLOCKS_APART_MS, MappingNotes(), id="clocks-differ"),
-        pytest.param(JUNE_6 + CLOCKS_APART_MS + 1, MappingNotes(future_times=1), id="to-come"),
+        pytest.param(JUNE_6, MappingWarnings(), id="now"),
+        pytest.param(JUNE_6 - OLD_MS, MappingWarnings(), id="sixty-days"),
+        pytest.param(JUNE_6 - OLD_MS - 1, MappingWarnings(old_times=1), id="over-sixty-days"),
+        pytest.param(JUNE_6 + CLOCKS_APART_MS, MappingWarnings(), id="clocks-differ"),
+        pytest.param(JUNE_6 + CLOCKS_APART_MS + 1, MappingWarnings(future_times=1), id="to-come"),
     ],
 )
 def test_old_and_future_times_are_counted(time_ms, notes):
@@ -253,7 +253,7 @@ def test_old_and_future_times_are_counted(time_ms, notes):
 )
 def test_of_a_column_each_time_is_what_it_is_alone(values):
     extracted = ["2024-06-05T00:00:00Z", None, "at some time", "2024-06-04"][: len(values)]
-    notes, alone, faults, expected = MappingNotes(), MappingNotes(), {}, []
+    notes, alone, faults, expected = MappingWarnings(), MappingWarnings(), {}, []
     times = Times("event_time", TimeUnit.AUTO)
     for value, each in zip(values, extracted, strict=True):
         try:

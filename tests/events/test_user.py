@@ -5,14 +5,14 @@ from decimal import Decimal
 import pytest
 
 from target_statsig.errors import RecordError
-from target_statsig.events.notes import MappingNotes
+from target_statsig.events.notes import MappingWarnings
 from target_statsig.settings import ObjectType, StreamSettings, Tier
 from tests.mapped import item_of
 
 
 def user_of(record, **settings):
     stream = StreamSettings(ObjectType.EVENT, event_name="e", metadata_fields=(), **settings)
-    notes = MappingNotes()
+    notes = MappingWarnings()
     record = {**record, "event_time": "1970-01-01"}
     return item_of(record, stream, warnings=notes)["user"], notes
 
@@ -59,7 +59,7 @@ def test_a_field_is_read_from_its_sources(field, value, record):
     ],
 )
 def test_an_identifier_is_read_from_its_sources(record, user):
-    assert user_of(record) == (user, MappingNotes())
+    assert user_of(record) == (user, MappingWarnings())
 
 
 @pytest.mark.parametrize(
@@ -109,12 +109,12 @@ def test_a_mapped_source_replaces_the_defaults():
     ],
 )
 def test_custom_is_an_object_or_a_text_that_holds_one(custom, sent):
-    assert user_of({"user_id": "u", "custom": custom}) == ({"userID": "u", "custom": sent or custom}, MappingNotes())
+    assert user_of({"user_id": "u", "custom": custom}) == ({"userID": "u", "custom": sent or custom}, MappingWarnings())
 
 
 @pytest.mark.parametrize("custom", [{}, "{}", {"a": None}, None], ids=repr)
 def test_an_empty_custom_is_left_out(custom):
-    assert user_of({"user_id": "u", "custom": custom}) == ({"userID": "u"}, MappingNotes())
+    assert user_of({"user_id": "u", "custom": custom}) == ({"userID": "u"}, MappingWarnings())
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_an_empty_custom_is_left_out(custom):
     ids=lambda custom: ascii(custom)[:20],
 )
 def test_a_custom_that_is_no_object_is_left_out_and_counted(custom):
-    assert user_of({"user_id": "u", "custom": custom}) == ({"userID": "u"}, MappingNotes(custom_ignored=1))
+    assert user_of({"user_id": "u", "custom": custom}) == ({"userID": "u"}, MappingWarnings(custom_ignored=1))
 
 
 @pytest.mark.parametrize(
@@ -141,14 +141,17 @@ def test_a_custom_that_is_no_object_is_left_out_and_counted(custom):
 )
 def test_marketing_consent_is_granted_or_denied(value, consent):
     expected = {"userID": "u", "custom": {"marketing_consent": consent}}
-    assert user_of({"user_id": "u", "marketing_consent": value}) == (expected, MappingNotes())
+    assert user_of({"user_id": "u", "marketing_consent": value}) == (expected, MappingWarnings())
     assert fields_of({"consent": {"marketing": value}}) == expected
     assert fields_of({"context": {"consent": {"marketing": value}}}) == expected
 
 
 @pytest.mark.parametrize("value", ["maybe", "", 2, ["granted"], {"granted": True}, Decimal("sNaN")], ids=repr)
 def test_a_consent_that_says_neither_is_left_out_and_counted(value):
-    assert user_of({"user_id": "u", "marketing_consent": value}) == ({"userID": "u"}, MappingNotes(consent_ignored=1))
+    assert user_of({"user_id": "u", "marketing_consent": value}) == (
+        {"userID": "u"},
+        MappingWarnings(consent_ignored=1),
+    )
 
 
 def test_consent_joins_custom_and_leaves_the_record_alone():

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.errors import RecordError
-from target_statsig.events.notes import MappingNotes
+from target_statsig.events.notes import MappingWarnings
 from target_statsig.events.values import compact_json, event_value, event_values, label, labels, text, texts
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -223,7 +223,7 @@ def test_of_a_column_each_value_becomes_what_it_is_alone(of_column, of_one, colu
 
 @given(COLUMNS)
 def test_of_a_column_of_events_each_value_is_printed_as_it_is_alone(column):
-    faults, notes = {}, MappingNotes()
+    faults, notes = {}, MappingWarnings()
     found = event_values(column, notes, faults)
     alone, faults_alone = one_by_one(event_value, column)
     printed = [None if each is None else json.loads(_ENCODER.encode(each), parse_float=Decimal) for each in found]

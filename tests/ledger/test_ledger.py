@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from tests.items import ITEM_TYPES
+from tests.items import ITEM_SAMPLES
 from tests.singer import record, schema, state
 
 ALSO_IN_A_WORKER = True
@@ -43,7 +43,7 @@ class Orders:
         return len(self._items.arrived(self._statsig))
 
 
-@pytest.fixture(params=[pytest.param(items, id=items.object_type) for items in ITEM_TYPES])
+@pytest.fixture(params=[pytest.param(items, id=items.object_type) for items in ITEM_SAMPLES])
 def orders(request, run_target, statsig):
     return Orders(request.param, run_target, statsig)
 
@@ -135,10 +135,10 @@ def test_columns_of_the_transport_do_not_make_another_item(orders, changed):
 
 def test_a_stream_that_becomes_something_else_is_sent_anew(run_target, statsig):
     """The same rows as another object type are no duplicates: Statsig has none of those items."""
-    for items in ITEM_TYPES:
-        rows = [record("orders", {**ITEM_TYPES[0].columns, **ITEM_TYPES[1].columns, **ITEM_TYPES[2].row(1)})]
+    for items in ITEM_SAMPLES:
+        rows = [record("orders", {**ITEM_SAMPLES[0].columns, **ITEM_SAMPLES[1].columns, **ITEM_SAMPLES[2].row(1)})]
         run_target([SCHEMA, *rows, bookmark(1)], object_type=items.object_type)
-    assert [len(items.arrived(statsig)) for items in ITEM_TYPES] == [1, 1, 1]
+    assert [len(items.arrived(statsig)) for items in ITEM_SAMPLES] == [1, 1, 1]
 
 
 def test_times_that_are_written_in_two_ways_are_compared_as_times(orders):

@@ -39,7 +39,7 @@ def lines_of(path):
 def test_a_file_is_a_singer_stream_with_a_mark_and_reasons(tmp_path):
     box = DeadLetterBox(str(tmp_path / "dead"), "run-1")
     box.put(letter({"id": 1, "amount": Decimal("89.90")}, field="user_id"))
-    box.put(letter({"id": 2}, reason="refused_by_statsig", words="no such event"))
+    box.put(letter({"id": 2}, reason="refused_by_statsig", message="no such event"))
     box.close()
     (path,) = box.paths
     schema, first, second = lines_of(path)
@@ -142,7 +142,7 @@ def test_of_a_dead_letter_that_was_sent_again_only_the_last_reason_is_told(tmp_p
     record = {"id": 1, "reason": "late", "run": "away"}
     # The record stands last, as some taps write it.
     line = json.dumps({"type": "RECORD", "stream": "public/orders", "record": record}, separators=(",", ":")).encode()
-    first.put(DeadLetter(SCHEMA, line, "missing_identifier", field="user_id", words="no"))
+    first.put(DeadLetter(SCHEMA, line, "missing_identifier", field="user_id", message="no"))
     first.close()
     again = Path(first.paths[0]).read_bytes().splitlines(keepends=True)[1]
     second.put(DeadLetter(SCHEMA, again, "not_encodable"))

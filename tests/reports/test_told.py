@@ -70,7 +70,7 @@ def test_what_is_counted_is_told(run_target, statsig, caplog, name, dry_run):
     outcome = raise_count(name, run_target, statsig, dry_run=dry_run)
     assert outcome.exit_code == 0
     assert outcome.report["streams"]["ev"][name] == 2
-    assert re.search(rf"\s2 {re.escape(REMARKS[name].words)}$", outcome.log, re.MULTILINE)
+    assert re.search(rf"\s2 {re.escape(REMARKS[name].text)}$", outcome.log, re.MULTILINE)
     warnings = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.WARNING]
     assert warnings.count(f"Stream 'ev': {REMARKS[name].warning}") == bool(REMARKS[name].warning)
 
@@ -79,4 +79,4 @@ def test_what_is_counted_is_told(run_target, statsig, caplog, name, dry_run):
 def test_records_of_which_there_is_nothing_to_say_are_told_of_by_nothing(run_target, name):
     outcome = run_target([schema("ev"), record("ev", EVENT)], object_type="event")
     assert outcome.report["streams"]["ev"][name] == 0
-    assert REMARKS[name].words not in outcome.log
+    assert REMARKS[name].text not in outcome.log

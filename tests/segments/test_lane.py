@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from target_statsig.errors import InputError, RejectionsError, SegmentError
 from target_statsig.reports.report import MemberCounts
-from target_statsig.segments.lane import SegmentLane
+from target_statsig.segments.lane import SegmentStream
 from target_statsig.settings import ObjectType, StreamSettings, SyncMode
 from target_statsig.singer.records import Batch, Reading, RecordReader
 
@@ -104,7 +104,7 @@ def lane_of(stream_settings, *, rejections=None, failing=()):
     def observe(tap_stream, read):
         seen.observed.append((tap_stream, len(read.columns)))
 
-    lane = SegmentLane(
+    lane = SegmentStream(
         "people", stream_settings, seen.counts, seen.rejections, make_sync, seen.failures.append, list, observe
     )
     return lane, seen

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Courier:
+class DeliveryPool:
     """Runs jobs in worker threads and keeps the first failure for the one who hands over the next."""
 
     def __init__(self, workers: int) -> None:
         """Take how many jobs may be under way at once."""
-        self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="courier")
+        self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="pool")
         self._places = threading.BoundedSemaphore(workers)
         self._failure: BaseException | None = None
 

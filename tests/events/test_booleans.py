@@ -4,19 +4,19 @@ from decimal import Decimal
 
 import pytest
 
-from target_statsig.answers import answer_of
+from target_statsig.booleans import parse_bool
 
 
 @pytest.mark.parametrize("value", [True, 1, 1.0, Decimal(1), "true", " TRUE ", "t", "Yes", "y", "On", "1", "granted"])
 def test_yes(value):
-    assert answer_of(value) is True
+    assert parse_bool(value) is True
 
 
 @pytest.mark.parametrize("value", [False, 0, -0.0, Decimal(0), "false", "F", "no", "n", "OFF", "0", "Denied"])
 def test_no(value):
-    assert answer_of(value) is False
+    assert parse_bool(value) is False
 
 
 @pytest.mark.parametrize("value", [None, "", "maybe", 2, 0.5, Decimal("NaN"), Decimal("sNaN"), [], {}, [True]])
 def test_no_answer(value):
-    assert answer_of(value) is None
+    assert parse_bool(value) is None

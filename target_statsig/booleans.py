@@ -1,7 +1,4 @@
-"""Yes or no, as a column may say it.
-
-A fact about values and nothing else: refuses to know what was asked.
-"""
+"""Yes or no, as a column may say it."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ANSWERS: Mapping[object, bool] = MappingProxyType(
+BOOLEANS: Mapping[object, bool] = MappingProxyType(
     {
         **dict.fromkeys((True, "true", "t", "yes", "y", "on", "1", "granted"), True),
         **dict.fromkeys((False, "false", "f", "no", "n", "off", "0", "denied"), False),
@@ -21,10 +18,10 @@ ANSWERS: Mapping[object, bool] = MappingProxyType(
 """What a column may hold; the numbers 1 and 0 are the keys True and False."""
 
 
-def answer_of(value: object) -> bool | None:
+def parse_bool(value: object) -> bool | None:
     """Return the answer that a value is; None where it is none."""
     if isinstance(value, str):
-        return ANSWERS.get(value.strip().lower())
+        return BOOLEANS.get(value.strip().lower())
     if isinstance(value, Decimal) and value.is_snan():
         return None  # it has no hash to look it up by
-    return ANSWERS.get(value) if isinstance(value, int | float | Decimal) else None
+    return BOOLEANS.get(value) if isinstance(value, int | float | Decimal) else None
