@@ -32,8 +32,8 @@ from target_statsig.store import open_copy
 if TYPE_CHECKING:
     from target_statsig.client.dry_run import Recorded
     from target_statsig.client.http import Transport
+    from target_statsig.config.settings import Settings
     from target_statsig.reports.report import RunReport
-    from target_statsig.settings import Settings
     from target_statsig.singer.dead_letters import DeadLetters
     from target_statsig.singer.state_gate import State
     from target_statsig.store.store import Store

@@ -11,14 +11,14 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.parse import unmatched
+from target_statsig.config.settings import SyncMode
 from target_statsig.events.lane import EventStream, ItemServices
 from target_statsig.events.pool import DeliveryPool
 from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
 from target_statsig.events.workforce import Workforce
 from target_statsig.ledger import NoLedger
-from target_statsig.named import NamedColumns, tell_absent
 from target_statsig.object_types import ITEM_TYPES
-from target_statsig.settings import SyncMode
+from target_statsig.singer.named import NamedColumns, tell_absent
 from target_statsig.singer.rejections import Rejections
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from target_statsig.clock import Clock
     from target_statsig.config.parse import Config
+    from target_statsig.config.settings import ObjectType, StreamSettings
     from target_statsig.errors import SegmentError
     from target_statsig.events.kind import ItemType
     from target_statsig.ledger import StreamLedger
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from target_statsig.segments.lane import SegmentStream
     from target_statsig.segments.syncs import SegmentSyncs
     from target_statsig.services import Services
-    from target_statsig.settings import ObjectType, StreamSettings
     from target_statsig.singer.dead_letters import DeadLetters
     from target_statsig.singer.records import Read
     from target_statsig.singer.state_gate import StateGate

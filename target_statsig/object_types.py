@@ -11,11 +11,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from target_statsig.client.events import LOG_CUSTOM_EXPOSURE, LOG_CUSTOM_METRIC, LOG_EVENT
+from target_statsig.config.settings import ObjectType
 from target_statsig.events.event import EventMapper
 from target_statsig.events.exposure import ExposureMapper
 from target_statsig.events.kind import ItemType
 from target_statsig.events.metric import MetricMapper
-from target_statsig.settings import ObjectType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

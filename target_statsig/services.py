@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from target_statsig.client.http import Transport
     from target_statsig.client.rate_limit import RateLimiter
     from target_statsig.clock import Clock
+    from target_statsig.config.settings import Settings
     from target_statsig.parts import Parts
-    from target_statsig.settings import Settings
     from target_statsig.store.members import Pending
     from target_statsig.store.store import Store
 

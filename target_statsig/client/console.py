@@ -14,9 +14,9 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from target_statsig.client.answers import ApiKeyKind
+from target_statsig.config.settings import CONSOLE_URL
 from target_statsig.errors import Heading, RefusedError
 from target_statsig.reports.phrases import counted
-from target_statsig.settings import CONSOLE_URL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -11,7 +11,7 @@ from isal import isal_zlib
 
 from target_statsig import __version__
 from target_statsig.client.answers import ApiKeyKind
-from target_statsig.settings import Compression
+from target_statsig.config.settings import Compression
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

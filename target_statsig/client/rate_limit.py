@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 from target_statsig._compat import override
-from target_statsig.settings import RateWindow
+from target_statsig.config.settings import RateWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -10,18 +10,18 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from target_statsig.config.settings import SyncMode
 from target_statsig.errors import FatalRunError, Heading, SegmentError
 from target_statsig.reports.report import SegmentCounts
 from target_statsig.segments.held import RUN_AGAIN, HeldRemovals
 from target_statsig.segments.remote import RemoteSegment
-from target_statsig.settings import SyncMode
 from target_statsig.store.values import HoldState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from target_statsig.config.settings import StreamSettings
     from target_statsig.run import Run
-    from target_statsig.settings import StreamSettings
     from target_statsig.store.values import Hold
 
 logger = logging.getLogger(__name__)

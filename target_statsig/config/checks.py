@@ -13,14 +13,13 @@ from urllib.parse import urlsplit
 
 from jsonschema import Draft7Validator
 
+from target_statsig.client.event_names import dropped_characters
+from target_statsig.client.loopback import is_loopback
 from target_statsig.client.rate_limit import parse_rate_windows
+from target_statsig.client.segment_ids import LONGEST, is_segment_id
 from target_statsig.config.load import TRIAL
 from target_statsig.config.schema import STREAM_TYPES
-from target_statsig.event_names import dropped_characters
-from target_statsig.fields import DESTINATIONS
-from target_statsig.loopback import is_loopback
-from target_statsig.segment_ids import LONGEST, is_segment_id
-from target_statsig.settings import (
+from target_statsig.config.settings import (
     CONSOLE_URL,
     EVENTS_URL,
     IdType,
@@ -30,6 +29,7 @@ from target_statsig.settings import (
     StreamSettings,
     SyncMode,
 )
+from target_statsig.singer.fields import DESTINATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping

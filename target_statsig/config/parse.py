@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.checks import fit, run_errors, segment_conflicts, stream_errors
 from target_statsig.config.schema import RUN_TYPES, STREAM_TYPES, to_values
+from target_statsig.config.settings import ObjectType, Settings, StreamSettings, SyncMode
 from target_statsig.errors import SettingsError
-from target_statsig.settings import ObjectType, Settings, StreamSettings, SyncMode
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -16,7 +16,7 @@ from target_statsig.errors import Heading, StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from target_statsig.settings import Settings
+    from target_statsig.config.settings import Settings
 
 MELTANO_DIRECTORY = "MELTANO_SYS_DIR_ROOT"
 """Meltano exports its `.meltano` directory under this name to the plugins that it runs."""
@@ -87,3 +87,14 @@ def dead_letter_name(stream: str, run_id: str) -> str:
         digest = hashlib.sha256(stream.encode(errors="surrogatepass")).hexdigest()[:16]
         name = f"{_UNFIT.sub('_', stream)[:MOST_CHARACTERS]}--{digest}"
     return f"{name}-{run_id}"
+
+
+def make_private(directory: Path) -> None:
+    """Make a directory and those above it, as far as there are none; what is made is for its owner alone.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    if not directory.exists():
+        make_private(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)

@@ -6,7 +6,7 @@ import dataclasses
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from target_statsig.settings import REQUIRED, Choice, Settings, StreamSettings
+from target_statsig.config.settings import REQUIRED, Choice, Settings, StreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

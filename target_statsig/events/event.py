@@ -13,16 +13,16 @@ from target_statsig.events.objects import objects
 from target_statsig.events.times import Times
 from target_statsig.events.user import SHAPES_KEPT, UserMapper
 from target_statsig.events.values import event_values
-from target_statsig.fields import first_of, places, sources_of
+from target_statsig.singer.fields import first_of, places, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from target_statsig.config.settings import StreamSettings
     from target_statsig.events.notes import MappingWarnings
-    from target_statsig.faults import Faults
-    from target_statsig.fields import Place
-    from target_statsig.settings import StreamSettings
     from target_statsig.singer.columns import Columns
+    from target_statsig.singer.faults import Faults
+    from target_statsig.singer.fields import Place
 
 
 class EventMapper(Mapper):

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_statsig.client.events import Endpoint
+    from target_statsig.config.settings import ObjectType, StreamSettings
     from target_statsig.events.notes import MappingWarnings
-    from target_statsig.faults import Faults
-    from target_statsig.settings import ObjectType, StreamSettings
     from target_statsig.singer.columns import Column, Columns
+    from target_statsig.singer.faults import Faults
 
 
 class Items(NamedTuple):

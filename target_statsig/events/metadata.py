@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from target_statsig.events.objects import objects
 from target_statsig.events.user import PRIVATE_ATTRIBUTES, SHAPES_KEPT
 from target_statsig.events.values import NULL, texts
-from target_statsig.fields import FLATTENED, first_of, overlay, places
 from target_statsig.singer.columns import turned
+from target_statsig.singer.fields import FLATTENED, first_of, overlay, places
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from target_statsig.faults import Faults
-    from target_statsig.fields import Place
     from target_statsig.singer.columns import Column, Columns
+    from target_statsig.singer.faults import Faults
+    from target_statsig.singer.fields import Place
 
 EVERYTHING = "*"
 """In `metadata_fields`: every column that fed no other field."""

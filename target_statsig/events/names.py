@@ -11,18 +11,18 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from target_statsig.client.event_names import dropped_characters, sanitized
+from target_statsig.config.settings import EventPreset, InvalidEventName, StreamSettings
 from target_statsig.errors import RecordError
-from target_statsig.event_names import dropped_characters, sanitized
 from target_statsig.events.values import label
-from target_statsig.faults import convert
-from target_statsig.settings import EventPreset, InvalidEventName, StreamSettings
+from target_statsig.singer.faults import convert
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from target_statsig.events.notes import MappingWarnings
-    from target_statsig.faults import Faults
     from target_statsig.singer.columns import Column
+    from target_statsig.singer.faults import Faults
 
 MAX_NAME_LENGTH = 128
 """Characters (https://docs.statsig.com/data-warehouse-ingestion/data_mapping)."""

@@ -14,22 +14,22 @@ import msgspec
 
 from target_statsig._compat import override
 from target_statsig.client.events import encode_body
+from target_statsig.config.settings import DeletedRows
 from target_statsig.errors import RecordError
 from target_statsig.events.batching import pack
 from target_statsig.events.digest import digests_of
 from target_statsig.events.notes import MappingWarnings
 from target_statsig.events.positions import highest
 from target_statsig.events.values import NOT_ENCODABLE
-from target_statsig.faults import Faults
-from target_statsig.fields import deleted_rows
 from target_statsig.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
-from target_statsig.settings import DeletedRows
+from target_statsig.singer.faults import Faults
+from target_statsig.singer.fields import deleted_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from target_statsig.config.settings import Compression, StreamSettings
     from target_statsig.events.kind import ItemType, Mapper
-    from target_statsig.settings import Compression, StreamSettings
     from target_statsig.singer.columns import Column
     from target_statsig.singer.records import Batch, RecordReader
 

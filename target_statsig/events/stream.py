@@ -6,12 +6,12 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from target_statsig.config.settings import Tier
 from target_statsig.events.prepare import Limits
-from target_statsig.settings import Tier
 
 if TYPE_CHECKING:
+    from target_statsig.config.settings import StreamSettings
     from target_statsig.events.kind import ItemType
-    from target_statsig.settings import StreamSettings
 
 LEFT_OF_REFUSED = 0.55
 """How much of a body that was too large may be in the next ones: a little more than half, so that what filled one

@@ -12,17 +12,17 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from target_statsig.config.settings import TimeUnit
 from target_statsig.errors import RecordError
 from target_statsig.events.values import parse_number
-from target_statsig.numbers import exact
-from target_statsig.settings import TimeUnit
+from target_statsig.singer.numbers import exact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from target_statsig.events.notes import MappingWarnings
-    from target_statsig.faults import Faults
     from target_statsig.singer.columns import Column
+    from target_statsig.singer.faults import Faults
 
 OLD_MS = 60 * 86_400_000
 """Milliseconds back from now from which on an event is called old. Statsig says nowhere how old one may be."""

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_statsig.errors import RecordError
-from target_statsig.faults import convert
-from target_statsig.numbers import exact, plain_text, print_plainly
+from target_statsig.singer.faults import convert
+from target_statsig.singer.numbers import exact, plain_text, print_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from target_statsig.events.notes import MappingWarnings
-    from target_statsig.faults import Faults
     from target_statsig.singer.columns import Column
+    from target_statsig.singer.faults import Faults
 
 NULL = frozenset({NoneType})
 """The type of null: what stands in no item."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from target_statsig.client.dry_run import ListChanges
+    from target_statsig.config.settings import Settings
     from target_statsig.reports.report import ItemCounts, MemberCounts, RunReport, SegmentCounts
-    from target_statsig.settings import Settings
 
 MINUS = "\N{MINUS SIGN}"
 

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from target_statsig.config.settings import Choice, ObjectType, SyncMode
 from target_statsig.reports.remarks import REMARKS
-from target_statsig.settings import Choice, ObjectType, SyncMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from target_statsig.config.settings import Choice
 from target_statsig.reports.phrases import counted
 from target_statsig.segments.bookmarks import Kind
 from target_statsig.segments.observer import Seen, Shared
-from target_statsig.settings import Choice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from target_statsig.client.console import ID_LIST, USER_STORE_LIST
+from target_statsig.config.settings import IdType
 from target_statsig.errors import Heading
-from target_statsig.settings import IdType
 
 if TYPE_CHECKING:
     from target_statsig.client.console import Segment
-    from target_statsig.settings import StreamSettings
+    from target_statsig.config.settings import StreamSettings
 
 STATSIG_ID_TYPES = {IdType.USER_ID: "userID", IdType.STABLE_ID: "stableID"}
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from target_statsig.config.settings import Choice, OnIncompleteStream
 from target_statsig.errors import Heading
 from target_statsig.reports.phrases import counted
 from target_statsig.segments.completeness import Proof, Sign, Verdict
-from target_statsig.settings import Choice, OnIncompleteStream
 
 ALWAYS_REMOVABLE = 10
 """Members who may be removed whatever their share: of a small segment anyone is a large one."""

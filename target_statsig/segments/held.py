@@ -9,6 +9,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
+from target_statsig.config.settings import RemovalScope
 from target_statsig.errors import Heading, SegmentError
 from target_statsig.reports.phrases import counted
 from target_statsig.segments.baseline import Baseline
@@ -16,14 +17,13 @@ from target_statsig.segments.completeness import Proof, Verdict
 from target_statsig.segments.feeders import moment
 from target_statsig.segments.guards import Action, Evidence, decide
 from target_statsig.segments.removal import remove_all
-from target_statsig.settings import RemovalScope
 from target_statsig.store.values import HoldState
 
 if TYPE_CHECKING:
     from target_statsig.clock import Clock
+    from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import SegmentCounts
     from target_statsig.segments.remote import RemoteSegment
-    from target_statsig.settings import StreamSettings
     from target_statsig.store.store import Store
     from target_statsig.store.values import Hold
 

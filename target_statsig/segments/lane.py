@@ -17,10 +17,10 @@ from target_statsig.singer.reader import unreadable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from target_statsig.faults import Faults
+    from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import MemberCounts
     from target_statsig.segments.sync import SegmentSync
-    from target_statsig.settings import StreamSettings
+    from target_statsig.singer.faults import Faults
     from target_statsig.singer.records import Batch, Read, Reading
     from target_statsig.singer.rejections import Rejections
 

@@ -9,18 +9,18 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
-from target_statsig.booleans import parse_bool
+from target_statsig.client.segment_ids import is_segment_id
+from target_statsig.config.settings import SyncMode
 from target_statsig.errors import RecordError
-from target_statsig.faults import convert
-from target_statsig.fields import deleted_rows, first_of, id_destination, places, sources_of
-from target_statsig.numbers import plain_text
-from target_statsig.segment_ids import is_segment_id
-from target_statsig.settings import SyncMode
+from target_statsig.singer.booleans import parse_bool
+from target_statsig.singer.faults import convert
+from target_statsig.singer.fields import deleted_rows, first_of, id_destination, places, sources_of
+from target_statsig.singer.numbers import plain_text
 
 if TYPE_CHECKING:
-    from target_statsig.faults import Faults
-    from target_statsig.settings import StreamSettings
+    from target_statsig.config.settings import StreamSettings
     from target_statsig.singer.columns import Column, Columns
+    from target_statsig.singer.faults import Faults
 
 MISSING_IDENTIFIER = "missing_identifier"
 INVALID_IDENTIFIER = "invalid_identifier"

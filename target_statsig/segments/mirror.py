@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
+from target_statsig.config.settings import RemovalScope
 from target_statsig.errors import Heading, SegmentError
 from target_statsig.reports.phrases import counted
 from target_statsig.segments.baseline import Baseline
@@ -17,18 +18,17 @@ from target_statsig.segments.feeders import SEPARATE_FEEDERS, moment, other_feed
 from target_statsig.segments.guards import Action, Evidence, decide
 from target_statsig.segments.removal import remove_all
 from target_statsig.segments.sync import SegmentSync
-from target_statsig.settings import RemovalScope
 from target_statsig.store.values import Hold, HoldState
 
 if TYPE_CHECKING:
     from target_statsig.clock import Clock
+    from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import SegmentCounts
     from target_statsig.segments.completeness import Verdict
     from target_statsig.segments.growth import Growth
     from target_statsig.segments.guards import Decision
     from target_statsig.segments.membership import Words
     from target_statsig.segments.remote import RemoteSegment
-    from target_statsig.settings import StreamSettings
     from target_statsig.store.store import Store
 
 logger = logging.getLogger(__name__)

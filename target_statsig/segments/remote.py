@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from target_statsig.client.console import ConsoleClient, ListState, Segment
     from target_statsig.clock import Clock
+    from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import SegmentCounts
     from target_statsig.segments.fit import Misfit
-    from target_statsig.settings import StreamSettings
 
 USER_STORE_BATCH = 1_000
 """Ids that one request about a list in the user store takes at most: https://docs.statsig.com/console-api/segments."""

@@ -8,17 +8,17 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from target_statsig.config.settings import SyncMode
 from target_statsig.errors import FatalRunError, Heading
 from target_statsig.segments.bookmarks import hints_at_incremental, incremental_streams, without_resumption
 from target_statsig.segments.completeness import judge, weakest
 from target_statsig.segments.observer import MISSING, StreamObserver
-from target_statsig.settings import SyncMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from target_statsig.config.settings import StreamSettings
     from target_statsig.segments.completeness import Verdict
-    from target_statsig.settings import StreamSettings
     from target_statsig.singer.columns import Column, Columns
     from target_statsig.singer.records import Read
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from target_statsig.config.settings import SyncMode
 from target_statsig.reports.report import SegmentCounts
 from target_statsig.segments.growth import Growth, ProjectRoom
 from target_statsig.segments.mirror import MirrorSync
@@ -12,16 +13,15 @@ from target_statsig.segments.remote import RemoteSegment
 from target_statsig.segments.rows import RowSync
 from target_statsig.segments.staged import StagedRowSync
 from target_statsig.segments.unseen import UnseenSync
-from target_statsig.settings import SyncMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_statsig.clock import Clock
+    from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import MemberCounts
     from target_statsig.segments.sync import SegmentSync
     from target_statsig.services import Services
-    from target_statsig.settings import StreamSettings
     from target_statsig.singer.state_gate import StateGate
 
 

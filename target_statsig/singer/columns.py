@@ -17,7 +17,7 @@ import msgspec
 from msgspec import structs
 
 if TYPE_CHECKING:
-    from target_statsig.fields import Place
+    from target_statsig.singer.fields import Place
 
 Column = Sequence[Any]
 """What the records have in one column, in their order."""

@@ -17,9 +17,8 @@ import msgspec
 from upath import UPath
 
 from target_statsig._compat import override
-from target_statsig.config.paths import dead_letter_name
+from target_statsig.config.paths import dead_letter_name, make_private
 from target_statsig.errors import FatalRunError, Heading
-from target_statsig.private import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ from sqlalchemy import NullPool, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from target_statsig._compat import override
-from target_statsig.private import make_private
+from target_statsig.config.paths import make_private
 from target_statsig.store.dialects import damaged, explain, unusable
 from target_statsig.store.locks import Locks
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from target_statsig.settings import Choice
+from target_statsig.config.settings import Choice
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from target_statsig import drain
+from target_statsig.singer import drain
 from tests.fakes import FakeClock
 
 

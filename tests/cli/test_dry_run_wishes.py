@@ -9,10 +9,10 @@ import pytest
 
 from target_statsig.client.dry_run import Recorded
 from target_statsig.client.rate_limit import RateLimiter
+from target_statsig.config.settings import RateWindow, Settings
 from target_statsig.dry_run import DryRunParts, RequestFile, TimeLapse, Wishes, choose_parts
 from target_statsig.errors import FatalRunError, InterruptedRunError, SettingsError
 from target_statsig.parts import LiveParts
-from target_statsig.settings import RateWindow, Settings
 from tests.fakes import FakeClock
 
 FULL = Path("/dev/full")

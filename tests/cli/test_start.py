@@ -31,7 +31,7 @@ NEEDED = {
     "target_statsig.config.load",
     "target_statsig.config.schema",
     "target_statsig.errors",
-    "target_statsig.settings",
+    "target_statsig.config.settings",
     "target_statsig.target",
 }
 

@@ -14,8 +14,8 @@ from target_statsig.client.answers import (
     duration,
     quote_message,
 )
+from target_statsig.config.settings import Settings
 from target_statsig.errors import AuthenticationError
-from target_statsig.settings import Settings
 
 YES = {"success": True}
 SAID = {"message": "Segment not found", "status": 404}

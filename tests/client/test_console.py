@@ -12,8 +12,8 @@ from target_statsig.client.console import ID_LIST, PAGE_SIZE, USER_STORE_LIST, C
 from target_statsig.client.http import TransportError
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
+from target_statsig.config.settings import RateWindow
 from target_statsig.errors import AuthenticationError, NotNowError, RefusedError
-from target_statsig.settings import RateWindow
 from tests.fakes import FakeClock, FakeTransport, answer
 
 KEY = "console-abcdefghijklmnop"

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.client.rate_limit import MemoryLog, RateLimiter, parse_rate_windows
+from target_statsig.config.settings import RateWindow, Settings
 from target_statsig.errors import InterruptedRunError
-from target_statsig.settings import RateWindow, Settings
 from tests.fakes import NOON, FakeClock
 
 ERROR = 0.05

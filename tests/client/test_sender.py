@@ -15,6 +15,7 @@ from target_statsig.client.answers import ApiKeyKind
 from target_statsig.client.http import Request, TransportError
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import MAX_DELAY, MAX_RETRY_AFTER, Sender, _delays, parse_retry_after
+from target_statsig.config.settings import RateWindow
 from target_statsig.errors import (
     AuthenticationError,
     InterruptedRunError,
@@ -22,7 +23,6 @@ from target_statsig.errors import (
     RefusedError,
     TooLargeError,
 )
-from target_statsig.settings import RateWindow
 from tests.fakes import NOON, FakeClock, FakeTransport, answer
 
 NOON_UTC = datetime.fromtimestamp(NOON, tz=UTC)

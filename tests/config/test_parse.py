@@ -7,8 +7,8 @@ import pytest
 from target_statsig.config.load import rejoin
 from target_statsig.config.parse import find_entry, parse_config
 from target_statsig.config.schema import config_schema
+from target_statsig.config.settings import EventPreset, ObjectType, SyncMode
 from target_statsig.errors import SettingsError
-from target_statsig.settings import EventPreset, ObjectType, SyncMode
 
 KEYS = {"server_secret_key": "secret-abcdefgh", "console_api_key": "console-abcdefgh"}
 EVENT = {"object_type": "event"}

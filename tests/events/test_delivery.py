@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from target_statsig.client.events import EventsClient
 from target_statsig.client.http import Transport, TransportError
 from target_statsig.client.sender import Sender
+from target_statsig.config.settings import Compression, DeletedRows, ObjectType, StreamSettings, Tier
 from target_statsig.errors import AuthenticationError, FatalRunError, NotNowError, RefusedError, StoreError
 from target_statsig.events.delivery import Delivery
 from target_statsig.events.digest import digests_of
@@ -21,7 +22,6 @@ from target_statsig.events.prepare import Preparation
 from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
 from target_statsig.ledger import NoLedger, StreamLedger, each
 from target_statsig.object_types import EVENTS
-from target_statsig.settings import Compression, DeletedRows, ObjectType, StreamSettings, Tier
 from target_statsig.singer.columns import Columns
 from target_statsig.singer.records import Batch, RecordReader
 from tests.fakes import NOON, FakeClock, WorkforceInHere, answer

@@ -4,7 +4,15 @@ from itertools import chain
 
 import pytest
 
-from target_statsig.fields import DEFAULT_SOURCES, DESTINATIONS, Place, deleted_rows, first_of, places, sources_of
+from target_statsig.singer.fields import (
+    DEFAULT_SOURCES,
+    DESTINATIONS,
+    Place,
+    deleted_rows,
+    first_of,
+    places,
+    sources_of,
+)
 from tests.mapped import columns_of
 
 

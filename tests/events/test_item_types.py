@@ -10,15 +10,15 @@ import pytest
 
 from target_statsig.client.events import EventsClient
 from target_statsig.client.sender import Sender
+from target_statsig.config.settings import Compression, ObjectType, StreamSettings, Tier
 from target_statsig.emulator.events_api import ENDPOINTS
 from target_statsig.events.delivery import Delivery
 from target_statsig.events.notes import MappingWarnings
 from target_statsig.events.prepare import Preparation
 from target_statsig.events.stream import Bounds, ItemStream
-from target_statsig.fields import DESTINATIONS
 from target_statsig.ledger import NoLedger
 from target_statsig.object_types import ITEM_TYPES
-from target_statsig.settings import Compression, ObjectType, StreamSettings, Tier
+from target_statsig.singer.fields import DESTINATIONS
 from target_statsig.singer.records import Batch, RecordReader
 from tests.events.statsig_schema import BODIES
 from tests.fakes import NOON, FakeClock, FakeTransport, WorkforceInHere, answer

@@ -8,13 +8,13 @@ import pytest
 
 from target_statsig.client.events import EventsClient
 from target_statsig.client.sender import Sender
+from target_statsig.config.settings import Compression, ObjectType, StreamSettings
 from target_statsig.errors import InputError, NotNowError
 from target_statsig.events.lane import EventStream
 from target_statsig.events.stream import Bounds, ItemStream
 from target_statsig.ledger import NoLedger
 from target_statsig.object_types import EVENTS
 from target_statsig.reports.report import ItemCounts, RunReport
-from target_statsig.settings import Compression, ObjectType, StreamSettings
 from target_statsig.singer.records import Batch, Reading, RecordReader
 from target_statsig.singer.state_gate import StateGate
 from tests.fakes import FakeClock, FakeTransport, WorkforceInHere, answer

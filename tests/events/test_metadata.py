@@ -6,9 +6,9 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from target_statsig.config.settings import ObjectType, StreamSettings
 from target_statsig.errors import RecordError
 from target_statsig.events.metadata import MetadataMapper
-from target_statsig.settings import ObjectType, StreamSettings
 from tests.mapped import columns_of, item_of
 
 FED = (("user_id", "userId"), ("event_value", "revenue", "properties.revenue", "value"), ("email", "traits.email"))

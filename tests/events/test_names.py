@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_statsig.client.event_names import DROPPED_CHARACTERS, dropped_characters, sanitized
+from target_statsig.config.settings import EventPreset, InvalidEventName, ObjectType, StreamSettings
 from target_statsig.errors import RecordError
-from target_statsig.event_names import DROPPED_CHARACTERS, dropped_characters, sanitized
 from target_statsig.events.names import MAX_NAME_LENGTH, PRESETS, EventNames
 from target_statsig.events.notes import RENAMED_LISTED, MappingWarnings
-from target_statsig.settings import EventPreset, InvalidEventName, ObjectType, StreamSettings
 
 
 def name_of(source, notes=None, **settings):

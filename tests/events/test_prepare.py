@@ -9,14 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.events.digest import digest
-from target_statsig.events.notes import COUNTS
-from target_statsig.events.positions import position
-from target_statsig.events.prepare import ENVELOPE_BYTES, Limits, Preparation
-from target_statsig.events.worker import ANSWERS, ENCODER, TASKS, Task
-from target_statsig.ledger import DIGEST_BYTES
-from target_statsig.object_types import EVENTS, EXPOSURES, ITEM_TYPES, METRICS
-from target_statsig.settings import (
+from target_statsig.config.settings import (
     Compression,
     DeletedRows,
     EventPreset,
@@ -25,6 +18,13 @@ from target_statsig.settings import (
     Tier,
     TimeUnit,
 )
+from target_statsig.events.digest import digest
+from target_statsig.events.notes import COUNTS
+from target_statsig.events.positions import position
+from target_statsig.events.prepare import ENVELOPE_BYTES, Limits, Preparation
+from target_statsig.events.worker import ANSWERS, ENCODER, TASKS, Task
+from target_statsig.ledger import DIGEST_BYTES
+from target_statsig.object_types import EVENTS, EXPOSURES, ITEM_TYPES, METRICS
 from target_statsig.singer.message import MESSAGES
 from target_statsig.singer.records import Batch, RecordReader
 

@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 
+from target_statsig.config.settings import ObjectType, StreamSettings, Tier
 from target_statsig.errors import RecordError
 from target_statsig.events.notes import MappingWarnings
-from target_statsig.settings import ObjectType, StreamSettings, Tier
 from tests.mapped import item_of
 
 

@@ -6,9 +6,9 @@ from itertools import product
 
 import pytest
 
+from target_statsig.config.settings import OnIncompleteStream
 from target_statsig.segments.completeness import Proof, Sign, Verdict
 from target_statsig.segments.guards import Action, Decision, Evidence, Reason, decide
-from target_statsig.settings import OnIncompleteStream
 
 PROVEN = Verdict(Proof.ACTIVATE_VERSION)
 UNPROVEN = Verdict(Proof.NONE, (), "Nothing proves it.")

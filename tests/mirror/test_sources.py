@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_statsig.config.settings import ObjectType, StreamSettings, SyncMode
 from target_statsig.segments.sources import Sources
-from target_statsig.settings import ObjectType, StreamSettings, SyncMode
 from target_statsig.singer.columns import Columns
 
 

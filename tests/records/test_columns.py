@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.errors import InputError
-from target_statsig.fields import Place
 from target_statsig.singer.columns import Columns, NotPlainError, RecordType, turned
+from target_statsig.singer.fields import Place
 from target_statsig.singer.message import MESSAGES
 from target_statsig.singer.validation import compile_check
 from tests.mapped import columns_of

@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 
 from target_statsig.client.dry_run import ListChanges
+from target_statsig.config.settings import ObjectType, Settings, SyncMode
 from target_statsig.reports.preview import SHOWN_NAMES, Outlook, id_lines, preview
 from target_statsig.reports.report import MOST_NAMES, ItemCounts, RunReport, SegmentCounts
-from target_statsig.settings import ObjectType, Settings, SyncMode
 
 KEYS = Settings(server_secret_key="secret-x", console_api_key="console-x")
 

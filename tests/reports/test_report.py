@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from target_statsig.config.settings import ObjectType, SyncMode
 from target_statsig.reports.report import RunReport, SegmentCounts
-from target_statsig.settings import ObjectType, SyncMode
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "running-on-a-schedule.md").read_text(encoding="utf-8")
 

@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
+from target_statsig.config.settings import ObjectType, SyncMode
 from target_statsig.reports.report import RunReport, SegmentCounts
 from target_statsig.reports.summary import summary
-from target_statsig.settings import ObjectType, SyncMode
 
 
 @pytest.fixture

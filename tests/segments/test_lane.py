@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_statsig.config.settings import ObjectType, StreamSettings, SyncMode
 from target_statsig.errors import InputError, RejectionsError, SegmentError
 from target_statsig.reports.report import MemberCounts
 from target_statsig.segments.lane import SegmentStream
-from target_statsig.settings import ObjectType, StreamSettings, SyncMode
 from target_statsig.singer.records import Batch, Reading, RecordReader
 
 STREAMS = {

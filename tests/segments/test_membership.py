@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from target_statsig.config.settings import IdType, ObjectType, StreamSettings, SyncMode
 from target_statsig.errors import RecordError
 from target_statsig.segments.membership import MemberMapper, normalise_id
-from target_statsig.settings import IdType, ObjectType, StreamSettings, SyncMode
 from tests.mapped import columns_of
 
 

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from target_statsig.config.settings import SyncMode
 from target_statsig.errors import SegmentError
 from target_statsig.reports.report import SegmentCounts
 from target_statsig.segments import rows
 from target_statsig.segments.growth import Growth, ProjectRoom
 from target_statsig.segments.rows import RowSync
-from target_statsig.settings import SyncMode
 from target_statsig.singer.state_gate import StateGate
 
 STATE = {"bookmarks": {}}

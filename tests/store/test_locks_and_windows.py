@@ -11,8 +11,8 @@ from sqlalchemy import NullPool, create_engine, text
 
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.clock import RunClock
+from target_statsig.config.settings import RateWindow
 from target_statsig.errors import FatalRunError, Heading, InterruptedRunError, SegmentError
-from target_statsig.settings import RateWindow
 from target_statsig.store.locks import PATIENCE
 
 HOLD = """

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.commands.check.row import Section
     from target_statsig.config.parse import Config
-    from target_statsig.settings import Settings, StreamSettings
+    from target_statsig.config.settings import Settings, StreamSettings
     from target_statsig.store.readonly import StoreLook
 
 PATIENCE = 15

@@ -9,13 +9,13 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.checks import nearest
-from target_statsig.fields import id_destination, places, sources_of
-from target_statsig.settings import IdType, ObjectType
+from target_statsig.config.settings import IdType, ObjectType
+from target_statsig.singer.fields import id_destination, places, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from target_statsig.settings import StreamSettings
+    from target_statsig.config.settings import StreamSettings
 
 logger = logging.getLogger(__name__)
 

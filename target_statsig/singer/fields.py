@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from target_statsig.settings import IdType, ObjectType, StreamSettings
+from target_statsig.config.settings import IdType, ObjectType, StreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
