@@ -112,7 +112,7 @@ class Lanes:
             TargetStatsigError: What an earlier batch failed with.
         """
         for lane in self.items.values():
-            lane.seal()
+            lane.flush()
 
     def check(self) -> None:
         """See whether all batches of items went well so far, so that a run that cannot go on reads no further.
@@ -130,7 +130,7 @@ class Lanes:
             TargetStatsigError: What an earlier batch failed with.
         """
         for lane in self.items.values():
-            lane.age()
+            lane.flush_old()
 
     def settle(self) -> None:
         """Send what holds a STATE back."""
@@ -140,7 +140,8 @@ class Lanes:
 
     def judges(self) -> list[Callable[[], None]]:
         """Return what holds each stream against `max_rejected_percent`."""
-        return [lane.judge for lane in self.items.values()] + [lane.judge for lane in self.segments.values()]
+        events = [lane.check_reject_limit for lane in self.items.values()]
+        return events + [lane.judge for lane in self.segments.values()]
 
     def send_kept(self) -> None:
         """Send what rows of earlier runs asked for, also of streams that did not come this time."""

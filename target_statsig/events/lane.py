@@ -136,7 +136,7 @@ class EventStream:
         sending, key = self._sending, self.stream.replication_key
         # The key is gone once a second stream of the tap feeds this one.
         if sending is None or sending.reading is not reading or sending.delivery.preparation.replication_key != key:
-            self.seal()
+            self.flush()
             self._sending = _Sending(reading, self._delivery_of(reading))
         place = 0
         while place < len(batch):
@@ -162,7 +162,7 @@ class EventStream:
         """Return how many more records fit into the batch; a new one is begun where there is none."""
         rows = self.stream.rows
         if self._rows >= rows:
-            self.seal()  # what fits has become less since it was gathered
+            self.flush()  # what fits has become less since it was gathered
         if not self._rows:
             self._ticket = self._services.gate.open()
             self._is_old = False
@@ -177,9 +177,9 @@ class EventStream:
             self._services.workforce.begin()
         # An item may take more bytes than the line that it comes from.
         if self._rows >= self.stream.rows or 2 * self._gathered_bytes >= self.stream.bounds.largest:
-            self.seal()
+            self.flush()
 
-    def seal(self) -> None:
+    def flush(self) -> None:
         """Send what is gathered, full or not."""
         if not self._rows or self._sending is None:
             return
@@ -188,14 +188,14 @@ class EventStream:
         job = partial(self._deliver, self._sending, gathered)
         self._services.pool.submit(partial(job, self._ticket, self._services.gate.received))
 
-    def age(self) -> None:
+    def flush_old(self) -> None:
         """Send what is gathered if it was begun before the last call.
 
         Raises:
             TargetStatsigError: What an earlier batch failed with.
         """
         if self._is_old:
-            self.seal()
+            self.flush()
         self._is_old = True
 
     @property
@@ -212,7 +212,7 @@ class EventStream:
             retries=self._retries,
         )
 
-    def judge(self) -> None:
+    def check_reject_limit(self) -> None:
         """Measure the stream against `max_rejected_percent`.
 
         Raises:

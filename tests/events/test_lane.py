@@ -104,8 +104,8 @@ def test_a_full_batch_goes_off_at_once(lane, pool):
     for _ in range(7):
         accept(lane, 1)
     assert pool.sizes == [3, 3]
-    lane.seal()
-    lane.seal()
+    lane.flush()
+    lane.flush()
     assert pool.sizes == [3, 3, 1]
 
 
@@ -113,7 +113,7 @@ def test_many_records_at_once_fill_several_batches(lane, pool):
     accept(lane, 2)
     accept(lane, 8)
     assert pool.sizes == [3, 3, 3]
-    lane.seal()
+    lane.flush()
     assert pool.sizes == [3, 3, 3, 1]
 
 
@@ -127,7 +127,7 @@ def test_records_under_another_schema_are_another_batch(lane, pool):
     accept(lane, 2)
     lane.accept(3, Batch([LINE]), reading(bookmark_properties=["at"]))
     assert pool.sizes == [2]
-    lane.seal()
+    lane.flush()
     assert pool.sizes == [2, 1]
 
 
@@ -137,22 +137,22 @@ def test_a_second_stream_of_the_tap_takes_the_replication_key_away(lane, pool):
     lane.accept(1, Batch([LINE]), messages)
     lane.follow("returns", "at")
     lane.accept(2, Batch([LINE]), messages)
-    lane.seal()
+    lane.flush()
     assert [job.args[0].delivery.preparation.replication_key for job in pool.jobs] == ["at", None]
 
 
 def test_a_batch_that_is_not_full_goes_off_when_it_is_two_steps_old(lane, pool):
     accept(lane, 1)
-    lane.age()
+    lane.flush_old()
     accept(lane, 1)
     assert pool.sizes == []
-    lane.age()
+    lane.flush_old()
     assert pool.sizes == [2]
 
 
 def test_a_batch_that_was_begun_since_the_last_step_is_not_old(lane, pool):
     for _ in range(5):
-        lane.age()
+        lane.flush_old()
         accept(lane, 2)
         accept(lane, 2)
     assert set(pool.sizes) == {3}
