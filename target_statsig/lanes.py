@@ -18,7 +18,7 @@ from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
 from target_statsig.events.workforce import Workforce
 from target_statsig.ledger import NoLedger
 from target_statsig.object_types import ITEM_TYPES
-from target_statsig.singer.named import NamedColumns, tell_absent
+from target_statsig.singer.named import NamedColumns, warn_of_absent_streams
 from target_statsig.singer.rejections import Rejections
 
 if TYPE_CHECKING:
@@ -93,11 +93,11 @@ class Lanes:
         """Warn of columns that the settings of a stream name and its SCHEMA has not; see `NamedColumns.see`."""
         self._columns[stream].see(schema, tap_schema)
 
-    def tell_absent(self) -> None:
+    def warn_of_absent_streams(self) -> None:
         """Warn of streams that the settings name and that did not come."""
         if not self.replaying:
             came = sorted(stream for stream, columns in self._columns.items() if columns.seen)
-            tell_absent(unmatched(came, self._config.entries), came)
+            warn_of_absent_streams(unmatched(came, self._config.entries), came)
 
     def progress(self) -> list[Progress]:
         """Return how far each stream is; any thread may ask."""
@@ -105,7 +105,7 @@ class Lanes:
         lanes: list[EventStream | SegmentStream] = [*list(self.items.values()), *list(self.segments.values())]
         return [lane.progress for lane in lanes]
 
-    def seal(self) -> None:
+    def flush(self) -> None:
         """Send all batches of items, full or not.
 
         Raises:
@@ -134,14 +134,14 @@ class Lanes:
 
     def settle(self) -> None:
         """Send what holds a STATE back."""
-        self.seal()
+        self.flush()
         for lane in self.segments.values():
-            lane.settle()
+            lane.flush()
 
-    def judges(self) -> list[Callable[[], None]]:
+    def reject_limit_checks(self) -> list[Callable[[], None]]:
         """Return what holds each stream against `max_rejected_percent`."""
         events = [lane.check_reject_limit for lane in self.items.values()]
-        return events + [lane.judge for lane in self.segments.values()]
+        return events + [lane.check_reject_limit for lane in self.segments.values()]
 
     def send_kept(self) -> None:
         """Send what rows of earlier runs asked for, also of streams that did not come this time."""
@@ -174,7 +174,7 @@ class Lanes:
         """
         if self.items:
             try:
-                self.seal()
+                self.flush()
             finally:
                 try:
                     self._item_services.pool.finish()

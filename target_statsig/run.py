@@ -171,12 +171,12 @@ class Run:
         self._attempt(self.lanes.finish_items)
         if complete and self.stop_signal is None:
             self._attempt(self._sync_segments)
-            self.lanes.tell_absent()
+            self.lanes.warn_of_absent_streams()
         keeping = [lane.keep for lane in self.lanes.segments.values()]
         # A store that failed would fail again, perhaps after a long wait; and nobody applies what a failed run held.
         outdating = [] if isinstance(self.failure, StoreError) else [self.lanes.outdate_holds]
         flushing = [self.dead_letters.flush] if self._has_dead_letters else []
-        for step in (*keeping, *outdating, *flushing, *self.lanes.judges()):
+        for step in (*keeping, *outdating, *flushing, *self.lanes.reject_limit_checks()):
             self._attempt(step)
         self.conclude()
 

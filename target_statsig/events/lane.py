@@ -1,4 +1,4 @@
-"""One stream's way to Statsig's events API: gathers records, seals batches, settles their receipts.
+"""One stream's way to Statsig's events API: gathers records, sends them in batches, counts what became of them.
 
 The reading thread fills a batch, a worker thread delivers it, and only when all of it is acknowledged, rejected or
 skipped does a STATE pass.
@@ -218,7 +218,7 @@ class EventStream:
         Raises:
             RejectionsError: Too many of its records were rejected.
         """
-        self._rejections.judge()
+        self._rejections.check_reject_limit()
 
     def _deliver(self, sending: _Sending, gathered: list[_Part], ticket: int, epoch: int) -> None:
         services = self._services

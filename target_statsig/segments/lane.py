@@ -157,23 +157,23 @@ class SegmentStream:
 
     # During the input, and where it ends early
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Send what rows asked for so far, so that a STATE may pass it."""
         for segment_id in self._syncs:
-            self._guarded(segment_id, lambda sync: sync.settle())
+            self._guarded(segment_id, lambda sync: sync.flush())
 
     def keep(self) -> None:
         """Keep what rows asked for and was not sent, for the next run."""
         for sync in self._syncs.values():
             sync.keep()
 
-    def judge(self) -> None:
+    def check_reject_limit(self) -> None:
         """Measure the stream against `max_rejected_percent`.
 
         Raises:
             RejectionsError: Too many of its records were rejected.
         """
-        self._rejections.judge()
+        self._rejections.check_reject_limit()
 
     def _each(self, step: Callable[[SegmentSync], None]) -> None:
         for segment_id in self._syncs:

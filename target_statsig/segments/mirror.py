@@ -90,7 +90,7 @@ class MirrorSync(SegmentSync):
         self._audience.take(words)
 
     @override
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Send nothing: a mirror is known at its end, and the STATE of a full table says nothing."""
 
     @override

@@ -77,13 +77,13 @@ class RowSync(SegmentSync):
             self._ticket = self._gate.open()
         self._changes.update(words)
         if len(self._changes) >= GATHERED:
-            self._settle(GATHERED)
+            self._send_changes(GATHERED)
 
     @override
-    def settle(self) -> None:
-        self._settle(len(self._changes))
+    def flush(self) -> None:
+        self._send_changes(len(self._changes))
 
-    def _settle(self, number: int) -> None:
+    def _send_changes(self, number: int) -> None:
         """Send so many changes: what is over came last, so a STATE that waits may pass before it is sent."""
         if self._failed:
             self._put_away()

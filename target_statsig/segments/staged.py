@@ -70,7 +70,7 @@ class StagedRowSync(SegmentSync):
         self._audience.take(words)
 
     @override
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Send nothing: it is not known yet whether there are too many."""
 
     @override

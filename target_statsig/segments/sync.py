@@ -28,7 +28,7 @@ class SegmentSync(Protocol):
         All of them are taken, also where this raises: a STATE may pass them when they are kept for the next run.
         """
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Send what can be sent during the input, so that a STATE may pass it."""
 
     def plan(self, verdict: Verdict, *, rejected: int) -> None:

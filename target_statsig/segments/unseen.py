@@ -41,7 +41,7 @@ class UnseenSync(SegmentSync):
         self._audience.take(words)
 
     @override
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Send nothing."""
 
     @override

@@ -126,7 +126,7 @@ class NamedColumns:
         )
 
 
-def tell_absent(keys: Iterable[str], came: Sequence[str]) -> None:
+def warn_of_absent_streams(keys: Iterable[str], came: Sequence[str]) -> None:
     """Warn of streams that the settings name and that did not come.
 
     Args:

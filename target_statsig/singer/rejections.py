@@ -114,7 +114,7 @@ class Rejections:
         if self.allows_none:
             raise self._first(error)
 
-    def judge(self) -> None:
+    def check_reject_limit(self) -> None:
         """Say at the end of the run what was rejected, and measure it against the limit.
 
         Raises:

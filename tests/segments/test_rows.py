@@ -72,7 +72,7 @@ def test_requests_are_full_however_many_ids_come_at_once(row):
     row.sync.take(joining(*range(7)))
     row.sync.take(joining(*range(7, 18)))
     assert [len(ids) for ids in row.segment.added] == [4, 4, 4, 4]
-    row.sync.settle()
+    row.sync.flush()
     assert [len(ids) for ids in row.segment.added] == [4, 4, 4, 4, 2]
 
 
@@ -89,7 +89,7 @@ def test_a_state_waits_for_all_before_it_and_for_nobody_after_it(row):
 def test_the_last_word_on_an_id_is_sent(row):
     row.sync.take({"u1": True, "u2": True})
     row.sync.take({"u1": False})
-    row.sync.settle()
+    row.sync.flush()
     assert (row.segment.added, row.segment.removed) == ([["u2"]], [["u1"]])
 
 
