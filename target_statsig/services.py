@@ -69,11 +69,6 @@ class Services:
             limiter=self.limiter,
         )
 
-    @property
-    def can_see_segments(self) -> bool:
-        """Whether there is a key to read segments with; only a dry run gets so far without one."""
-        return self._settings.console_api_key is not None
-
     @cached_property
     def limiter(self) -> RateLimiter:
         """What spaces the list mutations of all segments, and of all runs that share a store."""

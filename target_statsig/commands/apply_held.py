@@ -53,9 +53,6 @@ def _apply(run: Run, segment_id: str | None) -> None:
         _refuse_segment(segment_id, {})
         logger.info("No stream of this configuration mirrors a segment. %s", NOTHING)
         return
-    if not run.services.can_see_segments:
-        msg = "`console_api_key` is missing: segments are read and changed with it. Nobody was removed"
-        raise FatalRunError(msg, heading=Heading.SETTINGS)
     held = run.services.store.holds() if run.services.store_exists else {}
     if segment_id is not None and segment_id not in held:
         known = segment_id in run.config.mirrored_segments or (

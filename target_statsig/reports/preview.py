@@ -56,7 +56,7 @@ def preview(report: RunReport, now: float, outlook: Outlook, settings: Settings)
         report: The dry run's report.
         now: Seconds since 1970.
         outlook: What the rate limits make of it.
-        settings: The run's settings, for the keys that are missing.
+        settings: The run's settings, for a key that is missing.
     """
     yield f"Dry run {report.status} after {report.seconds(now):.1f} s: nothing was changed. A run would do this:"
     for stream, items in report.item_streams.items():
@@ -111,9 +111,6 @@ def _member_lines(stream: str, counts: MemberCounts, outlook: Outlook) -> Iterat
 
 
 def _segment_parts(counts: SegmentCounts, outlook: Outlook) -> Iterator[str]:
-    if counts.unknown_because is not None:
-        yield f"cannot tell what would change: {counts.unknown_because}"
-        return
     yield f"{_known(counts.before)} before"
     yield f"+{counts.added:,} added"
     yield f"{MINUS}{counts.removed:,} removed"
@@ -132,19 +129,11 @@ def _segment_parts(counts: SegmentCounts, outlook: Outlook) -> Iterator[str]:
 
 
 def _ending(report: RunReport, settings: Settings) -> Iterator[str]:
-    missing = [
-        f"`{name}`"
-        for name, streams, key in (
-            ("server_secret_key", report.item_streams, settings.server_secret_key),
-            ("console_api_key", report.member_streams, settings.console_api_key),
-        )
-        if streams and key is None
-    ]
-    if missing:
-        yield f"A run cannot begin: not set, and needed by these streams, is {' and '.join(missing)}."
-        if report.item_streams:
-            yield "Without it this cannot tell what earlier runs delivered: a run with it may skip more of it."
-    if not missing or report.status is not RunStatus.COMPLETE:
+    no_key = bool(report.item_streams) and settings.server_secret_key is None
+    if no_key:
+        yield "A run cannot begin: not set, and needed by these streams, is `server_secret_key`."
+        yield "Without it this cannot tell what earlier runs delivered: a run with it may skip more of it."
+    if not no_key or report.status is not RunStatus.COMPLETE:
         yield ENDS[report.status]
 
 

@@ -109,7 +109,6 @@ class SegmentCounts:
 
     Attributes:
         kept: Changes that rows asked for and that the next run sends first.
-        unknown_because: Why nothing at all can be told, if that is so; then no number counts.
     """
 
     sync_mode: SyncMode
@@ -125,17 +124,14 @@ class SegmentCounts:
     proof: str = "none"
     requests: int = 0
     warnings: list[str] = field(default_factory=list)
-    unknown_because: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts under the names of the run report."""
         report = {name: getattr(self, name) for name in self.__slots__} | {"sync_mode": self.sync_mode.value}
-        for name in ("held_because", "kept", "unknown_because"):
+        for name in ("held_because", "kept"):
             if not report[name]:
                 del report[name]
-        if self.unknown_because is None:
-            return report
-        return report | dict.fromkeys(("before", "added", "removed", "unchanged", "held", "after", "requests"))
+        return report
 
 
 @dataclass(slots=True)

@@ -12,7 +12,6 @@ from target_statsig.segments.mirror import MirrorSync
 from target_statsig.segments.remote import RemoteSegment
 from target_statsig.segments.rows import RowSync
 from target_statsig.segments.staged import StagedRowSync
-from target_statsig.segments.unseen import UnseenSync
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,8 +61,6 @@ class SegmentSyncs:
         """
         services = self._services
         segment_counts = counts.segments.setdefault(segment_id, SegmentCounts(settings.sync_mode or SyncMode.ADD))
-        if not services.can_see_segments:
-            return UnseenSync(services.store.audience(segment_id), segment_counts)
         mirrors = settings.sync_mode is SyncMode.MIRROR and not replaying()
         # Opened before anything is asked of Statsig: it may turn out to be of no use, and it knows the quota's windows.
         store = services.store if mirrors else None

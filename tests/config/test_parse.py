@@ -113,6 +113,7 @@ def test_a_wrong_default_is_not_told_of_each_stream_too():
         pytest.param({"server_secret_key": ""}, "`server_secret_key` must not be empty", id="an empty key"),
         pytest.param({"object_type": "event"}, "`server_secret_key` is missing", id="events without their key"),
         pytest.param(MIRROR, "`console_api_key` is missing", id="segments without their key"),
+        pytest.param({**MIRROR, "dry_run": True}, "`console_api_key` is missing", id="and in a dry run too"),
         pytest.param(
             {"object_type": "event", "server_secret_key": "client-abcd"},
             "`server_secret_key` holds a Client SDK Key (client-…, ends in abcd); it must be a Server Secret Key",

@@ -313,13 +313,6 @@ def test_a_dry_run_shows_it_and_changes_nothing(run_target, apply_held, statsig)
     assert members(statsig) == {"a", "d"}
 
 
-def test_a_dry_run_without_a_key_says_what_is_missing(run_target, apply_held):
-    run_target(users("a"), **MIRROR)
-    exit_code, log = apply_held(dry_run=True, console_api_key=None, **MIRROR)
-    assert exit_code == 1
-    assert "`console_api_key` is missing" in log
-
-
 @pytest.mark.parametrize("taken", [pytest.param(False, id="before it is taken"), pytest.param(True, id="after")])
 @pytest.mark.parametrize("skip", range(9))
 def test_what_broke_off_is_finished_by_the_same_command(run_target, apply_held, statsig, skip, taken):
