@@ -30,7 +30,7 @@ CUT_OFF = "No STATE passes it: what is not delivered comes again with the next r
 
 
 class Heading(enum.Enum):
-    """The first words of an error that fails a run; the README's troubleshooting has them verbatim, in this order."""
+    """The first words of an error that fails a run; the page of troubleshooting has them verbatim, in this order."""
 
     SETTINGS = "The configuration cannot be used"
     KEY = "Statsig does not accept the key"

@@ -1,6 +1,6 @@
 """Every setting, declared once: its type, default, bounds and sentence.
 
-The JSON schema, `--about`, the README's table, `meltano.yml` and the entries for the Meltano Hub are made of these
+The JSON schema, `--about`, the page of settings, `meltano.yml` and the entries for the Meltano Hub are made of these
 declarations (`config.schema`). All values pickle, so that other processes can have them.
 """
 

@@ -1,4 +1,4 @@
-"""The README, followed from its first line to its last: every command that it shows is typed, or is accounted for."""
+"""The README and the pages of reference, followed to their ends: every command that they show is typed here or in CI."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ from tests.documents import blocks
 from tests.terminal import Finished, Terminal
 from tests.tools.plugin_definition import ROOT
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 README = ROOT / "README.md"
+CHECK_PAGE = ROOT / "docs" / "check-and-dry-run.md"
+PAGES = [README, CHECK_PAGE, ROOT / "docs" / "contributing.md"]
 
 HERE = f"cd {ROOT} && "
 
+SAMPLE_SHOP = "uv run statsig-emulator meltano run tap-jsonl target-statsig"
+
 INSTEAD = {
+    f"python3 -m pip install uv && {SAMPLE_SHOP}": SAMPLE_SHOP,
     "uv run pytest": HERE + "pytest -n 0 --collect-only --quiet",
     'uv run pytest -m "not slow and not e2e"': HERE + 'pytest -n 0 --collect-only --quiet -m "not slow and not e2e"',
 }
@@ -41,7 +46,7 @@ class Reader:
     finished: dict[str, list[Finished]] = field(default_factory=dict)
 
     def follow(self):
-        for block in blocks(README):
+        for block in (block for page in PAGES for block in blocks(page)):
             if block.file:
                 (self.terminal.folder / block.file).write_text(block.text)
             for command in block.commands:
@@ -106,9 +111,9 @@ def test_the_same_command_without_the_emulator_sends_to_statsig(reader):
     ]
 
 
-@pytest.mark.parametrize("heading", ["Check first", "Look before you leap"])
-def test_the_reader_sees_what_the_readme_shows(reader, heading):
-    shown = next(block.text for block in blocks(README) if block.heading == heading and not block.kind)
+@pytest.mark.parametrize("heading", ["Check", "Dry run"])
+def test_the_reader_sees_what_the_page_shows(reader, heading):
+    shown = next(block.text for block in blocks(CHECK_PAGE) if block.heading == heading and not block.kind)
     assert _timeless(shown) in _timeless(reader.saw(heading))
 
 

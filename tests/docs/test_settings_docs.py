@@ -1,8 +1,9 @@
-"""`--about`, the README and `meltano.yml` say the same about every setting."""
+"""`--about`, the page of settings and `meltano.yml` say the same about every setting."""
 
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 
 import jsonschema
@@ -23,21 +24,23 @@ MELTANO_SETTINGS = {setting["name"]: setting for setting in LOADER["settings"]}
 REMEDY = "python -m tests.tools.plugin_definition --write"
 
 
-@pytest.fixture(scope="module")
-def about():
-    """What `target-statsig --about --format=markdown` prints."""
+def test_the_page_of_settings_is_made_of_the_schema():
+    assert definition.SETTINGS_PAGE.read() == definition.settings_markdown(), REMEDY
+
+
+def test_the_page_has_every_setting_once():
+    rows = re.findall(r"^\| `(\w+)` \|", definition.SETTINGS_PAGE.read(), re.MULTILINE)
+    assert sorted(rows) == sorted(definition.whole_schema()["properties"])
+
+
+def test_meltano_names_all_settings():
+    assert list(MELTANO_SETTINGS) == list(definition.whole_schema()["properties"]), REMEDY
+
+
+def test_about_describes_every_setting():
     result = CliRunner().invoke(TargetStatsig.cli, ["--about", "--format=markdown"])
-    assert result.exit_code == 0
-    return definition.table(result.stdout)
-
-
-def test_the_readme_holds_the_table_that_about_prints(about):
-    assert definition.README.read().strip() == about.strip(), REMEDY
-
-
-def test_meltano_names_the_settings_of_that_table_in_its_order(about):
-    names = [line.split("|")[1].strip() for line in about.splitlines()[2:]]
-    assert list(MELTANO_SETTINGS) == [name for name in names if "." not in name], REMEDY
+    for name, declared in definition.whole_schema()["properties"].items():
+        assert re.search(rf"^\| {name} +\|.*{re.escape(declared['description'][:40])}", result.stdout, re.MULTILINE)
 
 
 def test_meltano_declares_each_setting_as_the_schema_does():

@@ -1,18 +1,16 @@
-"""The README's troubleshooting has every heading with which an error begins, and every symptom without one."""
+"""The page of troubleshooting has every heading with which an error begins, and every symptom without one."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from target_statsig.errors import Heading
+from tests.tools.plugin_definition import ROOT
 
-README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
-ENTRIES = re.findall(
-    r"^\*\*(.+?)\.\*\* ", README.partition("## Troubleshooting\n")[2].partition("\n## ")[0], re.MULTILINE
-)
+PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+ENTRIES = re.findall(r"^\*\*(.+?)\.\*\* ", PAGE, re.MULTILINE)
 
 
 @pytest.mark.parametrize("heading", Heading, ids=lambda heading: heading.name)

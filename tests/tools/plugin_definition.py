@@ -1,4 +1,4 @@
-"""What `meltano.yml`, the README and the Meltano Hub say about the settings, made of the schema that reads them.
+"""What `meltano.yml`, the page of settings and the Meltano Hub say about the settings, made of their schema.
 
 python -m tests.tools.plugin_definition           prints all parts
 python -m tests.tools.plugin_definition --write   puts them into their files
@@ -7,6 +7,7 @@ python -m tests.tools.plugin_definition --write   puts them into their files
 from __future__ import annotations
 
 import copy
+import json
 import re
 import sys
 from dataclasses import dataclass
@@ -14,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from singer_sdk.about import AboutFormatter
 
+from target_statsig.config.schema import RUN_TYPES, STREAM_TYPES
 from target_statsig.target import TargetStatsig
 from tests.tools import hub_definition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -75,7 +76,7 @@ class GeneratedFile:
         self.path.write_text(text, encoding="utf-8")
 
 
-README = GeneratedPart(ROOT / "README.md", "<!-- settings:begin -->", "<!-- settings:end -->")
+SETTINGS_PAGE = GeneratedPart(ROOT / "docs" / "settings.md", "<!-- settings:begin -->", "<!-- settings:end -->")
 MELTANO = GeneratedPart(ROOT / "meltano.yml", "# settings:begin", "# settings:end")
 HUB = GeneratedFile(ROOT / "docs" / "meltano-hub" / "target-statsig.yml")
 HUB_UTILITY = GeneratedFile(ROOT / "docs" / "meltano-hub" / "statsig.yml")
@@ -121,18 +122,59 @@ def meltano_text(settings: Sequence[Mapping[str, Any]]) -> str:
     return "".join(f"    {line}\n" for line in text.splitlines())
 
 
-def about_markdown() -> str:
-    """Return what `target-statsig --about --format=markdown` prints."""
-    return AboutFormatter.get_formatter("markdown").format_about(TargetStatsig._get_about_info())
+def settings_markdown() -> str:
+    """Return all settings as tables of Markdown: those of a run, of each kind of stream, and singer-sdk's own."""
+    properties: Mapping[str, Any] = whole_schema()["properties"]
+    groups: dict[str, list[str]] = {"The run": [], "Every stream": []}
+    folded = []
+    for name, declared in properties.items():
+        kinds, sentence = _kinds_of_stream(declared["description"])
+        if name in RUN_TYPES or name == "streams":
+            groups["The run"].append(_row(name, declared, sentence))
+        elif name not in STREAM_TYPES:
+            folded.append(_row(name, declared, sentence))
+        elif not kinds:
+            groups["Every stream"].append(_row(name, declared, sentence))
+        else:
+            groups.setdefault(kinds, []).append(_row(name, declared, sentence))
+    text = "".join(f"## {_title(title)}\n\n{TABLE_HEAD}{''.join(rows)}\n" for title, rows in groups.items())
+    summary = "<summary>singer-sdk's own settings</summary>"
+    return f"{text}<details markdown>\n{summary}\n\n{TABLE_HEAD}{''.join(folded)}\n</details>\n"
 
 
-def table(markdown: str) -> str:
-    """Return the settings table out of a page of markdown."""
-    return "".join(f"{line}\n" for line in _table_lines(markdown))
+TABLE_HEAD = "| setting | default | meaning |\n| --- | --- | --- |\n"
+
+KINDS_OF_STREAM = re.compile(
+    r"((?:(?:events|exposures|metrics|segments)(?:, )?)+)( \(required\))?: (.*)", re.IGNORECASE | re.DOTALL
+)
+"""How the sentence of a setting begins that only some streams have."""
 
 
-def _table_lines(markdown: str) -> Iterator[str]:
-    return (line for line in markdown.splitlines() if line.startswith("|"))
+def _kinds_of_stream(description: str) -> tuple[str, str]:
+    found = KINDS_OF_STREAM.fullmatch(description)
+    if found is None:
+        return "", description
+    return found[1], f"{found[3][0].upper()}{found[3][1:]}{' Required.' if found[2] else ''}"
+
+
+def _title(kinds: str) -> str:
+    names = kinds.split(", ")
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else kinds
+
+
+def _row(name: str, declared: Mapping[str, Any], sentence: str) -> str:
+    default = declared.get("default")
+    shown = "" if default is None else f"`{json.dumps(default) if not isinstance(default, str) else default}`"
+    choices = "".join(f" `{value}`" for value in declared.get("enum", ()))
+    bounds = _bounds(declared)
+    return f"| `{name}` | {shown} | {sentence}{f' One of{choices}.' if choices else ''}{bounds} |\n"
+
+
+def _bounds(declared: Mapping[str, Any]) -> str:
+    least, most = declared.get("minimum"), declared.get("maximum")
+    if least is None and most is None:
+        return ""
+    return f" From {least:,} to {most:,}." if most is not None else f" At least {least:,}."
 
 
 def hub_text() -> str:
@@ -149,7 +191,7 @@ def hub_utility_text() -> str:
 def main(arguments: Sequence[str]) -> int:
     """Print all parts, or write them."""
     parts = {
-        README: table(about_markdown()),
+        SETTINGS_PAGE: settings_markdown(),
         MELTANO: meltano_text(meltano_settings()),
         HUB: hub_text(),
         HUB_UTILITY: hub_utility_text(),
