@@ -1,4 +1,4 @@
-"""The README and the pages of reference, followed to their ends: every command that they show is typed here or in CI."""
+"""The README and the pages of reference, done as written: every command that they show is typed here or in CI."""
 
 from __future__ import annotations
 
