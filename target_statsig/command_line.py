@@ -71,7 +71,7 @@ def adapt(command: click.Command) -> click.Command:
 
 def keep_lines() -> None:
     """Keep names out of the data from breaking a line of the log and from playing with a terminal."""
-    from target_statsig.reports.phrases import LineRecord  # what only tells of the target logs no such name
+    from target_statsig.reports.text import LineRecord  # what only tells of the target logs no such name
 
     logging.setLogRecordFactory(LineRecord)
 

@@ -24,8 +24,8 @@ from target_statsig.client.rate_limit import RateLimiter, parse_rate_windows
 from target_statsig.clock import Clock
 from target_statsig.errors import FatalRunError, Heading, SettingsError
 from target_statsig.parts import LiveParts, Parts
-from target_statsig.reports.phrases import visible
 from target_statsig.reports.preview import Outlook, id_lines, preview
+from target_statsig.reports.text import visible
 from target_statsig.singer.dead_letters import UnkeptLetters
 from target_statsig.store import open_copy
 

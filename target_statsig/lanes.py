@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from target_statsig.errors import SegmentError
     from target_statsig.events.kind import ItemType
     from target_statsig.ledger import StreamLedger
+    from target_statsig.reports.progress import Progress
     from target_statsig.reports.report import ItemCounts, MemberCounts, RunReport
-    from target_statsig.reports.watch import Progress
     from target_statsig.segments.lane import SegmentStream
     from target_statsig.segments.syncs import SegmentSyncs
     from target_statsig.services import Services

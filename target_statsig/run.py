@@ -18,8 +18,8 @@ from target_statsig.config import paths
 from target_statsig.dry_run import NO_WISHES, choose_parts
 from target_statsig.errors import FatalRunError, Heading, InterruptedRunError, StoreError, text_of
 from target_statsig.lanes import Lanes
+from target_statsig.reports.progress import ProgressLog, terminal
 from target_statsig.reports.report import RunReport
-from target_statsig.reports.watch import Watch, terminal
 from target_statsig.segments.sources import Sources
 from target_statsig.services import Services
 from target_statsig.singer.rejections import whereabouts
@@ -81,8 +81,8 @@ class Run:
             self.fail,
             self.sources.read,
         )
-        self.watch = Watch(self.clock, self.lanes.progress, self.services.seconds_for, terminal())
-        self.clock.while_waiting = self.watch.look
+        self.progress_log = ProgressLog(self.clock, self.lanes.progress, self.services.seconds_for, terminal())
+        self.clock.while_waiting = self.progress_log.update
         self._complete = False
         self._patience = Patience(self.gate, self.clock)
         self._bytes = 0
@@ -140,7 +140,7 @@ class Run:
         if self._bytes >= AGE_BYTES:
             self._bytes = 0
             self.lanes.age()
-        self.watch.look()
+        self.progress_log.update()
 
     def _settle_in_time(self) -> None:
         if self._patience.is_over():
@@ -182,7 +182,7 @@ class Run:
 
     def conclude(self) -> None:
         """Close all, write the report and log the summary; what fails is kept in `failure`."""
-        self.watch.close()
+        self.progress_log.close()
         self._attempt(self._close)
         if self.stop_signal is not None:
             self.report.interrupt()
@@ -224,7 +224,7 @@ class Run:
         lanes = list(self.lanes.segments.values())
         for lane in lanes:
             lane.plan(self.sources.verdict(lane.stream))
-        self.watch.announce(sum(lane.requests for lane in lanes))
+        self.progress_log.announce(sum(lane.requests for lane in lanes))
         for step in map(methodcaller, ("add", "remove", "close")):
             for lane in lanes:
                 step(lane)
@@ -250,7 +250,7 @@ class Run:
         """Write a STATE to standard output: dead letters are written before it, and the ledger forgets after it."""
         if self._has_dead_letters:
             self.dead_letters.flush()
-        self.watch.clear()
+        self.progress_log.clear()
         self.parts.write_state(state)
         for lane in list(self.lanes.items.values()):  # a list: the thread that reads may add a lane meanwhile
             lane.state_written(state, number)

@@ -22,17 +22,17 @@ from target_statsig.errors import (
     TargetStatsigError,
     TooLargeError,
 )
-from target_statsig.reports.phrases import counted, visible
+from target_statsig.reports.text import counted, duration, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from target_statsig.client.keys import ApiKeyKind
 
 Failed = TypeVar("Failed", bound=RequestError)
 
 MAX_MESSAGE = 200
 """Characters of Statsig's message that are quoted."""
-
-_TENTHS_UP_TO, _SECONDS_UP_TO, _MINUTES_UP_TO = 10, 120, 120
 
 _MAX_READ = 2_000
 _HIDDEN = "…"
@@ -55,71 +55,6 @@ Statsig's own SDKs lose the events of a 429; a pipeline must not."""
 
 _TURNED_AWAY = frozenset({409, 429})
 """Of those the ones that come before anything is done."""
-
-
-_SHOWN_OF_KEY = 4
-_MIN_KEY = 8
-"""Characters; the end of a shorter key would give too much of it away."""
-
-_BATCH_SIZES = "`batch_size_rows` or `batch_size_bytes`"
-_KEY_TITLES = {"secret-": "Server Secret Key", "console-": "Console API Key", "client-": "Client SDK Key"}
-
-
-class ApiKeyKind(enum.Enum):
-    """A kind of key that this target needs; see https://docs.statsig.com/access-management/api-keys.
-
-    Attributes:
-        setting: The setting that holds it.
-        prefix: What it begins with.
-        header: The header that carries it.
-        url_setting: The setting with the address of the API that it is for.
-        size_settings: The settings that make that API's requests smaller, as they stand in a text.
-    """
-
-    SERVER_SECRET = ("server_secret_key", "secret-", "statsig-api-key", "events_url", _BATCH_SIZES)
-    CONSOLE = ("console_api_key", "console-", "STATSIG-API-KEY", "console_url", "`segment_batch_size`")
-
-    def __init__(self, setting: str, prefix: str, header: str, url_setting: str, size_settings: str) -> None:
-        """Take the attributes of a kind."""
-        self.setting = setting
-        self.prefix = prefix
-        self.header = header
-        self.url_setting = url_setting
-        self.size_settings = size_settings
-
-    @property
-    def wanted(self) -> str:
-        """A sentence that says which key to use, and where it is found."""
-        title = _KEY_TITLES[self.prefix]
-        return f"Use the project's {title}, `{self.prefix}…`, from Project Settings > Keys & Environments in Statsig."
-
-    def check(self, key: str) -> str:
-        """Return the key if a header can hold it.
-
-        Raises:
-            AuthenticationError: There is none, or it has characters that no key has.
-        """
-        if not key:
-            msg = f"`{self.setting}` is not set. {self.wanted}"
-            raise AuthenticationError(msg)
-        if not key.isascii() or not key.isprintable() or " " in key:
-            msg = (
-                f"`{self.setting}` holds a blank, a line break or another character that no key has: "
-                f"copy the whole key again, and nothing else. {self.wanted}"
-            )
-            raise AuthenticationError(msg)
-        return key
-
-    def describe(self, key: str) -> str:
-        """Say which key was used, by its last characters, and whether it is of another kind."""
-        end = key[-_SHOWN_OF_KEY:]
-        known = f"The key used ends in `…{end}`" if len(key) >= _MIN_KEY else "The key used is very short"
-        for prefix, title in _KEY_TITLES.items():
-            if key.startswith(prefix) and prefix != self.prefix:
-                return f"{known} and is a {title} (`{prefix}…`), which cannot be used here."
-        if not key.startswith(self.prefix):
-            return f"{known} and does not begin with `{self.prefix}`."
-        return f"{known}: it may have been revoked, or lack a permission."
 
 
 class Outcome(enum.Enum):
@@ -362,17 +297,3 @@ def _leaves(value: object) -> Iterator[str]:
         yield " ".join(value.split())
     elif value is not None and not isinstance(value, bool):
         yield str(value)
-
-
-def duration(seconds: float) -> str:
-    """Return a length of time as people say it, rounded up: `3.2 s`, `45 s`, `12 min`, `2 h 5 min`."""
-    seconds = max(seconds, 0.0)
-    if seconds < _TENTHS_UP_TO:
-        return f"{math.ceil(seconds * 10) / 10:g} s"
-    if seconds < _SECONDS_UP_TO:
-        return f"{math.ceil(seconds)} s"
-    minutes = math.ceil(seconds / 60)
-    if minutes < _MINUTES_UP_TO:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"

@@ -13,10 +13,10 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from target_statsig.client.answers import ApiKeyKind
+from target_statsig.client.keys import ApiKeyKind
 from target_statsig.config.settings import CONSOLE_URL
 from target_statsig.errors import Heading, RefusedError
-from target_statsig.reports.phrases import counted
+from target_statsig.reports.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -15,7 +15,6 @@ import backoff
 
 from target_statsig.client.answers import (
     Answer,
-    ApiKeyKind,
     Call,
     Outcome,
     decode_json,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from target_statsig.client.http import Transport
+    from target_statsig.client.keys import ApiKeyKind
     from target_statsig.client.rate_limit import RateLimiter
     from target_statsig.clock import Clock
 

@@ -16,7 +16,7 @@ from upath import UPath
 
 from target_statsig.errors import StoreError
 from target_statsig.events.digest import digest
-from target_statsig.reports.phrases import counted
+from target_statsig.reports.text import counted
 from target_statsig.singer.message import is_too_deep
 
 if TYPE_CHECKING:

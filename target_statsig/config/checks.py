@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 
 from jsonschema import Draft7Validator
 
-from target_statsig.client.event_names import dropped_characters
-from target_statsig.client.loopback import is_loopback
+from target_statsig.client.keys import PLACE, SHOWN_CHARACTERS, TITLES, ApiKeyKind
+from target_statsig.client.names import MAX_SEGMENT_ID, dropped_characters, is_loopback, is_segment_id
 from target_statsig.client.rate_limit import parse_rate_windows
-from target_statsig.client.segment_ids import LONGEST, is_segment_id
 from target_statsig.config.load import TRIAL
 from target_statsig.config.schema import STREAM_TYPES
 from target_statsig.config.settings import (
@@ -35,10 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from jsonschema.exceptions import ValidationError
-
-WHERE_KEYS_ARE = "You find it in the Statsig console under Project Settings > Keys & Environments."
-
-KEY_PREFIXES = {"secret-": "Server Secret Key", "console-": "Console API Key", "client-": "Client SDK Key"}
 
 NOT_IN_A_BASE = re.compile(r"[?#\s\0-\x1f\x7f-\x9f]")
 """What would make a call's path part of something else, or no address at all."""
@@ -156,8 +151,8 @@ def run_errors(settings: Settings, used: Collection[str]) -> list[str]:
     segments = {ObjectType.SEGMENT}.intersection(used)
     # A dry run sends no event, so it needs no key for one; but it reads the segments.
     events = set() if settings.dry_run else set(used) - segments
-    errors += _key_errors("server_secret_key", settings.server_secret_key, "secret-", events)
-    errors += _key_errors("console_api_key", settings.console_api_key, "console-", segments)
+    errors += _key_errors(ApiKeyKind.SERVER_SECRET, settings.server_secret_key, events)
+    errors += _key_errors(ApiKeyKind.CONSOLE, settings.console_api_key, segments)
     errors += _address_errors("events_url", settings.events_url, EVENTS_URL)
     errors += _address_errors("console_url", settings.console_url, CONSOLE_URL)
     if settings.store_url is not None and not settings.store_url.startswith(STORE_SCHEMES):
@@ -181,30 +176,21 @@ def _address_errors(setting: str, url: str, own: str) -> list[str]:
     return []
 
 
-def _key_errors(setting: str, key: str | None, prefix: str, purposes: Collection[str]) -> list[str]:
-    if key is not None:
-        return _key_kind_errors(setting, key, prefix)
-    if not purposes:
+def _key_errors(kind: ApiKeyKind, key: str | None, purposes: Collection[str]) -> list[str]:
+    where = f"You find it in the Statsig console under {PLACE}."
+    if key is None:
+        streams = " or ".join(f"{purpose}s" for purpose in sorted(purposes))
+        text = f"a stream goes to {streams} and needs a {kind.title} ({kind.prefix}…)"
+        return [f"`{kind.setting}` is missing: {text}. {where}"] if purposes else []
+    other = kind.other_prefix(key)
+    if other is None:
         return []
-    streams = " or ".join(f"{purpose}s" for purpose in sorted(purposes))
     return [
         (
-            f"`{setting}` is missing: a stream goes to {streams} and needs a {KEY_PREFIXES[prefix]} ({prefix}…). "
-            f"{WHERE_KEYS_ARE}"
+            f"`{kind.setting}` holds a {TITLES[other]} ({other}…, ends in {key[-SHOWN_CHARACTERS:]}); it must be a "
+            f"{kind.title} ({kind.prefix}…). {where}"
         )
     ]
-
-
-def _key_kind_errors(setting: str, key: str, prefix: str) -> list[str]:
-    for other, kind in KEY_PREFIXES.items():
-        if other != prefix and key.startswith(other):
-            return [
-                (
-                    f"`{setting}` holds a {kind} ({other}…, ends in {key[-4:]}); it must be a {KEY_PREFIXES[prefix]} "
-                    f"({prefix}…). {WHERE_KEYS_ARE}"
-                )
-            ]
-    return []
 
 
 def stream_errors(entry: Mapping[str, Any], *, where: str) -> list[str]:
@@ -254,7 +240,7 @@ def _segment_errors(entry: Mapping[str, Any]) -> list[str]:
     elif not is_segment_id(entry.get("segment_id", "-")):
         errors.append(
             f"`segment_id` is no id of a segment: copy it from the segment's page in the Statsig console. An id has at "
-            f"most {LONGEST} characters, no control characters, and is neither blank nor `.` nor `..`."
+            f"most {MAX_SEGMENT_ID} characters, no control characters, and is neither blank nor `.` nor `..`."
         )
     if "segment_id" in entry and "segment_id_field" in entry:
         errors.append("`segment_id` and `segment_id_field` exclude each other: keep one.")

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from target_statsig.emulator.summary import find, short_path, sum_calls
-from target_statsig.reports.phrases import counted, visible
+from target_statsig.reports.text import counted, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Sized

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from target_statsig.reports.phrases import counted
+from target_statsig.reports.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,8 +16,8 @@ from target_statsig.events.delivery import Delivery
 from target_statsig.events.positions import bookmark_of
 from target_statsig.events.prepare import Preparation
 from target_statsig.ledger import NoLedger
+from target_statsig.reports.progress import ItemProgress
 from target_statsig.reports.remarks import REMARKS
-from target_statsig.reports.watch import ItemProgress
 from target_statsig.singer.reader import unreadable
 from target_statsig.singer.records import Batch
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from target_statsig.client.event_names import dropped_characters, sanitized
+from target_statsig.client.names import dropped_characters, sanitized
 from target_statsig.config.settings import EventPreset, InvalidEventName, StreamSettings
 from target_statsig.errors import RecordError
 from target_statsig.events.values import label

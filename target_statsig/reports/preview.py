@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from target_statsig.client.answers import duration
-from target_statsig.reports.phrases import counted
 from target_statsig.reports.remarks import REMARKS
 from target_statsig.reports.report import OTHER_NAMES, RunStatus
+from target_statsig.reports.text import counted, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from target_statsig.config.settings import SyncMode
-from target_statsig.reports.phrases import visible
 from target_statsig.reports.remarks import REMARKS
 from target_statsig.reports.report import MemberCounts, RunStatus
+from target_statsig.reports.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

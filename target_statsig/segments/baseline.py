@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from target_statsig.errors import Heading, SegmentError
-from target_statsig.reports.phrases import counted
+from target_statsig.reports.text import counted
 
 if TYPE_CHECKING:
     from target_statsig.client.console import ListState, Segment

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from target_statsig.config.settings import Choice
-from target_statsig.reports.phrases import counted
+from target_statsig.reports.text import counted
 from target_statsig.segments.bookmarks import Kind
 from target_statsig.segments.observer import Seen, Shared
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from target_statsig.client.console import MAX_IDS
 from target_statsig.errors import Heading, SegmentError
-from target_statsig.reports.phrases import counted
+from target_statsig.reports.text import counted
 from target_statsig.segments.sizes import crossings
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from target_statsig.config.settings import Choice, OnIncompleteStream
 from target_statsig.errors import Heading
-from target_statsig.reports.phrases import counted
+from target_statsig.reports.text import counted
 from target_statsig.segments.completeness import Proof, Sign, Verdict
 
 ALWAYS_REMOVABLE = 10

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from target_statsig.config.settings import RemovalScope
 from target_statsig.errors import Heading, SegmentError
-from target_statsig.reports.phrases import counted
+from target_statsig.reports.text import counted
 from target_statsig.segments.baseline import Baseline
 from target_statsig.segments.completeness import Proof, Verdict
 from target_statsig.segments.feeders import moment

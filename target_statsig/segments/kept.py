@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from target_statsig.reports.phrases import counted
+from target_statsig.reports.text import counted
 
 if TYPE_CHECKING:
     from target_statsig.reports.report import SegmentCounts

@@ -9,7 +9,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING
 
 from target_statsig.errors import SegmentError
-from target_statsig.reports.watch import SegmentProgress
+from target_statsig.reports.progress import SegmentProgress
 from target_statsig.segments.completeness import Proof, Verdict
 from target_statsig.segments.membership import MemberMapper
 from target_statsig.singer.reader import unreadable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from target_statsig._compat import override
 from target_statsig.config.settings import RemovalScope
 from target_statsig.errors import Heading, SegmentError
-from target_statsig.reports.phrases import counted
+from target_statsig.reports.text import counted
 from target_statsig.segments.baseline import Baseline
 from target_statsig.segments.feeders import SEPARATE_FEEDERS, moment, other_feeder
 from target_statsig.segments.guards import Action, Evidence, decide

@@ -12,7 +12,7 @@ import msgspec
 
 from target_statsig._compat import override
 from target_statsig.errors import MissingKeyError, RecordError
-from target_statsig.reports.phrases import counted
+from target_statsig.reports.text import counted
 from target_statsig.singer.columns import Columns, NotPlainError, RecordType
 from target_statsig.singer.message import (
     DEEPEST,

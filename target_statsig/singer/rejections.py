@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from target_statsig.config.load import command_for
 from target_statsig.errors import RecordError, RejectionsError, missing_key_rejection
-from target_statsig.reports.phrases import counted
+from target_statsig.reports.text import counted
 from target_statsig.singer.dead_letters import DeadLetter
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ import pytest
 from target_statsig.client.answers import (
     MAX_MESSAGE,
     Answer,
-    ApiKeyKind,
     Outcome,
     decode_json,
-    duration,
     quote_message,
 )
+from target_statsig.client.keys import ApiKeyKind
 from target_statsig.config.settings import Settings
 from target_statsig.errors import AuthenticationError
+from target_statsig.reports.text import duration
 
 YES = {"success": True}
 SAID = {"message": "Segment not found", "status": 404}

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from target_statsig.client.answers import ApiKeyKind
+from target_statsig.client.keys import ApiKeyKind
 from target_statsig.commands.check.row import Mark, Row, Section
 from target_statsig.config.checks import nearest
 from target_statsig.config.settings import ObjectType, SyncMode
 from target_statsig.errors import Heading
-from target_statsig.reports.phrases import counted
+from target_statsig.reports.text import counted
 from target_statsig.segments.feeders import SEPARATE_FEEDERS, other_feeder
 from target_statsig.segments.fit import STATSIG_ID_TYPES, Misfit, misfit, missing, statsig_id_type
 from target_statsig.segments.sizes import size_class

@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from target_statsig.commands.check.row import Mark, failed
-from target_statsig.reports.phrases import visible
+from target_statsig.reports.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

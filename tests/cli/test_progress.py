@@ -7,17 +7,17 @@ import re
 
 import pytest
 
-from target_statsig.reports import watch
+from target_statsig.reports import progress
 from tests.singer import activate_version, record, schema, state, to_lines
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(watch, "LINE_SECONDS", 1e-9)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 1e-9)
 
 
 def told(outcome, stream):
-    return re.findall(rf"target_statsig\.reports\.watch:watch\.py:\d+ {stream}: (.*)", outcome.log)
+    return re.findall(rf"target_statsig\.reports\.progress:progress\.py:\d+ {stream}: (.*)", outcome.log)
 
 
 def test_a_stream_of_events_tells_what_is_acknowledged_and_what_is_in_flight(run_target):

@@ -1,8 +1,4 @@
-"""How far each stream is, told now and then, so that a run of hours is no closed box.
-
-A line for the log every half minute; on a terminal the same line in place, once a second. Whoever waits or reads calls
-`look`, which does nothing until it is time.
-"""
+"""Progress of each stream: a line in the log every half minute, or on a terminal one line that changes every second."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from target_statsig.reports.phrases import counted, visible
+from target_statsig.reports.text import MINUTE, counted, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,12 +23,10 @@ LINE_SECONDS = 30.0
 """Seconds between two lines about a stream in the log."""
 
 SCREEN_SECONDS = 1.0
-"""Seconds between two looks on a terminal."""
-
-MINUTE = 60.0
+"""Seconds between two changes of the line on a terminal."""
 
 CLEAR = "\r\x1b[K"
-"""Back to the beginning of the line, and away with what stands there."""
+"""Goes back to the beginning of the line and clears it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +93,8 @@ class SegmentProgress:
 Progress = ItemProgress | SegmentProgress
 
 
-class Watch:
-    """Tells now and then how far each stream is; any thread may call `look`."""
+class ProgressLog:
+    """Logs how far each stream is, when it is time; any thread may call `update`."""
 
     def __init__(
         self,
@@ -109,22 +103,22 @@ class Watch:
         seconds_for: Callable[[int], float],
         screen: TextIO | None = None,
     ) -> None:
-        """Begin to watch.
+        """Start the time to the first line.
 
         Args:
             clock: Says when it is time.
             progress: Returns how far each stream is.
             seconds_for: Returns how long so many list mutations take under the rate limits.
-            screen: The terminal; None where standard error is none, and the log is told instead.
+            screen: The terminal; None where standard error is none, and lines go to the log.
         """
         self._clock = clock
         self._progress = progress
         self._seconds_for = seconds_for
         self._screen = screen
         self._every = LINE_SECONDS if screen is None else SCREEN_SECONDS
-        self._looked_at = clock.monotonic()
-        self._due = self._looked_at + self._every
-        self._told: dict[str, Progress] = {}
+        self._shown_at = clock.monotonic()
+        self._due = self._shown_at + self._every
+        self._last: dict[str, Progress] = {}
         self._line = ""
         # A log line that is written meanwhile, by the same thread too, clears the line of the terminal first.
         self._turn = threading.RLock()
@@ -132,16 +126,16 @@ class Watch:
         for handler in self._handlers:
             handler.addFilter(self._make_room)
 
-    def look(self) -> None:
-        """Tell how far each stream is, if it is time."""
+    def update(self) -> None:
+        """Log how far each stream is, if it is time."""
         if self._clock.monotonic() >= self._due and self._turn.acquire(blocking=False):
             try:
-                self._tell()
+                self._show()
             finally:
                 self._turn.release()
 
     def announce(self, requests: int) -> None:
-        """Say beforehand what the rate limits make of a large plan."""
+        """Log how long the rate limits make a large plan take, before it is sent."""
         seconds = self._seconds_for(requests) if requests else 0.0
         if seconds > MINUTE:
             logger.info(
@@ -159,25 +153,25 @@ class Watch:
             self._line = ""
 
     def close(self) -> None:
-        """Stop watching."""
+        """Log nothing more."""
         self._due = float("inf")
         self.clear()
         for handler in self._handlers:
             handler.removeFilter(self._make_room)
 
-    def _tell(self) -> None:
+    def _show(self) -> None:
         now = self._clock.monotonic()
-        elapsed, self._looked_at, self._due = now - self._looked_at, now, now + self._every
+        elapsed, self._shown_at, self._due = now - self._shown_at, now, now + self._every
         streams = list(self._progress())
         left = sum(progress.requests_left for progress in streams)
         to_go = _duration(self._seconds_for(left)) if left else ""
         lines = []
         for progress in streams:
-            before = self._told.get(progress.stream)
+            before = self._last.get(progress.stream)
             if progress != before or progress.busy:
                 new = progress.records - (before.records if before else 0)
                 lines.append(_line(progress, new / elapsed, to_go))
-            self._told[progress.stream] = progress
+            self._last[progress.stream] = progress
         if self._screen is None:
             for line in lines:
                 logger.info("%s", line)
@@ -208,7 +202,7 @@ def _line(progress: Progress, rate: float, to_go: str) -> str:
 
 
 def _minutes(seconds: float) -> int:
-    return math.ceil(seconds / 60)
+    return math.ceil(seconds / MINUTE)
 
 
 def _duration(seconds: float) -> str:

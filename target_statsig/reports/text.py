@@ -1,11 +1,15 @@
-"""How a count, and text that others wrote, stand in a message."""
+"""How counts, lengths of time and text from others are written in a message."""
 
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 from target_statsig._compat import override
+
+MINUTE = 60
+_TENTHS_UP_TO, _SECONDS_UP_TO, _MINUTES_UP_TO = 10, 120, 120
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -13,8 +17,22 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+def duration(seconds: float) -> str:
+    """Return a length of time as people say it, rounded up: `3.2 s`, `45 s`, `12 min`, `2 h 5 min`."""
+    seconds = max(seconds, 0.0)
+    if seconds < _TENTHS_UP_TO:
+        return f"{math.ceil(seconds * 10) / 10:g} s"
+    if seconds < _SECONDS_UP_TO:
+        return f"{math.ceil(seconds)} s"
+    minutes = math.ceil(seconds / MINUTE)
+    if minutes < _MINUTES_UP_TO:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
+
+
 def visible(text: str) -> str:
-    r"""Return text so that it stays on its line and cannot play with a terminal: a line break becomes `\n`."""
+    r"""Return text that stays on its line and cannot control a terminal: a line break becomes `\n`."""
     if text.isprintable():
         return text
     return "".join(
@@ -23,7 +41,7 @@ def visible(text: str) -> str:
 
 
 class LineRecord(logging.LogRecord):
-    """A log record whose values stay on their line; line breaks of the message itself stay what they are."""
+    """A log record whose values stay on their line; line breaks of the message itself are kept."""
 
     @override
     def __init__(self, name: str, *args: Any, **options: Any) -> None:

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from target_statsig.client.rate_limit import RateLimiter, parse_rate_windows
-from target_statsig.reports import watch
-from target_statsig.reports.watch import CLEAR, ItemProgress, SegmentProgress, Watch, terminal
+from target_statsig.reports import progress as progress_module
+from target_statsig.reports.progress import CLEAR, ItemProgress, ProgressLog, SegmentProgress, terminal
 from tests.fakes import FakeClock
 
 ORDERS = ItemProgress("orders", 12_500, acknowledged=12_000, in_flight=500)
@@ -27,18 +27,18 @@ def streams():
 @pytest.fixture
 def lines(caplog):
     caplog.set_level(logging.INFO)
-    return lambda: [record.getMessage() for record in caplog.records if record.name == watch.__name__]
+    return lambda: [record.getMessage() for record in caplog.records if record.name == progress_module.__name__]
 
 
 @pytest.fixture
 def watching(clock, streams):
-    return Watch(clock, lambda: streams, lambda requests: 70.0 * requests)
+    return ProgressLog(clock, lambda: streams, lambda requests: 70.0 * requests)
 
 
 def test_nothing_is_told_before_it_is_time(clock, streams, watching, lines):
     streams.append(ORDERS)
     clock.advance(29.9)
-    watching.look()
+    watching.update()
     assert lines() == []
 
 
@@ -69,8 +69,8 @@ def test_nothing_is_told_before_it_is_time(clock, streams, watching, lines):
 def test_each_stream_has_a_line_every_half_minute(clock, streams, watching, lines, progress, line):
     streams.append(progress)
     clock.advance(30)
-    watching.look()
-    watching.look()
+    watching.update()
+    watching.update()
     assert lines() == [line]
 
 
@@ -78,7 +78,7 @@ def test_the_rate_is_that_of_the_last_half_minute(clock, streams, watching, line
     for records in (3_000, 3_300):
         streams[:] = [ItemProgress("orders", records, acknowledged=records, in_flight=0)]
         clock.advance(30)
-        watching.look()
+        watching.update()
     assert [line.partition(",")[2].partition(",")[0] for line in lines()] == [
         "000 records (100/s)",
         "300 records (10/s)",
@@ -89,7 +89,7 @@ def test_a_stream_of_which_nothing_is_new_is_not_told_again(clock, streams, watc
     streams[:] = [ItemProgress("done", 10, acknowledged=10, in_flight=0), ORDERS]
     for _ in range(3):
         clock.advance(30)
-        watching.look()
+        watching.update()
     assert [line.partition(":")[0] for line in lines()] == ["done", "orders", "orders", "orders"]
     assert lines()[-1] == "orders: 12,500 records, 12,000 acknowledged, 500 in flight, 0 retries"
 
@@ -97,7 +97,7 @@ def test_a_stream_of_which_nothing_is_new_is_not_told_again(clock, streams, watc
 def test_the_minutes_are_those_of_all_streams_together(clock, streams, watching, lines):
     streams[:] = [SegmentProgress(name, 1, 1, planned=9, unsent=9, requests_left=2) for name in ("a", "b")]
     clock.advance(30)
-    watching.look()
+    watching.update()
     assert [line.rpartition(", ")[2] for line in lines()] == ["about 5 min"] * 2
 
 
@@ -110,12 +110,12 @@ def test_who_looks_while_another_thread_tells_goes_on(clock, lines):
         answer.wait(60)
         return [ORDERS]
 
-    watching = Watch(clock, progress, lambda _: 0.0)
+    watching = ProgressLog(clock, progress, lambda _: 0.0)
     clock.advance(30)
-    teller = threading.Thread(target=watching.look)
+    teller = threading.Thread(target=watching.update)
     teller.start()
     asked.wait(60)
-    watching.look()
+    watching.update()
     answer.set()
     teller.join(60)
     assert len(lines()) == 1
@@ -132,7 +132,7 @@ def test_who_looks_while_another_thread_tells_goes_on(clock, lines):
 )
 def test_a_plan_of_more_than_a_minute_is_announced(clock, lines, requests, minutes):
     limiter = RateLimiter(parse_rate_windows("3/2m"), clock)
-    Watch(clock, list, limiter.seconds_for).announce(requests)
+    ProgressLog(clock, list, limiter.seconds_for).announce(requests)
     told = [f"The segments need {requests} requests, which take about {minutes} under `console_rate_limits`."]
     assert lines() == (told if minutes else [])
 
@@ -156,7 +156,7 @@ def screen():
 @pytest.fixture
 def on_screen(clock, streams, screen, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    watching = Watch(clock, lambda: streams, lambda requests: 70.0 * requests, screen)
+    watching = ProgressLog(clock, lambda: streams, lambda requests: 70.0 * requests, screen)
     yield watching
     watching.close()
 
@@ -165,7 +165,7 @@ def test_a_terminal_shows_one_line_in_place_every_second(clock, streams, on_scre
     for records in (100, 200):
         streams[:] = [ItemProgress("orders", records, acknowledged=0, in_flight=0)]
         clock.advance(1)
-        on_screen.look()
+        on_screen.update()
         assert screen.shown == f"orders: {records} records (100/s), 0 acknowledged, 0 in flight, 0 retries"
     assert "\n" not in screen.getvalue()
     assert lines() == []
@@ -174,7 +174,7 @@ def test_a_terminal_shows_one_line_in_place_every_second(clock, streams, on_scre
 def test_a_line_that_is_too_long_for_the_terminal_is_cut(clock, streams, on_screen, screen):
     streams[:] = [ORDERS, SegmentProgress("users", 1, 1)]
     clock.advance(1)
-    on_screen.look()
+    on_screen.update()
     assert len(screen.shown) == 79
     assert screen.shown.endswith("…")
 
@@ -184,9 +184,9 @@ def test_a_log_line_finds_its_place_cleared(clock, streams, screen):
     logger = logging.getLogger()
     logger.addHandler(handler)
     try:
-        watching = Watch(clock, lambda: [ORDERS], lambda _: 0.0, screen)
+        watching = ProgressLog(clock, lambda: [ORDERS], lambda _: 0.0, screen)
         clock.advance(1)
-        watching.look()
+        watching.update()
         logging.getLogger("some.room").warning("A warning")
         logging.getLogger("some.room").warning("Another")
         assert screen.shown == "A warning\nAnother\n"
@@ -199,10 +199,10 @@ def test_a_log_line_finds_its_place_cleared(clock, streams, screen):
 def test_after_the_end_nothing_is_shown_any_more(clock, streams, on_screen, screen):
     streams.append(ORDERS)
     clock.advance(1)
-    on_screen.look()
+    on_screen.update()
     on_screen.close()
     clock.advance(100)
-    on_screen.look()
+    on_screen.update()
     assert screen.shown == ""
 
 
