@@ -16,10 +16,10 @@ from target_statsig.events.lane import EventStream, ItemServices
 from target_statsig.events.pool import DeliveryPool
 from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
 from target_statsig.events.workforce import Workforce
-from target_statsig.ledger import NoLedger
 from target_statsig.object_types import ITEM_TYPES
 from target_statsig.singer.named import NamedColumns, warn_of_absent_streams
 from target_statsig.singer.rejections import Rejections
+from target_statsig.store.ledger import NoLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from target_statsig.config.settings import ObjectType, StreamSettings
     from target_statsig.errors import SegmentError
     from target_statsig.events.kind import ItemType
-    from target_statsig.ledger import StreamLedger
     from target_statsig.reports.progress import Progress
     from target_statsig.reports.report import ItemCounts, MemberCounts, RunReport
     from target_statsig.segments.lane import SegmentStream
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from target_statsig.singer.dead_letters import DeadLetters
     from target_statsig.singer.records import Read
     from target_statsig.singer.state_gate import StateGate
+    from target_statsig.store.ledger import StreamLedger
 
 BATCHES_AHEAD = 4
 """Batches that are prepared or written down, beside those whose requests are under way."""

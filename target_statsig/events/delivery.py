@@ -13,7 +13,7 @@ from target_statsig.errors import FatalRunError, Heading, RefusedError, TargetSt
 from target_statsig.events.batching import halve
 from target_statsig.events.receipt import BatchResult, Rejection
 from target_statsig.events.stream import RefusalStreak
-from target_statsig.ledger import each
+from target_statsig.store.ledger import each
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from target_statsig.events.prepare import Preparation, Prepared, PreparedRequest
     from target_statsig.events.stream import ItemStream
     from target_statsig.events.workforce import Workforce
-    from target_statsig.ledger import Bookmark, StreamLedger
     from target_statsig.singer.records import Batch
+    from target_statsig.store.ledger import Bookmark, StreamLedger
 
 REFUSED = "refused_by_statsig"
 

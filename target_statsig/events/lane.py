@@ -15,11 +15,11 @@ from target_statsig.errors import RecordError
 from target_statsig.events.delivery import Delivery
 from target_statsig.events.positions import bookmark_of
 from target_statsig.events.prepare import Preparation
-from target_statsig.ledger import NoLedger
 from target_statsig.reports.progress import ItemProgress
 from target_statsig.reports.remarks import REMARKS
 from target_statsig.singer.reader import unreadable
 from target_statsig.singer.records import Batch
+from target_statsig.store.ledger import NoLedger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from target_statsig.events.receipt import BatchResult
     from target_statsig.events.stream import ItemStream
     from target_statsig.events.workforce import Workforce
-    from target_statsig.ledger import StreamLedger
     from target_statsig.reports.report import ItemCounts, RunReport
     from target_statsig.singer.records import Reading
     from target_statsig.singer.rejections import Rejections
     from target_statsig.singer.state_gate import State, StateGate
+    from target_statsig.store.ledger import StreamLedger
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
 from target_statsig.events.times import parse_text, parse_texts
-from target_statsig.ledger import UNORDERED, Bookmark
+from target_statsig.store.ledger import UNORDERED, Bookmark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -21,9 +21,9 @@ from target_statsig.events.digest import digests_of
 from target_statsig.events.notes import MappingWarnings
 from target_statsig.events.positions import highest
 from target_statsig.events.values import NOT_ENCODABLE
-from target_statsig.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
 from target_statsig.singer.faults import Faults
 from target_statsig.singer.fields import deleted_rows
+from target_statsig.store.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, delete, func, select
 
-from target_statsig.ledger import DIGEST_BYTES, each
+from target_statsig.store.ledger import DIGEST_BYTES, each
 from target_statsig.store.tables import BATCHES
 from target_statsig.store.temporary import walk
 

@@ -15,8 +15,8 @@ from sqlalchemy import select
 from target_statsig.errors import FatalRunError, Heading, SegmentError, StoreError
 from target_statsig.store import facts as stored
 from target_statsig.store.database import Database, open_locks
+from target_statsig.store.deliveries import StoredLedger
 from target_statsig.store.dialects import insert_into
-from target_statsig.store.ledger import StoredLedger
 from target_statsig.store.locks import Lock, StoredRequestLog, WatchedLocks
 from target_statsig.store.members import Audience, Members, Pending
 from target_statsig.store.tables import PROJECTS, SEGMENTS, STREAMS
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from target_statsig.clock import Clock
     from target_statsig.errors import TargetStatsigError
-    from target_statsig.ledger import StreamLedger
     from target_statsig.store.database import Lane
+    from target_statsig.store.ledger import StreamLedger
     from target_statsig.store.locks import Locks
     from target_statsig.store.values import Hold, SegmentFacts
 

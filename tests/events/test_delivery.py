@@ -20,10 +20,10 @@ from target_statsig.events.delivery import Delivery
 from target_statsig.events.digest import digests_of
 from target_statsig.events.prepare import Preparation
 from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
-from target_statsig.ledger import NoLedger, StreamLedger, each
 from target_statsig.object_types import EVENTS
 from target_statsig.singer.columns import Columns
 from target_statsig.singer.records import Batch, RecordReader
+from target_statsig.store.ledger import NoLedger, StreamLedger, each
 from tests.fakes import NOON, FakeClock, WorkforceInHere, answer
 
 NOW_MS = int(NOON * 1000)

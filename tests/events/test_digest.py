@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.events.digest import digest, digests_of
-from target_statsig.ledger import DIGEST_BYTES
 from target_statsig.singer.columns import Columns
+from target_statsig.store.ledger import DIGEST_BYTES
 from tests.mapped import columns_of
 
 VALUES = st.recursive(

@@ -16,10 +16,10 @@ from target_statsig.events.delivery import Delivery
 from target_statsig.events.notes import MappingWarnings
 from target_statsig.events.prepare import Preparation
 from target_statsig.events.stream import Bounds, ItemStream
-from target_statsig.ledger import NoLedger
 from target_statsig.object_types import ITEM_TYPES
 from target_statsig.singer.fields import DESTINATIONS
 from target_statsig.singer.records import Batch, RecordReader
+from target_statsig.store.ledger import NoLedger
 from tests.events.statsig_schema import BODIES
 from tests.fakes import NOON, FakeClock, FakeTransport, WorkforceInHere, answer
 from tests.items import ITEM_SAMPLES, item_types

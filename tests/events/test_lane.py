@@ -12,11 +12,11 @@ from target_statsig.config.settings import Compression, ObjectType, StreamSettin
 from target_statsig.errors import InputError, NotNowError
 from target_statsig.events.lane import EventStream
 from target_statsig.events.stream import Bounds, ItemStream
-from target_statsig.ledger import NoLedger
 from target_statsig.object_types import EVENTS
 from target_statsig.reports.report import ItemCounts, RunReport
 from target_statsig.singer.records import Batch, Reading, RecordReader
 from target_statsig.singer.state_gate import StateGate
+from target_statsig.store.ledger import NoLedger
 from tests.fakes import FakeClock, FakeTransport, WorkforceInHere, answer
 
 LINE = b'{"type":"RECORD","stream":"orders","record":{"event":"order","user_id":"u1"}}\n'

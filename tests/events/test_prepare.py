@@ -23,10 +23,10 @@ from target_statsig.events.notes import COUNTS
 from target_statsig.events.positions import position
 from target_statsig.events.prepare import ENVELOPE_BYTES, Limits, Preparation
 from target_statsig.events.worker import ANSWERS, ENCODER, TASKS, Task
-from target_statsig.ledger import DIGEST_BYTES
 from target_statsig.object_types import EVENTS, EXPOSURES, ITEM_TYPES, METRICS
 from target_statsig.singer.message import MESSAGES
 from target_statsig.singer.records import Batch, RecordReader
+from target_statsig.store.ledger import DIGEST_BYTES
 
 NOW = 1_717_632_000_000
 """2024-06-06T00:00:00Z, unix milliseconds."""

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from target_statsig.events.digest import digest
-from target_statsig.ledger import DIGEST_BYTES
+from target_statsig.store.ledger import DIGEST_BYTES
 from tests.command import PROGRAM, environment
 from tests.singer import TargetRunner, record, schema, state
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.ledger import DIGEST_BYTES
+from target_statsig.store.ledger import DIGEST_BYTES
 from target_statsig.store.recollection import DigestBag
 
 digests = st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES) | st.sampled_from(

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from target_statsig.ledger import DIGEST_BYTES, Bookmark
 from target_statsig.store import open_store
+from target_statsig.store.ledger import DIGEST_BYTES, Bookmark
 from tests.fakes import FakeClock
 
 SLOW_ON_POSTGRESQL = True
@@ -207,7 +207,7 @@ def check_history(tap, url, seed, lives):
     history = History(tap, url, Random(seed))
     with pytest.MonkeyPatch.context() as constants:
         # Let STATEs forget at once, after some batches, or only at the end of a run.
-        constants.setattr("target_statsig.store.ledger._FORGET_EVERY", Random(seed).choice([0, 3, 100]))
+        constants.setattr("target_statsig.store.deliveries._FORGET_EVERY", Random(seed).choice([0, 3, 100]))
         for number, steps_to_live in enumerate([*lives, 10_000, 10_000]):
             history.grow()
             history.run(number, steps_to_live=steps_to_live)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 
-from target_statsig.ledger import DIGEST_BYTES, Bookmark, NoLedger
+from target_statsig.store.ledger import DIGEST_BYTES, Bookmark, NoLedger
 
 RECORDS = [bytes(DIGEST_BYTES), bytes(DIGEST_BYTES)]
 

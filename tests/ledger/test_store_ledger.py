@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from target_statsig.errors import StoreError
-from target_statsig.ledger import DIGEST_BYTES, Bookmark
+from target_statsig.store.ledger import DIGEST_BYTES, Bookmark
 from tests.store.rows import count_batches
 
 DAY = 86_400
@@ -59,7 +59,7 @@ def run(opening):
 @pytest.fixture(autouse=True)
 def every_state_is_settled(monkeypatch):
     """Let each STATE forget what it may at once."""
-    monkeypatch.setattr("target_statsig.store.ledger._FORGET_EVERY", 0)
+    monkeypatch.setattr("target_statsig.store.deliveries._FORGET_EVERY", 0)
 
 
 def test_an_empty_ledger_knows_nothing(run):
@@ -117,7 +117,7 @@ def test_a_record_that_was_skipped_and_one_that_was_sent_are_two(run):
 
 
 def test_many_skipped_records_are_written_down_though_no_batch_follows(run, monkeypatch):
-    monkeypatch.setattr("target_statsig.store.ledger._SKIPPED_BYTES", 3 * DIGEST_BYTES)
+    monkeypatch.setattr("target_statsig.store.deliveries._SKIPPED_BYTES", 3 * DIGEST_BYTES)
     run().deliver("abcd")
     second = run()
     second.known("ab")
@@ -279,7 +279,7 @@ class TestAStateWritten:
 class TestAStateAmongMany:
     @pytest.fixture(autouse=True)
     def states_are_settled_after_three_batches(self, monkeypatch, every_state_is_settled):
-        monkeypatch.setattr("target_statsig.store.ledger._FORGET_EVERY", 3)
+        monkeypatch.setattr("target_statsig.store.deliveries._FORGET_EVERY", 3)
 
     def test_forgets_when_there_are_enough_batches(self, run):
         first = run()

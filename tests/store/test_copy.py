@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import create_engine, select
 
 from target_statsig.errors import SegmentError, StoreError
-from target_statsig.ledger import DIGEST_BYTES
 from target_statsig.store import open_copy, tables
+from target_statsig.store.ledger import DIGEST_BYTES
 from target_statsig.store.tables import METADATA
 from target_statsig.store.values import SegmentFacts
 from tests.store.rows import known

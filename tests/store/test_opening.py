@@ -71,7 +71,7 @@ def columns_of(url):
 
 
 def test_nothing_of_sqlalchemy_is_imported_before_a_store_is_opened():
-    code = "import sys, target_statsig.store, target_statsig.ledger; sys.exit('sqlalchemy' in sys.modules)"
+    code = "import sys, target_statsig.store, target_statsig.store.ledger; sys.exit('sqlalchemy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
