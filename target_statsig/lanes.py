@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.parse import unmatched
 from target_statsig.config.settings import SyncMode
+from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.events.lane import EventStream, ItemServices
 from target_statsig.events.pool import DeliveryPool
 from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
 from target_statsig.events.workforce import Workforce
-from target_statsig.object_types import ITEM_TYPES
 from target_statsig.singer.named import NamedColumns, warn_of_absent_streams
 from target_statsig.singer.rejections import Rejections
 from target_statsig.store.ledger import NoLedger
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from target_statsig.config.parse import Config
     from target_statsig.config.settings import ObjectType, StreamSettings
     from target_statsig.errors import SegmentError
-    from target_statsig.events.kind import ItemType
+    from target_statsig.events.item_types import ItemType
     from target_statsig.reports.progress import Progress
     from target_statsig.reports.report import ItemCounts, MemberCounts, RunReport
     from target_statsig.segments.lane import SegmentStream
@@ -187,9 +187,9 @@ class Lanes:
             self._item_services.workforce.stop()
 
     def _make(self, stream: str, settings: StreamSettings) -> EventStream | SegmentStream:
-        kind = ITEM_TYPES.get(settings.object_type)
-        if kind is not None:
-            self.items[stream] = self._item_lane(stream, settings, kind)
+        item_type = ITEM_TYPES.get(settings.object_type)
+        if item_type is not None:
+            self.items[stream] = self._item_lane(stream, settings, item_type)
             return self.items[stream]
         lane = self.segments[stream] = self._segment_lane(stream, settings)
         if settings.segment_id is not None:
@@ -197,10 +197,10 @@ class Lanes:
             lane.begin(settings.segment_id)
         return lane
 
-    def _item_lane(self, stream: str, settings: StreamSettings, kind: ItemType) -> EventStream:
-        counts = self._report.items(stream, kind.object_type)
+    def _item_lane(self, stream: str, settings: StreamSettings, item_type: ItemType) -> EventStream:
+        counts = self._report.items(stream, item_type.object_type)
         return EventStream(
-            ItemStream(stream, settings, kind, self._bounds, self._refusals[kind.object_type]),
+            ItemStream(stream, settings, item_type, self._bounds, self._refusals[item_type.object_type]),
             self._item_services,
             self._ledger(stream, settings),
             counts,

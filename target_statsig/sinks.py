@@ -2,7 +2,7 @@
 
 A sink comes and goes with the schema of its stream. What a stream has gathered lives in a lane, which lives with the
 run; the sink hands records to it, with what reads and validates them. It is the same for every object type: the lane is
-not (`object_types`).
+not (`events.item_types`).
 """
 
 from __future__ import annotations

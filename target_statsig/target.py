@@ -136,7 +136,7 @@ class TargetStatsig(Target):
     def _process_schema_message(self, message_dict: Message) -> None:
         from target_statsig.events.positions import replication_key_of
         from target_statsig.singer.dead_letters import MARK
-        from target_statsig.singer.schema_message import normalize
+        from target_statsig.singer.schema import normalize
 
         self._assert_line_requires(message_dict, {"stream", "schema"})
         usable = normalize(message_dict, self.message_reader.error)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from target_statsig.errors import RecordError
-from target_statsig.events.notes import MappingWarnings
+from target_statsig.events.item_types import ITEM_TYPES
+from target_statsig.events.mapper import MappingWarnings
 from target_statsig.events.values import NOT_ENCODABLE
-from target_statsig.object_types import ITEM_TYPES
 from target_statsig.singer.columns import Columns
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -15,8 +15,7 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 def columns_of(*records, extracted=None):
     """Return records as the mapping takes them, all extracted at the same time."""
-    times = [extracted] * len(records)
-    return Columns(None, times, [None] * len(records), records=records)
+    return Columns.of(records, extracted=[extracted] * len(records), versions=[None] * len(records))
 
 
 def outcomes(records, settings, *, now_ms=0, extracted=None, warnings=None, mapper=None):

@@ -15,8 +15,8 @@ from typing import IO, TYPE_CHECKING, Any
 from upath import UPath
 
 from target_statsig.errors import StoreError
-from target_statsig.events.digest import digest
 from target_statsig.reports.text import counted
+from target_statsig.singer.columns import digest
 from target_statsig.singer.message import is_too_deep
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from isal import isal_zlib
 
 from target_statsig.client.events import GZIP_LEVEL
-from target_statsig.events.notes import MappingWarnings
+from target_statsig.events.mapper import MappingWarnings
 from target_statsig.events.prepare import PreparedRequest
 
 if TYPE_CHECKING:

@@ -165,10 +165,10 @@ class _Work:
         batch = self._ledger.intend(request.digests, highest=self._highest, epoch=self._epoch)
         try:
             sent = self._delivery.client.send_body(
-                self._stream.kind.endpoint,
+                self._stream.item_type.endpoint,
                 request.body,
                 request.count,
-                what=f"{self._stream.kind.count(request.count)} of stream '{self._stream.name}'",
+                what=f"{self._stream.item_type.count(request.count)} of stream '{self._stream.name}'",
                 on_try=self._begin_try,
             )
         except TargetStatsigError as error:
@@ -203,7 +203,7 @@ class _Work:
         reason = self._stream.too_large if too_large else REFUSED
         self._receipt.rejections.append(Rejection(batch.lines[0], reason, message=error.message))
         if self._stream.refusals.refused():
-            what = f"{self._stream.kind.count(RefusalStreak.LIMIT)} of stream '{self._stream.name}'"
+            what = f"{self._stream.item_type.count(RefusalStreak.LIMIT)} of stream '{self._stream.name}'"
             self._receipt.failure = FatalRunError(
                 f"Statsig refused {what} one by one and took none: that is no bad record but a wrong mapping or "
                 f"`events_url`. Its words: {error.message or 'none'}. What it refused is in the dead letters. Fix the "

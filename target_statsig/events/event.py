@@ -1,28 +1,112 @@
-"""Records of a stream as Statsig events (`POST /v1/log_event`)."""
+"""Records of a stream as Statsig events (`POST /v1/log_event`), and the names of events.
+
+Statsig answers 202 and then drops, without a message, an event whose name holds one of a few characters
+(https://docs.statsig.com/metrics/raw-events).
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_statsig._compat import override
-from target_statsig.events.kind import Items, Mapper
+from target_statsig.client.names import dropped_characters, sanitized
+from target_statsig.config.settings import EventPreset, InvalidEventName, StreamSettings
+from target_statsig.errors import RecordError
+from target_statsig.events.mapper import Items, Mapper
 from target_statsig.events.metadata import MetadataMapper
-from target_statsig.events.names import EventNames
-from target_statsig.events.objects import objects
 from target_statsig.events.times import Times
 from target_statsig.events.user import SHAPES_KEPT, UserMapper
-from target_statsig.events.values import event_values
+from target_statsig.events.values import event_values, label, objects
+from target_statsig.singer.convert import convert
 from target_statsig.singer.fields import first_of, places, sources_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from target_statsig.config.settings import StreamSettings
-    from target_statsig.events.notes import MappingWarnings
-    from target_statsig.singer.columns import Columns
-    from target_statsig.singer.faults import Faults
+    from target_statsig.events.mapper import MappingWarnings
+    from target_statsig.singer.columns import Column, Columns
+    from target_statsig.singer.convert import Faults
     from target_statsig.singer.fields import Place
+
+MAX_NAME_LENGTH = 128
+"""Characters (https://docs.statsig.com/data-warehouse-ingestion/data_mapping)."""
+
+PRESETS: Mapping[EventPreset, Mapping[str, str]] = MappingProxyType(
+    {
+        EventPreset.NONE: {},
+        EventPreset.DEFAULT: {
+            "page": "page_view",
+            "Signed Up": "sign_up",
+            "Logged In": "login",
+            "Products Searched": "search",
+        },
+        EventPreset.RETAIL: {
+            "page": "page_view",
+            "Products Searched": "search",
+            "Product Viewed": "view_item",
+            "Product Added": "add_to_cart",
+            "Checkout Started": "begin_checkout",
+            "Order Completed": "purchase",
+        },
+    }
+)
+"""Statsig's names for what analytics trackers call an event."""
+
+_NAMES_KEPT = 4_096
+"""Event names whose outcome is remembered; a stream seldom has a hundred."""
+
+
+class EventNames:
+    """Names the events of one stream."""
+
+    def __init__(self, settings: StreamSettings) -> None:
+        """Unite the renames: `event_name_mapping` wins over the preset."""
+        self._renames = {**PRESETS[settings.event_preset], **settings.event_name_mapping}
+        self._sanitizes = settings.invalid_event_name is InvalidEventName.SANITIZE
+        self._named = lru_cache(_NAMES_KEPT)(self._name)
+
+    def __call__(self, sources: Column, warnings: MappingWarnings, faults: Faults) -> Column:
+        """Return the event names for a column of names from records.
+
+        Args:
+            sources: What each record has for a name.
+            warnings: Told of sanitized names.
+            faults: Gets `missing_event_name`, `invalid_event_name` and `event_name_too_long`.
+        """
+
+        def name_of(source: object) -> str:
+            before, name = self._named(source if type(source) is str else label(source) or "")
+            if before != name:
+                warnings.add_renamed(before, name)
+            return name
+
+        if set(map(type, sources)) == {str}:
+            with suppress(RecordError):
+                names = {source: name_of(source) for source in set(sources)}
+                return [*map(names.__getitem__, sources)]
+        return convert(name_of, sources, faults)
+
+    def _name(self, source: str) -> tuple[str, str]:
+        """Return the name before and after it was sanitized."""
+        source = source.strip()
+        before = name = self._renames.get(source, source).strip()
+        if self._sanitizes:
+            name = sanitized(name)
+        if fault := _fault(name):
+            raise RecordError(fault, "event_name")
+        return before, name
+
+
+def _fault(name: str) -> str | None:
+    """Return the reason for which no event can have this name, or None."""
+    if not name:
+        return "missing_event_name"
+    if dropped_characters(name):
+        return "invalid_event_name"
+    return "event_name_too_long" if len(name) > MAX_NAME_LENGTH else None
 
 
 class EventMapper(Mapper):

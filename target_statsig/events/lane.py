@@ -151,7 +151,7 @@ class EventStream:
         preparation = Preparation(
             reading.reader,
             self.stream.settings,
-            self.stream.kind,
+            self.stream.item_type,
             remembers=remembers,
             compression=services.client.compression,
             replication_key=self.stream.replication_key,

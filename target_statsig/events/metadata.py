@@ -7,9 +7,8 @@ from functools import lru_cache
 from operator import or_
 from typing import TYPE_CHECKING, NamedTuple
 
-from target_statsig.events.objects import objects
 from target_statsig.events.user import PRIVATE_ATTRIBUTES, SHAPES_KEPT
-from target_statsig.events.values import NULL, texts
+from target_statsig.events.values import NULL, objects, texts
 from target_statsig.singer.columns import turned
 from target_statsig.singer.fields import FLATTENED, first_of, overlay, places
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.faults import Faults
+    from target_statsig.singer.convert import Faults
     from target_statsig.singer.fields import Place
 
 EVERYTHING = "*"

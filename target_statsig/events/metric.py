@@ -13,20 +13,18 @@ from typing import TYPE_CHECKING
 from target_statsig._compat import override
 from target_statsig.config.settings import IdType
 from target_statsig.errors import RecordError
-from target_statsig.events.kind import Items, Mapper
-from target_statsig.events.notes import count_long
-from target_statsig.events.objects import objects
-from target_statsig.events.values import label, labels, number, parse_number, printable
-from target_statsig.singer.faults import convert_one
+from target_statsig.events.mapper import Items, Mapper, count_long
+from target_statsig.events.values import label, labels, number, objects, parse_number, printable
+from target_statsig.singer.convert import convert_one
 from target_statsig.singer.fields import overlay, places, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from target_statsig.config.settings import StreamSettings
-    from target_statsig.events.notes import MappingWarnings
+    from target_statsig.events.mapper import MappingWarnings
     from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.faults import Faults
+    from target_statsig.singer.convert import Faults
     from target_statsig.singer.fields import Place
 
 USER_ID = IdType.USER_ID.value

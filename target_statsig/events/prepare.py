@@ -6,7 +6,7 @@ Pure, and it pickles: a worker process does it as well as this one. It needs no 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,11 +17,11 @@ from target_statsig.client.events import encode_body
 from target_statsig.config.settings import DeletedRows
 from target_statsig.errors import RecordError
 from target_statsig.events.batching import pack
-from target_statsig.events.digest import digests_of
-from target_statsig.events.notes import MappingWarnings
+from target_statsig.events.mapper import MappingWarnings
 from target_statsig.events.positions import highest
 from target_statsig.events.values import NOT_ENCODABLE
-from target_statsig.singer.faults import Faults
+from target_statsig.singer.columns import digests_of
+from target_statsig.singer.convert import Faults
 from target_statsig.singer.fields import deleted_rows
 from target_statsig.store.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
 
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from target_statsig.config.settings import Compression, StreamSettings
-    from target_statsig.events.kind import ItemType, Mapper
+    from target_statsig.events.item_types import ItemType
+    from target_statsig.events.mapper import Mapper
     from target_statsig.singer.columns import Column
-    from target_statsig.singer.records import Batch, RecordReader
+    from target_statsig.singer.records import Batch, Read, RecordReader
 
 ENVELOPE_BYTES = 200
 """Room for what stands around the items of a request: `{"events":[…],"statsigMetadata":{…}}`."""
@@ -108,7 +109,7 @@ class Preparation:
     Attributes:
         reader: Reads its records.
         settings: Its settings.
-        kind: What its records become.
+        item_type: What its records become.
         remembers: Whether digests are asked for.
         compression: How bodies are encoded.
         replication_key: The column by which the tap says how far it has come, where its SCHEMA names one.
@@ -116,7 +117,7 @@ class Preparation:
 
     reader: RecordReader
     settings: StreamSettings
-    kind: ItemType
+    item_type: ItemType
     remembers: bool
     compression: Compression
     replication_key: str | None
@@ -128,7 +129,7 @@ class Preparation:
 
     @cached_property
     def _mapper(self) -> Mapper:
-        return self.kind.mapper(self.settings)
+        return self.item_type.mapper(self.settings)
 
     def __call__(self, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
         """Prepare a batch.
@@ -138,12 +139,28 @@ class Preparation:
             limits: How large a request may be.
             now_ms: The time of items that have none, unix milliseconds.
         """
-        read = self.reader.read(batch)
+        return self.prepare(self.reader.read(batch), limits, now_ms)
+
+    def prepare(self, read: Read, limits: Limits, now_ms: int) -> Prepared:
+        """Prepare records that were read, wherever they come from.
+
+        Records that came as columns and not as lines are `Read(range(count), columns, columns)`. `columns` is
+        `Columns({name: values}, extracted=times, versions=[None] * count)`: every column as long as there are records,
+        null for null, and values as JSON has them (texts, integers, `Decimal` for numbers with a fraction, booleans,
+        objects and lists); `extracted` are ISO 8601 texts or null.
+
+        Args:
+            read: The records, and what is wrong with those that are not sound.
+            limits: How large a request may be.
+            now_ms: The time of items that have none, unix milliseconds.
+        """
+        of_all = not read.faults and read.unreadable is None
         gone = deleted_rows(read.source) if self.settings.deleted_rows is DeletedRows.SKIP else []
         if gone:
             left = [row for row in range(len(read.rows)) if row not in {*gone}]
-            read.columns, read.source = read.columns.take(left), read.source.take(left)
-            read.rows = [read.rows[row] for row in left]
+            rows = [read.rows[row] for row in left]
+            read = replace(read, columns=read.columns.take(left), source=read.source.take(left), rows=rows)
+            of_all = False
         digests = digests_of(read.source) if self.remembers else []
         key, top = self.replication_key, None
         if self.remembers and key is not None and read.rows:
@@ -161,7 +178,7 @@ class Preparation:
         return Prepared(
             requests=[
                 self._request(
-                    None if len(part) == len(batch) else [read.rows[row] for row in part],
+                    None if of_all and len(part) == len(read.rows) else [read.rows[row] for row in part],
                     [lines[row] for row in part],
                     [digests[row] for row in part] if digests else [],
                     [items.names[row] for row in part],
@@ -170,7 +187,7 @@ class Preparation:
             ],
             rejected=[(row, rejected[row].reason, rejected[row].field) for row in sorted(rejected)],
             digests=b"".join(digests),
-            rows=None if len(read.rows) == len(batch) else [*read.rows],
+            rows=None if of_all else [*read.rows],
             highest=top,
             deleted=len(gone),
             unreadable=read.unreadable,
@@ -189,16 +206,16 @@ class Preparation:
         if max(map(len, lines), default=0) > largest:
             for row, line in enumerate(lines):
                 if len(line) > largest:
-                    faults.setdefault(row, RecordError(f"{self.kind.object_type}_too_large"))
+                    faults.setdefault(row, RecordError(f"{self.item_type.object_type}_too_large"))
         return lines
 
     def _request(
         self, rows: list[int] | None, lines: Sequence[bytes], digests: Sequence[bytes], names: Column
     ) -> PreparedRequest:
-        flags = [member for member, setting in self.kind.flags if getattr(self.settings, setting)]
+        flags = [member for member, setting in self.item_type.flags if getattr(self.settings, setting)]
         encoded = b",".join(lines)
         return PreparedRequest(
-            body=encode_body(self.kind.endpoint, encoded, flags, self.compression),
+            body=encode_body(self.item_type.endpoint, encoded, flags, self.compression),
             size=len(encoded) + ENVELOPE_BYTES,
             rows=rows,
             count=len(names),

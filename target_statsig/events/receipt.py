@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from target_statsig.events.notes import COUNTS, RENAMED_LISTED, MappingWarnings
+from target_statsig.events.mapper import COUNTS, RENAMED_LISTED, MappingWarnings
 
 if TYPE_CHECKING:
     from target_statsig.errors import TargetStatsigError

@@ -11,7 +11,7 @@ from target_statsig.events.prepare import Limits
 
 if TYPE_CHECKING:
     from target_statsig.config.settings import StreamSettings
-    from target_statsig.events.kind import ItemType
+    from target_statsig.events.item_types import ItemType
 
 LEFT_OF_REFUSED = 0.55
 """How much of a body that was too large may be in the next ones: a little more than half, so that what filled one
@@ -94,7 +94,7 @@ class ItemStream:
 
     name: str
     settings: StreamSettings
-    kind: ItemType
+    item_type: ItemType
     bounds: Bounds
     refusals: RefusalStreak = field(default_factory=RefusalStreak)
     replication_key: str | None = None
@@ -110,9 +110,9 @@ class ItemStream:
     @property
     def is_billed(self) -> bool:
         """Whether Statsig bills the stream's items."""
-        return not self.kind.has_tier or self.settings.environment_tier in BILLED_TIERS
+        return not self.item_type.has_tier or self.settings.environment_tier in BILLED_TIERS
 
     @property
     def too_large(self) -> str:
         """The reason of a record whose item alone is too large for a request."""
-        return f"{self.kind.object_type}_too_large"
+        return f"{self.item_type.object_type}_too_large"

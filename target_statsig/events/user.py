@@ -13,20 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from target_statsig.errors import RecordError
-from target_statsig.events.notes import count_long
-from target_statsig.events.objects import objects
-from target_statsig.events.values import labels, number, printable, text
-from target_statsig.singer.booleans import parse_bool
-from target_statsig.singer.faults import convert_one
+from target_statsig.events.mapper import count_long
+from target_statsig.events.values import labels, number, objects, printable, text
+from target_statsig.singer.convert import convert_one, parse_bool
 from target_statsig.singer.fields import first_of, overlay, places, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from target_statsig.config.settings import StreamSettings
-    from target_statsig.events.notes import MappingWarnings
+    from target_statsig.events.mapper import MappingWarnings
     from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.faults import Faults
+    from target_statsig.singer.convert import Faults
     from target_statsig.singer.fields import Place
 
 STABLE_ID = "stableID"

@@ -1,25 +1,25 @@
-"""What a value from a record is in an event: a text, a number, an identifier."""
+"""What a value from a record is in an item: a text, a number, an identifier, an object of several columns."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
 from decimal import Decimal
+from functools import lru_cache
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from target_statsig.errors import RecordError
-from target_statsig.singer.faults import convert
-from target_statsig.singer.numbers import exact, plain_text, print_plainly
+from target_statsig.singer.convert import convert, exact, plain_text, print_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from target_statsig.events.notes import MappingWarnings
+    from target_statsig.events.mapper import MappingWarnings
     from target_statsig.singer.columns import Column
-    from target_statsig.singer.faults import Faults
+    from target_statsig.singer.convert import Faults
 
 NULL = frozenset({NoneType})
 """The type of null: what stands in no item."""
@@ -201,3 +201,33 @@ def event_value(value: object) -> int | Decimal | str | None:
     if isinstance(value, _NUMBERS) and not isinstance(value, bool):
         return number(value)
     return text(value)
+
+
+_TYPES_KEPT = 4_096
+"""Sets of members whose type is kept; a stream seldom has ten."""
+
+
+def objects(members: Mapping[str, Column], count: int) -> Column:
+    """Return an object for each record, null in the place of one without members.
+
+    Args:
+        members: The columns, by the names of the members.
+        count: How many records there are.
+    """
+    if not members:
+        return (None,) * count
+    make, columns = object_type(tuple(members)), [*members.values()]
+    if any(None not in column for column in columns):
+        return [*map(make, *columns)]
+    return [None if row.count(None) == len(row) else make(*row) for row in zip(*columns, strict=True)]
+
+
+@lru_cache(_TYPES_KEPT)
+def object_type(names: tuple[str, ...]) -> Callable[..., Any]:
+    """Return what makes an object of the values of its members: a struct, which is made and encoded fastest."""
+    fields = [(f"f{place}", Any, None) for place in range(len(names))]
+    renamed = dict(zip([field for field, _, _ in fields], names, strict=True))
+    try:
+        return msgspec.defstruct("Object", fields, rename=renamed, omit_defaults=True, gc=False)
+    except ValueError:  # a name holds what msgspec would have to escape
+        return lambda *values: {name: value for name, value in zip(names, values, strict=True) if value is not None}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import MemberCounts
     from target_statsig.segments.sync import SegmentSync
-    from target_statsig.singer.faults import Faults
+    from target_statsig.singer.convert import Faults
     from target_statsig.singer.records import Batch, Read, Reading
     from target_statsig.singer.rejections import Rejections
 

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING
 from target_statsig.client.names import is_segment_id
 from target_statsig.config.settings import SyncMode
 from target_statsig.errors import RecordError
-from target_statsig.singer.booleans import parse_bool
-from target_statsig.singer.faults import convert
+from target_statsig.singer.convert import convert, parse_bool, plain_text
 from target_statsig.singer.fields import deleted_rows, first_of, id_destination, places, sources_of
-from target_statsig.singer.numbers import plain_text
 
 if TYPE_CHECKING:
     from target_statsig.config.settings import StreamSettings
     from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.faults import Faults
+    from target_statsig.singer.convert import Faults
 
 MISSING_IDENTIFIER = "missing_identifier"
 INVALID_IDENTIFIER = "invalid_identifier"

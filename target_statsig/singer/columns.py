@@ -1,80 +1,25 @@
-"""Records that all have the same columns, held column by column, and how lines are read into that form.
-
-Where the schema of a stream says of each column only what type it has, as that of a database's table does, it is a type
-for msgspec too: the lines are decoded and validated in one go, and no dictionary is made for any record.
-"""
+"""Records of one stream, held column by column, and the digest of each: what identifies it to the delivery ledger."""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from itertools import chain
-from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union
+from functools import lru_cache
+from itertools import chain, repeat
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-from msgspec import structs
+from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from target_statsig.singer.fields import Place
 
 Column = Sequence[Any]
 """What the records have in one column, in their order."""
-
-_SAYS_NOTHING = frozenset(
-    {
-        *("title", "description", "$comment", "examples", "default", "deprecated", "readOnly", "writeOnly"),
-        "nullable",
-        "format",  # which is not asserted, unlike `contentEncoding` and `contentMediaType` in some drafts
-    }
-)
-"""Words of a schema that no record can break."""
-
-_EXTENSION = "x-"
-
-_ROOT_WORDS = frozenset({"type", "properties", "required", "additionalProperties", "$schema", "$id", "id"})
-"""Words that the schema of a table has. Of `additionalProperties` nothing need be known: a record with a column beyond
-the schema's is not read here."""
-
-_TYPES: Mapping[str, Any] = {
-    "null": None,
-    "string": str,
-    "integer": int,
-    "boolean": bool,
-    "object": dict[str, Any],
-    "array": list[Any],
-}
-"""Types of JSON schema as msgspec's, which takes no more for one than a validator does: no text for a number, and no
-1.0 for an integer."""
-
-_NUMBER = "number"
-"""The one type that msgspec would not leave as it came: a column of it is decoded as if nothing were known, and looked
-at then."""
-
-_DECODED: Mapping[str, frozenset[type]] = {
-    "null": frozenset({NoneType}),
-    "string": frozenset({str}),
-    "integer": frozenset({int}),
-    "number": frozenset({int, Decimal}),
-    "boolean": frozenset({bool}),
-    "object": frozenset({dict}),
-    "array": frozenset({list}),
-}
-"""What the types are decoded to where nothing is known."""
-
-_BOUNDS: Mapping[str, Mapping[str, str]] = {
-    "string": {"minLength": "min_length", "maxLength": "max_length"},
-    "integer": {"minimum": "ge", "maximum": "le"},
-}
-"""Words that a schema may add to a type, and msgspec's for the same."""
-
-_ANYTHING: Mapping[str, tuple[object, ...]] = {"additionalProperties": (True, {}), "items": (True, {})}
-"""Words about what is in an object or a list, where they say that it may be anything."""
-
-
-class NotPlainError(Exception):
-    """A schema says more than types."""
 
 
 class Columns:
@@ -84,32 +29,29 @@ class Columns:
         names: The names of all columns, in the order in which they come.
         extracted: The RECORD messages' own times of extraction.
         versions: Their versions of the table.
-        records: The records as objects; None where they were read as rows.
-        rows: The records as rows of values, in the order of `names`; None where they were read as objects.
+        records: The records as objects; None where all of them have all of the columns.
     """
 
     def __init__(
         self,
-        names: tuple[str, ...] | None,
+        columns: Mapping[str, Column],
+        *,
         extracted: Column,
         versions: Column,
-        *,
-        rows: Sequence[tuple[Any, ...]] | None = None,
         records: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
-        """Take records in one of the two forms; the names of objects' columns are found here."""
+        """Take the columns of records that have all of them, null or not."""
         self.extracted = extracted
         self.versions = versions
-        self.rows = rows
         self.records = records
-        self._columns: dict[str, Column] = {}
+        self._columns = columns
         self._objects: dict[tuple[str, ...], Sequence[Mapping[str, Any]]] = {}
-        if records is None:
-            self.names = names or ()
-            self._columns.update(zip(self.names, zip(*rows or (), strict=True), strict=False))
-        else:
-            self._columns.update(turned(records))
-            self.names = tuple(self._columns)
+        self.names = tuple(columns)
+
+    @classmethod
+    def of(cls, records: Sequence[Mapping[str, Any]], *, extracted: Column, versions: Column) -> Columns:
+        """Return the columns of objects, of which any may lack some."""
+        return cls(turned(records), extracted=extracted, versions=versions, records=records)
 
     def __len__(self) -> int:
         """Return how many records there are."""
@@ -138,18 +80,16 @@ class Columns:
     def has(self, name: str) -> Sequence[bool]:
         """Return which of the records have a column, null or not."""
         if self.records is None:
-            return (name in self.names,) * len(self)
+            return (name in self._columns,) * len(self)
         return [name in record for record in self.records]
 
     def take(self, rows: Sequence[int]) -> Columns:
         """Return some of the records, by their place among these."""
-        return Columns(
-            self.names,
-            [self.extracted[row] for row in rows],
-            [self.versions[row] for row in rows],
-            rows=None if self.rows is None else [self.rows[row] for row in rows],
-            records=None if self.records is None else [self.records[row] for row in rows],
-        )
+        extracted, versions = [self.extracted[row] for row in rows], [self.versions[row] for row in rows]
+        if self.records is not None:
+            return Columns.of([self.records[row] for row in rows], extracted=extracted, versions=versions)
+        columns = {name: [column[row] for row in rows] for name, column in self._columns.items()}
+        return Columns(columns, extracted=extracted, versions=versions)
 
 
 def turned(objects: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
@@ -174,107 +114,84 @@ def rows_by_shape(objects: Sequence[Mapping[str, Any]]) -> Mapping[tuple[str, ..
     return shapes
 
 
-class RecordType:
-    """Reads the records of one stream that hold just the columns of its schema, of the types that it names."""
+# Key properties do not identify an event, and two identical rows are two rows; so the ledger counts digests of whole
+# records, as the tap sent them. They tell records apart; they keep no secret, so a fast hash of 128 bits is enough.
 
-    def __init__(self, stream: str, schema: Mapping[str, Any], key_properties: Sequence[str] = ()) -> None:
-        """Make the type.
+_encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
 
-        Args:
-            stream: The tap's name for the stream.
-            schema: The JSON schema of its SCHEMA message.
-            key_properties: Columns that no record may lack.
+TRANSPORT_PREFIX = "_sdc_"
+"""Columns that tell how a record was extracted; they differ from run to run where the record does not."""
 
-        Raises:
-            NotPlainError: The schema says more than msgspec's types can.
-        """
-        properties = schema.get("properties")
-        if not isinstance(properties, dict) or not properties:
-            raise NotPlainError
-        _only(schema, _ROOT_WORDS)
-        if schema.get("type", "object") not in ("object", ["object"]):
-            raise NotPlainError
-        if not properties.keys() >= {*_names(schema.get("required", [])), *key_properties}:
-            raise NotPlainError
-        self.names: Final = tuple(properties)
-        self._to_look_at: list[tuple[str, frozenset[type]]] = []
-        try:
-            self._decode = msgspec.json.Decoder(self._message(stream, properties), float_hook=Decimal).decode_lines
-        except (TypeError, ValueError, KeyError) as error:  # such as a column whose name holds a quotation mark
-            raise NotPlainError from error
+_SHAPES_KEPT = 512
+"""Rows of columns for which it is known which of them count; a stream seldom has ten."""
 
-    def read(self, lines: bytes) -> Columns | None:
-        """Return the records of some RECORD messages; None where one of them does not fit the type.
 
-        Args:
-            lines: The messages, a line each.
-        """
-        try:
-            messages = self._decode(lines)
-        except (msgspec.MsgspecError, UnicodeDecodeError, ArithmeticError, RecursionError):
-            return None
-        columns = Columns(
-            self.names,
-            [message.time_extracted for message in messages],
-            [message.version for message in messages],
-            rows=[*map(structs.astuple, [message.record for message in messages])],
+def digests_of(columns: Columns) -> list[bytes]:
+    """Return the digest of each record, the same in every run that extracts it unchanged."""
+    if columns.records is None:
+        shape = _shape(columns.names)
+        kept = [columns.get(name) for name in shape.names]
+        # The value stands alone, as `of_record` takes it, where only one counts.
+        values: Iterable[object] = (
+            zip(*kept, strict=True) if len(kept) > 1 else kept[0] if kept else [None] * len(columns)
         )
-        fit = all(kinds.issuperset(map(type, columns.get(name))) for name, kinds in self._to_look_at)
-        return columns if fit else None
-
-    def _message(self, stream: str, properties: Mapping[str, Any]) -> Any:
-        """Return the type of a RECORD message."""
-        fields = [(f"f{place}", self._column(name, part)) for place, (name, part) in enumerate(properties.items())]
-        renamed = dict(zip([name for name, _ in fields], properties, strict=True))
-        record = msgspec.defstruct("Record", fields, rename=renamed, forbid_unknown_fields=True, gc=False)
-        needed: list[tuple[str, Any]] = [("type", Literal["RECORD"]), ("stream", Literal[stream]), ("record", record)]
-        optional = [("time_extracted", Any, None), ("version", Any, None)]
-        # Of a member that it does not know, msgspec would not even see whether it is JSON.
-        return msgspec.defstruct("Message", [*needed, *optional], forbid_unknown_fields=True, gc=False)
-
-    def _column(self, name: str, schema: Any) -> Any:
-        """Return the type of a column."""
-        if schema is True:
-            return Any
-        if not isinstance(schema, dict):
-            raise NotPlainError
-        kinds = _names(schema.get("type", []))
-        bounded = {word for kind in kinds for word in _BOUNDS.get(kind, ())} & schema.keys()
-        anything = {word for word, ways in _ANYTHING.items() if schema.get(word) in ways}
-        _only(schema, {"type", *bounded, *anything})
-        if not kinds:
-            return Any
-        if _NUMBER in kinds:
-            if bounded:
-                raise NotPlainError
-            self._to_look_at.append((name, frozenset().union(*(_DECODED[kind] for kind in kinds))))
-            return Any
-        return Union[tuple(_bounded(kind, schema) for kind in kinds)]  # noqa: UP007 -- so many are known only now
+        return _digests(values, shape.seed)
+    digests = [b""] * len(columns)
+    for names, rows in rows_by_shape(columns.records).items():
+        shape = _shape(names)
+        found = _digests([shape.of_record(columns.records[row]) for row in rows], shape.seed)
+        for row, each in zip(rows, found, strict=True):
+            digests[row] = each
+    return digests
 
 
-def _bounded(kind: str, schema: Mapping[str, Any]) -> Any:
-    """Return msgspec's type for one of JSON schema's, and for what a schema says beside it."""
-    bounds = {name: schema[word] for word, name in _BOUNDS.get(kind, {}).items() if word in schema}
-    return Annotated[_TYPES[kind], msgspec.Meta(**bounds)] if bounds else _TYPES[kind]
+def digest(record: Mapping[str, Any]) -> bytes:
+    """Return the digest of one record."""
+    shape = _shape(tuple(record))
+    return _digests([shape.of_record(record)], shape.seed)[0]
 
 
-def _only(schema: Mapping[str, Any], words: frozenset[str] | set[str]) -> None:
-    """Check that a schema says nothing but what these words say.
+def _digests(records: Iterable[object], seed: int) -> list[bytes]:
+    """Return the digests of what counts of some records."""
+    values = [*records]
+    try:
+        texts = [*map(_encode, values)]
+    except (UnicodeEncodeError, msgspec.EncodeError):
+        texts = [*map(_carefully_encoded, values)]
+    return [*map(xxh3_128_digest, texts, repeat(seed))]
 
-    Raises:
-        NotPlainError: It does.
+
+def _carefully_encoded(values: object) -> bytes:
+    try:
+        return _encode(values)
+    except (UnicodeEncodeError, msgspec.EncodeError):
+        # Half a surrogate pair: such a record is rejected, but first it is looked up like any other.
+        return json.dumps(values, default=str, sort_keys=True).encode()
+
+
+class _Shape(NamedTuple):
+    """What counts of records that have the same columns.
+
+    Attributes:
+        names: The columns that count, sorted.
+        of_record: Takes the values that count out of a record, in the order of their columns' names: to write the names
+            as well would take twice as long.
+        seed: A number for the names.
     """
-    if any(word not in words and word not in _SAYS_NOTHING and not word.startswith(_EXTENSION) for word in schema):
-        raise NotPlainError
+
+    names: Sequence[str]
+    of_record: Callable[[Mapping[str, Any]], object]
+    seed: int
 
 
-def _names(value: object) -> list[str]:
-    """Return the texts of a list of texts, or the one that stands alone.
+@lru_cache(_SHAPES_KEPT)
+def _shape(columns: tuple[str, ...]) -> _Shape:
+    names = sorted(name for name in columns if not name.startswith(TRANSPORT_PREFIX))
+    seed = xxh3_64_intdigest(json.dumps(names).encode())
+    if not names:
+        return _Shape(names, _nothing, seed)
+    return _Shape(names, itemgetter(*names), seed)
 
-    Raises:
-        NotPlainError: It is something else.
-    """
-    listed = [value] if isinstance(value, str) else value
-    if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
-        raise NotPlainError
-    return listed
+
+def _nothing(_: object) -> None:
+    """Take nothing out of a record that has no columns that count."""

@@ -13,7 +13,7 @@ import msgspec
 from target_statsig._compat import override
 from target_statsig.errors import MissingKeyError, RecordError
 from target_statsig.reports.text import counted
-from target_statsig.singer.columns import Columns, NotPlainError, RecordType
+from target_statsig.singer.columns import Columns
 from target_statsig.singer.message import (
     DEEPEST,
     MESSAGES,
@@ -24,7 +24,7 @@ from target_statsig.singer.message import (
     decode_leniently,
     is_too_deep,
 )
-from target_statsig.singer.validation import Check, compile_check
+from target_statsig.singer.schema import Check, NotPlainError, RecordType, compile_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -215,11 +215,10 @@ class RecordReader:
 
 
 def _columns(messages: Sequence[Message], records: Sequence[Mapping[str, Any]]) -> Columns:
-    return Columns(
-        None,
-        [message.get("time_extracted") for message in messages],
-        [message.get("version") for message in messages],
-        records=records,
+    return Columns.of(
+        records,
+        extracted=[message.get("time_extracted") for message in messages],
+        versions=[message.get("version") for message in messages],
     )
 
 

@@ -50,7 +50,7 @@ def test_what_only_tells_of_the_target_imports_next_to_nothing_of_ours(option):
 
 
 @pytest.mark.parametrize(
-    "module", ["target_statsig.events.delivery", "target_statsig.object_types", "target_statsig.singer.validation"]
+    "module", ["target_statsig.events.delivery", "target_statsig.events.item_types", "target_statsig.singer.schema"]
 )
 def test_a_process_that_only_prepares_records_does_without_singer_and_network(module):
     imported = modules_after(f"import {module}")

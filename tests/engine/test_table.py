@@ -5,7 +5,7 @@ import pytest
 
 from target_statsig.config.settings import ObjectType, Settings, StreamSettings
 from target_statsig.engine.table import SCHEMA, VERSION, Row, config_digest, pack_source, to_batch, to_rows
-from target_statsig.events.notes import MappingWarnings
+from target_statsig.events.mapper import MappingWarnings
 
 LINES = [
     b'{"type":"RECORD","stream":"orders","record":{"id":1}}\n',

@@ -17,14 +17,14 @@ from target_statsig.client.sender import Sender
 from target_statsig.config.settings import Compression, DeletedRows, ObjectType, StreamSettings, Tier
 from target_statsig.errors import AuthenticationError, FatalRunError, NotNowError, RefusedError, StoreError
 from target_statsig.events.delivery import Delivery
-from target_statsig.events.digest import digests_of
+from target_statsig.events.item_types import EVENTS
 from target_statsig.events.prepare import Preparation
 from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
-from target_statsig.object_types import EVENTS
-from target_statsig.singer.columns import Columns
+from target_statsig.singer.columns import digests_of
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import NoLedger, StreamLedger, each
 from tests.fakes import NOON, FakeClock, WorkforceInHere, answer
+from tests.mapped import columns_of
 
 NOW_MS = int(NOON * 1000)
 LOST = TransportError("TimeoutError: timed out", sent=True)
@@ -113,7 +113,7 @@ class Ledger(StreamLedger):
 
 
 def digests(rows):
-    return digests_of(Columns(None, [None] * len(rows), [None] * len(rows), records=rows))
+    return digests_of(columns_of(*rows))
 
 
 def order(number, **fields):
@@ -149,7 +149,7 @@ def send(rows, statsig, *, to=None, ledger=None, retry_timeout=0, on_retry=lambd
     to, ledger = to or stream(), ledger or NoLedger()
     reader = RecordReader("orders", "orders", schema or {"properties": {}}, (), validates=True)
     remembers = not isinstance(ledger, NoLedger)
-    preparation = Preparation(reader, to.settings, to.kind, remembers, Compression.NONE, to.replication_key)
+    preparation = Preparation(reader, to.settings, to.item_type, remembers, Compression.NONE, to.replication_key)
     delivery = Delivery(preparation, to, WorkforceInHere(), client_of(statsig, retry_timeout), ledger)
     batch = Batch([row if isinstance(row, bytes) else line(row) for row in rows])
     receipt = delivery(batch, now_ms=NOW_MS, on_retry=on_retry)

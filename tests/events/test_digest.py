@@ -5,8 +5,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.events.digest import digest, digests_of
-from target_statsig.singer.columns import Columns
+from target_statsig.singer.columns import Columns, digest, digests_of
 from target_statsig.store.ledger import DIGEST_BYTES
 from tests.mapped import columns_of
 
@@ -25,11 +24,10 @@ def test_digests_of_many_are_the_digests_of_each(records):
 
 
 @given(st.lists(st.fixed_dictionaries({"user_id": VALUES, "_sdc_batched_at": VALUES, "id": VALUES}), max_size=3))
-def test_a_row_has_the_digest_of_the_object(records):
-    names = ("user_id", "_sdc_batched_at", "id")
+def test_a_record_in_columns_has_the_digest_of_the_object(records):
+    columns = {name: [record[name] for record in records] for name in ("user_id", "_sdc_batched_at", "id")}
     nothing = [None] * len(records)
-    rows = [tuple(record[name] for name in names) for record in records]
-    assert digests_of(Columns(names, nothing, nothing, rows=rows)) == [*map(digest, records)]
+    assert digests_of(Columns(columns, extracted=nothing, versions=nothing)) == [*map(digest, records)]
 
 
 @given(st.dictionaries(NAMES, VALUES))

@@ -8,7 +8,7 @@ import pytest
 
 from target_statsig.config.settings import EventPreset, InvalidEventName, ObjectType, StreamSettings, Tier, TimeUnit
 from target_statsig.errors import RecordError
-from target_statsig.events.notes import MappingWarnings
+from target_statsig.events.mapper import MappingWarnings
 from tests.mapped import encoded, item_of, outcomes
 
 NOW = 1_717_632_000_000

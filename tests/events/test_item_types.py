@@ -13,10 +13,10 @@ from target_statsig.client.sender import Sender
 from target_statsig.config.settings import Compression, ObjectType, StreamSettings, Tier
 from target_statsig.emulator.events_api import ENDPOINTS
 from target_statsig.events.delivery import Delivery
-from target_statsig.events.notes import MappingWarnings
+from target_statsig.events.item_types import ITEM_TYPES
+from target_statsig.events.mapper import MappingWarnings
 from target_statsig.events.prepare import Preparation
 from target_statsig.events.stream import Bounds, ItemStream
-from target_statsig.object_types import ITEM_TYPES
 from target_statsig.singer.fields import DESTINATIONS
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import NoLedger
@@ -47,7 +47,7 @@ def send(stream, rows, *answers):
     preparation = Preparation(
         reader,
         stream.settings,
-        stream.kind,
+        stream.item_type,
         remembers=False,
         compression=Compression.NONE,
         replication_key=stream.replication_key,
@@ -120,7 +120,7 @@ def test_a_refused_batch_is_halved_until_the_culprit_stands_alone(items):
 @item_types
 def test_items_are_counted_by_name(items):
     stream = stream_of(items)
-    mapped = stream.kind.mapper(stream.settings)(columns_of(items.row(1)), 0, MappingWarnings(), {})
+    mapped = stream.item_type.mapper(stream.settings)(columns_of(items.row(1)), 0, MappingWarnings(), {})
     assert set(mapped.names) <= {*items.columns.values()}
     receipt, _ = send(stream, [items.row(1), items.row(2)])
     assert receipt.names == {mapped.names[0]: 2}

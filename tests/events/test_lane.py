@@ -10,9 +10,9 @@ from target_statsig.client.events import EventsClient
 from target_statsig.client.sender import Sender
 from target_statsig.config.settings import Compression, ObjectType, StreamSettings
 from target_statsig.errors import InputError, NotNowError
+from target_statsig.events.item_types import EVENTS
 from target_statsig.events.lane import EventStream
 from target_statsig.events.stream import Bounds, ItemStream
-from target_statsig.object_types import EVENTS
 from target_statsig.reports.report import ItemCounts, RunReport
 from target_statsig.singer.records import Batch, Reading, RecordReader
 from target_statsig.singer.state_gate import StateGate

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from target_statsig.client.names import DROPPED_CHARACTERS, dropped_characters, sanitized
 from target_statsig.config.settings import EventPreset, InvalidEventName, ObjectType, StreamSettings
 from target_statsig.errors import RecordError
-from target_statsig.events.names import MAX_NAME_LENGTH, PRESETS, EventNames
-from target_statsig.events.notes import RENAMED_LISTED, MappingWarnings
+from target_statsig.events.event import MAX_NAME_LENGTH, PRESETS, EventNames
+from target_statsig.events.mapper import RENAMED_LISTED, MappingWarnings
 
 
 def name_of(source, notes=None, **settings):

@@ -18,12 +18,12 @@ from target_statsig.config.settings import (
     Tier,
     TimeUnit,
 )
-from target_statsig.events.digest import digest
-from target_statsig.events.notes import COUNTS
+from target_statsig.events.item_types import EVENTS, EXPOSURES, ITEM_TYPES, METRICS
+from target_statsig.events.mapper import COUNTS
 from target_statsig.events.positions import position
 from target_statsig.events.prepare import ENVELOPE_BYTES, Limits, Preparation
 from target_statsig.events.worker import ANSWERS, ENCODER, TASKS, Task
-from target_statsig.object_types import EVENTS, EXPOSURES, ITEM_TYPES, METRICS
+from target_statsig.singer.columns import digest
 from target_statsig.singer.message import MESSAGES
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import DIGEST_BYTES

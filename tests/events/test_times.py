@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from target_statsig.config.settings import TimeUnit
 from target_statsig.errors import RecordError
-from target_statsig.events.notes import MappingWarnings
+from target_statsig.events.mapper import MappingWarnings
 from target_statsig.events.times import CLOCKS_APART_MS, OLD_MS, Times, parse_text, parse_whole, unix_ms
 
 JUNE_6 = 1_717_632_000_000

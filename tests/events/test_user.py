@@ -6,7 +6,7 @@ import pytest
 
 from target_statsig.config.settings import ObjectType, StreamSettings, Tier
 from target_statsig.errors import RecordError
-from target_statsig.events.notes import MappingWarnings
+from target_statsig.events.mapper import MappingWarnings
 from tests.mapped import item_of
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.errors import RecordError
-from target_statsig.events.notes import MappingWarnings
+from target_statsig.events.mapper import MappingWarnings
 from target_statsig.events.values import compact_json, event_value, event_values, label, labels, text, texts
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")

@@ -13,9 +13,9 @@ import pytest
 from target_statsig import lanes
 from target_statsig.config.settings import Compression, ObjectType, StreamSettings
 from target_statsig.events import lane
+from target_statsig.events.item_types import EVENTS
 from target_statsig.events.prepare import Limits, Preparation
 from target_statsig.events.workforce import Workforce
-from target_statsig.object_types import EVENTS
 from target_statsig.singer.records import Batch, RecordReader
 from tests.fakes import WorkforceInHere
 from tests.singer import Blocks, record, schema, state, to_lines

@@ -25,7 +25,7 @@ def verdict(told, *, field):
 )
 def test_rows_are_counted_alike_by_record_and_by_column(counts, field):
     messages = [{"type": "RECORD", "stream": "people", "record": {"rows": count}} for count in counts]
-    columns = Columns(("rows",), [None] * len(counts), [None] * len(counts), rows=[(count,) for count in counts])
+    columns = Columns({"rows": counts}, extracted=[None] * len(counts), versions=[None] * len(counts))
     by_record = verdict(lambda sources: sources.records("people", messages), field=field)
     by_column = verdict(lambda sources: sources.columns("people", columns), field=field)
     assert by_record == by_column

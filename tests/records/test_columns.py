@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.errors import InputError
-from target_statsig.singer.columns import Columns, NotPlainError, RecordType, turned
+from target_statsig.singer.columns import Columns, turned
 from target_statsig.singer.fields import Place
 from target_statsig.singer.message import MESSAGES
-from target_statsig.singer.validation import compile_check
+from target_statsig.singer.schema import NotPlainError, RecordType, compile_check
 from tests.mapped import columns_of
 
 SAMPLES = Path(__file__).parents[1] / "data"
@@ -61,7 +61,11 @@ def line(record, **more):
 def read(schema, *records, key_properties=()):
     """Return the rows that were read, None where they were not."""
     columns = RecordType("orders", schema, key_properties).read(b"\n".join(map(line, records)))
-    return None if columns is None else columns.rows
+    return None if columns is None else rows_of(columns)
+
+
+def rows_of(columns):
+    return [*zip(*map(columns.get, columns.names), strict=True)]
 
 
 def test_a_table_is_read_column_by_column():
@@ -209,7 +213,7 @@ def test_whatever_is_read_by_type_keeps_to_its_schema_and_is_read_as_it_came(dat
         as_it_came = [MESSAGES.decode(one)["record"] for one in lines]
         assert all(map(keeps_to_it, as_it_came))
         # Their texts, since to Python true is 1, and 1 is 1.0.
-        assert [[*map(repr, row)] for row in found.rows] == [
+        assert [[*map(repr, row)] for row in rows_of(found)] == [
             [repr(record[name]) for name in found.names] for record in as_it_came
         ]
 
@@ -238,7 +242,8 @@ def test_columns_of_ragged_records_hold_null_where_there_is_none():
 
 def test_columns_of_rows_hold_the_same_as_of_objects():
     records = [{"a": 1, "b": {"c": 2}}, {"a": None, "b": None}, {"a": 3, "b": {}}]
-    of_rows = Columns(("a", "b"), [None] * 3, [7, 8, 9], rows=[tuple(record.values()) for record in records])
+    columns = {"a": [1, None, 3], "b": [{"c": 2}, None, {}]}
+    of_rows = Columns(columns, extracted=[None] * 3, versions=[7, 8, 9])
     of_objects = columns_of(*records)
     for place in (Place("a"), Place("b", ("c",)), Place("none")):
         assert [*of_rows.at(place)] == [*of_objects.at(place)]

@@ -1,15 +1,38 @@
-"""A number as its plain decimal text: never `1.0`, never `1e+06`.
-
-Pure arithmetic; knows nothing of records and of Statsig.
-"""
+"""How the values of a column are converted: exact numbers, yes or no, and the faults of those that cannot be."""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from target_statsig.errors import RecordError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Mapping
+
+    from target_statsig.singer.columns import Column
+
+Faults = dict[int, RecordError]
+"""Why records cannot become what they are to become, by row; of several reasons the first counts."""
+
+
+def convert(function: Callable[[Any], Any], column: Column, faults: Faults) -> Column:
+    """Return what a function makes of each value, null where it finds a fault."""
+    try:
+        return [*map(function, column)]
+    except RecordError:
+        return [convert_one(function, value, row, faults) for row, value in enumerate(column)]
+
+
+def convert_one(function: Callable[[Any], Any], value: object, row: int, faults: Faults) -> Any:
+    """Return what a function makes of the value of a row, null where it finds a fault."""
+    try:
+        return function(value)
+    except RecordError as error:
+        faults.setdefault(row, error)
+        return None
+
 
 LARGEST_POWER = 308
 """Powers of ten past which a number is none for a reader of JSON that keeps doubles (IEEE 754: about 1.8e308)."""
@@ -58,3 +81,21 @@ def plain_text(number: float | Decimal) -> str:
     if fraction.strip("0"):
         return text
     return "0" if whole == "-0" else whole
+
+
+BOOLEANS: Mapping[object, bool] = MappingProxyType(
+    {
+        **dict.fromkeys((True, "true", "t", "yes", "y", "on", "1", "granted"), True),
+        **dict.fromkeys((False, "false", "f", "no", "n", "off", "0", "denied"), False),
+    }
+)
+"""What a column may hold; the numbers 1 and 0 are the keys True and False."""
+
+
+def parse_bool(value: object) -> bool | None:
+    """Return the answer that a value is; None where it is none."""
+    if isinstance(value, str):
+        return BOOLEANS.get(value.strip().lower())
+    if isinstance(value, Decimal) and value.is_snan():
+        return None  # it has no hash to look it up by
+    return BOOLEANS.get(value) if isinstance(value, int | float | Decimal) else None

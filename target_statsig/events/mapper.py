@@ -1,14 +1,17 @@
-"""What is worth a warning about records that went all the same: counts, and names of events."""
+"""What maps the records of a stream to items, and what it warns of: counts, and names of events."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from target_statsig.singer.columns import Column, Columns
+    from target_statsig.singer.convert import Faults
 
 RENAMED_LISTED = 100
 """New names listed at most: where every record has a name of its own, the list must not grow with the stream."""
@@ -92,3 +95,29 @@ def count_long(texts: Sequence[str | None]) -> int:
     """Return how many texts are of over `LONGEST` characters; null is none."""
     present = [*filter(None, texts)]
     return sum(len(text) > LONGEST for text in present) if max(map(len, present), default=0) > LONGEST else 0
+
+
+class Items(NamedTuple):
+    """Items of a request, ready to be encoded; what stands for a record with a fault means nothing.
+
+    Attributes:
+        items: The items.
+        names: The name of each.
+    """
+
+    items: Column
+    names: Column
+
+
+class Mapper(Protocol):
+    """Maps the records of one stream; cheap to make, and safe to use from several threads."""
+
+    def __call__(self, columns: Columns, now_ms: int, warnings: MappingWarnings, faults: Faults) -> Items:
+        """Return the item of each record.
+
+        Args:
+            columns: The records, their numbers with a fraction as `Decimal`.
+            now_ms: The present, unix milliseconds: the time of an item that has none, nor one of its extraction.
+            warnings: Told of what is worth a warning.
+            faults: Told why a record cannot become an item.
+        """

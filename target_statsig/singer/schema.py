@@ -1,0 +1,283 @@
+"""What a SCHEMA says of its records: a compiled check for any schema, and a type to decode by for one of mere types.
+
+The check means what singer-sdk's own validation means: the draft is the one that the schema names (2020-12 where it
+names none), and formats are not asserted. A schema in the words of an older draft is judged by that one: taps that
+write them name none.
+
+Where a schema says of each column only what type it has, as that of a database's table does, it is a type for msgspec
+too: lines are decoded and validated in one go, and no dictionary is made for any record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union
+
+import msgspec
+from msgspec import structs
+
+from target_statsig.errors import InputError
+from target_statsig.singer.columns import Columns
+from target_statsig.singer.message import is_too_deep
+
+if TYPE_CHECKING:
+    from target_statsig.singer.message import Message
+
+Check = Callable[[Mapping[str, Any]], bool]
+
+UNKNOWN_DRAFT = "Unknown meta-schema"
+
+
+def compile_check(stream: str, schema: dict[str, Any] | None, key_properties: Sequence[str] = ()) -> Check:
+    """Return a function that tells whether a record has its key properties and keeps to a schema.
+
+    Args:
+        stream: The stream's name, for the error.
+        schema: The JSON schema of a SCHEMA message; None where any record will do.
+        key_properties: Columns that no record may lack.
+
+    Raises:
+        InputError: The schema is no valid JSON schema, or refers to something outside of itself.
+    """
+    is_valid = _anything if schema is None else _keeps_to(stream, schema)
+
+    def check(record: Mapping[str, Any]) -> bool:
+        for name in key_properties:
+            if name not in record:
+                return False
+        try:
+            return is_valid(record)
+        except ValueError:
+            # What a stream map made, a datetime for one, is no JSON value: no JSON type fits it.
+            return False
+
+    return check
+
+
+def _anything(_: Mapping[str, Any]) -> bool:
+    """Take every record: none is to be validated."""
+    return True
+
+
+def _keeps_to(stream: str, schema: dict[str, Any]) -> Check:
+    import jsonschema_rs  # a worker has seldom need of it
+
+    def keeps_to(make: Callable[..., Any]) -> Check:
+        # jsonschema-rs asserts formats under drafts 4 and 7 unless told not to, and would refuse log-based taps' times.
+        check: Check = make(schema, validate_formats=False, offline=True).is_valid
+        return check
+
+    try:
+        return keeps_to(jsonschema_rs.validator_for)
+    except jsonschema_rs.ValidationError as error:
+        if str(error).startswith(UNKNOWN_DRAFT):
+            return _keeps_to(stream, {name: part for name, part in schema.items() if name != "$schema"})
+        fault = error
+    for older in (jsonschema_rs.Draft7Validator, jsonschema_rs.Draft4Validator):
+        with suppress(jsonschema_rs.ValidationError):
+            return keeps_to(older)
+    where = "/".join(map(str, fault.instance_path)) or "its root"
+    msg = (
+        f"The SCHEMA of stream '{stream}' is no JSON schema that records could be validated by (at {where}). "
+        f"Nothing of this stream was sent. Fix it in the tap, or set `validate_records` to false."
+    )
+    raise InputError(msg)
+
+
+_SAYS_NOTHING = frozenset(
+    {
+        *("title", "description", "$comment", "examples", "default", "deprecated", "readOnly", "writeOnly"),
+        "nullable",
+        "format",  # which is not asserted, unlike `contentEncoding` and `contentMediaType` in some drafts
+    }
+)
+"""Words of a schema that no record can break."""
+
+_EXTENSION = "x-"
+
+_ROOT_WORDS = frozenset({"type", "properties", "required", "additionalProperties", "$schema", "$id", "id"})
+"""Words that the schema of a table has. Of `additionalProperties` nothing need be known: a record with a column beyond
+the schema's is not read here."""
+
+_TYPES: Mapping[str, Any] = {
+    "null": None,
+    "string": str,
+    "integer": int,
+    "boolean": bool,
+    "object": dict[str, Any],
+    "array": list[Any],
+}
+"""Types of JSON schema as msgspec's, which takes no more for one than a validator does: no text for a number, and no
+1.0 for an integer."""
+
+_NUMBER = "number"
+"""The one type that msgspec would not leave as it came: a column of it is decoded as if nothing were known, and looked
+at then."""
+
+_DECODED: Mapping[str, frozenset[type]] = {
+    "null": frozenset({NoneType}),
+    "string": frozenset({str}),
+    "integer": frozenset({int}),
+    "number": frozenset({int, Decimal}),
+    "boolean": frozenset({bool}),
+    "object": frozenset({dict}),
+    "array": frozenset({list}),
+}
+"""What the types are decoded to where nothing is known."""
+
+_BOUNDS: Mapping[str, Mapping[str, str]] = {
+    "string": {"minLength": "min_length", "maxLength": "max_length"},
+    "integer": {"minimum": "ge", "maximum": "le"},
+}
+"""Words that a schema may add to a type, and msgspec's for the same."""
+
+_ANYTHING: Mapping[str, tuple[object, ...]] = {"additionalProperties": (True, {}), "items": (True, {})}
+"""Words about what is in an object or a list, where they say that it may be anything."""
+
+
+class NotPlainError(Exception):
+    """A schema says more than types."""
+
+
+class RecordType:
+    """Reads the records of one stream that hold just the columns of its schema, of the types that it names."""
+
+    def __init__(self, stream: str, schema: Mapping[str, Any], key_properties: Sequence[str] = ()) -> None:
+        """Make the type.
+
+        Args:
+            stream: The tap's name for the stream.
+            schema: The JSON schema of its SCHEMA message.
+            key_properties: Columns that no record may lack.
+
+        Raises:
+            NotPlainError: The schema says more than msgspec's types can.
+        """
+        properties = schema.get("properties")
+        if not isinstance(properties, dict) or not properties:
+            raise NotPlainError
+        _only(schema, _ROOT_WORDS)
+        if schema.get("type", "object") not in ("object", ["object"]):
+            raise NotPlainError
+        if not properties.keys() >= {*_names(schema.get("required", [])), *key_properties}:
+            raise NotPlainError
+        self.names: Final = tuple(properties)
+        self._to_look_at: list[tuple[str, frozenset[type]]] = []
+        try:
+            self._decode = msgspec.json.Decoder(self._message(stream, properties), float_hook=Decimal).decode_lines
+        except (TypeError, ValueError, KeyError) as error:  # such as a column whose name holds a quotation mark
+            raise NotPlainError from error
+
+    def read(self, lines: bytes) -> Columns | None:
+        """Return the records of some RECORD messages; None where one of them does not fit the type.
+
+        Args:
+            lines: The messages, a line each.
+        """
+        try:
+            messages = self._decode(lines)
+        except (msgspec.MsgspecError, UnicodeDecodeError, ArithmeticError, RecursionError):
+            return None
+        rows = map(structs.astuple, [message.record for message in messages])
+        columns = Columns(
+            dict(zip(self.names, zip(*rows, strict=True), strict=bool(messages))),
+            extracted=[message.time_extracted for message in messages],
+            versions=[message.version for message in messages],
+        )
+        fit = all(kinds.issuperset(map(type, columns.get(name))) for name, kinds in self._to_look_at)
+        return columns if fit else None
+
+    def _message(self, stream: str, properties: Mapping[str, Any]) -> Any:
+        """Return the type of a RECORD message."""
+        fields = [(f"f{place}", self._column(name, part)) for place, (name, part) in enumerate(properties.items())]
+        renamed = dict(zip([name for name, _ in fields], properties, strict=True))
+        record = msgspec.defstruct("Record", fields, rename=renamed, forbid_unknown_fields=True, gc=False)
+        needed: list[tuple[str, Any]] = [("type", Literal["RECORD"]), ("stream", Literal[stream]), ("record", record)]
+        optional = [("time_extracted", Any, None), ("version", Any, None)]
+        # Of a member that it does not know, msgspec would not even see whether it is JSON.
+        return msgspec.defstruct("Message", [*needed, *optional], forbid_unknown_fields=True, gc=False)
+
+    def _column(self, name: str, schema: Any) -> Any:
+        """Return the type of a column."""
+        if schema is True:
+            return Any
+        if not isinstance(schema, dict):
+            raise NotPlainError
+        kinds = _names(schema.get("type", []))
+        bounded = {word for kind in kinds for word in _BOUNDS.get(kind, ())} & schema.keys()
+        anything = {word for word, ways in _ANYTHING.items() if schema.get(word) in ways}
+        _only(schema, {"type", *bounded, *anything})
+        if not kinds:
+            return Any
+        if _NUMBER in kinds:
+            if bounded:
+                raise NotPlainError
+            self._to_look_at.append((name, frozenset().union(*(_DECODED[kind] for kind in kinds))))
+            return Any
+        return Union[tuple(_bounded(kind, schema) for kind in kinds)]  # noqa: UP007 -- so many are known only now
+
+
+def _bounded(kind: str, schema: Mapping[str, Any]) -> Any:
+    """Return msgspec's type for one of JSON schema's, and for what a schema says beside it."""
+    bounds = {name: schema[word] for word, name in _BOUNDS.get(kind, {}).items() if word in schema}
+    return Annotated[_TYPES[kind], msgspec.Meta(**bounds)] if bounds else _TYPES[kind]
+
+
+def _only(schema: Mapping[str, Any], words: frozenset[str] | set[str]) -> None:
+    """Check that a schema says nothing but what these words say.
+
+    Raises:
+        NotPlainError: It does.
+    """
+    if any(word not in words and word not in _SAYS_NOTHING and not word.startswith(_EXTENSION) for word in schema):
+        raise NotPlainError
+
+
+def _names(value: object) -> list[str]:
+    """Return the texts of a list of texts, or the one that stands alone.
+
+    Raises:
+        NotPlainError: It is something else.
+    """
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+        raise NotPlainError
+    return listed
+
+
+_ANY_TYPE = ("array", "boolean", "null", "number", "object", "string")
+
+
+def normalize(message: Message, error: Callable[[str], InputError]) -> Message:
+    """Return a SCHEMA message whose key properties are a list, and whose schema has `properties`.
+
+    One that names no columns, as that of a document store does, has at least its key properties: stream maps ask for
+    them.
+
+    Args:
+        message: The message, with its `schema`.
+        error: Makes an error of what the line is.
+
+    Raises:
+        InputError: It is beyond that.
+    """
+    keys, schema = message.get("key_properties") or [], message["schema"]
+    keys = [keys] if isinstance(keys, str) else keys
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        msg = "is a SCHEMA whose `key_properties` are no list of names"
+        raise error(msg)
+    if not isinstance(schema, dict):
+        msg = "is a SCHEMA whose schema is no object"
+        raise error(msg)
+    if is_too_deep(schema):
+        msg = "is a SCHEMA that is nested too deeply"
+        raise error(msg)
+    # A column of which a schema says nothing at all would be a text for singer-sdk's flattening.
+    properties = schema.get("properties") or {key: {"anyOf": [{"type": [*_ANY_TYPE]}]} for key in keys}
+    if not isinstance(properties, dict):
+        msg = "is a SCHEMA whose `properties` are no object"
+        raise error(msg)
+    return {**message, "schema": {**schema, "properties": properties}, "key_properties": keys}
