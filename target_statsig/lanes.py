@@ -6,16 +6,14 @@ of the stream come and go.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.parse import unmatched
 from target_statsig.config.settings import SyncMode
+from target_statsig.events.delivery import Bounds
 from target_statsig.events.item_types import ITEM_TYPES
-from target_statsig.events.lane import EventStream, ItemServices
-from target_statsig.events.pool import DeliveryPool
-from target_statsig.events.stream import Bounds, ItemStream, RefusalStreak
+from target_statsig.events.stream import DeliveryPool, EventServices, EventStream
 from target_statsig.events.workforce import Workforce
 from target_statsig.singer.named import NamedColumns, warn_of_absent_streams
 from target_statsig.singer.rejections import Rejections
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 
     from target_statsig.clock import Clock
     from target_statsig.config.parse import Config
-    from target_statsig.config.settings import ObjectType, StreamSettings
+    from target_statsig.config.settings import StreamSettings
     from target_statsig.errors import SegmentError
     from target_statsig.events.item_types import ItemType
     from target_statsig.reports.progress import Progress
@@ -77,7 +75,6 @@ class Lanes:
         self._on_segment_failure = on_segment_failure
         self._observe = observe
         self._columns: dict[str, NamedColumns] = {}
-        self._refusals: defaultdict[ObjectType, RefusalStreak] = defaultdict(RefusalStreak)
 
     def get(self, stream: str) -> EventStream | SegmentStream:
         """Return a stream's lane, a new one at first.
@@ -121,7 +118,7 @@ class Lanes:
             TargetStatsigError: What a batch failed with.
         """
         if self.items:
-            self._item_services.pool.check()
+            self._event_services.pool.check()
 
     def age(self) -> None:
         """Send the batches of items that were begun before the last call.
@@ -177,14 +174,14 @@ class Lanes:
                 self.flush()
             finally:
                 try:
-                    self._item_services.pool.finish()
+                    self._event_services.pool.finish()
                 finally:
-                    self._item_services.workforce.close()
+                    self._event_services.workers.close()
 
     def stop(self) -> None:
         """Let nobody wait for a worker process any more; a signal handler may call this."""
-        if "_item_services" in self.__dict__:
-            self._item_services.workforce.stop()
+        if "_event_services" in self.__dict__:
+            self._event_services.workers.stop()
 
     def _make(self, stream: str, settings: StreamSettings) -> EventStream | SegmentStream:
         item_type = ITEM_TYPES.get(settings.object_type)
@@ -200,8 +197,10 @@ class Lanes:
     def _item_lane(self, stream: str, settings: StreamSettings, item_type: ItemType) -> EventStream:
         counts = self._report.items(stream, item_type.object_type)
         return EventStream(
-            ItemStream(stream, settings, item_type, self._bounds, self._refusals[item_type.object_type]),
-            self._item_services,
+            stream,
+            settings,
+            item_type,
+            self._event_services,
             self._ledger(stream, settings),
             counts,
             self._rejections(stream, settings, counts),
@@ -242,12 +241,16 @@ class Lanes:
         )
 
     @cached_property
-    def _item_services(self) -> ItemServices:
-        requests = self._config.settings.max_parallel_requests
-        # Some batches are made ready while those before them wait for their answers; a single one keeps its order.
-        pool = DeliveryPool(requests + min(requests - 1, BATCHES_AHEAD))
-        return ItemServices(self._services.events, pool, Workforce(), self._gate, self._report, self._clock)
-
-    @cached_property
-    def _bounds(self) -> Bounds:
-        return Bounds(self._config.settings.batch_size_rows, self._config.settings.batch_size_bytes)
+    def _event_services(self) -> EventServices:
+        settings = self._config.settings
+        requests = settings.max_parallel_requests
+        return EventServices(
+            self._services.events,
+            # Some batches are made ready while those before them wait for their answers; a single one keeps its order.
+            DeliveryPool(requests + min(requests - 1, BATCHES_AHEAD)),
+            Workforce(),
+            self._gate,
+            self._report,
+            self._clock,
+            Bounds(settings.batch_size_rows, settings.batch_size_bytes),
+        )

@@ -2,7 +2,7 @@
 
 Follow a record: the reader hands lines of RECORD messages (`records`) to `sinks.hand_over`, and that hands them to the
 sinks that their stream feeds: as they are, or, where stream maps change them, decoded and mapped. A sink hands them to
-its lane (`lanes`): `events.lane` sends them in batches, `segments.lane` gathers members. A STATE goes to the gate
+its lane (`lanes`): `events.stream` sends them in batches, `segments.lane` gathers members. A STATE goes to the gate
 (`state_gate`) and waits there until everything before it is settled.
 """
 

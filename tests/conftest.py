@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from target_statsig import lanes
 from target_statsig.emulator import Options, StatsigEmulator
-from target_statsig.events import lane
+from target_statsig.events import stream as event_stream
 from target_statsig.store import open_store
 from tests.browser import browser, misdeeds, page
 from tests.command import Command
@@ -78,7 +78,7 @@ def command(statsig, tmp_path):
 def run_target(request, monkeypatch, statsig, tmp_path, capsys, caplog):
     """Run targets within this process; singer-sdk's signal handlers do not outlive the test."""
     if request.param:
-        monkeypatch.setattr(lane, "WORKERS_AFTER", 0)
+        monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
         monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     caplog.set_level(logging.DEBUG)

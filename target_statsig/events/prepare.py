@@ -16,7 +16,6 @@ from target_statsig._compat import override
 from target_statsig.client.events import encode_body
 from target_statsig.config.settings import DeletedRows
 from target_statsig.errors import RecordError
-from target_statsig.events.batching import pack
 from target_statsig.events.mapper import MappingWarnings
 from target_statsig.events.positions import highest
 from target_statsig.events.values import NOT_ENCODABLE
@@ -26,13 +25,16 @@ from target_statsig.singer.fields import deleted_rows
 from target_statsig.store.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from target_statsig.config.settings import Compression, StreamSettings
     from target_statsig.events.item_types import ItemType
     from target_statsig.events.mapper import Mapper
     from target_statsig.singer.columns import Column
     from target_statsig.singer.records import Batch, Read, RecordReader
+
+SEPARATOR_BYTES = 1
+"""The comma between two items."""
 
 ENVELOPE_BYTES = 200
 """Room for what stands around the items of a request: `{"events":[…],"statsigMetadata":{…}}`."""
@@ -222,6 +224,27 @@ class Preparation:
             digests=b"".join(digests),
             names=dict(Counter(names)),
         )
+
+
+def pack(sizes: Iterable[int], *, max_rows: int, max_bytes: int, overhead: int = 0) -> Iterator[slice]:
+    """Yield the batches of items, in order, each as full as it may be.
+
+    Args:
+        sizes: The bytes of each encoded item.
+        max_rows: Items a batch at most.
+        max_bytes: Bytes of a body at most; an item that is larger gets a batch of its own, which Statsig may refuse.
+        overhead: Bytes of a body around its items.
+    """
+    start = end = 0
+    filled = overhead
+    for size in sizes:
+        if end > start and (end - start >= max_rows or filled + SEPARATOR_BYTES + size > max_bytes):
+            yield slice(start, end)
+            start, filled = end, overhead
+        filled += size if end == start else SEPARATOR_BYTES + size
+        end += 1
+    if end > start:
+        yield slice(start, end)
 
 
 def _parts(sound: Sequence[int], lines: Sequence[bytes], limits: Limits) -> Iterator[Sequence[int]]:

@@ -1,118 +1,343 @@
-"""What delivery needs to know of one stream of items, and the bounds that Statsig teaches."""
+"""One stream's way to Statsig's events API: batches are gathered, delivered in threads, and acknowledged.
+
+The reading thread fills a batch and a thread of the pool delivers it; only when all of it is acknowledged, rejected or
+skipped does a STATE pass.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
-from target_statsig.config.settings import Tier
-from target_statsig.events.prepare import Limits
+from target_statsig.errors import RecordError
+from target_statsig.events.delivery import Bounds, Delivery, RefusalStreak
+from target_statsig.events.positions import bookmark_of
+from target_statsig.reports.progress import ItemProgress
+from target_statsig.reports.remarks import REMARKS
+from target_statsig.singer.reader import unreadable
+from target_statsig.singer.records import Batch
 
 if TYPE_CHECKING:
-    from target_statsig.config.settings import StreamSettings
+    from collections.abc import Callable, Sequence
+
+    from target_statsig.client.events import EventsClient
+    from target_statsig.clock import Clock
+    from target_statsig.config.settings import ObjectType, StreamSettings
+    from target_statsig.events.delivery import BatchResult
     from target_statsig.events.item_types import ItemType
+    from target_statsig.events.prepare import Preparation
+    from target_statsig.events.workforce import Workforce
+    from target_statsig.reports.report import ItemCounts, RunReport
+    from target_statsig.singer.message import Message
+    from target_statsig.singer.records import Reading
+    from target_statsig.singer.rejections import Rejections
+    from target_statsig.singer.state_gate import State, StateGate
+    from target_statsig.store.ledger import StreamLedger
 
-LEFT_OF_REFUSED = 0.55
-"""How much of a body that was too large may be in the next ones: a little more than half, so that what filled one
-request fills two, and not two and a remainder."""
+logger = logging.getLogger(__name__)
 
-FILLED = 0.95
-"""How much of a request is filled with items of the usual size: some are larger."""
+WORKERS_AFTER = 5_000
+"""Records of a stream after which worker processes are started: some 50 ms of work, half as long as it takes to start
+one."""
 
-BILLED_TIERS = frozenset({None, Tier.PRODUCTION})
-"""Only production is billed, and an item that names no tier belongs to it: https://docs.statsig.com/pricing."""
+
+class DeliveryPool:
+    """Runs jobs in worker threads and keeps the first failure for the one who hands over the next."""
+
+    def __init__(self, workers: int) -> None:
+        """Take how many jobs may be under way at once."""
+        self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="pool")
+        self._places = threading.BoundedSemaphore(workers)
+        self._failure: BaseException | None = None
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Run a job as soon as a worker is free, and wait until one is.
+
+        Raises:
+            BaseException: What an earlier job failed with; this job is not run.
+        """
+        self._places.acquire()
+        try:
+            self.check()
+        except BaseException:
+            self._places.release()
+            raise
+        self._pool.submit(self._run, job)
+
+    def check(self) -> None:
+        """See whether all is well so far.
+
+        Raises:
+            BaseException: What the first job that failed failed with.
+        """
+        if self._failure is not None:
+            raise self._failure
+
+    def finish(self) -> None:
+        """Wait for all jobs.
+
+        Raises:
+            BaseException: What the first of them that failed failed with.
+        """
+        self._pool.shutdown(wait=True)
+        self.check()
+
+    def _run(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except BaseException as error:  # noqa: BLE001 -- it is raised again by the thread that reads the input
+            if self._failure is None:
+                self._failure = error
+        finally:
+            self._places.release()
+
+
+@dataclass(frozen=True, slots=True)
+class EventServices:
+    """What all event streams of a run share."""
+
+    client: EventsClient
+    pool: DeliveryPool
+    workers: Workforce
+    gate: StateGate
+    report: RunReport
+    clock: Clock
+    bounds: Bounds
+    refusals: defaultdict[ObjectType, RefusalStreak] = field(default_factory=partial(defaultdict, RefusalStreak))
+
+
+class _Part(NamedTuple):
+    """Messages that follow each other in the input.
+
+    Attributes:
+        number: The number of the first line.
+        batch: The messages.
+        received: How many STATE messages came before them.
+    """
+
+    number: int
+    batch: Batch
+    received: int
 
 
 @dataclass(slots=True)
-class Bounds:
-    """How large a request may be; shared by all streams of a process.
+class _Gathering:
+    """The batch that is being gathered of one stream of the tap.
 
     Attributes:
-        rows: Items a request at most.
-        bytes: Uncompressed body bytes a request at most; lowered for the rest of the run where Statsig says 413.
-        largest: Uncompressed body bytes that one item may take by itself: between `bytes` and this, Statsig is asked.
+        reading: How its records are read.
+        preparation: What prepares them.
+        parts: What there is of it.
+        rows: Its records.
+        size: The bytes of its lines.
+        ticket: What it holds STATEs back with.
+        is_old: Whether it was begun before the last `flush_old`.
     """
 
-    rows: int
-    bytes: int
-    largest: int = field(init=False)
+    reading: Reading
+    preparation: Preparation
+    parts: list[_Part] = field(default_factory=list)
+    rows: int = 0
+    size: int = 0
+    ticket: int = -1
+    is_old: bool = False
 
-    def __post_init__(self) -> None:
-        """Take it that one item may fill a request."""
-        self.largest = self.bytes
+
+class EventStream:
+    """Takes the records of one stream and sees them to Statsig.
+
+    Streams of the tap that stream maps lead into one are gathered side by side: they are read differently.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        settings: StreamSettings,
+        item_type: ItemType,
+        services: EventServices,
+        ledger: StreamLedger,
+        counts: ItemCounts,
+        rejections: Rejections,
+    ) -> None:
+        """Begin with nothing gathered."""
+        self._services = services
+        self._delivery = Delivery(
+            stream,
+            settings,
+            item_type,
+            services.bounds,
+            services.refusals[item_type.object_type],
+            services.workers,
+            services.client,
+            ledger,
+        )
+        self._counts = counts
+        self._rejections = rejections
+        self._replication_keys: dict[str, str | None] = {}
+        self._gatherings: dict[str, _Gathering] = {}
+        self._retries = 0
+        self._warned: set[str] = set()
 
     @property
-    def limits(self) -> Limits:
-        """The bounds as they are now, for another process."""
-        return Limits(self.rows, self.bytes, self.largest)
+    def _replication_key(self) -> str | None:
+        # Two streams have two bookmarks, and then a batch cannot be compared with either.
+        keys = [*self._replication_keys.values()]
+        return keys[0] if len(keys) == 1 else None
 
-    def lower(self, refused: int, *, alone: bool) -> None:
-        """Stay under a size that Statsig refused.
+    def follow(self, tap_stream: str, replication_key: str | None) -> None:
+        """Note which stream of the tap feeds this one, and by which column the tap says how far it has come."""
+        self._replication_keys[tap_stream] = replication_key
+
+    def state_written(self, state: State, number: int) -> None:
+        """Let the ledger forget what no tap will send again after a STATE.
 
         Args:
-            refused: The uncompressed bytes of the body that was too large.
-            alone: Whether it held one item only.
+            state: The STATE that was written.
+            number: Its number in this run, from 1.
         """
-        if alone:
-            self.largest = min(self.largest, refused - 1)
-        self.bytes = min(self.bytes, self.largest if alone else max(int(refused * LEFT_OF_REFUSED), 1))
+        tap_streams, bookmark = [*self._replication_keys], None
+        if len(tap_streams) == 1:
+            bookmark = bookmark_of(state, tap_streams[0], self._replication_key)
+        self._delivery.ledger.state_written(bookmark, epoch=number)
 
+    def accept(self, number: int, batch: Batch, reading: Reading) -> None:
+        """Take RECORD messages; a full batch goes off at once, and this waits while all threads are busy.
 
-class RefusalStreak:
-    """Tells poison from a broken mapping: single items refused in a row, while none was ever taken."""
+        Args:
+            number: The number of the first line, in the input.
+            batch: The messages.
+            reading: What reads their records.
 
-    LIMIT = 20
-    """So many refused items, and none taken, are no accident: the mapping or the key is at fault."""
+        Raises:
+            TargetStatsigError: What an earlier batch failed with.
+        """
+        gathering = self._gathering_of(reading)
+        place = 0
+        while place < len(batch):
+            if gathering.rows >= self._delivery.rows:
+                self._flush(gathering)  # what fits has become less since it was gathered
+            if not gathering.rows:
+                gathering.ticket, gathering.is_old = self._services.gate.open(), False
+            fitting = batch.part(place, self._delivery.rows - gathering.rows)
+            gathering.parts.append(_Part(number + place, fitting, self._services.gate.received))
+            gathering.rows += len(fitting)
+            gathering.size += sum(map(len, fitting.lines))
+            place += len(fitting)
+            self._count_read(len(fitting))
+            # An item may take more bytes than the line that it comes from.
+            if gathering.rows >= self._delivery.rows or 2 * gathering.size >= self._services.bounds.limits.largest:
+                self._flush(gathering)
 
-    def __init__(self) -> None:
-        """Begin with nothing sent."""
-        self._lock = threading.Lock()
-        self._taken = False
-        self._refused = 0
+    def _gathering_of(self, reading: Reading) -> _Gathering:
+        key, tap_stream = self._replication_key, reading.schema["stream"]
+        gathering = self._gatherings.get(tap_stream)
+        # The key is gone once a second stream of the tap feeds this one.
+        if gathering is None or gathering.reading is not reading or gathering.preparation.replication_key != key:
+            if gathering is not None:
+                self._flush(gathering)
+            gathering = _Gathering(reading, self._delivery.preparation(reading.reader, key))
+            self._gatherings[tap_stream] = gathering
+        return gathering
 
-    def taken(self) -> None:
-        """Note that Statsig took a request."""
-        self._taken = True
+    def _count_read(self, records: int) -> None:
+        with self._services.report.lock:  # a result may take back a line that is no record
+            self._counts.records += records
+        if self._counts.records >= WORKERS_AFTER:
+            self._services.workers.begin()
 
-    def refused(self) -> bool:
-        """Note that a single item was refused, and return whether to stop."""
-        with self._lock:
-            self._refused += 1
-            return not self._taken and self._refused >= self.LIMIT
+    def flush(self) -> None:
+        """Send what is gathered, full or not.
 
+        Raises:
+            TargetStatsigError: What an earlier batch failed with.
+        """
+        for gathering in self._gatherings.values():
+            self._flush(gathering)
 
-@dataclass(slots=True)
-class ItemStream:
-    """One stream of items: its settings, its compiled mapping, and what it shares with the others.
+    def flush_old(self) -> None:
+        """Send what is gathered and was begun before the last call.
 
-    Attributes:
-        name: The stream's name, after the stream maps.
-        replication_key: The column by which the tap says how far it has come, where its SCHEMA names one.
-        item_bytes: The bytes of an item in the batch mapped last, on average; 0 before the first.
-    """
+        Raises:
+            TargetStatsigError: What an earlier batch failed with.
+        """
+        for gathering in self._gatherings.values():
+            if gathering.is_old:
+                self._flush(gathering)
+            gathering.is_old = True
 
-    name: str
-    settings: StreamSettings
-    item_type: ItemType
-    bounds: Bounds
-    refusals: RefusalStreak = field(default_factory=RefusalStreak)
-    replication_key: str | None = None
-    item_bytes: float = field(default=0.0, init=False)
+    def _flush(self, gathering: _Gathering) -> None:
+        if not gathering.rows:
+            return
+        parts, gathering.parts = gathering.parts, []
+        gathering.rows = gathering.size = 0
+        schema, ticket, epoch = gathering.reading.schema, gathering.ticket, self._services.gate.received
+        self._services.pool.submit(partial(self._deliver, gathering.preparation, schema, parts, ticket, epoch))
 
     @property
-    def rows(self) -> int:
-        """How many items to gather for a request: as many as it may hold, going by the size of the last ones."""
-        if not self.item_bytes:
-            return self.bounds.rows
-        return max(min(self.bounds.rows, int(FILLED * self.bounds.bytes / self.item_bytes)), 1)
+    def progress(self) -> ItemProgress:
+        """Return how far the stream is; any thread may ask."""
+        counts = self._counts
+        gathered = sum(gathering.rows for gathering in [*self._gatherings.values()])
+        return ItemProgress(
+            self._delivery.stream,
+            counts.records,
+            acknowledged=counts.delivered,
+            in_flight=max(counts.records - counts.settled - gathered, 0),
+            skipped=counts.skipped_duplicates,
+            rejected=counts.rejected,
+            retries=self._retries,
+        )
 
-    @property
-    def is_billed(self) -> bool:
-        """Whether Statsig bills the stream's items."""
-        return not self.item_type.has_tier or self.settings.environment_tier in BILLED_TIERS
+    def check_reject_limit(self) -> None:
+        """Measure the stream against `max_rejected_percent`.
 
-    @property
-    def too_large(self) -> str:
-        """The reason of a record whose item alone is too large for a request."""
-        return f"{self.item_type.object_type}_too_large"
+        Raises:
+            RejectionsError: Too many of its records were rejected.
+        """
+        self._rejections.check_reject_limit()
+
+    def _deliver(self, preparation: Preparation, schema: Message, parts: list[_Part], ticket: int, epoch: int) -> None:
+        services = self._services
+        now_ms = int(services.clock.time() * 1000)
+        batch = Batch.of([part.batch for part in parts])
+        result = self._delivery.deliver(preparation, batch, now_ms=now_ms, epoch=epoch, on_retry=self._count_retry)
+        self._count(result)
+        for rejection in result.rejections:
+            error = RecordError(rejection.reason, rejection.field)
+            self._rejections.add(rejection.line, schema, error, message=rejection.message)
+        if result.unreadable is not None:
+            row, what = result.unreadable
+            part, number = _found(row, parts)
+            if result.failure is None:
+                services.gate.settle(ticket, part.received)
+            raise unreadable(number, what)
+        if result.failure is not None:
+            raise result.failure
+        services.gate.close(ticket)
+
+    def _count_retry(self) -> None:
+        with self._services.report.lock:
+            self._retries += 1
+
+    def _count(self, result: BatchResult) -> None:
+        with self._services.report.lock:
+            result.add_to(self._counts)
+            new = {name for name, _ in self._counts.remarks} - self._warned
+            self._warned |= new
+        for name, remark in REMARKS.items():
+            if name in new and remark.warning:
+                logger.warning("Stream '%s': %s", self._delivery.stream, remark.warning)
+
+
+def _found(row: int, parts: Sequence[_Part]) -> tuple[_Part, int]:
+    """Return the part of a batch that holds a row, and the number of that row's line in the input."""
+    for part in parts:
+        if row < len(part.batch):
+            return part, part.number + row
+        row -= len(part.batch)
+    raise IndexError(row)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.events.batching import SEPARATOR_BYTES, halve, pack
+from target_statsig.events.prepare import SEPARATOR_BYTES, pack
 
 SIZES = st.lists(st.integers(min_value=1, max_value=50), max_size=60)
 
@@ -56,17 +56,3 @@ def test_the_same_items_are_packed_the_same_way(sizes, max_rows, max_bytes):
         return list(pack(of, max_rows=max_rows, max_bytes=max_bytes))
 
     assert packed(sizes) == packed(iter(sizes))
-
-
-@given(st.lists(st.integers(), min_size=2))
-def test_halves_make_the_whole(batch):
-    first, second = halve(batch)
-    assert [*first, *second] == batch
-    assert first
-    assert len(second) - len(first) in {0, 1}
-
-
-@pytest.mark.parametrize("batch", [[], [1]])
-def test_one_alone_cannot_be_halved(batch):
-    with pytest.raises(ValueError, match="cannot be halved"):
-        halve(batch)

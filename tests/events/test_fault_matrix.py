@@ -17,7 +17,7 @@ import pytest
 
 from target_statsig import lanes
 from target_statsig.client.http import HttpTransport
-from target_statsig.events import lane
+from target_statsig.events import stream as event_stream
 from target_statsig.parts import LiveParts
 from target_statsig.target import TargetStatsig
 from tests.fakes import WaitlessClock, WorkforceInHere
@@ -299,7 +299,7 @@ def run(request, statsig, tmp_path, capsys, caplog, monkeypatch):
     monkeypatch.setattr("target_statsig.run.RunClock", WaitlessClock)
     in_a_worker = request.node.callspec.params["flow"].in_a_worker
     if in_a_worker:
-        monkeypatch.setattr(lane, "WORKERS_AFTER", 0)
+        monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
         monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
     yield TargetRunner(statsig, tmp_path, capsys, caplog)
     for number, handler in handlers.items():

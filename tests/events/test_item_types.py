@@ -12,11 +12,9 @@ from target_statsig.client.events import EventsClient
 from target_statsig.client.sender import Sender
 from target_statsig.config.settings import Compression, ObjectType, StreamSettings, Tier
 from target_statsig.emulator.events_api import ENDPOINTS
-from target_statsig.events.delivery import Delivery
+from target_statsig.events.delivery import Bounds, Delivery, RefusalStreak
 from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.events.mapper import MappingWarnings
-from target_statsig.events.prepare import Preparation
-from target_statsig.events.stream import Bounds, ItemStream
 from target_statsig.singer.fields import DESTINATIONS
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import NoLedger
@@ -29,11 +27,11 @@ KINDS = [pytest.param(kind, id=kind.object_type) for kind in ITEM_TYPES.values()
 
 
 def stream_of(items, size=1_000_000, **settings):
-    object_type = ObjectType(items.object_type)
-    return ItemStream("rows", StreamSettings(object_type, **settings), ITEM_TYPES[object_type], Bounds(500, size))
+    return ObjectType(items.object_type), Bounds(500, size), settings
 
 
 def send(stream, rows, *answers):
+    object_type, bounds, settings = stream
     transport, clock = FakeTransport(*answers, then=answer(202)), FakeClock()
     client = EventsClient(
         Sender(transport, clock, retry_timeout=0),
@@ -44,22 +42,17 @@ def send(stream, rows, *answers):
         clock=clock,
     )
     reader = RecordReader("rows", "rows", {"properties": {}}, (), validates=True)
-    preparation = Preparation(
-        reader,
-        stream.settings,
-        stream.item_type,
-        remembers=False,
-        compression=Compression.NONE,
-        replication_key=stream.replication_key,
-    )
+    settings = StreamSettings(object_type, **settings)
     # As between two processes: the mapping of each object type has to travel.
-    delivery = Delivery(preparation, stream, WorkforceInHere(), client, NoLedger())
+    workers, refusals = WorkforceInHere(), RefusalStreak()
+    delivery = Delivery("rows", settings, ITEM_TYPES[object_type], bounds, refusals, workers, client, NoLedger())
+    preparation = delivery.preparation(reader, None)
     lines = [json.dumps({"type": "RECORD", "stream": "rows", "record": row}).encode() + b"\n" for row in rows]
-    return delivery(Batch(lines), now_ms=int(NOON * 1000), on_retry=lambda: None), transport
+    return delivery.deliver(preparation, Batch(lines), now_ms=int(NOON * 1000), on_retry=lambda: None), transport
 
 
-def reasons(receipt):
-    return Counter(rejection.reason for rejection in receipt.rejections)
+def reasons(result):
+    return Counter(rejection.reason for rejection in result.rejections)
 
 
 def test_every_object_type_but_the_segment_is_a_kind_of_item():
@@ -76,13 +69,13 @@ def test_the_emulator_and_the_copied_facts_know_the_endpoint(kind):
 @item_types
 @pytest.mark.parametrize("settings", [{}, {"environment_tier": Tier.STAGING, "is_test": True}], ids=["bare", "more"])
 def test_requests_are_what_statsig_publishes(items, settings):
-    receipt, transport = send(stream_of(items, **settings), [items.row(number) for number in range(3)])
+    result, transport = send(stream_of(items, **settings), [items.row(number) for number in range(3)])
 
     (request,) = transport.requests
     assert request.url.endswith(f"/v1/{items.call}")
     jsonschema_rs.validate(BODIES[items.call], json.loads(request.body))
-    assert receipt.delivered == 3
-    assert receipt.billable == (3 if items.object_type == "metric" or not settings else 0)
+    assert result.delivered == 3
+    assert result.billable == (3 if items.object_type == "metric" or not settings else 0)
 
 
 def test_only_metrics_can_be_marked_as_a_test():
@@ -96,13 +89,13 @@ def test_only_metrics_can_be_marked_as_a_test():
 @item_types
 def test_messages_and_reasons_call_items_by_their_name(items):
     name = items.object_type
-    receipt, _ = send(stream_of(items), [items.row(1)], answer(503))
-    assert f"1 {name} of stream 'rows'" in str(receipt.failure)
-    receipt, _ = send(stream_of(items), [items.row(1), items.row(2)], answer(503))
-    assert f"2 {name}s of stream 'rows'" in str(receipt.failure)
+    result, _ = send(stream_of(items), [items.row(1)], answer(503))
+    assert f"1 {name} of stream 'rows'" in str(result.failure)
+    result, _ = send(stream_of(items), [items.row(1), items.row(2)], answer(503))
+    assert f"2 {name}s of stream 'rows'" in str(result.failure)
 
-    receipt, transport = send(stream_of(items, size=201), [items.row(1)])
-    assert (reasons(receipt), transport.requests) == ({f"{name}_too_large": 1}, [])
+    result, transport = send(stream_of(items, size=201), [items.row(1)])
+    assert (reasons(result), transport.requests) == ({f"{name}_too_large": 1}, [])
 
 
 @item_types
@@ -110,17 +103,19 @@ def test_a_refused_batch_is_halved_until_the_culprit_stands_alone(items):
     def refuse_u2(request):
         return answer(400, {"message": "no"}) if b'"u2"' in request.body else answer(202)
 
-    receipt, transport = send(stream_of(items), [items.row(number) for number in range(5)], *[refuse_u2] * 9)
-    assert reasons(receipt) == {"refused_by_statsig": 1}
-    assert receipt.delivered == 4
-    assert json.loads(receipt.rejections[0].line)["record"]["user_id"] == "u2"
+    result, transport = send(stream_of(items), [items.row(number) for number in range(5)], *[refuse_u2] * 9)
+    assert reasons(result) == {"refused_by_statsig": 1}
+    assert result.delivered == 4
+    assert json.loads(result.rejections[0].line)["record"]["user_id"] == "u2"
     assert len(transport.requests) <= 7
 
 
 @item_types
 def test_items_are_counted_by_name(items):
-    stream = stream_of(items)
-    mapped = stream.item_type.mapper(stream.settings)(columns_of(items.row(1)), 0, MappingWarnings(), {})
+    object_type = ObjectType(items.object_type)
+    mapped = ITEM_TYPES[object_type].mapper(StreamSettings(object_type))(
+        columns_of(items.row(1)), 0, MappingWarnings(), {}
+    )
     assert set(mapped.names) <= {*items.columns.values()}
-    receipt, _ = send(stream, [items.row(1), items.row(2)])
-    assert receipt.names == {mapped.names[0]: 2}
+    result, _ = send(stream_of(items), [items.row(1), items.row(2)])
+    assert result.names == {mapped.names[0]: 2}

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from target_statsig.events.pool import DeliveryPool
+from target_statsig.events.stream import DeliveryPool
 
 PATIENCE = 30
 

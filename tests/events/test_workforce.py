@@ -12,7 +12,7 @@ import pytest
 
 from target_statsig import lanes
 from target_statsig.config.settings import Compression, ObjectType, StreamSettings
-from target_statsig.events import lane
+from target_statsig.events import stream as event_stream
 from target_statsig.events.item_types import EVENTS
 from target_statsig.events.prepare import Limits, Preparation
 from target_statsig.events.workforce import Workforce
@@ -138,7 +138,7 @@ def mortal(fate):
 
 @pytest.mark.parametrize("properties", [None, {"event": {}, "user_id": {"type": "string"}}], ids=["any", "a table"])
 def test_a_run_outlives_its_worker(run_target, statsig, monkeypatch, properties):
-    monkeypatch.setattr(lane, "WORKERS_AFTER", 100)
+    monkeypatch.setattr(event_stream, "WORKERS_AFTER", 100)
     monkeypatch.setattr(lanes, "Workforce", mortal(subprocess.Popen.kill))
     orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(5_000)]
     blocks = [to_lines([schema("orders", properties), *orders[:200]]), to_lines([*orders[200:], state(orders={})])]
@@ -163,7 +163,7 @@ SMALL, MORE_THAN_A_PIPE_HOLDS = 10, 20_000
 @pytest.mark.parametrize("size", [SMALL, MORE_THAN_A_PIPE_HOLDS], ids=["after it was asked", "while it is asked"])
 @pytest.mark.parametrize("signalled", [True, False], ids=["until a signal comes", "until its time is over"])
 def test_a_run_outlives_a_worker_that_answers_no_more(run_target, statsig, monkeypatch, size, signalled):
-    monkeypatch.setattr(lane, "WORKERS_AFTER", 100)
+    monkeypatch.setattr(event_stream, "WORKERS_AFTER", 100)
     monkeypatch.setattr(lanes, "Workforce", mortal(stop_and_be_stopped if signalled else stop))
     if not signalled:
         monkeypatch.setattr("target_statsig.events.workforce.ANSWER_SECONDS", 0.05)
@@ -180,7 +180,7 @@ def test_a_run_outlives_a_worker_that_answers_no_more(run_target, statsig, monke
 
 
 def test_a_new_schema_counts_for_what_comes_behind_it(run_target, statsig, monkeypatch):
-    monkeypatch.setattr(lane, "WORKERS_AFTER", 10)
+    monkeypatch.setattr(event_stream, "WORKERS_AFTER", 10)
     monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
     orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(40)]
     stricter = schema("orders", {"event": {}, "user_id": {"maxLength": 2}})
@@ -191,7 +191,7 @@ def test_a_new_schema_counts_for_what_comes_behind_it(run_target, statsig, monke
 
 
 def test_records_written_now_so_now_so_share_requests(run_target, statsig, monkeypatch):
-    monkeypatch.setattr(lane, "WORKERS_AFTER", 0)
+    monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
     monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
     records = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(400)]
     turned = [dict(reversed(each.items())) if number % 2 else each for number, each in enumerate(records)]
@@ -202,7 +202,7 @@ def test_records_written_now_so_now_so_share_requests(run_target, statsig, monke
 
 
 def test_what_comes_before_a_line_that_cannot_be_read_is_sent(run_target, statsig, monkeypatch):
-    monkeypatch.setattr(lane, "WORKERS_AFTER", 0)
+    monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
     monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
     orders = to_lines([record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(5)])
     broken = orders.replace(b'"u3"', b'"u3')
@@ -217,7 +217,7 @@ def test_what_comes_before_a_line_that_cannot_be_read_is_sent(run_target, statsi
 
 
 def test_a_line_that_the_tap_was_cut_off_in_is_no_record(run_target, statsig, monkeypatch):
-    monkeypatch.setattr(lane, "WORKERS_AFTER", 0)
+    monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
     monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
     orders = to_lines([record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(5)])
     outcome = run_target(Blocks([to_lines([schema("orders")]), orders[:-20]]), object_type="event")
@@ -227,7 +227,7 @@ def test_a_line_that_the_tap_was_cut_off_in_is_no_record(run_target, statsig, mo
 
 
 def test_a_later_run_prepares_only_what_no_earlier_one_delivered(run_target, statsig, monkeypatch):
-    monkeypatch.setattr(lane, "WORKERS_AFTER", 0)
+    monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
     monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
     orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(30)]
     table = schema("orders", {"event": {}, "user_id": {"type": "string"}})

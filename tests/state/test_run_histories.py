@@ -245,8 +245,8 @@ def writing(life, statsig):
 
 def bury(target):
     """Let go of what a dead process would not hold any more."""
-    if "_item_services" in target.run.lanes.__dict__:
-        target.run.lanes._item_services.pool._pool.shutdown()
+    if "_event_services" in target.run.lanes.__dict__:
+        target.run.lanes._event_services.pool._pool.shutdown()
     if "store" in target.run.services.__dict__:
         target.run.services.store._database.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
@@ -10,9 +11,9 @@ from target_statsig.client.events import EventsClient
 from target_statsig.client.sender import Sender
 from target_statsig.config.settings import Compression, ObjectType, StreamSettings
 from target_statsig.errors import InputError, NotNowError
+from target_statsig.events.delivery import Bounds, RefusalStreak
 from target_statsig.events.item_types import EVENTS
-from target_statsig.events.lane import EventStream
-from target_statsig.events.stream import Bounds, ItemStream
+from target_statsig.events.stream import EventStream
 from target_statsig.reports.report import ItemCounts, RunReport
 from target_statsig.singer.records import Batch, Reading, RecordReader
 from target_statsig.singer.state_gate import StateGate
@@ -34,7 +35,7 @@ class DeliveryPool:
 
     @property
     def sizes(self):
-        return [sum(len(part.batch) for part in job.args[1]) for job in self.jobs]
+        return [sum(len(part.batch) for part in job.args[2]) for job in self.jobs]
 
     def work(self):
         for job in self.jobs:
@@ -76,7 +77,9 @@ def run(pool):
     return SimpleNamespace(
         client=client,
         pool=pool,
-        workforce=WorkforceInHere(),
+        workers=WorkforceInHere(),
+        bounds=Bounds(3, 1_000),
+        refusals=defaultdict(RefusalStreak),
         gate=StateGate(lambda state, _: states.append(state)),
         report=RunReport(0.0, dry_run=False),
         clock=clock,
@@ -89,8 +92,8 @@ def run(pool):
 
 @pytest.fixture
 def lane(run):
-    stream = ItemStream("orders", StreamSettings(ObjectType.EVENT), EVENTS, Bounds(3, 1_000))
-    return EventStream(stream, run, NoLedger(), run.counts, run.rejections)
+    settings = StreamSettings(ObjectType.EVENT)
+    return EventStream("orders", settings, EVENTS, run, NoLedger(), run.counts, run.rejections)
 
 
 READING = reading()
@@ -138,7 +141,7 @@ def test_a_second_stream_of_the_tap_takes_the_replication_key_away(lane, pool):
     lane.follow("returns", "at")
     lane.accept(2, Batch([LINE]), messages)
     lane.flush()
-    assert [job.args[0].delivery.preparation.replication_key for job in pool.jobs] == ["at", None]
+    assert [job.args[0].replication_key for job in pool.jobs] == ["at", None]
 
 
 def test_a_batch_that_is_not_full_goes_off_when_it_is_two_steps_old(lane, pool):
