@@ -39,6 +39,11 @@ def adapt(command: click.Command) -> click.Command:
             help="Look at the keys, the segments, the ID types and the store, change nothing, and say what is wrong.",
         ),
         click.Option(
+            ["--suggest"],
+            is_flag=True,
+            help="Read a tap's output, or its catalog, and print `streams` settings for it. Needs no configuration.",
+        ),
+        click.Option(
             ["--replay"],
             is_flag=True,
             help="Send the dead letters again instead of reading input, and remove what went through.",
@@ -85,6 +90,19 @@ def refuse_conflicts(*, check: bool, replay: bool, apply_held: bool, segment: st
         errors.append("`--segment` is of no use without `--apply-held`: add it.")
     if errors:
         turn_down(errors)
+
+
+def show_suggestion(source: Iterable[bytes] | None) -> NoReturn:
+    """Print settings for the streams of a tap's output or catalog, and exit with 1 where it is neither."""
+    from target_statsig.commands.suggest import suggest
+    from target_statsig.errors import InputError
+
+    try:
+        sys.stdout.write(suggest(source or sys.stdin.buffer))
+    except InputError as error:
+        logger.error("%s", error)  # noqa: TRY400 -- the message says it all
+        sys.exit(1)
+    sys.exit(0)
 
 
 def quieten() -> None:

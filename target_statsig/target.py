@@ -219,6 +219,7 @@ class TargetStatsig(Target):
         config: _ConfigInput | None = None,
         file_input: IO[str] | None = None,
         check: bool = False,
+        suggest: bool = False,
         replay: bool = False,
         apply_held: bool = False,
         segment: str | None = None,
@@ -230,6 +231,8 @@ class TargetStatsig(Target):
         cls.print_version(print_fn=cls.logger.info)
         command_line.quieten()
         command_line.refuse_conflicts(check=check, replay=replay, apply_held=apply_held, segment=segment)
+        if suggest:
+            command_line.show_suggestion(cast("IO[bytes] | None", file_input))
         config = config or _ConfigInput()
         from target_statsig.dry_run import Wishes  # after `--about`, which ended above
 

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 README = ROOT / "README.md"
 CHECK_PAGE = ROOT / "docs" / "check-and-dry-run.md"
-PAGES = [README, CHECK_PAGE, ROOT / "docs" / "contributing.md"]
+PAGES = [README, ROOT / "docs" / "settings.md", CHECK_PAGE, ROOT / "docs" / "contributing.md"]
 
 HERE = f"cd {ROOT} && "
 

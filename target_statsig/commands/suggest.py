@@ -1,0 +1,318 @@
+"""`--suggest`: settings for the streams of a tap, read off its output or its catalog."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from target_statsig.config.settings import ObjectType, SyncMode
+from target_statsig.errors import InputError
+from target_statsig.singer.fields import DEFAULT_SOURCES, DESTINATIONS, places
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+SAMPLE = 100
+"""RECORD messages of a stream that are read, for columns that its SCHEMA does not name."""
+
+IDENTIFIERS = ("user_id", "anonymous_id")
+
+LIKE_AN_IDENTIFIER = re.compile(
+    r"(user|customer|member|account|client|person|contact|visitor)(_?id|_?uuid)?", re.IGNORECASE
+)
+LIKE_A_TIME = re.compile(r".*(_at|_time|_on|date|timestamp|At|Time)")
+LIKE_A_VALUE = re.compile(r".*(total|amount|revenue|price|value)", re.IGNORECASE)
+LIKE_A_ROW_COUNT = re.compile(r"(row_count|rows|total_rows|rowCount)")
+LIKE_A_MEMBERSHIP = re.compile(r"(is_)?(member|active|in_segment|subscribed|enabled)", re.IGNORECASE)
+MOST_COLUMNS_OF_AN_AUDIENCE = 4
+"""An audience is a list of ids: with more columns beside them a stream says what happened."""
+
+NOT_TEXT = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
+"""What YAML takes for something else."""
+
+_PLAIN = re.compile(r"[A-Za-z_][\w-]*")
+_MESSAGE = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Column(NamedTuple):
+    """What a stream says of a column."""
+
+    types: frozenset[str]
+    is_time: bool
+
+
+@dataclass
+class Stream:
+    """What the messages say of a stream."""
+
+    name: str
+    columns: dict[str, Column] = field(default_factory=dict)
+    replication_key: str | None = None
+    records: int = 0
+
+    def has(self, sources: Iterable[str]) -> str | None:
+        """Return the first of some sources that the stream has."""
+        return next(
+            (source for source in sources if any(not place.path for place in places((source,), self.columns))), None
+        )
+
+    def like(self, pattern: re.Pattern[str], types: Iterable[str] = ()) -> str | None:
+        """Return the first column whose name fits a pattern, of one of these types."""
+        wanted = {*types}
+        return next(
+            (
+                name
+                for name, column in self.columns.items()
+                if pattern.fullmatch(name) and (not wanted or wanted & column.types)
+            ),
+            None,
+        )
+
+
+@dataclass
+class Suggestion:
+    """Settings for a stream, and what is worth knowing about them."""
+
+    settings: dict[str, Any]
+    remarks: list[str]
+
+
+def suggest(lines: Iterable[bytes]) -> str:
+    """Return a `streams` block in YAML, with remarks as comments.
+
+    Args:
+        lines: A tap's output, or its catalog.
+
+    Raises:
+        InputError: They are neither.
+    """
+    streams = read_streams(lines)
+    if not streams:
+        msg = "The input holds no SCHEMA message and no catalog: pipe the output of a tap, or of its `--discover`."
+        raise InputError(msg)
+    found = {stream.name: suggestion_for(stream) for stream in streams}
+    left_out = [name for name, suggestion in found.items() if suggestion is None]
+    text = "".join(_block(name, suggestion) for name, suggestion in found.items() if suggestion is not None)
+    result = f"streams:\n{text}" if text else "streams: {}\n"
+    if left_out:
+        result += (
+            "# These have no column that looks like an identifier, so they are not sent. To send one, map `user_id`.\n"
+        )
+        result += "stream_maps:\n" + "".join(f"  {_scalar(name)}: __NULL__\n" for name in left_out)
+    return result
+
+
+# What a stream becomes
+
+
+def suggestion_for(stream: Stream) -> Suggestion | None:
+    """Return settings for a stream; None where no column looks like an identifier."""
+    mapping: dict[str, str] = {}
+    remarks: list[str] = []
+    if stream.has(source for name in IDENTIFIERS for source in DEFAULT_SOURCES[name]) is None:
+        identifier = stream.like(LIKE_AN_IDENTIFIER)
+        if identifier is None:
+            return None
+        mapping["user_id"] = identifier
+        remarks.append(f"`{identifier}` is a guess: is it the id that your application gives to Statsig?")
+    object_type = _object_type(stream)
+    settings: dict[str, Any] = {"object_type": object_type.value}
+    if object_type is ObjectType.SEGMENT:
+        settings |= _segment(stream, remarks)
+    elif object_type is ObjectType.EVENT:
+        settings |= _event(stream, mapping, remarks)
+    if mapping:
+        settings["field_mapping"] = mapping
+    return Suggestion(settings, [*_reads(stream, object_type, settings, mapping), *remarks])
+
+
+def _object_type(stream: Stream) -> ObjectType:
+    def has(destination: str) -> bool:
+        return stream.has(DEFAULT_SOURCES[destination]) is not None
+
+    if (has("experiment_name") and has("group")) or (has("gate_name") and has("passes")):
+        return ObjectType.EXPOSURE
+    if has("metric_name") and (has("metric_value") or has("numerator")):
+        return ObjectType.METRIC
+    if has("event_name"):
+        return ObjectType.EVENT
+    is_short = len(_plain_columns(stream)) <= MOST_COLUMNS_OF_AN_AUDIENCE and _time_of(stream) is None
+    return ObjectType.SEGMENT if is_short or _row_count_of(stream) is not None else ObjectType.EVENT
+
+
+def _event(stream: Stream, mapping: dict[str, str], remarks: list[str]) -> dict[str, Any]:
+    settings = {}
+    if stream.has(DEFAULT_SOURCES["event_name"]) is None:
+        settings["event_name"] = re.split(r"[-.]", stream.name)[-1] or stream.name
+        remarks.append("No column names the event, so every record has this name.")
+    if stream.has(DEFAULT_SOURCES["event_time"]) is None:
+        time = _time_of(stream)
+        if time is None:
+            remarks.append("No column looks like a time: the time of extraction is sent.")
+        else:
+            mapping["event_time"] = time
+    if stream.has(DEFAULT_SOURCES["event_value"]) is None:
+        value = stream.like(LIKE_A_VALUE, ("number", "integer"))
+        if value is not None:
+            mapping["event_value"] = value
+    return settings
+
+
+def _segment(stream: Stream, remarks: list[str]) -> dict[str, Any]:
+    settings: dict[str, Any] = {"segment_id": re.sub(r"\W", "_", re.split(r"[-.]", stream.name)[-1]) or "segment"}
+    row_count = _row_count_of(stream)
+    membership = stream.like(LIKE_A_MEMBERSHIP, ("boolean",))
+    if row_count is not None:
+        settings |= {"sync_mode": SyncMode.MIRROR.value, "row_count_field": row_count}
+        remarks.append("The segment will equal the stream: whoever is not in it is removed.")
+    else:
+        settings["sync_mode"] = SyncMode.ADD.value
+        remarks.append("`mirror` also removes; it needs a proof that the tap finished, such as `row_count_field`.")
+    if membership is not None and row_count is None:
+        settings["membership_field"] = membership
+    remarks.append("Create the ID list in Statsig, or set `create_segment: true`.")
+    return settings
+
+
+def _row_count_of(stream: Stream) -> str | None:
+    return stream.like(LIKE_A_ROW_COUNT, ("integer", "number"))
+
+
+def _time_of(stream: Stream) -> str | None:
+    """Return the column that says when something happened."""
+    known = stream.has(DEFAULT_SOURCES["event_time"])
+    if known is not None:
+        return known
+    times = [name for name in _plain_columns(stream) if stream.columns[name].is_time]
+    if stream.replication_key in times:
+        return stream.replication_key
+    return next(iter([name for name in times if LIKE_A_TIME.fullmatch(name)] or times), None)
+
+
+def _plain_columns(stream: Stream) -> list[str]:
+    return [name for name in stream.columns if not name.startswith("_sdc_")]
+
+
+def _reads(
+    stream: Stream, object_type: ObjectType, settings: Mapping[str, Any], mapping: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield which column each destination is read from, and what becomes metadata."""
+    if object_type is ObjectType.SEGMENT:
+        return
+    read = dict(mapping)
+    for destination in DESTINATIONS[object_type]:
+        source = stream.has(DEFAULT_SOURCES[destination])
+        if destination not in mapping and destination not in settings and source is not None:
+            read[destination] = source
+    yield "Read: " + ", ".join(f"{destination} ← {source}" for destination, source in read.items()) + "."
+    if object_type is ObjectType.EVENT:
+        used = {*read.values(), "context", "traits", "consent"}
+        rest = [name for name in _plain_columns(stream) if name not in used]
+        yield f"Metadata: {', '.join(rest)}." if rest else "No column is left for metadata."
+
+
+# The block
+
+
+def _block(name: str, suggestion: Suggestion) -> str:
+    lines = [f"  {_scalar(name)}:"]
+    for key, value in suggestion.settings.items():
+        if isinstance(value, dict):
+            lines += [f"    {key}:", *(f"      {inner}: {_scalar(source)}" for inner, source in value.items())]
+        else:
+            lines.append(f"    {key}: {_scalar(value)}")
+    lines += [f"    # {_printable(remark)}" for remark in suggestion.remarks]
+    return "\n".join(lines) + "\n"
+
+
+def _scalar(text: str) -> str:
+    """Return a text as YAML; JSON's quotes are YAML's, too."""
+    return text if _PLAIN.fullmatch(text) and text.lower() not in NOT_TEXT else json.dumps(text)
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+# Reading
+
+
+def read_streams(lines: Iterable[bytes]) -> list[Stream]:
+    """Return the streams of a tap's output or catalog, in their order.
+
+    Raises:
+        InputError: They are neither.
+    """
+    streams: dict[str, Stream] = {}
+    held: list[bytes] = []
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            message = _MESSAGE.decode(line)
+        except msgspec.MsgspecError:
+            message = {}
+        if "type" in message and not held:
+            _take(message, streams)
+        else:
+            held.append(line)  # of a catalog, perhaps, which has several lines
+    return list(streams.values()) if not held else _from_catalog(b"".join(held))
+
+
+def _take(message: Mapping[str, msgspec.Raw], streams: dict[str, Stream]) -> None:
+    kind = _decoded(message["type"])
+    if kind == "SCHEMA":
+        keys = _decoded(message.get("bookmark_properties")) or [None]
+        stream = streams.setdefault(str(_decoded(message["stream"])), Stream(str(_decoded(message["stream"]))))
+        stream.replication_key = keys[0]
+        _add_columns(stream, _decoded(message.get("schema")))
+    elif kind == "RECORD":
+        stream = streams.setdefault(str(_decoded(message["stream"])), Stream(str(_decoded(message["stream"]))))
+        stream.records += 1
+        if stream.records <= SAMPLE:
+            for name, value in _decoded(message["record"]).items():
+                stream.columns.setdefault(name, Column(frozenset({_json_type(value)}), is_time=False))
+
+
+def _from_catalog(text: bytes) -> list[Stream]:
+    try:
+        entries = msgspec.json.decode(text)["streams"]
+        streams = []
+        for entry in entries:
+            (root,) = [part["metadata"] for part in entry.get("metadata", []) if not part["breadcrumb"]] or [{}]
+            stream = Stream(entry.get("stream") or entry["tap_stream_id"])
+            stream.replication_key = root.get("replication-key") or entry.get("replication_key")
+            _add_columns(stream, entry["schema"])
+            streams.append((stream, root.get("selected", entry.get("selected"))))
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError):
+        msg = "The input is neither a tap's output nor a catalog: pipe the output of a tap, or of its `--discover`."
+        raise InputError(msg) from None
+    chosen = [stream for stream, selected in streams if selected]
+    return chosen or [stream for stream, _ in streams]
+
+
+def _add_columns(stream: Stream, schema: Any) -> None:
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    for name, declared in (properties or {}).items():
+        says = declared if isinstance(declared, dict) else {}
+        choices = [says, *says.get("anyOf", []), *says.get("oneOf", [])]
+        types = {kind for choice in choices for kind in _listed(choice.get("type"))} - {"null"}
+        is_time = any(choice.get("format") in {"date-time", "date"} for choice in choices)
+        stream.columns[name] = Column(frozenset(types), is_time)
+
+
+def _listed(kinds: Any) -> list[str]:
+    return kinds if isinstance(kinds, list) else [] if kinds is None else [kinds]
+
+
+def _json_type(value: object) -> str:
+    names = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "object", list: "array"}
+    return names.get(type(value), "null")
+
+
+def _decoded(raw: msgspec.Raw | None) -> Any:
+    return None if raw is None else msgspec.json.decode(raw)
