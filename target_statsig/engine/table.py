@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
         ("version", pa.int32()),
         ("config_digest", pa.string()),
         ("stream", pa.string()),
-        ("partition", pa.int32()),
+        ("partition", pa.int64()),
         ("attempt", pa.int64()),
         ("sequence", pa.int32()),
         ("is_last", pa.bool_()),
@@ -66,7 +66,7 @@ class Row:
         version: `VERSION`.
         config_digest: What `config_digest` says of the settings that it was prepared with.
         stream: The stream.
-        partition: The engine's number of the task's part of the input, from 0; another attempt of it has the same.
+        partition: The number of the part of the input; another attempt at the same part has the same one.
         attempt: The engine's number of the attempt, unlike any other of the table; random where the engine has none.
         sequence: The number of the row within its attempt, from 0 and without a gap.
         is_last: Whether the attempt ends with this row. Each one ends with such a row, that of an empty partition too;
@@ -83,7 +83,8 @@ class Row:
         deleted: Records of deleted rows, which are not sent; they do not stand in `source`.
         source: RECORD messages as JSON lines, with gzip: those of the body, and those rejected. Null where there are
             none.
-        schema: The SCHEMA message of the records as a JSON line, in the first row of each attempt; null in the others.
+        schema: The SCHEMA message of the records, as JSON, in the first row of each attempt that had any; null in the
+            others.
     """
 
     version: int

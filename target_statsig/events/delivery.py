@@ -40,9 +40,6 @@ LEFT_OF_REFUSED = 0.55
 """How much of a body that was too large may be in the next ones: a little more than half, so that what filled one
 request fills two, and not two and a remainder."""
 
-FILLED = 0.95
-"""How much of a request is filled with items of the usual size: some are larger."""
-
 BILLED_TIERS = frozenset({None, Tier.PRODUCTION})
 """Only production is billed, and an item that names no tier belongs to it: https://docs.statsig.com/pricing."""
 
@@ -192,10 +189,7 @@ class Delivery:
     @property
     def rows(self) -> int:
         """How many items to gather for a request: as many as it may hold, going by the size of the last ones."""
-        limits = self.bounds.limits
-        if not self.item_bytes:
-            return limits.rows
-        return max(min(limits.rows, int(FILLED * limits.bytes / self.item_bytes)), 1)
+        return self.bounds.limits.rows_of(self.item_bytes)
 
     @property
     def is_billed(self) -> bool:
@@ -282,9 +276,7 @@ class _BatchDelivery:
         self._result.rejections += [
             Rejection(batch.lines[row], reason, field) for row, reason, field in prepared.rejected
         ]
-        if prepared.requests:
-            items = sum(request.count for request in prepared.requests)
-            self._delivery.item_bytes = sum(request.size for request in prepared.requests) / items
+        self._delivery.item_bytes = prepared.item_bytes or self._delivery.item_bytes
         for request in prepared.requests:
             if self._is_too_large_by_now(request):
                 part = _lines_of(batch, request)

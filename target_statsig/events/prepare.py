@@ -39,6 +39,9 @@ SEPARATOR_BYTES = 1
 ENVELOPE_BYTES = 200
 """Room for what stands around the items of a request: `{"events":[…],"statsigMetadata":{…}}`."""
 
+FILLED = 0.95
+"""How much of a request is filled with items of the usual size: some are larger."""
+
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 _NOT_JSON = (TypeError, ValueError, RecursionError, ArithmeticError)
@@ -56,6 +59,14 @@ class Limits(msgspec.Struct, frozen=True):
     rows: int
     bytes: int
     largest: int
+
+    def rows_of(self, item_bytes: float) -> int:
+        """Return how many items to gather for a request: as many as it may hold.
+
+        Args:
+            item_bytes: The bytes of an item, going by the last ones; 0 where nothing is known.
+        """
+        return max(min(self.rows, int(FILLED * self.bytes / item_bytes)), 1) if item_bytes else self.rows
 
 
 class PreparedRequest(msgspec.Struct, frozen=True):
@@ -102,6 +113,12 @@ class Prepared(msgspec.Struct, frozen=True):
     unreadable: str | None
     readable: int
     warnings: MappingWarnings
+
+    @property
+    def item_bytes(self) -> float:
+        """The bytes of an item, on average; 0 where there is none."""
+        items = sum(request.count for request in self.requests)
+        return sum(request.size for request in self.requests) / items if items else 0.0
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def decode_leniently(line: bytes) -> object:
         UnicodeDecodeError: It is not UTF-8.
         ValueError: It is no JSON.
     """
-    return json.loads(line, parse_float=_decimal)
+    return json.loads(line, parse_float=_decimal, parse_constant=_decimal)
 
 
 def _decimal(digits: str) -> decimal.Decimal:

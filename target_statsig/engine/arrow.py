@@ -1,0 +1,296 @@
+"""Arrow columns as the values that a tap's lines would hold, and their schema as a SCHEMA message."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+from collections import Counter
+from decimal import Decimal
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pyarrow as pa
+from pyarrow import types
+
+from target_statsig.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from target_statsig.singer.columns import Column
+
+_EPOCH = dt.date(1970, 1, 1).toordinal()
+
+_DAY_SECONDS = 86_400
+
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class _Days(dict[int, str]):
+    """Days since 1970 as ISO dates; kept, since the rows of a batch share theirs."""
+
+    MOST = 100_000
+
+    def __missing__(self, day: int) -> str:
+        try:
+            text = dt.date.fromordinal(_EPOCH + day).isoformat()
+        except (ValueError, OverflowError):  # Arrow's years go further than Python's
+            return f"1970-01-01 + {day} days"
+        if len(self) < self.MOST:
+            self[day] = text
+        return text
+
+
+_days = _Days()
+
+
+class _Clock(dict[int, str]):
+    """Seconds since midnight as times."""
+
+    def __missing__(self, seconds: int) -> str:
+        text = self[seconds] = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        return text
+
+
+_clock = _Clock()
+
+
+def read_columns(batches: Sequence[pa.RecordBatch]) -> dict[str, Column]:
+    """Return what a tap's lines would decode to: texts, integers, `Decimal`, booleans, objects and lists, by column.
+
+    A float is the number that it prints as; an instant is in UTC, as `2026-01-31T12:00:00.250000+00:00`; a timestamp
+    without a zone stays without one; binary is base64; a key of a map that is no text is its JSON.
+
+    Args:
+        batches: One or more with the same columns, which follow each other.
+    """
+    return {
+        name: [*chain.from_iterable(_read(batch.column(place)) for batch in batches)]
+        for place, name in enumerate(batches[0].schema.names)
+    }
+
+
+def _read(array: pa.Array) -> list[Any]:
+    return next(read for is_type, read in _READERS if is_type(array.type))(array)
+
+
+def _plain(array: pa.Array) -> list[Any]:
+    values: list[Any] = array.to_pylist()
+    return values
+
+
+def _texts(array: pa.Array) -> list[Any]:
+    try:
+        return _plain(array)
+    except UnicodeDecodeError:
+        # Half a surrogate pair each: no JSON, so that such a record is rejected and the others go.
+        raw = _plain(array.cast(pa.large_binary()))
+        return [None if value is None else value.decode(errors="surrogateescape") for value in raw]
+
+
+def _floats(array: pa.Array) -> list[Any]:
+    if not types.is_float64(array.type):
+        # The digits that mean this float among those of its size: 0.1, and not 0.10000000149011612.
+        array = array.cast(pa.float32()).cast(pa.string()).cast(pa.float64())
+    return [None if value is None else Decimal(repr(value)) for value in array.to_pylist()]
+
+
+def _decimals(array: pa.Array) -> list[Any]:
+    if array.type.scale > 0:
+        return _plain(array)
+    return [None if value is None else int(value) for value in array.to_pylist()]
+
+
+def _binary(array: pa.Array) -> list[Any]:
+    return [None if value is None else base64.b64encode(value).decode() for value in array.to_pylist()]
+
+
+def _dates(array: pa.Array) -> list[Any]:
+    days = array.cast(pa.date32()).cast(pa.int32()).to_pylist()
+    return [None if day is None else _days[day] for day in days]
+
+
+def _times(array: pa.Array) -> list[Any]:
+    per_second = _PER_SECOND[array.type.unit]
+    ticks = array.cast(pa.int32() if types.is_time32(array.type) else pa.int64()).to_pylist()
+    return [None if tick is None else _time_of_day(tick, per_second) for tick in ticks]
+
+
+def _timestamps(array: pa.Array) -> list[Any]:
+    per_second = _PER_SECOND[array.type.unit]
+    per_day = per_second * _DAY_SECONDS
+    zone = "" if array.type.tz is None else "+00:00"
+    return [
+        None if tick is None else f"{_days[tick // per_day]}T{_time_of_day(tick % per_day, per_second)}{zone}"
+        for tick in array.cast(pa.int64()).to_pylist()
+    ]
+
+
+def _encoded(array: pa.Array) -> list[Any]:
+    return _read(array.dictionary_decode())
+
+
+def _lists(array: pa.Array) -> list[Any]:
+    if types.is_fixed_size_list(array.type):
+        array = array.cast(pa.large_list(array.type.value_type))
+    return [*_members(array, array.values)]
+
+
+def _maps(array: pa.Array) -> list[Any]:
+    keys, values = _members(array, array.keys), _members(array, array.items)
+    return [
+        None if names is None else dict(zip(map(_key, names), members or (), strict=True))
+        for names, members in zip(keys, values, strict=True)
+    ]
+
+
+def _members(array: pa.Array, of_all: pa.Array) -> Iterator[list[Any] | None]:
+    """Yield the members of each list of an array, or None where it is null."""
+    offsets = array.offsets.to_pylist()
+    first = offsets[0]
+    values = _read(of_all.slice(first, offsets[-1] - first))
+    for is_null, (start, end) in zip(array.is_null().to_pylist(), pairwise(offsets), strict=True):
+        yield None if is_null else values[start - first : end - first]
+
+
+def _structs(array: pa.Array) -> list[Any]:
+    names = [member.name for member in array.type]
+    rows = zip(*map(_read, array.flatten()), strict=True) if names else [()] * len(array)
+    return [
+        None if is_null else dict(zip(names, row, strict=True))
+        for is_null, row in zip(array.is_null().to_pylist(), rows, strict=True)
+    ]
+
+
+def _time_of_day(tick: int, per_second: int) -> str:
+    seconds, rest = divmod(tick, per_second)
+    if not rest:
+        return _clock[seconds]
+    if per_second == _PER_SECOND["ns"] and rest % 1_000:
+        return f"{_clock[seconds]}.{rest:09}"
+    return f"{_clock[seconds]}.{rest * 1_000_000 // per_second:06}"
+
+
+def _key(value: Any) -> str:
+    return value if isinstance(value, str) else _encode(value).decode()
+
+
+def _any_of(*predicates: Callable[[pa.DataType], bool]) -> Callable[[pa.DataType], bool]:
+    return lambda kind: any(is_type(kind) for is_type in predicates)
+
+
+_is_text = _any_of(types.is_string, types.is_large_string, types.is_string_view)
+
+_is_binary = _any_of(types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
+
+_is_list = _any_of(types.is_list, types.is_large_list, types.is_fixed_size_list)
+
+_READERS: Sequence[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], list[Any]]]] = (
+    (_is_text, _texts),
+    (types.is_integer, _plain),
+    (types.is_boolean, _plain),
+    (types.is_floating, _floats),
+    (types.is_timestamp, _timestamps),
+    (types.is_decimal, _decimals),
+    (types.is_date, _dates),
+    (types.is_null, _plain),
+    (types.is_struct, _structs),
+    (types.is_map, _maps),
+    (_is_list, _lists),
+    (_is_binary, _binary),
+    (types.is_time, _times),
+    (types.is_dictionary, _encoded),
+)
+"""How a column is read, by its type."""
+
+_JSON_TYPES: Sequence[tuple[Callable[[pa.DataType], bool], str]] = (
+    (types.is_integer, "integer"),
+    (types.is_boolean, "boolean"),
+    (types.is_floating, "number"),
+    (types.is_decimal, "number"),
+    (types.is_struct, "object"),
+    (types.is_map, "object"),
+    (_is_list, "array"),
+)
+"""What a column's values are in JSON, where they are no texts."""
+
+
+def check_schema(schema: pa.Schema) -> None:
+    """Check that every column can be read.
+
+    Raises:
+        InputError: There are none, one has a type that JSON has no form for, or two have the same name.
+    """
+    if not schema.names:
+        msg = "The input has no columns: select at least those that the settings name."
+        raise InputError(msg)
+    twice = [name for name, count in Counter(schema.names).items() if count > 1]
+    if twice:
+        msg = f"Two columns are called `{twice[0]}`: rename one in the query."
+        raise InputError(msg)
+    for column in schema:
+        fault = _unreadable(column.type)
+        if fault is not None:
+            msg = f"Column `{column.name}`: {_unsupported(fault)}"
+            raise InputError(msg)
+
+
+def _unreadable(kind: pa.DataType) -> pa.DataType | None:
+    """Return the type, in a column's, that cannot be read."""
+    if types.is_dictionary(kind) or _is_list(kind):
+        return _unreadable(kind.value_type)
+    if types.is_map(kind):
+        return _unreadable(kind.key_type) or _unreadable(kind.item_type)
+    if types.is_struct(kind):
+        return next(filter(None, (_unreadable(member.type) for member in kind)), None)
+    return None if any(is_type(kind) for is_type, _ in _READERS) else kind
+
+
+def _unsupported(kind: pa.DataType) -> InputError:
+    return InputError(f"the type {kind} has no form in JSON. Cast it to another one in the query.")
+
+
+def singer_schema(stream: str, schema: pa.Schema) -> str:
+    """Return the SCHEMA message of the records of a stream, as a line of JSON without its end."""
+    properties = {column.name: {"type": [*_json_types(column.type), "null"]} for column in schema}
+    body = {"type": "object", "properties": properties}
+    return json.dumps({"type": "SCHEMA", "stream": stream, "schema": body, "key_properties": []})
+
+
+def _json_types(kind: pa.DataType) -> Iterator[str]:
+    if types.is_dictionary(kind):
+        yield from _json_types(kind.value_type)
+    elif not types.is_null(kind):
+        yield next((name for is_type, name in _JSON_TYPES if is_type(kind)), "string")
+
+
+def record_lines(stream: str, columns: Mapping[str, Column], extracted: str) -> list[bytes]:
+    """Return RECORD messages, a line each with its end.
+
+    Args:
+        stream: The stream.
+        columns: The records, as `read_columns` has them.
+        extracted: When they were read, ISO 8601.
+    """
+    before = b'{"type":"RECORD","stream":%b,"record":' % _encode(stream)
+    after = b',"time_extracted":%b}\n' % _encode(extracted)
+    records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    try:
+        encoded = [*map(_encode, records)]
+    except UnicodeEncodeError:
+        encoded = [_encode(_escaped(record)) for record in records]
+    return [b"%b%b%b" % (before, record, after) for record in encoded]
+
+
+def _escaped(value: Any) -> Any:
+    """Return a value with its texts as Python's `json` writes them, which escapes half a surrogate pair."""
+    if isinstance(value, dict):
+        # A name cannot be given so; only a map's own can be no Unicode.
+        return {name.encode(errors="replace").decode(): _escaped(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [*map(_escaped, value)]
+    return msgspec.Raw(json.dumps(value).encode()) if isinstance(value, str) else value

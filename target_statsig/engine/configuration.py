@@ -1,0 +1,58 @@
+"""The configuration of a preparation, read on the driver: the target's own, without its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from target_statsig.config.load import read_config_files, rejoin
+from target_statsig.config.parse import parse_config
+from target_statsig.config.schema import config_schema
+from target_statsig.errors import SettingsError
+
+if TYPE_CHECKING:
+    from target_statsig.config.parse import Config
+
+Configuration = Mapping[str, Any] | str | Path
+"""A configuration: its settings, or the path of its file."""
+
+KEYS: Mapping[str, str | None] = {
+    "server_secret_key": "secret-of-the-sender",
+    "console_api_key": "console-of-the-sender",
+    "store_url": None,
+}
+"""Settings that are the sender's alone, and what stands in for them here."""
+
+CHANGES_RECORDS = ("stream_maps", "flattening_enabled")
+"""Settings of singer-sdk that would change the records; a query does that better."""
+
+SINGERS_OWN = (
+    *("add_record_metadata", "faker_config", "flattening_max_depth", "flattening_max_key_length"),
+    *("flattening_separator", "process_activate_version_messages", "stream_map_config", "validate_records"),
+)
+"""The others, which say nothing about Arrow columns."""
+
+
+def read_settings(config: Configuration) -> dict[str, Any]:
+    """Return the settings of a configuration as they stand there.
+
+    Raises:
+        SettingsError: Its file cannot be read.
+    """
+    return rejoin(config if isinstance(config, Mapping) else read_config_files([str(config)]))
+
+
+def load_without_keys(config: Configuration) -> Config:
+    """Return a configuration as the target reads it, without its keys.
+
+    Raises:
+        SettingsError: It cannot be used, or not here.
+    """
+    given = read_settings(config)
+    changing = [f"`{name}`" for name in CHANGES_RECORDS if given.get(name)]
+    if changing:
+        msg = f"{' and '.join(changing)} cannot be used here: change the records in the query."
+        raise SettingsError([msg])
+    own = {name: value for name, value in given.items() if name not in {*CHANGES_RECORDS, *SINGERS_OWN}}
+    return parse_config({**own, **KEYS}, config_schema())
