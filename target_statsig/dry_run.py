@@ -24,7 +24,7 @@ from target_statsig.client.rate_limit import RateLimiter, parse_rate_windows
 from target_statsig.clock import Clock
 from target_statsig.errors import FatalRunError, Heading, SettingsError
 from target_statsig.parts import LiveParts, Parts
-from target_statsig.reports.preview import Outlook, id_lines, preview
+from target_statsig.reports.table import Forecast, id_lines, log_summary
 from target_statsig.reports.text import visible
 from target_statsig.singer.dead_letters import UnkeptLetters
 from target_statsig.store import open_copy
@@ -193,9 +193,9 @@ class DryRunParts(Parts):
     @override
     def tell(self, report: RunReport, now: float) -> None:
         windows = parse_rate_windows(self._settings.console_rate_limits)
-        outlook = Outlook(RateLimiter(windows, self._clock).seconds_for, self.pace.skipped)
-        for line in preview(report, now, outlook, self._settings):
-            logger.info("%s", line)
+        seconds_for = RateLimiter(windows, self._clock).seconds_for
+        forecast = Forecast(seconds_for, self.pace.skipped, self._settings.server_secret_key is not None)
+        log_summary(report, now, forecast)
         if self._wishes.show_ids:
             self._show_ids()
 

@@ -24,35 +24,50 @@ from __future__ import annotations
 import enum
 import traceback
 from pathlib import Path
+from typing import Self
 
 COMES_AGAIN = "What was acknowledged stays; what was not comes again with the next run."
 CUT_OFF = "No STATE passes it: what is not delivered comes again with the next run."
 
 
 class Heading(enum.Enum):
-    """The first words of an error that fails a run; the page of troubleshooting has them verbatim, in this order."""
+    """A kind of error that fails a run, in the order of the troubleshooting page.
 
-    SETTINGS = "The configuration cannot be used"
-    KEY = "Statsig does not accept the key"
-    UNREACHABLE = "Statsig cannot be reached"
-    STORE = "The store cannot be used"
-    SHARED_STREAM = "The stream is sent by another run"
-    INPUT = "The input cannot be used"
-    NO_SEGMENT = "The segment does not exist"
-    SEGMENT_TYPE = "The segment is no ID list"
-    ID_TYPE = "The segment holds another type of id"
-    SHARED_SEGMENT = "The segment is changed by someone else"
-    SEGMENT_SIZE = "The segment would grow too large"
-    REJECTIONS = "Too many records were rejected"
-    REFUSED = "Statsig refuses what is sent"
-    UNPROVEN = "The mirrored stream is not proven complete"
-    INCREMENTAL = "The mirrored stream is incremental"
-    TOO_MANY_REMOVALS = "The mirror would remove too many"
-    LATER = "Statsig takes no more for now"
-    DEAD_LETTERS = "The dead letters cannot be written"
-    OUTPUT = "The STATE cannot be written"
-    REPORT = "The report cannot be written"
-    FAULT = "This is a fault of target-statsig"
+    Attributes:
+        value: The first words of its text; the troubleshooting page has them verbatim.
+        code: What stands for it in `error_codes` of the report. It never changes.
+    """
+
+    code: str
+
+    def __new__(cls, code: str, text: str) -> Self:
+        """Make a member whose value is the text."""
+        member = object.__new__(cls)
+        member._value_ = text
+        member.code = code
+        return member
+
+    SETTINGS = "invalid_settings", "The configuration cannot be used"
+    KEY = "key_not_accepted", "Statsig does not accept the key"
+    UNREACHABLE = "statsig_unreachable", "Statsig cannot be reached"
+    STORE = "store_unusable", "The store cannot be used"
+    SHARED_STREAM = "stream_in_use", "The stream is sent by another run"
+    INPUT = "invalid_input", "The input cannot be used"
+    NO_SEGMENT = "segment_not_found", "The segment does not exist"
+    SEGMENT_TYPE = "segment_not_id_list", "The segment is no ID list"
+    ID_TYPE = "segment_id_type_mismatch", "The segment holds another type of id"
+    SHARED_SEGMENT = "segment_in_use", "The segment is changed by someone else"
+    SEGMENT_SIZE = "segment_too_large", "The segment would grow too large"
+    REJECTIONS = "too_many_rejected", "Too many records were rejected"
+    REFUSED = "refused_by_statsig", "Statsig refuses what is sent"
+    UNPROVEN = "mirror_unproven", "The mirrored stream is not proven complete"
+    INCREMENTAL = "mirror_incremental", "The mirrored stream is incremental"
+    TOO_MANY_REMOVALS = "too_many_removals", "The mirror would remove too many"
+    LATER = "statsig_busy", "Statsig takes no more for now"
+    DEAD_LETTERS = "dead_letters_not_written", "The dead letters cannot be written"
+    OUTPUT = "state_not_written", "The STATE cannot be written"
+    REPORT = "report_not_written", "The report cannot be written"
+    FAULT = "internal_error", "This is a fault of target-statsig"
 
 
 class TargetStatsigError(Exception):
@@ -212,6 +227,11 @@ def missing_key_rejection(text: str) -> RejectionsError:
         pass
 
     return MissingKeyRejectionError(text)
+
+
+def heading_of(error: BaseException) -> Heading:
+    """Return the kind of an error; an unforeseen one is a fault of this target."""
+    return error.heading if isinstance(error, TargetStatsigError) else Heading.FAULT
 
 
 def text_of(error: BaseException) -> str:

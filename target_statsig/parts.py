@@ -5,12 +5,11 @@ A run that is meant (`LiveParts`) and one that only looks (`dry_run`) differ in 
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Protocol
 
 from target_statsig._compat import override
 from target_statsig.client.http import HttpTransport
-from target_statsig.reports.summary import summary
+from target_statsig.reports.table import log_summary
 from target_statsig.singer.dead_letters import DeadLetterBox
 from target_statsig.singer.output import write_state
 from target_statsig.store import open_store
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from target_statsig.singer.dead_letters import DeadLetters
     from target_statsig.singer.state_gate import State
     from target_statsig.store.store import Store
-
-logger = logging.getLogger(__name__)
 
 
 class Parts(Protocol):
@@ -107,8 +104,7 @@ class LiveParts(Parts):
 
     @override
     def tell(self, report: RunReport, now: float) -> None:
-        lines = summary(report, now)
-        logger.info("\n".join(["%s"] * len(lines)), *lines)
+        log_summary(report, now)
 
     @override
     def close(self) -> None:

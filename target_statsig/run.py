@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from target_statsig.clock import RunClock
 from target_statsig.config import paths
 from target_statsig.dry_run import NO_WISHES, choose_parts
-from target_statsig.errors import FatalRunError, Heading, InterruptedRunError, StoreError, text_of
+from target_statsig.errors import FatalRunError, Heading, InterruptedRunError, StoreError, heading_of, text_of
 from target_statsig.lanes import Lanes
 from target_statsig.reports.progress import ProgressLog, terminal
 from target_statsig.reports.report import RunReport
@@ -65,7 +65,7 @@ class Run:
         began = self.clock.time()
         self.run_id = f"{datetime.fromtimestamp(began, tz=UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(16)}"
         self.parts = choose_parts(config.settings, self.clock, wishes)
-        self.report = RunReport(began, dry_run=config.settings.dry_run)
+        self.report = RunReport(began, run_id=self.run_id, dry_run=config.settings.dry_run)
         self.sources = Sources()
         self.gate = StateGate(self._write_state)
         self.services = Services(config.settings, self.clock, self.run_id, self.parts)
@@ -185,7 +185,9 @@ class Run:
         self.progress_log.close()
         self._attempt(self._close)
         if self.stop_signal is not None:
-            self.report.interrupt()
+            self.report.interrupt(self.stop_signal)
+        if self._has_dead_letters:
+            self.report.dead_letter_files = list(self.dead_letters.paths)
         self._attempt(self._write_report)
         self._attempt(lambda: self.parts.tell(self.report, self.clock.time()))
         if self._has_dead_letters and self.dead_letters.count:
@@ -211,7 +213,7 @@ class Run:
         if text not in self.report.errors:
             logger.error("%s", text)
         self.failure = self.failure or error
-        self.report.fail(text)
+        self.report.fail(text, heading_of(error))
 
     def _attempt(self, step: Callable[[], None]) -> None:
         try:

@@ -18,7 +18,7 @@ from target_statsig.errors import RecordError
 from target_statsig.events.delivery import Bounds, Delivery, RefusalStreak
 from target_statsig.events.positions import bookmark_of
 from target_statsig.reports.progress import ItemProgress
-from target_statsig.reports.remarks import REMARKS
+from target_statsig.reports.report import REMARKS
 from target_statsig.singer.reader import unreadable
 from target_statsig.singer.records import Batch
 
@@ -287,7 +287,7 @@ class EventStream:
             self._delivery.stream,
             counts.records,
             acknowledged=counts.delivered,
-            in_flight=max(counts.records - counts.settled - gathered, 0),
+            in_flight=max(counts.not_sent - gathered, 0),
             skipped=counts.skipped_duplicates,
             rejected=counts.rejected,
             retries=self._retries,

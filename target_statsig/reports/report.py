@@ -1,7 +1,6 @@
-"""What a run did, in counts and reasons: the JSON of `report_path`, and what the summary in the log is made of.
+"""The report of a run: counts and reasons, and the JSON of `report_path`.
 
-Holds names of streams, segments and reasons, never a value from a record and never a key. Safe to use from several
-threads.
+It holds names of streams, segments and reasons, never a value from a record and never a key.
 """
 
 from __future__ import annotations
@@ -11,20 +10,101 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_statsig.config.settings import Choice, ObjectType, SyncMode
-from target_statsig.reports.remarks import REMARKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from target_statsig.errors import Heading
 
 MOST_NAMES = 1_000
 """Names of events that are counted one by one: a mapping that takes an id for a name must not fill the memory."""
 
 OTHER_NAMES = "…"
+
+
+class Remark(NamedTuple):
+    """What is said of records that were sent all the same, or left out on purpose.
+
+    Attributes:
+        text: What follows the number at the end of a run.
+        warning: What the log says once for a stream, at the first such record; empty if it needs no warning.
+    """
+
+    text: str
+    warning: str = ""
+
+
+REMARKS: Mapping[str, Remark] = MappingProxyType(
+    {
+        "skipped_duplicates": Remark("skipped, since an earlier run delivered them"),
+        "deleted_row": Remark(
+            "of deleted rows, not sent",
+            "records that say that their row was deleted are not sent: nothing happened that could be counted. To send "
+            "them all the same, set `deleted_rows` to send.",
+        ),
+        "maybe_duplicated": Remark(
+            "perhaps delivered twice, since an answer was lost or unclear",
+            "an answer of Statsig was lost, so that it perhaps counts some records twice.",
+        ),
+        "time_defaulted": Remark(
+            "without a time of their own",
+            "records without a time of their own were given the time of their extraction, or now. Name the column that "
+            "holds it: `field_mapping: {event_time: …}`.",
+        ),
+        "old_times": Remark(
+            "of over 60 days ago",
+            "some records are of over 60 days ago. Statsig does not say how old one may be: look whether they arrive.",
+        ),
+        "future_times": Remark(
+            "of a time to come",
+            "some records are of a time to come. Look at the column that `event_time` is read from, at its time zone "
+            "(UTC where it has none), and at `time_unit`.",
+        ),
+        "placeholder_times": Remark(
+            "of a time before 2000 or after 2100",
+            "some records are of a time before 2000 or after 2100, such as 1970-01-01 or 9999-12-31, which mostly "
+            "stands for none. They are sent as of that time: let the tap or a stream map make it null.",
+        ),
+        "text_values": Remark(
+            "with a value that is a text and no number",
+            'some values are texts and no numbers, such as "$12.50" or "1,234.50": they are sent, but Statsig cannot '
+            "add them up. Let the tap or a stream map make numbers of them.",
+        ),
+        "long_values": Remark(
+            "with a value of over 128 characters",
+            "some values are of over 128 characters: Statsig may cut or drop them without a word.",
+        ),
+        "long_user_ids": Remark(
+            "with a user id of over 128 characters",
+            "some user ids are of over 128 characters: Statsig may cut or drop them without a word.",
+        ),
+        "large_metadata": Remark(
+            "with metadata of over 4,096 bytes",
+            "some records have metadata of over 4,096 bytes: Statsig may cut or drop them without a word. Name the "
+            "columns that are needed in `metadata_fields`.",
+        ),
+        "large_users": Remark(
+            "with a user of over 4,096 bytes",
+            "some records have a user of over 4,096 bytes: Statsig may cut or drop it without a word.",
+        ),
+        "custom_ignored": Remark(
+            "with a `custom` that is no object, left out",
+            "some records have a `custom` that is neither an object nor a text that holds one: it is left out.",
+        ),
+        "consent_ignored": Remark(
+            "with a marketing consent that is neither yes nor no, left out",
+            "some records have a marketing consent that says neither yes nor no: it is left out. Yes, y, true, on, 1 "
+            "and granted are understood; no, n, false, off, 0 and denied.",
+        ),
+    }
+)
+"""By name of the count, in the order of the log."""
 
 
 class RunStatus(Choice):
@@ -75,13 +155,13 @@ class ItemCounts:
 
     @property
     def remarks(self) -> Iterator[tuple[str, int]]:
-        """The counts of which something is to be said, by name."""
+        """The counts above 0 that the log explains, by name."""
         return ((name, count) for name in REMARKS if (count := getattr(self, name)))
 
     @property
-    def settled(self) -> int:
-        """Records of which it is known what became of them."""
-        return self.delivered + self.rejected + self.skipped_duplicates + self.deleted_row
+    def not_sent(self) -> int:
+        """Records that a failure or a signal left unsent: they come again with the next run."""
+        return self.records - self.delivered - self.rejected - self.skipped_duplicates - self.deleted_row
 
     @property
     def accepted(self) -> int:
@@ -97,7 +177,7 @@ class ItemCounts:
     def as_json(self) -> dict[str, Any]:
         """Return the counts under the names of the run report."""
         report = {name: getattr(self, name) for name in self.__slots__ if name not in {"renamed", "names"}}
-        report |= {"object_type": self.object_type.value, "reasons": dict(self.reasons)}
+        report |= {"object_type": self.object_type.value, "reasons": dict(self.reasons), "not_sent": self.not_sent}
         if self.renamed:
             report["renamed"] = dict(sorted(self.renamed.items()))
         return report
@@ -128,9 +208,8 @@ class SegmentCounts:
     def as_json(self) -> dict[str, Any]:
         """Return the counts under the names of the run report."""
         report = {name: getattr(self, name) for name in self.__slots__} | {"sync_mode": self.sync_mode.value}
-        for name in ("held_because", "kept"):
-            if not report[name]:
-                del report[name]
+        if not self.held_because:
+            del report["held_because"]
         return report
 
 
@@ -160,26 +239,33 @@ class MemberCounts:
 
 
 class RunReport:
-    """The report of one run, filled while it goes on.
+    """The report of one run, filled while it goes on, by several threads.
 
     Attributes:
         lock: Held by whoever changes counts of a stream that other threads change too.
+        dry_run: Whether the run changes nothing, so that the counts say what a run would do.
         status: How the run ended, once it has.
         errors: Texts of what went wrong, in order.
+        dead_letter_files: Where the rejected records of this run are.
     """
 
-    def __init__(self, started_at: float, *, dry_run: bool = False) -> None:
+    def __init__(self, started_at: float, *, run_id: str = "", dry_run: bool = False) -> None:
         """Begin a report.
 
         Args:
             started_at: When the run began, in seconds since 1970.
-            dry_run: Whether it changes nothing, so that the counts say what a run would do.
+            run_id: The name of the run.
+            dry_run: Whether it changes nothing.
         """
         self.lock = threading.Lock()
+        self.dry_run = dry_run
         self.status = RunStatus.COMPLETE
         self.errors: list[str] = []
+        self.dead_letter_files: list[str] = []
+        self._run_id = run_id
+        self._exit_code = 0
+        self._error_codes: list[str] = []
         self._started_at = started_at
-        self._dry_run = dry_run
         self._items: dict[str, ItemCounts] = {}
         self._members: dict[str, MemberCounts] = {}
 
@@ -205,17 +291,23 @@ class RunReport:
         """Return how long the run has lasted, given the seconds since 1970."""
         return now - self._started_at
 
-    def fail(self, error: str) -> None:
-        """Note that something failed, for the report and the exit code."""
-        with self.lock:
-            if error not in self.errors:
-                self.errors.append(error)
-            self.status = RunStatus.FAILED
+    def fail(self, text: str, heading: Heading) -> None:
+        """Add an error.
 
-    def interrupt(self) -> None:
+        Args:
+            text: What went wrong.
+            heading: The kind of error, for its code.
+        """
+        with self.lock:
+            if text not in self.errors:
+                self.errors.append(text)
+                self._error_codes.append(heading.code)
+            self.status, self._exit_code = RunStatus.FAILED, 1
+
+    def interrupt(self, signum: int) -> None:
         """Note that a signal ended the run."""
         with self.lock:
-            self.status = RunStatus.INTERRUPTED
+            self.status, self._exit_code = RunStatus.INTERRUPTED, 128 + signum
 
     def as_json(self, now: float) -> dict[str, Any]:
         """Return the whole report.
@@ -226,13 +318,18 @@ class RunReport:
         with self.lock:
             started = datetime.fromtimestamp(self._started_at, tz=UTC)
             return {
+                "run_id": self._run_id,
+                "version": version("target-statsig"),
                 "status": self.status.value,
-                "dry_run": self._dry_run,
+                "exit_code": self._exit_code,
+                "dry_run": self.dry_run,
                 "started_at": started.isoformat(timespec="seconds"),
                 "seconds": round(now - self._started_at, 3),
                 "streams": {name: counts.as_json() for name, counts in self._items.items()}
                 | {name: counts.as_json() for name, counts in self._members.items()},
+                "dead_letter_files": list(self.dead_letter_files),
                 "errors": list(self.errors),
+                "error_codes": list(self._error_codes),
             }
 
     def write(self, path: str, now: float) -> None:

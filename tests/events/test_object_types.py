@@ -10,6 +10,7 @@ from target_statsig.config.settings import ObjectType
 from tests.command import Command
 from tests.items import ITEM_SAMPLES, item_types
 from tests.singer import record, schema, state
+from tests.tables import table_row
 
 STREAMS = {
     "events": {"object_type": "event", "environment_tier": "staging"},
@@ -89,14 +90,15 @@ def test_a_dry_run_says_so_of_all_of_them(command, statsig):
     done = command(TAP, streams=STREAMS, dry_run=True)
 
     assert done.exit_code == 0
-    for line in (
-        "events → events: 1 record, 1 event in 1 request",
-        "assignments → exposures: 2 records, 1 exposure in 1 request",
-        "checkout 1",
-        "metrics_daily → metrics: 3 records, 2 metrics in 1 request",
-        "net_revenue 1, basket 1",
-        "vip_users (mirror): 1 before, +1 added",
-    ):
+    rows = {name: table_row(done.log, name) for name in ("events", "assignments", "metrics_daily", "vip_users")}
+    assert [row.get("becomes") for row in rows.values()] == ["events", "exposures", "metrics", None]
+    assert [(row["records"], row["delivered"], row["requests"]) for row in list(rows.values())[:3]] == [
+        ("1", "1", "1"),
+        ("2", "1", "1"),
+        ("3", "2", "1"),
+    ]
+    assert (rows["vip_users"]["before"], rows["vip_users"]["added"]) == ("1", "1")
+    for line in ("assignments: checkout 1", "metrics_daily: net_revenue 1, basket 1"):
         assert line in done.log, line
     assert (statsig.state.exposures, statsig.state.metrics) == ([], [])
 

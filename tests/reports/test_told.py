@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from target_statsig.reports.remarks import REMARKS
-from target_statsig.reports.report import ItemCounts
+from target_statsig.reports.report import REMARKS, ItemCounts
 from tests.singer import record, schema
 
 ALSO_IN_A_WORKER = True

@@ -1,0 +1,212 @@
+"""The one table at the end of a run or a dry run: a row for each stream and segment, then what stands out.
+
+A dry run adds the names of its events, which come from records: a preview is for seeing them.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from target_statsig.config.settings import SyncMode
+from target_statsig.reports.report import OTHER_NAMES, REMARKS, MemberCounts, RunStatus
+from target_statsig.reports.text import counted, duration, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from target_statsig.client.dry_run import ListChanges
+    from target_statsig.reports.report import ItemCounts, RunReport, SegmentCounts
+
+    Cell = int | str | None
+
+logger = logging.getLogger(__name__)
+
+OFTEN_EMPTY = frozenset({"not sent", "skipped", "rejected", "retries", "held", "kept"})
+"""Columns that are left out where they would hold nothing but 0."""
+
+UNKNOWN = "?"
+"""Stands for a number that is not known, which is not 0."""
+
+MINUS = "\N{MINUS SIGN}"
+
+SHOWN_NAMES = 20
+"""Names of events that a dry run shows for a stream."""
+
+ENDS = {
+    RunStatus.COMPLETE: "A run would end with 0. Whether Statsig takes each request is known when it is sent.",
+    RunStatus.FAILED: "A run would end with 1:",
+    RunStatus.INTERRUPTED: "The dry run was stopped: this is what was read so far, and not what a run would do.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a dry run knows beside its counts.
+
+    Attributes:
+        seconds_for: Returns the seconds that a number of list mutations takes under the rate limits.
+        waits: Seconds that all of them together would wait, after those of earlier runs.
+        has_server_key: Whether `server_secret_key` is set; a dry run of events does without it.
+    """
+
+    seconds_for: Callable[[int], float]
+    waits: float
+    has_server_key: bool
+
+
+def run_table(report: RunReport, now: float, forecast: Forecast | None = None) -> list[str]:
+    """Return the lines that a run ends with.
+
+    Args:
+        report: The run's report.
+        now: Seconds since 1970.
+        forecast: For a dry run: what a run would meet.
+    """
+    with report.lock:
+        streams: list[tuple[str, ItemCounts | MemberCounts]] = list(report.item_streams.items())
+        streams += report.member_streams.items()
+        segments = [fed for counts in report.member_streams.values() for fed in counts.segments.items()]
+        lines = [
+            _title(report, now),
+            *_table([_stream_row(name, counts) for name, counts in streams]),
+            *_table([_segment_row(name, counts) for name, counts in segments]),
+        ]
+        lines += (f"  {name}: {remark}" for name, counts in streams for remark in _stream_remarks(counts, forecast))
+        lines += (f"  {name}: {remark}" for name, counts in segments for remark in _segment_remarks(counts, forecast))
+        if forecast is not None:
+            lines += (f"  {line}" for line in _forecast_lines(report, forecast))
+    return [visible(line) for line in lines]
+
+
+def log_summary(report: RunReport, now: float, forecast: Forecast | None = None) -> None:
+    """Log the lines that a run ends with, as one entry; the arguments are those of `run_table`."""
+    lines = run_table(report, now, forecast)
+    logger.info("\n".join(["%s"] * len(lines)), *lines)
+
+
+def id_lines(lists: Mapping[str, ListChanges]) -> Iterator[str]:
+    """Yield lines with some ids that would be added to each segment and removed from it; for a terminal only."""
+    for segment, changes in lists.items():
+        yield f"{segment}: +{changes.added:,} {MINUS}{changes.removed:,}"
+        for sign, ids, number in (
+            ("+", changes.some_added, changes.added),
+            (MINUS, changes.some_removed, changes.removed),
+        ):
+            for member in ids:
+                yield f"  {sign} {member}"
+            if number > len(ids):
+                yield f"  {sign} … and {number - len(ids):,} more"
+
+
+def _title(report: RunReport, now: float) -> str:
+    title = f"{report.status} after {report.seconds(now):,.1f} s"
+    if report.dry_run:
+        return f"Dry run {title}: nothing was changed. A run would do this:"
+    if report.status is not RunStatus.FAILED:
+        return f"Run {title}"
+    headings = dict.fromkeys(error.partition(":")[0] for error in report.errors)
+    return f"Run {title}: {', '.join(headings)}"
+
+
+def _stream_row(stream: str, counts: ItemCounts | MemberCounts) -> dict[str, Cell]:
+    if isinstance(counts, MemberCounts):
+        return {"stream": stream, "becomes": "segments", "records": counts.records, "rejected": counts.rejected}
+    return {
+        "stream": stream,
+        "becomes": f"{counts.object_type}s",
+        "records": counts.records,
+        "delivered": counts.delivered,
+        "not sent": counts.not_sent,
+        "skipped": counts.skipped_duplicates,
+        "rejected": counts.rejected,
+        "retries": counts.retries,
+        "requests": counts.requests,
+        "bytes": counts.bytes_sent,
+        "billed": counts.billable,
+    }
+
+
+def _segment_row(segment: str, counts: SegmentCounts) -> dict[str, Cell]:
+    def known(number: int | None) -> Cell:
+        # Adding or removing by row does not ask who else is in the segment.
+        return UNKNOWN if number is None and counts.sync_mode is SyncMode.MIRROR else number
+
+    return {
+        "segment": segment,
+        "mode": counts.sync_mode.value,
+        "before": known(counts.before),
+        "added": counts.added,
+        "removed": counts.removed,
+        "unchanged": known(counts.unchanged),
+        "held": known(counts.held),
+        "kept": counts.kept,
+        "after": known(counts.after),
+        "requests": counts.requests,
+    }
+
+
+def _table(rows: Sequence[Mapping[str, Cell]]) -> Iterator[str]:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = [name for name in names if name not in OFTEN_EMPTY or any(row.get(name) for row in rows)]
+    cells = [[_text(row.get(name)) for name in names] for row in rows]
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    # The first two columns hold names, the others numbers.
+    for line in [names, *cells] if rows else []:
+        texts = [cell.ljust(width) for cell, width in zip(line[:2], widths[:2], strict=True)]
+        numbers = [cell.rjust(width) for cell, width in zip(line[2:], widths[2:], strict=True)]
+        yield f"  {'  '.join([*texts, *numbers])}"
+
+
+def _text(cell: Cell) -> str:
+    if cell is None:
+        return "-"
+    return f"{cell:,}" if isinstance(cell, int) else visible(cell)
+
+
+def _stream_remarks(counts: ItemCounts | MemberCounts, forecast: Forecast | None) -> Iterator[str]:
+    if counts.rejected:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common())
+        yield f"{counts.rejected:,} rejected: {reasons}"
+    if isinstance(counts, MemberCounts):
+        return
+    if counts.not_sent:
+        yield "what was not sent comes again with the next run"
+    for name, count in counts.remarks:
+        yield f"{count:,} {REMARKS[name].text}"
+    if counts.renamed:
+        names = ", ".join(f"{old!r} → {new!r}" for old, new in sorted(counts.renamed.items()))
+        yield f"names made valid: {names}"
+    if forecast is not None and counts.names:
+        shown = [(name, count) for name, count in counts.names.most_common() if name != OTHER_NAMES][:SHOWN_NAMES]
+        others = counts.delivered - sum(count for _, count in shown)
+        names = ", ".join(f"{name} {count:,}" for name, count in shown)
+        yield f"{names}{f', and {others:,} of other names' if others else ''}"
+
+
+def _segment_remarks(counts: SegmentCounts, forecast: Forecast | None) -> Iterator[str]:
+    if counts.held is None:
+        yield "could not tell whom to remove"
+    elif counts.held:
+        since = f" since {counts.held_since}" if counts.held_since else ""
+        yield f"{counts.held:,} held{since} ({counts.held_because})"
+    if counts.kept:
+        yield f"{counts.kept:,} kept: the next run sends them first"
+    if forecast is not None:
+        yield from counts.warnings
+        seconds = forecast.seconds_for(counts.requests)
+        if seconds:
+            yield f"{counted(counts.requests, 'request')} take {duration(seconds)} under `console_rate_limits`"
+
+
+def _forecast_lines(report: RunReport, forecast: Forecast) -> Iterator[str]:
+    if forecast.waits:
+        yield f"All segments together take about {duration(forecast.waits)} under `console_rate_limits`."
+    key_missing = bool(report.item_streams) and not forecast.has_server_key
+    if key_missing:
+        yield "A run cannot begin: not set, and needed by these streams, is `server_secret_key`."
+        yield "Without it this cannot tell what earlier runs delivered: a run with it may skip more of it."
+    if not key_missing or report.status is not RunStatus.COMPLETE:
+        yield ENDS[report.status]
+    yield from (f"  {error}" for error in report.errors)

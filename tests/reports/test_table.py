@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from target_statsig.client.dry_run import ListChanges
+from target_statsig.config.settings import ObjectType, SyncMode
+from target_statsig.errors import Heading
+from target_statsig.reports.report import MOST_NAMES, ItemCounts, RunReport, SegmentCounts
+from target_statsig.reports.table import SHOWN_NAMES, Forecast, id_lines, run_table
+from tests.tables import table_row
+
+
+@pytest.fixture
+def report():
+    return RunReport(started_at=100.0)
+
+
+def lines(report):
+    return run_table(report, 1_300.25)
+
+
+def orders(report, **counts):
+    items = report.items("orders", ObjectType.EVENT)
+    for name, value in counts.items():
+        setattr(items, name, value)
+
+
+def users(report, **counts):
+    members = report.members("vip_customers")
+    members.records = 500
+    members.segments["vip_users"] = SegmentCounts(SyncMode.MIRROR, **counts)
+    return members
+
+
+def test_a_run_is_a_short_table(report):
+    reasons = Counter(invalid_time=7, missing_event_name=3)
+    sent = {"requests": 2, "bytes_sent": 80_123, "billable": 990}
+    orders(report, records=1_000, delivered=990, rejected=10, reasons=reasons, **sent)
+    users(report, before=480, added=30, removed=10, unchanged=470, after=500, requests=2)
+    assert lines(report) == [
+        "Run complete after 1,200.2 s",
+        "  stream         becomes   records  delivered  rejected  requests   bytes  billed",
+        "  orders         events      1,000        990        10         2  80,123     990",
+        "  vip_customers  segments      500          -         0         -       -       -",
+        "  segment    mode    before  added  removed  unchanged  after  requests",
+        "  vip_users  mirror     480     30       10        470    500         2",
+        "  orders: 10 rejected: invalid_time 7, missing_event_name 3",
+    ]
+
+
+def test_a_run_that_read_nothing_is_one_line(report):
+    assert lines(report) == ["Run complete after 1,200.2 s"]
+
+
+def test_a_failed_run_names_each_kind_of_failure_once(report):
+    for heading, what in ((Heading.STORE, "a"), (Heading.STORE, "b"), (Heading.REJECTIONS, "c")):
+        report.fail(f"{heading.value}: {what}", heading)
+    assert lines(report) == ["Run failed after 1,200.2 s: The store cannot be used, Too many records were rejected"]
+
+
+def test_columns_that_are_mostly_empty_come_when_they_are_not(report):
+    orders(report, records=10, delivered=4, skipped_duplicates=3, rejected=1, retries=5, reasons=Counter(x=1))
+    header, row = lines(report)[1:3]
+    assert header.split("  ")[1:] == [
+        "stream",
+        "becomes",
+        "records",
+        "delivered",
+        "not sent",
+        "skipped",
+        "rejected",
+        "retries",
+        "requests",
+        "bytes",
+        "billed",
+    ]
+    assert row.split() == ["orders", "events", "10", "4", "2", "3", "1", "5", "0", "0", "0"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "remark"),
+    [
+        pytest.param({"records": 1}, "what was not sent comes again with the next run", id="not sent"),
+        pytest.param(
+            {"records": 2, "skipped_duplicates": 2}, "2 skipped, since an earlier run delivered them", id="skipped"
+        ),
+        pytest.param(
+            {"maybe_duplicated": 3}, "3 perhaps delivered twice, since an answer was lost or unclear", id="doubt"
+        ),
+        pytest.param({"time_defaulted": 4}, "4 without a time of their own", id="no time"),
+        pytest.param({"renamed": {"a;b": "a_b"}}, "names made valid: 'a;b' → 'a_b'", id="renamed"),
+    ],
+)
+def test_what_stands_out_is_said_below_the_table(report, counts, remark):
+    orders(report, **counts)
+    assert lines(report)[3:] == [f"  orders: {remark}"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "cell", "remark"),
+    [
+        pytest.param(
+            {"held": 12, "held_since": "2026-11-20", "held_because": "unproven"},
+            "12",
+            "12 held since 2026-11-20 (unproven)",
+            id="held",
+        ),
+        pytest.param(
+            {"held": 12, "held_because": "too_many"}, "12", "12 held (too_many)", id="held for the first time"
+        ),
+        pytest.param({"held": None}, "?", "could not tell whom to remove", id="not told"),
+    ],
+)
+def test_could_not_tell_is_not_nothing_to_remove(report, counts, cell, remark):
+    users(report, before=480, unchanged=470, after=480, **counts)
+    header, row = lines(report)[3:5]
+    assert dict(zip(header.split(), row.split(), strict=True))["held"] == cell
+    assert lines(report)[5:] == [f"  vip_users: {remark}"]
+
+
+def test_what_is_not_known_is_no_zero(report):
+    users(report)
+    assert lines(report)[4].split() == ["vip_users", "mirror", "?", "0", "0", "?", "?", "0"]
+
+
+def test_rows_do_not_ask_who_else_is_in_the_segment(report):
+    report.members("rows").segments["vips"] = SegmentCounts(SyncMode.ADD, before=3, added=2)
+    assert lines(report)[4].split() == ["vips", "add", "3", "2", "0", "-", "-", "0"]
+
+
+# A dry run
+
+
+@pytest.fixture
+def dry():
+    return RunReport(0.0, dry_run=True)
+
+
+def dry_lines(report, *, seconds=0.0, waits=0.0, has_server_key=True):
+    return "\n".join(run_table(report, 10.0, Forecast(lambda _: seconds, waits, has_server_key)))
+
+
+def test_a_dry_run_has_the_table_of_a_run_and_says_would(report, dry):
+    for one in (report, dry):
+        orders(one, records=10, delivered=8, rejected=2, reasons=Counter(invalid_time=2))
+        users(one, before=480, added=30, held=3, held_because="unproven")
+    first, *others = run_table(dry, 10.0, Forecast(lambda _: 0.0, 0.0, has_server_key=True))
+    assert first == "Dry run complete after 10.0 s: nothing was changed. A run would do this:"
+    assert others == [
+        *lines(report)[1:],
+        "  A run would end with 0. Whether Statsig takes each request is known when it is sent.",
+    ]
+
+
+def test_a_dry_run_repeats_the_warnings_of_a_segment(dry):
+    users(dry, warnings=["It grew."])
+    assert "  vip_users: It grew." in dry_lines(dry)
+
+
+def test_a_dry_run_says_how_long_the_rate_limits_make_it(dry):
+    users(dry, requests=900)
+    shown = dry_lines(dry, seconds=840.0, waits=1000.0)
+    assert "  vip_users: 900 requests take 14 min under `console_rate_limits`" in shown
+    assert "  All segments together take about 17 min under `console_rate_limits`." in shown
+
+
+def test_a_dry_run_shows_the_names_of_events(dry):
+    orders(dry, records=12, delivered=12, requests=1, names=Counter(view=2, purchase=10))
+    shown = dry_lines(dry)
+    assert table_row(shown, "orders")["delivered"] == "12"
+    assert "  orders: purchase 10, view 2\n" in shown
+
+
+def test_of_very_many_names_some_are_shown(dry):
+    counts = ItemCounts(ObjectType.EVENT)
+    counts.count_names({f"name {number}": 1 for number in range(MOST_NAMES * 2)})
+    assert len(counts.names) == MOST_NAMES + 1
+    orders(dry, delivered=MOST_NAMES * 2, names=counts.names)
+    assert f", and {MOST_NAMES * 2 - SHOWN_NAMES:,} of other names" in dry_lines(dry)
+
+
+def test_without_a_key_it_is_not_said_that_a_run_would_go_well(dry):
+    orders(dry)
+    shown = dry_lines(dry, has_server_key=False)
+    assert "A run cannot begin: not set, and needed by these streams, is `server_secret_key`." in shown
+    assert "would end with 0" not in shown
+
+
+def test_errors_end_a_run_with_1(dry):
+    dry.fail("Something: went wrong.", Heading.FAULT)
+    assert dry_lines(dry).endswith("  A run would end with 1:\n    Something: went wrong.")
+
+
+def test_an_interrupted_dry_run_does_not_pass_for_a_whole_one(dry):
+    dry.interrupt(15)
+    assert "this is what was read so far, and not what a run would do" in dry_lines(dry)
+
+
+def test_some_ids_and_the_number_of_the_others_are_shown():
+    changes = ListChanges(added=7, removed=1, some_added=["a", "b"], some_removed=["z"])
+    assert list(id_lines({"vips": changes})) == [
+        "vips: +7 \N{MINUS SIGN}1",
+        "  + a",
+        "  + b",
+        "  + … and 5 more",
+        "  \N{MINUS SIGN} z",
+    ]
