@@ -80,3 +80,29 @@ class RunClock(Clock):
         if self._stopping:
             msg = "the run was asked to stop while it waited"
             raise InterruptedRunError(msg)
+
+
+class SkippingClock(Clock):
+    """A clock of a dry run: its waits take no time; they are added up, and it goes fast by as much.
+
+    Attributes:
+        skipped: Seconds that waits would have taken so far.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """Take the run's clock, which a signal stops."""
+        self.skipped = 0.0
+        self._clock = clock
+
+    @override
+    def time(self) -> float:
+        return self._clock.time() + self.skipped
+
+    @override
+    def monotonic(self) -> float:
+        return self._clock.monotonic() + self.skipped
+
+    @override
+    def sleep(self, seconds: float) -> None:
+        self._clock.sleep(0)
+        self.skipped += seconds

@@ -1,4 +1,4 @@
-"""One run: what its streams share, which lane a stream gets, and how the run ends."""
+"""One run: what its streams share, each thing built when first needed, and the order of its end."""
 
 from __future__ import annotations
 
@@ -6,37 +6,49 @@ import logging
 import os
 import secrets
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from functools import cached_property
-from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from target_statsig.client.events import EventsClient
+from target_statsig.client.http import HttpTransport
+from target_statsig.client.sender import Sender
 from target_statsig.clock import RunClock
 from target_statsig.config import paths
-from target_statsig.dry_run import NO_WISHES, choose_parts
 from target_statsig.errors import FatalRunError, Heading, InterruptedRunError, StoreError, heading_of, text_of
-from target_statsig.lanes import Lanes
 from target_statsig.reports.progress import ProgressLog, terminal
 from target_statsig.reports.report import RunReport
+from target_statsig.reports.table import log_summary
 from target_statsig.segments.sources import Sources
-from target_statsig.services import Services
+from target_statsig.singer.dead_letters import DeadLetterBox
+from target_statsig.singer.output import write_state
 from target_statsig.singer.rejections import whereabouts
 from target_statsig.singer.state_gate import Patience, State, StateGate
+from target_statsig.store import open_store
+from target_statsig.streams import Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterator
 
+    from target_statsig.client.console import ConsoleClient
+    from target_statsig.client.http import Transport
+    from target_statsig.client.rate_limit import RateLimiter
+    from target_statsig.clock import Clock
     from target_statsig.config.parse import Config
-    from target_statsig.dry_run import Wishes
     from target_statsig.singer.dead_letters import DeadLetters
+    from target_statsig.store.members import Pending
+    from target_statsig.store.store import Store
 
 logger = logging.getLogger(__name__)
 
 AGE_BYTES = 1 << 23
-"""Bytes of input after which a batch is a step older. One that is two steps old goes off, full or not: so memory is
-bounded also where 500 records are a gigabyte, and batches of small records are full long before."""
+"""Bytes of input between two calls of `flush_old`: so memory is bounded also where 500 records are a gigabyte, and
+batches of small records are full long before."""
+
+NO_KEY = "none"
+"""Stands for a key where there is none: only a dry run, which sends nothing, gets so far without one."""
 
 
 class Run:
@@ -46,76 +58,129 @@ class Run:
         run_id: A name for this run: when it began, and 128 random bits.
         clock: The machine's clock; its waits end when the run is asked to stop.
         report: What the run did.
-        lanes: Which way each stream's records go.
         sources: What the messages said about which streams are complete.
+        gate: Holds each STATE back until everything before it is acknowledged.
+        streams: The streams of the run.
         stop_signal: The signal that asked the run to end, if one did.
         failure: The first thing that went wrong, if anything did.
         ended: Whether the end has begun.
     """
 
-    def __init__(self, config: Config, *, clock: RunClock | None = None, wishes: Wishes = NO_WISHES) -> None:
-        """Build nothing that costs time: a run that sends nothing opens nothing.
-
-        Raises:
-            SettingsError: What the command line asks of a dry run cannot be done.
-        """
+    def __init__(self, config: Config) -> None:
+        """Open nothing: what a run does not use costs it no time."""
         self.config = config
-        self.clock = clock or RunClock()
-        self.stop_signal: int | None = None
+        self.settings = config.settings
+        self.clock = RunClock()
         began = self.clock.time()
         self.run_id = f"{datetime.fromtimestamp(began, tz=UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(16)}"
-        self.parts = choose_parts(config.settings, self.clock, wishes)
-        self.report = RunReport(began, run_id=self.run_id, dry_run=config.settings.dry_run)
+        self.report = RunReport(began, run_id=self.run_id, dry_run=self.settings.dry_run)
         self.sources = Sources()
         self.gate = StateGate(self._write_state)
-        self.services = Services(config.settings, self.clock, self.run_id, self.parts)
+        self.streams = Streams(self)
+        self.progress_log = ProgressLog(self.clock, self.streams.progress, self._seconds_for, terminal())
+        self.clock.while_waiting = self.progress_log.update
+        self.stop_signal: int | None = None
         self.failure: BaseException | None = None
         self.ended = False
-        self.lanes = Lanes(
-            config,
-            self.services,
-            self.gate,
-            self.report,
-            self.clock,
-            lambda: self.dead_letters,
-            self.fail,
-            self.sources.read,
-        )
-        self.progress_log = ProgressLog(self.clock, self.lanes.progress, self.services.seconds_for, terminal())
-        self.clock.while_waiting = self.progress_log.update
         self._complete = False
         self._patience = Patience(self.gate, self.clock)
         self._bytes = 0
+        self._opened = ExitStack()
+
+    # What it shares
+
+    @cached_property
+    def transport(self) -> Transport:
+        """What sends a request once."""
+        return self._opened.enter_context(closing(self._open_transport()))
+
+    @cached_property
+    def sender(self) -> Sender:
+        """What sends a request until Statsig has decided."""
+        return Sender(self.transport, self.clock, retry_timeout=self.settings.retry_timeout)
+
+    @cached_property
+    def events_client(self) -> EventsClient:
+        """What sends events, exposures and metrics."""
+        return EventsClient(
+            self.sender,
+            base_url=self.settings.events_url,
+            key=self.settings.server_secret_key or NO_KEY,
+            compression=self.settings.compression,
+            timeout=self.settings.request_timeout,
+            clock=self.clock,
+            at_once=self.settings.max_parallel_requests,
+        )
+
+    @cached_property
+    def console(self) -> ConsoleClient:
+        """What reads and changes segments."""
+        from target_statsig.client.console import ConsoleClient
+
+        return ConsoleClient(
+            self.sender,
+            base_url=self.settings.console_url,
+            key=self.settings.console_api_key or "",
+            timeout=self.settings.request_timeout,
+            limiter=self.rate_limiter,
+        )
+
+    @cached_property
+    def rate_limiter(self) -> RateLimiter:
+        """What spaces the list mutations of all segments, and of all runs that share a store."""
+        from target_statsig.client.rate_limit import RateLimiter, parse_rate_windows
+
+        windows = parse_rate_windows(self.settings.console_rate_limits)
+        log = None
+        if self.store_exists:
+            log = self.store.request_log(keep=2.0 * max(window.seconds for window in windows))
+        return RateLimiter(windows, self._limiter_clock, log)
+
+    @cached_property
+    def store(self) -> Store:
+        """What is remembered from run to run.
+
+        Raises:
+            StoreError: It cannot be used.
+        """
+        return self._opened.enter_context(closing(self._open_store()))
+
+    @cached_property
+    def _store_url(self) -> str:
+        return paths.store_url(self.settings, os.environ, Path.cwd)
+
+    @property
+    def store_exists(self) -> bool:
+        """Whether there is a store by now; of a database elsewhere that is taken for granted."""
+        path = paths.store_file(self._store_url)
+        return "store" in self.__dict__ or path is None or path.exists()
+
+    def pending_from_earlier(self, segment_id: str) -> Pending | None:
+        """Return the changes that earlier runs kept for a segment; None, and no store is made, where there is none.
+
+        Raises:
+            StoreError: The store cannot be used.
+        """
+        return self.store.pending(segment_id) if self.store_exists else None
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
         """Where rejected records go."""
-        directory = paths.dead_letter_path(self.config.settings, os.environ, Path.cwd)
-        return self.parts.dead_letters(directory, self.run_id)
+        directory = paths.dead_letter_path(self.settings, os.environ, Path.cwd)
+        return self._opened.enter_context(closing(self._open_dead_letters(directory)))
 
     @property
     def _has_dead_letters(self) -> bool:
         """Whether anything asked for them: `cached_property` keeps what it made."""
         return "dead_letters" in self.__dict__
 
+    def _seconds_for(self, requests: int) -> float:
+        return self.rate_limiter.seconds_for(requests)
+
     # While the input is read
 
-    def follow(self, tap_stream: str, streams: Iterable[str], replication_key: str | None) -> None:
-        """Note which streams a tap's stream feeds after the stream maps.
-
-        Args:
-            tap_stream: The tap's name.
-            streams: The names after the stream maps.
-            replication_key: The column by which the tap says how far it has come, where it names one.
-        """
-        for stream in streams:
-            if stream in self.lanes.segments:
-                self.sources.follow(tap_stream, stream, self.lanes.segments[stream].settings)
-            else:
-                self.lanes.items[stream].follow(tap_stream, replication_key)
-
     def take_state(self, state: State) -> None:
-        """Take a STATE: it is written as soon as everything before it is settled, unless it may let the tap resume.
+        """Take a STATE: it waits until all before it is acknowledged, and goes no further if it may let the tap resume.
 
         Raises:
             FatalRunError: It shows that a mirrored stream is incremental.
@@ -123,7 +188,7 @@ class Run:
         self.sources.state(state)
         if not self.sources.must_keep_state:
             self.gate.hold(self.sources.without_resumption(state))
-        self._settle_in_time()
+        self._flush_in_time()
 
     def tick(self, size: int) -> None:
         """Do what is due, whether input comes or not.
@@ -134,28 +199,28 @@ class Run:
         Raises:
             TargetStatsigError: What a batch failed with.
         """
-        self.lanes.check()
-        self._settle_in_time()
+        self.streams.check()
+        self._flush_in_time()
         self._bytes += size
         if self._bytes >= AGE_BYTES:
             self._bytes = 0
-            self.lanes.age()
+            self.streams.flush_old()
         self.progress_log.update()
 
-    def _settle_in_time(self) -> None:
+    def _flush_in_time(self) -> None:
         if self._patience.is_over():
-            self.lanes.settle()
+            self.streams.flush()
 
     def stop(self, signum: int) -> None:
-        """Ask the run to end: waits end at once, and nothing more is read."""
+        """Ask the run to end: waits end at once, and nothing more is read; a signal handler may call this."""
         self.stop_signal = signum
         self.clock.stop()
-        self.lanes.stop()
+        self.streams.stop()
 
     # The end
 
     def end(self, *, complete: bool) -> None:
-        """Settle what was read, write the report and log the summary; what fails is kept in `failure`.
+        """Send what was read, write the report and log the summary; what fails is kept in `failure`.
 
         Args:
             complete: Whether the input was read to its end; else who seems to be gone was perhaps only not read.
@@ -168,35 +233,40 @@ class Run:
                 "A second signal ends the run at once.",
                 signal.Signals(self.stop_signal).name,
             )
-        self._attempt(self.lanes.finish_items)
-        if complete and self.stop_signal is None:
-            self._attempt(self._sync_segments)
-            self.lanes.warn_of_absent_streams()
-        keeping = [lane.keep for lane in self.lanes.segments.values()]
-        # A store that failed would fail again, perhaps after a long wait; and nobody applies what a failed run held.
-        outdating = [] if isinstance(self.failure, StoreError) else [self.lanes.outdate_holds]
-        flushing = [self.dead_letters.flush] if self._has_dead_letters else []
-        for step in (*keeping, *outdating, *flushing, *self.lanes.reject_limit_checks()):
+        for step in self._last_steps():
             self._attempt(step)
         self.conclude()
 
-    def conclude(self) -> None:
-        """Close all, write the report and log the summary; what fails is kept in `failure`."""
-        self.progress_log.close()
-        self._attempt(self._close)
-        if self.stop_signal is not None:
-            self.report.interrupt(self.stop_signal)
+    def _last_steps(self) -> Iterator[Callable[[], None]]:
+        yield self.streams.finish_events
+        if self._complete and self.stop_signal is None:
+            yield self.streams.sync_segments
+            yield self.streams.warn_of_absent
+        yield from [stream.keep for stream in self.streams.segments.values()]
+        # A store that failed would fail again, perhaps after a long wait; and nobody applies what a failed run held.
+        if not isinstance(self.failure, StoreError):
+            yield self.streams.outdate_holds
         if self._has_dead_letters:
-            self.report.dead_letter_files = list(self.dead_letters.paths)
-        self._attempt(self._write_report)
-        self._attempt(lambda: self.parts.tell(self.report, self.clock.time()))
+            yield self.dead_letters.flush
+        yield from [stream.check_reject_limit for stream in self.streams]
+
+    def conclude(self) -> None:
+        """Close everything, write the report and log the summary; what fails is kept in `failure`."""
+        self.progress_log.close()
+        for step in (self.close, self._write_report, self._log_summary):
+            self._attempt(step)
         if self._has_dead_letters and self.dead_letters.count:
             logger.info("  %s", whereabouts(self.dead_letters, os.environ))
 
-    @property
-    def settled(self) -> bool:
-        """Return whether all input was read, and every record of it is acknowledged, kept, or a dead letter."""
-        return self._complete and self.gate.settled and self.parts.lasting
+    def _attempt(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 -- whatever fails, what is left to do is done, and the report says so
+            self.fail(error)
+
+    def close(self) -> None:
+        """Close everything that was opened."""
+        self._opened.close()
 
     @property
     def exit_code(self) -> int:
@@ -215,32 +285,12 @@ class Run:
         self.failure = self.failure or error
         self.report.fail(text, heading_of(error))
 
-    def _attempt(self, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except Exception as error:  # noqa: BLE001 -- whatever fails, what is left to do is done, and the report says so
-            self.fail(error)
-
-    def _sync_segments(self) -> None:
-        """Bring every segment up to date: all additions of the run before the first removal."""
-        lanes = list(self.lanes.segments.values())
-        for lane in lanes:
-            lane.plan(self.sources.verdict(lane.stream))
-        self.progress_log.announce(sum(lane.requests for lane in lanes))
-        for step in map(methodcaller, ("add", "remove", "close")):
-            for lane in lanes:
-                step(lane)
-        self.lanes.send_kept()
-
-    def _close(self) -> None:
-        with ExitStack() as stack:
-            stack.callback(self.parts.close)
-            stack.callback(self.services.close)
-            if self._has_dead_letters:
-                self.dead_letters.close()
-
     def _write_report(self) -> None:
-        path = self.config.settings.report_path
+        if self.stop_signal is not None:
+            self.report.interrupt(self.stop_signal)
+        if self._has_dead_letters:
+            self.report.dead_letter_files = list(self.dead_letters.paths)
+        path = self.settings.report_path
         if path is not None:
             try:
                 self.report.write(path, self.clock.time())
@@ -253,6 +303,32 @@ class Run:
         if self._has_dead_letters:
             self.dead_letters.flush()
         self.progress_log.clear()
-        self.parts.write_state(state)
-        for lane in list(self.lanes.items.values()):  # a list: the thread that reads may add a lane meanwhile
-            lane.state_written(state, number)
+        self._put_out(state)
+        self.streams.state_written(state, number)
+
+    # What a dry run does in another way: `commands.dry_run`
+
+    def _open_transport(self) -> Transport:
+        return HttpTransport()
+
+    @property
+    def _limiter_clock(self) -> Clock:
+        return self.clock
+
+    def _open_store(self) -> Store:
+        project = paths.project_identity(self.settings)
+        return open_store(self._store_url, clock=self.clock, project=project, run_id=self.run_id)
+
+    def _open_dead_letters(self, directory: str) -> DeadLetters:
+        return DeadLetterBox(directory, self.run_id)
+
+    def _put_out(self, state: State) -> None:
+        write_state(state)
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Return whether all input was read, and every record of it is acknowledged, kept, or a dead letter."""
+        return self._complete and self.gate.settled
+
+    def _log_summary(self) -> None:
+        log_summary(self.report, self.clock.time())

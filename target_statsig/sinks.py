@@ -64,7 +64,7 @@ class StatsigSink(Sink):
         """
         super().__init__(target, stream_name, schema, key_properties)
         self._schemas = target.schemas
-        self.lane: Lane = target.run.lanes.get(stream_name)
+        self.lane: Lane = target.run.streams.get(stream_name)
         self._readings: dict[str, Reading] = {}
 
     def expect(self, schema: Message) -> None:
@@ -166,7 +166,7 @@ def hand_over(target: TargetStatsig, tap_stream: str, number: int, batch: Batch)
     if len(stream_maps) == 1 and type(stream_maps[0]) is SameRecordTransform and not stream_maps[0].flattening_enabled:
         sink = cast("StatsigSink", target.get_sink(tap_stream))
         if sink.passes_lines:
-            if tap_stream in target.run.lanes.items:
+            if tap_stream in target.run.streams.events:
                 target.run.sources.count(tap_stream, len(batch))
             sink.take(tap_stream, number, batch)
             return

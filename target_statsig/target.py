@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import click
 
     from target_statsig.config.parse import Config
-    from target_statsig.dry_run import Wishes
+    from target_statsig.run import Run
     from target_statsig.singer.message import Message
     from target_statsig.singer.reader import SingerMessageReader
     from target_statsig.sinks import StatsigSink
@@ -56,29 +56,53 @@ class TargetStatsig(Target):
     ]
     run_config: Config
 
-    def __init__(self, *, parse_env_config: bool = False, wishes: Wishes | None = None, **options: Any) -> None:
-        """Read the configuration and build what the run shares.
+    def __init__(
+        self,
+        *,
+        parse_env_config: bool = False,
+        dry_run: bool = False,
+        show_ids: bool = False,
+        dry_run_output: Path | None = None,
+        **options: Any,
+    ) -> None:
+        """Read the configuration and begin the run.
+
+        Args:
+            parse_env_config: Whether variables are read.
+            dry_run: Change nothing, whatever the setting says.
+            show_ids: Of a dry run: show some ids of members, on a terminal.
+            dry_run_output: Of a dry run: the file for the requests that would be sent.
+            options: Those of singer-sdk.
 
         Raises:
             ConfigValidationError: With everything that is wrong with the configuration.
         """
         from target_statsig.config.load import environment_errors
-        from target_statsig.dry_run import NO_WISHES
-        from target_statsig.run import Run
         from target_statsig.singer.reader import SingerMessageReader
         from target_statsig.sinks import hand_over
 
-        self._wishes = wishes or NO_WISHES
+        self._overrides = {"dry_run": True} if dry_run else {}
         if parse_env_config:
             self._refuse(environment_errors(self._whole_schema(), os.environ))
         super().__init__(parse_env_config=parse_env_config, message_reader=SingerMessageReader(), **options)
         try:
-            self.run = Run(self.run_config, wishes=self._wishes)
+            self.run = self._begin_run(show_ids, dry_run_output)
         except SettingsError as error:
             self._refuse(error.errors)
         self.schemas: dict[str, Message] = {}
         self.message_reader.between_blocks = self.run.tick
         self.message_reader.take_records = partial(hand_over, self)
+
+    def _begin_run(self, show_ids: bool, dry_run_output: Path | None) -> Run:  # noqa: FBT001 -- as it was typed
+        if self.run_config.settings.dry_run:
+            from target_statsig.commands.dry_run import DryRun
+
+            return DryRun(self.run_config, show_ids=show_ids, output=dry_run_output)
+        if show_ids or dry_run_output is not None:
+            raise SettingsError(["`--show-ids` and `--dry-run-output` are of no use without `--dry-run`: add it."])
+        from target_statsig.run import Run
+
+        return Run(self.run_config)
 
     @classmethod
     @override
@@ -103,7 +127,7 @@ class TargetStatsig(Target):
         from target_statsig.config.parse import parse_config
 
         schema = self._whole_schema()
-        self._config = rejoin(restore_dotted_keys(self._config, os.environ)) | self._wishes.settings
+        self._config = rejoin(restore_dotted_keys(self._config, os.environ)) | self._overrides
         try:
             self.run_config = parse_config(self._config, schema)
         except SettingsError as error:
@@ -143,18 +167,19 @@ class TargetStatsig(Target):
         stream = message_dict["stream"]
         # A copy: singer-sdk changes the schema that it gets, and a dead letter needs the one that the tap sent.
         schema = copy.deepcopy(message_dict)
-        self.run.lanes.replaying = bool(message_dict.get(MARK))
-        self.run.sources.schema(message_dict, dead_letter=self.run.lanes.replaying)
+        self.run.streams.replaying = bool(message_dict.get(MARK))
+        self.run.sources.schema(message_dict, dead_letter=self.run.streams.replaying)
         super()._process_schema_message(usable)
         stream_maps = self.mapper.stream_maps[stream]
         fed = {stream_map.stream_alias for stream_map in stream_maps} & self._sinks_active.keys()
-        self.run.follow(stream, fed, replication_key_of(message_dict))
+        for alias in fed:
+            self.run.streams.follow(stream, alias, replication_key_of(message_dict))
         if schema != self.schemas.get(stream):
             self.schemas[stream] = schema
             for alias in fed:
                 cast("StatsigSink", self._sinks_active[alias]).expect(schema)
         for alias in sorted(fed):
-            self.run.lanes.see_schema(alias, self._sinks_active[alias].schema, schema["schema"])
+            self.run.streams.check_columns(alias, self._sinks_active[alias].schema, schema["schema"])
 
     @override
     def _process_state_message(self, message_dict: Message) -> None:
@@ -234,11 +259,14 @@ class TargetStatsig(Target):
         if suggest:
             command_line.show_suggestion(cast("IO[bytes] | None", file_input))
         config = config or _ConfigInput()
-        from target_statsig.dry_run import Wishes  # after `--about`, which ended above
-
-        wishes = Wishes(dry_run, show_ids, dry_run_output)
         try:
-            target = cls(config=config.config, parse_env_config=config.parse_env, wishes=wishes)
+            target = cls(
+                config=config.config,
+                parse_env_config=config.parse_env,
+                dry_run=dry_run,
+                show_ids=show_ids,
+                dry_run_output=dry_run_output,
+            )
         except ConfigValidationError as error:
             command_line.turn_down(error.errors)
         if check:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 import pytest
 from hypothesis import HealthCheck, settings
 
-from target_statsig import lanes
+from target_statsig import streams
 from target_statsig.emulator import Options, StatsigEmulator
 from target_statsig.events import stream as event_stream
 from target_statsig.store import open_store
@@ -79,7 +79,7 @@ def run_target(request, monkeypatch, statsig, tmp_path, capsys, caplog):
     """Run targets within this process; singer-sdk's signal handlers do not outlive the test."""
     if request.param:
         monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-        monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
+        monkeypatch.setattr(streams, "Workforce", WorkforceInHere)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     caplog.set_level(logging.DEBUG)
     yield TargetRunner(statsig, tmp_path, capsys, caplog)

@@ -53,10 +53,10 @@ def _apply(run: Run, segment_id: str | None) -> None:
         _refuse_segment(segment_id, {})
         logger.info("No stream of this configuration mirrors a segment. %s", NOTHING)
         return
-    held = run.services.store.holds() if run.services.store_exists else {}
+    held = run.store.holds() if run.store_exists else {}
     if segment_id is not None and segment_id not in held:
         known = segment_id in run.config.mirrored_segments or (
-            run.services.store_exists and run.services.store.facts(segment_id).fed_by is not None
+            run.store_exists and run.store.facts(segment_id).fed_by is not None
         )
         _refuse_segment(None if known else segment_id, held)
         held = {}
@@ -99,10 +99,8 @@ def _apply_one(run: Run, segment_id: str, hold: Hold, *, asked: bool) -> None:
 def _held_removals(run: Run, segment_id: str, settings: StreamSettings, counts: SegmentCounts) -> HeldRemovals:
     # A segment that is gone has nobody to remove: it is not to come back empty.
     settings = replace(settings, create_segment=False)
-    services = run.services
-    size = run.config.settings.segment_batch_size
-    remote = RemoteSegment(segment_id, settings, services.console, counts, run.clock, size)
-    return HeldRemovals(settings, remote, services.store, counts, run.clock)
+    remote = RemoteSegment(segment_id, settings, run.console, counts, run.clock, run.settings.segment_batch_size)
+    return HeldRemovals(settings, remote, run.store, counts, run.clock)
 
 
 def _refuse_segment(segment_id: str | None, held: Mapping[str, Hold]) -> None:

@@ -51,7 +51,7 @@ def send_again(run: Run, run_to_end: Callable[[Iterable[bytes]], int]) -> int:
         return 0
     logger.info("Sending the dead letters of %s again.", counted(len(letters.paths), "file"))
     exit_code = run_to_end(letters.lines())
-    if run.settled:
+    if run.is_acknowledged:
         letters.remove(run.dead_letters)
     return exit_code
 

@@ -1,4 +1,4 @@
-"""Where a run keeps things when the configuration does not say.
+"""Where a run keeps things when the configuration does not say, and whose they are.
 
 Pure: the environment, and what finds the working directory, are passed in. That is asked only where it decides: a run
 whose places are all named needs none.
@@ -23,6 +23,9 @@ MELTANO_DIRECTORY = "MELTANO_SYS_DIR_ROOT"
 
 STORE_FILE = "store.db"
 DEAD_LETTERS = "dead-letters"
+
+SQLITE = "sqlite:///"
+"""How the URL of an embedded store begins; the path of its file is behind it."""
 
 MOST_CHARACTERS = 100
 """Of a stream's name in a file's name, which may have 255."""
@@ -59,7 +62,24 @@ def _own(working_directory: Callable[[], Path]) -> Path:
 
 def store_url(settings: Settings, environ: Mapping[str, str], working_directory: Callable[[], Path]) -> str:
     """Return the store's SQLAlchemy URL; raise as `home`."""
-    return settings.store_url or f"sqlite:///{home(environ, working_directory) / STORE_FILE}"
+    return settings.store_url or f"{SQLITE}{home(environ, working_directory) / STORE_FILE}"
+
+
+def store_file(url: str) -> Path | None:
+    """Return the file of an embedded store; None where the URL is that of a database elsewhere."""
+    return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
+
+
+def project_identity(settings: Settings) -> str:
+    """Return what tells one Statsig project from another in the store: where it is, and a digest of its key.
+
+    The Console API's key speaks for the project where there is one, since it says who is a member; else the server's.
+    """
+    if settings.console_api_key is not None:
+        url, key = settings.console_url, settings.console_api_key
+    else:
+        url, key = settings.events_url, settings.server_secret_key or ""
+    return f"{url.rstrip('/')} {hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
 
 def dead_letter_path(settings: Settings, environ: Mapping[str, str], working_directory: Callable[[], Path]) -> str:
@@ -68,9 +88,8 @@ def dead_letter_path(settings: Settings, environ: Mapping[str, str], working_dir
         return settings.dead_letter_path
     if settings.store_url is None:
         return str(home(environ, working_directory) / DEAD_LETTERS)
-    if settings.store_url.startswith("sqlite:///"):
-        return str(Path(settings.store_url.removeprefix("sqlite:///")).parent / DEAD_LETTERS)
-    return str(_own(working_directory) / DEAD_LETTERS)
+    file = store_file(settings.store_url)
+    return str((file.parent if file else _own(working_directory)) / DEAD_LETTERS)
 
 
 def dead_letter_name(stream: str, run_id: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from target_statsig.config.settings import SyncMode
@@ -16,30 +15,18 @@ from target_statsig.segments.staged import StagedRowSync
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_statsig.clock import Clock
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import MemberCounts
+    from target_statsig.run import Run
     from target_statsig.segments.sync import SegmentSync
-    from target_statsig.services import Services
-    from target_statsig.singer.state_gate import StateGate
 
 
 class SegmentSyncs:
     """Makes the sync of each segment of a run."""
 
-    def __init__(self, services: Services, gate: StateGate, clock: Clock, batch_size: int) -> None:
-        """Take what they share.
-
-        Args:
-            services: The Console API and the store.
-            gate: Where changes hold a STATE back.
-            clock: The run's clock.
-            batch_size: Ids in one request.
-        """
-        self._services = services
-        self._gate = gate
-        self._clock = clock
-        self._batch_size = batch_size
+    def __init__(self, run: Run) -> None:
+        """Take what they share: the Console API, the store, the clock, and where changes hold a STATE back."""
+        self._run = run
         self._room = ProjectRoom()
 
     def __call__(
@@ -59,18 +46,25 @@ class SegmentSyncs:
             replaying: Whether dead letters are replayed: their rows add and remove, whatever the `sync_mode`.
             segment_id: The segment.
         """
-        services = self._services
+        run = self._run
         segment_counts = counts.segments.setdefault(segment_id, SegmentCounts(settings.sync_mode or SyncMode.ADD))
         mirrors = settings.sync_mode is SyncMode.MIRROR and not replaying()
         # Opened before anything is asked of Statsig: it may turn out to be of no use, and it knows the quota's windows.
-        store = services.store if mirrors else None
-        remote = RemoteSegment(segment_id, settings, services.console, segment_counts, self._clock, self._batch_size)
+        store = run.store if mirrors else None
+        remote = RemoteSegment(
+            segment_id, settings, run.console, segment_counts, run.clock, run.settings.segment_batch_size
+        )
         growth = Growth(remote, self._room, segment_counts, settings.max_segment_size)
         if store is not None:
-            return MirrorSync(stream, settings, remote, store, segment_counts, self._clock, growth)
+            return MirrorSync(stream, settings, remote, store, segment_counts, run.clock, growth)
         if settings.max_segment_size is not None:
-            audience, kept = services.store.audience(segment_id), services.pending(segment_id)
-            return StagedRowSync(remote, self._gate, growth, segment_counts, audience, kept)
-        pending = partial(services.pending, segment_id)
-        earlier = partial(services.pending_from_earlier, segment_id)
-        return RowSync(remote, self._gate, growth, segment_counts, earlier=earlier, pending=pending)
+            audience, kept = run.store.audience(segment_id), run.store.pending(segment_id)
+            return StagedRowSync(remote, run.gate, growth, segment_counts, audience, kept)
+        return RowSync(
+            remote,
+            run.gate,
+            growth,
+            segment_counts,
+            earlier=lambda: run.pending_from_earlier(segment_id),
+            pending=lambda: run.store.pending(segment_id),
+        )

@@ -271,12 +271,12 @@ def test_the_rate_limits_are_told_and_not_waited_for(run_dry):
 
 def test_a_segment_that_another_run_is_at_work_on_is_told(run_target, run_dry):
     running = TargetStatsig(config=run_target.config(**MIRROR))
-    running.run.services.store.lock("vips").acquire()
+    running.run.store.lock("vips").acquire()
     outcome = run_dry([schema("users"), *users("a"), COMPLETE], **MIRROR)
     assert outcome.exit_code == 1
     assert "is being synced by another run" in outcome.errors
     assert outcome.report["seconds"] < 8
-    running.run.services.close()
+    running.run.close()
 
 
 # Without keys

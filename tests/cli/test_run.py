@@ -33,7 +33,7 @@ def test_an_interrupted_run_ends_with_the_number_of_its_signal():
 def test_batches_grow_older_by_what_is_read(monkeypatch):
     run = make_run()
     aged = []
-    monkeypatch.setattr(run.lanes, "age", lambda: aged.append(True))
+    monkeypatch.setattr(run.streams, "flush_old", lambda: aged.append(True))
     for size, times in [(AGE_BYTES - 1, 0), (1, 1), (0, 1), (AGE_BYTES * 3, 2), (AGE_BYTES // 2, 2)]:
         run.tick(size)
         assert len(aged) == times

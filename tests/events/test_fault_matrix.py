@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_statsig import lanes
+from target_statsig import streams
 from target_statsig.client.http import HttpTransport
 from target_statsig.events import stream as event_stream
-from target_statsig.parts import LiveParts
+from target_statsig.run import Run
 from target_statsig.target import TargetStatsig
 from tests.fakes import WaitlessClock, WorkforceInHere
 from tests.items import ITEM_SAMPLES
@@ -300,7 +300,7 @@ def run(request, statsig, tmp_path, capsys, caplog, monkeypatch):
     in_a_worker = request.node.callspec.params["flow"].in_a_worker
     if in_a_worker:
         monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-        monkeypatch.setattr(lanes, "Workforce", WorkforceInHere)
+        monkeypatch.setattr(streams, "Workforce", WorkforceInHere)
     yield TargetRunner(statsig, tmp_path, capsys, caplog)
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -327,7 +327,7 @@ def break_request(statsig, monkeypatch):
         if fault.emulated:
             statsig.faults.add(**conditions, **fault.emulated, times=times)
         if fault.detour:
-            monkeypatch.setattr(LiveParts, "transport", lambda _: Detour(conditions, fault.detour, times))
+            monkeypatch.setattr(Run, "_open_transport", lambda _: Detour(conditions, fault.detour, times))
 
     return break_request
 
@@ -338,7 +338,7 @@ def mend(statsig, monkeypatch):
 
     def mend():
         statsig.faults.clear()
-        monkeypatch.setattr(LiveParts, "transport", lambda _: HttpTransport())
+        monkeypatch.setattr(Run, "_open_transport", lambda _: HttpTransport())
 
     return mend
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from target_statsig.client.answers import decode_json
 from target_statsig.client.http import Response, Transport, TransportError
-from target_statsig.parts import LiveParts
+from target_statsig.run import Run
 from target_statsig.store.database import Lane
 from target_statsig.target import TargetStatsig
 from tests.fakes import WaitlessClock
@@ -205,7 +205,7 @@ class History:
             **self.tap.settings,
         }
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(LiveParts, "transport", lambda _: statsig)
+            patched.setattr(Run, "_open_transport", lambda _: statsig)
             patched.setattr("target_statsig.run.RunClock", WaitlessClock)
             patched.setattr("sys.stdout", output)
             patched.setattr(Lane, "writing", writing(life, statsig))
@@ -245,10 +245,10 @@ def writing(life, statsig):
 
 def bury(target):
     """Let go of what a dead process would not hold any more."""
-    if "_event_services" in target.run.lanes.__dict__:
-        target.run.lanes._event_services.pool._pool.shutdown()
-    if "store" in target.run.services.__dict__:
-        target.run.services.store._database.close()
+    if "_event_services" in target.run.streams.__dict__:
+        target.run.streams._event_services.pool._pool.shutdown()
+    if "store" in target.run.__dict__:
+        target.run.store._database.close()
 
 
 def smoothly(random):

@@ -22,7 +22,6 @@ from target_statsig.errors import (
     SettingsError,
     StoreError,
 )
-from target_statsig.services import project_identity
 from target_statsig.store import look_at_store
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def _segments(console: ConsoleClient, segment_ids: Iterable[str]) -> dict[str, S
 def _look(settings: Settings, clock: Clock) -> StoreLook | str:
     try:
         url = paths.store_url(settings, os.environ, Path.cwd)
-        return look_at_store(url, clock=clock, project=project_identity(settings))
+        return look_at_store(url, clock=clock, project=paths.project_identity(settings))
     except StoreError as error:
         return str(error)
 

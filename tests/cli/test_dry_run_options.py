@@ -6,38 +6,35 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from singer_sdk.exceptions import ConfigValidationError
 
 from target_statsig.client.dry_run import Recorded
 from target_statsig.client.rate_limit import RateLimiter
-from target_statsig.config.settings import RateWindow, Settings
-from target_statsig.dry_run import DryRunParts, RequestFile, TimeLapse, Wishes, choose_parts
+from target_statsig.clock import SkippingClock
+from target_statsig.commands.dry_run import RequestFile
+from target_statsig.config.settings import RateWindow
 from target_statsig.errors import FatalRunError, InterruptedRunError, SettingsError
-from target_statsig.parts import LiveParts
+from target_statsig.target import TargetStatsig
 from tests.fakes import FakeClock
 
 FULL = Path("/dev/full")
 
 
-def test_what_changes_anything_is_chosen_by_one_setting():
-    assert isinstance(choose_parts(Settings(), FakeClock()), LiveParts)
-    assert isinstance(choose_parts(Settings(dry_run=True), FakeClock()), DryRunParts)
-
-
-@pytest.mark.parametrize("wishes", [Wishes(show_ids=True), Wishes(output=Path("requests.jsonl"))])
-def test_what_only_a_dry_run_does_needs_one(wishes):
-    with pytest.raises(SettingsError, match="without `--dry-run`"):
-        choose_parts(Settings(), FakeClock(), wishes)
+def test_what_only_a_dry_run_does_needs_one(run_target):
+    for options in ({"show_ids": True}, {"dry_run_output": Path("requests.jsonl")}):
+        with pytest.raises(ConfigValidationError) as refused:
+            TargetStatsig(config=run_target.config(object_type="event"), **options)
+        assert "without `--dry-run`" in refused.value.errors[0]
 
 
 def test_a_file_that_cannot_be_written_is_said_before_anything_is_read(tmp_path):
-    wishes = Wishes(dry_run=True, output=tmp_path / "missing" / "requests.jsonl")
     with pytest.raises(SettingsError, match=r"`--dry-run-output` \(.*\) cannot be written: No such file"):
-        choose_parts(Settings(dry_run=True), FakeClock(), wishes)
+        RequestFile(tmp_path / "missing" / "requests.jsonl")
 
 
 def test_waits_take_no_time_and_are_added_up():
     clock = FakeClock()
-    lapse = TimeLapse(clock)
+    lapse = SkippingClock(clock)
     limiter = RateLimiter([RateWindow(2, 100)], lapse)
     for _ in range(5):
         limiter.acquire()
@@ -51,7 +48,7 @@ def test_a_signal_ends_a_wait_that_takes_no_time():
     clock = FakeClock()
     clock.interrupt()
     with pytest.raises(InterruptedRunError):
-        TimeLapse(clock).sleep(1)
+        SkippingClock(clock).sleep(1)
 
 
 def test_requests_are_json_lines_for_their_owner_alone(tmp_path):

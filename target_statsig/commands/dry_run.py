@@ -1,0 +1,166 @@
+"""`--dry-run`: a run that sees all that a run would see, and changes nothing.
+
+`DryRun` has everything that such a run does in another way; there is no other place that asks whether a run is one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from target_statsig._compat import override
+from target_statsig.client.dry_run import DryRunTransport
+from target_statsig.client.http import HttpTransport
+from target_statsig.client.rate_limit import RateLimiter, parse_rate_windows
+from target_statsig.clock import SkippingClock
+from target_statsig.config import paths
+from target_statsig.errors import FatalRunError, Heading, SettingsError
+from target_statsig.reports.table import Forecast, id_lines, log_summary
+from target_statsig.reports.text import visible
+from target_statsig.run import Run
+from target_statsig.singer.dead_letters import UnkeptLetters
+from target_statsig.store import open_copy
+
+if TYPE_CHECKING:
+    from target_statsig.client.dry_run import Recorded
+    from target_statsig.client.http import Transport
+    from target_statsig.clock import Clock
+    from target_statsig.config.parse import Config
+    from target_statsig.singer.dead_letters import DeadLetters
+    from target_statsig.singer.state_gate import State
+    from target_statsig.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+class RequestFile:
+    """A file of requests, a JSON line each, for this user's eyes only: there are ids in them, though no key."""
+
+    def __init__(self, path: Path) -> None:
+        """Create the file, or empty it.
+
+        Raises:
+            SettingsError: It cannot be written.
+        """
+        self._path = path
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        except OSError as error:
+            msg = f"`--dry-run-output` ({path}) cannot be written: {error.strerror}."
+            raise SettingsError([msg]) from error
+        os.fchmod(descriptor, 0o600)  # one that was there may have been open to others
+        self._file = os.fdopen(descriptor, "wb")
+
+    def write(self, recorded: Recorded) -> None:
+        """Append a request.
+
+        Raises:
+            FatalRunError: It cannot be written.
+        """
+        body = msgspec.Raw(recorded.body)
+        line = msgspec.json.encode({"method": recorded.method, "path": recorded.path, "body": body})
+        try:
+            self._file.write(line + b"\n")
+        except OSError as error:
+            raise self._full(error) from error
+
+    def close(self) -> None:
+        """Close the file.
+
+        Raises:
+            FatalRunError: Its end cannot be written.
+        """
+        try:
+            self._file.close()
+        except OSError as error:
+            raise self._full(error) from error
+
+    def _full(self, error: OSError) -> FatalRunError:
+        msg = f"`--dry-run-output` ({self._path}) cannot be written: {error.strerror}. Nothing was changed."
+        return FatalRunError(msg, heading=Heading.REPORT)
+
+
+class DryRun(Run):
+    """A run that changes nothing: nothing is sent, the store is a copy, dead letters and STATEs are not written."""
+
+    def __init__(self, config: Config, *, show_ids: bool = False, output: Path | None = None) -> None:
+        """Open the file of requests, if there is to be one.
+
+        Args:
+            config: The configuration.
+            show_ids: Show some ids of members at the end, on a terminal.
+            output: The file for the requests that would be sent.
+
+        Raises:
+            SettingsError: The file cannot be written.
+        """
+        super().__init__(config)
+        self._show_ids = show_ids
+        self._output = None if output is None else self._opened.enter_context(closing(RequestFile(output)))
+        self._waits = SkippingClock(self.clock)
+        logger.info(
+            "This is a dry run: nothing is sent, neither the store nor the dead letters are changed, and no STATE is "
+            "written. Messages below say what a run would have done."
+        )
+
+    @cached_property
+    def _recording(self) -> DryRunTransport:
+        return DryRunTransport(HttpTransport(), self._output.write if self._output else lambda _: None)
+
+    @override
+    def _open_transport(self) -> Transport:
+        return self._recording
+
+    @property
+    @override
+    def _limiter_clock(self) -> Clock:
+        return self._waits
+
+    @override
+    def _open_store(self) -> Store:
+        directory = self._opened.enter_context(TemporaryDirectory(prefix="target-statsig-dry-run-"))
+        # What is locked in a copy stays locked: no wait for it takes time.
+        clock = SkippingClock(self.clock)
+        project = paths.project_identity(self.settings)
+        return open_copy(self._store_url, Path(directory), clock=clock, project=project, run_id=self.run_id)
+
+    @override
+    def _open_dead_letters(self, directory: str) -> DeadLetters:
+        return UnkeptLetters(directory)
+
+    @override
+    def _put_out(self, state: State) -> None:
+        """Write nothing: a bookmark that moved on would lose what was not sent, for good."""
+
+    @property
+    @override
+    def is_acknowledged(self) -> bool:
+        return False
+
+    @override
+    def _log_summary(self) -> None:
+        windows = parse_rate_windows(self.settings.console_rate_limits)
+        seconds_for = RateLimiter(windows, self.clock).seconds_for
+        forecast = Forecast(seconds_for, self._waits.skipped, self.settings.server_secret_key is not None)
+        log_summary(self.report, self.clock.time(), forecast)
+        if self._show_ids:
+            self._write_ids()
+
+    def _write_ids(self) -> None:
+        if sys.stdout is None or not sys.stdout.isatty():
+            logger.warning(
+                "`--show-ids` shows ids on a terminal only, and standard output is none: what is piped is often kept. "
+                "`--dry-run-output` writes all of them to a file that only you can read."
+            )
+            return
+        for line in id_lines(self._recording.lists):
+            sys.stdout.write(f"{visible(line)}\n")
+        sys.stdout.flush()

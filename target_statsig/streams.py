@@ -1,0 +1,264 @@
+"""The streams of a run: each is made at its first SCHEMA, as its `object_type` asks, and lives as long as the run."""
+
+from __future__ import annotations
+
+from functools import cached_property, partial
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any
+
+from target_statsig.config.parse import unmatched
+from target_statsig.config.settings import SyncMode
+from target_statsig.events.delivery import Bounds
+from target_statsig.events.item_types import ITEM_TYPES
+from target_statsig.events.stream import DeliveryPool, EventServices, EventStream
+from target_statsig.events.workforce import Workforce
+from target_statsig.singer.named import NamedColumns, warn_of_absent_streams
+from target_statsig.singer.rejections import Rejections
+from target_statsig.store.ledger import NoLedger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from target_statsig.config.settings import StreamSettings
+    from target_statsig.events.item_types import ItemType
+    from target_statsig.reports.progress import Progress
+    from target_statsig.reports.report import ItemCounts, MemberCounts
+    from target_statsig.run import Run
+    from target_statsig.segments.lane import SegmentStream
+    from target_statsig.segments.syncs import SegmentSyncs
+    from target_statsig.singer.state_gate import State
+    from target_statsig.store.ledger import StreamLedger
+
+BATCHES_AHEAD = 4
+"""Batches that are prepared or written down, beside those whose requests are under way."""
+
+
+class Streams:
+    """The streams of a run, by name.
+
+    Attributes:
+        events: Those that go to the events API.
+        segments: Those that feed segments.
+        replaying: Whether the SCHEMA at hand is that of a dead-letter file: its rows add and remove, whatever the
+            stream's `sync_mode`, and nobody is missing because they do not hold him.
+    """
+
+    def __init__(self, run: Run) -> None:
+        """Begin without streams.
+
+        Args:
+            run: What the streams share.
+        """
+        self.events: dict[str, EventStream] = {}
+        self.segments: dict[str, SegmentStream] = {}
+        self.replaying = False
+        self._run = run
+        self._columns: dict[str, NamedColumns] = {}
+
+    def __iter__(self) -> Iterator[EventStream | SegmentStream]:
+        # Lists: the thread that reads may add a stream meanwhile.
+        yield from list(self.events.values())
+        yield from list(self.segments.values())
+
+    def get(self, name: str) -> EventStream | SegmentStream:
+        """Return a stream, a new one at first.
+
+        Raises:
+            SettingsError: Nothing says what the stream's records become.
+            StoreError: It needs the store, and that cannot be used.
+        """
+        return self.events.get(name) or self.segments.get(name) or self._make(name)
+
+    def follow(self, tap_stream: str, name: str, replication_key: str | None) -> None:
+        """Note that a stream of the tap feeds this one.
+
+        Args:
+            tap_stream: The tap's name.
+            name: The name after the stream maps.
+            replication_key: The column by which the tap says how far it has come, where it names one.
+        """
+        if name in self.segments:
+            self._run.sources.follow(tap_stream, name, self.segments[name].settings)
+        else:
+            self.events[name].follow(tap_stream, replication_key)
+
+    def check_columns(self, name: str, schema: Mapping[str, Any], tap_schema: Mapping[str, Any]) -> None:
+        """Warn of columns that the settings of a stream name and its SCHEMA has not; see `NamedColumns.see`."""
+        self._columns[name].see(schema, tap_schema)
+
+    def warn_of_absent(self) -> None:
+        """Warn of streams that the settings name and that did not come."""
+        if not self.replaying:
+            came = sorted(name for name, columns in self._columns.items() if columns.seen)
+            warn_of_absent_streams(unmatched(came, self._run.config.entries), came)
+
+    def progress(self) -> list[Progress]:
+        """Return how far each stream is; any thread may ask."""
+        return [stream.progress for stream in self]
+
+    # While the input is read
+
+    def check(self) -> None:
+        """See whether all batches of events went well so far, so that a run that cannot go on reads no further.
+
+        Raises:
+            TargetStatsigError: What a batch failed with.
+        """
+        if self.events:
+            self._event_services.pool.check()
+
+    def flush(self) -> None:
+        """Send what holds a STATE back.
+
+        Raises:
+            TargetStatsigError: What an earlier batch failed with.
+        """
+        for stream in self:
+            stream.flush()
+
+    def flush_old(self) -> None:
+        """Send the batches of events that were begun before the last call.
+
+        Raises:
+            TargetStatsigError: What an earlier batch failed with.
+        """
+        for stream in self.events.values():
+            stream.flush_old()
+
+    def state_written(self, state: State, number: int) -> None:
+        """Let the ledgers forget what no tap will send again after a STATE; its number counts from 1."""
+        for stream in list(self.events.values()):
+            stream.state_written(state, number)
+
+    def stop(self) -> None:
+        """Let nobody wait for a worker process any more; a signal handler may call this."""
+        if "_event_services" in self.__dict__:
+            self._event_services.workers.stop()
+
+    # The end of the input
+
+    def finish_events(self) -> None:
+        """Send the rest of all events and wait for every answer.
+
+        Raises:
+            TargetStatsigError: What a batch failed with; the others were still sent.
+        """
+        if self.events:
+            try:
+                for stream in self.events.values():
+                    stream.flush()
+            finally:
+                try:
+                    self._event_services.pool.finish()
+                finally:
+                    self._event_services.workers.close()
+
+    def sync_segments(self) -> None:
+        """Bring every segment up to date: all additions of the run before the first removal."""
+        streams = list(self.segments.values())
+        for stream in streams:
+            stream.plan(self._run.sources.verdict(stream.stream))
+        self._run.progress_log.announce(sum(stream.requests for stream in streams))
+        for step in map(methodcaller, ("add", "remove", "close")):
+            for stream in streams:
+                step(stream)
+        self._send_kept()
+
+    def _send_kept(self) -> None:
+        """Send what rows of earlier runs asked for, also of streams that did not come this time."""
+        config = self._run.config
+        for name in config.names_of_row_streams():
+            segment_id = config.for_stream(name).segment_id or ""
+            if name not in self.segments and self._run.pending_from_earlier(segment_id) is not None:
+                self.get(name)
+                self.segments[name].send_kept()
+
+    def outdate_holds(self) -> None:
+        """Let nobody apply what an earlier run held of a segment that this run could have mirrored and did not.
+
+        Whoever says that this run's tap ended well says nothing of that run's.
+
+        Raises:
+            StoreError: The store cannot be used.
+        """
+        if self._run.config.mirrors and self._run.store_exists:
+            store = self._run.store
+            for segment_id, hold in store.holds().items():
+                if self._run.config.mirrored(hold.stream, segment_id) is not None:
+                    store.outdate_hold(segment_id)
+
+    # A new stream
+
+    def _make(self, name: str) -> EventStream | SegmentStream:
+        settings = self._run.config.for_stream(name)
+        item_type = ITEM_TYPES.get(settings.object_type)
+        if item_type is not None:
+            event_stream = self.events[name] = self._event_stream(name, settings, item_type)
+            return event_stream
+        segment_stream = self.segments[name] = self._segment_stream(name, settings)
+        if settings.segment_id is not None:
+            # At once: a stream without records may be an audience that has become empty.
+            segment_stream.begin(settings.segment_id)
+        return segment_stream
+
+    def _event_stream(self, name: str, settings: StreamSettings, item_type: ItemType) -> EventStream:
+        counts = self._run.report.items(name, item_type.object_type)
+        return EventStream(
+            name,
+            settings,
+            item_type,
+            self._event_services,
+            self._ledger(name, settings),
+            counts,
+            self._rejections(name, settings, counts),
+        )
+
+    def _ledger(self, name: str, settings: StreamSettings) -> StreamLedger:
+        if not settings.dedupe:
+            return NoLedger()
+        ledger = self._run.store.ledger(name, object_type=str(settings.object_type), keep_days=settings.dedupe_days)
+        ledger.begin()
+        return ledger
+
+    def _segment_stream(self, name: str, settings: StreamSettings) -> SegmentStream:
+        from target_statsig.segments.lane import SegmentStream
+
+        counts = self._run.report.members(name)
+        mirrors_many = settings.segment_id_field is not None and settings.sync_mode is SyncMode.MIRROR
+        return SegmentStream(
+            name,
+            settings,
+            counts,
+            self._rejections(name, settings, counts),
+            make_sync=partial(self._syncs, name, settings, counts, lambda: self.replaying),
+            on_failure=self._run.fail,
+            fed_before=partial(self._run.store.segments_fed_by, name) if mirrors_many else list,
+            observe=self._run.sources.read,
+        )
+
+    def _rejections(self, name: str, settings: StreamSettings, counts: ItemCounts | MemberCounts) -> Rejections:
+        columns = self._columns[name] = NamedColumns(name, settings)
+        letters = self._run.dead_letters
+        return Rejections(name, settings.max_rejected_percent, counts, self._run.report, letters, columns.where)
+
+    @cached_property
+    def _syncs(self) -> SegmentSyncs:
+        # Here, and above: a run without segments does not wait for what only they need.
+        from target_statsig.segments.syncs import SegmentSyncs
+
+        return SegmentSyncs(self._run)
+
+    @cached_property
+    def _event_services(self) -> EventServices:
+        run, settings = self._run, self._run.settings
+        requests = settings.max_parallel_requests
+        return EventServices(
+            run.events_client,
+            # Some batches are made ready while those before them wait for their answers; a single one keeps its order.
+            DeliveryPool(requests + min(requests - 1, BATCHES_AHEAD)),
+            Workforce(),
+            run.gate,
+            run.report,
+            run.clock,
+            Bounds(settings.batch_size_rows, settings.batch_size_bytes),
+        )
