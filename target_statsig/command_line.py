@@ -17,7 +17,7 @@ from target_statsig.errors import Heading, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from target_statsig.commands.check.row import Section
+    from target_statsig.commands.check import Section
 
 logger = logging.getLogger(__name__)
 

@@ -270,9 +270,9 @@ class TargetStatsig(Target):
         except ConfigValidationError as error:
             command_line.turn_down(error.errors)
         if check:
-            from target_statsig.commands.check import check as look_at_all
+            from target_statsig.commands.check import check as check_run
 
-            command_line.show_check(look_at_all(target.run_config, target.run.clock))
+            command_line.show_check(check_run(target.run_config, target.run.clock))
         if apply_held:
             sys.exit(target.apply_held(segment))
         from target_statsig.garbage import spare_the_collector

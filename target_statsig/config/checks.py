@@ -1,6 +1,6 @@
 """What is wrong with a configuration, in plain words: by its schema, and by what settings need of each other.
 
-Each function returns texts, so that all errors are reported at once; no text quotes a value, which may be a secret.
+Each function returns texts, so that all errors are reported at once. No text quotes a value: it may be a secret.
 """
 
 from __future__ import annotations
@@ -57,25 +57,25 @@ class Fitted:
     Attributes:
         config: What of it fits the schema.
         errors: A text for each thing that does not.
-        told: What a text begins with that is about a setting which was told already.
+        reported: What a text about a setting begins with that already has its error.
     """
 
     config: dict[str, Any]
     errors: list[str]
-    told: tuple[str, ...]
+    reported: tuple[str, ...]
 
 
 def fit(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Fitted:
-    """Tell what of a configuration does not fit its schema, and leave it out."""
+    """Find what of a configuration does not fit its schema, and leave it out."""
     rest = copy.deepcopy(dict(config))
     errors: list[str] = []
-    told: list[str] = []
+    reported: list[str] = []
     for error in Draft7Validator(schema).iter_errors(config):
         errors += _describe(error, schema)
         for path in _settings_at_fault(error, schema):
             _remove(rest, path)
-            told += _beginnings(path, rest)
-    return Fitted(rest, errors, tuple(told))
+            reported += _beginnings(path, rest)
+    return Fitted(rest, errors, tuple(reported))
 
 
 def _settings_at_fault(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

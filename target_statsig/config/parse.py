@@ -22,7 +22,7 @@ Entry = Mapping[str, Any]
 
 @dataclass(slots=True)
 class Config:
-    """A configuration that was found good: the run's settings, and each stream's on demand."""
+    """A valid configuration: the settings of the run, and on demand those of a stream."""
 
     settings: Settings
     defaults: dict[str, Any]
@@ -153,7 +153,7 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     errors = run_errors(settings, used)
     for where, entry in merged.items():
         errors += stream_errors(entry, where=where)
-    errors = fitted.errors + [text for text in errors if not text.startswith(fitted.told)]
+    errors = fitted.errors + [text for text in errors if not text.startswith(fitted.reported)]
     if not errors:
         errors = segment_conflicts(
             {stream: found for stream, entry in entries.items() if (found := _stream_settings(defaults | entry))}

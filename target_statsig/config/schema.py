@@ -17,7 +17,7 @@ STREAMS = (
     "`{stream name or glob: its settings}`; an exact name wins, then the glob with the longest literal part. "
     "Every stream setting may also stand at the top level, as the default for all streams."
 )
-"""What users are told of `streams`, the one setting that holds settings."""
+"""The description of `streams`, the one setting that holds settings."""
 
 _JSON_TYPES: Mapping[Any, JsonSchema] = {
     bool: {"type": "boolean"},
@@ -42,7 +42,7 @@ STREAM_TYPES = _types(StreamSettings)
 """The types of a stream's settings, by name."""
 
 MAPPINGS = tuple(name for name, kind in STREAM_TYPES.items() if kind == dict[str, str])
-"""The settings whose keys are a user's own words."""
+"""The settings whose keys are a user's own names."""
 
 
 def to_values(given: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from target_statsig.client.console import Segment
-from target_statsig.commands.check.row import Mark, failed
-from target_statsig.commands.check.rows import EVERY_STREAM, Found, NotFound, sections
+from target_statsig.commands.check import EVERY_STREAM, Found, Mark, NotFound, failed, sections
 from target_statsig.config.parse import parse_config
 from target_statsig.config.schema import config_schema
 from target_statsig.store.readonly import StoreLook

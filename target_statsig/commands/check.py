@@ -1,29 +1,104 @@
-"""What was found out, as rows of a table: whether it is well, what was found, and the remedy where it is not."""
+"""`--check`: what a run would meet, found with calls that only read, as a table.
+
+It sends nothing, changes nothing, and creates no store.
+"""
 
 from __future__ import annotations
 
+import enum
+import os
+import textwrap
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
+import click
+
+from target_statsig.client.console import ConsoleClient
+from target_statsig.client.http import HttpTransport
 from target_statsig.client.keys import ApiKeyKind
-from target_statsig.commands.check.row import Mark, Row, Section
+from target_statsig.client.rate_limit import RateLimiter, parse_rate_windows
+from target_statsig.client.sender import Sender
+from target_statsig.config import paths
 from target_statsig.config.checks import nearest
 from target_statsig.config.settings import ObjectType, SyncMode
-from target_statsig.errors import Heading
-from target_statsig.reports.text import counted
+from target_statsig.errors import (
+    AuthenticationError,
+    FatalRunError,
+    Heading,
+    RefusedError,
+    RequestError,
+    SettingsError,
+    StoreError,
+)
+from target_statsig.reports.text import counted, visible
 from target_statsig.segments.feeders import SEPARATE_FEEDERS, other_feeder
 from target_statsig.segments.fit import STATSIG_ID_TYPES, Misfit, misfit, missing, statsig_id_type
 from target_statsig.segments.sizes import size_class
+from target_statsig.store import look_at_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from target_statsig.client.console import Segment
+    from target_statsig.client.http import Transport
+    from target_statsig.clock import Clock
+    from target_statsig.config.parse import Config
     from target_statsig.config.settings import Settings, StreamSettings
     from target_statsig.store.readonly import StoreLook
     from target_statsig.store.values import SegmentFacts
+
+PATIENCE = 15
+"""Seconds after which a call counts as failed; a run waits for `retry_timeout`, but who checks wants an answer."""
+
+
+class Mark(enum.Enum):
+    """How a row came out."""
+
+    OK = "ok"
+    UNKNOWN = "?"
+    FAIL = "FAIL"
+
+
+MARK_WIDTH = 4
+NAME_WIDTH = 20
+"""Characters; a longer name has a line to itself."""
+
+COLOURS = {Mark.OK: "green", Mark.UNKNOWN: "yellow", Mark.FAIL: "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing that was looked at.
+
+    Attributes:
+        mark: How it came out.
+        name: What it is.
+        found: What was found.
+        remedy: What to do; empty where nothing is.
+    """
+
+    mark: Mark
+    name: str
+    found: str
+    remedy: str = ""
+
+
+class Section(NamedTuple):
+    """Rows under one title."""
+
+    title: str
+    rows: Sequence[Row]
+
+
+def failed(sections: Sequence[Section]) -> int:
+    """Return how many rows failed."""
+    return sum(row.mark is Mark.FAIL for section in sections for row in section.rows)
+
 
 EVERY_STREAM = "*"
 """The name of the streams that no entry of `streams` names."""
@@ -41,7 +116,7 @@ class Found:
     Attributes:
         console: Why the Console API could not be read; None where it was read, or nobody asked it.
         id_types: The project's ID types; None where they are not known.
-        segments: What became of reading each segment: the segment, Statsig's words where there is none, or an error.
+        segments: Each segment as Statsig has it, or that it has none, or the text of an error.
         store: What a look at the store showed, or why it cannot be used.
         now: When that was, in seconds since 1970.
     """
@@ -60,13 +135,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """There is no such segment; `words` are Statsig's own."""
+    """There is no such segment, with Statsig's message."""
 
-    words: str
+    message: str
 
 
 def sections(settings: Settings, streams: Mapping[str, StreamSettings], found: Found) -> list[Section]:
-    """Return all rows that there is something to say in.
+    """Return the sections that have rows.
 
     Args:
         settings: The run's settings.
@@ -74,28 +149,27 @@ def sections(settings: Settings, streams: Mapping[str, StreamSettings], found: F
         found: What was found out.
     """
     made = [
-        Section("Keys", list(key_rows(settings, streams, found))),
-        Section("Segments", list(segment_rows(streams, found))),
-        Section("ID types", list(id_type_rows(streams, found))),
-        Section("Store", [store_row(found.store)]),
+        Section("Keys", list(_key_rows(settings, streams, found))),
+        Section("Segments", list(_segment_rows(streams, found))),
+        Section("ID types", list(_id_type_rows(streams, found))),
+        Section("Store", [_store_row(found.store)]),
     ]
     return [section for section in made if section.rows]
 
 
-def key_rows(settings: Settings, streams: Mapping[str, StreamSettings], found: Found) -> Iterator[Row]:
-    """Yield a row for each key that is set."""
+def _key_rows(settings: Settings, streams: Mapping[str, StreamSettings], found: Found) -> Iterator[Row]:
     types = {stream.object_type for stream in streams.values()}
     if settings.server_secret_key:
         kind, key = ApiKeyKind.SERVER_SECRET, settings.server_secret_key
         if key.startswith(kind.prefix):
             yield Row(
-                Mark.UNTOLD,
+                Mark.UNKNOWN,
                 kind.setting,
                 f"a Server Secret Key by its form, ends in …{key[-4:]}. Whether Statsig accepts it cannot be tested "
                 f"without sending something: the first request of a run tells.",
             )
         else:
-            yield Row(Mark.UNTOLD, kind.setting, kind.describe(key), kind.wanted)
+            yield Row(Mark.UNKNOWN, kind.setting, kind.describe(key), kind.wanted)
     if settings.console_api_key:
         kind, key = ApiKeyKind.CONSOLE, settings.console_api_key
         if found.console is not None:
@@ -105,7 +179,7 @@ def key_rows(settings: Settings, streams: Mapping[str, StreamSettings], found: F
             yield Row(Mark.OK, kind.setting, f"accepted by Statsig, ends in …{key[-4:]}{unneeded}")
 
 
-def segment_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterator[Row]:
+def _segment_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterator[Row]:
     """Yield a row for each segment that is configured, and for each stream whose records name theirs."""
     fed: dict[tuple[str, str], list[str]] = {}
     for name, settings in streams.items():
@@ -121,7 +195,7 @@ def segment_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterato
             )
             known = f" It fed {len(before):,} before: {_few(before)}." if before else ""
             yield Row(
-                Mark.UNTOLD,
+                Mark.UNKNOWN,
                 f"({settings.segment_id_field})",
                 f"{_stream(name)} ({settings.sync_mode}) names its segments in this column: they are known when its "
                 f"records come.{known}",
@@ -131,7 +205,7 @@ def segment_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterato
 def _segment_row(segment_id: str, stream: str, settings: StreamSettings, feeders: str, found: Found) -> Row:
     segment = found.segments.get(segment_id, UNASKED)
     if isinstance(segment, str):
-        mark = Mark.UNTOLD if segment == UNASKED else Mark.FAIL
+        mark = Mark.UNKNOWN if segment == UNASKED else Mark.FAIL
         return Row(mark, segment_id, f"{segment}. {feeders}")
     if not isinstance(segment, NotFound):
         unfit = misfit(segment, settings) or _shared(segment_id, stream, settings, found)
@@ -141,7 +215,7 @@ def _segment_row(segment_id: str, stream: str, settings: StreamSettings, feeders
         text = f"does not exist yet: the first run creates it, an ID list of {statsig_id_type(settings)}"
         return Row(Mark.OK, segment_id, f"{text}. {feeders}")
     else:
-        unfit = missing(settings, segment.words)
+        unfit = missing(settings, segment.message)
     return Row(Mark.FAIL, segment_id, f"{unfit.what}. {feeders}", unfit.remedy)
 
 
@@ -171,8 +245,7 @@ def _last_sync(found: Found, segment_id: str) -> str:
     return f" Last synced {when:%Y-%m-%d %H:%M} UTC from stream '{facts.fed_by}' ({facts.last_status}: {changes})."
 
 
-def id_type_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterator[Row]:
-    """Yield a row for each ID type that the settings name."""
+def _id_type_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterator[Row]:
     named: dict[str, list[str]] = {}
     for name, settings in streams.items():
         for id_type in settings.custom_ids:
@@ -188,7 +261,7 @@ def _id_type_row(id_type: str, places: str, known: Sequence[str] | None) -> Row:
         return Row(Mark.OK, id_type, f"is an ID type of the project. {places}")
     if known is None:
         text = "cannot be told without an accepted `console_api_key`; case matters"
-        return Row(Mark.UNTOLD, id_type, f"{text}. {places}")
+        return Row(Mark.UNKNOWN, id_type, f"{text}. {places}")
     near = nearest(id_type, [*known, *BUILT_IN.difference(known)])
     if near is not None:
         hint = f"Did you mean `{near}`?" + (" Case matters." if near.lower() == id_type.lower() else "")
@@ -197,8 +270,7 @@ def _id_type_row(id_type: str, places: str, known: Sequence[str] | None) -> Row:
     return Row(Mark.FAIL, id_type, f"is no ID type of the project, which has {_few(known)}. {places}", hint)
 
 
-def store_row(store: StoreLook | str) -> Row:
-    """Return the store's row."""
+def _store_row(store: StoreLook | str) -> Row:
     if isinstance(store, str):
         return Row(Mark.FAIL, "store_url", store)
     if store.version is None:
@@ -221,3 +293,103 @@ def store_row(store: StoreLook | str) -> Row:
 def _few(names: Sequence[str], most: int = 5) -> str:
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def check(config: Config, clock: Clock) -> list[Section]:
+    """Check everything that a run with this configuration would need.
+
+    Args:
+        config: The configuration, which is valid in itself.
+        clock: For waits between tries.
+    """
+    with closing(HttpTransport()) as transport:
+        streams = _streams_of(config)
+        return sections(config.settings, streams, _find_out(config.settings, streams, transport, clock))
+
+
+def _streams_of(config: Config) -> dict[str, StreamSettings]:
+    """Return the settings of each entry of `streams`, and under `*` those of all other streams, if they have any."""
+    streams = {name: config.for_stream(name) for name in config.entries}
+    if "object_type" in config.defaults and EVERY_STREAM not in streams:
+        with suppress(SettingsError):  # what the entries have in common may be too little for any other stream
+            streams[EVERY_STREAM] = config.for_stream(EVERY_STREAM)
+    return streams
+
+
+def _find_out(settings: Settings, streams: dict[str, StreamSettings], transport: Transport, clock: Clock) -> Found:
+    store, now = _look(settings, clock), clock.time()
+    if not settings.console_api_key:
+        return Found(None, None, {}, store, now)
+    try:
+        console = _console(settings, transport, clock)
+        id_types = console.unit_id_types()
+        segment_ids = dict.fromkeys(stream.segment_id for stream in streams.values() if stream.segment_id is not None)
+        segments = _segments(console, segment_ids)
+    except (AuthenticationError, FatalRunError, RequestError) as error:
+        return Found(f"{error.heading.value}: {error}", None, {}, store, now)
+    return Found(None, id_types, segments, store, now)
+
+
+def _segments(console: ConsoleClient, segment_ids: Iterable[str]) -> dict[str, Segment | NotFound | str]:
+    found: dict[str, Segment | NotFound | str] = {}
+    for segment_id in segment_ids:
+        try:
+            found[segment_id] = console.segment(segment_id)
+        except RefusedError as error:
+            absent = error.status == HTTPStatus.NOT_FOUND
+            found[segment_id] = NotFound(error.message) if absent else str(error)
+        except RequestError as error:
+            found[segment_id] = str(error)
+    return found
+
+
+def _look(settings: Settings, clock: Clock) -> StoreLook | str:
+    try:
+        url = paths.store_url(settings, os.environ, Path.cwd)
+        return look_at_store(url, clock=clock, project=paths.project_identity(settings))
+    except StoreError as error:
+        return str(error)
+
+
+def _console(settings: Settings, transport: Transport, clock: Clock) -> ConsoleClient:
+    return ConsoleClient(
+        Sender(transport, clock, retry_timeout=min(settings.retry_timeout, PATIENCE)),
+        base_url=settings.console_url,
+        key=settings.console_api_key or "",
+        timeout=min(settings.request_timeout, PATIENCE),
+        limiter=RateLimiter(parse_rate_windows(settings.console_rate_limits), clock),
+    )
+
+
+def render(sections: Sequence[Section], *, width: int = 80, colours: bool = False) -> str:
+    """Return the table, with a last line that sums it up.
+
+    Args:
+        sections: Its rows.
+        width: Characters in a line.
+        colours: Whether to colour the marks.
+    """
+    lines: list[str] = []
+    for section in sections:
+        lines += [section.title, *(line for row in section.rows for line in _row(row, width, colours=colours)), ""]
+    rows = sum(len(section.rows) for section in sections)
+    failures = failed(sections)
+    verdict = f"{failures} of {rows} checks failed." if failures else f"None of {rows} checks failed."
+    return "\n".join([*lines, f"{verdict} Nothing was sent and nothing was changed."]) + "\n"
+
+
+def _row(row: Row, width: int, *, colours: bool) -> Iterator[str]:
+    mark = row.mark.value.ljust(MARK_WIDTH)
+    if colours:
+        mark = click.style(mark, fg=COLOURS[row.mark], bold=row.mark is Mark.FAIL or None)
+    margin = " " * (2 + MARK_WIDTH + 2 + NAME_WIDTH + 2)
+    wrapper = textwrap.TextWrapper(
+        width, initial_indent=margin, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
+    )
+    lines = wrapper.wrap(visible(row.found)) + (wrapper.wrap(visible(f"→ {row.remedy}")) if row.remedy else [])
+    name = visible(row.name)
+    if len(name) > NAME_WIDTH:
+        yield f"  {mark}  {name}"
+    else:
+        yield f"  {mark}  {name.ljust(NAME_WIDTH)}  {lines.pop(0).lstrip()}"
+    yield from lines
