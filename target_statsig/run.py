@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import signal
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +17,10 @@ from target_statsig.client.http import HttpTransport
 from target_statsig.client.sender import Sender
 from target_statsig.clock import RunClock
 from target_statsig.config import paths
+from target_statsig.config.settings import NotifyOn
 from target_statsig.errors import FatalRunError, Heading, InterruptedRunError, StoreError, heading_of, text_of
 from target_statsig.reports.progress import ProgressLog, terminal
+from target_statsig.reports.publish import notify, write_open_metrics
 from target_statsig.reports.report import RunReport
 from target_statsig.reports.table import log_summary
 from target_statsig.segments.sources import Sources
@@ -253,10 +255,11 @@ class Run:
     def conclude(self) -> None:
         """Close everything, write the report and log the summary; what fails is kept in `failure`."""
         self.progress_log.close()
-        for step in (self.close, self._write_report, self._log_summary):
+        for step in (self.close, self._write_report, self._write_metrics, self._log_summary):
             self._attempt(step)
         if self._has_dead_letters and self.dead_letters.count:
             logger.info("  %s", whereabouts(self.dead_letters, os.environ))
+        self._notify()
 
     def _attempt(self, step: Callable[[], None]) -> None:
         try:
@@ -290,13 +293,9 @@ class Run:
             self.report.interrupt(self.stop_signal)
         if self._has_dead_letters:
             self.report.dead_letter_files = list(self.dead_letters.paths)
-        path = self.settings.report_path
-        if path is not None:
-            try:
+        if self.settings.report_path is not None:
+            with _writing("report_path", self.settings.report_path) as path:
                 self.report.write(path, self.clock.time())
-            except OSError as error:
-                msg = f"`report_path` ({path}) cannot be written: {error.strerror}. Everything else is done."
-                raise FatalRunError(msg, heading=Heading.REPORT) from error
 
     def _write_state(self, state: State, number: int) -> None:
         """Write a STATE to standard output: dead letters are written before it, and the ledger forgets after it."""
@@ -332,3 +331,25 @@ class Run:
 
     def _log_summary(self) -> None:
         log_summary(self.report, self.clock.time())
+
+    def _write_metrics(self) -> None:
+        if self.settings.metrics_path is not None:
+            now = self.clock.time()
+            with _writing("metrics_path", self.settings.metrics_path) as path:
+                write_open_metrics(path, self.report.as_json(now), now)
+
+    def _notify(self) -> None:
+        """Send the report to `notify_url`, where it is wanted; the run is over, whatever comes of it."""
+        wanted = self.settings.notify_on is NotifyOn.ALWAYS or self.exit_code != 0
+        if self.settings.notify_url is not None and wanted:
+            with closing(HttpTransport()) as transport:
+                notify(self.settings.notify_url, self.report.as_json(self.clock.time()), transport)
+
+
+@contextmanager
+def _writing(setting: str, path: str) -> Iterator[str]:
+    try:
+        yield path
+    except OSError as error:
+        msg = f"`{setting}` ({path}) cannot be written: {error.strerror}. Everything else is done."
+        raise FatalRunError(msg, heading=Heading.REPORT) from error

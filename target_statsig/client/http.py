@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import socket
 import threading
 import time
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from _typeshed import WriteableBuffer
+
+# Its lines for debugging hold whole addresses, and that of a notification is a secret.
+logging.getLogger("urllib3").setLevel(logging.INFO)
 
 USER_AGENT = f"target-statsig/{__version__}"
 

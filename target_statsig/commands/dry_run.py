@@ -154,6 +154,14 @@ class DryRun(Run):
         if self._show_ids:
             self._write_ids()
 
+    @override
+    def _write_metrics(self) -> None:
+        """Write none: a collector would take them for those of a run."""
+
+    @override
+    def _notify(self) -> None:
+        """Notify nobody."""
+
     def _write_ids(self) -> None:
         if sys.stdout is None or not sys.stdout.isatty():
             logger.warning(

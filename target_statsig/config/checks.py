@@ -140,6 +140,9 @@ def _suggestion(name: str, known: Mapping[str, Any]) -> str:
     return f"; did you mean `{near}`?" if near else "."
 
 
+WHOLE_ADDRESS = re.compile(r"https?://[^/?#\s]+")
+
+
 def run_errors(settings: Settings, used: Collection[str]) -> list[str]:
     """Return what is wrong with the settings that belong to no stream.
 
@@ -155,6 +158,8 @@ def run_errors(settings: Settings, used: Collection[str]) -> list[str]:
     errors += _key_errors(ApiKeyKind.CONSOLE, settings.console_api_key, segments)
     errors += _address_errors("events_url", settings.events_url, EVENTS_URL)
     errors += _address_errors("console_url", settings.console_url, CONSOLE_URL)
+    if settings.notify_url is not None and not WHOLE_ADDRESS.match(settings.notify_url):
+        errors.append("`notify_url` must be a whole address, such as https://hooks.example.com/….")
     if settings.store_url is not None and not settings.store_url.startswith(STORE_SCHEMES):
         errors.append("`store_url` must begin with sqlite:/// or postgresql+psycopg://.")
     try:

@@ -111,6 +111,13 @@ class Compression(Choice):
     NONE = "none"
 
 
+class NotifyOn(Choice):
+    """Which runs are reported to `notify_url`."""
+
+    FAILURE = "failure"
+    ALWAYS = "always"
+
+
 REQUIRED: Any = dataclasses.MISSING
 """The default of a setting that must be given."""
 
@@ -320,6 +327,15 @@ class Settings:
         default=None,
     )
     report_path: str | None = setting("Write the run report (JSON) to this file.", default=None)
+    metrics_path: str | None = setting("Write the report's counts to this file, as OpenMetrics text.", default=None)
+    notify_url: str | None = setting(
+        "POST the run report (JSON, with a sentence in `text`) to this address at the end of a run.",
+        default=None,
+        secret=True,
+    )
+    notify_on: NotifyOn = setting(
+        "Which runs `notify_url` hears of: those that failed or were interrupted, or all.", default=NotifyOn.FAILURE
+    )
     dry_run: bool = setting(
         "Read everything, change nothing, write no STATE, and say what a run would do.", default=False
     )

@@ -79,7 +79,7 @@ def test_a_setting_has_its_kind_and_default(name, expected):
 
 def test_only_secrets_are_sensitive():
     sensitive = {name for name, setting in MELTANO_SETTINGS.items() if setting.get("sensitive")}
-    assert sensitive == {"server_secret_key", "console_api_key", "store_url"}
+    assert sensitive == {"server_secret_key", "console_api_key", "store_url", "notify_url"}
 
 
 @pytest.mark.parametrize("values", [Settings, StreamSettings])
