@@ -10,6 +10,7 @@ from target_statsig.config.load import read_config_files, rejoin
 from target_statsig.config.parse import parse_config
 from target_statsig.config.schema import config_schema
 from target_statsig.errors import SettingsError
+from target_statsig.reports.text import counted
 
 if TYPE_CHECKING:
     from target_statsig.config.parse import Config
@@ -56,3 +57,16 @@ def load_without_keys(config: Configuration) -> Config:
         raise SettingsError([msg])
     own = {name: value for name, value in given.items() if name not in {*CHANGES_RECORDS, *SINGERS_OWN}}
     return parse_config({**own, **KEYS}, config_schema())
+
+
+def only_stream(config: Configuration) -> str:
+    """Return the one stream that a configuration names.
+
+    Raises:
+        SettingsError: It names none, or more than one.
+    """
+    streams = [*(read_settings(config).get("streams") or {})]
+    if len(streams) != 1:
+        msg = f"`streams` names {counted(len(streams), 'stream')}: say whose settings are meant (`stream`)."
+        raise SettingsError([msg])
+    return str(streams[0])

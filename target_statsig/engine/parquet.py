@@ -1,0 +1,94 @@
+"""Parquet files as a table of requests, prepared by as many processes as this machine has processors."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet
+
+from target_statsig.engine.table import SCHEMA, to_rows
+from target_statsig.events.workforce import processors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from target_statsig.engine.prepare import BatchPreparer
+
+PART_ROWS = 200_000
+"""Rows that one process prepares at a time, at least, and writes as one file: a second or two of work."""
+
+BATCH_ROWS = 10_000
+"""Rows read at once: some megabytes."""
+
+WHOLE = "_SUCCESS"
+"""The file that says that every row of the table is in its directory, as Spark calls it."""
+
+
+def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path, workers: int | None = None) -> Counter[str]:
+    """Prepare the rows of Parquet files into a table, and return how many records, requests and rejections it has.
+
+    Args:
+        files: The files, or one directory. Columns that stand in the path (`day=2026-01-31`) are read, too.
+        preparer: Prepares them.
+        out: The directory of the table.
+        workers: Processes; as many as there are processors where nothing is said.
+
+    Raises:
+        FileExistsError: A whole table is there already.
+    """
+    if (out / WHOLE).exists():
+        msg = f"{out} holds a whole table already: send it, or give another directory."
+        raise FileExistsError(msg)
+    dataset = pyarrow.dataset.dataset([*files] if len(files) > 1 else files[0], format="parquet", partitioning="hive")
+    out.mkdir(parents=True, exist_ok=True)
+    for left in out.glob("part-*.parquet"):  # of a run that was ended
+        left.unlink()
+    counts: Counter[str] = Counter()
+    work = partial(_prepare_part, preparer, dataset.schema, out)
+    # Not forked: Arrow has threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        workers or processors(), mp_context=context, initializer=pa.set_cpu_count, initargs=(1,)
+    ) as pool:
+        for found in pool.map(work, *zip(*enumerate(_parts(dataset)), strict=True)):
+            counts.update(found)
+    (out / WHOLE).touch()
+    return counts
+
+
+def _parts(dataset: pyarrow.dataset.Dataset) -> Iterator[pyarrow.dataset.Fragment]:
+    """Yield the dataset in parts of `PART_ROWS` rows or a little more, as its row groups allow."""
+    for file in dataset.get_fragments():
+        groups: list[int] = []
+        rows = 0
+        for group in file.row_groups:
+            groups.append(group.id)
+            rows += group.num_rows
+            if rows >= PART_ROWS:
+                yield file.subset(row_group_ids=groups)
+                groups, rows = [], 0
+        if groups:
+            yield file.subset(row_group_ids=groups)
+
+
+def _prepare_part(
+    preparer: BatchPreparer, schema: pa.Schema, out: Path, number: int, part: pyarrow.dataset.Fragment
+) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    batches = part.to_batches(schema=schema, batch_size=BATCH_ROWS, batch_readahead=1, use_threads=False)
+    with pyarrow.parquet.ParquetWriter(out / f"part-{number:05}.parquet", SCHEMA) as table:
+        for batch in preparer(batches, partition=number):
+            table.write_batch(batch)
+            for row in to_rows(batch):
+                counts["records"] += row.records
+                counts["requests"] += row.body is not None
+                counts["rejected"] += len(row.rejections)
+                counts["deleted"] += row.deleted
+    return counts

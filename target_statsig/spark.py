@@ -1,0 +1,51 @@
+"""Preparing on Apache Spark 3.4 or later, by Spark Connect too: the cluster prepares, nothing is sent."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from target_statsig.engine import prepare_batches
+from target_statsig.engine.configuration import only_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+    from target_statsig.engine.configuration import Configuration
+    from target_statsig.engine.prepare import BatchPreparer
+
+SCHEMA = (
+    "version int, config_digest string, stream string, partition bigint, attempt bigint, sequence int, "
+    "is_last boolean, count int, size int, body binary, digests binary, names map<string,int>, "
+    "rejections array<struct<row:int,reason:string,field:string>>, warnings string, rows array<int>, deleted int, "
+    "source binary, schema string"
+)
+"""The columns of the table, as Spark writes them (`engine.table.SCHEMA`)."""
+
+
+def prepare(df: DataFrame, config: Configuration, stream: str | None = None) -> DataFrame:
+    """Return the requests for the rows of a DataFrame, to be written as a table; nothing is sent.
+
+    Args:
+        df: The rows.
+        config: The configuration of the target, or the path of its file; no key of it goes to the cluster.
+        stream: The stream whose settings are meant; may be left out where `streams` names one only.
+
+    Raises:
+        SettingsError: The configuration cannot be used, or the stream goes to a segment.
+    """
+    preparer = prepare_batches(config, only_stream(config) if stream is None else stream)
+    return df.mapInArrow(partial(_prepare, preparer), SCHEMA)
+
+
+def _prepare(preparer: BatchPreparer, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Prepare a partition, in a task."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    if context is None:
+        return preparer(batches)
+    return preparer(batches, partition=context.partitionId(), attempt=context.taskAttemptId())

@@ -1,0 +1,120 @@
+"""Parquet files, prepared on this machine without any engine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from target_statsig.engine import parquet, prepare_batches
+from target_statsig.engine.parquet import prepare_files
+from target_statsig.engine.table import SCHEMA, to_rows
+
+CONFIG = {"streams": {"orders": {"object_type": "event", "event_name": "order"}}}
+
+
+@pytest.fixture
+def orders(tmp_path):
+    """Give a function that writes a file of orders with these ids."""
+
+    def written(name, ids, **columns):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = pa.table({"id": ids, "user_id": [f"u{n}" for n in ids], **columns})
+        pq.write_table(table, path, row_group_size=100)
+        return str(path)
+
+    return written
+
+
+def rows_of(directory):
+    return [row for path in sorted(directory.glob("part-*.parquet")) for row in to_rows(pq.read_table(path))]
+
+
+def ids_of(rows):
+    return sorted(json.loads(line)["record"]["id"] for row in rows for line in row.lines)
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "target_statsig.engine", *map(str, arguments)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_files_become_a_table_that_says_that_it_is_whole(tmp_path, orders):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(CONFIG | {"server_secret_key": "secret-canary"}))
+    files = [orders("a.parquet", range(1_000)), orders("b.parquet", range(1_000, 1_200))]
+    done = run(*files, "--config", config, "--out", tmp_path / "table")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1,200 records of stream 'orders': 3 requests, 0 rejected" in done.stdout
+    assert f"--send {tmp_path / 'table'}" in done.stdout
+    assert (tmp_path / "table" / "_SUCCESS").exists()
+    rows = rows_of(tmp_path / "table")
+    assert ids_of(rows) == [*range(1_200)]
+    assert [(row.partition, row.is_last) for row in rows] == [(0, False), (0, True), (1, True)]
+    assert pq.read_schema(tmp_path / "table" / "part-00000.parquet").equals(SCHEMA)
+    assert not any(b"canary" in path.read_bytes() for path in (tmp_path / "table").iterdir())
+
+
+def test_row_groups_are_shared_out(monkeypatch, tmp_path, orders):
+    monkeypatch.setattr(parquet, "PART_ROWS", 250)
+    counts = prepare_files(
+        [orders("a.parquet", range(1_000))], prepare_batches(CONFIG, "orders"), tmp_path / "table", 1
+    )
+    rows = rows_of(tmp_path / "table")
+    assert ids_of(rows) == [*range(1_000)]
+    assert [row.partition for row in rows if row.is_last] == [0, 1, 2, 3]
+    assert counts == {"records": 1_000, "requests": 4, "rejected": 0, "deleted": 0}
+
+
+def test_a_directory_stands_for_its_files_and_its_path_for_columns(tmp_path, orders):
+    orders("days/day=7/a.parquet", range(3))
+    orders("days/day=8/a.parquet", range(3, 5))
+    prepare_files([str(tmp_path / "days")], prepare_batches(CONFIG, "orders"), tmp_path / "table", 1)
+    lines = [json.loads(line)["record"] for row in rows_of(tmp_path / "table") for line in row.lines]
+    assert sorted((line["id"], line["day"]) for line in lines) == [(0, 7), (1, 7), (2, 7), (3, 8), (4, 8)]
+
+
+def test_a_whole_table_is_not_prepared_again(tmp_path, orders):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(CONFIG))
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "_SUCCESS").touch()
+    done = run(orders("a.parquet", [1]), "--config", config, "--out", tmp_path / "table")
+    assert done.returncode == 1
+    assert "holds a whole table already" in done.stderr
+    assert [path.name for path in (tmp_path / "table").iterdir()] == ["_SUCCESS"]
+
+
+def test_what_a_run_left_that_was_ended_is_replaced(tmp_path, orders):
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "part-00007.parquet").write_bytes(b"half")
+    prepare_files([orders("a.parquet", [1])], prepare_batches(CONFIG, "orders"), tmp_path / "table", 1)
+    assert ids_of(rows_of(tmp_path / "table")) == [1]
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "words"),
+    [
+        pytest.param({"streams": {"a": {}, "b": {}}}, "a.parquet", "`streams` names 2 streams", id="which stream"),
+        pytest.param(CONFIG, "none.parquet", "none.parquet", id="no such file"),
+        pytest.param(
+            {"streams": {"vip": {"object_type": "segment", "segment_id": "vip", "sync_mode": "add"}}},
+            "a.parquet", "goes to a segment", id="segment",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_prepared_is_said_in_a_sentence(tmp_path, orders, config, name, words):
+    orders("a.parquet", [1])
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    done = run(tmp_path / name, "--config", tmp_path / "config.json", "--out", tmp_path / "table")
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "table" / "_SUCCESS").exists()
