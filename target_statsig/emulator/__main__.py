@@ -19,9 +19,8 @@ import msgspec
 from target_statsig.emulator.command import FORWARDED, NOT_EXECUTABLE, NOT_FOUND, SIGNALLED, Workplace, run_command
 from target_statsig.emulator.faults import Fault, decode_faults
 from target_statsig.emulator.item_log import KeepEvents
-from target_statsig.emulator.segments import SegmentSeed
 from target_statsig.emulator.server import StatsigEmulator
-from target_statsig.emulator.state import Options
+from target_statsig.emulator.state import Options, SegmentSeed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

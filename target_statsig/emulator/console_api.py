@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.json import Decoder
 
 from target_statsig.emulator.http_server import RefusalError, Request, Response, decode, json_response
-from target_statsig.emulator.segments import Action, Segment, SegmentType
+from target_statsig.emulator.state import Action, Segment, SegmentType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,11 +136,12 @@ class ConsoleApi:
     def _check_quotas(self, *, is_list: bool) -> None:
         quotas = [self._mutations, self._list_mutations] if is_list else [self._mutations]
         now = self._options.clock()
-        if wait := max(quota.wait(now) for quota in quotas):
-            headers = {"Retry-After": str(math.ceil(wait))}
-            raise RefusalError(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests, try again later", headers=headers)
+        full = any(quota.wait(now) for quota in quotas)
         for quota in quotas:
-            quota.count(now)
+            quota.count(now)  # an attempt that is turned away counts too
+        if full:
+            headers = {"Retry-After": str(math.ceil(max(quota.wait(now) for quota in quotas)))}
+            raise RefusalError(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests, try again later", headers=headers)
 
     def _segment(self, segment_id: str) -> Segment:
         segment = self._state.segments.get(segment_id)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from target_statsig.client.names import DROPPED_CHARACTERS, RESERVED_PREFIX
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -19,14 +21,8 @@ MAX_NAME_LENGTH = 128
 OLD_EVENT_DAYS = 60
 """How far back an event may lie is not documented; older ones are doubtful."""
 
-DROPPED_NAME_CHARACTERS = frozenset('\\[]{}<>#=;&$%|"\0\r\n')
-"""An event whose name has one of these is dropped after the 202: https://docs.statsig.com/guides/logging-events."""
-
-RESERVED_NAME_PREFIX = "statsig::"
-"""Names of Statsig's own events, the exposures."""
-
 BAD_CHARACTER = "the name has a character that Statsig drops"
-RESERVED_NAME = f"names beginning with {RESERVED_NAME_PREFIX} are reserved"
+RESERVED_NAME = f"names beginning with {RESERVED_PREFIX} are reserved"
 
 NO_IDENTIFIER = "no userID and no customIDs: no metric can be joined"
 DOTTED_KEY = "a metadata key with a dot is read as a nested path"
@@ -171,9 +167,9 @@ class ItemLog:
 @lru_cache(maxsize=10_000)
 def name_drop_reason(name: str) -> str:
     """Return why Statsig drops an event of this name after its 202, or an empty string."""
-    if name.startswith(RESERVED_NAME_PREFIX):
+    if name.startswith(RESERVED_PREFIX):
         return RESERVED_NAME
-    return "" if DROPPED_NAME_CHARACTERS.isdisjoint(name) else BAD_CHARACTER
+    return BAD_CHARACTER if any(character in name for character in DROPPED_CHARACTERS) else ""
 
 
 def _user_of(item: Item) -> Item:

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from target_statsig.emulator.command import Pile
     from target_statsig.emulator.item_log import ItemType, Tally
-    from target_statsig.emulator.segments import Segment
-    from target_statsig.emulator.state import State
+    from target_statsig.emulator.state import Segment, State
     from target_statsig.emulator.summary import CallTally, Finding
 
 MAX_ROWS = 30
@@ -32,6 +31,9 @@ MAX_ROWS = 30
 
 MAX_SAMPLES = 8
 """Events shown in full."""
+
+WIDE = 100
+"""Characters of a terminal that has room for one event without a cut."""
 
 LONG_CALL = 40
 """Characters of a call that are kept on one line."""
@@ -43,6 +45,8 @@ NOTHING_ARRIVED = (
     "Nothing arrived. Did the target start, and does it see the emulator's variables? "
     "In a pipe it reads them only with `target-statsig --config ENV`."
 )
+
+NOTHING_TO_DO = "Nothing needs attention."
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN_APART = frozenset({"custom", "customIDs", "statsigEnvironment"})
@@ -90,12 +94,16 @@ def print_report(state: State, dead_letters: Mapping[str, Pile], *, file: TextIO
             section(log.type.title, tallies, _items(log.type, tallies[:MAX_ROWS]))
             if name == "events":
                 samples = [tally for tally in tallies if tally.samples]
-                section("First of each", samples, _samples(samples[:MAX_SAMPLES]), MAX_SAMPLES)
+                shown = _samples(samples[:MAX_SAMPLES], whole=console.width >= WIDE)
+                section("First of each", samples, shown, MAX_SAMPLES)
         section("Segments", segments, _segments(segments[:MAX_ROWS]))
         calls = sum_calls(state.requests)
         section("Requests", calls, _requests(calls), len(calls))
         findings = find(state.requests, logs.values(), state.segments, dead_letters)
         section("Look at these", findings, _findings(findings[:MAX_ROWS]))
+        if state.requests and not findings:
+            console.print()
+            console.print(Text(NOTHING_TO_DO, "green"))
         console.print()
 
 
@@ -130,17 +138,20 @@ def _items(item_type: ItemType, tallies: Iterable[Tally]) -> Table:
     return table
 
 
-def _samples(tallies: Iterable[Tally]) -> Group:
-    lines: list[Text] = []
-    for tally in tallies:
+def _samples(tallies: Iterable[Tally], *, whole: bool) -> Group:
+    """Return the first event of each name, a line for each member; `whole` cuts no line of the first one."""
+    shown: list[RenderableType] = []
+    for number, tally in enumerate(tallies):
         name, tier = tally.key
-        lines.append(Text.assemble(_text(name, "cyan"), " ", _text(tier, "dim")))
-        lines += (
-            Text.assemble((f"  {label:<9} ", "dim"), visible(text)) for label, text in sample_lines(tally.samples[0])
-        )
-    for line in lines:
-        line.no_wrap, line.overflow = True, "ellipsis"
-    return Group(*lines)
+        shown.append(Text.assemble(_text(name, "cyan"), " ", _text(tier, "dim"), no_wrap=True, overflow="ellipsis"))
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_column(style="dim", min_width=11, no_wrap=True)
+        uncut = whole and number == 0
+        for label, text in sample_lines(tally.samples[0]):
+            shown_text = Text(visible(text), no_wrap=not uncut, overflow="fold" if uncut else "ellipsis")
+            grid.add_row(f"  {label}", shown_text)
+        shown.append(grid)
+    return Group(*shown)
 
 
 def _segments(segments: Iterable[Segment]) -> Table:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from target_statsig.emulator import console_api, events_api
 from target_statsig.emulator.command import Workplace
-from target_statsig.emulator.control_api import ControlApi
 from target_statsig.emulator.faults import Fault, Faults
 from target_statsig.emulator.http_server import LoopbackServer, RefusalError, Request, Response, json_response
+from target_statsig.emulator.page import ControlApi
 from target_statsig.emulator.state import Options, RequestEntry, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
-    from target_statsig.emulator.segments import SegmentSeed
+    from target_statsig.emulator.state import SegmentSeed
 
 _POLL_SECONDS = 0.02
 """How long `close` may have to wait for the accepting thread to notice."""

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from target_statsig.emulator.command import Pile
     from target_statsig.emulator.item_log import ItemLog
-    from target_statsig.emulator.segments import Segment
-    from target_statsig.emulator.state import RequestEntry
+    from target_statsig.emulator.state import RequestEntry, Segment
 
 DEAD_LETTERED = "dead-lettered"
 

@@ -7,7 +7,7 @@ import pytest
 
 from target_statsig.emulator.__main__ import main
 from target_statsig.emulator.faults import Fault
-from target_statsig.emulator.segments import SegmentSeed
+from target_statsig.emulator.state import SegmentSeed
 
 
 def parse(*argv):

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.emulator import segments
+from target_statsig.emulator import state
 from target_statsig.emulator.console_api import Quota
-from target_statsig.emulator.segments import MAX_SHOWN_IDS, Segment
-from target_statsig.emulator.state import ID_LIST_WINDOWS, Window
+from target_statsig.emulator.state import ID_LIST_WINDOWS, MAX_SHOWN_IDS, Segment, Window
 
 IDS = st.sets(st.text(min_size=1), max_size=30)
 
@@ -55,7 +54,7 @@ def test_a_change_tells_when_it_was_and_names_the_first_ids_that_made_a_differen
 
 @pytest.mark.parametrize("most_sorted", [100, 3], ids=["small", "too-big-to-sort"])
 def test_members_are_found_by_a_part_of_their_id(monkeypatch, most_sorted):
-    monkeypatch.setattr(segments, "_MAX_SORTED", most_sorted)
+    monkeypatch.setattr(state, "_MAX_SORTED", most_sorted)
     segment = Segment("vip_users", ids={"u-1", "u-10", "u-2", "v-1"})
 
     assert sorted(segment.find("-1", 10)) == ["u-1", "u-10", "v-1"]

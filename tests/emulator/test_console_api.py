@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import requests
 
+from target_statsig.emulator.state import Window
+
 
 def call(statsig, method, path, ids=None, *, json=None, key=None):
     headers = {"STATSIG-API-KEY": statsig.console_api_key if key is None else key}
@@ -201,3 +203,19 @@ def test_only_the_console_key_opens_the_console_api(statsig, key):
 
     assert answer.status_code == 401
     assert "CONSOLE key" in answer.json()["message"]
+
+
+def test_attempts_that_are_turned_away_count_too(statsig_factory):
+    now = [0.0]
+    statsig = statsig_factory(clock=lambda: now[0], id_list_windows=(Window(2, 10),))
+    statsig.state.seed_segment("vip_users", [])
+
+    def attempt(seconds):
+        now[0] = seconds
+        response = call(statsig, "PATCH", "segments/vip_users/id_list", ["a"])
+        return response.status_code, response.headers.get("Retry-After")
+
+    assert [attempt(0), attempt(0)] == [(200, None), (200, None)]
+    assert [attempt(4), attempt(5)] == [(429, "6"), (429, "9")]
+    assert attempt(10) == (429, "5")
+    assert attempt(15) == (200, None)

@@ -7,7 +7,7 @@ import requests
 
 from target_statsig.emulator import Fault, StatsigEmulator
 from target_statsig.emulator.command import Workplace
-from target_statsig.emulator.segments import SegmentSeed
+from target_statsig.emulator.state import SegmentSeed
 
 EVENT = {"eventName": "purchase", "user": {"userID": "u1"}, "value": 89.99}
 

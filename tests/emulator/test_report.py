@@ -111,6 +111,24 @@ def test_the_first_event_of_each_name_is_shown_on_lines_that_are_cut(state):
     assert "…" in text
 
 
+def test_a_wide_terminal_shows_one_event_without_a_cut(state):
+    take(state, [PURCHASE, PURCHASE | {"eventName": "refund"}])
+    state.log(entry())
+
+    first, second = printed(state, width=120).partition("First of each")[2].split("refund production")
+
+    assert (first.count("please"), first.count("…")) == (20, 0)
+    assert second.count("…") == 1
+
+
+def test_where_nothing_needs_attention_the_report_says_so(state):
+    take(state, [PURCHASE])
+    state.log(entry())
+    assert "Nothing needs attention." in printed(state)
+    state.log(entry(400, note="no"))
+    assert "Nothing needs attention." not in printed(state)
+
+
 def test_brackets_in_names_are_no_markup(state):
     take(state, [PURCHASE | {"eventName": "[bold]"}])
     state.log(entry())
