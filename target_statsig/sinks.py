@@ -1,22 +1,17 @@
-"""The Singer lifecycle of a stream, and which streams the records of the tap's go to; nothing else.
+"""The Singer side of a stream: its schema, and how its records are read.
 
-A sink comes and goes with the schema of its stream. What a stream has gathered lives in a lane, which lives with the
-run; the sink hands records to it, with what reads and validates them. It is the same for every object type: the lane is
-not (`events.item_types`).
+A sink comes and goes with the schema of its stream. What the stream has gathered lives with the run (`streams`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
-from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_sdk.sinks import Sink
 
 from target_statsig._compat import override
-from target_statsig.errors import missing_schema
 from target_statsig.singer.message import is_too_deep
-from target_statsig.singer.reader import unreadable
-from target_statsig.singer.records import Batch, Reading, RecordReader, decode_records
+from target_statsig.singer.records import Batch, Reading, RecordReader
 from target_statsig.singer.stream_maps import StreamMapError
 
 if TYPE_CHECKING:
@@ -29,24 +24,11 @@ if TYPE_CHECKING:
     from target_statsig.target import TargetStatsig
 
 
-class Lane(Protocol):
-    """One stream's way to Statsig."""
-
-    def accept(self, number: int, batch: Batch, reading: Reading) -> None:
-        """Take RECORD messages.
-
-        Args:
-            number: The number of the first line, in the input.
-            batch: The messages.
-            reading: What reads their records.
-        """
-
-
 class StatsigSink(Sink):
-    """Hands the records of one stream to its lane.
+    """Hands the records of one stream on, with what reads and validates them.
 
     Attributes:
-        lane: The stream's lane.
+        stream: What sends them, or gathers the members that they name.
     """
 
     def __init__(
@@ -56,7 +38,7 @@ class StatsigSink(Sink):
         schema: dict[str, Any],
         key_properties: Sequence[str] | None,
     ) -> None:
-        """Compile the stream's schema and find its lane.
+        """Compile the schema, and make the stream if it is new.
 
         Raises:
             SettingsError: Nothing says what the stream's records become.
@@ -64,11 +46,11 @@ class StatsigSink(Sink):
         """
         super().__init__(target, stream_name, schema, key_properties)
         self._schemas = target.schemas
-        self.lane: Lane = target.run.streams.get(stream_name)
+        self.stream = target.run.streams.get(stream_name)
         self._readings: dict[str, Reading] = {}
 
     def expect(self, schema: Message) -> None:
-        """See a SCHEMA message of a stream of the tap that feeds this one.
+        """Take a SCHEMA message of a stream of the tap that feeds this one.
 
         Raises:
             InputError: The schema cannot be used: nothing of the stream is read.
@@ -92,7 +74,7 @@ class StatsigSink(Sink):
             # Another stream of the tap that feeds this one has another schema, and with that came a new sink.
             self.expect(self._schemas[tap_stream])
         self.record_counter_metric.increment(len(batch))
-        self.lane.accept(number, batch, self._readings[tap_stream])
+        self.stream.accept(number, batch, self._readings[tap_stream])
 
     def take_mapped(self, stream_map: StreamMap, tap_stream: str, number: int, batch: Batch) -> None:
         """Take what a stream map makes of RECORD messages that are decoded.
@@ -131,7 +113,7 @@ class StatsigSink(Sink):
     @property
     @override
     def is_full(self) -> bool:
-        """Return False: a lane sends what is full by itself, and knows bytes as well as rows."""
+        """Return False: the stream sends what is full by itself, and knows bytes as well as rows."""
         return False
 
     @override
@@ -144,38 +126,4 @@ class StatsigSink(Sink):
 
     @override
     def process_batch(self, context: dict[str, Any]) -> None:
-        """Do nothing: batches are made and sent by the lane."""
-
-
-def hand_over(target: TargetStatsig, tap_stream: str, number: int, batch: Batch) -> None:
-    """Hand RECORD messages of a stream of the tap to the sinks that it feeds.
-
-    Args:
-        target: The target.
-        tap_stream: The tap's name for the stream.
-        number: The number of the first line, in the input.
-        batch: The messages.
-
-    Raises:
-        InputError: They come before the SCHEMA of their stream.
-        InputError: One is no RECORD message after all.
-    """
-    stream_maps = target.mapper.stream_maps.get(tap_stream)
-    if stream_maps is None:
-        raise missing_schema(str(unreadable(number, f"is a RECORD of '{tap_stream}' before its SCHEMA")))
-    if len(stream_maps) == 1 and type(stream_maps[0]) is SameRecordTransform and not stream_maps[0].flattening_enabled:
-        sink = cast("StatsigSink", target.get_sink(tap_stream))
-        if sink.passes_lines:
-            if tap_stream in target.run.streams.events:
-                target.run.sources.count(tap_stream, len(batch))
-            sink.take(tap_stream, number, batch)
-            return
-    messages, fault = decode_records(tap_stream, batch)
-    target.run.sources.records(tap_stream, messages)
-    decoded = Batch(batch.lines[: len(messages)], messages)
-    for stream_map in stream_maps:
-        if not isinstance(stream_map, RemoveRecordTransform):
-            sink = cast("StatsigSink", target.get_sink(stream_map.stream_alias))
-            sink.take_mapped(stream_map, tap_stream, number, decoded)
-    if fault is not None:
-        raise unreadable(number + len(messages), fault)
+        """Do nothing: batches are made and sent by the stream."""

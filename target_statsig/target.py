@@ -1,9 +1,9 @@
-"""The command line, the Singer messages, and how a run ends.
+"""The target: what becomes of each Singer message, how a run ends, and the command line.
 
-Follow a record: the reader hands lines of RECORD messages (`records`) to `sinks.hand_over`, and that hands them to the
-sinks that their stream feeds: as they are, or, where stream maps change them, decoded and mapped. A sink hands them to
-its lane (`lanes`): `events.stream` sends them in batches, `segments.lane` gathers members. A STATE goes to the gate
-(`state_gate`) and waits there until everything before it is settled.
+Follow a record: `singer.reader` hands lines of RECORD messages to `_take_records`, which hands them to the sink of each
+stream that they feed: as they are, or, where stream maps change them, decoded and mapped. The sink hands them to its
+stream: an `EventStream` sends them in batches, a `SegmentStream` gathers members. A STATE goes to `Run.take_state`, and
+waits there until everything before it is acknowledged.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import copy
 import os
 import signal
 import sys
-from functools import partial
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from singer_sdk import Target
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TargetCapabilities
+from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_sdk.plugin_base import _ConfigInput
 
 from target_statsig import command_line
 from target_statsig._compat import override
 from target_statsig.config.schema import config_schema
-from target_statsig.errors import CUT_OFF, InputError, SettingsError
+from target_statsig.errors import CUT_OFF, InputError, SettingsError, missing_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from target_statsig.run import Run
     from target_statsig.singer.message import Message
     from target_statsig.singer.reader import SingerMessageReader
+    from target_statsig.singer.records import Batch
     from target_statsig.sinks import StatsigSink
 
 
@@ -79,30 +80,163 @@ class TargetStatsig(Target):
         """
         from target_statsig.config.load import environment_errors
         from target_statsig.singer.reader import SingerMessageReader
-        from target_statsig.sinks import hand_over
 
         self._overrides = {"dry_run": True} if dry_run else {}
         if parse_env_config:
             self._refuse(environment_errors(self._whole_schema(), os.environ))
         super().__init__(parse_env_config=parse_env_config, message_reader=SingerMessageReader(), **options)
         try:
-            self.run = self._begin_run(show_ids, dry_run_output)
+            self.run = self._new_run(show_ids=show_ids, dry_run_output=dry_run_output)
         except SettingsError as error:
             self._refuse(error.errors)
         self.schemas: dict[str, Message] = {}
         self.message_reader.between_blocks = self.run.tick
-        self.message_reader.take_records = partial(hand_over, self)
+        self.message_reader.take_records = self._take_records
 
-    def _begin_run(self, show_ids: bool, dry_run_output: Path | None) -> Run:  # noqa: FBT001 -- as it was typed
-        if self.run_config.settings.dry_run:
-            from target_statsig.commands.dry_run import DryRun
+    # The messages
 
-            return DryRun(self.run_config, show_ids=show_ids, output=dry_run_output)
-        if show_ids or dry_run_output is not None:
-            raise SettingsError(["`--show-ids` and `--dry-run-output` are of no use without `--dry-run`: add it."])
-        from target_statsig.run import Run
+    @override
+    def get_sink_class(self, stream_name: str) -> type[StatsigSink]:
+        from target_statsig.sinks import StatsigSink
 
-        return Run(self.run_config)
+        return StatsigSink
+
+    @override
+    def _process_schema_message(self, message_dict: Message) -> None:
+        from target_statsig.events.positions import replication_key_of
+        from target_statsig.singer.dead_letters import MARK
+        from target_statsig.singer.schema import normalize
+
+        self._assert_line_requires(message_dict, {"stream", "schema"})
+        usable = normalize(message_dict, self.message_reader.error)
+        stream = message_dict["stream"]
+        # A copy: singer-sdk changes the schema that it gets, and a dead letter needs the one that the tap sent.
+        schema = copy.deepcopy(message_dict)
+        self.run.streams.replaying = bool(message_dict.get(MARK))
+        self.run.sources.schema(message_dict, dead_letter=self.run.streams.replaying)
+        super()._process_schema_message(usable)
+        stream_maps = self.mapper.stream_maps[stream]
+        fed = {stream_map.stream_alias for stream_map in stream_maps} & self._sinks_active.keys()
+        is_new = schema != self.schemas.get(stream)
+        self.schemas[stream] = schema
+        for name in sorted(fed):
+            sink = cast("StatsigSink", self._sinks_active[name])
+            if is_new:
+                sink.expect(schema)
+            self.run.streams.follow(stream, name, replication_key_of(message_dict))
+            self.run.streams.check_columns(name, sink.schema, schema["schema"])
+
+    def _take_records(self, tap_stream: str, number: int, batch: Batch) -> None:
+        """Hand RECORD messages of a stream of the tap to the sinks that it feeds.
+
+        Args:
+            tap_stream: The tap's name for the stream.
+            number: The number of the first line, in the input.
+            batch: The messages.
+
+        Raises:
+            InputError: They come before the SCHEMA of their stream.
+            InputError: One is no RECORD message after all.
+        """
+        from target_statsig.singer.reader import unreadable
+        from target_statsig.singer.records import Batch, decode_records
+
+        stream_maps = self.mapper.stream_maps.get(tap_stream)
+        if stream_maps is None:
+            raise missing_schema(str(unreadable(number, f"is a RECORD of '{tap_stream}' before its SCHEMA")))
+        first = stream_maps[0]
+        if len(stream_maps) == 1 and type(first) is SameRecordTransform and not first.flattening_enabled:
+            sink = self._sink(tap_stream)
+            if sink.passes_lines:
+                if tap_stream in self.run.streams.events:
+                    self.run.sources.count(tap_stream, len(batch))
+                sink.take(tap_stream, number, batch)
+                return
+        messages, fault = decode_records(tap_stream, batch)
+        self.run.sources.records(tap_stream, messages)
+        decoded = Batch(batch.lines[: len(messages)], messages)
+        for stream_map in stream_maps:
+            if not isinstance(stream_map, RemoveRecordTransform):
+                self._sink(stream_map.stream_alias).take_mapped(stream_map, tap_stream, number, decoded)
+        if fault is not None:
+            raise unreadable(number + len(messages), fault)
+
+    def _sink(self, name: str) -> StatsigSink:
+        return cast("StatsigSink", self.get_sink(name))
+
+    @override
+    def _process_state_message(self, message_dict: Message) -> None:
+        from target_statsig.singer.message import is_too_deep
+
+        self._assert_line_requires(message_dict, {"value"})
+        if is_too_deep(message_dict["value"]):
+            msg = "is a STATE that is nested too deeply"
+            raise self.message_reader.error(msg)
+        self.run.take_state(message_dict["value"])
+
+    @override
+    def _process_activate_version_message(self, message_dict: Message) -> None:
+        self._assert_line_requires(message_dict, {"stream", "version"})
+        if self.config.get("process_activate_version_messages", True):
+            self.run.sources.activate_version(message_dict["stream"], message_dict["version"])
+
+    @override
+    def _process_batch_message(self, message_dict: Message) -> NoReturn:
+        msg = (
+            "The tap sent a BATCH message. Its files would pass by stream maps and validation, so they are refused. "
+            f"{CUT_OFF} Take `batch_config` out of the tap's configuration, so that it sends RECORD messages."
+        )
+        raise InputError(msg)
+
+    @override
+    def _handle_max_record_age(self) -> None:
+        """Leave the age of records to the run: singer-sdk would write a STATE that is still waiting for its records."""
+
+    # The end
+
+    def run_to_end(self, file_input: Iterable[str] | Iterable[bytes] | None) -> int:
+        """Read all input, and whatever happens leave an honest STATE, a report and a summary behind.
+
+        Args:
+            file_input: Lines of Singer messages; None is standard input.
+
+        Returns:
+            The exit code: 0 complete, 1 failed, 128 and the signal's number when interrupted.
+        """
+        try:
+            self.listen(cast("IO[str] | None", file_input))
+        except Exception as error:  # noqa: BLE001 -- nobody above can tell what was delivered and what was not
+            self.run.fail(error)
+        if not self.run.ended:
+            self._end(complete=False)
+        return self.run.exit_code
+
+    @override
+    def process_endofpipe(self) -> None:
+        self._end(complete=True)
+        if self.run.failure is not None:
+            raise self.run.failure
+
+    def _end(self, *, complete: bool) -> None:
+        try:
+            # First singer-sdk's metrics, so that the summary is what the log ends with.
+            for sink in (*self._sinks_to_clear, *self._sinks_active.values()):
+                sink.clean_up()
+        finally:
+            self.run.end(complete=complete)
+
+    @override
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        """Ask the run to end; at the second signal, end at once."""
+        if self.run.stop_signal is not None:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+        self.run.stop(signum)
+        self.message_reader.stop = True
+        if self.message_reader.waiting:
+            raise self.message_reader.stopped()
+
+    # The configuration
 
     @classmethod
     @override
@@ -150,89 +284,18 @@ class TargetStatsig(Target):
             msg = "Nothing was read and nothing was sent."
             raise ConfigValidationError(msg, errors=errors)
 
-    @override
-    def get_sink_class(self, stream_name: str) -> type[StatsigSink]:
-        from target_statsig.sinks import StatsigSink
+    def _new_run(self, *, show_ids: bool, dry_run_output: Path | None) -> Run:
+        if self.run_config.settings.dry_run:
+            from target_statsig.commands.dry_run import DryRun
 
-        return StatsigSink
+            return DryRun(self.run_config, show_ids=show_ids, output=dry_run_output)
+        if show_ids or dry_run_output is not None:
+            raise SettingsError(["`--show-ids` and `--dry-run-output` are of no use without `--dry-run`: add it."])
+        from target_statsig.run import Run
 
-    @override
-    def _process_schema_message(self, message_dict: Message) -> None:
-        from target_statsig.events.positions import replication_key_of
-        from target_statsig.singer.dead_letters import MARK
-        from target_statsig.singer.schema import normalize
+        return Run(self.run_config)
 
-        self._assert_line_requires(message_dict, {"stream", "schema"})
-        usable = normalize(message_dict, self.message_reader.error)
-        stream = message_dict["stream"]
-        # A copy: singer-sdk changes the schema that it gets, and a dead letter needs the one that the tap sent.
-        schema = copy.deepcopy(message_dict)
-        self.run.streams.replaying = bool(message_dict.get(MARK))
-        self.run.sources.schema(message_dict, dead_letter=self.run.streams.replaying)
-        super()._process_schema_message(usable)
-        stream_maps = self.mapper.stream_maps[stream]
-        fed = {stream_map.stream_alias for stream_map in stream_maps} & self._sinks_active.keys()
-        for alias in fed:
-            self.run.streams.follow(stream, alias, replication_key_of(message_dict))
-        if schema != self.schemas.get(stream):
-            self.schemas[stream] = schema
-            for alias in fed:
-                cast("StatsigSink", self._sinks_active[alias]).expect(schema)
-        for alias in sorted(fed):
-            self.run.streams.check_columns(alias, self._sinks_active[alias].schema, schema["schema"])
-
-    @override
-    def _process_state_message(self, message_dict: Message) -> None:
-        from target_statsig.singer.message import is_too_deep
-
-        self._assert_line_requires(message_dict, {"value"})
-        if is_too_deep(message_dict["value"]):
-            msg = "is a STATE that is nested too deeply"
-            raise self.message_reader.error(msg)
-        self.run.take_state(message_dict["value"])
-
-    @override
-    def _process_activate_version_message(self, message_dict: Message) -> None:
-        self._assert_line_requires(message_dict, {"stream", "version"})
-        if self.config.get("process_activate_version_messages", True):
-            self.run.sources.activate_version(message_dict["stream"], message_dict["version"])
-
-    @override
-    def _process_batch_message(self, message_dict: Message) -> NoReturn:
-        msg = (
-            "The tap sent a BATCH message. Its files would pass by stream maps and validation, so they are refused. "
-            f"{CUT_OFF} Take `batch_config` out of the tap's configuration, so that it sends RECORD messages."
-        )
-        raise InputError(msg)
-
-    @override
-    def _handle_max_record_age(self) -> None:
-        """Leave the age of records to the run: singer-sdk would write a STATE that is still waiting for its records."""
-
-    @override
-    def process_endofpipe(self) -> None:
-        self._end(complete=True)
-        if self.run.failure is not None:
-            raise self.run.failure
-
-    def _end(self, *, complete: bool) -> None:
-        try:
-            # First singer-sdk's metrics, so that the summary is what the log ends with.
-            for sink in (*self._sinks_to_clear, *self._sinks_active.values()):
-                sink.clean_up()
-        finally:
-            self.run.end(complete=complete)
-
-    @override
-    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """Ask the run to end; at the second signal, end at once."""
-        if self.run.stop_signal is not None:
-            signal.signal(signum, signal.SIG_DFL)
-            os.kill(os.getpid(), signum)
-        self.run.stop(signum)
-        self.message_reader.stop = True
-        if self.message_reader.waiting:
-            raise self.message_reader.stopped()
+    # The command line
 
     @classmethod
     @override
@@ -291,41 +354,17 @@ class TargetStatsig(Target):
         return command_line.adapt(super().get_singer_command())
 
     def replay(self) -> int:
-        """Send all dead letters again, and remove the files whose records are settled.
-
-        Returns:
-            The exit code, as `run_to_end`.
-        """
+        """Send all dead letters again, and remove the files whose records arrived; return the exit code."""
         from target_statsig.commands.replay import send_again
 
         return send_again(self.run, self.run_to_end)
 
     def apply_held(self, segment_id: str | None = None) -> int:
-        """Remove whom the last run held for want of a proof.
+        """Remove the members that the last run held for want of a proof; return the exit code.
 
         Args:
             segment_id: The only segment to do so for; None: all.
-
-        Returns:
-            The exit code: 0 where all was applied or nothing was held, 1 where anything was refused or failed.
         """
         from target_statsig.commands.apply_held import apply_held
 
         return apply_held(self.run, segment_id)
-
-    def run_to_end(self, file_input: Iterable[str] | Iterable[bytes] | None) -> int:
-        """Read all input, and whatever happens leave an honest STATE, a report and a summary behind.
-
-        Args:
-            file_input: Lines of Singer messages; None is standard input.
-
-        Returns:
-            The exit code: 0 complete, 1 failed, 128 and the signal's number when interrupted.
-        """
-        try:
-            self.listen(cast("IO[str] | None", file_input))
-        except Exception as error:  # noqa: BLE001 -- nobody above can tell what was delivered and what was not
-            self.run.fail(error)
-        if not self.run.ended:
-            self._end(complete=False)
-        return self.run.exit_code
