@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -187,20 +187,21 @@ class Preparation:
         warnings, faults = MappingWarnings(), Faults()
         items = self._mapper(read.columns, now_ms, warnings, faults)
         lines = self._lines(items.items, limits, faults)
-        sound = [row for row in range(len(read.rows)) if row not in faults]
+        sound: Sequence[int] = range(len(read.rows))
         if faults:
+            sound = [row for row in sound if row not in faults]
             # Of records that are sent: those that are not are told as rejected.
             warnings = MappingWarnings()
             self._mapper(read.columns.take(sound), now_ms, warnings, {})
-        warnings.add_sizes([lines[row] for row in sound])
+        warnings.add_sizes(_picked(lines, sound))
         rejected = {**read.faults, **{read.rows[row]: error for row, error in faults.items()}}
         return Prepared(
             requests=[
                 self._request(
                     None if of_all and len(part) == len(read.rows) else [read.rows[row] for row in part],
-                    [lines[row] for row in part],
-                    [digests[row] for row in part] if digests else [],
-                    [items.names[row] for row in part],
+                    _picked(lines, part),
+                    _picked(digests, part) if digests else [],
+                    _picked(items.names, part),
                 )
                 for part in _parts(sound, lines, limits)
             ],
@@ -264,9 +265,17 @@ def pack(sizes: Iterable[int], *, max_rows: int, max_bytes: int, overhead: int =
         yield slice(start, end)
 
 
+def _picked(values: Sequence[Any], rows: Sequence[int]) -> Sequence[Any]:
+    """Return the values of some rows; nearly always these are all."""
+    return values if len(rows) == len(values) else [values[row] for row in rows]
+
+
 def _parts(sound: Sequence[int], lines: Sequence[bytes], limits: Limits) -> Iterator[Sequence[int]]:
     """Yield which records share a request."""
-    sizes = [len(lines[row]) for row in sound]
+    sizes = [*map(len, _picked(lines, sound))]
+    if 0 < len(sizes) <= limits.rows and ENVELOPE_BYTES + sum(sizes) + len(sizes) <= limits.bytes:
+        yield sound
+        return
     for part in pack(sizes, max_rows=limits.rows, max_bytes=limits.bytes, overhead=ENVELOPE_BYTES):
         yield sound[part]
 

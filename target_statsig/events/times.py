@@ -189,8 +189,15 @@ def parse_text(text: str) -> int | None:
     return time_ms
 
 
-def parse_texts(texts: Sequence[Any]) -> list[int] | None:
+def parse_texts(texts: Sequence[Any]) -> Sequence[int] | None:
     """Return the unix milliseconds of times, as `parse_text` does; None where one of them needs a more careful look."""
+    try:
+        return _parse_column(texts) if type(texts) is tuple else _parse_texts(texts)
+    except TypeError:  # it holds an object, or a list
+        return None
+
+
+def _parse_texts(texts: Sequence[Any]) -> Sequence[int] | None:
     try:
         return [
             _hours[text[:13]]
@@ -200,6 +207,10 @@ def parse_texts(texts: Sequence[Any]) -> list[int] | None:
         ]
     except TypeError:  # no text, or a piece that is none
         return None
+
+
+_parse_column = lru_cache(4)(_parse_texts)
+"""The column by which the tap goes on is often the time of the event, too, and then it is parsed once."""
 
 
 class _Pieces(dict[str, Any]):

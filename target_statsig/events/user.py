@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from functools import lru_cache
+from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -44,6 +45,11 @@ TEXT_FIELDS = {
 PRIVATE_ATTRIBUTES = frozenset({"privateAttributes", "private_attributes"})
 
 CONSENT = "marketing_consent"
+
+_CONSENTS: Mapping[bool, Mapping[str, str]] = {True: {CONSENT: "granted"}, False: {CONSENT: "denied"}}
+
+_FEW_ANSWERS = frozenset({bool, NoneType})
+"""Types of consents of which there are few values; texts may be as many as there are records."""
 
 SHAPES_KEPT = 512
 """Sets of columns for which is remembered where to look; a stream seldom has ten."""
@@ -139,15 +145,18 @@ def _customs(columns: Columns, plan: _Plan, faults: Faults, warnings: MappingWar
         return _attributes(members)
 
     customs = first_of(columns, plan.custom)
-    if any(custom is not None for custom in customs):
+    if customs.count(None) < len(customs):
         customs = [convert_one(attributes, value, row, faults) for row, value in enumerate(customs)]
     if not plan.consent:
         return [custom or None for custom in customs]
     given = first_of(columns, plan.consent)
-    consents = [*map(parse_bool, given)]
+    answers = {}
+    if set(map(type, given)) <= _FEW_ANSWERS:
+        answers = {value: parse_bool(value) for value in set(given)}
+    consents = [*map(answers.__getitem__, given)] if answers else [*map(parse_bool, given)]
     warnings.consent_ignored += consents.count(None) - given.count(None)
     return [
-        custom or None if consent is None else {**(custom or {}), CONSENT: "granted" if consent else "denied"}
+        custom or None if consent is None else {**custom, **_CONSENTS[consent]} if custom else _CONSENTS[consent]
         for custom, consent in zip(customs, consents, strict=True)
     ]
 

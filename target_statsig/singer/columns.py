@@ -5,53 +5,56 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, repeat
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container
 
     from target_statsig.singer.fields import Place
 
 Column = Sequence[Any]
 """What the records have in one column, in their order."""
 
+_EMPTY: Mapping[str, Any] = {}
+
+Shapes = Mapping[tuple[str, ...], Sequence[int]]
+"""Members of objects, and the places of the objects that have just these."""
+
 
 class Columns:
     """Some records of one stream, column by column; where a record lacks a column, it has null there.
 
     Attributes:
-        names: The names of all columns, in the order in which they come.
+        names: The names of all columns.
         extracted: The RECORD messages' own times of extraction.
         versions: Their versions of the table.
-        records: The records as objects; None where all of them have all of the columns.
+        shapes: Which records have the same columns; None where all of them have all of the columns, null or not.
     """
 
     def __init__(
-        self,
-        columns: Mapping[str, Column],
-        *,
-        extracted: Column,
-        versions: Column,
-        records: Sequence[Mapping[str, Any]] | None = None,
+        self, columns: Mapping[str, Column], *, extracted: Column, versions: Column, shapes: Shapes | None = None
     ) -> None:
-        """Take the columns of records that have all of them, null or not."""
+        """Take the columns."""
+        self.names = tuple(columns)
         self.extracted = extracted
         self.versions = versions
-        self.records = records
+        self.shapes = shapes
         self._columns = columns
-        self._objects: dict[tuple[str, ...], Sequence[Mapping[str, Any]]] = {}
-        self.names = tuple(columns)
+        self._members: dict[tuple[str, ...], Column] = {}
+        self._objects: dict[tuple[str, ...], tuple[Sequence[Mapping[str, Any]], Container[str]]] = {}
 
     @classmethod
     def of(cls, records: Sequence[Mapping[str, Any]], *, extracted: Column, versions: Column) -> Columns:
         """Return the columns of objects, of which any may lack some."""
-        return cls(turned(records), extracted=extracted, versions=versions, records=records)
+        shapes = rows_by_shape(records)
+        columns = turned(records, shapes)
+        return cls(columns, extracted=extracted, versions=versions, shapes=shapes if len(shapes) > 1 else None)
 
     def __len__(self) -> int:
         """Return how many records there are."""
@@ -64,37 +67,56 @@ class Columns:
 
     def at(self, place: Place) -> Column:
         """Return what the records have in a place."""
-        return self._member((place.column, *place.path))
+        return self._member((place.column, *place.path)) if place.path else self.get(place.column)
 
     def _member(self, path: tuple[str, ...]) -> Column:
+        """Return what the records have at a path, which several fields may ask for."""
         if len(path) == 1:
             return self.get(path[0])
-        return [each.get(path[-1]) for each in self._objects_at(path[:-1])]
+        if path not in self._members:
+            objects, names = self._objects_at(path[:-1])
+            name = path[-1]
+            self._members[path] = [each.get(name) for each in objects] if name in names else (None,) * len(self)
+        return self._members[path]
 
-    def _objects_at(self, path: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:
-        """Return the objects in a place, an empty one where there is none; several members are read from them."""
+    def _objects_at(self, path: tuple[str, ...]) -> tuple[Sequence[Mapping[str, Any]], Container[str]]:
+        """Return the objects in a place, an empty one where there is none, and the names of all their members."""
         if path not in self._objects:
-            self._objects[path] = [value if type(value) is dict else {} for value in self._member(path)]
+            objects: Sequence[Mapping[str, Any]] = self._member(path)
+            if set(map(type, objects)) != {dict}:
+                objects = [each if type(each) is dict else _EMPTY for each in objects]
+            self._objects[path] = objects, set().union(*objects)
         return self._objects[path]
 
     def has(self, name: str) -> Sequence[bool]:
         """Return which of the records have a column, null or not."""
-        if self.records is None:
+        if self.shapes is None:
             return (name in self._columns,) * len(self)
-        return [name in record for record in self.records]
+        have = {row for shape, rows in self.shapes.items() if name in shape for row in rows}
+        return [row in have for row in range(len(self))]
 
     def take(self, rows: Sequence[int]) -> Columns:
         """Return some of the records, by their place among these."""
-        extracted, versions = [self.extracted[row] for row in rows], [self.versions[row] for row in rows]
-        if self.records is not None:
-            return Columns.of([self.records[row] for row in rows], extracted=extracted, versions=versions)
-        columns = {name: [column[row] for row in rows] for name, column in self._columns.items()}
-        return Columns(columns, extracted=extracted, versions=versions)
+        shapes = None
+        if self.shapes is not None:
+            shape_of = {row: shape for shape, members in self.shapes.items() for row in members}
+            shapes = _grouped([shape_of[row] for row in rows])
+        return Columns(
+            {name: [column[row] for row in rows] for name, column in self._columns.items()},
+            extracted=[self.extracted[row] for row in rows],
+            versions=[self.versions[row] for row in rows],
+            shapes=shapes,
+        )
 
 
-def turned(objects: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
-    """Return the members of objects as columns, in the order in which they come; null where an object lacks one."""
-    shapes = rows_by_shape(objects)
+def turned(objects: Sequence[Mapping[str, Any]], shapes: Shapes | None = None) -> dict[str, Column]:
+    """Return the members of objects as columns, in the order in which they come; null where an object lacks one.
+
+    Args:
+        objects: The objects.
+        shapes: Their `rows_by_shape`, where it is known.
+    """
+    shapes = rows_by_shape(objects) if shapes is None else shapes
     if len(shapes) == 1:
         return dict(zip(next(iter(shapes)), zip(*[each.values() for each in objects], strict=True), strict=True))
     columns: dict[str, list[Any]] = {name: [None] * len(objects) for name in chain.from_iterable(shapes)}
@@ -106,12 +128,16 @@ def turned(objects: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
     return {**columns}
 
 
-def rows_by_shape(objects: Sequence[Mapping[str, Any]]) -> Mapping[tuple[str, ...], Sequence[int]]:
+def rows_by_shape(objects: Sequence[Mapping[str, Any]]) -> Shapes:
     """Return which objects have the same members, in the same order."""
-    shapes: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
-    for row, shape in enumerate(map(tuple, objects)):
-        shapes[shape].append(row)
-    return shapes
+    return _grouped([*map(tuple, objects)])
+
+
+def _grouped(shapes: Sequence[tuple[str, ...]]) -> Shapes:
+    rows: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+    for row, shape in enumerate(shapes):
+        rows[shape].append(row)
+    return rows
 
 
 # Key properties do not identify an event, and two identical rows are two rows; so the ledger counts digests of whole
@@ -128,37 +154,49 @@ _SHAPES_KEPT = 512
 
 def digests_of(columns: Columns) -> list[bytes]:
     """Return the digest of each record, the same in every run that extracts it unchanged."""
-    if columns.records is None:
-        shape = _shape(columns.names)
-        kept = [columns.get(name) for name in shape.names]
-        # The value stands alone, as `of_record` takes it, where only one counts.
-        values: Iterable[object] = (
-            zip(*kept, strict=True) if len(kept) > 1 else kept[0] if kept else [None] * len(columns)
-        )
-        return _digests(values, shape.seed)
+    if columns.shapes is None:
+        return _digests(columns.names, columns.get, len(columns))
     digests = [b""] * len(columns)
-    for names, rows in rows_by_shape(columns.records).items():
-        shape = _shape(names)
-        found = _digests([shape.of_record(columns.records[row]) for row in rows], shape.seed)
-        for row, each in zip(rows, found, strict=True):
+    for names, rows in columns.shapes.items():
+        # Of a single place `itemgetter` takes the value and no column.
+        pick = itemgetter(*rows) if len(rows) > 1 else itemgetter(slice(rows[0], rows[0] + 1))
+        for row, each in zip(rows, _digests(names, partial(_picked, columns, pick), len(rows)), strict=True):
             digests[row] = each
     return digests
 
 
+def _picked(columns: Columns, pick: Callable[[Column], Column], name: str) -> Column:
+    return pick(columns.get(name))
+
+
 def digest(record: Mapping[str, Any]) -> bytes:
     """Return the digest of one record."""
-    shape = _shape(tuple(record))
-    return _digests([shape.of_record(record)], shape.seed)[0]
+    return digests_of(Columns.of([record], extracted=[None], versions=[None]))[0]
 
 
-def _digests(records: Iterable[object], seed: int) -> list[bytes]:
-    """Return the digests of what counts of some records."""
-    values = [*records]
+def _digests(names: tuple[str, ...], column_of: Callable[[str], Column], count: int) -> list[bytes]:
+    """Return the digests of records that all have the same columns.
+
+    Only their values are encoded, in the order of the columns' names; to write the names as well would take twice as
+    long, so a number stands for them. Where one column counts, its value stands alone.
+    """
+    names, seed = _counting(names)
+    columns = [*map(column_of, names)]
+    values: Sequence[object] = [None] * count
+    if columns:
+        values = [*zip(*columns, strict=True)] if len(columns) > 1 else columns[0]
     try:
         texts = [*map(_encode, values)]
     except (UnicodeEncodeError, msgspec.EncodeError):
         texts = [*map(_carefully_encoded, values)]
     return [*map(xxh3_128_digest, texts, repeat(seed))]
+
+
+@lru_cache(_SHAPES_KEPT)
+def _counting(columns: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
+    """Return the names of those columns that count, sorted, and a number for them."""
+    names = sorted(name for name in columns if not name.startswith(TRANSPORT_PREFIX))
+    return tuple(names), xxh3_64_intdigest(json.dumps(names).encode())
 
 
 def _carefully_encoded(values: object) -> bytes:
@@ -167,31 +205,3 @@ def _carefully_encoded(values: object) -> bytes:
     except (UnicodeEncodeError, msgspec.EncodeError):
         # Half a surrogate pair: such a record is rejected, but first it is looked up like any other.
         return json.dumps(values, default=str, sort_keys=True).encode()
-
-
-class _Shape(NamedTuple):
-    """What counts of records that have the same columns.
-
-    Attributes:
-        names: The columns that count, sorted.
-        of_record: Takes the values that count out of a record, in the order of their columns' names: to write the names
-            as well would take twice as long.
-        seed: A number for the names.
-    """
-
-    names: Sequence[str]
-    of_record: Callable[[Mapping[str, Any]], object]
-    seed: int
-
-
-@lru_cache(_SHAPES_KEPT)
-def _shape(columns: tuple[str, ...]) -> _Shape:
-    names = sorted(name for name in columns if not name.startswith(TRANSPORT_PREFIX))
-    seed = xxh3_64_intdigest(json.dumps(names).encode())
-    if not names:
-        return _Shape(names, _nothing, seed)
-    return _Shape(names, itemgetter(*names), seed)
-
-
-def _nothing(_: object) -> None:
-    """Take nothing out of a record that has no columns that count."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import chain
-from operator import attrgetter
+from itertools import chain, repeat
+from operator import add, attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -37,8 +37,8 @@ NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Arithmet
 
 
 MOST_MISSES = 10
-"""Batches that did not fit the type of their stream, after which it is tried no more: a tap that leaves out what is
-null does so all the time."""
+"""Batches running that did not fit the type of their stream, after which it is tried no more: a tap that sends columns
+beyond its schema does so all the time."""
 
 
 _messages, _mapped = attrgetter("messages"), attrgetter("mapped")
@@ -77,7 +77,8 @@ class Batch:
     @property
     def may_be_deep(self) -> bool:
         """Whether a record may be nested too deeply: so many objects and lists begin in its line."""
-        return max(map(_brackets, self.lines), default=0) > DEEPEST
+        objects, lists = map(bytes.count, self.lines, repeat(b"{")), map(bytes.count, self.lines, repeat(b"["))
+        return max(map(add, objects, lists), default=0) > DEEPEST
 
     def part(self, start: int, size: int) -> Batch:
         """Return messages that follow each other: so many at most, from one on."""
@@ -169,25 +170,25 @@ class RecordReader:
     def _type(self) -> RecordType | None:
         """The type of records that are sound beyond doubt; None where the schema is too much for one."""
         try:
-            return RecordType(self._tap_stream, self._schema, self._key_properties)
+            return RecordType(self._tap_stream, self._schema, self._key_properties, validates=self._validates)
         except NotPlainError:
             return None
 
     def read(self, batch: Batch) -> Read:
         """Return the records of a batch."""
-        lines = b"".join(batch.lines)
-        may_be_deep = batch.may_be_deep
-        if not may_be_deep and batch.messages is None and self._misses < MOST_MISSES and self._type is not None:
-            columns = self._type.read(lines)
+        by_type = self._type if batch.messages is None and self._misses < MOST_MISSES else None
+        if by_type is not None and (by_type.is_flat or not batch.may_be_deep):
+            columns = by_type.read(b"".join(batch.lines))
             if columns is not None and len(columns) == len(batch):
+                self._misses = 0
                 return Read(range(len(batch)), columns, columns)
             self._misses += 1
-        return self._read_objects(batch, may_be_deep=may_be_deep)
+        return self._read_objects(batch)
 
-    def _read_objects(self, batch: Batch, *, may_be_deep: bool) -> Read:
+    def _read_objects(self, batch: Batch) -> Read:
         messages, unreadable = decode_records(self._tap_stream, batch)
         records = batch.mapped or [message["record"] for message in messages]
-        is_sound = self._is_shallow_and_sound if may_be_deep else self.is_sound
+        is_sound = self._is_shallow_and_sound if batch.may_be_deep else self.is_sound
         rows: Sequence[int] = [row for row, record in enumerate(records) if is_sound(record)]
         faults = {}
         if len(rows) < len(records):
@@ -255,11 +256,6 @@ def _is_record(stream: str, message: Message) -> bool:
 
 
 _RECORDS = frozenset({dict, Undecoded})
-
-
-def _brackets(line: bytes) -> int:
-    """Return how many objects and lists begin in a line, at most: how deep it can be."""
-    return line.count(b"{") + line.count(b"[")
 
 
 def decode(line: bytes) -> Message | str:

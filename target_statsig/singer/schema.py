@@ -10,6 +10,7 @@ too: lines are decoded and validated in one go, and no dictionary is made for an
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -17,18 +18,27 @@ from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union
 
 import msgspec
-from msgspec import structs
+from msgspec import UNSET, UnsetType, structs
 
 from target_statsig.errors import InputError
-from target_statsig.singer.columns import Columns
+from target_statsig.singer.columns import Columns, Shapes
 from target_statsig.singer.message import is_too_deep
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from target_statsig.singer.columns import Column
     from target_statsig.singer.message import Message
 
 Check = Callable[[Mapping[str, Any]], bool]
 
 UNKNOWN_DRAFT = "Unknown meta-schema"
+
+SCHEMA_KEYWORD = "$schema"
+"""What names the draft."""
+
+_WHOLE = frozenset({"$ref", "$dynamicRef", "$recursiveRef", SCHEMA_KEYWORD})
+"""Words by which a part of a schema means something only within the whole."""
 
 
 def compile_check(stream: str, schema: dict[str, Any] | None, key_properties: Sequence[str] = ()) -> Check:
@@ -42,43 +52,60 @@ def compile_check(stream: str, schema: dict[str, Any] | None, key_properties: Se
     Raises:
         InputError: The schema is no valid JSON schema, or refers to something outside of itself.
     """
-    is_valid = _anything if schema is None else _keeps_to(stream, schema)
+    is_valid = _anything if schema is None else _compiler(stream, schema)(schema)
 
     def check(record: Mapping[str, Any]) -> bool:
         for name in key_properties:
             if name not in record:
                 return False
-        try:
-            return is_valid(record)
-        except ValueError:
-            # What a stream map made, a datetime for one, is no JSON value: no JSON type fits it.
-            return False
+        return is_valid(record)
 
     return check
 
 
-def _anything(_: Mapping[str, Any]) -> bool:
-    """Take every record: none is to be validated."""
+def _anything(_: object) -> bool:
+    """Take everything: nothing is to be validated."""
     return True
 
 
-def _keeps_to(stream: str, schema: dict[str, Any]) -> Check:
+def _compiler(stream: str, schema: dict[str, Any]) -> Callable[[Any], Callable[[object], bool]]:
+    """Return what compiles a schema, and any part of it, by the draft that it keeps to.
+
+    Raises:
+        InputError: It is no valid JSON schema, or refers to something outside of itself.
+    """
     import jsonschema_rs  # a worker has seldom need of it
 
-    def keeps_to(make: Callable[..., Any]) -> Check:
-        # jsonschema-rs asserts formats under drafts 4 and 7 unless told not to, and would refuse log-based taps' times.
-        check: Check = make(schema, validate_formats=False, offline=True).is_valid
-        return check
+    def compiler(make: Callable[..., Any], **draft: str) -> Callable[[Any], Callable[[object], bool]]:
+        def compiled(part: Any) -> Callable[[object], bool]:
+            if isinstance(part, dict):
+                part = {**{name: each for name, each in part.items() if name != SCHEMA_KEYWORD}, **draft}
+            # jsonschema-rs asserts formats under drafts 4 and 7 unless told not to, and would refuse log-based taps'
+            # times.
+            is_valid = make(part, validate_formats=False, offline=True).is_valid
 
+            def check(value: object) -> bool:
+                try:
+                    return bool(is_valid(value))
+                except ValueError:
+                    # What a stream map made, a datetime for one, is no JSON value: no JSON type fits it.
+                    return False
+
+            return check
+
+        compiled(schema)
+        return compiled
+
+    named = {SCHEMA_KEYWORD: schema[SCHEMA_KEYWORD]} if SCHEMA_KEYWORD in schema else {}
     try:
-        return keeps_to(jsonschema_rs.validator_for)
+        return compiler(jsonschema_rs.validator_for, **named)
     except jsonschema_rs.ValidationError as error:
         if str(error).startswith(UNKNOWN_DRAFT):
-            return _keeps_to(stream, {name: part for name, part in schema.items() if name != "$schema"})
+            return _compiler(stream, {name: part for name, part in schema.items() if name != SCHEMA_KEYWORD})
         fault = error
     for older in (jsonschema_rs.Draft7Validator, jsonschema_rs.Draft4Validator):
         with suppress(jsonschema_rs.ValidationError):
-            return keeps_to(older)
+            return compiler(older, **named)
     where = "/".join(map(str, fault.instance_path)) or "its root"
     msg = (
         f"The SCHEMA of stream '{stream}' is no JSON schema that records could be validated by (at {where}). "
@@ -113,6 +140,9 @@ _TYPES: Mapping[str, Any] = {
 """Types of JSON schema as msgspec's, which takes no more for one than a validator does: no text for a number, and no
 1.0 for an integer."""
 
+_SCALARS = frozenset({"null", "string", "integer", "number", "boolean"})
+"""Types of values that hold no others."""
+
 _NUMBER = "number"
 """The one type that msgspec would not leave as it came: a column of it is decoded as if nothing were known, and looked
 at then."""
@@ -143,18 +173,29 @@ class NotPlainError(Exception):
 
 
 class RecordType:
-    """Reads the records of one stream that hold just the columns of its schema, of the types that it names."""
+    """Reads the records of one stream that hold no columns but those of its schema.
 
-    def __init__(self, stream: str, schema: Mapping[str, Any], key_properties: Sequence[str] = ()) -> None:
+    Attributes:
+        names: The columns of the schema.
+        is_flat: Whether no column can hold an object or a list.
+
+    A column whose schema names mere types is validated by msgspec as it is decoded; any other one is decoded first.
+    """
+
+    def __init__(
+        self, stream: str, schema: dict[str, Any], key_properties: Sequence[str] = (), *, validates: bool = True
+    ) -> None:
         """Make the type.
 
         Args:
             stream: The tap's name for the stream.
             schema: The JSON schema of its SCHEMA message.
             key_properties: Columns that no record may lack.
+            validates: Whether the columns have to keep to the schema.
 
         Raises:
-            NotPlainError: The schema says more than msgspec's types can.
+            InputError: The schema is no valid JSON schema, or refers to something outside of itself.
+            NotPlainError: It says more of a record than which columns it has.
         """
         properties = schema.get("properties")
         if not isinstance(properties, dict) or not properties:
@@ -162,12 +203,30 @@ class RecordType:
         _only(schema, _ROOT_WORDS)
         if schema.get("type", "object") not in ("object", ["object"]):
             raise NotPlainError
-        if not properties.keys() >= {*_names(schema.get("required", [])), *key_properties}:
+        self._needed = {*_names(schema.get("required", [])), *key_properties}
+        if not properties.keys() >= self._needed:
             raise NotPlainError
         self.names: Final = tuple(properties)
-        self._to_look_at: list[tuple[str, frozenset[type]]] = []
+        self._kinds: dict[str, frozenset[type]] = {}
+        self._checks: dict[str, Callable[[object], bool]] = {}
+        self.is_flat = True
+        not_plain: list[str] = []
+        columns: dict[str, Any] = {}
+        for name, part in properties.items():
+            try:
+                columns[name] = self._column(name, part)
+            except NotPlainError:
+                if _refers(part) or not isinstance(part, dict):
+                    raise
+                columns[name] = Any
+                not_plain.append(name)
+            kinds = _names(part.get("type", [])) if isinstance(part, dict) else []
+            self.is_flat = self.is_flat and _SCALARS.issuperset(kinds) and bool(kinds) and name not in not_plain
+        if not_plain and validates:
+            compiled = _compiler(stream, schema)
+            self._checks = {name: compiled(properties[name]) for name in not_plain}
         try:
-            self._decode = msgspec.json.Decoder(self._message(stream, properties), float_hook=Decimal).decode_lines
+            self._decode = msgspec.json.Decoder(self._message(stream, columns), float_hook=Decimal).decode_lines
         except (TypeError, ValueError, KeyError) as error:  # such as a column whose name holds a quotation mark
             raise NotPlainError from error
 
@@ -182,26 +241,63 @@ class RecordType:
         except (msgspec.MsgspecError, UnicodeDecodeError, ArithmeticError, RecursionError):
             return None
         rows = map(structs.astuple, [message.record for message in messages])
-        columns = Columns(
-            dict(zip(self.names, zip(*rows, strict=True), strict=bool(messages))),
+        columns: dict[str, Column] = {}
+        gaps: dict[str, Sequence[bool]] = {}
+        for name, column in zip(self.names, zip(*rows, strict=True), strict=bool(messages)):
+            kinds = set(map(type, column)) if name in self._kinds or name not in self._needed else None
+            if kinds and UnsetType in kinds:
+                if len(kinds) == 1:
+                    gaps[name] = (True,) * len(column)
+                    continue
+                gaps[name] = [value is UNSET for value in column]
+                kinds.discard(UnsetType)
+            if kinds and name in self._kinds and not self._kinds[name] >= kinds:
+                return None
+            columns[name] = [None if value is UNSET else value for value in column] if name in gaps else column
+            if name in self._checks:
+                check = self._checks[name]
+                if not all(check(value) for value in column if value is not UNSET):
+                    return None
+        shapes = self._shapes(gaps, columns) if gaps.keys() & columns.keys() else None
+        return Columns(
+            columns,
             extracted=[message.time_extracted for message in messages],
             versions=[message.version for message in messages],
+            shapes=shapes,
         )
-        fit = all(kinds.issuperset(map(type, columns.get(name))) for name, kinds in self._to_look_at)
-        return columns if fit else None
 
-    def _message(self, stream: str, properties: Mapping[str, Any]) -> Any:
+    def _message(self, stream: str, columns: Mapping[str, Any]) -> Any:
         """Return the type of a RECORD message."""
-        fields = [(f"f{place}", self._column(name, part)) for place, (name, part) in enumerate(properties.items())]
-        renamed = dict(zip([name for name, _ in fields], properties, strict=True))
-        record = msgspec.defstruct("Record", fields, rename=renamed, forbid_unknown_fields=True, gc=False)
+        fields: list[Any] = [
+            (f"f{place}", kind) if name in self._needed else (f"f{place}", kind | UnsetType, UNSET)
+            for place, (name, kind) in enumerate(columns.items())
+        ]
+        renamed = dict(zip([each[0] for each in fields], columns, strict=True))
+        record = msgspec.defstruct("Record", fields, rename=renamed, forbid_unknown_fields=True, gc=False, kw_only=True)
         needed: list[tuple[str, Any]] = [("type", Literal["RECORD"]), ("stream", Literal[stream]), ("record", record)]
         optional = [("time_extracted", Any, None), ("version", Any, None)]
         # Of a member that it does not know, msgspec would not even see whether it is JSON.
         return msgspec.defstruct("Message", [*needed, *optional], forbid_unknown_fields=True, gc=False)
 
+    @staticmethod
+    def _shapes(gaps: Mapping[str, Sequence[bool]], columns: Iterable[str]) -> Shapes:
+        """Return which records have the same columns."""
+        shapes: dict[tuple[str, ...], Sequence[int]] = {}
+        holes: defaultdict[tuple[bool, ...], list[int]] = defaultdict(list)
+        ragged = [name for name in gaps if name in {*columns}]
+        for row, lacks in enumerate(zip(*[gaps[name] for name in ragged], strict=True)):
+            holes[lacks].append(row)
+        for lacks, rows in holes.items():
+            lacking = {name for name, is_lacking in zip(ragged, lacks, strict=True) if is_lacking}
+            shapes[tuple(name for name in columns if name not in lacking)] = rows
+        return shapes
+
     def _column(self, name: str, schema: Any) -> Any:
-        """Return the type of a column."""
+        """Return the type of a column.
+
+        Raises:
+            NotPlainError: Its schema says more than a type can.
+        """
         if schema is True:
             return Any
         if not isinstance(schema, dict):
@@ -212,12 +308,19 @@ class RecordType:
         _only(schema, {"type", *bounded, *anything})
         if not kinds:
             return Any
+        if bounded and (_NUMBER in kinds or any(type(schema[word]) is not int for word in bounded)):
+            raise NotPlainError
         if _NUMBER in kinds:
-            if bounded:
-                raise NotPlainError
-            self._to_look_at.append((name, frozenset().union(*(_DECODED[kind] for kind in kinds))))
+            self._kinds[name] = frozenset().union(*(_DECODED[kind] for kind in kinds))
             return Any
         return Union[tuple(_bounded(kind, schema) for kind in kinds)]  # noqa: UP007 -- so many are known only now
+
+
+def _refers(schema: object) -> bool:
+    """Return whether a part of a schema means something only within the whole: it points elsewhere, or has a draft."""
+    if isinstance(schema, dict):
+        return not _WHOLE.isdisjoint(schema) or any(map(_refers, schema.values()))
+    return isinstance(schema, list) and any(map(_refers, schema))
 
 
 def _bounded(kind: str, schema: Mapping[str, Any]) -> Any:

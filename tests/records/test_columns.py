@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.errors import InputError
-from target_statsig.singer.columns import Columns, turned
+from target_statsig.singer.columns import Columns, digest, digests_of, turned
 from target_statsig.singer.fields import Place
 from target_statsig.singer.message import MESSAGES
 from target_statsig.singer.schema import NotPlainError, RecordType, compile_check
@@ -92,7 +92,7 @@ def test_a_table_is_read_column_by_column():
         pytest.param({**ORDER, "note": "too long"}, id="a-text-that-is-too-long"),
         pytest.param({**ORDER, "gift": 0}, id="a-number-for-a-boolean"),
         pytest.param({**ORDER, "lines": {}}, id="an-object-for-a-list"),
-        pytest.param({name: value for name, value in ORDER.items() if name != "note"}, id="without-a-column"),
+        pytest.param({name: value for name, value in ORDER.items() if name != "id"}, id="without-what-it-requires"),
         pytest.param({**ORDER, "more": 1}, id="with-a-column-more"),
         pytest.param([ORDER], id="no-object"),
     ],
@@ -129,25 +129,61 @@ def test_other_lines_are_left_to_others(lines):
         pytest.param({**ORDERS, "required": ["more"]}, id="requires-what-it-does-not-name"),
         pytest.param({**ORDERS, "required": True}, id="requires-something-odd"),
         pytest.param({**ORDERS, "minProperties": 1}, id="counts-columns"),
-        pytest.param({"properties": {"a": {"enum": [1]}}}, id="names-values"),
-        pytest.param({"properties": {"a": {"contentEncoding": "base64"}}}, id="has-an-encoding"),
-        pytest.param({"properties": {"a": {"type": "string", "pattern": "^x"}}}, id="has-a-pattern"),
-        pytest.param({"properties": {"a": {"type": "string", "maxLength": 2.5}}}, id="has-an-odd-length"),
-        pytest.param({"properties": {"a": {"type": "integer", "minimum": 0.5}}}, id="has-an-odd-bound"),
-        pytest.param({"properties": {"a": {"type": ["number", "string"], "maxLength": 2}}}, id="bounds-one-of-two"),
-        pytest.param({"properties": {"a": {"type": "number", "minimum": 0}}}, id="bounds-a-number"),
-        pytest.param({"properties": {"a": {"anyOf": [{"type": "string"}]}}}, id="has-ways"),
-        pytest.param({"properties": {"a": {"type": "object", "properties": {}}}}, id="looks-into-an-object"),
-        pytest.param({"properties": {"a": {"type": "array", "items": {"type": "string"}}}}, id="looks-into-a-list"),
-        pytest.param({"properties": {"a": {"type": "text"}}}, id="has-a-type-of-its-own"),
         pytest.param({"properties": {"a": {"type": [1]}}}, id="has-no-type"),
         pytest.param({"properties": {"a": False}}, id="refuses-a-column"),
+        pytest.param({"properties": {"a": {"anyOf": [{"$ref": "#/properties/b"}]}, "b": {}}}, id="points-elsewhere"),
         pytest.param({"properties": {'a"b': {}}}, id="names-a-column-with-a-quotation-mark"),
     ],
 )
-def test_a_schema_that_says_more_than_types_is_no_type(schema):
+def test_a_schema_that_says_more_of_a_record_than_its_columns_is_no_type(schema):
     with pytest.raises(NotPlainError):
         RecordType("orders", schema)
+
+
+@pytest.mark.parametrize(
+    ("column", "good", "bad"),
+    [
+        pytest.param({"enum": [1, "a"]}, 1, 2, id="names-values"),
+        pytest.param({"type": "string", "pattern": "^x"}, "xy", "y", id="has-a-pattern"),
+        pytest.param({"type": "integer", "minimum": 0.5}, 1, 0, id="has-an-odd-bound"),
+        pytest.param({"type": ["number", "string"], "maxLength": 2}, "ab", "abc", id="bounds-one-of-two"),
+        pytest.param({"type": "number", "minimum": 0}, 0.5, -0.5, id="bounds-a-number"),
+        pytest.param({"anyOf": [{"type": "string"}, {"type": "null"}]}, None, 1, id="has-ways"),
+        pytest.param(
+            {"type": "object", "properties": {"b": {"type": "integer"}}}, {"b": 1}, {"b": "1"}, id="an-object"
+        ),
+        pytest.param({"type": "array", "items": {"type": "string"}}, ["a"], [1], id="a-list"),
+    ],
+)
+def test_a_column_that_says_more_than_types_is_decoded_and_then_validated(column, good, bad):
+    schema = {"properties": {"id": {"type": "integer"}, "a": column}}
+    assert read(schema, {"id": 1, "a": good}, {"id": 2}) is not None
+    assert read(schema, {"id": 1, "a": good}, {"id": 2, "a": bad}) is None
+
+
+def test_a_column_keeps_to_the_draft_of_the_whole_schema():
+    old = {"type": "integer", "minimum": 1, "exclusiveMinimum": True}  # as draft 4 has it
+    assert read({"properties": {"a": {"type": ["string", "null"]}, "b": old}}, {"b": 2}, {"a": None}) is not None
+    assert read({"properties": {"a": {"type": ["string", "null"]}, "b": old}}, {"b": 1}) is None
+
+
+def test_a_record_without_a_column_is_not_one_with_null():
+    columns = RecordType("orders", ORDERS).read(
+        b"\n".join(map(line, [ORDER, {"id": 2, "note": None}, {"id": 3, "total": 1.5}]))
+    )
+    assert [*columns.get("note")] == ["soon", None, None]
+    assert [[*columns.has(name)] for name in ("note", "total", "gift")] == [
+        [True, True, False],
+        [True, False, True],
+        [True, False, False],
+    ]
+    assert digests_of(columns) == [
+        digest(
+            {**ORDER, "total": Decimal("89.9"), "lines": [Decimal("1.5"), None], "nested": {"a": {"b": Decimal("2.0")}}}
+        ),
+        digest({"id": 2, "note": None}),
+        digest({"id": 3, "total": Decimal("1.5")}),
+    ]
 
 
 def test_a_key_that_the_schema_does_not_name_is_too_much_for_a_type():
@@ -182,9 +218,13 @@ WORDS = st.fixed_dictionaries(
         "enum": st.just([1, "a", None]),
         "description": st.text(max_size=2),
         "contentEncoding": st.just("base64"),
+        "pattern": st.just("^a"),
+        "properties": st.just({"id": {"type": ["integer", "string"]}, "ü": {"type": "null"}}),
+        "required": st.just(["id"]),
     },
 )
-NAMES = st.sampled_from(["id", "a b", "ü", "c.d"])
+NAMED = ["id", "a b", "ü", "c.d"]
+NAMES = st.sampled_from(NAMED)
 SCHEMAS = st.fixed_dictionaries(
     {"properties": st.dictionaries(NAMES, WORDS | st.booleans(), min_size=1)},
     optional={
@@ -213,9 +253,12 @@ def test_whatever_is_read_by_type_keeps_to_its_schema_and_is_read_as_it_came(dat
         as_it_came = [MESSAGES.decode(one)["record"] for one in lines]
         assert all(map(keeps_to_it, as_it_came))
         # Their texts, since to Python true is 1, and 1 is 1.0.
-        assert [[*map(repr, row)] for row in rows_of(found)] == [
-            [repr(record[name]) for name in found.names] for record in as_it_came
+        assert [[*map(repr, found.get(name))] for name in NAMED] == [
+            [repr(record.get(name)) for record in as_it_came] for name in NAMED
         ]
+        assert {*found.names} == {name for record in as_it_came for name in record}
+        assert [[*found.has(name)] for name in NAMED] == [[name in record for record in as_it_came] for name in NAMED]
+        assert digests_of(found) == [*map(digest, as_it_came)]
 
 
 @given(st.lists(st.dictionaries(NAMES, VALUES), max_size=5))
