@@ -23,7 +23,7 @@ from target_statsig.reports.progress import ProgressLog, terminal
 from target_statsig.reports.publish import notify, write_open_metrics
 from target_statsig.reports.report import RunReport
 from target_statsig.reports.table import log_summary
-from target_statsig.segments.sources import Sources
+from target_statsig.segments.completeness import StreamObserver
 from target_statsig.singer.dead_letters import DeadLetterBox
 from target_statsig.singer.output import write_state
 from target_statsig.singer.rejections import whereabouts
@@ -76,7 +76,7 @@ class Run:
         began = self.clock.time()
         self.run_id = f"{datetime.fromtimestamp(began, tz=UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(16)}"
         self.report = RunReport(began, run_id=self.run_id, dry_run=self.settings.dry_run)
-        self.sources = Sources()
+        self.sources = StreamObserver()
         self.gate = StateGate(self._write_state)
         self.streams = Streams(self)
         self.progress_log = ProgressLog(self.clock, self.streams.progress, self._seconds_for, terminal())

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from target_statsig.reports.progress import Progress
     from target_statsig.reports.report import ItemCounts, MemberCounts
     from target_statsig.run import Run
-    from target_statsig.segments.lane import SegmentStream
-    from target_statsig.segments.syncs import SegmentSyncs
+    from target_statsig.segments.stream import SegmentStream, SegmentSyncs
     from target_statsig.singer.state_gate import State
     from target_statsig.store.ledger import StreamLedger
 
@@ -221,7 +220,7 @@ class Streams:
         return ledger
 
     def _segment_stream(self, name: str, settings: StreamSettings) -> SegmentStream:
-        from target_statsig.segments.lane import SegmentStream
+        from target_statsig.segments.stream import SegmentStream
 
         counts = self._run.report.members(name)
         mirrors_many = settings.segment_id_field is not None and settings.sync_mode is SyncMode.MIRROR
@@ -230,7 +229,7 @@ class Streams:
             settings,
             counts,
             self._rejections(name, settings, counts),
-            make_sync=partial(self._syncs, name, settings, counts, lambda: self.replaying),
+            make_sync=partial(self._syncs.make, name, settings, counts, lambda: self.replaying),
             on_failure=self._run.fail,
             fed_before=partial(self._run.store.segments_fed_by, name) if mirrors_many else list,
             observe=self._run.sources.read,
@@ -244,9 +243,17 @@ class Streams:
     @cached_property
     def _syncs(self) -> SegmentSyncs:
         # Here, and above: a run without segments does not wait for what only they need.
-        from target_statsig.segments.syncs import SegmentSyncs
+        from target_statsig.segments.stream import SegmentSyncs
 
-        return SegmentSyncs(self._run)
+        run = self._run
+        return SegmentSyncs(
+            console=lambda: run.console,
+            store=lambda: run.store,
+            store_exists=lambda: run.store_exists,
+            gate=run.gate,
+            clock=run.clock,
+            batch_size=run.settings.segment_batch_size,
+        )
 
     @cached_property
     def _event_services(self) -> EventServices:

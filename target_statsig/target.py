@@ -149,7 +149,7 @@ class TargetStatsig(Target):
             sink = self._sink(tap_stream)
             if sink.passes_lines:
                 if tap_stream in self.run.streams.events:
-                    self.run.sources.count(tap_stream, len(batch))
+                    self.run.sources.record(tap_stream, count=len(batch))
                 sink.take(tap_stream, number, batch)
                 return
         messages, fault = decode_records(tap_stream, batch)

@@ -14,7 +14,7 @@ from target_statsig.config.settings import SyncMode
 from target_statsig.errors import FatalRunError, Heading, SegmentError
 from target_statsig.reports.report import SegmentCounts
 from target_statsig.segments.held import RUN_AGAIN, HeldRemovals
-from target_statsig.segments.remote import RemoteSegment
+from target_statsig.segments.segment import ProjectSize, RemoteSegment
 from target_statsig.store.values import HoldState
 
 if TYPE_CHECKING:
@@ -99,8 +99,9 @@ def _apply_one(run: Run, segment_id: str, hold: Hold, *, asked: bool) -> None:
 def _held_removals(run: Run, segment_id: str, settings: StreamSettings, counts: SegmentCounts) -> HeldRemovals:
     # A segment that is gone has nobody to remove: it is not to come back empty.
     settings = replace(settings, create_segment=False)
-    remote = RemoteSegment(segment_id, settings, run.console, counts, run.clock, run.settings.segment_batch_size)
-    return HeldRemovals(settings, remote, run.store, counts, run.clock)
+    size = run.settings.segment_batch_size
+    remote = RemoteSegment(segment_id, settings, run.console, counts, run.clock, size, ProjectSize())
+    return HeldRemovals(remote, run.store, run.clock)
 
 
 def _refuse_segment(segment_id: str | None, held: Mapping[str, Hold]) -> None:

@@ -36,9 +36,8 @@ from target_statsig.errors import (
     StoreError,
 )
 from target_statsig.reports.text import counted, visible
-from target_statsig.segments.feeders import SEPARATE_FEEDERS, other_feeder
-from target_statsig.segments.fit import STATSIG_ID_TYPES, Misfit, misfit, missing, statsig_id_type
-from target_statsig.segments.sizes import size_class
+from target_statsig.segments.mirror import SEPARATE_FEEDERS, other_feeder
+from target_statsig.segments.segment import STATSIG_ID_TYPES, Misfit, misfit, missing, size_class, statsig_id_type
 from target_statsig.store import look_at_store
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
-"""Whom Statsig has in a segment: from memory where nothing drifted, else read from Statsig.
+"""The members of a mirrored segment as the store remembers them: read from Statsig anew where the list has drifted.
 
-Tells drift by Statsig's own count and by the list's version.
+Drift shows in Statsig's own count and in the list's version.
 """
 
 from __future__ import annotations
@@ -9,104 +9,132 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from target_statsig.config.settings import RemovalScope
 from target_statsig.errors import Heading, SegmentError
 from target_statsig.reports.text import counted
 
 if TYPE_CHECKING:
-    from target_statsig.client.console import ListState, Segment
-    from target_statsig.segments.remote import RemoteSegment
+    from collections.abc import Iterable, Sequence
+
+    from target_statsig.client.console import ListState
+    from target_statsig.clock import Clock
+    from target_statsig.segments.segment import RemoteSegment
     from target_statsig.store.store import Store
 
 logger = logging.getLogger(__name__)
 
 READINGS = 3
-"""How often a list that changes while it is read is read anew, before that is given up."""
+"""How often a list that changes while it is read is read anew, before the run gives up on it."""
 
 
 class Baseline:
-    """The members of one segment before this run changes them."""
+    """One mirrored segment with its remembered members, which change as Statsig acknowledges requests.
 
-    def __init__(self, remote: RemoteSegment, store: Store) -> None:
-        """Know nothing yet."""
-        self._remote = remote
+    Each method that asks Statsig raises SegmentError where that fails.
+
+    Attributes:
+        remote: The segment.
+        members: What the store knows of its members.
+        lock: The segment's lock, not taken yet.
+    """
+
+    def __init__(self, remote: RemoteSegment, store: Store, clock: Clock) -> None:
+        self.remote = remote
+        self.members = store.members(remote.id)
+        self.lock = store.lock(remote.id)
         self._store = store
-        self._members = store.members(remote.id)
+        self._clock = clock
         self._counted = 0
+        """Members that Statsig counts, before this run changes any."""
 
-    def look(self, segment: Segment) -> None:
-        """Take Statsig's count from the segment, as it is when the run begins."""
-        self._counted = segment.count
+    @property
+    def own_only(self) -> bool:
+        """Whether only members whom this target added may be removed."""
+        return self.remote.settings.removal_scope is RemovalScope.OWN
+
+    def begin(self) -> None:
+        """Check the segment, and take Statsig's count as it is when the run begins."""
+        self._counted = self.remote.check().count
 
     def drift(self) -> str | None:
-        """Return how the list differs from what the store knows of it, as a sentence; None where nothing says so.
-
-        Raises:
-            SegmentError: The list cannot be read.
-        """
-        return self._drift(self._remote.list_state())
+        """Return how the list differs from what the store knows of it, as a sentence; None where nothing shows it."""
+        return self._drift(self.remote.list_state())
 
     def ensure(self) -> int:
         """Make sure that the store knows the list, and return how many members it has.
 
-        A run in which nothing drifted reads one small answer here, and no list.
+        Where nothing drifted that reads one small answer, and no list.
 
         Raises:
             SegmentError: The list cannot be read, or changes whenever it is read.
         """
-        if not self._remembered(self._remote.list_state()):
+        state = self.remote.list_state()
+        is_known = self.members.is_known()
+        drift = self._drift(state) if is_known else None
+        if drift is not None:
+            logger.warning("Segment '%s': %s. It is read from Statsig.", self.remote.id, drift)
+        if drift is not None or not is_known:
             self._read()
-        return self._members.count_known()
+        return self.members.count_known()
 
-    def record(self, *, added: int, removed: int, status: str, stream: str, at: float) -> str | None:
-        """Remember how the sync ended, and read Statsig's count back where something was changed.
+    def add(self, batches: Iterable[Sequence[str]]) -> None:
+        """Add members, and remember each request that was acknowledged.
 
         Args:
-            added: Members added by this run.
-            removed: Members removed by this run.
-            status: How the sync ended, in a word.
-            stream: The stream that feeds the segment.
-            at: When, in seconds since 1970.
-
-        Returns:
-            A warning where Statsig counts another number than it should.
+            batches: The ids, those of one request at a time.
 
         Raises:
-            SegmentError: The count cannot be read.
+            SegmentError: Statsig did not take them, or the lock was lost.
+            InterruptedRunError: The run was asked to stop.
         """
+        for batch in batches:
+            self._check_may_go_on()
+            self.remote.add(batch)
+            self.members.record_added(batch)
+
+    def remove(self, batches: Iterable[Sequence[str]]) -> None:
+        """Remove members, as `add` adds them. A mirror removes members in no other way."""
+        for batch in batches:
+            self._check_may_go_on()
+            self.remote.remove(batch)
+            self.members.record_removed(batch)
+
+    def _check_may_go_on(self) -> None:
+        self._clock.sleep(0)  # raises where a signal came
+        self.lock.check()
+
+    def record(self, *, status: str, stream: str) -> None:
+        """Remember how the sync ended; read Statsig's count back where something changed, and warn if it is wrong.
+
+        Args:
+            status: How the sync ended, in a word.
+            stream: The stream that feeds the segment.
+        """
+        added, removed = self.remote.counts.added, self.remote.counts.removed
         expected = self._counted + added - removed
         facts = replace(
-            self._store.facts(self._remote.id),
+            self._store.facts(self.remote.id),
             fed_by=stream,
             expected_count=expected,
-            last_sync_at=at,
+            last_sync_at=self._clock.time(),
             last_status=status,
             last_added=added,
             last_removed=removed,
         )
-        warning = None
+        counts_now = expected
         if added or removed:
-            segment, state = self._remote.settled()
+            segment, state = self.remote.settled()
             facts = replace(facts, list_version=None if state.updating else state.version)
-            if segment.count != expected:
-                warning = (
-                    f"Statsig counts {counted(segment.count, 'member')} of segment '{self._remote.id}', and should "
-                    f"count {expected:,}: someone else changes it, or Statsig is still at work. The next run reads the "
-                    f"list."
-                )
-        self._store.record_facts(self._remote.id, facts)
-        return warning
-
-    def _remembered(self, state: ListState) -> bool:
-        """Return whether the store's knowledge is still good, and say by how much if it is not."""
-        if not self._members.is_known():
-            return False
-        drift = self._drift(state)
-        if drift is not None:
-            logger.warning("Segment '%s': %s. It is read from Statsig.", self._remote.id, drift)
-        return drift is None
+            counts_now = segment.count
+        self._store.record_facts(self.remote.id, facts)
+        if counts_now != expected:
+            self.remote.warn(
+                f"Statsig counts {counted(counts_now, 'member')} of segment '{self.remote.id}', and should count "
+                f"{expected:,}: someone else changes it, or Statsig is still at work. The next run reads the list."
+            )
 
     def _drift(self, state: ListState) -> str | None:
-        facts = self._store.facts(self._remote.id)
+        facts = self._store.facts(self.remote.id)
         if facts.expected_count != self._counted:
             expected = "another number" if facts.expected_count is None else f"{facts.expected_count:,}"
             return f"Statsig counts {counted(self._counted, 'member')} where {expected} were expected"
@@ -118,20 +146,19 @@ class Baseline:
     def _read(self) -> None:
         """Read the list, and again where it changed meanwhile."""
         for _ in range(READINGS):
-            segment, before = self._remote.settled()
-            distinct = self._members.replace_known(self._remote.ids())
-            after = self._remote.list_state()
+            segment, before = self.remote.settled()
+            distinct = self.members.replace_known(self.remote.ids())
+            after = self.remote.list_state()
             if not after.updating and after.version == before.version:
                 self._counted = segment.count
-                facts = replace(
-                    self._store.facts(self._remote.id), list_version=after.version, expected_count=segment.count
-                )
-                self._store.record_facts(self._remote.id, facts)
-                logger.info("Segment '%s': read %s from Statsig.", self._remote.id, counted(distinct, "member"))
+                known = self._store.facts(self.remote.id)
+                facts = replace(known, list_version=after.version, expected_count=segment.count)
+                self._store.record_facts(self.remote.id, facts)
+                logger.info("Segment '%s': read %s from Statsig.", self.remote.id, counted(distinct, "member"))
                 return
-        self._members.forget()
+        self.members.forget()
         msg = (
-            f"Segment '{self._remote.id}' changed every time while its list was read ({READINGS} times): someone else "
+            f"Segment '{self.remote.id}' changed every time while its list was read ({READINGS} times): someone else "
             f"is at work on it. Nothing of it was changed. Let one job at a time change it, and run again."
         )
         raise SegmentError(msg, heading=Heading.SHARED_SEGMENT)

@@ -1,6 +1,6 @@
-"""What one STATE says of one stream: is the tap in the middle of it, is it incremental, or a full table; and of which.
+"""What the bookmarks of a STATE say of each stream, and which stream a bookmark belongs to.
 
-Pure; reads decoded messages. `observer` knows in which order they came, `completeness` what follows from them.
+Pure. `completeness` says what follows from them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ PROGRESS_KEYS = frozenset({"progress_markers", "starting_replication_value", "re
 REPLICATION_KEYS = ("replication_key", "replication_key_value")
 
 FRESH_KEYS = frozenset({"version", "last_replication_method", "initial_full_table_complete"})
-"""What the bookmark of a full table that begins afresh may say: anything else that is not null is where to go on.
-tap-mongodb keeps the last one for ever, and asks for it only where the stream is log-based."""
+"""What the bookmark of a full table that begins afresh may have: any other value is a place to go on from.
+tap-mongodb keeps the last one for ever, and reads it only where the stream is log-based."""
 
 FULL_TABLE_KEYS = FRESH_KEYS | {"xmin"}
-"""What a full table's bookmark may hold besides partitions: singer-sdk leaves it empty, the database taps on
+"""What a full table's bookmark may have besides partitions: singer-sdk leaves it empty, the database taps on
 singer-python keep these."""
 
 CURRENTLY_SYNCING = "currently_syncing"
@@ -33,7 +33,7 @@ LOG_POSITION_COLUMN = "_sdc_lsn"
 
 
 class Kind(enum.Enum):
-    """What a stream carries, by its bookmark."""
+    """What a stream carries, by its bookmark: all rows, or those that changed."""
 
     FULL_TABLE = enum.auto()
     INCREMENTAL = enum.auto()
@@ -45,7 +45,7 @@ class Bookmark:
     """One stream's bookmark, as far as it matters here.
 
     Attributes:
-        kind: What the stream carries: what is, what changed, or it cannot be told.
+        kind: What the stream carries.
         in_progress: True while the tap is in the middle of the stream or of one of its partitions.
     """
 
@@ -54,40 +54,31 @@ class Bookmark:
 
 
 def bookmarks_of(state: object) -> dict[str, Any]:
-    """Return a STATE value's bookmarks by the tap's stream name, without the nulls: they say nothing."""
+    """Return a STATE value's bookmarks by the tap's stream name, without those that are null."""
     bookmarks = state.get("bookmarks") if isinstance(state, Mapping) else None
     if not isinstance(bookmarks, Mapping):
         return {}
     return {stream: content for stream, content in bookmarks.items() if content is not None}
 
 
-def read_bookmark(content: object) -> Bookmark:
-    """Return what a stream's bookmark says; a form that is not known has the kind `UNKNOWN`."""
-    parts = _parts(content)
-    return Bookmark(
-        kind=_kind(parts),
-        in_progress=any(marks_progress(part) for part in parts),
-    )
-
-
 def read_bookmarks(contents: Iterable[object]) -> Bookmark | None:
-    """Return what a stream's bookmarks say together, the doubtful before the harmless; None where it has none."""
-    found = [read_bookmark(content) for content in contents]
+    """Return what a stream's bookmarks say together, the most doubtful kind first; None where it has none."""
+    found = [_parts(content) for content in contents]
     if not found:
         return None
-    kinds = {bookmark.kind for bookmark in found}
+    kinds = {_kind(parts) for parts in found}
     return Bookmark(
         kind=next(kind for kind in (Kind.INCREMENTAL, Kind.UNKNOWN, Kind.FULL_TABLE) if kind in kinds),
-        in_progress=any(bookmark.in_progress for bookmark in found),
+        in_progress=any(_marks_progress(part) for parts in found for part in parts),
     )
 
 
 def owner(name: str, streams: Collection[str]) -> str | None:
     """Return the stream to which a bookmark belongs by its name, or None.
 
-    That is the stream of this name, or else the longest one that ends alike: tap-mongodb keeps the bookmark of stream
-    `events` as `shop-events`, or that of `shop_events`, and what stands between the tap and the target may have put a
-    prefix before the stream's name.
+    That is the stream of this name, or else the longest one whose name ends alike: tap-mongodb keeps the bookmark of
+    stream `events` as `shop-events`, or that of `shop_events`, and what stands between the tap and the target may have
+    put a prefix before the stream's name.
 
     Args:
         name: The bookmark's name.
@@ -100,30 +91,25 @@ def owner(name: str, streams: Collection[str]) -> str | None:
     return max(alike, key=lambda stream: (len(stream), stream), default=None)
 
 
-def holds_a_place(content: object) -> bool:
-    """Return whether a bookmark may say where to go on within a full table."""
-    return not begins_afresh(content) and not _is_incremental(_parts(content))
-
-
-def marks_progress(content: object) -> bool:
-    """Return whether a bookmark, partitions aside, shows a tap in the middle of its stream."""
-    return isinstance(content, Mapping) and not PROGRESS_KEYS.isdisjoint(content)
-
-
 def begins_afresh(content: object) -> bool:
-    """Return whether a tap that starts from this bookmark sends the whole table: it says at most method and version."""
+    """Return whether a tap that starts from this bookmark sends the whole table."""
     return all(
         isinstance(part, Mapping) and all(value is None or key in FRESH_KEYS for key, value in part.items())
         for part in _parts(content)
     )
 
 
+def _is_resume_point(content: object) -> bool:
+    """Return whether a tap may go on within a full table from this bookmark."""
+    return not begins_afresh(content) and not _is_incremental(_parts(content))
+
+
 def without_resumption(state: Any, names: AbstractSet[str]) -> Any:
     """Return a STATE's value from which a tap begins the streams with these bookmarks afresh.
 
-    The bookmarks are left out, unless they say no more than method and version, and so is a `currently_syncing` that
-    names one of them: singer-python taps go on with that stream, and leave those before it out. What an incremental
-    stream's bookmark says is no place within a table, and stays.
+    Left out are the bookmarks that a tap may go on from within a full table, and a `currently_syncing` that names one
+    of them: singer-python taps go on with that stream, and skip those before it. An incremental stream's bookmark
+    stays.
 
     Args:
         state: The value; one that is no object is returned as it is.
@@ -131,7 +117,7 @@ def without_resumption(state: Any, names: AbstractSet[str]) -> Any:
     """
     if not isinstance(state, Mapping):
         return state
-    resumed = {name for name, content in bookmarks_of(state).items() if name in names and holds_a_place(content)}
+    resumed = {name for name, content in bookmarks_of(state).items() if name in names and _is_resume_point(content)}
     syncing = state.get(CURRENTLY_SYNCING)
     written = dict(state)
     if resumed:
@@ -142,14 +128,14 @@ def without_resumption(state: Any, names: AbstractSet[str]) -> Any:
 
 
 def incremental_streams(state: object) -> set[str]:
-    """Return the streams that a STATE's value shows to carry what changed, and not what is."""
+    """Return the streams that a STATE's value shows to be incremental."""
     return {stream for stream, content in bookmarks_of(state).items() if _is_incremental(_parts(content))}
 
 
 def hints_at_incremental(schema_message: Mapping[str, Any]) -> bool:
     """Return whether a SCHEMA message looks like an incremental stream's.
 
-    A hint and no more: a singer-sdk tap that the catalog forces to FULL_TABLE names bookmark properties too.
+    This is only a hint: a singer-sdk tap that the catalog forces to FULL_TABLE names bookmark properties too.
     """
     schema = schema_message.get("schema")
     properties = schema.get("properties") if isinstance(schema, Mapping) else None
@@ -182,6 +168,10 @@ def _without(content: object, key: str) -> object:
     return {name: value for name, value in content.items() if name != key}
 
 
+def _marks_progress(part: object) -> bool:
+    return isinstance(part, Mapping) and not PROGRESS_KEYS.isdisjoint(part)
+
+
 def _is_incremental(parts: list[object]) -> bool:
     return any(part.get(key) is not None for part in parts if isinstance(part, Mapping) for key in REPLICATION_KEYS)
 
@@ -198,3 +188,133 @@ def _is_full_table(part: object) -> bool:
         and part.keys() <= FULL_TABLE_KEYS | PROGRESS_KEYS
         and part.get("last_replication_method", "FULL_TABLE") == "FULL_TABLE"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where the tap is in a stream, by the STATEs so far.
+
+    Attributes:
+        bookmark: The stream's bookmark in the last STATE that has one; where it has several, what they say together.
+        resumed: Whether a STATE before its first record shows that the tap goes on from an earlier run.
+        perhaps_resumed: Whether no bookmark has its name, and one that has no stream's name goes on from somewhere.
+        currently_syncing: Whether the last STATE that can tell says that the tap is syncing it.
+    """
+
+    bookmark: Bookmark | None = None
+    resumed: bool = False
+    perhaps_resumed: bool = False
+    currently_syncing: bool = False
+
+
+NOWHERE = Position()
+"""The position before any STATE."""
+
+
+class BookmarkTracker:
+    """Follows the bookmarks of a run's STATEs, in the order in which the messages come.
+
+    A bookmark need not have its stream's name. Then it belongs to the stream whose name ends alike (`owner`); and one
+    that moves while records of one stream come may be that stream's, whatever its name.
+    """
+
+    def __init__(self) -> None:
+        self._records: dict[str, int] = {}
+        self._bookmarks: dict[str, object] = {}
+        self._syncing: str | None = None
+        self._resume_points: frozenset[str] = frozenset()
+        self._resume_points_before: dict[str, frozenset[str]] = {}
+        self._has_state = False
+        self._records_at_state: dict[str, int] = {}
+        self._writers: set[str] = set()
+        """The streams whose records came before the last STATE, after the one before it."""
+        self._moved_by: dict[str, set[str]] = {}
+        self._unsure: dict[str, str] = {}
+
+    def message(self, stream: str, *, records: int = 0) -> None:
+        """Note a message of a stream, or several of its records."""
+        before = self._records.get(stream, 0)
+        if records and not before:
+            self._resume_points_before[stream] = self._resume_points
+        self._records[stream] = before + records
+
+    def state(self, value: object) -> None:
+        """Note a STATE's value; what is no object, or has no bookmarks, says nothing."""
+        bookmarks = bookmarks_of(value)
+        moved = {
+            name: content
+            for name, content in bookmarks.items()
+            if name not in self._bookmarks or self._bookmarks[name] != content
+        }
+        self._bookmarks.update(bookmarks)
+        self._resume_points |= {name for name, content in moved.items() if not begins_afresh(content)}
+        self._attribute(moved)
+        if isinstance(value, Mapping) and (CURRENTLY_SYNCING in value or self._syncing in bookmarks):
+            syncing = value.get(CURRENTLY_SYNCING)
+            self._syncing = syncing if isinstance(syncing, str) else None
+
+    def position(self, stream: str) -> Position:
+        """Return where the tap is in a stream."""
+        owners = {name: self._owner(name) for name in self._bookmarks}
+        named = {name for name, found in owners.items() if found == stream}
+        own = named or {name for name in owners if self._may_be_of(name, {stream})}
+        unclaimed = {name for name, found in owners.items() if found is None and name not in self._moved_by}
+        resumable = {name for name in unclaimed if not begins_afresh(self._bookmarks[name])}
+        before = self._resume_points_before.get(stream, self._resume_points)
+        syncing = self._syncing
+        return Position(
+            bookmark=read_bookmarks(self._bookmarks[name] for name in own),
+            resumed=not own.isdisjoint(before),
+            perhaps_resumed=not named and bool(resumable | (unclaimed & before)),
+            currently_syncing=syncing is not None and (syncing in own or self._owner(syncing) == stream),
+        )
+
+    def names(self, streams: AbstractSet[str]) -> set[str]:
+        """Return the names of the bookmarks that may belong to these streams."""
+        return {*streams, *(name for name in self._moved_by if self._may_be_of(name, streams))}
+
+    def is_unsure(self, streams: AbstractSet[str]) -> bool:
+        """Return whether the last STATE may say where to go on within these streams, under a name that cannot be told.
+
+        It came after records, and no STATE before them shows what has moved since.
+        """
+        return not streams.isdisjoint(self._unsure.values())
+
+    def _attribute(self, moved: Mapping[str, object]) -> None:
+        """Note to which streams the bookmarks that have moved may belong: to those whose records came before."""
+        wrote = {stream for stream, count in self._records.items() if count != self._records_at_state.get(stream, 0)}
+        self._records_at_state.update(self._records)
+        self._writers = wrote or self._writers
+        is_first, self._has_state = not self._has_state, True
+        self._unsure = {
+            name: stream
+            for name, stream in self._unsure.items()
+            if name not in moved and self._writers == {stream} and self._owner(name) in {None, stream}
+        }
+        strange = {name: content for name, content in moved.items() if name not in self._records}
+        if not strange or not self._writers:
+            return
+        nameless = self._only_writer_without_bookmark()
+        for name, content in strange.items():
+            stream = self._owner(name) or nameless
+            if stream not in self._writers:
+                continue
+            if not is_first or len(self._writers) > 1:
+                self._moved_by.setdefault(name, set()).add(stream)
+            elif _is_resume_point(content):
+                self._unsure[name] = stream
+
+    def _only_writer_without_bookmark(self) -> str | None:
+        """Return the stream whose records alone came before the last STATE, if no bookmark is its by name."""
+        if len(self._writers) != 1 or self._writers & {self._owner(name) for name in self._bookmarks}:
+            return None
+        return next(iter(self._writers))
+
+    def _may_be_of(self, name: str, streams: AbstractSet[str]) -> bool:
+        """Return whether a bookmark moved with one of these streams, and has the name of no other."""
+        movers = self._moved_by.get(name, set()) & streams
+        return bool(movers) and self._owner(name) in {None, *movers}
+
+    def _owner(self, name: str) -> str | None:
+        """Return the stream of this run to which a bookmark belongs by its name."""
+        return owner(name, [stream for stream in self._records if stream == name or stream not in self._bookmarks])

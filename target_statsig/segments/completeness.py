@@ -1,22 +1,36 @@
-"""What the messages prove: has the tap finished a stream, or only stopped?
+"""Whether the tap finished a stream, or only stopped: what its messages showed, and what that proves.
 
-Pure. The end of the input proves nothing: a tap that died closes the pipe as any other does. A STATE proves nothing,
-since taps write it on their way too, and neither does a stream that comes later.
+The end of the input proves nothing: the pipe of a tap that died closes as any other does. A STATE proves nothing, since
+taps write it on their way too, and neither does a stream that comes later.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import enum
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
-from target_statsig.config.settings import Choice
+from target_statsig.config.settings import Choice, SyncMode
+from target_statsig.errors import FatalRunError, Heading
 from target_statsig.reports.text import counted
-from target_statsig.segments.bookmarks import Kind
-from target_statsig.segments.observer import Seen, Shared
+from target_statsig.segments.bookmarks import (
+    NOWHERE,
+    BookmarkTracker,
+    Kind,
+    Position,
+    hints_at_incremental,
+    incremental_streams,
+    without_resumption,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from target_statsig.config.settings import StreamSettings
+    from target_statsig.singer.columns import Column, Columns
+    from target_statsig.singer.records import Read
 
 
 class Proof(Choice):
@@ -25,7 +39,7 @@ class Proof(Choice):
     ROW_COUNT = "row_count"
     ACTIVATE_VERSION = "activate_version"
     APPLIED = "applied"
-    """The word of whoever started the tap, given afterwards: no message says so."""
+    """Whoever started the tap said so afterwards, by `--apply-held`; no message does."""
     NONE = "none"
 
 
@@ -40,7 +54,7 @@ class Sign(Choice):
 
 
 OVER_ROW_COUNT = frozenset({Sign.DEAD_LETTER, Sign.INCREMENTAL})
-"""Signs that an equal row count does not lift: such a stream's rows are not all the members there are."""
+"""Signs that hold even where the row count is met: such a stream's rows are not all the members there are."""
 
 SIGN_HINTS = {
     Sign.DEAD_LETTER: "it came from a dead-letter file, which holds some records and never all: it only adds",
@@ -83,6 +97,55 @@ PROOF_REMEDY = (
 )
 
 
+class Shared(enum.Enum):
+    """What stands for a value that not all records of a stream have in common."""
+
+    MISSING = enum.auto()
+    """The records have no such column, or nobody asked."""
+    MIXED = enum.auto()
+    """The records do not agree."""
+
+
+MISSING = Shared.MISSING
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen of one stream.
+
+    Attributes:
+        stream: The tap's name for it.
+        schemas: SCHEMA messages of it.
+        records: RECORD messages of it.
+        row_count: What every record's row count column holds.
+        version: The `version` of every RECORD message; None where they have none.
+        activated: The `version` of an ACTIVATE_VERSION after its last SCHEMA or RECORD; None where none came.
+        dead_letter: Whether a SCHEMA of it came from a dead-letter file.
+        incremental_hint: Whether a SCHEMA of it looked like an incremental stream's.
+        position: Where the tap is in it, by its STATEs.
+    """
+
+    stream: str
+    schemas: int = 0
+    records: int = 0
+    row_count: object = MISSING
+    version: object = None
+    activated: object = None
+    dead_letter: bool = False
+    incremental_hint: bool = False
+    position: Position = NOWHERE
+
+    @property
+    def looks_incremental(self) -> bool:
+        """Whether its SCHEMA looks so, and no bookmark says that the tap was told to sync it as a full table."""
+        return self.position.bookmark is None and self.incremental_hint
+
+    @property
+    def began_afresh(self) -> bool:
+        """Whether a run that ended well has brought all of it."""
+        return not (self.position.resumed or self.position.perhaps_resumed or self.looks_incremental)
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What is known of a stream's completeness.
@@ -90,8 +153,8 @@ class Verdict:
     Attributes:
         proof: The strongest proof; `NONE` where there is a sign.
         signs: What forbids removals, gravest first; a row count that proves has lifted its signs already.
-        hint: For whoever is on call: why nothing is proven and what would be. Empty where there is a proof.
-        applicable: Whether a missing proof is all that is missing, so that the word of whoever started the tap will do.
+        hint: Why nothing is proven and what would be, for whoever is on call. Empty where there is a proof.
+        applicable: Whether nothing but a proof is missing, so that `--apply-held` may remove who is held.
     """
 
     proof: Proof
@@ -100,8 +163,157 @@ class Verdict:
     applicable: bool = False
 
 
-def judge(seen: Seen, *, row_count_field: str | None = None) -> Verdict:
-    """Judge a stream by what was seen of it.
+class StreamObserver:
+    """Sees all messages of a run before any stream map, and tells whether the tap finished a stream.
+
+    Counts under the tap's own stream names; stream maps rename and copy streams, so it is told which of them feed which
+    of ours. Not for use by several threads.
+
+    Attributes:
+        bookmarks: The bookmarks of the STATEs.
+    """
+
+    def __init__(self) -> None:
+        self.bookmarks = BookmarkTracker()
+        self._accounts: dict[str, Seen] = {}
+        self._row_count_fields: dict[str, str | None] = {}
+        self._feeding: dict[str, set[str]] = {}
+        self._settings: dict[str, StreamSettings] = {}
+
+    def follow(self, tap_stream: str, stream: str, settings: StreamSettings) -> None:
+        """Note that a stream of the tap feeds a stream that changes segments.
+
+        Args:
+            tap_stream: The tap's name.
+            stream: The name after the stream maps.
+            settings: The settings of `stream`.
+        """
+        self._feeding.setdefault(stream, set()).add(tap_stream)
+        self._settings[stream] = settings
+        self._row_count_fields[tap_stream] = settings.row_count_field or self._row_count_fields.get(tap_stream)
+
+    def schema(self, message: Mapping[str, Any], *, dead_letter: bool) -> None:
+        """See a SCHEMA message; `dead_letter` says that it has the mark of a dead-letter file."""
+        seen = self._account(message["stream"])
+        seen.schemas += 1
+        seen.activated = None
+        seen.dead_letter |= dead_letter
+        seen.incremental_hint |= hints_at_incremental(message)
+
+    def read(self, tap_stream: str, read: Read) -> None:
+        """See RECORDs that follow each other, as they were read."""
+        if read.messages is None:
+            self.columns(tap_stream, read.columns)
+        else:
+            self.records(tap_stream, read.messages)
+
+    def records(self, tap_stream: str, messages: Sequence[Mapping[str, Any]]) -> None:
+        """See RECORD messages that follow each other."""
+        if tap_stream not in self._row_count_fields:
+            self.record(tap_stream, count=len(messages))
+            return
+        field = self._row_count_fields[tap_stream]
+        records = [message["record"] for message in messages]
+        # A record that is nested too deeply to be read is no object here.
+        row_counts = [record.get(field, MISSING) if type(record) is dict else MISSING for record in records]
+        self._runs(tap_stream, row_counts, [message.get("version") for message in messages])
+
+    def columns(self, tap_stream: str, columns: Columns) -> None:
+        """See RECORDs that follow each other, by their columns."""
+        field = self._row_count_fields.get(tap_stream)
+        row_counts: Column = (MISSING,) * len(columns)
+        if field is not None and field in columns.names:
+            row_counts = columns.get(field)
+        self._runs(tap_stream, row_counts, columns.versions)
+
+    def _runs(self, tap_stream: str, row_counts: Column, versions: Column) -> None:
+        for (row_count, version), alike in groupby(zip(row_counts, versions, strict=True)):
+            self.record(tap_stream, row_count, version=version, count=len([*alike]))
+
+    def record(self, tap_stream: str, row_count: object = MISSING, *, version: object = None, count: int = 1) -> None:
+        """See a RECORD, or several alike that follow each other.
+
+        Args:
+            tap_stream: The tap's name for the stream.
+            row_count: What the row count column holds in each; `MISSING` where there is no such column.
+            version: The `version` of each; None where they have none.
+            count: How many RECORDs.
+        """
+        seen = self._account(tap_stream, records=count)
+        seen.activated = None
+        first = seen.records == 0
+        seen.records += count
+        seen.row_count = _common(seen.row_count, row_count, first=first)
+        seen.version = _common(seen.version, version, first=first)
+
+    def activate_version(self, tap_stream: str, version: object) -> None:
+        """See an ACTIVATE_VERSION."""
+        self._account(tap_stream).activated = version
+
+    def state(self, value: object) -> None:
+        """See a STATE's value.
+
+        Raises:
+            FatalRunError: It shows that a mirrored stream is incremental.
+        """
+        self.bookmarks.state(value)
+        incremental = incremental_streams(value)
+        for stream, tap_streams in self._feeding.items():
+            if incremental & tap_streams and self._settings[stream].sync_mode is SyncMode.MIRROR:
+                msg = (
+                    f"Stream '{stream}' is mirrored, but the tap's STATE shows that it is incremental: it carries what "
+                    f"changed, and a mirror would remove everyone who did not. Nobody was added or removed; the run "
+                    f"stops. Let the tap sync the stream as FULL_TABLE and clear its bookmark from the tap's state, or "
+                    f"set `sync_mode` to add."
+                )
+                raise FatalRunError(msg, heading=Heading.INCREMENTAL)
+
+    def without_resumption(self, state: Any) -> Any:
+        """Return a STATE's value from which the tap begins every mirrored stream afresh.
+
+        A mirror needs the whole table in one run; a tap that goes on where it was interrupted brings only the rest.
+        """
+        return without_resumption(state, self.bookmarks.names(self._mirrored))
+
+    @property
+    def must_keep_state(self) -> bool:
+        """Whether the last STATE must not be written: a bookmark without a stream's name may let a mirror resume."""
+        return self.bookmarks.is_unsure(self._mirrored)
+
+    @property
+    def _mirrored(self) -> set[str]:
+        return {
+            tap_stream
+            for stream, tap_streams in self._feeding.items()
+            if self._settings[stream].sync_mode is SyncMode.MIRROR
+            for tap_stream in tap_streams
+        }
+
+    def verdict(self, stream: str) -> Verdict:
+        """Return whether the tap finished everything that feeds a stream: the weakest verdict counts."""
+        field = self._settings[stream].row_count_field
+        tap_streams = sorted(self._feeding[stream])
+        return weakest(assess(self.seen(tap_stream), row_count_field=field) for tap_stream in tap_streams)
+
+    def seen(self, tap_stream: str) -> Seen:
+        """Return what was seen of one of the tap's streams up to now."""
+        seen = self._accounts.get(tap_stream, Seen(tap_stream))
+        return replace(seen, position=self.bookmarks.position(tap_stream))
+
+    def _account(self, tap_stream: str, *, records: int = 0) -> Seen:
+        self.bookmarks.message(tap_stream, records=records)
+        return self._accounts.setdefault(tap_stream, Seen(tap_stream))
+
+
+def _common(before: object, value: object, *, first: bool) -> object:
+    """Return what all records so far have in common."""
+    if first:
+        return value
+    return before if value is before or value == before else Shared.MIXED
+
+
+def assess(seen: Seen, *, row_count_field: str | None = None) -> Verdict:
+    """Return whether a stream is complete, by what was seen of it.
 
     Args:
         seen: What the messages showed, up to the end of the input.
@@ -109,7 +321,7 @@ def judge(seen: Seen, *, row_count_field: str | None = None) -> Verdict:
     """
     if row_count_field is None:
         proof, doubt = _by_messages(seen)
-        applicable = _began_afresh(seen)
+        applicable = seen.began_afresh
     else:
         proof, doubt = _by_row_count(seen, row_count_field)
         applicable = False
@@ -139,27 +351,25 @@ def _weakness(verdict: Verdict) -> tuple[int, int, bool]:
 
 
 def _signs(seen: Seen) -> tuple[Sign, ...]:
-    bookmark = seen.bookmark
+    bookmark = seen.position.bookmark
     shown = {
         Sign.DEAD_LETTER: seen.dead_letter,
         Sign.INCREMENTAL: bookmark is not None and bookmark.kind is Kind.INCREMENTAL,
         Sign.PROGRESS_MARKERS: bookmark is not None and bookmark.in_progress,
-        Sign.CURRENTLY_SYNCING: seen.currently_syncing,
+        Sign.CURRENTLY_SYNCING: seen.position.currently_syncing,
         Sign.UNKNOWN_BOOKMARK: bookmark is not None and bookmark.kind is Kind.UNKNOWN,
     }
     return tuple(sign for sign in Sign if shown[sign])
 
 
 def _by_row_count(seen: Seen, field: str) -> tuple[Proof, str]:
-    """Compare the records that came with the number that each of them tells."""
+    """Compare the number of records with what each of them says in its row count column."""
     told = seen.row_count
     if seen.records == 0:
         return Proof.NONE, f"no record came, so none could tell in `{field}` how many there are"
     if told is Shared.MIXED:
-        return (
-            Proof.NONE,
-            f"its records do not all tell the same number in `{field}`, which must be that of all its rows",
-        )
+        doubt = f"its records do not all tell the same number in `{field}`, which must be that of all its rows"
+        return Proof.NONE, doubt
     if isinstance(told, bool) or not isinstance(told, int | float | Decimal | str):
         return Proof.NONE, f"its records tell no number in `{field}`, which must be that of all its rows"
     if told in {seen.records, str(seen.records)}:
@@ -173,23 +383,13 @@ def _by_row_count(seen: Seen, field: str) -> tuple[Proof, str]:
     return Proof.NONE, f"{came} another number. Look for an error in the tap's log, and run again"
 
 
-def _began_afresh(seen: Seen) -> bool:
-    """Return whether a run that went well has brought all of a stream."""
-    return not (seen.resumed or seen.perhaps_resumed or _looks_incremental(seen))
-
-
-def _looks_incremental(seen: Seen) -> bool:
-    # Without a bookmark nothing says that the tap was told to sync the stream as a full table.
-    return seen.bookmark is None and seen.incremental_hint
-
-
 def _by_messages(seen: Seen) -> tuple[Proof, str]:
     """Look for an ACTIVATE_VERSION that ends a stream which began afresh in this run."""
     doubts = (
         (seen.records == 0, "no record of it came"),
-        (seen.resumed, RESUMED),
-        (seen.perhaps_resumed, PERHAPS_RESUMED),
-        (_looks_incremental(seen), "its SCHEMA looks like an incremental stream's, and no STATE says otherwise"),
+        (seen.position.resumed, RESUMED),
+        (seen.position.perhaps_resumed, PERHAPS_RESUMED),
+        (seen.looks_incremental, "its SCHEMA looks like an incremental stream's, and no STATE says otherwise"),
         (seen.schemas > 1, "its SCHEMA came more than once, so it came in parts"),
         (seen.activated is None, "no ACTIVATE_VERSION came after its last record"),
         (seen.version != seen.activated, "its records are not all of the version that was activated"),
@@ -197,5 +397,5 @@ def _by_messages(seen: Seen) -> tuple[Proof, str]:
     doubt = next((text for applies, text in doubts if applies), None)
     if doubt is None:
         return Proof.ACTIVATE_VERSION, ""
-    remedies = [APPLY_REMEDY, PROOF_REMEDY] if _began_afresh(seen) else [PROOF_REMEDY]
+    remedies = [APPLY_REMEDY, PROOF_REMEDY] if seen.began_afresh else [PROOF_REMEDY]
     return Proof.NONE, ". ".join([doubt, *remedies])

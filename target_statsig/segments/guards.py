@@ -1,4 +1,4 @@
-"""May a mirror remove those who are missing? One decision out of all the evidence, and the guards' arithmetic.
+"""Whether a mirror may remove the members who are missing from its stream.
 
 Pure. Decides about removals only: additions go first, whatever it says.
 """
@@ -6,14 +6,18 @@ Pure. Decides about removals only: additions go first, whatever it says.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from target_statsig.config.settings import Choice, OnIncompleteStream
 from target_statsig.errors import Heading
 from target_statsig.reports.text import counted
 from target_statsig.segments.completeness import Proof, Sign, Verdict
 
+if TYPE_CHECKING:
+    from target_statsig.config.settings import StreamSettings
+
 ALWAYS_REMOVABLE = 10
-"""Members who may be removed whatever their share: of a small segment anyone is a large one."""
+"""Members who may be removed whatever their share: one member of a small segment is a large share."""
 
 
 class Action(Choice):
@@ -28,11 +32,10 @@ class Action(Choice):
 
 
 class Reason(Choice):
-    """Why nobody is removed; a sign goes by its own name."""
+    """Why nobody is removed; a `Sign` has its own name here."""
 
     NONE = "none"
     DEAD_LETTER = "dead_letter"
-    INTERRUPTED = "interrupted"
     INCREMENTAL = "incremental"
     PROGRESS_MARKERS = "progress_markers"
     CURRENTLY_SYNCING = "currently_syncing"
@@ -56,10 +59,6 @@ class Evidence:
         before: Members of the segment before this sync, whoever put them there.
         current: Members in the audience that the stream showed.
         removals: Members who are missing from the audience and would be removed.
-        on_incomplete_stream: The stream's setting; `remove` stands for a missing proof and for nothing else.
-        max_removal_percent: The stream's setting.
-        allow_empty_segment: The stream's setting.
-        interrupted: Whether a signal asked the run to end.
     """
 
     verdict: Verdict
@@ -67,10 +66,6 @@ class Evidence:
     before: int
     current: int
     removals: int
-    on_incomplete_stream: OnIncompleteStream
-    max_removal_percent: int
-    allow_empty_segment: bool
-    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,44 +88,47 @@ class Decision:
         return HEADINGS.get(self.reason, Heading.UNPROVEN)
 
 
-def decide(evidence: Evidence) -> Decision:
-    """Decide about a mirror's removals at the end of the input."""
-    action, reason = _decide(evidence)
-    return Decision(action, reason, _hint(reason, evidence))
+def decide(evidence: Evidence, settings: StreamSettings) -> Decision:
+    """Decide about a mirror's removals at the end of the input.
+
+    Args:
+        evidence: What the decision rests on.
+        settings: The stream's settings. `on_incomplete_stream: remove` stands for a missing proof and for nothing else.
+    """
+    action, reason = _decide(evidence, settings)
+    return Decision(action, reason, _hint(reason, evidence, settings))
 
 
-def _decide(evidence: Evidence) -> tuple[Action, Reason]:
+def _decide(evidence: Evidence, settings: StreamSettings) -> tuple[Action, Reason]:
     signs = evidence.verdict.signs
     unproven = evidence.verdict.proof is Proof.NONE
     doubt = Reason(signs[0].value) if signs else Reason.UNPROVEN
-    fails = unproven and evidence.on_incomplete_stream is OnIncompleteStream.FAIL
-    holds = unproven and evidence.on_incomplete_stream is not OnIncompleteStream.REMOVE
-    # In this order: what cannot be told at all, what is an error even if nobody is missing, what stands against a
-    # removal. An empty stream comes before a missing proof, since it is what to look at.
+    fails = unproven and settings.on_incomplete_stream is OnIncompleteStream.FAIL
+    holds = unproven and settings.on_incomplete_stream is not OnIncompleteStream.REMOVE
+    # In this order: a dead-letter file, which never removes; what is an error even if nobody is missing; what stands
+    # against a removal. An empty stream comes before a missing proof, since its source is what to look at.
     rules = (
         (Sign.DEAD_LETTER in signs, Action.HOLD, Reason.DEAD_LETTER),
-        (evidence.interrupted, Action.HOLD, Reason.INTERRUPTED),
         (Sign.INCREMENTAL in signs or fails, Action.FAIL, doubt),
         (evidence.removals == 0, Action.NOTHING_TO_REMOVE, Reason.NONE),
         (bool(signs), Action.HOLD, doubt),
         (evidence.rejected > 0, Action.HOLD, Reason.REJECTED_RECORDS),
-        (evidence.current == 0 and not evidence.allow_empty_segment, Action.HOLD, Reason.EMPTY_STREAM),
+        (evidence.current == 0 and not settings.allow_empty_segment, Action.HOLD, Reason.EMPTY_STREAM),
         (holds, Action.HOLD, Reason.UNPROVEN),
-        (evidence.current > 0 and _too_many(evidence), Action.FAIL, Reason.TOO_MANY),
+        (evidence.current > 0 and _too_many(evidence, settings), Action.FAIL, Reason.TOO_MANY),
     )
     return next(((action, reason) for applies, action, reason in rules if applies), (Action.REMOVE, Reason.NONE))
 
 
-def _too_many(evidence: Evidence) -> bool:
+def _too_many(evidence: Evidence, settings: StreamSettings) -> bool:
     """Return whether more than `max_removal_percent` of the segment, and more than 10 members, would be removed."""
-    share_exceeded = evidence.removals * 100 > evidence.before * evidence.max_removal_percent
+    share_exceeded = evidence.removals * 100 > evidence.before * settings.max_removal_percent
     return share_exceeded and evidence.removals > ALWAYS_REMOVABLE
 
 
-def _hint(reason: Reason, evidence: Evidence) -> str:
+def _hint(reason: Reason, evidence: Evidence, settings: StreamSettings) -> str:
     hints = {
         Reason.NONE: "",
-        Reason.INTERRUPTED: "The run was asked to stop before the input ended. Run it again.",
         Reason.REJECTED_RECORDS: (
             f"{counted(evidence.rejected, 'record of the stream was', 'records of the stream were')} rejected, and "
             f"each may be one of those who are missing. The summary and the report have the reasons: fix the records, "
@@ -141,7 +139,7 @@ def _hint(reason: Reason, evidence: Evidence) -> str:
             "`allow_empty_segment` to true."
         ),
         Reason.TOO_MANY: (
-            f"That is more than `max_removal_percent` ({evidence.max_removal_percent}) allows. Look at the stream's "
+            f"That is more than `max_removal_percent` ({settings.max_removal_percent}) allows. Look at the stream's "
             f"source; if all of them are to go, raise the setting for one run."
         ),
     }

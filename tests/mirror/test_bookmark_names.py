@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from target_statsig.segments.bookmarks import owner, without_resumption
-from target_statsig.segments.completeness import Proof, Sign, judge
+from target_statsig.segments.completeness import Proof, Sign, assess
 from tests.mirror.wire import activate, observe, raw_state, records, schema, state
 
 HALF = {"version": 1, "last_id_fetched": "650f"}
@@ -94,17 +94,17 @@ def whole(**bookmarks):
     ],
 )
 def test_proofs(parts, proof):
-    assert judge(observe(*parts).seen("vips")).proof is proof
+    assert assess(observe(*parts).seen("vips")).proof is proof
 
 
 def test_a_row_count_proves_whatever_nobodys_bookmark_says():
     parts = [state(gone=INCREMENTAL), schema("vips"), records("vips", 7, 7), state(gone=INCREMENTAL)]
-    assert judge(observe(*parts).seen("vips"), row_count_field="n").proof is Proof.ROW_COUNT
+    assert assess(observe(*parts).seen("vips"), row_count_field="n").proof is Proof.ROW_COUNT
 
 
 def test_a_tap_in_the_middle_of_a_bookmark_with_a_longer_name_is_in_the_middle_of_the_stream():
     parts = [schema("vips"), records("vips"), activate("vips"), raw_state({"currently_syncing": "shop-vips"})]
-    assert judge(observe(*parts).seen("vips")).signs == (Sign.CURRENTLY_SYNCING,)
+    assert assess(observe(*parts).seen("vips")).signs == (Sign.CURRENTLY_SYNCING,)
 
 
 BEFORE = {"orders": {"at": 5}, "gone": {"at": 1}}
@@ -169,8 +169,8 @@ BEFORE = {"orders": {"at": 5}, "gone": {"at": 1}}
 def test_what_is_left_of_the_last_state(parts, left):
     observer = observe(*parts)
     last = parts[-1][-1]["value"]
-    assert not observer.is_unsure({"vips"})
-    assert without_resumption(last, observer.places({"vips"})) == {**last, "bookmarks": left}
+    assert not observer.bookmarks.is_unsure({"vips"})
+    assert without_resumption(last, observer.bookmarks.names({"vips"})) == {**last, "bookmarks": left}
 
 
 STARTED = [schema("vips"), records("vips"), state(pages={"page": 3}, orders={"at": 5})]
@@ -200,4 +200,4 @@ STARTED = [schema("vips"), records("vips"), state(pages={"page": 3}, orders={"at
     ],
 )
 def test_whether_a_state_may_hold_a_place_that_cannot_be_told(parts, is_unsure):
-    assert observe(*parts).is_unsure({"vips"}) is is_unsure
+    assert observe(*parts).bookmarks.is_unsure({"vips"}) is is_unsure

@@ -9,7 +9,7 @@ from target_statsig.segments.bookmarks import (
     bookmarks_of,
     hints_at_incremental,
     incremental_streams,
-    read_bookmark,
+    read_bookmarks,
     without_resumption,
 )
 
@@ -44,15 +44,15 @@ from target_statsig.segments.bookmarks import (
     ],
 )
 def test_what_a_bookmark_says_a_stream_carries(content, kind):
-    assert read_bookmark(content).kind is kind
+    assert read_bookmarks([content]).kind is kind
     assert (incremental_streams({"bookmarks": {"vips": content}}) == {"vips"}) is (kind is Kind.INCREMENTAL)
 
 
 @pytest.mark.parametrize("key", ["progress_markers", "starting_replication_value", "replication_key_signpost"])
 def test_a_tap_in_the_middle_of_a_stream_leaves_a_sign(key):
-    assert read_bookmark({key: {}}) == Bookmark(Kind.FULL_TABLE, in_progress=True)
-    assert read_bookmark({"partitions": [{"context": {}}, {key: None}]}).in_progress
-    assert not read_bookmark({"partitions": [{"context": {key: "a"}}]}).in_progress
+    assert read_bookmarks([{key: {}}]) == Bookmark(Kind.FULL_TABLE, in_progress=True)
+    assert read_bookmarks([{"partitions": [{"context": {}}, {key: None}]}]).in_progress
+    assert not read_bookmarks([{"partitions": [{"context": {key: "a"}}]}]).in_progress
 
 
 @pytest.mark.parametrize(

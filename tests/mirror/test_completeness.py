@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from target_statsig.segments.completeness import Proof, Sign, Verdict, judge, weakest
+from target_statsig.segments.completeness import Proof, Sign, Verdict, assess, weakest
 from tests.mirror.wire import activate, observe, raw_state, records, schema, state
 
 MIDWAY = {"progress_markers": {"Note": "Progress is not resumable if interrupted."}}
@@ -15,7 +15,7 @@ INCREMENTAL = {"replication_key": "updated_at", "replication_key_value": "2026-1
 
 
 def verdict_on_vips(*parts, row_count_field=None):
-    return judge(observe(*parts).seen("vips"), row_count_field=row_count_field)
+    return assess(observe(*parts).seen("vips"), row_count_field=row_count_field)
 
 
 def syncing(stream, **bookmarks):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from target_statsig.segments.bookmarks import incremental_streams
-from target_statsig.segments.completeness import Proof, Sign, judge
+from target_statsig.segments.completeness import Proof, Sign, assess
 from tests.mirror.wire import SAMPLES, observe, sample
 
 
@@ -24,7 +24,7 @@ from tests.mirror.wire import SAMPLES, observe, sample
     ],
 )
 def test_a_real_stream_is_judged(name, stream, proof, signs):
-    verdict = judge(observe(sample(f"{name}.singer")).seen(stream))
+    verdict = assess(observe(sample(f"{name}.singer")).seen(stream))
 
     assert (verdict.proof, verdict.signs) == (proof, signs)
 
@@ -42,7 +42,7 @@ def test_a_real_stream_is_never_proven_before_its_last_record(path):
         observer = observe(messages[:end])
         for stream in streams:
             seen = observer.seen(stream)
-            assert judge(seen).proof is Proof.NONE or seen.records == total[stream]
+            assert assess(seen).proof is Proof.NONE or seen.records == total[stream]
 
 
 @pytest.mark.parametrize(

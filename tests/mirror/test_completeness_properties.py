@@ -9,8 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from target_statsig.segments.bookmarks import begins_afresh, without_resumption
-from target_statsig.segments.completeness import Proof, judge
-from target_statsig.segments.observer import StreamObserver
+from target_statsig.segments.completeness import Proof, StreamObserver, assess
 from tests.mirror.wire import SdkStream, SdkTap, activate, observe, raw_state, records, schema, state
 
 CADENCE = 5
@@ -54,7 +53,7 @@ def test_what_is_proven_of_a_singer_sdk_run_cut_off_anywhere_is_complete(streams
     total = totals(messages)
     for stream, count in total.items():
         seen = observer.seen(stream)
-        assert judge(seen).proof is Proof.NONE or seen.records == count
+        assert assess(seen).proof is Proof.NONE or seen.records == count
 
 
 VERSION = 1732600000000
@@ -125,12 +124,12 @@ def test_however_often_a_full_table_is_interrupted_and_resumed_only_a_whole_one_
                 orders = message["value"]["bookmarks"]["orders"]
                 if not obedient:
                     bookmarks = message["value"]["bookmarks"]
-                elif not observer.is_unsure({"vips"}):
-                    bookmarks = without_resumption(message["value"], observer.places({"vips"}))["bookmarks"]
+                elif not observer.bookmarks.is_unsure({"vips"}):
+                    bookmarks = without_resumption(message["value"], observer.bookmarks.names({"vips"}))["bookmarks"]
         seen = observer.seen("vips")
 
-        assert judge(seen).proof is Proof.NONE or seen.records == rows
-        assert judge(seen).proof is Proof.ACTIVATE_VERSION or not obedient or dies_after < len(messages)
+        assert assess(seen).proof is Proof.NONE or seen.records == rows
+        assert assess(seen).proof is Proof.ACTIVATE_VERSION or not obedient or dies_after < len(messages)
         assert begins_afresh(bookmarks.get(tap.name, {})) or not obedient
         assert bookmarks.get("orders", {"at": 0}) == orders
 
@@ -155,7 +154,7 @@ def families(draw):
 def test_a_parent_among_its_children_cut_off_anywhere_is_never_proven(messages, data):
     end = data.draw(st.integers(0, len(messages)), label="cut off after")
 
-    assert judge(observe(messages[:end]).seen("parent")).proof is Proof.NONE
+    assert assess(observe(messages[:end]).seen("parent")).proof is Proof.NONE
 
 
 BOOKMARKS = st.sampled_from(
@@ -178,7 +177,7 @@ ANY_MESSAGES = st.lists(ANY_MESSAGE, max_size=25)
 @given(parts=ANY_MESSAGES)
 def test_there_is_a_hint_or_a_proof_and_a_sign_leaves_no_proof(parts):
     for stream in "ab":
-        verdict = judge(observe(*parts).seen(stream))
+        verdict = assess(observe(*parts).seen(stream))
 
         assert bool(verdict.hint) is (verdict.proof is Proof.NONE)
         assert not (verdict.signs and verdict.proof is not Proof.NONE)
@@ -190,13 +189,13 @@ def test_a_last_state_without_the_bookmark_never_proves(parts, stopped):
     before, after = observe(*parts), observe(*parts, raw_state(stopped))
 
     for stream in "ab":
-        assert judge(after.seen(stream)).proof is judge(before.seen(stream)).proof
+        assert assess(after.seen(stream)).proof is assess(before.seen(stream)).proof
 
 
 @settings(max_examples=300)
 @given(parts=ANY_MESSAGES)
 def test_another_record_undoes_every_proof(parts):
-    assert judge(observe(*parts, activate("a"), records("a")).seen("a")).proof is Proof.NONE
+    assert assess(observe(*parts, activate("a"), records("a")).seen("a")).proof is Proof.NONE
 
 
 @settings(max_examples=300)
@@ -207,7 +206,7 @@ def test_a_row_count_proves_exactly_when_as_many_records_came(parts, count):
         for part in parts
     ]
     seen = observe(*told).seen("a")
-    verdict = judge(seen, row_count_field="n")
+    verdict = assess(seen, row_count_field="n")
 
     assert (verdict.proof is Proof.ROW_COUNT) is (
         0 < seen.records == count and "incremental" not in {str(sign) for sign in verdict.signs}
@@ -224,4 +223,4 @@ def test_a_dead_letter_file_never_proves(parts):
     observer = observe(schema("a", dead="letter"), schema("b", dead="letter"), *dead)
 
     for stream in "ab":
-        assert judge(observer.seen(stream)).proof is Proof.NONE
+        assert assess(observer.seen(stream)).proof is Proof.NONE

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import NamedTuple
 
 import pytest
 
-from target_statsig.config.settings import OnIncompleteStream
+from target_statsig.config.settings import ObjectType, OnIncompleteStream, StreamSettings
 from target_statsig.segments.completeness import Proof, Sign, Verdict
 from target_statsig.segments.guards import Action, Decision, Evidence, Reason, decide
 
@@ -18,20 +19,31 @@ def signed(*signs):
     return Verdict(Proof.NONE, signs, "Nothing proves it, and a sign stands against it.")
 
 
+class Facts(NamedTuple):
+    """What a decision rests on, and the settings that it heeds."""
+
+    verdict: Verdict
+    rejected: int = 0
+    before: int = 100
+    current: int = 95
+    removals: int = 5
+    on_incomplete_stream: OnIncompleteStream = OnIncompleteStream.HOLD
+    max_removal_percent: int = 20
+    allow_empty_segment: bool = False
+
+
 def evidence(verdict=PROVEN, **facts):
-    return Evidence(
-        **{
-            "verdict": verdict,
-            "rejected": 0,
-            "before": 100,
-            "current": 95,
-            "removals": 5,
-            "on_incomplete_stream": OnIncompleteStream.HOLD,
-            "max_removal_percent": 20,
-            "allow_empty_segment": False,
-            **facts,
-        }
+    return Facts(verdict, **facts)
+
+
+def decision_on(facts):
+    settings = StreamSettings(
+        ObjectType.SEGMENT,
+        on_incomplete_stream=facts.on_incomplete_stream,
+        max_removal_percent=facts.max_removal_percent,
+        allow_empty_segment=facts.allow_empty_segment,
     )
+    return decide(Evidence(*facts[:5]), settings)
 
 
 VERDICTS = [
@@ -44,16 +56,14 @@ VERDICTS = [
 TRUTH_TABLE = [
     evidence(
         verdict,
-        interrupted=interrupted,
         rejected=rejected,
         current=current,
         removals=removals,
         on_incomplete_stream=on_incomplete_stream,
         allow_empty_segment=allow_empty_segment,
     )
-    for verdict, interrupted, rejected, (current, removals), on_incomplete_stream, allow_empty_segment in product(
+    for verdict, rejected, (current, removals), on_incomplete_stream, allow_empty_segment in product(
         VERDICTS,
-        (False, True),
         (0, 1),
         ((100, 0), (95, 5), (50, 50), (0, 0), (0, 5), (0, 100)),
         OnIncompleteStream,
@@ -67,27 +77,27 @@ def judged(facts):
     signs, proven = set(facts.verdict.signs), facts.verdict.proof is not Proof.NONE
     dead, incremental = Sign.DEAD_LETTER in signs, Sign.INCREMENTAL in signs
     trusted = proven or (not signs and facts.on_incomplete_stream is OnIncompleteStream.REMOVE)
-    able = trusted and not facts.interrupted and facts.rejected == 0
+    able = trusted and facts.rejected == 0
     emptying, too_many = facts.current == 0, facts.removals == 50
     if able and facts.removals and ((emptying and facts.allow_empty_segment) or (not emptying and not too_many)):
         return Action.REMOVE
     wanted_to_fail = not proven and facts.on_incomplete_stream is OnIncompleteStream.FAIL
-    if not dead and not facts.interrupted and (incremental or wanted_to_fail or (able and too_many)):
+    if not dead and (incremental or wanted_to_fail or (able and too_many)):
         return Action.FAIL
-    if not facts.removals and not dead and not facts.interrupted:
+    if not facts.removals and not dead:
         return Action.NOTHING_TO_REMOVE
     return Action.HOLD
 
 
 def test_every_combination_of_the_facts():
-    assert len(TRUTH_TABLE) == 1440
-    wrong = [facts for facts in TRUTH_TABLE if decide(facts).action is not judged(facts)]
+    assert len(TRUTH_TABLE) == 720
+    wrong = [facts for facts in TRUTH_TABLE if decision_on(facts).action is not judged(facts)]
     assert wrong == []
 
 
 def test_a_reason_and_a_hint_are_given_exactly_where_nobody_is_removed_though_someone_may_be_missing():
     for facts in TRUTH_TABLE:
-        decision = decide(facts)
+        decision = decision_on(facts)
         held = decision.action in {Action.HOLD, Action.FAIL}
         assert (decision.reason is not Reason.NONE) is held
         assert bool(decision.hint) is held
@@ -121,12 +131,6 @@ def test_a_reason_and_a_hint_are_given_exactly_where_nobody_is_removed_though_so
             id="unproven, an error though nobody is missing",
         ),
         pytest.param(
-            evidence(UNPROVEN, on_incomplete_stream=OnIncompleteStream.REMOVE, interrupted=True),
-            Action.HOLD,
-            Reason.INTERRUPTED,
-            id="to be removed all the same, but not on a signal",
-        ),
-        pytest.param(
             evidence(signed(Sign.CURRENTLY_SYNCING), on_incomplete_stream=OnIncompleteStream.REMOVE),
             Action.HOLD,
             Reason.CURRENTLY_SYNCING,
@@ -155,10 +159,6 @@ def test_a_reason_and_a_hint_are_given_exactly_where_nobody_is_removed_though_so
             Action.HOLD,
             Reason.EMPTY_STREAM,
             id="to be removed all the same, but not from an empty stream",
-        ),
-        pytest.param(evidence(interrupted=True), Action.HOLD, Reason.INTERRUPTED, id="interrupted"),
-        pytest.param(
-            evidence(interrupted=True, removals=0), Action.HOLD, Reason.INTERRUPTED, id="interrupted: cannot be told"
         ),
         pytest.param(evidence(rejected=1), Action.HOLD, Reason.REJECTED_RECORDS, id="a rejected record"),
         pytest.param(
@@ -205,7 +205,7 @@ def test_a_reason_and_a_hint_are_given_exactly_where_nobody_is_removed_though_so
     ],
 )
 def test_reasons(facts, action, reason):
-    decision = decide(facts)
+    decision = decision_on(facts)
 
     assert (decision.action, decision.reason) == (action, reason)
 
@@ -230,8 +230,8 @@ def test_reasons(facts, action, reason):
 def test_the_share_that_may_be_removed(before, removals, percent, too_many):
     facts = evidence(before=before, current=before - removals, removals=removals, max_removal_percent=percent)
 
-    assert (decide(facts) == Decision(Action.REMOVE)) is not too_many
-    assert (decide(facts).reason is Reason.TOO_MANY) is too_many
+    assert (decision_on(facts) == Decision(Action.REMOVE)) is not too_many
+    assert (decision_on(facts).reason is Reason.TOO_MANY) is too_many
 
 
 @pytest.mark.parametrize(
@@ -242,12 +242,11 @@ def test_the_share_that_may_be_removed(before, removals, percent, too_many):
         pytest.param(evidence(rejected=1_234), ["1,234 records", "report"], id="rejected"),
         pytest.param(evidence(current=0), ["`allow_empty_segment`"], id="empty"),
         pytest.param(evidence(current=50, removals=50), ["`max_removal_percent` (20)"], id="too many"),
-        pytest.param(evidence(interrupted=True), ["asked to stop"], id="interrupted"),
     ],
 )
 def test_a_hint_names_the_setting_or_the_remedy(facts, words):
     for word in words:
-        assert word in decide(facts).hint
+        assert word in decision_on(facts).hint
 
 
 def test_every_sign_is_a_reason():

@@ -7,8 +7,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from target_statsig.segments.bookmarks import hints_at_incremental
-from target_statsig.segments.observer import MISSING, StreamObserver
+from target_statsig.segments.completeness import MISSING, StreamObserver
 
 SAMPLES = Path(__file__).parents[1] / "data"
 
@@ -44,11 +43,7 @@ def observe(*parts, row_count_field="n", observer=None):
     for message in (message for part in parts for message in part):
         match message["type"]:
             case "SCHEMA":
-                observer.schema(
-                    message["stream"],
-                    dead_letter="dead" in message,
-                    incremental_hint=hints_at_incremental(message),
-                )
+                observer.schema(message, dead_letter="dead" in message)
             case "RECORD":
                 observer.record(
                     message["stream"], message["record"].get(row_count_field, MISSING), version=message.get("version")

@@ -6,12 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from target_statsig.config.settings import SyncMode
 from target_statsig.errors import SegmentError
-from target_statsig.reports.report import SegmentCounts
-from target_statsig.segments import rows
-from target_statsig.segments.growth import Growth, ProjectRoom
-from target_statsig.segments.rows import RowSync
+from target_statsig.segments import changes
+from target_statsig.segments.changes import RowSync
 from target_statsig.singer.state_gate import StateGate
 
 STATE = {"bookmarks": {}}
@@ -28,11 +25,8 @@ class Segment:
         self.removed = []
         self.refuses = False
 
-    def check(self):
-        return SimpleNamespace(count=0)
-
-    def ids_in_project(self):
-        return 0
+    def check_additions(self, ids, known):
+        pass
 
     def add(self, ids):
         if self.refuses:
@@ -53,14 +47,12 @@ class Pending(dict):
 @pytest.fixture
 def row(monkeypatch):
     """Give a sync that gathers eight ids at most, and what is around it."""
-    monkeypatch.setattr(rows, "GATHERED", 8)
+    monkeypatch.setattr(changes, "GATHERED", 8)
     written = []
     around = SimpleNamespace(
         segment=Segment(), gate=StateGate(lambda state, _: written.append(state)), pending=Pending()
     )
-    counts = SegmentCounts(SyncMode.ADD)
-    growth = Growth(around.segment, ProjectRoom(), counts, None)
-    sync = RowSync(around.segment, around.gate, growth, counts, earlier=lambda: None, pending=lambda: around.pending)
+    sync = RowSync(around.segment, around.gate, lambda: around.pending, store_exists=lambda: False)
     return SimpleNamespace(sync=sync, written=written, **vars(around))
 
 
@@ -69,37 +61,37 @@ def joining(*numbers):
 
 
 def test_requests_are_full_however_many_ids_come_at_once(row):
-    row.sync.take(joining(*range(7)))
-    row.sync.take(joining(*range(7, 18)))
+    row.sync.add_changes(joining(*range(7)))
+    row.sync.add_changes(joining(*range(7, 18)))
     assert [len(ids) for ids in row.segment.added] == [4, 4, 4, 4]
     row.sync.flush()
     assert [len(ids) for ids in row.segment.added] == [4, 4, 4, 4, 2]
 
 
 def test_a_state_waits_for_all_before_it_and_for_nobody_after_it(row):
-    row.sync.take(joining(*range(7)))
+    row.sync.add_changes(joining(*range(7)))
     row.gate.hold(STATE)
     assert row.written == []
-    row.sync.take(joining(*range(7, 10)))
+    row.sync.add_changes(joining(*range(7, 10)))
     assert row.written == [STATE]
     row.gate.hold({"bookmarks": {"later": 1}})
     assert row.written == [STATE]
 
 
 def test_the_last_word_on_an_id_is_sent(row):
-    row.sync.take({"u1": True, "u2": True})
-    row.sync.take({"u1": False})
+    row.sync.add_changes({"u1": True, "u2": True})
+    row.sync.add_changes({"u1": False})
     row.sync.flush()
     assert (row.segment.added, row.segment.removed) == ([["u2"]], [["u1"]])
 
 
 def test_nothing_is_lost_that_came_together_with_what_was_refused(row):
     row.segment.refuses = True
-    row.sync.take(joining(*range(7)))
+    row.sync.add_changes(joining(*range(7)))
     with pytest.raises(SegmentError):
-        row.sync.take(joining(*range(7, 12)))
+        row.sync.add_changes(joining(*range(7, 12)))
     row.gate.hold(STATE)
     row.sync.fail()
-    row.sync.take(joining(12))
+    row.sync.add_changes(joining(12))
     assert row.pending == joining(*range(13))
     assert row.written == [STATE]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from target_statsig.segments import growth
+from target_statsig.segments import segment
 from tests.segments.test_segments import ADD, MIRROR, REMOVE, changes, members, segment_report, users
 from tests.singer import activate_version, record, schema, state
 
@@ -39,7 +39,7 @@ def vips(statsig):
 
 @pytest.fixture
 def project_limit(monkeypatch):
-    monkeypatch.setattr(growth, "MAX_IDS", 2_000)
+    monkeypatch.setattr(segment, "MAX_IDS", 2_000)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from target_statsig.segments.sizes import MEANINGS, crossings, size_class
+from target_statsig.segments.segment import MEANINGS, crossings, size_class
 
 SMALL = "small: it travels with the gates"
 LARGE = "over 1,000: it reaches SDKs by a slower path"

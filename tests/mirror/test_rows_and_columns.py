@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.config.settings import ObjectType, StreamSettings, SyncMode
-from target_statsig.segments.sources import Sources
+from target_statsig.segments.completeness import StreamObserver
 from target_statsig.singer.columns import Columns
 
 
 def verdict(told, *, field):
-    sources = Sources()
+    sources = StreamObserver()
     settings = StreamSettings(ObjectType.SEGMENT, sync_mode=SyncMode.MIRROR, segment_id="vips", row_count_field=field)
     sources.schema({"type": "SCHEMA", "stream": "people", "schema": {}}, dead_letter=False)
     sources.follow("people", "people", settings)

@@ -1,28 +1,91 @@
-"""One stream's way to its segments: reads the member of each record and hands it to the sync of its segment.
+"""A stream that goes to segments: reads the member of each record and hands it to the sync of its segment.
 
 One stream may feed one segment, or many (`segment_id_field`); where one of them fails, the others go on.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from operator import methodcaller
 from typing import TYPE_CHECKING
 
+from target_statsig.config.settings import SyncMode
 from target_statsig.errors import SegmentError
 from target_statsig.reports.progress import SegmentProgress
+from target_statsig.reports.report import SegmentCounts
+from target_statsig.segments.changes import LimitedRowSync, RowSync
 from target_statsig.segments.completeness import Proof, Verdict
-from target_statsig.segments.membership import MemberMapper
+from target_statsig.segments.members import MemberMapper
+from target_statsig.segments.mirror import MirrorSync
+from target_statsig.segments.segment import ProjectSize, RemoteSegment
 from target_statsig.singer.reader import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from target_statsig.client.console import ConsoleClient
+    from target_statsig.clock import Clock
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import MemberCounts
-    from target_statsig.segments.sync import SegmentSync
+    from target_statsig.segments.changes import SegmentSync
     from target_statsig.singer.convert import Faults
     from target_statsig.singer.records import Batch, Read, Reading
     from target_statsig.singer.rejections import Rejections
+    from target_statsig.singer.state_gate import StateGate
+    from target_statsig.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSyncs:
+    """Makes the sync of each segment of a run.
+
+    Attributes:
+        console: Returns the Console API, after the store was opened where it is needed: that knows the quota's windows.
+        store: Returns the store, opened at the first call.
+        store_exists: Returns whether there is a store by now.
+        gate: Where changes hold a STATE back.
+        clock: The run's clock.
+        batch_size: Ids a request at most.
+        project_size: Shared by all segments.
+    """
+
+    console: Callable[[], ConsoleClient]
+    store: Callable[[], Store]
+    store_exists: Callable[[], bool]
+    gate: StateGate
+    clock: Clock
+    batch_size: int
+    project_size: ProjectSize = field(default_factory=ProjectSize)
+
+    def make(
+        self,
+        stream: str,
+        settings: StreamSettings,
+        counts: MemberCounts,
+        replaying: Callable[[], bool],
+        segment_id: str,
+    ) -> SegmentSync:
+        """Return the sync of a segment: as a mirror, by row, or by row under a size limit.
+
+        Args:
+            stream: The stream that feeds it.
+            settings: The stream's settings.
+            counts: The stream's counts in the report.
+            replaying: Whether dead letters are replayed: their rows add and remove, whatever the `sync_mode`.
+            segment_id: The segment.
+        """
+        counts_here = counts.segments.setdefault(segment_id, SegmentCounts(settings.sync_mode or SyncMode.ADD))
+        mirrors = settings.sync_mode is SyncMode.MIRROR and not replaying()
+        is_limited = settings.max_segment_size is not None
+        store = self.store() if mirrors or is_limited else None
+        remote = RemoteSegment(
+            segment_id, settings, self.console(), counts_here, self.clock, self.batch_size, self.project_size
+        )
+        if store is None:
+            return RowSync(remote, self.gate, lambda: self.store().pending(segment_id), self.store_exists)
+        if mirrors:
+            return MirrorSync(stream, remote, store, self.clock)
+        return LimitedRowSync(remote, self.gate, store.audience(segment_id), store.pending(segment_id))
 
 
 class SegmentStream:
@@ -47,15 +110,15 @@ class SegmentStream:
             counts: Its counts in the report.
             rejections: Where its rejected records go.
             make_sync: Makes the sync of a segment.
-            on_failure: Told of each segment that failed.
+            on_failure: Called with the error of each segment that failed.
             fed_before: Returns the segments that earlier runs of this stream fed, where a record names its segment.
-            observe: Told of all records that were read, with the name of the tap's stream.
+            observe: Called with all records that were read, and the name of the tap's stream.
         """
         self.stream = stream
         self.settings = settings
         self._counts = counts
         self._rejections = rejections
-        self._member = MemberMapper(settings)
+        self._mapper = MemberMapper(settings)
         self._make_sync = make_sync
         self._on_failure = on_failure
         self._fed_before = fed_before
@@ -78,7 +141,7 @@ class SegmentStream:
         """
         read = reading.reader.read(batch)
         faults: Faults = {}
-        words = self._member(read.columns, faults)
+        changes = self._mapper.changes(read.columns, faults)
         rejected = {**read.faults, **{read.rows[row]: error for row, error in faults.items()}}
         if rejected and self._rejections.allows_none and len(batch) > min(rejected) + 1:
             # The run ends with the first: what comes behind it was not taken, and is not counted.
@@ -88,10 +151,10 @@ class SegmentStream:
             self._observe(reading.schema["stream"], read)
         self._counts.records += len(read.rows) + len(read.faults)
         try:
-            for segment_id, said in words.items():
+            for segment_id, changes_here in changes.items():
                 if segment_id not in self._syncs:
                     self.begin(segment_id)
-                self._guarded(segment_id, methodcaller("take", said))
+                self._guarded(segment_id, methodcaller("add_changes", changes_here))
         finally:
             for row in sorted(rejected):
                 self._rejections.add(batch.lines[row], reading.schema, rejected[row])
@@ -113,15 +176,15 @@ class SegmentStream:
         """
         for segment_id in self._fed_before():
             if segment_id not in self._syncs:
-                # Nobody names it any more: an audience that has become empty, and guarded like one.
+                # No record names it any more: an audience that has become empty, and guarded like one.
                 self.begin(segment_id)
         self._each(lambda sync: sync.plan(verdict, rejected=self._rejections.count))
-        self._planned = sum(sync.unsent for sync in self._going_on)
+        self._planned = self._unsent
 
     @property
     def requests(self) -> int:
         """Return how many requests the plans still need."""
-        return sum(sync.requests for sync in self._going_on)
+        return sum(-(-ids // sync.remote.batch_size) for sync in self._going_on for ids in sync.unsent)
 
     @property
     def progress(self) -> SegmentProgress:
@@ -130,11 +193,15 @@ class SegmentStream:
         staged = counts.records - counts.rejected
         if planned is None:
             return SegmentProgress(self.stream, counts.records, staged)
-        unsent = sum(sync.unsent for sync in self._going_on)
-        return SegmentProgress(self.stream, counts.records, staged, planned, unsent, self.requests)
+        return SegmentProgress(self.stream, counts.records, staged, planned, self._unsent, self.requests)
+
+    @property
+    def _unsent(self) -> int:
+        return sum(sum(sync.unsent) for sync in self._going_on)
 
     @property
     def _going_on(self) -> list[SegmentSync]:
+        # A list: the thread that reads may add a segment meanwhile.
         return [sync for name, sync in list(self._syncs.items()) if name not in self._failed]
 
     def add(self) -> None:

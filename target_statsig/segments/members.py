@@ -1,4 +1,4 @@
-"""Who is a member: records become changes of members, column by column."""
+"""Records become changes of members, column by column: who joins which segment, and who leaves it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ INVALID_SEGMENT_ID = "invalid_segment_id"
 
 UNSENDABLE = re.compile("[,\r\n\0\ud800-\udfff]")
 """What no id may hold. Statsig's published example of `GET /segments/{id}/id_list` has several ids in one string, with
-commas between them, so lists are split there when they are read: an id with a comma would come back as two strangers.
-Line breaks part ids where lists are uploaded; a NUL and half a surrogate pair pass neither JSON nor a database."""
+commas between them, so lists are split there when they are read: an id with a comma would come back as two others.
+Line breaks separate ids where lists are uploaded; neither JSON nor a database takes a NUL or half a surrogate pair."""
 
-
-Words = dict[str, bool]
-"""Ids, each with the last word on whether it is a member."""
+Changes = dict[str, bool]
+"""Ids, each with whether it is to be a member; a later change of an id replaces an earlier one."""
 
 
 class MemberMapper:
@@ -47,11 +46,11 @@ class MemberMapper:
         self._membership_field = settings.membership_field
         self._joins = settings.sync_mode is not SyncMode.REMOVE
 
-    def __call__(self, columns: Columns, faults: Faults) -> dict[str, Words]:
-        """Return what records say, by segment.
+    def changes(self, columns: Columns, faults: Faults) -> dict[str, Changes]:
+        """Return the changes that records ask for, by segment.
 
-        A row that was deleted at its source says "not a member" in every `sync_mode`. In `remove` that repeats what
-        the row said while it was there: taking someone off a list of removals does not add them again.
+        A row that was deleted at its source means "not a member" in every `sync_mode`. In `remove` it meant the same
+        while it was there: taking someone off a list of removals does not add them again.
 
         Args:
             columns: The records.
@@ -63,11 +62,11 @@ class MemberMapper:
         if ids and not (faults or deleted or self._membership_field or self._segment_field):
             return {self._segment_id: dict.fromkeys(ids, self._joins)}
         members = self._members(columns, {*deleted}, faults)
-        words: defaultdict[str, Words] = defaultdict(dict)
+        changes: defaultdict[str, Changes] = defaultdict(dict)
         for row, (segment_id, member) in enumerate(zip(self._segments(columns, faults), ids, strict=True)):
             if row not in faults:
-                words[segment_id][member] = members[row]
-        return words
+                changes[segment_id][member] = members[row]
+        return changes
 
     def _ids(self, values: Column, faults: Faults) -> Column:
         kinds = set(map(type, values))

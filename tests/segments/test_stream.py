@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from target_statsig.config.settings import ObjectType, StreamSettings, SyncMode
 from target_statsig.errors import InputError, RejectionsError, SegmentError
 from target_statsig.reports.report import MemberCounts
-from target_statsig.segments.lane import SegmentStream
+from target_statsig.segments.stream import SegmentStream
 from target_statsig.singer.records import Batch, Reading, RecordReader
 
 STREAMS = {
@@ -57,18 +57,18 @@ def settings(**values):
 
 
 class Sync:
-    """Keeps the words that it is given; may fail at the first of them."""
+    """Keeps the changes that it is given; may fail at the first of them."""
 
     def __init__(self, segment_id, *, fails=False):
-        self.words = {}
+        self.changes = {}
         self.failed = False
         self._error = SegmentError(segment_id) if fails else None
 
     def begin(self):
         pass
 
-    def take(self, words):
-        self.words.update(words)
+    def add_changes(self, changes):
+        self.changes.update(changes)
         if self._error is not None:
             raise self._error
 
@@ -126,8 +126,8 @@ def accept(lane, rows, number=1, reading=READING):
     lane.accept(number, Batch([row if isinstance(row, bytes) else line(row) for row in rows]), reading)
 
 
-def words(seen):
-    return {segment_id: list(sync.words.items()) for segment_id, sync in seen.syncs.items()}
+def changes(seen):
+    return {segment_id: list(sync.changes.items()) for segment_id, sync in seen.syncs.items()}
 
 
 @pytest.mark.parametrize("stream", [pytest.param(stream, id=name) for name, stream in STREAMS.items()])
@@ -141,7 +141,7 @@ def test_many_at_once_are_many_one_by_one(stream, rows, allows_none):
             accepting()
         except RejectionsError:
             stopped.append(accepting)
-    assert words(seen_together) == words(seen_singly)
+    assert changes(seen_together) == changes(seen_singly)
     assert seen_together.begun == seen_singly.begun
     assert seen_together.rejections.reasons == seen_singly.rejections.reasons
     assert seen_together.counts == seen_singly.counts
@@ -160,7 +160,7 @@ def test_the_rows_of_a_table_say_what_their_records_say(stream, rows):
     by_record, seen_by_record = lane_of(settings(**stream))
     accept(by_column, rows, reading=OF_A_TABLE)
     accept(by_record, rows)
-    assert words(seen_by_column) == words(seen_by_record)
+    assert changes(seen_by_column) == changes(seen_by_record)
     assert seen_by_column.rejections.reasons == seen_by_record.rejections.reasons
     assert seen_by_column.counts == seen_by_record.counts
     assert seen_by_column.observed == seen_by_record.observed == [("tap_people", len(rows))]
@@ -178,13 +178,13 @@ def test_the_rows_of_a_table_say_what_their_records_say(stream, rows):
 def test_others_are_looked_at_with_care(row, stream):
     lane, seen = lane_of(settings(segment_id="vips", **stream))
     accept(lane, [row])
-    assert len(seen.syncs["vips"].words) == 1
+    assert len(seen.syncs["vips"].changes) == 1
 
 
 def test_a_rejected_record_stops_nobody_else():
     lane, seen = lane_of(settings(segment_id="vips"))
     accept(lane, [{"user_id": "u1"}, {"user_id": ""}, {"user_id": "u2"}])
-    assert seen.syncs["vips"].words == {"u1": True, "u2": True}
+    assert seen.syncs["vips"].changes == {"u1": True, "u2": True}
     assert seen.rejections.reasons == [({"user_id": ""}, "missing_identifier", "user_id")]
     assert seen.counts.records == 3
 
@@ -193,7 +193,7 @@ def test_where_no_record_may_be_rejected_those_before_it_are_taken():
     lane, seen = lane_of(settings(segment_id="vips"), rejections=Rejections(allows_none=True))
     with pytest.raises(RejectionsError):
         accept(lane, [{"user_id": "u1"}, {"user_id": ""}, {"user_id": "u2"}])
-    assert seen.syncs["vips"].words == {"u1": True}
+    assert seen.syncs["vips"].changes == {"u1": True}
     assert seen.counts.records == 2
     assert len(seen.rejections.reasons) == 1
 
@@ -205,7 +205,7 @@ def test_a_record_that_breaks_its_schema_is_rejected_in_its_turn():
     assert [reason for _, reason, _ in seen.rejections.reasons] == [
         *("missing_identifier", "schema_violation", "missing_identifier")
     ]
-    assert seen.syncs["vips"].words == {"u1": True}
+    assert seen.syncs["vips"].changes == {"u1": True}
     assert (seen.counts.records, seen.observed) == (4, [("tap_people", 3)])
 
 
@@ -213,7 +213,7 @@ def test_what_comes_before_an_unreadable_line_is_taken():
     lane, seen = lane_of(settings(segment_id="vips"))
     with pytest.raises(InputError, match=r"Line 13 of the input .*is not valid JSON"):
         accept(lane, [{"user_id": "u1"}, {"user_id": ""}, {"user_id": "u2"}, b"{\n", {"user_id": "u3"}], number=10)
-    assert seen.syncs["vips"].words == {"u1": True, "u2": True}
+    assert seen.syncs["vips"].changes == {"u1": True, "u2": True}
     assert seen.counts.records == 3
 
 
@@ -221,13 +221,13 @@ def test_what_a_stream_map_made_of_records_is_not_observed_again():
     lane, seen = lane_of(settings(segment_id="vips"))
     message = {"type": "RECORD", "stream": "tap_people", "record": {"id": 7}}
     lane.accept(1, Batch([json.dumps(message).encode()], [message], [{"user_id": "u7"}]), READING)
-    assert seen.syncs["vips"].words == {"u7": True}
+    assert seen.syncs["vips"].changes == {"u7": True}
     assert seen.observed == []
 
 
 def test_one_segment_that_fails_stops_no_other():
     lane, seen = lane_of(settings(segment_id_field="list"), failing=["vips"])
     accept(lane, [{"user_id": "u1", "list": name} for name in ("staff", "vips", "crew")])
-    assert words(seen) == {"staff": [("u1", True)], "vips": [("u1", True)], "crew": [("u1", True)]}
+    assert changes(seen) == {"staff": [("u1", True)], "vips": [("u1", True)], "crew": [("u1", True)]}
     assert [name for name, sync in seen.syncs.items() if sync.failed] == ["vips"]
     assert [str(error) for error in seen.failures] == ["vips"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from target_statsig.config.settings import IdType, ObjectType, StreamSettings, SyncMode
 from target_statsig.errors import RecordError
-from target_statsig.segments.membership import MemberMapper, normalise_id
+from target_statsig.segments.members import MemberMapper, normalise_id
 from tests.mapped import columns_of
 
 
@@ -23,8 +23,8 @@ def settings(**values):
 def words_of(records, settings):
     """Return what records say of the members of each segment, and the errors of those that say nothing."""
     faults = {}
-    words = MemberMapper(settings)(columns_of(*records), faults)
-    return words, faults
+    changes = MemberMapper(settings).changes(columns_of(*records), faults)
+    return changes, faults
 
 
 def word_of(record, settings):

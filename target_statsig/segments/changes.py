@@ -1,0 +1,302 @@
+"""A segment that changes by row: each record adds an id or removes one, and the last change of an id wins.
+
+Gathers changes so that requests are few and full. `SegmentSync` is what a mirror and these have in common.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
+
+from target_statsig._compat import override
+from target_statsig.reports.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from target_statsig.segments.completeness import Verdict
+    from target_statsig.segments.members import Changes
+    from target_statsig.segments.segment import RemoteSegment
+    from target_statsig.singer.state_gate import StateGate
+    from target_statsig.store.members import Audience, Pending
+
+logger = logging.getLogger(__name__)
+
+GATHERED = 100_000
+"""Ids held in memory at most, some 20 MB of them; ten full requests of the usual size."""
+
+
+class SegmentSync(Protocol):
+    """Brings the changes of one segment to Statsig.
+
+    At the end of the input the run calls `plan`, `add`, `remove` and `close` in this order, each for all segments
+    before the next. Every method raises SegmentError where this one segment cannot go on.
+
+    Attributes:
+        remote: The segment.
+    """
+
+    remote: RemoteSegment
+
+    def begin(self) -> None:
+        """Check the segment, before anything is gathered for it."""
+
+    def add_changes(self, changes: Changes) -> None:
+        """Gather what records ask for.
+
+        All of it is gathered, also where this raises: a STATE may pass it once it is kept for the next run.
+        """
+
+    def flush(self) -> None:
+        """Send what can be sent during the input, so that a STATE may pass it."""
+
+    def plan(self, verdict: Verdict, *, rejected: int) -> None:
+        """Work out what to change.
+
+        Args:
+            verdict: Whether the tap finished the stream.
+            rejected: How many of the stream's records were rejected.
+        """
+
+    @property
+    def unsent(self) -> tuple[int, int]:
+        """Return how many additions and how many removals are still to be sent."""
+
+    def add(self) -> None:
+        """Send the additions."""
+
+    def remove(self) -> None:
+        """Send the removals, as far as they are allowed."""
+
+    def close(self) -> None:
+        """Read back what became of the segment, and remember how the sync ended."""
+
+    def fail(self) -> None:
+        """Change nothing any more: something about this segment went wrong."""
+
+    def keep(self) -> None:
+        """Keep for the next run what rows asked for and was not sent: the input did not end, or the segment failed."""
+
+
+class RowSync(SegmentSync):
+    """Sends changes while the input is read; keeps those that fail for the next run, so that a STATE may pass."""
+
+    def __init__(
+        self,
+        remote: RemoteSegment,
+        gate: StateGate,
+        pending: Callable[[], Pending],
+        store_exists: Callable[[], bool],
+    ) -> None:
+        """Begin with nothing gathered.
+
+        Args:
+            remote: The segment.
+            gate: Where gathered changes hold a STATE back.
+            pending: Opens the store, for the changes that are kept in it.
+            store_exists: Returns whether there is a store; without one no earlier run kept anything.
+        """
+        self.remote = remote
+        self._gate = gate
+        self._pending = pending
+        self._store_exists = store_exists
+        self._changes: Changes = {}
+        self._ticket: int | None = None
+        self._failed = False
+
+    @override
+    def begin(self) -> None:
+        self.remote.check()
+        if self._store_exists():
+            pending = self._pending()
+            for kept in _in_chunks(pending.changes()):
+                ids = list(kept)
+                self._send(kept)
+                pending.clear(ids)
+
+    @override
+    def add_changes(self, changes: Changes) -> None:
+        if self._ticket is None:
+            self._ticket = self._gate.open()
+        self._changes.update(changes)
+        if len(self._changes) >= GATHERED:
+            self._send_first(GATHERED)
+
+    @override
+    def flush(self) -> None:
+        self._send_first(len(self._changes))
+
+    def _send_first(self, number: int) -> None:
+        """Send so many changes: the rest came last, so a STATE that waits may pass before it is sent."""
+        if self._failed:
+            self._put_away()
+            return
+        changes = iter(self._changes.items())
+        now, rest = dict(itertools.islice(changes, number)), dict(changes)
+        try:
+            self._send(now)
+        finally:
+            self._changes = now | rest  # without what was sent
+        self._let_state_pass()
+        if rest:
+            self.add_changes(rest)
+
+    @override
+    def plan(self, verdict: Verdict, *, rejected: int) -> None:
+        """Plan nothing: the rows say what to do."""
+
+    @property
+    @override
+    def unsent(self) -> tuple[int, int]:
+        additions = sum(self._changes.values())
+        return additions, len(self._changes) - additions
+
+    @override
+    def add(self) -> None:
+        self._send_one_way(self._changes, joins=True)
+
+    @override
+    def remove(self) -> None:
+        self._send_one_way(self._changes, joins=False)
+        self._let_state_pass()
+
+    @override
+    def close(self) -> None:
+        """Remember nothing: the next run goes by its own rows."""
+
+    @override
+    def fail(self) -> None:
+        self._failed = True
+
+    @override
+    def keep(self) -> None:
+        self._put_away()
+        _report_kept(self.remote, self._pending() if self._store_exists() else None)
+
+    def _put_away(self) -> None:
+        if self._changes:
+            self._pending().keep(self._changes.items())
+            self._let_state_pass()
+
+    def _send(self, changes: Changes) -> None:
+        self._send_one_way(changes, joins=True)
+        self._send_one_way(changes, joins=False)
+
+    def _send_one_way(self, changes: Changes, *, joins: bool) -> None:
+        """Send all additions or all removals, and take them out of the changes."""
+        ids = [member for member, joining in changes.items() if joining is joins]
+        if joins:
+            self.remote.check_additions(len(ids), lambda members: changes.keys() & members)
+        for batch in _sent(self.remote, iter(ids), joins=joins):
+            for member in batch:
+                del changes[member]
+
+    def _let_state_pass(self) -> None:
+        """Let the STATE pass that waited for the changes gathered so far, which are sent or kept."""
+        self._changes.clear()
+        if self._ticket is not None:
+            self._gate.close(self._ticket)
+            self._ticket = None
+
+
+class LimitedRowSync(SegmentSync):
+    """Sends changes at the end of the input, unless the segment would grow over `max_segment_size`.
+
+    Gathers them in the store, for this run alone: where they are too many, the source is to be fixed, and no later run
+    may send them. So a STATE waits for the end of the run, and without it the tap sends the rows again.
+    """
+
+    def __init__(self, remote: RemoteSegment, gate: StateGate, audience: Audience, pending: Pending) -> None:
+        """Begin with nothing gathered.
+
+        Args:
+            remote: The segment.
+            gate: Where the rows hold a STATE back.
+            audience: What gathers the rows.
+            pending: What earlier runs kept.
+        """
+        self.remote = remote
+        self._gate = gate
+        self._audience = audience
+        self._pending = pending
+        self._planned: Counter[bool] = Counter()
+        self._ticket: int | None = None
+
+    @override
+    def begin(self) -> None:
+        self.remote.check()
+        for kept in _in_chunks(self._pending.changes()):
+            self._audience.take(kept)
+
+    @override
+    def add_changes(self, changes: Changes) -> None:
+        if self._ticket is None:
+            self._ticket = self._gate.open()
+        self._audience.take(changes)
+
+    @override
+    def flush(self) -> None:
+        """Send nothing: it is not known yet whether there are too many."""
+
+    @override
+    def plan(self, verdict: Verdict, *, rejected: int) -> None:
+        self.remote.check_additions(self._audience.count_current(), self._audience.among)
+        self._planned = Counter(joins for _, joins in self._audience.words())
+
+    @property
+    @override
+    def unsent(self) -> tuple[int, int]:
+        return self._planned[True], self._planned[False]
+
+    @override
+    def add(self) -> None:
+        self._send(joins=True)
+
+    @override
+    def remove(self) -> None:
+        self._send(joins=False)
+        if self._ticket is not None:
+            self._gate.close(self._ticket)
+            self._ticket = None
+
+    @override
+    def close(self) -> None:
+        self._audience.close()
+
+    @override
+    def fail(self) -> None:
+        self._planned.clear()
+
+    @override
+    def keep(self) -> None:
+        """Keep nothing but what earlier runs kept: no STATE has passed what this one did not send."""
+        _report_kept(self.remote, self._pending)
+
+    def _send(self, *, joins: bool) -> None:
+        ids = (member for member, joining in self._audience.words() if joining is joins)
+        for batch in _sent(self.remote, ids, joins=joins):
+            self._pending.clear(batch)
+            self._planned[joins] -= len(batch)
+
+
+def _in_chunks(changes: Iterator[tuple[str, bool]]) -> Iterator[Changes]:
+    while chunk := dict(itertools.islice(changes, GATHERED)):
+        yield chunk
+
+
+def _sent(remote: RemoteSegment, ids: Iterator[str], *, joins: bool) -> Iterator[list[str]]:
+    """Add ids to a segment or remove them, and yield those of each request once it is acknowledged."""
+    send = remote.add if joins else remote.remove
+    while batch := list(itertools.islice(ids, remote.batch_size)):
+        send(batch)
+        yield batch
+
+
+def _report_kept(remote: RemoteSegment, pending: Pending | None) -> None:
+    """Count the changes that are left to the next run, in the report and the log; `pending` is None without a store."""
+    kept = remote.counts.kept = 0 if pending is None else pending.count()
+    if kept:
+        changes = counted(kept, "change is kept", "changes are kept")
+        logger.warning("Segment '%s': %s in the store; the next run sends them first.", remote.id, changes)

@@ -1,0 +1,331 @@
+"""One segment as Statsig has it: whether a stream may change it, what its size means, and its ids.
+
+Turns what Statsig answers into errors that name the segment and the remedy.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from target_statsig.client.console import ID_LIST, MAX_IDS, USER_STORE_LIST
+from target_statsig.config.settings import IdType
+from target_statsig.errors import Heading, RefusedError, RequestError, SegmentError
+from target_statsig.reports.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from target_statsig.client.console import ConsoleClient, ListState, Segment
+    from target_statsig.clock import Clock
+    from target_statsig.config.settings import StreamSettings
+    from target_statsig.reports.report import SegmentCounts
+
+logger = logging.getLogger(__name__)
+
+STATSIG_ID_TYPES = {IdType.USER_ID: "userID", IdType.STABLE_ID: "stableID"}
+
+USER_STORE_BATCH = 1_000
+"""Ids that one request about a list in the user store takes at most: https://docs.statsig.com/console-api/segments."""
+
+UPDATE_POLLS = 5
+UPDATE_POLL_SECONDS = 2.0
+"""How often and how long to wait for Statsig to finish an update before its count is read back."""
+
+READ_BETWEEN_CHECKS = 1_000
+"""Ids that are read before the next check whether the run was asked to stop."""
+
+SLOWER_FROM = 1_000
+"""Members up to which a list travels with the gates; a longer one reaches SDKs by a slower path, for good:
+https://docs.statsig.com/segments/add-id-list."""
+
+SLOWEST_FROM = 10_000
+"""Members from which that path is slower still, and missing on some plans."""
+
+MEANINGS = {
+    SLOWER_FROM: (
+        f"over {SLOWER_FROM:,}. That is a one-way door: the list then lives in Statsig's ID-list service, and removing "
+        f"ids does not bring it back. An SDK sees it only with its ID lists switched on (`enableIDLists: true`), else "
+        f"the segment answers no for everybody; and some plans do not have it. `max_segment_size` keeps a segment small"
+    ),
+    SLOWEST_FROM: f"over {SLOWEST_FROM:,}: its changes reach SDKs later, and on some plans they do not",
+}
+"""What it means that a list grows over a size: the end of a sentence, without its full stop."""
+
+
+def size_class(members: int) -> str:
+    """Return what a list's size means, in words."""
+    if members <= SLOWER_FROM:
+        return "small: it travels with the gates"
+    if members <= SLOWEST_FROM:
+        return f"over {SLOWER_FROM:,}: it reaches SDKs by a slower path"
+    return f"over {SLOWEST_FROM:,}: it reaches SDKs by the slowest path, and not on every plan"
+
+
+def crossings(before: int, after: int) -> list[str]:
+    """Return a text of `MEANINGS` for each size that a list crosses as it grows."""
+    return [text for size, text in MEANINGS.items() if before <= size < after]
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Why a stream cannot change a segment.
+
+    Attributes:
+        heading: What an error about it begins with.
+        what: The reason; `segment '…'` and this make a sentence.
+        remedy: What to do, in a sentence.
+    """
+
+    heading: Heading
+    what: str
+    remedy: str
+
+
+def statsig_id_type(settings: StreamSettings) -> str:
+    """Return Statsig's name for the ID type of a stream's segments."""
+    return STATSIG_ID_TYPES.get(settings.id_type) or settings.custom_id_type or ""
+
+
+def misfit(segment: Segment, settings: StreamSettings) -> Misfit | None:
+    """Return why a stream cannot change a segment, or None where it can."""
+    if segment.type not in {ID_LIST, USER_STORE_LIST}:
+        return Misfit(
+            Heading.SEGMENT_TYPE,
+            f"is of type {segment.type}; it must be an ID list ({ID_LIST})",
+            "Create an ID list segment in the Statsig console and name it in `segment_id`.",
+        )
+    wanted = statsig_id_type(settings)
+    if segment.id_type != wanted:
+        return Misfit(
+            Heading.ID_TYPE,
+            f"holds ids of type {segment.id_type}, and the stream is configured for {wanted}",
+            "Set `id_type` (and `custom_id_type`) to what the segment holds, or name a segment of the right ID type "
+            "in `segment_id`.",
+        )
+    return None
+
+
+def missing(settings: StreamSettings, message: str) -> Misfit:
+    """Return why a segment that does not exist cannot be changed.
+
+    Args:
+        settings: The settings of the stream that feeds it.
+        message: Statsig's own.
+    """
+    return Misfit(
+        Heading.NO_SEGMENT,
+        f"does not exist in this Statsig project (404, Statsig says: {message})",
+        f"Look for a misspelt `segment_id`, create an ID list of ID type {statsig_id_type(settings)} in the console, "
+        "or set `create_segment` to true.",
+    )
+
+
+@dataclass(slots=True)
+class ProjectSize:
+    """How many ids all lists of the project hold, for all segments of a run; None until it can matter."""
+
+    ids: int | None = None
+
+
+class RemoteSegment:
+    """One ID list in Statsig.
+
+    Each method that asks Statsig raises SegmentError where that fails.
+
+    Attributes:
+        id: The segment's id.
+        settings: The settings of the stream that feeds it.
+        counts: Its counts in the report.
+    """
+
+    def __init__(
+        self,
+        segment_id: str,
+        settings: StreamSettings,
+        console: ConsoleClient,
+        counts: SegmentCounts,
+        clock: Clock,
+        batch_size: int,
+        project_size: ProjectSize,
+    ) -> None:
+        """Ask nothing yet; `batch_size` is ids a request at most."""
+        self.id = segment_id
+        self.settings = settings
+        self.counts = counts
+        self._console = console
+        self._clock = clock
+        self._batch_size = batch_size
+        self._project_size = project_size
+        self._type = ID_LIST
+        self._most = 0
+        """Members that the list has at most: those counted last, and all ids that were added since."""
+
+    @property
+    def batch_size(self) -> int:
+        """Return how many ids a request about this segment takes."""
+        return min(self._batch_size, USER_STORE_BATCH) if self._type == USER_STORE_LIST else self._batch_size
+
+    def check(self) -> Segment:
+        """Return the segment, once it is sure that its ids may be changed.
+
+        Raises:
+            SegmentError: It does not exist, is no ID list, or holds another type of id.
+        """
+        with self._failing("read"):
+            try:
+                segment = self._console.segment(self.id)
+            except RefusedError as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                segment = self._create(error)
+        unfit = misfit(segment, self.settings)
+        if unfit is not None:
+            raise self._unfit(unfit)
+        self._type, self._most = segment.type, segment.count
+        if self.counts.before is None:
+            self.counts.before = segment.count
+        return segment
+
+    def ids(self) -> Iterator[str]:
+        """Yield all ids of the list; one may come more than once.
+
+        Raises:
+            InterruptedRunError: The run was asked to stop.
+        """
+        with self._failing("read"):
+            for number, member in enumerate(self._console.ids(self.id)):
+                if not number % READ_BETWEEN_CHECKS:
+                    # A signal ends the reading: of a long list it takes minutes.
+                    self._clock.sleep(0)
+                yield member
+
+    def list_state(self) -> ListState:
+        """Return the list's version, and whether Statsig is still updating it."""
+        with self._failing("read"):
+            return self._console.list_state(self.id)
+
+    def settled(self) -> tuple[Segment, ListState]:
+        """Return the segment and its list once Statsig has finished updating it, or has taken too long."""
+        state = self.list_state()
+        for _ in range(UPDATE_POLLS):
+            if not state.updating:
+                break
+            self._clock.sleep(UPDATE_POLL_SECONDS)
+            state = self.list_state()
+        return self.check(), state
+
+    def add(self, ids: Sequence[str]) -> None:
+        """Add ids, in one request."""
+        with self._failing("added to"):
+            answer = self._console.add_ids(self.id, ids, segment_type=self._type)
+        self.counts.requests += answer.requests
+        self.counts.added += len(ids)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove ids, in one request."""
+        with self._failing("removed from"):
+            answer = self._console.remove_ids(self.id, ids, segment_type=self._type)
+        self.counts.requests += answer.requests
+        self.counts.removed += len(ids)
+
+    def check_growth(self, before: int, new: int) -> None:
+        """Warn of sizes that the list crosses when so many new members are added, and refuse what is too many.
+
+        Args:
+            before: Members of the list.
+            new: Ids that are added and are no members.
+
+        Raises:
+            SegmentError: That is more than `max_segment_size`, or than a project may hold.
+        """
+        after = before + new
+        grows = f"would grow from {before:,} to {counted(after, 'member')}"
+        limit = self.settings.max_segment_size
+        if new and limit is not None and after > limit:
+            why = f"{grows}, and `max_segment_size` allows {limit:,}"
+            raise self._too_large(why, "Narrow the audience, or raise the setting.")
+        in_project = self._project_size_with(new)
+        if in_project > MAX_IDS:
+            why = f"{grows}, and all lists of the project to {in_project:,}; Statsig takes {MAX_IDS:,}"
+            raise self._too_large(why, "Narrow the audience, or empty lists that are of no use any more.")
+        self._count_new(new)
+        self._most = after
+        for meaning in crossings(before, after):
+            self.warn(f"Segment '{self.id}' grows from {before:,} to {counted(after, 'member')}, {meaning}.")
+
+    def check_additions(self, ids: int, known: Callable[[Sequence[str]], Collection[str]]) -> None:
+        """Do as `check_growth`, where some of the ids may be members already; read the list only where that matters.
+
+        Args:
+            ids: How many ids are added.
+            known: Returns which of some members are among them.
+
+        Raises:
+            SegmentError: As `check_growth`.
+        """
+        most, limit = self._most + ids, self.settings.max_segment_size
+        too_many = limit is not None and most > limit
+        if too_many or crossings(self._most, most) or self._project_size_with(ids) > MAX_IDS:
+            # It was counted on from ids that may have been members before.
+            self._project_size.ids = None
+            members, remaining = self.check().count, self.ids()
+            among_them: set[str] = set()
+            while page := list(itertools.islice(remaining, READ_BETWEEN_CHECKS)):
+                among_them.update(known(page))
+            self.check_growth(members, ids - len(among_them))
+        else:
+            self._count_new(ids)
+            self._most = most
+
+    def warn(self, text: str) -> None:
+        """Put a warning into the report and the log."""
+        self.counts.warnings.append(text)
+        logger.warning("%s", text)
+
+    def _project_size_with(self, new: int) -> int:
+        """Return how many ids the project would hold with so many more, or 0 where that cannot matter.
+
+        It matters where the ids take several requests, of which some could succeed. A single one Statsig refuses whole.
+        """
+        if self._project_size.ids is None:
+            if new <= self.batch_size:
+                return 0
+            with self._failing("measured against the limit of the project"):
+                self._project_size.ids = self._console.count_ids()
+        return self._project_size.ids + new
+
+    def _count_new(self, new: int) -> None:
+        if self._project_size.ids is not None:
+            self._project_size.ids += new
+
+    def _create(self, error: RefusedError) -> Segment:
+        if not self.settings.create_segment:
+            raise self._unfit(missing(self.settings, error.message)) from error
+        with self._failing("created"):
+            return self._console.create_segment(self.id, id_type=statsig_id_type(self.settings))
+
+    @contextmanager
+    def _failing(self, doing: str) -> Iterator[None]:
+        """Turn the failure of a request into one of this segment; `doing` is a participle."""
+        try:
+            yield
+        except RequestError as error:
+            done = f"{self.counts.added:,} added and {self.counts.removed:,} removed so far"
+            msg = (
+                f"Segment '{self.id}' could not be {doing} ({done}; the other streams go on). {error} {error.aftermath}"
+            )
+            raise SegmentError(msg, heading=error.heading) from error
+
+    def _unfit(self, unfit: Misfit) -> SegmentError:
+        msg = f"Segment '{self.id}' {unfit.what}. Nothing of it was changed. {unfit.remedy}"
+        return SegmentError(msg, heading=unfit.heading)
+
+    def _too_large(self, why: str, remedy: str) -> SegmentError:
+        changed = "No more" if self.counts.requests else "Nothing"
+        msg = f"Segment '{self.id}' {why}. {changed} of it was changed. {remedy}"
+        return SegmentError(msg, heading=Heading.SEGMENT_SIZE)
