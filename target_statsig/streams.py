@@ -245,15 +245,7 @@ class Streams:
         # Here, and above: a run without segments does not wait for what only they need.
         from target_statsig.segments.stream import SegmentSyncs
 
-        run = self._run
-        return SegmentSyncs(
-            console=lambda: run.console,
-            store=lambda: run.store,
-            store_exists=lambda: run.store_exists,
-            gate=run.gate,
-            clock=run.clock,
-            batch_size=run.settings.segment_batch_size,
-        )
+        return SegmentSyncs(self._run)
 
     @cached_property
     def _event_services(self) -> EventServices:

@@ -5,7 +5,6 @@ One stream may feed one segment, or many (`segment_id_field`); where one of them
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from operator import methodcaller
 from typing import TYPE_CHECKING
 
@@ -23,39 +22,21 @@ from target_statsig.singer.reader import unreadable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from target_statsig.client.console import ConsoleClient
-    from target_statsig.clock import Clock
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import MemberCounts
+    from target_statsig.run import Run
     from target_statsig.segments.changes import SegmentSync
     from target_statsig.singer.convert import Faults
     from target_statsig.singer.records import Batch, Read, Reading
     from target_statsig.singer.rejections import Rejections
-    from target_statsig.singer.state_gate import StateGate
-    from target_statsig.store.store import Store
 
 
-@dataclass(frozen=True, slots=True)
 class SegmentSyncs:
-    """Makes the sync of each segment of a run.
+    """Makes the sync of each segment of a run."""
 
-    Attributes:
-        console: Returns the Console API, after the store was opened where it is needed: that knows the quota's windows.
-        store: Returns the store, opened at the first call.
-        store_exists: Returns whether there is a store by now.
-        gate: Where changes hold a STATE back.
-        clock: The run's clock.
-        batch_size: Ids a request at most.
-        project_size: Shared by all segments.
-    """
-
-    console: Callable[[], ConsoleClient]
-    store: Callable[[], Store]
-    store_exists: Callable[[], bool]
-    gate: StateGate
-    clock: Clock
-    batch_size: int
-    project_size: ProjectSize = field(default_factory=ProjectSize)
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._project_size = ProjectSize()
 
     def make(
         self,
@@ -74,18 +55,18 @@ class SegmentSyncs:
             replaying: Whether dead letters are replayed: their rows add and remove, whatever the `sync_mode`.
             segment_id: The segment.
         """
+        run = self._run
         counts_here = counts.segments.setdefault(segment_id, SegmentCounts(settings.sync_mode or SyncMode.ADD))
         mirrors = settings.sync_mode is SyncMode.MIRROR and not replaying()
-        is_limited = settings.max_segment_size is not None
-        store = self.store() if mirrors or is_limited else None
-        remote = RemoteSegment(
-            segment_id, settings, self.console(), counts_here, self.clock, self.batch_size, self.project_size
-        )
+        # Opened before the Console API is: it knows the quota's windows.
+        store = run.store if mirrors or settings.max_segment_size is not None else None
+        size = run.settings.segment_batch_size
+        remote = RemoteSegment(segment_id, settings, run.console, counts_here, run.clock, size, self._project_size)
         if store is None:
-            return RowSync(remote, self.gate, lambda: self.store().pending(segment_id), self.store_exists)
+            return RowSync(remote, run.gate, lambda: run.store.pending(segment_id), lambda: run.store_exists)
         if mirrors:
-            return MirrorSync(stream, remote, store, self.clock)
-        return LimitedRowSync(remote, self.gate, store.audience(segment_id), store.pending(segment_id))
+            return MirrorSync(stream, remote, store, run.clock)
+        return LimitedRowSync(remote, run.gate, store.audience(segment_id), store.pending(segment_id))
 
 
 class SegmentStream:
