@@ -54,6 +54,12 @@ def adapt(command: click.Command) -> click.Command:
             help="Remove from mirrored segments whom the last run held for want of a proof: run it once the tap and "
             "the target ended well, as the next step. Reads no input.",
         ),
+        click.Option(
+            ["--send"],
+            metavar="URL",
+            help="Send a table of prepared requests instead of reading input: a directory of Parquet files, or a glob. "
+            "What was sent before is left out.",
+        ),
         click.Option(["--segment"], metavar="ID", help="With --apply-held: only in this segment."),
         click.Option(
             ["--dry-run"],
@@ -81,11 +87,15 @@ def keep_lines() -> None:
     logging.setLogRecordFactory(LineRecord)
 
 
-def refuse_conflicts(*, check: bool, replay: bool, apply_held: bool, segment: str | None) -> None:
+def refuse_conflicts(
+    *, check: bool, replay: bool, apply_held: bool, segment: str | None, send: str | None = None
+) -> None:
     """Say which options do not go together, and exit with 1."""
     errors = []
     if check + replay + apply_held > 1:
         errors.append("`--check`, `--replay` and `--apply-held` are three commands: give one of them.")
+    if send is not None and (replay or apply_held):
+        errors.append("`--send` goes with `--check` and `--dry-run` only: leave the other command out.")
     if segment is not None and not apply_held:
         errors.append("`--segment` is of no use without `--apply-held`: add it.")
     if errors:

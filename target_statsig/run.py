@@ -252,6 +252,19 @@ class Run:
             yield self.dead_letters.flush
         yield from [stream.check_reject_limit for stream in self.streams]
 
+    def end_sending(self, remember: Callable[[], None]) -> None:
+        """End a run that read no Singer messages: wait for every answer, and nothing is said of segments.
+
+        Args:
+            remember: Called when all answers are there.
+        """
+        self.ended = True
+        flushing = [self.dead_letters.flush] if self._has_dead_letters else []
+        checks = [stream.check_reject_limit for stream in self.streams]
+        for step in (self.streams.finish_events, remember, *flushing, *checks):
+            self._attempt(step)
+        self.conclude()
+
     def conclude(self) -> None:
         """Close everything, write the report and log the summary; what fails is kept in `failure`."""
         self.progress_log.close()

@@ -68,6 +68,20 @@ class Streams:
         """
         return self.events.get(name) or self.segments.get(name) or self._make(name)
 
+    def add_prepared(self, name: str, ledger: StreamLedger, *, expected: int) -> EventStream:
+        """Return a new stream of events that are prepared already.
+
+        Args:
+            name: The stream's name.
+            ledger: What remembers its deliveries.
+            expected: How many records will come.
+        """
+        settings = self._run.config.for_stream(name)
+        stream = self._event_stream(name, settings, ITEM_TYPES[settings.object_type], ledger)
+        stream.expected = expected
+        self.events[name] = stream
+        return stream
+
     def follow(self, tap_stream: str, name: str, replication_key: str | None) -> None:
         """Note that a stream of the tap feeds this one.
 
@@ -192,7 +206,9 @@ class Streams:
         settings = self._run.config.for_stream(name)
         item_type = ITEM_TYPES.get(settings.object_type)
         if item_type is not None:
-            event_stream = self.events[name] = self._event_stream(name, settings, item_type)
+            event_stream = self.events[name] = self._event_stream(
+                name, settings, item_type, self._ledger(name, settings)
+            )
             return event_stream
         segment_stream = self.segments[name] = self._segment_stream(name, settings)
         if settings.segment_id is not None:
@@ -200,14 +216,16 @@ class Streams:
             segment_stream.begin(settings.segment_id)
         return segment_stream
 
-    def _event_stream(self, name: str, settings: StreamSettings, item_type: ItemType) -> EventStream:
+    def _event_stream(
+        self, name: str, settings: StreamSettings, item_type: ItemType, ledger: StreamLedger
+    ) -> EventStream:
         counts = self._run.report.items(name, item_type.object_type)
         return EventStream(
             name,
             settings,
             item_type,
             self._event_services,
-            self._ledger(name, settings),
+            ledger,
             counts,
             self._rejections(name, settings, counts),
         )

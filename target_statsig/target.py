@@ -310,6 +310,7 @@ class TargetStatsig(Target):
         suggest: bool = False,
         replay: bool = False,
         apply_held: bool = False,
+        send: str | None = None,
         segment: str | None = None,
         dry_run: bool = False,
         show_ids: bool = False,
@@ -318,7 +319,7 @@ class TargetStatsig(Target):
         super(Target, cls).invoke(about=about, about_format=about_format)
         cls.print_version(print_fn=cls.logger.info)
         command_line.quieten()
-        command_line.refuse_conflicts(check=check, replay=replay, apply_held=apply_held, segment=segment)
+        command_line.refuse_conflicts(check=check, replay=replay, apply_held=apply_held, segment=segment, send=send)
         if suggest:
             command_line.show_suggestion(cast("IO[bytes] | None", file_input))
         config = config or _ConfigInput()
@@ -335,12 +336,19 @@ class TargetStatsig(Target):
         if check:
             from target_statsig.commands.check import check as check_run
 
-            command_line.show_check(check_run(target.run_config, target.run.clock))
+            sections = check_run(target.run_config, target.run.clock)
+            if send is not None:
+                from target_statsig.commands.send import table_section
+
+                sections = [*sections, table_section(target.run, send)]
+            command_line.show_check(sections)
         if apply_held:
             sys.exit(target.apply_held(segment))
         from target_statsig.garbage import spare_the_collector
 
         spare_the_collector()
+        if send is not None:
+            sys.exit(target.send(send))
         command_line.leave(target.replay() if replay else target.run_to_end(file_input))
 
     @classmethod
@@ -368,3 +376,16 @@ class TargetStatsig(Target):
         from target_statsig.commands.apply_held import apply_held
 
         return apply_held(self.run, segment_id)
+
+    def send(self, url: str) -> int:
+        """Send a table of prepared requests.
+
+        Args:
+            url: A directory of Parquet files, a glob, or one file.
+
+        Returns:
+            The exit code, as `run_to_end`.
+        """
+        from target_statsig.commands.send import send
+
+        return send(self.run, url)

@@ -95,14 +95,24 @@ class TargetRunner:
         }
 
     def __call__(self, messages, **settings):
-        self._caplog.clear()
-        self._capsys.readouterr()
         source = messages
         if not (isinstance(messages, Blocks) or hasattr(messages, "read")):
             # One block, as a pipe hands over what a tap wrote at once.
             source = Blocks([to_lines(messages)])
-        target = TargetStatsig(config=self.config(**settings))
-        exit_code = target.run_to_end(source)
+        return self._run(lambda target: target.run_to_end(source), settings)
+
+    def send(self, table, **settings):
+        """Send a table of prepared requests."""
+        return self._run(lambda target: target.send(str(table)), settings)
+
+    def replay(self, **settings):
+        """Send the dead letters again."""
+        return self._run(lambda target: target.replay(), settings)
+
+    def _run(self, run, settings):
+        self._caplog.clear()
+        self._capsys.readouterr()
+        exit_code = run(TargetStatsig(config=self.config(**settings)))
         return Outcome(
             exit_code,
             [json.loads(line) for line in self._capsys.readouterr().out.splitlines()],

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from target_statsig.config.settings import StreamSettings
     from target_statsig.errors import RequestError
     from target_statsig.events.item_types import ItemType
-    from target_statsig.events.prepare import Prepared, PreparedRequest
+    from target_statsig.events.prepare import Prepared, PreparedRequest, Prepares
     from target_statsig.events.workforce import Workforce
     from target_statsig.reports.report import ItemCounts
     from target_statsig.singer.records import Batch, RecordReader
@@ -207,7 +207,7 @@ class Delivery:
         return Preparation(reader, self.settings, self.item_type, remembers, self.client.compression, replication_key)
 
     def deliver(
-        self, preparation: Preparation, batch: Batch, *, now_ms: int, epoch: int = 0, on_retry: Callable[[], None]
+        self, preparation: Prepares, batch: Batch, *, now_ms: int, epoch: int = 0, on_retry: Callable[[], None]
     ) -> BatchResult:
         """Deliver a batch; for a failed request nothing is raised: the result says what was not delivered, and why.
 
@@ -225,7 +225,7 @@ class _BatchDelivery:
     """The delivery of one batch."""
 
     def __init__(
-        self, delivery: Delivery, preparation: Preparation, now_ms: int, epoch: int, on_retry: Callable[[], None]
+        self, delivery: Delivery, preparation: Prepares, now_ms: int, epoch: int, on_retry: Callable[[], None]
     ) -> None:
         self._delivery = delivery
         self._preparation = preparation

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -121,8 +121,21 @@ class Prepared(msgspec.Struct, frozen=True):
         return sum(request.size for request in self.requests) / items if items else 0.0
 
 
+class Prepares(Protocol):
+    """What prepares batches: here and now (`Preparation`), or a batch that was prepared before (`engine.send`)."""
+
+    def __call__(self, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
+        """Prepare a batch.
+
+        Args:
+            batch: The batch.
+            limits: How large a request may be.
+            now_ms: The time of items that have none, unix milliseconds.
+        """
+
+
 @dataclass(frozen=True)
-class Preparation:
+class Preparation(Prepares):
     """Prepares the batches of one stream, between two SCHEMA messages of it.
 
     Attributes:
@@ -150,14 +163,8 @@ class Preparation:
     def _mapper(self) -> Mapper:
         return self.item_type.mapper(self.settings)
 
+    @override
     def __call__(self, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
-        """Prepare a batch.
-
-        Args:
-            batch: The batch.
-            limits: How large a request may be.
-            now_ms: The time of items that have none, unix milliseconds.
-        """
         return self.prepare(self.reader.read(batch), limits, now_ms)
 
     def prepare(self, read: Read, limits: Limits, now_ms: int) -> Prepared:

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from target_statsig.config.settings import ObjectType, StreamSettings
     from target_statsig.events.delivery import BatchResult
     from target_statsig.events.item_types import ItemType
-    from target_statsig.events.prepare import Preparation
+    from target_statsig.events.prepare import Preparation, Prepares
     from target_statsig.events.workforce import Workforce
     from target_statsig.reports.report import ItemCounts, RunReport
     from target_statsig.singer.message import Message
@@ -152,6 +152,9 @@ class EventStream:
     """Takes the records of one stream and sees them to Statsig.
 
     Streams of the tap that stream maps lead into one are gathered side by side: they are read differently.
+
+    Attributes:
+        expected: How many records will come; None where that is not known.
     """
 
     def __init__(
@@ -165,6 +168,7 @@ class EventStream:
         rejections: Rejections,
     ) -> None:
         """Begin with nothing gathered."""
+        self.expected: int | None = None
         self._services = services
         self._delivery = Delivery(
             stream,
@@ -233,6 +237,32 @@ class EventStream:
             if gathering.rows >= self._delivery.rows or 2 * gathering.size >= self._services.bounds.limits.largest:
                 self._flush(gathering)
 
+    def accept_prepared(
+        self,
+        preparation: Prepares,
+        schema: Message,
+        batch: Batch,
+        ledger: StreamLedger,
+        when_settled: Callable[[], None],
+    ) -> None:
+        """Take a batch that was prepared elsewhere; it goes off as it is, and this waits while all threads are busy.
+
+        Args:
+            preparation: Returns what it was prepared as, and prepares parts of it.
+            schema: The SCHEMA message of its records.
+            batch: The messages.
+            ledger: What remembers its delivery.
+            when_settled: Called when all of it is delivered or a dead letter.
+
+        Raises:
+            TargetStatsigError: What an earlier batch failed with.
+        """
+        with self._services.report.lock:
+            self._counts.records += len(batch)
+        delivery, part = replace(self._delivery, ledger=ledger), _Part(0, batch, 0)
+        job = partial(self._deliver, preparation, schema, [part], self._services.gate.open(), 0, delivery)
+        self._services.pool.submit(partial(_in_order, job, when_settled))
+
     def _gathering_of(self, reading: Reading) -> _Gathering:
         key, tap_stream = self._replication_key, reading.schema["stream"]
         gathering = self._gatherings.get(tap_stream)
@@ -276,7 +306,9 @@ class EventStream:
         parts, gathering.parts = gathering.parts, []
         gathering.rows = gathering.size = 0
         schema, ticket, epoch = gathering.reading.schema, gathering.ticket, self._services.gate.received
-        self._services.pool.submit(partial(self._deliver, gathering.preparation, schema, parts, ticket, epoch))
+        self._services.pool.submit(
+            partial(self._deliver, gathering.preparation, schema, parts, ticket, epoch, self._delivery)
+        )
 
     @property
     def progress(self) -> ItemProgress:
@@ -291,6 +323,7 @@ class EventStream:
             skipped=counts.skipped_duplicates,
             rejected=counts.rejected,
             retries=self._retries,
+            expected=self.expected,
         )
 
     def check_reject_limit(self) -> None:
@@ -301,11 +334,19 @@ class EventStream:
         """
         self._rejections.check_reject_limit()
 
-    def _deliver(self, preparation: Preparation, schema: Message, parts: list[_Part], ticket: int, epoch: int) -> None:
+    def _deliver(
+        self,
+        preparation: Prepares,
+        schema: Message,
+        parts: list[_Part],
+        ticket: int,
+        epoch: int,
+        delivery: Delivery,
+    ) -> None:
         services = self._services
         now_ms = int(services.clock.time() * 1000)
         batch = Batch.of([part.batch for part in parts])
-        result = self._delivery.deliver(preparation, batch, now_ms=now_ms, epoch=epoch, on_retry=self._count_retry)
+        result = delivery.deliver(preparation, batch, now_ms=now_ms, epoch=epoch, on_retry=self._count_retry)
         self._count(result)
         for rejection in result.rejections:
             error = RecordError(rejection.reason, rejection.field)
@@ -332,6 +373,11 @@ class EventStream:
         for name, remark in REMARKS.items():
             if name in new and remark.warning:
                 logger.warning("Stream '%s': %s", self._delivery.stream, remark.warning)
+
+
+def _in_order(*steps: Callable[[], None]) -> None:
+    for step in steps:
+        step()
 
 
 def _found(row: int, parts: Sequence[_Part]) -> tuple[_Part, int]:

@@ -24,7 +24,7 @@ from target_statsig.events import worker
 from target_statsig.events.worker import ANSWERS, ENCODER, Task
 
 if TYPE_CHECKING:
-    from target_statsig.events.prepare import Limits, Preparation, Prepared
+    from target_statsig.events.prepare import Limits, Prepared, Prepares
     from target_statsig.singer.records import Batch
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Workforce:
                 self._workers.append(_Worker())
                 self._idle.put(self._workers[-1])
 
-    def prepare(self, preparation: Preparation, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
+    def prepare(self, preparation: Prepares, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
         """Prepare a batch as `Preparation` does: in a worker, and wait until one is free; here where there is none.
 
         A batch that is decoded already is prepared here: to hand it over would take longer.
@@ -121,7 +121,7 @@ class _Worker:
             with contextlib.suppress(OSError, AttributeError):  # more than this user may have, or no Linux
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         os.set_blocking(self._tasks.fileno(), False)
-        self._known: dict[int, Preparation] = {}
+        self._known: dict[int, Prepares] = {}
         self._is_up = False
         self._is_dead = False
 
@@ -135,7 +135,7 @@ class _Worker:
                 self._is_dead = True
         return self._is_up and not self._is_dead
 
-    def prepare(self, preparation: Preparation, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
+    def prepare(self, preparation: Prepares, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
         """Prepare a batch in the process; here while it is not up yet, and once it has died."""
         if self.is_ready:
             try:
@@ -149,7 +149,7 @@ class _Worker:
                     )
         return preparation(batch, limits, now_ms)
 
-    def _ask(self, preparation: Preparation, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
+    def _ask(self, preparation: Prepares, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
         number = id(preparation)
         pickled = b"" if number in self._known else pickle.dumps(preparation)
         # Kept, so that no other one gets its number.

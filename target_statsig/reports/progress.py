@@ -31,7 +31,11 @@ CLEAR = "\r\x1b[K"
 
 @dataclass(frozen=True, slots=True)
 class ItemProgress:
-    """How far a stream is that goes to the events API."""
+    """How far a stream is that goes to the events API.
+
+    Attributes:
+        expected: How many records will come; None where that is not known.
+    """
 
     stream: str
     records: int
@@ -41,6 +45,12 @@ class ItemProgress:
     rejected: int = 0
     retries: int = 0
     requests_left: int = 0
+    expected: int | None = None
+
+    @property
+    def records_left(self) -> int:
+        """Records that are expected and did not come yet."""
+        return max((self.expected or 0) - self.records, 0)
 
     @property
     def busy(self) -> bool:
@@ -197,7 +207,9 @@ def terminal() -> TextIO | None:
 
 def _line(progress: Progress, rate: float, to_go: str) -> str:
     speed = f" ({rate:,.0f}/s)" if round(rate) else ""
-    last = (to_go,) if progress.requests_left else ()
+    last: tuple[str, ...] = (to_go,) if progress.requests_left else ()
+    if isinstance(progress, ItemProgress) and progress.records_left and round(rate):
+        last = (f"{counted(progress.records_left, 'record')} left", _duration(progress.records_left / rate))
     return f"{progress.stream}: {', '.join((counted(progress.records, 'record') + speed, *progress.parts, *last))}"
 
 

@@ -157,13 +157,36 @@ class Store:
             keep_days: Days for which everything is remembered, whatever STATE says; 0: STATE decides.
         """
         name = f"{object_type} {stream}"
+        return self._ledger(name, stream, lock=name, run_id=self._run_id, keep_days=keep_days)
+
+    def ledgers_of_table(
+        self, stream: str, *, object_type: str, keep_days: int, table: str, part: str | None
+    ) -> tuple[StreamLedger, StreamLedger]:
+        """Return what is remembered of the requests of prepared tables, and of the records of a stream.
+
+        For the records all senders of a table are one run. The first ledger is the one to begin: it keeps other runs
+        out of the stream; or, where part of a table is sent, those that send the same part.
+
+        Args:
+            stream: The stream's name.
+            object_type: What it becomes.
+            keep_days: Days for which records are remembered, whatever STATE says; 0: STATE decides.
+            table: The identity of the table.
+            part: Which part of it is sent; None: all of it.
+        """
+        name = f"{object_type} {stream}"
+        lock = name if part is None else f"{name} {part}"
+        requests = self._ledger(f"requests of {name}", stream, lock=lock, run_id=self._run_id, keep_days=0)
+        return requests, self._ledger(name, stream, lock=name, run_id=f"table {table}", keep_days=keep_days)
+
+    def _ledger(self, name: str, stream: str, *, lock: str, run_id: str, keep_days: int) -> StreamLedger:
         if name not in self._ledgers:
             number = self._number(STREAMS, STREAMS.c.stream, project=self._project, name=name)
             self._ledgers[name] = StoredLedger(
                 self._deliveries,
-                self._lock(name, f"Stream '{stream}'", FatalRunError, Heading.SHARED_STREAM),
+                self._lock(lock, f"Stream '{stream}'", FatalRunError, Heading.SHARED_STREAM),
                 number,
-                run_id=self._run_id,
+                run_id=run_id,
                 clock=self._clock,
                 keep_days=keep_days,
             )

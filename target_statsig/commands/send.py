@@ -1,0 +1,71 @@
+"""`--send`: a table of prepared requests instead of input; and what `--check` says of it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from target_statsig.commands.check import Mark, Row, Section
+from target_statsig.errors import SettingsError, TargetStatsigError
+from target_statsig.reports.text import counted
+
+if TYPE_CHECKING:
+    from target_statsig.run import Run
+
+
+def send(run: Run, url: str) -> int:
+    """Send what is missing of a table.
+
+    Args:
+        run: The run that sends it.
+        url: A directory of Parquet files, a glob, or one file.
+
+    Returns:
+        The exit code: 0 complete, 1 failed, 128 and the signal's number when interrupted.
+    """
+    try:
+        _need_pyarrow()
+    except SettingsError as error:
+        run.fail(error)
+        run.conclude()
+        return run.exit_code
+    from target_statsig.engine.send import send_table
+
+    return send_table(run, url)
+
+
+def table_section(run: Run, url: str) -> Section:
+    """Return what a check says of a table.
+
+    Args:
+        run: The run that would send it.
+        url: A directory of Parquet files, a glob, or one file.
+    """
+    try:
+        _need_pyarrow()
+        row = Row(Mark.OK, "--send", _survey(run, url))
+    except TargetStatsigError as error:
+        row = Row(Mark.FAIL, "--send", str(error))
+    return Section("Table", [row])
+
+
+def _survey(run: Run, url: str) -> str:
+    from target_statsig.engine.files import open_table
+    from target_statsig.engine.send import check_table
+
+    table = open_table(url)
+    check_table(run, table)
+    rejected = table.rejections.total()
+    return (
+        f"{counted(table.records, 'record')} of stream '{table.stream}' in {counted(table.requests, 'request')}, "
+        f"{rejected:,} rejected when it was prepared."
+    )
+
+
+def _need_pyarrow() -> None:
+    if find_spec("pyarrow") is None:
+        msg = (
+            "`--send` reads Parquet files, and pyarrow is not installed. Add the extra: pip install "
+            "'target-statsig[spark]'; under Meltano, `pip_url: target-statsig[spark]`."
+        )
+        raise SettingsError([msg])

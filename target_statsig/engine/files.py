@@ -1,0 +1,322 @@
+"""A table of prepared requests as Parquet files: which they are, whether the table is whole, and its rows."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections import Counter, defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from upath import UPath
+from xxhash import xxh3_128_digest
+
+from target_statsig.engine.table import SCHEMA, VERSION, to_rows
+from target_statsig.errors import InputError
+from target_statsig.reports.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from target_statsig.engine.table import Row
+
+MARKER = "_SUCCESS"
+"""The file that an engine writes when all of a table is there."""
+
+PARQUET = ".parquet"
+
+SURVEYED = [
+    "version",
+    "config_digest",
+    "stream",
+    "partition",
+    "attempt",
+    "sequence",
+    "is_last",
+    "count",
+    "rejections",
+    "deleted",
+    "schema",
+]
+"""The columns that are read before anything is sent: small ones."""
+
+SURVEYED_AT_ONCE = 8_192
+READ_AT_ONCE = 16
+"""Rows that are read at once, when they are surveyed and when they are sent: 16 of them are a megabyte or so."""
+
+BUFFER_BYTES = 1 << 18
+"""Bytes of a column that are read at once: without this a row group is read whole, and that may be 128 MB."""
+
+MOST_PARTITIONS = 1 << 24
+"""Partitions are numbered from 0 and without a gap; a larger number is a random one, of an engine that counts none."""
+
+SHOWN = 10
+"""Partitions that are named in a message."""
+
+_FOOTER_END = 8
+"""Bytes at the end of a Parquet file: the length of its footer, and a magic word."""
+
+_USER_INFO = re.compile(r"(?<=://)[^/@]*@")
+_GLOB = frozenset("*?[")
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What was seen of one attempt at a partition; counts are those of the files that are to be sent.
+
+    Attributes:
+        sequences: The numbers of its rows.
+        last: The number of its last row; None where that was not seen.
+        schema: The SCHEMA message of its records; empty where it has none.
+    """
+
+    sequences: array[int] = field(default_factory=lambda: array("q"))
+    last: int | None = None
+    schema: str = ""
+    records: int = 0
+    requests: int = 0
+    rejections: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def is_complete(self) -> bool:
+        return self.last is not None and {*range(self.last + 1)} <= {*self.sequences}
+
+    @property
+    def is_double(self) -> bool:
+        return len({*self.sequences}) < len(self.sequences)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTable:
+    """A table that is whole, and what of it is to be sent.
+
+    Attributes:
+        url: Where it is, for messages.
+        part: The glob that says which of its files are to be sent; None where that is all of them.
+        identity: What tells it from any other table.
+        stream: The stream that it was prepared for.
+        config_digest: What it was prepared with.
+        records: How many records are to be sent, or were rejected or left out when it was prepared.
+        requests: How many requests are to be sent.
+        rejections: Records that were rejected when it was prepared, by reason.
+        schemas: The complete attempt of each partition, and the SCHEMA message of its records.
+        files: The files to send.
+    """
+
+    url: str
+    part: str | None
+    identity: str
+    stream: str
+    config_digest: str
+    records: int
+    requests: int
+    rejections: Counter[str]
+    schemas: Mapping[tuple[int, int], str]
+    files: Sequence[UPath]
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows to send, file by file; a few of them are in memory at once."""
+        for path in self.files:
+            with _opened(path) as file:
+                for batch in file.iter_batches(READ_AT_ONCE, columns=SCHEMA.names):
+                    yield from (row for row in to_rows(batch) if (row.partition, row.attempt) in self.schemas)
+
+
+def open_table(url: str) -> PreparedTable:
+    """Survey a table.
+
+    Args:
+        url: A directory of Parquet files, a glob that chooses some of a directory, or one file; local, or what fsspec
+            has a file system for.
+
+    Raises:
+        InputError: There is no table, it is not whole, or it is of another version.
+    """
+    shown = _USER_INFO.sub("", url)
+    try:
+        root, files, selected, part = _found(url)
+        if not selected:
+            msg = f"There are no Parquet files at {shown}. {_NOTHING_SENT} Name the directory that was written."
+            raise InputError(msg)
+        survey = _Survey(shown)
+        for path in files:
+            survey.add(path, counts=path in selected)
+        return survey.table(part, selected, vouched=(root / MARKER).exists())
+    except (OSError, pa.ArrowException) as error:
+        msg = f"The table at {shown} cannot be read: {type(error).__name__}. {_NOTHING_SENT}"
+        raise InputError(msg) from error
+
+
+_NOTHING_SENT = "Nothing was sent."
+
+
+def _found(url: str) -> tuple[UPath, Sequence[UPath], Sequence[UPath], str | None]:
+    """Return a table's directory, all of its files, those to send, and the glob that chose these."""
+    if _GLOB.intersection(url):
+        literal, glob = url[: min(url.find(each) for each in _GLOB if each in url)], url
+        directory = literal[: literal.rfind("/") + 1]
+        root = UPath(directory or ".")
+        selected = sorted(_visible(root, root.glob(url[len(directory) :])), key=str)
+    else:
+        root, glob = UPath(url), None
+        if root.is_dir():
+            files = sorted(_visible(root, root.rglob(f"*{PARQUET}")), key=str)
+            return root, files, files, None
+        selected, glob, root = [root] if root.exists() else [], url, root.parent
+    return root, sorted({*_visible(root, root.rglob(f"*{PARQUET}")), *selected}, key=str), selected, glob
+
+
+def _visible(root: UPath, paths: Iterable[UPath]) -> Iterator[UPath]:
+    """Yield the files that are part of the table: what an engine hides begins with a dot or an underscore."""
+    depth = len(root.parts)
+    return (path for path in paths if not any(name.startswith((".", "_")) for name in path.parts[depth:]))
+
+
+@contextmanager
+def _opened(path: UPath) -> Iterator[pq.ParquetFile]:
+    with path.open("rb") as source, pq.ParquetFile(source, buffer_size=BUFFER_BYTES, pre_buffer=False) as file:
+        yield file
+
+
+class _Survey:
+    """What the small columns of a table's files say."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._attempts: defaultdict[tuple[int, int], _Attempt] = defaultdict(_Attempt)
+        self._prepared: set[tuple[str, str]] = set()
+        self._schemas: dict[str, str] = {}
+        self._identities: list[bytes] = []
+
+    def add(self, path: UPath, *, counts: bool) -> None:
+        """Look at a file.
+
+        Args:
+            path: The file.
+            counts: Whether it is to be sent.
+        """
+        self._identities.append(path.name.encode() + _footer(path))
+        with _opened(path) as file:
+            missing = [name for name in SURVEYED if name not in file.schema_arrow.names]
+            if missing and missing != ["version"]:
+                msg = (
+                    f"{path.name} at {self._url} holds no prepared requests: it has no column '{missing[0]}'. "
+                    f"{_NOTHING_SENT} Prepare the rows first; a table has a directory of its own."
+                )
+                raise InputError(msg)
+            versions = {version for batch in file.iter_batches(columns=["version"]) for version in batch[0].to_pylist()}
+            if versions - {VERSION}:
+                other = ", ".join(sorted(map(str, versions - {VERSION})))
+                msg = (
+                    f"The table at {self._url} is of version {other}, and this target-statsig sends version {VERSION}. "
+                    f"{_NOTHING_SENT} Prepare it with the target-statsig that sends it."
+                )
+                raise InputError(msg)
+            for batch in file.iter_batches(SURVEYED_AT_ONCE, columns=SURVEYED):
+                self._add(batch, counts=counts)
+
+    def _add(self, batch: pa.RecordBatch, *, counts: bool) -> None:
+        columns = {name: batch.column(name) for name in SURVEYED}
+        self._prepared.update(zip(columns["stream"].to_pylist(), columns["config_digest"].to_pylist(), strict=True))
+        rejected = pc.fill_null(pc.list_value_length(columns["rejections"]), 0).to_pylist()
+        reasons = columns["rejections"].to_pylist() if any(rejected) else [[]] * len(rejected)
+        names = ("partition", "attempt", "sequence", "is_last", "count", "deleted", "schema")
+        values = zip(*(columns[name].to_pylist() for name in names), reasons, strict=True)
+        for partition, number, sequence, is_last, count, deleted, schema, rejections in values:
+            attempt = self._attempts[partition, number]
+            attempt.sequences.append(sequence)
+            if is_last:
+                attempt.last = sequence
+            if schema is not None:
+                attempt.schema = self._schemas.setdefault(schema, schema)
+            if counts:
+                attempt.records += count + deleted + len(rejections or ())
+                attempt.requests += count > 0
+                attempt.rejections.update(rejection["reason"] for rejection in rejections or ())
+
+    def table(self, part: str | None, files: Sequence[UPath], *, vouched: bool) -> PreparedTable:
+        """Return the table.
+
+        Args:
+            part: The glob that says which of its files are to be sent.
+            files: These files.
+            vouched: Whether the engine says that all partitions are there.
+
+        Raises:
+            InputError: It is not whole, or holds more than one stream.
+        """
+        complete = self._complete(vouched=vouched)
+        if len(self._prepared) > 1:
+            streams = ", ".join(sorted({stream for stream, _ in self._prepared}))
+            msg = (
+                f"The table at {self._url} was not prepared at one time: it holds stream {streams} under "
+                f"{counted(len(self._prepared), 'configuration')}. {_NOTHING_SENT} Prepare each stream into a "
+                f"directory of its own, which is empty before."
+            )
+            raise InputError(msg)
+        ((stream, digest),) = self._prepared
+        sent = [self._attempts[each] for each in complete]
+        return PreparedTable(
+            self._url,
+            part,
+            xxh3_128_digest(b"".join(sorted(self._identities))).hex(),
+            stream,
+            digest,
+            sum(each.records for each in sent),
+            sum(each.requests for each in sent),
+            sum((each.rejections for each in sent), Counter[str]()),
+            {key: self._attempts[key].schema for key in complete},
+            files,
+        )
+
+    def _complete(self, *, vouched: bool) -> list[tuple[int, int]]:
+        """Return the complete attempt of each partition.
+
+        Raises:
+            InputError: A partition has none, or more than one.
+        """
+        complete = [key for key, attempt in self._attempts.items() if attempt.is_complete]
+        found = Counter(partition for partition, _ in complete)
+        double = {partition for partition, times in found.items() if times > 1}
+        double |= {key[0] for key in complete if self._attempts[key].is_double}
+        if double:
+            msg = (
+                f"The table at {self._url} holds {_partitions(double)} more than once: two complete attempts, or the "
+                f"same file twice. {_NOTHING_SENT} Prepare it again into an empty directory, through the engine's own "
+                f"writer, which keeps one attempt of each."
+            )
+            raise InputError(msg)
+        expected = {partition for partition, _ in self._attempts}
+        if not vouched and max(expected, default=0) < MOST_PARTITIONS:
+            expected |= {*range(max(expected, default=-1) + 1)}
+        missing = expected - found.keys()
+        if missing or not expected:
+            what = f"{_partitions(missing)} is not there to its end" if missing else "it has no rows"
+            msg = (
+                f"The table at {self._url} is not whole: {what}. {_NOTHING_SENT} Wait until the job that writes it has "
+                f"ended, or run it again into an empty directory."
+            )
+            raise InputError(msg)
+        return complete
+
+
+def _partitions(numbers: Iterable[int]) -> str:
+    ordered = sorted(numbers)
+    shown = ", ".join(map(str, islice(ordered, SHOWN)))
+    return f"partition {shown}{f' and {len(ordered) - SHOWN:,} more' if len(ordered) > SHOWN else ''}"
+
+
+def _footer(path: UPath) -> bytes:
+    """Return the digest of a file's footer, which says where everything in it lies."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - _FOOTER_END, 0))
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(max(size - _FOOTER_END - length, 0))
+        content: Any = file.read(length)
+        return xxh3_128_digest(content)

@@ -1,0 +1,164 @@
+"""What is remembered of a prepared table's requests, so that the same command again sends only what is missing.
+
+Two ledgers have it. That of the requests knows which of them were acknowledged, whoever sent them; that of the stream
+knows the digests of their records, as of any other run. For the second one all senders of a table are one run: what one
+of them has sent, another does not take for delivered before, so that twins stay twins.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from xxhash import xxh3_128_digest
+
+from target_statsig._compat import override
+from target_statsig.store.ledger import DIGEST_BYTES, Bookmark, StreamLedger, each
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from target_statsig.engine.table import Row
+
+REMEMBERED_AT_ONCE = 1_000
+"""Rows with dead letters that are remembered together: each time, the dead letters are brought to their files."""
+
+
+class TableLedger:
+    """What is remembered of one table; any thread may ask."""
+
+    def __init__(self, requests: StreamLedger, records: StreamLedger, flush: Callable[[], None]) -> None:
+        """Take the ledgers.
+
+        Args:
+            requests: The ledger of requests.
+            records: The ledger of the stream's records.
+            flush: Brings dead letters to where they last.
+        """
+        self._requests = requests
+        self._records = records
+        self._flush = flush
+        self._lock = threading.Lock()
+        self._settled: list[bytes] = []
+
+    def of(self, row: Row) -> RowLedger:
+        """Return what is remembered of a row."""
+        return RowLedger(row, self._requests, self._records)
+
+    def settle(self, row: RowLedger) -> None:
+        """Remember that all of a row is delivered or a dead letter, once the dead letters are where they last."""
+        with self._lock:
+            self._settled.append(row.settled_id)
+            if len(self._settled) >= REMEMBERED_AT_ONCE:
+                self._remember()
+
+    def flush(self) -> None:
+        """Remember the rows that wait for it.
+
+        Raises:
+            FatalRunError: The dead letters cannot be written.
+            StoreError: The store failed.
+        """
+        with self._lock:
+            if self._settled:
+                self._remember()
+
+    def _remember(self) -> None:
+        self._flush()
+        _note(self._requests, b"".join(self._settled))
+        self._settled.clear()
+
+
+class RowLedger(StreamLedger):
+    """What is remembered of a row: its request or, where that did not go as it is, each record of its parts.
+
+    Attributes:
+        is_settled: Whether an earlier run saw all of the row delivered or a dead letter.
+        is_delivered: Whether an earlier run saw its request acknowledged.
+        was_split: Whether its records went, or were to go, in other requests.
+        settled_id: By what it is remembered that all of it is settled.
+    """
+
+    def __init__(self, row: Row, requests: StreamLedger, records: StreamLedger) -> None:
+        """Look up what became of the row."""
+        place = f"{row.stream}\n{row.config_digest}\n{row.partition}\n{row.attempt}\n{row.sequence}\n".encode()
+        content = place + xxh3_128_digest(row.body or b"") + xxh3_128_digest(row.source or b"")
+        self._id, self.settled_id, self._split_id = (xxh3_128_digest(content, seed) for seed in range(3))
+        self._digests, self._count = row.digests, row.count
+        self._requests = requests
+        self._records = records
+        self._numbers: dict[int, int] = {}
+        self._is_doubted = False
+        self.is_delivered = self.is_settled = self.was_split = False
+        if not requests.is_blank:
+            ids = [self._id, self.settled_id, self._split_id]
+            self.is_delivered, is_settled, self.was_split = requests.known(ids, highest=None, epoch=0)
+            self.is_settled = is_settled or (self.is_delivered and not row.rejections)
+            self._is_doubted = not self.is_delivered and requests.in_doubt(self._id) > 0
+
+    @override
+    def begin(self) -> None:
+        self._requests.begin()
+
+    @override
+    def check(self) -> None:
+        self._requests.check()
+
+    @property
+    @override
+    def is_blank(self) -> bool:
+        return not self.was_split and self._records.is_blank
+
+    @override
+    def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:
+        known = [False] * len(digests)
+        if self.was_split:
+            known = self._requests.known(self._ids(digests), highest=None, epoch=0)
+        unsent = [digest for digest, is_known in zip(digests, known, strict=True) if not is_known]
+        answers = iter(self._records.known(unsent, highest=highest, epoch=epoch))
+        return [is_known or next(answers) for is_known in known]
+
+    @override
+    def in_doubt(self, digests: bytes) -> int:
+        of_records = self._records.in_doubt(digests)
+        if self._is_doubted:
+            return self._count if digests == self._digests else len(digests) // DIGEST_BYTES
+        return max(of_records, self._requests.in_doubt(self._parts(digests))) if self.was_split else of_records
+
+    @override
+    def intend(self, digests: bytes, *, highest: Bookmark | None, epoch: int) -> int:
+        ids = self._id
+        if digests != self._digests:
+            ids = self._parts(digests)
+            if not self.was_split:
+                self.was_split = True
+                _note(self._requests, self._split_id)
+        number = self._requests.intend(ids, highest=None, epoch=epoch)
+        self._numbers[number] = self._records.intend(digests, highest=highest, epoch=epoch)
+        return number
+
+    @override
+    def acknowledge(self, batch: int) -> None:
+        # In this order: a run that dies in between sends them again, and counts them as perhaps sent twice.
+        self._records.acknowledge(self._numbers.pop(batch))
+        self._requests.acknowledge(batch)
+
+    @override
+    def withdraw(self, batch: int) -> None:
+        self._records.withdraw(self._numbers.pop(batch))
+        self._requests.withdraw(batch)
+
+    @override
+    def state_written(self, bookmark: Bookmark | None, *, epoch: int) -> None:
+        """Forget nothing: a table may be sent again at any time."""
+
+    def _ids(self, digests: Sequence[bytes]) -> list[bytes]:
+        """Return by what records of the row are remembered that go in other requests than its own."""
+        return [xxh3_128_digest(self._id + digest) for digest in digests]
+
+    def _parts(self, digests: bytes) -> bytes:
+        return b"".join(self._ids(each(digests)))
+
+
+def _note(requests: StreamLedger, ids: bytes) -> None:
+    requests.acknowledge(requests.intend(ids, highest=None, epoch=0))

@@ -1,0 +1,256 @@
+"""Sends a table of prepared requests: as they lie, once each, through the same delivery as lines from a pipe."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, overload
+
+import msgspec
+
+from target_statsig._compat import override
+from target_statsig.config.settings import ObjectType
+from target_statsig.engine.files import open_table
+from target_statsig.engine.ledger import TableLedger
+from target_statsig.engine.table import config_digest
+from target_statsig.errors import InputError, RejectionsError
+from target_statsig.events.item_types import ITEM_TYPES
+from target_statsig.events.mapper import MappingWarnings
+from target_statsig.events.prepare import Preparation, Prepared, Prepares
+from target_statsig.reports.text import counted
+from target_statsig.singer.records import Batch, RecordReader
+from target_statsig.singer.rejections import FEW, too_many
+from target_statsig.store.ledger import NoLedger
+
+if TYPE_CHECKING:
+    from target_statsig.config.settings import StreamSettings
+    from target_statsig.engine.files import PreparedTable
+    from target_statsig.engine.ledger import RowLedger
+    from target_statsig.engine.table import Row
+    from target_statsig.events.prepare import Limits
+    from target_statsig.events.stream import EventStream
+    from target_statsig.run import Run
+    from target_statsig.singer.message import Message
+
+logger = logging.getLogger(__name__)
+
+NOTHING_SENT = "Nothing was sent."
+
+
+def send_table(run: Run, url: str) -> int:
+    """Send what is missing of a table of prepared requests, and leave a report and a summary behind.
+
+    Args:
+        run: The run that sends them.
+        url: A directory of Parquet files, a glob, or one file; local, or what fsspec has a file system for.
+
+    Returns:
+        The exit code: 0 complete, 1 failed, 128 and the signal's number when interrupted.
+    """
+    sender: _Sender | None = None
+    try:
+        table = open_table(url)
+        sender = _Sender(run, table, check_table(run, table))
+        sender.send()
+    except Exception as error:  # noqa: BLE001 -- whatever fails, the report says what was sent
+        run.fail(error)
+    run.end_sending(lambda: sender.ledger.flush() if sender else None)
+    return run.exit_code
+
+
+def check_table(run: Run, table: PreparedTable) -> StreamSettings:
+    """Return the settings of a table's stream, if the table may be sent under them.
+
+    Args:
+        run: The run that would send it.
+        table: The table.
+
+    Raises:
+        SettingsError: Nothing says what the stream becomes.
+        InputError: The table was prepared with other settings, or for a segment.
+        RejectionsError: More records were rejected than `max_rejected_percent` allows.
+    """
+    settings = run.config.for_stream(table.stream)
+    if settings.object_type is ObjectType.SEGMENT:
+        msg = (
+            f"Stream '{table.stream}' of the table at {table.url} goes to a segment under this configuration, and "
+            f"segments are not sent from prepared tables. {NOTHING_SENT} Send its rows through a tap."
+        )
+        raise InputError(msg)
+    if config_digest(run.settings, settings) != table.config_digest:
+        msg = (
+            f"The table at {table.url} was prepared for stream '{table.stream}' with another configuration. "
+            f"{NOTHING_SENT} Prepare it again with this one, or send it with the one that it was prepared with: the "
+            f"stream's settings, `compression` and the sizes of a batch have to be the same."
+        )
+        raise InputError(msg)
+    _check_reject_limit(table, settings.max_rejected_percent)
+    return settings
+
+
+def _check_reject_limit(table: PreparedTable, most: int) -> None:
+    rejected = table.rejections.total()
+    all_of_it = rejected == table.records > 0
+    if too_many(table.records, rejected, most) or (rejected and most == 0) or (all_of_it and rejected > FEW):
+        worst = ", ".join(f"{reason} {count:,}" for reason, count in table.rejections.most_common(3))
+        msg = (
+            f"Of {counted(table.records, 'record')} of the table at {table.url}, {rejected:,} were rejected when it "
+            f"was prepared ({worst}), more than `max_rejected_percent` allows ({most}). {NOTHING_SENT} Fix the mapping "
+            f"or the rows and prepare it again, or allow more."
+        )
+        raise RejectionsError(msg)
+
+
+class _Sender:
+    """The sending of one table."""
+
+    def __init__(self, run: Run, table: PreparedTable, settings: StreamSettings) -> None:
+        """Open the ledgers.
+
+        Raises:
+            FatalRunError: Another run sends the stream.
+            StoreError: The store cannot be used.
+        """
+        self._run = run
+        self._table = table
+        self._settings = settings
+        requests, records = run.store.ledgers_of_table(
+            table.stream,
+            object_type=str(settings.object_type),
+            keep_days=settings.dedupe_days,
+            table=table.identity,
+            part=table.part,
+        )
+        requests.begin()
+        self.ledger = TableLedger(requests, records if settings.dedupe else NoLedger(), run.dead_letters.flush)
+        self._stream: EventStream = run.streams.add_prepared(table.stream, requests, expected=table.records)
+        self._counts = run.report.items(table.stream, settings.object_type)
+        self._readings: dict[str, tuple[Message, Preparation]] = {}
+
+    def send(self) -> None:
+        """Hand over all rows that are not settled yet; a signal ends it early.
+
+        Raises:
+            TargetStatsigError: What a request failed with.
+        """
+        table = self._table
+        logger.info(
+            "Sending %s of stream '%s' in %s from %s; environment tier: %s.",
+            counted(table.records - table.rejections.total(), "record"),
+            table.stream,
+            counted(table.requests, "request"),
+            table.url,
+            self._settings.environment_tier or "none",
+        )
+        for row in table.rows():
+            if self._run.stop_signal is not None:
+                return
+            self._send(row)
+            self._run.tick(0)
+
+    def _send(self, row: Row) -> None:
+        ledger = self.ledger.of(row)
+        skipped = row.count if ledger.is_settled or ledger.is_delivered else 0
+        with self._run.report.lock:
+            self._counts.records += row.deleted + skipped
+            self._counts.deleted_row += row.deleted
+            self._counts.skipped_duplicates += skipped
+        if ledger.is_settled or row.source is None:
+            return
+        schema, preparation = self._reading(row)
+        batch = Batch(_Lines(row))
+        if ledger.is_delivered:
+            batch = batch.take([place for place, _, _ in row.rejections])
+        # What has gone in parts is prepared again: it is looked up record by record.
+        ready = None if ledger.was_split else _prepared(row, sends=not ledger.is_delivered)
+        self._stream.accept_prepared(
+            _Ready(ready, preparation), schema, batch, ledger, partial(self._settle, row, ledger)
+        )
+
+    def _settle(self, row: Row, ledger: RowLedger) -> None:
+        if row.rejections or ledger.was_split:
+            self.ledger.settle(ledger)
+
+    def _reading(self, row: Row) -> tuple[Message, Preparation]:
+        """Return the SCHEMA message of a row's records, and what prepares parts of it again."""
+        text = self._table.schemas[row.partition, row.attempt]
+        if text not in self._readings:
+            schema = msgspec.json.decode(text)
+            stream, settings = self._table.stream, self._settings
+            reader = RecordReader(stream, stream, schema["schema"], (), validates=False)
+            # With digests in any case: by them the ledger tells records of a request that went in parts.
+            self._readings[text] = (
+                schema,
+                Preparation(
+                    reader,
+                    settings,
+                    ITEM_TYPES[settings.object_type],
+                    remembers=True,
+                    compression=self._run.settings.compression,
+                    replication_key=None,
+                ),
+            )
+        return self._readings[text]
+
+
+class _Lines(Sequence[bytes]):
+    """The lines of a row, decompressed only where they are needed: for what is rejected, refused or known."""
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+
+    @override
+    def __len__(self) -> int:
+        return self._row.count + len(self._row.rejections)
+
+    @overload
+    def __getitem__(self, place: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[bytes]: ...
+
+    @override
+    def __getitem__(self, place: int | slice) -> bytes | Sequence[bytes]:
+        return self._lines[place]
+
+    @cached_property
+    def _lines(self) -> list[bytes]:
+        return self._row.lines
+
+
+class _Ready(Prepares):
+    """Returns what a batch was prepared as when it is asked for the first time, and prepares parts of it after that."""
+
+    def __init__(self, prepared: Prepared | None, preparation: Preparation) -> None:
+        self._prepared = prepared
+        self._preparation = preparation
+
+    @override
+    def __call__(self, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
+        prepared, self._prepared = self._prepared, None
+        return prepared or self._preparation(batch, limits, now_ms)
+
+
+def _prepared(row: Row, *, sends: bool) -> Prepared:
+    """Return a row as what it was prepared as.
+
+    Args:
+        row: The row.
+        sends: Whether it is to be sent; else only what was rejected is left, and its lines alone.
+    """
+    request = row.request if sends else None
+    rejected = row.rejections
+    if not sends:
+        rejected = [(number, reason, field) for number, (_, reason, field) in enumerate(rejected)]
+    return Prepared(
+        requests=[] if request is None else [request],
+        rejected=rejected,
+        digests=b"" if request is None else request.digests,
+        rows=row.rows,
+        highest=None,
+        deleted=0,
+        unreadable=None,
+        readable=len(rejected) + (row.count if sends else 0),
+        warnings=row.mapping_warnings if sends else MappingWarnings(),
+    )

@@ -1,0 +1,84 @@
+"""Tables of prepared requests for tests: what an engine would leave in a directory, written in this process."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from target_statsig.config.parse import parse_config
+from target_statsig.config.schema import config_schema
+from target_statsig.engine.table import VERSION, Row, config_digest, pack_source, to_batch
+from target_statsig.events.item_types import ITEM_TYPES
+from target_statsig.events.mapper import MappingWarnings
+from target_statsig.events.prepare import Limits, Preparation
+from target_statsig.singer.records import Batch, RecordReader
+from tests.singer import record, schema
+
+NOW_MS = 1_795_348_800_000
+
+
+def prepared_rows(config, records, *, partition=0, attempt=None, stream="orders", version=VERSION):
+    """Return the rows that one attempt makes of records, `batch_size_rows` of them at a time."""
+    parsed = parse_config({"server_secret_key": "secret-none", **config}, config_schema())
+    settings, run = parsed.for_stream(stream), parsed.settings
+    message = schema(stream)
+    reader = RecordReader(stream, stream, message["schema"], (), validates=False)
+    preparation = Preparation(
+        reader, settings, ITEM_TYPES[settings.object_type], settings.dedupe, run.compression, None
+    )
+    limits = Limits(run.batch_size_rows, run.batch_size_bytes, run.batch_size_bytes)
+    attempt = partition + 100 if attempt is None else attempt
+    blank = Row(version, config_digest(run, settings), stream, partition, attempt, sequence=0, is_last=False)
+    rows = []
+    for start in range(0, len(records), run.batch_size_rows):
+        chunk = records[start : start + run.batch_size_rows]
+        lines = [json.dumps(record(stream, each)).encode() + b"\n" for each in chunk]
+        rows += rows_of(replace(blank, sequence=len(rows)), preparation(Batch(lines), limits, NOW_MS), lines)
+    rows = rows or [blank]
+    rows[0] = replace(rows[0], schema=json.dumps(message))
+    return [*rows[:-1], replace(rows[-1], is_last=True)]
+
+
+def rows_of(blank, prepared, lines):
+    rejected = [line for line, _, _ in prepared.rejected]
+    for number, request in enumerate(prepared.requests or [None]):
+        sent = [] if request is None else list(range(len(lines)) if request.rows is None else request.rows)
+        row = replace(blank, sequence=blank.sequence + number)
+        if request is not None:
+            row = replace(
+                row,
+                count=request.count,
+                size=request.size,
+                body=request.body,
+                digests=request.digests,
+                names=request.names,
+            )
+        if number == 0:
+            row = replace(
+                row,
+                rejections=[(len(sent) + i, reason, field) for i, (_, reason, field) in enumerate(prepared.rejected)],
+                rows=[*range(len(sent))] if rejected and sent else None,
+                deleted=prepared.deleted,
+                warnings=None if prepared.warnings == MappingWarnings() else json.dumps({"time_defaulted": 1}),
+            )
+            sent += rejected
+        yield replace(row, source=pack_source(lines[each] for each in sent))
+
+
+def write_file(directory, name, rows, **options):
+    directory.mkdir(exist_ok=True, parents=True)
+    path = directory / f"{name}.parquet"
+    pq.write_table(pa.Table.from_batches([to_batch(rows)]), path, **options)
+    return path
+
+
+def write_table(directory, config, *parts, success=True, **options):
+    """Write a table, a file for each list of records, and return its directory."""
+    for number, records in enumerate(parts):
+        write_file(directory, f"part-{number:05}", prepared_rows(config, records, partition=number, **options))
+    if success:
+        (directory / "_SUCCESS").touch()
+    return directory

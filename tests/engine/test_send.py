@@ -1,0 +1,392 @@
+"""A table of prepared requests, sent: what arrives, what is remembered, and what is refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from target_statsig.engine.table import to_batch
+from tests.engine.tables import prepared_rows, write_file, write_table
+from tests.singer import record, schema
+
+ORDERS = {
+    "object_type": "event",
+    "batch_size_rows": 10,
+    "field_mapping": {"event_time": "at"},
+    "console_api_key": None,
+}
+
+
+def order(number, **columns):
+    return {"id": number, "event": "order", "user_id": f"u{number}", "at": 1_795_000_000 + number, **columns}
+
+
+def orders(*numbers, **columns):
+    return [order(number, **columns) for number in range(*numbers)]
+
+
+def arrived(statsig):
+    return Counter(int(event["metadata"]["id"]) for event in statsig.state.events)
+
+
+def once(*numbers):
+    return Counter(range(*numbers))
+
+
+@pytest.fixture
+def send(run_target):
+    """Send a table, with settings beside those of `ORDERS`."""
+    return lambda table, **settings: run_target.send(table, **{**ORDERS, **settings})
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Write a table of these parts."""
+    return lambda *parts, config=ORDERS, name="table", **options: write_table(
+        tmp_path / name, config, *parts, **options
+    )
+
+
+def counts(outcome):
+    return outcome.report["streams"]["orders"]
+
+
+def test_every_event_of_a_table_arrives_once(send, table, statsig):
+    outcome = send(table(orders(0, 25), orders(25, 45), []))
+    assert outcome.exit_code == 0
+    assert arrived(statsig) == once(45)
+    assert (counts(outcome)["records"], counts(outcome)["delivered"], counts(outcome)["requests"]) == (45, 45, 5)
+    assert outcome.states == []
+
+
+def test_a_table_that_was_sent_is_not_sent_again(send, table, statsig):
+    url = table(orders(0, 25), orders(25, 45))
+    send(url)
+    again = send(url)
+    assert again.exit_code == 0
+    assert arrived(statsig) == once(45)
+    assert (counts(again)["requests"], counts(again)["skipped_duplicates"]) == (0, 45)
+
+
+def test_what_failed_is_sent_by_the_same_command_again(send, table, statsig):
+    url = table(orders(0, 50), orders(50, 100))
+    fault = statsig.faults.add(path="/v1/log_event", skip=4, status=503)
+    first = send(url, max_parallel_requests=1)
+    assert first.exit_code == 1
+    assert 0 < sum(arrived(statsig).values()) < 100
+    statsig.faults.clear()
+    assert fault.hits
+    second = send(url)
+    assert second.exit_code == 0
+    assert arrived(statsig) == once(100)
+    assert counts(second)["maybe_duplicated"] <= 10
+
+
+def test_a_table_is_remembered_request_by_request_where_records_are_not(send, table, statsig):
+    config = {**ORDERS, "dedupe": False}
+    url = table(orders(0, 50), config=config)
+    statsig.faults.add(path="/v1/log_event", skip=2, status=503)
+    assert send(url, dedupe=False, max_parallel_requests=1).exit_code == 1
+    statsig.faults.clear()
+    assert send(url, dedupe=False).exit_code == 0
+    assert arrived(statsig) == once(50)
+    # What the pipe brings is another matter: nobody remembers records.
+    other = table(orders(0, 10), config=config, name="other", attempt=7)
+    assert send(other, dedupe=False).exit_code == 0
+    assert arrived(statsig) == once(50) + once(10)
+
+
+def test_what_another_table_or_a_pipe_has_delivered_is_skipped(send, table, run_target, statsig):
+    run_target([schema("orders"), *(record("orders", order(number)) for number in range(5))], **ORDERS)
+    send(table(orders(3, 18), name="one"))
+    outcome = send(table(orders(0, 30), name="two"))
+    assert arrived(statsig) == once(30)
+    assert (counts(outcome)["skipped_duplicates"], counts(outcome)["delivered"]) == (18, 12)
+
+
+def test_twins_stay_twins_in_one_run_and_after_a_failure(send, table, statsig):
+    twins = orders(0, 10) + orders(0, 10)
+    url = table(twins, orders(0, 10))
+    statsig.faults.add(path="/v1/log_event", skip=1, status=503)
+    assert send(url, max_parallel_requests=1).exit_code == 1
+    statsig.faults.clear()
+    assert send(url).exit_code == 0
+    assert arrived(statsig) == Counter(dict.fromkeys(range(10), 3))
+    assert send(url).exit_code == 0
+    assert arrived(statsig) == Counter(dict.fromkeys(range(10), 3))
+
+
+def test_several_senders_share_a_table_by_its_files_and_twins_stay_twins(send, table, statsig):
+    url = table(orders(0, 25), orders(20, 45))
+    first = send(f"{url}/part-00000*")
+    assert arrived(statsig) == once(25)
+    second = send(f"{url}/part-00001*")
+    assert first.exit_code == second.exit_code == 0
+    assert arrived(statsig) == once(25) + once(20, 45)
+    assert counts(send(url))["requests"] == 0
+
+
+def test_a_lost_answer_is_the_only_thing_that_doubles_and_is_counted(send, table, statsig):
+    url = table(orders(0, 50))
+    statsig.faults.add(path="/v1/log_event", skip=2, times=1, drop=True, taken=True)
+    first = send(url, max_parallel_requests=1)
+    statsig.faults.clear()
+    second = send(url)
+    doubled = sum((arrived(statsig) - once(50)).values())
+    assert (first.exit_code, second.exit_code) == (1, 0)
+    assert doubled == 10
+    assert counts(first)["maybe_duplicated"] + counts(second)["maybe_duplicated"] == 10
+
+
+def test_429_is_waited_for_as_long_as_it_asks(send, table, statsig):
+    statsig.faults.add(path="/v1/log_event", times=1, status=429, retry_after=1)
+    outcome = send(table(orders(0, 30)), retry_timeout=30)
+    assert outcome.exit_code == 0
+    assert outcome.report["seconds"] >= 1
+    assert arrived(statsig) == once(30)
+    assert counts(outcome)["retries"] == 1
+
+
+POISON = (7, 23, 41)
+
+
+@pytest.mark.parametrize("dedupe", [True, False])
+def test_poison_rows_become_dead_letters_and_the_rest_arrives_once(send, table, run_target, statsig, dedupe):
+    config = {**ORDERS, "dedupe": dedupe}
+    rows = [order(number, event="poison" if number in POISON else "order") for number in range(100)]
+    url = table(rows[:50], rows[50:], config=config)
+    statsig.faults.add(path="/v1/log_event", event="poison", status=400)
+    outcome = send(url, dedupe=dedupe)
+    assert outcome.exit_code == 0
+    assert arrived(statsig) == once(100) - Counter(POISON)
+    assert (counts(outcome)["delivered"], counts(outcome)["reasons"]) == (97, {"refused_by_statsig": 3})
+    letters = [line["record"]["id"] for line in run_target.dead_letters if line["type"] == "RECORD"]
+    assert sorted(letters) == [*POISON]
+    # The same command again sends nothing, and leaves no dead letter twice.
+    again = send(url, dedupe=dedupe)
+    assert (counts(again)["requests"], counts(again)["rejected"]) == (0, 0)
+    statsig.faults.clear()
+    assert run_target.replay(**{**ORDERS, "dedupe": dedupe}).exit_code == 0
+    assert arrived(statsig) == once(100)
+    assert run_target.dead_letters == []
+    assert send(url, dedupe=dedupe).exit_code == 0
+    assert arrived(statsig) == once(100)
+
+
+@pytest.mark.parametrize("dedupe", [True, False])
+def test_a_request_that_was_split_goes_on_where_it_stopped(send, table, statsig, dedupe):
+    config = {**ORDERS, "dedupe": dedupe}
+    rows = [order(number, event="poison" if number == 9 else "order") for number in range(10)]
+    url = table(rows, config=config)
+    statsig.faults.add(path="/v1/log_event", event="poison", status=400)
+    statsig.faults.add(path="/v1/log_event", skip=2, times=1, status=503)
+    first = send(url, dedupe=dedupe, max_parallel_requests=1)
+    assert first.exit_code == 1
+    some = sum(arrived(statsig).values())
+    assert 0 < some < 9
+    second = send(url, dedupe=dedupe)
+    assert second.exit_code == 0
+    assert arrived(statsig) == once(9)
+    assert counts(second)["skipped_duplicates"] == some
+
+
+def test_rejections_of_the_preparation_become_dead_letters_that_replay(send, table, run_target, statsig):
+    rows = [order(number) for number in range(40)]
+    del rows[4]["event"], rows[25]["event"]
+    url = table(rows)
+    outcome = send(url)
+    assert outcome.exit_code == 0
+    assert counts(outcome)["reasons"] == {"missing_event_name": 2}
+    assert sum(arrived(statsig).values()) == 38
+    assert counts(send(url))["rejected"] == 0
+    assert run_target.replay(**ORDERS, event_name="order").exit_code == 0
+    assert arrived(statsig) == once(40)
+    assert run_target.dead_letters == []
+
+
+def test_a_part_of_nothing_but_rejections_is_settled_too(send, table, run_target, statsig):
+    rows = [order(number) for number in range(100)]
+    for row in rows[:5]:
+        del row["event"]
+    url = table(rows[:5], rows[5:])
+    assert counts(send(url))["rejected"] == 5
+    assert counts(send(url))["rejected"] == 0
+    assert arrived(statsig) == once(5, 100)
+
+
+def test_too_many_rejections_are_found_before_the_first_request(send, table, run_target, statsig):
+    rows = [order(number) for number in range(60)]
+    for row in rows[:20]:
+        del row["event"]
+    outcome = send(table(rows))
+    assert outcome.exit_code == 1
+    assert "Too many records were rejected: Of 60 records" in outcome.errors
+    assert "20 were rejected when it was prepared (missing_event_name 20)" in outcome.errors
+    assert not statsig.state.requests
+    assert send(table(rows, name="again"), max_rejected_percent=40).exit_code == 0
+
+
+def test_deleted_rows_are_counted(send, table, statsig):
+    rows = [order(0), order(1, _sdc_deleted_at="2026-01-01T00:00:00Z"), order(2)]
+    outcome = send(table(rows))
+    assert (counts(outcome)["records"], counts(outcome)["deleted_row"]) == (3, 1)
+
+
+def test_warnings_of_the_preparation_reach_the_report(send, table):
+    rows = [{"id": 1, "event": "order", "user_id": "u"}]
+    outcome = send(table(rows))
+    assert counts(outcome)["time_defaulted"] == 1
+    assert "without a time of their own" in outcome.log
+
+
+def test_what_is_too_large_for_statsig_goes_in_parts(send, table, statsig):
+    statsig.faults.add(path="/v1/log_event", over_bytes=1_000, status=413)
+    outcome = send(table(orders(0, 40)))
+    assert outcome.exit_code == 0
+    assert arrived(statsig) == once(40)
+
+
+def test_a_dry_run_says_what_would_be_sent_and_leaves_no_trace(send, table, run_target, statsig):
+    url = table(orders(0, 15), [order(15, event="refund")])
+    outcome = send(url, dry_run=True)
+    assert outcome.exit_code == 0
+    found = counts(outcome)
+    assert (found["records"], found["delivered"], found["requests"], found["billable"]) == (16, 16, 3, 16)
+    assert "order 15, refund 1" in outcome.log
+    assert not statsig.state.requests
+    assert not (run_target.directory / "store.db").exists()
+    assert send(url).exit_code == 0
+    again = send(url, dry_run=True)
+    assert (counts(again)["skipped_duplicates"], counts(again)["requests"]) == (16, 0)
+
+
+def test_a_dry_run_says_of_a_tier_that_is_not_billed(send, table):
+    config = {**ORDERS, "environment_tier": "staging"}
+    outcome = send(table(orders(0, 15), config=config), environment_tier="staging", dry_run=True)
+    assert (counts(outcome)["delivered"], counts(outcome)["billable"]) == (15, 0)
+    assert "environment tier: staging" in outcome.log
+
+
+# What is refused, before any request.
+
+
+def refused(outcome, statsig, *words):
+    assert outcome.exit_code == 1
+    for word in words:
+        assert word in outcome.errors
+    assert not statsig.state.requests
+
+
+def test_a_table_with_a_missing_partition_is_refused(send, table, statsig):
+    url = table(orders(0, 10), orders(10, 20), orders(20, 30), success=False)
+    (url / "part-00001.parquet").unlink()
+    refused(send(url), statsig, "The input cannot be used", "is not whole: partition 1 is not there to its end")
+
+
+def test_a_table_whose_partition_was_cut_off_is_refused(send, tmp_path, statsig):
+    rows = prepared_rows(ORDERS, orders(0, 30))
+    write_file(tmp_path / "table", "part-0", rows[:-1])
+    refused(send(tmp_path / "table"), statsig, "is not whole: partition 0 is not there to its end")
+
+
+def test_a_table_that_lacks_a_row_is_refused_whatever_the_engine_says(send, tmp_path, statsig):
+    rows = prepared_rows(ORDERS, orders(0, 30))
+    write_file(tmp_path / "table", "part-0", [rows[0], rows[2]])
+    (tmp_path / "table" / "_SUCCESS").touch()
+    refused(send(tmp_path / "table"), statsig, "is not whole: partition 0")
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_a_table_with_two_attempts_of_one_partition_is_refused(send, table, statsig, success):
+    url = table(orders(0, 10), orders(10, 20), success=success)
+    write_file(url, "part-00001-again", prepared_rows(ORDERS, orders(10, 20), partition=1, attempt=9))
+    refused(send(url), statsig, "holds partition 1 more than once")
+
+
+def test_a_file_that_is_there_twice_is_refused(send, table, statsig):
+    url = table(orders(0, 10), orders(10, 20))
+    (url / "copy.parquet").write_bytes((url / "part-00000.parquet").read_bytes())
+    refused(send(url), statsig, "holds partition 0 more than once")
+
+
+def test_what_a_broken_attempt_left_behind_is_not_sent(send, table, statsig):
+    url = table(orders(0, 30))
+    write_file(url, "part-broken", prepared_rows(ORDERS, orders(0, 30), attempt=9)[:-1])
+    assert send(url).exit_code == 0
+    assert arrived(statsig) == once(30)
+
+
+def test_a_table_of_another_configuration_is_refused(send, table, statsig):
+    url = table(orders(0, 10))
+    refused(send(url, event_name="other"), statsig, "was prepared for stream 'orders' with another configuration")
+
+
+def test_a_table_of_another_version_is_refused(send, table, statsig):
+    refused(send(table(orders(0, 10), version=2)), statsig, "is of version 2, and this target-statsig sends version 1")
+
+
+def test_a_table_for_a_segment_is_refused(send, table, statsig):
+    outcome = send(
+        table(orders(0, 10)),
+        object_type="segment",
+        segment_id="vips",
+        sync_mode="add",
+        field_mapping={},
+        console_api_key=statsig.console_api_key,
+    )
+    refused(outcome, statsig, "goes to a segment")
+
+
+def test_two_tables_in_one_directory_are_refused(send, table, statsig):
+    url = table(orders(0, 10))
+    rows = prepared_rows({**ORDERS, "event_name": "x"}, orders(0, 10), partition=1)
+    write_file(url, "other", rows)
+    refused(send(url), statsig, "was not prepared at one time")
+
+
+def test_rows_that_nobody_prepared_are_refused(send, tmp_path, statsig):
+    pq.write_table(pa.table({"id": [1]}), tmp_path / "rows.parquet")
+    refused(send(tmp_path / "rows.parquet"), statsig, "rows.parquet", "holds no prepared requests")
+
+
+@pytest.mark.parametrize("url", ["nowhere", "nowhere/*.parquet", "empty"])
+def test_a_place_without_files_is_refused(send, tmp_path, statsig, url):
+    (tmp_path / "empty").mkdir()
+    refused(send(tmp_path / url), statsig, "There are no Parquet files at")
+
+
+def test_a_file_that_is_no_parquet_is_refused(send, tmp_path, statsig):
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "part.parquet").write_bytes(b"PAR1 but no more")
+    refused(send(tmp_path / "table"), statsig, "cannot be read")
+
+
+def test_a_table_elsewhere_is_read_through_fsspec(send, statsig):
+    files = fsspec.filesystem("memory")
+    for number in range(2):
+        rows = prepared_rows(ORDERS, orders(10 * number, 10 * number + 10), partition=number)
+        with files.open(f"/tables/orders/day=1/part-{number}.parquet", "wb") as file:
+            pq.write_table(pa.Table.from_batches([to_batch(rows)]), file)
+    assert send("memory://tables/orders").exit_code == 0
+    assert arrived(statsig) == once(20)
+    assert counts(send("memory://tables/orders/day=1/part-1*"))["skipped_duplicates"] == 10
+
+
+def test_rows_keep_their_order_in_a_single_request_at_a_time(send, table, statsig):
+    assert send(table(orders(0, 40)), max_parallel_requests=1).exit_code == 0
+    assert [int(event["metadata"]["id"]) for event in statsig.state.events] == [*range(40)]
+
+
+def test_an_attempt_without_a_partition_of_its_own_has_no_neighbours(send, tmp_path, statsig):
+    for number in (1 << 40, 1 << 41):
+        rows = prepared_rows(ORDERS, orders(number % 7, number % 7 + 1), partition=0, attempt=number)
+        write_file(
+            tmp_path / "table", f"part-{number}", [replace(row, partition=number % 1000 + 2**30) for row in rows]
+        )
+    assert send(tmp_path / "table").exit_code == 0
+    assert sum(arrived(statsig).values()) == 2
