@@ -236,6 +236,30 @@ def test_it_fits_on_a_phone(statsig, page, target, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
+WORDS_ON_TWO_LINES = """() => {
+  const words = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    for (const found of texts.currentNode.data.matchAll(/[^\\s/]+/g)) {
+      const range = document.createRange();
+      range.setStart(texts.currentNode, found.index);
+      range.setEnd(texts.currentNode, found.index + found[0].length);
+      if (new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1) words.push(found[0]);
+    }
+  }
+  return words;
+}"""
+
+
+def test_a_phone_breaks_no_word(statsig, page, target):
+    statsig.state.seed_segment("vip_users", ["a"]).change("add", ["b"])
+    send(statsig, target, PURCHASE, PURCHASE | {"eventName": "begin_checkout"}, PURCHASE | {"user": {}})
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(statsig.url)
+    expect(page.get_by_role("button", name="begin_checkout")).to_be_visible()
+
+    assert page.evaluate(WORDS_ON_TWO_LINES) == []
+
+
 def test_a_page_that_outlives_its_emulator_says_so(statsig, page, target, misdeeds):
     send(statsig, target, PURCHASE)
     page.goto(statsig.url)
