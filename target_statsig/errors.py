@@ -1,4 +1,4 @@
-"""Every error that this target raises, by what the one who catches it should do, and the headings of their texts.
+"""The errors of this target, by what the caller should do about them, and the kinds of error that fail a run.
 
     TargetStatsigError
     ├── SettingsError              fix the configuration; nothing was sent
@@ -91,7 +91,7 @@ class TargetStatsigError(Exception):
             self.heading = heading
 
     @property
-    def told(self) -> str:
+    def full_text(self) -> str:
         """The text for the log and the report: heading, what happened, what was sent, what to do."""
         text = str(self)
         stop = "" if text.endswith((".", "?")) else "."
@@ -240,7 +240,7 @@ def text_of(error: BaseException) -> str:
     Of an unforeseen one that is where it came from; not its own text, which may quote a record.
     """
     if isinstance(error, TargetStatsigError):
-        return error.told
+        return error.full_text
     frames = traceback.extract_tb(error.__traceback__)
     where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames[-4:]))
     return (

@@ -259,7 +259,7 @@ def _id_type_row(id_type: str, places: str, known: Sequence[str] | None) -> Row:
     if id_type in BUILT_IN or (known is not None and id_type in known):
         return Row(Mark.OK, id_type, f"is an ID type of the project. {places}")
     if known is None:
-        text = "cannot be told without an accepted `console_api_key`; case matters"
+        text = "is not known without an accepted `console_api_key`; case matters"
         return Row(Mark.UNKNOWN, id_type, f"{text}. {places}")
     near = nearest(id_type, [*known, *BUILT_IN.difference(known)])
     if near is not None:

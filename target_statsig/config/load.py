@@ -1,4 +1,4 @@
-"""The raw configuration: its files, its variables, and the keys with dots that Meltano takes apart or loses.
+"""The raw configuration: files, variables, and the keys with dots that Meltano splits or loses.
 
 No error quotes what a file or a variable holds: a key may stand there.
 
@@ -127,10 +127,10 @@ def restore_dotted_keys(config: Mapping[str, Any], environ: Mapping[str, str]) -
     if isinstance(streams := config.get("streams"), Mapping):
         restored["streams"] = _put_together(streams)
     for setting in ("streams", *MAPPINGS):
-        told = _read(environ.get(MELTANO_PREFIX + setting.upper()))
+        given = _read(environ.get(MELTANO_PREFIX + setting.upper()))
         got = restored.get(setting, {})
-        if told and isinstance(got, Mapping):
-            restored[setting] = _restore(told, got)
+        if given and isinstance(got, Mapping):
+            restored[setting] = _restore(given, got)
     return restored
 
 
@@ -156,9 +156,9 @@ def _put_together(streams: Mapping[str, Any]) -> dict[str, Any]:
     return together
 
 
-def _restore(told: Mapping[str, Any], got: Mapping[str, Any]) -> dict[str, Any]:
+def _restore(given: Mapping[str, Any], got: Mapping[str, Any]) -> dict[str, Any]:
     restored = dict(got)
-    for key, value in told.items():
+    for key, value in given.items():
         inner = got.get(key)
         if isinstance(value, Mapping) and isinstance(inner, Mapping):
             restored[key] = _restore(value, inner)

@@ -126,7 +126,7 @@ def setting(sentence: str, *, default: T, least: int | None = None, most: int | 
     """Declare a setting as a field of a dataclass; its JSON type comes from the field's annotation.
 
     Args:
-        sentence: What users are told of it.
+        sentence: Its description for users.
         default: None where leaving it out means something of its own, or `REQUIRED`.
         least: The smallest number allowed.
         most: The largest.

@@ -185,7 +185,7 @@ class ItemCounts:
 
 @dataclass(slots=True)
 class SegmentCounts:
-    """What became of one segment; `None` means that it could not be told.
+    """What became of one segment; None: not known.
 
     Attributes:
         kept: Changes that rows asked for and that the next run sends first.

@@ -98,7 +98,7 @@ def test_a_store_that_cannot_be_used_is_a_failure(looked, tmp_path):
 def test_without_a_console_key_nothing_is_asked(looked, statsig):
     failures, rows = looked(**EVENT, console_api_key=None)
     assert failures == 0
-    assert rows["companyID"].startswith("? cannot be told without an accepted `console_api_key`")
+    assert rows["companyID"].startswith("? is not known without an accepted `console_api_key`")
     assert statsig.state.requests == []
 
 

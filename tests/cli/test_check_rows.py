@@ -168,9 +168,7 @@ def test_segments_named_by_records_are_those_that_were_fed_before():
             "FAIL companyId is no ID type of the project, which has userID, companyID.",
             id="case",
         ),
-        pytest.param(
-            "x", None, "? x cannot be told without an accepted `console_api_key`; case matters.", id="unknown"
-        ),
+        pytest.param("x", None, "? x is not known without an accepted `console_api_key`; case matters.", id="unknown"),
     ],
 )
 def test_an_id_type_is_held_against_those_of_the_project(name, id_types, text):

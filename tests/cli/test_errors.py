@@ -48,11 +48,11 @@ SOURCES = sorted(Path(target_statsig.__file__).parent.rglob("*.py"))
     ],
 )
 def test_an_error_is_told_under_its_heading(error, text):
-    assert error.told == text_of(error) == text
+    assert error.full_text == text_of(error) == text
 
 
 def test_settings_found_wrong_during_a_run_say_that_their_stream_was_not_sent():
-    text = SettingsError(["stream 'a': `object_type` is missing."]).told
+    text = SettingsError(["stream 'a': `object_type` is missing."]).full_text
     assert text.startswith("The configuration cannot be used: stream 'a': `object_type` is missing. Nothing of this")
 
 

@@ -1,4 +1,4 @@
-"""What a stream's records lack is told, and never silent: in the log, the summary, the dry run and the report."""
+"""What a stream's records lack is never silent: it is in the log, the table, the dry run and the report."""
 
 from __future__ import annotations
 
