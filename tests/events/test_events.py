@@ -233,6 +233,24 @@ def test_two_streams_with_different_columns_may_become_one(run_target, statsig):
     assert sorted(event["eventName"] for event in statsig.state.events) == ["order", "order", "sale", "sale"]
 
 
+@pytest.mark.parametrize("every_turn", [False, True], ids=["schemas come first", "schemas come at every turn"])
+def test_streams_that_take_turns_under_one_alias_fill_their_batches(run_target, statsig, every_turn):
+    schemas = {
+        name: schema(name, {"event": {}, "user_id": {}, **more})
+        for name, more in {"web": {}, "app": {"os": {}}}.items()
+    }
+    messages = [*schemas.values()]
+    for number in range(50):
+        for name, message in schemas.items():
+            messages += [message] * every_turn
+            messages += [record(name, {"event": "visit", "user_id": f"{name}{number}"})] * 2
+    maps = {name: {"__alias__": "visits"} for name in schemas}
+    outcome = run_target([*messages, state(web={})], object_type="event", stream_maps=maps)
+    assert outcome.states == [{"bookmarks": {"web": {}}}]
+    assert len(statsig.state.events) == outcome.report["streams"]["visits"]["delivered"] == 200
+    assert outcome.report["streams"]["visits"]["requests"] <= 3
+
+
 def test_stream_maps_rename_and_change_records_and_dead_letters_keep_what_the_tap_sent(run_target, statsig):
     maps = {"orders": {"__alias__": "sales", "event": "'mapped'", "user_id": "user_id if user_id != 'u1' else None"}}
     outcome = run_target(
