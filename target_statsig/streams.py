@@ -11,7 +11,7 @@ from target_statsig.config.settings import SyncMode
 from target_statsig.events.delivery import Bounds
 from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.events.stream import DeliveryPool, EventServices, EventStream
-from target_statsig.events.workforce import Workforce
+from target_statsig.events.workers import Workers
 from target_statsig.singer.named import NamedColumns, warn_of_absent_streams
 from target_statsig.singer.rejections import Rejections
 from target_statsig.store.ledger import NoLedger
@@ -273,7 +273,7 @@ class Streams:
             run.events_client,
             # Some batches are made ready while those before them wait for their answers; a single one keeps its order.
             DeliveryPool(requests + min(requests - 1, BATCHES_AHEAD)),
-            Workforce(),
+            Workers(),
             run.gate,
             run.report,
             run.clock,

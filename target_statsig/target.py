@@ -344,7 +344,7 @@ class TargetStatsig(Target):
             command_line.show_check(sections)
         if apply_held:
             sys.exit(target.apply_held(segment))
-        from target_statsig.garbage import spare_the_collector
+        from target_statsig.events.workers import spare_the_collector
 
         spare_the_collector()
         if send is not None:

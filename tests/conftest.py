@@ -16,7 +16,7 @@ from target_statsig.events import stream as event_stream
 from target_statsig.store import open_store
 from tests.browser import browser, misdeeds, page
 from tests.command import Command
-from tests.fakes import FakeClock, WorkforceInHere
+from tests.fakes import FakeClock, WorkersInHere
 from tests.postgres import postgres_url
 from tests.singer import TargetRunner
 
@@ -79,7 +79,7 @@ def run_target(request, monkeypatch, statsig, tmp_path, capsys, caplog):
     """Run targets within this process; singer-sdk's signal handlers do not outlive the test."""
     if request.param:
         monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-        monkeypatch.setattr(streams, "Workforce", WorkforceInHere)
+        monkeypatch.setattr(streams, "Workers", WorkersInHere)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     caplog.set_level(logging.DEBUG)
     yield TargetRunner(statsig, tmp_path, capsys, caplog)

@@ -13,8 +13,7 @@ from target_statsig._compat import override
 from target_statsig.client.http import Request, Response, Transport
 from target_statsig.clock import Clock, RunClock
 from target_statsig.errors import InterruptedRunError
-from target_statsig.events.worker import ANSWERS, ENCODER, TASKS, Task
-from target_statsig.events.workforce import Workforce
+from target_statsig.events.workers import Workers
 from target_statsig.singer.records import Batch
 
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ def answer(status: int = 200, body: object = None, headers: Iterable[tuple[str, 
     return Response(status, dict(headers), body if isinstance(body, bytes) else msgspec.json.encode(body))
 
 
-class WorkforceInHere(Workforce):
+class WorkersInHere(Workers):
     """A worker in this process; tasks and answers still travel as they do between two."""
 
     def __init__(self):
@@ -136,6 +135,5 @@ class WorkforceInHere(Workforce):
     def prepare(self, preparation, batch, limits, now_ms):
         if batch.messages is not None:
             return super().prepare(preparation, batch, limits, now_ms)
-        task = TASKS.decode(ENCODER.encode(Task(0, pickle.dumps(preparation), [*batch.lines], limits, now_ms)))
-        prepared = pickle.loads(task.preparation)(Batch(task.lines), task.limits, task.now_ms)
-        return ANSWERS.decode(ENCODER.encode(prepared))
+        task = pickle.loads(pickle.dumps((preparation, Batch([*batch.lines]), limits, now_ms)))
+        return pickle.loads(pickle.dumps(task[0](*task[1:])))

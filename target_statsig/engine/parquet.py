@@ -13,7 +13,7 @@ import pyarrow.dataset
 import pyarrow.parquet
 
 from target_statsig.engine.table import SCHEMA, to_rows
-from target_statsig.events.workforce import processors
+from target_statsig.events.workers import processors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from target_statsig.errors import RequestError
     from target_statsig.events.item_types import ItemType
     from target_statsig.events.prepare import Prepared, PreparedRequest, Prepares
-    from target_statsig.events.workforce import Workforce
+    from target_statsig.events.workers import Workers
     from target_statsig.reports.report import ItemCounts
     from target_statsig.singer.records import Batch, RecordReader
     from target_statsig.store.ledger import Bookmark, StreamLedger
@@ -181,7 +181,7 @@ class Delivery:
     item_type: ItemType
     bounds: Bounds
     refusals: RefusalStreak
-    workers: Workforce
+    workers: Workers
     client: EventsClient
     ledger: StreamLedger
     item_bytes: float = field(default=0.0, init=False)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from target_statsig.events.delivery import BatchResult
     from target_statsig.events.item_types import ItemType
     from target_statsig.events.prepare import Preparation, Prepares
-    from target_statsig.events.workforce import Workforce
+    from target_statsig.events.workers import Workers
     from target_statsig.reports.report import ItemCounts, RunReport
     from target_statsig.singer.message import Message
     from target_statsig.singer.records import Reading
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WORKERS_AFTER = 5_000
-"""Records of a stream after which worker processes are started: some 50 ms of work, half as long as it takes to start
+WORKERS_AFTER = 10_000
+"""Records of a stream after which worker processes are started: some 100 ms of work, as long as it takes to start
 one."""
 
 
@@ -103,7 +103,7 @@ class EventServices:
 
     client: EventsClient
     pool: DeliveryPool
-    workers: Workforce
+    workers: Workers
     gate: StateGate
     report: RunReport
     clock: Clock
@@ -278,7 +278,7 @@ class EventStream:
         with self._services.report.lock:  # a result may take back a line that is no record
             self._counts.records += records
         if self._counts.records >= WORKERS_AFTER:
-            self._services.workers.begin()
+            self._services.workers.start()
 
     def flush(self) -> None:
         """Send what is gathered, full or not.

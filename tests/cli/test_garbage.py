@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from target_statsig.garbage import spare_the_collector
+from target_statsig.events.workers import spare_the_collector
 
 
 def test_a_run_looks_for_garbage_which_a_start_does_not():

@@ -21,7 +21,7 @@ from target_statsig.events.item_types import EVENTS
 from target_statsig.singer.columns import digests_of
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import NoLedger, StreamLedger, each
-from tests.fakes import NOON, FakeClock, WorkforceInHere, answer
+from tests.fakes import NOON, FakeClock, WorkersInHere, answer
 from tests.mapped import columns_of
 
 NOW_MS = int(NOON * 1000)
@@ -128,7 +128,7 @@ def line(row, stream="orders"):
 
 def stream(rows=500, size=1_000_000, **settings):
     settings = StreamSettings(ObjectType.EVENT, **settings)
-    bounds, workers = Bounds(rows, size), WorkforceInHere()
+    bounds, workers = Bounds(rows, size), WorkersInHere()
     return Delivery("orders", settings, EVENTS, bounds, RefusalStreak(), workers, client_of(Statsig()), NoLedger())
 
 

@@ -20,7 +20,7 @@ from target_statsig.client.http import HttpTransport
 from target_statsig.events import stream as event_stream
 from target_statsig.run import Run
 from target_statsig.target import TargetStatsig
-from tests.fakes import WaitlessClock, WorkforceInHere
+from tests.fakes import WaitlessClock, WorkersInHere
 from tests.items import ITEM_SAMPLES
 from tests.singer import TargetRunner, activate_version, record, schema, state
 
@@ -300,7 +300,7 @@ def run(request, statsig, tmp_path, capsys, caplog, monkeypatch):
     in_a_worker = request.node.callspec.params["flow"].in_a_worker
     if in_a_worker:
         monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-        monkeypatch.setattr(streams, "Workforce", WorkforceInHere)
+        monkeypatch.setattr(streams, "Workers", WorkersInHere)
     yield TargetRunner(statsig, tmp_path, capsys, caplog)
     for number, handler in handlers.items():
         signal.signal(number, handler)

@@ -19,7 +19,7 @@ from target_statsig.singer.fields import DESTINATIONS
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import NoLedger
 from tests.events.statsig_schema import BODIES
-from tests.fakes import NOON, FakeClock, FakeTransport, WorkforceInHere, answer
+from tests.fakes import NOON, FakeClock, FakeTransport, WorkersInHere, answer
 from tests.items import ITEM_SAMPLES, item_types
 from tests.mapped import columns_of
 
@@ -44,7 +44,7 @@ def send(stream, rows, *answers):
     reader = RecordReader("rows", "rows", {"properties": {}}, (), validates=True)
     settings = StreamSettings(object_type, **settings)
     # As between two processes: the mapping of each object type has to travel.
-    workers, refusals = WorkforceInHere(), RefusalStreak()
+    workers, refusals = WorkersInHere(), RefusalStreak()
     delivery = Delivery("rows", settings, ITEM_TYPES[object_type], bounds, refusals, workers, client, NoLedger())
     preparation = delivery.preparation(reader, None)
     lines = [json.dumps({"type": "RECORD", "stream": "rows", "record": row}).encode() + b"\n" for row in rows]

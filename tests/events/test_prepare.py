@@ -22,7 +22,6 @@ from target_statsig.events.item_types import EVENTS, EXPOSURES, ITEM_TYPES, METR
 from target_statsig.events.mapper import COUNTS
 from target_statsig.events.positions import position
 from target_statsig.events.prepare import ENVELOPE_BYTES, Limits, Preparation
-from target_statsig.events.worker import ANSWERS, ENCODER, TASKS, Task
 from target_statsig.singer.columns import digest
 from target_statsig.singer.message import MESSAGES
 from target_statsig.singer.records import Batch, RecordReader
@@ -561,9 +560,9 @@ def test_what_a_batch_becomes_does_not_depend_on_how_it_is_cut(lines, settings, 
     schemas = [SCHEMA, {"properties": dict.fromkeys(json.loads(lines[0])["record"], True)}]
     prepares = preparation(kind=kind, schema=data.draw(st.sampled_from(schemas)), **settings)
     # As it goes to another process and comes back.
-    task = TASKS.decode(ENCODER.encode(Task(1, b"", lines, Limits(rows, 600, 900), NOW)))
-    whole = ANSWERS.decode(ENCODER.encode(prepares(Batch(task.lines), task.limits, task.now_ms)))
-    alone = [prepares(Batch([each]), task.limits, NOW) for each in lines]
+    limits = Limits(rows, 600, 900)
+    whole = pickle.loads(pickle.dumps(prepares(*pickle.loads(pickle.dumps((Batch(lines), limits, NOW))))))
+    alone = [prepares(Batch([each]), limits, NOW) for each in lines]
 
     assert items_of(whole, lines) == {
         row: item for row, each in enumerate(alone) for item in items_of(each, lines[:1]).values()

@@ -18,7 +18,7 @@ from target_statsig.reports.report import ItemCounts, RunReport
 from target_statsig.singer.records import Batch, Reading, RecordReader
 from target_statsig.singer.state_gate import StateGate
 from target_statsig.store.ledger import NoLedger
-from tests.fakes import FakeClock, FakeTransport, WorkforceInHere, answer
+from tests.fakes import FakeClock, FakeTransport, WorkersInHere, answer
 
 LINE = b'{"type":"RECORD","stream":"orders","record":{"event":"order","user_id":"u1"}}\n'
 NO_ONE = b'{"type":"RECORD","stream":"orders","record":{"event":"order","user_id":null}}\n'
@@ -77,7 +77,7 @@ def run(pool):
     return SimpleNamespace(
         client=client,
         pool=pool,
-        workers=WorkforceInHere(),
+        workers=WorkersInHere(),
         bounds=Bounds(3, 1_000),
         refusals=defaultdict(RefusalStreak),
         gate=StateGate(lambda state, _: states.append(state)),

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ from target_statsig.config.settings import Compression, ObjectType, StreamSettin
 from target_statsig.events import stream as event_stream
 from target_statsig.events.item_types import EVENTS
 from target_statsig.events.prepare import Limits, Preparation
-from target_statsig.events.workforce import Workforce
+from target_statsig.events.workers import Workers
 from target_statsig.singer.records import Batch, RecordReader
-from tests.fakes import WorkforceInHere
+from tests.fakes import WorkersInHere
 from tests.singer import Blocks, record, schema, state, to_lines
 
 NOW = 1_717_632_000_000
@@ -26,10 +27,10 @@ LIMITS = Limits(500, 1_000_000, 1_000_000)
 
 
 @pytest.fixture
-def workforce():
-    workforce = Workforce(1)
-    yield workforce
-    workforce.close()
+def workers():
+    workers = Workers(1)
+    yield workers
+    workers.close()
 
 
 @pytest.fixture
@@ -38,89 +39,102 @@ def preparation():
     return Preparation(reader, StreamSettings(ObjectType.EVENT), EVENTS, True, Compression.GZIP, None)
 
 
-def wait_until_ready(workforce):
-    workforce.begin()
-    for each in workforce._workers:
+def wait_until_ready(workers):
+    workers.start()
+    for each in workers._workers:
         assert select.select([each._answers], [], [], 30)[0]
         assert each.is_ready
 
 
-def process_of(workforce):
-    (only,) = workforce._workers
+def process_of(workers):
+    (only,) = workers._workers
     return only._process
 
 
-def test_a_worker_prepares_as_this_process_does(workforce, preparation):
-    wait_until_ready(workforce)
+def test_a_worker_prepares_as_this_process_does(workers, preparation):
+    wait_until_ready(workers)
     here = preparation(ORDERS, LIMITS, NOW)
-    assert [workforce.prepare(preparation, ORDERS, LIMITS, NOW) for _ in range(3)] == [here] * 3
-    assert workforce.prepare(preparation, Batch([b"no JSON"]), LIMITS, NOW).unreadable is not None
-    assert workforce.prepare(preparation, ORDERS, LIMITS, NOW) == here
+    assert [workers.prepare(preparation, ORDERS, LIMITS, NOW) for _ in range(3)] == [here] * 3
+    assert workers.prepare(preparation, Batch([b"no JSON"]), LIMITS, NOW).unreadable is not None
+    assert workers.prepare(preparation, ORDERS, LIMITS, NOW) == here
 
 
-def test_a_signal_is_for_the_target_to_answer(workforce, preparation):
-    wait_until_ready(workforce)
+def test_a_signal_is_for_the_target_to_answer(workers, preparation):
+    wait_until_ready(workers)
     for number in (signal.SIGINT, signal.SIGTERM):
-        process_of(workforce).send_signal(number)
-    assert workforce.prepare(preparation, ORDERS, LIMITS, NOW) is not None
+        process_of(workers).send_signal(number)
+    assert workers.prepare(preparation, ORDERS, LIMITS, NOW) is not None
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc here")
-def test_no_worker_is_given_a_key(workforce, monkeypatch):
+def test_no_worker_is_given_a_key(workers, monkeypatch):
     for name in ("TARGET_STATSIG_SERVER_SECRET_KEY", "MELTANO_LOAD_SERVER_SECRET_KEY"):
         monkeypatch.setenv(name, "secret-canary")
-    wait_until_ready(workforce)
-    assert b"secret-canary" not in Path(f"/proc/{process_of(workforce).pid}/environ").read_bytes()
+    wait_until_ready(workers)
+    assert b"secret-canary" not in Path(f"/proc/{process_of(workers).pid}/environ").read_bytes()
 
 
-def test_a_worker_has_a_small_pipe_where_it_may_have_no_larger_one(workforce, preparation, monkeypatch):
-    monkeypatch.setattr("target_statsig.events.workforce.PIPE_BYTES", 1 << 40)
-    wait_until_ready(workforce)
-    assert workforce.prepare(preparation, ORDERS, LIMITS, NOW) == preparation(ORDERS, LIMITS, NOW)
+def test_a_worker_has_a_small_pipe_where_it_may_have_no_larger_one(workers, preparation, monkeypatch):
+    monkeypatch.setattr("target_statsig.events.workers.PIPE_BYTES", 1 << 40)
+    wait_until_ready(workers)
+    assert workers.prepare(preparation, ORDERS, LIMITS, NOW) == preparation(ORDERS, LIMITS, NOW)
 
 
-def test_a_worker_ends_with_the_target(workforce):
-    wait_until_ready(workforce)
-    workforce.close()
-    assert process_of(workforce).returncode == 0
+def test_a_worker_ends_with_the_target(workers):
+    wait_until_ready(workers)
+    workers.close()
+    assert process_of(workers).returncode is not None
 
 
-def test_what_a_worker_that_dies_was_asked_for_is_done_here(workforce, preparation, caplog):
-    wait_until_ready(workforce)
-    process_of(workforce).kill()
+def test_a_worker_ends_with_a_target_that_is_killed():
+    script = (
+        "from target_statsig.events.workers import Workers; workers = Workers(1); workers.start();"
+        "(worker,) = workers._workers; worker._answers.peek(); print('up', flush=True); input()"
+    )
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as target:
+        assert target.stdout.readline() == b"up\n"
+        target.kill()
+        # Which ends when the worker does: it has the same.
+        assert b"Error" not in target.communicate(timeout=30)[1]
+
+
+def test_what_a_worker_that_dies_was_asked_for_is_done_here(workers, preparation, caplog):
+    wait_until_ready(workers)
+    process_of(workers).kill()
     here = preparation(ORDERS, LIMITS, NOW)
-    assert [workforce.prepare(preparation, ORDERS, LIMITS, NOW) for _ in range(3)] == [here] * 3
+    assert [workers.prepare(preparation, ORDERS, LIMITS, NOW) for _ in range(3)] == [here] * 3
     assert caplog.text.count("ended before its time") == 1
 
 
-def test_what_a_worker_that_hangs_was_asked_for_is_done_here(workforce, preparation, monkeypatch):
-    monkeypatch.setattr("target_statsig.events.workforce.ANSWER_SECONDS", 0.01)
-    wait_until_ready(workforce)
-    process_of(workforce).send_signal(signal.SIGSTOP)
-    assert workforce.prepare(preparation, ORDERS, LIMITS, NOW) == preparation(ORDERS, LIMITS, NOW)
-    process_of(workforce).wait(30)
+def test_what_a_worker_that_hangs_was_asked_for_is_done_here(workers, preparation, monkeypatch):
+    monkeypatch.setattr("target_statsig.events.workers.ANSWER_SECONDS", 0.01)
+    wait_until_ready(workers)
+    process_of(workers).send_signal(signal.SIGSTOP)
+    assert workers.prepare(preparation, ORDERS, LIMITS, NOW) == preparation(ORDERS, LIMITS, NOW)
+    process_of(workers).wait(30)
 
 
 def test_what_a_worker_is_asked_for_before_it_is_up_is_done_here(preparation):
-    workforce = Workforce(1)
-    workforce.begin()
-    process_of(workforce).send_signal(signal.SIGSTOP)
-    assert workforce.prepare(preparation, ORDERS, LIMITS, NOW) == preparation(ORDERS, LIMITS, NOW)
-    process_of(workforce).send_signal(signal.SIGCONT)
-    workforce.close()
+    workers = Workers(1)
+    workers.start()
+    process_of(workers).send_signal(signal.SIGSTOP)
+    assert workers.prepare(preparation, ORDERS, LIMITS, NOW) == preparation(ORDERS, LIMITS, NOW)
+    process_of(workers).send_signal(signal.SIGCONT)
+    workers.close()
 
 
 def test_without_a_second_processor_all_is_done_here(monkeypatch, preparation):
-    monkeypatch.setattr("target_statsig.events.workforce.processors", lambda: 1)
-    workforce = Workforce()
-    workforce.begin()
-    assert workforce.prepare(preparation, ORDERS, LIMITS, NOW) == preparation(ORDERS, LIMITS, NOW)
+    monkeypatch.setattr("target_statsig.events.workers.processors", lambda: 1)
+    workers = Workers()
+    workers.start()
+    assert workers.prepare(preparation, ORDERS, LIMITS, NOW) == preparation(ORDERS, LIMITS, NOW)
 
 
 def mortal(fate):
-    """Return a workforce of one worker, which is there from the first; its fate comes before the tenth batch."""
+    """Return a workers of one worker, which is there from the first; its fate comes before the tenth batch."""
 
-    class MortalWorkforce(Workforce):
+    class MortalWorkers(Workers):
         batches = 0
 
         def __init__(self):
@@ -133,13 +147,13 @@ def mortal(fate):
                 fate(process_of(self))
             return super().prepare(preparation, batch, limits, now_ms)
 
-    return MortalWorkforce
+    return MortalWorkers
 
 
 @pytest.mark.parametrize("properties", [None, {"event": {}, "user_id": {"type": "string"}}], ids=["any", "a table"])
 def test_a_run_outlives_its_worker(run_target, statsig, monkeypatch, properties):
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 100)
-    monkeypatch.setattr(streams, "Workforce", mortal(subprocess.Popen.kill))
+    monkeypatch.setattr(streams, "Workers", mortal(subprocess.Popen.kill))
     orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(5_000)]
     blocks = [to_lines([schema("orders", properties), *orders[:200]]), to_lines([*orders[200:], state(orders={})])]
     outcome = run_target(Blocks(blocks), object_type="event", batch_size_rows=100)
@@ -164,9 +178,9 @@ SMALL, MORE_THAN_A_PIPE_HOLDS = 10, 20_000
 @pytest.mark.parametrize("signalled", [True, False], ids=["until a signal comes", "until its time is over"])
 def test_a_run_outlives_a_worker_that_answers_no_more(run_target, statsig, monkeypatch, size, signalled):
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 100)
-    monkeypatch.setattr(streams, "Workforce", mortal(stop_and_be_stopped if signalled else stop))
+    monkeypatch.setattr(streams, "Workers", mortal(stop_and_be_stopped if signalled else stop))
     if not signalled:
-        monkeypatch.setattr("target_statsig.events.workforce.ANSWER_SECONDS", 0.05)
+        monkeypatch.setattr("target_statsig.events.workers.ANSWER_SECONDS", 0.05)
     orders = [record("orders", {"event": "order", "user_id": f"u{n}", "note": "x" * size}) for n in range(2_000)]
     blocks = [to_lines([schema("orders"), *orders[:200]]), to_lines([*orders[200:], state(orders={})])]
     outcome = run_target(
@@ -181,7 +195,7 @@ def test_a_run_outlives_a_worker_that_answers_no_more(run_target, statsig, monke
 
 def test_a_new_schema_counts_for_what_comes_behind_it(run_target, statsig, monkeypatch):
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 10)
-    monkeypatch.setattr(streams, "Workforce", WorkforceInHere)
+    monkeypatch.setattr(streams, "Workers", WorkersInHere)
     orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(40)]
     stricter = schema("orders", {"event": {}, "user_id": {"maxLength": 2}})
     blocks = [to_lines([schema("orders"), *orders[:10]]), to_lines([*orders[10:20], stricter, *orders])]
@@ -192,7 +206,7 @@ def test_a_new_schema_counts_for_what_comes_behind_it(run_target, statsig, monke
 
 def test_records_written_now_so_now_so_share_requests(run_target, statsig, monkeypatch):
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-    monkeypatch.setattr(streams, "Workforce", WorkforceInHere)
+    monkeypatch.setattr(streams, "Workers", WorkersInHere)
     records = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(400)]
     turned = [dict(reversed(each.items())) if number % 2 else each for number, each in enumerate(records)]
     outcome = run_target([schema("orders"), *turned], object_type="event")
@@ -203,7 +217,7 @@ def test_records_written_now_so_now_so_share_requests(run_target, statsig, monke
 
 def test_what_comes_before_a_line_that_cannot_be_read_is_sent(run_target, statsig, monkeypatch):
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-    monkeypatch.setattr(streams, "Workforce", WorkforceInHere)
+    monkeypatch.setattr(streams, "Workers", WorkersInHere)
     orders = to_lines([record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(5)])
     broken = orders.replace(b'"u3"', b'"u3')
     outcome = run_target(
@@ -218,7 +232,7 @@ def test_what_comes_before_a_line_that_cannot_be_read_is_sent(run_target, statsi
 
 def test_a_line_that_the_tap_was_cut_off_in_is_no_record(run_target, statsig, monkeypatch):
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-    monkeypatch.setattr(streams, "Workforce", WorkforceInHere)
+    monkeypatch.setattr(streams, "Workers", WorkersInHere)
     orders = to_lines([record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(5)])
     outcome = run_target(Blocks([to_lines([schema("orders")]), orders[:-20]]), object_type="event")
     assert "Look for an error in the tap's log" in outcome.report["errors"][0]
@@ -228,7 +242,7 @@ def test_a_line_that_the_tap_was_cut_off_in_is_no_record(run_target, statsig, mo
 
 def test_a_later_run_prepares_only_what_no_earlier_one_delivered(run_target, statsig, monkeypatch):
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-    monkeypatch.setattr(streams, "Workforce", WorkforceInHere)
+    monkeypatch.setattr(streams, "Workers", WorkersInHere)
     orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(30)]
     table = schema("orders", {"event": {}, "user_id": {"type": "string"}})
     run_target([table, *orders[:15], state(orders={})], object_type="event", batch_size_rows=10)
