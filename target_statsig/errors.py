@@ -209,26 +209,6 @@ class InterruptedRunError(TargetStatsigError):
     """SIGTERM or SIGINT asked the run to end."""
 
 
-def missing_schema(text: str) -> InputError:
-    """Return the error for a RECORD that comes before its SCHEMA, a `RecordsWithoutSchemaException` of singer-sdk."""
-    from singer_sdk.exceptions import RecordsWithoutSchemaException
-
-    class SchemaMissingError(InputError, RecordsWithoutSchemaException):
-        pass
-
-    return SchemaMissingError(text)
-
-
-def missing_key_rejection(text: str) -> RejectionsError:
-    """Return the error for a record without a key property, a `MissingKeyPropertiesError` of singer-sdk."""
-    from singer_sdk.exceptions import MissingKeyPropertiesError
-
-    class MissingKeyRejectionError(RejectionsError, MissingKeyPropertiesError):
-        pass
-
-    return MissingKeyRejectionError(text)
-
-
 def heading_of(error: BaseException) -> Heading:
     """Return the kind of an error; an unforeseen one is a fault of this target."""
     return error.heading if isinstance(error, TargetStatsigError) else Heading.FAULT

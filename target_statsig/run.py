@@ -20,7 +20,6 @@ from target_statsig.config import paths
 from target_statsig.config.settings import NotifyOn
 from target_statsig.errors import FatalRunError, Heading, InterruptedRunError, StoreError, heading_of, text_of
 from target_statsig.reports.progress import ProgressLog, terminal
-from target_statsig.reports.publish import notify, write_open_metrics
 from target_statsig.reports.report import RunReport
 from target_statsig.reports.table import log_summary
 from target_statsig.segments.completeness import StreamObserver
@@ -130,7 +129,8 @@ class Run:
     @cached_property
     def rate_limiter(self) -> RateLimiter:
         """What spaces the list mutations of all segments, and of all runs that share a store."""
-        from target_statsig.client.rate_limit import RateLimiter, parse_rate_windows
+        from target_statsig.client.rate_limit import RateLimiter
+        from target_statsig.config.settings import parse_rate_windows
 
         windows = parse_rate_windows(self.settings.console_rate_limits)
         log = None
@@ -347,6 +347,8 @@ class Run:
 
     def _write_metrics(self) -> None:
         if self.settings.metrics_path is not None:
+            from target_statsig.reports.publish import write_open_metrics
+
             now = self.clock.time()
             with _writing("metrics_path", self.settings.metrics_path) as path:
                 write_open_metrics(path, self.report.as_json(now), now)
@@ -355,8 +357,12 @@ class Run:
         """Send the report to `notify_url`, where it is wanted; the run is over, whatever comes of it."""
         wanted = self.settings.notify_on is NotifyOn.ALWAYS or self.exit_code != 0
         if self.settings.notify_url is not None and wanted:
+            from target_statsig.client.webhook import notify
+            from target_statsig.reports.publish import notification
+
+            body = notification(self.report.as_json(self.clock.time()))
             with closing(HttpTransport()) as transport:
-                notify(self.settings.notify_url, self.report.as_json(self.clock.time()), transport)
+                notify(self.settings.notify_url, body, transport)
 
 
 @contextmanager

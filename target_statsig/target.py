@@ -15,7 +15,7 @@ import sys
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from singer_sdk import Target
-from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.exceptions import ConfigValidationError, RecordsWithoutSchemaException
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TargetCapabilities
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_sdk.plugin_base import _ConfigInput
@@ -23,7 +23,7 @@ from singer_sdk.plugin_base import _ConfigInput
 from target_statsig import command_line
 from target_statsig._compat import override
 from target_statsig.config.schema import config_schema
-from target_statsig.errors import CUT_OFF, InputError, SettingsError, missing_schema
+from target_statsig.errors import CUT_OFF, InputError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from target_statsig.singer.reader import SingerMessageReader
     from target_statsig.singer.records import Batch
     from target_statsig.sinks import StatsigSink
+
+
+class MissingSchemaError(InputError, RecordsWithoutSchemaException):
+    """A RECORD comes before the SCHEMA of its stream."""
 
 
 class TargetStatsig(Target):
@@ -143,7 +147,7 @@ class TargetStatsig(Target):
 
         stream_maps = self.mapper.stream_maps.get(tap_stream)
         if stream_maps is None:
-            raise missing_schema(str(unreadable(number, f"is a RECORD of '{tap_stream}' before its SCHEMA")))
+            raise MissingSchemaError(str(unreadable(number, f"is a RECORD of '{tap_stream}' before its SCHEMA")))
         first = stream_maps[0]
         if len(stream_maps) == 1 and type(first) is SameRecordTransform and not first.flattening_enabled:
             sink = self._sink(tap_stream)

@@ -27,7 +27,7 @@ from target_statsig.reports.text import counted, duration, visible
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_statsig.client.keys import ApiKeyKind
+    from target_statsig.config.keys import ApiKeyKind
 
 Failed = TypeVar("Failed", bound=RequestError)
 

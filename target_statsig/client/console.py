@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from target_statsig.client.keys import ApiKeyKind
+from target_statsig.config.keys import ApiKeyKind
 from target_statsig.config.settings import CONSOLE_URL
 from target_statsig.errors import Heading, RefusedError
 from target_statsig.reports.text import counted

@@ -10,7 +10,7 @@ import msgspec
 from isal import isal_zlib
 
 from target_statsig import __version__
-from target_statsig.client.keys import ApiKeyKind
+from target_statsig.config.keys import ApiKeyKind
 from target_statsig.config.settings import Compression
 
 if TYPE_CHECKING:

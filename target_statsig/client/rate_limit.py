@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Protocol, cast
@@ -11,46 +10,17 @@ from typing import TYPE_CHECKING, Protocol, cast
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 from target_statsig._compat import override
-from target_statsig.config.settings import RateWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from target_statsig.clock import Clock
+    from target_statsig.config.settings import RateWindow
 
 MARGIN_SHARE = 0.02
 MARGIN_SECONDS = 0.15
 """A window is taken to be this much longer, by the greater of a share and a time: what counts is when requests
 arrive, and some are 100 ms longer on their way than others."""
-
-_RATE = re.compile(r"(\d{1,9}) */ *(\d{1,9}) *([smh])", re.ASCII)
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
-
-
-def parse_rate_windows(text: str) -> tuple[RateWindow, ...]:
-    """Read pairs of a number and a period, with commas between them; every pair holds.
-
-    Args:
-        text: For instance `10/10s, 850/15m`: at most 10 requests in 10 seconds, and 850 in 15 minutes.
-            A period is a whole number of seconds (`s`), minutes (`m`) or hours (`h`).
-
-    Raises:
-        ValueError: Its text says what is wrong.
-    """
-    return tuple(_parse_rate(part.strip()) for part in text.split(","))
-
-
-def _parse_rate(text: str) -> RateWindow:
-    match = _RATE.fullmatch(text)
-    if match is None:
-        msg = f"'{text}' is not a number of requests and a period, such as `10/10s` or `850/15m`"
-        raise ValueError(msg)
-    number, period, unit = match.groups()
-    window = RateWindow(int(number), int(period) * _SECONDS[unit])
-    if not window.limit or not window.seconds:
-        msg = f"'{text}' would let no request through: both numbers must be 1 or more"
-        raise ValueError(msg)
-    return window
 
 
 class RequestLog(Protocol):

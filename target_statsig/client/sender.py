@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from target_statsig.client.http import Transport
-    from target_statsig.client.keys import ApiKeyKind
     from target_statsig.client.rate_limit import RateLimiter
     from target_statsig.clock import Clock
+    from target_statsig.config.keys import ApiKeyKind
 
 logger = logging.getLogger(__name__)
 

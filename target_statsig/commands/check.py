@@ -20,12 +20,12 @@ import click
 
 from target_statsig.client.console import ConsoleClient
 from target_statsig.client.http import HttpTransport
-from target_statsig.client.keys import ApiKeyKind
-from target_statsig.client.rate_limit import RateLimiter, parse_rate_windows
+from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
 from target_statsig.config import paths
 from target_statsig.config.checks import nearest
-from target_statsig.config.settings import ObjectType, SyncMode
+from target_statsig.config.keys import ApiKeyKind
+from target_statsig.config.settings import ObjectType, SyncMode, parse_rate_windows
 from target_statsig.errors import (
     AuthenticationError,
     FatalRunError,

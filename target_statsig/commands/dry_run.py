@@ -19,9 +19,10 @@ import msgspec
 from target_statsig._compat import override
 from target_statsig.client.dry_run import DryRunTransport
 from target_statsig.client.http import HttpTransport
-from target_statsig.client.rate_limit import RateLimiter, parse_rate_windows
+from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.clock import SkippingClock
 from target_statsig.config import paths
+from target_statsig.config.settings import parse_rate_windows
 from target_statsig.errors import FatalRunError, Heading, SettingsError
 from target_statsig.reports.table import Forecast, id_lines, log_summary
 from target_statsig.reports.text import visible

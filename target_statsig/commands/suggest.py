@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from target_statsig.config.settings import ObjectType, SyncMode
+from target_statsig.config.sources import DEFAULT_SOURCES, DESTINATIONS
 from target_statsig.errors import InputError
-from target_statsig.singer.fields import DEFAULT_SOURCES, DESTINATIONS, places
+from target_statsig.singer.fields import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 
 from jsonschema import Draft7Validator
 
-from target_statsig.client.keys import PLACE, SHOWN_CHARACTERS, TITLES, ApiKeyKind
-from target_statsig.client.names import MAX_SEGMENT_ID, dropped_characters, is_loopback, is_segment_id
-from target_statsig.client.rate_limit import parse_rate_windows
+from target_statsig.config.keys import PLACE, SHOWN_CHARACTERS, TITLES, ApiKeyKind
 from target_statsig.config.load import TRIAL
+from target_statsig.config.names import MAX_SEGMENT_ID, dropped_characters, is_loopback, is_segment_id
 from target_statsig.config.schema import STREAM_TYPES
 from target_statsig.config.settings import (
     CONSOLE_URL,
@@ -27,8 +26,9 @@ from target_statsig.config.settings import (
     Settings,
     StreamSettings,
     SyncMode,
+    parse_rate_windows,
 )
-from target_statsig.singer.fields import DESTINATIONS
+from target_statsig.config.sources import DESTINATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping

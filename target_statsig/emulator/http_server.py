@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from target_statsig._compat import override
-from target_statsig.client.names import is_loopback
+from target_statsig.config.names import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

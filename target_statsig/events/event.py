@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_statsig._compat import override
-from target_statsig.client.names import dropped_characters, sanitized
+from target_statsig.config.names import dropped_characters, sanitized
 from target_statsig.config.settings import EventPreset, InvalidEventName, StreamSettings
 from target_statsig.errors import RecordError
 from target_statsig.events.mapper import Items, Mapper

@@ -1,32 +1,19 @@
-"""The run report for other programs: as OpenMetrics text in a file, and as a POST at the end of a run."""
+"""The run report for other programs: as OpenMetrics text in a file, and as the body of a notification."""
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import msgspec
-
-from target_statsig.client.http import Request, Transport, TransportError
-from target_statsig.errors import TargetStatsigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-logger = logging.getLogger(__name__)
-
 PREFIX = "target_statsig"
 
-NOTIFY_TIMEOUT = 10.0
-"""Seconds that a notification may take: it is tried once, and the run is over."""
-
 _LABEL_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
-
-_OK = range(200, 300)
-
 
 # OpenMetrics: https://prometheus.io/docs/specs/om/open_metrics_spec/
 
@@ -78,26 +65,9 @@ def _numbers(of: str, labels: dict[str, str], counts: Mapping[str, Any]) -> Iter
             yield f"{PREFIX}_{of}_{name}", labels, value
 
 
-# The notification
-
-
-def notify(url: str, report: Mapping[str, Any], transport: Transport) -> None:
-    """POST the report with a sentence in `text`, as Slack and its like show it; a failure is logged and no more.
-
-    Args:
-        url: `http://` or `https://`; it may hold a secret, so the log shows its host only.
-        report: As `RunReport.as_json` makes it.
-        transport: Follows no redirect.
-    """
-    body = msgspec.json.encode({"text": summary_of(report), **report})
-    request = Request("POST", url, {"Content-Type": "application/json"}, NOTIFY_TIMEOUT, body)
-    try:
-        status = transport.send(request).status
-    except (TransportError, TargetStatsigError) as error:
-        logger.warning("The report could not be sent to `notify_url` (%s): %s.", urlsplit(url).hostname, error)
-        return
-    if status not in _OK:
-        logger.warning("`notify_url` (%s) did not take the report: it answered %d.", urlsplit(url).hostname, status)
+def notification(report: Mapping[str, Any]) -> bytes:
+    """Return the report as JSON, with a sentence in `text`, as Slack and its like show it."""
+    return msgspec.json.encode({"text": summary_of(report), **report})
 
 
 def summary_of(report: Mapping[str, Any]) -> str:

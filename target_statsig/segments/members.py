@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
-from target_statsig.client.names import is_segment_id
+from target_statsig.config.names import is_segment_id
 from target_statsig.config.settings import SyncMode
 from target_statsig.errors import RecordError
 from target_statsig.singer.convert import convert, parse_bool, plain_text

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from target_statsig.config.load import command_for
-from target_statsig.errors import RecordError, RejectionsError, missing_key_rejection
+from target_statsig.errors import RecordError, RejectionsError
 from target_statsig.reports.text import counted
 from target_statsig.singer.dead_letters import DeadLetter
 
@@ -152,7 +152,7 @@ class Rejections:
     def _first(self, error: RecordError) -> RejectionsError:
         self._box.flush()
         where = f" The record is in {self._box.directory}." if not self._box.lost else ""
-        kind = missing_key_rejection if error.reason == "missing_key_property" else RejectionsError
+        kind = _missing_key_rejection if error.reason == "missing_key_property" else RejectionsError
         return kind(
             f"Stream '{self._stream}': a record was rejected ({error}), and `max_rejected_percent` is 0. The run stops "
             f"here.{where} Fix it at its source, or allow some with `max_rejected_percent`."
@@ -162,3 +162,13 @@ class Rejections:
 def _share(counts: ItemCounts | MemberCounts) -> str:
     percent = counts.rejected * 100 / counts.records
     return f"{percent:.1f} %" if percent >= 0.1 else "under 0.1 %"  # noqa: PLR2004 -- what one decimal can show
+
+
+def _missing_key_rejection(text: str) -> RejectionsError:
+    """Return the error for a record without a key property, a `MissingKeyPropertiesError` of singer-sdk."""
+    from singer_sdk.exceptions import MissingKeyPropertiesError  # a process that only prepares does without
+
+    class MissingKeyRejectionError(RejectionsError, MissingKeyPropertiesError):
+        pass
+
+    return MissingKeyRejectionError(text)

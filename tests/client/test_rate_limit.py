@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.client.rate_limit import MemoryLog, RateLimiter, parse_rate_windows
-from target_statsig.config.settings import RateWindow, Settings
+from target_statsig.client.rate_limit import MemoryLog, RateLimiter
+from target_statsig.config.settings import RateWindow, Settings, parse_rate_windows
 from target_statsig.errors import InterruptedRunError
 from tests.fakes import NOON, FakeClock
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.config.settings import EventPreset, InvalidEventName, ObjectType, StreamSettings, Tier, TimeUnit
+from target_statsig.config.sources import DEFAULT_SOURCES
 from target_statsig.errors import RecordError
 from target_statsig.events.event import EventMapper
-from target_statsig.singer.fields import DEFAULT_SOURCES
 from tests.events.statsig_schema import EVENT
 from tests.mapped import encoded, item_of, outcomes
 

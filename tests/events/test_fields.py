@@ -4,9 +4,8 @@ from itertools import chain
 
 import pytest
 
+from target_statsig.config.sources import DEFAULT_SOURCES, DESTINATIONS
 from target_statsig.singer.fields import (
-    DEFAULT_SOURCES,
-    DESTINATIONS,
     Place,
     deleted_rows,
     first_of,

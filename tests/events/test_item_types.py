@@ -11,11 +11,11 @@ import pytest
 from target_statsig.client.events import EventsClient
 from target_statsig.client.sender import Sender
 from target_statsig.config.settings import Compression, ObjectType, StreamSettings, Tier
+from target_statsig.config.sources import DESTINATIONS
 from target_statsig.emulator.events_api import ENDPOINTS
 from target_statsig.events.delivery import Bounds, Delivery, RefusalStreak
 from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.events.mapper import MappingWarnings
-from target_statsig.singer.fields import DESTINATIONS
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import NoLedger
 from tests.events.statsig_schema import BODIES

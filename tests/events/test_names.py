@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.client.names import DROPPED_CHARACTERS, dropped_characters, sanitized
+from target_statsig.config.names import DROPPED_CHARACTERS, dropped_characters, sanitized
 from target_statsig.config.settings import EventPreset, InvalidEventName, ObjectType, StreamSettings
 from target_statsig.errors import RecordError
 from target_statsig.events.event import MAX_NAME_LENGTH, PRESETS, EventNames

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from target_statsig.client.rate_limit import RateLimiter, parse_rate_windows
+from target_statsig.client.rate_limit import RateLimiter
+from target_statsig.config.settings import parse_rate_windows
 from target_statsig.reports import progress as progress_module
 from target_statsig.reports.progress import CLEAR, ItemProgress, ProgressLog, SegmentProgress, terminal
 from tests.fakes import FakeClock

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.client.http import TransportError
-from target_statsig.reports.publish import notify, open_metrics, summary_of, write_open_metrics
+from target_statsig.client.webhook import notify
+from target_statsig.reports.publish import notification, open_metrics, summary_of, write_open_metrics
 from tests.fakes import FakeTransport, answer
 
 REPORT = {
@@ -80,7 +81,7 @@ def test_the_metrics_replace_those_of_the_run_before(tmp_path):
 
 def test_a_notification_is_the_report_with_a_sentence():
     transport = FakeTransport(answer())
-    notify("https://hooks.example.com/secret", REPORT, transport)
+    notify("https://hooks.example.com/secret", notification(REPORT), transport)
     assert transport.sent() == {"text": summary_of(REPORT), **REPORT}
 
 
@@ -101,7 +102,7 @@ def test_the_sentence_says_how_the_run_ended_and_why():
 )
 def test_a_notification_that_fails_is_a_warning_without_the_address(answered, said, caplog):
     transport = FakeTransport(answered)
-    notify("https://hooks.example.com/secret", REPORT, transport)
+    notify("https://hooks.example.com/secret", notification(REPORT), transport)
     assert said in caplog.text
     assert "hooks.example.com" in caplog.text
     assert "secret" not in caplog.text

@@ -1,0 +1,38 @@
+"""The report sent to `notify_url` at the end of a run."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from target_statsig.client.http import Request, TransportError
+from target_statsig.errors import TargetStatsigError
+
+if TYPE_CHECKING:
+    from target_statsig.client.http import Transport
+
+logger = logging.getLogger(__name__)
+
+NOTIFY_TIMEOUT = 10.0
+"""Seconds that a notification may take: it is tried once, and the run is over."""
+
+_OK = range(200, 300)
+
+
+def notify(url: str, body: bytes, transport: Transport) -> None:
+    """POST a report; a failure is logged and no more.
+
+    Args:
+        url: `http://` or `https://`; it may hold a secret, so the log shows its host only.
+        body: JSON.
+        transport: Follows no redirect.
+    """
+    request = Request("POST", url, {"Content-Type": "application/json"}, NOTIFY_TIMEOUT, body)
+    try:
+        status = transport.send(request).status
+    except (TransportError, TargetStatsigError) as error:
+        logger.warning("The report could not be sent to `notify_url` (%s): %s.", urlsplit(url).hostname, error)
+        return
+    if status not in _OK:
+        logger.warning("`notify_url` (%s) did not take the report: it answered %d.", urlsplit(url).hostname, status)

@@ -1,0 +1,56 @@
+"""The destinations of `field_mapping`, and where each is read from when that does not say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from target_statsig.config.settings import ObjectType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_SOURCES: Mapping[str, tuple[str, ...]] = {
+    "user_id": ("user_id", "userId", "userID"),
+    "anonymous_id": ("anonymous_id", "anonymousId", "stable_id", "stableID"),
+    "email": ("email", "traits.email", "context.traits.email"),
+    "ip": ("ip", "context.ip"),
+    "user_agent": ("user_agent", "userAgent", "context.user_agent", "context.userAgent"),
+    "locale": ("locale", "context.locale"),
+    "country": ("country", "context.location.country"),
+    "app_version": ("app_version", "appVersion", "context.app.version"),
+    "custom": ("custom",),
+    "marketing_consent": ("marketing_consent", "consent.marketing", "context.consent.marketing"),
+    "event_name": ("event_name", "eventName", "event"),
+    "event_value": ("event_value", "revenue", "properties.revenue", "value"),
+    "event_time": ("event_time", "timestamp", "time"),
+    "experiment_name": ("experiment_name", "experimentName", "experiment"),
+    "gate_name": ("gate_name", "gateName", "gate"),
+    "passes": ("passes",),
+    "group": ("group", "group_name", "groupName"),
+    "rule_id": ("rule_id", "ruleId", "ruleID"),
+    "metric_name": ("metric_name", "metricName", "metric"),
+    "metric_value": ("metric_value", "metricValue", "value"),
+    "numerator": ("numerator",),
+    "denominator": ("denominator",),
+    "id_type": ("id_type", "idType"),
+}
+"""Where each destination is read from when `field_mapping` does not say: the first that is present and not null."""
+
+USER_DESTINATIONS = (
+    *("user_id", "anonymous_id", "email", "ip", "user_agent", "locale", "country", "app_version"),
+    *("custom", "marketing_consent"),
+)
+"""Where the columns go that make a user."""
+
+DESTINATIONS: Mapping[ObjectType, tuple[str, ...]] = {
+    ObjectType.EVENT: (*USER_DESTINATIONS, "event_name", "event_value", "event_time"),
+    ObjectType.EXPOSURE: (
+        *USER_DESTINATIONS,
+        *("experiment_name", "gate_name", "passes", "group", "rule_id", "event_time"),
+    ),
+    ObjectType.METRIC: (
+        *("user_id", "anonymous_id"),
+        *("metric_name", "metric_value", "numerator", "denominator", "id_type"),
+    ),
+}
+"""The destinations that `field_mapping` of a stream may name; of metrics, besides, the custom type of id."""
