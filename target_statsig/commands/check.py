@@ -316,7 +316,7 @@ def _streams_of(config: Config) -> dict[str, StreamSettings]:
 
 
 def _find_out(settings: Settings, streams: dict[str, StreamSettings], transport: Transport, clock: Clock) -> Found:
-    store, now = _look(settings, clock), clock.time()
+    store, now = _look(settings), clock.time()
     if not settings.console_api_key:
         return Found(None, None, {}, store, now)
     try:
@@ -342,10 +342,10 @@ def _segments(console: ConsoleClient, segment_ids: Iterable[str]) -> dict[str, S
     return found
 
 
-def _look(settings: Settings, clock: Clock) -> StoreLook | str:
+def _look(settings: Settings) -> StoreLook | str:
     try:
         url = paths.store_url(settings, os.environ, Path.cwd)
-        return look_at_store(url, clock=clock, project=paths.project_identity(settings))
+        return look_at_store(url, project=paths.project_identity(settings))
     except StoreError as error:
         return str(error)
 

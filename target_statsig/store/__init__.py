@@ -1,7 +1,7 @@
 """The store: what a run remembers for the next one. This package is the only one that speaks SQL.
 
-It has the members, deliveries, locks and request times of each Statsig project. SQLAlchemy takes half a second to
-import: that happens when a store is opened, not before.
+It has the members, deliveries, locks and request times of each Statsig project. What opens it is imported when that
+is needed, and not before.
 """
 
 from __future__ import annotations
@@ -69,12 +69,11 @@ def open_copy(
         raise StoreError(str(error).replace(copy_url, url)) from None
 
 
-def look_at_store(url: str, *, clock: Clock, project: str) -> StoreLook:
+def look_at_store(url: str, *, project: str) -> StoreLook:
     """Look at the store without a trace; it is not created where there is none.
 
     Args:
         url: `store_url`: `sqlite:///…` or `postgresql+psycopg://…`.
-        clock: What the store's waits are measured by.
         project: The identity of the Statsig project.
 
     Raises:
@@ -82,4 +81,4 @@ def look_at_store(url: str, *, clock: Clock, project: str) -> StoreLook:
     """
     from target_statsig.store.readonly import look_at  # noqa: PLC0415 - as above
 
-    return look_at(url, clock=clock, project=project)
+    return look_at(url, project=project)

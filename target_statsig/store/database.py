@@ -1,84 +1,252 @@
-"""Opening the database of `store_url`, and transactions on it. Every error of a database leaves as a StoreError."""
+"""The database of `store_url`, SQLite or PostgreSQL: its connections, their transactions, and what its errors mean.
+
+Statements are text that both understand; `:name` stands for a value. Lists of ids travel as one JSON value, which
+both unfold themselves: twice as fast as a value for each. Ids hold neither NUL nor lone surrogates.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
+import re
+import sqlite3
+import stat
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+import msgspec
 
+from target_statsig.config.paths import make_private
 from target_statsig.errors import StoreError
-from target_statsig.store import postgres, sqlite
-from target_statsig.store.dialects import explain, named
 from target_statsig.store.tables import bring_up_to_date
+from target_statsig.store.url import DAMAGED, StoreUrl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sqlalchemy import URL, Connection
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from target_statsig.clock import Clock
-    from target_statsig.store.locks import Locks
+
+PAGE = 10_000
+"""Rows read at a time while a table is walked: about a megabyte of ids."""
+
+FILE_MODE = 0o600
+
+_CACHE_KIB = 8 * 1024
+"""Page cache of a connection, and the most that a sort holds in memory. Sorting and walking gain nothing by more: ten
+million ids in no order are compared in less time than with four times as much."""
+
+_WAL_BYTES = 64 * 1024 * 1024
+"""What the write-ahead log is cut back to after a burst, in bytes."""
+
+_CHECKPOINT_PAGES = 8_192
+"""Pages of 4 KB in the write-ahead log after which they are brought home, while whoever writes waits for the disk. What
+is forgotten until then need not be brought home; SQLite's own 1,000 are full before anything is."""
+
+_CHECKED_BYTES = 64 * 1024 * 1024
+"""A file up to this size is checked for damage when it is opened, which takes under half a second."""
+
+_PRAGMAS = (
+    # A killed process loses nothing; a power cut may lose the last transactions, and leaves the file whole.
+    "synchronous = NORMAL",
+    f"journal_size_limit = {_WAL_BYTES}",
+    f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+    f"cache_size = -{_CACHE_KIB}",
+    # Ten million staged ids belong on disk, whatever this SQLite was built to prefer.
+    "temp_store = FILE",
+    f"temp.cache_size = -{_CACHE_KIB}",
+    # Some builds overwrite what is deleted. What was temporary has no name on the disk, and is not worth the writing.
+    "temp.secure_delete = OFF",
+)
+
+_PAUSE = 0.05
+"""Seconds between two attempts to switch to the write-ahead log."""
 
 
-class Lane:
-    """One connection, which one thread at a time uses."""
+class Connection:
+    """One connection, which one thread at a time uses. One that broke is made anew when it is next used.
 
-    def __init__(self, connection: Connection) -> None:
-        """Take a connection for this lane alone."""
-        self._connection = connection
-        self._turn = threading.RLock()
-        self.dialect = connection.dialect
-        self.is_sqlite = self.dialect.name == "sqlite"
+    Attributes:
+        url: The store's URL.
+        is_sqlite: Whether this is SQLite, else PostgreSQL.
+        listed: A query for the ids in the JSON list `:ids`, as `as_list` gives it.
+    """
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """Give a transaction that reads, and may write what is temporary; it never waits for another run.
-
-        Raises:
-            StoreError: The database failed.
-        """
-        with self._turn, self._transaction("BEGIN") as connection:
-            yield connection
-
-    @contextlib.contextmanager
-    def writing(self, *, is_one_statement: bool = False) -> Iterator[Connection]:
-        """Give a transaction that writes: all of it is kept, or after an exception nothing.
+    def __init__(self, url: StoreUrl, connect: Callable[[], Any], error: type[Exception]) -> None:
+        """Connect.
 
         Args:
-            is_one_statement: Whether it is a single statement, which both databases run in a transaction of its own: to
-                begin and to commit one would take longer than the statement.
+            url: The store's URL.
+            connect: Makes a driver's connection, which commits each statement unless a BEGIN went before.
+            error: What all the driver's errors are.
+
+        Raises:
+            StoreError: The database cannot be reached.
+        """
+        self.url = url
+        self.is_sqlite = url.path is not None
+        self.listed = f"SELECT value FROM {self.unfolded(':ids')}"
+        self._connect = connect
+        self._error = error
+        self._turn = threading.RLock()
+        self._driver: Any = None
+        with self._explained():
+            self._driver = connect()
+
+    def unfolded(self, ids: str) -> str:
+        """Return a table `listed` whose column `value` has the ids of a JSON list.
+
+        Args:
+            ids: An expression for the list.
+        """
+        if self.is_sqlite:
+            return f"json_each({ids}) AS listed"
+        return f"json_array_elements_text(CAST({ids} AS JSON)) AS listed (value)"
+
+    def run(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        """Run a statement, in a transaction of its own unless one is open here, and return its rows.
 
         Raises:
             StoreError: The database failed.
         """
-        # SQLite would refuse at once, without waiting, to turn a reading transaction into a writing one.
-        begin = "" if is_one_statement else "BEGIN IMMEDIATE"
-        with self._turn, self._transaction(begin) as connection:
-            yield connection
+        with self._turn, self._explained():
+            cursor = self._execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def value(self, statement: str, **values: Any) -> Any:
+        """Run a statement and return the first value of its first row; None where there is no row.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        rows = self.run(statement, **values)
+        return rows[0][0] if rows else None
+
+    def insert(self, table: str, key: str, **values: Any) -> int:
+        """Insert a row, in a transaction of its own unless one is open here, and return its number.
+
+        Args:
+            table: The table.
+            key: The column that the database counts up.
+            values: The other columns.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        statement = insertion(table, tuple(values))
+        with self._turn, self._explained():
+            # SQLite's own RETURNING takes twice the time, and older builds have none.
+            cursor = self._execute(statement if self.is_sqlite else f"{statement} RETURNING {key}", values)
+            return int(cursor.lastrowid if self.is_sqlite else cursor.fetchone()[0])
 
     @contextlib.contextmanager
-    def _transaction(self, begin: str) -> Iterator[Connection]:
-        connection = self._connection
-        try:
-            connection.info["begin"] = begin
-            commits_itself = contextlib.nullcontext() if begin or self.is_sqlite else postgres.autocommit(connection)
-            with commits_itself, connection.begin():
-                yield connection
-        except SQLAlchemyError as error:
-            # `from None`: the driver's words may hold the row at fault.
-            raise explain(error, connection.engine.url) from None
+    def writing(self) -> Iterator[None]:
+        """Run what follows in one transaction that writes: all of it is kept, or after an exception nothing.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        with self._turn:
+            # SQLite would refuse at once, without waiting, to turn a reading transaction into a writing one.
+            self.run("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
+            try:
+                yield
+                self.run("COMMIT")
+            except BaseException:
+                with contextlib.suppress(StoreError):
+                    self.run("ROLLBACK")
+                raise
+
+    def walk(self, query: str, *, key: str = "id", size: int = PAGE, **values: Any) -> Iterator[list[tuple[Any, ...]]]:
+        """Walk through a query's rows in the order of its first column; no cursor stays open, so others may write.
+
+        Args:
+            query: It ends with its WHERE clause; its first column is unique among its rows.
+            key: That column's name.
+            size: Rows in a page.
+            values: The query's values.
+
+        Yields:
+            Pages of at most `size` rows, none of them empty.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        condition = ""
+        while True:
+            page = self.run(f"{query}{condition} ORDER BY {key} LIMIT {size}", **values)
+            if page:
+                yield page
+            if len(page) < size:
+                return
+            condition, values["after"] = f" AND {key} > :after", page[-1][0]
+
+    def stream(self, query: str, **values: Any) -> Iterator[dict[str, Any]]:
+        """Give the rows of a query of PostgreSQL as they come from the server, within a transaction of the caller's.
+
+        Raises:
+            StoreError: The database failed.
+        """
+        with self._turn, self._explained(), self._driver.cursor("stream") as cursor:
+            cursor.itersize = PAGE
+            cursor.execute(_for_psycopg(query), values)
+            names = [column.name for column in cursor.description]
+            yield from (dict(zip(names, row, strict=True)) for row in cursor)
 
     def close(self) -> None:
-        """Give the connection back, and with it every temporary table."""
-        with self._turn, contextlib.suppress(SQLAlchemyError):
-            self._connection.close()
+        """Close it, and with it every temporary table."""
+        with self._turn, contextlib.suppress(self._error):
+            if self._driver is not None:
+                self._driver.close()
+
+    def _execute(self, statement: str, values: dict[str, Any]) -> Any:
+        if self._driver is None:
+            self._driver = self._connect()
+        return self._driver.execute(statement if self.is_sqlite else _for_psycopg(statement), values or ())
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except self._error as error:
+            if getattr(self._driver, "closed", False):
+                self._driver = None
+            # `from None`: the driver's message may hold the row at fault.
+            raise self.url.explain(error) from None
+
+
+@functools.cache
+def _for_psycopg(statement: str) -> str:
+    return re.sub(r":(\w+)", r"%(\1)s", statement)
+
+
+@functools.cache
+def insertion(table: str, columns: tuple[str, ...]) -> str:
+    """Return an INSERT of one row with these columns, each from the value of its name."""
+    names, places = ", ".join(f'"{column}"' for column in columns), ", ".join(f":{column}" for column in columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({places})"
+
+
+def upsertion(table: str, key: Sequence[str], columns: Sequence[str]) -> str:
+    """Return an INSERT that replaces the other columns of the row with the same key.
+
+    Args:
+        table: The table.
+        key: The key's columns.
+        columns: The other columns.
+    """
+    replaced = ", ".join(f'"{column}" = excluded."{column}"' for column in columns)
+    return f"{insertion(table, (*key, *columns))} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {replaced}"
+
+
+def as_list(ids: Sequence[str]) -> str:
+    """Return ids as one value, which the database can unfold."""
+    return msgspec.json.encode(ids).decode()
 
 
 class Database:
-    """An open database with this version's schema, and `quick`, the lane for what is answered at once."""
+    """An open database with this version's schema, and `quick`, the connection for what is answered at once."""
 
     def __init__(self, store_url: str, *, clock: Clock, patience: float) -> None:
         """Open the database; create it, or bring it up to date.
@@ -86,84 +254,119 @@ class Database:
         Args:
             store_url: `sqlite:///…` or `postgresql+psycopg://…`.
             clock: The run's clock.
-            patience: Seconds to wait for another run's transaction.
+            patience: Seconds to wait for the server, and for another run's transaction.
 
         Raises:
             StoreError: The URL is of no use, or the database is.
         """
-        url = parse_url(store_url)
-        driver = sqlite if url.get_backend_name() == "sqlite" else postgres
-        self._engine = driver.engine(url, clock, patience)
-        self._lanes: list[Lane] = []
-        self._locks: list[Locks] = []
-        self.quick = self.lane()
+        self._url = StoreUrl.parse(store_url)
+        self._clock = clock
+        self._patience = patience
+        self._connections: list[Connection] = []
+        size = self._own_file(self._url.path) if self._url.path else 0
+        self.quick = self.connect()
         try:
-            with self.quick.writing() as connection:
-                bring_up_to_date(connection, named(url))
+            if 0 < size <= _CHECKED_BYTES:
+                self._check_for_damage()
+            bring_up_to_date(self.quick)
         except StoreError:
             self.close()
             raise
 
-    def lane(self) -> Lane:
-        """Open one more connection.
+    def connect(self) -> Connection:
+        """Open a connection.
 
         Raises:
             StoreError: The database cannot be reached.
         """
-        try:
-            connection = self._engine.connect()
-        except SQLAlchemyError as error:
-            raise explain(error, self._engine.url) from None
-        lane = Lane(connection)
-        self._lanes.append(lane)
-        return lane
-
-    def keep(self, locks: Locks) -> Locks:
-        """Keep locks until the database is closed."""
-        self._locks.append(locks)
-        return locks
+        if self._url.path is None:
+            made = connect_postgres(self._url, self._patience)
+        else:
+            made = Connection(self._url, functools.partial(self._open_file, self._url.path), sqlite3.Error)
+        self._connections.append(made)
+        return made
 
     def close(self) -> None:
-        """Close every lane, and let all locks go."""
-        for locks in self._locks:
-            locks.close()
-        for lane in self._lanes:
-            lane.close()
-        self._engine.dispose()
+        """Close every connection."""
+        for connection in self._connections:
+            connection.close()
+
+    def _check_for_damage(self) -> None:
+        if self.quick.value("PRAGMA quick_check(1)") != "ok":
+            msg = f"{self._url.named} {DAMAGED}"
+            raise StoreError(msg)
+
+    def _own_file(self, path: Path) -> int:
+        """Make the file and its directory, for this user's eyes only, and return its size in bytes.
+
+        A file that is there is not opened: to close it again would take away the locks that another connection of this
+        process holds on it.
+        """
+        try:
+            make_private(path.parent)
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE))
+            found = path.stat()
+            # SQLite gives the -wal and -shm files beside it the mode of the file itself.
+            if stat.S_IMODE(found.st_mode) != FILE_MODE:
+                path.chmod(FILE_MODE)
+        except OSError as error:
+            raise self._url.explain(error) from None
+        return found.st_size
+
+    def _open_file(self, path: Path) -> sqlite3.Connection:
+        driver = sqlite3.connect(path, timeout=self._patience, check_same_thread=False, isolation_level=None)
+        try:
+            self._use_write_ahead_log(driver)
+            for pragma in _PRAGMAS:
+                driver.execute(f"PRAGMA {pragma}").fetchall()
+        except BaseException:
+            driver.close()
+            raise
+        return driver
+
+    def _use_write_ahead_log(self, driver: sqlite3.Connection) -> None:
+        """Switch the file over, which SQLite refuses without waiting while another run does the same."""
+        deadline = self._clock.monotonic() + self._patience
+        while True:
+            try:
+                driver.execute("PRAGMA journal_mode = WAL").fetchall()
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or self._clock.monotonic() >= deadline:
+                    raise
+                self._clock.sleep(_PAUSE)
+            else:
+                return
 
 
-def open_locks(store_url: str, *, clock: Clock, patience: float) -> Locks:
-    """Open the locks of a store.
+def connect_postgres(url: StoreUrl, patience: float) -> Connection:
+    """Open a connection to PostgreSQL.
+
+    The database must speak UTF-8, and a pooler in between must leave a session its connection: what a run gathers
+    stands in temporary tables, and its locks are the session's.
 
     Args:
-        store_url: `sqlite:///…` or `postgresql+psycopg://…`.
-        clock: The run's clock.
-        patience: Seconds to wait for the server.
+        url: The store's URL.
+        patience: Seconds to wait for the server, and for another run's transaction.
 
     Raises:
-        StoreError: The database cannot be reached.
+        StoreError: The driver is not installed, or the database is of no use.
     """
-    url = parse_url(store_url)
-    if url.get_backend_name() == "sqlite":
-        return sqlite.FileLocks(url)
     try:
-        return postgres.SessionLocks(Lane(postgres.engine(url, clock, patience).connect()))
-    except SQLAlchemyError as error:
-        raise explain(error, url) from None
+        import psycopg  # noqa: PLC0415 -- an extra
+    except ModuleNotFoundError:
+        msg = "store_url names a PostgreSQL database, and its driver is missing: pip install 'target-statsig[postgres]'"
+        raise StoreError(msg) from None
 
+    def connect() -> psycopg.Connection[Any]:
+        timeout = {"connect_timeout": str(max(2, int(patience)))}
+        # Prepared statements would outlive the temporary tables they were made for.
+        made = psycopg.connect(**(timeout | url.parameters), autocommit=True, prepare_threshold=None)  # type: ignore[arg-type]
+        if made.info.parameter_status("server_encoding") != "UTF8":
+            made.close()
+            msg = "store_url names a database that is not encoded in UTF-8; create one WITH ENCODING 'UTF8'"
+            raise StoreError(msg)
+        made.execute(f"SET lock_timeout = {int(patience * 1000)}")
+        return made
 
-def parse_url(store_url: str) -> URL:
-    """Return the store's URL in its parts.
-
-    Raises:
-        StoreError: It names no database that could be a store.
-    """
-    # A database in memory would forget everything, and each connection would have one of its own.
-    with contextlib.suppress(ArgumentError):
-        url = make_url(store_url)
-        if url.drivername in {"sqlite", "sqlite+pysqlite"} and url.database not in {None, "", ":memory:"}:
-            return url
-        if url.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
-            return url.set(drivername="postgresql+psycopg")
-    msg = "store_url must read sqlite:///path/to/store.db or postgresql+psycopg://user:password@host/database"
-    raise StoreError(msg)
+    return Connection(url, connect, psycopg.Error)

@@ -11,21 +11,16 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, false, func, insert, not_, or_, select, true, update
-
 from target_statsig._compat import override
-from target_statsig.store.dialects import in_driver_words, inserted_number
+from target_statsig.store.database import as_list
 from target_statsig.store.ledger import DIGEST_BYTES, UNORDERED, Bookmark, StreamLedger, each
 from target_statsig.store.recollection import Recollection
-from target_statsig.store.tables import BATCHES, STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-    from sqlalchemy import ColumnElement, Dialect
+    from collections.abc import Sequence
 
     from target_statsig.clock import Clock
-    from target_statsig.store.database import Lane
+    from target_statsig.store.database import Connection
     from target_statsig.store.locks import Lock
 
 _DAY = 86_400.0
@@ -38,25 +33,6 @@ _FORGET_EVERY = 100
 
 _KEPT = 3
 """STATEs that are kept: the two from which a run may start, and the one behind which the rows at both bookmarks are."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """What is written for every batch, spelled out once."""
-
-    write: str
-    acknowledge: str
-    withdraw: str
-
-    @classmethod
-    def of(cls, dialect: Dialect) -> _Words:
-        columns = [column.name for column in BATCHES.c if column is not BATCHES.c.batch]
-        this = BATCHES.c.batch == bindparam("number")
-        return cls(
-            write=in_driver_words(dialect, insert(BATCHES), columns),
-            acknowledge=in_driver_words(dialect, update(BATCHES).where(this).values(acknowledged=true())),
-            withdraw=in_driver_words(dialect, delete(BATCHES).where(this)),
-        )
 
 
 @dataclass(slots=True)
@@ -78,11 +54,13 @@ class _Skipped:
 class StoredLedger(StreamLedger):
     """What the store remembers of one stream's deliveries."""
 
-    def __init__(self, lane: Lane, lock: Lock, stream: int, *, run_id: str, clock: Clock, keep_days: int) -> None:
+    def __init__(
+        self, connection: Connection, lock: Lock, stream: int, *, run_id: str, clock: Clock, keep_days: int
+    ) -> None:
         """Look up where the last run stopped.
 
         Args:
-            lane: The connection to use.
+            connection: The connection to use.
             lock: What keeps other runs out.
             stream: The stream's number in the store.
             run_id: This run.
@@ -92,7 +70,7 @@ class StoredLedger(StreamLedger):
         Raises:
             StoreError: The database failed.
         """
-        self._lane = lane
+        self._connection = connection
         self._lock = lock
         self._stream = stream
         self._run_id = run_id
@@ -104,14 +82,13 @@ class StoredLedger(StreamLedger):
         self._unsettled = 0
         if keep_days:
             self._forget_the_old()
-        self._states = _WrittenStates(lane, stream, run_id)
-        self._words = _Words.of(lane.dialect)
+        self._states = _WrittenStates(connection, stream, run_id)
 
     @override
     def begin(self) -> None:
         self._lock.acquire()
         # Another run may have ended since.
-        self._states = _WrittenStates(self._lane, self._stream, self._run_id)
+        self._states = _WrittenStates(self._connection, self._stream, self._run_id)
 
     @override
     def check(self) -> None:
@@ -147,11 +124,11 @@ class StoredLedger(StreamLedger):
 
     @override
     def acknowledge(self, batch: int) -> None:
-        self._write_one(self._words.acknowledge, {"number": batch})
+        self._connection.run("UPDATE target_statsig_batches SET acknowledged = true WHERE batch = :batch", batch=batch)
 
     @override
     def withdraw(self, batch: int) -> None:
-        self._write_one(self._words.withdraw, {"number": batch})
+        self._connection.run("DELETE FROM target_statsig_batches WHERE batch = :batch", batch=batch)
 
     @override
     def state_written(self, bookmark: Bookmark | None, *, epoch: int) -> None:
@@ -176,34 +153,27 @@ class StoredLedger(StreamLedger):
 
     def _recollect(self) -> Recollection:
         if self._recollection is None:
-            self._recollection = Recollection(self._lane, self._stream, self._run_id)
+            self._recollection = Recollection(self._connection, self._stream, self._run_id)
         return self._recollection
 
     def _write(self, *rows: dict[str, Any]) -> int:
         """Write batches down, those that were known and skipped before them; return the number of the last."""
-        if not self._skipped:
-            return self._insert(rows)
+        if not self._skipped and len(rows) == 1:
+            return self._insert(rows[0])
         # Nobody may forget anything before they are committed: the earlier runs' batches still say it until then.
         with self._turn:
             skipped = [
                 self._row(bytes(these.digests), these.highest, these.epoch, acknowledged=True)
                 for these in self._skipped.values()
             ]
-            number = self._insert((*skipped, *rows))
+            with self._connection.writing():
+                *_, number = [self._insert(row) for row in (*skipped, *rows)]
             self._skipped.clear()
             return number
 
-    def _write_one(self, words: str, values: dict[str, Any]) -> None:
-        with self._lane.writing(is_one_statement=True) as connection:
-            connection.exec_driver_sql(words, values)
-
-    def _insert(self, rows: Collection[dict[str, Any]]) -> int:
-        number = 0
-        with self._lane.writing(is_one_statement=len(rows) == 1) as connection:
-            for row in rows:
-                number = inserted_number(connection.exec_driver_sql(self._words.write, row))
-                self._unsettled += 1
-        return number
+    def _insert(self, row: dict[str, Any]) -> int:
+        self._unsettled += 1
+        return self._connection.insert("target_statsig_batches", "batch", **row)
 
     def _row(self, digests: bytes, highest: Bookmark | None, epoch: int, *, acknowledged: bool) -> dict[str, Any]:
         return {
@@ -219,8 +189,8 @@ class StoredLedger(StreamLedger):
 
     def _forget_the_old(self) -> None:
         oldest = self._clock.time() - self._keep_days * _DAY
-        with self._lane.writing() as connection:
-            connection.execute(delete(BATCHES).where(BATCHES.c.stream == self._stream, BATCHES.c.at < oldest))
+        delete = "DELETE FROM target_statsig_batches WHERE stream = :stream AND at < :oldest"
+        self._connection.run(delete, stream=self._stream, oldest=oldest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +213,8 @@ class _WrittenStates:
         epochs_before: How many STATEs earlier runs have read, as far as anything in the store tells.
     """
 
-    def __init__(self, lane: Lane, stream: int, run_id: str) -> None:
-        self._lane = lane
+    def __init__(self, connection: Connection, stream: int, run_id: str) -> None:
+        self._connection = connection
         self._stream = stream
         self._run_id = run_id
         self._states, newest = self._look_up()
@@ -281,44 +251,51 @@ class _WrittenStates:
             return
         *_, last = self._states
         before = self._states[-2] if len(self._states) > 1 else None
-        forgotten = self._forgotten(before, last, recollection) if before and forget else None
-        values = {
-            "before_epoch": before.epoch if before else None,
-            "state_epoch": last.epoch,
-            "state_kind": last.bookmark.kind if last.bookmark else None,
-            "state_bookmark": last.bookmark.text if last.bookmark else None,
-        }
-        with self._lane.writing() as connection:
-            if forgotten is not None:
-                connection.execute(delete(BATCHES).where(forgotten))
-            connection.execute(update(STREAMS).where(STREAMS.c.stream == self._stream).values(values))
+        with self._connection.writing():
+            if before and forget:
+                self._forget(before, last, recollection)
+            self._connection.run(
+                "UPDATE target_statsig_streams SET before_epoch = :before_epoch, state_epoch = :state_epoch, "
+                "state_kind = :state_kind, state_bookmark = :state_bookmark WHERE stream = :stream",
+                stream=self._stream,
+                before_epoch=before.epoch if before else None,
+                state_epoch=last.epoch,
+                state_kind=last.bookmark.kind if last.bookmark else None,
+                state_bookmark=last.bookmark.text if last.bookmark else None,
+            )
         self._stored = last
 
-    def _forgotten(self, before: _State, last: _State, recollection: Recollection | None) -> ColumnElement[bool]:
-        """Return the condition for batches that no run will meet, whichever of two STATEs it starts from."""
-        here = BATCHES.c.stream == self._stream
-        behind: ColumnElement[bool] = false()
-        if len(self._states) == _KEPT:
-            own = BATCHES.c.run_id == self._run_id
-            # Where no record has come yet, nobody knows where the stream will start.
-            met = or_(own, recollection.behind()) if recollection else own
-            behind = and_(BATCHES.c.epoch < self._states[0].epoch, met)
-        if not (before.bookmark and last.bookmark and before.bookmark.kind == last.bookmark.kind != UNORDERED):
-            return and_(here, behind)
-        comparable = and_(BATCHES.c.kind.is_not(None), BATCHES.c.kind == last.bookmark.kind)
-        below = and_(BATCHES.c.epoch < before.epoch, BATCHES.c.highest < min(before.bookmark.text, last.bookmark.text))
-        return and_(here, or_(and_(comparable, below), and_(not_(comparable), behind)))
+    def _forget(self, before: _State, last: _State, recollection: Recollection | None) -> None:
+        """Delete the batches that no run will meet, whichever of two STATEs it starts from."""
+        kind = lowest = None
+        if before.bookmark and last.bookmark and before.bookmark.kind == last.bookmark.kind != UNORDERED:
+            kind, lowest = last.bookmark.kind, min(before.bookmark.text, last.bookmark.text)
+        # NULL where there is none: nothing is as old as that, and no batch of that kind.
+        oldest = self._states[0].epoch if len(self._states) == _KEPT else None
+        # Where no record has come yet, nobody knows where the stream will start.
+        behind = recollection.behind() if recollection and oldest is not None else []
+        met = f"run_id = :run_id OR run_id IN ({self._connection.listed})"
+        self._connection.run(
+            "DELETE FROM target_statsig_batches WHERE stream = :stream AND epoch < :before AND "
+            f"CASE WHEN kind = :kind THEN highest < :lowest ELSE epoch < :oldest AND ({met}) END",
+            stream=self._stream,
+            run_id=self._run_id,
+            before=before.epoch,
+            kind=kind,
+            lowest=lowest,
+            oldest=oldest,
+            ids=as_list(behind),
+        )
 
     def _look_up(self) -> tuple[list[_State], int]:
         """Return the last STATEs that earlier runs wrote, and the epoch of the newest batch."""
-        columns = (STREAMS.c.before_epoch, STREAMS.c.state_epoch, STREAMS.c.state_kind, STREAMS.c.state_bookmark)
-        with self._lane.reading() as connection:
-            before, epoch, kind, text = connection.execute(
-                select(*columns).where(STREAMS.c.stream == self._stream)
-            ).one()
-            newest = connection.execute(
-                select(func.max(BATCHES.c.epoch)).where(BATCHES.c.stream == self._stream)
-            ).scalar_one()
+        columns = "before_epoch, state_epoch, state_kind, state_bookmark"
+        ((before, epoch, kind, text),) = self._connection.run(
+            f"SELECT {columns} FROM target_statsig_streams WHERE stream = :stream", stream=self._stream
+        )
+        newest = self._connection.value(
+            "SELECT max(epoch) FROM target_statsig_batches WHERE stream = :stream", stream=self._stream
+        )
         states = [] if before is None else [_State(before, None)]
         if epoch is not None:
             states.append(_State(epoch, None if kind is None else Bookmark(kind, text)))

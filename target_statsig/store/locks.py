@@ -1,28 +1,29 @@
 """What runs share: the locks of segments and streams, one run at a time, and the times of list mutations.
 
-The locks themselves are the database's (`Locks`: see `sqlite` and `postgres`), and end with the process.
+The locks themselves (`Locks`) are files beside a SQLite database, or PostgreSQL's own, and end with the process.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 from datetime import UTC, datetime
 from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import delete, insert, select
-
 from target_statsig._compat import override
-from target_statsig.store.dialects import insert_into
-from target_statsig.store.tables import LOCKS, PROJECTS, REQUESTS
+from target_statsig.errors import StoreError
+from target_statsig.store.database import FILE_MODE, connect_postgres, upsertion
+from target_statsig.store.url import StoreUrl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from target_statsig.clock import Clock
     from target_statsig.errors import TargetStatsigError
-    from target_statsig.store.database import Lane
+    from target_statsig.store.database import Connection
 
 PATIENCE = 10.0
 """Seconds to wait for another run that holds the lock: as long as its last requests may take."""
@@ -32,6 +33,11 @@ POLL = 1.0
 
 KEY_BYTES = 8
 """A lock's key: what it is for, digested to the bytes that PostgreSQL has room for."""
+
+_SILENCE = (("tcp_keepalives_idle", 30), ("tcp_keepalives_interval", 10), ("tcp_keepalives_count", 3))
+"""A machine that vanishes says no goodbye: the server lets its locks go after a minute, and not after two hours."""
+
+_SIGNATURE = ("run_id", "host", "pid", "since")
 
 
 class Locks(Protocol):
@@ -53,32 +59,140 @@ class Locks(Protocol):
         """Let all locks go."""
 
 
-class WatchedLocks(Locks):
-    """Another store's locks, for a run that changes nothing: it sees those of others, and takes none."""
+class FileLocks(Locks):
+    """A file beside the database for each lock; the system lets go of it when the process that holds it ends.
 
-    def __init__(self, locks: Locks) -> None:
-        """Take the locks to look at."""
-        self._locks = locks
+    A file is never removed: between its removal and its making anew two runs could hold it.
+    """
+
+    def __init__(self, url: StoreUrl) -> None:
+        """Take the URL of the database; no file is made yet."""
+        self._url = url
+        self._held: dict[bytes, int] = {}
 
     @override
     def take(self, key: bytes) -> bool:
-        return self._locks.is_free(key)
-
-    @override
-    def is_free(self, key: bytes) -> bool:
-        return self._locks.is_free(key)
-
-    @override
-    def holds(self, key: bytes) -> bool:
+        if key in self._held:
+            return False
+        try:
+            descriptor = os.open(self._path(key), os.O_RDWR | os.O_CREAT, FILE_MODE)
+        except OSError as error:
+            raise self._url.explain(error) from None
+        if not self._lock(descriptor, fcntl.LOCK_EX):
+            os.close(descriptor)
+            return False
+        self._held[key] = descriptor
         return True
 
     @override
+    def is_free(self, key: bytes) -> bool:
+        try:
+            descriptor = os.open(self._path(key), os.O_RDONLY)
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            raise self._url.explain(error) from None
+        # Shared, so that two that only look do not see each other; it goes at once.
+        is_free = self._lock(descriptor, fcntl.LOCK_SH)
+        os.close(descriptor)
+        return is_free
+
+    @override
+    def holds(self, key: bytes) -> bool:
+        descriptor = self._held.get(key)
+        if descriptor is None:
+            return False
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._path(key).stat())
+        except OSError:
+            return False
+
+    @override
     def let_go(self, key: bytes) -> None:
-        """Nothing was taken."""
+        descriptor = self._held.pop(key, None)
+        if descriptor is not None:
+            os.close(descriptor)
 
     @override
     def close(self) -> None:
-        self._locks.close()
+        for key in list(self._held):
+            self.let_go(key)
+
+    def _path(self, key: bytes) -> Path:
+        return Path(f"{self._url.path}-{key.hex()}.lock")
+
+    def _lock(self, descriptor: int, how: int) -> bool:
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            os.close(descriptor)
+            raise self._url.explain(error) from None
+        return True
+
+
+class SessionLocks(Locks):
+    """PostgreSQL's advisory locks of a session of their own; the server lets go of them when it ends."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Take a connection that nothing else uses."""
+        self._connection = connection
+        self._held: dict[bytes, int] = {}
+        for parameter, value in _SILENCE:
+            connection.run(f"SET {parameter} = {value}")
+
+    @override
+    def take(self, key: bytes) -> bool:
+        if key in self._held:
+            return False  # the server would let a session have it twice
+        query = "SELECT pg_try_advisory_lock(:key), pg_backend_pid()"
+        ((is_taken, session),) = self._connection.run(query, key=_number(key))
+        if is_taken:
+            self._held[key] = session
+        return bool(is_taken)
+
+    @override
+    def is_free(self, key: bytes) -> bool:
+        # It goes at once, with the statement's own transaction.
+        return bool(self._connection.value("SELECT pg_try_advisory_xact_lock_shared(:key)", key=_number(key)))
+
+    @override
+    def holds(self, key: bytes) -> bool:
+        # A connection that broke is made anew, and the new session holds nothing.
+        try:
+            session = self._connection.value("SELECT pg_backend_pid()")
+        except StoreError:
+            return False
+        return bool(self._held.get(key) == session)
+
+    @override
+    def let_go(self, key: bytes) -> None:
+        if self._held.pop(key, None) is not None:
+            self._connection.run("SELECT pg_advisory_unlock(:key)", key=_number(key))
+
+    @override
+    def close(self) -> None:
+        self._held.clear()
+        self._connection.close()
+
+
+def open_locks(store_url: str, *, patience: float) -> Locks:
+    """Open the locks of a store.
+
+    Args:
+        store_url: `sqlite:///…` or `postgresql+psycopg://…`.
+        patience: Seconds to wait for the server.
+
+    Raises:
+        StoreError: The database cannot be reached.
+    """
+    url = StoreUrl.parse(store_url)
+    return FileLocks(url) if url.path is not None else SessionLocks(connect_postgres(url, patience))
+
+
+def _number(key: bytes) -> int:
+    return int.from_bytes(key, "big", signed=True)
 
 
 class Lock:
@@ -86,10 +200,11 @@ class Lock:
 
     def __init__(
         self,
-        lane: Lane,
+        connection: Connection,
         locks: Locks,
         identity: tuple[str, str],
         *,
+        only_look: bool,
         project: int,
         what: str,
         error: Callable[[str], TargetStatsigError],
@@ -99,17 +214,19 @@ class Lock:
         """Take what to lock; `acquire` does it.
 
         Args:
-            lane: The connection to use.
+            connection: The connection to use.
             locks: What keeps others out.
             identity: The identity of the Statsig project, and a name that is the lock's own within it.
+            only_look: Whether to take no lock, and only see whether another run holds it.
             project: The project's number in the store.
             what: A phrase for it, such as "Stream 'orders'".
             error: Makes the error where it cannot be had, or was lost.
             run_id: This run.
             clock: The run's clock.
         """
-        self._lane = lane
+        self._connection = connection
         self._locks = locks
+        self._only_look = only_look
         self._key = blake2b("\n".join(identity).encode(), digest_size=KEY_BYTES).digest()
         self._row = {"project": project, "name": identity[1]}
         self._what = what
@@ -125,7 +242,7 @@ class Lock:
             InterruptedRunError: The run was asked to stop while it waited.
         """
         deadline = self._clock.monotonic() + PATIENCE
-        while not self._locks.take(self._key):
+        while not (self._locks.is_free(self._key) if self._only_look else self._locks.take(self._key)):
             if self._clock.monotonic() >= deadline:
                 msg = (
                     f"{self._what} is being synced by another run{self._holder()}. Nothing of it was touched. Run this "
@@ -141,7 +258,7 @@ class Lock:
         Raises:
             TargetStatsigError: It was lost, and another run may be at work.
         """
-        if not self._locks.holds(self._key):
+        if not (self._only_look or self._locks.holds(self._key)):
             msg = (
                 f"{self._what} is not locked for this run any more: its lock was taken away (the store's server ended "
                 "the connection, or the lock's file is gone). It is left as it is; the next run goes on from there."
@@ -154,38 +271,32 @@ class Lock:
 
     def _sign(self) -> None:
         """Say who is at work, for the message of whoever comes meanwhile."""
-        signature = {
-            "run_id": self._run_id,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "since": self._clock.time(),
-        }
-        with self._lane.writing() as connection:
-            statement = insert_into(connection, LOCKS).values(**self._row, **signature)
-            connection.execute(statement.on_conflict_do_update(index_elements=[*self._row], set_=signature))
+        signature = (self._run_id, socket.gethostname(), os.getpid(), self._clock.time())
+        statement = upsertion("target_statsig_locks", ("project", "name"), _SIGNATURE)
+        self._connection.run(statement, **self._row, **dict(zip(_SIGNATURE, signature, strict=True)))
 
     def _holder(self) -> str:
-        query = select(LOCKS.c.run_id, LOCKS.c.pid, LOCKS.c.host, LOCKS.c.since).filter_by(**self._row)
-        with self._lane.reading() as connection:
-            found = connection.execute(query).one_or_none()
-        if found is None:
+        query = "SELECT run_id, pid, host, since FROM target_statsig_locks WHERE project = :project AND name = :name"
+        found = self._connection.run(query, **self._row)
+        if not found:
             return ""
-        since = datetime.fromtimestamp(found.since, tz=UTC).isoformat(timespec="seconds")
-        return f" ({found.run_id}, process {found.pid} on {found.host}, since {since})"
+        ((run_id, pid, host, since),) = found
+        began = datetime.fromtimestamp(since, tz=UTC).isoformat(timespec="seconds")
+        return f" ({run_id}, process {pid} on {host}, since {began})"
 
 
 class StoredRequestLog:
     """The times of list mutations in one Statsig project, for all runs; see `client.rate_limit.RequestLog`."""
 
-    def __init__(self, lane: Lane, project: int, *, keep: float) -> None:
+    def __init__(self, connection: Connection, project: int, *, keep: float) -> None:
         """Begin with what other runs have recorded.
 
         Args:
-            lane: The connection to use.
+            connection: The connection to use.
             project: The project's number in the store.
             keep: Seconds for which a request is remembered: the longest window.
         """
-        self._lane = lane
+        self._connection = connection
         self._project = project
         self._keep = keep
 
@@ -203,13 +314,15 @@ class StoredRequestLog:
         Raises:
             StoreError: The database failed.
         """
-        ours = REQUESTS.c.project == self._project
-        with self._lane.writing() as connection:
-            # SQLite has one writer anyhow; in PostgreSQL the project's row is what runs queue up for.
-            connection.execute(select(PROJECTS).where(PROJECTS.c.project == self._project).with_for_update())
-            connection.execute(delete(REQUESTS).where(ours, REQUESTS.c.at < now - self._keep))
-            times = connection.execute(select(REQUESTS.c.at).where(ours).order_by(REQUESTS.c.at)).scalars().all()
-            wait = decide(times)
+        run, project = self._connection.run, self._project
+        with self._connection.writing():
+            if not self._connection.is_sqlite:
+                # SQLite has one writer anyhow; in PostgreSQL the project's row is what runs queue up for.
+                run("SELECT 1 FROM target_statsig_projects WHERE project = :project FOR UPDATE", project=project)
+            outdated = "DELETE FROM target_statsig_requests WHERE project = :project AND at < :oldest"
+            run(outdated, project=project, oldest=now - self._keep)
+            times = run("SELECT at FROM target_statsig_requests WHERE project = :project ORDER BY at", project=project)
+            wait = decide([at for (at,) in times])
             if wait == 0.0:
-                connection.execute(insert(REQUESTS).values(project=self._project, at=now))
+                run("INSERT INTO target_statsig_requests (project, at) VALUES (:project, :at)", project=project, at=now)
             return wait

@@ -10,18 +10,13 @@ from itertools import chain, compress
 from operator import not_
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, delete, func, select
-
+from target_statsig.store.database import as_list
 from target_statsig.store.ledger import DIGEST_BYTES, each
-from target_statsig.store.tables import BATCHES
-from target_statsig.store.temporary import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import ColumnElement
-
-    from target_statsig.store.database import Lane
+    from target_statsig.store.database import Connection
 
 _PER_BUCKET = 8
 """Digests in a bucket, on average: fewer cost memory for buckets, more cost time for searching."""
@@ -81,77 +76,81 @@ class Recollection:
         doubtful: Records in batches without an answer, as far as they are more than the known ones.
     """
 
-    def __init__(self, lane: Lane, stream: int, run_id: str) -> None:
+    def __init__(self, connection: Connection, stream: int, run_id: str) -> None:
         """Read the batches, and delete those of runs that later runs cover.
 
         Without that a stream whose bookmark stands still would leave its batches anew with every run.
 
         Args:
-            lane: The connection to use.
+            connection: The connection to use.
             stream: The stream's number in the store.
             run_id: This run, whose own batches do not count.
 
         Raises:
             StoreError: The database failed.
         """
-        self._lane = lane
-        self._here = BATCHES.c.stream == stream
-        self._own = and_(self._here, BATCHES.c.run_id == run_id)
-        runs = self._earlier_runs(run_id)
+        self._connection = connection
+        self._stream = stream
+        self._run_id = run_id
+        self._looked_at = 0
+        runs = self._earlier_runs()
         self.is_empty = not runs
         expected = sum(size for _, size in runs) // DIGEST_BYTES
         self.known, self.doubtful = DigestBag(expected), DigestBag(expected)
         covered = [run for run, _ in runs if not self._add(run)]
         if covered:
-            with lane.writing() as connection:
-                connection.execute(delete(BATCHES).where(self._here, BATCHES.c.run_id.in_(covered)))
+            delete = f"DELETE FROM target_statsig_batches WHERE stream = :stream AND run_id IN ({connection.listed})"
+            connection.run(delete, stream=stream, ids=as_list(covered))
         self._unmet = [run for run, _ in runs if run not in covered]
-        self._looked_at = 0
 
-    def behind(self) -> ColumnElement[bool]:
-        """Return the condition for the batches of earlier runs of which this run will meet no more records.
+    def behind(self) -> list[str]:
+        """Return the earlier runs of which this run will meet no more records.
 
         These are the runs of which it has met no record at all, but others: they lie before the STATE that it started
         from. A run that it has met may go on behind that record, and stays.
         """
-        own = select(BATCHES.c.batch, BATCHES.c.digests).where(self._own, BATCHES.c.batch > self._looked_at)
         if self._unmet:
-            for page in walk(self._lane, own, _BATCHES_AT_A_TIME):
+            for page in self._pages(self._run_id, "batch > :looked_at"):
                 met = set(chain.from_iterable(each(digests) for _, digests in page))
                 self._unmet = [run for run in self._unmet if all(map(met.isdisjoint, self._batches(run)))]
                 self._looked_at = page[-1][0]
-        return BATCHES.c.run_id.in_(self._unmet if self._looked_at else [])
+        return self._unmet if self._looked_at else []
 
-    def _earlier_runs(self, run_id: str) -> list[tuple[str, int]]:
+    def _earlier_runs(self) -> list[tuple[str, int]]:
         """Return each run that left batches, the newest first, and the size of its digests in bytes."""
-        size = func.sum(func.length(BATCHES.c.digests))
-        runs = select(BATCHES.c.run_id, size).where(self._here, BATCHES.c.run_id != run_id)
-        with self._lane.reading() as connection:
-            newest_first = runs.group_by(BATCHES.c.run_id).order_by(func.max(BATCHES.c.batch).desc())
-            return [(run, int(bytes_)) for run, bytes_ in connection.execute(newest_first)]
+        runs = "SELECT run_id, sum(length(digests)) FROM target_statsig_batches"
+        condition = "stream = :stream AND run_id <> :run_id"
+        query = f"{runs} WHERE {condition} GROUP BY run_id ORDER BY max(batch) DESC"
+        found = self._connection.run(query, stream=self._stream, run_id=self._run_id)
+        return [(run, int(size)) for run, size in found]
 
-    def _batches(self, run: str, *conditions: ColumnElement[bool]) -> Iterator[list[bytes]]:
+    def _pages(self, run: str, condition: str = "true") -> Iterator[list[tuple[int, bytes]]]:
+        """Give a run's batches page by page, each as its number and its digests."""
+        batches = "SELECT batch, digests FROM target_statsig_batches WHERE stream = :stream AND run_id = :run_id"
+        values = {"stream": self._stream, "run_id": run, "looked_at": self._looked_at}
+        return self._connection.walk(f"{batches} AND {condition}", key="batch", size=_BATCHES_AT_A_TIME, **values)
+
+    def _batches(self, run: str, condition: str = "true") -> Iterator[list[bytes]]:
         """Give a run's batches one by one, each as its digests."""
-        batches = select(BATCHES.c.batch, BATCHES.c.digests).where(self._here, BATCHES.c.run_id == run, *conditions)
-        for page in walk(self._lane, batches, _BATCHES_AT_A_TIME):
+        for page in self._pages(run, condition):
             yield from (each(digests) for _, digests in page)
 
     def _add(self, run: str) -> bool:
         """Add a run that came before those that were added; return whether it tells anything new."""
         # The maximum of two bags is what the second leaves of the first, and the second.
         tells = False
-        for digests in self._batches(run, BATCHES.c.acknowledged):
+        for digests in self._batches(run, "acknowledged"):
             if more := _others(digests, self.known.take_each(digests)):
                 tells = True
                 self.doubtful.take_each(more)
-        unanswered = [digest for digests in self._batches(run, ~BATCHES.c.acknowledged) for digest in digests]
+        unanswered = [digest for digests in self._batches(run, "NOT acknowledged") for digest in digests]
         answers = self.known.take_each(unanswered)
         if more := _others(unanswered, answers):
             tells = True
             self.doubtful.take_each(more)
             self.doubtful.add(more)
         self.known.add(compress(unanswered, answers))
-        for digests in self._batches(run, BATCHES.c.acknowledged):
+        for digests in self._batches(run, "acknowledged"):
             self.known.add(digests)
         return tells
 

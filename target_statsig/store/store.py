@@ -8,28 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
-
 from target_statsig.errors import FatalRunError, Heading, SegmentError, StoreError
-from target_statsig.store import facts as stored
-from target_statsig.store.database import Database, open_locks
+from target_statsig.store.database import Database, insertion, upsertion
 from target_statsig.store.deliveries import StoredLedger
-from target_statsig.store.dialects import insert_into
-from target_statsig.store.locks import Lock, StoredRequestLog, WatchedLocks
+from target_statsig.store.locks import Lock, StoredRequestLog, open_locks
 from target_statsig.store.members import Audience, Members, Pending
-from target_statsig.store.tables import PROJECTS, SEGMENTS, STREAMS
+from target_statsig.store.values import Hold, HoldState, SegmentFacts, columns
 
 if TYPE_CHECKING:
-    from sqlalchemy import Column, Table
+    from collections.abc import Sequence
 
     from target_statsig.clock import Clock
     from target_statsig.errors import TargetStatsigError
-    from target_statsig.store.database import Lane
+    from target_statsig.store.database import Connection
     from target_statsig.store.ledger import StreamLedger
     from target_statsig.store.locks import Locks
-    from target_statsig.store.values import Hold, SegmentFacts
 
 
 class Store:
@@ -51,21 +47,20 @@ class Store:
         self._quick = self._database.quick
         self._ledgers: dict[str, StoredLedger] = {}
         self._identity = project
-        self._project = self._number(PROJECTS, PROJECTS.c.project, identity=project)
+        self._project = self._number("project", identity=project)
         self._segment = functools.cache(self._segment_number)
 
     @functools.cached_property
-    def _members(self) -> Lane:
-        return self._database.lane()
+    def _members(self) -> Connection:
+        return self._database.connect()
 
     @functools.cached_property
-    def _deliveries(self) -> Lane:
-        return self._database.lane()
+    def _deliveries(self) -> Connection:
+        return self._database.connect()
 
     @functools.cached_property
     def _locks(self) -> Locks:
-        locks = open_locks(self._copy_of or self._url, clock=self._clock, patience=self._patience)
-        return self._database.keep(WatchedLocks(locks) if self._copy_of else locks)
+        return open_locks(self._copy_of or self._url, patience=self._patience)
 
     def members(self, segment: str) -> Members:
         """Return what the store knows of a segment's members.
@@ -97,7 +92,8 @@ class Store:
         Args:
             segment: The segment's Statsig id.
         """
-        return stored.read_facts(self._quick, self._segment(segment))
+        query = f"SELECT {columns(SegmentFacts)} FROM target_statsig_segments WHERE segment = :segment"
+        return SegmentFacts(*self._quick.run(query, segment=self._segment(segment))[0])
 
     def record_facts(self, segment: str, facts: SegmentFacts) -> None:
         """Replace what is remembered of a segment.
@@ -106,7 +102,10 @@ class Store:
             segment: The segment's Statsig id.
             facts: All of it; `dataclasses.replace` what `facts` gave.
         """
-        stored.write_facts(self._quick, self._segment(segment), facts)
+        values = asdict(facts)
+        assignments = ", ".join(f"{column} = :{column}" for column in values)
+        statement = f"UPDATE target_statsig_segments SET {assignments} WHERE segment = :segment"
+        self._quick.run(statement, segment=self._segment(segment), **values)
 
     def segments_fed_by(self, stream: str) -> list[str]:
         """Return the ids of the segments that a stream fed before.
@@ -114,11 +113,14 @@ class Store:
         Args:
             stream: The stream's name.
         """
-        return stored.segments_fed_by(self._quick, self._project, stream)
+        query = "SELECT name FROM target_statsig_segments WHERE project = :project AND fed_by = :stream"
+        return sorted(name for (name,) in self._quick.run(query, project=self._project, stream=stream))
 
     def holds(self) -> dict[str, Hold]:
         """Return what the last run of each segment left undone, by Statsig id."""
-        return stored.read_holds(self._quick, self._project)
+        join = "target_statsig_segments AS segments JOIN target_statsig_holds AS holds USING (segment)"
+        query = f"SELECT name, {columns(Hold)} FROM {join} WHERE project = :project ORDER BY name"
+        return {name: _hold(row) for name, *row in self._quick.run(query, project=self._project)}
 
     def hold(self, segment: str) -> Hold | None:
         """Return what the last run of a segment left undone; None where that is nothing.
@@ -126,7 +128,9 @@ class Store:
         Args:
             segment: The segment's Statsig id.
         """
-        return stored.read_hold(self._quick, self._segment(segment))
+        query = f"SELECT {columns(Hold)} FROM target_statsig_holds WHERE segment = :segment"
+        rows = self._quick.run(query, segment=self._segment(segment))
+        return _hold(rows[0]) if rows else None
 
     def record_hold(self, segment: str, hold: Hold | None) -> None:
         """Replace what the last run of a segment left undone, in the name of this run.
@@ -136,9 +140,11 @@ class Store:
             hold: What this run leaves; None where that is nothing.
         """
         if hold is None:
-            stored.end_hold(self._quick, self._segment(segment))
+            statement, values = "DELETE FROM target_statsig_holds WHERE segment = :segment", {}
         else:
-            stored.write_hold(self._quick, self._segment(segment), hold, run_id=self._run_id)
+            values = asdict(hold) | {"state": hold.state.value, "run_id": self._run_id}
+            statement = upsertion("target_statsig_holds", ("segment",), tuple(values))
+        self._quick.run(statement, segment=self._segment(segment), **values)
 
     def outdate_hold(self, segment: str) -> None:
         """Remember that this run came after the last run of a segment, unless it is that run.
@@ -146,7 +152,12 @@ class Store:
         Args:
             segment: The segment's Statsig id.
         """
-        stored.outdate_hold(self._quick, self._segment(segment), run_id=self._run_id)
+        self._quick.run(
+            "UPDATE target_statsig_holds SET state = :state WHERE segment = :segment AND run_id <> :run_id",
+            state=HoldState.OUTDATED.value,
+            segment=self._segment(segment),
+            run_id=self._run_id,
+        )
 
     def ledger(self, stream: str, *, object_type: str = "event", keep_days: int = 0) -> StreamLedger:
         """Return what is remembered of a stream's deliveries: one ledger for a stream in a run.
@@ -181,7 +192,7 @@ class Store:
 
     def _ledger(self, name: str, stream: str, *, lock: str, run_id: str, keep_days: int) -> StreamLedger:
         if name not in self._ledgers:
-            number = self._number(STREAMS, STREAMS.c.stream, project=self._project, name=name)
+            number = self._number("stream", project=self._project, name=name)
             self._ledgers[name] = StoredLedger(
                 self._deliveries,
                 self._lock(lock, f"Stream '{stream}'", FatalRunError, Heading.SHARED_STREAM),
@@ -205,6 +216,7 @@ class Store:
             self._quick,
             self._locks,
             (self._identity, name),
+            only_look=self._copy_of is not None,
             project=self._project,
             what=what,
             error=functools.partial(error, heading=heading),
@@ -226,18 +238,25 @@ class Store:
         with contextlib.suppress(StoreError):
             for ledger in self._ledgers.values():
                 ledger.settle()
+        if "_locks" in self.__dict__:
+            self._locks.close()
         self._database.close()
 
     def _segment_number(self, segment: str) -> int:
-        return self._number(SEGMENTS, SEGMENTS.c.segment, project=self._project, name=segment)
+        return self._number("segment", project=self._project, name=segment)
 
-    def _number(self, table: Table, number: Column[int], **names: Any) -> int:
-        """Return the number of the row with these names; make the row where there is none."""
-        query = select(number).filter_by(**names)
-        with self._quick.reading() as connection:
-            found = connection.execute(query).scalar_one_or_none()
-        if found is None:
-            with self._quick.writing() as connection:
-                connection.execute(insert_into(connection, table).values(**names).on_conflict_do_nothing())
-                found = connection.execute(query).scalar_one()
-        return found
+    def _number(self, kind: str, **names: Any) -> int:
+        """Return the number of the project, segment or stream with these names; make its row where there is none."""
+        condition = " AND ".join(f"{name} = :{name}" for name in names)
+        query = f"SELECT {kind} FROM target_statsig_{kind}s WHERE {condition}"
+        number: int | None = self._quick.value(query, **names)
+        if number is None:
+            values = names | ({"known": False} if kind == "segment" else {})
+            self._quick.run(f"{insertion(f'target_statsig_{kind}s', tuple(values))} ON CONFLICT DO NOTHING", **values)
+            number = int(self._quick.value(query, **names))
+        return number
+
+
+def _hold(row: Sequence[Any]) -> Hold:
+    hold = Hold(*row)
+    return replace(hold, state=HoldState(hold.state))

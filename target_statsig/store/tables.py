@@ -8,169 +8,116 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Double,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    UniqueConstraint,
-    func,
-    insert,
-    inspect,
-    select,
-    text,
-    update,
-)
-
 from target_statsig.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Connection
+    from target_statsig.store.database import Connection
 
-PREFIX = "target_statsig_"
+_TYPES = {
+    True: {"number": "INTEGER", "counter": "INTEGER", "blob": "BLOB", "by_code_point": "", "keyed": "WITHOUT ROWID"},
+    False: {
+        "number": "SERIAL",
+        "counter": "BIGSERIAL",
+        "blob": "BYTEA",
+        "by_code_point": 'COLLATE "C"',
+        "keyed": "",
+    },
+}
+"""What SQLite (True) and PostgreSQL call differently."""
 
-METADATA = MetaData()
+_LOCKS = """
+    CREATE TABLE target_statsig_locks (
+        project INTEGER NOT NULL, name TEXT NOT NULL,
+        run_id TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL, since DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (project, name)
+    )
+"""
+"""Who was at work last on a segment or a stream; whether that run still is, the lock itself shows."""
 
-CODE_POINT_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
-"""Text that sorts and compares by code point."""
+_HOLDS = """
+    CREATE TABLE target_statsig_holds (
+        segment INTEGER NOT NULL PRIMARY KEY, run_id TEXT NOT NULL, stream TEXT NOT NULL, state TEXT NOT NULL,
+        "before" BIGINT NOT NULL, members BIGINT NOT NULL, removals BIGINT NOT NULL, "current" BIGINT NOT NULL,
+        rejected BIGINT NOT NULL, doubt TEXT NOT NULL
+    )
+"""
+"""What the last run of a mirrored segment left undone; no row: nothing. Who is held is marked among the members."""
 
-_COUNTER = BigInteger().with_variant(Integer, "sqlite")
-"""A key that the database counts up; SQLite counts only what is declared INTEGER."""
-
-VERSION = Table(f"{PREFIX}version", METADATA, Column("version", Integer, nullable=False))
-"""One row: the version of the schema."""
-
-PROJECTS = Table(
-    f"{PREFIX}projects",
-    METADATA,
-    Column("project", Integer, primary_key=True),
-    Column("identity", Text, nullable=False, unique=True),
+_SCHEMA = (
+    "CREATE TABLE target_statsig_version (version INTEGER NOT NULL)",
+    # Statsig projects; every other row belongs to one of them.
+    "CREATE TABLE target_statsig_projects (project {number} NOT NULL PRIMARY KEY, identity TEXT NOT NULL UNIQUE)",
+    # Segments, by their Statsig id, and what is remembered of each; `known`: the members are the whole list.
+    """
+    CREATE TABLE target_statsig_segments (
+        segment {number} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, name TEXT NOT NULL, known BOOLEAN NOT NULL,
+        fed_by TEXT, list_version BIGINT, expected_count BIGINT, last_sync_at DOUBLE PRECISION, last_status TEXT,
+        last_added BIGINT, last_removed BIGINT,
+        UNIQUE (project, name)
+    )
+    """,
+    # Members that Statsig has; `ours` were added by this target; `missing_since` is in seconds since 1970.
+    """
+    CREATE TABLE target_statsig_members (
+        segment INTEGER NOT NULL, id TEXT {by_code_point} NOT NULL,
+        ours BOOLEAN NOT NULL, missing_since DOUBLE PRECISION,
+        PRIMARY KEY (segment, id)
+    ) {keyed}
+    """,
+    """
+    CREATE INDEX target_statsig_members_missing ON target_statsig_members (segment, missing_since)
+    WHERE missing_since IS NOT NULL
+    """,
+    _HOLDS,
+    # Changes that rows asked for and that an earlier run did not come to send.
+    """
+    CREATE TABLE target_statsig_pending (
+        segment INTEGER NOT NULL, id TEXT {by_code_point} NOT NULL, member BOOLEAN NOT NULL, PRIMARY KEY (segment, id)
+    ) {keyed}
+    """,
+    _LOCKS,
+    # When list mutations were sent, in seconds since 1970: the rate windows outlive a process.
+    """
+    CREATE TABLE target_statsig_requests (
+        request {counter} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, at DOUBLE PRECISION NOT NULL
+    )
+    """,
+    "CREATE INDEX target_statsig_requests_at ON target_statsig_requests (project, at)",
+    # Streams of events, the STATE that was written last for each, and the epoch of the one before it.
+    """
+    CREATE TABLE target_statsig_streams (
+        stream {number} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, name TEXT NOT NULL,
+        state_epoch BIGINT, state_kind TEXT, state_bookmark TEXT {by_code_point}, before_epoch BIGINT,
+        UNIQUE (project, name)
+    )
+    """,
+    # The delivery ledger: one row for each request's records, 16 bytes a record.
+    """
+    CREATE TABLE target_statsig_batches (
+        batch {counter} NOT NULL PRIMARY KEY, stream INTEGER NOT NULL, run_id TEXT NOT NULL,
+        acknowledged BOOLEAN NOT NULL, epoch BIGINT NOT NULL, kind TEXT, highest TEXT {by_code_point},
+        at DOUBLE PRECISION NOT NULL, digests {blob} NOT NULL
+    )
+    """,
+    "CREATE INDEX target_statsig_batches_stream ON target_statsig_batches (stream, batch)",
+    "CREATE INDEX target_statsig_batches_epoch ON target_statsig_batches (stream, epoch)",
 )
-"""Statsig projects; every other row belongs to one of them."""
 
-SEGMENTS = Table(
-    f"{PREFIX}segments",
-    METADATA,
-    Column("segment", Integer, primary_key=True),
-    Column("project", Integer, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("known", Boolean, nullable=False, default=False),
-    Column("fed_by", Text),
-    Column("list_version", BigInteger),
-    Column("expected_count", BigInteger),
-    Column("last_sync_at", Double),
-    Column("last_status", Text),
-    Column("last_added", BigInteger),
-    Column("last_removed", BigInteger),
-    UniqueConstraint("project", "name"),
-)
-"""Segments, by their Statsig id, and what is remembered of each; `known` says that MEMBERS is the whole list."""
-
-MEMBERS = Table(
-    f"{PREFIX}members",
-    METADATA,
-    Column("segment", Integer, primary_key=True, autoincrement=False),
-    Column("id", CODE_POINT_TEXT, primary_key=True),
-    Column("ours", Boolean, nullable=False),
-    Column("missing_since", Double),
-    sqlite_with_rowid=False,
-)
-"""Members that Statsig has; `ours` were added by this target; `missing_since` is in seconds since 1970."""
-
-Index(
-    f"{PREFIX}members_missing",
-    MEMBERS.c.segment,
-    MEMBERS.c.missing_since,
-    sqlite_where=MEMBERS.c.missing_since.is_not(None),
-    postgresql_where=MEMBERS.c.missing_since.is_not(None),
-)
-
-HOLDS = Table(
-    f"{PREFIX}holds",
-    METADATA,
-    Column("segment", Integer, primary_key=True, autoincrement=False),
-    Column("run_id", Text, nullable=False),
-    Column("stream", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("before", BigInteger, nullable=False),
-    Column("members", BigInteger, nullable=False),
-    Column("removals", BigInteger, nullable=False),
-    Column("current", BigInteger, nullable=False),
-    Column("rejected", BigInteger, nullable=False),
-    Column("doubt", Text, nullable=False),
-)
-"""What the last run of a mirrored segment left undone; no row: nothing. Who is held is marked in MEMBERS."""
-
-PENDING = Table(
-    f"{PREFIX}pending",
-    METADATA,
-    Column("segment", Integer, primary_key=True, autoincrement=False),
-    Column("id", CODE_POINT_TEXT, primary_key=True),
-    Column("member", Boolean, nullable=False),
-    sqlite_with_rowid=False,
-)
-"""Changes that rows asked for and that an earlier run did not come to send."""
-
-LOCKS = Table(
-    f"{PREFIX}locks",
-    METADATA,
-    Column("project", Integer, primary_key=True, autoincrement=False),
-    Column("name", Text, primary_key=True),
-    Column("run_id", Text, nullable=False),
-    Column("host", Text, nullable=False),
-    Column("pid", Integer, nullable=False),
-    Column("since", Double, nullable=False),
-)
-"""Who was at work last on a segment or a stream; whether he still is, the lock itself tells."""
-
-REQUESTS = Table(
-    f"{PREFIX}requests",
-    METADATA,
-    Column("request", _COUNTER, primary_key=True),
-    Column("project", Integer, nullable=False),
-    Column("at", Double, nullable=False),
-    Index(f"{PREFIX}requests_at", "project", "at"),
-)
-"""When list mutations were sent, in seconds since 1970: the rate windows outlive a process."""
-
-STREAMS = Table(
-    f"{PREFIX}streams",
-    METADATA,
-    Column("stream", Integer, primary_key=True),
-    Column("project", Integer, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("state_epoch", BigInteger),
-    Column("state_kind", Text),
-    Column("state_bookmark", CODE_POINT_TEXT),
-    Column("before_epoch", BigInteger),
-    UniqueConstraint("project", "name"),
-)
-"""Streams of events, the STATE that was written last for each, and the epoch of the one before it."""
-
-BATCHES = Table(
-    f"{PREFIX}batches",
-    METADATA,
-    Column("batch", _COUNTER, primary_key=True),
-    Column("stream", Integer, nullable=False),
-    Column("run_id", Text, nullable=False),
-    Column("acknowledged", Boolean, nullable=False),
-    Column("epoch", BigInteger, nullable=False),
-    Column("kind", Text),
-    Column("highest", CODE_POINT_TEXT),
-    Column("at", Double, nullable=False),
-    Column("digests", LargeBinary, nullable=False),
-    Index(f"{PREFIX}batches_stream", "stream", "batch"),
-    Index(f"{PREFIX}batches_epoch", "stream", "epoch"),
-)
-"""The delivery ledger: one row for each request's records, 16 bytes a record."""
+OWNED = {
+    "projects": "project",
+    "segments": "project",
+    "requests": "project",
+    "streams": "project",
+    "locks": "project",
+    "members": "segment",
+    "holds": "segment",
+    "pending": "segment",
+    "batches": "stream",
+}
+"""The tables whose rows belong to a Statsig project, and the column that says to which: by itself, or by its segment or
+stream."""
 
 
 def _leave_as_it_is(_connection: Connection) -> None:
@@ -179,27 +126,18 @@ def _leave_as_it_is(_connection: Connection) -> None:
 
 def _let_the_database_lock(connection: Connection) -> None:
     """Keep of locks only who holds them, now that the database itself keeps others out."""
-    connection.execute(text(f"DROP TABLE {PREFIX}locks"))
-    LOCKS.create(connection)
+    connection.run("DROP TABLE target_statsig_locks")
+    connection.run(_LOCKS)
 
 
 def _add_the_state_before(connection: Connection) -> None:
     """Give streams a place for the epoch of the STATE before the last; of none it is known yet."""
-    connection.execute(text(f"ALTER TABLE {PREFIX}streams ADD COLUMN before_epoch BIGINT"))
+    connection.run("ALTER TABLE target_statsig_streams ADD COLUMN before_epoch BIGINT")
 
 
 def _add_holds(connection: Connection) -> None:
     """Make a place for what the last run of a segment held; of runs up to now that is not known."""
-    counts = ("before", "members", "removals", "current", "rejected")
-    columns = ", ".join(
-        [
-            "segment INTEGER NOT NULL PRIMARY KEY",
-            *(f"{name} TEXT NOT NULL" for name in ("run_id", "stream", "state")),
-            *(f'"{name}" BIGINT NOT NULL' for name in counts),
-            "doubt TEXT NOT NULL",
-        ]
-    )
-    connection.execute(text(f"CREATE TABLE {PREFIX}holds ({columns})"))
+    connection.run(_HOLDS)
 
 
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
@@ -216,62 +154,58 @@ _RACE = 0x7A67_7374
 """Key of the advisory lock under which a PostgreSQL schema is made: any number that others are unlikely to use."""
 
 
-def bring_up_to_date(connection: Connection, store: str) -> None:
+def bring_up_to_date(connection: Connection) -> None:
     """Create the schema, or bring it to this version.
-
-    Args:
-        connection: A connection within a transaction that may write.
-        store: How a message names the store.
 
     Raises:
         StoreError: The store was written by a newer target-statsig.
     """
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(_RACE)))
-    if not inspect(connection).has_table(VERSION.name):
-        METADATA.create_all(connection)
-        connection.execute(insert(VERSION).values(version=newest()))
+    if has_this_version(connection):
         return
-    version = _version(connection, store)
-    for step in MIGRATIONS[version - 1 :]:
-        step(connection)
-    if version < newest():
-        connection.execute(update(VERSION).values(version=newest()))
+    with connection.writing():
+        if not connection.is_sqlite:
+            connection.run("SELECT pg_advisory_xact_lock(:race)", race=_RACE)
+        # Another run may have done it meanwhile.
+        version = read_version(connection)
+        if version is None:
+            for statement in _SCHEMA:
+                connection.run(statement.format(**_TYPES[connection.is_sqlite]))
+            connection.run("INSERT INTO target_statsig_version (version) VALUES (:newest)", newest=newest())
+            return
+        for step in MIGRATIONS[version - 1 :]:
+            step(connection)
+        connection.run("UPDATE target_statsig_version SET version = :newest", newest=newest())
 
 
-def has_this_version(connection: Connection, store: str) -> bool:
-    """Return whether a database that may only be read has the schema; False where it has none yet.
-
-    Args:
-        connection: A connection within a transaction.
-        store: How a message names the store.
+def has_this_version(connection: Connection) -> bool:
+    """Return whether the store has the schema of this version; False where it has none yet, or an older one.
 
     Raises:
-        StoreError: It has the schema of another version.
+        StoreError: The store was written by a newer target-statsig.
     """
-    if not inspect(connection).has_table(VERSION.name):
-        return False
-    version = _version(connection, store)
-    if version < newest():
+    version = read_version(connection)
+    if version is not None and version > newest():
         msg = (
-            f"{store} was written by an older target-statsig (schema {version}, this one has {newest()}), and a dry "
-            "run cannot bring it up to date: let a run do so first"
+            f"{connection.url.named} was written by a newer target-statsig (schema {version}, this one knows "
+            f"{newest()}); upgrade target-statsig, or point store_url at another store"
         )
         raise StoreError(msg)
-    return True
+    return version == newest()
+
+
+def read_version(connection: Connection) -> int | None:
+    """Return the version of the store's schema; None where it has none yet."""
+    if connection.is_sqlite:
+        there = connection.value("SELECT 1 FROM sqlite_master WHERE name = 'target_statsig_version'")
+    else:
+        # Not to_regclass: it may still say no though another run has just made it.
+        there = connection.value(
+            "SELECT 1 FROM pg_class WHERE relname = 'target_statsig_version' AND pg_table_is_visible(oid)"
+        )
+    version: int | None = there and connection.value("SELECT version FROM target_statsig_version")
+    return version
 
 
 def newest() -> int:
     """Return the version that this target-statsig writes."""
     return len(MIGRATIONS) + 1
-
-
-def _version(connection: Connection, store: str) -> int:
-    version: int = connection.execute(select(VERSION.c.version)).scalar_one()
-    if version > newest():
-        msg = (
-            f"{store} was written by a newer target-statsig (schema {version}, this one knows {newest()}); "
-            "upgrade target-statsig, or point store_url at another store"
-        )
-        raise StoreError(msg)
-    return version

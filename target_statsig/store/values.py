@@ -1,8 +1,8 @@
-"""What is remembered of a segment besides its members, as plain values: importing them imports no SQLAlchemy."""
+"""What is remembered of a segment besides its members; each attribute is a column of the table."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from target_statsig.config.settings import Choice
 
@@ -66,3 +66,8 @@ class Hold:
     current: int = 0
     rejected: int = 0
     doubt: str = ""
+
+
+def columns(kind: type[SegmentFacts | Hold]) -> str:
+    """Return the columns of the values, in their order, as a query names them."""
+    return ", ".join(f'"{field.name}"' for field in fields(kind))

@@ -81,7 +81,7 @@ def test_a_store_without_room_ends_the_run(run_target, statsig, monkeypatch):
     rest = [schema("orders"), *orders(*range(2, 1_000)), state(orders={"n": 500})]
     with monkeypatch.context() as patched:
         # SQLite takes as many pages as the file has now, and no more.
-        patched.setattr("target_statsig.store.sqlite._PRAGMAS", ("max_page_count = 1",))
+        patched.setattr("target_statsig.store.database._PRAGMAS", ("max_page_count = 1",))
         outcome = run_target(rest, **EVENT)
     assert outcome.exit_code == 1
     (error,) = outcome.report["errors"]

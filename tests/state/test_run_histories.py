@@ -6,7 +6,6 @@ could see, since a step behind the death has no effect any more.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 from collections import Counter
@@ -21,7 +20,7 @@ from hypothesis import strategies as st
 from target_statsig.client.answers import decode_json
 from target_statsig.client.http import Response, Transport, TransportError
 from target_statsig.run import Run
-from target_statsig.store.database import Lane
+from target_statsig.store.database import Connection
 from target_statsig.target import TargetStatsig
 from tests.fakes import WaitlessClock
 from tests.singer import record, schema, to_lines
@@ -31,6 +30,8 @@ ALSO_IN_A_WORKER = True
 pytestmark = pytest.mark.e2e
 
 YES = Response(202, {}, b'{"success": true}')
+WRITES = ("BEGIN", "COMMIT", "INSERT", "UPDATE", "DELETE")
+
 NOT_NOW = Response(503, {"retry-after": "7200"}, b'{"success": false}')
 
 
@@ -208,7 +209,7 @@ class History:
             patched.setattr(Run, "_open_transport", lambda _: statsig)
             patched.setattr("target_statsig.run.RunClock", WaitlessClock)
             patched.setattr("sys.stdout", output)
-            patched.setattr(Lane, "writing", writing(life, statsig))
+            patched.setattr(Connection, "_execute", written(life, statsig))
             target = TargetStatsig(config=config)
             try:
                 exit_code = target.run_to_end(to_lines(self.messages()).splitlines(keepends=True))
@@ -228,19 +229,20 @@ class History:
         assert (self.taken - wanted).total() <= self.doubtful, "doubled though known"
 
 
-def writing(life, statsig):
-    """Return a `Lane.writing` around which a run may die: before a transaction, or behind it."""
-    transaction = Lane.writing
+def written(life, statsig):
+    """Return a `Connection._execute` around which a run may die: before a statement that writes, or behind it."""
+    execute = Connection._execute
 
-    @contextlib.contextmanager
-    def writing(lane, **options):
+    def written(connection, statement, values):
+        if not statement.startswith(WRITES):
+            return execute(connection, statement, values)
         life.step()
-        with transaction(lane, **options) as connection:
-            yield connection
+        answer = execute(connection, statement, values)
         statsig.written_down()
         life.step()
+        return answer
 
-    return writing
+    return written
 
 
 def bury(target):
@@ -248,6 +250,7 @@ def bury(target):
     if "_event_services" in target.run.streams.__dict__:
         target.run.streams._event_services.pool._pool.shutdown()
     if "store" in target.run.__dict__:
+        target.run.store._locks.close()
         target.run.store._database.close()
 
 

@@ -18,8 +18,8 @@ FACTS = SegmentFacts(fed_by="users", last_sync_at=NOON, last_status="complete", 
 
 
 @pytest.fixture
-def look(clock):
-    return lambda url, project="a project": look_at_store(url, clock=clock, project=project)
+def look():
+    return lambda url, project="a project": look_at_store(url, project=project)
 
 
 def execute(url, *statements):

@@ -70,8 +70,8 @@ def columns_of(url):
     }
 
 
-def test_nothing_of_sqlalchemy_is_imported_before_a_store_is_opened():
-    code = "import sys, target_statsig.store, target_statsig.store.ledger; sys.exit('sqlalchemy' in sys.modules)"
+def test_no_database_is_imported_before_a_store_is_opened():
+    code = "import sys, target_statsig.store, target_statsig.store.ledger; sys.exit('sqlite3' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -126,7 +126,7 @@ class TestAFile:
         assert "Permission denied" in refusal(file_url)
 
     def test_whose_disk_is_full_is_one_clear_error(self, file_url, monkeypatch):
-        monkeypatch.setattr("target_statsig.store.sqlite._PRAGMAS", ("max_page_count = 100",))
+        monkeypatch.setattr("target_statsig.store.database._PRAGMAS", ("max_page_count = 100",))
         with opened(file_url) as store, pytest.raises(StoreError, match="no room left on its disk"):
             store.members("vip").record_added([f"{number:09}" for number in range(50_000)])
 
@@ -259,11 +259,11 @@ class TestTheSchema:
 
         def adds_a_column(connection):
             walked.append("a column")
-            connection.execute(sqlalchemy.text("ALTER TABLE target_statsig_segments ADD COLUMN colour TEXT"))
+            connection.run("ALTER TABLE target_statsig_segments ADD COLUMN colour TEXT")
 
         def adds_a_table(connection):
             walked.append("a table")
-            connection.execute(sqlalchemy.text("CREATE TABLE target_statsig_colours (colour TEXT)"))
+            connection.run("CREATE TABLE target_statsig_colours (colour TEXT)")
 
         with opened(store_url) as store:
             store.members("vip").replace_known(["a"])
@@ -279,8 +279,8 @@ class TestTheSchema:
 
     def test_stays_as_it_was_when_a_step_fails(self, store_url, monkeypatch):
         def breaks_off(connection):
-            connection.execute(sqlalchemy.text("CREATE TABLE target_statsig_colours (colour TEXT)"))
-            connection.execute(sqlalchemy.text("SELECT nonsense"))
+            connection.run("CREATE TABLE target_statsig_colours (colour TEXT)")
+            connection.run("SELECT nonsense")
 
         with opened(store_url):
             before = version_of(store_url)

@@ -1,0 +1,114 @@
+"""`store_url`: which database it names, how messages name that, and what the database's errors mean."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote
+
+from target_statsig.errors import StoreError
+
+_SQLITE_URL = re.compile(r"sqlite(?:\+pysqlite)?:///(?!:memory:)(?P<path>[^?]+)(?:\?.*)?")
+
+_POSTGRES_URL = re.compile(
+    r"postgres(?:ql)?(?:\+psycopg)?://(?:(?P<user>[^:/]*)(?::(?P<password>[^@]*))?@)?"
+    r"(?:\[(?P<ipv6>[^/?]+)\]|(?P<host>[^/:?]*))(?::(?P<port>[^/?]*))?(?:/(?P<dbname>[^?]*))?(?:\?(?P<query>.*))?"
+)
+
+_MOVE_ASIDE = (
+    "move the file aside and run again: memberships are read from Statsig anew, though events sent lately may be "
+    "sent a second time"
+)
+
+DAMAGED = f"is damaged; {_MOVE_ASIDE}"
+
+_FULL = (
+    "has no room left on its disk, or on that of temporary files; make room, point store_url at another disk, or "
+    "SQLITE_TMPDIR at another directory"
+)
+
+_SQLITE_CAUSES = (
+    ("not a database", f"is not a SQLite database; point store_url at another file, or {_MOVE_ASIDE}"),
+    ("malformed", DAMAGED),
+    ("locked", "is kept busy by another run; let it end, or give this job a store_url of its own"),
+    ("readonly", "cannot be written; let this user write the file and its directory, or change store_url"),
+    ("unable to open", "cannot be opened; let this user write the file and its directory, or change store_url"),
+    ("full", _FULL),
+    ("disk i/o", "cannot be read or written (disk I/O error); check the disk, or change store_url"),
+)
+"""What SQLite's messages contain, and what that means here."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUrl:
+    """A `store_url` that was understood.
+
+    Attributes:
+        place: The URL without password and query.
+        path: SQLite's file; None for PostgreSQL.
+        parameters: What PostgreSQL's driver is given.
+    """
+
+    place: str
+    path: Path | None
+    parameters: dict[str, str]
+
+    @classmethod
+    def parse(cls, url: str) -> StoreUrl:
+        """Parse a `store_url`.
+
+        Raises:
+            StoreError: It names no database that could be a store.
+        """
+        # A database in memory would forget everything, and each connection would have one of its own.
+        if found := _SQLITE_URL.fullmatch(url):
+            return cls(url.partition("?")[0], Path(found["path"]), {})
+        if found := _POSTGRES_URL.fullmatch(url):
+            given = {name: value for name, value in found.groupdict().items() if value and name != "query"}
+            place = url.partition("?")[0]
+            if password := given.get("password"):
+                place = place.replace(f":{password}@", ":***@", 1)
+                given["password"] = unquote(password)
+            if "user" in given:
+                given["user"] = unquote(given["user"])
+            if "ipv6" in given:
+                given["host"] = given.pop("ipv6")
+            return cls(place, None, given | dict(parse_qsl(found["query"] or "")))
+        msg = "store_url must read sqlite:///path/to/store.db or postgresql+psycopg://user:password@host/database"
+        raise StoreError(msg)
+
+    @property
+    def named(self) -> str:
+        """How a message names the store."""
+        return f"the store of store_url ({self.place})"
+
+    def explain(self, error: Exception) -> StoreError:
+        """Return what to raise instead of an error of the database or the system: one sentence that says what to do.
+
+        It quotes neither a statement nor a value: a driver's message only where it is about the database and not rows.
+
+        Args:
+            error: What the driver or the operating system raised.
+        """
+        if isinstance(error, OSError):
+            reason = error.strerror or type(error).__name__
+            return StoreError(
+                f"{self.named} cannot be opened ({reason}); let this user read and write there, or change store_url"
+            )
+        message = str(error).strip()
+        if self.path is not None:
+            for sign, cause in _SQLITE_CAUSES:
+                if sign in message.lower():
+                    return StoreError(f"{self.named} {cause}")
+        # These are about connections, disks and permissions; messages of other errors may hold the row at fault.
+        if {"OperationalError", "ProgrammingError"} & {kind.__name__ for kind in type(error).__mro__}:
+            return StoreError(
+                f"{self.named} cannot be used: {message.partition(chr(10))[0]}; "
+                "check store_url, that the database is up, and that its user may create and write tables"
+            )
+        state = getattr(error, "sqlstate", None)
+        return StoreError(
+            f"{self.named} failed ({type(error).__name__}{f', SQLSTATE {state}' if state else ''}); "
+            "check the database's own log, or point store_url at another store"
+        )
