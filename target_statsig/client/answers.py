@@ -108,7 +108,7 @@ class Answer:
 
     @property
     def maybe_taken(self) -> bool:
-        """Whether Statsig may have acted upon a request that was to change something, though this is no yes.
+        """Whether Statsig may have acted upon a request that was to change something, without confirming it.
 
         A server that fails, or a proxy that loses patience, may do so after the events were taken.
         Statsig's own `success: false` says that they were not.
@@ -126,7 +126,7 @@ class Answer:
 
 @dataclass(slots=True)
 class Call:
-    """One request, and how it has fared so far.
+    """A request and the result of its tries so far.
 
     Attributes:
         what: A phrase for it, such as "500 events of stream 'orders'" or "adding 10 ids to segment 'vips'".
@@ -138,7 +138,7 @@ class Call:
         seconds_left: Seconds that it may yet spend on tries and on the waits between them.
         tries: How often it was tried.
         answer: What came of the last try.
-        maybe_taken: Statsig may have acted upon a try that was not answered with a yes.
+        maybe_taken: Statsig may have acted upon a try without confirming it.
     """
 
     what: str

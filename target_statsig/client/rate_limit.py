@@ -27,7 +27,7 @@ class RequestLog(Protocol):
     """The times of the requests made, of one process or of all that share a quota."""
 
     def reserve(self, decide: Callable[[Sequence[float]], float], now: float) -> float:
-        """Record a request if it may be made now, while nobody else does.
+        """Record a request if it may be made now; no other process records one meanwhile.
 
         Args:
             decide: Takes the times of the recent requests (seconds since 1970, ascending) and returns how many

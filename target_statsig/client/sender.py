@@ -50,7 +50,7 @@ _CLOSES_THE_API = frozenset({429, 503})
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A request that Statsig answered with a yes.
+    """A request that Statsig confirmed.
 
     Attributes:
         status: The HTTP status.

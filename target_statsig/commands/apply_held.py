@@ -1,7 +1,6 @@
-"""Held removals carried out afterwards, on the word of whoever started the tap: `--apply-held`.
+"""`--apply-held`: carries out the removals that the last run of each mirrored segment held.
 
-That a tap ended well no message says, and whoever started it knows: this is the step that comes only then. It applies
-what the last run of each mirrored segment held.
+No Singer message says that a tap ended well, but the orchestrator knows: it runs this step only then.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ NOTHING = "Nothing is held: there is nobody to remove."
 
 
 def apply_held(run: Run, segment_id: str | None) -> int:
-    """Remove whom the last run of each segment held, and write the report; what fails is kept in the run.
+    """Remove the members that the last run of each segment held, and write the report; errors are kept in the run.
 
     Args:
         run: The run that does so, which reads no input.
@@ -97,7 +96,7 @@ def _apply_one(run: Run, segment_id: str, hold: Hold, *, asked: bool) -> None:
 
 
 def _held_removals(run: Run, segment_id: str, settings: StreamSettings, counts: SegmentCounts) -> HeldRemovals:
-    # A segment that is gone has nobody to remove: it is not to come back empty.
+    # A segment that is gone has no members to remove: do not create an empty one.
     settings = replace(settings, create_segment=False)
     size = run.settings.segment_batch_size
     remote = RemoteSegment(segment_id, settings, run.console, counts, run.clock, size, ProjectSize())
@@ -105,7 +104,7 @@ def _held_removals(run: Run, segment_id: str, settings: StreamSettings, counts: 
 
 
 def _refuse_segment(segment_id: str | None, held: Mapping[str, Hold]) -> None:
-    """Refuse a segment of which nobody has heard, and name those of which something is held.
+    """Refuse an unknown segment, and name those with held removals.
 
     Raises:
         FatalRunError: There is such a segment.

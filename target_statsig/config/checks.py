@@ -286,7 +286,7 @@ def _id_type_errors(entry: Mapping[str, Any]) -> list[str]:
 def segment_conflicts(streams: Mapping[str, StreamSettings]) -> list[str]:
     """Return a text for each segment that one stream mirrors and another feeds too.
 
-    A mirror removes whom its own stream does not hold, so it would remove what the other stream added.
+    A mirror removes members that its own stream does not hold, so it would remove what the other stream added.
 
     Args:
         streams: Settings by stream name, or by key of `streams`.
@@ -314,12 +314,12 @@ def trial_errors(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     if not environ.get(TRIAL):
         return []
     urls = {"events_url": settings.server_secret_key, "console_url": settings.console_api_key}
-    strays = [
+    elsewhere = [
         f"`{name}`" for name, key in urls.items() if key and not is_loopback(getattr(settings, name).partition("//")[2])
     ]
     msg = (
-        f"This runs beside statsig-emulator ({TRIAL} is set), but {' and '.join(strays)} would send it to a Statsig "
+        f"This runs beside statsig-emulator ({TRIAL} is set), but {' and '.join(elsewhere)} would send it to a Statsig "
         f"elsewhere. Add `--config ENV` to the command, which takes the emulator's addresses and keys from the "
         f"environment; or, where it is meant for Statsig, run it without the emulator and with {TRIAL} unset."
     )
-    return [msg] if strays else []
+    return [msg] if elsewhere else []

@@ -36,7 +36,7 @@ Examples:
     statsig-emulator meltano run tap-postgres target-statsig
 
 \b
-  the same, and the step that removes from mirrors whom they held for want of a proof
+  the same, and the step that carries out the removals that mirrors held
     statsig-emulator meltano run tap-postgres target-statsig statsig:apply-held
 
 \b

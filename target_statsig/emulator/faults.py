@@ -35,8 +35,8 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
         hang: Effect: never answer, until the emulator closes.
         latency: Effect: seconds to wait before anything else.
         taken: Let the request take effect all the same: only its response is lost or another.
-        adds: Effect: ids that somebody else adds to the segment of the path just before.
-        removes: Effect: ids that somebody else removes from it.
+        adds: Effect: ids that another client adds to the segment of the path just before.
+        removes: Effect: ids that another client removes from it.
     """
 
     method: str = "*"

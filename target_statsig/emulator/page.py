@@ -213,7 +213,7 @@ CALLS = "/_emulator/"
 PAGE_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
-    # What arrived is strangers' text. The page can reach nothing but its own origin, whatever that text says.
+    # What arrived is untrusted text: the page can reach nothing but its own origin.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
