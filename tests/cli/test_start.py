@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.command import environment
+from tests.singer import record, schema, to_lines
 
 TELL = "\nimport json, sys\nprint()\nprint(json.dumps(sorted(sys.modules)))"
 
@@ -16,7 +17,7 @@ COMMAND = """
 import sys
 from target_statsig.__main__ import main
 try:
-    sys.argv[1:] = [{option!r}]
+    sys.argv[1:] = {options!r}
     main()
 except SystemExit as end:
     assert not end.code
@@ -44,7 +45,7 @@ def modules_after(statements):
 
 @pytest.mark.parametrize("option", ["--version", "--about", "--help"])
 def test_what_only_tells_of_the_target_imports_next_to_nothing_of_ours(option):
-    imported = modules_after(COMMAND.format(option=option)) - modules_after("import singer_sdk")
+    imported = modules_after(COMMAND.format(options=[option])) - modules_after("import singer_sdk")
     assert {name for name in imported if name.startswith("target_statsig")} == NEEDED
     assert not imported & {"difflib", "jsonschema_rs", "msgspec", "pyrate_limiter", "sqlite3", "xxhash"}
 
@@ -55,3 +56,16 @@ def test_what_only_tells_of_the_target_imports_next_to_nothing_of_ours(option):
 def test_a_process_that_only_prepares_records_does_without_singer_and_network(module):
     imported = modules_after(f"import {module}")
     assert not imported & {"click", "jsonschema", "pyrate_limiter", "requests", "singer_sdk", "sqlite3", "urllib3"}
+
+
+def test_a_small_run_of_events_imports_nothing_that_it_does_not_use(run_target, tmp_path):
+    config, messages = tmp_path / "config.json", tmp_path / "messages.singer"
+    config.write_text(json.dumps(run_target.config(object_type="event", dedupe=False)))
+    messages.write_bytes(to_lines([schema("orders"), record("orders", {"event": "order", "user_id": "u1"})]))
+    imported = modules_after(COMMAND.format(options=["--config", str(config), "--input", str(messages)]))
+    assert "target_statsig.events.delivery" in imported
+    assert not imported & {
+        *("psycopg", "pyarrow", "pyrate_limiter", "sqlite3"),
+        *("target_statsig.client.console", "target_statsig.client.rate_limit", "target_statsig.client.webhook"),
+        *("target_statsig.commands.dry_run", "target_statsig.reports.publish", "target_statsig.segments.stream"),
+    }
