@@ -10,7 +10,7 @@ from target_statsig.config.parse import unmatched
 from target_statsig.config.settings import SyncMode
 from target_statsig.events.delivery import Bounds
 from target_statsig.events.item_types import ITEM_TYPES
-from target_statsig.events.stream import DeliveryPool, EventServices, EventStream
+from target_statsig.events.stream import DeliveryPool, EventResources, EventStream
 from target_statsig.events.workers import Workers
 from target_statsig.singer.named import NamedColumns, warn_of_absent_streams
 from target_statsig.singer.rejections import Rejections
@@ -118,7 +118,7 @@ class Streams:
             TargetStatsigError: What a batch failed with.
         """
         if self.events:
-            self._event_services.pool.check()
+            self._event_resources.pool.check()
 
     def flush(self) -> None:
         """Send what holds a STATE back.
@@ -145,8 +145,8 @@ class Streams:
 
     def stop(self) -> None:
         """Let nobody wait for a worker process any more; a signal handler may call this."""
-        if "_event_services" in self.__dict__:
-            self._event_services.workers.stop()
+        if "_event_resources" in self.__dict__:
+            self._event_resources.workers.stop()
 
     # The end of the input
 
@@ -162,9 +162,9 @@ class Streams:
                     stream.flush()
             finally:
                 try:
-                    self._event_services.pool.finish()
+                    self._event_resources.pool.finish()
                 finally:
-                    self._event_services.workers.close()
+                    self._event_resources.workers.close()
 
     def sync_segments(self) -> None:
         """Bring every segment up to date: all additions of the run before the first removal."""
@@ -224,7 +224,7 @@ class Streams:
             name,
             settings,
             item_type,
-            self._event_services,
+            self._event_resources,
             ledger,
             counts,
             self._rejections(name, settings, counts),
@@ -266,10 +266,10 @@ class Streams:
         return SegmentSyncs(self._run)
 
     @cached_property
-    def _event_services(self) -> EventServices:
+    def _event_resources(self) -> EventResources:
         run, settings = self._run, self._run.settings
         requests = settings.max_parallel_requests
-        return EventServices(
+        return EventResources(
             run.events_client,
             # Some batches are made ready while those before them wait for their answers; a single one keeps its order.
             DeliveryPool(requests + min(requests - 1, BATCHES_AHEAD)),

@@ -98,7 +98,7 @@ class DeliveryPool:
 
 
 @dataclass(frozen=True, slots=True)
-class EventServices:
+class EventResources:
     """What all event streams of a run share."""
 
     client: EventsClient
@@ -162,22 +162,22 @@ class EventStream:
         stream: str,
         settings: StreamSettings,
         item_type: ItemType,
-        services: EventServices,
+        resources: EventResources,
         ledger: StreamLedger,
         counts: ItemCounts,
         rejections: Rejections,
     ) -> None:
         """Begin with nothing gathered."""
         self.expected: int | None = None
-        self._services = services
+        self._resources = resources
         self._delivery = Delivery(
             stream,
             settings,
             item_type,
-            services.bounds,
-            services.refusals[item_type.object_type],
-            services.workers,
-            services.client,
+            resources.bounds,
+            resources.refusals[item_type.object_type],
+            resources.workers,
+            resources.client,
             ledger,
         )
         self._counts = counts
@@ -226,15 +226,15 @@ class EventStream:
             if gathering.rows >= self._delivery.rows:
                 self._flush(gathering)  # what fits has become less since it was gathered
             if not gathering.rows:
-                gathering.ticket, gathering.is_old = self._services.gate.open(), False
+                gathering.ticket, gathering.is_old = self._resources.gate.open(), False
             fitting = batch.part(place, self._delivery.rows - gathering.rows)
-            gathering.parts.append(_Part(number + place, fitting, self._services.gate.received))
+            gathering.parts.append(_Part(number + place, fitting, self._resources.gate.received))
             gathering.rows += len(fitting)
             gathering.size += sum(map(len, fitting.lines))
             place += len(fitting)
             self._count_read(len(fitting))
             # An item may take more bytes than the line that it comes from.
-            if gathering.rows >= self._delivery.rows or 2 * gathering.size >= self._services.bounds.limits.largest:
+            if gathering.rows >= self._delivery.rows or 2 * gathering.size >= self._resources.bounds.limits.largest:
                 self._flush(gathering)
 
     def accept_prepared(
@@ -257,11 +257,11 @@ class EventStream:
         Raises:
             TargetStatsigError: What an earlier batch failed with.
         """
-        with self._services.report.lock:
+        with self._resources.report.lock:
             self._counts.records += len(batch)
         delivery, part = replace(self._delivery, ledger=ledger), _Part(0, batch, 0)
-        job = partial(self._deliver, preparation, schema, [part], self._services.gate.open(), 0, delivery)
-        self._services.pool.submit(partial(_in_order, job, when_settled))
+        job = partial(self._deliver, preparation, schema, [part], self._resources.gate.open(), 0, delivery)
+        self._resources.pool.submit(partial(_in_order, job, when_settled))
 
     def _gathering_of(self, reading: Reading) -> _Gathering:
         key, tap_stream = self._replication_key, reading.schema["stream"]
@@ -275,10 +275,10 @@ class EventStream:
         return gathering
 
     def _count_read(self, records: int) -> None:
-        with self._services.report.lock:  # a result may take back a line that is no record
+        with self._resources.report.lock:  # a result may take back a line that is no record
             self._counts.records += records
         if self._counts.records >= WORKERS_AFTER:
-            self._services.workers.start()
+            self._resources.workers.start()
 
     def flush(self) -> None:
         """Send what is gathered, full or not.
@@ -305,8 +305,8 @@ class EventStream:
             return
         parts, gathering.parts = gathering.parts, []
         gathering.rows = gathering.size = 0
-        schema, ticket, epoch = gathering.reading.schema, gathering.ticket, self._services.gate.received
-        self._services.pool.submit(
+        schema, ticket, epoch = gathering.reading.schema, gathering.ticket, self._resources.gate.received
+        self._resources.pool.submit(
             partial(self._deliver, gathering.preparation, schema, parts, ticket, epoch, self._delivery)
         )
 
@@ -343,8 +343,8 @@ class EventStream:
         epoch: int,
         delivery: Delivery,
     ) -> None:
-        services = self._services
-        now_ms = int(services.clock.time() * 1000)
+        resources = self._resources
+        now_ms = int(resources.clock.time() * 1000)
         batch = Batch.of([part.batch for part in parts])
         result = delivery.deliver(preparation, batch, now_ms=now_ms, epoch=epoch, on_retry=self._count_retry)
         self._count(result)
@@ -355,18 +355,18 @@ class EventStream:
             row, what = result.unreadable
             part, number = _found(row, parts)
             if result.failure is None:
-                services.gate.settle(ticket, part.received)
+                resources.gate.settle(ticket, part.received)
             raise unreadable(number, what)
         if result.failure is not None:
             raise result.failure
-        services.gate.close(ticket)
+        resources.gate.close(ticket)
 
     def _count_retry(self) -> None:
-        with self._services.report.lock:
+        with self._resources.report.lock:
             self._retries += 1
 
     def _count(self, result: BatchResult) -> None:
-        with self._services.report.lock:
+        with self._resources.report.lock:
             result.add_to(self._counts)
             new = {name for name, _ in self._counts.remarks} - self._warned
             self._warned |= new

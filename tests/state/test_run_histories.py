@@ -247,8 +247,8 @@ def written(life, statsig):
 
 def bury(target):
     """Let go of what a dead process would not hold any more."""
-    if "_event_services" in target.run.streams.__dict__:
-        target.run.streams._event_services.pool._pool.shutdown()
+    if "_event_resources" in target.run.streams.__dict__:
+        target.run.streams._event_resources.pool._pool.shutdown()
     if "store" in target.run.__dict__:
         target.run.store._locks.close()
         target.run.store._database.close()
