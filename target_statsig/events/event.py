@@ -73,7 +73,7 @@ class EventNames:
 
         Args:
             sources: What each record has for a name.
-            warnings: Told of sanitized names.
+            warnings: Gets the sanitized names.
             faults: Gets `missing_event_name`, `invalid_event_name` and `event_name_too_long`.
         """
 

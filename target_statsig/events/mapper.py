@@ -118,6 +118,6 @@ class Mapper(Protocol):
         Args:
             columns: The records, their numbers with a fraction as `Decimal`.
             now_ms: The present, unix milliseconds: the time of an item that has none, nor one of its extraction.
-            warnings: Told of what is worth a warning.
-            faults: Told why a record cannot become an item.
+            warnings: Gets what is worth a warning.
+            faults: Gets the reasons of records that cannot become an item.
         """

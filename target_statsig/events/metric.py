@@ -1,6 +1,6 @@
 """Records of a stream as values of precomputed metrics (`POST /v1/log_custom_metric`).
 
-Such a value has no user and no time: Statsig tells a unit by its id and the id's type, and publishes no field for a
+Such a value has no user and no time: Statsig knows a unit by its id and the id's type, and publishes no field for a
 date (https://docs.statsig.com/metrics/precomputed-metrics).
 """
 
@@ -84,15 +84,15 @@ class MetricMapper(Mapper):
         A record that names the type itself may be shaped as Statsig's own: then `user_id` holds the id, whatever its
         type. Where it has a column for that type, empty or not, the id is there and nowhere else.
         """
-        told = labels(self._read(columns, "id_type"), faults)
-        types = [self._static_type if each is None else str(CONSOLE_NAMES.get(each, each)) for each in told]
+        named = labels(self._read(columns, "id_type"), faults)
+        types = [self._static_type if each is None else str(CONSOLE_NAMES.get(each, each)) for each in named]
         units: list[str | None] = [None] * len(columns)
         for id_type in dict.fromkeys(types):
             destination = ID_DESTINATIONS.get(id_type, id_type)
             found, others = self._read(columns, destination), self._read(columns, USER_ID)
             has_own = self._has(columns, destination)
             for row in [row for row, each in enumerate(types) if each == id_type]:
-                value = found[row] if told[row] is None or has_own[row] else others[row]
+                value = found[row] if named[row] is None or has_own[row] else others[row]
                 units[row] = convert_one(label, value, row, faults)
                 if units[row] is None:
                     faults.setdefault(row, RecordError("missing_identifier", destination))

@@ -197,7 +197,7 @@ class Preparation(Prepares):
         sound: Sequence[int] = range(len(read.rows))
         if faults:
             sound = [row for row in sound if row not in faults]
-            # Of records that are sent: those that are not are told as rejected.
+            # Warnings are of records that are sent: the others are counted as rejected.
             warnings = MappingWarnings()
             self._mapper(read.columns.take(sound), now_ms, warnings, {})
         warnings.add_sizes(_picked(lines, sound))

@@ -111,20 +111,20 @@ class Times:
             faults.setdefault(row, error)
             return None
 
-    def __call__(self, value: object, time_extracted: object, now_ms: int, notes: MappingWarnings) -> int:
+    def __call__(self, value: object, time_extracted: object, now_ms: int, warnings: MappingWarnings) -> int:
         """Return the time of an item, in unix milliseconds.
 
         Args:
             value: The record's time; None or an empty text where it has none, and the others stand in for it.
             time_extracted: When the tap read the record, ISO 8601; anything else says nothing.
             now_ms: The present, unix milliseconds.
-            notes: Told of times that are missing, old, to come, or stand for none.
+            warnings: Counts times that are missing, old, in the future, or stand for none.
 
         Raises:
             RecordError: `invalid_time`: the record has a time that cannot be read, or none of the calendar's.
         """
         if value is None or (type(value) is str and not value.strip()):
-            notes.time_defaulted += 1
+            warnings.time_defaulted += 1
             time_ms = parse_text(time_extracted) if isinstance(time_extracted, str) else None
             return now_ms if time_ms is None else time_ms
         # Nearly all times are texts, and of those nearly all are no numbers.
@@ -134,7 +134,7 @@ class Times:
         if time_ms is None:
             reason = "invalid_time"
             raise RecordError(reason, self._field)
-        _warn(time_ms, now_ms, notes)
+        _warn(time_ms, now_ms, warnings)
         return time_ms
 
 
@@ -190,7 +190,7 @@ def parse_text(text: str) -> int | None:
 
 
 def parse_texts(texts: Sequence[Any]) -> Sequence[int] | None:
-    """Return the unix milliseconds of times, as `parse_text` does; None where one of them needs a more careful look."""
+    """Return the unix milliseconds of times, as `parse_text` does; None where one of them has to be read by itself."""
     try:
         return _parse_column(texts) if type(texts) is tuple else _parse_texts(texts)
     except TypeError:  # it holds an object, or a list

@@ -52,7 +52,7 @@ _FEW_ANSWERS = frozenset({bool, NoneType})
 """Types of consents of which there are few values; texts may be as many as there are records."""
 
 SHAPES_KEPT = 512
-"""Sets of columns for which is remembered where to look; a stream seldom has ten."""
+"""Sets of columns for which the places of the fields are remembered; a stream seldom has ten."""
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
@@ -84,7 +84,7 @@ class UserMapper:
         Args:
             columns: The records.
             faults: Gets `missing_identifier` where there is neither a user id nor a custom id.
-            warnings: Told of what was left out, and of what is long.
+            warnings: Counts what was left out, and what is long.
         """
         plan = self._plan(columns.names)
         user: dict[str, Column] = {

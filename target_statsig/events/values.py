@@ -55,7 +55,7 @@ def compact_json(value: object) -> str:
 def _plain(value: object) -> object:
     """Replace the numbers whose JSON would be an exponent, or `null`, by their digits."""
     if isinstance(value, dict):
-        # One look at all types at once: most objects hold nothing to replace, and are not copied.
+        # All types at once: most objects hold nothing to replace, and are not copied.
         if _PRINT_PLAINLY.issuperset(map(type, value.values())):
             return value
         return {name: _plain(member) for name, member in value.items()}

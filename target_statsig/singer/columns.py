@@ -141,12 +141,12 @@ def _grouped(shapes: Sequence[tuple[str, ...]]) -> Shapes:
 
 
 # Key properties do not identify an event, and two identical rows are two rows; so the ledger counts digests of whole
-# records, as the tap sent them. They tell records apart; they keep no secret, so a fast hash of 128 bits is enough.
+# records, as the tap sent them. They only set records apart and keep no secret, so a fast hash of 128 bits is enough.
 
 _encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
 
 TRANSPORT_PREFIX = "_sdc_"
-"""Columns that tell how a record was extracted; they differ from run to run where the record does not."""
+"""Columns about how a record was extracted; they differ from run to run where the record does not."""
 
 _SHAPES_KEPT = 512
 """Rows of columns for which it is known which of them count; a stream seldom has ten."""

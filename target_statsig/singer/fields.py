@@ -68,7 +68,7 @@ def first_of(columns: Columns, candidates: Sequence[Place]) -> Column:
 
     Args:
         columns: The records.
-        candidates: Where to look, the preferred place first.
+        candidates: The places where it may be, the preferred one first.
     """
     if not candidates:
         return (None,) * len(columns)

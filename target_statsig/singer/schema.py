@@ -1,11 +1,11 @@
-"""What a SCHEMA says of its records: a compiled check for any schema, and a type to decode by for one of mere types.
+"""What a SCHEMA says of its records: a compiled check for any schema, and a type to decode by for that of a table.
 
 The check means what singer-sdk's own validation means: the draft is the one that the schema names (2020-12 where it
-names none), and formats are not asserted. A schema in the words of an older draft is judged by that one: taps that
+names none), and formats are not asserted. A schema in the words of an older draft is read by that one: taps that
 write them name none.
 
-Where a schema says of each column only what type it has, as that of a database's table does, it is a type for msgspec
-too: lines are decoded and validated in one go, and no dictionary is made for any record.
+Where a schema says of a record only which columns it has, it is a type for msgspec: lines are decoded and validated in
+one go, and no dictionary is made for any record.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _WHOLE = frozenset({"$ref", "$dynamicRef", "$recursiveRef", SCHEMA_KEYWORD})
 
 
 def compile_check(stream: str, schema: dict[str, Any] | None, key_properties: Sequence[str] = ()) -> Check:
-    """Return a function that tells whether a record has its key properties and keeps to a schema.
+    """Return a function that returns whether a record has its key properties and keeps to a schema.
 
     Args:
         stream: The stream's name, for the error.
@@ -80,7 +80,7 @@ def _compiler(stream: str, schema: dict[str, Any]) -> Callable[[Any], Callable[[
         def compiled(part: Any) -> Callable[[object], bool]:
             if isinstance(part, dict):
                 part = {**{name: each for name, each in part.items() if name != SCHEMA_KEYWORD}, **draft}
-            # jsonschema-rs asserts formats under drafts 4 and 7 unless told not to, and would refuse log-based taps'
+            # jsonschema-rs asserts formats under drafts 4 and 7 by default, and would refuse log-based taps'
             # times.
             is_valid = make(part, validate_formats=False, offline=True).is_valid
 
@@ -144,8 +144,8 @@ _SCALARS = frozenset({"null", "string", "integer", "number", "boolean"})
 """Types of values that hold no others."""
 
 _NUMBER = "number"
-"""The one type that msgspec would not leave as it came: a column of it is decoded as if nothing were known, and looked
-at then."""
+"""The one type that msgspec would not leave as it came: a column of it is decoded as if nothing were known, and
+checked then."""
 
 _DECODED: Mapping[str, frozenset[type]] = {
     "null": frozenset({NoneType}),
@@ -247,8 +247,7 @@ class RecordType:
             kinds = set(map(type, column)) if name in self._kinds or name not in self._needed else None
             if kinds and UnsetType in kinds:
                 if len(kinds) == 1:
-                    gaps[name] = (True,) * len(column)
-                    continue
+                    continue  # no record has it
                 gaps[name] = [value is UNSET for value in column]
                 kinds.discard(UnsetType)
             if kinds and name in self._kinds and not self._kinds[name] >= kinds:
@@ -258,7 +257,7 @@ class RecordType:
                 check = self._checks[name]
                 if not all(check(value) for value in column if value is not UNSET):
                     return None
-        shapes = self._shapes(gaps, columns) if gaps.keys() & columns.keys() else None
+        shapes = self._shapes(gaps, columns) if gaps else None
         return Columns(
             columns,
             extracted=[message.time_extracted for message in messages],
@@ -281,14 +280,13 @@ class RecordType:
 
     @staticmethod
     def _shapes(gaps: Mapping[str, Sequence[bool]], columns: Iterable[str]) -> Shapes:
-        """Return which records have the same columns."""
+        """Return which records have the same columns, by what they lack."""
         shapes: dict[tuple[str, ...], Sequence[int]] = {}
         holes: defaultdict[tuple[bool, ...], list[int]] = defaultdict(list)
-        ragged = [name for name in gaps if name in {*columns}]
-        for row, lacks in enumerate(zip(*[gaps[name] for name in ragged], strict=True)):
+        for row, lacks in enumerate(zip(*gaps.values(), strict=True)):
             holes[lacks].append(row)
         for lacks, rows in holes.items():
-            lacking = {name for name, is_lacking in zip(ragged, lacks, strict=True) if is_lacking}
+            lacking = {name for name, is_lacking in zip(gaps, lacks, strict=True) if is_lacking}
             shapes[tuple(name for name in columns if name not in lacking)] = rows
         return shapes
 
