@@ -16,7 +16,6 @@ from target_statsig.reports.text import counted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from target_statsig.client.console import ListState
     from target_statsig.clock import Clock
     from target_statsig.segments.segment import RemoteSegment
     from target_statsig.store.store import Store
@@ -49,7 +48,7 @@ class Baseline:
 
     @property
     def own_only(self) -> bool:
-        """Whether only members whom this target added may be removed."""
+        """Whether only members that this target added may be removed."""
         return self.remote.settings.removal_scope is RemovalScope.OWN
 
     def begin(self) -> None:
@@ -58,7 +57,14 @@ class Baseline:
 
     def drift(self) -> str | None:
         """Return how the list differs from what the store knows of it, as a sentence; None where nothing shows it."""
-        return self._drift(self.remote.list_state())
+        facts, version = self._store.facts(self.remote.id), self.remote.list_state().version
+        if facts.expected_count != self._counted:
+            expected = "another number" if facts.expected_count is None else f"{facts.expected_count:,}"
+            return f"Statsig counts {counted(self._counted, 'member')} where {expected} were expected"
+        if None not in {facts.list_version, version} and facts.list_version != version:
+            expected = f"version {version} where {facts.list_version} was expected"
+            return f"the list was changed by someone else ({expected})"
+        return None
 
     def ensure(self) -> int:
         """Make sure that the store knows the list, and return how many members it has.
@@ -68,12 +74,10 @@ class Baseline:
         Raises:
             SegmentError: The list cannot be read, or changes whenever it is read.
         """
-        state = self.remote.list_state()
-        is_known = self.members.is_known()
-        drift = self._drift(state) if is_known else None
-        if drift is not None:
+        if not self.members.is_known():
+            self._read()
+        elif (drift := self.drift()) is not None:
             logger.warning("Segment '%s': %s. It is read from Statsig.", self.remote.id, drift)
-        if drift is not None or not is_known:
             self._read()
         return self.members.count_known()
 
@@ -104,12 +108,7 @@ class Baseline:
         self.lock.check()
 
     def record(self, *, status: str, stream: str) -> None:
-        """Remember how the sync ended; read Statsig's count back where something changed, and warn if it is wrong.
-
-        Args:
-            status: How the sync ended, in a word.
-            stream: The stream that feeds the segment.
-        """
+        """Remember how the sync ended; read Statsig's count back where something changed, and warn if it is wrong."""
         added, removed = self.remote.counts.added, self.remote.counts.removed
         expected = self._counted + added - removed
         facts = replace(
@@ -132,16 +131,6 @@ class Baseline:
                 f"Statsig counts {counted(counts_now, 'member')} of segment '{self.remote.id}', and should count "
                 f"{expected:,}: someone else changes it, or Statsig is still at work. The next run reads the list."
             )
-
-    def _drift(self, state: ListState) -> str | None:
-        facts = self._store.facts(self.remote.id)
-        if facts.expected_count != self._counted:
-            expected = "another number" if facts.expected_count is None else f"{facts.expected_count:,}"
-            return f"Statsig counts {counted(self._counted, 'member')} where {expected} were expected"
-        if None not in {facts.list_version, state.version} and facts.list_version != state.version:
-            expected = f"version {state.version} where {facts.list_version} was expected"
-            return f"the list was changed by someone else ({expected})"
-        return None
 
     def _read(self) -> None:
         """Read the list, and again where it changed meanwhile."""

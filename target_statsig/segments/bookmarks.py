@@ -79,10 +79,6 @@ def owner(name: str, streams: Collection[str]) -> str | None:
     That is the stream of this name, or else the longest one whose name ends alike: tap-mongodb keeps the bookmark of
     stream `events` as `shop-events`, or that of `shop_events`, and what stands between the tap and the target may have
     put a prefix before the stream's name.
-
-    Args:
-        name: The bookmark's name.
-        streams: The streams that it may belong to.
     """
     if name in streams:
         return name
@@ -110,10 +106,6 @@ def without_resumption(state: Any, names: AbstractSet[str]) -> Any:
     Left out are the bookmarks that a tap may go on from within a full table, and a `currently_syncing` that names one
     of them: singer-python taps go on with that stream, and skip those before it. An incremental stream's bookmark
     stays.
-
-    Args:
-        state: The value; one that is no object is returned as it is.
-        names: The names of the bookmarks.
     """
     if not isinstance(state, Mapping):
         return state

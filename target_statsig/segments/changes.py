@@ -53,12 +53,7 @@ class SegmentSync(Protocol):
         """Send what can be sent during the input, so that a STATE may pass it."""
 
     def plan(self, verdict: Verdict, *, rejected: int) -> None:
-        """Work out what to change.
-
-        Args:
-            verdict: Whether the tap finished the stream.
-            rejected: How many of the stream's records were rejected.
-        """
+        """Work out what to change, by whether the tap finished the stream and how many records were rejected."""
 
     @property
     def unsent(self) -> tuple[int, int]:
@@ -90,14 +85,7 @@ class RowSync(SegmentSync):
         pending: Callable[[], Pending],
         store_exists: Callable[[], bool],
     ) -> None:
-        """Begin with nothing gathered.
-
-        Args:
-            remote: The segment.
-            gate: Where gathered changes hold a STATE back.
-            pending: Opens the store, for the changes that are kept in it.
-            store_exists: Returns whether there is a store; without one no earlier run kept anything.
-        """
+        """Take what opens the store for the changes kept in it; without a store no earlier run kept any."""
         self.remote = remote
         self._gate = gate
         self._pending = pending
@@ -113,7 +101,8 @@ class RowSync(SegmentSync):
             pending = self._pending()
             for kept in _in_chunks(pending.changes()):
                 ids = list(kept)
-                self._send(kept)
+                self._send(kept, joins=True)
+                self._send(kept, joins=False)
                 pending.clear(ids)
 
     @override
@@ -136,7 +125,8 @@ class RowSync(SegmentSync):
         changes = iter(self._changes.items())
         now, rest = dict(itertools.islice(changes, number)), dict(changes)
         try:
-            self._send(now)
+            self._send(now, joins=True)
+            self._send(now, joins=False)
         finally:
             self._changes = now | rest  # without what was sent
         self._let_state_pass()
@@ -155,11 +145,11 @@ class RowSync(SegmentSync):
 
     @override
     def add(self) -> None:
-        self._send_one_way(self._changes, joins=True)
+        self._send(self._changes, joins=True)
 
     @override
     def remove(self) -> None:
-        self._send_one_way(self._changes, joins=False)
+        self._send(self._changes, joins=False)
         self._let_state_pass()
 
     @override
@@ -180,11 +170,7 @@ class RowSync(SegmentSync):
             self._pending().keep(self._changes.items())
             self._let_state_pass()
 
-    def _send(self, changes: Changes) -> None:
-        self._send_one_way(changes, joins=True)
-        self._send_one_way(changes, joins=False)
-
-    def _send_one_way(self, changes: Changes, *, joins: bool) -> None:
+    def _send(self, changes: Changes, *, joins: bool) -> None:
         """Send all additions or all removals, and take them out of the changes."""
         ids = [member for member, joining in changes.items() if joining is joins]
         if joins:
@@ -209,14 +195,6 @@ class LimitedRowSync(SegmentSync):
     """
 
     def __init__(self, remote: RemoteSegment, gate: StateGate, audience: Audience, pending: Pending) -> None:
-        """Begin with nothing gathered.
-
-        Args:
-            remote: The segment.
-            gate: Where the rows hold a STATE back.
-            audience: What gathers the rows.
-            pending: What earlier runs kept.
-        """
         self.remote = remote
         self._gate = gate
         self._audience = audience

@@ -164,10 +164,10 @@ class Verdict:
 
 
 class StreamObserver:
-    """Sees all messages of a run before any stream map, and tells whether the tap finished a stream.
+    """Sees all messages of a run before any stream map, and says whether the tap finished a stream.
 
-    Counts under the tap's own stream names; stream maps rename and copy streams, so it is told which of them feed which
-    of ours. Not for use by several threads.
+    Counts under the tap's own stream names; stream maps rename and copy streams, so `follow` says which of them feed
+    which of ours. Not for use by several threads.
 
     Attributes:
         bookmarks: The bookmarks of the STATEs.
@@ -179,18 +179,15 @@ class StreamObserver:
         self._row_count_fields: dict[str, str | None] = {}
         self._feeding: dict[str, set[str]] = {}
         self._settings: dict[str, StreamSettings] = {}
+        self._mirrored: dict[str, str] = {}
 
     def follow(self, tap_stream: str, stream: str, settings: StreamSettings) -> None:
-        """Note that a stream of the tap feeds a stream that changes segments.
-
-        Args:
-            tap_stream: The tap's name.
-            stream: The name after the stream maps.
-            settings: The settings of `stream`.
-        """
+        """Note that a stream of the tap feeds a stream that changes segments, which has these settings."""
         self._feeding.setdefault(stream, set()).add(tap_stream)
         self._settings[stream] = settings
         self._row_count_fields[tap_stream] = settings.row_count_field or self._row_count_fields.get(tap_stream)
+        if settings.sync_mode is SyncMode.MIRROR:
+            self._mirrored.setdefault(tap_stream, stream)
 
     def schema(self, message: Mapping[str, Any], *, dead_letter: bool) -> None:
         """See a SCHEMA message; `dead_letter` says that it has the mark of a dead-letter file."""
@@ -231,14 +228,7 @@ class StreamObserver:
             self.record(tap_stream, row_count, version=version, count=len([*alike]))
 
     def record(self, tap_stream: str, row_count: object = MISSING, *, version: object = None, count: int = 1) -> None:
-        """See a RECORD, or several alike that follow each other.
-
-        Args:
-            tap_stream: The tap's name for the stream.
-            row_count: What the row count column holds in each; `MISSING` where there is no such column.
-            version: The `version` of each; None where they have none.
-            count: How many RECORDs.
-        """
+        """See a RECORD, or several that follow each other with the same row count and `version`."""
         seen = self._account(tap_stream, records=count)
         seen.activated = None
         first = seen.records == 0
@@ -257,37 +247,27 @@ class StreamObserver:
             FatalRunError: It shows that a mirrored stream is incremental.
         """
         self.bookmarks.state(value)
-        incremental = incremental_streams(value)
-        for stream, tap_streams in self._feeding.items():
-            if incremental & tap_streams and self._settings[stream].sync_mode is SyncMode.MIRROR:
-                msg = (
-                    f"Stream '{stream}' is mirrored, but the tap's STATE shows that it is incremental: it carries what "
-                    f"changed, and a mirror would remove everyone who did not. Nobody was added or removed; the run "
-                    f"stops. Let the tap sync the stream as FULL_TABLE and clear its bookmark from the tap's state, or "
-                    f"set `sync_mode` to add."
-                )
-                raise FatalRunError(msg, heading=Heading.INCREMENTAL)
+        incremental = self._mirrored.keys() & incremental_streams(value)
+        if incremental:
+            msg = (
+                f"Stream '{self._mirrored[min(incremental)]}' is mirrored, but the tap's STATE shows that it is "
+                f"incremental: it carries what changed, and a mirror would remove everyone who did not. Nobody was "
+                f"added or removed; the run stops. Let the tap sync the stream as FULL_TABLE and clear its bookmark "
+                f"from the tap's state, or set `sync_mode` to add."
+            )
+            raise FatalRunError(msg, heading=Heading.INCREMENTAL)
 
     def without_resumption(self, state: Any) -> Any:
         """Return a STATE's value from which the tap begins every mirrored stream afresh.
 
         A mirror needs the whole table in one run; a tap that goes on where it was interrupted brings only the rest.
         """
-        return without_resumption(state, self.bookmarks.names(self._mirrored))
+        return without_resumption(state, self.bookmarks.names(self._mirrored.keys()))
 
     @property
     def must_keep_state(self) -> bool:
         """Whether the last STATE must not be written: a bookmark without a stream's name may let a mirror resume."""
-        return self.bookmarks.is_unsure(self._mirrored)
-
-    @property
-    def _mirrored(self) -> set[str]:
-        return {
-            tap_stream
-            for stream, tap_streams in self._feeding.items()
-            if self._settings[stream].sync_mode is SyncMode.MIRROR
-            for tap_stream in tap_streams
-        }
+        return self.bookmarks.is_unsure(self._mirrored.keys())
 
     def verdict(self, stream: str) -> Verdict:
         """Return whether the tap finished everything that feeds a stream: the weakest verdict counts."""
@@ -313,12 +293,7 @@ def _common(before: object, value: object, *, first: bool) -> object:
 
 
 def assess(seen: Seen, *, row_count_field: str | None = None) -> Verdict:
-    """Return whether a stream is complete, by what was seen of it.
-
-    Args:
-        seen: What the messages showed, up to the end of the input.
-        row_count_field: The stream's setting; where it is set, nothing else proves.
-    """
+    """Return whether a stream is complete, by all that was seen of it; where a row count is set, it alone proves."""
     if row_count_field is None:
         proof, doubt = _by_messages(seen)
         applicable = seen.began_afresh
@@ -337,11 +312,7 @@ def assess(seen: Seen, *, row_count_field: str | None = None) -> Verdict:
 
 
 def weakest(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the verdict that counts where several of the tap's streams feed one.
-
-    Raises:
-        ValueError: There is no verdict.
-    """
+    """Return the verdict that counts where several of the tap's streams feed one."""
     return max(verdicts, key=_weakness)
 
 

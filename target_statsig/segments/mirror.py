@@ -49,11 +49,9 @@ def other_feeder(facts: SegmentFacts, stream: str, now: float) -> str | None:
         stream: The stream's name, or a glob that it matches.
         now: Seconds since 1970.
     """
-    if facts.fed_by is None or facts.last_sync_at is None:
+    if facts.fed_by is None or facts.last_sync_at is None or now - facts.last_sync_at > FORGOTTEN:
         return None
     if facts.fed_by == stream or fnmatchcase(facts.fed_by, stream):
-        return None
-    if now - facts.last_sync_at > FORGOTTEN:
         return None
     return f"is mirrored from stream '{facts.fed_by}' (last on {iso_time(facts.last_sync_at)})"
 

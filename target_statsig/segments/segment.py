@@ -111,12 +111,7 @@ def misfit(segment: Segment, settings: StreamSettings) -> Misfit | None:
 
 
 def missing(settings: StreamSettings, message: str) -> Misfit:
-    """Return why a segment that does not exist cannot be changed.
-
-    Args:
-        settings: The settings of the stream that feeds it.
-        message: Statsig's own.
-    """
+    """Return why a segment that does not exist cannot be changed; `message` is Statsig's own."""
     return Misfit(
         Heading.NO_SEGMENT,
         f"does not exist in this Statsig project (404, Statsig says: {message})",
@@ -234,11 +229,7 @@ class RemoteSegment:
         self.counts.removed += len(ids)
 
     def check_growth(self, before: int, new: int) -> None:
-        """Warn of sizes that the list crosses when so many new members are added, and refuse what is too many.
-
-        Args:
-            before: Members of the list.
-            new: Ids that are added and are no members.
+        """Warn of sizes that a list of so many members crosses with so many new ones, and refuse what is too many.
 
         Raises:
             SegmentError: That is more than `max_segment_size`, or than a project may hold.

@@ -48,12 +48,7 @@ class SegmentSyncs:
     ) -> SegmentSync:
         """Return the sync of a segment: as a mirror, by row, or by row under a size limit.
 
-        Args:
-            stream: The stream that feeds it.
-            settings: The stream's settings.
-            counts: The stream's counts in the report.
-            replaying: Whether dead letters are replayed: their rows add and remove, whatever the `sync_mode`.
-            segment_id: The segment.
+        Where dead letters are replayed, their rows add and remove, whatever the `sync_mode` of their stream.
         """
         run = self._run
         counts_here = counts.segments.setdefault(segment_id, SegmentCounts(settings.sync_mode or SyncMode.ADD))
@@ -87,8 +82,8 @@ class SegmentStream:
 
         Args:
             stream: The stream's name.
-            settings: Its settings.
-            counts: Its counts in the report.
+            settings: The stream's settings.
+            counts: The stream's counts in the report.
             rejections: Where its rejected records go.
             make_sync: Makes the sync of a segment.
             on_failure: Called with the error of each segment that failed.
@@ -150,11 +145,7 @@ class SegmentStream:
     # The end of the input, in the order in which a run goes through all its segments: additions before removals
 
     def plan(self, verdict: Verdict) -> None:
-        """Work out what to change in each segment.
-
-        Args:
-            verdict: Whether the tap finished the stream.
-        """
+        """Work out what to change in each segment, by whether the tap finished the stream."""
         for segment_id in self._fed_before():
             if segment_id not in self._syncs:
                 # No record names it any more: an audience that has become empty, and guarded like one.

@@ -1,4 +1,4 @@
-"""A lane takes records many at a time; what becomes of them is what would become of them one by one."""
+"""A stream takes records many at a time; what becomes of them is what would become of them one by one."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ class Rejections:
             raise RejectionsError(msg)
 
 
-def lane_of(stream_settings, *, rejections=None, failing=()):
-    """Return a lane, and what can be seen of it."""
+def stream_of(stream_settings, *, rejections=None, failing=()):
+    """Return a stream, and what can be seen of it."""
     seen = SimpleNamespace(
         counts=MemberCounts(), rejections=rejections or Rejections(), syncs={}, failures=[], begun=[], observed=[]
     )
@@ -104,10 +104,10 @@ def lane_of(stream_settings, *, rejections=None, failing=()):
     def observe(tap_stream, read):
         seen.observed.append((tap_stream, len(read.columns)))
 
-    lane = SegmentStream(
+    stream = SegmentStream(
         "people", stream_settings, seen.counts, seen.rejections, make_sync, seen.failures.append, list, observe
     )
-    return lane, seen
+    return stream, seen
 
 
 def reading(schema):
@@ -122,8 +122,8 @@ def line(row):
     return json.dumps({"type": "RECORD", "stream": "tap_people", "record": row}, default=float).encode() + b"\n"
 
 
-def accept(lane, rows, number=1, reading=READING):
-    lane.accept(number, Batch([row if isinstance(row, bytes) else line(row) for row in rows]), reading)
+def accept(stream, rows, number=1, reading=READING):
+    stream.accept(number, Batch([row if isinstance(row, bytes) else line(row) for row in rows]), reading)
 
 
 def changes(seen):
@@ -133,8 +133,8 @@ def changes(seen):
 @pytest.mark.parametrize("stream", [pytest.param(stream, id=name) for name, stream in STREAMS.items()])
 @given(rows=st.lists(records | plain_records, max_size=20), allows_none=st.booleans())
 def test_many_at_once_are_many_one_by_one(stream, rows, allows_none):
-    together, seen_together = lane_of(settings(**stream), rejections=Rejections(allows_none=allows_none))
-    singly, seen_singly = lane_of(settings(**stream), rejections=Rejections(allows_none=allows_none))
+    together, seen_together = stream_of(settings(**stream), rejections=Rejections(allows_none=allows_none))
+    singly, seen_singly = stream_of(settings(**stream), rejections=Rejections(allows_none=allows_none))
     stopped = []
     for accepting in (lambda: accept(together, rows), lambda: [accept(singly, [row]) for row in rows]):
         try:
@@ -156,8 +156,8 @@ OF_A_TABLE = reading({"properties": {name: {} for name in COLUMNS}})
 @given(rows=st.lists(plain_records, min_size=1) | st.lists(records, min_size=1, max_size=4))
 def test_the_rows_of_a_table_say_what_their_records_say(stream, rows):
     rows = [dict.fromkeys(COLUMNS) | row for row in rows]
-    by_column, seen_by_column = lane_of(settings(**stream))
-    by_record, seen_by_record = lane_of(settings(**stream))
+    by_column, seen_by_column = stream_of(settings(**stream))
+    by_record, seen_by_record = stream_of(settings(**stream))
     accept(by_column, rows, reading=OF_A_TABLE)
     accept(by_record, rows)
     assert changes(seen_by_column) == changes(seen_by_record)
@@ -176,32 +176,32 @@ def test_the_rows_of_a_table_say_what_their_records_say(stream, rows):
     ],
 )
 def test_others_are_looked_at_with_care(row, stream):
-    lane, seen = lane_of(settings(segment_id="vips", **stream))
-    accept(lane, [row])
+    stream, seen = stream_of(settings(segment_id="vips", **stream))
+    accept(stream, [row])
     assert len(seen.syncs["vips"].changes) == 1
 
 
 def test_a_rejected_record_stops_nobody_else():
-    lane, seen = lane_of(settings(segment_id="vips"))
-    accept(lane, [{"user_id": "u1"}, {"user_id": ""}, {"user_id": "u2"}])
+    stream, seen = stream_of(settings(segment_id="vips"))
+    accept(stream, [{"user_id": "u1"}, {"user_id": ""}, {"user_id": "u2"}])
     assert seen.syncs["vips"].changes == {"u1": True, "u2": True}
     assert seen.rejections.reasons == [({"user_id": ""}, "missing_identifier", "user_id")]
     assert seen.counts.records == 3
 
 
 def test_where_no_record_may_be_rejected_those_before_it_are_taken():
-    lane, seen = lane_of(settings(segment_id="vips"), rejections=Rejections(allows_none=True))
+    stream, seen = stream_of(settings(segment_id="vips"), rejections=Rejections(allows_none=True))
     with pytest.raises(RejectionsError):
-        accept(lane, [{"user_id": "u1"}, {"user_id": ""}, {"user_id": "u2"}])
+        accept(stream, [{"user_id": "u1"}, {"user_id": ""}, {"user_id": "u2"}])
     assert seen.syncs["vips"].changes == {"u1": True}
     assert seen.counts.records == 2
     assert len(seen.rejections.reasons) == 1
 
 
 def test_a_record_that_breaks_its_schema_is_rejected_in_its_turn():
-    lane, seen = lane_of(settings(segment_id="vips"))
+    stream, seen = stream_of(settings(segment_id="vips"))
     rows = [{"user_id": ""}, {"user_id": "u1"}, {"user_id": 7}, {"user_id": None}]
-    accept(lane, rows, reading=reading({"properties": {"user_id": {"type": ["string", "null"]}}}))
+    accept(stream, rows, reading=reading({"properties": {"user_id": {"type": ["string", "null"]}}}))
     assert [reason for _, reason, _ in seen.rejections.reasons] == [
         *("missing_identifier", "schema_violation", "missing_identifier")
     ]
@@ -210,24 +210,24 @@ def test_a_record_that_breaks_its_schema_is_rejected_in_its_turn():
 
 
 def test_what_comes_before_an_unreadable_line_is_taken():
-    lane, seen = lane_of(settings(segment_id="vips"))
+    stream, seen = stream_of(settings(segment_id="vips"))
     with pytest.raises(InputError, match=r"Line 13 of the input .*is not valid JSON"):
-        accept(lane, [{"user_id": "u1"}, {"user_id": ""}, {"user_id": "u2"}, b"{\n", {"user_id": "u3"}], number=10)
+        accept(stream, [{"user_id": "u1"}, {"user_id": ""}, {"user_id": "u2"}, b"{\n", {"user_id": "u3"}], number=10)
     assert seen.syncs["vips"].changes == {"u1": True, "u2": True}
     assert seen.counts.records == 3
 
 
 def test_what_a_stream_map_made_of_records_is_not_observed_again():
-    lane, seen = lane_of(settings(segment_id="vips"))
+    stream, seen = stream_of(settings(segment_id="vips"))
     message = {"type": "RECORD", "stream": "tap_people", "record": {"id": 7}}
-    lane.accept(1, Batch([json.dumps(message).encode()], [message], [{"user_id": "u7"}]), READING)
+    stream.accept(1, Batch([json.dumps(message).encode()], [message], [{"user_id": "u7"}]), READING)
     assert seen.syncs["vips"].changes == {"u7": True}
     assert seen.observed == []
 
 
 def test_one_segment_that_fails_stops_no_other():
-    lane, seen = lane_of(settings(segment_id_field="list"), failing=["vips"])
-    accept(lane, [{"user_id": "u1", "list": name} for name in ("staff", "vips", "crew")])
+    stream, seen = stream_of(settings(segment_id_field="list"), failing=["vips"])
+    accept(stream, [{"user_id": "u1", "list": name} for name in ("staff", "vips", "crew")])
     assert changes(seen) == {"staff": [("u1", True)], "vips": [("u1", True)], "crew": [("u1", True)]}
     assert [name for name, sync in seen.syncs.items() if sync.failed] == ["vips"]
     assert [str(error) for error in seen.failures] == ["vips"]
