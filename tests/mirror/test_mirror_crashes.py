@@ -43,7 +43,7 @@ HELD = to_lines(
 REQUESTS_TO_APPLY = 8
 """What the removals of `HELD` take afterwards: looks, 3 removals, and looks back."""
 
-REQUESTS = 14
+REQUESTS = 13
 """What the whole mirror takes: looks, the list, 2 additions, 3 removals, and looks back."""
 
 
