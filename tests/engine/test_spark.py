@@ -1,0 +1,216 @@
+"""Rows prepared on Spark: whatever fails on the way, each of them stands in the table once, and none is sent."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyspark
+import pytest
+from isal import isal_zlib
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from target_statsig import spark
+from target_statsig.engine.table import SCHEMA, to_rows
+from target_statsig.errors import SettingsError
+from tests.engine import sabotage
+from tests.engine.sabotage import Sabotage
+
+pytestmark = [
+    pytest.mark.spark,
+    pytest.mark.skipif(shutil.which("java") is None, reason="Java is not installed"),
+    pytest.mark.filterwarnings("ignore"),  # Spark's own
+]
+
+COUNT = 100_000
+
+KEY = "secret-canary-of-spark"
+
+ROOT = Path(__file__).parents[2]
+
+HOME = Path(pyspark.__file__).parent
+
+LOGGING = """
+rootLogger.level = info
+rootLogger.appenderRef.file.ref = file
+appender.file.type = File
+appender.file.name = file
+appender.file.fileName = {path}
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = %m%n%ex
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A directory for what Spark writes, with the orders in 20 row groups."""
+    place = tmp_path_factory.mktemp("spark")
+    (place / "events").mkdir()
+    (place / "log4j2.properties").write_text(LOGGING.format(path=place / "spark.log"))
+    ids = range(COUNT)
+    table = pa.table({"id": ids, "user_id": [f"u{n % 9_999}" for n in ids], "amount": pa.array([n / 4 for n in ids])})
+    pq.write_table(table, place / "orders.parquet", row_group_size=COUNT // 20)
+    return place
+
+
+def session_of(master, place, **conf):
+    """Start a session of Spark; the Python workers find the tests."""
+    builder = SparkSession.builder.master(master).appName("orders")
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.executorEnv.PYTHONPATH": str(ROOT),
+        "spark.pyspark.python": sys.executable,
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.compress": "false",
+        "spark.eventLog.dir": (place / "events").as_uri(),
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={place / 'log4j2.properties'}",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "5000",
+        "spark.sql.files.maxPartitionBytes": str((place / "orders.parquet").stat().st_size // 4 + 1),
+        "spark.sql.files.openCostInBytes": "0",
+        "spark.sql.files.minPartitionNum": "4",
+        **conf,
+    }
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    return builder.getOrCreate()
+
+
+@pytest.fixture(scope="module", params=["local[2,4]", "local-cluster[2,1,1024]"])
+def session(request, place):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        patch.setenv("SPARK_LOCAL_HOSTNAME", "localhost")
+        session = session_of(request.param, place)
+        yield session
+        application = session.sparkContext.applicationId
+        session.stop()
+        shutil.rmtree(HOME / "work" / application, ignore_errors=True)
+
+
+@pytest.fixture
+def config(statsig):
+    orders = {"object_type": "event", "event_name": "order", "field_mapping": {"event_value": "amount"}}
+    return {"server_secret_key": KEY, "events_url": statsig.events_url, "streams": {"orders": orders}}
+
+
+@pytest.fixture
+def write(session, place, config, tmp_path):
+    """Prepare the orders into a table, perhaps with a sabotaged preparer, and return its directory."""
+
+    def written(how=None, partitions=4):
+        with pytest.MonkeyPatch.context() as patch:
+            if how is not None:
+                patch.setattr(spark, "_prepare", how)
+            df = session.read.parquet(str(place / "orders.parquet")).coalesce(partitions)
+            spark.prepare(df, config).write.mode("overwrite").parquet(str(tmp_path / "table"))
+        return tmp_path / "table"
+
+    return written
+
+
+def rows_of(table):
+    assert (table / "_SUCCESS").exists()
+    return [row for path in table.glob("*.parquet") for row in to_rows(pq.read_table(path))]
+
+
+def assert_whole(table, statsig, partitions=4, count=COUNT):
+    """Check that every order stands in the table once, in one complete attempt of each partition, and was not sent."""
+    rows = rows_of(table)
+    sent = [item for row in rows if row.body for item in json.loads(isal_zlib.decompress(row.body, 31))["events"]]
+    assert Counter(int(item["metadata"]["id"]) for item in sent) == Counter(range(count))
+    assert sorted(json.loads(line)["record"]["id"] for row in rows for line in row.lines) == [*range(count)]
+    attempts = {(row.partition, row.attempt) for row in rows}
+    assert len(attempts) == len({partition for partition, _ in attempts}) == partitions
+    for attempt in attempts:
+        own = sorted((row for row in rows if (row.partition, row.attempt) == attempt), key=lambda row: row.sequence)
+        assert [row.sequence for row in own] == [*range(len(own))]
+        assert [row.is_last for row in own] == [False] * (len(own) - 1) + [True]
+    assert not statsig.state.requests
+
+
+def test_every_row_is_prepared_once(write, statsig):
+    assert_whole(write(), statsig)
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_task_that_fails_after_half_its_rows_doubles_nothing(write, statsig, attempts):
+    assert_whole(write(Sabotage(sabotage.fail, attempts=attempts)), statsig)
+
+
+def test_a_python_worker_that_is_killed_doubles_nothing(write, statsig):
+    assert_whole(write(Sabotage(sabotage.kill_worker)), statsig)
+
+
+def test_an_executor_that_is_killed_doubles_nothing(session, write, statsig):
+    if session.sparkContext.master.startswith("local["):
+        pytest.skip("the executor is the driver")
+    assert_whole(write(Sabotage(sabotage.kill_executor)), statsig)
+
+
+def test_a_job_that_aborts_is_run_again_with_other_partitions(write, statsig, tmp_path):
+    with pytest.raises(PySparkException):
+        write(Sabotage(sabotage.fail, attempts=99))
+    assert not (tmp_path / "table" / "_SUCCESS").exists()
+    assert_whole(write(partitions=3), statsig, partitions=3)
+
+
+def test_the_columns_are_those_of_the_table(session, place, config):
+    df = spark.prepare(session.read.parquet(str(place / "orders.parquet")), config)
+    (row,) = spark.prepare(session.read.parquet(str(place / "orders.parquet")).limit(1), config).collect()
+    assert df.schema == from_arrow_schema(SCHEMA)
+    assert (row.version, row.stream, row["count"], row.is_last) == (1, "orders", 1, True)
+
+
+def test_an_empty_partition_is_prepared_too(session, config):
+    df = session.createDataFrame([(1, "u1")], "id int, user_id string").repartition(3)
+    rows = spark.prepare(df, config).collect()
+    assert sorted(row.partition for row in rows if row.is_last) == [0, 1, 2]
+    assert sum(row["count"] for row in rows) == 1
+
+
+def test_an_instant_is_the_same_whatever_the_time_zone_of_the_session(session, config):
+    found = []
+    for zone in ("UTC", "Asia/Tokyo", "America/St_Johns"):
+        session.conf.set("spark.sql.session.timeZone", zone)
+        df = session.sql(
+            "select 'u' user_id, timestamp'2026-01-31 12:00:00.25Z' at, timestamp_ntz'2026-01-31 12:00' wall"
+        )
+        (row,) = spark.prepare(df, config).collect()
+        found.append((bytes(row.digests), json.loads(isal_zlib.decompress(row.source, 31))["record"]))
+    session.conf.set("spark.sql.session.timeZone", "UTC")
+    assert found[0] == found[1] == found[2]
+    assert found[0][1] == {"user_id": "u", "at": "2026-01-31T12:00:00.250000+00:00", "wall": "2026-01-31T12:00:00"}
+
+
+def test_segments_are_refused_on_the_driver_before_any_task(session, place, config):
+    segment = {"vip": {"object_type": "segment", "segment_id": "vip", "sync_mode": "add"}}
+    jobs = len(session.sparkContext.statusTracker().getJobIdsForGroup(None))
+    df = session.createDataFrame([("u1",)], "user_id string")
+    with pytest.raises(SettingsError, match="goes to a segment"):
+        spark.prepare(df, config | {"streams": segment})
+    assert len(session.sparkContext.statusTracker().getJobIdsForGroup(None)) == jobs
+
+
+def test_the_key_stands_nowhere(session, place, write, config):
+    table = write(sabotage.environments)
+    df = spark.prepare(session.read.parquet(str(place / "orders.parquet")), config)
+    assert KEY not in df._jdf.queryExecution().toString()
+    assert KEY.encode() not in df._jdf.queryExecution().analyzed().toJSON().encode()
+    work = HOME / "work" / session.sparkContext.applicationId
+    logs = [path for root in (place, table, work) for path in root.rglob("*") if path.is_file()]
+    assert place / "spark.log" in logs
+    assert any(path.parent == place / "events" or path.parent.parent == place / "events" for path in logs)
+    for path in logs:
+        content = path.read_bytes()
+        assert KEY.encode() not in content, path
+        assert b"u9998" not in content or path.suffix == ".parquet", path
