@@ -1,12 +1,15 @@
-"""Preparing on Apache Spark 3.4 or later, by Spark Connect too: the cluster prepares, nothing is sent."""
+"""Preparing on Apache Spark 3.4 or later, by Spark Connect too: the cluster prepares, one process sends."""
 
 from __future__ import annotations
 
+import logging
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from upath import UPath
 
 from target_statsig.engine import prepare_batches
-from target_statsig.engine.configuration import only_stream
+from target_statsig.engine.configuration import load, only_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
     from target_statsig.engine.configuration import Configuration
     from target_statsig.engine.prepare import BatchPreparer
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = (
     "version int, config_digest string, stream string, partition bigint, attempt bigint, sequence int, "
@@ -39,6 +44,36 @@ def prepare(df: DataFrame, config: Configuration, stream: str | None = None) -> 
     """
     preparer = prepare_batches(config, only_stream(config) if stream is None else stream)
     return df.mapInArrow(partial(_prepare, preparer), SCHEMA)
+
+
+def send(df: DataFrame, config: Configuration, *, staging: str, stream: str | None = None) -> dict[str, Any]:
+    """Prepare the rows of a DataFrame into a table, send that from this process, and return the report.
+
+    A table that lies there whole is not prepared again: what of it is not acknowledged yet is sent. So the same call
+    may be repeated after whatever ended it, and every other set of rows needs a directory of its own.
+
+    Args:
+        df: The rows.
+        config: The configuration of the target, or the path of its file.
+        staging: The directory of the table, as both Spark and Python (fsspec) name it.
+        stream: The stream whose settings are meant; may be left out where `streams` names one only.
+
+    Raises:
+        TargetStatsigError: The configuration cannot be used, or the table cannot be sent.
+    """
+    from target_statsig.engine.files import MARKER
+    from target_statsig.engine.send import send_table
+    from target_statsig.run import Run
+
+    run = Run(load(config))
+    if (UPath(staging) / MARKER).exists():
+        logger.info("The table in %s is whole: it is sent as it is. Give other rows a directory of their own.", staging)
+    else:
+        prepare(df, config, stream).write.mode("overwrite").parquet(staging)
+    send_table(run, staging)
+    if run.failure is not None:
+        raise run.failure
+    return run.report.as_json(run.clock.time())
 
 
 def _prepare(preparer: BatchPreparer, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -44,8 +44,8 @@ def read_settings(config: Configuration) -> dict[str, Any]:
     return rejoin(config if isinstance(config, Mapping) else read_config_files([str(config)]))
 
 
-def load_without_keys(config: Configuration) -> Config:
-    """Return a configuration as the target reads it, without its keys.
+def load(config: Configuration) -> Config:
+    """Return a configuration as the target reads it.
 
     Raises:
         SettingsError: It cannot be used, or not here.
@@ -56,7 +56,16 @@ def load_without_keys(config: Configuration) -> Config:
         msg = f"{' and '.join(changing)} cannot be used here: change the records in the query."
         raise SettingsError([msg])
     own = {name: value for name, value in given.items() if name not in {*CHANGES_RECORDS, *SINGERS_OWN}}
-    return parse_config({**own, **KEYS}, config_schema())
+    return parse_config(own, config_schema())
+
+
+def load_without_keys(config: Configuration) -> Config:
+    """Return a configuration as `load` does, without its keys; it may have none.
+
+    Raises:
+        SettingsError: It cannot be used, or not here.
+    """
+    return load({**read_settings(config), **KEYS})
 
 
 def only_stream(config: Configuration) -> str:

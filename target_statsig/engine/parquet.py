@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet
 
+from target_statsig.engine.files import MARKER
 from target_statsig.engine.table import SCHEMA, to_rows
 from target_statsig.events.workers import processors
 
@@ -27,9 +28,6 @@ PART_ROWS = 200_000
 BATCH_ROWS = 10_000
 """Rows read at once: some megabytes."""
 
-WHOLE = "_SUCCESS"
-"""The file that says that every row of the table is in its directory, as Spark calls it."""
-
 
 def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path, workers: int | None = None) -> Counter[str]:
     """Prepare the rows of Parquet files into a table, and return how many records, requests and rejections it has.
@@ -43,7 +41,7 @@ def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path, work
     Raises:
         FileExistsError: A whole table is there already.
     """
-    if (out / WHOLE).exists():
+    if (out / MARKER).exists():
         msg = f"{out} holds a whole table already: send it, or give another directory."
         raise FileExistsError(msg)
     dataset = pyarrow.dataset.dataset([*files] if len(files) > 1 else files[0], format="parquet", partitioning="hive")
@@ -59,7 +57,7 @@ def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path, work
     ) as pool:
         for found in pool.map(work, *zip(*enumerate(_parts(dataset)), strict=True)):
             counts.update(found)
-    (out / WHOLE).touch()
+    (out / MARKER).touch()
     return counts
 
 

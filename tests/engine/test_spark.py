@@ -19,7 +19,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from target_statsig import spark
 from target_statsig.engine.table import SCHEMA, to_rows
-from target_statsig.errors import SettingsError
+from target_statsig.errors import SettingsError, TargetStatsigError
 from tests.engine import sabotage
 from tests.engine.sabotage import Sabotage
 
@@ -98,9 +98,14 @@ def session(request, place):
 
 
 @pytest.fixture
-def config(statsig):
+def config(statsig, tmp_path):
     orders = {"object_type": "event", "event_name": "order", "field_mapping": {"event_value": "amount"}}
-    return {"server_secret_key": KEY, "events_url": statsig.events_url, "streams": {"orders": orders}}
+    return {
+        "server_secret_key": KEY,
+        "events_url": statsig.events_url,
+        "streams": {"orders": orders},
+        "dead_letter_path": str(tmp_path / "dead"),
+    }
 
 
 @pytest.fixture
@@ -190,6 +195,48 @@ def test_an_instant_is_the_same_whatever_the_time_zone_of_the_session(session, c
     session.conf.set("spark.sql.session.timeZone", "UTC")
     assert found[0] == found[1] == found[2]
     assert found[0][1] == {"user_id": "u", "at": "2026-01-31T12:00:00.250000+00:00", "wall": "2026-01-31T12:00:00"}
+
+
+def test_each_batch_of_a_stream_is_sent_once_though_the_query_starts_again(session, config, statsig, tmp_path):
+    config |= {"server_secret_key": statsig.server_secret_key, "store_url": f"sqlite:///{tmp_path / 'store.db'}"}
+    (tmp_path / "in").mkdir()
+    broken = []
+
+    def send_batch(rows, number):
+        spark.send(rows, config, staging=str(tmp_path / "staging" / str(number)))
+        if number == 1 and not broken:
+            broken.append(number)
+            raise RuntimeError
+
+    def run_query():
+        stream = session.readStream.schema("id int, user_id string").option("maxFilesPerTrigger", 1)
+        query = stream.parquet(str(tmp_path / "in")).writeStream.trigger(availableNow=True).foreachBatch(send_batch)
+        query.option("checkpointLocation", str(tmp_path / "checkpoint")).start().awaitTermination()
+
+    for number in range(3):
+        ids = range(100 * number, 100 * number + 100)
+        table = pa.table({"id": pa.array(ids, pa.int32()), "user_id": [f"u{n}" for n in ids]})
+        pq.write_table(table, tmp_path / "in" / f"{number}.parquet")
+    with pytest.raises(PySparkException):
+        run_query()
+    run_query()
+    assert Counter(int(event["metadata"]["id"]) for event in statsig.state.events) == Counter(range(300))
+
+
+def test_rows_are_prepared_and_sent_in_one_call(session, config, statsig, tmp_path):
+    config |= {"server_secret_key": statsig.server_secret_key, "store_url": f"sqlite:///{tmp_path / 'store.db'}"}
+    df = session.createDataFrame([(n, f"u{n}") for n in range(10)], "id int, user_id string")
+    report = spark.send(df, config, staging=str(tmp_path / "staging"))
+    assert (report["status"], report["streams"]["orders"]["delivered"]) == ("complete", 10)
+    assert len(statsig.state.events) == 10
+
+
+def test_a_table_that_cannot_be_sent_is_an_error(session, config, tmp_path):
+    config |= {"events_url": "http://127.0.0.1:9/v1", "retry_timeout": 0}
+    config |= {"store_url": f"sqlite:///{tmp_path / 'store.db'}"}
+    df = session.createDataFrame([(1, "u1")], "id int, user_id string")
+    with pytest.raises(TargetStatsigError):
+        spark.send(df, config, staging=str(tmp_path / "staging"))
 
 
 def test_segments_are_refused_on_the_driver_before_any_task(session, place, config):
