@@ -11,7 +11,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from upath import UPath
 from xxhash import xxh3_128_digest
@@ -46,10 +45,10 @@ SURVEYED = [
 """The columns that are read before anything is sent: small ones."""
 
 SURVEYED_AT_ONCE = 8_192
-READ_AT_ONCE = 16
-"""Rows that are read at once, when they are surveyed and when they are sent: 16 of them are a megabyte or so."""
+READ_AT_ONCE = 8
+"""Rows that are read at once, when they are surveyed and when they are sent: 8 of them are half a megabyte or so."""
 
-BUFFER_BYTES = 1 << 18
+BUFFER_BYTES = 1 << 16
 """Bytes of a column that are read at once: without this a row group is read whole, and that may be 128 MB."""
 
 MOST_PARTITIONS = 1 << 24
@@ -123,7 +122,7 @@ class PreparedTable:
         """Yield the rows to send, file by file; a few of them are in memory at once."""
         for path in self.files:
             with _opened(path) as file:
-                for batch in file.iter_batches(READ_AT_ONCE, columns=SCHEMA.names):
+                for batch in file.iter_batches(READ_AT_ONCE, columns=SCHEMA.names, use_threads=False):
                     yield from (row for row in to_rows(batch) if (row.partition, row.attempt) in self.schemas)
 
 
@@ -209,7 +208,11 @@ class _Survey:
                     f"{_NOTHING_SENT} Prepare the rows first; a table has a directory of its own."
                 )
                 raise InputError(msg)
-            versions = {version for batch in file.iter_batches(columns=["version"]) for version in batch[0].to_pylist()}
+            versions = {
+                version
+                for batch in file.iter_batches(SURVEYED_AT_ONCE, columns=["version"], use_threads=False)
+                for version in batch[0].to_pylist()
+            }
             if versions - {VERSION}:
                 other = ", ".join(sorted(map(str, versions - {VERSION})))
                 msg = (
@@ -217,14 +220,13 @@ class _Survey:
                     f"{_NOTHING_SENT} Prepare it with the target-statsig that sends it."
                 )
                 raise InputError(msg)
-            for batch in file.iter_batches(SURVEYED_AT_ONCE, columns=SURVEYED):
+            for batch in file.iter_batches(SURVEYED_AT_ONCE, columns=SURVEYED, use_threads=False):
                 self._add(batch, counts=counts)
 
     def _add(self, batch: pa.RecordBatch, *, counts: bool) -> None:
         columns = {name: batch.column(name) for name in SURVEYED}
         self._prepared.update(zip(columns["stream"].to_pylist(), columns["config_digest"].to_pylist(), strict=True))
-        rejected = pc.fill_null(pc.list_value_length(columns["rejections"]), 0).to_pylist()
-        reasons = columns["rejections"].to_pylist() if any(rejected) else [[]] * len(rejected)
+        reasons = columns["rejections"].to_pylist()
         names = ("partition", "attempt", "sequence", "is_last", "count", "deleted", "schema")
         values = zip(*(columns[name].to_pylist() for name in names), reasons, strict=True)
         for partition, number, sequence, is_last, count, deleted, schema, rejections in values:

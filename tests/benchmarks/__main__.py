@@ -4,6 +4,7 @@ uv run python -m tests.benchmarks                   events and start-up; under t
 uv run python -m tests.benchmarks --latency-ms 50   events, every answer 50 ms late
 uv run python -m tests.benchmarks --shapes          what people send, small and large: one table
 uv run python -m tests.benchmarks --segments        ids of segments
+uv run python -m tests.benchmarks --prepared        a table of prepared requests, from 1,000,000 to 10,000,000 events
 uv run python -m tests.benchmarks --memory          time and memory from 50,000 to 5,000,000 events
 uv run python -m tests.benchmarks --profile         where the time goes
 """
@@ -17,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks import segments, shapes, speed
+from tests.benchmarks import prepared, segments, shapes, speed
 from tests.benchmarks.contenders import module
 from tests.benchmarks.emulated import EmulatedStatsig
 from tests.benchmarks.speed import Course
@@ -25,6 +26,7 @@ from tests.benchmarks.table import circumstances
 from tests.benchmarks.this_target import COMMAND, events_command
 
 SIZES = (50_000, 500_000, 5_000_000)
+PREPARED = (1_000_000, 10_000_000)
 
 
 def main() -> None:
@@ -51,6 +53,10 @@ def events(course: Course, arguments: argparse.Namespace) -> None:
     elif arguments.shapes:
         table = shapes.table(course, rounds=arguments.rounds, records=arguments.records, known=arguments.known)
         show(f"Shapes: {arguments.records:,} events, medians of {arguments.rounds} rounds", table)
+    elif arguments.prepared is not None:
+        sizes = arguments.prepared or PREPARED
+        table = prepared.table(course, rounds=arguments.rounds, records=arguments.records, sizes=sizes)
+        show(f"Prepared: {sizes[0]:,} events, medians of {arguments.rounds} rounds", table)
     elif arguments.memory is not None:
         show("Time and memory by size", speed.sizes(course, arguments.memory or SIZES))
     else:
@@ -71,6 +77,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--shapes", action="store_true", help="measure what people send instead")
     parser.add_argument("--known", type=int, default=300_000, help="events of the rerun of --shapes (default: 300000)")
     parser.add_argument("--segments", action="store_true", help="measure segments instead")
+    parser.add_argument("--prepared", type=int, nargs="*", metavar="EVENTS", help="send tables of these sizes instead")
     parser.add_argument("--memory", type=int, nargs="*", metavar="EVENTS", help="measure these sizes instead")
     parser.add_argument("--profile", action="store_true", help="profile this target instead")
     return parser.parse_args()
