@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -10,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from target_statsig.commands import send as commands_send
 from target_statsig.engine.table import to_batch
+from target_statsig.reports import progress
 from tests.engine.tables import prepared_rows, write_file, write_table
 from tests.singer import record, schema
 
@@ -270,6 +273,18 @@ def test_a_dry_run_says_of_a_tier_that_is_not_billed(send, table):
     outcome = send(table(orders(0, 15), config=config), environment_tier="staging", dry_run=True)
     assert (counts(outcome)["delivered"], counts(outcome)["billable"]) == (15, 0)
     assert "environment tier: staging" in outcome.log
+
+
+def test_progress_says_what_is_left_and_for_how_long(send, table, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 1e-9)
+    outcome = send(table(orders(0, 200)))
+    assert re.search(r"orders: \d+ records \([\d,]+/s\), .*, \d+ records left, under 1 min", outcome.log)
+
+
+def test_pyarrow_is_asked_for_where_it_is_missing(send, table, statsig, monkeypatch):
+    url = table(orders(0, 10))
+    monkeypatch.setattr(commands_send, "find_spec", lambda _: None)
+    refused(send(url), statsig, "The configuration cannot be used", "pip install 'target-statsig[spark]'")
 
 
 # What is refused, before any request.
