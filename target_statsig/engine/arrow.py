@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
-import datetime as dt
 import json
+import re
 from collections import Counter
+from contextlib import suppress
 from decimal import Decimal
+from functools import lru_cache
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,42 +23,10 @@ if TYPE_CHECKING:
 
     from target_statsig.singer.columns import Column
 
-_EPOCH = dt.date(1970, 1, 1).toordinal()
+_NANOSECONDS = re.compile(r"\.0{9}$|(?<=\.\d{6})000$", re.MULTILINE)
+"""The zeros that a moment with nanoseconds need not have."""
 
-_DAY_SECONDS = 86_400
-
-_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-
-_encode = msgspec.json.Encoder(decimal_format="number").encode
-
-
-class _Days(dict[int, str]):
-    """Days since 1970 as ISO dates; kept, since the rows of a batch share theirs."""
-
-    MOST = 100_000
-
-    def __missing__(self, day: int) -> str:
-        try:
-            text = dt.date.fromordinal(_EPOCH + day).isoformat()
-        except (ValueError, OverflowError):  # Arrow's years go further than Python's
-            return f"1970-01-01 + {day} days"
-        if len(self) < self.MOST:
-            self[day] = text
-        return text
-
-
-_days = _Days()
-
-
-class _Clock(dict[int, str]):
-    """Seconds since midnight as times."""
-
-    def __missing__(self, seconds: int) -> str:
-        text = self[seconds] = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-        return text
-
-
-_clock = _Clock()
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 def read_columns(batches: Sequence[pa.RecordBatch]) -> dict[str, Column]:
@@ -100,9 +70,10 @@ def _floats(array: pa.Array) -> list[Any]:
 
 
 def _decimals(array: pa.Array) -> list[Any]:
-    if array.type.scale > 0:
-        return _plain(array)
-    return [None if value is None else int(value) for value in array.to_pylist()]
+    # By their texts, which takes half as long.
+    texts = array.cast(pa.string()).to_pylist()
+    values = [*map(Decimal, texts)] if array.null_count == 0 else [text and Decimal(text) for text in texts]
+    return values if array.type.scale > 0 else [None if value is None else int(value) for value in values]
 
 
 def _binary(array: pa.Array) -> list[Any]:
@@ -110,24 +81,30 @@ def _binary(array: pa.Array) -> list[Any]:
 
 
 def _dates(array: pa.Array) -> list[Any]:
-    days = array.cast(pa.date32()).cast(pa.int32()).to_pylist()
-    return [None if day is None else _days[day] for day in days]
+    return _plain(array.cast(pa.date32()).cast(pa.string()))
 
 
 def _times(array: pa.Array) -> list[Any]:
-    per_second = _PER_SECOND[array.type.unit]
-    ticks = array.cast(pa.int32() if types.is_time32(array.type) else pa.int64()).to_pylist()
-    return [None if tick is None else _time_of_day(tick, per_second) for tick in ticks]
+    return _moments(array, pa.time64("us"))
 
 
 def _timestamps(array: pa.Array) -> list[Any]:
-    per_second = _PER_SECOND[array.type.unit]
-    per_day = per_second * _DAY_SECONDS
-    zone = "" if array.type.tz is None else "+00:00"
-    return [
-        None if tick is None else f"{_days[tick // per_day]}T{_time_of_day(tick % per_day, per_second)}{zone}"
-        for tick in array.cast(pa.int64()).to_pylist()
-    ]
+    # Without their zone they are in UTC.
+    local = array.cast(pa.int64()).cast(pa.timestamp(array.type.unit))
+    return _moments(local, pa.timestamp("us"), "" if array.type.tz is None else "+00:00")
+
+
+def _moments(array: pa.Array, microseconds: pa.DataType, zone: str = "") -> list[Any]:
+    """Return moments as Python's `isoformat` writes them: six digits of a second, or none."""
+    with suppress(pa.ArrowInvalid):  # some have nanoseconds, or lie too far away
+        array = array.cast(microseconds)
+    # All at once, in one text: one by one it takes four times as long.
+    text = "\n".join(array.cast(pa.string()).fill_null("").to_pylist()).replace(" ", "T")
+    text = text.replace(".000000", "") if array.type == microseconds else _NANOSECONDS.sub("", text)
+    moments = (text.replace("\n", f"{zone}\n") + zone).split("\n") if len(array) else []
+    if not array.null_count:
+        return [*moments]
+    return [None if is_null else moment for is_null, moment in zip(array.is_null().to_pylist(), moments, strict=True)]
 
 
 def _encoded(array: pa.Array) -> list[Any]:
@@ -166,17 +143,8 @@ def _structs(array: pa.Array) -> list[Any]:
     ]
 
 
-def _time_of_day(tick: int, per_second: int) -> str:
-    seconds, rest = divmod(tick, per_second)
-    if not rest:
-        return _clock[seconds]
-    if per_second == _PER_SECOND["ns"] and rest % 1_000:
-        return f"{_clock[seconds]}.{rest:09}"
-    return f"{_clock[seconds]}.{rest * 1_000_000 // per_second:06}"
-
-
 def _key(value: Any) -> str:
-    return value if isinstance(value, str) else _encode(value).decode()
+    return value if isinstance(value, str) else _ENCODER.encode(value).decode()
 
 
 def _any_of(*predicates: Callable[[pa.DataType], bool]) -> Callable[[pa.DataType], bool]:
@@ -268,22 +236,38 @@ def _json_types(kind: pa.DataType) -> Iterator[str]:
         yield next((name for is_type, name in _JSON_TYPES if is_type(kind)), "string")
 
 
-def record_lines(stream: str, columns: Mapping[str, Column], extracted: str) -> list[bytes]:
-    """Return RECORD messages, a line each with its end.
+def record_lines(stream: str, columns: Mapping[str, Column], extracted: str) -> bytes:
+    """Return RECORD messages, a line each.
 
     Args:
         stream: The stream.
         columns: The records, as `read_columns` has them.
         extracted: When they were read, ISO 8601.
     """
-    before = b'{"type":"RECORD","stream":%b,"record":' % _encode(stream)
-    after = b',"time_extracted":%b}\n' % _encode(extracted)
-    records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    records = [*map(_record_type(tuple(columns)), *columns.values())]
     try:
-        encoded = [*map(_encode, records)]
+        return _ENCODER.encode_lines([_Message(stream, record, extracted) for record in records])
     except UnicodeEncodeError:
-        encoded = [_encode(_escaped(record)) for record in records]
-    return [b"%b%b%b" % (before, record, after) for record in encoded]
+        rows = zip(*columns.values(), strict=True)
+        escaped = [_escaped(dict(zip(columns, row, strict=True))) for row in rows]
+        return _ENCODER.encode_lines([_Message(stream, record, extracted) for record in escaped])
+
+
+class _Message(msgspec.Struct, tag_field="type", tag="RECORD", gc=False):
+    stream: str
+    record: Any
+    time_extracted: str
+
+
+@lru_cache
+def _record_type(names: tuple[str, ...]) -> Callable[..., Any]:
+    """Return what makes a record of the values of its columns: a struct, which is made and encoded fastest."""
+    fields = [(f"f{place}", Any) for place in range(len(names))]
+    renamed = dict(zip([field for field, _ in fields], names, strict=True))
+    try:
+        return msgspec.defstruct("Record", fields, rename=renamed, gc=False)
+    except ValueError:  # a name holds what msgspec would have to escape
+        return lambda *values: dict(zip(names, values, strict=True))
 
 
 def _escaped(value: Any) -> Any:

@@ -164,7 +164,7 @@ class _Attempt:
         columns = Columns(records, extracted=[self._extracted] * count, versions=[None] * count)
         prepared = self._preparation.prepare(Read(range(count), columns, columns), self._limits, self._now_ms)
         self._item_bytes = prepared.item_bytes or self._item_bytes
-        lines = record_lines(self._stream, records, self._extracted)
+        text = record_lines(self._stream, records, self._extracted)
         for number, request in enumerate(prepared.requests or [None]):
             found: dict[str, Any] = {}
             sent: Sequence[int] = ()
@@ -173,7 +173,7 @@ class _Attempt:
                 found = {name: getattr(request, name) for name in ("count", "size", "body", "digests", "names")}
             source = sent
             if number == 0:
-                source = [*sent, *(row for row, _, _ in prepared.rejected)]
+                source = [*sent, *(row for row, _, _ in prepared.rejected)] if prepared.rejected else sent
                 found |= {
                     "rejections": [(len(sent) + i, *why) for i, (_, *why) in enumerate(prepared.rejected)],
                     "rows": [*range(len(sent))] if sent and prepared.rejected else None,
@@ -182,7 +182,15 @@ class _Attempt:
                 }
             row = self._next
             self._next = replace(row, sequence=row.sequence + 1, schema=None)
-            yield replace(row, source=pack_source(lines[each] for each in source), **found)
+            yield replace(row, source=pack_source(_lines(text, source, count)), **found)
+
+
+def _lines(text: bytes, rows: Sequence[int], count: int) -> bytes:
+    """Return some lines of a text of so many."""
+    if rows == range(count):
+        return text
+    lines = text.splitlines(keepends=True)
+    return b"".join(lines[row] for row in rows)
 
 
 def _encode_warnings(warnings: MappingWarnings) -> str | None:

@@ -19,7 +19,7 @@ from target_statsig.events.mapper import MappingWarnings
 from target_statsig.events.prepare import PreparedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from target_statsig.config.settings import Settings, StreamSettings
 
@@ -154,14 +154,9 @@ def to_rows(batch: pa.RecordBatch | pa.Table) -> Iterator[Row]:
         yield Row(*values)
 
 
-def pack_source(lines: Iterable[bytes]) -> bytes | None:
-    """Return RECORD messages as `Row.source` has them.
-
-    Args:
-        lines: The messages, each with its end.
-    """
-    text = b"".join(lines)
-    return isal_zlib.compress(text, GZIP_LEVEL, _GZIP_FORMAT) if text else None
+def pack_source(lines: bytes) -> bytes | None:
+    """Return RECORD messages, a line each, as `Row.source` has them."""
+    return isal_zlib.compress(lines, GZIP_LEVEL, _GZIP_FORMAT) if lines else None
 
 
 def config_digest(settings: Settings, stream: StreamSettings) -> str:

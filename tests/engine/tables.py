@@ -65,7 +65,7 @@ def rows_of(blank, prepared, lines):
                 warnings=None if prepared.warnings == MappingWarnings() else json.dumps({"time_defaulted": 1}),
             )
             sent += rejected
-        yield replace(row, source=pack_source(lines[each] for each in sent))
+        yield replace(row, source=pack_source(b"".join(lines[each] for each in sent)))
 
 
 def write_file(directory, name, rows, **options):
