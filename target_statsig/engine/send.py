@@ -20,7 +20,7 @@ from target_statsig.events.mapper import MappingWarnings
 from target_statsig.events.prepare import Preparation, Prepared, Prepares
 from target_statsig.reports.text import counted
 from target_statsig.singer.records import Batch, RecordReader
-from target_statsig.singer.rejections import FEW, too_many
+from target_statsig.singer.rejections import too_many
 from target_statsig.store.ledger import NoLedger
 
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ def check_table(run: Run, table: PreparedTable) -> StreamSettings:
 
 def _check_reject_limit(table: PreparedTable, most: int) -> None:
     rejected = table.rejections.total()
-    all_of_it = rejected == table.records > 0
-    if too_many(table.records, rejected, most) or (rejected and most == 0) or (all_of_it and rejected > FEW):
+    if too_many(table.records, rejected, most) or (rejected and most == 0):
         worst = ", ".join(f"{reason} {count:,}" for reason, count in table.rejections.most_common(3))
         msg = (
             f"Of {counted(table.records, 'record')} of the table at {table.url}, {rejected:,} were rejected when it "

@@ -35,23 +35,46 @@ PARTITION_ROWS = 100_000
 
 def table(course: Course, *, rounds: int, records: int, sizes: Sequence[int]) -> str:
     """Return the table of rates and of memory; the two take turns, and start-up is taken off both."""
-    piped, sent = [], []
+    piped, sent, cost = [], [], []
     for _ in range(rounds):
         piped.append(course.lap(THIS, records))
         few, many = send(course, FEW), send(course, sizes[0])
         sent.append((sizes[0] - FEW) / (many.seconds - few.seconds))
+        cost.append((many.processor_seconds - few.processor_seconds) / (sizes[0] - FEW))
     rate = median(sent)
     ratio = median(one / other.rate for one, other in zip(sent, piped, strict=True))
     rows = [
-        ["a pipe, all at its default", f"{median(lap.rate for lap in piped):,.0f}", "", ""],
-        ["`--send`", f"{rate:,.0f}", f"{ratio:.1f} times as fast", megabytes(many.main_peak_bytes)],
+        [
+            "a pipe, all at its default",
+            f"{median(lap.rate for lap in piped):,.0f}",
+            "",
+            _microseconds(median(lap.processor for lap in piped)),
+            megabytes(max(lap.peak_bytes for lap in piped)),
+        ],
+        [
+            "`--send`",
+            f"{rate:,.0f}",
+            f"{ratio:.1f} times as fast",
+            _microseconds(median(cost)),
+            megabytes(many.main_peak_bytes),
+        ],
     ]
     for size in sizes[1:]:
         usage = send(course, size)
         rows.append(
-            [f"`--send`, {size:,} events", f"{size / usage.seconds:,.0f}", "", megabytes(usage.main_peak_bytes)]
+            [
+                f"`--send`, {size:,} events",
+                f"{size / usage.seconds:,.0f}",
+                "",
+                _microseconds(usage.processor_seconds / size),
+                megabytes(usage.main_peak_bytes),
+            ]
         )
-    return markdown(["", "events/s", "", "peak memory"], rows)
+    return markdown(["", "events/s", "", "processor time an event", "peak memory"], rows)
+
+
+def _microseconds(seconds: float) -> str:
+    return f"{seconds * 1e6:.1f} µs"
 
 
 def send(course: Course, records: int) -> Usage:

@@ -234,6 +234,12 @@ def test_too_many_rejections_are_found_before_the_first_request(send, table, run
     assert send(table(rows, name="again"), max_rejected_percent=40).exit_code == 0
 
 
+def test_where_no_record_may_be_rejected_one_is_too_many(send, table, statsig):
+    rows = orders(0, 60)
+    del rows[7]["event"]
+    refused(send(table(rows), max_rejected_percent=0), statsig, "more than `max_rejected_percent` allows (0)")
+
+
 def test_deleted_rows_are_counted(send, table, statsig):
     rows = [order(0), order(1, _sdc_deleted_at="2026-01-01T00:00:00Z"), order(2)]
     outcome = send(table(rows))
