@@ -229,6 +229,15 @@ class StreamSettings:
         least=1,
         most=10_000_000,
     )
+    full_check_days: int = setting(
+        (
+            "Segments: a mirror reads Statsig's whole list at least this often, whatever its count and version say; "
+            "0: in every run."
+        ),
+        default=7,
+        least=0,
+        most=3650,
+    )
     create_segment: bool = setting(
         "Segments: create a missing segment, of type `id_list` and the right ID type.", default=False
     )

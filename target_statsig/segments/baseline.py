@@ -1,6 +1,7 @@
 """The members of a mirrored segment as the store remembers them: read from Statsig anew where the list has drifted.
 
-Drift shows in Statsig's own count and in the list's version.
+Drift shows in Statsig's own count and in the list's version. Neither shows every change for sure, so the list is also
+read every `full_check_days`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from target_statsig.store.store import Store
 
 logger = logging.getLogger(__name__)
+
+DAY = 86_400
 
 READINGS = 3
 """How often a list that changes while it is read is read anew, before the run gives up on it."""
@@ -69,7 +72,7 @@ class Baseline:
     def ensure(self) -> int:
         """Make sure that the store knows the list, and return how many members it has.
 
-        Where nothing drifted that reads one small answer, and no list.
+        Where nothing drifted that reads one small answer, and no list unless `full_check_days` have passed.
 
         Raises:
             SegmentError: The list cannot be read, or changes whenever it is read.
@@ -78,6 +81,8 @@ class Baseline:
             self._read()
         elif (drift := self.drift()) is not None:
             logger.warning("Segment '%s': %s. It is read from Statsig.", self.remote.id, drift)
+            self._read()
+        elif self._is_check_due():
             self._read()
         return self.members.count_known()
 
@@ -132,6 +137,13 @@ class Baseline:
                 f"{expected:,}: someone else changes it, or Statsig is still at work. The next run reads the list."
             )
 
+    def _is_check_due(self) -> bool:
+        """Return whether `full_check_days` have passed: one member swapped for another shows in no count."""
+        read_at = self._store.facts(self.remote.id).list_read_at
+        most = self.remote.settings.full_check_days * DAY
+        # A time to come was recorded before the clock was set back.
+        return read_at is None or not 0 <= self._clock.time() - read_at < most
+
     def _read(self) -> None:
         """Read the list, and again where it changed meanwhile."""
         for _ in range(READINGS):
@@ -141,7 +153,12 @@ class Baseline:
             if not after.updating and after.version == before.version:
                 self._counted = segment.count
                 known = self._store.facts(self.remote.id)
-                facts = replace(known, list_version=after.version, expected_count=segment.count)
+                facts = replace(
+                    known,
+                    list_version=after.version,
+                    expected_count=segment.count,
+                    list_read_at=self._clock.time(),
+                )
                 self._store.record_facts(self.remote.id, facts)
                 logger.info("Segment '%s': read %s from Statsig.", self.remote.id, counted(distinct, "member"))
                 return

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from target_statsig._compat import override
 from target_statsig.errors import Heading, SegmentError
 from target_statsig.reports.text import counted
-from target_statsig.segments.baseline import Baseline
+from target_statsig.segments.baseline import DAY, Baseline
 from target_statsig.segments.changes import SegmentSync
 from target_statsig.segments.guards import Action, Evidence, decide
 from target_statsig.store.values import Hold, HoldState
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 MARKED_AT_ONCE = 10_000
 """Ids that are marked as missing in one transaction."""
-
-DAY = 86_400
 
 FORGOTTEN = 7 * DAY
 """Seconds after which a stream that comes no more does not count as what feeds a segment."""

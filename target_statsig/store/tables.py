@@ -54,7 +54,7 @@ _SCHEMA = (
     CREATE TABLE target_statsig_segments (
         segment {number} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, name TEXT NOT NULL, known BOOLEAN NOT NULL,
         fed_by TEXT, list_version BIGINT, expected_count BIGINT, last_sync_at DOUBLE PRECISION, last_status TEXT,
-        last_added BIGINT, last_removed BIGINT,
+        last_added BIGINT, last_removed BIGINT, list_read_at DOUBLE PRECISION,
         UNIQUE (project, name)
     )
     """,
@@ -140,12 +140,18 @@ def _add_holds(connection: Connection) -> None:
     connection.run(_HOLDS)
 
 
+def _add_when_a_list_was_read(connection: Connection) -> None:
+    """Make a place for when a segment's list was last read whole; of those up to now it is not known."""
+    connection.run("ALTER TABLE target_statsig_segments ADD COLUMN list_read_at DOUBLE PRECISION")
+
+
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     _leave_as_it_is,
     _let_the_database_lock,
     _add_the_state_before,
     _add_holds,
     _leave_as_it_is,
+    _add_when_a_list_was_read,
 )
 """Step n (from 0) takes a store from version n + 1 to version n + 2. What `_leave_as_it_is` adds is that an older
 target-statsig, which needs the columns, refuses a store that lacks them."""

@@ -19,6 +19,7 @@ class SegmentFacts:
         last_status: How it ended, in a word.
         last_added: How many members it added.
         last_removed: How many members it removed.
+        list_read_at: When the whole list was last read from Statsig, in seconds since 1970.
     """
 
     fed_by: str | None = None
@@ -28,6 +29,7 @@ class SegmentFacts:
     last_status: str | None = None
     last_added: int | None = None
     last_removed: int | None = None
+    list_read_at: float | None = None
 
 
 class HoldState(Choice):

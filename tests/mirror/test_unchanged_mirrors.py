@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from tests.segments.test_segments import COMPLETE, MIRROR, members, segment_report, users
@@ -76,6 +79,67 @@ def test_a_run_that_breaks_off_is_finished_by_the_next(run_target, statsig, faul
     statsig.faults.clear()
     mirrored(run_target, *seen)
     assert members(statsig) == {"a", "b", "d", "e"}
+
+
+def swap(statsig, old, new):
+    """Swap a member for another, as no count and no version shows."""
+    statsig.state.segments["vips"].ids ^= {old, new}
+
+
+def grow_older(run_target, days):
+    with closing(sqlite3.connect(run_target.directory / "store.db")) as store, store:
+        store.execute("UPDATE target_statsig_segments SET list_read_at = list_read_at - ?", [days * 86_400])
+
+
+def n_readings(statsig):
+    return sum(entry.path.endswith("/id_list") and entry.method == "GET" for entry in statsig.state.requests)
+
+
+@pytest.mark.parametrize(
+    ("days", "settings"),
+    [
+        pytest.param(7, {}, id="after a week"),
+        pytest.param(2, {"full_check_days": 2}, id="after as many days as are set"),
+        pytest.param(0, {"full_check_days": 0}, id="in every run"),
+        pytest.param(-1, {}, id="where the clock was set back"),
+    ],
+)
+@pytest.mark.usefixtures("mirrored_before")
+def test_a_swap_that_no_count_shows_is_found_by_a_full_check(run_target, statsig, days, settings):
+    swap(statsig, "a", "z")
+    grow_older(run_target, days)
+    outcome = mirrored(run_target, *SEEN, **settings)
+    assert members(statsig) == {"a", "b", "c"}
+    assert (segment_report(outcome)["added"], segment_report(outcome)["removed"]) == (1, 1)
+
+
+@pytest.mark.usefixtures("mirrored_before")
+def test_a_list_is_read_no_more_often_than_is_set(run_target, statsig):
+    statsig.state.requests.clear()
+    grow_older(run_target, 6.9)
+    mirrored(run_target, *SEEN)
+    assert n_readings(statsig) == 0
+    grow_older(run_target, 0.2)
+    for _ in range(2):
+        mirrored(run_target, *SEEN)
+    assert n_readings(statsig) == 1
+
+
+@pytest.mark.usefixtures("mirrored_before")
+def test_a_store_that_does_not_know_when_a_list_was_read_reads_it(run_target, statsig):
+    with closing(sqlite3.connect(run_target.directory / "store.db")) as store, store:
+        store.execute("UPDATE target_statsig_segments SET list_read_at = NULL")
+    swap(statsig, "b", "z")
+    mirrored(run_target, *SEEN)
+    assert members(statsig) == {"a", "b", "c"}
+
+
+@pytest.mark.usefixtures("mirrored_before")
+def test_a_full_check_that_cannot_read_the_list_changes_nobody(run_target, statsig):
+    statsig.faults.add(path="*/id_list", method="GET", status=500)
+    outcome = mirrored(run_target, *users("a", "d"), full_check_days=0)
+    assert outcome.exit_code == 1
+    assert members(statsig) == {"a", "b", "c"}
 
 
 def test_an_audience_that_only_a_dry_run_made_equal_is_sent(run_target, statsig):

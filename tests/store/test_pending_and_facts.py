@@ -63,6 +63,7 @@ def test_facts_outlive_the_run(opening):
         last_status="complete",
         last_added=3,
         last_removed=4,
+        list_read_at=1.25,
     )
     opening().record_facts("vip", facts)
     later = opening()
