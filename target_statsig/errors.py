@@ -58,6 +58,7 @@ class Heading(enum.Enum):
     ID_TYPE = "segment_id_type_mismatch", "The segment holds another type of id"
     SHARED_SEGMENT = "segment_in_use", "The segment is changed by someone else"
     SEGMENT_SIZE = "segment_too_large", "The segment would grow too large"
+    REVIEW = "review_required", "Statsig asks for a review"
     REJECTIONS = "too_many_rejected", "Too many records were rejected"
     REFUSED = "refused_by_statsig", "Statsig refuses what is sent"
     UNPROVEN = "mirror_unproven", "The mirrored stream is not proven complete"

@@ -124,6 +124,8 @@ class Run:
             key=self.settings.console_api_key or "",
             timeout=self.settings.request_timeout,
             limiter=self.rate_limiter,
+            clock=self.clock,
+            respect_reviews=self.settings.respect_review_settings,
         )
 
     @cached_property

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from target_statsig.config.keys import ApiKeyKind
 from target_statsig.errors import (
     AuthenticationError,
     Heading,
@@ -27,8 +28,6 @@ from target_statsig.reports.text import counted, duration, visible
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_statsig.config.keys import ApiKeyKind
-
 Failed = TypeVar("Failed", bound=RequestError)
 
 MAX_MESSAGE = 200
@@ -42,8 +41,6 @@ _ANY_WINDOW = zlib.MAX_WBITS | 32
 _OK = range(200, 300)
 _REDIRECTS = range(300, 400)
 _SERVER_ERRORS = range(500, 600)
-_WRONG_KEY = frozenset({401, 403})
-_TOO_LARGE = 413
 _NOT_IMPLEMENTED = 501
 _UNAVAILABLE = 503
 _ABOUT_THE_ADDRESS = frozenset({404, 405, _NOT_IMPLEMENTED})
@@ -56,6 +53,13 @@ Statsig's own SDKs lose the events of a 429; a pipeline must not."""
 _TURNED_AWAY = frozenset({409, 429})
 """Of those the ones that come before anything is done."""
 
+_MAY_ASK_FOR_A_REVIEW = frozenset({200, 201, 202, 400, 403, 409, 422})
+_REVIEW = re.compile(
+    r"(?=.*\breview(?:s|ers?)?\b).*\b(?:approv|await|need|pending|requir|submit)", re.IGNORECASE | re.DOTALL
+)
+"""What Statsig answers to a change that must be reviewed first is not documented, so its message is read. A 2xx may
+say so too: then the change was proposed, and not made."""
+
 
 class Outcome(enum.Enum):
     """What an answer means for its request."""
@@ -65,6 +69,10 @@ class Outcome(enum.Enum):
     TOO_LARGE = "too large"
     REFUSED = "refused"
     WRONG_KEY = "wrong key"
+    REVIEW = "review"
+
+
+_REFUSALS = {401: Outcome.WRONG_KEY, 403: Outcome.WRONG_KEY, 413: Outcome.TOO_LARGE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,7 @@ class Answer:
         message: Statsig's own text, or what broke the connection; it may be empty.
         retry_after: Seconds that a `Retry-After` asks for.
         sent: Whether the request may have reached the server.
+        wants_review: Whether it says that a change must be reviewed first.
     """
 
     status: int | None = None
@@ -84,6 +93,7 @@ class Answer:
     message: str = ""
     retry_after: float = 0.0
     sent: bool = True
+    wants_review: bool = False
 
     @property
     def outcome(self) -> Outcome:
@@ -94,17 +104,15 @@ class Answer:
         Sources: https://docs.statsig.com/http-api and the SDKs at https://github.com/statsig-io.
         """
         status = self.status
+        if self.wants_review:
+            return Outcome.REVIEW
         if status is None or status in _TRY_AGAIN:
             return Outcome.NOT_NOW
         if status in _OK:
             return Outcome.OK if isinstance(self.body, dict) and not self._denies else Outcome.NOT_NOW
-        if status in _WRONG_KEY:
-            return Outcome.WRONG_KEY
-        if status == _TOO_LARGE:
-            return Outcome.TOO_LARGE
         if status in _SERVER_ERRORS and status != _NOT_IMPLEMENTED:
             return Outcome.NOT_NOW
-        return Outcome.REFUSED
+        return _REFUSALS.get(status, Outcome.REFUSED)
 
     @property
     def maybe_taken(self) -> bool:
@@ -164,6 +172,13 @@ class Call:
         self.seconds_left -= seconds
         self.maybe_taken = self.maybe_taken or (self.changes and answer.maybe_taken)
 
+    def wants_review(self, status: int, body: object) -> bool:
+        """Return whether an answer to a change of a segment says that it must be reviewed first."""
+        if not self.changes or self.kind is not ApiKeyKind.CONSOLE or status not in _MAY_ASK_FOR_A_REVIEW:
+            return False
+        message = body.get("message") if isinstance(body, dict) else None
+        return isinstance(message, str) and _REVIEW.match(message) is not None
+
     def refusal(self) -> TargetStatsigError:
         """Return the error for an answer that ends the request."""
         status, kind, text = self.answer.status, self.kind, f"{self._answered} to {self.what}"
@@ -171,6 +186,12 @@ class Call:
             return AuthenticationError(
                 f"{text}, with the key in `{kind.setting}`. {kind.describe(self.key)} {kind.wanted}"
             )
+        if self.answer.outcome is Outcome.REVIEW:
+            remedy = (
+                "No sync can wait for a reviewer. Set `respect_review_settings` to false; where it is, let an admin of "
+                "the project change its reviews (Project Settings > Reviews)."
+            )
+            return self._error(RefusedError, f"{text}. {remedy}", heading=Heading.REVIEW)
         if self.answer.outcome is Outcome.TOO_LARGE:
             size = counted(len(self.body or b""), "byte")
             return self._error(TooLargeError, f"{text}, {size} as sent. Lower {kind.size_settings}.")

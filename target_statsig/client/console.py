@@ -13,16 +13,17 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
+from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.config.keys import ApiKeyKind
-from target_statsig.config.settings import CONSOLE_URL
+from target_statsig.config.settings import CONSOLE_URL, RateWindow
 from target_statsig.errors import Heading, RefusedError
 from target_statsig.reports.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from target_statsig.client.rate_limit import RateLimiter
     from target_statsig.client.sender import Sender, Sent
+    from target_statsig.clock import Clock
 
 API_VERSION = "20240601"
 
@@ -31,6 +32,15 @@ USER_STORE_LIST = "user_store_id_list"
 
 PAGE_SIZE = 1_000
 """Items asked for at a time. How many a page may hold is not documented, so a shorter one is not taken for the last."""
+
+PAGES = RateWindow(80, 10)
+"""Pages that are read at most, of lists of any kind: a list's are limited to 100, without a period, says
+https://docs.statsig.com/api-reference/segments/get-ids-in-a-segment. Changes have that limit in 10 seconds:
+https://docs.statsig.com/console-api/introduction."""
+
+RESPECT_REVIEWS = {"x-respect-review-settings": "true"}
+"""The header that asks Statsig to refuse a change which the project wants reviewed. Without it the Console API passes
+reviews by. Its values are not documented: https://api.statsig.com/openapi/20240601.json."""
 
 NO_SUCH_CALL = "Cannot "
 """How Statsig's message for an unknown path begins: `Cannot GET /segments/vips`."""
@@ -117,7 +127,17 @@ class _UnitIdType(msgspec.Struct):
 class ConsoleClient:
     """Reads and changes the segments of one project."""
 
-    def __init__(self, sender: Sender, *, base_url: str, key: str, timeout: float, limiter: RateLimiter) -> None:
+    def __init__(
+        self,
+        sender: Sender,
+        *,
+        base_url: str,
+        key: str,
+        timeout: float,
+        limiter: RateLimiter,
+        clock: Clock,
+        respect_reviews: bool = False,
+    ) -> None:
         """Take what sends, and where to.
 
         Args:
@@ -126,6 +146,8 @@ class ConsoleClient:
             key: A Console API Key of the project.
             timeout: Seconds for one HTTP request.
             limiter: Spaces the requests that change something.
+            clock: Spaces the pages of lists.
+            respect_reviews: The setting `respect_review_settings`.
 
         Raises:
             AuthenticationError: The key is missing, or has characters that no key has.
@@ -139,6 +161,8 @@ class ConsoleClient:
             "STATSIG-API-VERSION": API_VERSION,
             "content-type": "application/json",
         }
+        self._pages = RateLimiter([PAGES], clock)
+        self._change_headers = self._headers | (RESPECT_REVIEWS if respect_reviews else {})
 
     def segment(self, segment_id: str) -> Segment:
         """Return a segment.
@@ -201,18 +225,26 @@ class ConsoleClient:
         method, call = ("PATCH", "remove_ids") if segment_type == USER_STORE_LIST else ("DELETE", "id_list")
         return self._change(method, _path(segment_id, call), {"ids": ids}, what)
 
-    def create_segment(self, segment_id: str, *, id_type: str) -> Segment:
+    def create_segment(
+        self, segment_id: str, *, id_type: str, description: str | None = None, tags: Sequence[str] = ()
+    ) -> Segment:
         """Create an empty ID list.
 
         Args:
             segment_id: Its id, and its name: 3 to 100 letters, digits, `_` and `-`.
             id_type: Statsig's name for what it will hold, such as `userID`.
+            description: At most 1,000 characters; None: none.
+            tags: The names of its tags.
 
         Raises:
             RequestError: Statsig did not create it.
         """
         what = f"creating segment '{segment_id}' for ids of type {id_type}"
-        body = {"id": segment_id, "name": segment_id, "type": ID_LIST, "idType": id_type}
+        body: dict[str, object] = {"id": segment_id, "name": segment_id, "type": ID_LIST, "idType": id_type}
+        if description is not None:
+            body["description"] = description
+        if tags:
+            body["tags"] = tags
         try:
             return _segment(self._change("POST", _path(), body, what), what)
         except RefusedError as error:
@@ -251,7 +283,13 @@ class ConsoleClient:
         before: list[Item] = []
         for number in itertools.count(1):
             query = urlencode({"limit": PAGE_SIZE, "page": number})
-            sent = self._read(f"{path}?{query}", f"{what}, page {number:,}", max_response_bytes=PAGE_BYTES)
+            sent = self._send(
+                "GET",
+                f"{path}?{query}",
+                f"{what}, page {number:,}",
+                max_response_bytes=PAGE_BYTES,
+                limiter=self._pages,
+            )
             page = _convert(sent, shape, what)
             items = items_of(page.data)
             if items and items == before:
@@ -264,8 +302,8 @@ class ConsoleClient:
                 return
             before = items
 
-    def _read(self, path: str, what: str, *, max_response_bytes: int | None = None) -> Sent:
-        return self._send("GET", path, what, max_response_bytes=max_response_bytes)
+    def _read(self, path: str, what: str) -> Sent:
+        return self._send("GET", path, what)
 
     def _change(self, method: str, path: str, body: Mapping[str, object], what: str) -> Sent:
         return self._send(method, path, what, body=msgspec.json.encode(body), limiter=self._limiter)
@@ -285,7 +323,7 @@ class ConsoleClient:
             return self._sender.send(
                 method,
                 f"{self._base_url}/{path}",
-                self._headers,
+                self._headers if body is None else self._change_headers,
                 body,
                 timeout=self._timeout,
                 what=what,

@@ -149,7 +149,7 @@ class Sender:
             self._await_turn(call, limiter)
             fresh = fresh_headers(call.tries) if fresh_headers else {}
             begun = self._clock.monotonic()
-            answer = self._try(replace(request, headers={**request.headers, **fresh}), call.key)
+            answer = self._try(replace(request, headers={**request.headers, **fresh}), call)
             call.record(answer, self._clock.monotonic() - begun)
             if answer.outcome is Outcome.OK and answer.status is not None:
                 return Sent(answer.status, answer.body, call.tries, call.maybe_taken)
@@ -161,17 +161,23 @@ class Sender:
             call.seconds_left -= wait
         raise call.refusal()
 
-    def _try(self, request: Request, key: str) -> Answer:
+    def _try(self, request: Request, call: Call) -> Answer:
         try:
             response = self._transport.send(request)
         except TransportError as error:
             return Answer(message=str(error), sent=error.sent)
         now = datetime.fromtimestamp(self._clock.time(), tz=UTC)
         retry_after = parse_retry_after(response.headers.get("retry-after"), now=now)
-        answer = Answer(response.status, decode_json(response.body), retry_after=retry_after or 0.0)
+        body = decode_json(response.body)
+        answer = Answer(
+            response.status,
+            body,
+            retry_after=retry_after or 0.0,
+            wants_review=call.wants_review(response.status, body),
+        )
         if answer.outcome is Outcome.OK:
             return answer
-        return replace(answer, message=quote_message(answer.body, sent=request.body, key=key))
+        return replace(answer, message=quote_message(answer.body, sent=request.body, key=call.key))
 
     def _wait(self, call: Call, delay: float) -> float:
         """Return the seconds to wait for the next try: what `Retry-After` asks for, and the delay.

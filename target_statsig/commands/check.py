@@ -357,6 +357,7 @@ def _console(settings: Settings, transport: Transport, clock: Clock) -> ConsoleC
         key=settings.console_api_key or "",
         timeout=min(settings.request_timeout, PATIENCE),
         limiter=RateLimiter(parse_rate_windows(settings.console_rate_limits), clock),
+        clock=clock,
     )
 
 

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 NOT_IN_A_BASE = re.compile(r"[?#\s\0-\x1f\x7f-\x9f]")
 """What would make a call's path part of something else, or no address at all."""
 
+MAX_DESCRIPTION = 1_000
+"""Characters of a segment's description at most: https://api.statsig.com/openapi/20240601.json."""
+
 STORE_SCHEMES = ("sqlite://", "postgresql+psycopg://")
 
 
@@ -252,6 +255,10 @@ def _segment_errors(entry: Mapping[str, Any]) -> list[str]:
     if "sync_mode" not in entry:
         errors.append(f"`sync_mode` is missing: choose one of {', '.join(SyncMode)}.")
     errors += _id_type_errors(entry)
+    if len(entry.get("segment_description", "")) > MAX_DESCRIPTION:
+        errors.append(
+            f"`segment_description` has more than {MAX_DESCRIPTION:,} characters, which Statsig does not take."
+        )
     if "membership_field" in entry and entry.get("sync_mode", SyncMode.ADD) != SyncMode.ADD:
         errors.append("`membership_field` needs `sync_mode` to be add: true adds, false removes.")
     return errors

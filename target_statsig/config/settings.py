@@ -241,6 +241,12 @@ class StreamSettings:
     create_segment: bool = setting(
         "Segments: create a missing segment, of type `id_list` and the right ID type.", default=False
     )
+    segment_description: str | None = setting(
+        "Segments: the description of a segment that `create_segment` creates; at most 1,000 characters.", default=None
+    )
+    segment_tags: tuple[str, ...] = setting(
+        "Segments: the tags of a segment that `create_segment` creates.", default=()
+    )
     removal_scope: RemovalScope = setting(
         "Segments: a mirror removes `all` who are not in the audience, or only its `own`: those this target added.",
         default=RemovalScope.ALL,
@@ -350,6 +356,10 @@ class Settings:
     )
     console_rate_limits: str = setting(
         "List mutations: at most N in each period (`s`, `m`, `h`); every pair holds.", default="10/10s, 850/15m"
+    )
+    respect_review_settings: bool = setting(
+        "Ask Statsig to refuse a change of a segment that the project wants reviewed (`x-respect-review-settings`).",
+        default=False,
     )
     store_url: str | None = setting(
         (

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PREFIX = "/console/v1/"
 
+REVIEW_HEADER = "x-respect-review-settings"
+
 MAX_IDS_PER_PROJECT = 10_000_000
 """Ids over all lists of a project: https://docs.statsig.com/segments."""
 
@@ -62,7 +64,7 @@ class NewSegment(Struct):
     id: Annotated[str, Meta(min_length=3, max_length=100, pattern=r"^[a-zA-Z0-9_-]*$")] | UnsetType = UNSET
     idType: str = "userID"
     description: Annotated[str, Meta(max_length=1000)] = ""
-    tags: list[str] | UnsetType = UNSET
+    tags: list[str] = []
 
 
 _IDS = Decoder(IdsRequest)
@@ -171,7 +173,13 @@ class ConsoleApi:
         if wanted.idType not in self._state.unit_id_types:
             raise RefusalError(HTTPStatus.BAD_REQUEST, f"Invalid idType '{wanted.idType}'")
         segment = Segment(
-            segment_id, wanted.type, wanted.idType, name=wanted.name, description=wanted.description, created=True
+            segment_id,
+            wanted.type,
+            wanted.idType,
+            name=wanted.name,
+            description=wanted.description,
+            tags=wanted.tags,
+            created=True,
         )
         self._state.segments[segment_id] = segment
         content = {"message": "Segment created successfully.", "data": _segment_dto(segment)}
@@ -273,6 +281,6 @@ def _segment_dto(segment: Segment) -> dict[str, Any]:
         "description": segment.description,
         "isEnabled": True,
         "createdTime": 0,
-        "tags": [],
+        "tags": segment.tags,
         "rules": [],
     }

@@ -174,6 +174,8 @@ def _segment(segment: Segment, runs: Sequence[Run]) -> dict[str, Any]:
         "id": segment.id,
         "type": segment.type,
         "id_type": segment.id_type,
+        "description": segment.description,
+        "tags": segment.tags,
         "created": segment.created,
         "before": segment.before,
         "added": segment.added,

@@ -180,8 +180,20 @@ class StatsigEmulator:
         """Log a request with its own response, where it was taken at all, and the status that was sent."""
         taken = own is not None and own.status < HTTPStatus.BAD_REQUEST
         items = own.items if own else 0
-        now = self.options.clock()
-        self.state.log(RequestEntry(now, request.method, request.path, status, items, request.size, note, taken))
+        respects = request.headers.get(console_api.REVIEW_HEADER) == "true"
+        self.state.log(
+            RequestEntry(
+                self.options.clock(),
+                request.method,
+                request.path,
+                status,
+                items,
+                request.size,
+                note,
+                taken,
+                respects_reviews=respects,
+            )
+        )
 
 
 def _replacement(fault: Fault, request: Request) -> Response:

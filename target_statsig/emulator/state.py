@@ -77,6 +77,7 @@ class Segment:
     ids: set[str] = field(default_factory=set)
     name: str = ""
     description: str = ""
+    tags: list[str] = field(default_factory=list)
     before: int = 0
     created: bool = False
     version: int = 1
@@ -192,6 +193,7 @@ class RequestEntry:
         size: Bytes of the body on the wire.
         note: Why it was refused, or what a fault did; empty for an ordinary success.
         taken: Whether it took effect; a response may be lost all the same.
+        respects_reviews: Whether it asked for the project's review settings to be respected.
     """
 
     time: float
@@ -202,6 +204,7 @@ class RequestEntry:
     size: int
     note: str
     taken: bool
+    respects_reviews: bool = False
 
 
 @dataclass(slots=True)
@@ -388,6 +391,8 @@ def _segment_json(segment: Segment) -> dict[str, Any]:
     return {
         "type": segment.type,
         "id_type": segment.id_type,
+        "description": segment.description,
+        "tags": segment.tags,
         "before": segment.before,
         "count": len(segment.ids),
         "version": segment.version,

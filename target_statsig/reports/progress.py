@@ -77,6 +77,7 @@ class SegmentProgress:
         staged: Records gathered so far.
         planned: Changes that the plan holds; None while there is none.
         unsent: How many of them are still to be sent.
+        read: Ids that were read so far of a list that is read from Statsig; None while none is.
     """
 
     stream: str
@@ -85,19 +86,21 @@ class SegmentProgress:
     planned: int | None = None
     unsent: int = 0
     requests_left: int = 0
+    read: int | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether changes are being sent."""
-        return self.requests_left > 0
+        """Whether changes are being sent, or a list is being read."""
+        return self.requests_left > 0 or self.read is not None
 
     @property
     def parts(self) -> tuple[str, ...]:
         """What was gathered, and how much of it was sent."""
+        reading = () if self.read is None else (f"{self.read:,} ids of a list read, in spaced requests",)
         if self.planned is None:
-            return (f"{self.staged:,} staged",)
+            return (f"{self.staged:,} staged", *reading)
         sent = f"{self.planned - self.unsent:,} of {counted(self.planned, 'change')} sent"
-        return (sent, f"{counted(self.requests_left, 'request')} left")
+        return (sent, f"{counted(self.requests_left, 'request')} left", *reading)
 
 
 Progress = ItemProgress | SegmentProgress

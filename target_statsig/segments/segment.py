@@ -136,6 +136,7 @@ class RemoteSegment:
         id: The segment's id.
         settings: The settings of the stream that feeds it.
         counts: Its counts in the report.
+        read: How many ids of the list were read so far, while it is read.
     """
 
     def __init__(
@@ -152,6 +153,7 @@ class RemoteSegment:
         self.id = segment_id
         self.settings = settings
         self.counts = counts
+        self.read: int | None = None
         self._console = console
         self._clock = clock
         self._batch_size = batch_size
@@ -193,11 +195,16 @@ class RemoteSegment:
             InterruptedRunError: The run was asked to stop.
         """
         with self._failing("read"):
-            for number, member in enumerate(self._console.ids(self.id)):
-                if not number % READ_BETWEEN_CHECKS:
-                    # A signal ends the reading: of a long list it takes minutes.
-                    self._clock.sleep(0)
-                yield member
+            self.read = 0
+            try:
+                for number, member in enumerate(self._console.ids(self.id)):
+                    if not number % READ_BETWEEN_CHECKS:
+                        self.read = number
+                        # A signal ends the reading: of a long list it takes minutes.
+                        self._clock.sleep(0)
+                    yield member
+            finally:
+                self.read = None
 
     def list_state(self) -> ListState:
         """Return the list's version, and whether Statsig is still updating it."""
@@ -298,7 +305,12 @@ class RemoteSegment:
         if not self.settings.create_segment:
             raise self._unfit(missing(self.settings, error.message)) from error
         with self._failing("created"):
-            return self._console.create_segment(self.id, id_type=statsig_id_type(self.settings))
+            return self._console.create_segment(
+                self.id,
+                id_type=statsig_id_type(self.settings),
+                description=self.settings.segment_description,
+                tags=self.settings.segment_tags,
+            )
 
     @contextmanager
     def _failing(self, doing: str) -> Iterator[None]:

@@ -163,9 +163,10 @@ class SegmentStream:
         """Return how far the stream is."""
         counts, planned = self._counts, self._planned
         staged = counts.records - counts.rejected
+        read = next((sync.remote.read for sync in self._going_on if sync.remote.read is not None), None)
         if planned is None:
-            return SegmentProgress(self.stream, counts.records, staged)
-        return SegmentProgress(self.stream, counts.records, staged, planned, self._unsent, self.requests)
+            return SegmentProgress(self.stream, counts.records, staged, read=read)
+        return SegmentProgress(self.stream, counts.records, staged, planned, self._unsent, self.requests, read)
 
     @property
     def _unsent(self) -> int:

@@ -49,6 +49,7 @@ def console_client(statsig, sender, clock, *, windows=UNLIMITED, key=None):
         key=key or statsig.console_api_key,
         timeout=5,
         limiter=RateLimiter(windows, clock),
+        clock=clock,
     )
 
 

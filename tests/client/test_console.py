@@ -13,7 +13,7 @@ from target_statsig.client.http import TransportError
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
 from target_statsig.config.settings import RateWindow
-from target_statsig.errors import AuthenticationError, NotNowError, RefusedError
+from target_statsig.errors import AuthenticationError, Heading, NotNowError, RefusedError
 from tests.fakes import FakeClock, FakeTransport, answer
 
 KEY = "console-abcdefghijklmnop"
@@ -25,7 +25,7 @@ LOST = TransportError("TimeoutError: timed out", sent=True)
 plain_ids = st.text("abc-_@.é 0", min_size=1).map(str.strip).filter(bool)
 
 
-def client(transport, clock=None, *, limit=1000, key=KEY):
+def client(transport, clock=None, *, limit=1000, key=KEY, **options):
     clock = clock or FakeClock()
     return ConsoleClient(
         Sender(transport, clock, retry_timeout=60, rng=lambda: 0.5),
@@ -33,6 +33,8 @@ def client(transport, clock=None, *, limit=1000, key=KEY):
         key=key,
         timeout=30,
         limiter=RateLimiter([RateWindow(limit, 10)], clock),
+        clock=clock,
+        **options,
     )
 
 
@@ -177,6 +179,64 @@ def test_changes_are_spaced_and_reads_are_not():
     assert clock.sleeps == []
     console.remove_ids("vips", ["a"], segment_type=ID_LIST)
     assert sum(clock.sleeps) > 10
+
+
+def test_the_pages_of_a_list_are_spaced():
+    clock = FakeClock()
+    pages = [page(f"id {number}", next_page="more") for number in range(199)]
+    assert len(list(client(FakeTransport(*pages, page("last")), clock).ids("vips"))) == 200
+    assert 20 < sum(clock.sleeps) < 25
+
+
+def test_all_lists_that_are_read_share_one_quota():
+    clock = FakeClock()
+    console = client(FakeTransport(then=page("a")), clock)
+    for number in range(81):
+        assert list(console.ids(f"list {number}")) == ["a"]
+    assert 10 < sum(clock.sleeps) < 11
+
+
+@pytest.mark.parametrize("respects", [True, False])
+def test_only_changes_ask_for_reviews_to_be_respected(respects):
+    transport = FakeTransport(data(VIPS), DONE, DONE, data(VIPS, status=201))
+    console = client(transport, respect_reviews=respects)
+    console.segment("vips")
+    console.add_ids("vips", ["a"], segment_type=ID_LIST)
+    console.remove_ids("vips", ["a"], segment_type=ID_LIST)
+    console.create_segment("vips", id_type="userID")
+    asked = [request.headers.get("x-respect-review-settings") for request in transport.requests]
+    assert asked == [None, *["true" if respects else None] * 3]
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        pytest.param(403, "This project requires reviews for config changes.", id="forbidden, though the key is good"),
+        pytest.param(400, "Changes need to be approved by a reviewer", id="refused"),
+        pytest.param(409, "A review of this segment is pending", id="a conflict that does not pass by itself"),
+        pytest.param(200, "Your change was submitted for review.", id="proposed, and not made"),
+    ],
+)
+def test_a_change_that_must_be_reviewed_is_refused_with_the_remedy(status, message):
+    transport = FakeTransport(answer(status, {"message": message}))
+    with pytest.raises(RefusedError, match=r"reviewer\. Set `respect_review_settings` to false") as caught:
+        client(transport).add_ids("vips", ["jane"], segment_type=ID_LIST)
+    assert caught.value.heading is Heading.REVIEW
+    assert message.rstrip(".") in str(caught.value)
+    assert len(transport.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        pytest.param(200, "IDs successfully added to Segment ID List", id="done"),
+        pytest.param(200, "Preview required no change", id="another word"),
+        pytest.param(200, "Reviewed.", id="nothing that is wanted"),
+    ],
+)
+def test_other_messages_ask_for_no_review(status, message):
+    sent = client(FakeTransport(answer(status, {"message": message}))).add_ids("vips", ["a"], segment_type=ID_LIST)
+    assert sent.status == status
 
 
 @pytest.mark.parametrize(

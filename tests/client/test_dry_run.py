@@ -29,7 +29,12 @@ class Rehearsal:
         self.sender = Sender(self.transport, self.clock, retry_timeout=60)
         limiter = RateLimiter([RateWindow(1000, 10)], self.clock)
         self.console = ConsoleClient(
-            self.sender, base_url="https://console.example/console/v1", key=KEY, timeout=30, limiter=limiter
+            self.sender,
+            base_url="https://console.example/console/v1",
+            key=KEY,
+            timeout=30,
+            limiter=limiter,
+            clock=self.clock,
         )
 
 

@@ -133,6 +133,11 @@ def test_a_read_changes_nothing_and_so_duplicates_nothing(clock):
     assert not send(clock, LOST, answer(), request=request, kind=ApiKeyKind.CONSOLE).maybe_duplicated
 
 
+def test_no_message_makes_a_review_of_what_is_no_change_of_a_segment(clock):
+    with pytest.raises(AuthenticationError):
+        send(clock, answer(403, {"message": "Traffic of this kind requires a review"}))
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_key_that_is_not_accepted_ends_the_run_at_once(clock, status):
     with pytest.raises(AuthenticationError) as caught:

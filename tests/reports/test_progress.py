@@ -61,6 +61,11 @@ def test_nothing_is_told_before_it_is_time(clock, streams, watching, lines):
             id="being sent",
         ),
         pytest.param(
+            SegmentProgress("users", 300, 290, read=80_000),
+            "users: 300 records (10/s), 290 staged, 80,000 ids of a list read, in spaced requests",
+            id="its list being read",
+        ),
+        pytest.param(
             SegmentProgress("users", 300, 290, planned=0),
             "users: 300 records (10/s), 0 of 0 changes sent, 0 requests left",
             id="nothing to send",

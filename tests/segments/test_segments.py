@@ -277,6 +277,54 @@ def test_a_missing_segment_is_created_where_that_is_wanted(run_target, statsig):
     assert members(statsig, "fresh") == {"a"}
 
 
+def test_a_created_segment_has_the_description_and_the_tags_that_are_set(run_target, statsig):
+    settings = {"create_segment": True, "segment_description": "Who pays", "segment_tags": ["crm", "daily"]}
+    for _ in range(2):
+        run_target([schema("users"), *users("a")], **{**ADD, "segment_id": "fresh", **settings})
+        fresh = statsig.state.segments["fresh"]
+        assert (fresh.description, fresh.tags) == ("Who pays", ["crm", "daily"])
+    bodies = [entry.path for entry in statsig.state.requests if entry.method == "POST"]
+    assert bodies == ["/console/v1/segments"]
+
+
+def test_a_segment_that_is_there_keeps_its_description(run_target, statsig):
+    statsig.state.segments["vips"].description = "By hand"
+    run_target([schema("users"), *users("a")], **ADD, segment_description="Who pays", segment_tags=["crm"])
+    assert (statsig.state.segments["vips"].description, statsig.state.segments["vips"].tags) == ("By hand", [])
+
+
+@pytest.mark.parametrize("respects", [True, False])
+def test_every_change_asks_for_reviews_where_that_is_set(run_target, statsig, respects):
+    settings = {**MIRROR, "segment_id": "fresh", "create_segment": True, "respect_review_settings": respects}
+    run_target([schema("users"), *users("a", "b"), COMPLETE], **settings)
+    run_target([schema("users"), *users("a"), COMPLETE], **settings)
+    asked = {(entry.method, entry.respects_reviews) for entry in statsig.state.requests}
+    assert asked == {("GET", False), *((method, respects) for method in ("POST", "PATCH", "DELETE"))}
+
+
+def test_a_change_that_must_be_reviewed_fails_its_segment_and_rows_are_kept(run_target, statsig):
+    fault = statsig.faults.add(method="PATCH", status=403, body='{"status": 403, "message": "This requires a review"}')
+    rows = [schema("users"), *users("d"), state(users={})]
+    outcome = run_target(rows, **ADD, respect_review_settings=True)
+    assert outcome.exit_code == 1
+    assert outcome.report["error_codes"] == ["review_required"]
+    assert "Set `respect_review_settings` to false" in outcome.errors
+    assert fault.hits == 1
+    assert members(statsig) == {"a", "b", "c"}
+    statsig.faults.clear()
+    assert run_target([schema("users"), COMPLETE], **ADD).exit_code == 0
+    assert members(statsig) == {"a", "b", "c", "d"}
+
+
+def test_a_mirror_whose_change_is_only_proposed_takes_nobody_for_added(run_target, statsig):
+    statsig.faults.add(method="PATCH", status=200, body='{"message": "The change was submitted for review"}')
+    audience = [schema("users"), *users("a", "b", "c", "d"), COMPLETE]
+    assert run_target(audience, **MIRROR).report["error_codes"] == ["review_required"]
+    statsig.faults.clear()
+    assert segment_report(run_target(audience, **MIRROR))["added"] == 1
+    assert members(statsig) == {"a", "b", "c", "d"}
+
+
 @pytest.mark.parametrize(
     ("settings", "column", "id_type"),
     [
