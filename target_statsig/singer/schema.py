@@ -164,6 +164,9 @@ _BOUNDS: Mapping[str, Mapping[str, str]] = {
 }
 """Words that a schema may add to a type, and msgspec's for the same."""
 
+_INT64 = range(-(1 << 63), 1 << 63)
+"""What msgspec can bound by."""
+
 _ANYTHING: Mapping[str, tuple[object, ...]] = {"additionalProperties": (True, {}), "items": (True, {})}
 """Words about what is in an object or a list, where they say that it may be anything."""
 
@@ -306,6 +309,9 @@ class RecordType:
         _only(schema, {"type", *bounded, *anything})
         if not kinds:
             return Any
+        # Where nothing is validated, nobody has seen yet whether the types are any that JSON schema has.
+        if not _DECODED.keys() >= {*kinds}:
+            raise NotPlainError
         if bounded and (_NUMBER in kinds or any(type(schema[word]) is not int for word in bounded)):
             raise NotPlainError
         if _NUMBER in kinds:
@@ -322,9 +328,18 @@ def _refers(schema: object) -> bool:
 
 
 def _bounded(kind: str, schema: Mapping[str, Any]) -> Any:
-    """Return msgspec's type for one of JSON schema's, and for what a schema says beside it."""
+    """Return msgspec's type for one of JSON schema's, and for what a schema says beside it.
+
+    Raises:
+        NotPlainError: It says what msgspec cannot.
+    """
     bounds = {name: schema[word] for word, name in _BOUNDS.get(kind, {}).items() if word in schema}
-    return Annotated[_TYPES[kind], msgspec.Meta(**bounds)] if bounds else _TYPES[kind]
+    if not all(bound in _INT64 for bound in bounds.values()):
+        raise NotPlainError
+    try:
+        return Annotated[_TYPES[kind], msgspec.Meta(**bounds)] if bounds else _TYPES[kind]
+    except ValueError:  # such as a length below zero
+        raise NotPlainError from None
 
 
 def _only(schema: Mapping[str, Any], words: frozenset[str] | set[str]) -> None:

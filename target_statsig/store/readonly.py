@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 PATIENCE = 2.0
 """Seconds to wait for the database, and for a transaction of a run that is under way."""
 
-_ROWS = 10_000
-"""Rows that are read and written together: about a megabyte."""
-
 
 def copy_store(store_url: str, copy: Path, *, clock: Clock, project: str, patience: float) -> None:
     """Copy a store into a file; where there is no store, there will be no file, and none is made.
@@ -95,7 +92,10 @@ def _copy_rows(source: Connection, copy: Path, project: str, clock: Clock) -> No
             owners = (
                 ours if owner == "project" else f"SELECT {owner} FROM target_statsig_{owner}s WHERE project IN ({ours})"
             )
-            statement = f"SELECT * FROM target_statsig_{table} WHERE {owner} IN ({owners})"
+            # Not all that are there: a store that is older than this version may have columns that nothing uses now.
+            named = database.quick.run(f"SELECT name FROM pragma_table_info('target_statsig_{table}')")
+            columns = ", ".join(f'"{name}"' for (name,) in named)
+            statement = f"SELECT {columns} FROM target_statsig_{table} WHERE {owner} IN ({owners})"
             with database.quick.writing():
                 for row in source.stream(statement, identity=project):
                     database.quick.run(insertion(f"target_statsig_{table}", tuple(row)), **row)

@@ -12,7 +12,7 @@ from target_statsig.errors import StoreError
 _SQLITE_URL = re.compile(r"sqlite(?:\+pysqlite)?:///(?!:memory:)(?P<path>[^?]+)(?:\?.*)?")
 
 _POSTGRES_URL = re.compile(
-    r"postgres(?:ql)?(?:\+psycopg)?://(?:(?P<user>[^:/]*)(?::(?P<password>[^@]*))?@)?"
+    r"postgres(?:ql)?(?:\+psycopg)?://(?:(?P<user>[^:/?]*)(?::(?P<password>[^@]*))?@)?"
     r"(?:\[(?P<ipv6>[^/?]+)\]|(?P<host>[^/:?]*))(?::(?P<port>[^/?]*))?(?:/(?P<dbname>[^?]*))?(?:\?(?P<query>.*))?"
 )
 
@@ -66,9 +66,10 @@ class StoreUrl:
             return cls(url.partition("?")[0], Path(found["path"]), {})
         if found := _POSTGRES_URL.fullmatch(url):
             given = {name: value for name, value in found.groupdict().items() if value and name != "query"}
-            place = url.partition("?")[0]
+            # By place and not by what is there: a password may hold a question mark, too.
+            place = url if found["query"] is None else url[: found.start("query") - 1]
             if password := given.get("password"):
-                place = place.replace(f":{password}@", ":***@", 1)
+                place = f"{place[: found.start('password')]}***{place[found.end('password') :]}"
                 given["password"] = unquote(password)
             if "user" in given:
                 given["user"] = unquote(given["user"])

@@ -148,6 +148,35 @@ def test_a_state_of_any_form_passes_unharmed(run_target, statsig, value, becomes
 
 
 @pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param({"type": "date"}, id="a type of its own"),
+        pytest.param({"type": ["null", "date-time"]}, id="one of several"),
+        pytest.param({"type": "string", "minLength": -1}, id="a length below zero"),
+    ],
+)
+@pytest.mark.parametrize("becomes", [pytest.param(EVENT, id="events"), pytest.param(MEMBER, id="members")])
+def test_what_a_schema_says_wrongly_is_no_matter_where_nothing_is_validated(run_target, statsig, becomes, odd):
+    lines = [schema("orders", {**COLUMNS, "odd": odd}, ["id"]), order(1, odd="x"), state(orders={})]
+    outcome = run_target(lines, validate_records=False, **becomes)
+    assert (outcome.exit_code, arrived(statsig)) == (0, [1]), outcome.errors
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param({"type": "string", "maxLength": 10**30}, id="a length"),
+        pytest.param({"type": ["null", "string", "integer"], "maximum": 10**30}, id="a number"),
+    ],
+)
+def test_a_bound_beyond_any_value_is_none(run_target, statsig, odd):
+    lines = [schema("orders", {**COLUMNS, "odd": odd}, ["id"]), order(1, odd="x"), order(2, odd=[]), state(orders={})]
+    outcome = run_target(lines, **EVENT)
+    assert (outcome.exit_code, arrived(statsig)) == (0, [1]), outcome.errors
+    assert outcome.report["streams"]["orders"]["reasons"] == {"schema_violation": 1}
+
+
+@pytest.mark.parametrize(
     ("definition", "words"),
     [
         pytest.param({"x": "no_such"}, "simpleeval expressions no_such.", id="an unknown column"),

@@ -90,6 +90,20 @@ def test_a_copy_knows_what_the_store_knows(opening, copying):
         assert knowledge(copy) == expected
 
 
+def test_of_an_old_store_the_columns_that_nothing_uses_any_more_are_left_out(opening, copying, store_url):
+    store = opening()
+    fill(store)
+    store.close()
+    engine = create_engine(store_url)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE target_statsig_segments ADD COLUMN agreed_count BIGINT"))
+        connection.execute(text("UPDATE target_statsig_segments SET agreed_count = 2"))
+    engine.dispose()
+    expected = knowledge(opening())
+    with copying() as copy:
+        assert knowledge(copy) == expected
+
+
 def test_what_is_written_into_a_copy_does_not_reach_the_store(opening, copying, content):
     store = opening()
     fill(store)

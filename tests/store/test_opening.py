@@ -144,6 +144,15 @@ class TestAServer:
     def test_that_is_not_there_is_refused(self):
         assert "cannot be used" in refusal(f"postgresql+psycopg://me:{PASSWORD}@127.0.0.1:1/db")
 
+    @pytest.mark.parametrize("password", ["sec?ret", "sec/ret", "sec:ret", "sec%40ret", "sec*ret"])
+    @pytest.mark.parametrize("query", ["", "?sslmode=disable", "?password=secret&user=me@office"])
+    def test_is_named_without_its_password_whatever_that_is(self, password, query):
+        message = refusal(f"postgresql+psycopg://me:{password}@127.0.0.1:1/db{query}")
+        assert "(postgresql+psycopg://me:***@127.0.0.1:1/db) cannot be used" in message
+
+    def test_is_named_without_a_password_that_stands_where_a_user_might(self):
+        assert "sec" not in refusal("postgresql+psycopg://?host=127.0.0.1&port=1&password=sec@ret")
+
     def test_that_does_not_take_the_password_is_refused(self, postgres_url):
         url = postgres_url.replace(PASSWORD, "wrong")
         assert "password authentication failed" in refusal(url)
