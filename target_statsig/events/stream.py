@@ -223,11 +223,12 @@ class EventStream:
         gathering = self._gathering_of(reading)
         place = 0
         while place < len(batch):
-            if gathering.rows >= self._delivery.rows:
+            rows = self._delivery.rows  # asked once: a batch that is under way may change it meanwhile
+            if gathering.rows >= rows:
                 self._flush(gathering)  # what fits has become less since it was gathered
             if not gathering.rows:
                 gathering.ticket, gathering.is_old = self._resources.gate.open(), False
-            fitting = batch.part(place, self._delivery.rows - gathering.rows)
+            fitting = batch.part(place, rows - gathering.rows)
             gathering.parts.append(_Part(number + place, fitting, self._resources.gate.received))
             gathering.rows += len(fitting)
             gathering.size += sum(map(len, fitting.lines))
