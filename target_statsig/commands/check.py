@@ -25,7 +25,7 @@ from target_statsig.client.sender import Sender
 from target_statsig.config import paths
 from target_statsig.config.checks import nearest
 from target_statsig.config.keys import ApiKeyKind
-from target_statsig.config.settings import ObjectType, SyncMode, parse_rate_windows
+from target_statsig.config.settings import ObjectType, SyncMode, Tier, parse_rate_windows
 from target_statsig.errors import (
     AuthenticationError,
     FatalRunError,
@@ -151,6 +151,7 @@ def sections(settings: Settings, streams: Mapping[str, StreamSettings], found: F
         Section("Keys", list(_key_rows(settings, streams, found))),
         Section("Segments", list(_segment_rows(streams, found))),
         Section("ID types", list(_id_type_rows(streams, found))),
+        Section("Environments", list(_tier_rows(streams))),
         Section("Store", [_store_row(found.store)]),
     ]
     return [section for section in made if section.rows]
@@ -267,6 +268,17 @@ def _id_type_row(id_type: str, places: str, known: Sequence[str] | None) -> Row:
     else:
         hint = "Create it in the Statsig console, or name one that is there."
     return Row(Mark.FAIL, id_type, f"is no ID type of the project, which has {_few(known)}. {places}", hint)
+
+
+def _tier_rows(streams: Mapping[str, StreamSettings]) -> Iterator[Row]:
+    """Yield a row for each tier that not every project has."""
+    named: dict[str, list[str]] = {}
+    for name, settings in streams.items():
+        if settings.environment_tier is not None and settings.environment_tier not in [*Tier]:
+            named.setdefault(settings.environment_tier, []).append(_stream(name))
+    for tier, places in named.items():
+        text = f"is none of {', '.join(Tier)}: the project must have an environment of this name"
+        yield Row(Mark.UNKNOWN, tier, f"{text}. Named in `environment_tier` of {_few(places)}.")
 
 
 def _store_row(store: StoreLook | str) -> Row:

@@ -28,10 +28,10 @@ from target_statsig.config.settings import (
     SyncMode,
     parse_rate_windows,
 )
-from target_statsig.config.sources import DESTINATIONS
+from target_statsig.config.sources import DESTINATIONS, PRIVATE_ATTRIBUTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from jsonschema.exceptions import ValidationError
 
@@ -118,9 +118,7 @@ def _describe(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[str
         for name in sorted(instance.keys() - known.keys()):
             yield f"{where}`{name}` is not a setting{_suggestion(name, known)}"
     elif error.validator == "type":
-        kind = wanted if isinstance(wanted, str) else next(kind for kind in wanted if kind != "null")
-        article = "an" if kind in {"integer", "object", "array"} else "a"
-        yield f"{where}`{setting}` must be {article} {kind}."
+        yield f"{where}`{setting}` must be {_described(wanted)}."
     elif error.validator in {"anyOf", "oneOf"}:
         # singer-sdk's settings; of several ways the last is the one that says most.
         ways = [*(error.context or ())]
@@ -130,10 +128,18 @@ def _describe(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[str
     elif error.validator in {"minimum", "maximum"}:
         least = "least" if error.validator == "minimum" else "most"
         yield f"{where}`{setting}` must be at {least} {wanted}."
-    elif error.validator == "minLength":
+    elif error.validator in {"minLength", "minItems"}:
         yield f"{where}`{setting}` must not be empty: leave it out, or give it a value."
     else:
         yield f"{where}`{setting}` does not fit its schema ({error.validator})."
+
+
+def _described(types: str | Sequence[str]) -> str:
+    """Return what a value must be; singer-sdk's settings may be null besides, and a source may be a list of them."""
+    kinds = [types] if isinstance(types, str) else [kind for kind in types if kind != "null"]
+    if len(kinds) > 1:
+        return "a string or a list of strings"
+    return f"{'an' if kinds[0] in {'integer', 'object', 'array'} else 'a'} {kinds[0]}"
 
 
 def _suggestion(name: str, known: Mapping[str, Any]) -> str:
@@ -215,7 +221,7 @@ def stream_errors(entry: Mapping[str, Any], *, where: str) -> list[str]:
 
 
 def _event_errors(entry: Mapping[str, Any]) -> list[str]:
-    errors = _destination_errors(entry, DESTINATIONS[ObjectType.EVENT])
+    errors = _destination_errors(entry, DESTINATIONS[ObjectType.EVENT]) + _attribute_errors(entry)
     sanitized = entry.get("invalid_event_name") == InvalidEventName.SANITIZE
     if not sanitized and dropped_characters(entry.get("event_name", "")):
         errors.append(
@@ -226,7 +232,7 @@ def _event_errors(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _exposure_errors(entry: Mapping[str, Any]) -> list[str]:
-    errors = _destination_errors(entry, DESTINATIONS[ObjectType.EXPOSURE])
+    errors = _destination_errors(entry, DESTINATIONS[ObjectType.EXPOSURE]) + _attribute_errors(entry)
     if "experiment_name" in entry and "gate_name" in entry:
         errors.append(
             "`experiment_name` and `gate_name` exclude each other: keep one. One stream can hold both kinds in columns."
@@ -279,6 +285,15 @@ def _destination_errors(entry: Mapping[str, Any], known: Collection[str]) -> lis
         hint = f"did you mean `{near}`?" if near else f"choose from {', '.join(known)}."
         errors.append(f"`field_mapping` has no destination `{destination}`: {hint}")
     return errors
+
+
+def _attribute_errors(entry: Mapping[str, Any]) -> list[str]:
+    return [
+        f"`custom_fields.{name}` names private attributes, which are for evaluation only and never sent: leave it out."
+        for name, sources in entry.get("custom_fields", {}).items()
+        for source in ([sources] if isinstance(sources, str) else sources)
+        if source.partition(".")[0] in PRIVATE_ATTRIBUTES
+    ]
 
 
 def _id_type_errors(entry: Mapping[str, Any]) -> list[str]:

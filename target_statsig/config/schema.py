@@ -6,7 +6,7 @@ import dataclasses
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from target_statsig.config.settings import REQUIRED, Choice, Settings, StreamSettings
+from target_statsig.config.settings import REQUIRED, Choice, Settings, Sources, StreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,14 @@ _JSON_TYPES: Mapping[Any, JsonSchema] = {
     int: {"type": "integer"},
     str: {"type": "string", "minLength": 1},
     dict[str, str]: {"type": "object", "additionalProperties": {"type": "string"}},
+    dict[str, Sources]: {
+        "type": "object",
+        "additionalProperties": {
+            "type": ["string", "array"],
+            "items": {"type": "string", "minLength": 1},
+            "minItems": 1,
+        },
+    },
     tuple[str, ...]: {"type": "array", "items": {"type": "string"}},
 }
 """By the type of a value; every other type is a closed set."""
@@ -41,7 +49,7 @@ RUN_TYPES = _types(Settings)
 STREAM_TYPES = _types(StreamSettings)
 """The types of a stream's settings, by name."""
 
-MAPPINGS = tuple(name for name, kind in STREAM_TYPES.items() if kind == dict[str, str])
+MAPPINGS = tuple(name for name, kind in STREAM_TYPES.items() if kind in {dict[str, str], dict[str, Sources]})
 """The settings whose keys are a user's own names."""
 
 
@@ -58,6 +66,8 @@ def to_values(given: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, A
 def _to_value(given: Any, kind: Any) -> Any:
     if isinstance(given, list):
         return tuple(given)
+    if isinstance(given, dict):
+        return {name: _to_value(value, str) for name, value in given.items()}
     return given if kind in _JSON_TYPES else kind(given)
 
 

@@ -14,6 +14,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+Sources = str | tuple[str, ...]
+"""A source, or several: the first that is present and not null counts, record by record."""
+
 EVENTS_URL = "https://events.statsigapi.net/v1"
 """Base of the events API: https://docs.statsig.com/http-api."""
 
@@ -35,7 +38,7 @@ class ObjectType(Choice):
 
 
 class Tier(Choice):
-    """Statsig's environments; only production events are billed."""
+    """The environments of a new project, which may rename them and add others; only production events are billed."""
 
     PRODUCTION = "production"
     STAGING = "staging"
@@ -62,6 +65,13 @@ class DeletedRows(Choice):
 
     SKIP = "skip"
     SEND = "send"
+
+
+class MetadataTypes(Choice):
+    """What the values of metadata are."""
+
+    TEXT = "text"
+    TYPED = "typed"
 
 
 class TimeUnit(Choice):
@@ -145,8 +155,12 @@ class StreamSettings:
     """One stream's settings, the top level's defaults already filled in."""
 
     object_type: ObjectType = setting("What the stream's records become.", default=REQUIRED)
-    field_mapping: dict[str, str] = setting(
-        "`{destination: source}`; a source is a column, or a dotted path into an object column.", default={}
+    field_mapping: dict[str, Sources] = setting(
+        (
+            "`{destination: source}`; a source is a column, or a dotted path into an object column, or a list of "
+            "those: the first that is present and not null."
+        ),
+        default={},
     )
     max_rejected_percent: int = setting(
         (
@@ -157,8 +171,16 @@ class StreamSettings:
         least=0,
         most=100,
     )
-    environment_tier: Tier | None = setting(
-        "Events, exposures: the tier, sent as `user.statsigEnvironment.tier`.", default=None
+    environment_tier: str | None = setting(
+        (
+            "Events, exposures: the tier, sent as `user.statsigEnvironment.tier`: `production`, `staging`, "
+            "`development`, or what the project calls its environment."
+        ),
+        default=None,
+    )
+    environment_tier_field: str | None = setting(
+        "Events, exposures: a column that holds the tier of each record; where it is null, `environment_tier` holds.",
+        default=None,
     )
     event_name: str | None = setting("Events: one name for every record of the stream.", default=None)
     event_preset: EventPreset = setting("Events: a ready-made set of renames.", default=EventPreset.NONE)
@@ -169,12 +191,23 @@ class StreamSettings:
         "Events: a name that Statsig would drop: reject the record, or replace the characters by `_`.",
         default=InvalidEventName.REJECT,
     )
-    custom_ids: dict[str, str] = setting(
+    custom_ids: dict[str, Sources] = setting(
         "Events, exposures: `{Statsig ID type: source}`, sent as `user.customIDs`.", default={}
+    )
+    custom_fields: dict[str, Sources] = setting(
+        (
+            "Events, exposures: `{attribute: source}`, sent as `user.custom`, over the members of `custom`; numbers, "
+            "booleans, objects and lists as they are."
+        ),
+        default={},
     )
     metadata_fields: tuple[str, ...] = setting(
         "Events: the sources that become metadata; `*`: every column that fed no other field; `[]`: none.",
         default=("*",),
+    )
+    metadata_types: MetadataTypes = setting(
+        "Events: metadata as `text`, or `typed`: numbers, booleans, objects and lists as they are.",
+        default=MetadataTypes.TEXT,
     )
     experiment_name: str | None = setting("Exposures: the experiment of every record of the stream.", default=None)
     gate_name: str | None = setting(

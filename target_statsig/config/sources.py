@@ -36,6 +36,9 @@ DEFAULT_SOURCES: Mapping[str, tuple[str, ...]] = {
 }
 """Where each destination is read from when `field_mapping` does not say: the first that is present and not null."""
 
+PRIVATE_ATTRIBUTES = frozenset({"privateAttributes", "private_attributes"})
+"""Of a user, for evaluation only: never sent (https://docs.statsig.com/server/concepts/user)."""
+
 USER_DESTINATIONS = (
     *("user_id", "anonymous_id", "email", "ip", "user_agent", "locale", "country", "app_version"),
     *("custom", "marketing_consent"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotations at run time
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -32,7 +32,9 @@ Name = Annotated[str, Meta(min_length=1)]
 
 
 class Environment(Struct):
-    tier: Literal["production", "staging", "development"] | UnsetType = UNSET
+    """Statsig's schema knows three tiers; a project may rename its environments and add others."""
+
+    tier: Name | UnsetType = UNSET
 
 
 class User(Struct):
@@ -60,13 +62,17 @@ class SecondaryExposure(Struct):
 
 
 class Event(Struct):
-    """`StatsigEvent`; the schema knows no null, but Statsig's own SDKs send it for what they leave out."""
+    """`StatsigEvent`.
+
+    The schema knows no null, and texts only in the metadata. Statsig's own SDKs send null for what they leave out, and
+    numbers, booleans and objects in the metadata.
+    """
 
     eventName: Name
     value: str | int | float | UnsetType | None = UNSET
     time: int | datetime | UnsetType | None = UNSET
     user: User | UnsetType | None = UNSET
-    metadata: dict[str, str] | UnsetType | None = UNSET
+    metadata: dict[str, Any] | UnsetType | None = UNSET
     secondaryExposures: list[SecondaryExposure] | UnsetType | None = UNSET
     statsigMetadata: dict[str, Any] | UnsetType | None = UNSET
 

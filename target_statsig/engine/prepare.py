@@ -170,7 +170,9 @@ class _Attempt:
             sent: Sequence[int] = ()
             if request is not None:
                 sent = range(count) if request.rows is None else request.rows
-                found = {name: getattr(request, name) for name in ("count", "size", "body", "digests", "names")}
+                found = {
+                    name: getattr(request, name) for name in ("count", "size", "body", "digests", "names", "billed")
+                }
             source = sent
             if number == 0:
                 source = [*sent, *(row for row, _, _ in prepared.rejected)] if prepared.rejected else sent

@@ -42,6 +42,7 @@ SCHEMA = pa.schema(
         ("body", pa.binary()),
         ("digests", pa.binary()),
         ("names", pa.map_(pa.string(), pa.int32())),
+        ("billed", pa.int32()),
         ("rejections", pa.list_(_REJECTION)),
         ("warnings", pa.string()),
         ("rows", pa.list_(pa.int32())),
@@ -77,6 +78,7 @@ class Row:
         digests: The digests of the records of the body, end to end; empty where nothing is to be remembered (`dedupe`
             is false).
         names: How many items there are of each name.
+        billed: How many of them Statsig bills.
         rejections: The records that cannot be sent: their place in `source`, the reason and the field at fault.
         warnings: What is worth a warning, as JSON; null where nothing is.
         rows: The places in `source` of the records of the body, in its order; null for all of them.
@@ -99,6 +101,7 @@ class Row:
     body: bytes | None = None
     digests: bytes = b""
     names: dict[str, int] = field(default_factory=dict)
+    billed: int = 0
     rejections: list[tuple[int, str, str | None]] = field(default_factory=list)
     warnings: str | None = None
     rows: list[int] | None = None
@@ -121,7 +124,7 @@ class Row:
         """The request, made of `lines`; None where the row has no body."""
         if self.body is None:
             return None
-        return PreparedRequest(self.body, self.size, self.rows, self.count, self.digests, self.names)
+        return PreparedRequest(self.body, self.size, self.rows, self.count, self.digests, self.names, self.billed)
 
     @property
     def mapping_warnings(self) -> MappingWarnings:

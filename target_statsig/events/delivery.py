@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from target_statsig.config.settings import Tier
 from target_statsig.errors import FatalRunError, Heading, RefusedError, TargetStatsigError, TooLargeError
 from target_statsig.events.mapper import COUNTS, RENAMED_LISTED, MappingWarnings
 from target_statsig.events.prepare import Limits, Preparation
@@ -39,9 +38,6 @@ NOT_ABOUT_THE_BODY = frozenset({301, 302, 303, 307, 308, 404, 405})
 LEFT_OF_REFUSED = 0.55
 """How much of a body that was too large may be in the next ones: a little more than half, so that what filled one
 request fills two, and not two and a remainder."""
-
-BILLED_TIERS = frozenset({None, Tier.PRODUCTION})
-"""Only production is billed, and an item that names no tier belongs to it: https://docs.statsig.com/pricing."""
 
 
 class Bounds:
@@ -191,11 +187,6 @@ class Delivery:
         """How many items to gather for a request: as many as it may hold, going by the size of the last ones."""
         return self.bounds.limits.rows_of(self.item_bytes)
 
-    @property
-    def is_billed(self) -> bool:
-        """Whether Statsig bills the stream's items."""
-        return not self.item_type.has_tier or self.settings.environment_tier in BILLED_TIERS
-
     def preparation(self, reader: RecordReader, replication_key: str | None) -> Preparation:
         """Return what prepares the batches that a reader reads.
 
@@ -315,8 +306,7 @@ class _BatchDelivery:
             result.delivered += count
             result.names.update(request.names)
             result.maybe_duplicated += count if doubted else maybe_duplicated
-            if self._delivery.is_billed:
-                result.billable += count
+            result.billable += request.billed
 
     def _post(self, request: PreparedRequest) -> int:
         """Send a request, written down before and after, and return how many of its items may be in Statsig twice."""

@@ -125,7 +125,7 @@ class EventMapper(Mapper):
         self._users = UserMapper(settings)
         self._fields = tuple(sources_of(field, mapping) for field in ("event_name", "event_value", "event_time"))
         fed = [*(self._fields if settings.event_name is None else self._fields[1:]), *self._users.sources]
-        self._metadata = MetadataMapper(settings.metadata_fields, fed)
+        self._metadata = MetadataMapper(settings.metadata_fields, settings.metadata_types, fed)
         self._plan = lru_cache(SHAPES_KEPT)(self._plan_for)
 
     @override
@@ -133,14 +133,15 @@ class EventMapper(Mapper):
         plan = self._plan(columns.names)
         named = first_of(columns, plan.name) if self._event_name is None else (self._event_name,) * len(columns)
         names = self._names(named, warnings, faults)
+        users = self._users(columns, faults, warnings)
         event = {
             "eventName": names,
             "value": event_values(first_of(columns, plan.value), warnings, faults),
             "time": self._times.column(first_of(columns, plan.time), columns.extracted, now_ms, warnings, faults),
-            "user": self._users(columns, faults, warnings),
+            "user": users.users,
             "metadata": self._metadata(columns, faults),
         }
-        return Items(objects(event, len(columns)), names)
+        return Items(objects(event, len(columns)), names, users.tiers)
 
     def _plan_for(self, names: tuple[str, ...]) -> _Plan:
         return _Plan(*([*places(sources, names)] for sources in self._fields))

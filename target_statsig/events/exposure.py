@@ -57,6 +57,7 @@ class ExposureMapper(Mapper):
         for row, (rule, group) in enumerate(zip(rules, groups, strict=True)):
             if rule is None and group is None:
                 faults.setdefault(row, RecordError("missing_group_or_rule", "group"))
+        users = self._users(columns, faults, warnings)
         exposure = {
             "experimentName": experiments,
             "gateName": gates,
@@ -65,10 +66,10 @@ class ExposureMapper(Mapper):
             # Statsig takes exactly one of the two, and the rule's id is the surer.
             "group": [group if rule is None else None for rule, group in zip(rules, groups, strict=True)],
             "time": self._times.column(found["event_time"], columns.extracted, now_ms, warnings, faults),
-            "user": self._users(columns, faults, warnings),
+            "user": users.users,
         }
         names = [experiment or gate for experiment, gate in zip(experiments, gates, strict=True)]
-        return Items(objects(exposure, len(columns)), names)
+        return Items(objects(exposure, len(columns)), names, users.tiers)
 
     def _plan_for(self, names: tuple[str, ...]) -> Mapping[str, Sequence[Place]]:
         return {field: [*places(sources, names)] for field, sources in self._sources.items()}

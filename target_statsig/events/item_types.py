@@ -33,14 +33,12 @@ class ItemType:
         object_type: What a stream's settings call it.
         endpoint: Where it goes.
         mapper: Makes what maps a stream's records, from the stream's settings.
-        has_tier: Whether it belongs to an environment; what does not is billed in any case.
         flags: Members of a request's body, and the settings of the stream by which they are true.
     """
 
     object_type: ObjectType
     endpoint: Endpoint
     mapper: Callable[[StreamSettings], Mapper]
-    has_tier: bool = True
     flags: tuple[tuple[str, str], ...] = ()
 
     def count(self, number: int) -> str:
@@ -56,7 +54,6 @@ METRICS = ItemType(
     ObjectType.METRIC,
     LOG_CUSTOM_METRIC,
     MetricMapper,
-    has_tier=False,
     flags=(("isTest", "is_test"),),
 )
 

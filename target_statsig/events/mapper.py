@@ -41,6 +41,7 @@ class MappingWarnings:
         time_defaulted: Events without a time of their own; they have that of their extraction, or of now.
         custom_ignored: Records whose `custom` is no object.
         consent_ignored: Records whose marketing consent says neither yes nor no.
+        tier_ignored: Records whose tier is no text.
         renamed: Sanitized event names, by the name before; the first ones only.
         old_times: Events of over 60 days ago.
         future_times: Events of a time to come.
@@ -55,6 +56,7 @@ class MappingWarnings:
     time_defaulted: int = 0
     custom_ignored: int = 0
     consent_ignored: int = 0
+    tier_ignored: int = 0
     renamed: dict[str, str] = field(default_factory=dict)
     old_times: int = 0
     future_times: int = 0
@@ -103,10 +105,12 @@ class Items(NamedTuple):
     Attributes:
         items: The items.
         names: The name of each.
+        tiers: The environment of each, null where it names none; None where items of this type have none.
     """
 
     items: Column
     names: Column
+    tiers: Column | None = None
 
 
 class Mapper(Protocol):

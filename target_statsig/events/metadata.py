@@ -1,4 +1,4 @@
-"""The metadata of an event: the columns that fed no other field, or those that a setting names, as texts."""
+"""The metadata of an event: the columns that fed no other field, or those that a setting names."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from functools import lru_cache
 from operator import or_
 from typing import TYPE_CHECKING, NamedTuple
 
-from target_statsig.events.user import PRIVATE_ATTRIBUTES, SHAPES_KEPT
-from target_statsig.events.values import NULL, objects, texts
+from target_statsig.config.settings import MetadataTypes
+from target_statsig.config.sources import PRIVATE_ATTRIBUTES
+from target_statsig.events.user import SHAPES_KEPT
+from target_statsig.events.values import NULL, objects, texts, typed
 from target_statsig.singer.columns import turned
 from target_statsig.singer.fields import FLATTENED, first_of, overlay, places
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from target_statsig.singer.columns import Column, Columns
     from target_statsig.singer.convert import Faults
@@ -38,17 +40,19 @@ _KEYS_KEPT = 16_384
 class MetadataMapper:
     """Maps the metadata of the records of one stream."""
 
-    def __init__(self, metadata_fields: Collection[str], fed: Iterable[tuple[str, ...]]) -> None:
-        """Take the setting and what is not for the metadata.
+    def __init__(self, metadata_fields: Collection[str], types: MetadataTypes, fed: Iterable[tuple[str, ...]]) -> None:
+        """Take the settings and what is not for the metadata.
 
         Args:
             metadata_fields: Sources, or `*`.
+            types: What the values are.
             fed: The sources of every other field, each in the order of preference.
         """
         self._everything = EVERYTHING in metadata_fields
         self._unpacks = self._everything or PROPERTIES in metadata_fields
         self._named = [source for source in metadata_fields if _may_be_named(source)]
         self._fed = tuple(fed)
+        self._convert = typed if types is MetadataTypes.TYPED else texts
         self._plan = lru_cache(SHAPES_KEPT)(self._plan_for)
 
     def __call__(self, columns: Columns, faults: Faults) -> Column:
@@ -62,14 +66,14 @@ class MetadataMapper:
         fed = _fed_from(columns, plan.fields)
         members: dict[str, Column] = {}
         for name, key in plan.keys:
-            _add(members, key, columns.get(name), fed.get((name, None)), faults)
+            _add(members, key, columns.get(name), fed.get((name, None)), self._convert, faults)
         if plan.unpacks:
             properties = _without(columns.get(PROPERTIES), fed.get((PROPERTIES, None)))
             unpacked = _unpacked(properties)
             for name, key in _settled([(name, name.replace(".", "_")) for name in unpacked]):
-                _add(members, key, unpacked[name], fed.get((PROPERTIES, name)), faults)
+                _add(members, key, unpacked[name], fed.get((PROPERTIES, name)), self._convert, faults)
         for key, candidates in plan.named:
-            _add(members, key, first_of(columns, candidates), None, faults)
+            _add(members, key, first_of(columns, candidates), None, self._convert, faults)
         return objects(members, len(columns))
 
     def _plan_for(self, names: tuple[str, ...]) -> _Plan:
@@ -141,10 +145,17 @@ def _without(column: Column, feeds: Sequence[bool] | None) -> Column:
     return [None if feed else value for value, feed in zip(column, feeds, strict=True)]
 
 
-def _add(members: dict[str, Column], key: str, column: Column, feeds: Sequence[bool] | None, faults: Faults) -> None:
+def _add(
+    members: dict[str, Column],
+    key: str,
+    column: Column,
+    feeds: Sequence[bool] | None,
+    converted: Callable[[Column, Faults], Column],
+    faults: Faults,
+) -> None:
     if feeds is _ALL:
         return
-    found = texts(_without(column, feeds), faults)
+    found = converted(_without(column, feeds), faults)
     members[key] = overlay(members[key], found) if key in members else found
 
 

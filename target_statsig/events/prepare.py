@@ -14,7 +14,7 @@ import msgspec
 
 from target_statsig._compat import override
 from target_statsig.client.events import encode_body
-from target_statsig.config.settings import DeletedRows
+from target_statsig.config.settings import DeletedRows, Tier
 from target_statsig.errors import RecordError
 from target_statsig.events.mapper import MappingWarnings
 from target_statsig.events.positions import highest
@@ -43,6 +43,9 @@ FILLED = 0.95
 """How much of a request is filled with items of the usual size: some are larger."""
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+BILLED_TIERS = frozenset({None, Tier.PRODUCTION})
+"""Only production is billed, and an item that names no tier belongs to it: https://docs.statsig.com/pricing."""
 
 _NOT_JSON = (TypeError, ValueError, RecursionError, ArithmeticError)
 
@@ -79,6 +82,7 @@ class PreparedRequest(msgspec.Struct, frozen=True):
         count: How many they are.
         digests: The digests of their records, end to end; empty where nothing is to be remembered.
         names: How many there are of each name.
+        billed: How many of them Statsig bills.
     """
 
     body: bytes
@@ -87,6 +91,7 @@ class PreparedRequest(msgspec.Struct, frozen=True):
     count: int
     digests: bytes
     names: dict[str, int]
+    billed: int
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -209,6 +214,7 @@ class Preparation(Prepares):
                     _picked(lines, part),
                     _picked(digests, part) if digests else [],
                     _picked(items.names, part),
+                    None if items.tiers is None else _picked(items.tiers, part),
                 )
                 for part in _parts(sound, lines, limits)
             ],
@@ -237,7 +243,12 @@ class Preparation(Prepares):
         return lines
 
     def _request(
-        self, rows: list[int] | None, lines: Sequence[bytes], digests: Sequence[bytes], names: Column
+        self,
+        rows: list[int] | None,
+        lines: Sequence[bytes],
+        digests: Sequence[bytes],
+        names: Column,
+        tiers: Column | None,
     ) -> PreparedRequest:
         flags = [member for member, setting in self.item_type.flags if getattr(self.settings, setting)]
         encoded = b",".join(lines)
@@ -248,6 +259,8 @@ class Preparation(Prepares):
             count=len(names),
             digests=b"".join(digests),
             names=dict(Counter(names)),
+            # What belongs to no environment is billed in any case.
+            billed=len(names) if tiers is None else sum(map(BILLED_TIERS.__contains__, tiers)),
         )
 
 

@@ -1,7 +1,6 @@
 """The `user` of an item: who did it, as Statsig's StatsigUser.
 
-Serves any object type whose items have a user. `privateAttributes` are for evaluation only and are never sent
-(https://docs.statsig.com/server/concepts/user).
+Serves any object type whose items have a user.
 """
 
 from __future__ import annotations
@@ -13,11 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from target_statsig.config.sources import PRIVATE_ATTRIBUTES
 from target_statsig.errors import RecordError
 from target_statsig.events.mapper import count_long
-from target_statsig.events.values import labels, number, objects, printable, text
+from target_statsig.events.values import labels, number, objects, printable, text, typed
 from target_statsig.singer.convert import convert_one, parse_bool
-from target_statsig.singer.fields import first_of, overlay, places, sources_of
+from target_statsig.singer.fields import first_of, listed, overlay, places, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -42,8 +42,6 @@ TEXT_FIELDS = {
 }
 """Statsig's fields that hold a text, and the destinations that fill them."""
 
-PRIVATE_ATTRIBUTES = frozenset({"privateAttributes", "private_attributes"})
-
 CONSENT = "marketing_consent"
 
 _CONSENTS: Mapping[bool, Mapping[str, str]] = {True: {CONSENT: "granted"}, False: {CONSENT: "denied"}}
@@ -66,19 +64,22 @@ class UserMapper:
         self._texts = {field: sources_of(destination, mapping) for field, destination in TEXT_FIELDS.items()}
         self._ids = [
             (STABLE_ID, sources_of("anonymous_id", mapping)),
-            *((id_type, (source,)) for id_type, source in settings.custom_ids.items()),
+            *((id_type, listed(sources)) for id_type, sources in settings.custom_ids.items()),
         ]
+        self._attributes = [(name, listed(sources)) for name, sources in settings.custom_fields.items()]
         self._custom = sources_of("custom", mapping)
         self._consent = sources_of(CONSENT, mapping)
-        self._tier = None if settings.environment_tier is None else {"tier": str(settings.environment_tier)}
+        self._tier = settings.environment_tier
+        self._tier_sources = listed(settings.environment_tier_field or ())
         self._plan = lru_cache(SHAPES_KEPT)(self._plan_for)
 
     @property
     def sources(self) -> list[tuple[str, ...]]:
         """The sources of every field, each in the order of preference."""
-        return [*self._texts.values(), *(sources for _, sources in self._ids), self._custom, self._consent]
+        named = [sources for _, sources in (*self._ids, *self._attributes)]
+        return [*self._texts.values(), *named, self._custom, self._consent, self._tier_sources]
 
-    def __call__(self, columns: Columns, faults: Faults, warnings: MappingWarnings) -> Column:
+    def __call__(self, columns: Columns, faults: Faults, warnings: MappingWarnings) -> Users:
         """Return the user of each record.
 
         Args:
@@ -99,11 +100,15 @@ class UserMapper:
             faults.setdefault(row, RecordError("missing_identifier", "user_id"))
         if ids:
             user["customIDs"] = objects(ids, len(columns))
-        if plan.custom or plan.consent:
+        if plan.custom or plan.consent or plan.attributes:
             user["custom"] = _customs(columns, plan, faults, warnings)
-        if self._tier is not None:
-            user["statsigEnvironment"] = (self._tier,) * len(columns)
-        return objects(user, len(columns))
+        tiers: Column = (self._tier,) * len(columns)
+        if plan.tier:
+            tiers = _tiers(first_of(columns, plan.tier), self._tier, warnings)
+        if plan.tier or self._tier is not None:
+            environments = {tier: None if tier is None else {"tier": tier} for tier in set(tiers)}
+            user["statsigEnvironment"] = [*map(environments.__getitem__, tiers)]
+        return Users(objects(user, len(columns)), tiers)
 
     def _plan_for(self, names: tuple[str, ...]) -> _Plan:
         return _Plan(
@@ -111,7 +116,21 @@ class UserMapper:
             ids=[(id_type, found) for id_type, sources in self._ids if (found := [*places(sources, names)])],
             custom=[*places(self._custom, names)],
             consent=[*places(self._consent, names)],
+            attributes=[(name, found) for name, sources in self._attributes if (found := [*places(sources, names)])],
+            tier=[*places(self._tier_sources, names)],
         )
+
+
+class Users(NamedTuple):
+    """The users of some records.
+
+    Attributes:
+        users: The user of each.
+        tiers: The tier of each; null where nothing says so.
+    """
+
+    users: Column
+    tiers: Column
 
 
 class _Plan(NamedTuple):
@@ -121,6 +140,8 @@ class _Plan(NamedTuple):
     ids: Sequence[tuple[str, Sequence[Place]]]
     custom: Sequence[Place]
     consent: Sequence[Place]
+    attributes: Sequence[tuple[str, Sequence[Place]]]
+    tier: Sequence[Place]
 
 
 def _nobody(identifiers: Sequence[Column], count: int) -> Iterable[int]:
@@ -132,8 +153,33 @@ def _nobody(identifiers: Sequence[Column], count: int) -> Iterable[int]:
     return [row for row, found in enumerate(zip(*identifiers, strict=True)) if not any(found)]
 
 
+def _tiers(named: Column, otherwise: str | None, warnings: MappingWarnings) -> Column:
+    """Return the tier of each record: the text that it has, else what the settings say."""
+    texts = {value: value.strip() or otherwise for value in {*filter(_is_text, named)}}
+    warnings.tier_ignored += sum(value is not None and not _is_text(value) for value in named)
+    return [texts[value] if _is_text(value) else otherwise for value in named]
+
+
+def _is_text(value: object) -> bool:
+    return type(value) is str
+
+
 def _customs(columns: Columns, plan: _Plan, faults: Faults, warnings: MappingWarnings) -> Column:
     """Return `user.custom` of each record."""
+    customs = _with_consent(columns, plan, faults, warnings)
+    if not plan.attributes:
+        return customs
+    named = [name for name, _ in plan.attributes]
+    values = [typed(first_of(columns, candidates), faults) for _, candidates in plan.attributes]
+    rows = [
+        {name: value for name, value in zip(named, row, strict=True) if value is not None}
+        for row in zip(*values, strict=True)
+    ]
+    return [{**(custom or {}), **row} or None for custom, row in zip(customs, rows, strict=True)]
+
+
+def _with_consent(columns: Columns, plan: _Plan, faults: Faults, warnings: MappingWarnings) -> Column:
+    """Return the attributes of each record that no setting names, with the marketing consent."""
 
     def attributes(value: object) -> dict[str, Any] | None:
         if value is None:

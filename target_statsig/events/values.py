@@ -172,6 +172,31 @@ def event_values(column: Column, warnings: MappingWarnings, faults: Faults) -> C
     return values
 
 
+def typed(column: Column, faults: Faults) -> Column:
+    """Return a column of values as they are, in a form that prints without an exponent; null stays null."""
+    kinds = set(map(type, column)) - NULL
+    if kinds <= {str, int, bool}:
+        return column
+    if kinds <= {str, int, bool, Decimal} and print_plainly([value for value in column if type(value) is Decimal]):
+        return column
+    return convert(typed_value, column, faults)
+
+
+def typed_value(value: object) -> object:
+    """Return a value as it is: a number, a boolean, a text, an object or a list; a time as text.
+
+    Raises:
+        RecordError: As for `text`.
+    """
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, _NUMBERS):
+        return printable(number(value))
+    if isinstance(value, (dict, list, tuple)):
+        return msgspec.Raw(compact_json(value).encode())
+    return text(value)
+
+
 def _text_or_null(value: object) -> str | None:
     return None if value is None else text(value)
 

@@ -102,6 +102,11 @@ REMARKS: Mapping[str, Remark] = MappingProxyType(
             "some records have a marketing consent that says neither yes nor no: it is left out. Yes, y, true, on, 1 "
             "and granted are understood; no, n, false, off, 0 and denied.",
         ),
+        "tier_ignored": Remark(
+            "with an environment tier that is no text, left out",
+            "some records have an environment tier that is no text: it is left out, and `environment_tier` holds, or "
+            "production where that is not set.",
+        ),
     }
 )
 """By name of the count, in the order of the log."""
@@ -121,7 +126,7 @@ class ItemCounts:
 
     Attributes:
         deleted_row: Records that said that their row was deleted, and were not sent.
-        time_defaulted: Counts from here to `consent_ignored` are those of `MappingWarnings`.
+        time_defaulted: Counts from here to `tier_ignored` are those of `MappingWarnings`.
         bytes_sent: Bytes on the wire, every attempt counted.
         names: Delivered items by name; names over `MOST_NAMES` are counted under `OTHER_NAMES`. They come from records
             and so are not in the report.
@@ -146,6 +151,7 @@ class ItemCounts:
     large_users: int = 0
     custom_ignored: int = 0
     consent_ignored: int = 0
+    tier_ignored: int = 0
     requests: int = 0
     retries: int = 0
     bytes_sent: int = 0

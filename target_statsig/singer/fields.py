@@ -10,6 +10,7 @@ from target_statsig.config.sources import DEFAULT_SOURCES
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
+    from target_statsig.config.settings import Sources
     from target_statsig.singer.columns import Column, Columns
 
 DELETED_COLUMNS = ("_sdc_deleted_at", "_sdc_lsn_deleted_at")
@@ -20,15 +21,20 @@ FLATTENED = "__"
 """What flattening puts where a path has a dot: singer-sdk's default separator."""
 
 
-def sources_of(destination: str, field_mapping: Mapping[str, str]) -> tuple[str, ...]:
+def sources_of(destination: str, field_mapping: Mapping[str, Sources]) -> tuple[str, ...]:
     """Return the sources of a destination, the preferred one first.
 
     Args:
         destination: A name from `DEFAULT_SOURCES`, or a custom ID type, whose default source is the column of its name.
-        field_mapping: The stream's setting; its source stands in for all the defaults of the destination.
+        field_mapping: The stream's setting; what it has stands in for all the defaults of the destination.
     """
     mapped = field_mapping.get(destination)
-    return DEFAULT_SOURCES.get(destination, (destination,)) if mapped is None else (mapped,)
+    return DEFAULT_SOURCES.get(destination, (destination,)) if mapped is None else listed(mapped)
+
+
+def listed(sources: Sources) -> tuple[str, ...]:
+    """Return what a setting names as a source: one, or several in the order of preference."""
+    return (sources,) if isinstance(sources, str) else sources
 
 
 def id_destination(settings: StreamSettings) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.checks import nearest
 from target_statsig.config.settings import IdType, ObjectType
-from target_statsig.singer.fields import id_destination, places, sources_of
+from target_statsig.singer.fields import id_destination, listed, places, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 READ = {
-    ObjectType.EVENT: ("field_mapping", "custom_ids", "metadata_fields"),
-    ObjectType.EXPOSURE: ("field_mapping", "custom_ids"),
+    ObjectType.EVENT: ("field_mapping", "custom_ids", "custom_fields", "environment_tier_field", "metadata_fields"),
+    ObjectType.EXPOSURE: ("field_mapping", "custom_ids", "custom_fields", "environment_tier_field"),
     ObjectType.METRIC: ("field_mapping",),
     ObjectType.SEGMENT: ("membership_field", "segment_id_field"),
 }
@@ -47,7 +47,7 @@ class NamedColumns:
         self._settings = settings
         self.seen = False
         self._schema: Mapping[str, Any] = {}
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, tuple[str, ...]]] = set()
 
     def see(self, schema: Mapping[str, Any], tap_schema: Mapping[str, Any]) -> None:
         """Warn, once, of each column that the stream does not have.
@@ -58,10 +58,10 @@ class NamedColumns:
         """
         self.seen = True
         self._schema = schema
-        for setting, source in self._named():
-            self._hold_against(schema, setting, source)
+        for setting, sources in self._named():
+            self._hold_against(schema, setting, sources)
         if self._settings.object_type is ObjectType.SEGMENT and self._settings.row_count_field is not None:
-            self._hold_against(tap_schema, "row_count_field", self._settings.row_count_field, maps="before")
+            self._hold_against(tap_schema, "row_count_field", (self._settings.row_count_field,), maps="before")
 
     def where(self, field: str) -> str:
         """Return where the field of a rejected record was looked for, as a sentence.
@@ -78,49 +78,48 @@ class NamedColumns:
             sources = (names[field],) if field in names else sources_of(destination, settings.field_mapping)
         elif getattr(settings, field, None) is not None:
             return f"`{field}` is the setting of that name."
-        if sources == (field,):  # a column of the primary key, or of a custom type of id
-            words = "the column of that name"
-        else:
-            *others, last = [f"`{source}`" for source in sources]
-            words = f"{', '.join(others)} or {last}" if others else last
+        # A column of the primary key, or of a custom type of id.
+        words = "the column of that name" if sources == (field,) else _words(sources, "or")
         return f"`{field}` is read from {words}{self._lack(sources)}."
 
     def _lack(self, sources: Sequence[str]) -> str:
         if any(_may_have(self._schema, source) for source in sources):
             return ""
-        near = next(filter(None, (_nearest(source, self._schema) for source in sources)), None)
+        near = _nearest(sources, self._schema)
         hint = f" (the nearest is `{near}`)" if near else ""
         return f", {'none of which the stream has' if len(sources) > 1 else 'which the stream does not have'}{hint}"
 
-    def _named(self) -> Iterator[tuple[str, str]]:
-        """Yield settings that are read, and the column that each names."""
+    def _named(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield settings that are read, and the columns that each names, of which it needs one."""
         settings = self._settings
         if settings.object_type is ObjectType.SEGMENT:
             destination = id_destination(settings)
             if destination in settings.field_mapping:
-                yield f"field_mapping.{destination}", settings.field_mapping[destination]
+                yield f"field_mapping.{destination}", listed(settings.field_mapping[destination])
             elif settings.id_type is IdType.CUSTOM_ID:
-                yield "custom_id_type", destination
+                yield "custom_id_type", (destination,)
         for name in READ[settings.object_type]:
             value = getattr(settings, name)
             if isinstance(value, dict):
-                yield from ((f"{name}.{key}", source) for key, source in value.items())
+                yield from ((f"{name}.{key}", listed(sources)) for key, sources in value.items())
             elif isinstance(value, tuple):
-                yield from ((name, source) for source in value if source != "*")
+                yield from ((name, (source,)) for source in value if source != "*")
             elif value is not None:
-                yield name, value
+                yield name, (value,)
 
-    def _hold_against(self, schema: Mapping[str, Any], setting: str, source: str, *, maps: str = "after") -> None:
-        if (setting, source) in self._told or _may_have(schema, source):
+    def _hold_against(
+        self, schema: Mapping[str, Any], setting: str, sources: tuple[str, ...], *, maps: str = "after"
+    ) -> None:
+        if (setting, sources) in self._told or any(_may_have(schema, source) for source in sources):
             return
-        self._told.add((setting, source))
-        near = _nearest(source, schema)
+        self._told.add((setting, sources))
+        near = _nearest(sources, schema)
         logger.warning(
-            "Stream '%s': `%s` names `%s`, which the stream does not have.%s Case counts, and names are those %s "
-            "stream maps.",
+            "Stream '%s': `%s` names %s, %s.%s Case counts, and names are those %s stream maps.",
             self._stream,
             setting,
-            source,
+            _words(sources, "and"),
+            "which the stream does not have" if len(sources) == 1 else "none of which the stream has",
             f" Did you mean `{near}`?" if near else "",
             maps,
         )
@@ -144,6 +143,11 @@ def warn_of_absent_streams(keys: Iterable[str], came: Sequence[str]) -> None:
             shown,
             more,
         )
+
+
+def _words(names: Sequence[str], last: str) -> str:
+    *others, end = [f"`{name}`" for name in names]
+    return f"{', '.join(others)} {last} {end}" if others else end
 
 
 def _may_have(schema: Mapping[str, Any], source: str) -> bool:
@@ -176,8 +180,8 @@ def _may_be_object(schema: Mapping[str, Any]) -> bool:
     return kinds == "object" or (isinstance(kinds, list) and "object" in kinds)
 
 
-def _nearest(source: str, schema: Mapping[str, Any]) -> str | None:
-    return nearest(source, _paths(schema))
+def _nearest(sources: Iterable[str], schema: Mapping[str, Any]) -> str | None:
+    return next(filter(None, (nearest(source, [*_paths(schema)]) for source in sources)), None)
 
 
 def _paths(schema: Mapping[str, Any], before: str = "") -> Iterator[str]:

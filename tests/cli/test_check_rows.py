@@ -228,6 +228,17 @@ def test_the_store_says_whether_a_run_can_use_it(store, text):
     assert rows("Store", {"orders": EVENT}, store=store) == [text]
 
 
+def test_a_tier_that_not_every_project_has_is_remarked_upon():
+    streams = {"a": {**EVENT, "environment_tier": "qa"}, "b": {**EVENT, "environment_tier": "staging"}}
+    (row,) = rows("Environments", streams)
+    assert row == (
+        "? qa is none of production, staging, development: the project must have an environment of this name. Named in "
+        "`environment_tier` of stream 'a'."
+    )
+    del streams["a"]
+    assert rows("Environments", streams) == []
+
+
 def test_only_failures_count():
     config = parse_config({**KEYS, "streams": {"users": ADD}}, config_schema())
     made = sections(config.settings, {EVERY_STREAM: config.for_stream("users")}, Found("no", None, {}, STORE, NOON))

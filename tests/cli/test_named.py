@@ -35,6 +35,8 @@ def warnings(run_target, statsig, caplog):
         ({**EVENT, "field_mapping": {"user_id": "customer.ID"}}, "field_mapping.user_id", "customer.ID", "customer.id"),
         ({**EVENT, "field_mapping": {"event_name": "EVENT.x"}}, "field_mapping.event_name", "EVENT.x", "EVENT"),
         ({**EVENT, "custom_ids": {"companyID": "zzz"}}, "custom_ids.companyID", "zzz", None),
+        ({**EVENT, "custom_fields": {"plan": "zzz"}}, "custom_fields.plan", "zzz", None),
+        ({**EVENT, "environment_tier_field": "zzz"}, "environment_tier_field", "zzz", None),
         ({**EVENT, "metadata_fields": ["*", "custmer"]}, "metadata_fields", "custmer", "customer"),
         ({"object_type": "exposure", "custom_ids": {"c": "zzz"}}, "custom_ids.c", "zzz", None),
         ({"object_type": "metric", "field_mapping": {"metric_name": "m"}}, "field_mapping.metric_name", "m", None),
@@ -71,6 +73,17 @@ def test_a_column_that_a_stream_does_not_have_is_told_once(warnings, settings, s
 )
 def test_nothing_is_said_of_a_column_that_a_record_may_have(warnings, columns, source):
     assert warnings([schema("s", columns)], **EVENT, field_mapping={"user_id": source}) == []
+
+
+@pytest.mark.parametrize("stream", [EVENT, ADD], ids=["events", "a segment"])
+def test_of_several_sources_a_stream_needs_one(warnings, stream):
+    some = {**stream, "field_mapping": {"user_id": ["nope", "customer.id"]}}
+    assert [words for words in warnings([schema("s", COLUMNS)], **some) if "names" in words] == []
+    none = {**stream, "field_mapping": {"user_id": ["nope", "custmer"]}}
+    assert (
+        "`field_mapping.user_id` names `nope` and `custmer`, none of which the stream has. Did you mean `customer`? "
+        "Case counts, and names are those after stream maps." in warnings([schema("s", COLUMNS)], **none)
+    )
 
 
 def test_a_schema_that_says_that_there_are_others_is_believed(warnings):

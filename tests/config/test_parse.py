@@ -49,6 +49,18 @@ def test_a_null_is_as_good_as_nothing():
     assert parse(**KEYS, object_type="event", event_name=None).for_stream("x").event_name is None
 
 
+def test_a_source_may_be_a_list_and_mappings_are_put_together():
+    config = parse(
+        **KEYS,
+        **EVENT,
+        field_mapping={"user_id": ["customer_id", "user.id"], "email": "mail"},
+        custom_fields={"plan": {"name": ["plan", "tier"]}},
+    )
+    stream = config.for_stream("x")
+    assert stream.field_mapping == {"user_id": ("customer_id", "user.id"), "email": "mail"}
+    assert stream.custom_fields == {"plan.name": ("plan", "tier")}
+
+
 def test_stream_settings_can_be_handed_to_another_process():
     stream = parse(**KEYS, object_type="event", custom_ids={"companyID": "company"}).for_stream("x")
     assert pickle.loads(pickle.dumps(stream)) == stream
@@ -103,6 +115,21 @@ def test_a_wrong_default_is_not_told_of_each_stream_too():
         ),
         pytest.param({"load_method": "upsert"}, "`sync_mode`", id="load_method is said by sync_mode"),
         pytest.param({"request_timeout": "x"}, "`request_timeout` must be an integer.", id="wrong type"),
+        pytest.param(
+            {"field_mapping": {"user_id": 1}},
+            "`field_mapping.user_id` must be a string or a list of strings.",
+            id="no source",
+        ),
+        pytest.param(
+            {"custom_ids": {"c": []}},
+            "`custom_ids.c` must not be empty: leave it out, or give it a value.",
+            id="empty list of sources",
+        ),
+        pytest.param(
+            {"object_type": "event", "custom_fields": {"x": ["a", "privateAttributes.b"]}},
+            "`custom_fields.x` names private attributes",
+            id="private attributes",
+        ),
         pytest.param({"streams": {"a": 1}}, "streams.a: ", id="an entry that is no object"),
         pytest.param({"batch_size_rows": 3001}, "`batch_size_rows` must be at most 3000.", id="too large"),
         pytest.param(

@@ -55,6 +55,7 @@ def rows_of(blank, prepared, lines):
                 body=request.body,
                 digests=request.digests,
                 names=request.names,
+                billed=request.billed,
             )
         if number == 0:
             row = replace(

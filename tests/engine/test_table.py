@@ -14,8 +14,8 @@ LINES = [
 
 FULL = Row(
     VERSION, "digest", "orders", 3, 2**40, 0, is_last=False, count=1, size=77, body=b"body", digests=b"d" * 16,
-    names={"order": 1}, rejections=[(1, "missing_user", None)], warnings='{"old_times":1}', rows=[0], deleted=2,
-    source=pack_source(b"".join(LINES)), schema='{"type":"SCHEMA"}',
+    names={"order": 1}, billed=1, rejections=[(1, "missing_user", None)], warnings='{"old_times":1}', rows=[0],
+    deleted=2, source=pack_source(b"".join(LINES)), schema='{"type":"SCHEMA"}',
 )  # fmt: skip
 LAST = Row(VERSION, "digest", "orders", 3, 2**40, 1, is_last=True)
 

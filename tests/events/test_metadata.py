@@ -6,20 +6,22 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from target_statsig.config.settings import ObjectType, StreamSettings
+from target_statsig.config.settings import MetadataTypes, ObjectType, StreamSettings
 from target_statsig.errors import RecordError
 from target_statsig.events.metadata import MetadataMapper
 from tests.mapped import columns_of, item_of
 
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
 FED = (("user_id", "userId"), ("event_value", "revenue", "properties.revenue", "value"), ("email", "traits.email"))
 
 
-def metadata_of(record, *metadata_fields, fed=FED):
+def metadata_of(record, *metadata_fields, fed=FED, types=MetadataTypes.TEXT):
     faults = {}
-    (metadata,) = MetadataMapper(metadata_fields or ("*",), fed)(columns_of(record), faults)
+    (metadata,) = MetadataMapper(metadata_fields or ("*",), types, fed)(columns_of(record), faults)
     if faults:
         raise faults[0]
-    return {} if metadata is None else msgspec.json.decode(msgspec.json.encode(metadata))
+    return {} if metadata is None else msgspec.json.decode(_ENCODER.encode(metadata))
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,25 @@ def test_every_value_becomes_a_text(value, as_text):
     assert metadata_of({"column": value}) == {"column": as_text}
     assert metadata_of({"properties": {"member": value}}) == {"member": as_text}
     assert metadata_of({"column": value}, "column") == {"column": as_text}
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        pytest.param("text ", "text ", id="text"),
+        pytest.param(12, 12, id="whole number"),
+        pytest.param(Decimal("19.90"), 19.9, id="decimal"),
+        pytest.param(1e21, 10**21, id="no exponent"),
+        pytest.param(False, False, id="boolean"),
+        pytest.param(dt.datetime(2024, 6, 6, 12, tzinfo=dt.UTC), "2024-06-06T12:00:00+00:00", id="time"),
+        pytest.param({"a": [1, {"b": None}]}, {"a": [1, {"b": None}]}, id="object"),
+        pytest.param([1, "2"], [1, "2"], id="list"),
+    ],
+)
+def test_every_value_may_be_sent_as_it_is(value, sent):
+    assert metadata_of({"column": value, "no": None}, types=MetadataTypes.TYPED) == {"column": sent}
+    assert metadata_of({"properties": {"member": value}}, types=MetadataTypes.TYPED) == {"member": sent}
+    assert metadata_of({"column": value}, "column", types=MetadataTypes.TYPED) == {"column": sent}
 
 
 def test_nulls_are_left_out():

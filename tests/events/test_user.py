@@ -166,3 +166,54 @@ def test_the_tier_says_the_environment():
 
 def test_private_attributes_are_never_sent():
     assert fields_of({"privateAttributes": {"a": 1}, "private_attributes": {"a": 1}}) == {"userID": "u"}
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        pytest.param("gold", "gold", id="text"),
+        pytest.param(7, 7, id="whole number"),
+        pytest.param(Decimal("0.10"), 0.1, id="number"),
+        pytest.param(Decimal("1E+30"), 10**30, id="no exponent"),
+        pytest.param(False, False, id="boolean"),
+        pytest.param({"a": {"b": Decimal("1.5")}}, {"a": {"b": 1.5}}, id="object"),
+        pytest.param([1, "a", None], [1, "a", None], id="list"),
+    ],
+)
+def test_a_custom_field_is_sent_as_it_is(value, sent):
+    assert fields_of({"a": value}, custom_fields={"x": "a"}) == {"userID": "u", "custom": {"x": sent}}
+    columns = {"a": value, "custom": {"x": "before", "y": 1}, "consent": {"marketing": True}}
+    custom = {"x": sent, "y": 1, "marketing_consent": "granted"}
+    assert fields_of(columns, custom_fields={"x": "a"}) == {"userID": "u", "custom": custom}
+
+
+def test_a_custom_field_that_is_null_is_left_out():
+    assert fields_of({"a": None, "b": None}, custom_fields={"x": "a", "y": ("b", "c")}) == {"userID": "u"}
+    assert fields_of({"a": None, "custom": {"x": 1}}, custom_fields={"x": "a"})["custom"] == {"x": 1}
+
+
+def test_a_custom_field_that_json_has_no_form_for_is_a_fault_of_its_record():
+    with pytest.raises(RecordError, match="not_encodable"):
+        fields_of({"a": {"b": Decimal("NaN")}}, custom_fields={"x": "a"})
+
+
+@pytest.mark.parametrize(
+    ("record", "tier", "ignored"),
+    [
+        pytest.param({"stage": "qa"}, "qa", 0, id="a name of the project's"),
+        pytest.param({"stage": " staging "}, "staging", 0, id="blanks around it"),
+        pytest.param({"stage": None}, "development", 0, id="null"),
+        pytest.param({"stage": " "}, "development", 0, id="blank"),
+        pytest.param({}, "development", 0, id="no such column"),
+        pytest.param({"stage": 1}, "development", 1, id="number"),
+        pytest.param({"stage": {"tier": "qa"}}, "development", 1, id="object"),
+    ],
+)
+def test_a_record_may_name_its_tier(record, tier, ignored):
+    settings = {"environment_tier": "development", "environment_tier_field": "stage"}
+    expected = {"userID": "u", "statsigEnvironment": {"tier": tier}}
+    assert user_of({"user_id": "u", **record}, **settings) == (expected, MappingWarnings(tier_ignored=ignored))
+
+
+def test_without_a_tier_there_is_no_environment():
+    assert fields_of({"stage": None}, environment_tier_field="stage") == {"userID": "u"}

@@ -31,6 +31,7 @@ RAISED = {
     "large_users": {"user_agent": "x" * 4_097},
     "custom_ignored": {"custom": "pro"},
     "consent_ignored": {"marketing_consent": "perhaps"},
+    "tier_ignored": {"stage": 7},
 }
 """What raises each count."""
 
@@ -44,6 +45,7 @@ def raise_count(name, run_target, statsig, **settings):
     """Run a target so that a count is 2, and return what the run left behind."""
     odd = [{**EVENT, **RAISED.get(name, {}), "n": number} for number in range(2)]
     plain = {**dict.fromkeys(odd[0]), **EVENT}
+    settings |= {"environment_tier_field": "stage"} if name == "tier_ignored" else {}
     before = [schema("ev", dict.fromkeys(plain, True)), *(record("ev", one) for one in odd)]
     if name == "skipped_duplicates":
         run_target(before, object_type="event")

@@ -36,6 +36,7 @@ EVENTS = {
     "large_users": 0,
     "custom_ignored": 0,
     "consent_ignored": 0,
+    "tier_ignored": 0,
     "requests": 0,
     "retries": 0,
     "bytes_sent": 0,
