@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tests.singer import activate_version, record, schema, state
+from tests.fakes import WaitlessClock
+from tests.singer import TargetRunner, activate_version, record, schema, state
 
 MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror"}
 ADD = {**MIRROR, "sync_mode": "add"}
@@ -413,3 +416,17 @@ def test_what_was_kept_is_sent_even_if_its_stream_does_not_come_again(run_target
     statsig.state.seed_segment("later", [])
     assert run_target([schema("z"), *users("q", stream="z")], streams=streams).exit_code == 0
     assert members(statsig, "later") == {"a"}
+
+
+def test_a_long_list_is_read_in_spaced_requests_and_the_log_says_how_far_it_is(
+    statsig_factory, tmp_path, capsys, caplog, monkeypatch
+):
+    caplog.set_level("INFO")
+    monkeypatch.setattr("target_statsig.run.RunClock", WaitlessClock)
+    statsig = statsig_factory(page_size=10)
+    statsig.state.seed_segment("vips", [f"u{number:05}" for number in range(2_700)])
+    run = TargetRunner(statsig, tmp_path, capsys, caplog)
+    outcome = run([schema("users"), *users("a")], **MIRROR)
+    assert segment_report(outcome)["held"] == 2_700
+    # 270 pages, 80 in 10 seconds.
+    assert re.search("users: 1 record, 1 staged, [12],000 ids of a list read, in spaced requests", outcome.log)
