@@ -448,8 +448,8 @@ READS = [
     pytest.param(MIRROR, met("GET", "*/segments/vips", 1), GONE, id="segment mirror: look again"),
     pytest.param(MIRROR, met("GET", "*/idlist_metadata", 0), GONE, id="segment mirror: ask for the version"),
     pytest.param(MIRROR, met("GET", "*/id_list", 0), GONE, id="segment mirror: read the list"),
-    pytest.param(MIRROR, met("GET", "*/idlist_metadata", 2), GONE, id="segment mirror: see that it stood still"),
-    pytest.param(MIRROR, met("GET", "*/idlist_metadata", 3), MIRROR.whole, id="segment mirror: wait for the update"),
+    pytest.param(MIRROR, met("GET", "*/idlist_metadata", 1), GONE, id="segment mirror: see that it stood still"),
+    pytest.param(MIRROR, met("GET", "*/idlist_metadata", 2), MIRROR.whole, id="segment mirror: wait for the update"),
     pytest.param(MIRROR, met("GET", "*/segments/vips", 2), MIRROR.whole, id="segment mirror: count again"),
 ]
 
