@@ -28,6 +28,7 @@ from target_statsig.singer.output import write_state
 from target_statsig.singer.rejections import whereabouts
 from target_statsig.singer.state_gate import Patience, State, StateGate
 from target_statsig.store import open_store
+from target_statsig.store.values import Command
 from target_statsig.streams import Streams
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Run:
         stop_signal: The signal that asked the run to end, if one did.
         failure: The first thing that went wrong, if anything did.
         ended: Whether the end has begun.
+        command: What the run was started for.
     """
 
     def __init__(self, config: Config) -> None:
@@ -83,6 +85,7 @@ class Run:
         self.stop_signal: int | None = None
         self.failure: BaseException | None = None
         self.ended = False
+        self.command = Command.RUN
         self._complete = False
         self._patience = Patience(self.gate, self.clock)
         self._bytes = 0
@@ -270,11 +273,27 @@ class Run:
     def conclude(self) -> None:
         """Close everything, write the report and log the summary; what fails is kept in `failure`."""
         self.progress_log.close()
+        self._remember()
         for step in (self.close, self._write_report, self._write_metrics, self._log_summary):
             self._attempt(step)
         if self._has_dead_letters and self.dead_letters.count:
             logger.info("  %s", whereabouts(self.dead_letters, os.environ))
         self._notify()
+
+    def _remember(self) -> None:
+        """Leave the run to `--status`, in a store that is there; what goes wrong with that is no failure of the run."""
+        if self.stop_signal is not None:
+            self.report.interrupt(self.stop_signal)
+        # A store that failed would fail again, perhaps after a long wait.
+        if isinstance(self.failure, StoreError):
+            return
+        try:
+            if self.store_exists:
+                from target_statsig.store.history import past_run
+
+                self.store.record_run(past_run(self.report, self.command, self.clock.time()))
+        except StoreError as error:
+            logger.warning("`--status` will not know of this run: %s.", error)
 
     def _attempt(self, step: Callable[[], None]) -> None:
         try:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from target_statsig.errors import FatalRunError, Heading, RefusedError, TargetStatsigError, TooLargeError
 from target_statsig.events.mapper import COUNTS, RENAMED_LISTED, MappingWarnings
 from target_statsig.events.prepare import Limits, Preparation
+from target_statsig.reports.report import wider
 from target_statsig.store.ledger import NoLedger, each
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from target_statsig.events.item_types import ItemType
     from target_statsig.events.prepare import Prepared, PreparedRequest, Prepares
     from target_statsig.events.workers import Workers
-    from target_statsig.reports.report import ItemCounts
+    from target_statsig.reports.report import ItemCounts, Span
     from target_statsig.singer.records import Batch, RecordReader
     from target_statsig.store.ledger import Bookmark, StreamLedger
 
@@ -110,6 +111,7 @@ class BatchResult:
         undelivered: Records not known to be delivered, because of `failure`; the next run sends them again.
         failure: What ended the work before its end, if anything did.
         names: Delivered items by name.
+        span: The times of delivered events, as far as they are known.
         maybe_duplicated: Delivered records that an earlier attempt, whose answer was lost or does not deny it, may have
             delivered too.
         billable: Delivered items that Statsig bills.
@@ -131,6 +133,7 @@ class BatchResult:
     warnings: MappingWarnings = field(default_factory=MappingWarnings)
     failure: TargetStatsigError | None = None
     names: Counter[str] = field(default_factory=Counter)
+    span: Span | None = None
 
     def fail(self, error: TargetStatsigError, undelivered: int) -> None:
         """Note what ended the work, and how many records are not known to be delivered because of it."""
@@ -154,6 +157,7 @@ class BatchResult:
         # As many as one batch may list: where every record has a name of its own, the report stays short.
         counts.renamed = dict(islice((counts.renamed | self.warnings.renamed).items(), RENAMED_LISTED))
         counts.count_names(self.names)
+        counts.span = wider(counts.span, self.span)
 
 
 @dataclass(slots=True)
@@ -305,6 +309,7 @@ class _BatchDelivery:
             self._delivery.refusals.taken()
             result.delivered += count
             result.names.update(request.names)
+            result.span = wider(result.span, request.span)
             result.maybe_duplicated += count if doubted else maybe_duplicated
             result.billable += request.billed
 

@@ -134,14 +134,16 @@ class EventMapper(Mapper):
         named = first_of(columns, plan.name) if self._event_name is None else (self._event_name,) * len(columns)
         names = self._names(named, warnings, faults)
         users = self._users(columns, faults, warnings)
+        values = event_values(first_of(columns, plan.value), warnings, faults)
+        times = self._times.column(first_of(columns, plan.time), columns.extracted, now_ms, warnings, faults)
         event = {
             "eventName": names,
-            "value": event_values(first_of(columns, plan.value), warnings, faults),
-            "time": self._times.column(first_of(columns, plan.time), columns.extracted, now_ms, warnings, faults),
+            "value": values,
+            "time": times,
             "user": users.users,
             "metadata": self._metadata(columns, faults),
         }
-        return Items(objects(event, len(columns)), names, users.tiers)
+        return Items(objects(event, len(columns)), names, users.tiers, times)
 
     def _plan_for(self, names: tuple[str, ...]) -> _Plan:
         return _Plan(*([*places(sources, names)] for sources in self._fields))

@@ -106,11 +106,13 @@ class Items(NamedTuple):
         items: The items.
         names: The name of each.
         tiers: The environment of each, null where it names none; None where items of this type have none.
+        times: The time of each, unix milliseconds; of events only.
     """
 
     items: Column
     names: Column
     tiers: Column | None = None
+    times: Column = ()
 
 
 class Mapper(Protocol):

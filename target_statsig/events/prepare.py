@@ -16,7 +16,7 @@ from target_statsig._compat import override
 from target_statsig.client.events import encode_body
 from target_statsig.config.settings import DeletedRows, Tier
 from target_statsig.errors import RecordError
-from target_statsig.events.mapper import MappingWarnings
+from target_statsig.events.mapper import Items, MappingWarnings
 from target_statsig.events.positions import highest
 from target_statsig.events.values import NOT_ENCODABLE
 from target_statsig.singer.columns import digests_of
@@ -83,6 +83,7 @@ class PreparedRequest(msgspec.Struct, frozen=True):
         digests: The digests of their records, end to end; empty where nothing is to be remembered.
         names: How many there are of each name.
         billed: How many of them Statsig bills.
+        span: The earliest and the latest time of an event, unix milliseconds; None where that is not known.
     """
 
     body: bytes
@@ -92,6 +93,7 @@ class PreparedRequest(msgspec.Struct, frozen=True):
     digests: bytes
     names: dict[str, int]
     billed: int
+    span: tuple[int, int] | None = None
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -213,8 +215,7 @@ class Preparation(Prepares):
                     None if of_all and len(part) == len(read.rows) else [read.rows[row] for row in part],
                     _picked(lines, part),
                     _picked(digests, part) if digests else [],
-                    _picked(items.names, part),
-                    None if items.tiers is None else _picked(items.tiers, part),
+                    Items(*(column and _picked(column, part) for column in items)),
                 )
                 for part in _parts(sound, lines, limits)
             ],
@@ -243,12 +244,7 @@ class Preparation(Prepares):
         return lines
 
     def _request(
-        self,
-        rows: list[int] | None,
-        lines: Sequence[bytes],
-        digests: Sequence[bytes],
-        names: Column,
-        tiers: Column | None,
+        self, rows: list[int] | None, lines: Sequence[bytes], digests: Sequence[bytes], items: Items
     ) -> PreparedRequest:
         flags = [member for member, setting in self.item_type.flags if getattr(self.settings, setting)]
         encoded = b",".join(lines)
@@ -256,11 +252,12 @@ class Preparation(Prepares):
             body=encode_body(self.item_type.endpoint, encoded, flags, self.compression),
             size=len(encoded) + ENVELOPE_BYTES,
             rows=rows,
-            count=len(names),
+            count=len(items.names),
             digests=b"".join(digests),
-            names=dict(Counter(names)),
+            names=dict(Counter(items.names)),
             # What belongs to no environment is billed in any case.
-            billed=len(names) if tiers is None else sum(map(BILLED_TIERS.__contains__, tiers)),
+            billed=len(items.names) if items.tiers is None else sum(map(BILLED_TIERS.__contains__, items.tiers)),
+            span=(min(items.times), max(items.times)) if items.times else None,
         )
 
 

@@ -112,6 +112,17 @@ REMARKS: Mapping[str, Remark] = MappingProxyType(
 """By name of the count, in the order of the log."""
 
 
+Span = tuple[int, int]
+"""The earliest and the latest time of some events, unix milliseconds."""
+
+
+def wider(span: Span | None, other: Span | None) -> Span | None:
+    """Return the span of both; None is that of nothing."""
+    if span is None or other is None:
+        return span or other
+    return min(span[0], other[0]), max(span[1], other[1])
+
+
 class RunStatus(Choice):
     """How a run ended."""
 
@@ -130,6 +141,7 @@ class ItemCounts:
         bytes_sent: Bytes on the wire, every attempt counted.
         names: Delivered items by name; names over `MOST_NAMES` are counted under `OTHER_NAMES`. They come from records
             and so are not in the report.
+        span: The times of delivered events, as far as they are known; not in the report either.
     """
 
     object_type: ObjectType
@@ -158,6 +170,7 @@ class ItemCounts:
     billable: int = 0
     renamed: dict[str, str] = field(default_factory=dict)
     names: Counter[str] = field(default_factory=Counter)
+    span: Span | None = None
 
     @property
     def remarks(self) -> Iterator[tuple[str, int]]:
@@ -182,7 +195,7 @@ class ItemCounts:
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts under the names of the run report."""
-        report = {name: getattr(self, name) for name in self.__slots__ if name not in {"renamed", "names"}}
+        report = {name: getattr(self, name) for name in self.__slots__ if name not in {"renamed", "names", "span"}}
         report |= {"object_type": self.object_type.value, "reasons": dict(self.reasons), "not_sent": self.not_sent}
         if self.renamed:
             report["renamed"] = dict(sorted(self.renamed.items()))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from target_statsig.clock import Clock
     from target_statsig.store.readonly import StoreLook
+    from target_statsig.store.status import StoreStatus
     from target_statsig.store.store import Store
 
 
@@ -82,3 +83,18 @@ def look_at_store(url: str, *, project: str) -> StoreLook:
     from target_statsig.store.readonly import look_at  # noqa: PLC0415 - as above
 
     return look_at(url, project=project)
+
+
+def read_store_status(url: str, *, project: str) -> StoreStatus:
+    """Read what the store remembers of a project, without a trace; it is not created where there is none.
+
+    Args:
+        url: `store_url`: `sqlite:///…` or `postgresql+psycopg://…`.
+        project: The identity of the Statsig project.
+
+    Raises:
+        StoreError: It cannot be reached, is none of ours, or has the schema of another version.
+    """
+    from target_statsig.store.status import read_status  # noqa: PLC0415 - as above
+
+    return read_status(url, project=project)

@@ -191,6 +191,16 @@ def open_locks(store_url: str, *, patience: float) -> Locks:
     return FileLocks(url) if url.path is not None else SessionLocks(connect_postgres(url, patience))
 
 
+def key_of(project: str, name: str) -> bytes:
+    """Return a lock's key.
+
+    Args:
+        project: The identity of the Statsig project.
+        name: What is the lock's own within it.
+    """
+    return blake2b(f"{project}\n{name}".encode(), digest_size=KEY_BYTES).digest()
+
+
 def _number(key: bytes) -> int:
     return int.from_bytes(key, "big", signed=True)
 
@@ -227,7 +237,7 @@ class Lock:
         self._connection = connection
         self._locks = locks
         self._only_look = only_look
-        self._key = blake2b("\n".join(identity).encode(), digest_size=KEY_BYTES).digest()
+        self._key = key_of(*identity)
         self._row = {"project": project, "name": identity[1]}
         self._what = what
         self._error = error

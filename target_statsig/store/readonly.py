@@ -133,17 +133,25 @@ def look_at(store_url: str, *, project: str) -> StoreLook:
         StoreError: The URL is of no use, the database cannot be reached, or is none of ours.
     """
     url = StoreUrl.parse(store_url)
-    if url.path is None:
-        opened = connect_postgres(url, PATIENCE)
-    elif url.path.exists():
-        opened = Connection(url, functools.partial(_open_file, url.path), sqlite3.Error)
-    else:
-        return StoreLook(url.place, None, writable=_may_make(url.path))
+    opened = open_there(url)
+    if opened is None:
+        return StoreLook(url.place, None, writable=url.path is not None and _may_make(url.path))
     with closing(opened) as connection:
         version = read_version(connection)
         segments = _facts(connection, project) if version == newest() else {}
         writable, busy = _may_write(connection, version)
         return StoreLook(url.place, version, writable=writable, busy=busy, segments=segments)
+
+
+def open_there(url: StoreUrl) -> Connection | None:
+    """Open a database that is there; return None where there is no file yet.
+
+    Raises:
+        StoreError: It cannot be reached.
+    """
+    if url.path is None:
+        return connect_postgres(url, PATIENCE)
+    return Connection(url, functools.partial(_open_file, url.path), sqlite3.Error) if url.path.exists() else None
 
 
 def _may_make(path: Path) -> bool:

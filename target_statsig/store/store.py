@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from target_statsig.errors import FatalRunError, Heading, SegmentError, StoreError
 from target_statsig.store.database import Database, insertion, upsertion
 from target_statsig.store.deliveries import StoredLedger
+from target_statsig.store.history import record
 from target_statsig.store.locks import Lock, StoredRequestLog, open_locks
 from target_statsig.store.members import Audience, Members, Pending
 from target_statsig.store.values import Hold, HoldState, SegmentFacts, columns
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from target_statsig.store.database import Connection
     from target_statsig.store.ledger import StreamLedger
     from target_statsig.store.locks import Locks
+    from target_statsig.store.values import PastRun
 
 
 class Store:
@@ -223,6 +225,14 @@ class Store:
             run_id=self._run_id,
             clock=self._clock,
         )
+
+    def record_run(self, run: PastRun) -> None:
+        """Remember a run that ends.
+
+        Args:
+            run: The run.
+        """
+        record(self._quick, self._project, run)
 
     def request_log(self, *, keep: float) -> StoredRequestLog:
         """Return the times of list mutations, shared by all runs on this project.

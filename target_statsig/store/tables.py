@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from target_statsig.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from target_statsig.store.database import Connection
 
@@ -44,6 +44,17 @@ _HOLDS = """
     )
 """
 """What the last run of a mirrored segment left undone; no row: nothing. Who is held is marked among the members."""
+
+_RUNS = (
+    """
+    CREATE TABLE target_statsig_runs (
+        run {counter} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, ended_at DOUBLE PRECISION NOT NULL,
+        command TEXT NOT NULL, report TEXT NOT NULL, sent TEXT
+    )
+    """,
+    "CREATE INDEX target_statsig_runs_project ON target_statsig_runs (project, run)",
+)
+"""The last runs, each with its report as JSON; `sent`: names of events, of the last run that delivered any."""
 
 _SCHEMA = (
     "CREATE TABLE target_statsig_version (version INTEGER NOT NULL)",
@@ -103,6 +114,7 @@ _SCHEMA = (
     """,
     "CREATE INDEX target_statsig_batches_stream ON target_statsig_batches (stream, batch)",
     "CREATE INDEX target_statsig_batches_epoch ON target_statsig_batches (stream, epoch)",
+    *_RUNS,
 )
 
 OWNED = {
@@ -111,6 +123,7 @@ OWNED = {
     "requests": "project",
     "streams": "project",
     "locks": "project",
+    "runs": "project",
     "members": "segment",
     "holds": "segment",
     "pending": "segment",
@@ -145,6 +158,16 @@ def _add_when_a_list_was_read(connection: Connection) -> None:
     connection.run("ALTER TABLE target_statsig_segments ADD COLUMN list_read_at DOUBLE PRECISION")
 
 
+def _add_runs(connection: Connection) -> None:
+    """Make a place for the last runs; those up to now are not known."""
+    _make(connection, _RUNS)
+
+
+def _make(connection: Connection, statements: Iterable[str]) -> None:
+    for statement in statements:
+        connection.run(statement.format(**_TYPES[connection.is_sqlite]))
+
+
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     _leave_as_it_is,
     _let_the_database_lock,
@@ -152,6 +175,7 @@ MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     _add_holds,
     _leave_as_it_is,
     _add_when_a_list_was_read,
+    _add_runs,
 )
 """Step n (from 0) takes a store from version n + 1 to version n + 2. What `_leave_as_it_is` adds is that an older
 target-statsig, which needs the columns, refuses a store that lacks them."""
@@ -174,8 +198,7 @@ def bring_up_to_date(connection: Connection) -> None:
         # Another run may have done it meanwhile.
         version = read_version(connection)
         if version is None:
-            for statement in _SCHEMA:
-                connection.run(statement.format(**_TYPES[connection.is_sqlite]))
+            _make(connection, _SCHEMA)
             connection.run("INSERT INTO target_statsig_version (version) VALUES (:newest)", newest=newest())
             return
         for step in MIGRATIONS[version - 1 :]:

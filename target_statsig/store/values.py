@@ -1,8 +1,9 @@
-"""What is remembered of a segment besides its members; each attribute is a column of the table."""
+"""What is remembered of a segment besides its members, each attribute a column of the table; and what of a run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from target_statsig.config.settings import Choice
 
@@ -68,6 +69,45 @@ class Hold:
     current: int = 0
     rejected: int = 0
     doubt: str = ""
+
+
+class Command(Choice):
+    """What a run was started for."""
+
+    RUN = "run"
+    REPLAY = "replay"
+    APPLY_HELD = "apply-held"
+    SEND = "send"
+
+
+@dataclass(frozen=True, slots=True)
+class SentEvents:
+    """The events that a run delivered.
+
+    Attributes:
+        names: How many of each name; names come from records.
+        span: The earliest and the latest time of one, unix milliseconds; None where that is not known.
+    """
+
+    names: dict[str, int]
+    span: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """What is remembered of a run.
+
+    Attributes:
+        ended_at: When it ended, in seconds since 1970.
+        command: What it was started for.
+        report: Its report, without what is 0 or empty.
+        sent: The events that it delivered; None where it delivered none, and of all but the last run that did.
+    """
+
+    ended_at: float
+    command: Command
+    report: dict[str, Any]
+    sent: SentEvents | None = None
 
 
 def columns(kind: type[SegmentFacts | Hold]) -> str:

@@ -243,6 +243,7 @@ class TestTheSchema:
         execute(store_url, "CREATE TABLE target_statsig_locks (segment INTEGER PRIMARY KEY, token TEXT NOT NULL)")
         execute(store_url, "DROP TABLE target_statsig_holds")
         execute(store_url, "ALTER TABLE target_statsig_segments DROP COLUMN list_read_at")
+        execute(store_url, "DROP TABLE target_statsig_runs")
         execute(store_url, "UPDATE target_statsig_version SET version = 1")
         with contextlib.closing(opening()) as store:
             assert known(store.members("vip")) == ["a", "b"]
@@ -258,6 +259,7 @@ class TestTheSchema:
             execute(store_url, f"ALTER TABLE target_statsig_segments ADD COLUMN {column} BIGINT")
         execute(store_url, "ALTER TABLE target_statsig_segments DROP COLUMN list_read_at")
         execute(store_url, "UPDATE target_statsig_segments SET agreed_key = 1, agreed_count = 2")
+        execute(store_url, "DROP TABLE target_statsig_runs")
         execute(store_url, "UPDATE target_statsig_version SET version = 5")
         with contextlib.closing(opening()) as store:
             store.members("vip").record_added(["c"])
