@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import click
-
 from target_statsig.config.load import read_config_files
-from target_statsig.errors import Heading, SettingsError
+from target_statsig.errors import Heading, InterruptedRunError, SettingsError, StoreError, heading_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from target_statsig.commands.check import Section
+    from target_statsig.errors import TargetStatsigError
+    from target_statsig.options import Options
+    from target_statsig.run import Run
 
 logger = logging.getLogger(__name__)
 
@@ -27,59 +27,6 @@ WIDEST_TABLE = 100
 """Characters in a line, however wide the terminal is: longer lines are hard to read."""
 
 
-def adapt(command: click.Command) -> click.Command:
-    """Return singer-sdk's command with options of our own, and with an `--input` that is read like a pipe."""
-    file_input = next(option for option in command.params if option.name == "file_input")
-    # Bytes: a line that is no UTF-8 is to be an error of that line.
-    file_input.type = click.File("rb")
-    command.params += [
-        click.Option(
-            ["--check"],
-            is_flag=True,
-            help="Look at the keys, the segments, the ID types and the store, change nothing, and say what is wrong.",
-        ),
-        click.Option(
-            ["--suggest"],
-            is_flag=True,
-            help="Read a tap's output, or its catalog, and print `streams` settings for it. Needs no configuration.",
-        ),
-        click.Option(
-            ["--replay"],
-            is_flag=True,
-            help="Send the dead letters again instead of reading input, and remove what went through.",
-        ),
-        click.Option(
-            ["--apply-held"],
-            is_flag=True,
-            help="Remove from mirrored segments whom the last run held for want of a proof: run it once the tap and "
-            "the target ended well, as the next step. Reads no input.",
-        ),
-        click.Option(
-            ["--send"],
-            metavar="URL",
-            help="Send a table of prepared requests instead of reading input: a directory of Parquet files, or a glob. "
-            "What was sent before is left out.",
-        ),
-        click.Option(["--segment"], metavar="ID", help="With --apply-held: only in this segment."),
-        click.Option(
-            ["--dry-run"],
-            is_flag=True,
-            help="Read everything, change nothing, write no STATE, and say what a run would do.",
-        ),
-        click.Option(
-            ["--show-ids"],
-            is_flag=True,
-            help="With --dry-run: show some ids that would be added and removed, on a terminal only.",
-        ),
-        click.Option(
-            ["--dry-run-output"],
-            type=click.Path(dir_okay=False, path_type=Path),
-            help="With --dry-run: write the requests that would be sent to this file, as JSON lines.",
-        ),
-    ]
-    return command
-
-
 def keep_lines() -> None:
     """Keep names out of the data from breaking a line of the log and from playing with a terminal."""
     from target_statsig.reports.text import LineRecord  # what only tells of the target logs no such name
@@ -87,18 +34,14 @@ def keep_lines() -> None:
     logging.setLogRecordFactory(LineRecord)
 
 
-def refuse_conflicts(
-    *, check: bool, replay: bool, apply_held: bool, segment: str | None, send: str | None = None
-) -> None:
-    """Say which options do not go together, and exit with 1."""
-    errors = []
-    if check + replay + apply_held > 1:
-        errors.append("`--check`, `--replay` and `--apply-held` are three commands: give one of them.")
-    if send is not None and (replay or apply_held):
-        errors.append("`--send` goes with `--check` and `--dry-run` only: leave the other command out.")
-    if segment is not None and not apply_held:
-        errors.append("`--segment` is of no use without `--apply-held`: add it.")
-    if errors:
+def refuse_conflicts(options: Options, *, has_input: bool) -> None:
+    """Say which options do not go together, and exit with 1.
+
+    Args:
+        options: Those that were given.
+        has_input: Whether `--input` is given, too.
+    """
+    if errors := list(options.conflicts(has_input=has_input)):
         turn_down(errors)
 
 
@@ -158,11 +101,58 @@ def leave(exit_code: int) -> NoReturn:
     sys.exit(exit_code)
 
 
-def show_check(sections: Sequence[Section]) -> NoReturn:
-    """Print the rows of a check, and exit with 1 where one failed."""
-    from target_statsig.commands.check import failed, render
+def show_check(run: Run, table: str | None) -> NoReturn:
+    """Check what a run would meet, print it, and exit with 1 where something failed.
 
+    Args:
+        run: The run.
+        table: The table of prepared requests that it would send; None where it would read input.
+    """
+    from target_statsig.commands.check import check, failed, render
+
+    sections = check(run.config, run.clock)
+    if table is not None:
+        from target_statsig.commands.send import table_section
+
+        sections = [*sections, table_section(run, table)]
     width = min(shutil.get_terminal_size((80, 24)).columns, WIDEST_TABLE)
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     sys.stdout.write(render(sections, width=width, colours=colours))
     sys.exit(failed(sections) > 0)
+
+
+def show_status(run: Run, *, as_json: bool) -> NoReturn:
+    """Print what the store and the dead letters say, and exit with 1 where the store cannot be read."""
+    from target_statsig.commands.status import read_status, render
+
+    try:
+        status = read_status(run.settings)
+    except StoreError as error:
+        _fail(error)
+    sys.stdout.write(_json(status.as_json()) if as_json else render(status))
+    sys.exit(0)
+
+
+def show_verification(run: Run, *, as_json: bool) -> NoReturn:
+    """Ask Statsig for the events of the last run, print what it has, and exit with 1 where any is perhaps dropped."""
+    from target_statsig.commands.verify import render, verify
+
+    try:
+        verification = verify(run.settings, run.clock)
+    except SettingsError as error:
+        turn_down(error.errors)
+    except StoreError as error:
+        _fail(error)
+    except InterruptedRunError:
+        sys.exit(run.exit_code)
+    sys.stdout.write(_json(verification.as_json()) if as_json else render(verification))
+    sys.exit(not verification.is_good)
+
+
+def _json(content: object) -> str:
+    return f"{json.dumps(content, indent=2)}\n"
+
+
+def _fail(error: TargetStatsigError) -> NoReturn:
+    logger.error("%s: %s", heading_of(error).value, error)
+    sys.exit(1)

@@ -24,6 +24,7 @@ from target_statsig import command_line
 from target_statsig._compat import override
 from target_statsig.config.schema import config_schema
 from target_statsig.errors import CUT_OFF, InputError, SettingsError
+from target_statsig.options import Options, TargetCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -303,57 +304,47 @@ class TargetStatsig(Target):
 
     @classmethod
     @override
-    def invoke(  # type: ignore[override]
+    def invoke(
         cls,
         *,
         about: bool = False,
         about_format: str | None = None,
         config: _ConfigInput | None = None,
         file_input: IO[str] | None = None,
-        check: bool = False,
-        suggest: bool = False,
-        replay: bool = False,
-        apply_held: bool = False,
-        send: str | None = None,
-        segment: str | None = None,
-        dry_run: bool = False,
-        show_ids: bool = False,
-        dry_run_output: Path | None = None,
+        **given: Any,
     ) -> None:
         super(Target, cls).invoke(about=about, about_format=about_format)
         cls.print_version(print_fn=cls.logger.info)
         command_line.quieten()
-        command_line.refuse_conflicts(check=check, replay=replay, apply_held=apply_held, segment=segment, send=send)
-        if suggest:
+        options = Options(**given)
+        command_line.refuse_conflicts(options, has_input=file_input is not None)
+        if options.suggest:
             command_line.show_suggestion(cast("IO[bytes] | None", file_input))
         config = config or _ConfigInput()
         try:
             target = cls(
                 config=config.config,
                 parse_env_config=config.parse_env,
-                dry_run=dry_run,
-                show_ids=show_ids,
-                dry_run_output=dry_run_output,
+                dry_run=options.dry_run,
+                show_ids=options.show_ids,
+                dry_run_output=options.dry_run_output,
             )
         except ConfigValidationError as error:
             command_line.turn_down(error.errors)
-        if check:
-            from target_statsig.commands.check import check as check_run
-
-            sections = check_run(target.run_config, target.run.clock)
-            if send is not None:
-                from target_statsig.commands.send import table_section
-
-                sections = [*sections, table_section(target.run, send)]
-            command_line.show_check(sections)
-        if apply_held:
-            sys.exit(target.apply_held(segment))
+        if options.check:
+            command_line.show_check(target.run, options.send)
+        if options.status:
+            command_line.show_status(target.run, as_json=options.json)
+        if options.verify:
+            command_line.show_verification(target.run, as_json=options.json)
+        if options.apply_held:
+            sys.exit(target.apply_held(options.segment))
         from target_statsig.events.workers import spare_the_collector
 
         spare_the_collector()
-        if send is not None:
-            sys.exit(target.send(send))
-        command_line.leave(target.replay() if replay else target.run_to_end(file_input))
+        if options.send is not None:
+            sys.exit(target.send(options.send))
+        command_line.leave(target.replay() if options.replay else target.run_to_end(file_input))
 
     @classmethod
     @override
@@ -363,12 +354,14 @@ class TargetStatsig(Target):
     @classmethod
     @override
     def get_singer_command(cls) -> click.Command:
-        return command_line.adapt(super().get_singer_command())
+        return TargetCommand(super().get_singer_command())
 
     def replay(self) -> int:
         """Send all dead letters again, and remove the files whose records arrived; return the exit code."""
         from target_statsig.commands.replay import send_again
+        from target_statsig.store.values import Command
 
+        self.run.command = Command.REPLAY
         return send_again(self.run, self.run_to_end)
 
     def apply_held(self, segment_id: str | None = None) -> int:
@@ -378,7 +371,9 @@ class TargetStatsig(Target):
             segment_id: The only segment to do so for; None: all.
         """
         from target_statsig.commands.apply_held import apply_held
+        from target_statsig.store.values import Command
 
+        self.run.command = Command.APPLY_HELD
         return apply_held(self.run, segment_id)
 
     def send(self, url: str) -> int:
@@ -391,5 +386,7 @@ class TargetStatsig(Target):
             The exit code, as `run_to_end`.
         """
         from target_statsig.commands.send import send
+        from target_statsig.store.values import Command
 
+        self.run.command = Command.SEND
         return send(self.run, url)

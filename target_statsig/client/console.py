@@ -172,7 +172,7 @@ class ConsoleClient:
             RequestError: It cannot be read.
         """
         what = f"reading segment '{segment_id}'"
-        return _segment(self._read(_path(segment_id), what), what)
+        return _segment(self.read(_path(segment_id), what), what)
 
     def list_state(self, segment_id: str) -> ListState:
         """Return how far Statsig is with an ID list.
@@ -181,7 +181,7 @@ class ConsoleClient:
             RequestError: It cannot be read.
         """
         what = f"reading the state of segment '{segment_id}'"
-        data = _convert(self._read(_path(segment_id, "idlist_metadata"), what), _Response[_ListState], what).data
+        data = _convert(self.read(_path(segment_id, "idlist_metadata"), what), _Response[_ListState], what).data
         version = data.current_version
         return ListState(None if version is None else int(version), bool(data.is_updating))
 
@@ -293,17 +293,22 @@ class ConsoleClient:
             page = _convert(sent, shape, what)
             items = items_of(page.data)
             if items and items == before:
-                raise _unusable(what, f"page {number:,} is the same as the one before", sent.status)
+                raise unusable(what, f"page {number:,} is the same as the one before", sent.status)
             yield from items
             n_items += len(items)
             if n_items > MAX_IDS:
-                raise _unusable(what, f"there are more than {MAX_IDS:,}", sent.status)
+                raise unusable(what, f"there are more than {MAX_IDS:,}", sent.status)
             if not items or page.pagination is None or not page.pagination.next_page:
                 return
             before = items
 
-    def _read(self, path: str, what: str) -> Sent:
-        return self._send("GET", path, what)
+    def read(self, path: str, what: str, *, max_response_bytes: int | None = None) -> Sent:
+        """Read what is at a path below `console_url`, asked for as `what`.
+
+        Raises:
+            RequestError: It cannot be read.
+        """
+        return self._send("GET", path, what, max_response_bytes=max_response_bytes)
 
     def _change(self, method: str, path: str, body: Mapping[str, object], what: str) -> Sent:
         return self._send(method, path, what, body=msgspec.json.encode(body), limiter=self._limiter)
@@ -348,7 +353,7 @@ class ConsoleClient:
         """Return whether a 404 with this message is about the address, and not about a segment."""
         if not message or message.startswith(NO_SUCH_CALL):
             return True
-        return not urlsplit(self._base_url).path and "segment" not in message.lower()
+        return not urlsplit(self._base_url).path and not any(word in message.lower() for word in ("segment", "event"))
 
 
 def _path(*parts: str) -> str:
@@ -369,9 +374,9 @@ def _convert(sent: Sent, shape: type[_Response[Data]], what: str) -> _Response[D
     try:
         return msgspec.convert(sent.body, shape)
     except msgspec.ValidationError as error:
-        raise _unusable(what, str(error), sent.status) from None
+        raise unusable(what, str(error), sent.status) from None
 
 
-def _unusable(what: str, why: str, status: int) -> RefusedError:
+def unusable(what: str, why: str, status: int) -> RefusedError:
     """Return the error for a response of another shape; `why` holds no value from it."""
     return RefusedError(f"Statsig's answer ({status}) to {what} cannot be used: {why}.", status=status)

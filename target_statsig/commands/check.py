@@ -332,7 +332,7 @@ def _find_out(settings: Settings, streams: dict[str, StreamSettings], transport:
     if not settings.console_api_key:
         return Found(None, None, {}, store, now)
     try:
-        console = _console(settings, transport, clock)
+        console = open_console(settings, transport, clock)
         id_types = console.unit_id_types()
         segment_ids = dict.fromkeys(stream.segment_id for stream in streams.values() if stream.segment_id is not None)
         segments = _segments(console, segment_ids)
@@ -362,12 +362,13 @@ def _look(settings: Settings) -> StoreLook | str:
         return str(error)
 
 
-def _console(settings: Settings, transport: Transport, clock: Clock) -> ConsoleClient:
+def open_console(settings: Settings, transport: Transport, clock: Clock, patience: float = PATIENCE) -> ConsoleClient:
+    """Return a client of the Console API whose calls count as failed after `patience` seconds."""
     return ConsoleClient(
-        Sender(transport, clock, retry_timeout=min(settings.retry_timeout, PATIENCE)),
+        Sender(transport, clock, retry_timeout=min(settings.retry_timeout, patience)),
         base_url=settings.console_url,
         key=settings.console_api_key or "",
-        timeout=min(settings.request_timeout, PATIENCE),
+        timeout=min(settings.request_timeout, patience),
         limiter=RateLimiter(parse_rate_windows(settings.console_rate_limits), clock),
         clock=clock,
     )

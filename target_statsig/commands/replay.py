@@ -77,6 +77,11 @@ class DeadLetterFiles:
                     if not repeats.has(line):
                         yield line
 
+    def reasons(self) -> Counter[str]:
+        """Return how many records would be sent again, by the reason for which each was rejected."""
+        messages = map(_decode, self.lines())
+        return Counter(str(message.get("reason")) for message in messages if message.get("type") == "RECORD")
+
     def remove(self, box: DeadLetters) -> None:
         """Remove the files; what was rejected again is in files of `box`, which stay.
 

@@ -1,4 +1,4 @@
-"""The Console API under `/console/v1/`, as much of it as a sync of segments needs: keys, quotas, pages, segments."""
+"""The Console API under `/console/v1/`, as much of it as is needed: keys, quotas, pages, segments, recent events."""
 # ruff: noqa: N815 - the names in camelCase are Statsig's
 
 from __future__ import annotations
@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote
@@ -17,7 +18,7 @@ from target_statsig.emulator.http_server import RefusalError, Request, Response,
 from target_statsig.emulator.state import Action, Segment, SegmentType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from target_statsig.emulator.state import Options, State, Window
 
@@ -27,6 +28,9 @@ REVIEW_HEADER = "x-respect-review-settings"
 
 MAX_IDS_PER_PROJECT = 10_000_000
 """Ids over all lists of a project: https://docs.statsig.com/segments."""
+
+MAX_LISTED_EVENTS = 1_000
+"""Events of a name that are listed, the last ones; of how long a time is not published."""
 
 _NOBODY = dict.fromkeys(
     (
@@ -41,7 +45,7 @@ _NOBODY = dict.fromkeys(
 )
 """Members that `SegmentDto` requires and that may be null."""
 
-_ROUTE = re.compile(r"(?P<collection>segments|unit_id_types)(?:/(?P<id>[^/]+)(?:/(?P<rest>.+))?)?")
+_ROUTE = re.compile(r"(?P<collection>segments|unit_id_types|events)(?:/(?P<id>[^/]+)(?:/(?P<rest>.+))?)?")
 
 
 class IdsRequest(Struct):
@@ -109,6 +113,7 @@ class ConsoleApi:
             ("PATCH", "segments/*/remove_ids"): self._change_user_store_ids,
             ("GET", "segments/*/idlist_metadata"): self._get_metadata,
             ("GET", "unit_id_types"): self._list_unit_id_types,
+            ("GET", "events/*"): self._list_events,
         }
 
     def answer(self, request: Request) -> Response:
@@ -158,6 +163,13 @@ class ConsoleApi:
     def _list_unit_id_types(self, request: Request, _: str) -> Response:
         types = [{"name": name, "description": ""} for name in self._state.unit_id_types]
         return self._list(request, "Unit ID types listed successfully.", types)
+
+    def _list_events(self, request: Request, name: str) -> Response:
+        """List the last events of a name: https://docs.statsig.com/api-reference/events/get-specific-events."""
+        kept = [event for run in self._state.runs for event in run.logs["events"].kept if event["eventName"] == name]
+        now_ms = int(self._options.clock() * 1000)
+        events = [_event_dto(event, now_ms) for event in reversed(kept[-MAX_LISTED_EVENTS:])]
+        return self._list(request, "Event values listed successfully.", events)
 
     def _list(self, request: Request, message: str, data: Sequence[object]) -> Response:
         number, size = self._page_of(request)
@@ -266,6 +278,20 @@ def _pagination(path: str, number: int, size: int, total: int) -> dict[str, Any]
         "nextPage": link(number + 1),
         "previousPage": link(number - 1),
         "totalItems": total,
+    }
+
+
+def _event_dto(event: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
+    time = event.get("time")
+    if isinstance(time, str):
+        time = int(datetime.fromisoformat(time).timestamp() * 1000)
+    return {
+        "timestamp": str(now_ms if time is None else time),
+        "name": event["eventName"],
+        "source": "http-api",
+        "value": str(event.get("value", "")),
+        "userID": (event.get("user") or {}).get("userID", ""),
+        "metadata": event.get("metadata") or {},
     }
 
 

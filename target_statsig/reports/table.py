@@ -70,8 +70,8 @@ def run_table(report: RunReport, now: float, forecast: Forecast | None = None) -
         segments = [fed for counts in report.member_streams.values() for fed in counts.segments.items()]
         lines = [
             _title(report, now),
-            *_table([_stream_row(name, counts) for name, counts in streams]),
-            *_table([_segment_row(name, counts) for name, counts in segments]),
+            *table_lines([_stream_row(name, counts) for name, counts in streams]),
+            *table_lines([_segment_row(name, counts) for name, counts in segments]),
         ]
         lines += (f"  {name}: {remark}" for name, counts in streams for remark in _stream_remarks(counts, forecast))
         lines += (f"  {name}: {remark}" for name, counts in segments for remark in _segment_remarks(counts, forecast))
@@ -147,16 +147,23 @@ def _segment_row(segment: str, counts: SegmentCounts) -> dict[str, Cell]:
     }
 
 
-def _table(rows: Sequence[Mapping[str, Cell]]) -> Iterator[str]:
+def table_lines(rows: Sequence[Mapping[str, Cell]], *, texts: int = 2) -> Iterator[str]:
+    """Yield the lines of a table: its columns' names, then the rows.
+
+    Args:
+        rows: Each with its cells by their columns' names.
+        texts: How many columns, the first ones, hold text; the others hold numbers.
+    """
     names = list(dict.fromkeys(name for row in rows for name in row))
     names = [name for name in names if name not in OFTEN_EMPTY or any(row.get(name) for row in rows)]
     cells = [[_text(row.get(name)) for name in names] for row in rows]
     widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
-    # The first two columns hold names, the others numbers.
     for line in [names, *cells] if rows else []:
-        texts = [cell.ljust(width) for cell, width in zip(line[:2], widths[:2], strict=True)]
-        numbers = [cell.rjust(width) for cell, width in zip(line[2:], widths[2:], strict=True)]
-        yield f"  {'  '.join([*texts, *numbers])}"
+        shown = [
+            cell.ljust(width) if place < texts else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        yield f"  {'  '.join(shown)}".rstrip()
 
 
 def _text(cell: Cell) -> str:

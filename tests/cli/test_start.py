@@ -33,6 +33,7 @@ NEEDED = {
     "target_statsig.config.schema",
     "target_statsig.errors",
     "target_statsig.config.settings",
+    "target_statsig.options",
     "target_statsig.target",
 }
 

@@ -370,7 +370,7 @@ def test_the_store_may_be_a_postgresql(run_target, apply_held, statsig, request)
     ("options", "words"),
     [
         pytest.param(["--segment", "vips"], "`--segment` is of no use without `--apply-held`", id="segment alone"),
-        pytest.param(["--apply-held", "--replay"], "are three commands: give one", id="two commands"),
+        pytest.param(["--apply-held", "--replay"], "are commands of their own: give one", id="two commands"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(command, options, words):

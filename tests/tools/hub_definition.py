@@ -42,6 +42,17 @@ APPLY_HELD = {
     "description": "Remove from mirrored segments whom the last run held for want of a proof, once the tap ended well",
 }
 
+STATUS = {
+    "args": "--config ENV --status",
+    "description": "Say how the last runs ended, and what is held, kept, rejected or at work",
+}
+VERIFY = {
+    "args": "--config ENV --verify",
+    "description": "Ask Statsig which events of the last run it has",
+}
+COMMANDS = {"apply-held": APPLY_HELD, "check": CHECK, "replay": REPLAY, "status": STATUS, "verify": VERIFY}
+"""Those of the loader and of the utility: `meltano run` may have them as steps, since they read no input."""
+
 KEYS_PREREQ = """\
 A Statsig project, and of its keys (Project Settings > Keys & Environments) a Server Secret Key for events, exposures \
 and metrics, a Console API Key for segments.
@@ -109,7 +120,7 @@ def render_loader(settings: Iterable[Mapping[str, Any]], capabilities: Iterable[
     return _render(
         settings,
         capabilities=sorted(set(capabilities) - UNKNOWN_TO_MELTANO),
-        commands={"apply-held": APPLY_HELD, "check": CHECK, "dry-run": DRY_RUN, "replay": REPLAY},
+        commands=dict(sorted({**COMMANDS, "dry-run": DRY_RUN}.items())),
         definition="sends events to Statsig, and keeps its ID-list segments in step with a table or view",
         keywords=["meltano_sdk", "reverse-etl", "feature-flags", "experimentation", "product-analytics", "statsig"],
         logo_url="/assets/logos/loaders/statsig.png",
@@ -126,7 +137,7 @@ def render_utility(settings: Iterable[Mapping[str, Any]]) -> str:
     """
     return _render(
         settings,
-        commands={"apply-held": APPLY_HELD, "check": CHECK, "replay": REPLAY},
+        commands=COMMANDS,
         definition="finishes what the loader target-statsig could not know to be finished",
         keywords=["reverse-etl", "feature-flags", "statsig"],
         logo_url="/assets/logos/utilities/statsig.png",

@@ -1,0 +1,229 @@
+"""`--status`: how the last runs ended and what is left to do, from the store and the dead letters, not from Statsig."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from target_statsig.commands.replay import DeadLetterFiles
+from target_statsig.config import paths
+from target_statsig.config.load import command_for
+from target_statsig.reports.table import table_lines
+from target_statsig.reports.text import counted, duration, visible
+from target_statsig.store import read_store_status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from target_statsig.config.settings import Settings
+    from target_statsig.store.status import StoreStatus
+    from target_statsig.store.values import PastRun
+
+SHOWN_RUNS = 10
+"""Runs that the text lists; the JSON has all that are remembered."""
+
+SHOWN_STREAMS = 3
+
+UNIT = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingLetters:
+    """The dead letters that `--replay` would send.
+
+    Attributes:
+        directory: Where they are.
+        files: How many files hold them.
+        reasons: How many records there are, by the reason for which each was rejected.
+        unreadable: Why they cannot be read; None where they can.
+    """
+
+    directory: str
+    files: int
+    reasons: Counter[str]
+    unreadable: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the store and the dead letters say."""
+
+    store: StoreStatus
+    letters: WaitingLetters
+
+    @property
+    def held_because(self) -> dict[str, str]:
+        """For what reason members of each segment are held, by the last run that said so."""
+        reasons: dict[str, str] = {}
+        for run in self.store.runs:
+            for name, segment in _segments_of(run):
+                if segment.get("held_because"):
+                    reasons.setdefault(name, segment["held_because"])
+        return reasons
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it in JSON's types; names of events are left out."""
+        store, because = self.store, self.held_because
+        return {
+            "store": {"place": store.place, "version": store.version, "bytes": store.size},
+            "runs": [{"command": run.command.value, "ended_at": iso(run.ended_at), **run.report} for run in store.runs],
+            "held": {
+                name: {**held._asdict(), "since": iso(held.since), "because": because.get(name)}
+                for name, held in store.held.items()
+            },
+            "kept": store.kept,
+            "dead_letters": {
+                "directory": self.letters.directory,
+                "files": self.letters.files,
+                "records": self.letters.reasons.total(),
+                "reasons": dict(self.letters.reasons),
+                "unreadable": self.letters.unreadable,
+            },
+            "at_work": [holder._asdict() | {"since": iso(holder.since)} for holder in store.holders],
+        }
+
+
+def read_status(settings: Settings) -> Status:
+    """Read the store and the dead letters; neither is changed or made.
+
+    Args:
+        settings: The run's settings.
+
+    Raises:
+        StoreError: The store cannot be read, or has the schema of another version.
+    """
+    url = paths.store_url(settings, os.environ, Path.cwd)
+    store = read_store_status(url, project=paths.project_identity(settings))
+    return Status(store, _waiting(paths.dead_letter_path(settings, os.environ, Path.cwd)))
+
+
+def _waiting(directory: str) -> WaitingLetters:
+    try:
+        letters = DeadLetterFiles(directory)
+        return WaitingLetters(directory, len(letters.paths), letters.reasons())
+    except (OSError, ImportError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        return WaitingLetters(directory, 0, Counter(), reason)
+
+
+def render(status: Status) -> str:
+    """Return it as text."""
+    lines: list[str] = []
+    for part in (_runs, _at_work, _held, _kept, _dead_letters, _store):
+        section = [visible(line) for line in part(status)]
+        # A table stands by itself.
+        lines += [*section, ""] if len(section) > 1 else section
+    return "\n".join(lines) + "\n"
+
+
+def _runs(status: Status) -> Iterator[str]:
+    runs = status.store.runs
+    if not runs:
+        yield "No run is remembered."
+        return
+    yield f"Runs, the last one first ({min(len(runs), SHOWN_RUNS):,} of {len(runs):,} that are remembered)"
+    yield from table_lines([_run_row(run) for run in runs[:SHOWN_RUNS]], texts=4)
+    for error in runs[0].report.get("errors", ()):
+        yield f"  The last run failed: {error}"
+
+
+def _run_row(run: PastRun) -> dict[str, int | str | None]:
+    streams = run.report.get("streams", {})
+
+    def total(name: str) -> int:
+        return sum(counts.get(name, 0) for counts in streams.values())
+
+    shown = ", ".join(list(streams)[:SHOWN_STREAMS]) + (" …" if len(streams) > SHOWN_STREAMS else "")
+    return {
+        "ended": when(run.ended_at),
+        "command": run.command.value,
+        "status": str(run.report.get("status", "")),
+        "streams": shown or "-",
+        "exit code": run.report["exit_code"],
+        "took": duration(run.report.get("seconds", 0.0)),
+        "delivered": total("delivered"),
+        "skipped": total("skipped_duplicates"),
+        "rejected": total("rejected"),
+        "added": sum(segment.get("added", 0) for _, segment in _segments_of(run)),
+        "removed": sum(segment.get("removed", 0) for _, segment in _segments_of(run)),
+    }
+
+
+def _segments_of(run: PastRun) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for counts in run.report.get("streams", {}).values():
+        yield from counts.get("segments", {}).items()
+
+
+def _at_work(status: Status) -> Iterator[str]:
+    holders = status.store.holders
+    yield "At work now" if holders else "No run is at work."
+    for holder in holders:
+        at = f"process {holder.pid} on {holder.host}, since {when(holder.since)}"
+        yield f"  {holder.name}: {holder.run_id}, {at}"
+
+
+def _held(status: Status) -> Iterator[str]:
+    because = status.held_because
+    rows: list[Mapping[str, int | str | None]] = [
+        {
+            "segment": name,
+            "stream": held.stream or "?",
+            "because": because.get(name, "?"),
+            "since": when(held.since),
+            "members": held.members,
+        }
+        for name, held in status.store.held.items()
+    ]
+    yield "Held: members who are gone from the stream, and whom nobody has removed" if rows else "No member is held."
+    yield from table_lines(rows, texts=4)
+
+
+def _kept(status: Status) -> Iterator[str]:
+    kept = status.store.kept
+    yield "Kept: changes that the next run sends first" if kept else "No change is kept."
+    yield from table_lines([{"segment": name, "changes": count} for name, count in kept.items()], texts=1)
+
+
+def _dead_letters(status: Status) -> Iterator[str]:
+    letters = status.letters
+    if letters.unreadable is not None:
+        yield f"Dead letters: {letters.directory} cannot be read ({letters.unreadable})."
+    elif not letters.reasons:
+        yield f"No dead letter is waiting in {letters.directory}."
+    else:
+        yield f"Dead letters: {counted(letters.reasons.total(), 'record')} in {letters.directory}"
+        rows: list[Mapping[str, int | str | None]] = [
+            {"reason": reason, "records": count} for reason, count in letters.reasons.most_common()
+        ]
+        yield from table_lines(rows, texts=1)
+        yield f"  Once the cause is fixed, send them again: {command_for('replay', os.environ)}"
+
+
+def _store(status: Status) -> Iterator[str]:
+    store = status.store
+    if store.version is None:
+        yield f"Store: {store.place}, not there yet"
+    else:
+        yield f"Store: {store.place}, {_size(store.size)}, version {store.version}"
+
+
+def _size(number: float) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if number < UNIT:
+            return f"{number:,.0f} {unit}"
+        number /= UNIT
+    return f"{number:,.1f} GiB"
+
+
+def when(seconds: float) -> str:
+    """Return a time, given in seconds since 1970, as people write it."""
+    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def iso(seconds: float) -> str:
+    """Return a time, given in seconds since 1970, in ISO 8601."""
+    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="seconds")

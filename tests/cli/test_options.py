@@ -1,0 +1,104 @@
+"""The options of the command line: which go together, and what `--help` says of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from target_statsig.options import COMMANDS, EXAMPLES, GROUPS, Options
+from target_statsig.target import TargetStatsig
+
+COMMAND = TargetStatsig.get_singer_command()
+
+
+def conflicts(*, has_input=False, **given):
+    return list(Options(**given).conflicts(has_input=has_input))
+
+
+@pytest.fixture(scope="module")
+def help_text():
+    done = CliRunner().invoke(COMMAND, ["--help"], prog_name="target-statsig", terminal_width=100)
+    assert done.exit_code == 0
+    return done.output
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"check": True, "status": True}, "`--check` and `--status` are commands of their own: give one of them."),
+        (
+            {"status": True, "verify": True, "replay": True},
+            "`--status`, `--verify` and `--replay` are commands of their own: give one of them.",
+        ),
+        ({"apply_held": True, "suggest": True}, "`--suggest` and `--apply-held` are commands"),
+        ({"check": True, "dry_run": True}, "`--check` changes nothing by itself: leave `--dry-run` out."),
+        ({"status": True, "dry_run": True}, "`--status` changes nothing by itself"),
+        ({"send": "table", "verify": True}, "`--send` goes with `--check` and `--dry-run` only"),
+        ({"send": "table", "replay": True}, "`--send` goes with `--check` and `--dry-run` only"),
+        ({"send": "table", "has_input": True}, "`--send` reads no Singer messages: leave `--input` out."),
+        ({"status": True, "has_input": True}, "`--status` reads no Singer messages: leave `--input` out."),
+        ({"segment": "vips"}, "`--segment` is of no use without `--apply-held`: add it."),
+        ({"json": True}, "`--json` is of no use without `--status` or `--verify`: add one of them."),
+        ({"json": True, "check": True}, "`--json` is of no use without `--status` or `--verify`"),
+    ],
+)
+def test_options_that_do_not_go_together_are_said_with_the_remedy(given, words):
+    (error,) = conflicts(**given)
+    assert error.startswith(words)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"has_input": True, "dry_run": True, "show_ids": True, "dry_run_output": Path("requests")},
+        {"suggest": True, "has_input": True},
+        {"send": "table", "check": True},
+        {"send": "table", "dry_run": True},
+        {"apply_held": True, "segment": "vips", "dry_run": True},
+        {"replay": True, "dry_run": True},
+        {"status": True, "json": True},
+        {"verify": True, "json": True},
+    ],
+)
+def test_options_that_go_together_are_taken(given):
+    assert conflicts(**given) == []
+
+
+def test_every_conflict_is_said_at_once(command):
+    done = command.run("--status", "--verify", "--segment", "vips")
+    assert done.exit_code == 1
+    assert len(done.errors) == 3
+
+
+def test_every_option_is_in_the_help_once(help_text):
+    shown = re.findall(r"^  (--[a-z-]+)", help_text, re.MULTILINE)
+    assert sorted(shown) == sorted({*shown})
+    assert {*shown} == {option.opts[0] for option in COMMAND.params if isinstance(option, click.Option)} | {"--help"}
+
+
+def test_the_groups_are_in_their_order(help_text):
+    assert re.findall(r"^(\w[^:\n]*):$", help_text, re.MULTILINE) == [*GROUPS]
+
+
+def test_the_help_begins_with_what_this_is(help_text):
+    assert help_text.startswith(
+        "Usage: target-statsig [OPTIONS]\n\n  Sends what a Singer tap writes to Statsig: as events,"
+    )
+
+
+@pytest.mark.parametrize("name", sorted({*GROUPS[COMMANDS], "dry_run", "send"} - {"json", "segment"}))
+def test_every_command_has_an_example(name):
+    assert re.search(
+        rf"\| target-statsig .*--{name.replace('_', '-')}|^    target-statsig .*--{name.replace('_', '-')}",
+        EXAMPLES,
+        re.MULTILINE,
+    )
+
+
+def test_no_line_of_the_help_is_too_long_for_a_terminal(help_text):
+    assert max(map(len, help_text.splitlines())) <= 100

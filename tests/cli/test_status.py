@@ -1,0 +1,267 @@
+"""`--status` reads the store and the dead letters, changes neither, and asks Statsig nothing."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from target_statsig.commands.status import read_status, render
+from target_statsig.config.parse import parse_config
+from target_statsig.config.paths import project_identity
+from target_statsig.config.schema import config_schema
+from target_statsig.errors import StoreError
+from target_statsig.store import open_store, read_store_status
+from target_statsig.store.history import KEPT_RUNS, KEPT_SECONDS
+from target_statsig.store.values import Command, PastRun, SentEvents
+from target_statsig.target import TargetStatsig
+from tests.fakes import FakeClock
+from tests.singer import record, schema
+
+EVENT = {"object_type": "event"}
+MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror"}
+
+
+def orders(*users, name="order"):
+    return [schema("orders"), *(record("orders", {"user_id": user, "event": name}) for user in users)]
+
+
+def members(*users):
+    return [schema("users"), *(record("users", {"user_id": user}) for user in users)]
+
+
+def settings_of(runner, settings):
+    return parse_config(runner.config(**settings), config_schema()).settings
+
+
+@pytest.fixture
+def status(run_target):
+    """Return the status as JSON, after a look whether the text can be made of it."""
+
+    def read(**settings):
+        found = read_status(settings_of(run_target, settings))
+        assert render(found)
+        return found.as_json()
+
+    return read
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request, tmp_path):
+    """Give the setting for either database."""
+    if request.param == "sqlite":
+        return {"store_url": f"sqlite:///{tmp_path / 'store.db'}"}
+    return {"store_url": request.getfixturevalue("postgres_url")}
+
+
+def test_the_last_runs_are_told_the_last_one_first(run_target, status, store):
+    run_target(orders("u1", "u2"), **EVENT, **store)
+    run_target(orders("u1", ""), **EVENT, **store)
+    last, first = status(**EVENT, **store)["runs"]
+    assert (last["status"], last["exit_code"], last["command"]) == ("complete", 0, "run")
+    counts = last["streams"]["orders"]
+    assert (counts["records"], counts["skipped_duplicates"], counts["rejected"]) == (2, 1, 1)
+    assert first["streams"]["orders"]["delivered"] == 2
+    assert first["ended_at"] <= last["ended_at"]
+
+
+def test_a_failed_run_is_told_with_its_error(run_target, statsig, status, store):
+    statsig.faults.add(path="/v1/*", status=503)
+    assert run_target(orders("u1"), **EVENT, **store).exit_code == 1
+    (run,) = status(**EVENT, **store)["runs"]
+    assert (run["status"], run["exit_code"]) == ("failed", 1)
+    assert "503" in run["errors"][0]
+
+
+def test_held_members_are_told_with_since_when_and_why(run_target, statsig, status, store):
+    statsig.state.seed_segment("vips", ["a", "gone", "lost"])
+    run_target(members("a"), **MIRROR, **store)
+    held = status(**MIRROR, **store)["held"]
+    assert held.keys() == {"vips"}
+    assert (held["vips"]["members"], held["vips"]["stream"], held["vips"]["because"]) == (2, "users", "unproven")
+    assert held["vips"]["since"].endswith("+00:00")
+
+
+def test_kept_changes_are_told(run_target, statsig, status, store):
+    statsig.state.seed_segment("vips", [])
+    statsig.faults.add(path="*/id_list", method="PATCH", status=503)
+    run_target(members("a", "b"), **{**MIRROR, "sync_mode": "add"}, **store)
+    assert status(**MIRROR, **store)["kept"] == {"vips": 2}
+
+
+def test_dead_letters_are_told_by_reason_and_those_of_several_runs_once(run_target, status):
+    for _ in range(2):
+        run_target([*orders("u1", ""), record("orders", {"user_id": "u2"})], **EVENT)
+    letters = status(**EVENT)["dead_letters"]
+    assert letters["reasons"] == {"missing_identifier": 1, "missing_event_name": 1}
+    assert (letters["records"], letters["files"]) == (2, 2)
+
+
+def test_whoever_holds_a_lock_is_at_work(run_target, status, store):
+    settings = settings_of(run_target, {**EVENT, **store})
+    url, project = settings.store_url, project_identity(settings)
+    with closing(open_store(url, clock=FakeClock(), project=project, run_id="another run")) as opened:
+        opened.ledger("orders").begin()
+        (holder,) = status(**EVENT, **store)["at_work"]
+        assert (holder["name"], holder["run_id"]) == ("event orders", "another run")
+    assert status(**EVENT, **store)["at_work"] == []
+
+
+def test_the_store_is_told_with_its_size_and_no_password(run_target, status, store):
+    run_target(orders("u1"), **EVENT, **store)
+    told = status(**EVENT, **store)["store"]
+    assert told["bytes"] > 10_000
+    assert "only-on-loopback" not in told["place"]
+
+
+def test_where_nothing_has_run_nothing_is_made(status, tmp_path):
+    told = status(**EVENT)
+    assert (told["runs"], told["store"]["version"]) == ([], None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_of_another_project_are_not_told(run_target, status):
+    run_target(orders("u1"), **EVENT)
+    assert status(**EVENT, console_api_key="console-another")["runs"] == []
+
+
+def test_statsig_is_not_asked(run_target, statsig, status):
+    run_target(orders("u1"), **EVENT)
+    before = len(statsig.state.requests)
+    status(**EVENT)
+    assert len(statsig.state.requests) == before
+
+
+def test_a_dry_run_is_not_remembered(run_target, status):
+    run_target(orders("u1"), **EVENT)
+    run_target(orders("u2"), **EVENT, dry_run=True)
+    assert len(status(**EVENT)["runs"]) == 1
+
+
+def test_a_run_that_needs_no_store_makes_none(run_target, status, tmp_path):
+    assert run_target(orders("u1"), **EVENT, dedupe=False).exit_code == 0
+    assert not (tmp_path / "store.db").exists()
+    run_target(orders("u1"), **EVENT)
+    run_target(orders("u1"), **EVENT, dedupe=False)
+    assert len(status(**EVENT)["runs"]) == 2
+
+
+def test_replay_and_apply_held_are_remembered_as_such(run_target, statsig, status):
+    statsig.state.seed_segment("vips", ["a", "gone"])
+    both = {"streams": {"orders": EVENT, "users": MIRROR}}
+    run_target([*orders("u1", ""), *members("a")], **both)
+    run_target.replay(**both)
+    TargetStatsig(config=run_target.config(**both)).apply_held()
+    assert [run["command"] for run in status(**both)["runs"]] == ["apply-held", "replay", "run"]
+
+
+@pytest.mark.parametrize(("version", "words"), [(99, "newer target-statsig"), (6, "older target-statsig")])
+def test_a_store_of_another_version_is_refused(run_target, status, tmp_path, version, words):
+    run_target(orders("u1"), **EVENT)
+    with closing(sqlite3.connect(tmp_path / "store.db")) as connection, connection:
+        connection.execute("UPDATE target_statsig_version SET version = ?", [version])
+    with pytest.raises(StoreError, match=words):
+        status(**EVENT)
+
+
+def test_a_history_that_cannot_be_written_fails_no_run(run_target, tmp_path):
+    run_target(orders("u1"), **EVENT)
+    with closing(sqlite3.connect(tmp_path / "store.db")) as connection, connection:
+        connection.execute("DROP TABLE target_statsig_runs")
+    outcome = run_target(orders("u2"), **EVENT)
+    assert outcome.exit_code == 0
+    assert "`--status` will not know of this run" in outcome.log
+
+
+# What is remembered of runs
+
+
+def past_run(ended_at, sent=None, **report):
+    return PastRun(ended_at, Command.RUN, {"exit_code": 0, **report}, sent)
+
+
+def test_a_hundred_runs_are_remembered_and_names_of_the_last_one_only(opening, store_url):
+    store = opening()
+    opening(project="another").record_run(past_run(0.0))
+    for number in range(KEPT_RUNS + 5):
+        store.record_run(past_run(float(number), SentEvents({"order": number + 1}, (1, 2)), run_id=f"run {number}"))
+    store.record_run(past_run(float(KEPT_RUNS + 5)))
+    runs = read_store_status(store_url, project="a project").runs
+    assert len(runs) == KEPT_RUNS
+    assert [run.sent for run in runs if run.sent] == [SentEvents({"order": KEPT_RUNS + 5}, (1, 2))]
+    assert len(read_store_status(store_url, project="another").runs) == 1
+
+
+def test_old_runs_are_forgotten(opening, store_url):
+    store = opening()
+    store.record_run(past_run(0.0))
+    store.record_run(past_run(KEPT_SECONDS + 1.0))
+    assert [run.ended_at for run in read_store_status(store_url, project="a project").runs] == [KEPT_SECONDS + 1.0]
+
+
+def test_names_that_no_column_can_hold_are_remembered(opening, store_url):
+    odd = "nul \x00, half a character \ud800"
+    opening().record_run(past_run(1.0, SentEvents({odd: 1}, None), streams={odd: {"records": 1}}))
+    (run,) = read_store_status(store_url, project="a project").runs
+    assert run.sent == SentEvents({odd: 1}, None)
+    assert run.report["streams"] == {odd: {"records": 1}}
+
+
+# The command
+
+
+def test_the_command_prints_text(command, statsig):
+    statsig.state.seed_segment("vips", ["a", "gone"])
+    config = command.config_file(streams={"orders": EVENT, "users": MIRROR})
+    command.run("--config", config, messages=[*orders("u1", ""), *members("a")])
+    done = command.run("--config", config, "--status")
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Runs, the last one first (1 of 1 that are remembered)"
+    assert lines[1].split() == [
+        "ended",
+        "command",
+        "status",
+        "streams",
+        "exit",
+        "code",
+        "took",
+        "delivered",
+        "rejected",
+        "added",
+        "removed",
+    ]
+    assert "run      complete  orders, users" in lines[2]
+    assert "No run is at work." in lines
+    assert any(line.split()[:3] == ["vips", "users", "unproven"] for line in lines)
+    assert any(line.split() == ["missing_identifier", "1"] for line in lines)
+    assert "  Once the cause is fixed, send them again: target-statsig --config … --replay" in lines
+    assert lines[-1].startswith("Store: sqlite:///")
+
+
+def test_the_command_prints_json(command):
+    config = command.config_file(**EVENT)
+    command.run("--config", config, messages=orders("u1"))
+    done = command.run("--config", config, "--status", "--json")
+    assert json.loads(done.stdout)["runs"][0]["streams"]["orders"]["delivered"] == 1
+
+
+def test_an_interrupted_run_is_remembered_with_its_signal(command):
+    config = command.config_file(**EVENT)
+    running = command.start("--config", config)
+    running.write(orders("u1"))
+    running.signal(15)
+    running.finish()
+    done = command.run("--config", config, "--status", "--json")
+    runs = json.loads(done.stdout)["runs"]
+    assert [(run["status"], run["exit_code"]) for run in runs] in ([], [("interrupted", 143)])
+
+
+def test_a_store_that_cannot_be_read_is_a_clear_error(command):
+    config = command.config_file(**EVENT)
+    (command.directory / "store.db").write_text("no database " * 100)
+    done = command.run("--config", config, "--status")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "is not a SQLite database" in done.errors[0]
