@@ -215,7 +215,7 @@ class Preparation(Prepares):
                     None if of_all and len(part) == len(read.rows) else [read.rows[row] for row in part],
                     _picked(lines, part),
                     _picked(digests, part) if digests else [],
-                    Items(*(column and _picked(column, part) for column in items)),
+                    _part_of(items, part),
                 )
                 for part in _parts(sound, lines, limits)
             ],
@@ -285,6 +285,12 @@ def pack(sizes: Iterable[int], *, max_rows: int, max_bytes: int, overhead: int =
 def _picked(values: Sequence[Any], rows: Sequence[int]) -> Sequence[Any]:
     """Return the values of some rows; nearly always these are all."""
     return values if len(rows) == len(values) else [values[row] for row in rows]
+
+
+def _part_of(items: Items, rows: Sequence[int]) -> Items:
+    tiers = None if items.tiers is None else _picked(items.tiers, rows)
+    times = _picked(items.times, rows) if items.times else ()
+    return Items(_picked(items.items, rows), _picked(items.names, rows), tiers, times)
 
 
 def _parts(sound: Sequence[int], lines: Sequence[bytes], limits: Limits) -> Iterator[Sequence[int]]:
