@@ -424,9 +424,9 @@ def test_a_long_list_is_read_in_spaced_requests_and_the_log_says_how_far_it_is(
     caplog.set_level("INFO")
     monkeypatch.setattr("target_statsig.run.RunClock", WaitlessClock)
     statsig = statsig_factory(page_size=10)
-    statsig.state.seed_segment("vips", [f"u{number:05}" for number in range(2_700)])
+    statsig.state.seed_segment("vips", [f"u{number:05}" for number in range(3_300)])
     run = TargetRunner(statsig, tmp_path, capsys, caplog)
     outcome = run([schema("users"), *users("a")], **MIRROR)
-    assert segment_report(outcome)["held"] == 2_700
-    # 270 pages, 80 in 10 seconds.
-    assert re.search("users: 1 record, 1 staged, [12],000 ids of a list read, in spaced requests", outcome.log)
+    assert segment_report(outcome)["held"] == 3_300
+    # 330 pages, 80 in 10 seconds: half a minute has passed before the last hundred.
+    assert re.search("users: 1 record, 1 staged, [123],000 ids of a list read, in spaced requests", outcome.log)
