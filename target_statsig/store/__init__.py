@@ -1,7 +1,7 @@
-"""The store: what a run remembers for the next one. This package is the only one that speaks SQL.
+"""The store: what a run remembers for the next one. Only this package speaks SQL.
 
-It has the members, deliveries, locks and request times of each Statsig project. What opens it is imported when that
-is needed, and not before.
+It holds the members, deliveries, locks and request times of each Statsig project. Its modules are imported when the
+store is opened, and not before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PATIENCE = 30.0
 
 
 def open_store(url: str, *, clock: Clock, project: str, run_id: str, patience: float = PATIENCE) -> Store:
-    """Open the store, creating it where there is none and bringing an older one up to date.
+    """Open the store; create it where there is none, and bring an older one up to date.
 
     Args:
         url: `store_url`: `sqlite:///…` or `postgresql+psycopg://…`.
@@ -34,7 +34,7 @@ def open_store(url: str, *, clock: Clock, project: str, run_id: str, patience: f
         patience: Seconds to wait for another run's transaction.
 
     Raises:
-        StoreError: The store cannot be opened; the message says what to do.
+        StoreError: The store cannot be opened.
     """
     from target_statsig.store.store import Store  # noqa: PLC0415 - a run that remembers nothing does without
 
@@ -44,15 +44,7 @@ def open_store(url: str, *, clock: Clock, project: str, run_id: str, patience: f
 def open_copy(
     url: str, directory: Path, *, clock: Clock, project: str, run_id: str, patience: float = PATIENCE
 ) -> Store:
-    """Open a copy of the store; the store itself stays as it is, and is not created where there is none.
-
-    Args:
-        url: `store_url`: `sqlite:///…` or `postgresql+psycopg://…`.
-        directory: Where the copy goes, which is of no use afterwards.
-        clock: What the store's waits are measured by.
-        project: The identity of the Statsig project.
-        run_id: The identity of this run.
-        patience: Seconds to wait for the database.
+    """Open a copy of the store, made in `directory`; the store itself stays as it is, and none is created.
 
     Raises:
         StoreError: The store cannot be read.
@@ -71,14 +63,10 @@ def open_copy(
 
 
 def look_at_store(url: str, *, project: str) -> StoreLook:
-    """Look at the store without a trace; it is not created where there is none.
-
-    Args:
-        url: `store_url`: `sqlite:///…` or `postgresql+psycopg://…`.
-        project: The identity of the Statsig project.
+    """Look at the store without leaving a trace; none is created.
 
     Raises:
-        StoreError: It cannot be reached, or is none of ours.
+        StoreError: It cannot be reached, or is no store of this target.
     """
     from target_statsig.store.readonly import look_at  # noqa: PLC0415 - as above
 

@@ -79,7 +79,7 @@ class Connection:
         Args:
             url: The store's URL.
             connect: Makes a driver's connection, which commits each statement unless a BEGIN went before.
-            error: What all the driver's errors are.
+            error: The base class of the driver's errors.
 
         Raises:
             StoreError: The database cannot be reached.
@@ -95,17 +95,13 @@ class Connection:
             self._driver = connect()
 
     def unfolded(self, ids: str) -> str:
-        """Return a table `listed` whose column `value` has the ids of a JSON list.
-
-        Args:
-            ids: An expression for the list.
-        """
+        """Return a table `listed` whose column `value` has the ids of a JSON list, which is an expression."""
         if self.is_sqlite:
             return f"json_each({ids}) AS listed"
         return f"json_array_elements_text(CAST({ids} AS JSON)) AS listed (value)"
 
     def run(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-        """Run a statement, in a transaction of its own unless one is open here, and return its rows.
+        """Run a statement, in its own transaction unless one is open, and return its rows.
 
         Raises:
             StoreError: The database failed.
@@ -115,25 +111,12 @@ class Connection:
             return cursor.fetchall() if cursor.description else []
 
     def value(self, statement: str, **values: Any) -> Any:
-        """Run a statement and return the first value of its first row; None where there is no row.
-
-        Raises:
-            StoreError: The database failed.
-        """
+        """Run a statement and return the first value of its first row; None where there is no row."""
         rows = self.run(statement, **values)
         return rows[0][0] if rows else None
 
     def insert(self, table: str, key: str, **values: Any) -> int:
-        """Insert a row, in a transaction of its own unless one is open here, and return its number.
-
-        Args:
-            table: The table.
-            key: The column that the database counts up.
-            values: The other columns.
-
-        Raises:
-            StoreError: The database failed.
-        """
+        """Insert a row and return its number, which the database counts up in the column `key`."""
         statement = insertion(table, tuple(values))
         with self._turn, self._explained():
             # SQLite's own RETURNING takes twice the time, and older builds have none.
@@ -142,11 +125,7 @@ class Connection:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Run what follows in one transaction that writes: all of it is kept, or after an exception nothing.
-
-        Raises:
-            StoreError: The database failed.
-        """
+        """Run what follows in one writing transaction: all of it is kept, or after an exception nothing."""
         with self._turn:
             # SQLite would refuse at once, without waiting, to turn a reading transaction into a writing one.
             self.run("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
@@ -159,19 +138,13 @@ class Connection:
                 raise
 
     def walk(self, query: str, *, key: str = "id", size: int = PAGE, **values: Any) -> Iterator[list[tuple[Any, ...]]]:
-        """Walk through a query's rows in the order of its first column; no cursor stays open, so others may write.
+        """Yield pages of a query's rows, ordered by its first column; no cursor stays open, so others may write.
 
         Args:
             query: It ends with its WHERE clause; its first column is unique among its rows.
             key: That column's name.
-            size: Rows in a page.
+            size: Rows in a page, at most.
             values: The query's values.
-
-        Yields:
-            Pages of at most `size` rows, none of them empty.
-
-        Raises:
-            StoreError: The database failed.
         """
         condition = ""
         while True:
@@ -183,11 +156,7 @@ class Connection:
             condition, values["after"] = f" AND {key} > :after", page[-1][0]
 
     def stream(self, query: str, **values: Any) -> Iterator[dict[str, Any]]:
-        """Give the rows of a query of PostgreSQL as they come from the server, within a transaction of the caller's.
-
-        Raises:
-            StoreError: The database failed.
-        """
+        """Yield the rows of a PostgreSQL query as the server sends them, within a transaction of the caller's."""
         with self._turn, self._explained(), self._driver.cursor("stream") as cursor:
             cursor.itersize = PAGE
             cursor.execute(_for_psycopg(query), values)
@@ -229,13 +198,7 @@ def insertion(table: str, columns: tuple[str, ...]) -> str:
 
 
 def upsertion(table: str, key: Sequence[str], columns: Sequence[str]) -> str:
-    """Return an INSERT that replaces the other columns of the row with the same key.
-
-    Args:
-        table: The table.
-        key: The key's columns.
-        columns: The other columns.
-    """
+    """Return an INSERT that replaces the other columns of the row with the same key."""
     replaced = ", ".join(f'"{column}" = excluded."{column}"' for column in columns)
     return f"{insertion(table, (*key, *columns))} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {replaced}"
 
@@ -257,7 +220,7 @@ class Database:
             patience: Seconds to wait for the server, and for another run's transaction.
 
         Raises:
-            StoreError: The URL is of no use, or the database is.
+            StoreError: The URL or the database cannot be used.
         """
         self._url = StoreUrl.parse(store_url)
         self._clock = clock
@@ -297,10 +260,10 @@ class Database:
             raise StoreError(msg)
 
     def _own_file(self, path: Path) -> int:
-        """Make the file and its directory, for this user's eyes only, and return its size in bytes.
+        """Make the file and its directory, for this user only, and return its size in bytes.
 
-        A file that is there is not opened: to close it again would take away the locks that another connection of this
-        process holds on it.
+        An existing file is not opened: closing it again would drop the locks that another connection of this process
+        holds on it.
         """
         try:
             make_private(path.parent)
@@ -340,17 +303,13 @@ class Database:
 
 
 def connect_postgres(url: StoreUrl, patience: float) -> Connection:
-    """Open a connection to PostgreSQL.
+    """Open a connection to PostgreSQL, waiting at most `patience` seconds for the server or a transaction.
 
-    The database must speak UTF-8, and a pooler in between must leave a session its connection: what a run gathers
-    stands in temporary tables, and its locks are the session's.
-
-    Args:
-        url: The store's URL.
-        patience: Seconds to wait for the server, and for another run's transaction.
+    The database must be encoded in UTF-8. A pooler in between must leave a session its connection: temporary tables and
+    locks belong to the session.
 
     Raises:
-        StoreError: The driver is not installed, or the database is of no use.
+        StoreError: The driver is not installed, or the database cannot be used.
     """
     try:
         import psycopg  # noqa: PLC0415 -- an extra

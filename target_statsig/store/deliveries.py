@@ -44,7 +44,6 @@ class _Skipped:
     epoch: int = 0
 
     def add(self, digests: Sequence[bytes], highest: Bookmark | None, epoch: int) -> None:
-        """Take more of them, with bookmarks of the same kind."""
         self.digests += b"".join(digests)
         self.epoch = max(self.epoch, epoch)
         if highest is not None and (self.highest is None or self.highest.text < highest.text):
@@ -140,10 +139,7 @@ class StoredLedger(StreamLedger):
     def settle(self) -> None:
         """Write down what is still to be remembered, and forget what the STATEs so far allow.
 
-        A run that dies without it leaves more to the next one than that needs, and that is all.
-
-        Raises:
-            StoreError: The database failed.
+        A run that dies before leaves the next one more than it needs, and nothing worse.
         """
         with self._turn:
             if self._skipped:
@@ -157,7 +153,7 @@ class StoredLedger(StreamLedger):
         return self._recollection
 
     def _write(self, *rows: dict[str, Any]) -> int:
-        """Write batches down, those that were known and skipped before them; return the number of the last."""
+        """Insert batches, and before them the records that were skipped; return the number of the last batch."""
         if not self._skipped and len(rows) == 1:
             return self._insert(rows[0])
         # Nobody may forget anything before they are committed: the earlier runs' batches still say it until then.
@@ -223,12 +219,7 @@ class _WrittenStates:
         self._has_own = False
 
     def add(self, bookmark: Bookmark | None, *, epoch: int) -> None:
-        """Take note of a STATE that was written; only `settle` brings it into the store.
-
-        Args:
-            bookmark: Its bookmark of this stream; None where it has none.
-            epoch: Its number in this run, from 1.
-        """
+        """Take a STATE that was written; only `settle` brings it into the store."""
         is_unordered = bookmark is not None and bookmark.kind == UNORDERED
         if is_unordered and self._has_own and bookmark == self._states[-1].bookmark:
             return  # it is about other streams
@@ -236,16 +227,9 @@ class _WrittenStates:
         self._states = [*self._states[-_KEPT + 1 :], _State(self.epochs_before + epoch, bookmark)]
 
     def settle(self, recollection: Recollection | None, *, forget: bool) -> None:
-        """Write the last STATE down, and forget what goes with it; a run that dies before leaves that to the next.
+        """Store the last STATE, and forget what goes with it; a run that dies before leaves that to the next.
 
-        What this run has met so far is to be written down before, or it might be forgotten.
-
-        Args:
-            recollection: What earlier runs left; None where no record has come yet.
-            forget: Whether anything is to be forgotten.
-
-        Raises:
-            StoreError: The database failed.
+        What this run has met so far must be stored before, or it might be forgotten.
         """
         if not self._states or self._states[-1] is self._stored:
             return

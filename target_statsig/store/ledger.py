@@ -20,7 +20,7 @@ DIGEST_BYTES = 16
 
 
 def each(digests: bytes) -> list[bytes]:
-    """Return digests that stand end to end one by one."""
+    """Split digests that stand end to end."""
     return [digests[place : place + DIGEST_BYTES] for place in range(0, len(digests), DIGEST_BYTES)]
 
 
@@ -53,7 +53,7 @@ class StreamLedger(Protocol):
         """
 
     def check(self) -> None:
-        """See whether other runs are still kept out.
+        """Check that other runs are still kept out.
 
         Raises:
             FatalRunError: They are not.
@@ -64,25 +64,23 @@ class StreamLedger(Protocol):
         """Whether no record can be known: no earlier run left anything."""
 
     def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:
-        """Tell of each record whether an earlier run has delivered it.
+        """Return for each record whether an earlier run has delivered it.
 
-        A record is known as often as one earlier run had to do with it, and each time it is asked for uses up one: the
-        answers hold for these records in this order. What this run itself sent is never known. Those that are known
-        are written down anew, before the next batch is, so that they stay known to later runs.
+        A record is known as often as one earlier run delivered or skipped it, and each answer uses up one: the answers
+        hold for these records in this order. What this run itself sent is never known. Known records are written down
+        anew, before the next batch is, so that they stay known to later runs.
 
         Args:
             digests: One of DIGEST_BYTES bytes for each record, in the order of the stream.
-            highest: The highest replication-key value among the records; None where that cannot be told.
+            highest: The highest replication-key value among the records; None where it is unknown.
             epoch: How many STATE messages this run has read before the last of the records.
         """
 
     def in_doubt(self, digests: bytes) -> int:
         """Return how many of these records an earlier run may have delivered: it died before it read the answer.
 
-        Each is counted once. Ask for records that were not known, once this run has delivered them.
-
-        Args:
-            digests: One of DIGEST_BYTES bytes for each record, end to end.
+        Each is counted once. Ask for records that were not known, once this run has delivered them. `digests` stand end
+        to end.
         """
 
     def intend(self, digests: bytes, *, highest: Bookmark | None, epoch: int) -> int:
@@ -95,25 +93,17 @@ class StreamLedger(Protocol):
         """
 
     def acknowledge(self, batch: int) -> None:
-        """Write down that Statsig has taken a batch.
-
-        Args:
-            batch: The number that `intend` gave.
-        """
+        """Write down that Statsig has taken the batch with this number."""
 
     def withdraw(self, batch: int) -> None:
-        """Strike out a batch that Statsig refused for good; its halves are batches of their own.
-
-        Args:
-            batch: The number that `intend` gave.
-        """
+        """Delete a batch that Statsig refused for good; its halves are batches of their own."""
 
     def state_written(self, bookmark: Bookmark | None, *, epoch: int) -> None:
         """Forget what no tap will send again now that a STATE has been written.
 
-        To be called after the STATE has left, not before. That STATE may get lost with whoever reads it; so what goes
-        is what lies below the STATE written before it, in this run or an earlier one. Where bookmarks have no order, it
-        is what came before the STATE before that one: the rows at a bookmark come before its STATE.
+        Call it after the STATE has left. That STATE may still get lost, so only what lies below the STATE written
+        before it, in this run or an earlier one, is forgotten. Where bookmarks have no order, it is what came before
+        the STATE before that one: the rows at a bookmark come before its STATE.
 
         Args:
             bookmark: The STATE's bookmark of this stream; None where it has none.

@@ -53,20 +53,19 @@ class Locks(Protocol):
         """Return whether a lock that was taken here is held still."""
 
     def let_go(self, key: bytes) -> None:
-        """Let a lock go; nothing happens where it is not held."""
+        """Release a lock; nothing happens where it is not held."""
 
     def close(self) -> None:
-        """Let all locks go."""
+        """Release all locks."""
 
 
 class FileLocks(Locks):
-    """A file beside the database for each lock; the system lets go of it when the process that holds it ends.
+    """A file beside the database for each lock; the system releases it when the process that holds it ends.
 
-    A file is never removed: between its removal and its making anew two runs could hold it.
+    A file is never removed: two runs could hold the lock between its removal and its next creation.
     """
 
     def __init__(self, url: StoreUrl) -> None:
-        """Take the URL of the database; no file is made yet."""
         self._url = url
         self._held: dict[bytes, int] = {}
 
@@ -136,7 +135,6 @@ class SessionLocks(Locks):
     """PostgreSQL's advisory locks of a session of their own; the server lets go of them when it ends."""
 
     def __init__(self, connection: Connection) -> None:
-        """Take a connection that nothing else uses."""
         self._connection = connection
         self._held: dict[bytes, int] = {}
         for parameter, value in _SILENCE:
@@ -178,11 +176,7 @@ class SessionLocks(Locks):
 
 
 def open_locks(store_url: str, *, patience: float) -> Locks:
-    """Open the locks of a store.
-
-    Args:
-        store_url: `sqlite:///…` or `postgresql+psycopg://…`.
-        patience: Seconds to wait for the server.
+    """Open the locks of a store; wait at most `patience` seconds for the server.
 
     Raises:
         StoreError: The database cannot be reached.
@@ -221,12 +215,12 @@ class Lock:
         run_id: str,
         clock: Clock,
     ) -> None:
-        """Take what to lock; `acquire` does it.
+        """Prepare the lock; `acquire` takes it.
 
         Args:
             connection: The connection to use.
             locks: What keeps others out.
-            identity: The identity of the Statsig project, and a name that is the lock's own within it.
+            identity: The identity of the Statsig project, and the lock's name within it.
             only_look: Whether to take no lock, and only see whether another run holds it.
             project: The project's number in the store.
             what: A phrase for it, such as "Stream 'orders'".
@@ -245,7 +239,7 @@ class Lock:
         self._clock = clock
 
     def acquire(self) -> None:
-        """Take the lock; wait a little for a run that holds it.
+        """Take the lock; wait up to PATIENCE seconds for a run that holds it.
 
         Raises:
             TargetStatsigError: Another run holds it.
@@ -263,7 +257,7 @@ class Lock:
         self._sign()
 
     def check(self) -> None:
-        """See whether the lock is still held.
+        """Check that the lock is still held.
 
         Raises:
             TargetStatsigError: It was lost, and another run may be at work.
@@ -276,11 +270,11 @@ class Lock:
             raise self._error(msg)
 
     def release(self) -> None:
-        """Let the lock go; nothing happens where it is not held."""
+        """Release the lock; nothing happens where it is not held."""
         self._locks.let_go(self._key)
 
     def _sign(self) -> None:
-        """Say who is at work, for the message of whoever comes meanwhile."""
+        """Record who is at work, for the message of a run that comes meanwhile."""
         signature = (self._run_id, socket.gethostname(), os.getpid(), self._clock.time())
         statement = upsertion("target_statsig_locks", ("project", "name"), _SIGNATURE)
         self._connection.run(statement, **self._row, **dict(zip(_SIGNATURE, signature, strict=True)))
@@ -296,16 +290,12 @@ class Lock:
 
 
 class StoredRequestLog:
-    """The times of list mutations in one Statsig project, for all runs; see `client.rate_limit.RequestLog`."""
+    """The times of list mutations in one Statsig project, for all runs; see `client.rate_limit.RequestLog`.
+
+    Requests are remembered for `keep` seconds, the length of the longest window.
+    """
 
     def __init__(self, connection: Connection, project: int, *, keep: float) -> None:
-        """Begin with what other runs have recorded.
-
-        Args:
-            connection: The connection to use.
-            project: The project's number in the store.
-            keep: Seconds for which a request is remembered: the longest window.
-        """
         self._connection = connection
         self._project = project
         self._keep = keep
@@ -320,9 +310,6 @@ class StoredRequestLog:
 
         Returns:
             What `decide` returned; the request is recorded where that is 0.0.
-
-        Raises:
-            StoreError: The database failed.
         """
         run, project = self._connection.run, self._project
         with self._connection.writing():

@@ -37,10 +37,9 @@ class Missing:
 
 
 class _SegmentRows:
-    """One segment's rows in the tables."""
+    """One segment's rows in the tables; `segment` is its number in the store."""
 
     def __init__(self, connection: Connection, segment: int) -> None:
-        """Take the connection to use and the segment's number in the store."""
         self._connection = connection
         self._segment = segment
 
@@ -64,7 +63,7 @@ class Members(_SegmentRows):
     """The members of one segment that Statsig has, as far as the store knows."""
 
     def is_known(self) -> bool:
-        """Return whether the whole list is known, and not just some who were added or removed."""
+        """Return whether the whole list is known, and not just some members that were added or removed."""
         return bool(self._value("SELECT known FROM target_statsig_segments WHERE segment = :segment"))
 
     def count_known(self) -> int:
@@ -74,28 +73,14 @@ class Members(_SegmentRows):
     def record_added(self, ids: Sequence[str], *, ours: bool = True) -> None:
         """Record an acknowledged request that added members; none of them is missing or pending any more.
 
-        A member that was recorded before keeps its `ours`.
-
-        Args:
-            ids: At most 100,000 of them.
-            ours: Whether this target put them there.
-
-        Raises:
-            StoreError: The database failed; nothing was recorded.
+        `ours`: this target added them; a member that was recorded before keeps its `ours`.
         """
         with self._connection.writing():
             self._insert(ids, ours=ours)
             self._clear_pending(ids)
 
     def record_removed(self, ids: Sequence[str]) -> None:
-        """Record an acknowledged request that removed members; none of them is pending any more.
-
-        Args:
-            ids: At most 100,000 of them.
-
-        Raises:
-            StoreError: The database failed; nothing was recorded.
-        """
+        """Record an acknowledged request that removed members; none of them is pending any more."""
         with self._connection.writing():
             self._delete(ids)
             self._clear_pending(ids)
@@ -105,13 +90,7 @@ class Members(_SegmentRows):
 
         Members that are still there keep whether they are ours, and since when they are missing; new ones are not
         ours. Nothing changes until the last id was read; a run that dies after that leaves a list that does not count
-        as known.
-
-        Args:
-            ids: The list, in any order, ids repeated or not; it is read once, and may take its time.
-
-        Raises:
-            StoreError: The database failed.
+        as known. `ids` may come in any order, repeated or not.
         """
         spool = Spool(self._connection, "read")
         remaining = iter(ids)
@@ -145,26 +124,19 @@ class Members(_SegmentRows):
         return Missing(*self._run(f"SELECT count(*), min(missing_since) {_HERE} AND missing_since IS NOT NULL")[0])
 
     def held(self, size: int, *, own_only: bool) -> Iterator[list[str]]:
-        """Walk through those who are held though they are missing; they may be recorded as removed in between.
+        """Yield lists of members that are held though missing; they may be recorded as removed in between.
 
-        Args:
-            size: Ids in a list at most.
-            own_only: Whether to leave out whom this target did not add.
+        `own_only` leaves out those that this target did not add.
         """
         for page in self._walk(f"SELECT id {_held(own_only=own_only)}", size):
             yield [id_ for (id_,) in page]
 
     def count_held(self, *, own_only: bool) -> int:
-        """Return how many `held` walks through."""
+        """Return how many ids `held` yields."""
         return int(self._value(f"SELECT count(*) {_held(own_only=own_only)}"))
 
     def mark_missing(self, ids: Sequence[str], since: float) -> None:
-        """Record members as missing; those who were missing before keep their date.
-
-        Args:
-            ids: At most 100,000 of them.
-            since: In seconds since 1970.
-        """
+        """Record members as missing `since` (seconds since 1970); those missing before keep their date."""
         statement = "UPDATE target_statsig_members SET missing_since = :since WHERE segment = :segment"
         condition = f"missing_since IS NULL AND id IN ({self._connection.listed})"
         self._run(f"{statement} AND {condition}", since=since, ids=as_list(ids))
@@ -199,10 +171,9 @@ class Plan:
 
 
 class Audience(_SegmentRows):
-    """What one run's records say of one segment; what came last of an id counts. It ends with the run."""
+    """What one run's records say of one segment; the last statement about an id counts. It ends with the run."""
 
     def __init__(self, connection: Connection, segment: int) -> None:
-        """Take the connection to use and the segment's number in the store."""
         super().__init__(connection, segment)
         self._spool = Spool(connection, "seen")
         self._settled: str | None = None
@@ -211,49 +182,32 @@ class Audience(_SegmentRows):
         self._removed: str | None = None
 
     def take(self, words: Mapping[str, bool]) -> None:
-        """Take ids, each with whether it is a member.
-
-        Args:
-            words: In any order; what later calls say of an id replaces what earlier ones said.
-
-        Raises:
-            StoreError: The database failed.
-        """
+        """Take ids, each with whether it is a member; later calls override earlier ones."""
         self._spool.take(words)
         if self._settled is not None:
             drop(self._connection, self._settled)
             self._settled = None
 
     def count_current(self) -> int:
-        """Return how many ids are members at last."""
+        """Return how many ids are members in the end."""
         self._settle()
         return self._current
 
     def words(self) -> Iterator[tuple[str, bool]]:
-        """Walk through all ids in code-point order, each with whether it is a member at last."""
+        """Yield all ids in code-point order, each with whether it is a member in the end."""
         for page in self._walk(f"SELECT id, member FROM {self._settle()} WHERE true"):
             yield from ((id_, bool(member)) for id_, member in page)
 
     def among(self, ids: Sequence[str]) -> list[str]:
-        """Return those of some ids that are members at last.
-
-        Raises:
-            StoreError: The database failed.
-        """
+        """Return those of some ids that are members in the end."""
         query = f"SELECT id FROM {self._settle()} WHERE member AND id IN ({self._connection.listed})"
         return [id_ for (id_,) in self._run(query, ids=as_list(ids))]
 
     def plan(self, *, own_only: bool = False) -> Plan:
-        """Work out whom to add and whom to remove, and keep both lists for `additions` and `removals`.
+        """Work out which ids to add and which to remove, and keep both lists for `additions` and `removals`.
 
-        To be added is who is a member at last and not recorded as one; to be removed, who is recorded and not a member
-        at last.
-
-        Args:
-            own_only: Whether to remove only those that this target added.
-
-        Raises:
-            StoreError: The database failed.
+        Added are members in the end that are not recorded; removed, those recorded that are not members in the end, and
+        with `own_only` only those that this target added.
         """
         drop(self._connection, self._added, self._removed)
         self._removed = None
@@ -268,29 +222,21 @@ class Audience(_SegmentRows):
         return Plan(added, removed)
 
     def additions(self, size: int) -> Iterator[list[str]]:
-        """Walk through whom to add; members may be recorded in between.
-
-        Args:
-            size: Ids in a list at most.
-        """
+        """Yield lists of ids to add; members may be recorded in between."""
         return self._lists(self._added, size)
 
     def removals(self, size: int) -> Iterator[list[str]]:
-        """Walk through whom to remove; members may be recorded in between.
-
-        Args:
-            size: Ids in a list at most.
-        """
+        """Yield lists of ids to remove; members may be recorded in between."""
         return self._lists(self._removed, size)
 
     def clear_missing(self) -> None:
-        """Record of those who are members at last that they are not missing."""
+        """Record that the members in the end are not missing."""
         seen = f"SELECT 1 FROM {self._settle()} AS seen WHERE seen.id = target_statsig_members.id AND seen.member"
         statement = "UPDATE target_statsig_members SET missing_since = NULL WHERE segment = :segment"
         self._run(f"{statement} AND missing_since IS NOT NULL AND EXISTS ({seen})")
 
     def close(self) -> None:
-        """Give the disk space back; the audience is of no use afterwards."""
+        """Free the disk space; the audience cannot be used afterwards."""
         self._spool.drop()
         drop(self._connection, self._settled, self._added, self._removed)
         self._settled = self._added = self._removed = None
@@ -312,17 +258,10 @@ class Audience(_SegmentRows):
 
 
 class Pending(_SegmentRows):
-    """Changes that rows asked for and that an earlier run did not come to send; the next run sends them first."""
+    """Changes that rows asked for and that an earlier run did not send; the next run sends them first."""
 
     def keep(self, changes: Iterable[tuple[str, bool]]) -> None:
-        """Keep changes for a later run; what came last of an id counts, over what was kept before too.
-
-        Args:
-            changes: Ids, each with whether it shall be a member.
-
-        Raises:
-            StoreError: The database failed.
-        """
+        """Keep changes for a later run, each an id and whether it shall be a member; the last one of an id counts."""
         rows = f"SELECT :segment, value, :member FROM {self._connection.unfolded(':ids')} WHERE true"
         conflict = "ON CONFLICT (segment, id) DO UPDATE SET member = excluded.member"
         statement = f"INSERT INTO target_statsig_pending (segment, id, member) {rows} {conflict}"
@@ -334,16 +273,12 @@ class Pending(_SegmentRows):
                     self._run(statement, member=value, ids=ids)
 
     def changes(self) -> Iterator[tuple[str, bool]]:
-        """Walk through what was kept, in code-point order of the ids; changes may be cleared in between."""
+        """Yield what was kept, in code-point order of the ids; changes may be cleared in between."""
         for page in self._walk("SELECT id, member FROM target_statsig_pending WHERE segment = :segment"):
             yield from ((id_, bool(member)) for id_, member in page)
 
     def count(self) -> int:
-        """Return how many changes are kept.
-
-        Raises:
-            StoreError: The database failed.
-        """
+        """Return how many changes are kept."""
         return int(self._value("SELECT count(*) FROM target_statsig_pending WHERE segment = :segment"))
 
     def clear(self, ids: Sequence[str]) -> None:

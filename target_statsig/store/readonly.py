@@ -1,7 +1,7 @@
 """Reading a store without changing it: a copy for a dry run, and a look at it for a check.
 
-No lock that another run would wait for, no file left beside the store's, no table made. A copy is a SQLite file,
-whatever the original is.
+It takes no lock that another run would wait for, leaves no file beside the store and makes no table. A copy is a
+SQLite file, whatever the original is.
 """
 
 from __future__ import annotations
@@ -30,14 +30,9 @@ PATIENCE = 2.0
 
 
 def copy_store(store_url: str, copy: Path, *, clock: Clock, project: str, patience: float) -> None:
-    """Copy a store into a file; where there is no store, there will be no file, and none is made.
+    """Copy a store into a file, which takes as much room; where there is no store, no file is made.
 
-    Args:
-        store_url: `sqlite:///…` or `postgresql+psycopg://…`.
-        copy: The file; it takes as much room as the store.
-        clock: The run's clock.
-        project: The identity of the Statsig project; of a shared database only its rows are copied.
-        patience: Seconds to wait for the database.
+    Of a shared database only the rows of `project` are copied.
 
     Raises:
         StoreError: The store cannot be read.
@@ -125,12 +120,8 @@ class StoreLook:
 def look_at(store_url: str, *, project: str) -> StoreLook:
     """Look at the store.
 
-    Args:
-        store_url: `sqlite:///…` or `postgresql+psycopg://…`.
-        project: The identity of the Statsig project.
-
     Raises:
-        StoreError: The URL is of no use, the database cannot be reached, or is none of ours.
+        StoreError: The URL cannot be used, the database cannot be reached, or is no store of this target.
     """
     url = StoreUrl.parse(store_url)
     opened = open_there(url)

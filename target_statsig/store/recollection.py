@@ -1,6 +1,6 @@
-"""What earlier runs delivered of a stream: how often each record, and which of these runs the present one goes on from.
+"""What earlier runs delivered of a stream: how often each record, and which of these runs this one continues.
 
-Every run writes down what it sends and what it skips. So the run with the most deliveries of a record tells how often
+Every run writes down what it sends and what it skips. So the run with the most deliveries of a record shows how often
 it is in Statsig: the maximum over runs, and not their sum.
 """
 
@@ -32,13 +32,12 @@ class DigestBag:
     """
 
     def __init__(self, expected: int) -> None:
-        """Make room for a number of digests; more of them fit, and take longer to find."""
+        """Make room for `expected` digests; more of them fit, and take longer to find."""
         self._mask = (1 << (expected // _PER_BUCKET).bit_length()) - 1
         self._buckets = [b""] * (self._mask + 1)
         self._size = 0
 
     def __len__(self) -> int:
-        """Return how many there are."""
         return self._size
 
     def add(self, digests: Iterable[bytes]) -> None:
@@ -49,7 +48,7 @@ class DigestBag:
             self._size += 1
 
     def take_each(self, digests: Sequence[bytes]) -> list[bool]:
-        """Take each digest out once; tell of each whether it was there."""
+        """Take each digest out once; return for each whether it was there."""
         if not self._size:
             return [False] * len(digests)
         buckets, mask = self._buckets, self._mask
@@ -125,18 +124,16 @@ class Recollection:
         return [(run, int(size)) for run, size in found]
 
     def _pages(self, run: str, condition: str = "true") -> Iterator[list[tuple[int, bytes]]]:
-        """Give a run's batches page by page, each as its number and its digests."""
         batches = "SELECT batch, digests FROM target_statsig_batches WHERE stream = :stream AND run_id = :run_id"
         values = {"stream": self._stream, "run_id": run, "looked_at": self._looked_at}
         return self._connection.walk(f"{batches} AND {condition}", key="batch", size=_BATCHES_AT_A_TIME, **values)
 
     def _batches(self, run: str, condition: str = "true") -> Iterator[list[bytes]]:
-        """Give a run's batches one by one, each as its digests."""
         for page in self._pages(run, condition):
             yield from (each(digests) for _, digests in page)
 
     def _add(self, run: str) -> bool:
-        """Add a run that came before those that were added; return whether it tells anything new."""
+        """Add a run that came before those that were added; return whether it adds anything new."""
         # The maximum of two bags is what the second leaves of the first, and the second.
         tells = False
         for digests in self._batches(run, "acknowledged"):

@@ -24,18 +24,15 @@ _numbers = itertools.count(1)
 
 
 def sorted_table(connection: Connection, purpose: str, query: str, *, columns: str = "id", **values: Any) -> str:
-    """Run a query and keep its answer in a temporary table with columns `id` and `member`; return the table's name.
+    """Run a query and keep its rows in a temporary table with columns `id` and `member`; return the table's name.
 
     Args:
-        connection: Which shall own the table.
+        connection: Owns the table.
         purpose: The name's beginning.
         query: Gives each id once, in code-point order, or the table takes long to fill. In SQLite ids may repeat, and
-            of several rows the last one stays.
+            the last row of an id stays.
         columns: The columns that it gives.
         values: The query's values.
-
-    Raises:
-        StoreError: The database failed.
     """
     name = f"{purpose}_{next(_numbers)}"
     if connection.is_sqlite:
@@ -51,29 +48,20 @@ def sorted_table(connection: Connection, purpose: str, query: str, *, columns: s
 
 
 def drop(connection: Connection, *tables: str | None) -> None:
-    """Give the space of temporary tables back before the run ends."""
+    """Free the space of temporary tables before the run ends."""
     for table in tables:
         if table is not None:
             connection.run(f"DROP TABLE {table}")
 
 
 class Spool:
-    """Ids in the order in which they come, each with whether it is a member; what came last of an id counts.
+    """Ids in the order in which they come, each with whether it is a member; the last one of an id counts.
 
     They stand in a temporary table of lists, which the database unfolds where it sorts them: a row for each id would
     take ten times as long to write.
     """
 
     def __init__(self, connection: Connection, purpose: str) -> None:
-        """Begin with no ids.
-
-        Args:
-            connection: Which shall own the tables.
-            purpose: The beginning of the name of the table of lists.
-
-        Raises:
-            StoreError: The database failed.
-        """
         self._connection = connection
         self._lists = f"{purpose}_{next(_numbers)}"
         self._written = 0
@@ -89,28 +77,14 @@ class Spool:
             connection.run(f"ALTER TABLE {self._lists} ALTER ids SET STORAGE EXTERNAL")
 
     def take(self, members: Mapping[str, bool]) -> None:
-        """Take ids that come next.
-
-        Args:
-            members: Each with whether it is a member; nobody changes the mapping any more.
-
-        Raises:
-            StoreError: The database failed.
-        """
+        """Take ids that come next, each with whether it is a member; the mapping must not change afterwards."""
         self._gathered.append(members)
         self._ids_gathered += len(members)
         if self._ids_gathered >= LIST:
             self._write()
 
     def settled(self, purpose: str) -> str:
-        """Return a temporary table of the ids, each once with what came last of it, in code-point order.
-
-        Args:
-            purpose: The beginning of its name.
-
-        Raises:
-            StoreError: The database failed.
-        """
+        """Return a temporary table of the ids in code-point order, each once with what came last of it."""
         self._write()
         # The lists come first: PostgreSQL unfolds what stands to its left.
         source = f"FROM {self._lists} AS lists, {self._connection.unfolded('lists.ids')}"
@@ -125,7 +99,7 @@ class Spool:
         return sorted_table(self._connection, purpose, query, columns="id, member")
 
     def drop(self) -> None:
-        """Give the disk space back; the spool is of no use afterwards."""
+        """Free the disk space; the spool cannot be used afterwards."""
         drop(self._connection, self._lists)
 
     def _write(self) -> None:

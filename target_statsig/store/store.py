@@ -1,7 +1,7 @@
 """The store as the rest of the target sees it: an open database, one Statsig project, one run.
 
 It has three connections: one for members, whose queries may take a minute, one for deliveries, and one for everything
-that answers at once.
+that is answered at once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """An open store."""
+    """An open store. Its methods take Statsig's ids of segments and the names of streams."""
 
     def __init__(
         self, url: str, *, clock: Clock, project: str, run_id: str, patience: float, copy_of: str | None = None
@@ -65,82 +65,48 @@ class Store:
         return open_locks(self._copy_of or self._url, patience=self._patience)
 
     def members(self, segment: str) -> Members:
-        """Return what the store knows of a segment's members.
-
-        Args:
-            segment: The segment's Statsig id.
-        """
+        """Return what the store knows of a segment's members."""
         return Members(self._members, self._segment(segment))
 
     def audience(self, segment: str) -> Audience:
-        """Return an empty audience, to be filled by this run.
-
-        Args:
-            segment: The segment's Statsig id.
-        """
+        """Return an empty audience of a segment, to be filled by this run."""
         return Audience(self._members, self._segment(segment))
 
     def pending(self, segment: str) -> Pending:
-        """Return the changes that an earlier run left unsent.
-
-        Args:
-            segment: The segment's Statsig id.
-        """
+        """Return the changes of a segment that an earlier run left unsent."""
         return Pending(self._members, self._segment(segment))
 
     def facts(self, segment: str) -> SegmentFacts:
-        """Return what is remembered of a segment.
-
-        Args:
-            segment: The segment's Statsig id.
-        """
+        """Return what is remembered of a segment."""
         query = f"SELECT {columns(SegmentFacts)} FROM target_statsig_segments WHERE segment = :segment"
         return SegmentFacts(*self._quick.run(query, segment=self._segment(segment))[0])
 
     def record_facts(self, segment: str, facts: SegmentFacts) -> None:
-        """Replace what is remembered of a segment.
-
-        Args:
-            segment: The segment's Statsig id.
-            facts: All of it; `dataclasses.replace` what `facts` gave.
-        """
+        """Replace what is remembered of a segment; `dataclasses.replace` what `facts` gave."""
         values = asdict(facts)
         assignments = ", ".join(f"{column} = :{column}" for column in values)
         statement = f"UPDATE target_statsig_segments SET {assignments} WHERE segment = :segment"
         self._quick.run(statement, segment=self._segment(segment), **values)
 
     def segments_fed_by(self, stream: str) -> list[str]:
-        """Return the ids of the segments that a stream fed before.
-
-        Args:
-            stream: The stream's name.
-        """
+        """Return the ids of the segments that a stream fed before."""
         query = "SELECT name FROM target_statsig_segments WHERE project = :project AND fed_by = :stream"
         return sorted(name for (name,) in self._quick.run(query, project=self._project, stream=stream))
 
     def holds(self) -> dict[str, Hold]:
-        """Return what the last run of each segment left undone, by Statsig id."""
+        """Return what the last run of each segment left undone, by the segment's id."""
         join = "target_statsig_segments AS segments JOIN target_statsig_holds AS holds USING (segment)"
         query = f"SELECT name, {columns(Hold)} FROM {join} WHERE project = :project ORDER BY name"
         return {name: _hold(row) for name, *row in self._quick.run(query, project=self._project)}
 
     def hold(self, segment: str) -> Hold | None:
-        """Return what the last run of a segment left undone; None where that is nothing.
-
-        Args:
-            segment: The segment's Statsig id.
-        """
+        """Return what the last run of a segment left undone; None where that is nothing."""
         query = f"SELECT {columns(Hold)} FROM target_statsig_holds WHERE segment = :segment"
         rows = self._quick.run(query, segment=self._segment(segment))
         return _hold(rows[0]) if rows else None
 
     def record_hold(self, segment: str, hold: Hold | None) -> None:
-        """Replace what the last run of a segment left undone, in the name of this run.
-
-        Args:
-            segment: The segment's Statsig id.
-            hold: What this run leaves; None where that is nothing.
-        """
+        """Replace, for this run, what the last run of a segment left undone; None where that is nothing."""
         if hold is None:
             statement, values = "DELETE FROM target_statsig_holds WHERE segment = :segment", {}
         else:
@@ -149,11 +115,7 @@ class Store:
         self._quick.run(statement, segment=self._segment(segment), **values)
 
     def outdate_hold(self, segment: str) -> None:
-        """Remember that this run came after the last run of a segment, unless it is that run.
-
-        Args:
-            segment: The segment's Statsig id.
-        """
+        """Record that this run came after the last run of a segment, unless it is that run."""
         self._quick.run(
             "UPDATE target_statsig_holds SET state = :state WHERE segment = :segment AND run_id <> :run_id",
             state=HoldState.OUTDATED.value,
@@ -162,7 +124,7 @@ class Store:
         )
 
     def ledger(self, stream: str, *, object_type: str = "event", keep_days: int = 0) -> StreamLedger:
-        """Return what is remembered of a stream's deliveries: one ledger for a stream in a run.
+        """Return the ledger of a stream's deliveries: one for a stream in a run.
 
         Args:
             stream: The stream's name.
@@ -175,7 +137,7 @@ class Store:
     def ledgers_of_table(
         self, stream: str, *, object_type: str, keep_days: int, table: str, part: str | None
     ) -> tuple[StreamLedger, StreamLedger]:
-        """Return what is remembered of the requests of prepared tables, and of the records of a stream.
+        """Return the ledgers of the requests of prepared tables, and of the records of a stream.
 
         For the records all senders of a table are one run. The first ledger is the one to begin: it keeps other runs
         out of the stream; or, where part of a table is sent, those that send the same part.
@@ -206,11 +168,7 @@ class Store:
         return self._ledgers[name]
 
     def lock(self, segment: str) -> Lock:
-        """Return the lock of a segment; it is not taken yet.
-
-        Args:
-            segment: The segment's Statsig id.
-        """
+        """Return the lock of a segment; it is not taken yet."""
         return self._lock(f"segment {segment}", f"Segment '{segment}'", SegmentError, Heading.SHARED_SEGMENT)
 
     def _lock(self, name: str, what: str, error: type[TargetStatsigError], heading: Heading) -> Lock:
@@ -235,15 +193,11 @@ class Store:
         record(self._quick, self._project, run)
 
     def request_log(self, *, keep: float) -> StoredRequestLog:
-        """Return the times of list mutations, shared by all runs on this project.
-
-        Args:
-            keep: Seconds for which a request is remembered.
-        """
+        """Return the times of list mutations, shared by all runs on this project, of the last `keep` seconds."""
         return StoredRequestLog(self._quick, self._project, keep=keep)
 
     def close(self) -> None:
-        """Close the store; nothing that came from it is of use afterwards."""
+        """Close the store; nothing that came from it can be used afterwards."""
         # Where one fails the others would, each after a long wait; and nothing is lost.
         with contextlib.suppress(StoreError):
             for ledger in self._ledgers.values():

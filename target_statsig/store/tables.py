@@ -134,22 +134,22 @@ stream."""
 
 
 def _leave_as_it_is(_connection: Connection) -> None:
-    """Keep the tables: what changed is that nothing uses three columns of segments any more (agreed_…)."""
+    """Keep the tables: only three columns of segments (agreed_…) are not used any more."""
 
 
 def _let_the_database_lock(connection: Connection) -> None:
-    """Keep of locks only who holds them, now that the database itself keeps others out."""
+    """Keep of locks only their holders' names, now that the database itself keeps others out."""
     connection.run("DROP TABLE target_statsig_locks")
     connection.run(_LOCKS)
 
 
 def _add_the_state_before(connection: Connection) -> None:
-    """Give streams a place for the epoch of the STATE before the last; of none it is known yet."""
+    """Add the epoch of the STATE before the last; of older rows it is not known."""
     connection.run("ALTER TABLE target_statsig_streams ADD COLUMN before_epoch BIGINT")
 
 
 def _add_holds(connection: Connection) -> None:
-    """Make a place for what the last run of a segment held; of runs up to now that is not known."""
+    """Add what the last run of a segment held; of runs before it is not known."""
     connection.run(_HOLDS)
 
 

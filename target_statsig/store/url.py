@@ -85,12 +85,9 @@ class StoreUrl:
         return f"the store of store_url ({self.place})"
 
     def explain(self, error: Exception) -> StoreError:
-        """Return what to raise instead of an error of the database or the system: one sentence that says what to do.
+        """Return what to raise instead of an error of the database or the system: one sentence with the remedy.
 
         It quotes neither a statement nor a value: a driver's message only where it is about the database and not rows.
-
-        Args:
-            error: What the driver or the operating system raised.
         """
         if isinstance(error, OSError):
             reason = error.strerror or type(error).__name__

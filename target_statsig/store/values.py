@@ -58,7 +58,7 @@ class Hold:
         removals: Members that it held.
         current: Members in the audience that the stream showed.
         rejected: Records of the stream that were rejected.
-        doubt: Why nobody's word can stand for the missing proof; empty where it can.
+        doubt: Why no operator may vouch for the missing proof; empty where one may.
     """
 
     stream: str
