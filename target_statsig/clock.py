@@ -44,7 +44,6 @@ class RunClock(Clock):
     """
 
     def __init__(self) -> None:
-        """Begin with nobody asking to stop."""
         self.while_waiting: Callable[[], None] = lambda: None
         self._stopping = False
         # A plain lock, held until the run is to stop. A signal handler may release it wherever it broke in, while
@@ -83,14 +82,13 @@ class RunClock(Clock):
 
 
 class SkippingClock(Clock):
-    """A clock of a dry run: its waits take no time; they are added up, and it goes fast by as much.
+    """A clock of a dry run: its waits take no time; they are added up, and the clock runs ahead by as much.
 
     Attributes:
         skipped: Seconds that waits would have taken so far.
     """
 
     def __init__(self, clock: Clock) -> None:
-        """Take the run's clock, which a signal stops."""
         self.skipped = 0.0
         self._clock = clock
 

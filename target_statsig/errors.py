@@ -86,7 +86,6 @@ class TargetStatsigError(Exception):
     maybe_taken = False
 
     def __init__(self, text: str, *, heading: Heading | None = None) -> None:
-        """Take the text, and its heading where it is not that of the class."""
         super().__init__(text)
         if heading is not None:
             self.heading = heading
@@ -106,7 +105,6 @@ class SettingsError(TargetStatsigError):
     aftermath = "Nothing of this stream was sent; what came before it is delivered, or comes again with the next run."
 
     def __init__(self, errors: list[str]) -> None:
-        """Take all errors at once, so that they can be fixed at once."""
         super().__init__(" ".join(errors))
         self.errors = errors
 
@@ -120,7 +118,6 @@ class RecordError(TargetStatsigError):
     """
 
     def __init__(self, reason: str, field: str | None = None) -> None:
-        """Take the reason and, where one field is at fault, its name."""
         super().__init__(reason if field is None else f"{reason} ({field})")
         self.reason = reason
         self.field = field
@@ -130,7 +127,6 @@ class MissingKeyError(RecordError):
     """A record has no value for a column of its stream's primary key."""
 
     def __init__(self, field: str) -> None:
-        """Take the name of the missing column."""
         super().__init__("missing_key_property", field)
 
 
@@ -151,7 +147,6 @@ class RequestError(TargetStatsigError):
     def __init__(
         self, text: str, *, status: int | None = None, message: str = "", heading: Heading | None = None
     ) -> None:
-        """Take the text for the reader and the facts for the caller."""
         super().__init__(text, heading=heading)
         self.status = status
         self.message = message

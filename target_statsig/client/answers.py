@@ -1,4 +1,4 @@
-"""What an answer of Statsig means for a request, and what the log and the errors say of it."""
+"""What Statsig's response means for a request, and what the log and the errors say of it."""
 
 from __future__ import annotations
 
@@ -161,12 +161,7 @@ class Call:
     maybe_taken: bool = False
 
     def record(self, answer: Answer, seconds: float) -> None:
-        """Count a try.
-
-        Args:
-            answer: What came of it.
-            seconds: How long it took.
-        """
+        """Count a try, which took `seconds`."""
         self.tries += 1
         self.answer = answer
         self.seconds_left -= seconds
@@ -203,11 +198,7 @@ class Call:
         return self._error(RefusedError, f"{text}.{hint}")
 
     def used_up(self, retry_timeout: float) -> NotNowError:
-        """Return the error for retries that are used up.
-
-        Args:
-            retry_timeout: The seconds that there were.
-        """
+        """Return the error for retries that are used up, within `retry_timeout` seconds."""
         tries = counted(self.tries, "try", "tries")
         text = (
             f"Given up on {self.what} after {tries} in the {duration(retry_timeout)} that `retry_timeout` allows: "
@@ -218,11 +209,7 @@ class Call:
         return self._error(NotNowError, text, heading=None if self.answer.status else Heading.UNREACHABLE)
 
     def come_back(self, now: float) -> NotNowError:
-        """Return the error for a `Retry-After` that asks for more time than is left.
-
-        Args:
-            now: Seconds since 1970.
-        """
+        """Return the error for a `Retry-After` that asks for more time than is left; `now` in seconds since 1970."""
         wait = self.answer.retry_after
         when = datetime.fromtimestamp(math.ceil(now + wait), tz=UTC)
         text = (

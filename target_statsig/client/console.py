@@ -125,7 +125,7 @@ class _UnitIdType(msgspec.Struct):
 
 
 class ConsoleClient:
-    """Reads and changes the segments of one project."""
+    """Reads and changes the segments of one project; every method may raise a RequestError."""
 
     def __init__(
         self,
@@ -168,18 +168,13 @@ class ConsoleClient:
         """Return a segment.
 
         Raises:
-            RefusedError: There is none (status 404), or the answer cannot be used.
-            RequestError: It cannot be read.
+            RefusedError: There is none (status 404), or the response cannot be used.
         """
         what = f"reading segment '{segment_id}'"
         return _segment(self.read(_path(segment_id), what), what)
 
     def list_state(self, segment_id: str) -> ListState:
-        """Return how far Statsig is with an ID list.
-
-        Raises:
-            RequestError: It cannot be read.
-        """
+        """Return how far Statsig is with an ID list."""
         what = f"reading the state of segment '{segment_id}'"
         data = _convert(self.read(_path(segment_id, "idlist_metadata"), what), _Response[_ListState], what).data
         version = data.current_version
@@ -190,37 +185,18 @@ class ConsoleClient:
 
         Raises:
             RefusedError: The pages do not end.
-            RequestError: They cannot be read.
         """
         what = f"reading the ids of segment '{segment_id}'"
         return self._items(_path(segment_id, "id_list"), _Response[_Ids], _split, what)
 
     def add_ids(self, segment_id: str, ids: Sequence[str], *, segment_type: str) -> Sent:
-        """Add ids to a list; those that are in it already stay.
-
-        Args:
-            segment_id: The segment.
-            ids: At most 100,000, or 1,000 for a list in the user store.
-            segment_type: The segment's `type`.
-
-        Raises:
-            RequestError: Statsig did not take them.
-        """
+        """Add ids to a list, at most 100,000, or 1,000 in the user store; those in it already stay."""
         what = f"adding {counted(len(ids), 'id')} to segment '{segment_id}'"
         call = "add_ids" if segment_type == USER_STORE_LIST else "id_list"
         return self._change("PATCH", _path(segment_id, call), {"ids": ids}, what)
 
     def remove_ids(self, segment_id: str, ids: Sequence[str], *, segment_type: str) -> Sent:
-        """Remove ids from a list; those that are not in it are passed over.
-
-        Args:
-            segment_id: The segment.
-            ids: At most 100,000, or 1,000 for a list in the user store.
-            segment_type: The segment's `type`.
-
-        Raises:
-            RequestError: Statsig did not take them.
-        """
+        """Remove ids from a list, at most 100,000, or 1,000 in the user store; others are passed over."""
         what = f"removing {counted(len(ids), 'id')} from segment '{segment_id}'"
         method, call = ("PATCH", "remove_ids") if segment_type == USER_STORE_LIST else ("DELETE", "id_list")
         return self._change(method, _path(segment_id, call), {"ids": ids}, what)
@@ -235,9 +211,6 @@ class ConsoleClient:
             id_type: Statsig's name for what it will hold, such as `userID`.
             description: At most 1,000 characters; None: none.
             tags: The names of its tags.
-
-        Raises:
-            RequestError: Statsig did not create it.
         """
         what = f"creating segment '{segment_id}' for ids of type {id_type}"
         body: dict[str, object] = {"id": segment_id, "name": segment_id, "type": ID_LIST, "idType": id_type}
@@ -253,20 +226,12 @@ class ConsoleClient:
             return self.segment(segment_id)  # the try whose answer was lost has created it
 
     def unit_id_types(self) -> list[str]:
-        """Return the names of the project's ID types, in which case matters.
-
-        Raises:
-            RequestError: They cannot be read.
-        """
+        """Return the names of the project's ID types, in which case matters."""
         what = "reading the ID types of the project"
         return [unit.name for unit in self._items("unit_id_types", _Response[list[_UnitIdType]], list, what)]
 
     def count_ids(self) -> int:
-        """Return how many ids all lists of the project hold together.
-
-        Raises:
-            RequestError: The segments cannot be read.
-        """
+        """Return how many ids all lists of the project hold together."""
         what = "reading the segments of the project"
         segments = self._items(_path(), _Response[list[_ListedSegment]], list, what)
         return sum(int(segment.count or 0) for segment in segments if segment.type in {ID_LIST, USER_STORE_LIST})
@@ -276,8 +241,8 @@ class ConsoleClient:
     ) -> Iterator[Item]:
         """Yield the items of all pages.
 
-        Pages are counted here: `nextPage` only tells whether there is another, and an empty one is the last whatever
-        it tells. A server that repeats itself must not keep a run busy for ever, nor pass for one that has finished.
+        Pages are counted here: `nextPage` only shows whether there is another, and an empty one is the last in any
+        case. A server that repeats itself must not keep a run busy for ever, nor pass for one that has finished.
         """
         n_items = 0
         before: list[Item] = []

@@ -37,7 +37,7 @@ class Recorded:
 
     Attributes:
         method: The HTTP method.
-        path: The path of its address.
+        path: The path of its URL.
         body: Its body, decompressed: JSON, as Statsig would read it. The headers, and so the key, are not kept.
     """
 
@@ -75,12 +75,7 @@ class DryRunTransport(Transport):
     """
 
     def __init__(self, reads: Transport, record: Callable[[Recorded], None]) -> None:
-        """Take what sends the reads, and what gets each request that is not sent.
-
-        Args:
-            reads: Sends GETs.
-            record: Called with one request at a time, in the order in which they would be sent.
-        """
+        """Take what sends the GETs, and what gets each request that is not sent, one at a time and in order."""
         self.lists: dict[str, ListChanges] = {}
         self._reads = reads
         self._record = record

@@ -29,7 +29,7 @@ _METADATA = msgspec.json.encode({"sdkType": "target-statsig", "sdkVersion": __ve
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where items of one kind go.
+    """Where items of one type go.
 
     Attributes:
         path: The path below the base URL.

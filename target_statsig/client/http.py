@@ -76,7 +76,6 @@ class TransportError(Exception):
     """
 
     def __init__(self, text: str, *, sent: bool) -> None:
-        """Take what went wrong, without addresses, keys or bodies."""
         super().__init__(text)
         self.sent = sent
 
@@ -108,7 +107,6 @@ class HttpTransport(Transport):
     """
 
     def __init__(self) -> None:
-        """Open nothing yet."""
         self._of_thread = threading.local()
         self._lock = threading.Lock()
         self._sessions: list[requests.Session] = []
@@ -133,7 +131,6 @@ class HttpTransport(Transport):
 
     @override
     def close(self) -> None:
-        """Close the connections of all threads."""
         with self._lock:
             while self._sessions:
                 self._sessions.pop().close()
@@ -229,11 +226,7 @@ class _Deadline(threading.local):
 
     @property
     def left(self) -> float:
-        """The seconds that are left.
-
-        Raises:
-            TimeoutError: There are none.
-        """
+        """The seconds that are left; with none, TimeoutError is raised."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise TimeoutError

@@ -40,14 +40,9 @@ class RequestLog(Protocol):
 
 
 class MemoryLog(RequestLog):
-    """The requests of this process."""
+    """The requests of this process: the latest `keep` of them, as many as the largest limit counts."""
 
     def __init__(self, keep: int) -> None:
-        """Start empty.
-
-        Args:
-            keep: How many of the latest requests to keep: as many as the largest limit counts.
-        """
         self._times: deque[float] = deque(maxlen=keep)
         self._lock = threading.Lock()
 
@@ -64,13 +59,7 @@ class RateLimiter:
     """Lets requests through as long as every window has room for them; safe to share between threads."""
 
     def __init__(self, windows: Sequence[RateWindow], clock: Clock, log: RequestLog | None = None) -> None:
-        """Take the windows, all of which hold.
-
-        Args:
-            windows: At least one.
-            clock: Its waits end when the run is asked to stop.
-            log: Where requests are counted; without one, the limiter counts its own.
-        """
+        """Take the windows, at least one, all of which hold; without a log, the limiter counts its own requests."""
         self._windows = tuple(windows)
         self._clock = clock
         self._log = log or MemoryLog(max(window.limit for window in windows))

@@ -1,4 +1,4 @@
-"""One request until Statsig has decided: tries, waits and tries again, within a budget of time."""
+"""One request until Statsig has decided: tries, and waits between them, within a budget of time."""
 
 from __future__ import annotations
 
@@ -225,14 +225,9 @@ def _delays(rng: Callable[[], float]) -> Iterator[float]:
 
 
 def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
-    """Read a `Retry-After` header (https://www.rfc-editor.org/rfc/rfc9110#field.retry-after).
+    """Return the seconds that a `Retry-After` header asks for, 0 where its date is before `now`.
 
-    Args:
-        value: A number of seconds or an HTTP date.
-        now: The time, with its zone, that a date is compared with.
-
-    Returns:
-        Seconds from now, 0 where the time is past; None where the header is missing or cannot be read.
+    None where the header is missing or cannot be read (https://www.rfc-editor.org/rfc/rfc9110#field.retry-after).
     """
     if value is None:
         return None

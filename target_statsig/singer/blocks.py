@@ -21,9 +21,7 @@ IDLE_SECONDS = 5.0
 def read_blocks(descriptor: int, while_idle: Callable[[], None]) -> Iterator[bytes]:
     """Yield whole lines, many at once, each with its end.
 
-    Args:
-        descriptor: Where they come from.
-        while_idle: Called when nothing has come for `IDLE_SECONDS`.
+    `while_idle` is called whenever nothing has come for `IDLE_SECONDS`.
     """
     rest: list[bytes] = []
     while True:
@@ -44,8 +42,8 @@ def read_blocks(descriptor: int, while_idle: Callable[[], None]) -> Iterator[byt
 
 
 def lines_of(block: bytes) -> list[bytes]:
-    """Return the lines of a block, each with its end.
+    """Split a block into lines, each with its end.
 
-    Not by `split`, which looks at each byte by itself and takes four times as long.
+    `bytes.split` looks at each byte by itself and takes four times as long.
     """
     return io.BytesIO(block).readlines()

@@ -40,7 +40,6 @@ class Columns:
     def __init__(
         self, columns: Mapping[str, Column], *, extracted: Column, versions: Column, shapes: Shapes | None = None
     ) -> None:
-        """Take the columns."""
         self.names = tuple(columns)
         self.extracted = extracted
         self.versions = versions
@@ -57,7 +56,6 @@ class Columns:
         return cls(columns, extracted=extracted, versions=versions, shapes=shapes if len(shapes) > 1 else None)
 
     def __len__(self) -> int:
-        """Return how many records there are."""
         return len(self.extracted)
 
     def get(self, name: str) -> Column:
@@ -70,7 +68,6 @@ class Columns:
         return self._member((place.column, *place.path)) if place.path else self.get(place.column)
 
     def _member(self, path: tuple[str, ...]) -> Column:
-        """Return what the records have at a path, which several fields may ask for."""
         if len(path) == 1:
             return self.get(path[0])
         if path not in self._members:

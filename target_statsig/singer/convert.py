@@ -1,4 +1,4 @@
-"""How the values of a column are converted: exact numbers, yes or no, and the faults of those that cannot be."""
+"""How the values of a column are converted: exact numbers, booleans, and the faults of values that cannot be."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Faults = dict[int, RecordError]
 
 
 def convert(function: Callable[[Any], Any], column: Column, faults: Faults) -> Column:
-    """Return what a function makes of each value, null where it finds a fault."""
+    """Apply a function to each value; null where it finds a fault."""
     try:
         return [*map(function, column)]
     except RecordError:
@@ -26,7 +26,7 @@ def convert(function: Callable[[Any], Any], column: Column, faults: Faults) -> C
 
 
 def convert_one(function: Callable[[Any], Any], value: object, row: int, faults: Faults) -> Any:
-    """Return what a function makes of the value of a row, null where it finds a fault."""
+    """Apply a function to the value of a row; null where it finds a fault."""
     try:
         return function(value)
     except RecordError as error:
@@ -93,7 +93,7 @@ BOOLEANS: Mapping[object, bool] = MappingProxyType(
 
 
 def parse_bool(value: object) -> bool | None:
-    """Return the answer that a value is; None where it is none."""
+    """Return the boolean that a value stands for; None where it stands for none."""
     if isinstance(value, str):
         return BOOLEANS.get(value.strip().lower())
     if isinstance(value, Decimal) and value.is_snan():

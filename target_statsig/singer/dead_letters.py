@@ -45,9 +45,9 @@ class DeadLetter:
     Attributes:
         schema: The SCHEMA message of its stream, as the tap sent it.
         line: The RECORD message, as the tap sent it.
-        reason: The word under which the record is counted.
+        reason: The reason under which the record is counted.
         field: The name of the field at fault, if one is.
-        message: What Statsig said, if it was Statsig that refused.
+        message: Statsig's message, if it was Statsig that refused.
     """
 
     schema: Mapping[str, Any]
@@ -68,7 +68,7 @@ class _OpenFile:
 
 
 def extended(line: bytes, members: Mapping[str, str]) -> bytes:
-    """Return a line, which is a JSON object, with more members, in the place of those that an earlier run added."""
+    """Add members to a line, which is a JSON object, in the place of those that an earlier run added."""
     own = line.rstrip().removesuffix(b"}")
     added = own.rfind(_EXTRA)
     if added >= 0 and _are_extra(own[added + 1 :]):
@@ -107,7 +107,7 @@ class DeadLetters(Protocol):
         """
 
     def flush(self) -> None:
-        """Bring everything that was put to where it lasts, so that a STATE may pass it.
+        """Make everything that was put durable, so that a STATE may pass it.
 
         Raises:
             FatalRunError: It cannot be kept.
@@ -122,14 +122,13 @@ class DeadLetters(Protocol):
 
     @property
     def paths(self) -> list[str]:
-        """Return the paths of the files that were written."""
+        """The paths of the files that were written."""
 
 
 class UnkeptLetters(DeadLetters):
-    """Keeps none of them: the report counts them all the same."""
+    """Keeps none of them, in a dry run; the report counts them all the same."""
 
     def __init__(self, directory: str) -> None:
-        """Take where they would go."""
         self.directory = UPath(directory)
         self.count = 0
         self.lost = False
@@ -156,12 +155,7 @@ class DeadLetterBox(DeadLetters):
     """Writes dead letters into a directory, which is made when the first one comes."""
 
     def __init__(self, directory: str, run_id: str) -> None:
-        """Take where the files go.
-
-        Args:
-            directory: A path, or a `universal-pathlib` URL.
-            run_id: The run's name, part of every file's name.
-        """
+        """Take the directory, a path or a `universal-pathlib` URL, and the run's name, which is part of each file's."""
         self.directory = UPath(directory)
         self.count = 0
         self.lost = False
@@ -173,11 +167,6 @@ class DeadLetterBox(DeadLetters):
 
     @override
     def put(self, letter: DeadLetter) -> None:
-        """Append a dead letter; it is on disk after the next `flush`.
-
-        Raises:
-            FatalRunError: The file cannot be written.
-        """
         try:
             with self._lock:
                 file = self._file(letter.schema["stream"])
@@ -197,11 +186,6 @@ class DeadLetterBox(DeadLetters):
 
     @override
     def flush(self) -> None:
-        """Bring everything that was put to its file, so that a STATE may pass it.
-
-        Raises:
-            FatalRunError: A file cannot be written.
-        """
         try:
             with self._lock:
                 for file in self._files.values():
@@ -213,11 +197,6 @@ class DeadLetterBox(DeadLetters):
 
     @override
     def close(self) -> None:
-        """Flush and close all files.
-
-        Raises:
-            FatalRunError: A file cannot be written; all are closed nevertheless.
-        """
         try:
             self.flush()
         finally:
@@ -264,7 +243,7 @@ class DeadLetterBox(DeadLetters):
             file.schema = None
 
     def _next_part(self, file: _OpenFile) -> UPath:
-        """Return where to write what is pending, which is nowhere where something is.
+        """Return the next part's path, one where no file is yet.
 
         Object stores cannot append: each flush is a part of its own, and each begins with the SCHEMA.
         """

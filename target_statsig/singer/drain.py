@@ -23,7 +23,11 @@ AT_ONCE = 1 << 20
 
 
 def drain_input(clock: Clock) -> None:
-    """Read standard input off until it ends, where it is a pipe, but not for long."""
+    """Read standard input, where it is a pipe, until it ends, for `SECONDS` at most, and discard it.
+
+    A pipe that closes in the middle of a write is what `meltano run` shows last, in two screenfuls of traceback, and
+    not the error for which this target ended.
+    """
     try:
         descriptor = sys.stdin.fileno()
         mode = os.fstat(descriptor).st_mode
@@ -35,7 +39,7 @@ def drain_input(clock: Clock) -> None:
 
 
 def drain(descriptor: int, clock: Clock) -> None:
-    """Read a descriptor off until it ends, for `SECONDS` at most."""
+    """Read a descriptor until it ends, for `SECONDS` at most."""
     end = clock.monotonic() + SECONDS
     while (left := end - clock.monotonic()) > 0:
         if not select.select([descriptor], [], [], left)[0] or not os.read(descriptor, AT_ONCE):

@@ -24,9 +24,8 @@ FLATTENED = "__"
 def sources_of(destination: str, field_mapping: Mapping[str, Sources]) -> tuple[str, ...]:
     """Return the sources of a destination, the preferred one first.
 
-    Args:
-        destination: A name from `DEFAULT_SOURCES`, or a custom ID type, whose default source is the column of its name.
-        field_mapping: The stream's setting; what it has stands in for all the defaults of the destination.
+    A destination is a name from `DEFAULT_SOURCES` or a custom ID type, whose default source is the column of its name.
+    What `field_mapping` has for it replaces all the defaults.
     """
     mapped = field_mapping.get(destination)
     return DEFAULT_SOURCES.get(destination, (destination,)) if mapped is None else listed(mapped)
@@ -45,21 +44,17 @@ def id_destination(settings: StreamSettings) -> str:
 
 
 class Place(NamedTuple):
-    """One place where a source may be met: a column, and a path into the object that it holds."""
+    """A column, and a path into the object that it holds."""
 
     column: str
     path: tuple[str, ...] = ()
 
 
 def places(sources: Iterable[str], present: Container[str] | None = None) -> Iterator[Place]:
-    """Yield where the sources may be met, the preferred place first.
+    """Yield where the sources may be found, the preferred place first.
 
-    `a.b` is the column of that very name, or `a__b` as flattening leaves it, or the member `b` of the object in
-    column `a`.
-
-    Args:
-        sources: Columns or dotted paths, the preferred one first.
-        present: The columns that there are; None for any.
+    `a.b` is the column of that very name, or `a__b` as flattening leaves it, or the member `b` of the object in column
+    `a`. `present` are the columns that there are; None for any.
     """
     for source in sources:
         parts = source.split(".")
@@ -70,12 +65,7 @@ def places(sources: Iterable[str], present: Container[str] | None = None) -> Ite
 
 
 def first_of(columns: Columns, candidates: Sequence[Place]) -> Column:
-    """Return, for each record, the first value that is present and not null.
-
-    Args:
-        columns: The records.
-        candidates: The places where it may be, the preferred one first.
-    """
+    """Return, for each record, the first value that is present and not null; the preferred place comes first."""
     if not candidates:
         return (None,) * len(columns)
     found = columns.at(candidates[0])
@@ -87,12 +77,12 @@ def first_of(columns: Columns, candidates: Sequence[Place]) -> Column:
 
 
 def overlay(below: Column, above: Column) -> Column:
-    """Return a column with the values of another one where that is not null."""
+    """Return `above`, with the values of `below` where it is null."""
     return [lower if upper is None else upper for lower, upper in zip(below, above, strict=True)]
 
 
 def deleted_rows(columns: Columns) -> list[int]:
-    """Return which records say that their row was deleted. A blank is how a CSV file writes null."""
+    """Return the records whose row was deleted. A blank is how a CSV file writes null."""
     marks = [columns.get(name) for name in DELETED_COLUMNS if name in columns.names]
     marks = [mark for mark in marks if mark.count(None) < len(mark)]
     return [row for row, each in enumerate(zip(*marks, strict=True)) if any(value not in (None, "") for value in each)]

@@ -1,4 +1,4 @@
-"""A record on its way from the input to Statsig, with what the tap sent around it."""
+"""Decoding Singer messages: numbers keep their digits, and lines that nest too deeply are taken apart."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]')
 
 
 def is_too_deep(value: object, levels: int = DEEPEST) -> bool:
-    """Return whether a decoded value has more than so many levels; one that was left undecoded for that has."""
+    """Return whether a decoded value nests deeper than `levels`; a record left undecoded for that does."""
     members: Iterable[object]
     if type(value) is dict:
         members = value.values()
@@ -73,7 +73,7 @@ def decode_around_record(line: bytes) -> Message:
 
 
 def decode_leniently(line: bytes) -> object:
-    """Decode what is no strict JSON but what Python's `json` writes, such as NaN, and numbers beyond any.
+    """Decode what is no strict JSON but what Python's `json` writes, such as NaN and numbers beyond any.
 
     The record that holds one is rejected later on its own, and the others go.
 

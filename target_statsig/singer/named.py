@@ -1,6 +1,6 @@
-"""What the settings name and the input does not have, which is the commonest mistake: columns, and streams.
+"""Warnings about columns and streams that the settings name and the input does not have, the commonest mistake.
 
-It is told with the nearest name that the input has.
+Each gives the nearest name that the input has.
 """
 
 from __future__ import annotations
@@ -35,14 +35,13 @@ SHOWN_STREAMS = 20
 
 
 class NamedColumns:
-    """The columns that the settings of one stream name, held against those that its SCHEMA has.
+    """The columns that the settings of one stream name, compared with those of its SCHEMA.
 
     Attributes:
         seen: Whether a SCHEMA came.
     """
 
     def __init__(self, stream: str, settings: StreamSettings) -> None:
-        """Begin before the first SCHEMA."""
         self._stream = stream
         self._settings = settings
         self.seen = False
@@ -64,11 +63,7 @@ class NamedColumns:
             self._hold_against(tap_schema, "row_count_field", (self._settings.row_count_field,), maps="before")
 
     def where(self, field: str) -> str:
-        """Return where the field of a rejected record was looked for, as a sentence.
-
-        Args:
-            field: A destination, or a column.
-        """
+        """Return, as a sentence, where a field of a rejected record is read from: a destination or a column."""
         settings = self._settings
         sources = sources_of(field, settings.field_mapping)
         if settings.object_type is ObjectType.SEGMENT:
@@ -151,7 +146,6 @@ def _words(names: Sequence[str], last: str) -> str:
 
 
 def _may_have(schema: Mapping[str, Any], source: str) -> bool:
-    """Return whether a record of a schema may have a value at a source."""
     if _is_open(schema):
         return True
     columns = _members(schema)
@@ -166,7 +160,7 @@ def _reaches(schema: object, path: Sequence[str]) -> bool:
 
 
 def _is_open(schema: Mapping[str, Any]) -> bool:
-    """Return whether an object may have members that its schema does not name, as far as a tap means what it says."""
+    """Return whether an object may have members that its schema does not name, as far as taps mean what they say."""
     return not _members(schema) or bool(schema.get("additionalProperties")) or not SAYS_MORE.isdisjoint(schema)
 
 
@@ -185,7 +179,6 @@ def _nearest(sources: Iterable[str], schema: Mapping[str, Any]) -> str | None:
 
 
 def _paths(schema: Mapping[str, Any], before: str = "") -> Iterator[str]:
-    """Yield the columns, and the paths into objects, that a schema names."""
     for name, part in _members(schema).items():
         yield f"{before}{name}"
         if isinstance(part, dict):

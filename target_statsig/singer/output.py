@@ -17,7 +17,7 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 def write_state(state: State) -> None:
-    """Write a STATE, at once.
+    """Write a STATE to standard output at once, for the program that started this to save.
 
     Raises:
         FatalRunError: It cannot be written.

@@ -1,7 +1,7 @@
 """Standard input as Singer messages: bytes in, decoded messages out, no value in any error.
 
-singer-sdk's own readers put the whole line into their errors, and a line holds a record. This one names its number.
-It also wakes up while nothing comes, so that a held STATE does not wait for the tap.
+singer-sdk's own readers put the whole line into their errors, and a line holds a record; this one names its number. It
+also wakes up while nothing comes, so that a held STATE does not wait for the tap.
 """
 
 from __future__ import annotations
@@ -69,7 +69,6 @@ class SingerMessageReader(GenericSingerReader[bytes]):
     """
 
     def __init__(self) -> None:
-        """Begin before the first line."""
         super().__init__()
         self.line_number = 0
         self.waiting = False
@@ -161,11 +160,6 @@ class SingerMessageReader(GenericSingerReader[bytes]):
 
     @override
     def assert_line_requires(self, line_dict: object, requires: set[str]) -> None:  # type: ignore[override]
-        """Check that a message has the members that its type needs.
-
-        Raises:
-            InputError: A member is missing, or the stream's name is no text; the message's content is not named.
-        """
         present: Message = line_dict if isinstance(line_dict, dict) else {}
         missing = requires - present.keys()
         if missing:

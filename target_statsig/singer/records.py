@@ -59,12 +59,11 @@ class Batch:
     mapped: Sequence[Mapping[str, Any]] | None = None
 
     def __len__(self) -> int:
-        """Return how many messages there are."""
         return len(self.lines)
 
     @staticmethod
     def of(parts: Sequence[Batch]) -> Batch:
-        """Return batches of one stream that follow each other as one."""
+        """Join batches of one stream that follow each other."""
         if len(parts) == 1:
             return parts[0]
         return Batch(
@@ -81,7 +80,7 @@ class Batch:
         return max(map(add, objects, lists), default=0) > DEEPEST
 
     def part(self, start: int, size: int) -> Batch:
-        """Return messages that follow each other: so many at most, from one on."""
+        """Return at most `size` consecutive messages, from `start` on."""
         if start == 0 and len(self) <= size:
             return self
         rows = slice(start, start + size)
@@ -162,13 +161,13 @@ class RecordReader:
         """Whether a record has its key properties and keeps to the schema.
 
         Raises:
-            InputError: The schema cannot be used; so is said when it is first asked for.
+            InputError: The schema cannot be used; raised when this is first asked for.
         """
         return compile_check(self._stream, self._schema if self._validates else None, self._key_properties)
 
     @cached_property
     def _type(self) -> RecordType | None:
-        """The type of records that are sound beyond doubt; None where the schema is too much for one."""
+        """The type of records that are sound beyond doubt; None where the schema says more than a type can."""
         try:
             return RecordType(self._tap_stream, self._schema, self._key_properties, validates=self._validates)
         except NotPlainError:
@@ -224,12 +223,7 @@ def _columns(messages: Sequence[Message], records: Sequence[Mapping[str, Any]]) 
 
 
 def decode_records(stream: str, batch: Batch) -> tuple[Sequence[Message], str | None]:
-    """Return the messages of a batch up to the first line that is no RECORD of its stream, and what is wrong with that.
-
-    Args:
-        stream: The tap's name for the stream.
-        batch: The batch.
-    """
+    """Return the messages of a batch up to the first line that is no RECORD of its stream, and its fault."""
     if batch.messages is not None:
         return batch.messages, None
     try:

@@ -1,7 +1,4 @@
-"""What happens to a record that is kept out: it is counted, written to the dead letters, and held against the limit.
-
-The same for items and members; refuses to know why a record was rejected.
-"""
+"""What happens to a rejected record: it is counted, written to the dead letters, and counted against the limit."""
 
 from __future__ import annotations
 
@@ -39,12 +36,7 @@ def too_many(records: int, rejected: int, max_percent: int) -> bool:
 
 
 def whereabouts(letters: DeadLetters, environ: Mapping[str, str]) -> str:
-    """Return where the dead letters of a run are, and how they are sent again.
-
-    Args:
-        letters: Some of them.
-        environ: The environment.
-    """
+    """Return where the dead letters of a run are, and how to send them again."""
     records = counted(letters.count, "rejected record is", "rejected records are")
     return (
         f"{records} in {letters.directory}. Once the cause is fixed, send them again with the same configuration: "
@@ -72,7 +64,7 @@ class Rejections:
             counts: The stream's counts in the report.
             report: The report, for its lock.
             box: The dead letters.
-            where: Returns a sentence on where a field of the stream is looked for.
+            where: Returns a sentence on where a field of the stream is read from.
         """
         self._stream = stream
         self._max_percent = max_percent
@@ -89,7 +81,7 @@ class Rejections:
 
     @property
     def count(self) -> int:
-        """Return how many records were rejected so far."""
+        """How many records were rejected so far."""
         return self._counts.rejected
 
     def add(self, line: bytes, schema: Message, error: RecordError, *, message: str = "") -> None:
@@ -115,7 +107,7 @@ class Rejections:
             raise self._first(error)
 
     def check_reject_limit(self) -> None:
-        """Say at the end of the run what was rejected, and measure it against the limit.
+        """Log at the end of the run what was rejected, and compare it with the limit.
 
         Raises:
             RejectionsError: Too many of the stream's records were rejected, or all of them.

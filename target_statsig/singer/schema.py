@@ -1,8 +1,8 @@
 """What a SCHEMA says of its records: a compiled check for any schema, and a type to decode by for that of a table.
 
 The check means what singer-sdk's own validation means: the draft is the one that the schema names (2020-12 where it
-names none), and formats are not asserted. A schema in the words of an older draft is read by that one: taps that
-write them name none.
+names none), and formats are not asserted. A schema with keywords of an older draft is read by that one: taps that write
+them name none.
 
 Where a schema says of a record only which columns it has, it is a type for msgspec: lines are decoded and validated in
 one go, and no dictionary is made for any record.
@@ -44,10 +44,7 @@ _WHOLE = frozenset({"$ref", "$dynamicRef", "$recursiveRef", SCHEMA_KEYWORD})
 def compile_check(stream: str, schema: dict[str, Any] | None, key_properties: Sequence[str] = ()) -> Check:
     """Return a function that returns whether a record has its key properties and keeps to a schema.
 
-    Args:
-        stream: The stream's name, for the error.
-        schema: The JSON schema of a SCHEMA message; None where any record will do.
-        key_properties: Columns that no record may lack.
+    Any record keeps to None.
 
     Raises:
         InputError: The schema is no valid JSON schema, or refers to something outside of itself.
@@ -64,12 +61,11 @@ def compile_check(stream: str, schema: dict[str, Any] | None, key_properties: Se
 
 
 def _anything(_: object) -> bool:
-    """Take everything: nothing is to be validated."""
     return True
 
 
 def _compiler(stream: str, schema: dict[str, Any]) -> Callable[[Any], Callable[[object], bool]]:
-    """Return what compiles a schema, and any part of it, by the draft that it keeps to.
+    """Return a function that compiles a schema, and any part of it, by the draft that it keeps to.
 
     Raises:
         InputError: It is no valid JSON schema, or refers to something outside of itself.
@@ -234,11 +230,7 @@ class RecordType:
             raise NotPlainError from error
 
     def read(self, lines: bytes) -> Columns | None:
-        """Return the records of some RECORD messages; None where one of them does not fit the type.
-
-        Args:
-            lines: The messages, a line each.
-        """
+        """Return the records of some RECORD messages, a line each; None where one does not fit the type."""
         try:
             messages = self._decode(lines)
         except (msgspec.MsgspecError, UnicodeDecodeError, ArithmeticError, RecursionError):
@@ -269,7 +261,6 @@ class RecordType:
         )
 
     def _message(self, stream: str, columns: Mapping[str, Any]) -> Any:
-        """Return the type of a RECORD message."""
         fields: list[Any] = [
             (f"f{place}", kind) if name in self._needed else (f"f{place}", kind | UnsetType, UNSET)
             for place, (name, kind) in enumerate(columns.items())
@@ -328,11 +319,7 @@ def _refers(schema: object) -> bool:
 
 
 def _bounded(kind: str, schema: Mapping[str, Any]) -> Any:
-    """Return msgspec's type for one of JSON schema's, and for what a schema says beside it.
-
-    Raises:
-        NotPlainError: It says what msgspec cannot.
-    """
+    """Return msgspec's type for one of JSON schema's and its bounds; NotPlainError where msgspec has none."""
     bounds = {name: schema[word] for word, name in _BOUNDS.get(kind, {}).items() if word in schema}
     if not all(bound in _INT64 for bound in bounds.values()):
         raise NotPlainError
@@ -343,21 +330,13 @@ def _bounded(kind: str, schema: Mapping[str, Any]) -> Any:
 
 
 def _only(schema: Mapping[str, Any], words: frozenset[str] | set[str]) -> None:
-    """Check that a schema says nothing but what these words say.
-
-    Raises:
-        NotPlainError: It does.
-    """
+    """Raise NotPlainError where a schema has other keywords than these."""
     if any(word not in words and word not in _SAYS_NOTHING and not word.startswith(_EXTENSION) for word in schema):
         raise NotPlainError
 
 
 def _names(value: object) -> list[str]:
-    """Return the texts of a list of texts, or the one that stands alone.
-
-    Raises:
-        NotPlainError: It is something else.
-    """
+    """Return the texts of a list of texts, or the one that stands alone; anything else raises NotPlainError."""
     listed = [value] if isinstance(value, str) else value
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
         raise NotPlainError
@@ -371,14 +350,10 @@ def normalize(message: Message, error: Callable[[str], InputError]) -> Message:
     """Return a SCHEMA message whose key properties are a list, and whose schema has `properties`.
 
     One that names no columns, as that of a document store does, has at least its key properties: stream maps ask for
-    them.
-
-    Args:
-        message: The message, with its `schema`.
-        error: Makes an error of what the line is.
+    them. `error` makes an error of what is wrong with the line.
 
     Raises:
-        InputError: It is beyond that.
+        InputError: The message cannot be used.
     """
     keys, schema = message.get("key_properties") or [], message["schema"]
     keys = [keys] if isinstance(keys, str) else keys

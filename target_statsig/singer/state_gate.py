@@ -1,7 +1,7 @@
-"""When a STATE may be written: as soon as everything before it is settled, in order, and never earlier.
+"""STATEs: each is written as soon as everything before it is settled, in order, and never earlier.
 
-Settled means acknowledged by Statsig, in a dead-letter file, or in the store. Pure but for its lock: refuses to know
-what is settled and how a STATE is written. A batch in flight holds a ticket; worker threads close it.
+Settled means acknowledged by Statsig, in a dead-letter file, or in the store. A batch in flight holds a ticket; worker
+threads close it.
 """
 
 from __future__ import annotations
@@ -49,18 +49,13 @@ class StateGate:
             return ticket
 
     def close(self, ticket: int) -> None:
-        """Say that a ticket's records are settled, and write the STATE that waited for them."""
+        """Close a ticket, whose records are settled, and write the STATE that waited for them."""
         with self._lock:
             del self._open[ticket]
             self._release()
 
     def settle(self, ticket: int, received: int) -> None:
-        """Say that of an open ticket the records before a STATE are settled: that one may pass, and those behind not.
-
-        Args:
-            ticket: The ticket.
-            received: The number of the STATE.
-        """
+        """Let the STATE with this number pass an open ticket, whose records before it are settled."""
         with self._lock:
             self._open[ticket] = received
             self._release()
@@ -76,12 +71,12 @@ class StateGate:
 
     @property
     def settled(self) -> bool:
-        """Return whether every ticket is closed."""
+        """Whether every ticket is closed."""
         return not self._open
 
     @property
     def waiting(self) -> bool:
-        """Return whether any STATE is held back."""
+        """Whether any STATE is held back."""
         return bool(self._held)
 
     def _release(self) -> None:
@@ -98,16 +93,15 @@ class StateGate:
 
 
 class Patience:
-    """Tells when a STATE has waited long enough for batches that are not full."""
+    """Decides when a STATE has waited long enough for batches that are not full."""
 
     def __init__(self, gate: StateGate, clock: Clock) -> None:
-        """Take where STATEs wait, and what tells the time."""
         self._gate = gate
         self._clock = clock
         self._until: float | None = None
 
     def is_over(self) -> bool:
-        """Return whether that is so; then the next wait begins with the next question."""
+        """Return whether it has; then the next call begins a new wait."""
         if not self._gate.waiting:
             self._until = None
             return False

@@ -25,7 +25,6 @@ class StreamMapError(Exception):
     """A stream map cannot be evaluated for a record."""
 
     def __init__(self, stream: str, message: str) -> None:
-        """Take the tap's stream, and what singer-sdk says."""
         super().__init__(message)
         self._stream = stream
 
@@ -42,11 +41,7 @@ class StreamMaps(PluginMapper):
     """The stream maps of a run."""
 
     def __init__(self, config: Mapping[str, Any], logger: logging.Logger) -> None:
-        """Read the settings about them.
-
-        Args:
-            config: All settings.
-            logger: For singer-sdk.
+        """Read the settings about them, out of all settings.
 
         Raises:
             SettingsError: They cannot be used, whatever stream comes.
@@ -91,7 +86,7 @@ def _transform(
 
 
 def _message_of(error: Exception) -> str:
-    """Return what singer-sdk says of a map, as a sentence; it names the setting, and no value of a record."""
+    """Return singer-sdk's message about a map, as a sentence; it names the setting, and no value of a record."""
     text = (
         str(error) if isinstance(error, _ABOUT_THE_SETTING) else f"singer-sdk cannot read it ({type(error).__name__})"
     )

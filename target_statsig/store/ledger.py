@@ -1,4 +1,4 @@
-"""The delivery ledger as a stream sees it, and the one that remembers nothing; `deliveries` has the one that is kept.
+"""The delivery ledger as a stream sees it, the one that remembers nothing, and bags of digests.
 
 Statsig cannot deduplicate (https://docs.statsig.com/http-api: there is no key for it) and taps send the rows at their
 bookmark again in every run. So each batch is written down before it is sent and again when it is acknowledged; a later
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from target_statsig._compat import override
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 DIGEST_BYTES = 16
 """Length of a record's digest: that two of 10^12 records share one has a chance of about 10^-15."""
@@ -150,3 +150,48 @@ class NoLedger(StreamLedger):
     @override
     def state_written(self, bookmark: Bookmark | None, *, epoch: int) -> None:
         pass
+
+
+_PER_BUCKET = 8
+"""Digests in a bucket, on average: fewer cost memory for buckets, more cost time for searching."""
+
+
+class DigestBag:
+    """Digests, each as often as it was added, in some 30 bytes each.
+
+    A digest's hash says in which bucket it lies; a bucket is one string of bytes, its digests end to end.
+    """
+
+    def __init__(self, expected: int) -> None:
+        """Make room for `expected` digests; more of them fit, and take longer to find."""
+        self._mask = (1 << (expected // _PER_BUCKET).bit_length()) - 1
+        self._buckets = [b""] * (self._mask + 1)
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, digests: Iterable[bytes]) -> None:
+        """Put digests in."""
+        buckets, mask = self._buckets, self._mask
+        for digest in digests:
+            buckets[hash(digest) & mask] += digest
+            self._size += 1
+
+    def take_each(self, digests: Sequence[bytes]) -> list[bool]:
+        """Take each digest out once; return for each whether it was there."""
+        if not self._size:
+            return [False] * len(digests)
+        buckets, mask = self._buckets, self._mask
+        answers = []
+        for digest in digests:
+            index = hash(digest) & mask
+            bucket = buckets[index]
+            at = bucket.find(digest)
+            while at % DIGEST_BYTES and at >= 0:
+                at = bucket.find(digest, at + 1)
+            if at >= 0:
+                buckets[index] = bucket[:at] + bucket[at + DIGEST_BYTES :]
+            answers.append(at >= 0)
+        self._size -= sum(answers)
+        return answers

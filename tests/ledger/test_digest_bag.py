@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.store.ledger import DIGEST_BYTES
-from target_statsig.store.recollection import DigestBag
+from target_statsig.store.ledger import DIGEST_BYTES, DigestBag
 
 digests = st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES) | st.sampled_from(
     [bytes(DIGEST_BYTES), b"\0" * 8 + b"\1" * 8, b"\1" * 8 + b"\0" * 8, b"\1" * 16]

@@ -16,8 +16,7 @@ import pytest
 import sqlalchemy
 
 from target_statsig.errors import StoreError
-from target_statsig.store import open_store, tables
-from target_statsig.store.values import SegmentFacts
+from target_statsig.store import SegmentFacts, open_store, tables
 from tests.fakes import FakeClock
 from tests.postgres import PASSWORD
 from tests.store.rows import known

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.store import spool
+from target_statsig.store import members
 from tests.store.rows import known
 from tests.store.test_audience import ids, on_one_store
 
@@ -18,7 +18,7 @@ SORTED_CALLS = st.lists(ids, unique=True, max_size=12).map(
 
 @pytest.fixture(params=[1, 3, 100])
 def list_length(request, monkeypatch):
-    monkeypatch.setattr(spool, "LIST", request.param)
+    monkeypatch.setattr(members, "LIST", request.param)
 
 
 @pytest.mark.usefixtures("list_length")
