@@ -94,7 +94,7 @@ def turn_down(errors: Iterable[str]) -> NoReturn:
 def leave(exit_code: int) -> NoReturn:
     """Exit; after a failure only once the tap had the time to finish writing, so that the error is the last word."""
     from target_statsig.clock import RunClock
-    from target_statsig.singer.drain import drain_input
+    from target_statsig.singer.reader import drain_input
 
     if exit_code == 1:
         drain_input(RunClock())

@@ -24,9 +24,8 @@ from target_statsig.reports.report import RunReport
 from target_statsig.reports.table import log_summary
 from target_statsig.segments.completeness import StreamObserver
 from target_statsig.singer.dead_letters import DeadLetterBox
-from target_statsig.singer.output import write_state
 from target_statsig.singer.rejections import whereabouts
-from target_statsig.singer.state_gate import Patience, State, StateGate
+from target_statsig.singer.state import Patience, State, StateGate, write_state
 from target_statsig.store import open_store
 from target_statsig.store.values import Command
 from target_statsig.streams import Streams

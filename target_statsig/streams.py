@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from target_statsig.reports.report import ItemCounts, MemberCounts
     from target_statsig.run import Run
     from target_statsig.segments.stream import SegmentStream, SegmentSyncs
-    from target_statsig.singer.state_gate import State
+    from target_statsig.singer.state import State
     from target_statsig.store.ledger import StreamLedger
 
 BATCHES_AHEAD = 4

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.config.parse import Config
     from target_statsig.singer.dead_letters import DeadLetters
-    from target_statsig.singer.state_gate import State
+    from target_statsig.singer.state import State
     from target_statsig.store.store import Store
 
 logger = logging.getLogger(__name__)

@@ -20,16 +20,14 @@ from target_statsig.events.metadata import MetadataMapper
 from target_statsig.events.times import Times
 from target_statsig.events.user import SHAPES_KEPT, UserMapper
 from target_statsig.events.values import event_values, label, objects
-from target_statsig.singer.convert import convert
-from target_statsig.singer.fields import first_of, places, sources_of
+from target_statsig.singer.fields import convert, first_of, places, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from target_statsig.events.mapper import MappingWarnings
     from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.convert import Faults
-    from target_statsig.singer.fields import Place
+    from target_statsig.singer.fields import Faults, Place
 
 MAX_NAME_LENGTH = 128
 """Characters (https://docs.statsig.com/data-warehouse-ingestion/data_mapping)."""

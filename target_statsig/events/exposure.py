@@ -15,8 +15,7 @@ from target_statsig.events.mapper import Items, Mapper
 from target_statsig.events.times import Times
 from target_statsig.events.user import SHAPES_KEPT, UserMapper
 from target_statsig.events.values import labels, objects
-from target_statsig.singer.convert import parse_bool
-from target_statsig.singer.fields import first_of, places, sources_of
+from target_statsig.singer.fields import first_of, parse_bool, places, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     from target_statsig.config.settings import StreamSettings
     from target_statsig.events.mapper import MappingWarnings
     from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.convert import Faults
-    from target_statsig.singer.fields import Place
+    from target_statsig.singer.fields import Faults, Place
 
 FIELDS = ("experiment_name", "gate_name", "passes", "rule_id", "group", "event_time")
 

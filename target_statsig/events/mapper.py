@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.convert import Faults
+    from target_statsig.singer.fields import Faults
 
 RENAMED_LISTED = 100
 """New names listed at most: where every record has a name of its own, the list must not grow with the stream."""

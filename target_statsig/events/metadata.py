@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.convert import Faults
-    from target_statsig.singer.fields import Place
+    from target_statsig.singer.fields import Faults, Place
 
 EVERYTHING = "*"
 """In `metadata_fields`: every column that fed no other field."""

@@ -15,8 +15,7 @@ from target_statsig.config.settings import IdType
 from target_statsig.errors import RecordError
 from target_statsig.events.mapper import Items, Mapper, count_long
 from target_statsig.events.values import label, labels, number, objects, parse_number, printable
-from target_statsig.singer.convert import convert_one
-from target_statsig.singer.fields import overlay, places, sources_of
+from target_statsig.singer.fields import convert_one, overlay, places, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     from target_statsig.config.settings import StreamSettings
     from target_statsig.events.mapper import MappingWarnings
     from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.convert import Faults
-    from target_statsig.singer.fields import Place
+    from target_statsig.singer.fields import Faults, Place
 
 USER_ID = IdType.USER_ID.value
 

@@ -20,8 +20,7 @@ from target_statsig.events.mapper import Items, MappingWarnings
 from target_statsig.events.positions import highest
 from target_statsig.events.values import NOT_ENCODABLE
 from target_statsig.singer.columns import digests_of
-from target_statsig.singer.convert import Faults
-from target_statsig.singer.fields import deleted_rows
+from target_statsig.singer.fields import Faults, deleted_rows
 from target_statsig.store.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
 
 if TYPE_CHECKING:

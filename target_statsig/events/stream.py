@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from target_statsig.singer.message import Message
     from target_statsig.singer.records import Reading
     from target_statsig.singer.rejections import Rejections
-    from target_statsig.singer.state_gate import State, StateGate
+    from target_statsig.singer.state import State, StateGate
     from target_statsig.store.ledger import StreamLedger
 
 logger = logging.getLogger(__name__)

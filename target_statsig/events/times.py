@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from target_statsig.config.settings import TimeUnit
 from target_statsig.errors import RecordError
 from target_statsig.events.values import parse_number
-from target_statsig.singer.convert import exact
+from target_statsig.singer.fields import exact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from target_statsig.events.mapper import MappingWarnings
     from target_statsig.singer.columns import Column
-    from target_statsig.singer.convert import Faults
+    from target_statsig.singer.fields import Faults
 
 OLD_MS = 60 * 86_400_000
 """Milliseconds back from now from which on an event is called old. Statsig says nowhere how old one may be."""

@@ -16,8 +16,7 @@ from target_statsig.config.sources import PRIVATE_ATTRIBUTES
 from target_statsig.errors import RecordError
 from target_statsig.events.mapper import count_long
 from target_statsig.events.values import labels, number, objects, printable, text, typed
-from target_statsig.singer.convert import convert_one, parse_bool
-from target_statsig.singer.fields import first_of, listed, overlay, places, sources_of
+from target_statsig.singer.fields import convert_one, first_of, listed, overlay, parse_bool, places, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
     from target_statsig.config.settings import StreamSettings
     from target_statsig.events.mapper import MappingWarnings
     from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.convert import Faults
-    from target_statsig.singer.fields import Place
+    from target_statsig.singer.fields import Faults, Place
 
 STABLE_ID = "stableID"
 """Statsig's ID type for who is not logged in."""

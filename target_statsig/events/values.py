@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_statsig.errors import RecordError
-from target_statsig.singer.convert import convert, exact, plain_text, print_plainly
+from target_statsig.singer.fields import convert, exact, plain_text, print_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from target_statsig.events.mapper import MappingWarnings
     from target_statsig.singer.columns import Column
-    from target_statsig.singer.convert import Faults
+    from target_statsig.singer.fields import Faults
 
 NULL = frozenset({NoneType})
 """The type of null: what stands in no item."""

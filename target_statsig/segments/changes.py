@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from target_statsig.segments.completeness import Verdict
     from target_statsig.segments.members import Changes
     from target_statsig.segments.segment import RemoteSegment
-    from target_statsig.singer.state_gate import StateGate
+    from target_statsig.singer.state import StateGate
     from target_statsig.store.members import Audience, Pending
 
 logger = logging.getLogger(__name__)

@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING
 from target_statsig.config.names import is_segment_id
 from target_statsig.config.settings import SyncMode
 from target_statsig.errors import RecordError
-from target_statsig.singer.convert import convert, parse_bool, plain_text
-from target_statsig.singer.fields import deleted_rows, first_of, id_destination, places, sources_of
+from target_statsig.singer.fields import (
+    convert,
+    deleted_rows,
+    first_of,
+    id_destination,
+    parse_bool,
+    places,
+    plain_text,
+    sources_of,
+)
 
 if TYPE_CHECKING:
     from target_statsig.config.settings import StreamSettings
     from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.convert import Faults
+    from target_statsig.singer.fields import Faults
 
 MISSING_IDENTIFIER = "missing_identifier"
 INVALID_IDENTIFIER = "invalid_identifier"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from target_statsig.reports.report import MemberCounts
     from target_statsig.run import Run
     from target_statsig.segments.changes import SegmentSync
-    from target_statsig.singer.convert import Faults
+    from target_statsig.singer.fields import Faults
     from target_statsig.singer.records import Batch, Read, Reading
     from target_statsig.singer.rejections import Rejections
 

@@ -65,7 +65,7 @@ class Columns:
 
     def at(self, place: Place) -> Column:
         """Return what the records have in a place."""
-        return self._member((place.column, *place.path)) if place.path else self.get(place.column)
+        return self._member((place.column, *place.path))
 
     def _member(self, path: tuple[str, ...]) -> Column:
         if len(path) == 1:

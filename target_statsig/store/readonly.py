@@ -129,7 +129,11 @@ def look_at(store_url: str, *, project: str) -> StoreLook:
         return StoreLook(url.place, None, writable=url.path is not None and _may_make(url.path))
     with closing(opened) as connection:
         version = read_version(connection)
-        segments = _facts(connection, project) if version == newest() else {}
+        segments = {}
+        if version == newest():
+            tables = "target_statsig_segments JOIN target_statsig_projects USING (project)"
+            query = f"SELECT name, {columns(SegmentFacts)} FROM {tables} WHERE identity = :project"
+            segments = {name: SegmentFacts(*facts) for name, *facts in connection.run(query, project=project)}
         writable, busy = _may_write(connection, version)
         return StoreLook(url.place, version, writable=writable, busy=busy, segments=segments)
 
@@ -153,12 +157,6 @@ def _may_make(path: Path) -> bool:
 
 def _open_file(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=PATIENCE, isolation_level=None)
-
-
-def _facts(connection: Connection, project: str) -> dict[str, SegmentFacts]:
-    tables = "target_statsig_segments JOIN target_statsig_projects USING (project)"
-    query = f"SELECT name, {columns(SegmentFacts)} FROM {tables} WHERE identity = :project"
-    return {name: SegmentFacts(*facts) for name, *facts in connection.run(query, project=project)}
 
 
 def _may_write(connection: Connection, version: int | None) -> tuple[bool, bool]:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from target_statsig.singer import drain
+from target_statsig.singer import reader as input_reader
 from tests.fakes import FakeClock
 
 
@@ -27,7 +27,7 @@ def test_a_pipe_is_read_to_its_end(pipe):
 
     tap = threading.Thread(target=write)
     tap.start()
-    drain.drain(reader.fileno(), FakeClock())
+    input_reader.drain(reader.fileno(), FakeClock())
     tap.join(60)
     assert not tap.is_alive()
 
@@ -42,17 +42,17 @@ def test_a_pipe_that_goes_on_is_left_when_the_time_is_up(pipe, monkeypatch):
         return read(*arguments)
 
     monkeypatch.setattr(os, "read", read_slowly)
-    monkeypatch.setattr(drain, "AT_ONCE", 10)
+    monkeypatch.setattr(input_reader, "AT_ONCE", 10)
     writer.write(b"x" * 100)
     writer.flush()
-    drain.drain(reader.fileno(), clock)
+    input_reader.drain(reader.fileno(), clock)
     assert len(read(reader.fileno(), 1_000)) == 70
 
 
 @pytest.mark.parametrize("stdin", [pytest.param(None, id="none"), pytest.param(io.StringIO("x"), id="no descriptor")])
 def test_an_input_that_is_no_pipe_is_left_alone(monkeypatch, stdin):
     monkeypatch.setattr(sys, "stdin", stdin)
-    drain.drain_input(FakeClock())
+    input_reader.drain_input(FakeClock())
 
 
 def test_a_file_is_left_alone(monkeypatch, tmp_path):
@@ -60,7 +60,7 @@ def test_a_file_is_left_alone(monkeypatch, tmp_path):
     path.write_text("a line\n")
     with path.open() as file:
         monkeypatch.setattr(sys, "stdin", file)
-        drain.drain_input(FakeClock())
+        input_reader.drain_input(FakeClock())
         assert file.read() == "a line\n"
 
 
@@ -69,5 +69,5 @@ def test_a_pipe_on_standard_input_is_drained(monkeypatch, pipe):
     writer.write(b"x" * 100)
     writer.close()
     monkeypatch.setattr(sys, "stdin", reader)
-    drain.drain_input(FakeClock())
+    input_reader.drain_input(FakeClock())
     assert reader.read() == b""

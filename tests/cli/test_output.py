@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from target_statsig.errors import FatalRunError
-from target_statsig.singer.output import encode_state, write_state
+from target_statsig.singer.state import encode_state, write_state
 
 
 @pytest.mark.parametrize(

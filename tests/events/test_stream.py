@@ -16,7 +16,7 @@ from target_statsig.events.item_types import EVENTS
 from target_statsig.events.stream import EventStream
 from target_statsig.reports.report import ItemCounts, RunReport
 from target_statsig.singer.records import Batch, Reading, RecordReader
-from target_statsig.singer.state_gate import StateGate
+from target_statsig.singer.state import StateGate
 from target_statsig.store.ledger import NoLedger
 from tests.fakes import FakeClock, FakeTransport, WorkersInHere, answer
 

@@ -200,7 +200,7 @@ def read_pipe(monkeypatch, *chunks):
                 sink.close()
 
         reader.between_blocks = feed
-        monkeypatch.setattr("target_statsig.singer.blocks.IDLE_SECONDS", 0)
+        monkeypatch.setattr("target_statsig.singer.reader.IDLE_SECONDS", 0)
         reader.take_records = lambda _stream, _number, batch: records.extend(batch.messages)
         reader.process_lines(None, {})
     return records

@@ -9,7 +9,7 @@ import pytest
 from target_statsig.errors import SegmentError
 from target_statsig.segments import changes
 from target_statsig.segments.changes import RowSync
-from target_statsig.singer.state_gate import StateGate
+from target_statsig.singer.state import StateGate
 
 STATE = {"bookmarks": {}}
 

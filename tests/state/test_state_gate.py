@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.singer.state_gate import STATE_PATIENCE, Patience, StateGate
+from target_statsig.singer.state import STATE_PATIENCE, Patience, StateGate
 from tests.fakes import FakeClock
 
 

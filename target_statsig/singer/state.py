@@ -6,9 +6,15 @@ threads close it.
 
 from __future__ import annotations
 
+import json
+import sys
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from target_statsig.errors import FatalRunError, Heading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,14 +88,14 @@ class StateGate:
     def _release(self) -> None:
         """Write the newest STATE that may pass; those before it say less and are left out."""
         passed = None
-        while self._held and self._may_pass(*self._held[0][:2]):
+        while self._held:
+            first_behind, number, _ = self._held[0]
+            if any(ticket < first_behind and settled < number for ticket, settled in self._open.items()):
+                break
             passed = self._held.popleft()
         if passed is not None:
             _, number, state = passed
             self._write(state, number)
-
-    def _may_pass(self, first_behind: int, number: int) -> bool:
-        return all(ticket >= first_behind or settled >= number for ticket, settled in self._open.items())
 
 
 class Patience:
@@ -112,3 +118,41 @@ class Patience:
             return False
         self._until = None
         return True
+
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+def write_state(state: State) -> None:
+    """Write a STATE to standard output at once, for the program that started this to save.
+
+    Raises:
+        FatalRunError: It cannot be written.
+    """
+    try:
+        sys.stdout.write(encode_state(state) + "\n")
+        sys.stdout.flush()
+    except (BrokenPipeError, ValueError, AttributeError) as error:
+        # The other end of the pipe is closed, or this one is, or there never was a standard output (it is None).
+        why = "is closed: whoever started this is gone"
+        raise _lost(why) from error
+    except OSError as error:
+        why = f"cannot be written ({error.strerror})"
+        raise _lost(why) from error
+
+
+def encode_state(state: State) -> str:
+    """Return a STATE as a line of JSON; its numbers stay as the tap wrote them."""
+    try:
+        return json.dumps(state)
+    except TypeError:
+        # Decimals, of which the reader makes numbers with a fraction.
+        return _ENCODER.encode(state).decode()
+
+
+def _lost(why: str) -> FatalRunError:
+    return FatalRunError(
+        f"Standard output {why}, and no STATE can be saved any more. The run stops; the next one sends again what came "
+        f"after the last STATE that was saved.",
+        heading=Heading.OUTPUT,
+    )
