@@ -140,14 +140,8 @@ class ConsoleClient:
     ) -> None:
         """Take what sends, and where to.
 
-        Args:
-            sender: Sends each request until it is settled.
-            base_url: The setting `console_url`.
-            key: A Console API Key of the project.
-            timeout: Seconds for one HTTP request.
-            limiter: Spaces the requests that change something.
-            clock: Spaces the pages of lists.
-            respect_reviews: The setting `respect_review_settings`.
+        `timeout` is in seconds for one HTTP request; the limiter spaces requests that change something, the clock the
+        pages of lists.
 
         Raises:
             AuthenticationError: The key is missing, or has characters that no key has.

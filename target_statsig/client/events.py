@@ -88,14 +88,7 @@ class EventsClient:
     ) -> None:
         """Take what sends, and where to.
 
-        Args:
-            sender: Sends each request until it is settled.
-            base_url: The setting `events_url`.
-            key: The project's Server Secret Key.
-            compression: How bodies are encoded.
-            timeout: Seconds for one HTTP request.
-            clock: Gives the `STATSIG-CLIENT-TIME` of each try.
-            at_once: Requests under way at once, at most.
+        `timeout` is in seconds for one HTTP request; at most `at_once` requests are under way.
 
         Raises:
             AuthenticationError: The key is missing, or has characters that no key has.

@@ -59,7 +59,6 @@ class RateLimiter:
     """Lets requests through as long as every window has room for them; safe to share between threads."""
 
     def __init__(self, windows: Sequence[RateWindow], clock: Clock, log: RequestLog | None = None) -> None:
-        """Take the windows, at least one, all of which hold; without a log, the limiter counts its own requests."""
         self._windows = tuple(windows)
         self._clock = clock
         self._log = log or MemoryLog(max(window.limit for window in windows))

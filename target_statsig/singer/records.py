@@ -140,14 +140,9 @@ class RecordReader:
     def __init__(
         self, tap_stream: str, stream: str, schema: dict[str, Any], key_properties: Sequence[str], *, validates: bool
     ) -> None:
-        """Take the schema.
+        """Take the schema of the records after the stream maps.
 
-        Args:
-            tap_stream: The tap's name for the stream.
-            stream: Its name after the stream maps.
-            schema: The JSON schema of the records after the stream maps.
-            key_properties: Columns that no record may lack.
-            validates: Whether records have to keep to the schema.
+        `tap_stream` is the tap's name for the stream, `stream` the one after the stream maps.
         """
         self._tap_stream = tap_stream
         self._stream = stream

@@ -56,16 +56,7 @@ class Rejections:
         box: DeadLetters,
         where: Callable[[str], str],
     ) -> None:
-        """Take where they are counted and kept.
-
-        Args:
-            stream: The stream's name, for messages.
-            max_percent: The stream's `max_rejected_percent`.
-            counts: The stream's counts in the report.
-            report: The report, for its lock.
-            box: The dead letters.
-            where: Returns a sentence on where a field of the stream is read from.
-        """
+        """Take where they are counted and kept; `where` says, as a sentence, where a field is read from."""
         self._stream = stream
         self._max_percent = max_percent
         self._counts = counts
@@ -85,13 +76,7 @@ class Rejections:
         return self._counts.rejected
 
     def add(self, line: bytes, schema: Message, error: RecordError, *, message: str = "") -> None:
-        """Count a record and keep it.
-
-        Args:
-            line: The RECORD message as the tap sent it.
-            schema: The SCHEMA message of its stream.
-            error: Why it was rejected.
-            message: What Statsig said, if it was Statsig that refused.
+        """Count a record and keep it; `message` is Statsig's, if it was Statsig that refused.
 
         Raises:
             RejectionsError: No record of this stream may be rejected.

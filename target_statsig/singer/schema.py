@@ -182,12 +182,6 @@ class RecordType:
     ) -> None:
         """Make the type.
 
-        Args:
-            stream: The tap's name for the stream.
-            schema: The JSON schema of its SCHEMA message.
-            key_properties: Columns that no record may lack.
-            validates: Whether the columns have to keep to the schema.
-
         Raises:
             InputError: The schema is no valid JSON schema, or refers to something outside of itself.
             NotPlainError: It says more of a record than which columns it has.

@@ -74,12 +74,7 @@ class Connection:
     """
 
     def __init__(self, url: StoreUrl, connect: Callable[[], Any], error: type[Exception]) -> None:
-        """Connect.
-
-        Args:
-            url: The store's URL.
-            connect: Makes a driver's connection, which commits each statement unless a BEGIN went before.
-            error: The base class of the driver's errors.
+        """Connect; `connect` opens a connection that commits each statement unless a BEGIN went before.
 
         Raises:
             StoreError: The database cannot be reached.
@@ -214,10 +209,7 @@ class Database:
     def __init__(self, store_url: str, *, clock: Clock, patience: float) -> None:
         """Open the database; create it, or bring it up to date.
 
-        Args:
-            store_url: `sqlite:///…` or `postgresql+psycopg://…`.
-            clock: The run's clock.
-            patience: Seconds to wait for the server, and for another run's transaction.
+        `patience` is the wait in seconds for the server, and for another run's transaction.
 
         Raises:
             StoreError: The URL or the database cannot be used.

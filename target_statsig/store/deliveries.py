@@ -59,19 +59,7 @@ class StoredLedger(StreamLedger):
     def __init__(
         self, connection: Connection, lock: Lock, stream: int, *, run_id: str, clock: Clock, keep_days: int
     ) -> None:
-        """Look up where the last run stopped.
-
-        Args:
-            connection: The connection to use.
-            lock: What keeps other runs out.
-            stream: The stream's number in the store.
-            run_id: This run.
-            clock: The run's clock.
-            keep_days: Days for which everything is remembered, whatever STATE says; 0: STATE decides.
-
-        Raises:
-            StoreError: The database failed.
-        """
+        """Look up where the last run stopped; for `keep_days` days everything is kept, whatever STATE says."""
         self._connection = connection
         self._lock = lock
         self._stream = stream
@@ -232,7 +220,8 @@ class _WrittenStates:
     def settle(self, recollection: Recollection | None, *, forget: bool) -> None:
         """Store the last STATE, and forget what goes with it; a run that dies before leaves that to the next.
 
-        What this run has met so far must be stored before, or it might be forgotten.
+        What this run has met so far must be stored before, or it might be forgotten. `recollection` is what earlier
+        runs left; None where no record has come yet.
         """
         if not self._states or self._states[-1] is self._stored:
             return
@@ -302,17 +291,9 @@ class Recollection:
     """
 
     def __init__(self, connection: Connection, stream: int, run_id: str) -> None:
-        """Read the batches, and delete those of runs that later runs cover.
+        """Read the batches of other runs than this, and delete those of runs that later runs cover.
 
         Without that a stream whose bookmark stands still would leave its batches anew with every run.
-
-        Args:
-            connection: The connection to use.
-            stream: The stream's number in the store.
-            run_id: This run, whose own batches do not count.
-
-        Raises:
-            StoreError: The database failed.
         """
         self._connection = connection
         self._stream = stream

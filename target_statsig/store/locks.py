@@ -223,7 +223,7 @@ class Lock:
             identity: The identity of the Statsig project, and the lock's name within it.
             only_look: Whether to take no lock, and only see whether another run holds it.
             project: The project's number in the store.
-            what: A phrase for it, such as "Stream 'orders'".
+            what: A phrase for messages, such as "Stream 'orders'".
             error: Makes the error where it cannot be had, or was lost.
             run_id: This run.
             clock: The run's clock.
@@ -301,16 +301,7 @@ class StoredRequestLog:
         self._keep = keep
 
     def reserve(self, decide: Callable[[Sequence[float]], float], now: float) -> float:
-        """Record a request, if it may be made now; no other run reserves meanwhile.
-
-        Args:
-            decide: Takes the times of the recent requests (seconds since 1970, ascending) and returns how many
-                seconds the next has to wait; 0.0 where it may go.
-            now: The time to record, in seconds since 1970.
-
-        Returns:
-            What `decide` returned; the request is recorded where that is 0.0.
-        """
+        """Record a request if it may be made now, as `RequestLog.reserve` does; no other run reserves meanwhile."""
         run, project = self._connection.run, self._project
         with self._connection.writing():
             if not self._connection.is_sqlite:

@@ -298,13 +298,8 @@ _numbers = itertools.count(1)
 def sorted_table(connection: Connection, purpose: str, query: str, *, columns: str = "id", **values: Any) -> str:
     """Run a query and keep its rows in a temporary table with columns `id` and `member`; return the table's name.
 
-    Args:
-        connection: Owns the table.
-        purpose: The name's beginning.
-        query: Gives each id once, in code-point order, or the table takes long to fill. In SQLite ids may repeat, and
-            the last row of an id stays.
-        columns: The columns that it gives.
-        values: The query's values.
+    The query gives each id once, in code-point order, or the table takes long to fill. In SQLite ids may repeat, and
+    the last row of an id stays.
     """
     name = f"{purpose}_{next(_numbers)}"
     if connection.is_sqlite:

@@ -36,10 +36,7 @@ class Store:
     def __init__(
         self, url: str, *, clock: Clock, project: str, run_id: str, patience: float, copy_of: str | None = None
     ) -> None:
-        """Open the store, creating it where there is none; see `target_statsig.store.open_store`.
-
-        Of a copy the locks are only looked at: those of the store that it is a copy of.
-        """
+        """Open it, as `open_store` says; of a copy the original's locks are only looked at, and not taken."""
         self._url = url
         self._copy_of = copy_of
         self._patience = patience
@@ -126,10 +123,8 @@ class Store:
     def ledger(self, stream: str, *, object_type: str = "event", keep_days: int = 0) -> StreamLedger:
         """Return the ledger of a stream's deliveries: one for a stream in a run.
 
-        Args:
-            stream: The stream's name.
-            object_type: What it becomes: of what it became before, Statsig has nothing as what it becomes now.
-            keep_days: Days for which everything is remembered, whatever STATE says; 0: STATE decides.
+        It is for an object type: of what the stream became before, Statsig has nothing as what it becomes now. For
+        `keep_days` days everything is remembered; 0: STATE decides.
         """
         name = f"{object_type} {stream}"
         return self._ledger(name, stream, lock=name, run_id=self._run_id, keep_days=keep_days)
@@ -140,14 +135,8 @@ class Store:
         """Return the ledgers of the requests of prepared tables, and of the records of a stream.
 
         For the records all senders of a table are one run. The first ledger is the one to begin: it keeps other runs
-        out of the stream; or, where part of a table is sent, those that send the same part.
-
-        Args:
-            stream: The stream's name.
-            object_type: What it becomes.
-            keep_days: Days for which records are remembered, whatever STATE says; 0: STATE decides.
-            table: The identity of the table.
-            part: Which part of it is sent; None: all of it.
+        out of the stream; or, where `part` of a table is sent, those that send the same part. Records are remembered
+        for `keep_days` days, whatever STATE says; 0: STATE decides.
         """
         name = f"{object_type} {stream}"
         lock = name if part is None else f"{name} {part}"
