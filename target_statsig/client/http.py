@@ -103,7 +103,7 @@ class HttpTransport(Transport):
     (`http.client` alone: 90 µs).
 
     A request under way cannot be interrupted: a run that is asked to stop waits for it, up to its timeout, which is
-    that of the whole request. (But the system's own look-up of a host's addresses takes the time that it takes.)
+    that of the whole request. (The system's own look-up of a host's addresses has no limit.)
     """
 
     def __init__(self) -> None:
@@ -177,7 +177,7 @@ def _prepared(method: str, url: str) -> requests.PreparedRequest:
 class _Body:
     """A body, and whether any of it has left: before that, no server can have acted upon the request.
 
-    The errors of `requests` do not tell: a connection that breaks while TLS is agreed upon raises the same as
+    The errors of `requests` do not show it: a connection that breaks while TLS is agreed upon raises the same as
     one that breaks after the last byte was sent.
     """
 
@@ -213,7 +213,7 @@ def _cause(error: BaseException) -> str:
 
 
 class _Deadline(threading.local):
-    """When this thread's request has to be over; a socket's own timeout begins anew with every byte."""
+    """When this thread's request has to be over; a socket's own timeout starts again with every byte."""
 
     _end = 0.0
 

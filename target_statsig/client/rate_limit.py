@@ -77,11 +77,11 @@ class RateLimiter:
         now = self._clock.time()
         recent: list[float] = []
 
-        def look(times: Sequence[float]) -> float:
+        def read(times: Sequence[float]) -> float:
             recent.extend(times)
             return math.inf  # no request may go, so that none is recorded
 
-        self._log.reserve(look, now)
+        self._log.reserve(read, now)
         room = _Room(self._windows, recent, now)
         waits = [room.take(now) for _ in range(n_requests)]
         return max(waits, default=0.0)

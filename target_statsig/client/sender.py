@@ -45,7 +45,7 @@ LOG_INTERVAL = 60.0
 _NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?", re.ASCII)
 
 _CLOSES_THE_API = frozenset({429, 503})
-"""Statuses whose `Retry-After` is about the project: no request with its key goes meanwhile."""
+"""Statuses whose `Retry-After` is about the project: no request with its key is sent meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Sender:
             kind: The kind of key that it carries.
             max_response_bytes: Bytes of the response that are read, where that are more than usual.
             limiter: Asked before every try.
-            fresh_headers: Returns the headers that each try has anew, given the number of tries before it.
+            fresh_headers: Returns the headers of one try, given the number of tries before it.
 
         Raises:
             AuthenticationError: The key is not accepted (401, 403).
@@ -128,7 +128,7 @@ class Sender:
             NotNowError: The retries are used up, or Statsig asks for a longer wait than there is time for.
             InterruptedRunError: The run was asked to stop during a wait.
 
-        The `maybe_taken` of each tells whether Statsig may have acted upon a try.
+        The `maybe_taken` of each is whether Statsig may have acted upon a try.
         """
         request = Request(method, url, headers, timeout, body, max_response_bytes or MAX_RESPONSE_BYTES)
         call = Call(what, kind, headers.get(kind.header, ""), url, body, method != "GET", self._retry_timeout)

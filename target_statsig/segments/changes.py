@@ -221,7 +221,7 @@ class LimitedRowSync(SegmentSync):
     @override
     def plan(self, verdict: Verdict, *, rejected: int) -> None:
         self.remote.check_additions(self._audience.count_current(), self._audience.among)
-        self._planned = Counter(joins for _, joins in self._audience.words())
+        self._planned = Counter(joins for _, joins in self._audience.members())
 
     @property
     @override
@@ -253,7 +253,7 @@ class LimitedRowSync(SegmentSync):
         _report_kept(self.remote, self._pending)
 
     def _send(self, *, joins: bool) -> None:
-        ids = (member for member, joining in self._audience.words() if joining is joins)
+        ids = (member for member, joining in self._audience.members() if joining is joins)
         for batch in _sent(self.remote, ids, joins=joins):
             self._pending.clear(batch)
             self._planned[joins] -= len(batch)

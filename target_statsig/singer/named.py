@@ -28,7 +28,7 @@ READ = {
 """The settings that name columns, by the object type that reads them; of segments, besides, where the id is."""
 
 SAYS_MORE = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties", "dependentSchemas"})
-"""Words of a schema by which an object may have members that `properties` does not name."""
+"""Keywords of a schema by which an object may have members that `properties` does not name."""
 
 SHOWN_STREAMS = 20
 """Streams that are named in one warning."""

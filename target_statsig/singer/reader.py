@@ -35,7 +35,7 @@ LINES_AT_ONCE = 500
 LOOK_THERE = "Look at what the tap writes there."
 
 RECORD = b'"record"'
-"""What stands in a RECORD message behind its head, which tells the stream."""
+"""What stands in a RECORD message behind its head, which names the stream."""
 
 MESSAGE_TYPES = frozenset({"SCHEMA", "RECORD", "STATE", "ACTIVATE_VERSION", "BATCH"})
 
@@ -204,7 +204,7 @@ CHUNK_BYTES = 1 << 17
 until they are mapped, and take a tenth longer."""
 
 IDLE_SECONDS = 5.0
-"""How long to wait for input before the caller is told that nothing comes."""
+"""How long to wait for input before `while_idle` is called."""
 
 
 def read_blocks(descriptor: int, while_idle: Callable[[], None]) -> Iterator[bytes]:

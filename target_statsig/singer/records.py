@@ -50,7 +50,7 @@ class Batch:
 
     Attributes:
         lines: The messages as they came, each with its end.
-        messages: The same, decoded; None where nobody has decoded them yet.
+        messages: The same, decoded; None where they are not decoded yet.
         mapped: What the stream maps made of each record; None where nothing maps the stream.
     """
 

@@ -101,21 +101,23 @@ class Rejections:
         if not counts.rejected or self.allows_none:
             return  # of one record too many it is said already
         worst = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common(3))
-        told = f"{counts.rejected:,} of {counted(counts.records, 'record')}"
+        share = f"{counts.rejected:,} of {counted(counts.records, 'record')}"
         why = f"{'was' if counts.records == 1 else 'were'} rejected ({worst})"
         where = "".join(f" {self._where(name)}" for name in islice(self._fields, SHOWN_FIELDS))
         if not counts.accepted and self._max_percent < ALL:
             msg = (
-                f"Stream '{self._stream}': {told} {why}, so that nothing of it was delivered.{where} {self._aftermath}"
+                f"Stream '{self._stream}': {share} {why}, so that nothing of it was delivered.{where} {self._aftermath}"
             )
             raise RejectionsError(msg)
         if too_many(counts.records, counts.rejected, self._max_percent):
             msg = (
-                f"Stream '{self._stream}': {told} {why}, more than `max_rejected_percent` allows "
+                f"Stream '{self._stream}': {share} {why}, more than `max_rejected_percent` allows "
                 f"({self._max_percent}).{where} The others were sent. {self._aftermath}"
             )
             raise RejectionsError(msg)
-        logger.warning("Stream '%s': %s (%s) %s.%s", self._stream, told, _share(counts), why, where)
+        percent = counts.rejected * 100 / counts.records
+        rate = f"{percent:.1f} %" if percent >= 0.1 else "under 0.1 %"  # noqa: PLR2004 -- what one decimal can show
+        logger.warning("Stream '%s': %s (%s) %s.%s", self._stream, share, rate, why, where)
 
     @property
     def _aftermath(self) -> str:
@@ -134,11 +136,6 @@ class Rejections:
             f"Stream '{self._stream}': a record was rejected ({error}), and `max_rejected_percent` is 0. The run stops "
             f"here.{where} Fix it at its source, or allow some with `max_rejected_percent`."
         )
-
-
-def _share(counts: ItemCounts | MemberCounts) -> str:
-    percent = counts.rejected * 100 / counts.records
-    return f"{percent:.1f} %" if percent >= 0.1 else "under 0.1 %"  # noqa: PLR2004 -- what one decimal can show
 
 
 def _missing_key_rejection(text: str) -> RejectionsError:

@@ -38,7 +38,7 @@ SCHEMA_KEYWORD = "$schema"
 """What names the draft."""
 
 _WHOLE = frozenset({"$ref", "$dynamicRef", "$recursiveRef", SCHEMA_KEYWORD})
-"""Words by which a part of a schema means something only within the whole."""
+"""Keywords by which a part of a schema means something only within the whole."""
 
 
 def compile_check(stream: str, schema: dict[str, Any] | None, key_properties: Sequence[str] = ()) -> Check:
@@ -113,12 +113,12 @@ _SAYS_NOTHING = frozenset(
         "format",  # which is not asserted, unlike `contentEncoding` and `contentMediaType` in some drafts
     }
 )
-"""Words of a schema that no record can break."""
+"""Keywords that no record can violate."""
 
 _EXTENSION = "x-"
 
-_ROOT_WORDS = frozenset({"type", "properties", "required", "additionalProperties", "$schema", "$id", "id"})
-"""Words that the schema of a table has. Of `additionalProperties` nothing need be known: a record with a column beyond
+_ROOT_KEYWORDS = frozenset({"type", "properties", "required", "additionalProperties", "$schema", "$id", "id"})
+"""Keywords that the schema of a table has. `additionalProperties` may have any value: a record with a column beyond
 the schema's is not read here."""
 
 _TYPES: Mapping[str, Any] = {
@@ -154,13 +154,13 @@ _BOUNDS: Mapping[str, Mapping[str, str]] = {
     "string": {"minLength": "min_length", "maxLength": "max_length"},
     "integer": {"minimum": "ge", "maximum": "le"},
 }
-"""Words that a schema may add to a type, and msgspec's for the same."""
+"""Keywords that a schema may add to a type, and msgspec's for the same."""
 
 _INT64 = range(-(1 << 63), 1 << 63)
 """What msgspec can bound by."""
 
 _ANYTHING: Mapping[str, tuple[object, ...]] = {"additionalProperties": (True, {}), "items": (True, {})}
-"""Words about what is in an object or a list, where they say that it may be anything."""
+"""Keywords about the content of an object or a list, with the values by which it may be anything."""
 
 
 class NotPlainError(Exception):
@@ -189,7 +189,7 @@ class RecordType:
         properties = schema.get("properties")
         if not isinstance(properties, dict) or not properties:
             raise NotPlainError
-        _only(schema, _ROOT_WORDS)
+        _only(schema, _ROOT_KEYWORDS)
         if schema.get("type", "object") not in ("object", ["object"]):
             raise NotPlainError
         self._needed = {*_names(schema.get("required", [])), *key_properties}
@@ -285,15 +285,15 @@ class RecordType:
         if not isinstance(schema, dict):
             raise NotPlainError
         kinds = _names(schema.get("type", []))
-        bounded = {word for kind in kinds for word in _BOUNDS.get(kind, ())} & schema.keys()
-        anything = {word for word, ways in _ANYTHING.items() if schema.get(word) in ways}
+        bounded = {keyword for kind in kinds for keyword in _BOUNDS.get(kind, ())} & schema.keys()
+        anything = {keyword for keyword, ways in _ANYTHING.items() if schema.get(keyword) in ways}
         _only(schema, {"type", *bounded, *anything})
         if not kinds:
             return Any
         # Where nothing is validated, nobody has seen yet whether the types are any that JSON schema has.
         if not _DECODED.keys() >= {*kinds}:
             raise NotPlainError
-        if bounded and (_NUMBER in kinds or any(type(schema[word]) is not int for word in bounded)):
+        if bounded and (_NUMBER in kinds or any(type(schema[keyword]) is not int for keyword in bounded)):
             raise NotPlainError
         if _NUMBER in kinds:
             self._kinds[name] = frozenset().union(*(_DECODED[kind] for kind in kinds))
@@ -310,7 +310,7 @@ def _refers(schema: object) -> bool:
 
 def _bounded(kind: str, schema: Mapping[str, Any]) -> Any:
     """Return msgspec's type for one of JSON schema's and its bounds; NotPlainError where msgspec has none."""
-    bounds = {name: schema[word] for word, name in _BOUNDS.get(kind, {}).items() if word in schema}
+    bounds = {name: schema[keyword] for keyword, name in _BOUNDS.get(kind, {}).items() if keyword in schema}
     if not all(bound in _INT64 for bound in bounds.values()):
         raise NotPlainError
     try:
@@ -319,9 +319,12 @@ def _bounded(kind: str, schema: Mapping[str, Any]) -> Any:
         raise NotPlainError from None
 
 
-def _only(schema: Mapping[str, Any], words: frozenset[str] | set[str]) -> None:
+def _only(schema: Mapping[str, Any], keywords: frozenset[str] | set[str]) -> None:
     """Raise NotPlainError where a schema has other keywords than these."""
-    if any(word not in words and word not in _SAYS_NOTHING and not word.startswith(_EXTENSION) for word in schema):
+    if any(
+        keyword not in keywords and keyword not in _SAYS_NOTHING and not keyword.startswith(_EXTENSION)
+        for keyword in schema
+    ):
         raise NotPlainError
 
 

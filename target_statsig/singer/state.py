@@ -25,7 +25,7 @@ State = Any
 """A STATE's value: an object, as a rule."""
 
 STATE_PATIENCE = 30.0
-"""Seconds for which a STATE waits until its batch is full; then the batch goes off as it is."""
+"""Seconds for which a STATE waits until its batch is full; then the batch is sent as it is."""
 
 
 class StateGate:

@@ -41,8 +41,8 @@ _WAL_BYTES = 64 * 1024 * 1024
 """What the write-ahead log is cut back to after a burst, in bytes."""
 
 _CHECKPOINT_PAGES = 8_192
-"""Pages of 4 KB in the write-ahead log after which they are brought home, while whoever writes waits for the disk. What
-is forgotten until then need not be brought home; SQLite's own 1,000 are full before anything is."""
+"""Pages of 4 KB in the write-ahead log after which they go into the file, while the writer waits for the disk. What is
+deleted before never has to; SQLite's own 1,000 fill up before anything is deleted."""
 
 _CHECKED_BYTES = 64 * 1024 * 1024
 """A file up to this size is checked for damage when it is opened, which takes under half a second."""
@@ -65,7 +65,7 @@ _PAUSE = 0.05
 
 
 class Connection:
-    """One connection, which one thread at a time uses. One that broke is made anew when it is next used.
+    """One connection, which one thread at a time uses. A broken one is opened again when it is next used.
 
     Attributes:
         url: The store's URL.

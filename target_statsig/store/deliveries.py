@@ -147,7 +147,7 @@ class StoredLedger(StreamLedger):
         """Insert batches, and before them the records that were skipped; return the number of the last batch."""
         if not self._skipped and len(rows) == 1:
             return self._insert(rows[0])
-        # Nobody may forget anything before they are committed: the earlier runs' batches still say it until then.
+        # Nothing may be forgotten before they are committed: until then the earlier runs' batches still hold it.
         with self._turn:
             skipped = [
                 self._row(bytes(these.digests), these.highest, these.epoch, acknowledged=True)
@@ -197,7 +197,7 @@ class _WrittenStates:
     came after the STATE before it.
 
     Attributes:
-        epochs_before: How many STATEs earlier runs have read, as far as anything in the store tells.
+        epochs_before: How many STATEs earlier runs have read, as far as the store shows.
     """
 
     def __init__(self, connection: Connection, stream: int, run_id: str) -> None:
@@ -248,7 +248,7 @@ class _WrittenStates:
             kind, lowest = last.bookmark.kind, min(before.bookmark.text, last.bookmark.text)
         # NULL where there is none: nothing is as old as that, and no batch of that kind.
         oldest = self._states[0].epoch if len(self._states) == _KEPT else None
-        # Where no record has come yet, nobody knows where the stream will start.
+        # Where no record has come yet, it is not known where the stream will start.
         behind = recollection.behind() if recollection and oldest is not None else []
         met = f"run_id = :run_id OR run_id IN ({self._connection.listed})"
         self._connection.run(
@@ -293,7 +293,7 @@ class Recollection:
     def __init__(self, connection: Connection, stream: int, run_id: str) -> None:
         """Read the batches of other runs than this, and delete those of runs that later runs cover.
 
-        Without that a stream whose bookmark stands still would leave its batches anew with every run.
+        Without that a stream whose bookmark stands still would leave its batches again with every run.
         """
         self._connection = connection
         self._stream = stream
@@ -342,21 +342,21 @@ class Recollection:
     def _add(self, run: str) -> bool:
         """Add a run that came before those that were added; return whether it adds anything new."""
         # The maximum of two bags is what the second leaves of the first, and the second.
-        tells = False
+        adds = False
         for digests in self._batches(run, "acknowledged"):
             if more := _others(digests, self.known.take_each(digests)):
-                tells = True
+                adds = True
                 self.doubtful.take_each(more)
         unanswered = [digest for digests in self._batches(run, "NOT acknowledged") for digest in digests]
         answers = self.known.take_each(unanswered)
         if more := _others(unanswered, answers):
-            tells = True
+            adds = True
             self.doubtful.take_each(more)
             self.doubtful.add(more)
         self.known.add(compress(unanswered, answers))
         for digests in self._batches(run, "acknowledged"):
             self.known.add(digests)
-        return tells
+        return adds
 
 
 def _others(digests: Sequence[bytes], answers: Sequence[bool]) -> list[bytes]:

@@ -25,7 +25,7 @@ def each(digests: bytes) -> list[bytes]:
 
 
 UNORDERED = "unordered"
-"""The kind of a bookmark of which can be told whether it equals another, and no more."""
+"""The kind of bookmarks that can be compared for equality only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class StreamLedger(Protocol):
 
         A record is known as often as one earlier run delivered or skipped it, and each answer uses up one: the answers
         hold for these records in this order. What this run itself sent is never known. Known records are written down
-        anew, before the next batch is, so that they stay known to later runs.
+        again, before the next batch is, so that they stay known to later runs.
 
         Args:
             digests: One of DIGEST_BYTES bytes for each record, in the order of the stream.

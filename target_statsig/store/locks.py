@@ -29,13 +29,13 @@ PATIENCE = 10.0
 """Seconds to wait for another run that holds the lock: as long as its last requests may take."""
 
 POLL = 1.0
-"""Seconds between two looks."""
+"""Seconds between two tries."""
 
 KEY_BYTES = 8
 """A lock's key: what it is for, digested to the bytes that PostgreSQL has room for."""
 
 _SILENCE = (("tcp_keepalives_idle", 30), ("tcp_keepalives_interval", 10), ("tcp_keepalives_count", 3))
-"""A machine that vanishes says no goodbye: the server lets its locks go after a minute, and not after two hours."""
+"""Keep-alives: the server drops the locks of a machine that vanished after a minute, and not after two hours."""
 
 _SIGNATURE = ("run_id", "host", "pid", "since")
 
@@ -52,7 +52,7 @@ class Locks(Protocol):
     def holds(self, key: bytes) -> bool:
         """Return whether a lock that was taken here is held still."""
 
-    def let_go(self, key: bytes) -> None:
+    def release(self, key: bytes) -> None:
         """Release a lock; nothing happens where it is not held."""
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class FileLocks(Locks):
             return True
         except OSError as error:
             raise self._url.explain(error) from None
-        # Shared, so that two that only look do not see each other; it goes at once.
+        # Shared, so that two that only look do not see each other; released at once.
         is_free = self._lock(descriptor, fcntl.LOCK_SH)
         os.close(descriptor)
         return is_free
@@ -107,7 +107,7 @@ class FileLocks(Locks):
             return False
 
     @override
-    def let_go(self, key: bytes) -> None:
+    def release(self, key: bytes) -> None:
         descriptor = self._held.pop(key, None)
         if descriptor is not None:
             os.close(descriptor)
@@ -115,7 +115,7 @@ class FileLocks(Locks):
     @override
     def close(self) -> None:
         for key in list(self._held):
-            self.let_go(key)
+            self.release(key)
 
     def _path(self, key: bytes) -> Path:
         return Path(f"{self._url.path}-{key.hex()}.lock")
@@ -132,7 +132,7 @@ class FileLocks(Locks):
 
 
 class SessionLocks(Locks):
-    """PostgreSQL's advisory locks of a session of their own; the server lets go of them when it ends."""
+    """PostgreSQL's advisory locks of a session of their own; the server releases them when it ends."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -157,7 +157,7 @@ class SessionLocks(Locks):
 
     @override
     def holds(self, key: bytes) -> bool:
-        # A connection that broke is made anew, and the new session holds nothing.
+        # A broken connection is opened again, and the new session holds nothing.
         try:
             session = self._connection.value("SELECT pg_backend_pid()")
         except StoreError:
@@ -165,7 +165,7 @@ class SessionLocks(Locks):
         return bool(self._held.get(key) == session)
 
     @override
-    def let_go(self, key: bytes) -> None:
+    def release(self, key: bytes) -> None:
         if self._held.pop(key, None) is not None:
             self._connection.run("SELECT pg_advisory_unlock(:key)", key=_number(key))
 
@@ -271,7 +271,7 @@ class Lock:
 
     def release(self) -> None:
         """Release the lock; nothing happens where it is not held."""
-        self._locks.let_go(self._key)
+        self._locks.release(self._key)
 
     def _sign(self) -> None:
         """Record who is at work, for the message of a run that comes meanwhile."""
@@ -305,7 +305,7 @@ class StoredRequestLog:
         run, project = self._connection.run, self._project
         with self._connection.writing():
             if not self._connection.is_sqlite:
-                # SQLite has one writer anyhow; in PostgreSQL the project's row is what runs queue up for.
+                # SQLite has one writer at a time; in PostgreSQL the project's row is what runs queue up for.
                 run("SELECT 1 FROM target_statsig_projects WHERE project = :project FOR UPDATE", project=project)
             outdated = "DELETE FROM target_statsig_requests WHERE project = :project AND at < :oldest"
             run(outdated, project=project, oldest=now - self._keep)

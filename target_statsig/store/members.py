@@ -183,9 +183,9 @@ class Audience(_SegmentRows):
         self._added: str | None = None
         self._removed: str | None = None
 
-    def take(self, words: Mapping[str, bool]) -> None:
+    def take(self, members: Mapping[str, bool]) -> None:
         """Take ids, each with whether it is a member; later calls override earlier ones."""
-        self._spool.take(words)
+        self._spool.take(members)
         if self._settled is not None:
             drop(self._connection, self._settled)
             self._settled = None
@@ -195,7 +195,7 @@ class Audience(_SegmentRows):
         self._settle()
         return self._current
 
-    def words(self) -> Iterator[tuple[str, bool]]:
+    def members(self) -> Iterator[tuple[str, bool]]:
         """Yield all ids in code-point order, each with whether it is a member in the end."""
         for page in self._walk(f"SELECT id, member FROM {self._settle()} WHERE true"):
             yield from ((id_, bool(member)) for id_, member in page)
@@ -217,7 +217,7 @@ class Audience(_SegmentRows):
         # Both sides come in order, so that the databases merge them; SQLite does so only when asked for an order.
         self._added, added = self._sorted("added", f"{current} EXCEPT {known} ORDER BY id")
         if self._value(f"SELECT count(*) {_HERE}") == self._current - added:
-            # All who are recorded are current.
+            # All that are recorded are current.
             return Plan(added, 0)
         removable = f"{known}{' AND ours' if own_only else ''}"
         self._removed, removed = self._sorted("removed", f"{removable} EXCEPT {current} ORDER BY id")
@@ -308,7 +308,7 @@ def sorted_table(connection: Connection, purpose: str, query: str, *, columns: s
     else:
         connection.run(f'CREATE TEMPORARY TABLE {name} (id TEXT COLLATE "C" NOT NULL, member BOOLEAN)')
         connection.run(f"INSERT INTO {name} ({columns}) {query}", **values)
-        # An index over what is there already costs half, and nobody else analyses a temporary table.
+        # An index over what is there already costs half, and no background job analyses a temporary table.
         connection.run(f"ALTER TABLE {name} ADD PRIMARY KEY (id)")
         connection.run(f"ANALYZE {name}")
     return name

@@ -60,7 +60,7 @@ def _copy_file(url: StoreUrl, original: Path, copy: Path) -> None:
         if not original.exists():
             return
         if not log.exists() or not log.stat().st_size:
-            # Nobody writes. Where SQLite knows that, it leaves no files of its own beside the store.
+            # There is no writer. Where SQLite knows that, it leaves no files of its own beside the store.
             before = original.stat()
             with suppress(sqlite3.Error):
                 _back_up(original, copy, "mode=ro&immutable=1")

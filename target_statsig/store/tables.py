@@ -1,6 +1,6 @@
 """The store's tables, the version of their schema, and how an older store is migrated.
 
-Every name bears a prefix, so that a PostgreSQL database may be shared with others. Ids compare by code point
+Every name has a prefix, so that a PostgreSQL database may be shared with others. Ids compare by code point
 everywhere: SQLite's BINARY does so by default, PostgreSQL does under COLLATE "C" in a UTF-8 database.
 """
 
@@ -129,8 +129,8 @@ OWNED = {
     "pending": "segment",
     "batches": "stream",
 }
-"""The tables whose rows belong to a Statsig project, and the column that says to which: by itself, or by its segment or
-stream."""
+"""The tables whose rows belong to a Statsig project, and the column that shows which one: by itself, or by its segment
+or stream."""
 
 
 def _leave_as_it_is(_connection: Connection) -> None:

@@ -15,7 +15,7 @@ def count_own(members):
 
 def current(audience):
     """Return the ids that are members at last, in the order in which the audience gives them."""
-    return [id_ for id_, member in audience.words() if member]
+    return [id_ for id_, member in audience.members() if member]
 
 
 def count_batches(store):

@@ -56,7 +56,7 @@ def test_each_id_counts_once(audience):
 def test_nobody_seen_is_nobody(audience):
     assert current(audience) == []
     assert audience.count_current() == 0
-    assert list(audience.words()) == []
+    assert list(audience.members()) == []
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_nobody_seen_is_nobody(audience):
 def test_the_last_word_on_an_id_wins(audience, words, expected):
     for word in words:
         audience.take({word[1:]: word[0] == "+"})
-    assert list(audience.words()) == expected
+    assert list(audience.members()) == expected
     assert current(audience) == [id_ for id_, member in expected if member]
 
 
@@ -168,5 +168,5 @@ def test_the_last_words_are_those_of_a_dictionary(store, words):
     audience = store.audience("vip")
     for id_, member in words:
         audience.take({id_: member})
-    assert list(audience.words()) == sorted(dict(words).items())
+    assert list(audience.members()) == sorted(dict(words).items())
     audience.close()

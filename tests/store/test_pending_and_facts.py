@@ -46,7 +46,7 @@ def test_an_audience_can_be_kept_as_it_stands(store):
     ids = [f"{number:05}" for number in range(25_000)]
     audience.take(dict.fromkeys(ids, True))
     audience.take(dict.fromkeys(ids[:1], False))
-    pending.keep(audience.words())
+    pending.keep(audience.members())
     assert list(pending.changes()) == [(id_, id_ != ids[0]) for id_ in ids]
 
 

@@ -30,7 +30,7 @@ def test_the_last_word_on_an_id_wins_across_lists(store, calls):
     for words in calls:
         audience.take(words)
         last.update(words)
-    assert list(audience.words()) == sorted(last.items())
+    assert list(audience.members()) == sorted(last.items())
     audience.close()
 
 
@@ -45,7 +45,7 @@ def test_a_look_in_between_changes_nothing(store, before, after):
             audience.take(words)
             last.update(words)
         assert audience.count_current() == sum(last.values())
-    assert list(audience.words()) == sorted(last.items())
+    assert list(audience.members()) == sorted(last.items())
     audience.close()
 
 
