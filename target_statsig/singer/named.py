@@ -27,7 +27,7 @@ READ = {
 }
 """The settings that name columns, by the object type that reads them; of segments, besides, where the id is."""
 
-SAYS_MORE = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties", "dependentSchemas"})
+OPEN_KEYWORDS = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties", "dependentSchemas"})
 """Keywords of a schema by which an object may have members that `properties` does not name."""
 
 SHOWN_STREAMS = 20
@@ -46,7 +46,7 @@ class NamedColumns:
         self._settings = settings
         self.seen = False
         self._schema: Mapping[str, Any] = {}
-        self._told: set[tuple[str, tuple[str, ...]]] = set()
+        self._warned: set[tuple[str, tuple[str, ...]]] = set()
 
     def see(self, schema: Mapping[str, Any], tap_schema: Mapping[str, Any]) -> None:
         """Warn, once, of each column that the stream does not have.
@@ -58,9 +58,9 @@ class NamedColumns:
         self.seen = True
         self._schema = schema
         for setting, sources in self._named():
-            self._hold_against(schema, setting, sources)
+            self._warn_if_absent(schema, setting, sources)
         if self._settings.object_type is ObjectType.SEGMENT and self._settings.row_count_field is not None:
-            self._hold_against(tap_schema, "row_count_field", (self._settings.row_count_field,), maps="before")
+            self._warn_if_absent(tap_schema, "row_count_field", (self._settings.row_count_field,), maps="before")
 
     def where(self, field: str) -> str:
         """Return, as a sentence, where a field of a rejected record is read from: a destination or a column."""
@@ -102,12 +102,12 @@ class NamedColumns:
             elif value is not None:
                 yield name, (value,)
 
-    def _hold_against(
+    def _warn_if_absent(
         self, schema: Mapping[str, Any], setting: str, sources: tuple[str, ...], *, maps: str = "after"
     ) -> None:
-        if (setting, sources) in self._told or any(_may_have(schema, source) for source in sources):
+        if (setting, sources) in self._warned or any(_may_have(schema, source) for source in sources):
             return
-        self._told.add((setting, sources))
+        self._warned.add((setting, sources))
         near = _nearest(sources, schema)
         logger.warning(
             "Stream '%s': `%s` names %s, %s.%s Case counts, and names are those %s stream maps.",
@@ -161,7 +161,7 @@ def _reaches(schema: object, path: Sequence[str]) -> bool:
 
 def _is_open(schema: Mapping[str, Any]) -> bool:
     """Return whether an object may have members that its schema does not name, as far as taps mean what they say."""
-    return not _members(schema) or bool(schema.get("additionalProperties")) or not SAYS_MORE.isdisjoint(schema)
+    return not _members(schema) or bool(schema.get("additionalProperties")) or not OPEN_KEYWORDS.isdisjoint(schema)
 
 
 def _members(schema: Mapping[str, Any]) -> Mapping[str, Any]:
