@@ -42,7 +42,7 @@ def test_a_pipe_that_goes_on_is_left_when_the_time_is_up(pipe, monkeypatch):
         return read(*arguments)
 
     monkeypatch.setattr(os, "read", read_slowly)
-    monkeypatch.setattr(input_reader, "AT_ONCE", 10)
+    monkeypatch.setattr(input_reader, "DRAIN_BYTES", 10)
     writer.write(b"x" * 100)
     writer.flush()
     input_reader.drain(reader.fileno(), clock)
