@@ -14,14 +14,14 @@ from target_statsig.errors import FatalRunError, Heading, SegmentError
 from target_statsig.reports.report import SegmentCounts
 from target_statsig.segments.held import RUN_AGAIN, HeldRemovals
 from target_statsig.segments.segment import ProjectSize, RemoteSegment
-from target_statsig.store import HoldState
+from target_statsig.store.values import HoldState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from target_statsig.config.settings import StreamSettings
     from target_statsig.run import Run
-    from target_statsig.store import Hold
+    from target_statsig.store.values import Hold
 
 logger = logging.getLogger(__name__)
 

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.config.parse import Config
     from target_statsig.config.settings import Settings, StreamSettings
-    from target_statsig.store import SegmentFacts
     from target_statsig.store.readonly import StoreLook
+    from target_statsig.store.values import SegmentFacts
 
 PATIENCE = 15
 """Seconds after which a call counts as failed; a run waits for `retry_timeout`, but who checks wants an answer."""

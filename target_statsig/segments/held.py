@@ -15,13 +15,13 @@ from target_statsig.segments.baseline import Baseline
 from target_statsig.segments.completeness import Proof, Verdict
 from target_statsig.segments.guards import Action, Evidence, decide
 from target_statsig.segments.mirror import iso_time
-from target_statsig.store import HoldState
+from target_statsig.store.values import HoldState
 
 if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.segments.segment import RemoteSegment
-    from target_statsig.store import Hold
     from target_statsig.store.store import Store
+    from target_statsig.store.values import Hold
 
 logger = logging.getLogger(__name__)
 

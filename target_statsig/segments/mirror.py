@@ -16,7 +16,7 @@ from target_statsig.reports.text import counted
 from target_statsig.segments.baseline import DAY, Baseline
 from target_statsig.segments.changes import SegmentSync
 from target_statsig.segments.guards import Action, Evidence, decide
-from target_statsig.store import Hold, HoldState
+from target_statsig.store.values import Hold, HoldState
 
 if TYPE_CHECKING:
     from target_statsig.clock import Clock
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from target_statsig.segments.guards import Decision
     from target_statsig.segments.members import Changes
     from target_statsig.segments.segment import RemoteSegment
-    from target_statsig.store import SegmentFacts
     from target_statsig.store.store import Store
+    from target_statsig.store.values import SegmentFacts
 
 MARKED_AT_ONCE = 10_000
 """Ids that are marked as missing in one transaction."""

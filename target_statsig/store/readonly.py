@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from target_statsig.errors import StoreError
-from target_statsig.store import SegmentFacts, columns
 from target_statsig.store.database import Connection, Database, connect_postgres, insertion
 from target_statsig.store.tables import OWNED, has_this_version, newest, read_version
 from target_statsig.store.url import StoreUrl
+from target_statsig.store.values import SegmentFacts, columns
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,12 +12,12 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.errors import FatalRunError, Heading, SegmentError, StoreError
-from target_statsig.store import Hold, HoldState, SegmentFacts, columns
 from target_statsig.store.database import Database, insertion, upsertion
 from target_statsig.store.deliveries import StoredLedger
 from target_statsig.store.history import record
 from target_statsig.store.locks import Lock, StoredRequestLog, open_locks
 from target_statsig.store.members import Audience, Members, Pending
+from target_statsig.store.values import Hold, HoldState, SegmentFacts, columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,8 @@ from target_statsig.commands.check import check, failed
 from target_statsig.config.parse import parse_config
 from target_statsig.config.paths import project_identity
 from target_statsig.config.schema import config_schema
-from target_statsig.store import SegmentFacts, open_store
+from target_statsig.store import open_store
+from target_statsig.store.values import SegmentFacts
 from tests.fakes import NOON, FakeClock
 from tests.singer import TargetRunner
 

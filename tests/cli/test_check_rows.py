@@ -6,8 +6,8 @@ from target_statsig.client.console import Segment
 from target_statsig.commands.check import EVERY_STREAM, Found, Mark, NotFound, failed, sections
 from target_statsig.config.parse import parse_config
 from target_statsig.config.schema import config_schema
-from target_statsig.store import SegmentFacts
 from target_statsig.store.readonly import StoreLook
+from target_statsig.store.values import SegmentFacts
 from tests.fakes import NOON
 
 KEYS = {"server_secret_key": "secret-0123456789", "console_api_key": "console-abcdefghij"}

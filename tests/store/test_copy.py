@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from target_statsig.errors import SegmentError, StoreError
-from target_statsig.store import SegmentFacts, open_copy, tables
+from target_statsig.store import open_copy, tables
 from target_statsig.store.ledger import DIGEST_BYTES
+from target_statsig.store.values import SegmentFacts
 from tests.store.rows import known
 
 DIGESTS = [bytes([number]) * DIGEST_BYTES for number in range(3)]

@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy
 
 from target_statsig.errors import StoreError
-from target_statsig.store import SegmentFacts, look_at_store
+from target_statsig.store import look_at_store
+from target_statsig.store.values import SegmentFacts
 from tests.fakes import NOON
 from tests.postgres import PASSWORD
 

@@ -16,7 +16,8 @@ import pytest
 import sqlalchemy
 
 from target_statsig.errors import StoreError
-from target_statsig.store import SegmentFacts, open_store, tables
+from target_statsig.store import open_store, tables
+from target_statsig.store.values import SegmentFacts
 from tests.fakes import FakeClock
 from tests.postgres import PASSWORD
 from tests.store.rows import known
