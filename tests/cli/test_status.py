@@ -252,11 +252,11 @@ def test_an_interrupted_run_is_remembered_with_its_signal(command):
     config = command.config_file(**EVENT)
     running = command.start("--config", config)
     running.write(orders("u1"))
+    running.log.wait_for("Initializing target sink for stream 'orders'")
     running.signal(15)
-    running.finish()
+    assert running.finish().exit_code == 143
     done = command.run("--config", config, "--status", "--json")
-    runs = json.loads(done.stdout)["runs"]
-    assert [(run["status"], run["exit_code"]) for run in runs] in ([], [("interrupted", 143)])
+    assert [(run["status"], run["exit_code"]) for run in json.loads(done.stdout)["runs"]] == [("interrupted", 143)]
 
 
 def test_a_store_that_cannot_be_read_is_a_clear_error(command):

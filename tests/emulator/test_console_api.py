@@ -219,3 +219,38 @@ def test_attempts_that_are_turned_away_count_too(statsig_factory):
     assert [attempt(4), attempt(5)] == [(429, "6"), (429, "9")]
     assert attempt(10) == (429, "5")
     assert attempt(15) == (200, None)
+
+
+def log(statsig, *events):
+    body = {"events": [{"user": {"userID": "u1"}, **event} for event in events]}
+    headers = {"statsig-api-key": statsig.server_secret_key}
+    assert requests.post(f"{statsig.events_url}/log_event", json=body, headers=headers, timeout=10).status_code == 202
+
+
+def test_the_last_events_of_a_name_are_listed_the_last_one_first(statsig):
+    first = {"eventName": "Plan Upgraded", "time": 1_720_567_904_601, "value": 12, "metadata": {"plan": "pro"}}
+    log(statsig, first, {"eventName": "login"}, {"eventName": "Plan Upgraded", "time": "2026-11-01T00:00:00Z"})
+    content = call(statsig, "GET", "events/Plan%20Upgraded?limit=1&page=2").json()
+    assert content["data"] == [
+        {
+            "timestamp": "1720567904601",
+            "name": "Plan Upgraded",
+            "source": "http-api",
+            "value": "12",
+            "userID": "u1",
+            "metadata": {"plan": "pro"},
+        }
+    ]
+    pages = content["pagination"]
+    assert (pages["itemsPerPage"], pages["pageNumber"], pages["totalItems"], pages["nextPage"]) == (1, 2, 2, None)
+    last = call(statsig, "GET", "events/Plan%20Upgraded").json()["data"][0]
+    assert last["timestamp"] == "1793491200000"
+
+
+def test_events_that_statsig_drops_are_not_listed(statsig):
+    log(statsig, {"eventName": "a|b"})
+    assert call(statsig, "GET", "events/a%7Cb").json()["data"] == []
+
+
+def test_events_are_listed_for_the_console_key_only(statsig):
+    assert call(statsig, "GET", "events/login", key="console-another").status_code == 401
