@@ -51,6 +51,7 @@ class EventPreset(Choice):
     NONE = "none"
     DEFAULT = "default"
     RETAIL = "retail"
+    SEGMENT = "segment"
 
 
 class InvalidEventName(Choice):
@@ -183,7 +184,10 @@ class StreamSettings:
         default=None,
     )
     event_name: str | None = setting("Events: one name for every record of the stream.", default=None)
-    event_preset: EventPreset = setting("Events: a ready-made set of renames.", default=EventPreset.NONE)
+    event_preset: EventPreset = setting(
+        "Events: a ready-made set of renames; `segment` reads rows as Segment and RudderStack write them.",
+        default=EventPreset.NONE,
+    )
     event_name_mapping: dict[str, str] = setting(
         "Events: `{source name: Statsig name}`; wins over the preset.", default={}
     )

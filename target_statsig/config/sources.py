@@ -36,6 +36,26 @@ DEFAULT_SOURCES: Mapping[str, tuple[str, ...]] = {
 }
 """Where each destination is read from when `field_mapping` does not say: the first that is present and not null."""
 
+SEGMENT_SOURCES: Mapping[str, tuple[str, ...]] = {
+    "email": (*DEFAULT_SOURCES["email"], "context_traits_email"),
+    "ip": (*DEFAULT_SOURCES["ip"], "context_ip"),
+    "user_agent": (*DEFAULT_SOURCES["user_agent"], "context_user_agent"),
+    "locale": (*DEFAULT_SOURCES["locale"], "context_locale"),
+    "country": (*DEFAULT_SOURCES["country"], "context_location_country"),
+    "app_version": (*DEFAULT_SOURCES["app_version"], "context_app_version"),
+    "custom": (*DEFAULT_SOURCES["custom"], "properties.statsigCustom"),
+    "event_name": ("event_text", *DEFAULT_SOURCES["event_name"], "type"),
+    "event_value": (*DEFAULT_SOURCES["event_value"], "properties.value"),
+    "event_time": (
+        *DEFAULT_SOURCES["event_time"],
+        *("originalTimestamp", "original_timestamp", "sentAt", "sent_at", "receivedAt", "received_at"),
+    ),
+}
+"""The same with `event_preset: segment`, where it differs."""
+
+JSON_COLUMNS = ("properties", "context", "traits")
+"""Columns of objects that `event_preset: segment` takes as JSON text, too."""
+
 PRIVATE_ATTRIBUTES = frozenset({"privateAttributes", "private_attributes"})
 """Of a user, for evaluation only: never sent (https://docs.statsig.com/server/concepts/user)."""
 

@@ -18,9 +18,10 @@ from target_statsig.errors import RecordError
 from target_statsig.events.mapper import Items, Mapper
 from target_statsig.events.metadata import MetadataMapper
 from target_statsig.events.times import Times
+from target_statsig.events.tracking import EVENT_TEXT, TYPE, read_objects, views_named
 from target_statsig.events.user import SHAPES_KEPT, UserMapper
 from target_statsig.events.values import event_values, label, objects
-from target_statsig.singer.fields import convert, first_of, places, sources_of
+from target_statsig.singer.fields import convert, first_of, places, reads_messages, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +50,7 @@ PRESETS: Mapping[EventPreset, Mapping[str, str]] = MappingProxyType(
             "Checkout Started": "begin_checkout",
             "Order Completed": "purchase",
         },
+        EventPreset.SEGMENT: {"page": "page_view", "screen": "screen_view"},
     }
 )
 """Statsig's names for what analytics trackers call an event."""
@@ -121,15 +123,26 @@ class EventMapper(Mapper):
         self._names = EventNames(settings)
         self._times = Times("event_time", settings.time_unit)
         self._users = UserMapper(settings)
-        self._fields = tuple(sources_of(field, mapping) for field in ("event_name", "event_value", "event_time"))
+        self._reads_messages = reads_messages(settings)
+        self._names_views = self._reads_messages and settings.event_name is None and "event_name" not in mapping
+        self._fields = tuple(
+            sources_of(field, mapping, of_messages=self._reads_messages)
+            for field in ("event_name", "event_value", "event_time")
+        )
         fed = [*(self._fields if settings.event_name is None else self._fields[1:]), *self._users.sources]
-        self._metadata = MetadataMapper(settings.metadata_fields, settings.metadata_types, fed)
+        self._metadata = MetadataMapper(
+            settings.metadata_fields, settings.metadata_types, fed, of_messages=self._reads_messages
+        )
         self._plan = lru_cache(SHAPES_KEPT)(self._plan_for)
 
     @override
     def __call__(self, columns: Columns, now_ms: int, warnings: MappingWarnings, faults: Faults) -> Items:
+        if self._reads_messages:
+            columns = read_objects(columns)
         plan = self._plan(columns.names)
         named = first_of(columns, plan.name) if self._event_name is None else (self._event_name,) * len(columns)
+        if plan.names_views:
+            named = views_named(columns, named)
         names = self._names(named, warnings, faults)
         users = self._users(columns, faults, warnings)
         values = event_values(first_of(columns, plan.value), warnings, faults)
@@ -144,7 +157,9 @@ class EventMapper(Mapper):
         return Items(objects(event, len(columns)), names, users.tiers, times)
 
     def _plan_for(self, names: tuple[str, ...]) -> _Plan:
-        return _Plan(*([*places(sources, names)] for sources in self._fields))
+        name, value, time = ([*places(sources, names)] for sources in self._fields)
+        # A warehouse's table may have a property called `type`.
+        return _Plan(name, value, time, names_views=self._names_views and TYPE in names and EVENT_TEXT not in names)
 
 
 class _Plan(NamedTuple):
@@ -153,3 +168,4 @@ class _Plan(NamedTuple):
     name: Sequence[Place]
     value: Sequence[Place]
     time: Sequence[Place]
+    names_views: bool

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from target_statsig.config.settings import MetadataTypes
 from target_statsig.config.sources import PRIVATE_ATTRIBUTES
+from target_statsig.events.tracking import STATSIG_MEMBERS, is_transport
 from target_statsig.events.user import SHAPES_KEPT
 from target_statsig.events.values import NULL, objects, texts, typed
 from target_statsig.singer.columns import turned
@@ -39,14 +40,23 @@ _KEYS_KEPT = 16_384
 class MetadataMapper:
     """Maps the metadata of the records of one stream."""
 
-    def __init__(self, metadata_fields: Collection[str], types: MetadataTypes, fed: Iterable[tuple[str, ...]]) -> None:
+    def __init__(
+        self,
+        metadata_fields: Collection[str],
+        types: MetadataTypes,
+        fed: Iterable[tuple[str, ...]],
+        *,
+        of_messages: bool = False,
+    ) -> None:
         """Take the settings and what is not for the metadata.
 
         Args:
             metadata_fields: Sources, or `*`.
             types: What the values are.
             fed: The sources of every other field, each in the order of preference.
+            of_messages: Whether the rows are those of Segment or RudderStack.
         """
+        self._of_messages = of_messages
         self._everything = EVERYTHING in metadata_fields
         self._unpacks = self._everything or PROPERTIES in metadata_fields
         self._named = [source for source in metadata_fields if _may_be_named(source)]
@@ -68,7 +78,7 @@ class MetadataMapper:
             _add(members, key, columns.get(name), fed.get((name, None)), self._convert, faults)
         if plan.unpacks:
             properties = _without(columns.get(PROPERTIES), fed.get((PROPERTIES, None)))
-            unpacked = _unpacked(properties)
+            unpacked = _unpacked(properties, STATSIG_MEMBERS if self._of_messages else ())
             for name, key in _settled([(name, name.replace(".", "_")) for name in unpacked]):
                 _add(members, key, unpacked[name], fed.get((PROPERTIES, name)), self._convert, faults)
         for key, candidates in plan.named:
@@ -77,6 +87,8 @@ class MetadataMapper:
 
     def _plan_for(self, names: tuple[str, ...]) -> _Plan:
         keys = [(name, key) for name in names if (key := _key(name)) is not None] if self._everything else []
+        if self._of_messages:
+            keys = [(name, key) for name, key in keys if not is_transport(name, names) and key not in STATSIG_MEMBERS]
         named = [(source.replace(".", "_"), [*places((source,), names)]) for source in self._named]
         fields = [
             [place for place in places(sources, names) if place.column not in CONTAINERS] for sources in self._fed
@@ -169,13 +181,14 @@ def _settled(keys: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
     return sorted(keys, key=lambda each: (len(each[0]) > len(each[1]), each[0]))
 
 
-def _unpacked(properties: Column) -> dict[str, Column]:
-    """Return the members of objects, and under `properties` what is no object."""
+def _unpacked(properties: Column, left_out: Collection[str]) -> dict[str, Column]:
+    """Return the members of objects, some of them left out, and under `properties` what is no object."""
     kinds = set(map(type, properties)) - NULL
     members: dict[str, Column] = {}
     if dict in kinds:
         found = turned([value if type(value) is dict else {} for value in properties])
-        members = {name: column for name, column in found.items() if name not in PRIVATE_ATTRIBUTES}
+        never = PRIVATE_ATTRIBUTES.union(left_out)
+        members = {name: column for name, column in found.items() if name not in never}
     if kinds - {dict}:
         bare = [None if type(value) is dict else value for value in properties]
         members[PROPERTIES] = overlay(members[PROPERTIES], bare) if PROPERTIES in members else bare

@@ -6,25 +6,36 @@ Serves any object type whose items have a user.
 from __future__ import annotations
 
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import msgspec
 
 from target_statsig.config.sources import PRIVATE_ATTRIBUTES
 from target_statsig.errors import RecordError
 from target_statsig.events.mapper import count_long
-from target_statsig.events.values import labels, number, objects, printable, text, typed
-from target_statsig.singer.fields import convert_one, first_of, listed, overlay, parse_bool, places, sources_of
+from target_statsig.events.tracking import STATSIG_IDS, STATSIG_TIER, members_of
+from target_statsig.events.values import json_value, labels, number, objects, printable, text, typed
+from target_statsig.singer.columns import turned
+from target_statsig.singer.fields import (
+    convert_one,
+    first_of,
+    listed,
+    overlay,
+    parse_bool,
+    places,
+    reads_messages,
+    sources_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from target_statsig.config.settings import StreamSettings
     from target_statsig.events.mapper import MappingWarnings
     from target_statsig.singer.columns import Column, Columns
     from target_statsig.singer.fields import Faults, Place
+
+    _ReadsObject = Callable[[object], dict[str, Any] | None]
 
 STABLE_ID = "stableID"
 """Statsig's ID type for who is not logged in."""
@@ -50,32 +61,31 @@ _FEW_ANSWERS = frozenset({bool, NoneType})
 SHAPES_KEPT = 512
 """Sets of columns for which the places of the fields are remembered; a stream seldom has ten."""
 
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
-
 
 class UserMapper:
     """Maps the users of the records of one stream."""
 
     def __init__(self, settings: StreamSettings) -> None:
         """Find out the sources of every field."""
-        mapping = settings.field_mapping
-        self._texts = {field: sources_of(destination, mapping) for field, destination in TEXT_FIELDS.items()}
-        self._ids = [
-            (STABLE_ID, sources_of("anonymous_id", mapping)),
-            *((id_type, listed(sources)) for id_type, sources in settings.custom_ids.items()),
-        ]
+        is_message = reads_messages(settings)
+        of = partial(sources_of, field_mapping=settings.field_mapping, of_messages=is_message)
+        self._texts = {field: of(destination) for field, destination in TEXT_FIELDS.items()}
+        self._anonymous = of("anonymous_id")
+        self._given_ids = (STATSIG_IDS,) if is_message else ()
+        self._ids = [(id_type, listed(sources)) for id_type, sources in settings.custom_ids.items()]
         self._attributes = [(name, listed(sources)) for name, sources in settings.custom_fields.items()]
-        self._custom = sources_of("custom", mapping)
-        self._consent = sources_of(CONSENT, mapping)
+        self._custom = of("custom")
+        self._read_custom = members_of if is_message else _object
+        self._consent = of(CONSENT)
         self._tier = settings.environment_tier
-        self._tier_sources = listed(settings.environment_tier_field or ())
+        self._tier_sources = (*listed(settings.environment_tier_field or ()), *((STATSIG_TIER,) if is_message else ()))
         self._plan = lru_cache(SHAPES_KEPT)(self._plan_for)
 
     @property
     def sources(self) -> list[tuple[str, ...]]:
         """The sources of every field, each in the order of preference."""
         named = [sources for _, sources in (*self._ids, *self._attributes)]
-        return [*self._texts.values(), *named, self._custom, self._consent, self._tier_sources]
+        return [*self._texts.values(), self._anonymous, *named, self._custom, self._consent, self._tier_sources]
 
     def __call__(self, columns: Columns, faults: Faults, warnings: MappingWarnings) -> Users:
         """Return the user of each record.
@@ -91,15 +101,21 @@ class UserMapper:
         }
         warnings.long_user_ids += count_long(user.get("userID", ()))
         ids: dict[str, Column] = {}
-        for id_type, candidates in plan.ids:
-            found = labels(first_of(columns, candidates), faults)
+        if plan.anonymous:
+            ids[STABLE_ID] = labels(first_of(columns, plan.anonymous), faults)
+        named = [(id_type, first_of(columns, candidates)) for id_type, candidates in plan.ids]
+        if plan.given_ids:
+            given = turned([members_of(value) or {} for value in first_of(columns, plan.given_ids)])
+            named = [*given.items(), *named]
+        for id_type, column in named:
+            found = labels(column, faults)
             ids[id_type] = overlay(ids[id_type], found) if id_type in ids else found
         for row in _nobody([user["userID"], *ids.values()] if "userID" in user else [*ids.values()], len(columns)):
             faults.setdefault(row, RecordError("missing_identifier", "user_id"))
         if ids:
             user["customIDs"] = objects(ids, len(columns))
         if plan.custom or plan.consent or plan.attributes:
-            user["custom"] = _customs(columns, plan, faults, warnings)
+            user["custom"] = _customs(columns, plan, self._read_custom, faults, warnings)
         tiers: Column = (self._tier,) * len(columns)
         if plan.tier:
             tiers = _tiers(first_of(columns, plan.tier), self._tier, warnings)
@@ -112,6 +128,8 @@ class UserMapper:
         return _Plan(
             texts=[(field, found) for field, sources in self._texts.items() if (found := [*places(sources, names)])],
             ids=[(id_type, found) for id_type, sources in self._ids if (found := [*places(sources, names)])],
+            anonymous=[*places(self._anonymous, names)],
+            given_ids=[*places(self._given_ids, names)],
             custom=[*places(self._custom, names)],
             consent=[*places(self._consent, names)],
             attributes=[(name, found) for name, sources in self._attributes if (found := [*places(sources, names)])],
@@ -136,6 +154,8 @@ class _Plan(NamedTuple):
 
     texts: Sequence[tuple[str, Sequence[Place]]]
     ids: Sequence[tuple[str, Sequence[Place]]]
+    anonymous: Sequence[Place]
+    given_ids: Sequence[Place]
     custom: Sequence[Place]
     consent: Sequence[Place]
     attributes: Sequence[tuple[str, Sequence[Place]]]
@@ -162,9 +182,9 @@ def _is_text(value: object) -> bool:
     return type(value) is str
 
 
-def _customs(columns: Columns, plan: _Plan, faults: Faults, warnings: MappingWarnings) -> Column:
+def _customs(columns: Columns, plan: _Plan, read: _ReadsObject, faults: Faults, warnings: MappingWarnings) -> Column:
     """Return `user.custom` of each record."""
-    customs = _with_consent(columns, plan, faults, warnings)
+    customs = _with_consent(columns, plan, read, faults, warnings)
     if not plan.attributes:
         return customs
     named = [name for name, _ in plan.attributes]
@@ -176,13 +196,15 @@ def _customs(columns: Columns, plan: _Plan, faults: Faults, warnings: MappingWar
     return [{**(custom or {}), **row} or None for custom, row in zip(customs, rows, strict=True)]
 
 
-def _with_consent(columns: Columns, plan: _Plan, faults: Faults, warnings: MappingWarnings) -> Column:
+def _with_consent(
+    columns: Columns, plan: _Plan, read: _ReadsObject, faults: Faults, warnings: MappingWarnings
+) -> Column:
     """Return the attributes of each record that no setting names, with the marketing consent."""
 
     def attributes(value: object) -> dict[str, Any] | None:
         if value is None:
             return None
-        members = _object(value)
+        members = read(value)
         if members is None:
             warnings.custom_ignored += 1
             return None
@@ -205,13 +227,10 @@ def _with_consent(columns: Columns, plan: _Plan, faults: Faults, warnings: Mappi
     ]
 
 
-def _object(value: object) -> dict[str, object] | None:
+def _object(value: object) -> dict[str, Any] | None:
     """Return the object that a value is, or holds as text; None where there is none."""
     if isinstance(value, str):
-        try:
-            value = _decode(value)
-        except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError):
-            return None
+        value = json_value(value)
     return value if isinstance(value, dict) else None
 
 

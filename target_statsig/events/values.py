@@ -160,6 +160,17 @@ def _short(digits: str) -> str:
     return plain_text(Decimal(digits)) if digits[-1] == "0" and "." in digits else digits
 
 
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+def json_value(text: str) -> Any:
+    """Return what a JSON text holds; None where it is none."""
+    try:
+        return _decode(text)
+    except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError):
+        return None
+
+
 def event_values(column: Column, warnings: MappingWarnings, faults: Faults) -> Column:
     """Return a column of values of events, as `event_value` does, in a form that prints without an exponent."""
     kinds = set(map(type, column)) - NULL

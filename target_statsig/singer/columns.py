@@ -92,6 +92,11 @@ class Columns:
         have = {row for shape, rows in self.shapes.items() if name in shape for row in rows}
         return [row in have for row in range(len(self))]
 
+    def replaced(self, changed: Mapping[str, Column]) -> Columns:
+        """Return the same records with other values in some of their columns."""
+        columns = {**self._columns, **changed}
+        return Columns(columns, extracted=self.extracted, versions=self.versions, shapes=self.shapes)
+
     def take(self, rows: Sequence[int]) -> Columns:
         """Return some of the records, by their place among these."""
         shapes = None

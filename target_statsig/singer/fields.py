@@ -9,8 +9,8 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from target_statsig.config.settings import IdType, StreamSettings
-from target_statsig.config.sources import DEFAULT_SOURCES
+from target_statsig.config.settings import EventPreset, IdType, ObjectType, StreamSettings
+from target_statsig.config.sources import DEFAULT_SOURCES, SEGMENT_SOURCES
 from target_statsig.errors import RecordError
 
 if TYPE_CHECKING:
@@ -27,14 +27,23 @@ FLATTENED = "__"
 """What flattening puts where a path has a dot: singer-sdk's default separator."""
 
 
-def sources_of(destination: str, field_mapping: Mapping[str, Sources]) -> tuple[str, ...]:
+def reads_messages(settings: StreamSettings) -> bool:
+    """Return whether a stream's rows are those of Segment or RudderStack."""
+    return settings.event_preset is EventPreset.SEGMENT and settings.object_type is ObjectType.EVENT
+
+
+def sources_of(destination: str, field_mapping: Mapping[str, Sources], *, of_messages: bool = False) -> tuple[str, ...]:
     """Return the sources of a destination, the preferred one first.
 
     A destination is a name from `DEFAULT_SOURCES` or a custom ID type, whose default source is the column of its name.
     What `field_mapping` has for it replaces all the defaults.
+    With `of_messages` the defaults are those of `event_preset: segment`.
     """
-    mapped = field_mapping.get(destination)
-    return DEFAULT_SOURCES.get(destination, (destination,)) if mapped is None else listed(mapped)
+    if destination in field_mapping:
+        return listed(field_mapping[destination])
+    if of_messages and destination in SEGMENT_SOURCES:
+        return SEGMENT_SOURCES[destination]
+    return DEFAULT_SOURCES.get(destination, (destination,))
 
 
 def listed(sources: Sources) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.checks import nearest
 from target_statsig.config.settings import IdType, ObjectType
-from target_statsig.singer.fields import id_destination, listed, places, sources_of
+from target_statsig.config.sources import JSON_COLUMNS
+from target_statsig.singer.fields import id_destination, listed, places, reads_messages, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,6 +57,8 @@ class NamedColumns:
             tap_schema: As the tap sent it: rows are counted before any stream map.
         """
         self.seen = True
+        if reads_messages(self._settings):
+            schema = {**schema, "properties": {**_members(schema), **_of_json(schema)}}
         self._schema = schema
         for setting, sources in self._named():
             self._warn_if_absent(schema, setting, sources)
@@ -65,7 +68,7 @@ class NamedColumns:
     def where(self, field: str) -> str:
         """Return, as a sentence, where a field of a rejected record is read from: a destination or a column."""
         settings = self._settings
-        sources = sources_of(field, settings.field_mapping)
+        sources = sources_of(field, settings.field_mapping, of_messages=reads_messages(settings))
         if settings.object_type is ObjectType.SEGMENT:
             names = {name: source for name in READ[ObjectType.SEGMENT] if (source := getattr(settings, name))}
             destination = id_destination(settings)
@@ -167,6 +170,11 @@ def _is_open(schema: Mapping[str, Any]) -> bool:
 def _members(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     members = schema.get("properties")
     return members if isinstance(members, dict) else {}
+
+
+def _of_json(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns whose objects may come as JSON text, of which a schema says nothing."""
+    return {name: {} for name in JSON_COLUMNS if name in _members(schema)}
 
 
 def _may_be_object(schema: Mapping[str, Any]) -> bool:

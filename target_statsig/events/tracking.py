@@ -1,0 +1,84 @@
+"""Rows as Segment and RudderStack write them: messages as they are, or the tables of a warehouse.
+
+What is a message's own and what is transport: https://segment.com/docs/connections/spec/common/. What Statsig reads
+from `properties`: https://docs.statsig.com/integrations/data-connectors/segment and `/rudderstack`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from target_statsig.config.sources import JSON_COLUMNS
+from target_statsig.events.values import json_value
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from target_statsig.singer.columns import Column, Columns
+
+TYPE = "type"
+"""The column that says what kind of call a message is."""
+
+EVENT_TEXT = "event_text"
+"""The name of an event in a warehouse, where `event` is the name of its table."""
+
+VIEWS = ("page", "screen")
+"""Calls without an event; RudderStack's SDKs for phones put the name of the screen there."""
+
+STATSIG_IDS = "properties.statsigCustomIDs"
+STATSIG_TIER = "properties.statsigEnvironment.tier"
+STATSIG_MEMBERS = frozenset({"statsigCustomIDs", "statsigCustom", "statsigEnvironment"})
+"""Members of `properties` that are about the user and not the event."""
+
+TRANSPORT = frozenset(
+    {
+        *("event", EVENT_TEXT, "originalTimestamp", "original_timestamp", "sentAt", "sent_at"),
+        *("receivedAt", "received_at", "uuid_ts", "loaded_at"),
+    }
+)
+"""Columns about how a message came; they are no metadata unless `metadata_fields` names them."""
+
+OF_MESSAGES = frozenset({TYPE, "channel", "version", "integrations", "writeKey", "projectId", "_metadata"})
+"""The same of whole messages only: in the tables of a warehouse a property may be so called."""
+
+CONTEXT_PREFIX = "context_"
+"""How the columns of a warehouse begin that were members of `context`."""
+
+
+def read_objects(columns: Columns) -> Columns:
+    """Return columns in which objects that are kept as JSON text are objects; other texts stay as they are."""
+    parsed = {name: _parsed(columns.get(name)) for name in JSON_COLUMNS if str in set(map(type, columns.get(name)))}
+    return columns.replaced(parsed) if parsed else columns
+
+
+def _parsed(column: Column) -> Column:
+    found = [json_value(value) if type(value) is str else value for value in column]
+    return [new if type(new) is dict else old for new, old in zip(found, column, strict=True)]
+
+
+def views_named(columns: Columns, names: Column) -> Column:
+    """Return the names of events, those of pages and screens by the kind of their call."""
+    return [kind if kind in VIEWS else name for kind, name in zip(columns.get(TYPE), names, strict=True)]
+
+
+def members_of(value: object) -> dict[str, Any] | None:
+    """Return an object that is one, or a list of names and values in turns, or a JSON text that holds either."""
+    if isinstance(value, str):
+        value = json_value(value)
+    if isinstance(value, list):
+        return {name: member for name, member in _pairs(value) if isinstance(name, str) and name.strip()}
+    return value if isinstance(value, dict) else None
+
+
+def _pairs(turns: list[Any]) -> Iterator[tuple[Any, Any]]:
+    return zip(turns[::2], turns[1::2], strict=False)
+
+
+def is_transport(name: str, present: Collection[str]) -> bool:
+    """Return whether a column is about how a message came, or about its user.
+
+    Args:
+        name: The column.
+        present: All columns of the record.
+    """
+    return name in TRANSPORT or name.startswith(CONTEXT_PREFIX) or (name in OF_MESSAGES and "properties" in present)
