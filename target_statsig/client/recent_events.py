@@ -1,4 +1,4 @@
-"""The events that Statsig got lately, as the Console API lists them by name."""
+"""The events of a name that Statsig got lately, from the Console API."""
 
 from __future__ import annotations
 
@@ -28,11 +28,8 @@ class _Page(msgspec.Struct):
 def event_times(console: ConsoleClient, name: str) -> list[int | None]:
     """Return the times of the events of a name, unix milliseconds; None where one cannot be read.
 
-    They are of any sender: https://docs.statsig.com/api-reference/events/get-specific-events
-
-    Args:
-        console: What asks.
-        name: The name; neither `.` nor `..`.
+    They are of any sender: https://docs.statsig.com/api-reference/events/get-specific-events. The name may be neither
+    `.` nor `..`.
 
     Raises:
         RequestError: They cannot be read.

@@ -74,14 +74,10 @@ def look_at_store(url: str, *, project: str) -> StoreLook:
 
 
 def read_store_status(url: str, *, project: str) -> StoreStatus:
-    """Read what the store remembers of a project, without a trace; it is not created where there is none.
-
-    Args:
-        url: `store_url`: `sqlite:///…` or `postgresql+psycopg://…`.
-        project: The identity of the Statsig project.
+    """Read what the store remembers of a project, without leaving a trace; none is created.
 
     Raises:
-        StoreError: It cannot be reached, is none of ours, or has the schema of another version.
+        StoreError: It cannot be reached, is no store of this target, or has the schema of another version.
     """
     from target_statsig.store.status import read_status  # noqa: PLC0415 - as above
 

@@ -29,13 +29,7 @@ _ALSO_WHERE_EMPTY = frozenset({"exit_code", "held"})
 
 
 def past_run(report: RunReport, command: Command, now: float) -> PastRun:
-    """Return what to remember of a run.
-
-    Args:
-        report: Its report.
-        command: What it was started for.
-        now: Seconds since 1970.
-    """
+    """Return what to remember of a run that ends now (seconds since 1970)."""
     content = {name: value for name, value in report.as_json(now).items() if name not in _UNREMEMBERED}
     # One count for all streams, so that it lists no more names than that of a stream.
     sent = ItemCounts(ObjectType.EVENT)
@@ -54,16 +48,7 @@ def _trimmed(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def record(connection: Connection, project: int, run: PastRun) -> None:
-    """Remember a run, and forget those that are too many or too old.
-
-    Args:
-        connection: The connection to use.
-        project: The project's number in the store.
-        run: The run.
-
-    Raises:
-        StoreError: The database failed.
-    """
+    """Remember a run of a project, by its number in the store, and forget those that are too many or too old."""
     sent = None if run.sent is None else json.dumps({"names": run.sent.names, "span": run.sent.span})
     # Escapes keep out what no column can hold: NUL, and halves of a character.
     values = {"ended_at": run.ended_at, "command": run.command.value, "report": json.dumps(run.report), "sent": sent}
@@ -79,15 +64,7 @@ def record(connection: Connection, project: int, run: PastRun) -> None:
 
 
 def last_runs(connection: Connection, project: int) -> list[PastRun]:
-    """Return the runs that are remembered, the last one first.
-
-    Args:
-        connection: The connection to use.
-        project: The project's number in the store.
-
-    Raises:
-        StoreError: The database failed.
-    """
+    """Return the remembered runs of a project, by its number in the store, the last one first."""
     query = "SELECT ended_at, command, report, sent FROM target_statsig_runs WHERE project = :project ORDER BY run DESC"
     return [
         PastRun(ended_at, Command(command), json.loads(report), None if sent is None else _sent(sent))

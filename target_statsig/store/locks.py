@@ -186,12 +186,7 @@ def open_locks(store_url: str, *, patience: float) -> Locks:
 
 
 def key_of(project: str, name: str) -> bytes:
-    """Return a lock's key.
-
-    Args:
-        project: The identity of the Statsig project.
-        name: What is the lock's own within it.
-    """
+    """Return the key of a lock: its name within a Statsig project, which is given by its identity."""
     return blake2b(f"{project}\n{name}".encode(), digest_size=KEY_BYTES).digest()
 
 

@@ -78,12 +78,8 @@ class StoreStatus:
 def read_status(store_url: str, *, project: str) -> StoreStatus:
     """Read what the store remembers of a project; the store is not created where there is none.
 
-    Args:
-        store_url: `sqlite:///…` or `postgresql+psycopg://…`.
-        project: The identity of the Statsig project.
-
     Raises:
-        StoreError: It cannot be reached, is none of ours, or has the schema of another version.
+        StoreError: It cannot be reached, is no store of this target, or has the schema of another version.
     """
     url = StoreUrl.parse(store_url)
     opened = open_there(url)

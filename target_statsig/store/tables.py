@@ -154,12 +154,12 @@ def _add_holds(connection: Connection) -> None:
 
 
 def _add_when_a_list_was_read(connection: Connection) -> None:
-    """Make a place for when a segment's list was last read whole; of those up to now it is not known."""
+    """Add when a segment's list was last read whole; of earlier reads it is not known."""
     connection.run("ALTER TABLE target_statsig_segments ADD COLUMN list_read_at DOUBLE PRECISION")
 
 
 def _add_runs(connection: Connection) -> None:
-    """Make a place for the last runs; those up to now are not known."""
+    """Add the last runs; earlier ones are not known."""
     _make(connection, _RUNS)
 
 
