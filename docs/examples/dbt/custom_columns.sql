@@ -4,7 +4,7 @@
 --
 -- - user_id, total and placed_at say who, how much and when (`field_mapping`),
 -- - order_id, currency and coupon are about the order: metadata of the event (`metadata_fields`),
--- - plan and seats are about the user: metadata as well.
+-- - plan and seats are about the user: attributes of the user (`custom_fields`).
 --
 -- What the model does not select, Statsig does not see.
 
