@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.config.parse import Config
     from target_statsig.singer.dead_letters import DeadLetters
+    from target_statsig.singer.records import Batch, RecordReader
     from target_statsig.store.members import Pending
     from target_statsig.store.store import Store
 
@@ -356,6 +357,9 @@ class Run:
 
     def _put_out(self, state: State) -> None:
         write_state(state)
+
+    def look_at(self, stream: str, batch: Batch, reader: RecordReader) -> None:
+        """Look at a batch of a stream before the stream takes it; only a dry run shows records."""
 
     @property
     def is_acknowledged(self) -> bool:

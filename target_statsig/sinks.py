@@ -47,6 +47,7 @@ class StatsigSink(Sink):
         super().__init__(target, stream_name, schema, key_properties)
         self._schemas = target.schemas
         self.stream = target.run.streams.get(stream_name)
+        self._run = target.run
         self._readings: dict[str, Reading] = {}
 
     def expect(self, schema: Message) -> None:
@@ -74,7 +75,9 @@ class StatsigSink(Sink):
             # Another stream of the tap that feeds this one has another schema, and with that came a new sink.
             self.expect(self._schemas[tap_stream])
         self.record_counter_metric.increment(len(batch))
-        self.stream.accept(number, batch, self._readings[tap_stream])
+        reading = self._readings[tap_stream]
+        self._run.look_at(self.stream_name, batch, reading.reader)
+        self.stream.accept(number, batch, reading)
 
     def take_mapped(self, stream_map: StreamMap, tap_stream: str, number: int, batch: Batch) -> None:
         """Take what a stream map makes of RECORD messages that are decoded.

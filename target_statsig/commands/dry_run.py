@@ -21,6 +21,7 @@ from target_statsig.client.dry_run import DryRunTransport
 from target_statsig.client.http import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.clock import SkippingClock
+from target_statsig.commands.first_records import FirstRecords
 from target_statsig.config import paths
 from target_statsig.config.settings import parse_rate_windows
 from target_statsig.errors import FatalRunError, Heading, SettingsError
@@ -31,11 +32,14 @@ from target_statsig.singer.dead_letters import UnkeptLetters
 from target_statsig.store import open_copy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from target_statsig.client.dry_run import Recorded
     from target_statsig.client.http import Transport
     from target_statsig.clock import Clock
     from target_statsig.config.parse import Config
     from target_statsig.singer.dead_letters import DeadLetters
+    from target_statsig.singer.records import Batch, RecordReader
     from target_statsig.singer.state import State
     from target_statsig.store.store import Store
 
@@ -105,6 +109,9 @@ class DryRun(Run):
         """
         super().__init__(config)
         self._show_ids = show_ids
+        # What is piped is often kept, and records are nobody's business there.
+        self._has_terminal = sys.stdout is not None and sys.stdout.isatty()
+        self._first_records = FirstRecords(config)
         self._output = None if output is None else self._opened.enter_context(closing(RequestFile(output)))
         self._waits = SkippingClock(self.clock)
         logger.info(
@@ -152,8 +159,15 @@ class DryRun(Run):
         seconds_for = RateLimiter(windows, self.clock).seconds_for
         forecast = Forecast(seconds_for, self._waits.skipped, self.settings.server_secret_key is not None)
         log_summary(self.report, self.clock.time(), forecast)
+        if self._has_terminal:
+            self._show(self._first_records.lines)
         if self._show_ids:
             self._write_ids()
+
+    @override
+    def look_at(self, stream: str, batch: Batch, reader: RecordReader) -> None:
+        if self._has_terminal:
+            self._first_records.look_at(stream, batch, reader, int(self.clock.time() * 1000))
 
     @override
     def _remember(self) -> None:
@@ -168,12 +182,16 @@ class DryRun(Run):
         """Notify nobody."""
 
     def _write_ids(self) -> None:
-        if sys.stdout is None or not sys.stdout.isatty():
+        if not self._has_terminal:
             logger.warning(
                 "`--show-ids` shows ids on a terminal only, and standard output is none: what is piped is often kept. "
                 "`--dry-run-output` writes all of them to a file that only you can read."
             )
             return
-        for line in id_lines(self._recording.lists):
+        self._show(id_lines(self._recording.lists))
+
+    @staticmethod
+    def _show(lines: Iterable[str]) -> None:
+        for line in lines:
             sys.stdout.write(f"{visible(line)}\n")
         sys.stdout.flush()

@@ -366,10 +366,9 @@ def test_a_file_that_cannot_be_written_ends_the_dry_run_before_it_begins(command
     assert "cannot be written: No such file or directory" in done.log
 
 
-def test_some_ids_are_shown_on_a_terminal_and_nowhere_else(command):
-    path = command.config_file(**MIRROR)
-    messages = [schema("users"), *users(*(f"{CANARY}-{number}" for number in range(7)), "a", "b"), COMPLETE]
-    arguments = [*PROGRAM, "--config", str(path), "--dry-run", "--show-ids"]
+def shown_on_a_terminal(command, messages, *options, **settings):
+    """Return the lines that a dry run shows on a terminal, and see that no value of a record is anywhere else."""
+    arguments = [*PROGRAM, "--config", str(command.config_file(**settings)), "--dry-run", *options]
     terminal, end = pty.openpty()
     log = subprocess.PIPE
     done = subprocess.run(
@@ -379,13 +378,46 @@ def test_some_ids_are_shown_on_a_terminal_and_nowhere_else(command):
     shown = os.read(terminal, 10_000).decode()
     os.close(terminal)
     assert done.returncode == 0
-    assert [line for line in shown.splitlines() if line] == [
+    assert CANARY not in done.stderr.decode() + (command.directory / "report.json").read_text()
+    return [line for line in shown.splitlines() if line]
+
+
+def test_the_first_record_is_shown_on_a_terminal_with_where_it_comes_from(command):
+    rows = [{"customer": None, "at": "x"}, {"customer": {"id": CANARY}, "at": "2026-11-01", "plan": "gold"}]
+    mapping = {"user_id": ["user_id", "customer.id"], "event_time": "at"}
+    settings = {**EVENT, "event_name": "order", "field_mapping": mapping, "custom_fields": {"plan": "plan"}}
+    lines = shown_on_a_terminal(command, [schema("orders"), *(record("orders", row) for row in rows)], **settings)
+    title, *item = lines[: lines.index("  }") + 1]
+    assert title == "The first record of stream 'orders' would be sent so:"
+    user = {"userID": CANARY, "custom": {"plan": "gold"}, "statsigEnvironment": {"tier": "production"}}
+    sent = {"eventName": "order", "time": 1793491200000, "user": user}
+    shown = json.loads("".join(item))
+    assert {name: shown[name] for name in sent} == sent
+    assert lines[len(item) + 1 :] == [
+        "  user_id \N{LEFTWARDS ARROW} customer.id",
+        "  event_time \N{LEFTWARDS ARROW} at",
+        "  plan \N{LEFTWARDS ARROW} plan",
+    ]
+
+
+def test_where_standard_output_is_no_terminal_no_record_is_shown(command):
+    rows = [record("orders", {"user_id": f"{CANARY}-1", "event": "order", "timestamp": "2026-11-01"})]
+    done = dry(command, messages=[schema("orders"), *rows], **EVENT)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert CANARY not in done.log
+
+
+def test_some_ids_are_shown_on_a_terminal_and_nowhere_else(command):
+    messages = [schema("users"), *users(*(f"{CANARY}-{number}" for number in range(7)), "a", "b"), COMPLETE]
+    assert shown_on_a_terminal(command, messages, "--show-ids", **MIRROR) == [
+        "The first record of stream 'users' would be sent so:",
+        f"  add {CANARY}-0 (vips)",
+        "  user_id \N{LEFTWARDS ARROW} user_id",
         "vips: +7 \N{MINUS SIGN}1",
         *(f"  + {CANARY}-{number}" for number in range(5)),
         "  + … and 2 more",
         "  \N{MINUS SIGN} c",
     ]
-    assert CANARY not in done.stderr.decode() + (command.directory / "report.json").read_text()
 
 
 def test_ids_are_not_shown_where_standard_output_is_no_terminal(command):
