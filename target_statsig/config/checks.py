@@ -167,7 +167,9 @@ def run_errors(settings: Settings, used: Collection[str]) -> list[str]:
     errors += _key_errors(ApiKeyKind.CONSOLE, settings.console_api_key, segments)
     errors += _address_errors("events_url", settings.events_url, EVENTS_URL)
     errors += _address_errors("console_url", settings.console_url, CONSOLE_URL)
-    if settings.notify_url is not None and not WHOLE_ADDRESS.match(settings.notify_url):
+    if settings.notify_url is not None and not (
+        WHOLE_ADDRESS.match(settings.notify_url) and _can_be_read(settings.notify_url)
+    ):
         errors.append("`notify_url` must be a whole address, such as https://hooks.example.com/….")
     if settings.store_url is not None and not settings.store_url.startswith(STORE_SCHEMES):
         errors.append("`store_url` must begin with sqlite:/// or postgresql+psycopg://.")
@@ -178,12 +180,23 @@ def run_errors(settings: Settings, used: Collection[str]) -> list[str]:
     return errors
 
 
+def _can_be_read(url: str) -> bool:
+    """Return whether an address has a host and a port, where it has brackets and colons."""
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        return False
+    return True
+
+
 def _address_errors(setting: str, url: str, own: str) -> list[str]:
     """Return what is wrong with the address of an API; one of Statsig's own must have Statsig's path."""
     if not url.startswith(("http://", "https://")):
         return [f"`{setting}` must begin with https:// (or http:// for a proxy on this machine)."]
     if NOT_IN_A_BASE.search(url):
         return [f"`{setting}` must end with a path: calls are put behind it, so leave out `?`, `#` and blanks."]
+    if not _can_be_read(url):
+        return [f"`{setting}` cannot be read: look at its host and its port."]
     given, statsig = urlsplit(url), urlsplit(own)
     if given.netloc == statsig.netloc and given.path.rstrip("/") != statsig.path:
         return [f"`{setting}` must end in {statsig.path} at that host: {own}"]

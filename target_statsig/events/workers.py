@@ -228,6 +228,7 @@ def serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
 
     Raises:
         EOFError: There are no more.
+        UnpicklingError: Whoever asked was ended while it did.
         OSError: Nobody reads the answers any more.
     """
     preparations: dict[int, Prepares] = {}
@@ -248,5 +249,5 @@ def main() -> None:
     answers = sys.stdout.buffer
     # Whatever prints something must not print it between two answers.
     sys.stdout = sys.stderr
-    with contextlib.suppress(EOFError, OSError):
+    with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
         serve(sys.stdin.buffer, answers)

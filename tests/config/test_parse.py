@@ -107,6 +107,9 @@ def test_a_wrong_default_is_not_told_of_each_stream_too():
         pytest.param(
             {"events_url": "https://events.statsigapi.net/"}, "`events_url` must end in /v1", id="that of events is"
         ),
+        pytest.param({"events_url": "http://[::1/v1"}, "`events_url` cannot be read", id="a bracket is left open"),
+        pytest.param({"console_url": "http://h:99999/v1"}, "`console_url` cannot be read", id="no such port"),
+        pytest.param({"notify_url": "http://[::1/x"}, "`notify_url` must be a whole address", id="no host to notify"),
         pytest.param({"evnts_url": "x"}, "`evnts_url` is not a setting; did you mean `events_url`?", id="misspelt"),
         pytest.param(
             {"streams": {"a": {"segmnt_id": "x"}}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import select
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from target_statsig.config.settings import Compression, ObjectType, StreamSettin
 from target_statsig.events import stream as event_stream
 from target_statsig.events.item_types import EVENTS
 from target_statsig.events.prepare import Limits, Preparation
-from target_statsig.events.workers import Workers
+from target_statsig.events.workers import Task, Workers
 from target_statsig.singer.records import Batch, RecordReader
 from tests.fakes import WorkersInHere
 from tests.singer import Blocks, record, schema, state, to_lines
@@ -24,6 +25,7 @@ from tests.singer import Blocks, record, schema, state, to_lines
 NOW = 1_717_632_000_000
 ORDERS = Batch([to_lines([record("orders", {"event": "order", "user_id": "u1"})])])
 LIMITS = Limits(500, 1_000_000, 1_000_000)
+PART_OF_A_TASK = pickle.dumps(Task(1, None, [*ORDERS.lines], LIMITS, NOW), pickle.HIGHEST_PROTOCOL)[:-20]
 
 
 @pytest.fixture
@@ -86,10 +88,14 @@ def test_a_worker_ends_with_the_target(workers):
     assert process_of(workers).returncode is not None
 
 
-def test_a_worker_ends_with_a_target_that_is_killed():
+@pytest.mark.parametrize(
+    "meanwhile", [pytest.param("", id="idle"), pytest.param(f"worker._tasks.write({PART_OF_A_TASK});", id="asking")]
+)
+def test_a_worker_ends_with_a_target_that_is_killed(meanwhile):
     script = (
         "from target_statsig.events.workers import Workers; workers = Workers(1); workers.start();"
-        "(worker,) = workers._workers; worker._answers.peek(); print('up', flush=True); input()"
+        f"(worker,) = workers._workers; worker._answers.peek(); {meanwhile} worker._tasks.flush();"
+        "print('up', flush=True); input()"
     )
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as target:
