@@ -45,7 +45,6 @@ class StatsigSink(Sink):
             InputError: The schema cannot be used.
         """
         super().__init__(target, stream_name, schema, key_properties)
-        self._schemas = target.schemas
         self.stream = target.run.streams.get(stream_name)
         self._run = target.run
         self._readings: dict[str, Reading] = {}
@@ -57,6 +56,8 @@ class StatsigSink(Sink):
             InputError: The schema cannot be used: nothing of the stream is read.
         """
         tap_stream = schema["stream"]
+        if tap_stream in self._readings and self._readings[tap_stream].schema == schema:
+            return
         reader = RecordReader(
             tap_stream, self.stream_name, self.schema, self._key_properties, validates=self.validate_schema
         )
@@ -71,9 +72,6 @@ class StatsigSink(Sink):
             number: The number of the first line, in the input.
             batch: The messages.
         """
-        if tap_stream not in self._readings:
-            # Another stream of the tap that feeds this one has another schema, and with that came a new sink.
-            self.expect(self._schemas[tap_stream])
         self.record_counter_metric.increment(len(batch))
         reading = self._readings[tap_stream]
         self._run.look_at(self.stream_name, batch, reading.reader)

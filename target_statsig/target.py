@@ -94,7 +94,7 @@ class TargetStatsig(Target):
             self.run = self._new_run(show_ids=show_ids, dry_run_output=dry_run_output)
         except SettingsError as error:
             self._refuse(error.errors)
-        self.schemas: dict[str, Message] = {}
+        self._fed: dict[str, dict[str, StatsigSink]] = {}
         self.message_reader.between_blocks = self.run.tick
         self.message_reader.take_records = self._take_records
 
@@ -119,15 +119,15 @@ class TargetStatsig(Target):
         schema = copy.deepcopy(message_dict)
         self.run.streams.replaying = bool(message_dict.get(MARK))
         self.run.sources.schema(message_dict, dead_letter=self.run.streams.replaying)
+        registered = self.mapper.stream_maps.get(stream)
         super()._process_schema_message(usable)
         stream_maps = self.mapper.stream_maps[stream]
-        fed = {stream_map.stream_alias for stream_map in stream_maps} & self._sinks_active.keys()
-        is_new = schema != self.schemas.get(stream)
-        self.schemas[stream] = schema
-        for name in sorted(fed):
-            sink = cast("StatsigSink", self._sinks_active[name])
-            if is_new:
-                sink.expect(schema)
+        if stream_maps is not registered:
+            # Kept: singer-sdk has one sink for an alias, that of whichever stream of the tap sent its SCHEMA last.
+            names = {stream_map.stream_alias for stream_map in stream_maps} & self._sinks_active.keys()
+            self._fed[stream] = {name: cast("StatsigSink", self._sinks_active[name]) for name in sorted(names)}
+        for name, sink in self._fed[stream].items():
+            sink.expect(schema)
             self.run.streams.follow(stream, name, replication_key_of(message_dict))
             self.run.streams.check_columns(name, sink.schema, schema["schema"])
 
@@ -151,7 +151,7 @@ class TargetStatsig(Target):
             raise MissingSchemaError(str(unreadable(number, f"is a RECORD of '{tap_stream}' before its SCHEMA")))
         first = stream_maps[0]
         if len(stream_maps) == 1 and type(first) is SameRecordTransform and not first.flattening_enabled:
-            sink = self._sink(tap_stream)
+            sink = self._fed[tap_stream][tap_stream]
             if sink.passes_lines:
                 if tap_stream in self.run.streams.events:
                     self.run.sources.record(tap_stream, count=len(batch))
@@ -162,12 +162,9 @@ class TargetStatsig(Target):
         decoded = Batch(batch.lines[: len(messages)], messages)
         for stream_map in stream_maps:
             if not isinstance(stream_map, RemoveRecordTransform):
-                self._sink(stream_map.stream_alias).take_mapped(stream_map, tap_stream, number, decoded)
+                self._fed[tap_stream][stream_map.stream_alias].take_mapped(stream_map, tap_stream, number, decoded)
         if fault is not None:
             raise unreadable(number + len(messages), fault)
-
-    def _sink(self, name: str) -> StatsigSink:
-        return cast("StatsigSink", self.get_sink(name))
 
     @override
     def _process_state_message(self, message_dict: Message) -> None:

@@ -233,6 +233,31 @@ def test_two_streams_with_different_columns_may_become_one(run_target, statsig):
     assert sorted(event["eventName"] for event in statsig.state.events) == ["order", "order", "sale", "sale"]
 
 
+@pytest.mark.parametrize(
+    "becomes",
+    [
+        pytest.param(EVENT, id="events"),
+        pytest.param({"object_type": "segment", "segment_id": "vips", "sync_mode": "add"}, id="members"),
+    ],
+)
+def test_streams_under_one_alias_are_each_held_to_their_own_schema(run_target, statsig, becomes):
+    statsig.state.seed_segment("vips", [])
+    numbered = schema("orders", {"event": {}, "user_id": {}, "id": {"type": "integer"}}, ["id"])
+    lettered = schema(
+        "sales", {"event": {}, "user_id": {}, "key": {"type": "string"}, "id": {"type": "string"}}, ["key"]
+    )
+    order = record("orders", {"event": "order", "user_id": "u1", "id": 1})
+    sale = record("sales", {"event": "sale", "user_id": "u2", "id": "a", "key": "k"})
+    outcome = run_target(
+        [numbered, lettered, order, sale, order, numbered, order, {**sale, "record": {**sale["record"], "id": 7}}],
+        stream_maps={name: {"__alias__": "sold"} for name in ("orders", "sales")},
+        streams={"sold": {**becomes, "max_rejected_percent": 100}},
+    )
+    assert outcome.exit_code == 0, outcome.errors
+    counts = outcome.report["streams"]["sold"]
+    assert (counts["records"], counts["reasons"]) == (5, {"schema_violation": 1})
+
+
 @pytest.mark.parametrize("every_turn", [False, True], ids=["schemas come first", "schemas come at every turn"])
 def test_streams_that_take_turns_under_one_alias_fill_their_batches(run_target, statsig, every_turn):
     schemas = {
