@@ -128,8 +128,9 @@ class Connection:
                 yield
                 self.run("COMMIT")
             except BaseException:
-                with contextlib.suppress(StoreError):
-                    self.run("ROLLBACK")
+                if self._driver is not None:  # one that broke took its transaction along
+                    with contextlib.suppress(StoreError):
+                        self.run("ROLLBACK")
                 raise
 
     def walk(self, query: str, *, key: str = "id", size: int = PAGE, **values: Any) -> Iterator[list[tuple[Any, ...]]]:
