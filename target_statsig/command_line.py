@@ -9,11 +9,12 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from target_statsig.config.load import read_config_files
+from target_statsig.config.keys import ApiKeyKind
+from target_statsig.config.load import VARIABLE_PREFIX, read_config_files
 from target_statsig.errors import Heading, InterruptedRunError, SettingsError, StoreError, heading_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from target_statsig.errors import TargetStatsigError
     from target_statsig.options import Options
@@ -89,6 +90,21 @@ def turn_down(errors: Iterable[str]) -> NoReturn:
     for error in errors:
         logger.error("  %s", error)
     leave(1)
+
+
+def name_unread_keys(errors: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """Return the errors; where a key is missing that a variable holds, say that the variables were not read.
+
+    Args:
+        errors: What is wrong with a configuration that no variable is part of.
+        environ: The environment.
+    """
+    unread = []
+    for kind in ApiKeyKind:
+        variable = VARIABLE_PREFIX + kind.setting.upper()
+        if environ.get(variable) and any(error.startswith(f"`{kind.setting}` is missing") for error in errors):
+            unread.append(f"The variable {variable} is set, but variables are read only with `--config ENV`: add it.")
+    return [*errors, *unread]
 
 
 def leave(exit_code: int) -> NoReturn:

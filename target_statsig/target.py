@@ -327,7 +327,8 @@ class TargetStatsig(Target):
                 dry_run_output=options.dry_run_output,
             )
         except ConfigValidationError as error:
-            command_line.turn_down(error.errors)
+            found = error.errors
+            command_line.turn_down(found if config.parse_env else command_line.name_unread_keys(found, os.environ))
         if options.check:
             command_line.show_check(target.run, options.send)
         if options.status:

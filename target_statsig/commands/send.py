@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from target_statsig.commands.check import Mark, Row, Section
-from target_statsig.errors import SettingsError, TargetStatsigError
+from target_statsig.errors import FatalRunError, Heading, TargetStatsigError
 from target_statsig.reports.text import counted
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def send(run: Run, url: str) -> int:
     """
     try:
         _need_pyarrow()
-    except SettingsError as error:
+    except FatalRunError as error:
         run.fail(error)
         run.conclude()
         return run.exit_code
@@ -65,7 +65,7 @@ def _survey(run: Run, url: str) -> str:
 def _need_pyarrow() -> None:
     if find_spec("pyarrow") is None:
         msg = (
-            "`--send` reads Parquet files, and pyarrow is not installed. Add the extra: pip install "
-            "'target-statsig[spark]'; under Meltano, `pip_url: target-statsig[spark]`."
+            "`--send` reads Parquet files, and pyarrow is not installed: nothing was sent. Add the extra: pip install "
+            "'target-statsig[spark]'; under Meltano, `pip_url: target-statsig[spark]`"
         )
-        raise SettingsError([msg])
+        raise FatalRunError(msg, heading=Heading.SETTINGS)

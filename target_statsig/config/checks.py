@@ -229,7 +229,7 @@ def stream_errors(entry: Mapping[str, Any], *, where: str) -> list[str]:
     """
     if "object_type" not in entry:
         types = ", ".join(ObjectType)
-        return [f"{where}`object_type` is missing: set it here or at the top level to one of {types}."]
+        return [f"{where}`object_type` is missing: set it in this entry or at the top level to one of {types}."]
     return [f"{where}{text}" for text in _CHECKS[entry["object_type"]](entry)]
 
 

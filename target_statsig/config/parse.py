@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 WILDCARDS = frozenset("*?[]")
 
+SHOWN_ENTRIES = 10
+"""Entries of `streams` that a message names at most."""
+
 Entry = Mapping[str, Any]
 
 
@@ -70,6 +73,8 @@ class Config:
 
     def _found(self, stream: str) -> StreamSettings:
         key = find_entry(stream, self.entries)
+        if key is None and "object_type" not in self.defaults:
+            raise SettingsError([self._unnamed(stream)])
         merged = self.defaults | (self.entries[key] if key is not None else {})
         found = _stream_settings(merged)
         where = "" if key is None else f"streams.{key}: "
@@ -78,6 +83,18 @@ class Config:
         if found is None or errors:
             raise SettingsError(errors)
         return found
+
+    def _unnamed(self, stream: str) -> str:
+        """Return the text for a stream that nothing gives an `object_type`."""
+        text = f"stream '{stream}': `object_type` is missing"
+        if not self.defaults and not self.entries:
+            return f"{text}, as is every setting of a stream. Give `--config` a file, or ENV for the environment."
+        if self.entries:
+            names = ", ".join(f"'{name}'" for name in list(self.entries)[:SHOWN_ENTRIES])
+            more = ", …" if len(self.entries) > SHOWN_ENTRIES else ""
+            text += f", since no entry of `streams` is for it (there are {names}{more})"
+        types = ", ".join(ObjectType)
+        return f"{text}: set it in an entry for this stream or at the top level to one of {types}."
 
     def names_of_row_streams(self) -> list[str]:
         """Return the streams, of those named outright, whose rows change a segment that the settings name."""

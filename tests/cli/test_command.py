@@ -190,6 +190,23 @@ def test_the_environment_wins_over_a_file(command, statsig):
     assert [event["eventName"] for event in statsig.state.events] == ["From Environment"]
 
 
+def test_a_key_in_a_variable_that_is_not_read_is_pointed_at(command, statsig):
+    arguments = ("--config", command.config_file(**EVENT, server_secret_key=None))
+    variables = {"TARGET_STATSIG_SERVER_SECRET_KEY": f"secret-{CANARY}"}
+    done = command.run(*arguments, messages=[schema("orders"), *orders(1)], **variables)
+    assert done.exit_code == 1
+    assert "`server_secret_key` is missing" in done.log
+    assert "TARGET_STATSIG_SERVER_SECRET_KEY is set, but variables are read only with `--config ENV`" in done.log
+    assert "TARGET_STATSIG_CONSOLE_API_KEY" not in done.log
+    assert not statsig.state.requests
+
+
+def test_a_run_without_a_configuration_asks_for_one(command):
+    done = command.run(messages=[schema("orders"), *orders(1)])
+    assert done.exit_code == 1
+    assert "stream 'orders': `object_type` is missing, as is every setting of a stream. Give `--config`" in done.log
+
+
 def test_variables_that_cannot_be_read_come_at_once(command):
     variables = {
         "BATCH_SIZE_ROWS": "many",

@@ -254,9 +254,25 @@ def test_a_glob_that_mirrors_two_streams_into_one_segment_is_refused_at_the_seco
         config.for_stream("audience-b")
 
 
-def test_a_stream_that_nothing_gives_an_object_type_is_refused_at_its_schema():
-    with pytest.raises(SettingsError, match="stream 'x': `object_type` is missing"):
-        parse(streams={}).for_stream("x")
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        pytest.param({}, "is missing, as is every setting of a stream. Give `--config`", id="nothing is configured"),
+        pytest.param({"event_name": "a"}, "is missing: set it in an entry for this stream", id="no entries"),
+        pytest.param(
+            {"streams": {"public-x": MIRROR}}, "(there are 'public-x'): set it in an entry", id="another stream's entry"
+        ),
+        pytest.param(
+            {"streams": {f"s{number}": {**MIRROR, "segment_id": f"s{number}"} for number in range(11)}},
+            "'s8', 's9', …): set it",
+            id="many entries",
+        ),
+    ],
+)
+def test_a_stream_that_nothing_gives_an_object_type_is_refused_at_its_schema(settings, words):
+    with pytest.raises(SettingsError, match="stream 'x': `object_type` is missing") as refused:
+        parse(**KEYS, **settings).for_stream("x")
+    assert words in str(refused.value)
 
 
 @pytest.mark.parametrize(

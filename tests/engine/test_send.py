@@ -290,7 +290,10 @@ def test_progress_says_what_is_left_and_for_how_long(send, table, monkeypatch):
 def test_pyarrow_is_asked_for_where_it_is_missing(send, table, statsig, monkeypatch):
     url = table(orders(0, 10))
     monkeypatch.setattr(commands_send, "find_spec", lambda _: None)
-    refused(send(url), statsig, "The configuration cannot be used", "pip install 'target-statsig[spark]'")
+    outcome = send(url)
+    refused(outcome, statsig, "The configuration cannot be used", "pip install 'target-statsig[spark]'")
+    assert "not installed: nothing was sent" in outcome.errors
+    assert "Nothing of this stream" not in outcome.errors
 
 
 # What is refused, before any request.
