@@ -16,6 +16,7 @@ from jsonschema import Draft7Validator
 from target_statsig.config.keys import PLACE, SHOWN_CHARACTERS, TITLES, ApiKeyKind
 from target_statsig.config.load import TRIAL
 from target_statsig.config.names import MAX_SEGMENT_ID, dropped_characters, is_loopback, is_segment_id
+from target_statsig.config.paths import file_system_error
 from target_statsig.config.schema import STREAM_TYPES
 from target_statsig.config.settings import (
     CONSOLE_URL,
@@ -173,6 +174,8 @@ def run_errors(settings: Settings, used: Collection[str]) -> list[str]:
         errors.append("`notify_url` must be a whole address, such as https://hooks.example.com/….")
     if settings.store_url is not None and not settings.store_url.startswith(STORE_SCHEMES):
         errors.append("`store_url` must begin with sqlite:/// or postgresql+psycopg://.")
+    if settings.dead_letter_path is not None and (problem := file_system_error(settings.dead_letter_path)):
+        errors.append(f"`dead_letter_path` cannot be used: {problem}")
     try:
         parse_rate_windows(settings.console_rate_limits)
     except ValueError as error:

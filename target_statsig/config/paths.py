@@ -108,6 +108,26 @@ def dead_letter_name(stream: str, run_id: str) -> str:
     return f"{name}-{run_id}"
 
 
+def file_system_error(url: str) -> str | None:
+    """Return why no file of a `universal-pathlib` URL can be opened here, in its own words; None where one can.
+
+    Args:
+        url: A URL such as `s3://…`, or a local path.
+    """
+    if "://" not in url:
+        return None
+    from fsspec import get_filesystem_class  # noqa: PLC0415 -- most runs name a local path, and need none of it
+    from upath import UPath  # noqa: PLC0415
+
+    try:
+        get_filesystem_class(UPath(url).protocol)
+    except ImportError as error:
+        return f"{error} (beside target-statsig; under Meltano into its `pip_url`)."
+    except ValueError as error:
+        return f"{error}."
+    return None
+
+
 def make_private(directory: Path) -> None:
     """Make a directory and those above it, as far as there are none; what is made is for its owner alone.
 

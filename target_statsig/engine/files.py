@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 from xxhash import xxh3_128_digest
 
+from target_statsig.config.paths import file_system_error
 from target_statsig.engine.table import SCHEMA, VERSION, to_rows
 from target_statsig.errors import InputError
 from target_statsig.reports.text import counted
@@ -137,6 +138,9 @@ def open_table(url: str) -> PreparedTable:
         InputError: There is no table, it is not whole, or it is of another version.
     """
     shown = _USER_INFO.sub("", url)
+    if problem := file_system_error(url):
+        msg = f"The table at {shown} cannot be read: {problem} {_NOTHING_SENT}"
+        raise InputError(msg)
     try:
         root, files, selected, part = _found(url)
         if not selected:

@@ -207,6 +207,24 @@ def test_a_run_without_a_configuration_asks_for_one(command):
     assert "stream 'orders': `object_type` is missing, as is every setting of a stream. Give `--config`" in done.log
 
 
+@pytest.mark.parametrize("options", [(), ("--check",), ("--dry-run",), ("--replay",)])
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        pytest.param("hdfs3a://bucket/dead", "Unsupported filesystem", id="no such file system"),
+        pytest.param("gs://bucket/dead", "Please install gcsfs", id="a package is missing"),
+    ],
+)
+def test_dead_letters_that_could_not_be_written_are_refused_at_the_start(command, statsig, options, url, words):
+    config = command.config_file(**EVENT, dead_letter_path=url)
+    done = command.run("--config", config, *options, messages=[schema("orders"), *orders(1)])
+    assert done.exit_code == 1
+    assert "The configuration cannot be used: nothing was read and nothing was sent." in done.log
+    assert "`dead_letter_path` cannot be used:" in done.log
+    assert words in done.log
+    assert not statsig.state.requests
+
+
 def test_variables_that_cannot_be_read_come_at_once(command):
     variables = {
         "BATCH_SIZE_ROWS": "many",

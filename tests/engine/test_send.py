@@ -306,6 +306,17 @@ def refused(outcome, statsig, *words):
     assert not statsig.state.requests
 
 
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        pytest.param("hdfs3a://bucket/orders", "Unsupported filesystem", id="no such file system"),
+        pytest.param("gs://bucket/orders", "Please install gcsfs", id="a package is missing"),
+    ],
+)
+def test_a_table_where_no_file_can_be_opened_is_refused(send, statsig, url, words):
+    refused(send(url), statsig, "The input cannot be used", words, "Nothing was sent.")
+
+
 def test_a_table_with_a_missing_partition_is_refused(send, table, statsig):
     url = table(orders(0, 10), orders(10, 20), orders(20, 30), success=False)
     (url / "part-00001.parquet").unlink()
