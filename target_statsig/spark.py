@@ -1,4 +1,7 @@
-"""Preparing on Apache Spark 3.4 or later, by Spark Connect too: the cluster prepares, one process sends."""
+"""Preparing on Apache Spark 3.4 or later, by Spark Connect too: the cluster prepares, one process sends.
+
+A task imports this module, so that it imports at its top only what a task needs.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from upath import UPath
-
 from target_statsig.engine import prepare_batches
-from target_statsig.engine.configuration import load, only_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,6 +42,8 @@ def prepare(df: DataFrame, config: Configuration, stream: str | None = None) -> 
     Raises:
         SettingsError: The configuration cannot be used, or the stream goes to a segment.
     """
+    from target_statsig.engine.configuration import only_stream
+
     preparer = prepare_batches(config, only_stream(config) if stream is None else stream)
     return df.mapInArrow(partial(_prepare, preparer), SCHEMA)
 
@@ -61,6 +63,9 @@ def send(df: DataFrame, config: Configuration, *, staging: str, stream: str | No
     Raises:
         TargetStatsigError: The configuration cannot be used, or the table cannot be sent.
     """
+    from upath import UPath
+
+    from target_statsig.engine.configuration import load
     from target_statsig.engine.files import MARKER
     from target_statsig.engine.send import send_table
     from target_statsig.run import Run

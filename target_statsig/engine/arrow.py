@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from target_statsig.singer.columns import Column
 
 _NANOSECONDS = re.compile(r"\.0{9}$|(?<=\.\d{6})000$", re.MULTILINE)
-"""The zeros that a moment with nanoseconds need not have."""
+"""The zeros of nanoseconds that a moment is written without."""
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -203,12 +203,12 @@ def check_schema(schema: pa.Schema) -> None:
     for column in schema:
         fault = _unreadable(column.type)
         if fault is not None:
-            msg = f"Column `{column.name}`: {_unsupported(fault)}"
+            msg = f"Column `{column.name}`: the type {fault} has no form in JSON. Cast it to another one in the query."
             raise InputError(msg)
 
 
 def _unreadable(kind: pa.DataType) -> pa.DataType | None:
-    """Return the type, in a column's, that cannot be read."""
+    """Return the first type within a column's that cannot be read; None where all can."""
     if types.is_dictionary(kind) or _is_list(kind):
         return _unreadable(kind.value_type)
     if types.is_map(kind):
@@ -216,10 +216,6 @@ def _unreadable(kind: pa.DataType) -> pa.DataType | None:
     if types.is_struct(kind):
         return next(filter(None, (_unreadable(member.type) for member in kind)), None)
     return None if any(is_type(kind) for is_type, _ in _READERS) else kind
-
-
-def _unsupported(kind: pa.DataType) -> InputError:
-    return InputError(f"the type {kind} has no form in JSON. Cast it to another one in the query.")
 
 
 def singer_schema(stream: str, schema: pa.Schema) -> str:
@@ -273,7 +269,7 @@ def _record_type(names: tuple[str, ...]) -> Callable[..., Any]:
 def _escaped(value: Any) -> Any:
     """Return a value with its texts as Python's `json` writes them, which escapes half a surrogate pair."""
     if isinstance(value, dict):
-        # A name cannot be given so; only a map's own can be no Unicode.
+        # `msgspec` takes no such name as it is, and only a map can have one.
         return {name.encode(errors="replace").decode(): _escaped(member) for name, member in value.items()}
     if isinstance(value, list):
         return [*map(_escaped, value)]

@@ -53,13 +53,15 @@ BUFFER_BYTES = 1 << 16
 """Bytes of a column that are read at once: without this a row group is read whole, and that may be 128 MB."""
 
 MOST_PARTITIONS = 1 << 24
-"""Partitions are numbered from 0 and without a gap; a larger number is a random one, of an engine that counts none."""
+"""Partitions are numbered from 0 and without a gap; a larger number is random, of an engine that has none."""
 
 SHOWN = 10
 """Partitions that are named in a message."""
 
+NOTHING_SENT = "Nothing was sent."
+
 _FOOTER_END = 8
-"""Bytes at the end of a Parquet file: the length of its footer, and a magic word."""
+"""Bytes at the end of a Parquet file: the length of its footer, and its mark."""
 
 _USER_INFO = re.compile(r"(?<=://)[^/@]*@")
 _GLOB = frozenset("*?[")
@@ -98,7 +100,7 @@ class PreparedTable:
     Attributes:
         url: Where it is, for messages.
         part: The glob that says which of its files are to be sent; None where that is all of them.
-        identity: What tells it from any other table.
+        identity: A digest that no other table has.
         stream: The stream that it was prepared for.
         config_digest: What it was prepared with.
         records: How many records are to be sent, or were rejected or left out when it was prepared.
@@ -139,23 +141,20 @@ def open_table(url: str) -> PreparedTable:
     """
     shown = _USER_INFO.sub("", url)
     if problem := file_system_error(url):
-        msg = f"The table at {shown} cannot be read: {problem} {_NOTHING_SENT}"
+        msg = f"The table at {shown} cannot be read: {problem} {NOTHING_SENT}"
         raise InputError(msg)
     try:
         root, files, selected, part = _found(url)
         if not selected:
-            msg = f"There are no Parquet files at {shown}. {_NOTHING_SENT} Name the directory that was written."
+            msg = f"There are no Parquet files at {shown}. {NOTHING_SENT} Name the directory that was written."
             raise InputError(msg)
         survey = _Survey(shown)
         for path in files:
             survey.add(path, counts=path in selected)
-        return survey.table(part, selected, vouched=(root / MARKER).exists())
+        return survey.table(part, selected, is_marked=(root / MARKER).exists())
     except (OSError, pa.ArrowException) as error:
-        msg = f"The table at {shown} cannot be read: {type(error).__name__}. {_NOTHING_SENT}"
+        msg = f"The table at {shown} cannot be read: {type(error).__name__}. {NOTHING_SENT}"
         raise InputError(msg) from error
-
-
-_NOTHING_SENT = "Nothing was sent."
 
 
 def _found(url: str) -> tuple[UPath, Sequence[UPath], Sequence[UPath], str | None]:
@@ -209,7 +208,7 @@ class _Survey:
             if missing and missing != ["version"]:
                 msg = (
                     f"{path.name} at {self._url} holds no prepared requests: it has no column '{missing[0]}'. "
-                    f"{_NOTHING_SENT} Prepare the rows first; a table has a directory of its own."
+                    f"{NOTHING_SENT} Prepare the rows first; a table has a directory of its own."
                 )
                 raise InputError(msg)
             versions = {
@@ -221,7 +220,7 @@ class _Survey:
                 other = ", ".join(sorted(map(str, versions - {VERSION})))
                 msg = (
                     f"The table at {self._url} is of version {other}, and this target-statsig sends version {VERSION}. "
-                    f"{_NOTHING_SENT} Prepare it with the target-statsig that sends it."
+                    f"{NOTHING_SENT} Prepare it with the target-statsig that sends it."
                 )
                 raise InputError(msg)
             for batch in file.iter_batches(SURVEYED_AT_ONCE, columns=SURVEYED, use_threads=False):
@@ -245,23 +244,23 @@ class _Survey:
                 attempt.requests += count > 0
                 attempt.rejections.update(rejection["reason"] for rejection in rejections or ())
 
-    def table(self, part: str | None, files: Sequence[UPath], *, vouched: bool) -> PreparedTable:
+    def table(self, part: str | None, files: Sequence[UPath], *, is_marked: bool) -> PreparedTable:
         """Return the table.
 
         Args:
             part: The glob that says which of its files are to be sent.
             files: These files.
-            vouched: Whether the engine says that all partitions are there.
+            is_marked: Whether the engine left its marker: all partitions are there.
 
         Raises:
             InputError: It is not whole, or holds more than one stream.
         """
-        complete = self._complete(vouched=vouched)
+        complete = self._complete(is_marked=is_marked)
         if len(self._prepared) > 1:
             streams = ", ".join(sorted({stream for stream, _ in self._prepared}))
             msg = (
                 f"The table at {self._url} was not prepared at one time: it holds stream {streams} under "
-                f"{counted(len(self._prepared), 'configuration')}. {_NOTHING_SENT} Prepare each stream into a "
+                f"{counted(len(self._prepared), 'configuration')}. {NOTHING_SENT} Prepare each stream into a "
                 f"directory of its own, which is empty before."
             )
             raise InputError(msg)
@@ -280,7 +279,7 @@ class _Survey:
             files,
         )
 
-    def _complete(self, *, vouched: bool) -> list[tuple[int, int]]:
+    def _complete(self, *, is_marked: bool) -> list[tuple[int, int]]:
         """Return the complete attempt of each partition.
 
         Raises:
@@ -293,18 +292,18 @@ class _Survey:
         if double:
             msg = (
                 f"The table at {self._url} holds {_partitions(double)} more than once: two complete attempts, or the "
-                f"same file twice. {_NOTHING_SENT} Prepare it again into an empty directory, through the engine's own "
+                f"same file twice. {NOTHING_SENT} Prepare it again into an empty directory, through the engine's own "
                 f"writer, which keeps one attempt of each."
             )
             raise InputError(msg)
         expected = {partition for partition, _ in self._attempts}
-        if not vouched and max(expected, default=0) < MOST_PARTITIONS:
+        if not is_marked and max(expected, default=0) < MOST_PARTITIONS:
             expected |= {*range(max(expected, default=-1) + 1)}
         missing = expected - found.keys()
         if missing or not expected:
             what = f"{_partitions(missing)} is not there to its end" if missing else "it has no rows"
             msg = (
-                f"The table at {self._url} is not whole: {what}. {_NOTHING_SENT} Wait until the job that writes it has "
+                f"The table at {self._url} is not whole: {what}. {NOTHING_SENT} Wait until the job that writes it has "
                 f"ended, or run it again into an empty directory."
             )
             raise InputError(msg)

@@ -1,7 +1,8 @@
-"""Parquet files as a table of requests, prepared by as many processes as this machine has processors."""
+"""Parquet files as a table of requests, prepared by a process on each processor of this machine."""
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -33,10 +34,10 @@ def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path, work
     """Prepare the rows of Parquet files into a table, and return how many records, requests and rejections it has.
 
     Args:
-        files: The files, or one directory. Columns that stand in the path (`day=2026-01-31`) are read, too.
+        files: The files, or one directory. A directory `day=2026-01-31` in the path of a file is a column, too.
         preparer: Prepares them.
         out: The directory of the table.
-        workers: Processes; as many as there are processors where nothing is said.
+        workers: Processes; by default one for each processor.
 
     Raises:
         FileExistsError: A whole table is there already.
@@ -55,7 +56,7 @@ def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path, work
     with ProcessPoolExecutor(
         workers or processors(), mp_context=context, initializer=pa.set_cpu_count, initargs=(1,)
     ) as pool:
-        for found in pool.map(work, *zip(*enumerate(_parts(dataset)), strict=True)):
+        for found in pool.map(work, itertools.count(), _parts(dataset)):
             counts.update(found)
     (out / MARKER).touch()
     return counts

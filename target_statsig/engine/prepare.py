@@ -46,7 +46,7 @@ def prepare_batches(config: Configuration, stream: str) -> BatchPreparer:
     Raises:
         SettingsError: The configuration cannot be used, or the stream goes to a segment.
     """
-    from target_statsig.engine.configuration import load_without_keys  # a task has no use for it
+    from target_statsig.engine.configuration import load_without_keys  # a task does not need it
 
     parsed = load_without_keys(config)
     settings = parsed.for_stream(stream)
@@ -78,7 +78,7 @@ class BatchPreparer:
         item_type: What its records become.
         compression: How bodies are encoded.
         limits: How large a request may be.
-        config_digest: What tells these settings from others.
+        config_digest: The digest of these settings.
     """
 
     stream: str
@@ -188,7 +188,13 @@ class _Attempt:
 
 
 def _lines(text: bytes, rows: Sequence[int], count: int) -> bytes:
-    """Return some lines of a text of so many."""
+    """Return the lines of some rows.
+
+    Args:
+        text: The lines of all rows.
+        rows: The numbers of the rows.
+        count: How many rows there are.
+    """
     if rows == range(count):
         return text
     lines = text.splitlines(keepends=True)

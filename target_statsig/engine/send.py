@@ -11,7 +11,7 @@ import msgspec
 
 from target_statsig._compat import override
 from target_statsig.config.settings import ObjectType
-from target_statsig.engine.files import open_table
+from target_statsig.engine.files import NOTHING_SENT, open_table
 from target_statsig.engine.ledger import TableLedger
 from target_statsig.engine.table import config_digest
 from target_statsig.errors import InputError, RejectionsError
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from target_statsig.singer.message import Message
 
 logger = logging.getLogger(__name__)
-
-NOTHING_SENT = "Nothing was sent."
 
 
 def send_table(run: Run, url: str) -> int:

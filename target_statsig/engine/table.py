@@ -147,7 +147,7 @@ def to_batch(rows: Sequence[Row]) -> pa.RecordBatch:
 
 
 def to_rows(batch: pa.RecordBatch | pa.Table) -> Iterator[Row]:
-    """Yield what stands in Arrow columns as rows; columns of other names are left aside."""
+    """Yield what stands in Arrow columns as rows; other columns are ignored."""
     columns = {name: batch.column(name).to_pylist() for name in _NAMES}
     columns["names"] = [dict(names) for names in columns["names"]]
     columns["rejections"] = [
@@ -163,7 +163,7 @@ def pack_source(lines: bytes) -> bytes | None:
 
 
 def config_digest(settings: Settings, stream: StreamSettings) -> str:
-    """Return what tells the settings that a table was prepared with from others.
+    """Return the digest of the settings that a table is prepared with.
 
     It covers what changes a body, what is rejected and what is remembered; neither keys nor addresses: what was tried
     against one project may be sent to another.

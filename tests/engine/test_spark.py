@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections import Counter
-from pathlib import Path
+from contextlib import ExitStack
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyspark
 import pytest
 from isal import isal_zlib
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from target_statsig import spark
@@ -22,6 +19,7 @@ from target_statsig.engine.table import SCHEMA, to_rows
 from target_statsig.errors import SettingsError, TargetStatsigError
 from tests.engine import sabotage
 from tests.engine.sabotage import Sabotage
+from tests.engine.sessions import HOME, limited, session_on, two_hosts
 
 pytestmark = [
     pytest.mark.spark,
@@ -29,72 +27,52 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # Spark's own
 ]
 
-COUNT = 100_000
+COUNT = 20_000
+
+MANY = 100_000
 
 KEY = "secret-canary-of-spark"
 
-ROOT = Path(__file__).parents[2]
+LOCAL, CLUSTER, TWO_HOSTS = "local[2,4]", "local-cluster[2,1,1024]", "two hosts"
 
-HOME = Path(pyspark.__file__).parent
+SPECULATION = {
+    "spark.speculation": "true",
+    "spark.speculation.efficiency.enabled": "false",
+    "spark.speculation.quantile": "0.5",
+    "spark.speculation.multiplier": "1.1",
+    "spark.executor.memory": "512m",
+}
+"""Any task that takes longer than the others is started on another host, too."""
 
-LOGGING = """
-rootLogger.level = info
-rootLogger.appenderRef.file.ref = file
-appender.file.type = File
-appender.file.name = file
-appender.file.fileName = {path}
-appender.file.layout.type = PatternLayout
-appender.file.layout.pattern = %m%n%ex
-"""
+on_executors_too = pytest.mark.parametrize("session", [LOCAL, CLUSTER], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def limit():
+    with limited():
+        yield
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A directory for what Spark writes, with the orders in 20 row groups."""
+    """A directory for what Spark writes, with tables of orders in 20 row groups each."""
     place = tmp_path_factory.mktemp("spark")
-    (place / "events").mkdir()
-    (place / "log4j2.properties").write_text(LOGGING.format(path=place / "spark.log"))
-    ids = range(COUNT)
-    table = pa.table({"id": ids, "user_id": [f"u{n % 9_999}" for n in ids], "amount": pa.array([n / 4 for n in ids])})
-    pq.write_table(table, place / "orders.parquet", row_group_size=COUNT // 20)
+    for count in (COUNT, MANY):
+        ids = range(count)
+        users = [f"u{n % 9_999}" for n in ids]
+        table = pa.table({"id": ids, "user_id": users, "amount": pa.array([n / 4 for n in ids])})
+        pq.write_table(table, place / f"{count}.parquet", row_group_size=count // 20)
     return place
 
 
-def session_of(master, place, **conf):
-    """Start a session of Spark; the Python workers find the tests."""
-    builder = SparkSession.builder.master(master).appName("orders")
-    settings = {
-        "spark.ui.enabled": "false",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.executorEnv.PYTHONPATH": str(ROOT),
-        "spark.pyspark.python": sys.executable,
-        "spark.eventLog.enabled": "true",
-        "spark.eventLog.compress": "false",
-        "spark.eventLog.dir": (place / "events").as_uri(),
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={place / 'log4j2.properties'}",
-        "spark.sql.execution.arrow.maxRecordsPerBatch": "5000",
-        "spark.sql.files.maxPartitionBytes": str((place / "orders.parquet").stat().st_size // 4 + 1),
-        "spark.sql.files.openCostInBytes": "0",
-        "spark.sql.files.minPartitionNum": "4",
-        **conf,
-    }
-    for name, value in settings.items():
-        builder = builder.config(name, value)
-    return builder.getOrCreate()
-
-
-@pytest.fixture(scope="module", params=["local[2,4]", "local-cluster[2,1,1024]"])
+@pytest.fixture(scope="module", params=[LOCAL])
 def session(request, place):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
-        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-        patch.setenv("SPARK_LOCAL_HOSTNAME", "localhost")
-        session = session_of(request.param, place)
-        yield session
-        application = session.sparkContext.applicationId
-        session.stop()
-        shutil.rmtree(HOME / "work" / application, ignore_errors=True)
+    with ExitStack() as stack:
+        if request.param == TWO_HOSTS:
+            master = stack.enter_context(two_hosts(place))
+            yield stack.enter_context(session_on(master, place, **SPECULATION))
+        else:
+            yield stack.enter_context(session_on(request.param, place))
 
 
 @pytest.fixture
@@ -104,33 +82,32 @@ def config(statsig, tmp_path):
         "server_secret_key": KEY,
         "events_url": statsig.events_url,
         "streams": {"orders": orders},
+        "batch_size_rows": 200,
         "dead_letter_path": str(tmp_path / "dead"),
     }
 
 
 @pytest.fixture
-def write(session, place, config, tmp_path):
-    """Prepare the orders into a table, perhaps with a sabotaged preparer, and return its directory."""
+def write(place, config, tmp_path):
+    """Prepare orders into a table, perhaps with a sabotaged preparer, and return its directory."""
 
-    def written(how=None, partitions=4):
+    def written(session, how=None, partitions=4, count=COUNT):
+        orders = place / f"{count}.parquet"
+        session.conf.set("spark.sql.files.maxPartitionBytes", orders.stat().st_size // 4 + 1)
         with pytest.MonkeyPatch.context() as patch:
             if how is not None:
                 patch.setattr(spark, "_prepare", how)
-            df = session.read.parquet(str(place / "orders.parquet")).coalesce(partitions)
+            df = session.read.parquet(str(orders)).coalesce(partitions)
             spark.prepare(df, config).write.mode("overwrite").parquet(str(tmp_path / "table"))
         return tmp_path / "table"
 
     return written
 
 
-def rows_of(table):
-    assert (table / "_SUCCESS").exists()
-    return [row for path in table.glob("*.parquet") for row in to_rows(pq.read_table(path))]
-
-
 def assert_whole(table, statsig, partitions=4, count=COUNT):
     """Check that every order stands in the table once, in one complete attempt of each partition, and was not sent."""
-    rows = rows_of(table)
+    assert (table / "_SUCCESS").exists()
+    rows = [row for path in table.glob("*.parquet") for row in to_rows(pq.read_table(path))]
     sent = [item for row in rows if row.body for item in json.loads(isal_zlib.decompress(row.body, 31))["events"]]
     assert Counter(int(item["metadata"]["id"]) for item in sent) == Counter(range(count))
     assert sorted(json.loads(line)["record"]["id"] for row in rows for line in row.lines) == [*range(count)]
@@ -143,35 +120,38 @@ def assert_whole(table, statsig, partitions=4, count=COUNT):
     assert not statsig.state.requests
 
 
-def test_every_row_is_prepared_once(write, statsig):
-    assert_whole(write(), statsig)
+@on_executors_too
+def test_every_row_is_prepared_once(session, write, statsig):
+    assert_whole(write(session, count=MANY), statsig, count=MANY)
 
 
+@on_executors_too
 @pytest.mark.parametrize("attempts", [1, 3])
-def test_a_task_that_fails_after_half_its_rows_doubles_nothing(write, statsig, attempts):
-    assert_whole(write(Sabotage(sabotage.fail, attempts=attempts)), statsig)
+def test_a_task_that_fails_after_half_its_rows_doubles_nothing(session, write, statsig, attempts):
+    assert_whole(write(session, Sabotage(sabotage.fail, attempts=attempts)), statsig)
 
 
-def test_a_python_worker_that_is_killed_doubles_nothing(write, statsig):
-    assert_whole(write(Sabotage(sabotage.kill_worker)), statsig)
+@on_executors_too
+def test_a_python_worker_that_is_killed_doubles_nothing(session, write, statsig):
+    assert_whole(write(session, Sabotage(sabotage.kill_worker)), statsig)
 
 
+@pytest.mark.parametrize("session", [CLUSTER], indirect=True)
 def test_an_executor_that_is_killed_doubles_nothing(session, write, statsig):
-    if session.sparkContext.master.startswith("local["):
-        pytest.skip("the executor is the driver")
-    assert_whole(write(Sabotage(sabotage.kill_executor)), statsig)
+    assert_whole(write(session, Sabotage(sabotage.kill_executor)), statsig)
 
 
-def test_a_job_that_aborts_is_run_again_with_other_partitions(write, statsig, tmp_path):
+@on_executors_too
+def test_a_job_that_aborts_is_run_again_with_other_partitions(session, write, statsig, tmp_path):
     with pytest.raises(PySparkException):
-        write(Sabotage(sabotage.fail, attempts=99))
+        write(session, Sabotage(sabotage.fail, attempts=99))
     assert not (tmp_path / "table" / "_SUCCESS").exists()
-    assert_whole(write(partitions=3), statsig, partitions=3)
+    assert_whole(write(session, partitions=3), statsig, partitions=3)
 
 
 def test_the_columns_are_those_of_the_table(session, place, config):
-    df = spark.prepare(session.read.parquet(str(place / "orders.parquet")), config)
-    (row,) = spark.prepare(session.read.parquet(str(place / "orders.parquet")).limit(1), config).collect()
+    df = spark.prepare(session.read.parquet(str(place / f"{COUNT}.parquet")), config)
+    (row,) = spark.prepare(session.read.parquet(str(place / f"{COUNT}.parquet")).limit(1), config).collect()
     assert df.schema == from_arrow_schema(SCHEMA)
     assert (row.version, row.stream, row["count"], row.is_last) == (1, "orders", 1, True)
 
@@ -248,9 +228,10 @@ def test_segments_are_refused_on_the_driver_before_any_task(session, place, conf
     assert len(session.sparkContext.statusTracker().getJobIdsForGroup(None)) == jobs
 
 
+@on_executors_too
 def test_the_key_stands_nowhere(session, place, write, config):
-    table = write(sabotage.environments)
-    df = spark.prepare(session.read.parquet(str(place / "orders.parquet")), config)
+    table = write(session, sabotage.environments)
+    df = spark.prepare(session.read.parquet(str(place / f"{COUNT}.parquet")), config)
     assert KEY not in df._jdf.queryExecution().toString()
     assert KEY.encode() not in df._jdf.queryExecution().analyzed().toJSON().encode()
     work = HOME / "work" / session.sparkContext.applicationId
@@ -261,3 +242,11 @@ def test_the_key_stands_nowhere(session, place, write, config):
         content = path.read_bytes()
         assert KEY.encode() not in content, path
         assert b"u9998" not in content or path.suffix == ".parquet", path
+
+
+@pytest.mark.parametrize("session", [TWO_HOSTS], indirect=True)
+def test_a_task_that_spark_runs_twice_at_once_doubles_nothing(session, place, write, statsig):
+    table = write(session, Sabotage(sabotage.dawdle))
+    logs = [path for path in (place / "events").rglob(f"*{session.sparkContext.applicationId}*") if path.is_file()]
+    assert any('"Speculative":true' in path.read_text() for path in logs)
+    assert_whole(table, statsig)
