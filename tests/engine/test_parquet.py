@@ -42,7 +42,7 @@ def ids_of(rows):
 def run(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "target_statsig.engine", *map(str, arguments)],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 
