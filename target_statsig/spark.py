@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 SCHEMA = (
     "version int, config_digest string, stream string, partition bigint, attempt bigint, sequence int, "
-    "is_last boolean, count int, size int, body binary, digests binary, names map<string,int>, "
+    "is_last boolean, count int, size int, body binary, digests binary, names map<string,int>, billed int, "
     "rejections array<struct<row:int,reason:string,field:string>>, warnings string, rows array<int>, deleted int, "
     "source binary, schema string"
 )
