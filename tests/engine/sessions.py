@@ -68,7 +68,6 @@ def session_on(master, place, **conf):
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={logging} {QUICK}",
         "spark.executor.extraJavaOptions": QUICK,
         "spark.executorEnv.PYTHONPATH": str(ROOT),
-        "spark.pyspark.python": sys.executable,
         "spark.eventLog.enabled": "true",
         "spark.eventLog.compress": "false",
         "spark.eventLog.dir": (place / "events").as_uri(),
@@ -86,6 +85,7 @@ def session_on(master, place, **conf):
         patch.setenv("PYTHONPATH", str(ROOT))
         # A worker that finds its modules compiled starts in a third of the time.
         patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
         patch.setenv("SPARK_LOCAL_HOSTNAME", "localhost")
         with limited():
