@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property, partial
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from target_statsig.segments.stream import SegmentStream, SegmentSyncs
     from target_statsig.singer.state import State
     from target_statsig.store.ledger import StreamLedger
+
+logger = logging.getLogger(__name__)
 
 BATCHES_AHEAD = 4
 """Batches that are prepared or written down, beside those whose requests are under way."""
@@ -100,10 +103,13 @@ class Streams:
         self._columns[name].see(schema, tap_schema)
 
     def warn_of_absent(self) -> None:
-        """Warn of streams that the settings name and that did not come."""
+        """Warn of streams that the settings name and that did not come, or where none came at all."""
         if not self.replaying:
             came = sorted(name for name, columns in self._columns.items() if columns.seen)
-            warn_of_absent_streams(unmatched(came, self._run.config.entries), came)
+            absent = list(unmatched(came, self._run.config.entries))
+            warn_of_absent_streams(absent, came)
+            if not (came or absent):
+                logger.warning("No stream came: the input held no SCHEMA message. If the tap failed, its log says why.")
 
     def progress(self) -> list[Progress]:
         """Return how far each stream is; any thread may ask."""

@@ -139,3 +139,8 @@ def test_of_very_many_streams_some_are_told(warnings):
 
 def test_a_run_that_ended_early_says_nothing_of_what_did_not_come(warnings):
     assert warnings([schema("a", {}), b"no JSON\n"], streams={"a": EVENT, "b": EVENT}) == []
+
+
+def test_an_input_without_any_stream_is_remarked_upon(warnings):
+    (said,) = warnings([], **EVENT)
+    assert said == "No stream came: the input held no SCHEMA message. If the tap failed, its log says why."
