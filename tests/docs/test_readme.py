@@ -32,6 +32,8 @@ INSTEAD = {
 
 IN_CI = {
     "uv run ruff check && uv run ruff format --check && uv run mypy && uv run lint-imports",
+    "uv run --group spark pytest -m spark -n 0",
+    "uv run zensical build --strict --clean --config-file docs/zensical.toml",
     ".ci/run",
 }
 """What CI runs, and is looked for there."""
