@@ -9,7 +9,6 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from target_statsig.config.keys import ApiKeyKind
 from target_statsig.config.load import VARIABLE_PREFIX, read_config_files
 from target_statsig.errors import Heading, InterruptedRunError, SettingsError, StoreError, heading_of
 
@@ -99,6 +98,8 @@ def name_unread_keys(errors: Sequence[str], environ: Mapping[str, str]) -> list[
         errors: What is wrong with a configuration that no variable is part of.
         environ: The environment.
     """
+    from target_statsig.config.keys import ApiKeyKind
+
     unread = []
     for kind in ApiKeyKind:
         variable = VARIABLE_PREFIX + kind.setting.upper()
