@@ -17,7 +17,7 @@ from target_statsig.client.http import HttpTransport
 from target_statsig.client.sender import Sender
 from target_statsig.clock import RunClock
 from target_statsig.config import paths
-from target_statsig.config.settings import NotifyOn
+from target_statsig.config.choices import NotifyOn
 from target_statsig.errors import FatalRunError, Heading, InterruptedRunError, StoreError, heading_of, text_of
 from target_statsig.reports.progress import ProgressLog, terminal
 from target_statsig.reports.report import RunReport

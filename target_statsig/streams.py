@@ -7,8 +7,8 @@ from functools import cached_property, partial
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
+from target_statsig.config.choices import SyncMode
 from target_statsig.config.parse import unmatched
-from target_statsig.config.settings import SyncMode
 from target_statsig.events.delivery import Bounds
 from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.events.stream import DeliveryPool, EventResources, EventStream

@@ -9,7 +9,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from target_statsig.config.settings import SyncMode
+from target_statsig.config.choices import SyncMode
 from target_statsig.errors import FatalRunError, Heading, SegmentError
 from target_statsig.reports.report import SegmentCounts
 from target_statsig.segments.held import RUN_AGAIN, HeldRemovals

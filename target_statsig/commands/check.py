@@ -24,8 +24,9 @@ from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
 from target_statsig.config import paths
 from target_statsig.config.checks import nearest
+from target_statsig.config.choices import ObjectType, SyncMode, Tier
 from target_statsig.config.keys import ApiKeyKind
-from target_statsig.config.settings import ObjectType, SyncMode, Tier, parse_rate_windows
+from target_statsig.config.settings import parse_rate_windows
 from target_statsig.errors import (
     AuthenticationError,
     FatalRunError,
@@ -140,13 +141,7 @@ class NotFound:
 
 
 def sections(settings: Settings, streams: Mapping[str, StreamSettings], found: Found) -> list[Section]:
-    """Return the sections that have rows.
-
-    Args:
-        settings: The run's settings.
-        streams: The streams' settings by their key in `streams`.
-        found: What was found out.
-    """
+    """Return the sections that have rows; `streams` are by their key in the setting of that name."""
     made = [
         Section("Keys", list(_key_rows(settings, streams, found))),
         Section("Segments", list(_segment_rows(streams, found))),
@@ -307,12 +302,7 @@ def _few(names: Sequence[str], most: int = 5) -> str:
 
 
 def check(config: Config, clock: Clock) -> list[Section]:
-    """Check everything that a run with this configuration would need.
-
-    Args:
-        config: The configuration, which is valid in itself.
-        clock: For waits between tries.
-    """
+    """Check everything that a run with this configuration would need; the clock is for waits between tries."""
     with closing(HttpTransport()) as transport:
         streams = _streams_of(config)
         return sections(config.settings, streams, _find_out(config.settings, streams, transport, clock))

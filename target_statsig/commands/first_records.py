@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_statsig.config.settings import DeletedRows, ObjectType
+from target_statsig.config.choices import DeletedRows, ObjectType
 from target_statsig.config.sources import DESTINATIONS
 from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.events.mapper import MappingWarnings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from target_statsig.config.settings import ObjectType, SyncMode
+from target_statsig.config.choices import ObjectType, SyncMode
 from target_statsig.config.sources import DEFAULT_SOURCES, DESTINATIONS
 from target_statsig.errors import InputError
 from target_statsig.singer.fields import places

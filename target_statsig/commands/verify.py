@@ -17,7 +17,7 @@ from target_statsig.client.recent_events import event_times
 from target_statsig.commands.check import PATIENCE, open_console
 from target_statsig.commands.status import iso, when
 from target_statsig.config import paths
-from target_statsig.config.settings import Choice, ObjectType
+from target_statsig.config.choices import Choice, ObjectType
 from target_statsig.errors import FatalRunError, RequestError, SettingsError
 from target_statsig.reports.report import OTHER_NAMES
 from target_statsig.reports.table import table_lines

@@ -13,22 +13,13 @@ from urllib.parse import urlsplit
 
 from jsonschema import Draft7Validator
 
+from target_statsig.config.choices import IdType, InvalidEventName, ObjectType, SyncMode
 from target_statsig.config.keys import PLACE, SHOWN_CHARACTERS, TITLES, ApiKeyKind
 from target_statsig.config.load import TRIAL
 from target_statsig.config.names import MAX_SEGMENT_ID, dropped_characters, is_loopback, is_segment_id
 from target_statsig.config.paths import file_system_error
 from target_statsig.config.schema import STREAM_TYPES
-from target_statsig.config.settings import (
-    CONSOLE_URL,
-    EVENTS_URL,
-    IdType,
-    InvalidEventName,
-    ObjectType,
-    Settings,
-    StreamSettings,
-    SyncMode,
-    parse_rate_windows,
-)
+from target_statsig.config.settings import CONSOLE_URL, EVENTS_URL, Settings, StreamSettings, parse_rate_windows
 from target_statsig.config.sources import DESTINATIONS, PRIVATE_ATTRIBUTES
 
 if TYPE_CHECKING:

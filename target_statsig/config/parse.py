@@ -8,8 +8,9 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.checks import fit, run_errors, segment_conflicts, stream_errors
+from target_statsig.config.choices import ObjectType, SyncMode
 from target_statsig.config.schema import RUN_TYPES, STREAM_TYPES, to_values
-from target_statsig.config.settings import ObjectType, Settings, StreamSettings, SyncMode
+from target_statsig.config.settings import Settings, StreamSettings
 from target_statsig.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import dataclasses
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from target_statsig.config.settings import REQUIRED, Choice, Settings, Sources, StreamSettings
+from target_statsig.config.choices import Choice
+from target_statsig.config.settings import REQUIRED, Settings, Sources, StreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from target_statsig.config.settings import ObjectType
+from target_statsig.config.choices import ObjectType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -252,7 +252,6 @@ class State:
 
     @property
     def active(self) -> bool:
-        """Whether a target is connected."""
         return bool(self._connections)
 
     @property
@@ -313,7 +312,6 @@ class State:
             self._current_run(self._options.clock()).logs["events"].count_names(names)
 
     def log(self, entry: RequestEntry) -> None:
-        """Append a line to the request log."""
         with self.lock:
             self.requests.append(entry)
             self._current_run(entry.time).requests.append(entry)

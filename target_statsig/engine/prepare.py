@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from target_statsig.config.settings import Compression, StreamSettings
+    from target_statsig.config.choices import Compression
+    from target_statsig.config.settings import StreamSettings
     from target_statsig.engine.configuration import Configuration
     from target_statsig.events.item_types import ItemType
 

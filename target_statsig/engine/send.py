@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, overload
 import msgspec
 
 from target_statsig._compat import override
-from target_statsig.config.settings import ObjectType
+from target_statsig.config.choices import ObjectType
 from target_statsig.engine.files import NOTHING_SENT, open_table
 from target_statsig.engine.ledger import TableLedger
 from target_statsig.engine.table import config_digest

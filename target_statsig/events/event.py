@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_statsig._compat import override
+from target_statsig.config.choices import EventPreset, InvalidEventName
 from target_statsig.config.names import dropped_characters, sanitized
-from target_statsig.config.settings import EventPreset, InvalidEventName, StreamSettings
 from target_statsig.errors import RecordError
 from target_statsig.events.mapper import Items, Mapper
 from target_statsig.events.metadata import MetadataMapper
@@ -26,6 +26,7 @@ from target_statsig.singer.fields import convert, first_of, places, reads_messag
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from target_statsig.config.settings import StreamSettings
     from target_statsig.events.mapper import MappingWarnings
     from target_statsig.singer.columns import Column, Columns
     from target_statsig.singer.fields import Faults, Place

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from target_statsig.client.events import LOG_CUSTOM_EXPOSURE, LOG_CUSTOM_METRIC, LOG_EVENT
-from target_statsig.config.settings import ObjectType
+from target_statsig.config.choices import ObjectType
 from target_statsig.events.event import EventMapper
 from target_statsig.events.exposure import ExposureMapper
 from target_statsig.events.metric import MetricMapper

@@ -7,7 +7,7 @@ from functools import lru_cache
 from operator import or_
 from typing import TYPE_CHECKING, NamedTuple
 
-from target_statsig.config.settings import MetadataTypes
+from target_statsig.config.choices import MetadataTypes
 from target_statsig.config.sources import PRIVATE_ATTRIBUTES
 from target_statsig.events.tracking import STATSIG_MEMBERS, is_transport
 from target_statsig.events.user import SHAPES_KEPT

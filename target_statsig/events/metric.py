@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
-from target_statsig.config.settings import IdType
+from target_statsig.config.choices import IdType
 from target_statsig.errors import RecordError
 from target_statsig.events.mapper import Items, Mapper, count_long
 from target_statsig.events.values import label, labels, number, objects, parse_number, printable

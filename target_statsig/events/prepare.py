@@ -14,7 +14,7 @@ import msgspec
 
 from target_statsig._compat import override
 from target_statsig.client.events import encode_body
-from target_statsig.config.settings import DeletedRows, Tier
+from target_statsig.config.choices import DeletedRows, Tier
 from target_statsig.errors import RecordError
 from target_statsig.events.mapper import Items, MappingWarnings
 from target_statsig.events.positions import highest
@@ -26,7 +26,8 @@ from target_statsig.store.ledger import Bookmark  # noqa: TC001 -- msgspec decod
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from target_statsig.config.settings import Compression, StreamSettings
+    from target_statsig.config.choices import Compression
+    from target_statsig.config.settings import StreamSettings
     from target_statsig.events.item_types import ItemType
     from target_statsig.events.mapper import Mapper
     from target_statsig.singer.columns import Column

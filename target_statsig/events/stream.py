@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from target_statsig.client.events import EventsClient
     from target_statsig.clock import Clock
-    from target_statsig.config.settings import ObjectType, StreamSettings
+    from target_statsig.config.choices import ObjectType
+    from target_statsig.config.settings import StreamSettings
     from target_statsig.events.delivery import BatchResult
     from target_statsig.events.item_types import ItemType
     from target_statsig.events.prepare import Preparation, Prepares

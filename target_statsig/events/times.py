@@ -12,7 +12,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.config.settings import TimeUnit
+from target_statsig.config.choices import TimeUnit
 from target_statsig.errors import RecordError
 from target_statsig.events.values import parse_number
 from target_statsig.singer.fields import exact

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from target_statsig.config.settings import Choice, ObjectType, SyncMode
+from target_statsig.config.choices import Choice, ObjectType, SyncMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

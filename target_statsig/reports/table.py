@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from target_statsig.config.settings import SyncMode
+from target_statsig.config.choices import SyncMode
 from target_statsig.reports.report import OTHER_NAMES, REMARKS, MemberCounts, RunStatus
 from target_statsig.reports.text import counted, duration, visible
 

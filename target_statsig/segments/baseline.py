@@ -10,7 +10,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from target_statsig.config.settings import RemovalScope
+from target_statsig.config.choices import RemovalScope
 from target_statsig.errors import Heading, SegmentError
 from target_statsig.reports.text import counted
 

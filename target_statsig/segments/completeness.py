@@ -12,7 +12,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.config.settings import Choice, SyncMode
+from target_statsig.config.choices import Choice, SyncMode
 from target_statsig.errors import FatalRunError, Heading
 from target_statsig.reports.text import counted
 from target_statsig.segments.bookmarks import (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from target_statsig.config.settings import Choice, OnIncompleteStream
+from target_statsig.config.choices import Choice, OnIncompleteStream
 from target_statsig.errors import Heading
 from target_statsig.reports.text import counted
 from target_statsig.segments.completeness import Proof, Sign, Verdict

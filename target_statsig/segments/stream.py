@@ -8,7 +8,7 @@ from __future__ import annotations
 from operator import methodcaller
 from typing import TYPE_CHECKING
 
-from target_statsig.config.settings import SyncMode
+from target_statsig.config.choices import SyncMode
 from target_statsig.errors import SegmentError
 from target_statsig.reports.progress import SegmentProgress
 from target_statsig.reports.report import SegmentCounts

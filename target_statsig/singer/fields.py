@@ -9,14 +9,14 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from target_statsig.config.settings import EventPreset, IdType, ObjectType, StreamSettings
+from target_statsig.config.choices import EventPreset, IdType, ObjectType
 from target_statsig.config.sources import DEFAULT_SOURCES, SEGMENT_SOURCES
 from target_statsig.errors import RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 
-    from target_statsig.config.settings import Sources
+    from target_statsig.config.settings import Sources, StreamSettings
     from target_statsig.singer.columns import Column, Columns
 
 DELETED_COLUMNS = ("_sdc_deleted_at", "_sdc_lsn_deleted_at")

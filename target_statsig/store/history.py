@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.config.settings import ObjectType
+from target_statsig.config.choices import ObjectType
 from target_statsig.reports.report import ItemCounts, wider
 from target_statsig.store.database import insertion
 from target_statsig.store.values import Command, PastRun, SentEvents

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from target_statsig.config.settings import Choice
+from target_statsig.config.choices import Choice
 
 
 @dataclass(frozen=True, slots=True)

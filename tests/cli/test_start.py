@@ -29,6 +29,7 @@ NEEDED = {
     "target_statsig._compat",
     "target_statsig.command_line",
     "target_statsig.config",
+    "target_statsig.config.choices",
     "target_statsig.config.load",
     "target_statsig.config.schema",
     "target_statsig.errors",

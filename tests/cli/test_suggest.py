@@ -9,7 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from target_statsig.config.settings import ObjectType
+from target_statsig.config.choices import ObjectType
 from target_statsig.target import TargetStatsig
 from tests.singer import ANYTHING, record, schema, to_lines
 

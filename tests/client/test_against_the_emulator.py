@@ -9,7 +9,8 @@ from target_statsig.client.events import LOG_EVENT, EventsClient
 from target_statsig.client.http import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
-from target_statsig.config.settings import Compression, RateWindow, Settings, parse_rate_windows
+from target_statsig.config.choices import Compression
+from target_statsig.config.settings import RateWindow, Settings, parse_rate_windows
 from target_statsig.errors import AuthenticationError, NotNowError, RefusedError, TooLargeError
 from tests.fakes import FakeClock
 from tests.send_items import send_items

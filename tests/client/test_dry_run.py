@@ -8,7 +8,8 @@ from target_statsig.client.dry_run import DryRunTransport, Recorded
 from target_statsig.client.events import LOG_EVENT, EventsClient
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
-from target_statsig.config.settings import Compression, RateWindow
+from target_statsig.config.choices import Compression
+from target_statsig.config.settings import RateWindow
 from target_statsig.errors import RefusedError
 from tests.fakes import FakeClock, FakeTransport, answer
 from tests.send_items import send_items

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from target_statsig import __version__
 from target_statsig.client.events import LOG_CUSTOM_METRIC, LOG_EVENT, EventsClient
 from target_statsig.client.sender import Sender
-from target_statsig.config.settings import Compression
+from target_statsig.config.choices import Compression
 from target_statsig.errors import AuthenticationError, NotNowError, RefusedError
 from tests.fakes import NOON, FakeClock, FakeTransport, answer
 from tests.send_items import send_items

@@ -11,8 +11,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from target_statsig.config.choices import Choice
 from target_statsig.config.parse import parse_config
-from target_statsig.config.settings import Choice, Settings, StreamSettings
+from target_statsig.config.settings import Settings, StreamSettings
 from target_statsig.target import TargetStatsig
 from tests.tools import plugin_definition as definition
 from tests.tools.hub_definition import UNKNOWN_TO_MELTANO

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from isal import isal_zlib
 
-from target_statsig.config.settings import Compression, StreamSettings
+from target_statsig.config.choices import Compression
+from target_statsig.config.settings import StreamSettings
 from target_statsig.engine import prepare_batches
 from target_statsig.engine.arrow import check_schema, read_columns, record_lines, singer_schema
 from target_statsig.engine.table import to_rows

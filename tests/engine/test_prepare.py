@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 from isal import isal_zlib
 
+from target_statsig.config.choices import Compression
 from target_statsig.config.schema import config_schema
-from target_statsig.config.settings import Compression, StreamSettings
+from target_statsig.config.settings import StreamSettings
 from target_statsig.engine import prepare_batches
 from target_statsig.engine.configuration import CHANGES_RECORDS, SINGERS_OWN
 from target_statsig.engine.table import SCHEMA, to_rows

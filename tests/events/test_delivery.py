@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from target_statsig.client.events import EventsClient
 from target_statsig.client.http import Transport, TransportError
 from target_statsig.client.sender import Sender
-from target_statsig.config.settings import Compression, DeletedRows, ObjectType, StreamSettings, Tier
+from target_statsig.config.choices import Compression, DeletedRows, ObjectType, Tier
+from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import AuthenticationError, FatalRunError, NotNowError, RefusedError, StoreError
 from target_statsig.events.delivery import Bounds, Delivery, RefusalStreak
 from target_statsig.events.item_types import EVENTS

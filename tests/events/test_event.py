@@ -6,7 +6,8 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from target_statsig.config.settings import EventPreset, InvalidEventName, ObjectType, StreamSettings, Tier, TimeUnit
+from target_statsig.config.choices import EventPreset, InvalidEventName, ObjectType, Tier, TimeUnit
+from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import RecordError
 from target_statsig.events.mapper import MappingWarnings
 from tests.mapped import encoded, item_of, outcomes

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.config.settings import ObjectType, StreamSettings, Tier, TimeUnit
+from target_statsig.config.choices import ObjectType, Tier, TimeUnit
+from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import RecordError
 from target_statsig.events.mapper import MappingWarnings
 from tests.events.statsig_schema import EXPOSURE

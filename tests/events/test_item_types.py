@@ -10,7 +10,8 @@ import pytest
 
 from target_statsig.client.events import EventsClient
 from target_statsig.client.sender import Sender
-from target_statsig.config.settings import Compression, ObjectType, StreamSettings, Tier
+from target_statsig.config.choices import Compression, ObjectType, Tier
+from target_statsig.config.settings import StreamSettings
 from target_statsig.config.sources import DESTINATIONS
 from target_statsig.emulator.events_api import ENDPOINTS
 from target_statsig.events.delivery import Bounds, Delivery, RefusalStreak

@@ -6,7 +6,8 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from target_statsig.config.settings import MetadataTypes, ObjectType, StreamSettings
+from target_statsig.config.choices import MetadataTypes, ObjectType
+from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import RecordError
 from target_statsig.events.metadata import MetadataMapper
 from tests.mapped import columns_of, item_of

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.config.settings import IdType, ObjectType, StreamSettings
+from target_statsig.config.choices import IdType, ObjectType
+from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import RecordError
 from tests.events.statsig_schema import METRIC
 from tests.mapped import encoded, item_of

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from target_statsig.config.settings import ObjectType
+from target_statsig.config.choices import ObjectType
 from tests.command import Command
 from tests.items import ITEM_SAMPLES, item_types
 from tests.singer import record, schema, state

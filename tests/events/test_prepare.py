@@ -9,15 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.config.settings import (
-    Compression,
-    DeletedRows,
-    EventPreset,
-    InvalidEventName,
-    StreamSettings,
-    Tier,
-    TimeUnit,
-)
+from target_statsig.config.choices import Compression, DeletedRows, EventPreset, InvalidEventName, Tier, TimeUnit
+from target_statsig.config.settings import StreamSettings
 from target_statsig.events.item_types import EVENTS, EXPOSURES, ITEM_TYPES, METRICS
 from target_statsig.events.mapper import COUNTS
 from target_statsig.events.positions import position

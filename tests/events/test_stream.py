@@ -9,7 +9,8 @@ import pytest
 
 from target_statsig.client.events import EventsClient
 from target_statsig.client.sender import Sender
-from target_statsig.config.settings import Compression, ObjectType, StreamSettings
+from target_statsig.config.choices import Compression, ObjectType
+from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import InputError, NotNowError
 from target_statsig.events.delivery import Bounds, RefusalStreak
 from target_statsig.events.item_types import EVENTS

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.config.settings import TimeUnit
+from target_statsig.config.choices import TimeUnit
 from target_statsig.errors import RecordError
 from target_statsig.events.mapper import MappingWarnings
 from target_statsig.events.times import CLOCKS_APART_MS, OLD_MS, Times, parse_text, parse_whole, unix_ms

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from target_statsig.config.settings import EventPreset, ObjectType, StreamSettings
+from target_statsig.config.choices import EventPreset, ObjectType
+from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import RecordError
 from target_statsig.events.tracking import members_of
 from tests.mapped import item_of

@@ -4,7 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from target_statsig.config.settings import ObjectType, StreamSettings, Tier
+from target_statsig.config.choices import ObjectType, Tier
+from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import RecordError
 from target_statsig.events.mapper import MappingWarnings
 from tests.mapped import item_of

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from target_statsig import streams
-from target_statsig.config.settings import Compression, ObjectType, StreamSettings
+from target_statsig.config.choices import Compression, ObjectType
+from target_statsig.config.settings import StreamSettings
 from target_statsig.events import stream as event_stream
 from target_statsig.events.item_types import EVENTS
 from target_statsig.events.prepare import Limits, Preparation

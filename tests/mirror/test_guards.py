@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
-from target_statsig.config.settings import ObjectType, OnIncompleteStream, StreamSettings
+from target_statsig.config.choices import ObjectType, OnIncompleteStream
+from target_statsig.config.settings import StreamSettings
 from target_statsig.segments.completeness import Proof, Sign, Verdict
 from target_statsig.segments.guards import Action, Decision, Evidence, Reason, decide
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.config.settings import ObjectType, StreamSettings, SyncMode
+from target_statsig.config.choices import ObjectType, SyncMode
+from target_statsig.config.settings import StreamSettings
 from target_statsig.segments.completeness import StreamObserver
 from target_statsig.singer.columns import Columns
 

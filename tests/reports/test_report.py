@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from target_statsig.config.settings import ObjectType, SyncMode
+from target_statsig.config.choices import ObjectType, SyncMode
 from target_statsig.errors import Heading
 from target_statsig.reports.report import RunReport, SegmentCounts
 from tests.singer import record, schema

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from target_statsig.config.settings import IdType, ObjectType, StreamSettings, SyncMode
+from target_statsig.config.choices import IdType, ObjectType, SyncMode
+from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import RecordError
 from target_statsig.segments.members import MemberMapper, normalise_id
 from tests.mapped import columns_of

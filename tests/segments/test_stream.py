@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.config.settings import ObjectType, StreamSettings, SyncMode
+from target_statsig.config.choices import ObjectType, SyncMode
+from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import InputError, RejectionsError, SegmentError
 from target_statsig.reports.report import MemberCounts
 from target_statsig.segments.stream import SegmentStream
