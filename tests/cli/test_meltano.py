@@ -22,7 +22,7 @@ import yaml
 from tests.tables import table_row
 from tests.terminal import PROGRAMS, newcomers_environment
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -16,7 +16,7 @@ SLOW_ON_POSTGRESQL = True
 
 __all__ = ["postgres_url"]
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 AUDIENCE = {f"u{number:02}" for number in range(25)}
 BEFORE = {f"u{number:02}" for number in range(15)} | {f"gone{number:02}" for number in range(15)}

@@ -19,7 +19,7 @@ from tests.postgres import postgres_url
 
 __all__ = ["postgres_url"]
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAMS = Path(sys.executable).parent
