@@ -195,9 +195,15 @@ def test_the_log_based_table_passes_inserts_and_deletes_on(reader, heading, memb
 @pytest.mark.parametrize("heading", ["The first run", "A day later"])
 def test_the_log_says_what_the_guide_shows(reader, heading):
     (shown,) = [block.text for block in blocks(GUIDE) if block.heading == heading and not block.kind and not block.file]
-    said = [line.split() for line in reader.after(heading).finished.output.splitlines()]
+    said = [cells_of(line) for line in reader.after(heading).finished.output.splitlines()]
     for line in shown.splitlines():
-        assert line.split() in said, reader.after(heading).finished.output
+        assert cells_of(line) in said, reader.after(heading).finished.output
+
+
+def cells_of(line):
+    """Return the cells of a line without the bytes of events, which hold times and so change from day to day."""
+    cells = line.split()
+    return [*cells[:-2], cells[-1]] if cells[:2] == ["public-orders", "events"] else cells
 
 
 def test_the_check_knows_the_segments_by_then(reader):
