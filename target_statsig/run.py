@@ -273,8 +273,9 @@ class Run:
     def conclude(self) -> None:
         """Close everything, write the report and log the summary; what fails is kept in `failure`."""
         self.progress_log.close()
-        self._remember()
-        for step in (self.close, self._write_report, self._write_metrics, self._log_summary):
+        if self.stop_signal is not None:
+            self.report.interrupt(self.stop_signal)
+        for step in (self._remember, self.close, self._write_report, self._write_metrics, self._log_summary):
             self._attempt(step)
         if self._has_dead_letters and self.dead_letters.count:
             logger.info("  %s", whereabouts(self.dead_letters, os.environ))
@@ -282,8 +283,6 @@ class Run:
 
     def _remember(self) -> None:
         """Leave the run to `--status`, in a store that is there; what goes wrong with that is no failure of the run."""
-        if self.stop_signal is not None:
-            self.report.interrupt(self.stop_signal)
         # A store that failed would fail again, perhaps after a long wait.
         if isinstance(self.failure, StoreError):
             return
@@ -323,8 +322,6 @@ class Run:
         self.report.fail(text, heading_of(error))
 
     def _write_report(self) -> None:
-        if self.stop_signal is not None:
-            self.report.interrupt(self.stop_signal)
         if self._has_dead_letters:
             self.report.dead_letter_files = list(self.dead_letters.paths)
         if self.settings.report_path is not None:
