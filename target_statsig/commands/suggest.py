@@ -250,33 +250,39 @@ def read_streams(lines: Iterable[bytes]) -> list[Stream]:
     """
     streams: dict[str, Stream] = {}
     held: list[bytes] = []
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             message = _MESSAGE.decode(line)
         except msgspec.MsgspecError:
             message = {}
-        if "type" in message and not held:
-            _take(message, streams)
-        else:
+        if "type" not in message or held:
             held.append(line)  # of a catalog, perhaps, which has several lines
+            continue
+        try:
+            _add_message(message, streams)
+        except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
+            msg = f"Line {number} of the input is no Singer message."
+            raise InputError(msg) from None
     return list(streams.values()) if not held else _from_catalog(b"".join(held))
 
 
-def _take(message: Mapping[str, msgspec.Raw], streams: dict[str, Stream]) -> None:
+def _add_message(message: Mapping[str, msgspec.Raw], streams: dict[str, Stream]) -> None:
     kind = _decoded(message["type"])
+    if kind not in {"SCHEMA", "RECORD"}:
+        return
+    name = str(_decoded(message["stream"]))
+    stream = streams.setdefault(name, Stream(name))
     if kind == "SCHEMA":
         keys = _decoded(message.get("bookmark_properties")) or [None]
-        stream = streams.setdefault(str(_decoded(message["stream"])), Stream(str(_decoded(message["stream"]))))
         stream.replication_key = keys[0]
         _add_columns(stream, _decoded(message.get("schema")))
-    elif kind == "RECORD":
-        stream = streams.setdefault(str(_decoded(message["stream"])), Stream(str(_decoded(message["stream"]))))
-        stream.records += 1
-        if stream.records <= SAMPLE:
-            for name, value in _decoded(message["record"]).items():
-                stream.columns.setdefault(name, Column(frozenset({_json_type(value)}), is_time=False))
+        return
+    stream.records += 1
+    if stream.records <= SAMPLE:
+        for column, value in _decoded(message["record"]).items():
+            stream.columns.setdefault(column, Column(frozenset({_json_type(value)}), is_time=False))
 
 
 def _from_catalog(text: bytes) -> list[Stream]:

@@ -128,3 +128,11 @@ def test_a_catalog_suggests_the_streams_that_are_selected():
 def test_what_is_neither_output_nor_catalog_is_an_error(lines, caplog):
     assert suggested(lines, exit_code=1) == ""
     assert "`--discover`" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"type": "SCHEMA"}', b'{"type": "RECORD", "stream": "s", "record": 1}', b'{"type": []}']
+)
+def test_a_line_that_is_no_message_is_named(line, caplog):
+    assert suggested(to_lines([schema("s")]) + line + b"\n", exit_code=1) == ""
+    assert "Line 2 of the input is no Singer message." in caplog.text
