@@ -115,6 +115,12 @@ def leave(exit_code: int) -> NoReturn:
 
     if exit_code == 1:
         drain_input(RunClock())
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        # Python would try again at its end, print that, and exit with 120.
+        sys.stdout = None
     sys.exit(exit_code)
 
 
