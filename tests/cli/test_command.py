@@ -169,7 +169,7 @@ def test_what_needs_a_working_directory_says_so(command, options):
     assert finished.exit_code == 1
     words = " ".join((finished.stdout + finished.log).split())
     assert "The working directory is gone" in words
-    assert "fault of target-statsig" not in words
+    assert "bug in target-statsig" not in words
 
 
 def test_the_environment_configures(command, statsig):

@@ -31,9 +31,9 @@ SOURCES = sorted(Path(target_statsig.__file__).parent.rglob("*.py"))
     [
         pytest.param(AuthenticationError("No."), f"Statsig does not accept the key: No. {COMES_AGAIN}", id="key"),
         pytest.param(StoreError("no room"), f"The store cannot be used: no room. {COMES_AGAIN}", id="store"),
-        pytest.param(RefusedError("Why?"), f"Statsig refuses what is sent: Why? {COMES_AGAIN}", id="a question"),
-        pytest.param(RefusedError("No."), f"Statsig refuses what is sent: No. {COMES_AGAIN}", id="refused"),
-        pytest.param(NotNowError("Wait."), f"Statsig takes no more for now: Wait. {COMES_AGAIN}", id="later"),
+        pytest.param(RefusedError("Why?"), f"Statsig refuses the request: Why? {COMES_AGAIN}", id="a question"),
+        pytest.param(RefusedError("No."), f"Statsig refuses the request: No. {COMES_AGAIN}", id="refused"),
+        pytest.param(NotNowError("Wait."), f"Statsig accepts no more requests for now: Wait. {COMES_AGAIN}", id="later"),
         pytest.param(
             NotNowError("Dead.", heading=Heading.UNREACHABLE),
             f"Statsig cannot be reached: Dead. {COMES_AGAIN}",
@@ -61,7 +61,7 @@ def test_an_unforeseen_error_is_told_by_its_place_and_not_by_its_text():
         {}["jane@example.com"]
     except KeyError as error:
         text = text_of(error)
-    assert text.startswith("This is a fault of target-statsig: unexpected KeyError at test_errors.py:")
+    assert text.startswith("This is a bug in target-statsig: unexpected KeyError at test_errors.py:")
     assert "jane" not in text
 
 

@@ -35,7 +35,7 @@ def test_headings_are_explained_in_the_order_of_their_list():
         "A column that the stream does not have",
         "A stream that does not come",
         "Values that arrive cut",
-        "A mirror removes nobody",
+        "A mirror removes no members",
         "A mirror removes too many",
         "A run is slow",
     ],

@@ -148,14 +148,14 @@ def test_every_command_of_the_pages_works(reader):
         pytest.param("Another day", 8, id="third run"),
         pytest.param("Into Statsig", 8, id="nothing new"),
         pytest.param("With cron", 8, id="nothing new on schedule"),
-        pytest.param("A large backfill, in parts", 10, id="in parts, one of them twice"),
+        pytest.param("A large backfill, month by month", 10, id="month by month, one of them twice"),
     ],
 )
 def test_each_order_arrives_once(reader, heading, orders):
     assert reader.after(heading).orders == Counter(str(number) for number in range(1, orders + 1))
 
 
-def test_a_part_of_a_backfill_sends_its_own_orders(reader):
+def test_a_month_of_a_backfill_sends_its_own_orders(reader):
     part = next(step for step in reader.steps if step.command.startswith("sh backfill.sh"))
     assert part.orders == Counter(str(number) for number in range(1, 10))
 

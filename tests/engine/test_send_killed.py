@@ -156,7 +156,7 @@ def test_two_senders_of_the_same_table_do_not_meet(command, statsig, tmp_path):
     second = start(command.config_file(**SETTINGS), url, command.directory)
     output, _ = second.communicate(timeout=60)
     assert second.returncode == 1
-    assert "The stream is sent by another run" in output
+    assert "Another run is sending the stream" in output
 
 
 def test_sigterm_ends_a_send_and_the_next_one_goes_on(command, statsig, tmp_path):

@@ -126,7 +126,7 @@ def test_what_arrives(run_target, statsig, name, arrived, exit_code, said):
     assert outcome.states == [state["value"] for state in states]
     assert [words for words in said if words not in outcome.log] == []
     assert ("The configuration cannot be used: stream 'ev': " in outcome.log) is (exit_code == 1)
-    assert "fault of target-statsig" not in outcome.log
+    assert "bug in target-statsig" not in outcome.log
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def first(command):
 def test_a_second_run_of_a_stream_refuses_and_doubles_nothing(first, run_target, statsig):
     second = run_target([SCHEMA, *rows(1, 2, 3), bookmark(3)], **ORDERS)
     assert (second.exit_code, second.states) == (1, [])
-    assert "The stream is sent by another run: Stream 'orders' is being synced by another run" in second.errors
+    assert "Another run is sending the stream: Stream 'orders' is being synced by another run" in second.errors
     assert f"process {first.pid} on " in second.errors
     assert ", since 20" in second.errors
 
