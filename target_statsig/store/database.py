@@ -86,6 +86,7 @@ class Connection:
         self._error = error
         self._turn = threading.RLock()
         self._driver: Any = None
+        self._failure: StoreError | None = None
         with self._explained():
             self._driver = connect()
 
@@ -120,18 +121,28 @@ class Connection:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Run what follows in one writing transaction: all of it is kept, or after an exception nothing."""
+        """Run what follows in one writing transaction: all of it is kept, or nothing where any statement failed.
+
+        Raises:
+            StoreError: A statement failed, whether or not its error was caught.
+        """
         with self._turn:
             # SQLite would refuse at once, without waiting, to turn a reading transaction into a writing one.
             self.run("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
+            self._failure = None
             try:
                 yield
-                self.run("COMMIT")
+                self._commit()
             except BaseException:
                 if self._driver is not None:  # one that broke took its transaction along
                     with contextlib.suppress(StoreError):
                         self.run("ROLLBACK")
                 raise
+
+    def _commit(self) -> None:
+        if self._failure is not None:  # PostgreSQL would answer a COMMIT as usual, and keep nothing
+            raise self._failure
+        self.run("COMMIT")
 
     def walk(self, query: str, *, key: str = "id", size: int = PAGE, **values: Any) -> Iterator[list[tuple[Any, ...]]]:
         """Yield pages of a query's rows, ordered by its first column; no cursor stays open, so others may write.
@@ -177,8 +188,9 @@ class Connection:
         except self._error as error:
             if getattr(self._driver, "closed", False):
                 self._driver = None
+            self._failure = self.url.explain(error)
             # `from None`: the driver's message may hold the row at fault.
-            raise self.url.explain(error) from None
+            raise self._failure from None
 
 
 @functools.cache
