@@ -65,13 +65,13 @@ class StoredLedger(StreamLedger):
         self._stream = stream
         self._run_id = run_id
         self._clock = clock
-        self._keep_days = keep_days
         self._turn = threading.RLock()
         self._recollection: Recollection | None = None
         self._skipped: dict[str | None, _Skipped] = {}
         self._unsettled = 0
+        self._forgets = not keep_days
         if keep_days:
-            self._forget_the_old()
+            self._forget_older_than(keep_days)
         self._states = _WrittenStates(connection, stream, run_id)
 
     @override
@@ -135,7 +135,7 @@ class StoredLedger(StreamLedger):
         with self._turn:
             if self._skipped:
                 self._write()
-            self._states.settle(self._recollection, forget=not self._keep_days)
+            self._states.settle(self._recollection, forget=self._forgets)
             self._unsettled = 0
 
     def _recollect(self) -> Recollection:
@@ -147,15 +147,18 @@ class StoredLedger(StreamLedger):
         """Insert batches, and before them the records that were skipped; return the number of the last batch."""
         if not self._skipped and len(rows) == 1:
             return self._insert(rows[0])
-        # Nothing may be forgotten before they are committed: until then the earlier runs' batches still hold it.
         with self._turn:
             skipped = [
                 self._row(bytes(these.digests), these.highest, these.epoch, acknowledged=True)
                 for these in self._skipped.values()
             ]
+            # Once only: where the answer to the COMMIT is lost they may stand there, and would stand there twice. So
+            # nothing may be forgotten unless that answer comes: the batches of earlier runs still hold them.
+            self._skipped.clear()
+            forgets, self._forgets = self._forgets, False
             with self._connection.writing():
                 *_, number = [self._insert(row) for row in (*skipped, *rows)]
-            self._skipped.clear()
+            self._forgets = forgets
             return number
 
     def _insert(self, row: dict[str, Any]) -> int:
@@ -174,8 +177,8 @@ class StoredLedger(StreamLedger):
             "digests": digests,
         }
 
-    def _forget_the_old(self) -> None:
-        oldest = self._clock.time() - self._keep_days * _DAY
+    def _forget_older_than(self, days: int) -> None:
+        oldest = self._clock.time() - days * _DAY
         delete = "DELETE FROM target_statsig_batches WHERE stream = :stream AND at < :oldest"
         self._connection.run(delete, stream=self._stream, oldest=oldest)
 

@@ -349,6 +349,46 @@ def test_a_write_that_fails_raises_and_leaves_what_was_skipped_to_the_next(openi
     assert third.in_doubt("c") == 0
 
 
+def lose_the_answer_to_a_commit(run, *, committed):
+    connection = run.ledger._connection
+    send = connection.run
+
+    def send_and_lose(statement, **values):
+        if statement != "COMMIT":
+            return send(statement, **values)
+        connection.run = send
+        send("COMMIT" if committed else "ROLLBACK")
+        msg = "the connection is lost"
+        raise StoreError(msg)
+
+    connection.run = send_and_lose
+    with pytest.raises(StoreError, match="lost"):
+        run.intend("c")
+
+
+def test_a_commit_whose_answer_is_lost_doubles_nothing(opening):
+    Run(opening()).deliver("a")
+    second = Run(store := opening())
+    assert second.known("a") == "a"
+    lose_the_answer_to_a_commit(second, committed=True)
+    store.close()
+    assert Run(opening()).known("aa") == "a"
+
+
+def test_a_commit_that_failed_forgets_nothing(opening):
+    first = Run(opening())
+    first.deliver("a")
+    first.deliver("b")
+    second = Run(store := opening())
+    assert second.known("a") == "a"
+    lose_the_answer_to_a_commit(second, committed=False)
+    second.deliver("d", epoch=1)
+    for epoch in (2, 3, 4):
+        second.state(epoch=epoch)
+    store.close()
+    assert Run(opening()).known("ab") == "ab"
+
+
 def test_threads_may_share_a_ledger(run):
     first = run()
     names = [f"record {number}" for number in range(400)]
