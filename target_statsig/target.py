@@ -20,11 +20,11 @@ from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_sdk.plugin_base import _ConfigInput
 
-from target_statsig import command_line
 from target_statsig._compat import override
+from target_statsig.commands import command_line
+from target_statsig.commands.options import Options, TargetCommand
 from target_statsig.config.schema import config_schema
 from target_statsig.errors import CUT_OFF, InputError, SettingsError
-from target_statsig.options import Options, TargetCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from target_statsig.singer.message import Message
     from target_statsig.singer.reader import SingerMessageReader
     from target_statsig.singer.records import Batch
-    from target_statsig.sinks import StatsigSink
+    from target_statsig.singer.sinks import StatsigSink
 
 
 class MissingSchemaError(InputError, RecordsWithoutSchemaException):
@@ -102,7 +102,7 @@ class TargetStatsig(Target):
 
     @override
     def get_sink_class(self, stream_name: str) -> type[StatsigSink]:
-        from target_statsig.sinks import StatsigSink
+        from target_statsig.singer.sinks import StatsigSink
 
         return StatsigSink
 

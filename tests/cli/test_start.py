@@ -27,14 +27,15 @@ NEEDED = {
     "target_statsig",
     "target_statsig.__main__",
     "target_statsig._compat",
-    "target_statsig.command_line",
+    "target_statsig.commands",
+    "target_statsig.commands.command_line",
+    "target_statsig.commands.options",
     "target_statsig.config",
     "target_statsig.config.choices",
     "target_statsig.config.load",
     "target_statsig.config.schema",
     "target_statsig.errors",
     "target_statsig.config.settings",
-    "target_statsig.options",
     "target_statsig.target",
 }
 

@@ -15,8 +15,8 @@ from target_statsig.errors import Heading, InterruptedRunError, SettingsError, S
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from target_statsig.commands.options import Options
     from target_statsig.errors import TargetStatsigError
-    from target_statsig.options import Options
     from target_statsig.run import Run
 
 logger = logging.getLogger(__name__)
