@@ -26,7 +26,6 @@ from target_statsig.segments.completeness import StreamObserver
 from target_statsig.singer.dead_letters import DeadLetterBox
 from target_statsig.singer.rejections import whereabouts
 from target_statsig.singer.state import Patience, State, StateGate, write_state
-from target_statsig.store import open_store
 from target_statsig.store.values import Command
 from target_statsig.streams import Streams
 
@@ -346,8 +345,10 @@ class Run:
         return self.clock
 
     def _open_store(self) -> Store:
+        from target_statsig.store.store import Store
+
         project = paths.project_identity(self.settings)
-        return open_store(self._store_url, clock=self.clock, project=project, run_id=self.run_id)
+        return Store(self._store_url, clock=self.clock, project=project, run_id=self.run_id)
 
     def _open_dead_letters(self, directory: str) -> DeadLetters:
         return DeadLetterBox(directory, self.run_id)

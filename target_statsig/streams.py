@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from target_statsig.reports.progress import Progress
     from target_statsig.reports.report import ItemCounts, MemberCounts
     from target_statsig.run import Run
-    from target_statsig.segments.stream import SegmentStream, SegmentSyncs
+    from target_statsig.segments.stream import SegmentStream
     from target_statsig.singer.state import State
     from target_statsig.store.ledger import StreamLedger
 
@@ -244,7 +244,8 @@ class Streams:
         return ledger
 
     def _segment_stream(self, name: str, settings: StreamSettings) -> SegmentStream:
-        from target_statsig.segments.stream import SegmentStream
+        # Here: a run without segments does not wait for what only they need.
+        from target_statsig.segments.stream import SegmentStream, make_sync
 
         counts = self._run.report.members(name)
         mirrors_many = settings.segment_id_field is not None and settings.sync_mode is SyncMode.MIRROR
@@ -253,7 +254,7 @@ class Streams:
             settings,
             counts,
             self._rejections(name, settings, counts),
-            make_sync=partial(self._syncs.make, name, settings, counts, lambda: self.replaying),
+            make_sync=partial(make_sync, self._run, name, settings, counts, lambda: self.replaying),
             on_failure=self._run.fail,
             fed_before=partial(self._run.store.segments_fed_by, name) if mirrors_many else list,
             observe=self._run.sources.read,
@@ -263,13 +264,6 @@ class Streams:
         columns = self._columns[name] = NamedColumns(name, settings)
         letters = self._run.dead_letters
         return Rejections(name, settings.max_rejected_percent, counts, self._run.report, letters, columns.where)
-
-    @cached_property
-    def _syncs(self) -> SegmentSyncs:
-        # Here, and above: a run without segments does not wait for what only they need.
-        from target_statsig.segments.stream import SegmentSyncs
-
-        return SegmentSyncs(self._run)
 
     @cached_property
     def _event_resources(self) -> EventResources:

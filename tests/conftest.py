@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from target_statsig import streams
 from target_statsig.emulator import Options, StatsigEmulator
 from target_statsig.events import stream as event_stream
-from target_statsig.store import open_store
+from target_statsig.store.store import Store
 from tests.browser import browser, misdeeds, page
 from tests.command import Command
 from tests.fakes import FakeClock, WorkersInHere
@@ -108,7 +108,7 @@ def opening(store_url, clock):
 
         def opened(project="a project", run_id=None):
             run_id = run_id or f"run {next(numbers)}"
-            return stack.enter_context(closing(open_store(store_url, clock=clock, project=project, run_id=run_id)))
+            return stack.enter_context(closing(Store(store_url, clock=clock, project=project, run_id=run_id)))
 
         yield opened
 

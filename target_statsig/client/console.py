@@ -125,7 +125,12 @@ class _UnitIdType(msgspec.Struct):
 
 
 class ConsoleClient:
-    """Reads and changes the segments of one project; every method may raise a RequestError."""
+    """Reads and changes the segments of one project; every method may raise a RequestError.
+
+    Attributes:
+        ids_in_project: How many ids all lists of the project hold, as whoever changes them counts; None until it can
+            matter.
+    """
 
     def __init__(
         self,
@@ -155,6 +160,7 @@ class ConsoleClient:
             "STATSIG-API-VERSION": API_VERSION,
             "content-type": "application/json",
         }
+        self.ids_in_project: int | None = None
         self._pages = RateLimiter([PAGES], clock)
         self._change_headers = self._headers | (RESPECT_REVIEWS if respect_reviews else {})
 

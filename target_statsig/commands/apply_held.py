@@ -7,23 +7,29 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from target_statsig.config.choices import SyncMode
 from target_statsig.errors import FatalRunError, Heading, SegmentError
 from target_statsig.reports.report import SegmentCounts
-from target_statsig.segments.held import RUN_AGAIN, HeldRemovals
-from target_statsig.segments.segment import ProjectSize, RemoteSegment
+from target_statsig.reports.text import counted, iso_time
+from target_statsig.segments.completeness import Proof, Verdict
+from target_statsig.segments.guards import Action, Evidence, decide
+from target_statsig.segments.mirror import Baseline
+from target_statsig.segments.segment import RemoteSegment
 from target_statsig.store.values import HoldState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from target_statsig.config.settings import StreamSettings
+    from target_statsig.clock import Clock
     from target_statsig.run import Run
+    from target_statsig.store.store import Store
     from target_statsig.store.values import Hold
 
 logger = logging.getLogger(__name__)
+
+RUN_AGAIN = "Run the tap into the target again: that run tells anew who is missing."
 
 NOTHING = "Nothing is held: there is nobody to remove."
 
@@ -92,15 +98,10 @@ def _apply_one(run: Run, segment_id: str, hold: Hold, *, asked: bool) -> None:
         return
     counts = SegmentCounts(SyncMode.MIRROR)
     run.report.members(hold.stream).segments[segment_id] = counts
-    _held_removals(run, segment_id, settings, counts).apply()
-
-
-def _held_removals(run: Run, segment_id: str, settings: StreamSettings, counts: SegmentCounts) -> HeldRemovals:
     # A segment that is gone has no members to remove: do not create an empty one.
     settings = replace(settings, create_segment=False)
-    size = run.settings.segment_batch_size
-    remote = RemoteSegment(segment_id, settings, run.console, counts, run.clock, size, ProjectSize())
-    return HeldRemovals(remote, run.store, run.clock)
+    remote = RemoteSegment(segment_id, settings, run.console, counts, run.clock, run.settings.segment_batch_size)
+    HeldRemovals(remote, run.store, run.clock).apply()
 
 
 def _refuse_segment(segment_id: str | None, held: Mapping[str, Hold]) -> None:
@@ -115,3 +116,101 @@ def _refuse_segment(segment_id: str | None, held: Mapping[str, Hold]) -> None:
             f"`--segment {segment_id}` names no segment that is mirrored. Held are removals of: {names}. Removed nobody"
         )
         raise FatalRunError(msg, heading=Heading.SETTINGS)
+
+
+class HeldRemovals:
+    """What the last run of one segment held."""
+
+    def __init__(self, remote: RemoteSegment, store: Store, clock: Clock) -> None:
+        self._remote = remote
+        self._counts = remote.counts
+        self._store = store
+        self._baseline = Baseline(remote, store, clock)
+        self._members = self._baseline.members
+
+    def apply(self) -> None:
+        """Remove the members who are held, or say why not.
+
+        Raises:
+            SegmentError: Nobody may be removed, or Statsig did not take all of it.
+            InterruptedRunError: The run was asked to stop; to apply the same again removes the rest.
+        """
+        self._baseline.lock.acquire()
+        try:
+            # Read under the lock: another run may have changed it before.
+            hold = self._store.hold(self._remote.id)
+            if hold is None or hold.state is HoldState.OUTDATED:
+                self._refuse_changed("another run came in between")
+            self._apply(hold)
+        finally:
+            self._baseline.lock.release()
+
+    def _apply(self, hold: Hold) -> None:
+        self._counts.held = hold.removals
+        since = self._members.missing().since
+        self._counts.held_since = None if since is None else iso_time(since)
+        self._check_hold(hold)
+        self._baseline.begin()
+        self._counts.before, removals = self._count_members(hold)
+        self._check_guards(hold, removals)
+        if removals:
+            self._store.record_hold(self._remote.id, replace(hold, state=HoldState.APPLYING))
+            self._baseline.remove(self._members.held(self._remote.batch_size, own_only=self._baseline.own_only))
+        self._finish(hold)
+
+    def _check_hold(self, hold: Hold) -> None:
+        """Refuse where the run did not end well, or more than a proof is missing."""
+        if hold.state is HoldState.BEGUN:
+            self._counts.held = None
+            self._refuse("the last run did not finish it, so nobody knows who is missing", RUN_AGAIN)
+        if hold.doubt:
+            self._counts.held_because = "unproven"
+            held = f"{counted(hold.removals, 'member')} {'is' if hold.removals == 1 else 'are'} held"
+            self._refuse(f"{held}, and not for want of a proof alone", hold.doubt)
+
+    def _count_members(self, hold: Hold) -> tuple[int, int]:
+        """Return how many members there are, and how many of them are held; refuse where the list has changed."""
+        drift = self._baseline.drift() if hold.state is HoldState.HELD else None
+        if drift is not None:
+            self._refuse_changed(drift)
+        members = self._baseline.ensure()
+        held = self._members.count_held(own_only=self._baseline.own_only)
+        if members - held != hold.members - hold.removals:
+            self._refuse_changed(
+                f"not held: {counted(members - held, 'member')} where {hold.members - hold.removals:,} were expected"
+            )
+        return members, held
+
+    def _check_guards(self, hold: Hold, removals: int) -> None:
+        """Refuse where a guard forbids it, by the settings as they are now."""
+        verdict = Verdict(Proof.APPLIED, applicable=True)
+        decision = decide(Evidence(verdict, hold.rejected, hold.before, hold.current, removals), self._remote.settings)
+        if decision.action in {Action.HOLD, Action.FAIL}:
+            self._counts.held = removals
+            self._counts.held_because = decision.reason.value
+            are = "is" if removals == 1 else "are"
+            what = f"{removals:,} of {counted(hold.before, 'member')} {are} not in stream '{hold.stream}'"
+            self._refuse(what, decision.hint, heading=decision.heading)
+
+    def _finish(self, hold: Hold) -> None:
+        """Remember that nothing is held any more, and read back what became of the segment."""
+        counts = self._counts
+        self._baseline.record(status="complete", stream=hold.stream)
+        self._store.record_hold(self._remote.id, None)
+        counts.held, counts.held_since = 0, None
+        counts.proof = Proof.APPLIED.value
+        counts.after = counts.unchanged = self._members.count_known()
+        logger.info(
+            "Segment '%s': removed %s whom the last run held; left: %s.",
+            self._remote.id,
+            counted(counts.removed, "member"),
+            f"{counts.after:,}",
+        )
+
+    def _refuse_changed(self, drift: str) -> NoReturn:
+        self._counts.held_because = "changed"
+        self._refuse(drift, RUN_AGAIN, heading=Heading.SHARED_SEGMENT)
+
+    def _refuse(self, what: str, remedy: str, *, heading: Heading = Heading.UNPROVEN) -> NoReturn:
+        msg = f"Segment '{self._remote.id}': {what}. Removed nobody. {remedy}"
+        raise SegmentError(msg, heading=heading)

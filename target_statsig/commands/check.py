@@ -10,7 +10,6 @@ import os
 import textwrap
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from pathlib import Path
@@ -36,10 +35,10 @@ from target_statsig.errors import (
     SettingsError,
     StoreError,
 )
-from target_statsig.reports.text import counted, visible
+from target_statsig.reports.text import counted, minute, visible
 from target_statsig.segments.mirror import SEPARATE_FEEDERS, other_feeder
 from target_statsig.segments.segment import STATSIG_ID_TYPES, Misfit, misfit, missing, size_class, statsig_id_type
-from target_statsig.store import look_at_store
+from target_statsig.store.readonly import StoreLook, look_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.config.parse import Config
     from target_statsig.config.settings import Settings, StreamSettings
-    from target_statsig.store.readonly import StoreLook
     from target_statsig.store.values import SegmentFacts
 
 PATIENCE = 15
@@ -235,9 +233,8 @@ def _last_sync(found: Found, segment_id: str) -> str:
     facts = found.remembered.get(segment_id)
     if facts is None or facts.last_sync_at is None:
         return ""
-    when = datetime.fromtimestamp(facts.last_sync_at, tz=UTC)
     changes = f"{facts.last_added or 0:,} added, {facts.last_removed or 0:,} removed"
-    return f" Last synced {when:%Y-%m-%d %H:%M} UTC from stream '{facts.fed_by}' ({facts.last_status}: {changes})."
+    return f" Last synced {minute(facts.last_sync_at)} from stream '{facts.fed_by}' ({facts.last_status}: {changes})."
 
 
 def _id_type_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterator[Row]:
@@ -347,7 +344,7 @@ def _segments(console: ConsoleClient, segment_ids: Iterable[str]) -> dict[str, S
 def _look(settings: Settings) -> StoreLook | str:
     try:
         url = paths.store_url(settings, os.environ, Path.cwd)
-        return look_at_store(url, project=paths.project_identity(settings))
+        return look_at(url, project=paths.project_identity(settings))
     except StoreError as error:
         return str(error)
 

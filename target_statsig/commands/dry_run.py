@@ -29,7 +29,7 @@ from target_statsig.reports.table import Forecast, id_lines, log_summary
 from target_statsig.reports.text import visible
 from target_statsig.run import Run
 from target_statsig.singer.dead_letters import UnkeptLetters
-from target_statsig.store import open_copy
+from target_statsig.store.readonly import open_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +12,14 @@ from target_statsig.commands.replay import DeadLetterFiles
 from target_statsig.config import paths
 from target_statsig.config.load import command_for
 from target_statsig.reports.table import table_lines
-from target_statsig.reports.text import counted, duration, visible
-from target_statsig.store import read_store_status
+from target_statsig.reports.text import counted, duration, iso_time, minute, visible
+from target_statsig.store.readonly import read_store_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from target_statsig.config.settings import Settings
-    from target_statsig.store.status import StoreStatus
+    from target_statsig.store.readonly import StoreStatus
     from target_statsig.store.values import PastRun
 
 SHOWN_RUNS = 10
@@ -70,9 +69,11 @@ class Status:
         store, because = self.store, self.held_because
         return {
             "store": {"place": store.place, "version": store.version, "bytes": store.size},
-            "runs": [{"command": run.command.value, "ended_at": iso(run.ended_at), **run.report} for run in store.runs],
+            "runs": [
+                {"command": run.command.value, "ended_at": iso_time(run.ended_at), **run.report} for run in store.runs
+            ],
             "held": {
-                name: {**held._asdict(), "since": iso(held.since), "because": because.get(name)}
+                name: {**held._asdict(), "since": iso_time(held.since), "because": because.get(name)}
                 for name, held in store.held.items()
             },
             "kept": store.kept,
@@ -83,7 +84,7 @@ class Status:
                 "reasons": dict(self.letters.reasons),
                 "unreadable": self.letters.unreadable,
             },
-            "at_work": [holder._asdict() | {"since": iso(holder.since)} for holder in store.holders],
+            "at_work": [holder._asdict() | {"since": iso_time(holder.since)} for holder in store.holders],
         }
 
 
@@ -139,7 +140,7 @@ def _run_row(run: PastRun) -> dict[str, int | str | None]:
 
     shown = ", ".join(list(streams)[:SHOWN_STREAMS]) + (" …" if len(streams) > SHOWN_STREAMS else "")
     return {
-        "ended": when(run.ended_at),
+        "ended": minute(run.ended_at),
         "command": run.command.value,
         "status": str(run.report.get("status", "")),
         "streams": shown or "-",
@@ -162,7 +163,7 @@ def _at_work(status: Status) -> Iterator[str]:
     holders = status.store.holders
     yield "At work now" if holders else "No run is at work."
     for holder in holders:
-        at = f"process {holder.pid} on {holder.host}, since {when(holder.since)}"
+        at = f"process {holder.pid} on {holder.host}, since {minute(holder.since)}"
         yield f"  {holder.name}: {holder.run_id}, {at}"
 
 
@@ -173,7 +174,7 @@ def _held(status: Status) -> Iterator[str]:
             "segment": name,
             "stream": held.stream or "?",
             "because": because.get(name, "?"),
-            "since": when(held.since),
+            "since": minute(held.since),
             "members": held.members,
         }
         for name, held in status.store.held.items()
@@ -217,13 +218,3 @@ def _size(number: float) -> str:
             return f"{number:,.0f} {unit}"
         number /= UNIT
     return f"{number:,.1f} GiB"
-
-
-def when(seconds: float) -> str:
-    """Return a time, given in seconds since 1970, as people write it."""
-    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def iso(seconds: float) -> str:
-    """Return a time, given in seconds since 1970, in ISO 8601."""
-    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="seconds")

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 from target_statsig.client.http import HttpTransport
 from target_statsig.client.recent_events import event_times
 from target_statsig.commands.check import PATIENCE, open_console
-from target_statsig.commands.status import iso, when
 from target_statsig.config import paths
 from target_statsig.config.choices import Choice, ObjectType
 from target_statsig.errors import FatalRunError, RequestError, SettingsError
 from target_statsig.reports.report import OTHER_NAMES
 from target_statsig.reports.table import table_lines
-from target_statsig.reports.text import counted, visible
-from target_statsig.store import read_store_status
+from target_statsig.reports.text import counted, iso_time, minute, visible
+from target_statsig.store.readonly import read_store_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -109,7 +108,7 @@ class Verification:
     def as_json(self) -> dict[str, Any]:
         """Return all of it in JSON's types."""
         return {
-            "run": self.run and {"run_id": self.run.report.get("run_id"), "ended_at": iso(self.run.ended_at)},
+            "run": self.run and {"run_id": self.run.report.get("run_id"), "ended_at": iso_time(self.run.ended_at)},
             "names": [{**asdict(each), "found": each.found.value} for each in self.names],
             "not_verifiable": self.not_verifiable,
             "error": self.failure and str(self.failure),
@@ -193,7 +192,7 @@ def _lines(verification: Verification) -> Iterator[str]:
     if run is None:
         yield "No run is remembered that delivered anything: there is nothing to verify."
         return
-    yield f"The run {run.report.get('run_id')}, which ended {when(run.ended_at)}, delivered:"
+    yield f"The run {run.report.get('run_id')}, which ended {minute(run.ended_at)}, delivered:"
     rows: list[Mapping[str, int | str | None]] = [
         {"event": each.name, "found": each.found.value, "sent": each.sent, "listed": each.recent}
         for each in verification.names

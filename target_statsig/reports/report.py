@@ -9,13 +9,13 @@ import json
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_statsig.config.choices import Choice, ObjectType, SyncMode
+from target_statsig.reports.text import iso_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -335,14 +335,13 @@ class RunReport:
             now: Seconds since 1970.
         """
         with self.lock:
-            started = datetime.fromtimestamp(self._started_at, tz=UTC)
             return {
                 "run_id": self._run_id,
                 "version": version("target-statsig"),
                 "status": self.status.value,
                 "exit_code": self._exit_code,
                 "dry_run": self.dry_run,
-                "started_at": started.isoformat(timespec="seconds"),
+                "started_at": iso_time(self._started_at),
                 "seconds": round(now - self._started_at, 3),
                 "streams": {name: counts.as_json() for name, counts in self._items.items()}
                 | {name: counts.as_json() for name, counts in self._members.items()},

@@ -1,9 +1,10 @@
-"""How counts, lengths of time and text from others are written in a message."""
+"""How counts, times and text from others are written in a message."""
 
 from __future__ import annotations
 
 import logging
 import math
+from datetime import UTC, datetime
 from typing import Any
 
 from target_statsig._compat import override
@@ -29,6 +30,16 @@ def duration(seconds: float) -> str:
         return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
+
+
+def iso_time(seconds: float) -> str:
+    """Return a time in ISO 8601, given in seconds since 1970."""
+    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="seconds")
+
+
+def minute(seconds: float) -> str:
+    """Return a time as people write it, to the minute, given in seconds since 1970."""
+    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def visible(text: str) -> str:

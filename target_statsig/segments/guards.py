@@ -32,21 +32,16 @@ class Action(Choice):
 
 
 class Reason(Choice):
-    """Why nobody is removed; a `Sign` has its own name here."""
+    """Why nobody is removed, where that is no `Sign`."""
 
     NONE = "none"
-    DEAD_LETTER = "dead_letter"
-    INCREMENTAL = "incremental"
-    PROGRESS_MARKERS = "progress_markers"
-    CURRENTLY_SYNCING = "currently_syncing"
-    UNKNOWN_BOOKMARK = "unknown_bookmark"
     REJECTED_RECORDS = "rejected_records"
     EMPTY_STREAM = "empty_stream"
     UNPROVEN = "unproven"
     TOO_MANY = "too_many"
 
 
-HEADINGS = {Reason.INCREMENTAL: Heading.INCREMENTAL, Reason.TOO_MANY: Heading.TOO_MANY_REMOVALS}
+HEADINGS = {Sign.INCREMENTAL: Heading.INCREMENTAL, Reason.TOO_MANY: Heading.TOO_MANY_REMOVALS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +74,7 @@ class Decision:
     """
 
     action: Action
-    reason: Reason = Reason.NONE
+    reason: Reason | Sign = Reason.NONE
     hint: str = ""
 
     @property
@@ -99,16 +94,16 @@ def decide(evidence: Evidence, settings: StreamSettings) -> Decision:
     return Decision(action, reason, _hint(reason, evidence, settings))
 
 
-def _decide(evidence: Evidence, settings: StreamSettings) -> tuple[Action, Reason]:
+def _decide(evidence: Evidence, settings: StreamSettings) -> tuple[Action, Reason | Sign]:
     signs = evidence.verdict.signs
     unproven = evidence.verdict.proof is Proof.NONE
-    doubt = Reason(signs[0].value) if signs else Reason.UNPROVEN
+    doubt = signs[0] if signs else Reason.UNPROVEN
     fails = unproven and settings.on_incomplete_stream is OnIncompleteStream.FAIL
     holds = unproven and settings.on_incomplete_stream is not OnIncompleteStream.REMOVE
     # In this order: a dead-letter file, which never removes; what is an error even if nobody is missing; what stands
     # against a removal. An empty stream comes before a missing proof, since its source is what to look at.
     rules = (
-        (Sign.DEAD_LETTER in signs, Action.HOLD, Reason.DEAD_LETTER),
+        (Sign.DEAD_LETTER in signs, Action.HOLD, Sign.DEAD_LETTER),
         (Sign.INCREMENTAL in signs or fails, Action.FAIL, doubt),
         (evidence.removals == 0, Action.NOTHING_TO_REMOVE, Reason.NONE),
         (bool(signs), Action.HOLD, doubt),
@@ -126,8 +121,8 @@ def _too_many(evidence: Evidence, settings: StreamSettings) -> bool:
     return share_exceeded and evidence.removals > ALWAYS_REMOVABLE
 
 
-def _hint(reason: Reason, evidence: Evidence, settings: StreamSettings) -> str:
-    hints = {
+def _hint(reason: Reason | Sign, evidence: Evidence, settings: StreamSettings) -> str:
+    hints: dict[Reason | Sign, str] = {
         Reason.NONE: "",
         Reason.REJECTED_RECORDS: (
             f"{counted(evidence.rejected, 'record of the stream was', 'records of the stream were')} rejected, and "

@@ -120,13 +120,6 @@ def missing(settings: StreamSettings, message: str) -> Misfit:
     )
 
 
-@dataclass(slots=True)
-class ProjectSize:
-    """How many ids all lists of the project hold, for all segments of a run; None until it can matter."""
-
-    ids: int | None = None
-
-
 class RemoteSegment:
     """One ID list in Statsig.
 
@@ -147,7 +140,6 @@ class RemoteSegment:
         counts: SegmentCounts,
         clock: Clock,
         batch_size: int,
-        project_size: ProjectSize,
     ) -> None:
         """Ask nothing yet; `batch_size` is ids a request at most."""
         self.id = segment_id
@@ -157,7 +149,6 @@ class RemoteSegment:
         self._console = console
         self._clock = clock
         self._batch_size = batch_size
-        self._project_size = project_size
         self._type = ID_LIST
         self._most = 0
         """Members that the list has at most: those counted last, and all ids that were added since."""
@@ -270,7 +261,7 @@ class RemoteSegment:
         too_many = limit is not None and most > limit
         if too_many or crossings(self._most, most) or self._project_size_with(ids) > MAX_IDS:
             # It was counted on from ids that may have been members before.
-            self._project_size.ids = None
+            self._console.ids_in_project = None
             members, remaining = self.check().count, self.ids()
             among_them: set[str] = set()
             while page := list(itertools.islice(remaining, READ_BETWEEN_CHECKS)):
@@ -290,16 +281,16 @@ class RemoteSegment:
 
         It matters where the ids take several requests, of which some could succeed. A single one Statsig refuses whole.
         """
-        if self._project_size.ids is None:
+        if self._console.ids_in_project is None:
             if new <= self.batch_size:
                 return 0
             with self._failing("measured against the limit of the project"):
-                self._project_size.ids = self._console.count_ids()
-        return self._project_size.ids + new
+                self._console.ids_in_project = self._console.count_ids()
+        return self._console.ids_in_project + new
 
     def _count_new(self, new: int) -> None:
-        if self._project_size.ids is not None:
-            self._project_size.ids += new
+        if self._console.ids_in_project is not None:
+            self._console.ids_in_project += new
 
     def _create(self, error: RefusedError) -> Segment:
         if not self.settings.create_segment:

@@ -16,7 +16,7 @@ from target_statsig.segments.changes import LimitedRowSync, RowSync
 from target_statsig.segments.completeness import Proof, Verdict
 from target_statsig.segments.members import MemberMapper
 from target_statsig.segments.mirror import MirrorSync
-from target_statsig.segments.segment import ProjectSize, RemoteSegment
+from target_statsig.segments.segment import RemoteSegment
 from target_statsig.singer.reader import unreadable
 
 if TYPE_CHECKING:
@@ -31,37 +31,28 @@ if TYPE_CHECKING:
     from target_statsig.singer.rejections import Rejections
 
 
-class SegmentSyncs:
-    """Makes the sync of each segment of a run."""
+def make_sync(
+    run: Run,
+    stream: str,
+    settings: StreamSettings,
+    counts: MemberCounts,
+    replaying: Callable[[], bool],
+    segment_id: str,
+) -> SegmentSync:
+    """Return the sync of a segment: as a mirror, by row, or by row under a size limit.
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._project_size = ProjectSize()
-
-    def make(
-        self,
-        stream: str,
-        settings: StreamSettings,
-        counts: MemberCounts,
-        replaying: Callable[[], bool],
-        segment_id: str,
-    ) -> SegmentSync:
-        """Return the sync of a segment: as a mirror, by row, or by row under a size limit.
-
-        Where dead letters are replayed, their rows add and remove, whatever the `sync_mode` of their stream.
-        """
-        run = self._run
-        counts_here = counts.segments.setdefault(segment_id, SegmentCounts(settings.sync_mode or SyncMode.ADD))
-        mirrors = settings.sync_mode is SyncMode.MIRROR and not replaying()
-        # Opened before the Console API is: it knows the quota's windows.
-        store = run.store if mirrors or settings.max_segment_size is not None else None
-        size = run.settings.segment_batch_size
-        remote = RemoteSegment(segment_id, settings, run.console, counts_here, run.clock, size, self._project_size)
-        if store is None:
-            return RowSync(remote, run.gate, lambda: run.store.pending(segment_id), lambda: run.store_exists)
-        if mirrors:
-            return MirrorSync(stream, remote, store, run.clock)
-        return LimitedRowSync(remote, run.gate, store.audience(segment_id), store.pending(segment_id))
+    Where dead letters are replayed, their rows add and remove, whatever the `sync_mode` of their stream.
+    """
+    counts_here = counts.segments.setdefault(segment_id, SegmentCounts(settings.sync_mode or SyncMode.ADD))
+    mirrors = settings.sync_mode is SyncMode.MIRROR and not replaying()
+    # Opened before the Console API is: it knows the quota's windows.
+    store = run.store if mirrors or settings.max_segment_size is not None else None
+    remote = RemoteSegment(segment_id, settings, run.console, counts_here, run.clock, run.settings.segment_batch_size)
+    if store is None:
+        return RowSync(remote, run.gate, lambda: run.store.pending(segment_id), lambda: run.store_exists)
+    if mirrors:
+        return MirrorSync(stream, remote, store, run.clock)
+    return LimitedRowSync(remote, run.gate, store.audience(segment_id), store.pending(segment_id))
 
 
 class SegmentStream:

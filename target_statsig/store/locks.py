@@ -8,13 +8,13 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from target_statsig._compat import override
 from target_statsig.errors import StoreError
+from target_statsig.reports.text import iso_time
 from target_statsig.store.database import FILE_MODE, connect_postgres, upsertion
 from target_statsig.store.url import StoreUrl
 
@@ -280,8 +280,7 @@ class Lock:
         if not found:
             return ""
         ((run_id, pid, host, since),) = found
-        began = datetime.fromtimestamp(since, tz=UTC).isoformat(timespec="seconds")
-        return f" ({run_id}, process {pid} on {host}, since {began})"
+        return f" ({run_id}, process {pid} on {host}, since {iso_time(since)})"
 
 
 class StoredRequestLog:

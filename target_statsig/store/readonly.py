@@ -1,4 +1,4 @@
-"""Reading a store without changing it: a copy for a dry run, and a look at it for a check.
+"""Reading a store without changing it: a copy for a dry run, a look at it for a check, and what `--status` says of it.
 
 It takes no lock that another run would wait for, leaves no file beside the store and makes no table. A copy is a
 SQLite file, whatever the original is.
@@ -11,11 +11,14 @@ import os
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from target_statsig.errors import StoreError
 from target_statsig.store.database import Connection, Database, connect_postgres, insertion
+from target_statsig.store.history import last_runs
+from target_statsig.store.locks import key_of, open_locks
+from target_statsig.store.store import PATIENCE, Store
 from target_statsig.store.tables import OWNED, has_this_version, newest, read_version
 from target_statsig.store.url import StoreUrl
 from target_statsig.store.values import SegmentFacts, columns
@@ -24,19 +27,35 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from target_statsig.clock import Clock
+    from target_statsig.store.values import PastRun
 
-PATIENCE = 2.0
+LOOK_PATIENCE = 2.0
 """Seconds to wait for the database, and for a transaction of a run that is under way."""
 
 
-def copy_store(store_url: str, copy: Path, *, clock: Clock, project: str, patience: float) -> None:
-    """Copy a store into a file, which takes as much room; where there is no store, no file is made.
+def open_copy(
+    url: str, directory: Path, *, clock: Clock, project: str, run_id: str, patience: float = PATIENCE
+) -> Store:
+    """Open a copy of the store, made in `directory`; the store itself stays as it is, and none is created.
 
-    Of a shared database only the rows of `project` are copied.
+    The arguments are those of `Store`. A copy takes as much room; of a shared database only the project's rows are
+    copied.
 
     Raises:
         StoreError: The store cannot be read.
     """
+    copy = directory / "store.db"
+    _copy_store(url, copy, clock=clock, project=project, patience=patience)
+    copy_url = f"sqlite:///{copy}"
+    try:
+        return Store(copy_url, clock=clock, project=project, run_id=run_id, patience=patience, copy_of=url)
+    except StoreError as error:
+        # What is wrong with the copy is wrong with the store, and that is what a user knows.
+        raise StoreError(str(error).replace(copy_url, url)) from None
+
+
+def _copy_store(store_url: str, copy: Path, *, clock: Clock, project: str, patience: float) -> None:
+    """Copy a store into a file; where there is no store, no file is made."""
     url = StoreUrl.parse(store_url)
     if url.path is not None:
         _copy_file(url, url.path, copy)
@@ -82,7 +101,7 @@ def _back_up(original: Path, copy: Path, how: str) -> None:
 
 def _copy_rows(source: Connection, copy: Path, project: str, clock: Clock) -> None:
     ours = "SELECT project FROM target_statsig_projects WHERE identity = :identity"
-    with closing(Database(f"sqlite:///{copy}", clock=clock, patience=PATIENCE)) as database:
+    with closing(Database(f"sqlite:///{copy}", clock=clock, patience=LOOK_PATIENCE)) as database:
         for table, owner in OWNED.items():
             owners = (
                 ours if owner == "project" else f"SELECT {owner} FROM target_statsig_{owner}s WHERE project IN ({ours})"
@@ -124,7 +143,7 @@ def look_at(store_url: str, *, project: str) -> StoreLook:
         StoreError: The URL cannot be used, the database cannot be reached, or is no store of this target.
     """
     url = StoreUrl.parse(store_url)
-    opened = open_there(url)
+    opened = _open_there(url)
     if opened is None:
         return StoreLook(url.place, None, writable=url.path is not None and _may_make(url.path))
     with closing(opened) as connection:
@@ -138,14 +157,14 @@ def look_at(store_url: str, *, project: str) -> StoreLook:
         return StoreLook(url.place, version, writable=writable, busy=busy, segments=segments)
 
 
-def open_there(url: StoreUrl) -> Connection | None:
+def _open_there(url: StoreUrl) -> Connection | None:
     """Open a database that is there; return None where there is no file yet.
 
     Raises:
         StoreError: It cannot be reached.
     """
     if url.path is None:
-        return connect_postgres(url, PATIENCE)
+        return connect_postgres(url, LOOK_PATIENCE)
     return Connection(url, functools.partial(_open_file, url.path), sqlite3.Error) if url.path.exists() else None
 
 
@@ -156,7 +175,7 @@ def _may_make(path: Path) -> bool:
 
 
 def _open_file(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=PATIENCE, isolation_level=None)
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=LOOK_PATIENCE, isolation_level=None)
 
 
 def _may_write(connection: Connection, version: int | None) -> tuple[bool, bool]:
@@ -173,3 +192,132 @@ def _may_write(connection: Connection, version: int | None) -> tuple[bool, bool]
         return "cannot be written" not in str(error), "kept busy" in str(error)
     connection.run("ROLLBACK")
     return True, False
+
+
+class HeldMembers(NamedTuple):
+    """Members of a mirrored segment that are missing in its stream and are members all the same.
+
+    Attributes:
+        members: How many.
+        since: Since when the first of them is missing, in seconds since 1970.
+        stream: The stream that feeds the segment; None where that is not known.
+    """
+
+    members: int
+    since: float
+    stream: str | None
+
+
+class Holder(NamedTuple):
+    """A run that is at work now.
+
+    Attributes:
+        name: What it has locked: the kind and the name of a segment or stream.
+        run_id: Its name.
+        host: The machine that it runs on.
+        pid: The number of its process there.
+        since: Since when, in seconds since 1970.
+    """
+
+    name: str
+    run_id: str
+    host: str
+    pid: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """What the store remembers of a Statsig project.
+
+    Attributes:
+        place: Its URL without password.
+        version: The version of its schema; None where there is no store yet.
+        size: Its bytes, with those of other projects.
+        runs: The last runs, the last one first.
+        held: Held members, by segment.
+        kept: How many changes are kept for the next run, by segment.
+        holders: The runs that are at work.
+    """
+
+    place: str
+    version: int | None = None
+    size: int = 0
+    runs: list[PastRun] = field(default_factory=list)
+    held: dict[str, HeldMembers] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
+    holders: list[Holder] = field(default_factory=list)
+
+
+def read_store_status(store_url: str, *, project: str) -> StoreStatus:
+    """Read what the store remembers of a project; the store is not created where there is none.
+
+    Raises:
+        StoreError: It cannot be reached, is no store of this target, or has the schema of another version.
+    """
+    url = StoreUrl.parse(store_url)
+    opened = _open_there(url)
+    if opened is None:
+        return StoreStatus(url.place)
+    with closing(opened) as connection:
+        if not has_this_version(connection):
+            version = read_version(connection)
+            if version is None:
+                return StoreStatus(url.place)
+            msg = (
+                f"{url.named} was written by an older target-statsig (schema {version}, this one knows {newest()}): "
+                "let a run bring it up to date first"
+            )
+            raise StoreError(msg)
+        size = _size(connection, url.path)
+        query = "SELECT project FROM target_statsig_projects WHERE identity = :identity"
+        number = connection.value(query, identity=project)
+        if number is None:
+            return StoreStatus(url.place, newest(), size)
+        return StoreStatus(
+            url.place,
+            newest(),
+            size,
+            last_runs(connection, number),
+            _held(connection, number),
+            _kept(connection, number),
+            _holders(connection, number, store_url, project),
+        )
+
+
+def _size(connection: Connection, path: Path | None) -> int:
+    if path is None:
+        tables = "relkind = 'r' AND left(relname, 15) = 'target_statsig_' AND pg_table_is_visible(oid)"
+        return int(
+            connection.value(f"SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class WHERE {tables}")
+        )
+    size = 0
+    for part in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(FileNotFoundError):
+            size += part.stat().st_size
+    return size
+
+
+def _held(connection: Connection, project: int) -> dict[str, HeldMembers]:
+    missing = (
+        "SELECT segment, count(*) AS missing, min(missing_since) AS since FROM target_statsig_members "
+        "WHERE missing_since IS NOT NULL GROUP BY segment"
+    )
+    joined = f"target_statsig_segments JOIN ({missing}) AS held USING (segment)"
+    query = f"SELECT name, missing, since, fed_by FROM {joined} WHERE project = :project ORDER BY name"
+    return {name: HeldMembers(*held) for name, *held in connection.run(query, project=project)}
+
+
+def _kept(connection: Connection, project: int) -> dict[str, int]:
+    joined = "target_statsig_segments JOIN target_statsig_pending USING (segment)"
+    query = f"SELECT name, count(*) FROM {joined} WHERE project = :project GROUP BY name ORDER BY name"
+    return {name: int(count) for name, count in connection.run(query, project=project)}
+
+
+def _holders(connection: Connection, project: int, store_url: str, identity: str) -> list[Holder]:
+    query = "SELECT name, run_id, host, pid, since FROM target_statsig_locks WHERE project = :project ORDER BY since"
+    signed = [Holder(*row) for row in connection.run(query, project=project)]
+    if not signed:
+        return []
+    with closing(open_locks(store_url, patience=LOOK_PATIENCE)) as locks:
+        return [holder for holder in signed if not locks.is_free(key_of(identity, holder.name))]

@@ -30,13 +30,36 @@ if TYPE_CHECKING:
     from target_statsig.store.values import PastRun
 
 
+PATIENCE = 30.0
+"""Seconds to wait for another run's transaction before the store counts as locked; ours take less than one."""
+
+
 class Store:
     """An open store. Its methods take Statsig's ids of segments and the names of streams."""
 
     def __init__(
-        self, url: str, *, clock: Clock, project: str, run_id: str, patience: float, copy_of: str | None = None
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        project: str,
+        run_id: str,
+        patience: float = PATIENCE,
+        copy_of: str | None = None,
     ) -> None:
-        """Open it, as `open_store` says; of a copy the original's locks are only looked at, and not taken."""
+        """Open the store; create it where there is none, and bring an older one up to date.
+
+        Args:
+            url: `store_url`: `sqlite:///…` or `postgresql+psycopg://…`.
+            clock: The run's clock.
+            project: The identity of the Statsig project; rows of other projects stay out of sight.
+            run_id: The identity of this run, which no other run has.
+            patience: Seconds to wait for another run's transaction.
+            copy_of: The store of which this is a copy: its locks are only looked at, and not taken.
+
+        Raises:
+            StoreError: The store cannot be opened.
+        """
         self._url = url
         self._copy_of = copy_of
         self._patience = patience

@@ -10,7 +10,7 @@ from target_statsig.commands.check import check, failed
 from target_statsig.config.parse import parse_config
 from target_statsig.config.paths import project_identity
 from target_statsig.config.schema import config_schema
-from target_statsig.store import open_store
+from target_statsig.store.store import Store
 from target_statsig.store.values import SegmentFacts
 from tests.fakes import NOON, FakeClock
 from tests.singer import TargetRunner
@@ -56,7 +56,7 @@ def test_what_the_store_remembers_is_told(looked, statsig, tmp_path):
     runner = TargetRunner(statsig, tmp_path, capsys=None, caplog=None)
     settings = parse_config(runner.config(**MIRROR), config_schema()).settings
     identity = project_identity(settings)
-    store = open_store(settings.store_url, clock=FakeClock(), project=identity, run_id="a run")
+    store = Store(settings.store_url, clock=FakeClock(), project=identity, run_id="a run")
     store.record_facts("vips", SegmentFacts("users", last_sync_at=NOON, last_status="complete"))
     store.close()
     _, rows = looked(**MIRROR)

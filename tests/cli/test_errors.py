@@ -33,7 +33,9 @@ SOURCES = sorted(Path(target_statsig.__file__).parent.rglob("*.py"))
         pytest.param(StoreError("no room"), f"The store cannot be used: no room. {COMES_AGAIN}", id="store"),
         pytest.param(RefusedError("Why?"), f"Statsig refuses the request: Why? {COMES_AGAIN}", id="a question"),
         pytest.param(RefusedError("No."), f"Statsig refuses the request: No. {COMES_AGAIN}", id="refused"),
-        pytest.param(NotNowError("Wait."), f"Statsig accepts no more requests for now: Wait. {COMES_AGAIN}", id="later"),
+        pytest.param(
+            NotNowError("Wait."), f"Statsig accepts no more requests for now: Wait. {COMES_AGAIN}", id="later"
+        ),
         pytest.param(
             NotNowError("Dead.", heading=Heading.UNREACHABLE),
             f"Statsig cannot be reached: Dead. {COMES_AGAIN}",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from target_statsig.store import open_store
+from target_statsig.store.store import Store
 from target_statsig.target import TargetStatsig
 from tests.singer import record, schema, state, to_lines
 
@@ -99,7 +99,7 @@ def test_a_store_without_room_ends_the_run(run_target, statsig, monkeypatch):
 @pytest.fixture
 def lock(run_target, monkeypatch):
     """Hold the store as another process would, which never lets go."""
-    monkeypatch.setattr("target_statsig.run.open_store", functools.partial(open_store, patience=0.05))
+    monkeypatch.setattr("target_statsig.store.store.Store", functools.partial(Store, patience=0.05))
     connections = []
 
     def lock():

@@ -13,8 +13,9 @@ from target_statsig.config.parse import parse_config
 from target_statsig.config.paths import project_identity
 from target_statsig.config.schema import config_schema
 from target_statsig.errors import StoreError
-from target_statsig.store import open_store, read_store_status
 from target_statsig.store.history import KEPT_RUNS, KEPT_SECONDS
+from target_statsig.store.readonly import read_store_status
+from target_statsig.store.store import Store
 from target_statsig.store.values import Command, PastRun, SentEvents
 from target_statsig.target import TargetStatsig
 from tests.fakes import FakeClock
@@ -102,7 +103,7 @@ def test_dead_letters_are_told_by_reason_and_those_of_several_runs_once(run_targ
 def test_whoever_holds_a_lock_is_at_work(run_target, status, store):
     settings = settings_of(run_target, {**EVENT, **store})
     url, project = settings.store_url, project_identity(settings)
-    with closing(open_store(url, clock=FakeClock(), project=project, run_id="another run")) as opened:
+    with closing(Store(url, clock=FakeClock(), project=project, run_id="another run")) as opened:
         opened.ledger("orders").begin()
         (holder,) = status(**EVENT, **store)["at_work"]
         assert (holder["name"], holder["run_id"]) == ("event orders", "another run")

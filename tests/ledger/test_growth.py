@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from target_statsig.store import open_store
 from target_statsig.store.ledger import DIGEST_BYTES, UNORDERED, Bookmark
+from target_statsig.store.store import Store
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def sync(url, clock, kind, run):
     """Run once: skip what is known, send the rest, write a STATE; return how many rows were skipped."""
     skipped, rows = 0, kind.rows(run)
     is_readable = (bookmark := kind.bookmark(run)) is not None and bookmark.kind != UNORDERED
-    with closing(open_store(url, clock=clock, project="a project", run_id=f"run {run}")) as store:
+    with closing(Store(url, clock=clock, project="a project", run_id=f"run {run}")) as store:
         ledger = store.ledger("orders", keep_days=kind.keep_days)
         ledger.begin()
         for start in range(0, len(rows), BATCH):
@@ -107,7 +107,7 @@ def sync(url, clock, kind, run):
 
 
 def measured(url, clock, milliseconds, skipped):
-    with closing(open_store(url, clock=clock, project="a project", run_id="a look")) as store:
+    with closing(Store(url, clock=clock, project="a project", run_id="a look")) as store:
         ((batches, length),) = store._quick.run("SELECT count(*), sum(length(digests)) FROM target_statsig_batches")
         pages = store._quick.value("PRAGMA page_count") * store._quick.value("PRAGMA page_size")
     return Size(batches, length // DIGEST_BYTES, pages, milliseconds, skipped)

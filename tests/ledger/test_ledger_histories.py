@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from target_statsig.store import open_store
 from target_statsig.store.ledger import DIGEST_BYTES, Bookmark
+from target_statsig.store.store import Store
 from tests.fakes import FakeClock
 
 SLOW_ON_POSTGRESQL = True
@@ -125,7 +125,7 @@ class History:
         """Run once; the run is killed after so many steps, and its last STATE may get lost with Meltano."""
         self.steps_left = steps_to_live
         self.written = [self.saved]
-        store = open_store(self.url, clock=FakeClock(), project=self.project, run_id=f"run {number}")
+        store = Store(self.url, clock=FakeClock(), project=self.project, run_id=f"run {number}")
         try:
             self.deliver(store.ledger("orders", keep_days=self.tap.keep_days))
         except KilledError:

@@ -134,13 +134,13 @@ def test_a_reason_and_a_hint_are_given_exactly_where_nobody_is_removed_though_so
         pytest.param(
             evidence(signed(Sign.CURRENTLY_SYNCING), on_incomplete_stream=OnIncompleteStream.REMOVE),
             Action.HOLD,
-            Reason.CURRENTLY_SYNCING,
+            Sign.CURRENTLY_SYNCING,
             id="to be removed all the same, but not against a sign of progress",
         ),
         pytest.param(
             evidence(signed(Sign.UNKNOWN_BOOKMARK), on_incomplete_stream=OnIncompleteStream.REMOVE),
             Action.HOLD,
-            Reason.UNKNOWN_BOOKMARK,
+            Sign.UNKNOWN_BOOKMARK,
             id="to be removed all the same, but not where it may be incremental",
         ),
         pytest.param(
@@ -168,17 +168,17 @@ def test_a_reason_and_a_hint_are_given_exactly_where_nobody_is_removed_though_so
             Reason.REJECTED_RECORDS,
             id="rejected records and so too many missing",
         ),
-        pytest.param(evidence(signed(Sign.INCREMENTAL)), Action.FAIL, Reason.INCREMENTAL, id="incremental is an error"),
+        pytest.param(evidence(signed(Sign.INCREMENTAL)), Action.FAIL, Sign.INCREMENTAL, id="incremental is an error"),
         pytest.param(
             evidence(signed(Sign.INCREMENTAL), removals=0),
             Action.FAIL,
-            Reason.INCREMENTAL,
+            Sign.INCREMENTAL,
             id="incremental is an error though nobody is missing",
         ),
         pytest.param(
             evidence(signed(Sign.DEAD_LETTER), on_incomplete_stream=OnIncompleteStream.FAIL),
             Action.HOLD,
-            Reason.DEAD_LETTER,
+            Sign.DEAD_LETTER,
             id="a dead-letter file is no error",
         ),
         pytest.param(evidence(current=0, removals=100), Action.HOLD, Reason.EMPTY_STREAM, id="an empty stream"),
@@ -248,7 +248,3 @@ def test_the_share_that_may_be_removed(before, removals, percent, too_many):
 def test_a_hint_names_the_setting_or_the_remedy(facts, words):
     for word in words:
         assert word in decision_on(facts).hint
-
-
-def test_every_sign_is_a_reason():
-    assert {sign.value for sign in Sign} <= {reason.value for reason in Reason}

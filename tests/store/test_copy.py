@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from target_statsig.errors import SegmentError, StoreError
-from target_statsig.store import open_copy, tables
+from target_statsig.store import tables
 from target_statsig.store.ledger import DIGEST_BYTES
+from target_statsig.store.readonly import open_copy
 from target_statsig.store.values import SegmentFacts
 from tests.store.rows import known
 
@@ -187,8 +188,8 @@ def test_a_store_that_a_killed_run_left_is_copied_whole(tmp_path, clock):
     """What was committed last stands in SQLite's log beside the file."""
     url = f"sqlite:///{tmp_path / 'store.db'}"
     killed = (
-        "import os; from target_statsig.clock import RunClock; from target_statsig.store import open_store; "
-        f"store = open_store({url!r}, clock=RunClock(), project='a project', run_id='killed'); "
+        "import os; from target_statsig.clock import RunClock; from target_statsig.store.store import Store; "
+        f"store = Store({url!r}, clock=RunClock(), project='a project', run_id='killed'); "
         "store.members('vips').record_added(['a']); os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == 9

@@ -18,9 +18,9 @@ from target_statsig.store.locks import PATIENCE
 HOLD = """
 import sys
 from target_statsig.clock import RunClock
-from target_statsig.store import open_store
+from target_statsig.store.store import Store
 
-store = open_store(sys.argv[1], clock=RunClock(), project="a project", run_id="another process")
+store = Store(sys.argv[1], clock=RunClock(), project="a project", run_id="another process")
 store.lock("vips").acquire()
 store.ledger("vips").begin()
 print("held", flush=True)

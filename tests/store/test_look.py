@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy
 
 from target_statsig.errors import StoreError
-from target_statsig.store import look_at_store
+from target_statsig.store.readonly import look_at
 from target_statsig.store.values import SegmentFacts
 from tests.fakes import NOON
 from tests.postgres import PASSWORD
@@ -19,7 +19,7 @@ FACTS = SegmentFacts(fed_by="users", last_sync_at=NOON, last_status="complete", 
 
 @pytest.fixture
 def look():
-    return lambda url, project="a project": look_at_store(url, project=project)
+    return lambda url, project="a project": look_at(url, project=project)
 
 
 def execute(url, *statements):

@@ -16,7 +16,8 @@ import pytest
 import sqlalchemy
 
 from target_statsig.errors import StoreError
-from target_statsig.store import open_store, tables
+from target_statsig.store import tables
+from target_statsig.store.store import Store
 from target_statsig.store.values import SegmentFacts
 from tests.fakes import FakeClock
 from tests.postgres import PASSWORD
@@ -24,7 +25,7 @@ from tests.store.rows import known
 
 
 def opened(url, **options):
-    return contextlib.closing(open_store(url, clock=FakeClock(), project="a project", run_id="a run", **options))
+    return contextlib.closing(Store(url, clock=FakeClock(), project="a project", run_id="a run", **options))
 
 
 def refusal(url):
@@ -200,9 +201,7 @@ class TestAServer:
             with pytest.raises(StoreError, match="cannot be used"):
                 ledger.acknowledge(batch)
             ledger.acknowledge(batch)
-        with contextlib.closing(
-            open_store(postgres_url, clock=FakeClock(), project="a project", run_id="another")
-        ) as store:
+        with contextlib.closing(Store(postgres_url, clock=FakeClock(), project="a project", run_id="another")) as store:
             assert store.ledger("orders").known([bytes(16)], highest=None, epoch=0) == [True]
 
 
