@@ -45,6 +45,9 @@ reviews by. Its values are not documented: https://api.statsig.com/openapi/20240
 NO_SUCH_CALL = "Cannot "
 """How Statsig's message for an unknown path begins: `Cannot GET /segments/vips`."""
 
+NAMED_THINGS = ("segment", "event", "experiment", "gate")
+"""What a message for an unknown name says is not found."""
+
 PAGE_BYTES = 64 * 1024 * 1024
 """Bytes of a page that are read: 100,000 ids, the most that Statsig takes at once, are a tenth of it."""
 
@@ -318,7 +321,7 @@ class ConsoleClient:
         """Return whether a 404 with this message is about the address, and not about a segment."""
         if not message or message.startswith(NO_SUCH_CALL):
             return True
-        return not urlsplit(self._base_url).path and not any(word in message.lower() for word in ("segment", "event"))
+        return not urlsplit(self._base_url).path and not any(word in message.lower() for word in NAMED_THINGS)
 
 
 def _path(*parts: str) -> str:

@@ -157,7 +157,7 @@ def show_status(run: Run, *, as_json: bool) -> NoReturn:
 
 
 def show_verification(run: Run, *, as_json: bool) -> NoReturn:
-    """Ask Statsig for the events of the last run, print what it has, and exit with 1 where any is perhaps dropped."""
+    """Ask Statsig for what the last run sent, print what it has, and exit with 1 where any is perhaps dropped."""
     from target_statsig.commands.verify import render, verify
 
     try:

@@ -44,7 +44,7 @@ Examples:
     target-statsig --config target.json --status
 
 \b
-  whether the events of the last run are in Statsig
+  whether the events and exposures of the last run are in Statsig
     target-statsig --config target.json --verify
 
 \b
@@ -96,7 +96,7 @@ OWN = (
     click.Option(
         ["--verify"],
         is_flag=True,
-        help="Ask Statsig which events of the last run it has. Needs `console_api_key`.",
+        help="Ask Statsig which events and exposures of the last run it has. Needs `console_api_key`.",
     ),
     click.Option(["--json"], is_flag=True, help="With --status or --verify: print JSON."),
     click.Option(

@@ -1,7 +1,7 @@
-"""`--verify`: which events of the last run Statsig has, by one question for each name; nothing is changed.
+"""`--verify`: what of the last run Statsig has, by one question for each name; nothing is changed.
 
-Statsig takes a request and decides later what of it to keep, without a word. It lists the events that it got lately, so
-a name of which it lists none was perhaps dropped.
+Statsig takes a request and decides later what of it to keep, without a word. It lists the events that it got lately,
+and counts exposures, so a name of which it has too few was perhaps dropped. Of values of metrics it says nothing.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.client.http import HttpTransport
-from target_statsig.client.recent_events import event_times
+from target_statsig.client.recent_items import EXPERIMENTS, GATES, event_times, exposure_count
 from target_statsig.commands.check import PATIENCE, open_console
 from target_statsig.config import paths
 from target_statsig.config.choices import Choice, ObjectType
 from target_statsig.errors import FatalRunError, RequestError, SettingsError
+from target_statsig.events.exposure import GATE_MARK
 from target_statsig.reports.report import OTHER_NAMES
 from target_statsig.reports.table import table_lines
 from target_statsig.reports.text import counted, iso_time, minute, visible
@@ -26,29 +27,30 @@ from target_statsig.store.readonly import read_store_status
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from target_statsig.client.console import ConsoleClient
     from target_statsig.client.http import Transport
     from target_statsig.clock import Clock
     from target_statsig.config.settings import Settings
-    from target_statsig.reports.report import Span
-    from target_statsig.store.values import PastRun
+    from target_statsig.store.values import PastRun, SentItems
 
 MOST_ASKED = 100
-"""Names that are asked for at most, those with the most events first."""
+"""Names that are asked for at most, those with the most items first."""
 
 ALL_SECONDS = 60.0
 """Seconds after which no further name is asked for."""
 
 ARRIVES_WITHIN = 600.0
-"""Seconds after the end of a run within which its events may still be on their way: Statsig takes some minutes."""
+"""Seconds after the end of a run within which its items may still be on their way: Statsig takes some minutes."""
 
 CLOCKS_APART_MS = 1_000
 
-UNASKABLE = frozenset({OTHER_NAMES, ".", ".."})
-"""What counts all names but the first thousand, and what no path can hold."""
+DAY = 86_400.0
+WEEK = 7 * DAY
+"""Seconds for which Statsig counts exposures."""
 
 
 class Found(Choice):
-    """What became of the events of a name."""
+    """What became of the items of a name."""
 
     SEEN = "seen"
     WAITING = "waiting"
@@ -56,20 +58,46 @@ class Found(Choice):
     NOT_ASKED = "not asked"
 
 
+class NameType(Choice):
+    """What a name is the name of."""
+
+    EVENT = "event"
+    EXPERIMENT = "experiment"
+    GATE = "gate"
+
+
 @dataclass(frozen=True, slots=True)
-class VerifiedName:
-    """What is known of the events of one name.
+class SentName:
+    """A name of what the run delivered; it comes from records.
 
     Attributes:
-        name: The name, which comes from records.
-        found: What became of them.
-        sent: How many the run delivered.
-        recent: How many Statsig lists of that time or later, whoever sent them; None where it was not asked.
+        name: The name.
+        type: What it is the name of.
+        sent: How many events, or exposures, of it the run delivered.
     """
 
     name: str
-    found: Found
+    type: NameType
     sent: int
+
+    @property
+    def is_askable(self) -> bool:
+        """Whether it can be asked for: it does not stand for many, and its path is none that leads elsewhere."""
+        return self.name != OTHER_NAMES and (self.type is not NameType.EVENT or self.name not in {".", ".."})
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedName:
+    """What is known of a name.
+
+    Attributes:
+        sent: What the run delivered of it.
+        found: What became of that.
+        recent: How many Statsig has of that time or later, whoever sent them; None where it was not asked.
+    """
+
+    sent: SentName
+    found: Found
     recent: int | None = None
 
 
@@ -79,7 +107,7 @@ class Verification:
 
     Attributes:
         run: The last run that delivered anything; None where none is remembered.
-        names: The names of its events.
+        names: The names of its events and exposures.
         failure: Why asking came to an end before all were asked for; None where it did not.
     """
 
@@ -98,25 +126,26 @@ class Verification:
 
     @property
     def not_verifiable(self) -> dict[str, int]:
-        """How many items the run delivered of which Statsig lists none, by what they are."""
-        counts = {ObjectType.EXPOSURE.value: 0, ObjectType.METRIC.value: 0}
-        for stream in self.run.report.get("streams", {}).values() if self.run else ():
-            if stream["object_type"] in counts:
-                counts[stream["object_type"]] += stream.get("delivered", 0)
-        return {kind: count for kind, count in counts.items() if count}
+        """How many values of metrics the run delivered, by stream: Statsig does not say whether it has them."""
+        streams = self.run.report.get("streams", {}) if self.run else {}
+        return {
+            name: counts["delivered"]
+            for name, counts in streams.items()
+            if counts["object_type"] == ObjectType.METRIC.value and counts.get("delivered")
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Return all of it in JSON's types."""
         return {
             "run": self.run and {"run_id": self.run.report.get("run_id"), "ended_at": iso_time(self.run.ended_at)},
-            "names": [{**asdict(each), "found": each.found.value} for each in self.names],
+            "names": [{**asdict(each.sent), "found": each.found.value, "recent": each.recent} for each in self.names],
             "not_verifiable": self.not_verifiable,
             "error": self.failure and str(self.failure),
         }
 
 
 def verify(settings: Settings, clock: Clock) -> Verification:
-    """Ask Statsig for the events of the last run that delivered anything.
+    """Ask Statsig for the events and the exposures of the last run that delivered anything.
 
     Args:
         settings: The run's settings.
@@ -135,49 +164,70 @@ def verify(settings: Settings, clock: Clock) -> Verification:
     if run is None or run.sent is None:
         return Verification(run)
     with closing(HttpTransport()) as transport:
-        return _ask(run, settings, transport, clock)
+        return _ask(run, run.sent, settings, transport, clock)
 
 
 def _delivered(run: PastRun) -> int:
     return sum(stream.get("delivered", 0) for stream in run.report.get("streams", {}).values())
 
 
-def _ask(run: PastRun, settings: Settings, transport: Transport, clock: Clock) -> Verification:
-    sent = run.sent.names if run.sent else {}
-    names = sorted(sent, key=lambda name: (name in UNASKABLE, -sent[name]))
+def _names(sent: SentItems) -> list[SentName]:
+    """Return all names, in the order in which they are asked for."""
+    names = [SentName(name, NameType.EVENT, count) for name, count in sent.names.items()]
+    for name, count in sent.exposures.items():
+        of_gate = name.startswith(GATE_MARK)
+        type_ = NameType.GATE if of_gate else NameType.EXPERIMENT
+        names.append(SentName(name.removeprefix(GATE_MARK) if of_gate else name, type_, count))
+    return sorted(names, key=lambda name: (not name.is_askable, -name.sent))
+
+
+def _ask(run: PastRun, sent: SentItems, settings: Settings, transport: Transport, clock: Clock) -> Verification:
     deadline = clock.monotonic() + ALL_SECONDS
     failure: RequestError | FatalRunError | None = None
-    found = []
-    for number, name in enumerate(names):
+    found: list[VerifiedName] = []
+    for number, name in enumerate(_names(sent)):
         left = deadline - clock.monotonic()
-        if failure is not None or number >= MOST_ASKED or left <= 0 or name in UNASKABLE:
-            found.append(VerifiedName(name, Found.NOT_ASKED, sent[name]))
-            continue
-        try:
-            times = event_times(open_console(settings, transport, clock, min(PATIENCE, left)), name)
-        except (RequestError, FatalRunError) as error:
-            failure = error
-            found.append(VerifiedName(name, Found.NOT_ASKED, sent[name]))
-        else:
-            recent = _recent(times, run.sent.span if run.sent else None)
-            found.append(VerifiedName(name, judge(recent, clock.time() - run.ended_at), sent[name], recent))
+        recent = None
+        if failure is None and number < MOST_ASKED and left > 0 and name.is_askable:
+            console = open_console(settings, transport, clock, min(PATIENCE, left))
+            try:
+                recent = _recent(console, name, run, sent, clock.time())
+            except (RequestError, FatalRunError) as error:
+                failure = error
+        found.append(VerifiedName(name, judge(name, recent, clock.time() - run.ended_at), recent))
     return Verification(run, found, failure)
 
 
-def _recent(times: Sequence[int | None], span: Span | None) -> int:
-    """Return how many events may be the run's: none that is earlier than all of these."""
-    earliest = 0 if span is None else span[0] - CLOCKS_APART_MS
-    return sum(time is None or time >= earliest for time in times)
+def _recent(console: ConsoleClient, name: SentName, run: PastRun, sent: SentItems, now: float) -> int | None:
+    """Return how many items may be the run's; None where Statsig does not count so far back.
+
+    Raises:
+        RequestError: It does not say.
+        FatalRunError: The key is not accepted.
+    """
+    if name.type is NameType.EVENT:
+        # None that is earlier than all of the run's.
+        earliest = 0 if sent.span is None else sent.span[0] - CLOCKS_APART_MS
+        return sum(time is None or time >= earliest for time in event_times(console, name.name))
+    began = now - run.ended_at + run.report.get("seconds", 0.0)
+    if began > WEEK:
+        return None
+    count = exposure_count(console, GATES if name.type is NameType.GATE else EXPERIMENTS, name.name)
+    return count.past_week if began > DAY else count.past_day
 
 
-def judge(recent: int, age: float) -> Found:
-    """Return what became of the events of a name.
+def judge(name: SentName, recent: int | None, age: float) -> Found:
+    """Return what became of the items of a name.
 
     Args:
-        recent: How many Statsig lists.
+        name: The name.
+        recent: How many Statsig has; None where it was not asked. Of events it lists some, so that one is enough;
+            exposures it counts.
         age: Seconds since the run ended.
     """
-    if recent:
+    if recent is None:
+        return Found.NOT_ASKED
+    if recent >= (1 if name.type is NameType.EVENT else name.sent):
         return Found.SEEN
     return Found.WAITING if age < ARRIVES_WITHIN else Found.PERHAPS_DROPPED
 
@@ -194,12 +244,21 @@ def _lines(verification: Verification) -> Iterator[str]:
         return
     yield f"The run {run.report.get('run_id')}, which ended {minute(run.ended_at)}, delivered:"
     rows: list[Mapping[str, int | str | None]] = [
-        {"event": each.name, "found": each.found.value, "sent": each.sent, "listed": each.recent}
+        {
+            "name": each.sent.name,
+            "of": each.sent.type.value,
+            "found": each.found.value,
+            "sent": each.sent.sent,
+            "in Statsig": each.recent,
+        }
         for each in verification.names
     ]
-    yield from table_lines(rows)
-    for kind, count in verification.not_verifiable.items():
-        yield f"  {counted(count, kind)}: Statsig does not list them, so look at its console"
+    yield from table_lines(rows, texts=3)
+    for stream, count in verification.not_verifiable.items():
+        yield (
+            f"  {stream}: {counted(count, 'metric')}. Statsig has no endpoint that says whether values of metrics "
+            "arrived: open its console at Metrics > Metrics Catalog > Metrics Logstream."
+        )
     if verification.failure is not None:
         yield f"Asking ended early: {verification.failure.heading.value}: {verification.failure}"
     yield from _verdict(verification)
@@ -210,18 +269,26 @@ def _verdict(verification: Verification) -> Iterator[str]:
     if unasked := len(verification.named(Found.NOT_ASKED)):
         yield (
             f"{unasked:,} of {counted(names, 'name')} not asked for: at most {MOST_ASKED} are, within "
-            f"{ALL_SECONDS:.0f} seconds."
+            f"{ALL_SECONDS:.0f} seconds, and exposures for {WEEK / DAY:.0f} days."
         )
     if waiting := len(verification.named(Found.WAITING)):
         yield (
             f"{waiting:,} of {counted(names, 'name')} not seen yet: Statsig takes some minutes. Ask again "
             f"{ARRIVES_WITHIN / 60:.0f} minutes after the run."
         )
-    if dropped := len(verification.named(Found.PERHAPS_DROPPED)):
+    dropped = verification.named(Found.PERHAPS_DROPPED)
+    events = sum(each.sent.type is NameType.EVENT for each in dropped)
+    if events:
         yield (
-            f"{dropped:,} of {counted(names, 'name')} perhaps dropped: Statsig lists no event of that name and time. "
+            f"{events:,} of {counted(names, 'name')} perhaps dropped: Statsig lists no event of that name and time. "
             "Look at the name for characters that Statsig drops, at `environment_tier` (the console may show another "
             "environment), and at the times: Statsig lists recent events only."
+        )
+    if exposures := len(dropped) - events:
+        yield (
+            f"{exposures:,} of {counted(names, 'name')} perhaps dropped: Statsig counts fewer exposures than were "
+            "sent. Look whether an experiment or a gate of that name exists, at `environment_tier`, and at the times: "
+            "Statsig counts recent exposures only."
         )
     if names and len(verification.named(Found.SEEN)) == names:
         yield f"All {counted(names, 'name')} seen." if names > 1 else "The name was seen."

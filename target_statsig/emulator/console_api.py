@@ -1,4 +1,4 @@
-"""The Console API under `/console/v1/`, as much of it as is needed: keys, quotas, pages, segments, recent events."""
+"""The Console API under `/console/v1/`, as much of it as is needed: keys, quotas, pages, segments, recent items."""
 # ruff: noqa: N815 - the names in camelCase are Statsig's
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ MAX_IDS_PER_PROJECT = 10_000_000
 MAX_LISTED_EVENTS = 1_000
 """Events of a name that are listed, the last ones; of how long a time is not published."""
 
+MAX_COUNTED_NAMES = 25
+"""Names of one type whose exposures are asked for at once: https://api.statsig.com/openapi/20240601.json."""
+
+DAY = 86_400
+WEEK = 7 * DAY
+
 _NOBODY = dict.fromkeys(
     (
         "lastModifierID",
@@ -45,7 +51,9 @@ _NOBODY = dict.fromkeys(
 )
 """Members that `SegmentDto` requires and that may be null."""
 
-_ROUTE = re.compile(r"(?P<collection>segments|unit_id_types|events)(?:/(?P<id>[^/]+)(?:/(?P<rest>.+))?)?")
+_ROUTE = re.compile(
+    r"(?P<collection>segments|unit_id_types|events|exposure_count)(?:/(?P<id>[^/]+)(?:/(?P<rest>.+))?)?"
+)
 
 
 class IdsRequest(Struct):
@@ -114,6 +122,7 @@ class ConsoleApi:
             ("GET", "segments/*/idlist_metadata"): self._get_metadata,
             ("GET", "unit_id_types"): self._list_unit_id_types,
             ("GET", "events/*"): self._list_events,
+            ("GET", "exposure_count"): self._count_exposures,
         }
 
     def answer(self, request: Request) -> Response:
@@ -170,6 +179,39 @@ class ConsoleApi:
         now_ms = int(self._options.clock() * 1000)
         events = [_event_dto(event, now_ms) for event in reversed(kept[-MAX_LISTED_EVENTS:])]
         return self._list(request, "Event values listed successfully.", events)
+
+    def _count_exposures(self, request: Request, _: str) -> Response:
+        """Count recent exposures: https://docs.statsig.com/api-reference/configs/read-exposure-event-count.
+
+        An experiment or a gate that does not exist has none; a dynamic config never has any here.
+        """
+        data = {}
+        for parameter in ("gates", "experiments", "dynamicConfigs"):
+            names = request.parameters.get(parameter, ())
+            if len(names) > MAX_COUNTED_NAMES:
+                message = f"{parameter} must contain no more than {MAX_COUNTED_NAMES} elements"
+                raise RefusalError(HTTPStatus.BAD_REQUEST, message)
+            kind = parameter.removesuffix("s")
+            data[parameter] = [
+                {
+                    "id": name,
+                    "pastDay": self._exposures(kind, name, DAY),
+                    "past7Days": self._exposures(kind, name, WEEK),
+                }
+                for name in names
+            ]
+        return json_response({"message": "Exposure count fetched successfully.", "data": data})
+
+    def _exposures(self, kind: str, name: str, seconds: int) -> int:
+        """Return how many exposures of a name came with the runs that began within so many seconds."""
+        since = self._options.clock() - seconds
+        return sum(
+            tally.count
+            for run in self._state.runs
+            if run.started >= since
+            for tally in run.logs["exposures"].tallies.values()
+            if tally.key[0] == name and tally.key[1].startswith(kind)
+        )
 
     def _list(self, request: Request, message: str, data: Sequence[object]) -> Response:
         number, size = self._page_of(request)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -21,7 +21,7 @@ from target_statsig._compat import override
 from target_statsig.config.names import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 JSON_TYPE = "application/json; charset=utf-8"
 
@@ -34,7 +34,7 @@ class Request:
 
     Attributes:
         path: Without the query, still percent-encoded.
-        query: The parameters; of a repeated one the last value.
+        parameters: Those of the query, each with all its values.
         headers: By lower-case name.
         body: Unpacked; empty where that could not be done.
         size: Bytes of the body on the wire.
@@ -44,12 +44,17 @@ class Request:
 
     method: str
     path: str
-    query: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Sequence[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     size: int = 0
     flaw: str = ""
     connection: int = 0
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The parameters; of a repeated one the last value."""
+        return {name: values[-1] for name, values in self.parameters.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +182,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         body, flaw = unpack(raw, headers.get("content-encoding", ""))
-        query = dict(parse_qsl(url.query))
-        return Request(self.command, url.path, query, headers, body, len(raw), flaw, self.number)
+        return Request(self.command, url.path, parse_qs(url.query), headers, body, len(raw), flaw, self.number)
 
     @override
     def log_message(self, *_: object) -> None:

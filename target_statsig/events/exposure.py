@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from target_statsig.singer.columns import Column, Columns
     from target_statsig.singer.fields import Faults, Place
 
+GATE_MARK = "gate:"
+"""Stands before the name of a gate where names are counted: an experiment may be called the same."""
+
 FIELDS = ("experiment_name", "gate_name", "passes", "rule_id", "group", "event_time")
 
 
@@ -66,7 +69,10 @@ class ExposureMapper(Mapper):
             "time": self._times.column(found["event_time"], columns.extracted, now_ms, warnings, faults),
             "user": users.users,
         }
-        names = [experiment or gate for experiment, gate in zip(experiments, gates, strict=True)]
+        names = [
+            experiment if gate is None else f"{GATE_MARK}{gate}"
+            for experiment, gate in zip(experiments, gates, strict=True)
+        ]
         return Items(objects(exposure, len(columns)), names, users.tiers)
 
     def _plan_for(self, names: tuple[str, ...]) -> Mapping[str, Sequence[Place]]:

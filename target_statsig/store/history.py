@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.choices import ObjectType
 from target_statsig.reports.report import ItemCounts, wider
 from target_statsig.store.database import insertion
-from target_statsig.store.values import Command, PastRun, SentEvents
+from target_statsig.store.values import Command, PastRun, SentItems
 
 if TYPE_CHECKING:
     from target_statsig.reports.report import RunReport
@@ -31,14 +32,16 @@ _ALSO_WHERE_EMPTY = frozenset({"exit_code", "held"})
 def past_run(report: RunReport, command: Command, now: float) -> PastRun:
     """Return what to remember of a run that ends now (seconds since 1970)."""
     content = {name: value for name, value in report.as_json(now).items() if name not in _UNREMEMBERED}
-    # One count for all streams, so that it lists no more names than that of a stream.
-    sent = ItemCounts(ObjectType.EVENT)
+    # One count for all streams of a type, so that it lists no more names than that of a stream.
+    events, exposures = ItemCounts(ObjectType.EVENT), ItemCounts(ObjectType.EXPOSURE)
     with report.lock:
         for counts in report.item_streams.values():
-            if counts.object_type is ObjectType.EVENT:
-                sent.count_names(counts.names)
-                sent.span = wider(sent.span, counts.span)
-    return PastRun(now, command, _trimmed(content), SentEvents(dict(sent.names), sent.span) if sent.names else None)
+            for sent in (events, exposures):
+                if counts.object_type is sent.object_type:
+                    sent.count_names(counts.names)
+                    sent.span = wider(sent.span, counts.span)
+    items = SentItems(dict(events.names), events.span, dict(exposures.names))
+    return PastRun(now, command, _trimmed(content), items if items.names or items.exposures else None)
 
 
 def _trimmed(content: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +52,7 @@ def _trimmed(content: dict[str, Any]) -> dict[str, Any]:
 
 def record(connection: Connection, project: int, run: PastRun) -> None:
     """Remember a run of a project, by its number in the store, and forget those that are too many or too old."""
-    sent = None if run.sent is None else json.dumps({"names": run.sent.names, "span": run.sent.span})
+    sent = None if run.sent is None else json.dumps(asdict(run.sent))
     # Escapes keep out what no column can hold: NUL, and halves of a character.
     values = {"ended_at": run.ended_at, "command": run.command.value, "report": json.dumps(run.report), "sent": sent}
     latest = f"SELECT run FROM target_statsig_runs WHERE project = :project ORDER BY run DESC LIMIT {KEPT_RUNS}"
@@ -72,6 +75,7 @@ def last_runs(connection: Connection, project: int) -> list[PastRun]:
     ]
 
 
-def _sent(text: str) -> SentEvents:
+def _sent(text: str) -> SentItems:
     content = json.loads(text)
-    return SentEvents(content["names"], content["span"] and tuple(content["span"]))
+    # Rows of earlier versions have no exposures.
+    return SentItems(content["names"], content["span"] and tuple(content["span"]), content.get("exposures", {}))

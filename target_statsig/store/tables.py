@@ -54,7 +54,7 @@ _RUNS = (
     """,
     "CREATE INDEX target_statsig_runs_project ON target_statsig_runs (project, run)",
 )
-"""The last runs, each with its report as JSON; `sent`: names of events, of the last run that delivered any."""
+"""The last runs, each with its report as JSON; `sent`: names of events and exposures, of the last run that had any."""
 
 _SCHEMA = (
     "CREATE TABLE target_statsig_version (version INTEGER NOT NULL)",

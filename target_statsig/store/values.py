@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from target_statsig.config.choices import Choice
@@ -81,16 +81,18 @@ class Command(Choice):
 
 
 @dataclass(frozen=True, slots=True)
-class SentEvents:
-    """The events that a run delivered.
+class SentItems:
+    """The events and exposures that a run delivered; names come from records.
 
     Attributes:
-        names: How many of each name; names come from records.
-        span: The earliest and the latest time of one, unix milliseconds; None where that is not known.
+        names: How many events of each name.
+        span: The earliest and the latest time of an event, unix milliseconds; None where that is not known.
+        exposures: How many exposures of each experiment, and of each gate, as they are counted.
     """
 
     names: dict[str, int]
     span: tuple[int, int] | None
+    exposures: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +103,15 @@ class PastRun:
         ended_at: When it ended, in seconds since 1970.
         command: What it was started for.
         report: Its report, without what is 0 or empty.
-        sent: The events that it delivered; None where it delivered none, and of all but the last run that did.
+        sent: What it delivered, by name; None where that was nothing, and of all but the last run that did.
     """
 
     ended_at: float
     command: Command
     report: dict[str, Any]
-    sent: SentEvents | None = None
+    sent: SentItems | None = None
 
 
 def columns(kind: type[SegmentFacts | Hold]) -> str:
     """Return the columns of the values, in their order, as a query names them."""
-    return ", ".join(f'"{field.name}"' for field in fields(kind))
+    return ", ".join(f'"{each.name}"' for each in fields(kind))

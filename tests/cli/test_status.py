@@ -16,7 +16,7 @@ from target_statsig.errors import StoreError
 from target_statsig.store.history import KEPT_RUNS, KEPT_SECONDS
 from target_statsig.store.readonly import read_store_status
 from target_statsig.store.store import Store
-from target_statsig.store.values import Command, PastRun, SentEvents
+from target_statsig.store.values import Command, PastRun, SentItems
 from target_statsig.target import TargetStatsig
 from tests.fakes import FakeClock
 from tests.singer import record, schema
@@ -187,11 +187,11 @@ def test_a_hundred_runs_are_remembered_and_names_of_the_last_one_only(opening, s
     store = opening()
     opening(project="another").record_run(past_run(0.0))
     for number in range(KEPT_RUNS + 5):
-        store.record_run(past_run(float(number), SentEvents({"order": number + 1}, (1, 2)), run_id=f"run {number}"))
+        store.record_run(past_run(float(number), SentItems({"order": number + 1}, (1, 2)), run_id=f"run {number}"))
     store.record_run(past_run(float(KEPT_RUNS + 5)))
     runs = read_store_status(store_url, project="a project").runs
     assert len(runs) == KEPT_RUNS
-    assert [run.sent for run in runs if run.sent] == [SentEvents({"order": KEPT_RUNS + 5}, (1, 2))]
+    assert [run.sent for run in runs if run.sent] == [SentItems({"order": KEPT_RUNS + 5}, (1, 2))]
     assert len(read_store_status(store_url, project="another").runs) == 1
 
 
@@ -204,9 +204,9 @@ def test_old_runs_are_forgotten(opening, store_url):
 
 def test_names_that_no_column_can_hold_are_remembered(opening, store_url):
     odd = "nul \x00, half a character \ud800"
-    opening().record_run(past_run(1.0, SentEvents({odd: 1}, None), streams={odd: {"records": 1}}))
+    opening().record_run(past_run(1.0, SentItems({odd: 1}, None), streams={odd: {"records": 1}}))
     (run,) = read_store_status(store_url, project="a project").runs
-    assert run.sent == SentEvents({odd: 1}, None)
+    assert run.sent == SentItems({odd: 1}, None)
     assert run.report["streams"] == {odd: {"records": 1}}
 
 

@@ -1,13 +1,26 @@
-"""`--verify` asks Statsig for each name that the last run delivered, and says which of them it has."""
+"""`--verify` asks Statsig for each name that the last run delivered, and says what became of them."""
 
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 
-from target_statsig.commands.verify import ARRIVES_WITHIN, MOST_ASKED, Found, judge, render, verify
+from target_statsig.commands.verify import (
+    ARRIVES_WITHIN,
+    DAY,
+    MOST_ASKED,
+    WEEK,
+    Found,
+    NameType,
+    SentName,
+    judge,
+    render,
+    verify,
+)
 from target_statsig.config.parse import parse_config
 from target_statsig.config.schema import config_schema
 from target_statsig.errors import SettingsError
@@ -16,6 +29,7 @@ from tests.singer import record, schema
 
 EVENT = {"object_type": "event"}
 EVENTS = "/console/v1/events/"
+COUNT = "/console/v1/exposure_count"
 NONE = '{"message": "", "data": [], "pagination": {"itemsPerPage": 1000, "pageNumber": 1, "totalItems": 0}}'
 
 
@@ -34,13 +48,13 @@ def asked(run_target):
         clock.now = time.time() + later
         run.last = verify(config.settings, clock)
         run.text = render(run.last)
-        return {each.name: each.found for each in run.last.names}
+        return {each.sent.name: each.found for each in run.last.names}
 
     return run
 
 
 def entries(statsig):
-    return [entry for entry in statsig.state.requests if entry.path.startswith(EVENTS)]
+    return [entry for entry in statsig.state.requests if entry.path.startswith((EVENTS, COUNT))]
 
 
 def test_names_that_statsig_lists_are_seen(run_target, statsig, asked):
@@ -49,9 +63,9 @@ def test_names_that_statsig_lists_are_seen(run_target, statsig, asked):
     assert asked.last.is_good
     assert [entry.path for entry in entries(statsig)] == [EVENTS + "order", EVENTS + "Plan%20Upgraded"]
     assert asked.text.splitlines()[1:] == [
-        "  event          found  sent  listed",
-        "  order          seen      2       2",
-        "  Plan Upgraded  seen      1       1",
+        "  name           of     found  sent  in Statsig",
+        "  order          event  seen      2           2",
+        "  Plan Upgraded  event  seen      1           1",
         "All 2 names seen.",
     ]
 
@@ -131,17 +145,101 @@ def test_an_answer_that_is_an_error_ends_the_asking(run_target, statsig, asked):
     assert "Not this one" in asked.text
 
 
-def test_exposures_and_metrics_are_said_not_to_be_verified(run_target, statsig, asked):
-    exposure = {"user_id": "u1", "experiment_name": "e", "group": "a"}
+def test_of_metrics_each_stream_is_said_not_to_be_verifiable(run_target, statsig, asked):
     metric = {"user_id": "u1", "metric_name": "m", "metric_value": 1, "id_type": "user_id"}
-    run_target(
-        [schema("e"), record("e", exposure), schema("m"), record("m", metric)],
-        streams={"e": {"object_type": "exposure"}, "m": {"object_type": "metric"}},
-    )
+    messages = [schema("daily"), record("daily", metric), record("daily", metric | {"user_id": "u2"})]
+    run_target([*messages, schema("weekly"), record("weekly", metric)], object_type="metric")
     assert asked() == {}
-    assert asked.last.not_verifiable == {"exposure": 1, "metric": 1}
-    assert "1 exposure: Statsig does not list them" in asked.text
+    assert asked.last.is_good
+    assert asked.last.not_verifiable == {"daily": 2, "weekly": 1}
+    where = (
+        "Statsig has no endpoint that says whether values of metrics arrived: open its console at Metrics > Metrics "
+        "Catalog > Metrics Logstream."
+    )
+    assert asked.text.splitlines()[1:] == [f"  daily: 2 metrics. {where}", f"  weekly: 1 metric. {where}"]
     assert entries(statsig) == []
+
+
+def exposures(*subjects):
+    fields = [{"user_id": f"u{number}", "group": "a", **subject} for number, subject in enumerate(subjects)]
+    return [schema("seen"), *(record("seen", each) for each in fields)]
+
+
+EXPERIMENT = {"experiment_name": "checkout"}
+GATE = {"gate_name": "checkout", "passes": True}
+EXPOSURE = {"object_type": "exposure"}
+
+
+def test_exposures_that_statsig_counts_are_seen_an_experiment_s_apart_from_a_gate_s(run_target, statsig, asked):
+    run_target(exposures(EXPERIMENT, EXPERIMENT, EXPERIMENT, GATE, {**GATE, "passes": False}), **EXPOSURE)
+    asked()
+    assert asked.last.is_good
+    assert asked.text.splitlines()[1:] == [
+        "  name      of          found  sent  in Statsig",
+        "  checkout  experiment  seen      3           3",
+        "  checkout  gate        seen      2           2",
+        "All 2 names seen.",
+    ]
+    assert [entry.path for entry in entries(statsig)] == [COUNT, COUNT]
+
+
+def counting(day, week, name="checkout"):
+    """Return Statsig's answer about an experiment."""
+    count = {"id": name, "pastDay": day, "past7Days": week}
+    return {"body": json.dumps({"message": "", "data": {"experiments": [count], "gates": [], "dynamicConfigs": []}})}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(counting(2, 2), id="fewer than were sent"),
+        pytest.param(counting(0, 9), id="others of earlier days"),
+        pytest.param(counting(9, 9, "another"), id="another's"),
+        pytest.param({"body": '{"data": {}}'}, id="none"),
+        pytest.param({"status": 404, "body": '{"message": "Experiment not found"}'}, id="an unknown name"),
+    ],
+)
+def test_exposures_that_are_not_all_counted_wait_for_some_minutes_and_are_perhaps_dropped_then(
+    run_target, statsig, asked, answer
+):
+    run_target(exposures(EXPERIMENT, EXPERIMENT, EXPERIMENT), **EXPOSURE)
+    statsig.faults.add(path=COUNT, **answer)
+    assert asked() == {"checkout": Found.WAITING}
+    assert asked.last.is_good
+    assert asked(ARRIVES_WITHIN + 60) == {"checkout": Found.PERHAPS_DROPPED}
+    assert not asked.last.is_good
+    assert "Look whether an experiment or a gate of that name exists" in asked.text
+
+
+@pytest.mark.parametrize(
+    ("later", "found"),
+    [
+        pytest.param(DAY - 60, Found.PERHAPS_DROPPED, id="a day"),
+        pytest.param(DAY + 60, Found.SEEN, id="a week"),
+        pytest.param(WEEK + 60, Found.NOT_ASKED, id="longer ago than Statsig counts"),
+    ],
+)
+def test_exposures_are_counted_over_the_time_that_holds_the_run(run_target, statsig, asked, later, found):
+    run_target(exposures(EXPERIMENT), **EXPOSURE)
+    statsig.faults.add(path=COUNT, **counting(0, 1))
+    assert asked(later) == {"checkout": found}
+    assert len(entries(statsig)) == (found is not Found.NOT_ASKED)
+
+
+def test_events_and_exposures_share_the_names_and_the_time_that_is_asked_for(run_target, asked):
+    names = [record("orders", {"user_id": "u1", "event": f"name {number}"}) for number in range(MOST_ASKED)]
+    streams = {"orders": EVENT, "seen": EXPOSURE}
+    run_target([schema("orders"), *names, *exposures(EXPERIMENT, EXPERIMENT)], streams=streams)
+    found = asked()
+    assert found["checkout"] is Found.SEEN
+    assert [*found.values()].count(Found.NOT_ASKED) == 1
+
+
+def test_of_names_that_an_earlier_version_remembered_none_is_an_experiment_s(run_target, asked, tmp_path):
+    run_target(orders("order"), **EVENT)
+    with closing(sqlite3.connect(tmp_path / "store.db")) as store, store:
+        store.execute("UPDATE target_statsig_runs SET sent = json_remove(sent, '$.exposures')")
+    assert asked() == {"order": Found.SEEN}
 
 
 def test_verifying_changes_nothing(run_target, statsig, asked, tmp_path):
@@ -159,16 +257,20 @@ def test_without_a_console_key_that_is_an_error(asked):
 
 
 @pytest.mark.parametrize(
-    ("recent", "age", "found"),
+    ("type_", "recent", "age", "found"),
     [
-        (1, 0.0, Found.SEEN),
-        (1, 1e6, Found.SEEN),
-        (0, ARRIVES_WITHIN - 1, Found.WAITING),
-        (0, ARRIVES_WITHIN, Found.PERHAPS_DROPPED),
+        (NameType.EVENT, 1, 0.0, Found.SEEN),
+        (NameType.EVENT, 1, 1e6, Found.SEEN),
+        (NameType.EVENT, 0, ARRIVES_WITHIN - 1, Found.WAITING),
+        (NameType.EVENT, 0, ARRIVES_WITHIN, Found.PERHAPS_DROPPED),
+        (NameType.EXPERIMENT, 2, 1e6, Found.SEEN),
+        (NameType.GATE, 1, ARRIVES_WITHIN - 1, Found.WAITING),
+        (NameType.GATE, 1, ARRIVES_WITHIN, Found.PERHAPS_DROPPED),
+        (NameType.GATE, None, 0.0, Found.NOT_ASKED),
     ],
 )
-def test_a_name_is_judged_by_what_is_listed_and_by_the_run_s_age(recent, age, found):
-    assert judge(recent, age) is found
+def test_a_name_is_judged_by_what_statsig_has_of_it_and_by_the_run_s_age(type_, recent, age, found):
+    assert judge(SentName("a", type_, sent=2), recent, age) is found
 
 
 # The command
@@ -180,18 +282,27 @@ def test_the_command_prints_text_and_json_and_ends_with_0_while_events_may_be_on
     statsig.faults.add(path=EVENTS + "late", body=NONE)
     done = command.run("--config", config, "--verify")
     assert done.exit_code == 0
-    assert "  late   waiting     1       0\n" in done.stdout
+    assert "  late   event  waiting     1           0\n" in done.stdout
     told = json.loads(command.run("--config", config, "--verify", "--json").stdout)
-    assert told["names"][1] == {"name": "late", "found": "waiting", "sent": 1, "recent": 0}
+    assert told["names"][1] == {"name": "late", "type": "event", "sent": 1, "found": "waiting", "recent": 0}
 
 
-def test_the_command_ends_with_1_where_the_key_is_not_accepted(command, statsig):
-    config = command.config_file(**EVENT)
-    command.run("--config", config, messages=orders("order"))
-    statsig.faults.add(path=EVENTS + "*", status=401)
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    ("settings", "messages", "path"),
+    [
+        pytest.param(EVENT, orders("order"), EVENTS + "*", id="events"),
+        pytest.param(EXPOSURE, exposures(EXPERIMENT), COUNT, id="exposures"),
+    ],
+)
+def test_the_command_ends_with_1_where_the_key_is_not_accepted(command, statsig, settings, messages, path, status):
+    config = command.config_file(**settings)
+    command.run("--config", config, messages=messages)
+    statsig.faults.add(path=path, status=status)
     done = command.run("--config", config, "--verify")
     assert done.exit_code == 1
     assert "Asking ended early: Statsig does not accept the key: " in done.stdout
+    assert "not asked" in done.stdout
 
 
 def test_the_command_ends_with_1_without_a_console_key(command):

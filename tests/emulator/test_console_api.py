@@ -254,3 +254,40 @@ def test_events_that_statsig_drops_are_not_listed(statsig):
 
 def test_events_are_listed_for_the_console_key_only(statsig):
     assert call(statsig, "GET", "events/login", key="console-another").status_code == 401
+
+
+def expose(statsig, *exposures):
+    body = {"exposures": [{"user": {"userID": "u1"}, "group": "a", **exposure} for exposure in exposures]}
+    headers = {"statsig-api-key": statsig.server_secret_key}
+    url = f"{statsig.events_url}/log_custom_exposure"
+    assert requests.post(url, json=body, headers=headers, timeout=10).status_code == 202
+
+
+def test_exposures_are_counted_by_experiment_and_by_gate_as_many_as_are_asked_for(statsig):
+    gate = {"gateName": "checkout", "passes": True}
+    expose(statsig, {"experimentName": "checkout"}, {"experimentName": "b c"}, gate, {**gate, "passes": False})
+    content = call(
+        statsig, "GET", "exposure_count?experiments=checkout&experiments=b%20c&gates=checkout&gates=d"
+    ).json()
+    assert content["message"] == "Exposure count fetched successfully."
+    assert content["data"] == {
+        "gates": [{"id": "checkout", "pastDay": 2, "past7Days": 2}, {"id": "d", "pastDay": 0, "past7Days": 0}],
+        "experiments": [{"id": "checkout", "pastDay": 1, "past7Days": 1}, {"id": "b c", "pastDay": 1, "past7Days": 1}],
+        "dynamicConfigs": [],
+    }
+
+
+def test_exposures_are_counted_for_a_day_and_for_a_week(statsig_factory):
+    now = [1e9]
+    statsig = statsig_factory(clock=lambda: now[0])
+    expose(statsig, {"experimentName": "a"})
+    for days, counted in ((0.9, (1, 1)), (1.1, (0, 1)), (7.1, (0, 0))):
+        now[0] = 1e9 + days * 86_400
+        (count,) = call(statsig, "GET", "exposure_count?experiments=a").json()["data"]["experiments"]
+        assert (count["pastDay"], count["past7Days"]) == counted
+
+
+def test_at_most_25_names_are_counted_at_once_and_for_the_console_key_only(statsig):
+    many = "&".join(f"gates=g{number}" for number in range(26))
+    assert call(statsig, "GET", f"exposure_count?{many}").status_code == 400
+    assert call(statsig, "GET", "exposure_count", key="console-another").status_code == 401

@@ -1,0 +1,120 @@
+"""What Statsig got lately under a name, from the Console API: the events of it, or how many exposures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from target_statsig.client.console import PAGE_BYTES, PAGE_SIZE, unusable
+from target_statsig.errors import Heading, RefusedError
+
+if TYPE_CHECKING:
+    from target_statsig.client.console import ConsoleClient
+    from target_statsig.client.sender import Sent
+
+EXPERIMENTS = "experiments"
+GATES = "gates"
+
+
+class _Event(msgspec.Struct):
+    timestamp: str | float | None = None
+
+
+class _Page(msgspec.Struct):
+    """The first page, which may be all: Statsig's own example is a list of a thousand."""
+
+    data: list[_Event]
+
+
+class _Count(msgspec.Struct, rename={"past_day": "pastDay", "past_week": "past7Days"}):
+    id: str
+    past_day: float
+    past_week: float
+
+
+class _Counts(msgspec.Struct):
+    experiments: list[_Count] = []
+    gates: list[_Count] = []
+
+
+class _Answer(msgspec.Struct):
+    data: _Counts
+
+
+@dataclass(frozen=True, slots=True)
+class ExposureCount:
+    """How many exposures Statsig got, whoever sent them.
+
+    Attributes:
+        past_day: In the last 24 hours.
+        past_week: In the last 7 days.
+    """
+
+    past_day: int = 0
+    past_week: int = 0
+
+
+def event_times(console: ConsoleClient, name: str) -> list[int | None]:
+    """Return the times of the events of a name, unix milliseconds; None where one cannot be read.
+
+    They are of any sender: https://docs.statsig.com/api-reference/events/get-specific-events. The name may be neither
+    `.` nor `..`.
+
+    Raises:
+        RequestError: They cannot be read.
+    """
+    what = "reading the recent events of a name"  # which comes from a record
+    sent = _read(console, f"events/{quote(name, safe='')}?{urlencode({'limit': PAGE_SIZE, 'page': 1})}", what)
+    if sent is None:
+        return []
+    try:
+        page = msgspec.convert(sent.body, _Page)
+    except msgspec.ValidationError as error:
+        raise unusable(what, str(error), sent.status) from None
+    return [_time_of(event) for event in page.data]
+
+
+def exposure_count(console: ConsoleClient, where: str, name: str) -> ExposureCount:
+    """Return how many exposures of a name Statsig got.
+
+    They are of any sender: https://docs.statsig.com/api-reference/configs/read-exposure-event-count.
+
+    Args:
+        console: The client.
+        where: `EXPERIMENTS` or `GATES`.
+        name: The name of the experiment or the gate.
+
+    Raises:
+        RequestError: They cannot be read.
+    """
+    what = f"reading the number of exposures of one of the {where}"  # its name comes from a record
+    sent = _read(console, f"exposure_count?{urlencode({where: name})}", what)
+    if sent is None:
+        return ExposureCount()
+    try:
+        counts: list[_Count] = getattr(msgspec.convert(sent.body, _Answer).data, where)
+    except msgspec.ValidationError as error:
+        raise unusable(what, str(error), sent.status) from None
+    own = [count for count in counts if count.id == name]
+    return ExposureCount(int(sum(each.past_day for each in own)), int(sum(each.past_week for each in own)))
+
+
+def _read(console: ConsoleClient, path: str, what: str) -> Sent | None:
+    """Return the answer; None where Statsig does not know the name."""
+    try:
+        return console.read(path, what, max_response_bytes=PAGE_BYTES)
+    except RefusedError as error:
+        if error.status == HTTPStatus.NOT_FOUND and error.heading is not Heading.SETTINGS:
+            return None
+        raise
+
+
+def _time_of(event: _Event) -> int | None:
+    try:
+        return int(float(event.timestamp or ""))
+    except (ValueError, OverflowError):
+        return None
