@@ -26,7 +26,7 @@ from target_statsig.segments.completeness import StreamObserver
 from target_statsig.singer.dead_letters import DeadLetterBox
 from target_statsig.singer.rejections import whereabouts
 from target_statsig.singer.state import Patience, State, StateGate, write_state
-from target_statsig.store.values import Command
+from target_statsig.store.values import Command, past_run
 from target_statsig.streams import Streams
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from target_statsig.config.parse import Config
     from target_statsig.singer.dead_letters import DeadLetters
     from target_statsig.singer.records import Batch, RecordReader
-    from target_statsig.store.members import Pending
     from target_statsig.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -161,14 +160,6 @@ class Run:
         path = paths.store_file(self._store_url)
         return "store" in self.__dict__ or path is None or path.exists()
 
-    def pending_from_earlier(self, segment_id: str) -> Pending | None:
-        """Return the changes that earlier runs kept for a segment; None, and no store is made, where there is none.
-
-        Raises:
-            StoreError: The store cannot be used.
-        """
-        return self.store.pending(segment_id) if self.store_exists else None
-
     @cached_property
     def dead_letters(self) -> DeadLetters:
         """Where rejected records go."""
@@ -197,10 +188,7 @@ class Run:
         self._flush_in_time()
 
     def tick(self, size: int) -> None:
-        """Do what is due, whether input comes or not.
-
-        Args:
-            size: Bytes of input that come now.
+        """Do what is due, whether input comes or not; `size` is bytes of input that come now.
 
         Raises:
             TargetStatsigError: What a batch failed with.
@@ -228,8 +216,7 @@ class Run:
     def end(self, *, complete: bool) -> None:
         """Send what was read, write the report and log the summary; what fails is kept in `failure`.
 
-        Args:
-            complete: Whether the input was read to its end; else who seems to be gone was perhaps only not read.
+        Where the input was not `complete`, who seems to be gone was perhaps only not read.
         """
         self.ended = True
         self._complete = complete
@@ -257,11 +244,7 @@ class Run:
         yield from [stream.check_reject_limit for stream in self.streams]
 
     def end_sending(self, remember: Callable[[], None]) -> None:
-        """End a run that read no Singer messages: wait for every answer, and nothing is said of segments.
-
-        Args:
-            remember: Called when all answers are there.
-        """
+        """End a run that read no Singer messages: wait for every answer, and then `remember`."""
         self.ended = True
         flushing = [self.dead_letters.flush] if self._has_dead_letters else []
         checks = [stream.check_reject_limit for stream in self.streams]
@@ -287,8 +270,6 @@ class Run:
             return
         try:
             if self.store_exists:
-                from target_statsig.store.history import past_run
-
                 self.store.record_run(past_run(self.report, self.command, self.clock.time()))
         except StoreError as error:
             logger.warning("`--status` will not know of this run: %s.", error)

@@ -46,11 +46,7 @@ class Streams:
     """
 
     def __init__(self, run: Run) -> None:
-        """Begin without streams.
-
-        Args:
-            run: What the streams share.
-        """
+        """Begin without streams; the run has what they share."""
         self.events: dict[str, EventStream] = {}
         self.segments: dict[str, SegmentStream] = {}
         self.replaying = False
@@ -72,13 +68,7 @@ class Streams:
         return self.events.get(name) or self.segments.get(name) or self._make(name)
 
     def add_prepared(self, name: str, ledger: StreamLedger, *, expected: int) -> EventStream:
-        """Return a new stream of events that are prepared already.
-
-        Args:
-            name: The stream's name.
-            ledger: What remembers its deliveries.
-            expected: How many records will come.
-        """
+        """Return a new stream of so many events that are prepared already; `ledger` remembers its deliveries."""
         settings = self._run.config.for_stream(name)
         stream = self._event_stream(name, settings, ITEM_TYPES[settings.object_type], ledger)
         stream.expected = expected
@@ -86,12 +76,9 @@ class Streams:
         return stream
 
     def follow(self, tap_stream: str, name: str, replication_key: str | None) -> None:
-        """Note that a stream of the tap feeds this one.
+        """Note that a stream of the tap feeds the one that has this name after the stream maps.
 
-        Args:
-            tap_stream: The tap's name.
-            name: The name after the stream maps.
-            replication_key: The column by which the tap says how far it has come, where it names one.
+        `replication_key` is the column by which the tap says how far it has come, where it names one.
         """
         if name in self.segments:
             self._run.sources.follow(tap_stream, name, self.segments[name].settings)
@@ -187,8 +174,7 @@ class Streams:
         """Send what rows of earlier runs asked for, also of streams that did not come this time."""
         config = self._run.config
         for name in config.names_of_row_streams():
-            segment_id = config.for_stream(name).segment_id or ""
-            if name not in self.segments and self._run.pending_from_earlier(segment_id) is not None:
+            if name not in self.segments and self._run.store_exists:
                 self.get(name)
                 self.segments[name].send_kept()
 

@@ -71,14 +71,9 @@ class TargetStatsig(Target):
         dry_run_output: Path | None = None,
         **options: Any,
     ) -> None:
-        """Read the configuration and begin the run.
+        """Read the configuration and begin the run; `dry_run` changes nothing, whatever the setting says.
 
-        Args:
-            parse_env_config: Whether variables are read.
-            dry_run: Change nothing, whatever the setting says.
-            show_ids: Of a dry run: show some ids of members, on a terminal.
-            dry_run_output: Of a dry run: the file for the requests that would be sent.
-            options: Those of singer-sdk.
+        `show_ids` and `dry_run_output` are for a dry run, `options` for singer-sdk.
 
         Raises:
             ConfigValidationError: With everything that is wrong with the configuration.
@@ -132,16 +127,10 @@ class TargetStatsig(Target):
             self.run.streams.check_columns(name, sink.schema, schema["schema"])
 
     def _take_records(self, tap_stream: str, number: int, batch: Batch) -> None:
-        """Hand RECORD messages of a stream of the tap to the sinks that it feeds.
-
-        Args:
-            tap_stream: The tap's name for the stream.
-            number: The number of the first line, in the input.
-            batch: The messages.
+        """Hand RECORD messages of a stream of the tap to the sinks that it feeds; the first is on the line `number`.
 
         Raises:
-            InputError: They come before the SCHEMA of their stream.
-            InputError: One is no RECORD message after all.
+            InputError: They come before the SCHEMA of their stream, or one is no RECORD message after all.
         """
         from target_statsig.singer.reader import unreadable
         from target_statsig.singer.records import Batch, decode_records
@@ -199,11 +188,8 @@ class TargetStatsig(Target):
     def run_to_end(self, file_input: Iterable[str] | Iterable[bytes] | None) -> int:
         """Read all input, and whatever happens leave an honest STATE, a report and a summary behind.
 
-        Args:
-            file_input: Lines of Singer messages; None is standard input.
-
-        Returns:
-            The exit code: 0 complete, 1 failed, 128 and the signal's number when interrupted.
+        None is standard input. Returns the exit code: 0 complete, 1 failed, 128 and the signal's number when
+        interrupted.
         """
         try:
             self.listen(cast("IO[str] | None", file_input))
@@ -357,34 +343,17 @@ class TargetStatsig(Target):
     def replay(self) -> int:
         """Send all dead letters again, and remove the files whose records arrived; return the exit code."""
         from target_statsig.commands.replay import send_again
-        from target_statsig.store.values import Command
 
-        self.run.command = Command.REPLAY
         return send_again(self.run, self.run_to_end)
 
     def apply_held(self, segment_id: str | None = None) -> int:
-        """Remove the members that the last run held for want of a proof; return the exit code.
-
-        Args:
-            segment_id: The only segment to do so for; None: all.
-        """
+        """Remove the members that the last run held, perhaps in one segment only, and return the exit code."""
         from target_statsig.commands.apply_held import apply_held
-        from target_statsig.store.values import Command
 
-        self.run.command = Command.APPLY_HELD
         return apply_held(self.run, segment_id)
 
     def send(self, url: str) -> int:
-        """Send a table of prepared requests.
-
-        Args:
-            url: A directory of Parquet files, a glob, or one file.
-
-        Returns:
-            The exit code, as `run_to_end`.
-        """
+        """Send a table of prepared requests (see `commands.send`), and return the exit code."""
         from target_statsig.commands.send import send
-        from target_statsig.store.values import Command
 
-        self.run.command = Command.SEND
         return send(self.run, url)

@@ -266,12 +266,9 @@ def decode_json(body: bytes) -> object:
 
 
 def quote_message(body: object, *, sent: bytes | None, key: str) -> str:
-    """Return Statsig's message, shortened, without ids, values from records and the key.
+    """Return Statsig's message (`message` or `error`), shortened, without ids, values from records and the key.
 
-    Args:
-        body: The decoded response; its `message` or `error` is quoted where that is a string.
-        sent: The body of the request, gzip or not. What its lists hold, the events and the ids, is hidden.
-        key: The key of the request.
+    What the lists of the request's body hold, the events and the ids, is hidden; `sent` is that body, gzip or not.
     """
     if not isinstance(body, dict):
         return ""

@@ -128,7 +128,7 @@ class _UnitIdType(msgspec.Struct):
 
 
 class ConsoleClient:
-    """Reads and changes the segments of one project; every method may raise a RequestError.
+    """Asks the Console API of one project; every method may raise a RequestError.
 
     Attributes:
         ids_in_project: How many ids all lists of the project hold, as whoever changes them counts; None until it can
@@ -207,13 +207,9 @@ class ConsoleClient:
     def create_segment(
         self, segment_id: str, *, id_type: str, description: str | None = None, tags: Sequence[str] = ()
     ) -> Segment:
-        """Create an empty ID list.
+        """Create an empty ID list, whose id is its name, too: 3 to 100 letters, digits, `_` and `-`.
 
-        Args:
-            segment_id: Its id, and its name: 3 to 100 letters, digits, `_` and `-`.
-            id_type: Statsig's name for what it will hold, such as `userID`.
-            description: At most 1,000 characters; None: none.
-            tags: The names of its tags.
+        `id_type` is Statsig's name for what it will hold, such as `userID`; `description` has at most 1,000 characters.
         """
         what = f"creating segment '{segment_id}' for ids of type {id_type}"
         body: dict[str, object] = {"id": segment_id, "name": segment_id, "type": ID_LIST, "idType": id_type}
@@ -271,11 +267,7 @@ class ConsoleClient:
             before = items
 
     def read(self, path: str, what: str, *, max_response_bytes: int | None = None) -> Sent:
-        """Read what is at a path below `console_url`, asked for as `what`.
-
-        Raises:
-            RequestError: It cannot be read.
-        """
+        """Read what is at a path below `console_url`, asked for as `what`."""
         return self._send("GET", path, what, max_response_bytes=max_response_bytes)
 
     def _change(self, method: str, path: str, body: Mapping[str, object], what: str) -> Sent:

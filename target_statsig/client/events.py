@@ -53,14 +53,7 @@ LOG_CUSTOM_METRIC = Endpoint("log_custom_metric", "metrics", has_metadata=False)
 
 
 def encode_body(endpoint: Endpoint, items: bytes, flags: Iterable[str], compression: Compression) -> bytes:
-    """Return the body of a request.
-
-    Args:
-        endpoint: Where it goes.
-        items: JSON objects, encoded, commas between them.
-        flags: Members of the body that are true.
-        compression: How the body is encoded.
-    """
+    """Return the body of a request; items are JSON with commas between them, and `flags` are members that are true."""
     beside = b"".join(b',"%b":true' % flag.encode() for flag in flags)
     if endpoint.has_metadata:
         beside += b',"statsigMetadata":%b' % _METADATA

@@ -27,15 +27,10 @@ class RequestLog(Protocol):
     """The times of the requests made, of one process or of all that share a quota."""
 
     def reserve(self, decide: Callable[[Sequence[float]], float], now: float) -> float:
-        """Record a request if it may be made now; no other process records one meanwhile.
+        """Record a request if it may be made now (seconds since 1970); no other process records one meanwhile.
 
-        Args:
-            decide: Takes the times of the recent requests (seconds since 1970, ascending) and returns how many
-                seconds the next has to wait; 0.0 where it may go.
-            now: The time to record, in seconds since 1970.
-
-        Returns:
-            What `decide` returned; the request is recorded where that is 0.0.
+        `decide` takes the times of the recent requests, ascending, and returns how many seconds the next has to wait,
+        which is returned; the request is recorded where that is 0.0.
         """
 
 

@@ -76,14 +76,11 @@ class Sender:
         retry_timeout: float,
         rng: Callable[[], float] = random.random,
     ) -> None:
-        """Take what sends, what waits, and how long to go on.
+        """Take what sends, and a clock whose waits end when the run is asked to stop.
 
-        Args:
-            transport: Sends each try.
-            clock: Its waits end when the run is asked to stop.
-            retry_timeout: Seconds that one request may spend on tries and on the waits between them. A wait for
-                its turn, which the limiter imposes or a `Retry-After` that another request met, does not count.
-            rng: Returns numbers from 0 to 1, for the jitter.
+        One request may spend `retry_timeout` seconds on tries and on the waits between them. A wait for its turn, which
+        the limiter imposes or a `Retry-After` that another request met, does not count. `rng` returns numbers from 0 to
+        1.
         """
         self._transport = transport
         self._clock = clock

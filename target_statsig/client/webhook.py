@@ -21,13 +21,7 @@ _OK = range(200, 300)
 
 
 def notify(url: str, body: bytes, transport: Transport) -> None:
-    """POST a report; a failure is logged and no more.
-
-    Args:
-        url: `http://` or `https://`; it may hold a secret, so the log shows its host only.
-        body: JSON.
-        transport: Follows no redirect.
-    """
+    """POST a report; a failure is logged and no more, and by the host alone: the address may hold a secret."""
     request = Request("POST", url, {"Content-Type": "application/json"}, NOTIFY_TIMEOUT, body)
     try:
         status = transport.send(request).status

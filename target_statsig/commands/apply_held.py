@@ -17,7 +17,7 @@ from target_statsig.segments.completeness import Proof, Verdict
 from target_statsig.segments.guards import Action, Evidence, decide
 from target_statsig.segments.mirror import Baseline
 from target_statsig.segments.segment import RemoteSegment
-from target_statsig.store.values import HoldState
+from target_statsig.store.values import Command, HoldState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,16 +35,12 @@ NOTHING = "Nothing is held: there is nobody to remove."
 
 
 def apply_held(run: Run, segment_id: str | None) -> int:
-    """Remove the members that the last run of each segment held, and write the report; errors are kept in the run.
+    """Remove the members that the last run of each segment held, or of one segment only, and write the report.
 
-    Args:
-        run: The run that does so, which reads no input.
-        segment_id: The only segment to do so for; None: all.
-
-    Returns:
-        The exit code: 0 where all was applied or nothing was held, 1 where anything was refused or failed, 128 and the
-        signal's number when interrupted.
+    Errors are kept in the run. Returns the exit code: 0 where all was applied or nothing was held, 1 where anything was
+    refused or failed, 128 and the signal's number when interrupted.
     """
+    run.command = Command.APPLY_HELD
     try:
         _apply(run, segment_id)
     except Exception as error:  # noqa: BLE001 -- whatever fails, the report and the summary say so

@@ -362,13 +362,7 @@ def open_console(settings: Settings, transport: Transport, clock: Clock, patienc
 
 
 def render(sections: Sequence[Section], *, width: int = 80, colours: bool = False) -> str:
-    """Return the table, with a last line that sums it up.
-
-    Args:
-        sections: Its rows.
-        width: Characters in a line.
-        colours: Whether to colour the marks.
-    """
+    """Return the table, in lines of `width` characters, with a last line that sums it up."""
     lines: list[str] = []
     for section in sections:
         lines += [section.title, *(line for row in section.rows for line in _row(row, width, colours=colours)), ""]

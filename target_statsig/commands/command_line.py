@@ -35,12 +35,7 @@ def keep_lines() -> None:
 
 
 def refuse_conflicts(options: Options, *, has_input: bool) -> None:
-    """Say which options do not go together, and exit with 1.
-
-    Args:
-        options: Those that were given.
-        has_input: Whether `--input` is given, too.
-    """
+    """Say which options do not go together, and exit with 1; `has_input` is whether `--input` is given, too."""
     if errors := list(options.conflicts(has_input=has_input)):
         turn_down(errors)
 
@@ -79,11 +74,7 @@ def read_config(values: Sequence[str]) -> tuple[dict[str, Any], bool]:
 
 
 def turn_down(errors: Iterable[str]) -> NoReturn:
-    """Say what is wrong with a configuration, and exit with 1.
-
-    Args:
-        errors: A text for each thing to fix.
-    """
+    """Say what is wrong with a configuration, a text for each thing to fix, and exit with 1."""
     keep_lines()
     logger.error("%s: nothing was read and nothing was sent.", Heading.SETTINGS.value)
     for error in errors:
@@ -92,12 +83,7 @@ def turn_down(errors: Iterable[str]) -> NoReturn:
 
 
 def name_unread_keys(errors: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """Return the errors; where a key is missing that a variable holds, say that the variables were not read.
-
-    Args:
-        errors: What is wrong with a configuration that no variable is part of.
-        environ: The environment.
-    """
+    """Return what is wrong; where a key is missing that a variable holds, say that the variables were not read."""
     from target_statsig.config.keys import ApiKeyKind
 
     unread = []
@@ -127,9 +113,7 @@ def leave(exit_code: int) -> NoReturn:
 def show_check(run: Run, table: str | None) -> NoReturn:
     """Check what a run would meet, print it, and exit with 1 where something failed.
 
-    Args:
-        run: The run.
-        table: The table of prepared requests that it would send; None where it would read input.
+    `table` names the prepared requests that it would send; None where it would read input.
     """
     from target_statsig.commands.check import check, failed, render
 

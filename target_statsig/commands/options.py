@@ -153,11 +153,7 @@ class Options:
     dry_run_output: Path | None = None
 
     def conflicts(self, *, has_input: bool) -> Iterator[str]:
-        """Yield what does not go together.
-
-        Args:
-            has_input: Whether `--input` is given.
-        """
+        """Yield what does not go together; `has_input` is whether `--input` is given."""
         commands = ("check", "suggest", "status", "verify", "replay", "apply_held")
         given = [_shown(name) for name in commands if getattr(self, name)]
         if len(given) > 1:

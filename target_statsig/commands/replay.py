@@ -18,6 +18,7 @@ from target_statsig.errors import StoreError
 from target_statsig.reports.text import counted
 from target_statsig.singer.columns import digest
 from target_statsig.singer.message import is_too_deep
+from target_statsig.store.values import Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,13 +34,9 @@ PATTERN = "*.singer"
 def send_again(run: Run, run_to_end: Callable[[Iterable[bytes]], int]) -> int:
     """Send all dead letters again, and remove the files whose records are settled.
 
-    Args:
-        run: The run that sends them.
-        run_to_end: Reads its lines, and returns the exit code.
-
-    Returns:
-        That exit code; 0 where there are no dead letters.
+    `run_to_end` reads their lines and returns the exit code; that is 0 where there are none.
     """
+    run.command = Command.REPLAY
     try:
         letters = DeadLetterFiles(str(run.dead_letters.directory))
     except StoreError as error:  # nothing says where they are
@@ -60,11 +57,7 @@ class DeadLetterFiles:
     """The dead-letter files of earlier runs, in the order of their names."""
 
     def __init__(self, directory: str) -> None:
-        """Find the files.
-
-        Args:
-            directory: A path, or a `universal-pathlib` URL.
-        """
+        """Find the files in a directory, which is a path or a `universal-pathlib` URL."""
         place = UPath(directory)
         self.paths = sorted(place.glob(PATTERN), key=str) if place.exists() else []
 
@@ -83,11 +76,7 @@ class DeadLetterFiles:
         return Counter(str(message.get("reason")) for message in messages if message.get("type") == "RECORD")
 
     def remove(self, box: DeadLetters) -> None:
-        """Remove the files; what was rejected again is in files of `box`, which stay.
-
-        Args:
-            box: The dead letters of this run.
-        """
+        """Remove the files; what was rejected again is in files of `box`, which stay."""
         kept = set(box.paths)
         for path in self.paths:
             if str(path) not in kept:

@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING
 from target_statsig.commands.check import Mark, Row, Section
 from target_statsig.errors import FatalRunError, Heading, TargetStatsigError
 from target_statsig.reports.text import counted
+from target_statsig.store.values import Command
 
 if TYPE_CHECKING:
     from target_statsig.run import Run
 
 
 def send(run: Run, url: str) -> int:
-    """Send what is missing of a table.
+    """Send what is missing of a table: a directory of Parquet files, a glob, or one file.
 
-    Args:
-        run: The run that sends it.
-        url: A directory of Parquet files, a glob, or one file.
-
-    Returns:
-        The exit code: 0 complete, 1 failed, 128 and the signal's number when interrupted.
+    Returns the exit code: 0 complete, 1 failed, 128 and the signal's number when interrupted.
     """
+    run.command = Command.SEND
     try:
         _need_pyarrow()
     except FatalRunError as error:
@@ -35,12 +32,7 @@ def send(run: Run, url: str) -> int:
 
 
 def table_section(run: Run, url: str) -> Section:
-    """Return what a check says of a table.
-
-    Args:
-        run: The run that would send it.
-        url: A directory of Parquet files, a glob, or one file.
-    """
+    """Return what a check says of a table, which `url` names as in `send`."""
     try:
         _need_pyarrow()
         row = Row(Mark.OK, "--send", _survey(run, url))

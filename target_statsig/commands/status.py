@@ -91,9 +91,6 @@ class Status:
 def read_status(settings: Settings) -> Status:
     """Read the store and the dead letters; neither is changed or made.
 
-    Args:
-        settings: The run's settings.
-
     Raises:
         StoreError: The store cannot be read, or has the schema of another version.
     """

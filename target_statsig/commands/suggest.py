@@ -83,13 +83,10 @@ class Suggestion:
 
 
 def suggest(lines: Iterable[bytes]) -> str:
-    """Return a `streams` block in YAML, with remarks as comments.
-
-    Args:
-        lines: A tap's output, or its catalog.
+    """Return a `streams` block in YAML, with remarks as comments, for a tap's output or its catalog.
 
     Raises:
-        InputError: They are neither.
+        InputError: The lines are neither.
     """
     streams = read_streams(lines)
     if not streams:

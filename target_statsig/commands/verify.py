@@ -147,10 +147,6 @@ class Verification:
 def verify(settings: Settings, clock: Clock) -> Verification:
     """Ask Statsig for the events and the exposures of the last run that delivered anything.
 
-    Args:
-        settings: The run's settings.
-        clock: For the time, and for waits between tries.
-
     Raises:
         SettingsError: There is no `console_api_key`.
         StoreError: The store cannot be read, or has the schema of another version.
@@ -217,13 +213,9 @@ def _recent(console: ConsoleClient, name: SentName, run: PastRun, sent: SentItem
 
 
 def judge(name: SentName, recent: int | None, age: float) -> Found:
-    """Return what became of the items of a name.
+    """Return what became of the items of a name of which Statsig has so many, `age` seconds after the run ended.
 
-    Args:
-        name: The name.
-        recent: How many Statsig has; None where it was not asked. Of events it lists some, so that one is enough;
-            exposures it counts.
-        age: Seconds since the run ended.
+    Where it was not asked, `recent` is None. Of events it lists some, so that one is enough; exposures it counts.
     """
     if recent is None:
         return Found.NOT_ASKED

@@ -145,12 +145,7 @@ WHOLE_ADDRESS = re.compile(r"https?://[^/?#\s]+")
 
 
 def run_errors(settings: Settings, used: Collection[str]) -> list[str]:
-    """Return what is wrong with the settings that belong to no stream.
-
-    Args:
-        settings: The run's settings.
-        used: The object types that any stream may have.
-    """
+    """Return what is wrong with the settings that belong to no stream; `used` are the object types of the streams."""
     errors = []
     segments = {ObjectType.SEGMENT}.intersection(used)
     # A dry run sends no event, so it needs no key for one; but it reads the segments.
@@ -215,11 +210,9 @@ def _key_errors(kind: ApiKeyKind, key: str | None, purposes: Collection[str]) ->
 
 
 def stream_errors(entry: Mapping[str, Any], *, where: str) -> list[str]:
-    """Return what is wrong with one stream's settings.
+    """Return what is wrong with one stream's settings, which lie over the top level's.
 
-    Args:
-        entry: The stream's settings by name, over the top level's.
-        where: What every text begins with, such as `streams.orders: `.
+    Every text begins with `where`, such as `streams.orders: `.
     """
     if "object_type" not in entry:
         types = ", ".join(ObjectType)
@@ -315,10 +308,8 @@ def _id_type_errors(entry: Mapping[str, Any]) -> list[str]:
 def segment_conflicts(streams: Mapping[str, StreamSettings]) -> list[str]:
     """Return a text for each segment that one stream mirrors and another feeds too.
 
-    A mirror removes members that its own stream does not hold, so it would remove what the other stream added.
-
-    Args:
-        streams: Settings by stream name, or by key of `streams`.
+    A mirror removes members that its own stream does not hold, so it would remove what the other stream added. Streams
+    are given by name, or by key of `streams`.
     """
     fed: dict[str, list[str]] = {}
     for name, settings in streams.items():
@@ -334,12 +325,7 @@ def segment_conflicts(streams: Mapping[str, StreamSettings]) -> list[str]:
 
 
 def trial_errors(settings: Settings, environ: Mapping[str, str]) -> list[str]:
-    """Return why this must not run beside an emulator: it has a key for a Statsig elsewhere.
-
-    Args:
-        settings: The run's settings.
-        environ: The environment.
-    """
+    """Return why this must not run beside an emulator: it has a key for a Statsig elsewhere."""
     if not environ.get(TRIAL):
         return []
     urls = {"events_url": settings.server_secret_key, "console_url": settings.console_api_key}

@@ -77,10 +77,6 @@ def environment_errors(schema: Mapping[str, Any], environ: Mapping[str, str]) ->
     """Return a text for each variable whose value does not fit its setting's type; values are never quoted.
 
     singer-sdk reads the variables afterwards, but ends with a bare `ValueError` where one holds no number or no JSON.
-
-    Args:
-        schema: The JSON schema of the configuration.
-        environ: The environment.
     """
     errors = []
     for name, declared in schema["properties"].items():
@@ -106,23 +102,13 @@ def environment_errors(schema: Mapping[str, Any], environ: Mapping[str, str]) ->
 
 
 def command_for(option: str, environ: Mapping[str, str]) -> str:
-    """Return what to type for an option of this target: under Meltano that is a command of the plugin.
-
-    Args:
-        option: Without its dashes, such as `replay`.
-        environ: The environment.
-    """
+    """Return what to type for an option such as `replay`: under Meltano that is a command of the plugin."""
     loader = environ.get(LOADER_NAME)
     return f"meltano invoke {loader}:{option}" if loader else f"target-statsig --config … --{option}"
 
 
 def restore_dotted_keys(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the configuration with what Meltano left out of `streams` and of the mappings.
-
-    Args:
-        config: The configuration as Meltano handed it over.
-        environ: The environment.
-    """
+    """Return the configuration, as Meltano handed it over, with what that left out of `streams` and of the mappings."""
     restored = dict(config)
     if isinstance(streams := config.get("streams"), Mapping):
         restored["streams"] = _put_together(streams)
@@ -218,11 +204,7 @@ def join_dotted_keys(split: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def join_stream_names(split: Mapping[str, Any]) -> dict[str, Any]:
-    """Put stream names together again that Meltano split at their dots; an entry is told by the settings in it.
-
-    Args:
-        split: The `streams` setting as it arrived.
-    """
+    """Put stream names together again that Meltano split at their dots; an entry is told by the settings in it."""
     joined: dict[str, Any] = {}
     for name, value in split.items():
         parts = (

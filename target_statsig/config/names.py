@@ -44,8 +44,7 @@ def is_segment_id(text: str) -> bool:
 def is_loopback(server: str) -> bool:
     """Return whether a server is `localhost`, in 127.0.0.0/8, or `[::1]`.
 
-    Args:
-        server: What stands in a `Host` header or behind the `//` of a URL, with or without a port and a path.
+    It is given as in a `Host` header or behind the `//` of a URL, with or without a port and a path.
     """
     try:
         host = urlsplit(f"//{server}").hostname or ""

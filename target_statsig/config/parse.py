@@ -147,11 +147,7 @@ def unmatched(streams: Collection[str], entries: Iterable[str]) -> list[str]:
 
 
 def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
-    """Read a configuration.
-
-    Args:
-        raw: The configuration with its keys put together (see `load.rejoin`).
-        schema: The closed JSON schema, singer-sdk's own settings included.
+    """Read a configuration whose keys are put together (`load.rejoin`), by the closed schema of all settings.
 
     Raises:
         SettingsError: With every error of the configuration.

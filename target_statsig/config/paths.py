@@ -95,11 +95,8 @@ def dead_letter_path(settings: Settings, environ: Mapping[str, str], working_dir
 def dead_letter_name(stream: str, run_id: str) -> str:
     """Return the name of a stream's file of dead letters, without its end.
 
-    No other stream has the same name, also where case does not count.
-
-    Args:
-        stream: The stream's name; of one that no file can have, a digest is in the name.
-        run_id: The run's name.
+    No other stream has the same one, also where case does not count: of a name that no file can have, it holds a
+    digest.
     """
     name = stream
     if len(stream) > MOST_CHARACTERS or not _PLAIN.fullmatch(stream):
@@ -109,11 +106,7 @@ def dead_letter_name(stream: str, run_id: str) -> str:
 
 
 def file_system_error(url: str) -> str | None:
-    """Return why no file of a `universal-pathlib` URL can be opened here, in its own words; None where one can.
-
-    Args:
-        url: A URL such as `s3://…`, or a local path.
-    """
+    """Return why no file of a local path or a URL such as `s3://…` can be opened here, in its own words; else None."""
     if "://" not in url:
         return None
     from fsspec import get_filesystem_class  # noqa: PLC0415 -- most runs name a local path, and need none of it

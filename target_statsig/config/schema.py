@@ -55,12 +55,7 @@ MAPPINGS = tuple(name for name, kind in STREAM_TYPES.items() if kind in {dict[st
 
 
 def to_values(given: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of some settings that have a type here, as values of their types.
-
-    Args:
-        given: What stands in a configuration, found to fit the schema.
-        types: `RUN_TYPES` or `STREAM_TYPES`.
-    """
+    """Return those of some settings, found to fit the schema, that are in `types`, as values of these types."""
     return {name: _to_value(given[name], kind) for name, kind in types.items() if name in given}
 
 

@@ -43,14 +43,10 @@ REQUIRED: Any = dataclasses.MISSING
 
 
 def setting(sentence: str, *, default: T, least: int | None = None, most: int | None = None, secret: bool = False) -> T:
-    """Declare a setting as a field of a dataclass; its JSON type comes from the field's annotation.
+    """Declare a setting, described by a sentence, as a field of a dataclass; its JSON type comes from the annotation.
 
-    Args:
-        sentence: Its description for users.
-        default: None where leaving it out means something of its own, or `REQUIRED`.
-        least: The smallest number allowed.
-        most: The largest.
-        secret: Whether it stays out of logs and of `repr`.
+    `default` is None where leaving it out means something of its own, or `REQUIRED`; a number is at least `least` and
+    at most `most`; a `secret` stays out of logs and of `repr`.
     """
     schema = {"secret": secret or None, "minimum": least, "maximum": most, "description": sentence}
     metadata = {name: value for name, value in schema.items() if value is not None}
@@ -240,9 +236,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 def parse_rate_windows(text: str) -> tuple[RateWindow, ...]:
     """Read pairs of a number and a period, with commas between them; every pair holds.
 
-    Args:
-        text: For instance `10/10s, 850/15m`: at most 10 requests in 10 seconds, and 850 in 15 minutes.
-            A period is a whole number of seconds (`s`), minutes (`m`) or hours (`h`).
+    `10/10s, 850/15m` is at most 10 requests in 10 seconds, and 850 in 15 minutes; `h` are hours.
 
     Raises:
         ValueError: Its text says what is wrong.

@@ -118,11 +118,8 @@ class ProgressLog:
     ) -> None:
         """Start the time to the first line.
 
-        Args:
-            clock: Says when it is time.
-            progress: Returns how far each stream is.
-            seconds_for: Returns how long so many list mutations take under the rate limits.
-            screen: The terminal; None where standard error is none, and lines go to the log.
+        `seconds_for` returns how long so many list mutations take under the rate limits. `screen` is None where
+        standard error is no terminal, and lines go to the log.
         """
         self._clock = clock
         self._progress = progress

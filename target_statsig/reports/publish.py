@@ -21,9 +21,7 @@ _LABEL_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 def open_metrics(report: Mapping[str, Any], ended_at: float) -> str:
     """Return the counts of a report as OpenMetrics text; all are gauges, since each run begins at zero.
 
-    Args:
-        report: As `RunReport.as_json` makes it.
-        ended_at: Seconds since 1970.
+    `report` is as `RunReport.as_json` makes it, `ended_at` in seconds since 1970.
     """
     families: dict[str, list[str]] = {}
     for name, labels, value in _samples(report, ended_at):

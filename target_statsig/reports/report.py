@@ -269,13 +269,7 @@ class RunReport:
     """
 
     def __init__(self, started_at: float, *, run_id: str = "", dry_run: bool = False) -> None:
-        """Begin a report.
-
-        Args:
-            started_at: When the run began, in seconds since 1970.
-            run_id: The name of the run.
-            dry_run: Whether it changes nothing.
-        """
+        """Begin the report of a run that began at this time, in seconds since 1970."""
         self.lock = threading.Lock()
         self.dry_run = dry_run
         self.status = RunStatus.COMPLETE
@@ -311,12 +305,7 @@ class RunReport:
         return now - self._started_at
 
     def fail(self, text: str, heading: Heading) -> None:
-        """Add an error.
-
-        Args:
-            text: What went wrong.
-            heading: The kind of error, for its code.
-        """
+        """Add an error; its heading has the code."""
         with self.lock:
             if text not in self.errors:
                 self.errors.append(text)
@@ -329,11 +318,7 @@ class RunReport:
             self.status, self._exit_code = RunStatus.INTERRUPTED, 128 + signum
 
     def as_json(self, now: float) -> dict[str, Any]:
-        """Return the whole report.
-
-        Args:
-            now: Seconds since 1970.
-        """
+        """Return the whole report; `now` is in seconds since 1970."""
         with self.lock:
             return {
                 "run_id": self._run_id,

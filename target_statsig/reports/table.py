@@ -57,13 +57,7 @@ class Forecast:
 
 
 def run_table(report: RunReport, now: float, forecast: Forecast | None = None) -> list[str]:
-    """Return the lines that a run ends with.
-
-    Args:
-        report: The run's report.
-        now: Seconds since 1970.
-        forecast: For a dry run: what a run would meet.
-    """
+    """Return the lines that a run ends with; `now` is in seconds since 1970, `forecast` what a dry run would meet."""
     with report.lock:
         streams: list[tuple[str, ItemCounts | MemberCounts]] = list(report.item_streams.items())
         streams += report.member_streams.items()
@@ -148,12 +142,7 @@ def _segment_row(segment: str, counts: SegmentCounts) -> dict[str, Cell]:
 
 
 def table_lines(rows: Sequence[Mapping[str, Cell]], *, texts: int = 2) -> Iterator[str]:
-    """Yield the lines of a table: its columns' names, then the rows.
-
-    Args:
-        rows: Each with its cells by their columns' names.
-        texts: How many columns, the first ones, hold text; the others hold numbers.
-    """
+    """Yield the lines of a table: its columns' names, then the rows; after so many columns of text come numbers."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     names = [name for name in names if name not in OFTEN_EMPTY or any(row.get(name) for row in rows)]
     cells = [[_text(row.get(name)) for name in names] for row in rows]

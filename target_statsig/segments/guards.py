@@ -86,9 +86,7 @@ class Decision:
 def decide(evidence: Evidence, settings: StreamSettings) -> Decision:
     """Decide about a mirror's removals at the end of the input.
 
-    Args:
-        evidence: What the decision rests on.
-        settings: The stream's settings. `on_incomplete_stream: remove` stands for a missing proof and for nothing else.
+    `on_incomplete_stream: remove` stands for a missing proof and for nothing else.
     """
     action, reason = _decide(evidence, settings)
     return Decision(action, reason, _hint(reason, evidence, settings))

@@ -55,15 +55,10 @@ class MemberMapper:
         self._joins = settings.sync_mode is not SyncMode.REMOVE
 
     def changes(self, columns: Columns, faults: Faults) -> dict[str, Changes]:
-        """Return the changes that records ask for, by segment.
+        """Return the changes that records ask for, by segment; `faults` gets why a record asks for none.
 
         A row that was deleted at its source means "not a member" in every `sync_mode`. In `remove` it meant the same
         while it was there: taking someone off a list of removals does not add them again.
-
-        Args:
-            columns: The records.
-            faults: Gets `missing_identifier`, `invalid_identifier`, `invalid_membership`, `missing_segment_id` and
-                `invalid_segment_id`.
         """
         ids = self._ids(self._read(columns, *self._sources), faults)
         deleted = deleted_rows(columns)

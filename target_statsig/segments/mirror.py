@@ -55,10 +55,7 @@ SEPARATE_FEEDERS = (
 def other_feeder(facts: SegmentFacts, stream: str, now: float) -> str | None:
     """Return which other stream is mirrored into a segment, as the end of a sentence; None where none is.
 
-    Args:
-        facts: What is remembered of the segment.
-        stream: The stream's name, or a glob that it matches.
-        now: Seconds since 1970.
+    `stream` is a name, or a glob that it matches; `now` is in seconds since 1970.
     """
     if facts.fed_by is None or facts.last_sync_at is None or now - facts.last_sync_at > FORGOTTEN:
         return None
@@ -125,10 +122,7 @@ class Baseline:
         return self.members.count_known()
 
     def add(self, batches: Iterable[Sequence[str]]) -> None:
-        """Add members, and remember each request that was acknowledged.
-
-        Args:
-            batches: The ids, those of one request at a time.
+        """Add members, those of one request at a time, and remember each request that was acknowledged.
 
         Raises:
             SegmentError: Statsig did not take them, or the lock was lost.

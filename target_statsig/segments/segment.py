@@ -248,14 +248,9 @@ class RemoteSegment:
             self.warn(f"Segment '{self.id}' grows from {before:,} to {counted(after, 'member')}, {meaning}.")
 
     def check_additions(self, ids: int, known: Callable[[Sequence[str]], Collection[str]]) -> None:
-        """Do as `check_growth`, where some of the ids may be members already; read the list only where that matters.
+        """Do as `check_growth` for ids of which some may be members already; read the list only where that matters.
 
-        Args:
-            ids: How many ids are added.
-            known: Returns which of some members are among them.
-
-        Raises:
-            SegmentError: As `check_growth`.
+        `known` returns which of some members are among the ids.
         """
         most, limit = self._most + ids, self.settings.max_segment_size
         too_many = limit is not None and most > limit

@@ -79,7 +79,7 @@ class SegmentStream:
             make_sync: Makes the sync of a segment.
             on_failure: Called with the error of each segment that failed.
             fed_before: Returns the segments that earlier runs of this stream fed, where a record names its segment.
-            observe: Called with all records that were read, and the name of the tap's stream.
+            observe: Called with the name of the tap's stream and all records that were read.
         """
         self.stream = stream
         self.settings = settings
@@ -95,12 +95,7 @@ class SegmentStream:
         self._planned: int | None = None
 
     def accept(self, number: int, batch: Batch, reading: Reading) -> None:
-        """Take RECORD messages.
-
-        Args:
-            number: The number of the first line, in the input.
-            batch: The messages.
-            reading: What reads their records.
+        """Take RECORD messages, the first of which is on the line `number` of the input.
 
         Raises:
             InputError: One is no RECORD message after all.

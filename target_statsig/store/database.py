@@ -147,11 +147,7 @@ class Connection:
     def walk(self, query: str, *, key: str = "id", size: int = PAGE, **values: Any) -> Iterator[list[tuple[Any, ...]]]:
         """Yield pages of a query's rows, ordered by its first column; no cursor stays open, so others may write.
 
-        Args:
-            query: It ends with its WHERE clause; its first column is unique among its rows.
-            key: That column's name.
-            size: Rows in a page, at most.
-            values: The query's values.
+        The query ends with its WHERE clause; its first column, called `key`, is unique among its rows.
         """
         condition = ""
         while True:

@@ -84,13 +84,7 @@ class StreamLedger(Protocol):
         """
 
     def intend(self, digests: bytes, *, highest: Bookmark | None, epoch: int) -> int:
-        """Write a batch down before it is sent, and return its number.
-
-        Args:
-            digests: One of DIGEST_BYTES bytes for each record, end to end.
-            highest: As for `known`.
-            epoch: As for `known`.
-        """
+        """Write a batch down before it is sent, and return its number; its digests stand end to end."""
 
     def acknowledge(self, batch: int) -> None:
         """Write down that Statsig has taken the batch with this number."""
@@ -101,13 +95,10 @@ class StreamLedger(Protocol):
     def state_written(self, bookmark: Bookmark | None, *, epoch: int) -> None:
         """Forget what no tap will send again now that a STATE has been written.
 
-        Call it after the STATE has left. That STATE may still get lost, so only what lies below the STATE written
-        before it, in this run or an earlier one, is forgotten. Where bookmarks have no order, it is what came before
-        the STATE before that one: the rows at a bookmark come before its STATE.
-
-        Args:
-            bookmark: The STATE's bookmark of this stream; None where it has none.
-            epoch: The STATE's number among those that this run has read, from 1.
+        Call it after the STATE has left, with its bookmark of this stream, where it has one, and its number among those
+        that this run has read, from 1. That STATE may still get lost, so only what lies below the STATE written before
+        it, in this run or an earlier one, is forgotten. Where bookmarks have no order, it is what came before the STATE
+        before that one: the rows at a bookmark come before its STATE.
         """
 
 

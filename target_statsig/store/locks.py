@@ -213,7 +213,7 @@ class Lock:
         """Prepare the lock; `acquire` takes it.
 
         Args:
-            connection: The connection to use.
+            connection: Where to sign, and to read who holds the lock.
             locks: What keeps others out.
             identity: The identity of the Statsig project, and the lock's name within it.
             only_look: Whether to take no lock, and only see whether another run holds it.

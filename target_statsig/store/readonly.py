@@ -16,12 +16,11 @@ from urllib.parse import quote
 
 from target_statsig.errors import StoreError
 from target_statsig.store.database import Connection, Database, connect_postgres, insertion
-from target_statsig.store.history import last_runs
 from target_statsig.store.locks import key_of, open_locks
 from target_statsig.store.store import PATIENCE, Store
 from target_statsig.store.tables import OWNED, has_this_version, newest, read_version
 from target_statsig.store.url import StoreUrl
-from target_statsig.store.values import SegmentFacts, columns
+from target_statsig.store.values import SegmentFacts, columns, last_runs
 
 if TYPE_CHECKING:
     from pathlib import Path

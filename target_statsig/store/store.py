@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from target_statsig.errors import FatalRunError, Heading, SegmentError, StoreError
 from target_statsig.store.database import Database, insertion, upsertion
 from target_statsig.store.deliveries import StoredLedger
-from target_statsig.store.history import record
 from target_statsig.store.locks import Lock, StoredRequestLog, open_locks
 from target_statsig.store.members import Audience, Members, Pending
-from target_statsig.store.values import Hold, HoldState, SegmentFacts, columns
+from target_statsig.store.values import Hold, HoldState, SegmentFacts, columns, record_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -197,12 +196,8 @@ class Store:
         )
 
     def record_run(self, run: PastRun) -> None:
-        """Remember a run that ends.
-
-        Args:
-            run: The run.
-        """
-        record(self._quick, self._project, run)
+        """Remember a run that ends."""
+        record_run(self._quick, self._project, run)
 
     def request_log(self, *, keep: float) -> StoredRequestLog:
         """Return the times of list mutations, shared by all runs on this project, of the last `keep` seconds."""

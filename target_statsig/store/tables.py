@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from target_statsig.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from target_statsig.store.database import Connection
 
@@ -133,52 +133,22 @@ OWNED = {
 or stream."""
 
 
-def _leave_as_it_is(_connection: Connection) -> None:
-    """Keep the tables: only three columns of segments (agreed_…) are not used any more."""
-
-
-def _let_the_database_lock(connection: Connection) -> None:
-    """Keep of locks only their holders' names, now that the database itself keeps others out."""
-    connection.run("DROP TABLE target_statsig_locks")
-    connection.run(_LOCKS)
-
-
-def _add_the_state_before(connection: Connection) -> None:
-    """Add the epoch of the STATE before the last; of older rows it is not known."""
-    connection.run("ALTER TABLE target_statsig_streams ADD COLUMN before_epoch BIGINT")
-
-
-def _add_holds(connection: Connection) -> None:
-    """Add what the last run of a segment held; of runs before it is not known."""
-    connection.run(_HOLDS)
-
-
-def _add_when_a_list_was_read(connection: Connection) -> None:
-    """Add when a segment's list was last read whole; of earlier reads it is not known."""
-    connection.run("ALTER TABLE target_statsig_segments ADD COLUMN list_read_at DOUBLE PRECISION")
-
-
-def _add_runs(connection: Connection) -> None:
-    """Add the last runs; earlier ones are not known."""
-    _make(connection, _RUNS)
-
-
-def _make(connection: Connection, statements: Iterable[str]) -> None:
-    for statement in statements:
-        connection.run(statement.format(**_TYPES[connection.is_sqlite]))
-
-
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
-    _leave_as_it_is,
-    _let_the_database_lock,
-    _add_the_state_before,
-    _add_holds,
-    _leave_as_it_is,
-    _add_when_a_list_was_read,
-    _add_runs,
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    # Only three columns of segments (agreed_…) are not used any more.
+    (),
+    # The database itself keeps others out: of locks only their holders' names are left.
+    ("DROP TABLE target_statsig_locks", _LOCKS),
+    # Of older rows the STATE before the last is not known.
+    ("ALTER TABLE target_statsig_streams ADD COLUMN before_epoch BIGINT",),
+    # What runs held before this is not known.
+    (_HOLDS,),
+    (),
+    # When a list was read before this is not known.
+    ("ALTER TABLE target_statsig_segments ADD COLUMN list_read_at DOUBLE PRECISION",),
+    _RUNS,
 )
-"""Step n (from 0) takes a store from version n + 1 to version n + 2. What `_leave_as_it_is` adds is that an older
-target-statsig, which needs the columns, refuses a store that lacks them."""
+"""The statements of step n (from 0) take a store from version n + 1 to version n + 2. An empty step lets an older
+target-statsig, which needs the columns that are gone, refuse a store that lacks them."""
 
 _RACE = 0x7A67_7374
 """Key of the advisory lock under which a PostgreSQL schema is made: any number that others are unlikely to use."""
@@ -198,12 +168,17 @@ def bring_up_to_date(connection: Connection) -> None:
         # Another run may have done it meanwhile.
         version = read_version(connection)
         if version is None:
-            _make(connection, _SCHEMA)
+            _run_all(connection, _SCHEMA)
             connection.run("INSERT INTO target_statsig_version (version) VALUES (:newest)", newest=newest())
             return
         for step in MIGRATIONS[version - 1 :]:
-            step(connection)
+            _run_all(connection, step)
         connection.run("UPDATE target_statsig_version SET version = :newest", newest=newest())
+
+
+def _run_all(connection: Connection, statements: Iterable[str]) -> None:
+    for statement in statements:
+        connection.run(statement.format(**_TYPES[connection.is_sqlite]))
 
 
 def has_this_version(connection: Connection) -> bool:
