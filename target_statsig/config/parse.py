@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from target_statsig.config.checks import fit, run_errors, segment_conflicts, stream_errors
 from target_statsig.config.choices import ObjectType, SyncMode
-from target_statsig.config.schema import RUN_TYPES, STREAM_TYPES, to_values
+from target_statsig.config.schema import STREAM_TYPES
 from target_statsig.config.settings import Settings, StreamSettings
 from target_statsig.errors import SettingsError
 
@@ -154,7 +156,7 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     """
     fitted = fit({name: value for name, value in raw.items() if value is not None}, schema)
     present = fitted.config
-    settings = Settings(**to_values(present, RUN_TYPES))
+    settings = msgspec.convert(present, Settings, strict=False)
     defaults = {name: present[name] for name in STREAM_TYPES if name in present}
     entries = {
         stream: {name: value for name, value in entry.items() if value is not None}
@@ -178,6 +180,5 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
 
 
 def _stream_settings(merged: Mapping[str, Any]) -> StreamSettings | None:
-    if "object_type" not in merged:
-        return None
-    return StreamSettings(**to_values(merged, STREAM_TYPES))
+    # Not strict: the schema takes 5.0 for an integer.
+    return msgspec.convert(merged, StreamSettings, strict=False) if "object_type" in merged else None

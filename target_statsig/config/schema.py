@@ -1,4 +1,4 @@
-"""The JSON schema of a configuration, made of the declarations in `settings`, and the values that it stands for."""
+"""The JSON schema of a configuration, made of the declarations in `settings`."""
 
 from __future__ import annotations
 
@@ -52,19 +52,6 @@ STREAM_TYPES = _types(StreamSettings)
 
 MAPPINGS = tuple(name for name, kind in STREAM_TYPES.items() if kind in {dict[str, str], dict[str, Sources]})
 """The settings whose keys are a user's own names."""
-
-
-def to_values(given: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of some settings, found to fit the schema, that are in `types`, as values of these types."""
-    return {name: _to_value(given[name], kind) for name, kind in types.items() if name in given}
-
-
-def _to_value(given: Any, kind: Any) -> Any:
-    if isinstance(given, list):
-        return tuple(given)
-    if isinstance(given, dict):
-        return {name: _to_value(value, str) for name, value in given.items()}
-    return given if kind in _JSON_TYPES else kind(given)
 
 
 def config_schema() -> JsonSchema:
