@@ -153,9 +153,7 @@ class DeadLetters:
     def piles(self, after: float = -math.inf, until: float = math.inf) -> dict[str, Pile]:
         """Return the dead letters of files last written to in a period, by reason, and field where one is at fault.
 
-        Args:
-            after: The period's beginning, in seconds since 1970-01-01T00:00:00Z.
-            until: Its end, which belongs to it.
+        The period is in seconds since 1970, and its end belongs to it.
         """
         total: dict[str, Pile] = {}
         with self._lock:

@@ -20,7 +20,8 @@ from target_statsig.emulator.state import Action, Segment, SegmentType
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from target_statsig.emulator.state import Options, State, Window
+    from target_statsig.config.settings import RateWindow
+    from target_statsig.emulator.state import Options, State
 
 PREFIX = "/console/v1/"
 
@@ -87,7 +88,7 @@ _NEW_SEGMENT = Decoder(NewSegment)
 class Quota:
     """Counts requests in sliding windows, all of which must have room. Not thread-safe: its owner holds the lock."""
 
-    def __init__(self, windows: tuple[Window, ...]) -> None:
+    def __init__(self, windows: tuple[RateWindow, ...]) -> None:
         self._windows = windows
         self._times: deque[float] = deque(maxlen=max((window.limit for window in windows), default=0))
 

@@ -121,13 +121,7 @@ class Faults:
         self._active: list[ActiveFault] = []
 
     def add(self, fault: Fault | None = None, *, when: When | None = None, **fields: Any) -> ActiveFault:
-        """Switch a fault on, and return it with its counters.
-
-        Args:
-            fault: The fault; without one, `fields` are its fields.
-            when: One more condition, in Python.
-            **fields: The fields of a `Fault`.
-        """
+        """Switch a fault on, or one of these fields, and return it with its counters; `when` is one more condition."""
         active = ActiveFault(fault or Fault(**fields), when)
         with self._lock:
             self._active.append(active)

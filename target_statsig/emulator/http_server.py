@@ -111,12 +111,10 @@ class LoopbackServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self, port: int, answer: Callable[[Request], Response | None], closed: Callable[[int], None]) -> None:
-        """Listen on 127.0.0.1.
+        """Listen on a port of 127.0.0.1; 0 picks a free one.
 
-        Args:
-            port: 0 picks a free one.
-            answer: Is called for every request; None closes the connection without a response.
-            closed: Is called with the number of a connection when it has ended.
+        `answer` is called for every request, and closes the connection without a response where it returns None;
+        `closed`, with the number of a connection, when that has ended.
         """
         self.answer = answer
         self.closed = closed
@@ -142,6 +140,7 @@ class LoopbackServer(ThreadingHTTPServer):
 class LoopbackHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    wbufsize = -1  # head and body leave in one piece
     server: LoopbackServer
 
     @override
@@ -157,7 +156,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         super().finish()
 
     def handle_request(self) -> None:
-        """Read one request and write its response, in one piece."""
+        """Read one request and write its response."""
         request = self._read()
         try:
             check_origin(request)
@@ -167,13 +166,12 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         if response is None:
             self.close_connection = True
             return
-        try:
-            phrase = HTTPStatus(response.status).phrase
-        except ValueError:
-            phrase = "Unassigned"
+        self.send_response(response.status)
         headers = {"Content-Type": JSON_TYPE, "Content-Length": str(len(response.body)), **response.headers}
-        lines = [f"HTTP/1.1 {response.status} {phrase}", *(f"{name}: {value}" for name, value in headers.items())]
-        self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + response.body)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(response.body)
 
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_request  # noqa: N815 - http.server's names
 

@@ -123,13 +123,7 @@ class ItemLog:
         return sorted(self.tallies.values(), key=lambda tally: -tally.count)
 
     def take(self, items: Sequence[Item], body: Item, now_ms: float) -> None:
-        """Take the items of one request.
-
-        Args:
-            items: The items, in full.
-            body: The request's body.
-            now_ms: The present, unix milliseconds.
-        """
+        """Take the items of one request, which has this body; `now_ms` is the present, unix milliseconds."""
         for item in items:
             if reason := self.type.drop_reason(item):
                 self.dropped[item["eventName"], reason] += 1

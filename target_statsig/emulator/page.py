@@ -43,13 +43,7 @@ _SLACK_SECONDS = 1.0
 
 
 def overview(state: State, dead_letters: DeadLetters, number: int) -> dict[str, Any]:
-    """Return everything but what a click opens.
-
-    Args:
-        state: What arrived.
-        dead_letters: What the target gave up on.
-        number: The run to show; the newest where there is no such run.
-    """
+    """Return everything but what a click opens, for the run with this number or else the newest."""
     runs = state.runs
     run = runs[number - 1] if 1 <= number <= len(runs) else runs[-1] if runs else None
     return {
@@ -170,18 +164,7 @@ def _timeline(run: Run, segments: Mapping[str, Segment]) -> dict[str, Any]:
 
 
 def _segment(segment: Segment, runs: Sequence[Run]) -> dict[str, Any]:
-    return {
-        "id": segment.id,
-        "type": segment.type,
-        "id_type": segment.id_type,
-        "description": segment.description,
-        "tags": segment.tags,
-        "created": segment.created,
-        "before": segment.before,
-        "added": segment.added,
-        "removed": segment.removed,
-        "count": len(segment.ids),
-        "version": segment.version,
+    return segment.facts | {
         "changes": len(segment.history),
         "history": [
             asdict(change) | {"run": max((run.number for run in runs if run.started <= change.time), default=None)}

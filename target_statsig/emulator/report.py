@@ -53,13 +53,9 @@ _SHOWN_APART = frozenset({"custom", "customIDs", "statsigEnvironment"})
 
 
 def print_report(state: State, dead_letters: Mapping[str, Pile], *, file: TextIO, width: int | None = None) -> None:
-    """Print what arrived, and what to look at.
+    """Print what arrived, and what to look at, with colours only where that is a terminal.
 
-    Args:
-        state: What the emulator took.
-        dead_letters: The records that the target gave up on, by reason.
-        file: Where to; with colours only where that is a terminal.
-        width: In characters; the terminal's where none is given, and 80 where there is no terminal.
+    The width is in characters; the terminal's where none is given, and 80 where there is no terminal.
     """
     console = Console(file=file, width=width, markup=False, highlight=False, emoji=False)
 

@@ -43,14 +43,10 @@ class StatsigEmulator:
         segments: Sequence[SegmentSeed] = (),
         faults: Sequence[Fault] = (),
     ) -> None:
-        """Prepare a project; nothing listens yet.
+        """Prepare a project that behaves as the options say; nothing listens yet.
 
-        Args:
-            options: How to behave; like Statsig where nothing is given.
-            port: The port on 127.0.0.1; 0 picks a free one.
-            workplace: What is kept for the target beside it; nothing where none is given.
-            segments: What it begins with, and begins with again after `clear`.
-            faults: The same of faults.
+        Port 0 picks a free one on 127.0.0.1; `workplace` is what is kept for the target beside it. The project begins
+        with these segments and faults, and begins with them again after `clear`.
         """
         self.options = options or Options()
         self.state = State(self.options)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
+from target_statsig.config.settings import RateWindow
 from target_statsig.emulator.item_log import ITEM_TYPES, ItemLog, KeepEvents
 
 if TYPE_CHECKING:
@@ -87,6 +88,12 @@ class Segment:
     _sorted_version: int = field(default=0, repr=False)
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What there is to say of it, but for its members and its history, in JSON's types."""
+        names = ("id", "type", "id_type", "description", "tags", "created", "before", "added", "removed", "version")
+        return {name: getattr(self, name) for name in names} | {"count": len(self.ids)}
+
+    @property
     def added(self) -> int:
         return sum(change.added for change in self.history)
 
@@ -137,18 +144,10 @@ MAX_LISTED_IDS = 100_000
 """A segment of more ids shows only their number in the JSON: that is for people and small tests."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """At most `limit` requests in each `seconds`."""
-
-    limit: int
-    seconds: float
-
-
-MUTATION_WINDOWS = (Window(100, 10), Window(900, 900))
+MUTATION_WINDOWS = (RateWindow(100, 10), RateWindow(900, 900))
 """Changes through the Console API, a project: https://docs.statsig.com/console-api/introduction."""
 
-ID_LIST_WINDOWS = (Window(12, 10), Window(900, 900))
+ID_LIST_WINDOWS = (RateWindow(12, 10), RateWindow(900, 900))
 """Changes of ID lists, besides the windows above; they are the ones that a sync meets first."""
 
 
@@ -176,8 +175,8 @@ class Options:
     joined_ids: int = 1
     repeated_ids: bool = False
     updating_for_requests: int = 0
-    mutation_windows: tuple[Window, ...] = MUTATION_WINDOWS
-    id_list_windows: tuple[Window, ...] = ID_LIST_WINDOWS
+    mutation_windows: tuple[RateWindow, ...] = MUTATION_WINDOWS
+    id_list_windows: tuple[RateWindow, ...] = ID_LIST_WINDOWS
     unit_id_types: tuple[str, ...] = ("userID", "stableID")
     clock: Callable[[], float] = time.time
 
@@ -386,15 +385,7 @@ class State:
 
 
 def _segment_json(segment: Segment) -> dict[str, Any]:
-    return {
-        "type": segment.type,
-        "id_type": segment.id_type,
-        "description": segment.description,
-        "tags": segment.tags,
-        "before": segment.before,
-        "count": len(segment.ids),
-        "version": segment.version,
-        "created": segment.created,
+    return segment.facts | {
         "history": [asdict(change) for change in segment.history],
         "ids": sorted(segment.ids) if len(segment.ids) <= MAX_LISTED_IDS else None,
     }

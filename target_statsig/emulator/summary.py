@@ -90,11 +90,8 @@ def find(
 ) -> list[Finding]:
     """Return everything that a user should look at, the worst first.
 
-    Args:
-        entries: Lines of the request log.
-        logs: The items that those requests brought.
-        segments: The project's segments, by id.
-        dead_letters: What the target gave up on, by reason.
+    `entries` are lines of the request log, `logs` the items that those brought, `dead_letters` what the target gave up
+    on, by reason.
     """
     noted = Counter(_of_request(entry) for entry in entries if entry.note and not is_lookup(entry, segments))
     piles = sorted(dead_letters.items(), key=lambda item: -item[1].count)

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_statsig.config.settings import RateWindow
 from target_statsig.emulator import state
 from target_statsig.emulator.console_api import Quota
-from target_statsig.emulator.state import ID_LIST_WINDOWS, MAX_SHOWN_IDS, Segment, Window
+from target_statsig.emulator.state import ID_LIST_WINDOWS, MAX_SHOWN_IDS, Segment
 
 IDS = st.sets(st.text(min_size=1), max_size=30)
 
@@ -64,7 +65,7 @@ def test_members_are_found_by_a_part_of_their_id(monkeypatch, most_sorted):
 
 @pytest.mark.parametrize(("now", "wait"), [pytest.param(10, 90, id="the-long-one"), pytest.param(100, 0, id="neither")])
 def test_every_window_must_have_room(now, wait):
-    quota = Quota((Window(2, 10), Window(3, 100)))
+    quota = Quota((RateWindow(2, 10), RateWindow(3, 100)))
     for time in (0, 1, 2):
         quota.count(time)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from target_statsig.emulator.state import Window
+from target_statsig.config.settings import RateWindow
 
 
 def call(statsig, method, path, ids=None, *, json=None, key=None):
@@ -207,7 +207,7 @@ def test_only_the_console_key_opens_the_console_api(statsig, key):
 
 def test_attempts_that_are_turned_away_count_too(statsig_factory):
     now = [0.0]
-    statsig = statsig_factory(clock=lambda: now[0], id_list_windows=(Window(2, 10),))
+    statsig = statsig_factory(clock=lambda: now[0], id_list_windows=(RateWindow(2, 10),))
     statsig.state.seed_segment("vip_users", [])
 
     def attempt(seconds):
