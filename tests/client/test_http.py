@@ -53,21 +53,39 @@ def test_a_delete_carries_its_body(transport):
         assert server.received[0].body == b'{"ids":["a"]}'
 
 
-def test_a_thread_keeps_its_connection(transport):
+def send_from_threads(transport: HttpTransport, url: str, count: int) -> None:
+    threads = [threading.Thread(target=transport.send, args=(post(url),)) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def answer_together(count: int):
+    """Return what answers so many connections only once each has sent a request, and then all that come on them."""
+    all_are_here = threading.Barrier(count)
+
+    def serve(connection: Connection) -> None:
+        connection.read()
+        all_are_here.wait(timeout=5)
+        connection.answer()
+        while connection.read():
+            connection.answer()
+
+    return serve
+
+
+def test_a_connection_is_kept(transport):
     with SocketServer() as server:
         for _ in range(3):
-            transport.send(post(server.url))
+            send_from_threads(transport, server.url, 1)
 
         assert server.connections == 1
 
 
-def test_threads_do_not_share_connections(transport):
-    with SocketServer() as server:
-        threads = [threading.Thread(target=transport.send, args=(post(server.url),)) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+def test_no_thread_waits_for_the_connection_of_another(transport):
+    with SocketServer(answer_together(4)) as server:
+        send_from_threads(transport, server.url, 4)
 
         assert len(server.received) == server.connections == 4
 
@@ -85,12 +103,9 @@ def test_a_connection_that_was_closed_while_idle_is_opened_again(transport):
         assert server.connections == 2
 
 
-def test_closing_closes_the_connections_of_all_threads(transport):
-    with SocketServer() as server:
-        thread = threading.Thread(target=transport.send, args=(post(server.url),))
-        thread.start()
-        thread.join()
-        transport.send(post(server.url))
+def test_closing_closes_all_connections(transport):
+    with SocketServer(answer_together(2)) as server:
+        send_from_threads(transport, server.url, 2)
         transport.close()
 
         assert server.served.acquire(timeout=5)
