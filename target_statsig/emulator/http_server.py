@@ -129,6 +129,13 @@ class LoopbackServer(ThreadingHTTPServer):
             traceback.print_exc()
 
     @override
+    def shutdown(self) -> None:
+        """End `serve_forever`; what this does to the socket ends its wait, where the system lets it."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        super().shutdown()
+
+    @override
     def server_close(self) -> None:
         """Stop listening, and end the connections that are kept alive."""
         super().server_close()
