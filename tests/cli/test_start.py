@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -40,6 +41,7 @@ NEEDED = {
 }
 
 
+@functools.cache
 def modules_after(statements):
     """Return the modules that a fresh Python has imported after some statements."""
     output = subprocess.check_output([sys.executable, "-c", statements + TELL], env=environment(), text=True)

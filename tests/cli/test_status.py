@@ -212,11 +212,11 @@ def test_names_that_no_column_can_hold_are_remembered(opening, store_url):
 # The command
 
 
-def test_the_command_prints_text(command, statsig):
+def test_the_command_prints_text(run_target, command, statsig):
     statsig.state.seed_segment("vips", ["a", "gone"])
-    config = command.config_file(streams={"orders": EVENT, "users": MIRROR})
-    command.run("--config", config, messages=[*orders("u1", ""), *members("a")])
-    done = command.run("--config", config, "--status")
+    both = {"streams": {"orders": EVENT, "users": MIRROR}}
+    run_target([*orders("u1", ""), *members("a")], **both)
+    done = command.run("--config", command.config_file(**both), "--status")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert lines[0] == "Runs, the last one first (1 of 1 that are remembered)"
@@ -241,10 +241,9 @@ def test_the_command_prints_text(command, statsig):
     assert lines[-1].startswith("Store: sqlite:///")
 
 
-def test_the_command_prints_json(command):
-    config = command.config_file(**EVENT)
-    command.run("--config", config, messages=orders("u1"))
-    done = command.run("--config", config, "--status", "--json")
+def test_the_command_prints_json(run_target, command):
+    run_target(orders("u1"), **EVENT)
+    done = command.run("--config", command.config_file(**EVENT), "--status", "--json")
     assert json.loads(done.stdout)["runs"][0]["streams"]["orders"]["delivered"] == 1
 
 

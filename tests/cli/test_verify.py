@@ -276,9 +276,11 @@ def test_a_name_is_judged_by_what_statsig_has_of_it_and_by_the_run_s_age(type_, 
 # The command
 
 
-def test_the_command_prints_text_and_json_and_ends_with_0_while_events_may_be_on_their_way(command, statsig):
+def test_the_command_prints_text_and_json_and_ends_with_0_while_events_may_be_on_their_way(
+    run_target, command, statsig
+):
+    run_target(orders("order", "late"), **EVENT)
     config = command.config_file(**EVENT)
-    command.run("--config", config, messages=orders("order", "late"))
     statsig.faults.add(path=EVENTS + "late", body=NONE)
     done = command.run("--config", config, "--verify")
     assert done.exit_code == 0
@@ -295,18 +297,19 @@ def test_the_command_prints_text_and_json_and_ends_with_0_while_events_may_be_on
         pytest.param(EXPOSURE, exposures(EXPERIMENT), COUNT, id="exposures"),
     ],
 )
-def test_the_command_ends_with_1_where_the_key_is_not_accepted(command, statsig, settings, messages, path, status):
-    config = command.config_file(**settings)
-    command.run("--config", config, messages=messages)
+def test_the_command_ends_with_1_where_the_key_is_not_accepted(
+    run_target, command, statsig, settings, messages, path, status
+):
+    run_target(messages, **settings)
     statsig.faults.add(path=path, status=status)
-    done = command.run("--config", config, "--verify")
+    done = command.run("--config", command.config_file(**settings), "--verify")
     assert done.exit_code == 1
     assert "Asking ended early: Statsig does not accept the key: " in done.stdout
     assert "not asked" in done.stdout
 
 
-def test_the_command_ends_with_1_without_a_console_key(command):
-    command.run("--config", command.config_file(**EVENT, console_api_key=None), messages=orders("order"))
+def test_the_command_ends_with_1_without_a_console_key(run_target, command):
+    run_target(orders("order"), **EVENT, console_api_key=None)
     done = command.run("--config", command.config_file(**EVENT, console_api_key=None), "--verify")
     assert done.exit_code == 1
     assert "`console_api_key`" in done.errors[1]

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from target_statsig.config.choices import ObjectType
-from tests.command import Command
 from tests.items import ITEM_SAMPLES, item_types
 from tests.singer import record, schema, state
 from tests.tables import table_row
@@ -43,17 +40,10 @@ TAP = [
 ]
 
 
-@pytest.fixture
-def command(statsig, tmp_path):
-    command = Command(statsig, tmp_path)
-    yield command
-    command.close()
-
-
-def test_all_object_types_go_from_one_tap_in_one_command(command, statsig):
+def test_all_object_types_go_from_one_tap_in_one_command(run_target, statsig):
     statsig.state.seed_segment("vip_users", ["u2"])
 
-    done = command(TAP, streams=STREAMS)
+    done = run_target(TAP, streams=STREAMS)
 
     assert done.exit_code == 0
     assert done.states == [TAP[-1]["value"]]
@@ -84,10 +74,10 @@ def test_all_object_types_go_from_one_tap_in_one_command(command, statsig):
     assert re.search(r"assignments +exposures +2 +1\b", done.log)
 
 
-def test_a_dry_run_says_so_of_all_of_them(command, statsig):
+def test_a_dry_run_says_so_of_all_of_them(run_target, statsig):
     statsig.state.seed_segment("vip_users", ["u2"])
 
-    done = command(TAP, streams=STREAMS, dry_run=True)
+    done = run_target(TAP, streams=STREAMS, dry_run=True)
 
     assert done.exit_code == 0
     rows = {name: table_row(done.log, name) for name in ("events", "assignments", "metrics_daily", "vip_users")}
@@ -104,27 +94,25 @@ def test_a_dry_run_says_so_of_all_of_them(command, statsig):
 
 
 @item_types
-def test_dead_letters_of_any_type_are_sent_again_once_cured(items, command, statsig):
+def test_dead_letters_of_any_type_are_sent_again_once_cured(items, run_target, statsig):
     statsig.faults.add(when=lambda arrival: b'"u1"' in arrival.body, status=400)
     rows = [record("rows", items.row(number)) for number in range(5)]
-    assert command([schema("rows"), *rows], object_type=items.object_type).report["streams"]["rows"]["reasons"] == {
-        "refused_by_statsig": 1
-    }
+    outcome = run_target([schema("rows"), *rows], object_type=items.object_type)
+    assert outcome.report["streams"]["rows"]["reasons"] == {"refused_by_statsig": 1}
     assert sorted(items.units(statsig)) == ["u0", "u2", "u3", "u4"]
 
     statsig.faults.clear()
-    config = command.config_file(object_type=items.object_type)
-    assert command.run("--config", config, "--replay").exit_code == 0
+    assert run_target.replay(object_type=items.object_type).exit_code == 0
     assert sorted(items.units(statsig)) == ["u0", "u1", "u2", "u3", "u4"]
 
 
-def test_what_statsig_never_takes_of_one_type_does_not_pass_for_a_bad_record(command, statsig):
+def test_what_statsig_never_takes_of_one_type_does_not_pass_for_a_bad_record(run_target, statsig):
     """That events are taken says nothing of exposures: a mapping that is wrong for all of them ends the run."""
     statsig.faults.add(path="*/log_custom_exposure", status=400)
     events = [record("events", ITEM_SAMPLES[0].row(number)) for number in range(30)]
     exposures = [record("assignments", ITEM_SAMPLES[1].row(number)) for number in range(30)]
 
-    done = command([schema("events"), *events, schema("assignments"), *exposures], streams=STREAMS)
+    done = run_target([schema("events"), *events, schema("assignments"), *exposures], streams=STREAMS)
 
     assert done.exit_code == 1
     assert "Statsig refused 20 exposures of stream 'assignments' one by one and took none" in done.log

@@ -379,10 +379,9 @@ def test_options_that_do_not_go_together_are_refused(command, options, words):
     assert words in done.log
 
 
-def test_the_command_reads_no_input_and_writes_nothing_to_standard_output(command, statsig):
-    config = command.config_file(**MIRROR)
-    assert command.run("--config", config, messages=users("a")).exit_code == 0
-    running = command.start("--config", config, "--apply-held", "--segment", "vips")
+def test_the_command_reads_no_input_and_writes_nothing_to_standard_output(run_target, command, statsig):
+    assert run_target(users("a"), **MIRROR).exit_code == 0
+    running = command.start("--config", command.config_file(**MIRROR), "--apply-held", "--segment", "vips")
     done = running.finish()  # its input is still open
     assert (done.exit_code, done.stdout) == (0, "")
     assert members(statsig) == {"a"}

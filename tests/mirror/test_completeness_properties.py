@@ -41,7 +41,7 @@ def totals(messages):
     return counts
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(streams=sdk_streams(), second_run=st.booleans(), data=st.data())
 def test_what_is_proven_of_a_singer_sdk_run_cut_off_anywhere_is_complete(streams, second_run, data):
     messages = SdkTap(streams, cadence=CADENCE).messages
@@ -99,7 +99,7 @@ class ResumingTap:
         return message
 
 
-@settings(max_examples=600)
+@settings(max_examples=200)
 @given(
     tap=st.builds(
         ResumingTap,
@@ -149,7 +149,6 @@ def families(draw):
     return messages
 
 
-@settings(max_examples=300)
 @given(messages=families(), data=st.data())
 def test_a_parent_among_its_children_cut_off_anywhere_is_never_proven(messages, data):
     end = data.draw(st.integers(0, len(messages)), label="cut off after")
@@ -173,7 +172,6 @@ ANY_MESSAGE = st.one_of(
 ANY_MESSAGES = st.lists(ANY_MESSAGE, max_size=25)
 
 
-@settings(max_examples=300)
 @given(parts=ANY_MESSAGES)
 def test_there_is_a_hint_or_a_proof_and_a_sign_leaves_no_proof(parts):
     for stream in "ab":
@@ -183,7 +181,6 @@ def test_there_is_a_hint_or_a_proof_and_a_sign_leaves_no_proof(parts):
         assert not (verdict.signs and verdict.proof is not Proof.NONE)
 
 
-@settings(max_examples=300)
 @given(parts=ANY_MESSAGES, stopped=st.sampled_from([{}, {"bookmarks": {}}, {"bookmarks": {"c": {}}}]))
 def test_a_last_state_without_the_bookmark_never_proves(parts, stopped):
     before, after = observe(*parts), observe(*parts, raw_state(stopped))
@@ -192,13 +189,11 @@ def test_a_last_state_without_the_bookmark_never_proves(parts, stopped):
         assert assess(after.seen(stream)).proof is assess(before.seen(stream)).proof
 
 
-@settings(max_examples=300)
 @given(parts=ANY_MESSAGES)
 def test_another_record_undoes_every_proof(parts):
     assert assess(observe(*parts, activate("a"), records("a")).seen("a")).proof is Proof.NONE
 
 
-@settings(max_examples=300)
 @given(parts=ANY_MESSAGES, count=st.integers(0, 40))
 def test_a_row_count_proves_exactly_when_as_many_records_came(parts, count):
     told = [
@@ -213,7 +208,6 @@ def test_a_row_count_proves_exactly_when_as_many_records_came(parts, count):
     )
 
 
-@settings(max_examples=300)
 @given(parts=ANY_MESSAGES)
 def test_a_dead_letter_file_never_proves(parts):
     dead = [

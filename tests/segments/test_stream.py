@@ -6,6 +6,7 @@ import json
 from decimal import Decimal
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -132,6 +133,7 @@ def changes(seen):
 
 
 @pytest.mark.parametrize("stream", [pytest.param(stream, id=name) for name, stream in STREAMS.items()])
+@hypothesis.settings(max_examples=40)
 @given(rows=st.lists(records | plain_records, max_size=20), allows_none=st.booleans())
 def test_many_at_once_are_many_one_by_one(stream, rows, allows_none):
     together, seen_together = stream_of(settings(**stream), rejections=Rejections(allows_none=allows_none))
@@ -154,6 +156,7 @@ OF_A_TABLE = reading({"properties": {name: {} for name in COLUMNS}})
 
 
 @pytest.mark.parametrize("stream", [pytest.param(stream, id=name) for name, stream in STREAMS.items()])
+@hypothesis.settings(max_examples=40)
 @given(rows=st.lists(plain_records, min_size=1) | st.lists(records, min_size=1, max_size=4))
 def test_the_rows_of_a_table_say_what_their_records_say(stream, rows):
     rows = [dict.fromkeys(COLUMNS) | row for row in rows]
