@@ -1,12 +1,14 @@
 """How fast is it? Measures `target-statsig` against what people would use instead, on this machine.
 
-uv run python -m tests.benchmarks                   events and start-up; under three minutes
+uv run python -m tests.benchmarks                   events and start-up; about two minutes
 uv run python -m tests.benchmarks --latency-ms 50   events, every answer 50 ms late
 uv run python -m tests.benchmarks --shapes          what people send, small and large: one table
 uv run python -m tests.benchmarks --segments        ids of segments
 uv run python -m tests.benchmarks --prepared        a table of prepared requests, from 1,000,000 to 10,000,000 events
 uv run python -m tests.benchmarks --memory          time and memory from 50,000 to 5,000,000 events
 uv run python -m tests.benchmarks --profile         where the time goes
+uv run python -m tests.benchmarks --publish         all of docs/performance.md, its tables and its plots; 7 minutes
+uv run python -m tests.benchmarks --redraw          the same from docs/performance.json, without measuring
 """
 
 from __future__ import annotations
@@ -16,29 +18,57 @@ import os
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.benchmarks import prepared, segments, shapes, speed
+from tests.benchmarks import figures, page, prepared, segments, shapes, speed
 from tests.benchmarks.contenders import module
 from tests.benchmarks.emulated import EmulatedStatsig
+from tests.benchmarks.figures import Figures
 from tests.benchmarks.speed import Course
-from tests.benchmarks.table import circumstances
+from tests.benchmarks.table import circumstances, machine
 from tests.benchmarks.this_target import COMMAND, events_command
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SIZES = (50_000, 500_000, 5_000_000)
 PREPARED = (1_000_000, 10_000_000)
 
+PUBLISHED_LATENCY_MS = 50
+PUBLISHED_SEGMENT_ROUNDS = 2
+
 
 def main() -> None:
     arguments = parse()
+    if arguments.redraw:
+        page.write(figures.load())
+        return
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as name:
         folder = Path(name)
         cache_bytecode(folder / "bytecode")
         if arguments.segments:
-            show("Segments", segments.members(folder, rounds=arguments.rounds))
+            show("Segments", page.segments_table(segments.members(folder, rounds=arguments.rounds)))
+        elif arguments.publish:
+            found = measure_all(folder, arguments.rounds, arguments.records, arguments.memory or SIZES)
+            figures.save(found)
+            page.write(found)
         else:
             with EmulatedStatsig() as emulator:
                 events(Course(emulator, folder), arguments)
+
+
+def measure_all(folder: Path, rounds: int, records: int, sizes: Sequence[int]) -> Figures:
+    """Return the figures of the page; where answers are late, or a run is long, one round tells as much as three."""
+    with EmulatedStatsig() as emulator:
+        course = Course(emulator, folder)
+        rates = speed.rates(course, rounds=rounds, records=records)
+        late = speed.late(course, PUBLISHED_LATENCY_MS, rounds=1, records=records // 2)
+        found = shapes.measure(course, rounds=rounds, records=records)
+        by_size = speed.sizes(course, sizes)
+    members = segments.members(folder, rounds=min(rounds, PUBLISHED_SEGMENT_ROUNDS))
+    return Figures(f"{datetime.now(tz=UTC):%-d %B %Y}", machine(), rates, late, by_size, found, members)
 
 
 def cache_bytecode(folder: Path) -> None:
@@ -48,23 +78,26 @@ def cache_bytecode(folder: Path) -> None:
 
 
 def events(course: Course, arguments: argparse.Namespace) -> None:
+    rounds, records = arguments.rounds, arguments.records
     if arguments.profile:
-        profile(course, arguments.records)
+        profile(course, records)
     elif arguments.shapes:
-        table = shapes.table(course, rounds=arguments.rounds, records=arguments.records, known=arguments.known)
-        show(f"Shapes: {arguments.records:,} events, medians of {arguments.rounds} rounds", table)
+        found = shapes.measure(course, rounds=rounds, records=records)
+        sentences = "\n".join(page.shapes_sentences(found))
+        show(f"Shapes: {records:,} events, medians of {rounds} rounds", f"{page.shapes_table(found)}\n\n{sentences}")
     elif arguments.prepared is not None:
         sizes = arguments.prepared or PREPARED
-        table = prepared.table(course, rounds=arguments.rounds, records=arguments.records, sizes=sizes)
-        show(f"Prepared: {sizes[0]:,} events, medians of {arguments.rounds} rounds", table)
+        table = prepared.table(course, rounds=rounds, records=records, sizes=sizes)
+        show(f"Prepared: {sizes[0]:,} events, medians of {rounds} rounds", table)
     elif arguments.memory is not None:
-        show("Time and memory by size", speed.sizes(course, arguments.memory or SIZES))
+        show("Time and memory by size", page.sizes_table(speed.sizes(course, arguments.memory or SIZES)))
+    elif arguments.latency_ms:
+        late = speed.late(course, arguments.latency_ms, rounds=rounds, records=records)
+        show(f"{records:,} events of twelve columns; medians of {rounds} rounds", page.late_table(late))
     else:
-        course.emulator.delay(arguments.latency_ms)
-        late = f", every answer {arguments.latency_ms} ms late" if arguments.latency_ms else ""
-        table = speed.rates(course, rounds=arguments.rounds, records=arguments.records)
-        show(f"{arguments.records:,} events of twelve columns{late}; medians of {arguments.rounds} rounds", table)
-        show("Start-up", speed.startups(course, rounds=arguments.rounds))
+        rates = speed.rates(course, rounds=rounds, records=records)
+        show(f"{records:,} events of twelve columns; medians of {rounds} rounds", page.rates_table(rates))
+        show("Start-up", speed.startups(course, rounds=rounds))
 
 
 def parse() -> argparse.Namespace:
@@ -75,11 +108,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--records", type=int, default=200_000, help="events of a long run (default: 200000)")
     parser.add_argument("--latency-ms", type=int, default=0, help="milliseconds that every answer is late")
     parser.add_argument("--shapes", action="store_true", help="measure what people send instead")
-    parser.add_argument("--known", type=int, default=300_000, help="events of the rerun of --shapes (default: 300000)")
     parser.add_argument("--segments", action="store_true", help="measure segments instead")
     parser.add_argument("--prepared", type=int, nargs="*", metavar="EVENTS", help="send tables of these sizes instead")
     parser.add_argument("--memory", type=int, nargs="*", metavar="EVENTS", help="measure these sizes instead")
     parser.add_argument("--profile", action="store_true", help="profile this target instead")
+    parser.add_argument("--publish", action="store_true", help="measure all that docs/performance.md shows")
+    parser.add_argument("--redraw", action="store_true", help="write the page and its plots from the figures kept")
     return parser.parse_args()
 
 

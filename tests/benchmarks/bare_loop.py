@@ -2,7 +2,7 @@
 
 No Singer, no validation, no settings, no retries, nothing remembered; one thread, and the first refusal ends it.
 
-    python -m tests.benchmarks.bare_loop none|gzip EVENTS_URL KEY < input
+    python -m tests.benchmarks.bare_loop EVENTS_URL KEY < input
 """
 
 from __future__ import annotations
@@ -21,19 +21,15 @@ GZIP_LEVEL = 1
 ENCODER = msgspec.json.Encoder()
 
 
-def main(compression: str, events_url: str, key: str) -> None:
+def main(events_url: str, key: str) -> None:
     url = urlsplit(events_url)
     connection = HTTPConnection(url.hostname, url.port)
-    headers = {"statsig-api-key": key, "content-type": "application/json"}
-    if compression == "gzip":
-        headers["content-encoding"] = "gzip"
+    headers = {"statsig-api-key": key, "content-type": "application/json", "content-encoding": "gzip"}
     decode = msgspec.json.Decoder().decode
     events = []
 
     def send():
-        body = ENCODER.encode({"events": events})
-        if compression == "gzip":
-            body = gzip.compress(body, GZIP_LEVEL)
+        body = gzip.compress(ENCODER.encode({"events": events}), GZIP_LEVEL)
         connection.request("POST", f"{url.path}/log_event", body, headers)
         response = connection.getresponse()
         answer = decode(response.read())

@@ -1,4 +1,4 @@
-"""The segments' table: how fast ids are taken in, and what a mirror costs that changes nothing."""
+"""Segments: how fast ids are taken in, and what a mirror costs that changes nothing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from tests.benchmarks import data, measure, this_target
 from tests.benchmarks.contenders import module
 from tests.benchmarks.emulated import EmulatedStatsig
-from tests.benchmarks.speed import FEW
-from tests.benchmarks.table import markdown, megabytes
+from tests.benchmarks.figures import SegmentWork
+from tests.benchmarks.speed import FEW, MEGABYTE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,8 +83,8 @@ class Course:
             sys.exit(f"The segment has {found:,} members instead of {count:,}")
 
 
-def members(folder: Path, *, rounds: int) -> str:
-    """Return the table; the start-up is taken off by runs with few ids."""
+def members(folder: Path, *, rounds: int) -> list[SegmentWork]:
+    """Return the figures; the start-up is taken off by runs with few ids."""
     seeds = {str(count): folder / f"{count}.txt" for count in (FEW, MIRRORED)}
     for count, path in seeds.items():
         data.write_ids(path, int(count))
@@ -104,13 +104,10 @@ def members(folder: Path, *, rounds: int) -> str:
                 course.mirror(FEW, "first")  # no round includes compiling modules
             for what, work, count in works:
                 laps[what].append((work(course, FEW, str(number)), work(course, count, str(number))))
-    return markdown(
-        ["", "time", "ids/s", "peak memory"],
-        [_row(what, count, laps[what]) for what, _, count in works],
-    )
+    return [_work(what, count, laps[what]) for what, _, count in works]
 
 
-def _row(what: str, count: int, laps: list[tuple[Usage, Usage]]) -> list[str]:
+def _work(what: str, count: int, laps: list[tuple[Usage, Usage]]) -> SegmentWork:
     seconds = median(many.seconds - few.seconds for few, many in laps)
     peak = max(many.peak_bytes for _, many in laps)
-    return [f"{count:,} ids {what}", f"{seconds:.1f} s", f"{(count - FEW) / seconds:,.0f}", megabytes(peak)]
+    return SegmentWork(f"{count:,} ids {what}", seconds, (count - FEW) / seconds, peak / MEGABYTE)

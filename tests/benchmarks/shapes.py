@@ -1,4 +1,4 @@
-"""The table of what people send: events of each shape, short runs, a rerun, and the memory of slow answers."""
+"""What people send: events of each shape, short runs, a rerun, and the memory of slow answers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks.contenders import PLAIN, THIS
 from tests.benchmarks.data import Shape
-from tests.benchmarks.speed import FEW
-from tests.benchmarks.table import markdown, megabytes
+from tests.benchmarks.figures import Rerun, ShapeRate, Shapes, ShortRun, SlowRun
+from tests.benchmarks.speed import FEW, MEGABYTE
 from tests.benchmarks.this_target import events_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from tests.benchmarks.measure import Usage
     from tests.benchmarks.speed import Course
 
@@ -33,44 +31,41 @@ REMEMBERED_DAYS = 30
 """What a stream is told that is sent as a whole every time; else a STATE forgets what lies below its bookmark."""
 
 
-def table(course: Course, *, rounds: int, records: int, known: int) -> str:
-    """Return the table; the first run of each contender, which compiles modules, is not in it."""
+def measure(course: Course, *, rounds: int, records: int) -> Shapes:
+    """Return the figures; the first run of each contender, which compiles modules, is not in them."""
     for contender in (PLAIN, THIS):
         course.run(contender, course.events(FEW))
-    rows = [
-        *(_rates(course, shape, rounds=rounds, records=records) for shape in SHAPES),
-        *(_seconds(course, records) for records in SHORT_RUNS),
-        *_rerun(course, known, rounds=rounds),
-        *_memory(course),
-    ]
-    return markdown(["", PLAIN.name, THIS.name, "times as fast"], rows)
+    return Shapes(
+        records,
+        rounds,
+        rates=[_rate(course, shape, rounds=rounds, records=records) for shape in SHAPES],
+        short=[_short(course, events) for events in SHORT_RUNS],
+        rerun=_rerun(course, records, rounds=rounds),
+        slow_milliseconds=SLOW_MS,
+        slow=_slow(course),
+    )
 
 
-def _rates(course: Course, shape: Shape, *, rounds: int, records: int) -> Sequence[str]:
+def _rate(course: Course, shape: Shape, *, rounds: int, records: int) -> ShapeRate:
     laps = [(course.lap(PLAIN, records, shape).rate, course.lap(THIS, records, shape).rate) for _ in range(rounds)]
     plain, ours = (median(rates) for rates in zip(*laps, strict=True))
-    ratio = median(ours / plain for plain, ours in laps)
-    return [f"{SHAPES[shape]}, events/s", f"{plain:,.0f}", f"{ours:,.0f}", f"{ratio:.2f}"]
+    return ShapeRate(SHAPES[shape], plain, ours, median(ours / plain for plain, ours in laps))
 
 
-def _seconds(course: Course, records: int) -> Sequence[str]:
+def _short(course: Course, records: int) -> ShortRun:
     source = course.events(records)
     laps = [(course.run(PLAIN, source).seconds, course.run(THIS, source).seconds) for _ in range(SHORT_ROUNDS)]
     plain, ours = (median(seconds) for seconds in zip(*laps, strict=True))
-    ratio = median(plain / ours for plain, ours in laps)
-    return [f"a run of {records:,} events", f"{plain:.2f} s", f"{ours:.2f} s", f"{ratio:.2f}"]
+    return ShortRun(records, plain, ours, median(plain / ours for plain, ours in laps))
 
 
-def _rerun(course: Course, records: int, *, rounds: int) -> Iterator[Sequence[str]]:
+def _rerun(course: Course, records: int, *, rounds: int) -> Rerun:
     laps = [_again(course, FEW) + _again(course, records) for _ in range(rounds)]
     ratio = median(
         (sent.seconds - few_sent.seconds) / (again.seconds - few_again.seconds)
         for few_sent, few_again, sent, again in laps
     )
-    peak = max(again.peak_bytes for *_, again in laps)
-    what = f"a rerun of {records:,} known events"
-    yield [f"{what}: its rate, that of sending them being 1", "", f"{ratio:.2f}", ""]
-    yield [f"{what}: peak memory", "", megabytes(peak), ""]
+    return Rerun(records, ratio, max(again.peak_bytes for *_, again in laps) / MEGABYTE)
 
 
 def _again(course: Course, records: int) -> tuple[Usage, Usage]:
@@ -80,11 +75,11 @@ def _again(course: Course, records: int) -> tuple[Usage, Usage]:
     return course.expect(source.arriving, command, source.path), course.expect(0, command, source.path)
 
 
-def _memory(course: Course) -> Iterator[Sequence[str]]:
+def _slow(course: Course) -> list[SlowRun]:
     course.emulator.delay(SLOW_MS)
-    for records in SLOW_RUNS:
-        usage = course.run(THIS, course.events(records))
-        what = f"peak memory at {records:,} events, answers {SLOW_MS} ms late"
-        yield [f"{what}: the main process, RSS", "", megabytes(usage.main_peak_bytes), ""]
-        yield [f"{what}: with its workers, PSS", "", megabytes(usage.peak_bytes), ""]
+    usages = {records: course.run(THIS, course.events(records)) for records in SLOW_RUNS}
     course.emulator.delay(0)
+    return [
+        SlowRun(records, usage.main_peak_bytes / MEGABYTE, usage.peak_bytes / MEGABYTE)
+        for records, usage in usages.items()
+    ]

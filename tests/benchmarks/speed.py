@@ -1,4 +1,4 @@
-"""The first tables: events per second of every contender, and how long they take to start."""
+"""Events per second of every contender, how long they take to start, and time and memory by size."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import data, measure, this_target
-from tests.benchmarks.contenders import FORGETFUL, OTHERS, THIS, Contender, module
+from tests.benchmarks.contenders import FORGETFUL, OTHERS, RUST_SDK, THIS, Contender, module
 from tests.benchmarks.data import Shape
-from tests.benchmarks.table import markdown, megabytes
+from tests.benchmarks.figures import Late, LateRate, Rate, Rates, Size
+from tests.benchmarks.table import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.emulated import EmulatedStatsig
     from tests.benchmarks.measure import Usage
+
+MEGABYTE = 1_000_000
 
 FEW = 2_000
 """Records of the short run, which is all start-up; the long run's time less this one's is the records' own."""
@@ -40,13 +43,11 @@ class Lap:
     Attributes:
         rate: Events per second, start-up taken off.
         processor: Seconds of processor time per event, start-up taken off.
-        startup: Seconds of the short run.
         peak_bytes: Of the long run.
     """
 
     rate: float
     processor: float
-    startup: float
     peak_bytes: int
 
 
@@ -95,13 +96,12 @@ class Course:
         return Lap(
             rate=events / (long.seconds - short.seconds),
             processor=(long.processor_seconds - short.processor_seconds) / events,
-            startup=short.seconds,
             peak_bytes=long.peak_bytes,
         )
 
 
-def rates(course: Course, *, rounds: int, records: int) -> str:
-    """Return the table of rates; the contenders take turns, so that a slow minute of the machine meets them all."""
+def rates(course: Course, *, rounds: int, records: int) -> Rates:
+    """Return the rates; the contenders take turns, so that a slow minute of the machine meets them all."""
     laps: dict[Contender, list[Lap]] = {contender: [] for contender in (*OTHERS, FORGETFUL, THIS)}
     for contender in laps:
         course.run(contender, course.events(FEW))  # nobody's first lap includes compiling modules
@@ -109,20 +109,31 @@ def rates(course: Course, *, rounds: int, records: int) -> str:
         for contender, found in laps.items():
             found.append(course.lap(contender, records))
     ours = [lap.rate for lap in laps[THIS]]
-    return markdown(
-        ["", "events/s", "target-statsig is", "processor time an event", "time for the first 2,000", "peak memory"],
+    return Rates(
+        records,
+        rounds,
         [
-            [
+            Rate(
                 contender.name,
-                f"{median(lap.rate for lap in found):,.0f}",
-                "" if contender is THIS else f"{_ratio(ours, found):.2f} times as fast",
-                f"{median(lap.processor for lap in found) * 1e6:.1f} µs",
-                f"{median(lap.startup for lap in found):.2f} s",
-                megabytes(max(lap.peak_bytes for lap in found)),
-            ]
+                median(lap.rate for lap in found),
+                None if contender in {THIS, FORGETFUL} else _ratio(ours, found),
+                median(lap.processor for lap in found) * 1e6,
+                max(lap.peak_bytes for lap in found) / MEGABYTE,
+            )
             for contender, found in laps.items()
         ],
     )
+
+
+def late(course: Course, milliseconds: int, *, rounds: int, records: int) -> Late:
+    """Return the rates where every answer is late; without the Rust SDK, which drops events when many wait."""
+    course.emulator.delay(milliseconds)
+    laps = {contender: [] for contender in (*OTHERS, FORGETFUL, THIS) if contender is not RUST_SDK}
+    for _ in range(rounds):
+        for contender, found in laps.items():
+            found.append(course.lap(contender, records).rate)
+    course.emulator.delay(0)
+    return Late(milliseconds, [LateRate(contender.name, median(found)) for contender, found in laps.items()])
 
 
 def _ratio(ours: Sequence[float], theirs: Sequence[Lap]) -> float:
@@ -144,14 +155,12 @@ def startups(course: Course, *, rounds: int) -> str:
     return markdown(["", "`--version`", "`--about`"], rows)
 
 
-def sizes(course: Course, records: Sequence[int]) -> str:
-    """Return the table of time and memory by the number of events; a file is gone once it was read."""
-    rows = []
+def sizes(course: Course, records: Sequence[int]) -> list[Size]:
+    """Return time and memory by the number of events; a file is gone once it was read."""
+    found = []
     for count in records:
         source = course.events(count)
         usage = course.run(THIS, source)
         source.path.unlink()
-        rows.append(
-            [f"{count:,}", f"{usage.seconds:.1f} s", f"{count / usage.seconds:,.0f}", megabytes(usage.peak_bytes)]
-        )
-    return markdown(["events", "time", "events/s", "peak memory"], rows)
+        found.append(Size(count, usage.seconds, usage.peak_bytes / MEGABYTE))
+    return found

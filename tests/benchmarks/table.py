@@ -30,11 +30,18 @@ def megabytes(count: int) -> str:
     return f"{count / 1_000_000:,.0f} MB"
 
 
-def circumstances() -> str:
-    """Return the machine's size, the versions and the date."""
+def machine() -> str:
+    """Return the machine's size, and the version of Python, in words."""
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
-        f"{os.cpu_count()} cores, {gigabytes:.0f} GB, {platform.system()} {platform.machine()}, "
-        f"Python {platform.python_version()}, singer-sdk {version('singer-sdk')}, "
-        f"statsig-python-core {version('statsig-python-core')}; {datetime.now(tz=UTC):%-d %B %Y}"
+        f"a machine with {os.cpu_count()} cores and {gigabytes:.0f} GB ({platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()})"
+    )
+
+
+def circumstances() -> str:
+    """Return the machine's size, the versions and the date."""
+    return (
+        f"{machine()}; singer-sdk {version('singer-sdk')}, statsig-python-core {version('statsig-python-core')}; "
+        f"{datetime.now(tz=UTC):%-d %B %Y}"
     )
