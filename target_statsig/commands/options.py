@@ -77,55 +77,31 @@ GROUPS = {
 }
 """The options by their names within the program, in the order of the help; those that are in no group come last."""
 
+FLAGS = {
+    "--check": "Look at the keys, the segments, the ID types and the store, change nothing, and say what is wrong.",
+    "--suggest": ("Read a tap's output, or its catalog, and print `streams` settings for it. Needs no configuration."),
+    "--status": (
+        "Say how the last runs ended, and what is held, kept, rejected or at work. Asks the store, not Statsig."
+    ),
+    "--verify": "Ask Statsig which events and exposures of the last run it has. Needs `console_api_key`.",
+    "--json": "With --status or --verify: print JSON.",
+    "--replay": "Send the dead letters again instead of reading input, and remove what went through.",
+    "--apply-held": (
+        "Remove from mirrored segments whom the last run held for want of a proof: run it once the tap and the target "
+        "ended well, as the next step."
+    ),
+    "--dry-run": "Read everything, change nothing, write no STATE, and say what a run would do.",
+    "--show-ids": "With --dry-run: show some ids that would be added and removed, on a terminal only.",
+}
+
 OWN = (
-    click.Option(
-        ["--check"],
-        is_flag=True,
-        help="Look at the keys, the segments, the ID types and the store, change nothing, and say what is wrong.",
-    ),
-    click.Option(
-        ["--suggest"],
-        is_flag=True,
-        help="Read a tap's output, or its catalog, and print `streams` settings for it. Needs no configuration.",
-    ),
-    click.Option(
-        ["--status"],
-        is_flag=True,
-        help="Say how the last runs ended, and what is held, kept, rejected or at work. Asks the store, not Statsig.",
-    ),
-    click.Option(
-        ["--verify"],
-        is_flag=True,
-        help="Ask Statsig which events and exposures of the last run it has. Needs `console_api_key`.",
-    ),
-    click.Option(["--json"], is_flag=True, help="With --status or --verify: print JSON."),
-    click.Option(
-        ["--replay"],
-        is_flag=True,
-        help="Send the dead letters again instead of reading input, and remove what went through.",
-    ),
-    click.Option(
-        ["--apply-held"],
-        is_flag=True,
-        help="Remove from mirrored segments whom the last run held for want of a proof: run it once the tap and the "
-        "target ended well, as the next step.",
-    ),
+    *(click.Option([name], is_flag=True, help=text) for name, text in FLAGS.items()),
     click.Option(["--segment"], metavar="ID", help="With --apply-held: only in this segment."),
     click.Option(
         ["--send"],
         metavar="URL",
         help="Send a table of prepared requests instead of reading input: a directory of Parquet files, or a glob. "
         "What was sent before is left out.",
-    ),
-    click.Option(
-        ["--dry-run"],
-        is_flag=True,
-        help="Read everything, change nothing, write no STATE, and say what a run would do.",
-    ),
-    click.Option(
-        ["--show-ids"],
-        is_flag=True,
-        help="With --dry-run: show some ids that would be added and removed, on a terminal only.",
     ),
     click.Option(
         ["--dry-run-output"],
