@@ -9,7 +9,6 @@ import signal
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from target_statsig.client.events import EventsClient
@@ -152,7 +151,7 @@ class Run:
 
     @cached_property
     def _store_url(self) -> str:
-        return paths.store_url(self.settings, os.environ, Path.cwd)
+        return paths.store_url(self.settings)
 
     @property
     def store_exists(self) -> bool:
@@ -163,7 +162,7 @@ class Run:
     @cached_property
     def dead_letters(self) -> DeadLetters:
         """Where rejected records go."""
-        directory = paths.dead_letter_path(self.settings, os.environ, Path.cwd)
+        directory = paths.dead_letter_path(self.settings)
         return self._opened.enter_context(closing(self._open_dead_letters(directory)))
 
     @property

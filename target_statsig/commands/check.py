@@ -6,13 +6,11 @@ It sends nothing, changes nothing, and creates no store.
 from __future__ import annotations
 
 import enum
-import os
 import textwrap
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -343,7 +341,7 @@ def _segments(console: ConsoleClient, segment_ids: Iterable[str]) -> dict[str, S
 
 def _look(settings: Settings) -> StoreLook | str:
     try:
-        url = paths.store_url(settings, os.environ, Path.cwd)
+        url = paths.store_url(settings)
         return look_at(url, project=paths.project_identity(settings))
     except StoreError as error:
         return str(error)

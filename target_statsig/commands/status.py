@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.commands.replay import DeadLetterFiles
@@ -94,9 +93,9 @@ def read_status(settings: Settings) -> Status:
     Raises:
         StoreError: The store cannot be read, or has the schema of another version.
     """
-    url = paths.store_url(settings, os.environ, Path.cwd)
+    url = paths.store_url(settings)
     store = read_store_status(url, project=paths.project_identity(settings))
-    return Status(store, _waiting(paths.dead_letter_path(settings, os.environ, Path.cwd)))
+    return Status(store, _waiting(paths.dead_letter_path(settings)))
 
 
 def _waiting(directory: str) -> WaitingLetters:

@@ -6,10 +6,8 @@ and counts exposures, so a name of which it has too few was perhaps dropped. Of 
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.client.http import HttpTransport
@@ -154,7 +152,7 @@ def verify(settings: Settings, clock: Clock) -> Verification:
     if not settings.console_api_key:
         msg = "`--verify` asks the Console API, which needs `console_api_key`: set it."
         raise SettingsError([msg])
-    url = paths.store_url(settings, os.environ, Path.cwd)
+    url = paths.store_url(settings)
     runs = read_store_status(url, project=paths.project_identity(settings)).runs
     run = next((run for run in runs if _delivered(run)), None)
     if run is None or run.sent is None:

@@ -1,12 +1,12 @@
 """Where a run keeps things when the configuration does not say, and whose they are.
 
-Pure: the environment, and what finds the working directory, are passed in. That is asked only where it decides: a run
-whose places are all named needs none.
+The working directory is asked for only where it decides: a run whose places are all named needs none.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 from target_statsig.errors import Heading, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from target_statsig.config.settings import Settings
 
 MELTANO_DIRECTORY = "MELTANO_SYS_DIR_ROOT"
@@ -34,24 +32,16 @@ _PLAIN = re.compile(r"(?!.*--)[a-z0-9_][a-z0-9_.-]*")
 _UNFIT = re.compile(r"^[.-]|[^A-Za-z0-9_.-]")
 
 
-def home(environ: Mapping[str, str], working_directory: Callable[[], Path]) -> Path:
-    """Return the directory of the embedded store: Meltano's, where Meltano runs this, else the working directory's.
-
-    Raises:
-        StoreError: That is asked for, and there is none.
-    """
-    root = environ.get(MELTANO_DIRECTORY)
-    return Path(root) / "target-statsig" if root else _own(working_directory)
+def _home() -> Path:
+    """Return the directory of the embedded store: Meltano's, where Meltano runs this, else the working directory's."""
+    root = os.environ.get(MELTANO_DIRECTORY)
+    return Path(root) / "target-statsig" if root else _own()
 
 
-def _own(working_directory: Callable[[], Path]) -> Path:
-    """Return this target's directory within the working directory.
-
-    Raises:
-        StoreError: There is no working directory.
-    """
+def _own() -> Path:
+    """Return this target's directory within the working directory."""
     try:
-        return working_directory() / ".target-statsig"
+        return Path.cwd() / ".target-statsig"
     except OSError:
         msg = (
             "The working directory is gone or may not be entered, and nothing else says where the store and the dead "
@@ -60,9 +50,13 @@ def _own(working_directory: Callable[[], Path]) -> Path:
         raise StoreError(msg, heading=Heading.SETTINGS) from None
 
 
-def store_url(settings: Settings, environ: Mapping[str, str], working_directory: Callable[[], Path]) -> str:
-    """Return the store's SQLAlchemy URL; raise as `home`."""
-    return settings.store_url or f"{SQLITE}{home(environ, working_directory) / STORE_FILE}"
+def store_url(settings: Settings) -> str:
+    """Return the store's SQLAlchemy URL.
+
+    Raises:
+        StoreError: It is in the working directory, and there is none.
+    """
+    return settings.store_url or f"{SQLITE}{_home() / STORE_FILE}"
 
 
 def store_file(url: str) -> Path | None:
@@ -82,14 +76,18 @@ def project_identity(settings: Settings) -> str:
     return f"{url.rstrip('/')} {hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
 
-def dead_letter_path(settings: Settings, environ: Mapping[str, str], working_directory: Callable[[], Path]) -> str:
-    """Return the directory of the dead letters: beside the embedded store, where there is one; raise as `home`."""
+def dead_letter_path(settings: Settings) -> str:
+    """Return the directory of the dead letters: beside the embedded store, where there is one.
+
+    Raises:
+        StoreError: It is in the working directory, and there is none.
+    """
     if settings.dead_letter_path is not None:
         return settings.dead_letter_path
     if settings.store_url is None:
-        return str(home(environ, working_directory) / DEAD_LETTERS)
+        return str(_home() / DEAD_LETTERS)
     file = store_file(settings.store_url)
-    return str((file.parent if file else _own(working_directory)) / DEAD_LETTERS)
+    return str((file.parent if file else _own()) / DEAD_LETTERS)
 
 
 def dead_letter_name(stream: str, run_id: str) -> str:
