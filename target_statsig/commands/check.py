@@ -5,24 +5,24 @@ It sends nothing, changes nothing, and creates no store.
 
 from __future__ import annotations
 
-import enum
-import textwrap
+import os
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
-
-import click
+from typing import TYPE_CHECKING
 
 from target_statsig.client.console import ConsoleClient
 from target_statsig.client.http import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
+from target_statsig.commands.check_table import Mark, Row, Section
+from target_statsig.commands.replay import waiting_letters
 from target_statsig.config import paths
 from target_statsig.config.checks import nearest
 from target_statsig.config.choices import ObjectType, SyncMode, Tier
 from target_statsig.config.keys import ApiKeyKind
+from target_statsig.config.load import command_for
 from target_statsig.config.settings import parse_rate_windows
 from target_statsig.errors import (
     AuthenticationError,
@@ -33,7 +33,7 @@ from target_statsig.errors import (
     SettingsError,
     StoreError,
 )
-from target_statsig.reports.text import counted, minute, visible
+from target_statsig.reports.text import counted, minute
 from target_statsig.segments.mirror import SEPARATE_FEEDERS, other_feeder
 from target_statsig.segments.segment import STATSIG_ID_TYPES, Misfit, misfit, missing, size_class, statsig_id_type
 from target_statsig.store.readonly import StoreLook, look_at
@@ -44,56 +44,13 @@ if TYPE_CHECKING:
     from target_statsig.client.console import Segment
     from target_statsig.client.http import Transport
     from target_statsig.clock import Clock
+    from target_statsig.commands.replay import WaitingLetters
     from target_statsig.config.parse import Config
     from target_statsig.config.settings import Settings, StreamSettings
     from target_statsig.store.values import SegmentFacts
 
 PATIENCE = 15
 """Seconds after which a call counts as failed; a run waits for `retry_timeout`, but who checks wants an answer."""
-
-
-class Mark(enum.Enum):
-    """How a row came out."""
-
-    OK = "ok"
-    UNKNOWN = "?"
-    FAIL = "FAIL"
-
-
-MARK_WIDTH = 4
-NAME_WIDTH = 20
-"""Characters; a longer name has a line to itself."""
-
-COLOURS = {Mark.OK: "green", Mark.UNKNOWN: "yellow", Mark.FAIL: "red"}
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One thing that was looked at.
-
-    Attributes:
-        mark: How it came out.
-        name: What it is.
-        found: What was found.
-        remedy: What to do; empty where nothing is.
-    """
-
-    mark: Mark
-    name: str
-    found: str
-    remedy: str = ""
-
-
-class Section(NamedTuple):
-    """Rows under one title."""
-
-    title: str
-    rows: Sequence[Row]
-
-
-def failed(sections: Sequence[Section]) -> int:
-    """Return how many rows failed."""
-    return sum(row.mark is Mark.FAIL for section in sections for row in section.rows)
 
 
 EVERY_STREAM = "*"
@@ -114,6 +71,7 @@ class Found:
         id_types: The project's ID types; None where they are not known.
         segments: Each segment as Statsig has it, or that it has none, or the text of an error.
         store: What a look at the store showed, or why it cannot be used.
+        letters: The dead letters that wait; None where nothing says where they are, which the store's row explains.
         now: When that was, in seconds since 1970.
     """
 
@@ -121,6 +79,7 @@ class Found:
     id_types: Sequence[str] | None
     segments: Mapping[str, Segment | NotFound | str]
     store: StoreLook | str
+    letters: WaitingLetters | None
     now: float
 
     @property
@@ -144,6 +103,7 @@ def sections(settings: Settings, streams: Mapping[str, StreamSettings], found: F
         Section("ID types", list(_id_type_rows(streams, found))),
         Section("Environments", list(_tier_rows(streams))),
         Section("Store", [_store_row(found.store)]),
+        Section("Dead letters", [] if found.letters is None else [_letters_row(found.letters)]),
     ]
     return [section for section in made if section.rows]
 
@@ -291,6 +251,21 @@ def _store_row(store: StoreLook | str) -> Row:
     return Row(Mark.OK, "store_url", f"{version}, writable{busy}")
 
 
+def _letters_row(letters: WaitingLetters) -> Row:
+    name, place = "dead_letter_path", letters.directory
+    if letters.unreadable is not None or letters.writable is False:
+        cannot = "be written" if letters.unreadable is None else f"be read ({letters.unreadable})"
+        remedy = "Let this user read and write there, or set `dead_letter_path` to a place that it may write."
+        return Row(Mark.FAIL, name, f"{place}: cannot {cannot}", remedy)
+    access = "writable" if letters.writable else "whether it is writable shows at the first dead letter"
+    if not letters.reasons:
+        return Row(Mark.OK, name, f"{place}: {access}; none is waiting")
+    waiting = ", ".join(f"{reason} {count:,}" for reason, count in letters.reasons.most_common())
+    remedy = f"Once the cause is fixed, send them again: {command_for('replay', os.environ)}"
+    text = f"{place}: {access}; {counted(letters.reasons.total(), 'record')} waiting ({waiting})"
+    return Row(Mark.UNKNOWN, name, text, remedy)
+
+
 def _few(names: Sequence[str], most: int = 5) -> str:
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
@@ -313,17 +288,17 @@ def _streams_of(config: Config) -> dict[str, StreamSettings]:
 
 
 def _find_out(settings: Settings, streams: dict[str, StreamSettings], transport: Transport, clock: Clock) -> Found:
-    store, now = _look(settings), clock.time()
+    places = _look(settings), _letters(settings), clock.time()
     if not settings.console_api_key:
-        return Found(None, None, {}, store, now)
+        return Found(None, None, {}, *places)
     try:
         console = open_console(settings, transport, clock)
         id_types = console.unit_id_types()
         segment_ids = dict.fromkeys(stream.segment_id for stream in streams.values() if stream.segment_id is not None)
         segments = _segments(console, segment_ids)
     except (AuthenticationError, FatalRunError, RequestError) as error:
-        return Found(f"{error.heading.value}: {error}", None, {}, store, now)
-    return Found(None, id_types, segments, store, now)
+        return Found(f"{error.heading.value}: {error}", None, {}, *places)
+    return Found(None, id_types, segments, *places)
 
 
 def _segments(console: ConsoleClient, segment_ids: Iterable[str]) -> dict[str, Segment | NotFound | str]:
@@ -347,6 +322,13 @@ def _look(settings: Settings) -> StoreLook | str:
         return str(error)
 
 
+def _letters(settings: Settings) -> WaitingLetters | None:
+    try:
+        return waiting_letters(settings)
+    except StoreError:
+        return None
+
+
 def open_console(settings: Settings, transport: Transport, clock: Clock, patience: float = PATIENCE) -> ConsoleClient:
     """Return a client of the Console API whose calls count as failed after `patience` seconds."""
     return ConsoleClient(
@@ -357,31 +339,3 @@ def open_console(settings: Settings, transport: Transport, clock: Clock, patienc
         limiter=RateLimiter(parse_rate_windows(settings.console_rate_limits), clock),
         clock=clock,
     )
-
-
-def render(sections: Sequence[Section], *, width: int = 80, colours: bool = False) -> str:
-    """Return the table, in lines of `width` characters, with a last line that sums it up."""
-    lines: list[str] = []
-    for section in sections:
-        lines += [section.title, *(line for row in section.rows for line in _row(row, width, colours=colours)), ""]
-    rows = sum(len(section.rows) for section in sections)
-    failures = failed(sections)
-    verdict = f"{failures} of {rows} checks failed." if failures else f"None of {rows} checks failed."
-    return "\n".join([*lines, f"{verdict} Nothing was sent and nothing was changed."]) + "\n"
-
-
-def _row(row: Row, width: int, *, colours: bool) -> Iterator[str]:
-    mark = row.mark.value.ljust(MARK_WIDTH)
-    if colours:
-        mark = click.style(mark, fg=COLOURS[row.mark], bold=row.mark is Mark.FAIL or None)
-    margin = " " * (2 + MARK_WIDTH + 2 + NAME_WIDTH + 2)
-    wrapper = textwrap.TextWrapper(
-        width, initial_indent=margin, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
-    )
-    lines = wrapper.wrap(visible(row.found)) + (wrapper.wrap(visible(f"→ {row.remedy}")) if row.remedy else [])
-    name = visible(row.name)
-    if len(name) > NAME_WIDTH:
-        yield f"  {mark}  {name}"
-    else:
-        yield f"  {mark}  {name.ljust(NAME_WIDTH)}  {lines.pop(0).lstrip()}"
-    yield from lines

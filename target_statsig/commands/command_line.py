@@ -115,7 +115,8 @@ def show_check(run: Run, table: str | None) -> NoReturn:
 
     `table` names the prepared requests that it would send; None where it would read input.
     """
-    from target_statsig.commands.check import check, failed, render
+    from target_statsig.commands.check import check
+    from target_statsig.commands.check_table import failed, render
 
     sections = check(run.config, run.clock)
     if table is not None:

@@ -10,19 +10,25 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from upath import UPath
 
+from target_statsig.config import paths
 from target_statsig.errors import StoreError
 from target_statsig.reports.text import counted
 from target_statsig.singer.columns import digest
+from target_statsig.singer.dead_letters import LOCAL
 from target_statsig.singer.message import is_too_deep
+from target_statsig.store.readonly import may_make
 from target_statsig.store.values import Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from target_statsig.config.settings import Settings
     from target_statsig.run import Run
     from target_statsig.singer.dead_letters import DeadLetters
 
@@ -51,6 +57,42 @@ def send_again(run: Run, run_to_end: Callable[[Iterable[bytes]], int]) -> int:
     if run.is_acknowledged:
         letters.remove(run.dead_letters)
     return exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingLetters:
+    """The dead letters that `--replay` would send.
+
+    Attributes:
+        directory: Where they are.
+        files: How many files hold them.
+        reasons: How many records there are, by the reason for which each was rejected.
+        unreadable: Why they cannot be read; None where they can.
+        writable: Whether this user may write there, or make the directory; None where only writing would show it.
+    """
+
+    directory: str
+    files: int
+    reasons: Counter[str]
+    unreadable: str | None = None
+    writable: bool | None = None
+
+
+def waiting_letters(settings: Settings) -> WaitingLetters:
+    """Look at the dead letters; nothing is changed or made.
+
+    Raises:
+        StoreError: Nothing says where they are.
+    """
+    directory = paths.dead_letter_path(settings)
+    try:
+        place = UPath(directory)
+        writable = may_make(Path(place.path) / PATTERN) if place.protocol in LOCAL else None
+        letters = DeadLetterFiles(directory)
+        return WaitingLetters(directory, len(letters.paths), letters.reasons(), writable=writable)
+    except Exception as error:  # noqa: BLE001 -- each file system has errors of its own
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        return WaitingLetters(directory, 0, Counter(), reason)
 
 
 class DeadLetterFiles:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from target_statsig.commands.check import Mark, Row, Section
+from target_statsig.commands.check_table import Mark, Row, Section
 from target_statsig.errors import FatalRunError, Heading, TargetStatsigError
 from target_statsig.reports.text import counted
 from target_statsig.store.values import Command

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.commands.replay import DeadLetterFiles
+from target_statsig.commands.replay import waiting_letters
 from target_statsig.config import paths
 from target_statsig.config.load import command_for
 from target_statsig.reports.table import table_lines
@@ -17,6 +16,7 @@ from target_statsig.store.readonly import read_store_status
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from target_statsig.commands.replay import WaitingLetters
     from target_statsig.config.settings import Settings
     from target_statsig.store.readonly import StoreStatus
     from target_statsig.store.values import PastRun
@@ -27,23 +27,6 @@ SHOWN_RUNS = 10
 SHOWN_STREAMS = 3
 
 UNIT = 1_024
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingLetters:
-    """The dead letters that `--replay` would send.
-
-    Attributes:
-        directory: Where they are.
-        files: How many files hold them.
-        reasons: How many records there are, by the reason for which each was rejected.
-        unreadable: Why they cannot be read; None where they can.
-    """
-
-    directory: str
-    files: int
-    reasons: Counter[str]
-    unreadable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +78,7 @@ def read_status(settings: Settings) -> Status:
     """
     url = paths.store_url(settings)
     store = read_store_status(url, project=paths.project_identity(settings))
-    return Status(store, _waiting(paths.dead_letter_path(settings)))
-
-
-def _waiting(directory: str) -> WaitingLetters:
-    try:
-        letters = DeadLetterFiles(directory)
-        return WaitingLetters(directory, len(letters.paths), letters.reasons())
-    except (OSError, ImportError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-        return WaitingLetters(directory, 0, Counter(), reason)
+    return Status(store, waiting_letters(settings))
 
 
 def render(status: Status) -> str:

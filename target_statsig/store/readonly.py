@@ -144,7 +144,7 @@ def look_at(store_url: str, *, project: str) -> StoreLook:
     url = StoreUrl.parse(store_url)
     opened = _open_there(url)
     if opened is None:
-        return StoreLook(url.place, None, writable=url.path is not None and _may_make(url.path))
+        return StoreLook(url.place, None, writable=url.path is not None and may_make(url.path))
     with closing(opened) as connection:
         version = read_version(connection)
         segments = {}
@@ -167,7 +167,7 @@ def _open_there(url: StoreUrl) -> Connection | None:
     return Connection(url, functools.partial(_open_file, url.path), sqlite3.Error) if url.path.exists() else None
 
 
-def _may_make(path: Path) -> bool:
+def may_make(path: Path) -> bool:
     """Return whether a file, and the directories that it lacks, can be made."""
     nearest = next(folder for folder in path.absolute().parents if folder.exists())
     return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)

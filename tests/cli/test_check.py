@@ -6,14 +6,15 @@ import json
 
 import pytest
 
-from target_statsig.commands.check import check, failed
+from target_statsig.commands.check import check
+from target_statsig.commands.check_table import failed
 from target_statsig.config.parse import parse_config
 from target_statsig.config.paths import project_identity
 from target_statsig.config.schema import config_schema
 from target_statsig.store.store import Store
 from target_statsig.store.values import SegmentFacts
 from tests.fakes import NOON, FakeClock
-from tests.singer import TargetRunner
+from tests.singer import TargetRunner, record, schema
 
 MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror"}
 EVENT = {"object_type": "event", "custom_ids": {"companyID": "company"}}
@@ -43,6 +44,18 @@ def test_a_good_configuration_fails_nothing_and_changes_nothing(looked, statsig,
     assert rows["store_url"].endswith("store.db: not there yet, the first run that needs it creates it")
     assert list(tmp_path.iterdir()) == []
     assert {entry.method for entry in statsig.state.requests} == {"GET"}
+
+
+def test_dead_letters_that_wait_are_counted_and_a_place_that_none_can_be_written_to_fails(looked, run_target, tmp_path):
+    run_target([schema("orders"), record("orders", {"event": "order"})], object_type="event")
+    failures, rows = looked(object_type="event")
+    assert failures == 0
+    assert rows["dead_letter_path"].startswith("? ")
+    assert rows["dead_letter_path"].endswith("/dead: writable; 1 record waiting (missing_identifier 1)")
+    (tmp_path / "file").touch()
+    failures, rows = looked(object_type="event", dead_letter_path=str(tmp_path / "file" / "letters"))
+    assert failures == 1
+    assert rows["dead_letter_path"].startswith("FAIL ")
 
 
 def test_a_single_stream_may_be_configured_flat(looked, statsig):

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from target_statsig.client.console import Segment
-from target_statsig.commands.check import EVERY_STREAM, Found, Mark, NotFound, failed, sections
+from target_statsig.commands.check import EVERY_STREAM, Found, NotFound, sections
+from target_statsig.commands.check_table import Mark, failed
+from target_statsig.commands.replay import WaitingLetters
 from target_statsig.config.parse import parse_config
 from target_statsig.config.schema import config_schema
 from target_statsig.store.readonly import StoreLook
@@ -13,15 +17,18 @@ from tests.fakes import NOON
 KEYS = {"server_secret_key": "secret-0123456789", "console_api_key": "console-abcdefghij"}
 EVENT = {"object_type": "event"}
 ADD = {"object_type": "segment", "segment_id": "vips", "sync_mode": "add"}
+ID_TYPES = ("userID", "stableID", "companyID")
 STORE = StoreLook("sqlite:////data/store.db", None)
 FACTS = SegmentFacts(fed_by="users", last_sync_at=NOON, last_status="held", last_added=3, last_removed=0)
 
 
-def rows(title, streams, *, console=None, id_types=("userID", "stableID", "companyID"), store=STORE, **segments):
+def rows(
+    title, streams, *, console=None, id_types=("userID", "stableID", "companyID"), store=STORE, letters=None, **segments
+):
     """Return the rows under one title as texts."""
     config = parse_config({**KEYS, "streams": streams}, config_schema())
     settings = {name: config.for_stream(name) for name in config.entries}
-    found = Found(console, id_types, segments, store, NOON + 60)
+    found = Found(console, id_types, segments, store, letters, NOON + 60)
     made = {section.title: section.rows for section in sections(config.settings, settings, found)}
     return [f"{row.mark.value} {row.name} {row.found} {row.remedy}".rstrip() for row in made.get(title, [])]
 
@@ -228,6 +235,43 @@ def test_the_store_says_whether_a_run_can_use_it(store, text):
     assert rows("Store", {"orders": EVENT}, store=store) == [text]
 
 
+@pytest.mark.parametrize(
+    ("letters", "text"),
+    [
+        pytest.param(
+            WaitingLetters("d", 0, Counter(), writable=True),
+            "ok dead_letter_path d: writable; none is waiting",
+            id="none",
+        ),
+        pytest.param(
+            WaitingLetters("s3://d", 0, Counter()),
+            "ok dead_letter_path s3://d: whether it is writable shows at the first dead letter; none is waiting",
+            id="elsewhere",
+        ),
+        pytest.param(
+            WaitingLetters("d", 2, Counter(invalid_time=1, missing_identifier=1_000), writable=True),
+            "? dead_letter_path d: writable; 1,001 records waiting (missing_identifier 1,000, invalid_time 1) Once the "
+            "cause is fixed, send them again: target-statsig --config … --replay",
+            id="some",
+        ),
+        pytest.param(
+            WaitingLetters("d", 0, Counter(), writable=False),
+            "FAIL dead_letter_path d: cannot be written Let this user read and write there, or set `dead_letter_path` "
+            "to a place that it may write.",
+            id="read-only",
+        ),
+        pytest.param(
+            WaitingLetters("d", 0, Counter(), "Permission denied"),
+            "FAIL dead_letter_path d: cannot be read (Permission denied) Let this user read and write there, or set "
+            "`dead_letter_path` to a place that it may write.",
+            id="unreadable",
+        ),
+    ],
+)
+def test_the_dead_letters_say_how_many_wait_and_whether_more_can_be_kept(letters, text):
+    assert rows("Dead letters", {"orders": EVENT}, letters=letters) == [text]
+
+
 def test_a_tier_that_not_every_project_has_is_remarked_upon():
     streams = {"a": {**EVENT, "environment_tier": "qa"}, "b": {**EVENT, "environment_tier": "staging"}}
     (row,) = rows("Environments", streams)
@@ -241,6 +285,8 @@ def test_a_tier_that_not_every_project_has_is_remarked_upon():
 
 def test_only_failures_count():
     config = parse_config({**KEYS, "streams": {"users": ADD}}, config_schema())
-    made = sections(config.settings, {EVERY_STREAM: config.for_stream("users")}, Found("no", None, {}, STORE, NOON))
+    made = sections(
+        config.settings, {EVERY_STREAM: config.for_stream("users")}, Found("no", None, {}, STORE, None, NOON)
+    )
     assert failed(made) == 1
     assert {row.mark for section in made for row in section.rows} == set(Mark)

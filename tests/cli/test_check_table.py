@@ -3,7 +3,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from target_statsig.commands.check import Mark, Row, Section, render
+from target_statsig.commands.check_table import Mark, Row, Section, render
 
 WELL = Row(Mark.OK, "vips", "id_list of userID, 480 members. Fed by stream 'users' (mirror), and this is a long story.")
 WRONG = Row(Mark.FAIL, "a_segment_with_quite_a_long_name", "does not exist.", "Create it.")
