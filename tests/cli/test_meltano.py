@@ -290,7 +290,7 @@ def test_the_check_is_a_command_of_the_plugin(project, first_run):
     assert run.exit_code == 0, run.output
     assert "  ok    console_api_key       accepted by Statsig" in run.output
     assert "  ok    vip_users             does not exist yet: the first run creates it" in run.output
-    assert "None of 4 checks failed. Nothing was sent and nothing was changed." in run.output
+    assert "None of 5 checks failed. Nothing was sent and nothing was changed." in run.output
     assert {request["method"] for request in run.content["requests"]} == {"GET"}
 
 
@@ -298,7 +298,7 @@ def test_a_check_that_fails_ends_meltano_with_1(project, first_run):
     run = project.run("sh", "-c", "TARGET_STATSIG_CONSOLE_API_KEY=console-0123 meltano invoke target-statsig:check")
     assert run.exit_code == 1, run.output
     assert "  FAIL  console_api_key       Statsig does not accept the key: Statsig answered" in run.output
-    assert "1 of 4 checks failed." in run.output
+    assert "1 of 5 checks failed." in run.output
 
 
 @pytest.mark.parametrize(
