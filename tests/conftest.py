@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import os
 import shutil
@@ -20,10 +21,10 @@ from target_statsig.store.store import Store
 from tests.browser import browser, misdeeds, page
 from tests.command import Command
 from tests.fakes import FakeClock, WorkersInHere
-from tests.postgres import postgres_url
+from tests.postgres import connection, postgres_url
 from tests.singer import TargetRunner
 
-__all__ = ["browser", "misdeeds", "page", "postgres_url"]
+__all__ = ["browser", "connection", "misdeeds", "page", "postgres_url"]
 
 # The same examples in every run, however busy the machine is: a failure is always a change's. To look for new ones:
 # `pytest --hypothesis-profile explore`.
@@ -47,7 +48,7 @@ def pytest_collection_modifyitems(items):
     A module says of itself that its histories are too long for a real PostgreSQL: `SLOW_ON_POSTGRESQL = True`.
     """
     for item in items:
-        on_postgresql = "postgresql" in item.name
+        on_postgresql = "postgresql" in item.name or "postgres_url" in item.fixturenames
         if on_postgresql or "in a worker" in item.name:
             item.add_marker(pytest.mark.e2e)
         if on_postgresql and getattr(item.module, "SLOW_ON_POSTGRESQL", False):
@@ -74,6 +75,14 @@ def statsig_factory():
 def statsig(statsig_factory):
     """A started emulator with nothing in it."""
     return statsig_factory()
+
+
+@pytest.fixture
+def removed(statsig):
+    """Collect all ids that any request asks to remove."""
+    ids = set()
+    statsig.faults.add(method="DELETE", when=lambda arrival: ids.update(json.loads(arrival.body)["ids"]))
+    return ids
 
 
 @pytest.fixture

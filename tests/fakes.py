@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from target_statsig._compat import override
+from target_statsig.client.events import EventsClient
 from target_statsig.client.http import Request, Response, Transport
+from target_statsig.client.sender import Sender
 from target_statsig.clock import Clock, RunClock
+from target_statsig.config.choices import Compression
 from target_statsig.errors import InterruptedRunError
 from target_statsig.events.workers import Workers
 from target_statsig.singer.records import Batch
@@ -137,3 +140,15 @@ class WorkersInHere(Workers):
             return super().prepare(preparation, batch, limits, now_ms)
         task = pickle.loads(pickle.dumps((preparation, Batch([*batch.lines]), limits, now_ms)))
         return pickle.loads(pickle.dumps(task[0](*task[1:])))
+
+
+def events_client(transport: Transport, clock: Clock, *, retry_timeout: float = 0) -> EventsClient:
+    """Make a client of the events API that compresses nothing and spreads no waits."""
+    return EventsClient(
+        Sender(transport, clock, retry_timeout=retry_timeout, rng=lambda: 1.0),
+        base_url="https://events.example/v1",
+        key="secret-abcdefghijklmnop",
+        compression=Compression.NONE,
+        timeout=30,
+        clock=clock,
+    )

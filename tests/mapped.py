@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import msgspec
+from hypothesis import strategies as st
 
 from target_statsig.errors import RecordError
 from target_statsig.events.item_types import ITEM_TYPES
@@ -49,3 +52,22 @@ def encoded(record, settings, **options):
 def item_of(record, settings, **options):
     """Return the item that a record becomes, its numbers as floats; see `encoded`."""
     return msgspec.json.decode(encoded(record, settings, **options))
+
+
+def odd_records(sound, columns, *texts):
+    """Draw records that have any values in some of these columns, and sound ones that have them in a few."""
+    values = (
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.decimals()
+        | st.floats()
+        | st.text(st.characters(codec=None), max_size=4)
+        | st.sampled_from([*texts, " ", {"a": 1}, ["b"], Decimal("1E+400000")])
+    )
+    names = st.sampled_from(columns)
+    return st.dictionaries(names, values, max_size=8) | st.builds(
+        lambda record, fields: {**record, **fields},
+        st.sampled_from(sound),
+        st.dictionaries(names, values, max_size=3),
+    )

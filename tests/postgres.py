@@ -142,6 +142,13 @@ def postgres_url():
         yield url.replace("postgresql:", "postgresql+psycopg:")
 
 
+@pytest.fixture
+def connection(postgres_url):
+    """Give a connection to the database of `postgres_url`, on which each statement is committed."""
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as connection:
+        yield connection
+
+
 @pytest.fixture(scope="module")
 def warehouse_url():
     """Give the URL of a new database whose log a tap can read, for all tests of a file."""

@@ -15,7 +15,7 @@ import threading
 import pytest
 
 from target_statsig.target import TargetStatsig
-from tests.command import CANARY, PROGRAM, Command, environment
+from tests.command import CANARY, PROGRAM, environment
 from tests.items import ITEM_SAMPLES
 from tests.singer import activate_version, record, schema, state, to_lines
 from tests.tables import table_row
@@ -69,13 +69,6 @@ def run_dry(run_target):
         return outcome
 
     return run
-
-
-@pytest.fixture
-def command(statsig, tmp_path):
-    command = Command(statsig, tmp_path)
-    yield command
-    command.close()
 
 
 def test_nothing_is_sent_stored_kept_or_written(run_dry, content, statsig):

@@ -23,19 +23,18 @@ def bad(count):
 
 
 @pytest.mark.parametrize(("count", "words"), [(1, "1 rejected record is in "), (2, "2 rejected records are in ")])
-def test_a_run_says_where_rejected_records_are_and_how_to_send_them_again(command, count, words):
-    done = command([schema("orders"), *bad(count)], **EVENT)
-    assert f"{words}{command.directory / 'dead'}. " in done.log
-    assert "target-statsig --config … --replay" in done.log
-    assert "meltano invoke" not in done.log
+def test_a_run_says_where_rejected_records_are_and_how_to_send_them_again(run_target, count, words):
+    outcome = run_target([schema("orders"), *bad(count)], **EVENT)
+    assert f"{words}{run_target.directory / 'dead'}. " in outcome.log
+    assert "target-statsig --config … --replay" in outcome.log
+    assert "meltano invoke" not in outcome.log
 
 
-def test_under_meltano_that_is_a_command_of_the_plugin_by_its_own_name(command):
-    settings = command.config_file(**EVENT)
-    variables = {"MELTANO_LOADER_NAME": "target-statsig--shop"}
-    done = command.run("--config", settings, messages=[schema("orders"), *bad(1)], **variables)
-    assert "the same configuration: meltano invoke target-statsig--shop:replay" in done.log
-    assert "--config …" not in done.log
+def test_under_meltano_that_is_a_command_of_the_plugin_by_its_own_name(run_target, monkeypatch):
+    monkeypatch.setenv("MELTANO_LOADER_NAME", "target-statsig--shop")
+    outcome = run_target([schema("orders"), *bad(1)], **EVENT)
+    assert "the same configuration: meltano invoke target-statsig--shop:replay" in outcome.log
+    assert "--config …" not in outcome.log
 
 
 def test_what_a_full_disk_did_not_take_is_not_said_to_be_there(run_target, monkeypatch):

@@ -124,6 +124,7 @@ def run_a_target(tmp_path, *more, **settings):
     return done, json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("option", [[], ["--check"], ["--dry-run"], ["--replay"]])
 def test_a_target_that_was_not_turned_to_the_emulator_sends_nothing_anywhere(tmp_path, option):
     elsewhere = {"events_url": "https://statsig.invalid/v1", "console_url": "https://statsig.invalid/console/v1"}
@@ -138,6 +139,7 @@ def test_a_target_that_was_not_turned_to_the_emulator_sends_nothing_anywhere(tmp
     assert arrived["requests"] == []
 
 
+@pytest.mark.e2e
 def test_a_target_whose_segments_alone_would_go_elsewhere_is_told_so(tmp_path):
     done, _ = run_a_target(tmp_path, events_url="http://localhost:1/v1")
 

@@ -11,10 +11,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from target_statsig.client.events import EventsClient
 from target_statsig.client.http import Transport, TransportError
-from target_statsig.client.sender import Sender
-from target_statsig.config.choices import Compression, DeletedRows, ObjectType, Tier
+from target_statsig.config.choices import DeletedRows, ObjectType, Tier
 from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import AuthenticationError, FatalRunError, NotNowError, RefusedError, StoreError
 from target_statsig.events.delivery import Bounds, Delivery, RefusalStreak
@@ -22,7 +20,7 @@ from target_statsig.events.item_types import EVENTS
 from target_statsig.singer.columns import digests_of
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import NoLedger, StreamLedger, each
-from tests.fakes import NOON, FakeClock, WorkersInHere, answer
+from tests.fakes import NOON, FakeClock, WorkersInHere, answer, events_client
 from tests.mapped import columns_of
 
 NOW_MS = int(NOON * 1000)
@@ -135,14 +133,7 @@ def stream(rows=500, size=1_000_000, **settings):
 
 def client_of(statsig, retry_timeout=0):
     clock = FakeClock()
-    return EventsClient(
-        Sender(statsig, clock, retry_timeout=retry_timeout, rng=lambda: 1.0),
-        base_url="https://events.example/v1",
-        key="secret-abcdefghijklmnop",
-        compression=Compression.NONE,
-        timeout=30,
-        clock=clock,
-    )
+    return events_client(statsig, clock, retry_timeout=retry_timeout)
 
 
 def send(rows, statsig, *, to=None, ledger=None, retry_timeout=0, on_retry=lambda: None, schema=None):

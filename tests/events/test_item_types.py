@@ -8,9 +8,7 @@ from collections import Counter
 import jsonschema_rs
 import pytest
 
-from target_statsig.client.events import EventsClient
-from target_statsig.client.sender import Sender
-from target_statsig.config.choices import Compression, ObjectType, Tier
+from target_statsig.config.choices import ObjectType, Tier
 from target_statsig.config.settings import StreamSettings
 from target_statsig.config.sources import DESTINATIONS
 from target_statsig.emulator.events_api import ENDPOINTS
@@ -20,7 +18,7 @@ from target_statsig.events.mapper import MappingWarnings
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import NoLedger
 from tests.events.statsig_schema import BODIES
-from tests.fakes import NOON, FakeClock, FakeTransport, WorkersInHere, answer
+from tests.fakes import NOON, FakeClock, FakeTransport, WorkersInHere, answer, events_client
 from tests.items import ITEM_SAMPLES, item_types
 from tests.mapped import columns_of
 
@@ -34,14 +32,7 @@ def stream_of(items, size=1_000_000, **settings):
 def send(stream, rows, *answers):
     object_type, bounds, settings = stream
     transport, clock = FakeTransport(*answers, then=answer(202)), FakeClock()
-    client = EventsClient(
-        Sender(transport, clock, retry_timeout=0),
-        base_url="https://events.example/v1",
-        key="secret-abcdefghijklmnop",
-        compression=Compression.NONE,
-        timeout=30,
-        clock=clock,
-    )
+    client = events_client(transport, clock)
     reader = RecordReader("rows", "rows", {"properties": {}}, (), validates=True)
     settings = StreamSettings(object_type, **settings)
     # As between two processes: the mapping of each object type has to travel.

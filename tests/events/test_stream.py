@@ -7,9 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from target_statsig.client.events import EventsClient
-from target_statsig.client.sender import Sender
-from target_statsig.config.choices import Compression, ObjectType
+from target_statsig.config.choices import ObjectType
 from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import InputError, NotNowError
 from target_statsig.events.delivery import Bounds, RefusalStreak
@@ -19,7 +17,7 @@ from target_statsig.reports.report import ItemCounts, RunReport
 from target_statsig.singer.records import Batch, Reading, RecordReader
 from target_statsig.singer.state import StateGate
 from target_statsig.store.ledger import NoLedger
-from tests.fakes import FakeClock, FakeTransport, WorkersInHere, answer
+from tests.fakes import FakeClock, FakeTransport, WorkersInHere, answer, events_client
 
 LINE = b'{"type":"RECORD","stream":"orders","record":{"event":"order","user_id":"u1"}}\n'
 NO_ONE = b'{"type":"RECORD","stream":"orders","record":{"event":"order","user_id":null}}\n'
@@ -67,14 +65,7 @@ def pool():
 def run(pool):
     """What the streams of a run share, and what is seen of them."""
     states, clock, transport = [], FakeClock(), FakeTransport(then=answer(202))
-    client = EventsClient(
-        Sender(transport, clock, retry_timeout=0),
-        base_url="https://events.example/v1",
-        key="secret-abcdefghijklmnop",
-        compression=Compression.NONE,
-        timeout=30,
-        clock=clock,
-    )
+    client = events_client(transport, clock)
     return SimpleNamespace(
         client=client,
         pool=pool,

@@ -9,11 +9,8 @@ import pytest
 from target_statsig.clock import RunClock
 from target_statsig.errors import InterruptedRunError
 from target_statsig.target import TargetStatsig
-from tests.postgres import postgres_url
 from tests.singer import activate_version, record, schema, state
 from tests.tables import table_row
-
-__all__ = ["postgres_url"]
 
 MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror"}
 MANY = {"object_type": "segment", "segment_id_field": "list", "sync_mode": "mirror"}
@@ -364,19 +361,6 @@ def test_the_store_may_be_a_postgresql(run_target, apply_held, statsig, request)
     run_target(users("a"), **settings)
     assert apply_held(**settings)[0] == 0
     assert members(statsig) == {"a"}
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        pytest.param(["--segment", "vips"], "`--segment` is of no use without `--apply-held`", id="segment alone"),
-        pytest.param(["--apply-held", "--replay"], "are commands of their own: give one", id="two commands"),
-    ],
-)
-def test_options_that_do_not_go_together_are_refused(command, options, words):
-    done = command.run("--config", command.config_file(**MIRROR), *options)
-    assert done.exit_code == 1
-    assert words in done.log
 
 
 def test_the_command_reads_no_input_and_writes_nothing_to_standard_output(run_target, command, statsig):

@@ -9,12 +9,9 @@ import signal
 
 import pytest
 
-from tests.postgres import postgres_url
 from tests.singer import TargetRunner, activate_version, record, schema, to_lines
 
 SLOW_ON_POSTGRESQL = True
-
-__all__ = ["postgres_url"]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

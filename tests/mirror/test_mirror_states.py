@@ -21,14 +21,11 @@ from hypothesis.stateful import (
 
 from target_statsig.emulator import Options, StatsigEmulator
 from target_statsig.target import TargetStatsig
-from tests.postgres import postgres_url
 from tests.singer import activate_version, record, schema, to_lines
 
 SLOW_ON_POSTGRESQL = True
 
 pytestmark = pytest.mark.e2e
-
-__all__ = ["postgres_url"]
 
 NAMES = [f"u{number:02}" for number in range(9)]
 MEMBERS = st.sets(st.sampled_from(NAMES))

@@ -8,14 +8,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import psycopg
 import pytest
-from sqlalchemy import make_url
 
-from tests.command import PATIENCE, Command, environment
-from tests.postgres import postgres_url
-
-__all__ = ["postgres_url"]
+from tests.command import PATIENCE, environment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -82,36 +77,8 @@ class Database:
 
 
 @pytest.fixture
-def connection(postgres_url):
-    url = make_url(postgres_url)
-    with psycopg.connect(
-        host=url.host, port=url.port, user=url.username, password=url.password, dbname=url.database, autocommit=True
-    ) as connection:
-        yield connection
-
-
-@pytest.fixture
 def database(connection):
     return Database(connection)
-
-
-@pytest.fixture
-def command(statsig, tmp_path):
-    command = Command(statsig, tmp_path)
-    yield command
-    command.close()
-
-
-@pytest.fixture
-def removed(statsig):
-    """Collect all ids that any request asks to remove."""
-    ids = set()
-
-    def look(arrival):
-        ids.update(json.loads(arrival.body)["ids"])
-
-    statsig.faults.add(method="DELETE", when=look)
-    return ids
 
 
 @pytest.fixture

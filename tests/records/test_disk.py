@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.postgres import postgres_url
 from tests.singer import record, schema, state
-
-__all__ = ["postgres_url"]
 
 STREAMS = {
     "orders": {"object_type": "event", "event_name": "purchase"},

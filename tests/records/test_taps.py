@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import CANARY, Command
+from tests.command import CANARY
 
 pytestmark = pytest.mark.e2e
 
@@ -23,23 +23,6 @@ ROWS = 25_000
 USER_ID = f"{CANARY}-{{}}"
 TABLE = frozenset(USER_ID.format(number) for number in range(ROWS))
 STRANGERS = frozenset(f"stranger-{number}" for number in range(500))
-
-
-@pytest.fixture
-def command(statsig, tmp_path):
-    return Command(statsig, tmp_path)
-
-
-@pytest.fixture
-def removed(statsig):
-    """Collect all ids that any request asks to remove."""
-    ids = set()
-
-    def look(arrival):
-        ids.update(json.loads(arrival.body)["ids"])
-
-    statsig.faults.add(method="DELETE", when=look)
-    return ids
 
 
 @pytest.fixture

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
-import psycopg
 import pytest
-import yaml
-from sqlalchemy import make_url
 
-from tests.command import environment
-from tests.postgres import postgres_url
-
-__all__ = ["postgres_url"]
+from tests.meltano import run_meltano, write_project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-
-ROOT = Path(__file__).parent.parent.parent
-PROGRAMS = Path(sys.executable).parent
 
 TAP = "meltanolabs-tap-postgres==0.10.*"
 
@@ -37,16 +23,12 @@ TAP_SETTINGS = {
 
 
 @pytest.fixture
-def database(postgres_url):
+def database(connection):
     """A table with a column by which a tap can tell what is new; several rows share a moment."""
-    url = make_url(postgres_url)
-    with psycopg.connect(
-        host=url.host, port=url.port, user=url.username, password=url.password, dbname=url.database, autocommit=True
-    ) as connection:
-        connection.execute(
-            "CREATE TABLE orders (id int PRIMARY KEY, event text, user_id text, total numeric(10, 2), at timestamptz)"
-        )
-        yield connection
+    connection.execute(
+        "CREATE TABLE orders (id int PRIMARY KEY, event text, user_id text, total numeric(10, 2), at timestamptz)"
+    )
+    return connection
 
 
 def insert(database, numbers, at):
@@ -79,17 +61,8 @@ def project(database, tmp_path):
         "select": ["public-orders.*"],
         "metadata": {"public-orders": {"replication-method": "INCREMENTAL", "replication-key": "at"}},
     }
-    plugins = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))["plugins"]
-    loader = next(plugin for plugin in plugins["loaders"] if plugin["name"] == "target-statsig")
-    loader["config"] = {"object_type": "event", "field_mapping": {"event_time": "at", "event_value": "total"}}
-    content = {
-        "default_environment": "dev",
-        "environments": [{"name": "dev"}],
-        "project_id": "incremental",
-        "send_anonymous_usage_stats": False,
-        "plugins": {"extractors": [extractor], "loaders": [loader]},
-    }
-    (tmp_path / "meltano.yml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    mapping = {"event_time": "at", "event_value": "total"}
+    write_project(tmp_path, extractor, object_type="event", field_mapping=mapping)
     return tmp_path
 
 
@@ -98,25 +71,9 @@ def meltano_run(project, statsig):
     """Run the pipeline, and return what the report counts."""
 
     def run():
-        variables = {
-            "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
-            "TARGET_STATSIG_EVENTS_URL": statsig.events_url,
-            "TARGET_STATSIG_SERVER_SECRET_KEY": statsig.server_secret_key,
-            "TARGET_STATSIG_REPORT_PATH": str(project / "report.json"),
-        }
-        done = subprocess.run(
-            ["meltano", "run", "tap-postgres", "target-statsig"],
-            cwd=project,
-            env=environment(**variables),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done, streams = run_meltano(project, statsig, "tap-postgres", "target-statsig")
         assert done.returncode == 0, done.stdout
-        counts = json.loads((project / "report.json").read_text(encoding="utf-8"))["streams"]["public-orders"]
+        counts = streams["public-orders"]
         return {name: counts[name] for name in ("records", "delivered", "skipped_duplicates", "maybe_duplicated")}
 
     return run

@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from tests.command import Command
 from tests.tools.plugin_definition import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -24,22 +23,9 @@ MIRROR = {"object_type": "segment", "segment_id": "members", "sync_mode": "mirro
 
 
 @pytest.fixture
-def removed(statsig):
-    """Collect all ids that any request asks to remove."""
-    ids = set()
-
-    def look(arrival):
-        ids.update(json.loads(arrival.body)["ids"])
-
-    statsig.faults.add(method="DELETE", when=look)
-    return ids
-
-
-@pytest.fixture
-def night(statsig, tmp_path):
+def night(command, statsig, tmp_path):
     """Run `tap | target` in a shell, and return the outcome and the last STATE that the tap wrote."""
     statsig.state.seed_segment("members", TABLE | STRANGERS)
-    command = Command(statsig, tmp_path)
 
     def run(state=None, *, settings, **config):
         (tmp_path / "tap.json").write_text(json.dumps({"rows": ROWS, "user_id": USER_ID, **config}))

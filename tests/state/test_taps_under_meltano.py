@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.command import environment
+from tests.meltano import run_meltano, write_project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-
-ROOT = Path(__file__).parent.parent.parent
-PROGRAMS = Path(sys.executable).parent
 
 ROWS = 25_000
 TABLE = frozenset(f"member-{number}" for number in range(ROWS))
@@ -40,66 +32,22 @@ def project(tmp_path_factory):
         + [{"name": "user_id"}, {"name": "then", "kind": "boolean"}],
         "config": {"rows": ROWS, "user_id": "member-{}"},
     }
-    plugins = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))["plugins"]
-    loader = next(plugin for plugin in plugins["loaders"] if plugin["name"] == "target-statsig")
-    utility = next(plugin for plugin in plugins["utilities"] if plugin["name"] == "statsig")
-    loader["config"] = utility["config"] = {
-        "streams": {
-            "members": {"object_type": "segment", "segment_id": "members", "sync_mode": "mirror"},
-            "then": {"object_type": "event", "event_name": "Then"},
-        }
+    streams = {
+        "members": {"object_type": "segment", "segment_id": "members", "sync_mode": "mirror"},
+        "then": {"object_type": "event", "event_name": "Then"},
     }
-    content = {
-        "default_environment": "dev",
-        "environments": [{"name": "dev"}],
-        "project_id": "taps-that-die",
-        "send_anonymous_usage_stats": False,
-        "plugins": {"extractors": [extractor], "loaders": [loader], "utilities": [utility]},
-    }
-    (folder / "meltano.yml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    write_project(folder, extractor, streams=streams)
     return folder
-
-
-@pytest.fixture
-def removed(statsig):
-    """Collect all ids that any request asks to remove."""
-    ids = set()
-
-    def look(arrival):
-        ids.update(json.loads(arrival.body)["ids"])
-
-    statsig.faults.add(method="DELETE", when=look)
-    return ids
 
 
 @pytest.fixture
 def meltano_run(project, statsig):
     def run(*steps, row_count_field=None, **settings):
-        variables = {
-            "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "TARGET_STATSIG_EVENTS_URL": statsig.events_url,
-            "TARGET_STATSIG_CONSOLE_URL": statsig.console_url,
-            "TARGET_STATSIG_SERVER_SECRET_KEY": statsig.server_secret_key,
-            "TARGET_STATSIG_CONSOLE_API_KEY": statsig.console_api_key,
-            "TARGET_STATSIG_REPORT_PATH": str(project / "report.json"),
-            **{f"FULL_TABLE_TAP_{name.upper()}": str(value) for name, value in settings.items()},
-            **({"TARGET_STATSIG_ROW_COUNT_FIELD": row_count_field} if row_count_field else {}),
-        }
-        done = subprocess.run(
-            ["meltano", "run", "full-table-tap", "target-statsig", *steps],
-            cwd=project,
-            env=environment(**variables),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert (project / "report.json").exists(), done.stdout
-        report = json.loads((project / "report.json").read_text(encoding="utf-8"))
-        return done, report["streams"]["members"]["segments"]["members"]
+        variables = {f"FULL_TABLE_TAP_{name.upper()}": str(value) for name, value in settings.items()}
+        if row_count_field:
+            variables["TARGET_STATSIG_ROW_COUNT_FIELD"] = row_count_field
+        done, streams = run_meltano(project, statsig, "full-table-tap", "target-statsig", *steps, **variables)
+        return done, streams["members"]["segments"]["members"]
 
     return run
 
