@@ -8,10 +8,8 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
-from functools import lru_cache
 from http.client import HTTPException, HTTPResponse
-from typing import TYPE_CHECKING, Any, Protocol, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import requests
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
@@ -39,7 +37,6 @@ MAX_RESPONSE_BYTES = 1024 * 1024
 
 _CHUNK_BYTES = 64 * 1024
 _MAX_ERROR_TEXT = 200
-_MAX_PREPARED = 100
 
 _KEPT_CONNECTIONS = 128
 """More than there are threads, so that each finds the connection that it gave back."""
@@ -112,7 +109,7 @@ class HttpTransport(Transport):
 
     def __init__(self) -> None:
         self._adapter = _Adapter(pool_maxsize=_KEPT_CONNECTIONS)
-        self._servers: dict[tuple[str, str], _Server] = {}
+        self._routes: dict[str, _Route] = {}
         self._lock = threading.Lock()
 
     @override
@@ -135,17 +132,16 @@ class HttpTransport(Transport):
     @override
     def close(self) -> None:
         with self._lock:
-            self._servers.clear()
+            self._routes.clear()
             self._adapter.close()
 
     def _send(self, request: Request, body: _Body | None) -> Response:
         _DEADLINE.begin(request.timeout)
-        prepared = _prepared(request.url)
-        server = self._server(prepared)
+        route = self._route(request.url)
         length = {} if body is None else {"content-length": str(len(body))}
-        response = server.pool.urlopen(
+        response = route.pool.urlopen(
             request.method,
-            self._adapter.request_url(prepared, server.proxies),
+            route.target,
             body,
             {"user-agent": USER_AGENT, **request.headers, **length},
             retries=self._adapter.max_retries,
@@ -158,32 +154,26 @@ class HttpTransport(Transport):
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Response(response.status, headers, _read(response, request.max_response_bytes))
 
-    def _server(self, prepared: requests.PreparedRequest) -> _Server:
-        """Return how the server of a request is reached; found out once, since it takes as long as a request."""
-        url = str(prepared.url)
-        scheme, host, *_ = urlsplit(url)
+    def _route(self, url: str) -> _Route:
+        """Return how an address is reached; found out once, since it takes as long as two requests."""
         with self._lock:
-            if (scheme, host) not in self._servers:
-                found = requests.Session().merge_environment_settings(url, {}, stream=True, verify=None, cert=None)
+            if url not in self._routes:
+                session, prepared = requests.Session(), requests.Request("GET", url).prepare()
+                address = str(prepared.url)
+                found = session.merge_environment_settings(address, {}, stream=True, verify=None, cert=None)
                 verify, proxies, cert = found["verify"], dict(found["proxies"]), found["cert"]
                 pool = self._adapter.get_connection_with_tls_context(prepared, verify, proxies, cert)
-                self._adapter.cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
-                self._servers[scheme, host] = _Server(cast("HTTPConnectionPool", pool), proxies)
-            return self._servers[scheme, host]
+                self._adapter.cert_verify(pool, address, verify, cert)  # type: ignore[no-untyped-call]
+                target = self._adapter.request_url(prepared, proxies)
+                self._routes[url] = _Route(cast("HTTPConnectionPool", pool), target)
+            return self._routes[url]
 
 
-@dataclass(frozen=True, slots=True)
-class _Server:
-    """How a server is reached: the connections to it, and the proxies."""
+class _Route(NamedTuple):
+    """How an address is reached: over which connections, and what a request calls it there."""
 
     pool: HTTPConnectionPool
-    proxies: dict[str, str]
-
-
-@lru_cache(_MAX_PREPARED)
-def _prepared(url: str) -> requests.PreparedRequest:
-    """Return a request that has an address; kept, since to read that takes as long as to send a request."""
-    return requests.Request("GET", url).prepare()
+    target: str
 
 
 class _Body:
