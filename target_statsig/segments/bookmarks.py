@@ -69,7 +69,9 @@ def read_bookmarks(contents: Iterable[object]) -> Bookmark | None:
     kinds = {_kind(parts) for parts in found}
     return Bookmark(
         kind=next(kind for kind in (Kind.INCREMENTAL, Kind.UNKNOWN, Kind.FULL_TABLE) if kind in kinds),
-        in_progress=any(_marks_progress(part) for parts in found for part in parts),
+        in_progress=any(
+            isinstance(part, Mapping) and not PROGRESS_KEYS.isdisjoint(part) for parts in found for part in parts
+        ),
     )
 
 
@@ -158,10 +160,6 @@ def _without(content: object, key: str) -> object:
     if not isinstance(content, Mapping):
         return content
     return {name: value for name, value in content.items() if name != key}
-
-
-def _marks_progress(part: object) -> bool:
-    return isinstance(part, Mapping) and not PROGRESS_KEYS.isdisjoint(part)
 
 
 def _is_incremental(parts: list[object]) -> bool:

@@ -71,7 +71,11 @@ class StoredLedger(StreamLedger):
         self._unsettled = 0
         self._forgets = not keep_days
         if keep_days:
-            self._forget_older_than(keep_days)
+            connection.run(
+                "DELETE FROM target_statsig_batches WHERE stream = :stream AND at < :oldest",
+                stream=stream,
+                oldest=clock.time() - keep_days * _DAY,
+            )
         self._states = _WrittenStates(connection, stream, run_id)
 
     @override
@@ -176,11 +180,6 @@ class StoredLedger(StreamLedger):
             "at": self._clock.time(),
             "digests": digests,
         }
-
-    def _forget_older_than(self, days: int) -> None:
-        oldest = self._clock.time() - days * _DAY
-        delete = "DELETE FROM target_statsig_batches WHERE stream = :stream AND at < :oldest"
-        self._connection.run(delete, stream=self._stream, oldest=oldest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class Store:
         self._ledgers: dict[str, StoredLedger] = {}
         self._identity = project
         self._project = self._number("project", identity=project)
-        self._segment = functools.cache(self._segment_number)
+        self._segment = functools.cache(lambda name: self._number("segment", project=self._project, name=name))
 
     @functools.cached_property
     def _members(self) -> Connection:
@@ -212,9 +212,6 @@ class Store:
         if "_locks" in self.__dict__:
             self._locks.close()
         self._database.close()
-
-    def _segment_number(self, segment: str) -> int:
-        return self._number("segment", project=self._project, name=segment)
 
     def _number(self, kind: str, **names: Any) -> int:
         """Return the number of the project, segment or stream with these names; make its row where there is none."""
