@@ -138,13 +138,8 @@ class Call:
 
     Attributes:
         what: A phrase for it, such as "500 events of stream 'orders'" or "adding 10 ids to segment 'vips'".
-        kind: The kind of key that it carries.
-        key: That key.
-        url: Where it goes.
-        body: Its body, as sent.
         changes: Whether it is to change something.
         seconds_left: Seconds that it may yet spend on tries and on the waits between them.
-        tries: How often it was tried.
         answer: What came of the last try.
         maybe_taken: Statsig may have acted upon a try without confirming it.
     """

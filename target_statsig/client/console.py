@@ -64,7 +64,6 @@ class Segment:
     """A segment as the Console API describes it.
 
     Attributes:
-        id: The segment's id.
         type: `id_list`, `user_store_id_list`, `rule_based` or `analysis_list`.
         id_type: Statsig's name for what it holds, such as `userID`.
         count: Ids in it; 0 where Statsig does not say.
@@ -78,12 +77,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class ListState:
-    """How far Statsig is with an ID list.
-
-    Attributes:
-        version: Changes with every update; None where there was none yet.
-        updating: An update is under way.
-    """
+    """How far Statsig is with an ID list; the version changes with every update, and is None before the first."""
 
     version: int | None
     updating: bool

@@ -33,13 +33,7 @@ _OK, _CREATED, _ACCEPTED = 200, 201, 202
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A request that was not sent.
-
-    Attributes:
-        method: The HTTP method.
-        path: The path of its URL.
-        body: Its body, decompressed: JSON, as Statsig would read it. The headers, and so the key, are not kept.
-    """
+    """A request that was not sent: its body is decompressed, and its headers, and so the key, are not kept."""
 
     method: str
     path: str
@@ -48,15 +42,9 @@ class Recorded:
 
 @dataclass(slots=True)
 class ListChanges:
-    """What recorded requests would make of one ID list.
+    """What recorded requests would make of one ID list: how many ids they change, and the first of these.
 
-    Attributes:
-        requests: How many requests change its ids.
-        added: Ids that they add.
-        removed: Ids that they remove.
-        some_added: The first of those that they add.
-        some_removed: The first of those that they remove.
-        created: The segment as it was asked for, where it is a new one.
+    `created` is the segment as it was asked for, where it is a new one.
     """
 
     requests: int = 0

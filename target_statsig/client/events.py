@@ -62,11 +62,7 @@ def encode_body(endpoint: Endpoint, items: bytes, flags: Iterable[str], compress
 
 
 class EventsClient:
-    """Delivers items to the events API, from any number of threads.
-
-    Attributes:
-        compression: How bodies are encoded.
-    """
+    """Delivers items to the events API, from any number of threads; bodies must have its compression."""
 
     def __init__(
         self,

@@ -47,12 +47,7 @@ class _Answer(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class ExposureCount:
-    """How many exposures Statsig got, whoever sent them.
-
-    Attributes:
-        past_day: In the last 24 hours.
-        past_week: In the last 7 days.
-    """
+    """How many exposures Statsig got in the last 24 hours and in the last 7 days, whoever sent them."""
 
     past_day: int = 0
     past_week: int = 0

@@ -53,8 +53,6 @@ class Sent:
     """A request that Statsig confirmed.
 
     Attributes:
-        status: The HTTP status.
-        body: The decoded JSON object.
         requests: HTTP requests that it took.
         maybe_duplicated: Statsig may have acted upon an earlier try, too.
     """

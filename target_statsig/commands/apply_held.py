@@ -143,7 +143,7 @@ class HeldRemovals:
 
     def _apply(self, hold: Hold) -> None:
         self._counts.held = hold.removals
-        since = self._members.missing().since
+        since = self._members.missing_since()
         self._counts.held_since = None if since is None else iso_time(since)
         self._check_hold(hold)
         self._baseline.begin()

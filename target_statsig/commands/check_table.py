@@ -32,14 +32,7 @@ COLOURS = {Mark.OK: "green", Mark.UNKNOWN: "yellow", Mark.FAIL: "red"}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing that was looked at.
-
-    Attributes:
-        mark: How it came out.
-        name: What it is.
-        found: What was found.
-        remedy: What to do; empty where nothing is.
-    """
+    """One thing that was looked at, what was found, and what to do about it."""
 
     mark: Mark
     name: str

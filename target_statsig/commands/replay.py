@@ -61,14 +61,9 @@ def send_again(run: Run, run_to_end: Callable[[Iterable[bytes]], int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class WaitingLetters:
-    """The dead letters that `--replay` would send.
+    """The dead letters that `--replay` would send, by the reason for which each was rejected, or why none can be read.
 
-    Attributes:
-        directory: Where they are.
-        files: How many files hold them.
-        reasons: How many records there are, by the reason for which each was rejected.
-        unreadable: Why they cannot be read; None where they can.
-        writable: Whether this user may write there, or make the directory; None where only writing would show it.
+    `writable` is whether this user may write there, or make the directory; None where only writing would show it.
     """
 
     directory: str

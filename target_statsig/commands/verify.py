@@ -66,13 +66,7 @@ class NameType(Choice):
 
 @dataclass(frozen=True, slots=True)
 class SentName:
-    """A name of what the run delivered; it comes from records.
-
-    Attributes:
-        name: The name.
-        type: What it is the name of.
-        sent: How many events, or exposures, of it the run delivered.
-    """
+    """A name, which comes from records, and how many events or exposures of it the run delivered."""
 
     name: str
     type: NameType
@@ -86,12 +80,9 @@ class SentName:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedName:
-    """What is known of a name.
+    """What became of a name.
 
-    Attributes:
-        sent: What the run delivered of it.
-        found: What became of that.
-        recent: How many Statsig has of that time or later, whoever sent them; None where it was not asked.
+    `recent` is how many Statsig has of that time or later, whoever sent them; None where it was not asked.
     """
 
     sent: SentName

@@ -204,11 +204,7 @@ class ItemCounts:
 
 @dataclass(slots=True)
 class SegmentCounts:
-    """What became of one segment; None: not known.
-
-    Attributes:
-        kept: Changes that rows asked for and that the next run sends first.
-    """
+    """What became of one segment; None: not known. The next run first sends the changes that are `kept`."""
 
     sync_mode: SyncMode
     before: int | None = None
@@ -263,8 +259,6 @@ class RunReport:
     Attributes:
         lock: Held by whoever changes counts of a stream that other threads change too.
         dry_run: Whether the run changes nothing, so that the counts say what a run would do.
-        status: How the run ended, once it has.
-        errors: Texts of what went wrong, in order.
         dead_letter_files: Where the rejected records of this run are.
     """
 

@@ -33,9 +33,6 @@ class SegmentSync(Protocol):
 
     At the end of the input the run calls `plan`, `add`, `remove` and `close` in this order, each for all segments
     before the next. Every method raises SegmentError where this one segment cannot go on.
-
-    Attributes:
-        remote: The segment.
     """
 
     remote: RemoteSegment

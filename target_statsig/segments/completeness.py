@@ -111,10 +111,9 @@ MISSING = Shared.MISSING
 
 @dataclass(slots=True)
 class Seen:
-    """What was seen of one stream.
+    """What was seen of one of the tap's streams.
 
     Attributes:
-        stream: The tap's name for it.
         schemas: SCHEMA messages of it.
         records: RECORD messages of it.
         row_count: What every record's row count column holds.
@@ -122,7 +121,6 @@ class Seen:
         activated: The `version` of an ACTIVATE_VERSION after its last SCHEMA or RECORD; None where none came.
         dead_letter: Whether a SCHEMA of it came from a dead-letter file.
         incremental_hint: Whether a SCHEMA of it looked like an incremental stream's.
-        position: Where the tap is in it, by its STATEs.
     """
 
     stream: str
@@ -168,9 +166,6 @@ class StreamObserver:
 
     Counts under the tap's own stream names; stream maps rename and copy streams, so `follow` says which of them feed
     which of ours. Not for use by several threads.
-
-    Attributes:
-        bookmarks: The bookmarks of the STATEs.
     """
 
     def __init__(self) -> None:

@@ -68,7 +68,6 @@ class Decision:
     """What to do about those who are missing.
 
     Attributes:
-        action: What to do.
         reason: Why nobody is removed; `NONE` where someone is, or nobody is missing.
         hint: The reason in a sentence or two for whoever is on call, with what to do; empty with `NONE`.
     """

@@ -65,14 +65,9 @@ def other_feeder(facts: SegmentFacts, stream: str, now: float) -> str | None:
 
 
 class Baseline:
-    """One mirrored segment with its remembered members, which change as Statsig acknowledges requests.
+    """One mirrored segment with the members that the store knows, which change as Statsig acknowledges requests.
 
-    Each method that asks Statsig raises SegmentError where that fails.
-
-    Attributes:
-        remote: The segment.
-        members: What the store knows of its members.
-        lock: The segment's lock, not taken yet.
+    Its lock is not taken yet. Each method that asks Statsig raises SegmentError where that fails.
     """
 
     def __init__(self, remote: RemoteSegment, store: Store, clock: Clock) -> None:
@@ -310,10 +305,10 @@ class MirrorSync(SegmentSync):
         now = self._clock.time()
         for batch in self._audience.removals(MARKED_AT_ONCE):
             self._members.mark_missing(batch, now)
-        missing = self._members.missing()
+        since = self._members.missing_since()
         counts = self.remote.counts
         counts.held = self._removals
-        counts.held_since = None if missing.since is None else iso_time(missing.since)
+        counts.held_since = None if since is None else iso_time(since)
         counts.held_because = decision.reason.value
         missed = f" (the first of them since {counts.held_since})" if counts.held_since else ""
         text = (

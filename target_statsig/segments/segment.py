@@ -126,8 +126,6 @@ class RemoteSegment:
     Each method that asks Statsig raises SegmentError where that fails.
 
     Attributes:
-        id: The segment's id.
-        settings: The settings of the stream that feeds it.
         counts: Its counts in the report.
         read: How many ids of the list were read so far, while it is read.
     """

@@ -25,19 +25,6 @@ _CHUNK = 50_000
 _HERE = "FROM target_statsig_members WHERE segment = :segment"
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """Members that are missing from the source and were not removed.
-
-    Attributes:
-        count: How many.
-        since: When the first of them went missing, in seconds since 1970; None where there are none.
-    """
-
-    count: int
-    since: float | None
-
-
 class _SegmentRows:
     """One segment's rows in the tables; `segment` is its number in the store."""
 
@@ -121,9 +108,10 @@ class Members(_SegmentRows):
             self._set_known(known=False)
             self._run(f"DELETE {_HERE}")
 
-    def missing(self) -> Missing:
-        """Return how many members are held though they are missing, and since when."""
-        return Missing(*self._run(f"SELECT count(*), min(missing_since) {_HERE} AND missing_since IS NOT NULL")[0])
+    def missing_since(self) -> float | None:
+        """Return when the first of the held members went missing, in seconds since 1970; None where there are none."""
+        since: float | None = self._value(f"SELECT min(missing_since) {_HERE} AND missing_since IS NOT NULL")
+        return since
 
     def held(self, size: int, *, own_only: bool) -> Iterator[list[str]]:
         """Yield lists of members that are held though missing; they may be recorded as removed in between.

@@ -121,7 +121,6 @@ class StoreLook:
     Attributes:
         place: Its URL without password.
         version: The version of its schema; None where there is no store yet.
-        newest: The version that this target-statsig writes.
         writable: Whether this user may write it, or make it where there is none.
         busy: Whether another run is writing just now, so that `writable` is taken for granted.
         segments: What it remembers of the project's segments, by Statsig id.
@@ -194,12 +193,9 @@ def _may_write(connection: Connection, version: int | None) -> tuple[bool, bool]
 
 
 class HeldMembers(NamedTuple):
-    """Members of a mirrored segment that are missing in its stream and are members all the same.
+    """How many members of a mirrored segment are gone from its stream and were not removed, and since when.
 
-    Attributes:
-        members: How many.
-        since: Since when the first of them is missing, in seconds since 1970.
-        stream: The stream that feeds the segment; None where that is not known.
+    The time is in seconds since 1970; the stream is None where it is not known.
     """
 
     members: int
@@ -208,15 +204,7 @@ class HeldMembers(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """A run that is at work now.
-
-    Attributes:
-        name: What it has locked: the kind and the name of a segment or stream.
-        run_id: Its name.
-        host: The machine that it runs on.
-        pid: The number of its process there.
-        since: Since when, in seconds since 1970.
-    """
+    """A run that is at work since a time, in seconds since 1970; `name` is the kind and name of what it has locked."""
 
     name: str
     run_id: str
@@ -227,16 +215,14 @@ class Holder(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """What the store remembers of a Statsig project.
+    """What the store remembers of a Statsig project, the last run first.
 
     Attributes:
         place: Its URL without password.
         version: The version of its schema; None where there is no store yet.
         size: Its bytes, with those of other projects.
-        runs: The last runs, the last one first.
         held: Held members, by segment.
         kept: How many changes are kept for the next run, by segment.
-        holders: The runs that are at work.
     """
 
     place: str

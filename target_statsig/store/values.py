@@ -28,16 +28,13 @@ _ALSO_WHERE_EMPTY = frozenset({"exit_code", "held"})
 
 @dataclass(frozen=True, slots=True)
 class SegmentFacts:
-    """Facts about a segment; None stands for what was never recorded.
+    """Facts about a segment, and its last sync; None stands for what was never recorded.
 
     Attributes:
-        fed_by: The stream that feeds it.
         list_version: The list's version in Statsig after the last change that was seen through.
         expected_count: How many members Statsig should count.
         last_sync_at: When the last sync ended, in seconds since 1970.
         last_status: How it ended, in a word.
-        last_added: How many members it added.
-        last_removed: How many members it removed.
         list_read_at: When the whole list was last read from Statsig, in seconds since 1970.
     """
 
@@ -69,8 +66,6 @@ class Hold:
     """What the last run of a segment left; the counts are its own.
 
     Attributes:
-        stream: The stream that feeds the segment.
-        state: How far it has come.
         before: Members before the run.
         members: Members after it.
         removals: Members that it held.

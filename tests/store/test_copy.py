@@ -73,7 +73,7 @@ def knowledge(store):
     store.request_log(keep=100.0).reserve(lambda found: times.extend(found) or 1.0, 2.0)
     return (
         known(store.members("vips")),
-        store.members("vips").missing(),
+        store.members("vips").missing_since(),
         list(store.pending("vips").changes()),
         store.facts("vips"),
         store.ledger("orders").known(DIGESTS, highest=None, epoch=0),

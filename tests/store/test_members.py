@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from target_statsig.store.members import Missing
 from tests.store.rows import count_own, known
 
 
@@ -17,7 +16,7 @@ def test_a_new_segment_has_no_members_and_no_known_list(members):
     assert known(members) == []
     assert not members.is_known()
     assert members.count_known() == 0
-    assert members.missing() == Missing(0, None)
+    assert (members.count_held(own_only=False), members.missing_since()) == (0, None)
 
 
 def test_what_was_added_is_known_and_ours(members):
@@ -89,7 +88,7 @@ class TestReadingTheListAnew:
         members.replace_known(["a", "b"])
         members.mark_missing(["a"], since=100.0)
         members.replace_known(["a", "c"])
-        assert members.missing() == Missing(1, 100.0)
+        assert (members.count_held(own_only=False), members.missing_since()) == (1, 100.0)
 
     def test_changes_nothing_when_the_reading_fails(self, members):
         members.replace_known(["a"])
@@ -130,22 +129,22 @@ class TestMissingMembers:
     def test_keep_the_date_of_the_first_time(self, members):
         members.mark_missing(["a"], since=100.0)
         members.mark_missing(["a", "b", "x"], since=200.0)
-        assert members.missing() == Missing(2, 100.0)
+        assert (members.count_held(own_only=False), members.missing_since()) == (2, 100.0)
 
     def test_are_missing_no_more_when_removed(self, members):
         members.mark_missing(["a"], since=100.0)
         members.mark_missing(["b"], since=200.0)
         members.record_removed(["a"])
-        assert members.missing() == Missing(1, 200.0)
+        assert (members.count_held(own_only=False), members.missing_since()) == (1, 200.0)
 
     def test_are_missing_no_more_when_added_again(self, members):
         members.mark_missing(["a"], since=100.0)
         members.record_added(["a"])
-        assert members.missing() == Missing(0, None)
+        assert (members.count_held(own_only=False), members.missing_since()) == (0, None)
 
     def test_are_missing_no_more_when_they_come_back(self, members, store):
         members.mark_missing(["a", "b"], since=100.0)
         audience = store.audience("vip")
         audience.take({"a": True, "b": False, "c": True})
         audience.clear_missing()
-        assert members.missing() == Missing(1, 100.0)
+        assert (members.count_held(own_only=False), members.missing_since()) == (1, 100.0)
