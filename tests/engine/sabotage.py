@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pyspark import TaskContext
 
-from target_statsig.engine import spark
+from target_statsig import spark
 
 prepare_partition = spark._prepare
 

@@ -14,7 +14,7 @@ from isal import isal_zlib
 from pyspark.errors import PySparkException
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from target_statsig.engine import spark
+from target_statsig import spark
 from target_statsig.engine.table import SCHEMA, to_rows
 from target_statsig.errors import SettingsError, TargetStatsigError
 from tests.engine import sabotage

@@ -4,9 +4,9 @@ import re
 import pyarrow as pa
 import pytest
 
+from target_statsig import spark
 from target_statsig.config.choices import ObjectType
 from target_statsig.config.settings import Settings, StreamSettings
-from target_statsig.engine import spark
 from target_statsig.engine.table import SCHEMA, VERSION, Row, config_digest, pack_source, to_batch, to_rows
 from target_statsig.events.mapper import MappingWarnings
 
