@@ -61,26 +61,20 @@ class StreamSettings:
 
     object_type: ObjectType = setting("What the stream's records become.", default=REQUIRED)
     field_mapping: dict[str, Sources] = setting(
-        (
-            "`{destination: source}`; a source is a column, or a dotted path into an object column, or a list of "
-            "those: the first that is present and not null."
-        ),
+        "`{destination: source}`; a source is a column, or a dotted path into an object column, or a list of "
+        "those: the first that is present and not null.",
         default={},
     )
     max_rejected_percent: int = setting(
-        (
-            "The run fails, at its end, when more than this share of a stream's records, and more than 10 of them, was "
-            "rejected, or all of them unless this is 100; 0: at the first one."
-        ),
+        "The run fails, at its end, when more than this share of a stream's records, and more than 10 of them, was "
+        "rejected, or all of them unless this is 100; 0: at the first one.",
         default=10,
         least=0,
         most=100,
     )
     environment_tier: str | None = setting(
-        (
-            "Events, exposures: the tier, sent as `user.statsigEnvironment.tier`: `production`, `staging`, "
-            "`development`, or what the project calls its environment."
-        ),
+        "Events, exposures: the tier, sent as `user.statsigEnvironment.tier`: `production`, `staging`, "
+        "`development`, or what the project calls its environment.",
         default=None,
     )
     environment_tier_field: str | None = setting(
@@ -103,10 +97,8 @@ class StreamSettings:
         "Events, exposures: `{Statsig ID type: source}`, sent as `user.customIDs`.", default={}
     )
     custom_fields: dict[str, Sources] = setting(
-        (
-            "Events, exposures: `{attribute: source}`, sent as `user.custom`, over the members of `custom`; numbers, "
-            "booleans, objects and lists as they are."
-        ),
+        "Events, exposures: `{attribute: source}`, sent as `user.custom`, over the members of `custom`; numbers, "
+        "booleans, objects and lists as they are.",
         default={},
     )
     metadata_fields: tuple[str, ...] = setting(
@@ -155,26 +147,20 @@ class StreamSettings:
         "Segments (required): `add` the records' ids, `remove` them, or `mirror` the stream.", default=None
     )
     membership_field: str | None = setting(
-        (
-            "Segments: with `add`, a boolean column: true adds, false removes. `_sdc_deleted_at` set always means “not "
-            "a member”."
-        ),
+        "Segments: with `add`, a boolean column: true adds, false removes. `_sdc_deleted_at` set always means “not "
+        "a member”.",
         default=None,
     )
     max_segment_size: int | None = setting(
-        (
-            "Segments: a run that would make the segment larger fails before its first change (over 1,000 is a one-way "
-            "door)."
-        ),
+        "Segments: a run that would make the segment larger fails before its first change (over 1,000 is a one-way "
+        "door).",
         default=None,
         least=1,
         most=10_000_000,
     )
     full_check_days: int = setting(
-        (
-            "Segments: a mirror reads Statsig's whole list at least this often, whatever its count and version say; "
-            "0: in every run."
-        ),
+        "Segments: a mirror reads Statsig's whole list at least this often, whatever its count and version say; "
+        "0: in every run.",
         default=7,
         least=0,
         most=3650,
@@ -193,10 +179,8 @@ class StreamSettings:
         default=RemovalScope.ALL,
     )
     max_removal_percent: int = setting(
-        (
-            "Segments: a mirror that would remove more than this share of a segment, and more than 10 members, removes "
-            "nobody and fails."
-        ),
+        "Segments: a mirror that would remove more than this share of a segment, and more than 10 members, removes "
+        "nobody and fails.",
         default=20,
         least=0,
         most=100,
@@ -206,17 +190,13 @@ class StreamSettings:
         default=False,
     )
     row_count_field: str | None = setting(
-        (
-            "Segments: a column that holds the stream's number of rows (`count(*) over ()`): the stream is complete "
-            "when that many records came, and where this is set nothing else proves it."
-        ),
+        "Segments: a column that holds the stream's number of rows (`count(*) over ()`): the stream is complete "
+        "when that many records came, and where this is set nothing else proves it.",
         default=None,
     )
     on_incomplete_stream: OnIncompleteStream = setting(
-        (
-            "Segments: what a mirror does about removals when nothing proves that the tap finished: `hold` them, "
-            "`remove` all the same, or `fail`."
-        ),
+        "Segments: what a mirror does about removals when nothing proves that the tap finished: `hold` them, "
+        "`remove` all the same, or `fail`.",
         default=OnIncompleteStream.HOLD,
     )
 
@@ -301,18 +281,14 @@ class Settings:
         default=False,
     )
     store_url: str | None = setting(
-        (
-            "SQLAlchemy URL of the store: `sqlite:///…` or `postgresql+psycopg://…`. Default: `target-statsig/store.db`"
-            " under `MELTANO_SYS_DIR_ROOT` if that is set, else `.target-statsig/store.db`."
-        ),
+        "SQLAlchemy URL of the store: `sqlite:///…` or `postgresql+psycopg://…`. Default: `target-statsig/store.db`"
+        " under `MELTANO_SYS_DIR_ROOT` if that is set, else `.target-statsig/store.db`.",
         default=None,
         secret=True,
     )
     dead_letter_path: str | None = setting(
-        (
-            "Directory, or a `universal-pathlib` URL (`s3://…`), for records that could not be delivered. Default: "
-            "`dead-letters/` beside the embedded store, else `.target-statsig/dead-letters/`."
-        ),
+        "Directory, or a `universal-pathlib` URL (`s3://…`), for records that could not be delivered. Default: "
+        "`dead-letters/` beside the embedded store, else `.target-statsig/dead-letters/`.",
         default=None,
     )
     report_path: str | None = setting("Write the run report (JSON) to this file.", default=None)
