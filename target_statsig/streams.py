@@ -38,6 +38,8 @@ BATCHES_AHEAD = 4
 class Streams:
     """The streams of a run, by name.
 
+    Each method that sends events raises what a batch failed with, a TargetStatsigError.
+
     Attributes:
         events: Those that go to the events API.
         segments: Those that feed segments.
@@ -105,29 +107,17 @@ class Streams:
     # While the input is read
 
     def check(self) -> None:
-        """See whether all batches of events went well so far, so that a run that cannot go on reads no further.
-
-        Raises:
-            TargetStatsigError: What a batch failed with.
-        """
+        """See whether all batches of events went well so far, so that a run that cannot go on reads no further."""
         if self.events:
             self._event_resources.pool.check()
 
     def flush(self) -> None:
-        """Send what holds a STATE back.
-
-        Raises:
-            TargetStatsigError: What an earlier batch failed with.
-        """
+        """Send what holds a STATE back."""
         for stream in self:
             stream.flush()
 
     def flush_old(self) -> None:
-        """Send the batches of events that were begun before the last call.
-
-        Raises:
-            TargetStatsigError: What an earlier batch failed with.
-        """
+        """Send the batches of events that were begun before the last call."""
         for stream in self.events.values():
             stream.flush_old()
 
@@ -144,11 +134,7 @@ class Streams:
     # The end of the input
 
     def finish_events(self) -> None:
-        """Send the rest of all events and wait for every answer.
-
-        Raises:
-            TargetStatsigError: What a batch failed with; the others were still sent.
-        """
+        """Send the rest of all events and wait for every answer, also where a batch failed."""
         if self.events:
             try:
                 for stream in self.events.values():

@@ -104,7 +104,7 @@ class EventsClient:
         what: str,
         on_try: Callable[[int, int], None] | None = None,
     ) -> Sent:
-        """Deliver items in one request; it is taken or refused whole.
+        """Deliver items in one request; it is taken or refused whole. Raises as `Sender.send`.
 
         Args:
             endpoint: Where to.
@@ -112,13 +112,6 @@ class EventsClient:
             count: How many items it holds.
             what: A phrase for messages, such as "500 events of stream 'orders'".
             on_try: Called before each try with the number of tries before it, and the bytes of its body.
-
-        Raises:
-            AuthenticationError: The key is not accepted.
-            RefusedError: The items will never be taken together.
-            TooLargeError: The body is too large.
-            NotNowError: Statsig cannot take them for now.
-            InterruptedRunError: The run was asked to stop during a wait.
         """
 
         def fresh_headers(tries: int) -> Mapping[str, str]:

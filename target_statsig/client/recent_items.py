@@ -1,4 +1,7 @@
-"""What Statsig got lately under a name, from the Console API: the events of it, or how many exposures."""
+"""What Statsig got lately under a name, from the Console API: the events of it, or how many exposures.
+
+Where that cannot be read, a RequestError is raised.
+"""
 
 from __future__ import annotations
 
@@ -58,9 +61,6 @@ def event_times(console: ConsoleClient, name: str) -> list[int | None]:
 
     They are of any sender: https://docs.statsig.com/api-reference/events/get-specific-events. The name may be neither
     `.` nor `..`.
-
-    Raises:
-        RequestError: They cannot be read.
     """
     what = "reading the recent events of a name"  # which comes from a record
     sent = _read(console, f"events/{quote(name, safe='')}?{urlencode({'limit': PAGE_SIZE, 'page': 1})}", what)
@@ -74,17 +74,9 @@ def event_times(console: ConsoleClient, name: str) -> list[int | None]:
 
 
 def exposure_count(console: ConsoleClient, where: str, name: str) -> ExposureCount:
-    """Return how many exposures of a name Statsig got.
+    """Return how many exposures of one of the experiments or gates (`where`) Statsig got.
 
     They are of any sender: https://docs.statsig.com/api-reference/configs/read-exposure-event-count.
-
-    Args:
-        console: The client.
-        where: `EXPERIMENTS` or `GATES`.
-        name: The name of the experiment or the gate.
-
-    Raises:
-        RequestError: They cannot be read.
     """
     what = f"reading the number of exposures of one of the {where}"  # its name comes from a record
     sent = _read(console, f"exposure_count?{urlencode({where: name})}", what)

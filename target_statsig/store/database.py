@@ -67,6 +67,8 @@ _PAUSE = 0.05
 class Connection:
     """One connection, which one thread at a time uses. A broken one is opened again when it is next used.
 
+    Where the database fails or cannot be reached, every method raises StoreError.
+
     Attributes:
         url: The store's URL.
         is_sqlite: Whether this is SQLite, else PostgreSQL.
@@ -74,11 +76,7 @@ class Connection:
     """
 
     def __init__(self, url: StoreUrl, connect: Callable[[], Any], error: type[Exception]) -> None:
-        """Connect; `connect` opens a connection that commits each statement unless a BEGIN went before.
-
-        Raises:
-            StoreError: The database cannot be reached.
-        """
+        """Connect; `connect` opens a connection that commits each statement unless a BEGIN went before."""
         self.url = url
         self.is_sqlite = url.path is not None
         self.listed = f"SELECT value FROM {self.unfolded(':ids')}"
@@ -97,11 +95,7 @@ class Connection:
         return f"json_array_elements_text(CAST({ids} AS JSON)) AS listed (value)"
 
     def run(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-        """Run a statement, in its own transaction unless one is open, and return its rows.
-
-        Raises:
-            StoreError: The database failed.
-        """
+        """Run a statement, in its own transaction unless one is open, and return its rows."""
         with self._turn, self._explained():
             cursor = self._execute(statement, values)
             return cursor.fetchall() if cursor.description else []
@@ -123,8 +117,7 @@ class Connection:
     def writing(self) -> Iterator[None]:
         """Run what follows in one writing transaction: all of it is kept, or nothing where any statement failed.
 
-        Raises:
-            StoreError: A statement failed, whether or not its error was caught.
+        That the error of a statement was caught does not help: then this raises it at the end.
         """
         with self._turn:
             # SQLite would refuse at once, without waiting, to turn a reading transaction into a writing one.
@@ -238,11 +231,7 @@ class Database:
             raise
 
     def connect(self) -> Connection:
-        """Open a connection.
-
-        Raises:
-            StoreError: The database cannot be reached.
-        """
+        """Open a connection, which `close` closes."""
         if self._url.path is None:
             made = connect_postgres(self._url, self._patience)
         else:

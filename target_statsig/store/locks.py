@@ -176,11 +176,7 @@ class SessionLocks(Locks):
 
 
 def open_locks(store_url: str, *, patience: float) -> Locks:
-    """Open the locks of a store; wait at most `patience` seconds for the server.
-
-    Raises:
-        StoreError: The database cannot be reached.
-    """
+    """Open the locks of a store; wait at most `patience` seconds for the server."""
     url = StoreUrl.parse(store_url)
     return FileLocks(url) if url.path is not None else SessionLocks(connect_postgres(url, patience))
 
