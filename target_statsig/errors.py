@@ -26,8 +26,8 @@ import traceback
 from pathlib import Path
 from typing import Self
 
-COMES_AGAIN = "What was acknowledged stays; what was not comes again with the next run."
-CUT_OFF = "No STATE passes it: what is not delivered comes again with the next run."
+COMES_AGAIN = "What Statsig acknowledged is kept; the next run sends the rest."
+CUT_OFF = "No STATE passes it, so the next run sends what was not delivered."
 
 
 class Heading(enum.Enum):
@@ -102,7 +102,7 @@ class SettingsError(TargetStatsigError):
     """The configuration cannot be used; `errors` has one text for each thing to fix."""
 
     heading = Heading.SETTINGS
-    aftermath = "Nothing of this stream was sent; what came before it is delivered, or comes again with the next run."
+    aftermath = "Nothing of this stream was sent. What came before it was delivered, or the next run sends it."
 
     def __init__(self, errors: list[str]) -> None:
         super().__init__(" ".join(errors))
@@ -220,6 +220,6 @@ def text_of(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames[-4:]))
     return (
-        f"{Heading.FAULT.value}: unexpected {type(error).__name__} at {where}. {COMES_AGAIN} Please report it "
-        f"with this line."
+        f"{Heading.FAULT.value}: unexpected {type(error).__name__} at {where}. {COMES_AGAIN} Please report it with "
+        "this line."
     )

@@ -221,7 +221,7 @@ class Run:
         self._complete = complete
         if self.stop_signal is not None:
             logger.warning(
-                "Asked to stop (%s): what was read is still sent, and nobody is removed from a mirrored segment. "
+                "Asked to stop (%s). What was read is still sent, and no member is removed from a mirrored segment. "
                 "A second signal ends the run at once.",
                 signal.Signals(self.stop_signal).name,
             )
@@ -271,7 +271,7 @@ class Run:
             if self.store_exists:
                 self.store.record_run(past_run(self.report, self.command, self.clock.time()))
         except StoreError as error:
-            logger.warning("`--status` will not know of this run: %s.", error)
+            logger.warning("`--status` will not show this run: %s.", error)
 
     def _attempt(self, step: Callable[[], None]) -> None:
         try:
@@ -372,5 +372,5 @@ def _writing(setting: str, path: str) -> Iterator[str]:
     try:
         yield path
     except OSError as error:
-        msg = f"`{setting}` ({path}) cannot be written: {error.strerror}. Everything else is done."
+        msg = f"`{setting}` ({path}) cannot be written: {error.strerror}. The run itself is done."
         raise FatalRunError(msg, heading=Heading.REPORT) from error

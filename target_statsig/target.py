@@ -174,8 +174,9 @@ class TargetStatsig(Target):
     @override
     def _process_batch_message(self, message_dict: Message) -> NoReturn:
         msg = (
-            "The tap sent a BATCH message. Its files would pass by stream maps and validation, so they are refused. "
-            f"{CUT_OFF} Take `batch_config` out of the tap's configuration, so that it sends RECORD messages."
+            "The tap sent a BATCH message. These are refused, because their files would bypass stream maps and "
+            f"validation. {CUT_OFF} Remove `batch_config` from the tap's configuration, so that it sends RECORD "
+            "messages."
         )
         raise InputError(msg)
 
@@ -269,7 +270,7 @@ class TargetStatsig(Target):
     @staticmethod
     def _refuse(errors: list[str]) -> None:
         if errors:
-            msg = "Nothing was read and nothing was sent."
+            msg = "Nothing was read or sent."
             raise ConfigValidationError(msg, errors=errors)
 
     def _new_run(self, *, show_ids: bool, dry_run_output: Path | None) -> Run:
@@ -278,7 +279,7 @@ class TargetStatsig(Target):
 
             return DryRun(self.run_config, show_ids=show_ids, output=dry_run_output)
         if show_ids or dry_run_output is not None:
-            raise SettingsError(["`--show-ids` and `--dry-run-output` are of no use without `--dry-run`: add it."])
+            raise SettingsError(["`--show-ids` and `--dry-run-output` need `--dry-run`."])
         from target_statsig.run import Run
 
         return Run(self.run_config)

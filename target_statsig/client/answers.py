@@ -178,16 +178,16 @@ class Call:
             )
         if self.answer.outcome is Outcome.REVIEW:
             remedy = (
-                "No sync can wait for a reviewer. Set `respect_review_settings` to false; where it is, let an admin of "
-                "the project change its reviews (Project Settings > Reviews)."
+                "A sync cannot wait for a reviewer. Set `respect_review_settings` to false. If it is false, let an "
+                "admin change the project's reviews (Project Settings > Reviews)."
             )
             return self._error(RefusedError, f"{text}. {remedy}", heading=Heading.REVIEW)
         if self.answer.outcome is Outcome.TOO_LARGE:
             size = counted(len(self.body or b""), "byte")
-            return self._error(TooLargeError, f"{text}, {size} as sent. Lower {kind.size_settings}.")
+            return self._error(TooLargeError, f"{text} (request of {size}). Lower {kind.size_settings}.")
         hint = ""
         if status in _REDIRECTS:
-            hint = f" Redirects are not followed: set `{kind.url_setting}` to where this one leads."
+            hint = f" Redirects are not followed. Set `{kind.url_setting}` to the address that this one redirects to."
         elif status in _ABOUT_THE_ADDRESS:
             hint = f" Check that `{kind.url_setting}` is the right address."
         return self._error(RefusedError, f"{text}.{hint}")
@@ -196,11 +196,11 @@ class Call:
         """Return the error for retries that are used up, within `retry_timeout` seconds."""
         tries = counted(self.tries, "try", "tries")
         text = (
-            f"Given up on {self.what} after {tries} in the {duration(retry_timeout)} that `retry_timeout` allows: "
-            f"at last {self._answered}.{self._doubt}"
+            f"Gave up on {self.what} after {tries} in {duration(retry_timeout)} (`retry_timeout`). The last result: "
+            f"{self._answered}.{self._doubt}"
         )
         if self.answer.status is None and not self.maybe_taken:
-            text += f" Check `{self.kind.url_setting}`, and that this machine may connect to it."
+            text += f" Check `{self.kind.url_setting}`, and that this machine can connect to it."
         return self._error(NotNowError, text, heading=None if self.answer.status else Heading.UNREACHABLE)
 
     def come_back(self, now: float) -> NotNowError:
@@ -208,29 +208,28 @@ class Call:
         wait = self.answer.retry_after
         when = datetime.fromtimestamp(math.ceil(now + wait), tz=UTC)
         text = (
-            f"{self._answered} to {self.what}, asking for a wait of {duration(wait)}, "
-            f"and `retry_timeout` leaves {duration(self.seconds_left)}.{self._doubt} "
-            f"Run it again after {when:%Y-%m-%d %H:%M:%S} UTC."
+            f"{self._answered} to {self.what} and asked for a wait of {duration(wait)}, but `retry_timeout` leaves "
+            f"only {duration(self.seconds_left)}.{self._doubt} Run it again after {when:%Y-%m-%d %H:%M:%S} UTC."
         )
         return self._error(NotNowError, text)
 
     def retrying(self, wait: float) -> str:
         """Return the line of the log for a retry in `wait` seconds."""
         answered = self._answered
-        effect = ", which may have taken effect all the same" if self.changes and self.answer.maybe_taken else ""
+        effect = ", but the change may have been made" if self.changes and self.answer.maybe_taken else ""
         return (
-            f"{answered[0].upper()}{answered[1:]} to {self.what}{effect}: trying again in {duration(wait)}, "
-            f"for {duration(self.seconds_left)} more at most"
+            f"{answered[0].upper()}{answered[1:]} to {self.what}{effect}. Next try in {duration(wait)}; giving up in "
+            f"{duration(self.seconds_left)}"
         )
 
     def waiting(self, wait: float) -> str:
         """Return the line of the log, during a long wait, that has `wait` seconds to go."""
-        last = f"; at last {self._answered}" if self.tries else ""
-        return f"Still waiting for {self._host}, to go on with {self.what}{last}: the next try is in {duration(wait)}"
+        last = f"; last result: {self._answered}" if self.tries else ""
+        return f"Still waiting for {self._host}, to continue with {self.what}{last}. Next try in {duration(wait)}"
 
     @property
     def _host(self) -> str:
-        return f"{urlsplit(self.url).hostname}, which `{self.kind.url_setting}` names"
+        return f"{urlsplit(self.url).hostname}, the host of `{self.kind.url_setting}`"
 
     @property
     def _answered(self) -> str:
@@ -239,13 +238,13 @@ class Call:
         if status is None:
             return f"no answer came from {self._host} ({message})"
         if self.answer.body is None:
-            return f"Statsig, or a proxy on the way there, answered {status} without JSON"
-        no_yes = " but not that it succeeded" if status in _OK else ""
+            return f"Statsig, or a proxy in between, answered {status} without JSON"
+        no_yes = " but did not confirm success" if status in _OK else ""
         return f"Statsig answered {status}{no_yes}{f' ({message})' if message else ''}"
 
     @property
     def _doubt(self) -> str:
-        return " Statsig may have taken it: no answer says that it did not." if self.maybe_taken else ""
+        return " Statsig may have taken the request: no answer denies it." if self.maybe_taken else ""
 
     def _error(self, error: type[Failed], text: str, *, heading: Heading | None = None) -> Failed:
         status = self.answer.status

@@ -172,7 +172,7 @@ class ConsoleClient:
 
     def list_state(self, segment_id: str) -> ListState:
         """Return how far Statsig is with an ID list."""
-        what = f"reading the state of segment '{segment_id}'"
+        what = f"reading the list state of segment '{segment_id}'"
         data = _convert(self.read(_path(segment_id, "idlist_metadata"), what), _Response[_ListState], what).data
         version = data.current_version
         return ListState(None if version is None else int(version), bool(data.is_updating))
@@ -251,7 +251,7 @@ class ConsoleClient:
             page = _convert(sent, shape, what)
             items = items_of(page.data)
             if items and items == before:
-                raise unusable(what, f"page {number:,} is the same as the one before", sent.status)
+                raise unusable(what, f"page {number:,} repeats the page before", sent.status)
             yield from items
             n_items += len(items)
             if n_items > MAX_IDS:
@@ -297,7 +297,7 @@ class ConsoleClient:
             shown = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()  # without a password
             msg = (
                 f"`{kind.url_setting}` ({shown}) is not the address of the Console API, which ends in "
-                f"{urlsplit(CONSOLE_URL).path}: the server there answered 404 to {what}."
+                f"{urlsplit(CONSOLE_URL).path}. The server there answered 404 to {what}."
             )
             misdirected = RefusedError(msg, message=error.message, heading=Heading.SETTINGS)
             misdirected.maybe_taken = error.maybe_taken

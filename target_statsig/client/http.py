@@ -120,12 +120,12 @@ class HttpTransport(Transport):
         except ValueError:
             # The text of these errors may quote the header at fault, and so a key.
             msg = (
-                "A request cannot be built, and was not sent: check `events_url`, `console_url` and the keys, and the "
-                "proxy variables of the environment."
+                "The request could not be built and was not sent. Check `events_url`, `console_url`, the keys and "
+                "the proxy variables of the environment."
             )
             raise FatalRunError(msg, heading=Heading.SETTINGS) from None
         except (OSError, HTTPError) as error:
-            late = f"not done in the {request.timeout:g} s of `request_timeout`"
+            late = f"not finished within the {request.timeout:g} s of `request_timeout`"
             text = late if _DEADLINE.is_over else _cause(error)
             raise TransportError(text, sent=body is None or body.left) from None
 
@@ -202,7 +202,7 @@ def _read(response: BaseHTTPResponse, most: int) -> bytes:
         parts.append(part)
         size += len(part)
         if size > most:
-            msg = f"the answer is longer than {most:,} bytes, and cannot be read"
+            msg = f"the answer is longer than {most:,} bytes"
             raise TransportError(msg, sent=True)
     return b"".join(parts)
 

@@ -29,4 +29,4 @@ def notify(url: str, body: bytes, transport: Transport) -> None:
         logger.warning("The report could not be sent to `notify_url` (%s): %s.", urlsplit(url).hostname, error)
         return
     if status not in _OK:
-        logger.warning("`notify_url` (%s) did not take the report: it answered %d.", urlsplit(url).hostname, status)
+        logger.warning("`notify_url` (%s) refused the report: it answered %d.", urlsplit(url).hostname, status)

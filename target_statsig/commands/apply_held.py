@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-RUN_AGAIN = "Run the tap into the target again: that run tells anew who is missing."
+RUN_AGAIN = "Run the tap into the target again to find the missing members anew."
 
-NOTHING = "Nothing is held: there is nobody to remove."
+NOTHING = "No member is held, so none is removed."
 
 
 def apply_held(run: Run, segment_id: str | None) -> int:
@@ -76,8 +76,8 @@ def _apply_one(run: Run, segment_id: str, hold: Hold, *, asked: bool) -> None:
     settings = run.config.mirrored(hold.stream, segment_id)
     if settings is None:
         text = (
-            f"Segment '{segment_id}' was mirrored from stream '{hold.stream}', which this configuration does not "
-            f"mirror into it. Removed nobody."
+            f"Segment '{segment_id}' was mirrored from stream '{hold.stream}', but this configuration does not mirror "
+            "that stream into it. No member was removed."
         )
         if asked:
             msg = f"{text} Use the configuration that mirrors it"
@@ -86,7 +86,7 @@ def _apply_one(run: Run, segment_id: str, hold: Hold, *, asked: bool) -> None:
         return
     if hold.state is HoldState.OUTDATED:
         logger.info(
-            "Segment '%s': the last run did not bring stream '%s', so what an earlier one held stays held. %s",
+            "Segment '%s': the last run did not contain stream '%s', so what an earlier run held stays held. %s",
             segment_id,
             hold.stream,
             RUN_AGAIN,
@@ -109,7 +109,8 @@ def _refuse_segment(segment_id: str | None, held: Mapping[str, Hold]) -> None:
     if segment_id is not None:
         names = ", ".join(f"'{name}'" for name in held) or "none"
         msg = (
-            f"`--segment {segment_id}` names no segment that is mirrored. Held are removals of: {names}. Removed nobody"
+            f"`--segment {segment_id}` is not a mirrored segment. Segments with held removals: {names}. No member "
+            "was removed"
         )
         raise FatalRunError(msg, heading=Heading.SETTINGS)
 
@@ -158,11 +159,11 @@ class HeldRemovals:
         """Refuse where the run did not end well, or more than a proof is missing."""
         if hold.state is HoldState.BEGUN:
             self._counts.held = None
-            self._refuse("the last run did not finish it, so nobody knows who is missing", RUN_AGAIN)
+            self._refuse("the last run did not finish it, so the missing members are not known", RUN_AGAIN)
         if hold.doubt:
             self._counts.held_because = "unproven"
             held = f"{counted(hold.removals, 'member')} {'is' if hold.removals == 1 else 'are'} held"
-            self._refuse(f"{held}, and not for want of a proof alone", hold.doubt)
+            self._refuse(f"{held}, and more than a proof is missing", hold.doubt)
 
     def _count_members(self, hold: Hold) -> tuple[int, int]:
         """Return how many members there are, and how many of them are held; refuse where the list has changed."""
@@ -173,7 +174,8 @@ class HeldRemovals:
         held = self._members.count_held(own_only=self._baseline.own_only)
         if members - held != hold.members - hold.removals:
             self._refuse_changed(
-                f"not held: {counted(members - held, 'member')} where {hold.members - hold.removals:,} were expected"
+                f"it has {counted(members - held, 'member')} that are not held, but "
+                f"{hold.members - hold.removals:,} were expected"
             )
         return members, held
 
@@ -197,7 +199,7 @@ class HeldRemovals:
         counts.proof = Proof.APPLIED.value
         counts.after = counts.unchanged = self._members.count_known()
         logger.info(
-            "Segment '%s': removed %s whom the last run held; left: %s.",
+            "Segment '%s': removed %s that the last run held. Members now: %s.",
             self._remote.id,
             counted(counts.removed, "member"),
             f"{counts.after:,}",
@@ -208,5 +210,5 @@ class HeldRemovals:
         self._refuse(drift, RUN_AGAIN, heading=Heading.SHARED_SEGMENT)
 
     def _refuse(self, what: str, remedy: str, *, heading: Heading = Heading.UNPROVEN) -> NoReturn:
-        msg = f"Segment '{self._remote.id}': {what}. Removed nobody. {remedy}"
+        msg = f"Segment '{self._remote.id}': {what}. No member was removed. {remedy}"
         raise SegmentError(msg, heading=heading)

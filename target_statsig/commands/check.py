@@ -56,7 +56,7 @@ PATIENCE = 15
 EVERY_STREAM = "*"
 """The name of the streams that no entry of `streams` names."""
 
-UNASKED = "not looked at, since the Console API cannot be read (see above)"
+UNASKED = "not checked, because the Console API cannot be read (see above)"
 
 BUILT_IN = frozenset(STATSIG_ID_TYPES.values())
 """ID types that every project has, whether or not they are listed."""
@@ -116,8 +116,8 @@ def _key_rows(settings: Settings, streams: Mapping[str, StreamSettings], found: 
             yield Row(
                 Mark.UNKNOWN,
                 kind.setting,
-                f"a Server Secret Key by its form, ends in …{key[-4:]}. Whether Statsig accepts it cannot be tested "
-                f"without sending something: the first request of a run tells.",
+                f"looks like a Server Secret Key, ends in …{key[-4:]}. Only a run can test whether Statsig accepts "
+                "it, because every such request sends something.",
             )
         else:
             yield Row(Mark.UNKNOWN, kind.setting, kind.describe(key), kind.wanted)
@@ -126,7 +126,9 @@ def _key_rows(settings: Settings, streams: Mapping[str, StreamSettings], found: 
         if found.console is not None:
             yield Row(Mark.FAIL, kind.setting, found.console)
         else:
-            unneeded = "" if ObjectType.SEGMENT in types else "; no stream goes to a segment, so only checks use it"
+            unneeded = (
+                "" if ObjectType.SEGMENT in types else "; only checks use it, because no stream goes to a segment"
+            )
             yield Row(Mark.OK, kind.setting, f"accepted by Statsig, ends in …{key[-4:]}{unneeded}")
 
 
@@ -144,12 +146,12 @@ def _segment_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterat
             before = sorted(
                 segment for segment, facts in found.remembered.items() if fnmatchcase(facts.fed_by or "", name)
             )
-            known = f" It fed {len(before):,} before: {_few(before)}." if before else ""
+            known = f" Earlier it fed {len(before):,}: {_few(before)}." if before else ""
             yield Row(
                 Mark.UNKNOWN,
                 f"({settings.segment_id_field})",
-                f"{_stream(name)} ({settings.sync_mode}) names its segments in this column: they are known when its "
-                f"records come.{known}",
+                f"{_stream(name)} ({settings.sync_mode}) names its segments in this column, so they are known only "
+                f"when its records come.{known}",
             )
 
 
@@ -163,7 +165,7 @@ def _segment_row(segment_id: str, stream: str, settings: StreamSettings, feeders
         if unfit is None:
             return Row(Mark.OK, segment_id, f"{_described(segment)}. {feeders}{_last_sync(found, segment_id)}")
     elif settings.create_segment:
-        text = f"does not exist yet: the first run creates it, an ID list of {statsig_id_type(settings)}"
+        text = f"does not exist yet. The first run creates it as an ID list of {statsig_id_type(settings)}"
         return Row(Mark.OK, segment_id, f"{text}. {feeders}")
     else:
         unfit = missing(settings, segment.message)
@@ -208,16 +210,16 @@ def _id_type_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterat
 
 def _id_type_row(id_type: str, places: str, known: Sequence[str] | None) -> Row:
     if id_type in BUILT_IN or (known is not None and id_type in known):
-        return Row(Mark.OK, id_type, f"is an ID type of the project. {places}")
+        return Row(Mark.OK, id_type, f"exists in the project. {places}")
     if known is None:
-        text = "is not known without an accepted `console_api_key`; case matters"
+        text = "cannot be checked without a valid `console_api_key`; case matters"
         return Row(Mark.UNKNOWN, id_type, f"{text}. {places}")
     near = nearest(id_type, [*known, *BUILT_IN.difference(known)])
     if near is not None:
         hint = f"Did you mean `{near}`?" + (" Case matters." if near.lower() == id_type.lower() else "")
     else:
-        hint = "Create it in the Statsig console, or name one that is there."
-    return Row(Mark.FAIL, id_type, f"is no ID type of the project, which has {_few(known)}. {places}", hint)
+        hint = "Create it in the Statsig console, or use one of these."
+    return Row(Mark.FAIL, id_type, f"is not an ID type of the project, which has {_few(known)}. {places}", hint)
 
 
 def _tier_rows(streams: Mapping[str, StreamSettings]) -> Iterator[Row]:
@@ -227,7 +229,7 @@ def _tier_rows(streams: Mapping[str, StreamSettings]) -> Iterator[Row]:
         if settings.environment_tier is not None and settings.environment_tier not in [*Tier]:
             named.setdefault(settings.environment_tier, []).append(_stream(name))
     for tier, places in named.items():
-        text = f"is none of {', '.join(Tier)}: the project must have an environment of this name"
+        text = f"is not one of {', '.join(Tier)}, so the project must have an environment of this name"
         yield Row(Mark.UNKNOWN, tier, f"{text}. Named in `environment_tier` of {_few(places)}.")
 
 
@@ -236,17 +238,21 @@ def _store_row(store: StoreLook | str) -> Row:
         return Row(Mark.FAIL, "store_url", store)
     if store.version is None:
         if store.writable:
-            return Row(Mark.OK, "store_url", f"{store.place}: not there yet, the first run that needs it creates it")
-        remedy = "Let this user write there, or set `store_url` to a place that it may write."
-        return Row(Mark.FAIL, "store_url", f"{store.place}: not there yet, and cannot be created there", remedy)
+            return Row(
+                Mark.OK, "store_url", f"{store.place}: does not exist yet. The first run that needs it creates it"
+            )
+        remedy = "Let this user write there, or set `store_url` to a place that it can write to."
+        return Row(Mark.FAIL, "store_url", f"{store.place}: does not exist yet, and cannot be created there", remedy)
     version = f"{store.place}: version {store.version}"
     if store.version > store.newest:
-        remedy = "Upgrade target-statsig, or point `store_url` at another store."
-        return Row(Mark.FAIL, "store_url", f"{version}, of a newer target-statsig (this one: {store.newest})", remedy)
+        remedy = "Upgrade target-statsig, or set `store_url` to another store."
+        return Row(
+            Mark.FAIL, "store_url", f"{version}, from a newer target-statsig (this one knows {store.newest})", remedy
+        )
     if not store.writable:
-        return Row(Mark.FAIL, "store_url", f"{version}, cannot be written", "Let this user write it.")
+        return Row(Mark.FAIL, "store_url", f"{version}, cannot be written", "Let this user write to it.")
     if store.version < store.newest:
-        version += f", which the next run brings to {store.newest}"
+        version += f", which the next run updates to {store.newest}"
     busy = ", in use by another run" if store.busy else ""
     return Row(Mark.OK, "store_url", f"{version}, writable{busy}")
 

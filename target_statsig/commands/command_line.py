@@ -76,7 +76,7 @@ def read_config(values: Sequence[str]) -> tuple[dict[str, Any], bool]:
 def turn_down(errors: Iterable[str]) -> NoReturn:
     """Say what is wrong with a configuration, a text for each thing to fix, and exit with 1."""
     keep_lines()
-    logger.error("%s: nothing was read and nothing was sent.", Heading.SETTINGS.value)
+    logger.error("%s. Nothing was read or sent.", Heading.SETTINGS.value)
     for error in errors:
         logger.error("  %s", error)
     leave(1)
@@ -90,7 +90,7 @@ def name_unread_keys(errors: Sequence[str], environ: Mapping[str, str]) -> list[
     for kind in ApiKeyKind:
         variable = VARIABLE_PREFIX + kind.setting.upper()
         if environ.get(variable) and any(error.startswith(f"`{kind.setting}` is missing") for error in errors):
-            unread.append(f"The variable {variable} is set, but variables are read only with `--config ENV`: add it.")
+            unread.append(f"The variable {variable} is set, but variables are read only with `--config ENV`. Add it.")
     return [*errors, *unread]
 
 

@@ -124,8 +124,8 @@ class DryRun(Run):
         self._output = None if output is None else self._opened.enter_context(closing(RequestFile(output)))
         self._waits = SkippingClock(self.clock)
         logger.info(
-            "This is a dry run: nothing is sent, neither the store nor the dead letters are changed, and no STATE is "
-            "written. Messages below say what a run would have done."
+            "This is a dry run. It sends nothing, changes neither the store nor the dead letters, and writes no "
+            "STATE. The messages below say what a run would have done."
         )
 
     @cached_property
@@ -193,8 +193,8 @@ class DryRun(Run):
     def _write_ids(self) -> None:
         if not self._has_terminal:
             logger.warning(
-                "`--show-ids` shows ids on a terminal only, and standard output is none: what is piped is often kept. "
-                "`--dry-run-output` writes all of them to a file that only you can read."
+                "`--show-ids` shows ids only on a terminal, and standard output is not one. `--dry-run-output` "
+                "writes all ids to a file that only you can read."
             )
             return
         self._show(id_lines(self._recording.lists))
@@ -217,7 +217,7 @@ class FirstRecords:
     def lines(self) -> Iterator[str]:
         """The lines to show, stream by stream."""
         for stream, lines in self._lines.items():
-            yield f"The first record of stream '{stream}' would be sent so:"
+            yield f"First record of stream '{stream}', as it would be sent:"
             yield from (f"  {line}" for line in lines)
 
     def look_at(self, stream: str, batch: Batch, reader: RecordReader, now_ms: int) -> None:

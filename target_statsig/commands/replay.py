@@ -149,8 +149,8 @@ def _whole_lines(file: IO[bytes], name: str) -> Iterator[bytes]:
     for line in file:
         if not line.endswith(b"\n") and not _decode(line):
             logger.warning(
-                "The last line of %s is cut off: its run was killed, or the disk was full. It is left out; the tap "
-                "sends its record again.",
+                "The last line of %s is cut off, because its run was killed or the disk was full. It is skipped; the "
+                "tap sends its record again.",
                 name,
             )
             return

@@ -50,14 +50,14 @@ def _survey(run: Run, url: str) -> str:
     rejected = table.rejections.total()
     return (
         f"{counted(table.records, 'record')} of stream '{table.stream}' in {counted(table.requests, 'request')}, "
-        f"{rejected:,} rejected when it was prepared."
+        f"{rejected:,} rejected during preparation."
     )
 
 
 def _need_pyarrow() -> None:
     if find_spec("pyarrow") is None:
         msg = (
-            "`--send` reads Parquet files, and pyarrow is not installed: nothing was sent. Add the extra: pip install "
-            "'target-statsig[spark]'; under Meltano, `pip_url: target-statsig[spark]`"
+            "`--send` reads Parquet files and needs pyarrow, which is not installed. Nothing was sent. Add the "
+            "extra: pip install 'target-statsig[spark]'; under Meltano, `pip_url: target-statsig[spark]`"
         )
         raise FatalRunError(msg, heading=Heading.SETTINGS)

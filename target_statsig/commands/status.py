@@ -96,7 +96,7 @@ def _runs(status: Status) -> Iterator[str]:
     if not runs:
         yield "No run is remembered."
         return
-    yield f"Runs, the last one first ({min(len(runs), SHOWN_RUNS):,} of {len(runs):,} that are remembered)"
+    yield f"Runs, the last one first ({min(len(runs), SHOWN_RUNS):,} of {len(runs):,} remembered)"
     yield from table_lines([_run_row(run) for run in runs[:SHOWN_RUNS]], texts=4)
     for error in runs[0].report.get("errors", ()):
         yield f"  The last run failed: {error}"
@@ -149,7 +149,7 @@ def _held(status: Status) -> Iterator[str]:
         }
         for name, held in status.store.held.items()
     ]
-    yield "Held: members who are gone from the stream, and whom nobody has removed" if rows else "No member is held."
+    yield "Held: members that are missing from their stream and were not removed" if rows else "No member is held."
     yield from table_lines(rows, texts=4)
 
 
@@ -164,20 +164,20 @@ def _dead_letters(status: Status) -> Iterator[str]:
     if letters.unreadable is not None:
         yield f"Dead letters: {letters.directory} cannot be read ({letters.unreadable})."
     elif not letters.reasons:
-        yield f"No dead letter is waiting in {letters.directory}."
+        yield f"No dead letters in {letters.directory}."
     else:
         yield f"Dead letters: {counted(letters.reasons.total(), 'record')} in {letters.directory}"
         rows: list[Mapping[str, int | str | None]] = [
             {"reason": reason, "records": count} for reason, count in letters.reasons.most_common()
         ]
         yield from table_lines(rows, texts=1)
-        yield f"  Once the cause is fixed, send them again: {command_for('replay', os.environ)}"
+        yield f"  After you fix the cause, send them again: {command_for('replay', os.environ)}"
 
 
 def _store(status: Status) -> Iterator[str]:
     store = status.store
     if store.version is None:
-        yield f"Store: {store.place}, not there yet"
+        yield f"Store: {store.place}, does not exist yet"
     else:
         yield f"Store: {store.place}, {_size(store.size)}, version {store.version}"
 

@@ -90,7 +90,9 @@ def suggest(lines: Iterable[bytes]) -> str:
     """
     streams = read_streams(lines)
     if not streams:
-        msg = "The input holds no SCHEMA message and no catalog: pipe the output of a tap, or of its `--discover`."
+        msg = (
+            "The input holds neither a SCHEMA message nor a catalog. Pipe the output of a tap, or of its `--discover`."
+        )
         raise InputError(msg)
     found = {stream.name: suggestion_for(stream) for stream in streams}
     left_out = [name for name, suggestion in found.items() if suggestion is None]
@@ -116,7 +118,7 @@ def suggestion_for(stream: Stream) -> Suggestion | None:
         if identifier is None:
             return None
         mapping["user_id"] = identifier
-        remarks.append(f"`{identifier}` is a guess: is it the id that your application gives to Statsig?")
+        remarks.append(f"`{identifier}` is a guess. Is it the id that your application passes to Statsig?")
     object_type = _object_type(stream)
     settings: dict[str, Any] = {"object_type": object_type.value}
     if object_type is ObjectType.SEGMENT:
@@ -150,7 +152,7 @@ def _event(stream: Stream, mapping: dict[str, str], remarks: list[str]) -> dict[
     if stream.has(DEFAULT_SOURCES["event_time"]) is None:
         time = _time_of(stream)
         if time is None:
-            remarks.append("No column looks like a time: the time of extraction is sent.")
+            remarks.append("No column looks like a time, so the time of extraction is sent.")
         else:
             mapping["event_time"] = time
     if stream.has(DEFAULT_SOURCES["event_value"]) is None:
@@ -166,10 +168,12 @@ def _segment(stream: Stream, remarks: list[str]) -> dict[str, Any]:
     membership = stream.like(LIKE_A_MEMBERSHIP, ("boolean",))
     if row_count is not None:
         settings |= {"sync_mode": SyncMode.MIRROR.value, "row_count_field": row_count}
-        remarks.append("The segment will equal the stream: whoever is not in it is removed.")
+        remarks.append("The segment will equal the stream: members that are not in the stream are removed.")
     else:
         settings["sync_mode"] = SyncMode.ADD.value
-        remarks.append("`mirror` also removes; it needs a proof that the tap finished, such as `row_count_field`.")
+        remarks.append(
+            "`mirror` also removes members. It needs a proof that the tap finished, such as `row_count_field`."
+        )
     if membership is not None and row_count is None:
         settings["membership_field"] = membership
     remarks.append("Create the ID list in Statsig, or set `create_segment: true`.")
@@ -260,7 +264,7 @@ def read_streams(lines: Iterable[bytes]) -> list[Stream]:
         try:
             _add_message(message, streams)
         except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
-            msg = f"Line {number} of the input is no Singer message."
+            msg = f"Line {number} of the input is not a Singer message."
             raise InputError(msg) from None
     return list(streams.values()) if not held else _from_catalog(b"".join(held))
 
@@ -293,7 +297,7 @@ def _from_catalog(text: bytes) -> list[Stream]:
             _add_columns(stream, entry["schema"])
             streams.append((stream, root.get("selected", entry.get("selected"))))
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError):
-        msg = "The input is neither a tap's output nor a catalog: pipe the output of a tap, or of its `--discover`."
+        msg = "The input is neither a tap's output nor a catalog. Pipe the output of a tap, or of its `--discover`."
         raise InputError(msg) from None
     chosen = [stream for stream, selected in streams if selected]
     return chosen or [stream for stream, _ in streams]

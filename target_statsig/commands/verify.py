@@ -141,7 +141,7 @@ def verify(settings: Settings, clock: Clock) -> Verification:
         StoreError: The store cannot be read, or has the schema of another version.
     """
     if not settings.console_api_key:
-        msg = "`--verify` asks the Console API, which needs `console_api_key`: set it."
+        msg = "`--verify` asks the Console API. Set `console_api_key`."
         raise SettingsError([msg])
     url = paths.store_url(settings)
     runs = read_store_status(url, project=paths.project_identity(settings)).runs
@@ -221,9 +221,9 @@ def render(verification: Verification) -> str:
 def _lines(verification: Verification) -> Iterator[str]:
     run = verification.run
     if run is None:
-        yield "No run is remembered that delivered anything: there is nothing to verify."
+        yield "No remembered run delivered anything, so there is nothing to verify."
         return
-    yield f"The run {run.report.get('run_id')}, which ended {minute(run.ended_at)}, delivered:"
+    yield f"Run {run.report.get('run_id')}, ended {minute(run.ended_at)}, delivered:"
     rows: list[Mapping[str, int | str | None]] = [
         {
             "name": each.sent.name,
@@ -237,11 +237,11 @@ def _lines(verification: Verification) -> Iterator[str]:
     yield from table_lines(rows, texts=3)
     for stream, count in verification.not_verifiable.items():
         yield (
-            f"  {stream}: {counted(count, 'metric')}. Statsig has no endpoint that says whether values of metrics "
-            "arrived: open its console at Metrics > Metrics Catalog > Metrics Logstream."
+            f"  {stream}: {counted(count, 'metric')}. Statsig has no endpoint that lists values of metrics. Check its "
+            "console at Metrics > Metrics Catalog > Metrics Logstream."
         )
     if verification.failure is not None:
-        yield f"Asking ended early: {verification.failure.heading.value}: {verification.failure}"
+        yield f"Not all names were asked for. {verification.failure.heading.value}: {verification.failure}"
     yield from _verdict(verification)
 
 
@@ -249,12 +249,12 @@ def _verdict(verification: Verification) -> Iterator[str]:
     names = len(verification.names)
     if unasked := len(verification.named(Found.NOT_ASKED)):
         yield (
-            f"{unasked:,} of {counted(names, 'name')} not asked for: at most {MOST_ASKED} are, within "
-            f"{ALL_SECONDS:.0f} seconds, and exposures for {WEEK / DAY:.0f} days."
+            f"{unasked:,} of {counted(names, 'name')} not asked for. The limits are {MOST_ASKED} names, "
+            f"{ALL_SECONDS:.0f} seconds, and {WEEK / DAY:.0f} days for exposures."
         )
     if waiting := len(verification.named(Found.WAITING)):
         yield (
-            f"{waiting:,} of {counted(names, 'name')} not seen yet: Statsig takes some minutes. Ask again "
+            f"{waiting:,} of {counted(names, 'name')} not seen yet. Statsig takes some minutes; ask again "
             f"{ARRIVES_WITHIN / 60:.0f} minutes after the run."
         )
     dropped = verification.named(Found.PERHAPS_DROPPED)
@@ -262,14 +262,14 @@ def _verdict(verification: Verification) -> Iterator[str]:
     if events:
         yield (
             f"{events:,} of {counted(names, 'name')} perhaps dropped: Statsig lists no event of that name and time. "
-            "Look at the name for characters that Statsig drops, at `environment_tier` (the console may show another "
-            "environment), and at the times: Statsig lists recent events only."
+            "Check the name for characters that Statsig drops, `environment_tier` (the console may show another "
+            "environment), and the times (Statsig lists only recent events)."
         )
     if exposures := len(dropped) - events:
         yield (
             f"{exposures:,} of {counted(names, 'name')} perhaps dropped: Statsig counts fewer exposures than were "
-            "sent. Look whether an experiment or a gate of that name exists, at `environment_tier`, and at the times: "
-            "Statsig counts recent exposures only."
+            "sent. Check that an experiment or a gate of that name exists, `environment_tier`, and the times (Statsig "
+            "counts only recent exposures)."
         )
     if names and len(verification.named(Found.SEEN)) == names:
         yield f"All {counted(names, 'name')} seen." if names > 1 else "The name was seen."

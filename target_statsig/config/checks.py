@@ -136,7 +136,7 @@ def _described(types: str | Sequence[str]) -> str:
 
 def _suggestion(name: str, known: Mapping[str, Any]) -> str:
     if name == "load_method":
-        return ": what happens to a segment is said by `sync_mode`, and events are always appended."
+        return ": use `sync_mode` for segments; events are always appended."
     near = nearest(name, known)
     return f"; did you mean `{near}`?" if near else "."
 
@@ -157,7 +157,7 @@ def run_errors(settings: Settings, used: Collection[str]) -> list[str]:
     if settings.notify_url is not None and not (
         WHOLE_ADDRESS.match(settings.notify_url) and _can_be_read(settings.notify_url)
     ):
-        errors.append("`notify_url` must be a whole address, such as https://hooks.example.com/….")
+        errors.append("`notify_url` must be a complete address, such as https://hooks.example.com/….")
     if settings.store_url is not None and not settings.store_url.startswith(STORE_SCHEMES):
         errors.append("`store_url` must begin with sqlite:/// or postgresql+psycopg://.")
     if settings.dead_letter_path is not None and (problem := file_system_error(settings.dead_letter_path)):
@@ -183,17 +183,17 @@ def _address_errors(setting: str, url: str, own: str) -> list[str]:
     if not url.startswith(("http://", "https://")):
         return [f"`{setting}` must begin with https:// (or http:// for a proxy on this machine)."]
     if NOT_IN_A_BASE.search(url):
-        return [f"`{setting}` must end with a path: calls are put behind it, so leave out `?`, `#` and blanks."]
+        return [f"`{setting}` must end with a path, because the target appends to it. Remove `?`, `#` and blanks."]
     if not _can_be_read(url):
-        return [f"`{setting}` cannot be read: look at its host and its port."]
+        return [f"`{setting}` is not a valid address. Check its host and port."]
     given, statsig = urlsplit(url), urlsplit(own)
     if given.netloc == statsig.netloc and given.path.rstrip("/") != statsig.path:
-        return [f"`{setting}` must end in {statsig.path} at that host: {own}"]
+        return [f"`{setting}` must end in {statsig.path} at this host: {own}"]
     return []
 
 
 def _key_errors(kind: ApiKeyKind, key: str | None, purposes: Collection[str]) -> list[str]:
-    where = f"You find it in the Statsig console under {PLACE}."
+    where = f"Find it in the Statsig console under {PLACE}."
     if key is None:
         streams = " or ".join(f"{purpose}s" for purpose in sorted(purposes))
         text = f"a stream goes to {streams} and needs a {kind.title} ({kind.prefix}…)"
@@ -216,7 +216,7 @@ def stream_errors(entry: Mapping[str, Any], *, where: str) -> list[str]:
     """
     if "object_type" not in entry:
         types = ", ".join(ObjectType)
-        return [f"{where}`object_type` is missing: set it in this entry or at the top level to one of {types}."]
+        return [f"{where}`object_type` is missing. Set it in this entry or at the top level to one of {types}."]
     return [f"{where}{text}" for text in _CHECKS[entry["object_type"]](entry)]
 
 
@@ -225,8 +225,8 @@ def _event_errors(entry: Mapping[str, Any]) -> list[str]:
     sanitized = entry.get("invalid_event_name") == InvalidEventName.SANITIZE
     if not sanitized and dropped_characters(entry.get("event_name", "")):
         errors.append(
-            f"`event_name` holds characters for which Statsig drops an event without a word "
-            f"({dropped_characters(entry['event_name'])}): leave them out, or set `invalid_event_name` to sanitize."
+            "`event_name` holds characters for which Statsig silently drops an event "
+            f"({dropped_characters(entry['event_name'])}). Remove them, or set `invalid_event_name` to sanitize."
         )
     return errors
 
@@ -235,7 +235,7 @@ def _exposure_errors(entry: Mapping[str, Any]) -> list[str]:
     errors = _destination_errors(entry, DESTINATIONS[ObjectType.EXPOSURE]) + _attribute_errors(entry)
     if "experiment_name" in entry and "gate_name" in entry:
         errors.append(
-            "`experiment_name` and `gate_name` exclude each other: keep one. One stream can hold both kinds in columns."
+            "`experiment_name` and `gate_name` exclude each other. Keep one. (A stream may hold both kinds in columns.)"
         )
     return errors
 
@@ -248,25 +248,21 @@ def _metric_errors(entry: Mapping[str, Any]) -> list[str]:
 def _segment_errors(entry: Mapping[str, Any]) -> list[str]:
     errors = []
     if "segment_id" not in entry and "segment_id_field" not in entry:
-        errors.append(
-            "`segment_id` is missing: name the segment, or name the column that names it with `segment_id_field`."
-        )
+        errors.append("`segment_id` is missing. Set it, or name the column that holds it with `segment_id_field`.")
     elif not is_segment_id(entry.get("segment_id", "-")):
         errors.append(
-            f"`segment_id` is no id of a segment: copy it from the segment's page in the Statsig console. An id has at "
-            f"most {MAX_SEGMENT_ID} characters, no control characters, and is neither blank nor `.` nor `..`."
+            "`segment_id` is not a valid segment id. Copy it from the segment's page in the Statsig console. An id "
+            f"has at most {MAX_SEGMENT_ID} characters, no control characters, and is neither blank nor `.` nor `..`."
         )
     if "segment_id" in entry and "segment_id_field" in entry:
-        errors.append("`segment_id` and `segment_id_field` exclude each other: keep one.")
+        errors.append("`segment_id` and `segment_id_field` exclude each other. Keep one.")
     if "sync_mode" not in entry:
-        errors.append(f"`sync_mode` is missing: choose one of {', '.join(SyncMode)}.")
+        errors.append(f"`sync_mode` is missing. Set it to one of {', '.join(SyncMode)}.")
     errors += _id_type_errors(entry)
     if len(entry.get("segment_description", "")) > MAX_DESCRIPTION:
-        errors.append(
-            f"`segment_description` has more than {MAX_DESCRIPTION:,} characters, which Statsig does not take."
-        )
+        errors.append(f"`segment_description` has more than {MAX_DESCRIPTION:,} characters, Statsig's limit.")
     if "membership_field" in entry and entry.get("sync_mode", SyncMode.ADD) != SyncMode.ADD:
-        errors.append("`membership_field` needs `sync_mode` to be add: true adds, false removes.")
+        errors.append("`membership_field` needs `sync_mode: add`. (True adds, false removes.)")
     return errors
 
 
@@ -289,7 +285,7 @@ def _destination_errors(entry: Mapping[str, Any], known: Collection[str]) -> lis
 
 def _attribute_errors(entry: Mapping[str, Any]) -> list[str]:
     return [
-        f"`custom_fields.{name}` names private attributes, which are for evaluation only and never sent: leave it out."
+        f"`custom_fields.{name}` names private attributes, which are only for evaluation and never sent. Remove it."
         for name, sources in entry.get("custom_fields", {}).items()
         for source in ([sources] if isinstance(sources, str) else sources)
         if source.partition(".")[0] in PRIVATE_ATTRIBUTES
@@ -299,9 +295,9 @@ def _attribute_errors(entry: Mapping[str, Any]) -> list[str]:
 def _id_type_errors(entry: Mapping[str, Any]) -> list[str]:
     custom = entry.get("id_type") == IdType.CUSTOM_ID
     if custom and "custom_id_type" not in entry:
-        return ["`custom_id_type` is missing: `id_type` is custom_id, so name the Statsig ID type."]
+        return ["`custom_id_type` is missing. `id_type` is custom_id, so name the Statsig ID type."]
     if not custom and "custom_id_type" in entry:
-        return ["`custom_id_type` needs `id_type` to be custom_id."]
+        return ["`custom_id_type` needs `id_type: custom_id`."]
     return []
 
 
@@ -316,9 +312,9 @@ def segment_conflicts(streams: Mapping[str, StreamSettings]) -> list[str]:
         if settings.segment_id is not None:
             fed.setdefault(settings.segment_id, []).append(name)
     return [
-        f"segment '{segment}' is fed by {', '.join(repr(name) for name in names)}, and one of them mirrors it: "
-        f"a mirror would remove what the others added. Give each its own `segment_id`, unite them in one stream, or "
-        f"set `sync_mode` to add or remove."
+        f"segment '{segment}' is fed by {', '.join(repr(name) for name in names)}, and one of them mirrors it. A "
+        "mirror would remove what the others added. Give each its own `segment_id`, unite them in one stream, or set "
+        "`sync_mode` to add or remove."
         for segment, names in fed.items()
         if len(names) > 1 and any(streams[name].sync_mode is SyncMode.MIRROR for name in names)
     ]
@@ -333,8 +329,8 @@ def trial_errors(settings: Settings, environ: Mapping[str, str]) -> list[str]:
         f"`{name}`" for name, key in urls.items() if key and not is_loopback(getattr(settings, name).partition("//")[2])
     ]
     msg = (
-        f"This runs beside statsig-emulator ({TRIAL} is set), but {' and '.join(elsewhere)} would send it to a Statsig "
-        f"elsewhere. Add `--config ENV` to the command, which takes the emulator's addresses and keys from the "
-        f"environment; or, where it is meant for Statsig, run it without the emulator and with {TRIAL} unset."
+        f"This command runs beside statsig-emulator ({TRIAL} is set), but {' and '.join(elsewhere)} would send it "
+        "elsewhere. To use the emulator, add `--config ENV`, which reads its addresses and keys from the environment. "
+        f"To send to Statsig, run the command without the emulator and unset {TRIAL}."
     )
     return [msg] if elsewhere else []

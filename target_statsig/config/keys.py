@@ -70,8 +70,8 @@ class ApiKeyKind(enum.Enum):
             raise AuthenticationError(msg)
         if not key.isascii() or not key.isprintable() or " " in key:
             msg = (
-                f"`{self.setting}` holds a blank, a line break or another character that no key has: "
-                f"copy the whole key again, and nothing else. {self.wanted}"
+                f"`{self.setting}` holds a blank, a line break or another character that no key has. Copy the whole "
+                f"key again, and nothing else. {self.wanted}"
             )
             raise AuthenticationError(msg)
         return key
@@ -85,4 +85,4 @@ class ApiKeyKind(enum.Enum):
             return f"{known} and is a {TITLES[other]} (`{other}…`), which cannot be used here."
         if not key.startswith(self.prefix):
             return f"{known} and does not begin with `{self.prefix}`."
-        return f"{known}: it may have been revoked, or lack a permission."
+        return f"{known}. It may be revoked, or lack a permission."

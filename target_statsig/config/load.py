@@ -59,7 +59,7 @@ def read_config_files(paths: Iterable[str]) -> dict[str, Any]:
             errors.append(f"The configuration file {path} cannot be read: {error.strerror}.")
         except json.JSONDecodeError as error:
             errors.append(
-                f"The configuration file {path} is not valid JSON: see line {error.lineno}, column {error.colno}."
+                f"The configuration file {path} is not valid JSON (line {error.lineno}, column {error.colno})."
             )
         except UnicodeDecodeError:
             errors.append(f"The configuration file {path} is not valid UTF-8.")

@@ -91,13 +91,13 @@ class Config:
         """Return the text for a stream that nothing gives an `object_type`."""
         text = f"stream '{stream}': `object_type` is missing"
         if not self.defaults and not self.entries:
-            return f"{text}, as is every setting of a stream. Give `--config` a file, or ENV for the environment."
+            return f"{text}, and so is every other setting. Give `--config` a file, or ENV for the environment."
         if self.entries:
             names = ", ".join(f"'{name}'" for name in list(self.entries)[:SHOWN_ENTRIES])
             more = ", …" if len(self.entries) > SHOWN_ENTRIES else ""
-            text += f", since no entry of `streams` is for it (there are {names}{more})"
+            text += f", because no entry of `streams` matches it (there are {names}{more})"
         types = ", ".join(ObjectType)
-        return f"{text}: set it in an entry for this stream or at the top level to one of {types}."
+        return f"{text}. Set it in an entry for this stream or at the top level to one of {types}."
 
     def names_of_row_streams(self) -> list[str]:
         """Return the streams, of those named outright, whose rows change a segment that the settings name."""

@@ -44,8 +44,8 @@ def _own() -> Path:
         return Path.cwd() / ".target-statsig"
     except OSError:
         msg = (
-            "The working directory is gone or may not be entered, and nothing else says where the store and the dead "
-            "letters are. Set `store_url` and `dead_letter_path` to absolute places, or start the run elsewhere."
+            "The working directory does not exist or cannot be entered, and no setting says where the store and the "
+            "dead letters are. Set `store_url` and `dead_letter_path` to absolute paths, or start the run elsewhere."
         )
         raise StoreError(msg, heading=Heading.SETTINGS) from None
 
@@ -113,7 +113,7 @@ def file_system_error(url: str) -> str | None:
     try:
         get_filesystem_class(UPath(url).protocol)
     except ImportError as error:
-        return f"{error} (beside target-statsig; under Meltano into its `pip_url`)."
+        return f"{error} (into the target's environment; under Meltano into its `pip_url`)."
     except ValueError as error:
         return f"{error}."
     return None

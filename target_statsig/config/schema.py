@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 JsonSchema = dict[str, Any]
 
 STREAMS = (
-    "`{stream name or glob: its settings}`; an exact name wins, then the glob with the longest literal part. "
-    "Every stream setting may also stand at the top level, as the default for all streams."
+    "`{stream name or glob: its settings}`. An exact name wins, then the glob with the longest literal text. Every "
+    "stream setting may also stand at the top level, as the default for all streams."
 )
 """The description of `streams`, the one setting that holds settings."""
 

@@ -61,57 +61,58 @@ class StreamSettings:
 
     object_type: ObjectType = setting("What the stream's records become.", default=REQUIRED)
     field_mapping: dict[str, Sources] = setting(
-        "`{destination: source}`; a source is a column, or a dotted path into an object column, or a list of "
-        "those: the first that is present and not null.",
+        "`{destination: source}`. A source is a column, a dotted path into an object column, or a list of those; "
+        "the first that is present and not null counts.",
         default={},
     )
     max_rejected_percent: int = setting(
-        "The run fails, at its end, when more than this share of a stream's records, and more than 10 of them, was "
-        "rejected, or all of them unless this is 100; 0: at the first one.",
+        "The run fails at its end if more than this share of a stream's records, and more than 10, were "
+        "rejected. It also fails if all were rejected (unless this is 100). With 0 it fails at the first "
+        "rejected record.",
         default=10,
         least=0,
         most=100,
     )
     environment_tier: str | None = setting(
         "Events, exposures: the tier, sent as `user.statsigEnvironment.tier`: `production`, `staging`, "
-        "`development`, or what the project calls its environment.",
+        "`development`, or another environment of the project.",
         default=None,
     )
     environment_tier_field: str | None = setting(
-        "Events, exposures: a column that holds the tier of each record; where it is null, `environment_tier` holds.",
+        "Events, exposures: the column with the tier of each record. If it is null, `environment_tier` is used.",
         default=None,
     )
     event_name: str | None = setting("Events: one name for every record of the stream.", default=None)
     event_preset: EventPreset = setting(
-        "Events: a ready-made set of renames; `segment` reads rows as Segment and RudderStack write them.",
+        "Events: a set of renames. `segment` reads rows as Segment and RudderStack write them.",
         default=EventPreset.NONE,
     )
     event_name_mapping: dict[str, str] = setting(
-        "Events: `{source name: Statsig name}`; wins over the preset.", default={}
+        "Events: `{source name: Statsig name}`. Overrides the preset.", default={}
     )
     invalid_event_name: InvalidEventName = setting(
-        "Events: a name that Statsig would drop: reject the record, or replace the characters by `_`.",
+        "Events: what to do with a name that Statsig would drop: reject the record, or replace the characters by `_`.",
         default=InvalidEventName.REJECT,
     )
     custom_ids: dict[str, Sources] = setting(
         "Events, exposures: `{Statsig ID type: source}`, sent as `user.customIDs`.", default={}
     )
     custom_fields: dict[str, Sources] = setting(
-        "Events, exposures: `{attribute: source}`, sent as `user.custom`, over the members of `custom`; numbers, "
-        "booleans, objects and lists as they are.",
+        "Events, exposures: `{attribute: source}`, sent as `user.custom` with their types. Overrides members of "
+        "`custom`.",
         default={},
     )
     metadata_fields: tuple[str, ...] = setting(
-        "Events: the sources that become metadata; `*`: every column that fed no other field; `[]`: none.",
+        "Events: the columns that become metadata. `*`: every column that fills no other field; `[]`: none.",
         default=("*",),
     )
     metadata_types: MetadataTypes = setting(
-        "Events: metadata as `text`, or `typed`: numbers, booleans, objects and lists as they are.",
+        "Events: send metadata as `text`, or `typed`: numbers, booleans, objects and lists as they are.",
         default=MetadataTypes.TEXT,
     )
     experiment_name: str | None = setting("Exposures: the experiment of every record of the stream.", default=None)
     gate_name: str | None = setting(
-        "Exposures: instead of an experiment, the gate of every record of the stream.", default=None
+        "Exposures: the gate of every record of the stream, instead of an experiment.", default=None
     )
     metric_name: str | None = setting("Metrics: the metric of every record of the stream.", default=None)
     is_test: bool = setting("Metrics: mark the values as a test (`isTest`).", default=False)
@@ -120,83 +121,84 @@ class StreamSettings:
         default=DeletedRows.SKIP,
     )
     time_unit: TimeUnit = setting(
-        "Events, exposures: the unit of a numeric time; `auto`: by magnitude.", default=TimeUnit.AUTO
+        "Events, exposures: the unit of a numeric time. `auto` guesses it from the size.", default=TimeUnit.AUTO
     )
     dedupe: bool = setting(
-        "Events, exposures, metrics: remember what was acknowledged and may be sent again, and skip it.", default=True
+        "Events, exposures, metrics: remember what was delivered and may come again, and skip it.", default=True
     )
     dedupe_days: int = setting(
-        "Events, exposures, metrics: remember everything for so many days (for FULL_TABLE streams).",
+        "Events, exposures, metrics: remember everything for this many days (for FULL_TABLE streams).",
         default=0,
         least=0,
         most=3650,
     )
-    segment_id: str | None = setting("Segments: the segment.", default=None)
+    segment_id: str | None = setting("Segments: the segment's id.", default=None)
     segment_id_field: str | None = setting(
-        "Segments: instead of `segment_id`, the column that names the segment of each record.", default=None
+        "Segments: the column that names the segment of each record, instead of `segment_id`.", default=None
     )
     id_type: IdType = setting(
-        "Segments: the kind of id that the segment holds. Metrics: that of a record without `id_type`.",
+        "Segments: the ID type of the segment. Metrics: the ID type of a record without `id_type`.",
         default=IdType.USER_ID,
     )
     custom_id_type: str | None = setting(
-        "Segments, metrics: with `id_type: custom_id`, the Statsig ID type's name, and the default id column.",
+        "Segments, metrics: with `id_type: custom_id`, the name of the Statsig ID type, and the default id column.",
         default=None,
     )
     sync_mode: SyncMode | None = setting(
         "Segments (required): `add` the records' ids, `remove` them, or `mirror` the stream.", default=None
     )
     membership_field: str | None = setting(
-        "Segments: with `add`, a boolean column: true adds, false removes. `_sdc_deleted_at` set always means “not "
-        "a member”.",
+        "Segments: with `add`, a boolean column: true adds, false removes. A record with `_sdc_deleted_at` "
+        "always means “not a member”.",
         default=None,
     )
     max_segment_size: int | None = setting(
-        "Segments: a run that would make the segment larger fails before its first change (over 1,000 is a one-way "
-        "door).",
+        "Segments: a run that would make the segment larger fails before its first change. (Growing over 1,000 "
+        "members cannot be undone.)",
         default=None,
         least=1,
         most=10_000_000,
     )
     full_check_days: int = setting(
-        "Segments: a mirror reads Statsig's whole list at least this often, whatever its count and version say; "
-        "0: in every run.",
+        "Segments: a mirror reads Statsig's whole list at least this often, even if its count and version are as "
+        "expected. 0: in every run.",
         default=7,
         least=0,
         most=3650,
     )
     create_segment: bool = setting(
-        "Segments: create a missing segment, of type `id_list` and the right ID type.", default=False
+        "Segments: create a missing segment, as an ID list of the right ID type.", default=False
     )
     segment_description: str | None = setting(
-        "Segments: the description of a segment that `create_segment` creates; at most 1,000 characters.", default=None
+        "Segments: the description of a segment that `create_segment` creates, at most 1,000 characters.", default=None
     )
     segment_tags: tuple[str, ...] = setting(
         "Segments: the tags of a segment that `create_segment` creates.", default=()
     )
     removal_scope: RemovalScope = setting(
-        "Segments: a mirror removes `all` who are not in the audience, or only its `own`: those this target added.",
+        "Segments: a mirror removes `all` members that are not in the stream, or only its `own`, which this "
+        "target added.",
         default=RemovalScope.ALL,
     )
     max_removal_percent: int = setting(
-        "Segments: a mirror that would remove more than this share of a segment, and more than 10 members, removes "
-        "nobody and fails.",
+        "Segments: a mirror that would remove more than this share of a segment, and more than 10 members, "
+        "removes none and fails.",
         default=20,
         least=0,
         most=100,
     )
     allow_empty_segment: bool = setting(
-        "Segments: let a mirror empty a segment; without it an empty stream removes nobody, with a warning.",
+        "Segments: let a mirror empty a segment. Without it, an empty stream removes no members and logs a warning.",
         default=False,
     )
     row_count_field: str | None = setting(
-        "Segments: a column that holds the stream's number of rows (`count(*) over ()`): the stream is complete "
-        "when that many records came, and where this is set nothing else proves it.",
+        "Segments: a column with the number of rows of the stream (`count(*) over ()`). The stream is complete "
+        "if that many records came. If this is set, nothing else proves it.",
         default=None,
     )
     on_incomplete_stream: OnIncompleteStream = setting(
-        "Segments: what a mirror does about removals when nothing proves that the tap finished: `hold` them, "
-        "`remove` all the same, or `fail`.",
+        "Segments: what a mirror does if nothing proves that the tap finished: `hold` the removals, `remove` "
+        "anyway, or `fail`.",
         default=OnIncompleteStream.HOLD,
     )
 
@@ -232,7 +234,7 @@ def _parse_rate(text: str) -> RateWindow:
     number, period, unit = match.groups()
     window = RateWindow(int(number), int(period) * _SECONDS[unit])
     if not window.limit or not window.seconds:
-        msg = f"'{text}' would let no request through: both numbers must be 1 or more"
+        msg = f"'{text}' would allow no request. Both numbers must be at least 1"
         raise ValueError(msg)
     return window
 
@@ -242,42 +244,42 @@ class Settings:
     """The settings of a run that belong to no stream."""
 
     server_secret_key: str | None = setting(
-        "Server Secret Key (`secret-…`); needed when any stream goes to events, exposures or metrics.",
+        "Server Secret Key (`secret-…`). Needed if any stream goes to events, exposures or metrics.",
         default=None,
         secret=True,
     )
     console_api_key: str | None = setting(
-        "Console API Key (`console-…`); needed when any stream goes to a segment.", default=None, secret=True
+        "Console API Key (`console-…`). Needed if any stream goes to a segment.", default=None, secret=True
     )
     events_url: str = setting(
-        "Base of Statsig's events API: change it for a proxy or the emulator.", default=EVENTS_URL
+        "Base URL of Statsig's events API. Change it for a proxy or the emulator.", default=EVENTS_URL
     )
-    console_url: str = setting("Base of Statsig's Console API.", default=CONSOLE_URL)
-    request_timeout: int = setting("Seconds for one HTTP request, all in all.", default=30, least=1)
+    console_url: str = setting("Base URL of Statsig's Console API.", default=CONSOLE_URL)
+    request_timeout: int = setting("Seconds for one HTTP request in total.", default=30, least=1)
     retry_timeout: int = setting(
-        "Seconds that one request may spend on retries altogether, before the run fails.", default=1800, least=0
+        "Seconds that one request may spend on all its retries before the run fails.", default=1800, least=0
     )
-    max_parallel_requests: int = setting("Requests to the events API under way at once.", default=8, least=1, most=64)
-    compression: Compression = setting(
-        "Encoding of the bodies of requests to the events API.", default=Compression.GZIP
+    max_parallel_requests: int = setting(
+        "Largest number of requests to the events API at the same time.", default=8, least=1, most=64
     )
+    compression: Compression = setting("Encoding of request bodies to the events API.", default=Compression.GZIP)
     batch_size_rows: int = setting(
-        "Events (or exposures, or metric values) a request at most.", default=500, least=1, most=3000
+        "Largest number of events, exposures or metric values in a request.", default=500, least=1, most=3000
     )
     batch_size_bytes: int = setting(
-        "Uncompressed body bytes a request at most.", default=1_000_000, least=1000, most=10_000_000
+        "Largest number of uncompressed body bytes in a request.", default=1_000_000, least=1000, most=10_000_000
     )
     segment_batch_size: int = setting(
-        "Ids a request at most (a list in the user store takes 1,000, whatever this says).",
+        "Largest number of ids in a request. (A list in the user store takes 1,000, whatever this says.)",
         default=10_000,
         least=1,
         most=100_000,
     )
     console_rate_limits: str = setting(
-        "List mutations: at most N in each period (`s`, `m`, `h`); every pair holds.", default="10/10s, 850/15m"
+        "Changes of ID lists: at most N in each period (`s`, `m`, `h`). All pairs apply.", default="10/10s, 850/15m"
     )
     respect_review_settings: bool = setting(
-        "Ask Statsig to refuse a change of a segment that the project wants reviewed (`x-respect-review-settings`).",
+        "Ask Statsig to refuse changes of a segment that must be reviewed (`x-respect-review-settings`).",
         default=False,
     )
     store_url: str | None = setting(
@@ -299,8 +301,8 @@ class Settings:
         secret=True,
     )
     notify_on: NotifyOn = setting(
-        "Which runs `notify_url` hears of: those that failed or were interrupted, or all.", default=NotifyOn.FAILURE
+        "Which runs to report to `notify_url`: those that failed or were interrupted, or all.", default=NotifyOn.FAILURE
     )
     dry_run: bool = setting(
-        "Read everything, change nothing, write no STATE, and say what a run would do.", default=False
+        "Read everything, change nothing, write no STATE, and show what a run would do.", default=False
     )

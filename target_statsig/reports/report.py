@@ -42,70 +42,72 @@ class Remark(NamedTuple):
 
 REMARKS: Mapping[str, Remark] = MappingProxyType(
     {
-        "skipped_duplicates": Remark("skipped, since an earlier run delivered them"),
+        "skipped_duplicates": Remark("skipped, because an earlier run delivered them"),
         "deleted_row": Remark(
             "of deleted rows, not sent",
-            "records that say that their row was deleted are not sent: nothing happened that could be counted. To send "
-            "them all the same, set `deleted_rows` to send.",
+            "records of deleted rows are not sent. To send them, set `deleted_rows` to send.",
         ),
         "maybe_duplicated": Remark(
-            "perhaps delivered twice, since an answer was lost or unclear",
-            "an answer of Statsig was lost, so that it perhaps counts some records twice.",
+            "perhaps delivered twice, because an answer was lost or unclear",
+            "an answer of Statsig was lost or unclear, so Statsig may count some records twice.",
         ),
         "time_defaulted": Remark(
-            "without a time of their own",
-            "records without a time of their own were given the time of their extraction, or now. Name the column that "
-            "holds it: `field_mapping: {event_time: …}`.",
+            "without a time",
+            "some records have no time. They get the time of their extraction, or the current time. Name the column: "
+            "`field_mapping: {event_time: …}`.",
         ),
         "old_times": Remark(
-            "of over 60 days ago",
-            "some records are of over 60 days ago. Statsig does not say how old one may be: look whether they arrive.",
+            "with a time over 60 days ago",
+            (
+                "some records have a time over 60 days ago. Statsig does not document how old an event may be: check "
+                "whether they arrive."
+            ),
         ),
         "future_times": Remark(
-            "of a time to come",
-            "some records are of a time to come. Look at the column that `event_time` is read from, at its time zone "
-            "(UTC where it has none), and at `time_unit`.",
+            "with a time in the future",
+            "some records have a time in the future. Check the column of `event_time`, its time zone (UTC if it has "
+            "none), and `time_unit`.",
         ),
         "placeholder_times": Remark(
-            "of a time before 2000 or after 2100",
-            "some records are of a time before 2000 or after 2100, such as 1970-01-01 or 9999-12-31, which mostly "
-            "stands for none. They are sent as of that time: let the tap or a stream map make it null.",
+            "with a time before 2000 or after 2100",
+            "some records have a time before 2000 or after 2100, such as 1970-01-01 or 9999-12-31, which usually "
+            "means that there is none. They are sent with that time. Let the tap or a stream map make it null.",
         ),
         "text_values": Remark(
-            "with a value that is a text and no number",
-            'some values are texts and no numbers, such as "$12.50" or "1,234.50": they are sent, but Statsig cannot '
-            "add them up. Let the tap or a stream map make numbers of them.",
+            "with a value that is text, not a number",
+            'some values are text, such as "$12.50" or "1,234.50". They are sent, but Statsig cannot add them up. '
+            "Let the tap or a stream map make numbers of them.",
         ),
         "long_values": Remark(
-            "with a value of over 128 characters",
-            "some values are of over 128 characters: Statsig may cut or drop them without a word.",
+            "with a value over 128 characters",
+            "some values have over 128 characters. Statsig may cut or drop them silently.",
         ),
         "long_user_ids": Remark(
-            "with a user id of over 128 characters",
-            "some user ids are of over 128 characters: Statsig may cut or drop them without a word.",
+            "with a user id over 128 characters",
+            "some user ids have over 128 characters. Statsig may cut or drop them silently.",
         ),
         "large_metadata": Remark(
-            "with metadata of over 4,096 bytes",
-            "some records have metadata of over 4,096 bytes: Statsig may cut or drop them without a word. Name the "
-            "columns that are needed in `metadata_fields`.",
+            "with metadata over 4,096 bytes",
+            "some records have metadata over 4,096 bytes. Statsig may cut or drop it silently. Name the columns that "
+            "you need in `metadata_fields`.",
         ),
         "large_users": Remark(
-            "with a user of over 4,096 bytes",
-            "some records have a user of over 4,096 bytes: Statsig may cut or drop it without a word.",
+            "with a user over 4,096 bytes",
+            "some records have a user over 4,096 bytes. Statsig may cut or drop it silently.",
         ),
         "custom_ignored": Remark(
-            "with a `custom` that is no object, left out",
-            "some records have a `custom` that is neither an object nor a text that holds one: it is left out.",
+            "with a `custom` that is not an object, left out",
+            "some records have a `custom` that is neither an object nor JSON text of one. It is left out.",
         ),
         "consent_ignored": Remark(
             "with a marketing consent that is neither yes nor no, left out",
-            "some records have a marketing consent that says neither yes nor no: it is left out. Yes, y, true, on, 1 "
-            "and granted are understood; no, n, false, off, 0 and denied.",
+            "some records have a marketing consent that is neither yes nor no. It is left out. Yes values are yes, "
+            "y, true, on, 1 and granted; no values are no, n, false, off, 0 and denied.",
         ),
         "tier_ignored": Remark(
-            "with an environment tier that is no text, left out",
-            "some records have an environment tier that is no text: it is left out, and `environment_tier` holds, or "
-            "production where that is not set.",
+            "with an environment tier that is not text, left out",
+            "some records have an environment tier that is not text. It is left out. They get `environment_tier`, or "
+            "count as production if that is not set.",
         ),
     }
 )

@@ -35,9 +35,9 @@ SHOWN_NAMES = 20
 """Names of events that a dry run shows for a stream."""
 
 ENDS = {
-    RunStatus.COMPLETE: "A run would end with 0. Whether Statsig takes each request is known when it is sent.",
+    RunStatus.COMPLETE: "A run would end with 0, unless Statsig refuses a request.",
     RunStatus.FAILED: "A run would end with 1:",
-    RunStatus.INTERRUPTED: "The dry run was stopped: this is what was read so far, and not what a run would do.",
+    RunStatus.INTERRUPTED: "The dry run was stopped early. The table shows what it read until then.",
 }
 
 
@@ -97,7 +97,7 @@ def id_lines(lists: Mapping[str, ListChanges]) -> Iterator[str]:
 def _title(report: RunReport, now: float) -> str:
     title = f"{report.status} after {report.seconds(now):,.1f} s"
     if report.dry_run:
-        return f"Dry run {title}: nothing was changed. A run would do this:"
+        return f"Dry run {title}. Nothing was changed. A run would do this:"
     if report.status is not RunStatus.FAILED:
         return f"Run {title}"
     headings = dict.fromkeys(error.partition(":")[0] for error in report.errors)
@@ -168,7 +168,7 @@ def _stream_remarks(counts: ItemCounts | MemberCounts, forecast: Forecast | None
     if isinstance(counts, MemberCounts):
         return
     if counts.not_sent:
-        yield "what was not sent comes again with the next run"
+        yield "the next run sends what was not sent"
     for name, count in counts.remarks:
         yield f"{count:,} {REMARKS[name].text}"
     if counts.renamed:
@@ -183,12 +183,12 @@ def _stream_remarks(counts: ItemCounts | MemberCounts, forecast: Forecast | None
 
 def _segment_remarks(counts: SegmentCounts, forecast: Forecast | None) -> Iterator[str]:
     if counts.held is None:
-        yield "could not tell whom to remove"
+        yield "the members to remove are not known"
     elif counts.held:
         since = f" since {counts.held_since}" if counts.held_since else ""
         yield f"{counts.held:,} held{since} ({counts.held_because})"
     if counts.kept:
-        yield f"{counts.kept:,} kept: the next run sends them first"
+        yield f"{counts.kept:,} kept; the next run sends them first"
     if forecast is not None:
         yield from counts.warnings
         seconds = forecast.seconds_for(counts.requests)
@@ -201,8 +201,8 @@ def _forecast_lines(report: RunReport, forecast: Forecast) -> Iterator[str]:
         yield f"All segments together take about {duration(forecast.waits)} under `console_rate_limits`."
     key_missing = bool(report.item_streams) and not forecast.has_server_key
     if key_missing:
-        yield "A run cannot begin: not set, and needed by these streams, is `server_secret_key`."
-        yield "Without it this cannot tell what earlier runs delivered: a run with it may skip more of it."
+        yield "A run cannot start: these streams need `server_secret_key`, which is not set."
+        yield "Without it, the dry run does not know what earlier runs delivered. A run may skip more records."
     if not key_missing or report.status is not RunStatus.COMPLETE:
         yield ENDS[report.status]
     yield from (f"  {error}" for error in report.errors)

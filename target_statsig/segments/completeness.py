@@ -57,43 +57,40 @@ OVER_ROW_COUNT = frozenset({Sign.DEAD_LETTER, Sign.INCREMENTAL})
 """Signs that hold even where the row count is met: such a stream's rows are not all the members there are."""
 
 SIGN_HINTS = {
-    Sign.DEAD_LETTER: "it came from a dead-letter file, which holds some records and never all: it only adds",
+    Sign.DEAD_LETTER: "it came from a dead-letter file, which never holds all records, so it only adds members",
     Sign.INCREMENTAL: (
-        "its bookmark has a replication key, so it carries what changed. Make it FULL_TABLE in the tap's "
+        "its bookmark has a replication key, so the stream holds only changed rows. Make it FULL_TABLE in the tap's "
         "catalog and clear its bookmark from the tap's state, or set `sync_mode` to add"
     ),
     Sign.PROGRESS_MARKERS: (
-        "the last STATE has its bookmark in mid-progress. Look for an error in the tap's log, and run again"
+        "the last STATE has an unfinished bookmark for it. Check the tap's log for an error, and run again"
     ),
     Sign.CURRENTLY_SYNCING: (
-        "the last STATE names it in `currently_syncing`. Look for an error in the tap's log, and run again"
+        "the last STATE names it in `currently_syncing`. Check the tap's log for an error, and run again"
     ),
     Sign.UNKNOWN_BOOKMARK: (
-        "its bookmark may be an incremental stream's. Only `row_count_field` can prove it, with a column "
-        "that holds `count(*) over ()`"
+        "its bookmark may be that of an incremental stream. Only `row_count_field` can prove it, with a column that "
+        "holds `count(*) over ()`"
     ),
 }
 
 RESUMED = (
-    "a STATE before its first record shows that the tap goes on from an earlier run, so it brings only the rest. Clear "
-    "its bookmark from the tap's state, and run again"
+    "a STATE before its first record shows that the tap resumed it, so only the rest of its rows came. Clear its "
+    "bookmark from the tap's state, and run again"
 )
 
 PERHAPS_RESUMED = (
-    "the tap's STATE goes on from somewhere in a bookmark that has no stream's name and may be its own. Clear the "
-    "bookmarks of streams that are not selected any more from the tap's state, and run again"
+    "the tap's STATE holds a bookmark to resume from that has no stream's name, and it may be this stream's. Clear "
+    "the bookmarks of deselected streams from the tap's state, and run again"
 )
 
 APPLY_HELD = "`target-statsig --config … --apply-held` (under Meltano the block `statsig:apply-held`)"
 
-APPLY_REMEDY = (
-    f"Once whatever started the tap knows that it ended well, {APPLY_HELD} removes them: make it the next step, which "
-    f"runs only then"
-)
+APPLY_REMEDY = f"If the tap ended well, {APPLY_HELD} removes them. Make it the next step, which runs only then"
 
 PROOF_REMEDY = (
-    "Set `row_count_field` to a column that holds `count(*) over ()`; for a tap whose failures are noticed, "
-    "`on_incomplete_stream: remove` does without a proof"
+    "Or set `row_count_field` to a column that holds `count(*) over ()`. Or, if you notice when the tap fails, set "
+    "`on_incomplete_stream: remove` to remove without a proof"
 )
 
 
@@ -246,9 +243,9 @@ class StreamObserver:
         if incremental:
             msg = (
                 f"Stream '{self._mirrored[min(incremental)]}' is mirrored, but the tap's STATE shows that it is "
-                f"incremental: it carries what changed, and a mirror would remove everyone who did not. Nobody was "
-                f"added or removed; the run stops. Let the tap sync the stream as FULL_TABLE and clear its bookmark "
-                f"from the tap's state, or set `sync_mode` to add."
+                "incremental. It holds only changed rows, so a mirror would remove everyone else. No member was "
+                "added or removed, and the run stops. Sync the stream as FULL_TABLE and clear its bookmark from the "
+                "tap's state, or set `sync_mode` to add."
             )
             raise FatalRunError(msg, heading=Heading.INCREMENTAL)
 
@@ -332,33 +329,33 @@ def _by_row_count(seen: Seen, field: str) -> tuple[Proof, str]:
     """Compare the number of records with what each of them says in its row count column."""
     told = seen.row_count
     if seen.records == 0:
-        return Proof.NONE, f"no record came, so none could tell in `{field}` how many there are"
+        return Proof.NONE, f"no record came, so the count in `{field}` is unknown"
     if told is Shared.MIXED:
-        doubt = f"its records do not all tell the same number in `{field}`, which must be that of all its rows"
+        doubt = f"the records have different counts in `{field}`. Each must hold the number of all rows"
         return Proof.NONE, doubt
     if isinstance(told, bool) or not isinstance(told, int | float | Decimal | str):
-        return Proof.NONE, f"its records tell no number in `{field}`, which must be that of all its rows"
+        return Proof.NONE, f"the records have no number in `{field}`. Each must hold the number of all rows"
     if told in {seen.records, str(seen.records)}:
         return Proof.ROW_COUNT, ""
-    came = f"{counted(seen.records, 'record')} came, and `{field}` tells"
+    came = f"{counted(seen.records, 'record')} came, but `{field}` holds"
     if isinstance(told, int) and told < seen.records:
         return Proof.NONE, (
-            f"{came} a smaller number. Rows come twice, or are counted before others join them: let the query count "
-            "the very rows that it gives, and run again"
+            f"{came} a smaller number. Rows come twice, or the query counts rows before a join multiplies them. Let "
+            "the query count the rows that it returns, and run again"
         )
-    return Proof.NONE, f"{came} another number. Look for an error in the tap's log, and run again"
+    return Proof.NONE, f"{came} another number. Check the tap's log for an error, and run again"
 
 
 def _by_messages(seen: Seen) -> tuple[Proof, str]:
     """Look for an ACTIVATE_VERSION that ends a stream which began afresh in this run."""
     doubts = (
-        (seen.records == 0, "no record of it came"),
+        (seen.records == 0, "no record came"),
         (seen.position.resumed, RESUMED),
         (seen.position.perhaps_resumed, PERHAPS_RESUMED),
-        (seen.looks_incremental, "its SCHEMA looks like an incremental stream's, and no STATE says otherwise"),
-        (seen.schemas > 1, "its SCHEMA came more than once, so it came in parts"),
+        (seen.looks_incremental, "its SCHEMA looks like that of an incremental stream, and no STATE denies it"),
+        (seen.schemas > 1, "its SCHEMA came more than once, so the stream came in several pieces"),
         (seen.activated is None, "no ACTIVATE_VERSION came after its last record"),
-        (seen.version != seen.activated, "its records are not all of the version that was activated"),
+        (seen.version != seen.activated, "its records do not all have the activated version"),
     )
     doubt = next((text for applies, text in doubts if applies), None)
     if doubt is None:

@@ -123,16 +123,14 @@ def _hint(reason: Reason | Sign, evidence: Evidence, settings: StreamSettings) -
         Reason.NONE: "",
         Reason.REJECTED_RECORDS: (
             f"{counted(evidence.rejected, 'record of the stream was', 'records of the stream were')} rejected, and "
-            f"each may be one of those who are missing. The summary and the report have the reasons: fix the records, "
-            f"and run again."
+            "may hold missing members. The summary and the report have the reasons. Fix the records, and run again."
         ),
         Reason.EMPTY_STREAM: (
-            "The stream showed no member at all. Look at its source; if the segment is to be emptied, set "
-            "`allow_empty_segment` to true."
+            "The stream held no member. Check its source. To empty the segment, set `allow_empty_segment` to true."
         ),
         Reason.TOO_MANY: (
-            f"That is more than `max_removal_percent` ({settings.max_removal_percent}) allows. Look at the stream's "
-            f"source; if all of them are to go, raise the setting for one run."
+            f"That is more than `max_removal_percent` ({settings.max_removal_percent}) allows. Check the stream's "
+            "source. To remove them all, raise the setting for one run."
         ),
     }
     return hints.get(reason, evidence.verdict.hint)

@@ -47,8 +47,9 @@ FORGOTTEN = 7 * DAY
 """Seconds after which a stream that comes no more does not count as what feeds a segment."""
 
 SEPARATE_FEEDERS = (
-    f"Give each stream a segment of its own, or unite them in one. If it was renamed, wait {FORGOTTEN // DAY} days "
-    f"after its last sync, or move the store aside: memberships are then read from Statsig anew."
+    "Give each stream its own segment, or unite them in one stream. If you renamed the stream, wait until "
+    f"{FORGOTTEN // DAY} days after the last sync, or move the store away; the next run then reads the members from "
+    "Statsig."
 )
 
 
@@ -93,9 +94,9 @@ class Baseline:
         facts, version = self._store.facts(self.remote.id), self.remote.list_state().version
         if facts.expected_count != self._counted:
             expected = "another number" if facts.expected_count is None else f"{facts.expected_count:,}"
-            return f"Statsig counts {counted(self._counted, 'member')} where {expected} were expected"
+            return f"Statsig counts {counted(self._counted, 'member')}, but the store expected {expected}"
         if None not in {facts.list_version, version} and facts.list_version != version:
-            expected = f"version {version} where {facts.list_version} was expected"
+            expected = f"version {version}, expected {facts.list_version}"
             return f"the list was changed by someone else ({expected})"
         return None
 
@@ -110,7 +111,7 @@ class Baseline:
         if not self.members.is_known():
             self._read()
         elif (drift := self.drift()) is not None:
-            logger.warning("Segment '%s': %s. It is read from Statsig.", self.remote.id, drift)
+            logger.warning("Segment '%s': %s. The list is read again from Statsig.", self.remote.id, drift)
             self._read()
         elif self._is_check_due():
             self._read()
@@ -160,8 +161,9 @@ class Baseline:
         self._store.record_facts(self.remote.id, facts)
         if counts_now != expected:
             self.remote.warn(
-                f"Statsig counts {counted(counts_now, 'member')} of segment '{self.remote.id}', and should count "
-                f"{expected:,}: someone else changes it, or Statsig is still at work. The next run reads the list."
+                f"Statsig counts {counted(counts_now, 'member')} of segment '{self.remote.id}', but {expected:,} were "
+                "expected. Someone else is changing it, or Statsig has not finished. The next run reads the list "
+                "again."
             )
 
     def _is_check_due(self) -> bool:
@@ -191,8 +193,8 @@ class Baseline:
                 return
         self.members.forget()
         msg = (
-            f"Segment '{self.remote.id}' changed every time while its list was read ({READINGS} times): someone else "
-            f"is at work on it. Nothing of it was changed. Let one job at a time change it, and run again."
+            f"Segment '{self.remote.id}' changed during each of {READINGS} readings of its list, so someone else is "
+            "changing it. Nothing in it was changed. Let only one job change it, and run again."
         )
         raise SegmentError(msg, heading=Heading.SHARED_SEGMENT)
 
@@ -235,8 +237,9 @@ class MirrorSync(SegmentSync):
         counts, settings, own_only = self.remote.counts, self.remote.settings, self._baseline.own_only
         if own_only and not self._members.is_known():
             self.remote.warn(
-                f"Segment '{self.remote.id}': the store does not know yet whom this target added, so `removal_scope: "
-                f"own` removes nobody in this run. That is so in the first run, and after the store was lost."
+                f"Segment '{self.remote.id}': the store does not know yet which members this target added, so "
+                "`removal_scope: own` removes none of them in this run. This happens in the first run, and after the "
+                "store was lost."
             )
         counts.before = self._baseline.ensure()
         plan = self._audience.plan(own_only=own_only)
@@ -310,11 +313,11 @@ class MirrorSync(SegmentSync):
         counts.held = self._removals
         counts.held_since = None if since is None else iso_time(since)
         counts.held_because = decision.reason.value
-        missed = f" (the first of them since {counts.held_since})" if counts.held_since else ""
+        missed = f" (the first since {counts.held_since})" if counts.held_since else ""
         text = (
             f"Segment '{self.remote.id}': {self._removals:,} of {counted(counts.before or 0, 'member')} "
-            f"{'is' if self._removals == 1 else 'are'} not in stream "
-            f"'{self._stream}'{missed}. Removed nobody, added {counts.added:,}. {decision.hint}"
+            f"{'is' if self._removals == 1 else 'are'} not in stream '{self._stream}'{missed}. Removed none and added "
+            f"{counts.added:,}. {decision.hint}"
         )
         if decision.action is Action.FAIL:
             counts.after = self._members.count_known()
@@ -325,7 +328,7 @@ class MirrorSync(SegmentSync):
         other = other_feeder(self._store.facts(self.remote.id), self._stream, self._clock.time())
         if other is not None:
             msg = (
-                f"Segment '{self.remote.id}' {other}; stream '{self._stream}' would remove whom that one added. "
-                f"Nothing of it was changed. {SEPARATE_FEEDERS}"
+                f"Segment '{self.remote.id}' {other}. Stream '{self._stream}' would remove the members that it added. "
+                f"Nothing in the segment was changed. {SEPARATE_FEEDERS}"
             )
             raise SegmentError(msg, heading=Heading.SHARED_SEGMENT)

@@ -48,11 +48,11 @@ SLOWEST_FROM = 10_000
 
 MEANINGS = {
     SLOWER_FROM: (
-        f"over {SLOWER_FROM:,}. That is a one-way door: the list then lives in Statsig's ID-list service, and removing "
-        f"ids does not bring it back. An SDK sees it only with its ID lists switched on (`enableIDLists: true`), else "
-        f"the segment answers no for everybody; and some plans do not have it. `max_segment_size` keeps a segment small"
+        f"over {SLOWER_FROM:,}. This cannot be undone: Statsig moves the list to its ID-list service, and removing "
+        "ids does not move it back. An SDK sees such a list only with `enableIDLists: true`; without it nobody is in "
+        "the segment. Some plans do not have the service. `max_segment_size` keeps a segment small"
     ),
-    SLOWEST_FROM: f"over {SLOWEST_FROM:,}: its changes reach SDKs later, and on some plans they do not",
+    SLOWEST_FROM: f"over {SLOWEST_FROM:,}. Its changes reach SDKs later, and on some plans not at all",
 }
 """What it means that a list grows over a size: the end of a sentence, without its full stop."""
 
@@ -96,16 +96,15 @@ def misfit(segment: Segment, settings: StreamSettings) -> Misfit | None:
     if segment.type not in {ID_LIST, USER_STORE_LIST}:
         return Misfit(
             Heading.SEGMENT_TYPE,
-            f"is of type {segment.type}; it must be an ID list ({ID_LIST})",
+            f"is of type {segment.type}, but must be an ID list ({ID_LIST})",
             "Create an ID list segment in the Statsig console and name it in `segment_id`.",
         )
     wanted = statsig_id_type(settings)
     if segment.id_type != wanted:
         return Misfit(
             Heading.ID_TYPE,
-            f"holds ids of type {segment.id_type}, and the stream is configured for {wanted}",
-            "Set `id_type` (and `custom_id_type`) to what the segment holds, or name a segment of the right ID type "
-            "in `segment_id`.",
+            f"holds ids of type {segment.id_type}, but the stream is configured for {wanted}",
+            "Set `id_type` (and `custom_id_type`) to the segment's ID type, or name another segment in `segment_id`.",
         )
     return None
 
@@ -114,9 +113,9 @@ def missing(settings: StreamSettings, message: str) -> Misfit:
     """Return why a segment that does not exist cannot be changed; `message` is Statsig's own."""
     return Misfit(
         Heading.NO_SEGMENT,
-        f"does not exist in this Statsig project (404, Statsig says: {message})",
-        f"Look for a misspelt `segment_id`, create an ID list of ID type {statsig_id_type(settings)} in the console, "
-        "or set `create_segment` to true.",
+        f"does not exist in this Statsig project (404: {message})",
+        f"Check `segment_id` for a typo, create an ID list of ID type {statsig_id_type(settings)} in the console, or "
+        "set `create_segment` to true.",
     )
 
 
@@ -234,12 +233,12 @@ class RemoteSegment:
         grows = f"would grow from {before:,} to {counted(after, 'member')}"
         limit = self.settings.max_segment_size
         if new and limit is not None and after > limit:
-            why = f"{grows}, and `max_segment_size` allows {limit:,}"
+            why = f"{grows}, but `max_segment_size` allows {limit:,}"
             raise self._too_large(why, "Narrow the audience, or raise the setting.")
         in_project = self._project_size_with(new)
         if in_project > MAX_IDS:
-            why = f"{grows}, and all lists of the project to {in_project:,}; Statsig takes {MAX_IDS:,}"
-            raise self._too_large(why, "Narrow the audience, or empty lists that are of no use any more.")
+            why = f"{grows}, and all lists of the project together to {in_project:,}, but Statsig takes {MAX_IDS:,}"
+            raise self._too_large(why, "Narrow the audience, or empty lists that you no longer use.")
         self._count_new(new)
         self._most = after
         for meaning in crossings(before, after):
@@ -277,7 +276,7 @@ class RemoteSegment:
         if self._console.ids_in_project is None:
             if new <= self.batch_size:
                 return 0
-            with self._failing("measured against the limit of the project"):
+            with self._failing("measured against the project's limit"):
                 self._console.ids_in_project = self._console.count_ids()
         return self._console.ids_in_project + new
 
@@ -309,10 +308,10 @@ class RemoteSegment:
             raise SegmentError(msg, heading=error.heading) from error
 
     def _unfit(self, unfit: Misfit) -> SegmentError:
-        msg = f"Segment '{self.id}' {unfit.what}. Nothing of it was changed. {unfit.remedy}"
+        msg = f"Segment '{self.id}' {unfit.what}. Nothing in it was changed. {unfit.remedy}"
         return SegmentError(msg, heading=unfit.heading)
 
     def _too_large(self, why: str, remedy: str) -> SegmentError:
         changed = "No more" if self.counts.requests else "Nothing"
-        msg = f"Segment '{self.id}' {why}. {changed} of it was changed. {remedy}"
+        msg = f"Segment '{self.id}' {why}. {changed} in it was changed. {remedy}"
         return SegmentError(msg, heading=Heading.SEGMENT_SIZE)

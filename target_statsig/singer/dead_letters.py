@@ -254,8 +254,8 @@ class DeadLetterBox(DeadLetters):
     def _unwritable(self, error: OSError) -> FatalRunError:
         self.lost = True
         return FatalRunError(
-            f"Dead letters cannot be written to {self.directory}: {error.strerror or type(error).__name__}. "
-            f"The run stops before it would lose them; no STATE passed them. Free or fix the place, or point "
-            f"`dead_letter_path` elsewhere, and run again.",
+            f"Dead letters cannot be written to {self.directory}: {error.strerror or type(error).__name__}. The run "
+            "stops so that no record is lost; no STATE passed them. Free or repair the disk, or change "
+            "`dead_letter_path`, and run again.",
             heading=Heading.DEAD_LETTERS,
         )

@@ -75,7 +75,7 @@ class NamedColumns:
             field = next((name for name, source in names.items() if source == field), destination)
             sources = (names[field],) if field in names else sources_of(destination, settings.field_mapping)
         elif getattr(settings, field, None) is not None:
-            return f"`{field}` is the setting of that name."
+            return f"`{field}` comes from the setting of that name."
         # A column of the primary key, or of a custom type of id.
         words = "the column of that name" if sources == (field,) else _words(sources, "or")
         return f"`{field}` is read from {words}{self._lack(sources)}."
@@ -113,7 +113,7 @@ class NamedColumns:
         self._warned.add((setting, sources))
         near = _nearest(sources, schema)
         logger.warning(
-            "Stream '%s': `%s` names %s, %s.%s Case counts, and names are those %s stream maps.",
+            "Stream '%s': `%s` names %s, %s.%s Case matters, and names are those %s stream maps.",
             self._stream,
             setting,
             _words(sources, "and"),
@@ -135,7 +135,10 @@ def warn_of_absent_streams(keys: Iterable[str], came: Sequence[str]) -> None:
     for key in keys:
         near = nearest(key, came)
         logger.warning(
-            "`streams` names '%s', and no such stream came.%s What came: %s%s. Names are those after stream maps.",
+            (
+                "`streams` names '%s', but no such stream came.%s Streams that came: %s%s. Names are those after "
+                "stream maps."
+            ),
             key,
             f" Did you mean '{near}'?" if near else "",
             shown,

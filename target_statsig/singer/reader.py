@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LINES_AT_ONCE = 500
 """Undecoded lines handed over together; between two times a signal is heeded."""
 
-LOOK_THERE = "Look at what the tap writes there."
+LOOK_THERE = "Check what the tap writes there."
 
 RECORD = b'"record"'
 """What stands in a RECORD message behind its head, which names the stream."""
@@ -51,7 +51,7 @@ def _heads(stream: str) -> list[bytes]:
 def unreadable(number: int, what: str, *, remedy: str = LOOK_THERE) -> InputError:
     """Return an error about a line of the input, without anything of what it holds."""
     if what.endswith(NO_END):
-        remedy = "Look for an error in the tap's log, and run again."
+        remedy = "Check the tap's log for an error, and run again."
     return InputError(f"Line {number} of the input {what}. {CUT_OFF} {remedy}")
 
 
@@ -81,7 +81,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
     @override
     def default_input(self) -> IO[bytes]:
         if sys.stdin is None:
-            msg = "Standard input is closed, so nothing was read. Pipe a tap's output in, or name a file with --input."
+            msg = "Standard input is closed, so nothing was read. Pipe in a tap's output, or name a file with --input."
             raise InputError(msg)
         return sys.stdin.buffer
 
@@ -136,14 +136,14 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         message = self.deserialize_json(line)
         kind = message.get("type")
         if not isinstance(kind, str) or kind not in MESSAGE_TYPES:
-            msg = "is no Singer message of a known type"
+            msg = "is not a Singer message of a known type"
             raise self.error(msg)
         if kind != "RECORD":
             return kind, message
         self.assert_line_requires(message, {"stream", "record"})
         stream: str = message["stream"]
         if type(message["record"]) not in {dict, Undecoded}:
-            msg = f"is a RECORD of '{stream}' whose record is no object"
+            msg = f"is a RECORD of '{stream}' whose record is not an object"
             raise self.error(msg)
         return stream, Batch([line], [message])
 
@@ -166,7 +166,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             msg = f"lacks {', '.join(sorted(missing))}"
             raise self.error(msg)
         if "stream" in requires and not isinstance(present["stream"], str):
-            msg = "names its stream by something that is no text"
+            msg = "has a stream name that is not text"
             raise self.error(msg)
 
     def _marked(self, blocks: Iterable[bytes | str]) -> Iterator[bytes]:

@@ -39,7 +39,7 @@ def whereabouts(letters: DeadLetters, environ: Mapping[str, str]) -> str:
     """Return where the dead letters of a run are, and how to send them again."""
     records = counted(letters.count, "rejected record is", "rejected records are")
     return (
-        f"{records} in {letters.directory}. Once the cause is fixed, send them again with the same configuration: "
+        f"{records} in {letters.directory}. After you fix the cause, send them again with the same configuration: "
         f"{command_for('replay', environ)}"
     )
 
@@ -106,13 +106,14 @@ class Rejections:
         where = "".join(f" {self._where(name)}" for name in islice(self._fields, SHOWN_FIELDS))
         if not counts.accepted and self._max_percent < ALL:
             msg = (
-                f"Stream '{self._stream}': {share} {why}, so that nothing of it was delivered.{where} {self._aftermath}"
+                f"Stream '{self._stream}': {share} {why}, so nothing of the stream was delivered.{where} "
+                f"{self._aftermath}"
             )
             raise RejectionsError(msg)
         if too_many(counts.records, counts.rejected, self._max_percent):
             msg = (
                 f"Stream '{self._stream}': {share} {why}, more than `max_rejected_percent` allows "
-                f"({self._max_percent}).{where} The others were sent. {self._aftermath}"
+                f"({self._max_percent}).{where} The other records were sent. {self._aftermath}"
             )
             raise RejectionsError(msg)
         percent = counts.rejected * 100 / counts.records
@@ -124,8 +125,8 @@ class Rejections:
         if self._box.lost:
             return "Fix the mapping or the tap."
         return (
-            f"The rejected ones are in {self._box.directory}. Fix the mapping or the tap; then send them again from "
-            f"there."
+            f"The rejected records are in {self._box.directory}. Fix the mapping or the tap, then send them again "
+            "from there."
         )
 
     def _first(self, error: RecordError) -> RejectionsError:
@@ -133,8 +134,8 @@ class Rejections:
         where = f" The record is in {self._box.directory}." if not self._box.lost else ""
         kind = _missing_key_rejection if error.reason == "missing_key_property" else RejectionsError
         return kind(
-            f"Stream '{self._stream}': a record was rejected ({error}), and `max_rejected_percent` is 0. The run stops "
-            f"here.{where} Fix it at its source, or allow some with `max_rejected_percent`."
+            f"Stream '{self._stream}': a record was rejected ({error}), and `max_rejected_percent` is 0, so the run "
+            f"stops.{where} Fix the record at its source, or raise `max_rejected_percent`."
         )
 
 

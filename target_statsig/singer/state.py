@@ -134,7 +134,7 @@ def write_state(state: State) -> None:
         sys.stdout.flush()
     except (BrokenPipeError, ValueError, AttributeError) as error:
         # The other end of the pipe is closed, or this one is, or there never was a standard output (it is None).
-        why = "is closed: whoever started this is gone"
+        why = "is closed by the program that started this one"
         raise _lost(why) from error
     except OSError as error:
         why = f"cannot be written ({error.strerror})"
@@ -152,7 +152,7 @@ def encode_state(state: State) -> str:
 
 def _lost(why: str) -> FatalRunError:
     return FatalRunError(
-        f"Standard output {why}, and no STATE can be saved any more. The run stops; the next one sends again what came "
-        f"after the last STATE that was saved.",
+        f"Standard output {why}, so no STATE can be saved. The run stops. The next run starts at the last STATE that "
+        "was saved.",
         heading=Heading.OUTPUT,
     )

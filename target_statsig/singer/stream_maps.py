@@ -31,8 +31,7 @@ class StreamMapError(Exception):
     def at(self, number: int) -> InputError:
         """Return the error for the record in a line of the input."""
         msg = (
-            f"A stream map of stream '{self._stream}' cannot be evaluated for the record in line {number}: {self} "
-            f"{CUT_OFF} {REMEDY}"
+            f"A stream map of stream '{self._stream}' failed for the record in line {number}: {self} {CUT_OFF} {REMEDY}"
         )
         return InputError(msg, heading=Heading.SETTINGS)
 

@@ -304,7 +304,9 @@ def connect_postgres(url: StoreUrl, patience: float) -> Connection:
     try:
         import psycopg  # noqa: PLC0415 -- an extra
     except ModuleNotFoundError:
-        msg = "store_url names a PostgreSQL database, and its driver is missing: pip install 'target-statsig[postgres]'"
+        msg = (
+            "`store_url` names a PostgreSQL database, but its driver is missing: pip install 'target-statsig[postgres]'"
+        )
         raise StoreError(msg) from None
 
     def connect() -> psycopg.Connection[Any]:
@@ -313,7 +315,7 @@ def connect_postgres(url: StoreUrl, patience: float) -> Connection:
         made = psycopg.connect(**(timeout | url.parameters), autocommit=True, prepare_threshold=None)  # type: ignore[arg-type]
         if made.info.parameter_status("server_encoding") != "UTF8":
             made.close()
-            msg = "store_url names a database that is not encoded in UTF-8; create one WITH ENCODING 'UTF8'"
+            msg = "`store_url` names a database that is not encoded in UTF-8; create one WITH ENCODING 'UTF8'"
             raise StoreError(msg)
         made.execute(f"SET lock_timeout = {int(patience * 1000)}")
         return made

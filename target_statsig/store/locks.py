@@ -240,8 +240,8 @@ class Lock:
         while not (self._locks.is_free(self._key) if self._only_look else self._locks.take(self._key)):
             if self._clock.monotonic() >= deadline:
                 msg = (
-                    f"{self._what} is being synced by another run{self._holder()}. Nothing of it was touched. Run this "
-                    "again when that one has ended; if it hangs, end it: its lock goes with it."
+                    f"{self._what} is being synced by another run{self._holder()}. This run did not touch it. Run "
+                    "again when that run has ended. If it hangs, end it; that also releases its lock."
                 )
                 raise self._error(msg)
             self._clock.sleep(POLL)
@@ -255,8 +255,8 @@ class Lock:
         """
         if not (self._only_look or self._locks.holds(self._key)):
             msg = (
-                f"{self._what} is not locked for this run any more: its lock was taken away (the store's server ended "
-                "the connection, or the lock's file is gone). It is left as it is; the next run goes on from there."
+                f"{self._what} is no longer locked for this run: the store's server closed the connection, or the "
+                "lock's file is gone. It stays as it is; the next run goes on from there."
             )
             raise self._error(msg)
 

@@ -66,8 +66,8 @@ def _copy_store(store_url: str, copy: Path, *, clock: Clock, project: str, patie
             _copy_rows(source, copy, project, clock)
         elif read_version(source) is not None:
             msg = (
-                f"{url.named} was written by an older target-statsig (this one writes schema {newest()}), and a dry "
-                "run cannot bring it up to date: let a run do so first"
+                f"{url.named} was written by an older target-statsig, and a dry run cannot update it to schema "
+                f"{newest()}. Do a normal run first"
             )
             raise StoreError(msg)
 
@@ -187,7 +187,7 @@ def _may_write(connection: Connection, version: int | None) -> tuple[bool, bool]
     try:
         connection.run("BEGIN IMMEDIATE")
     except StoreError as error:
-        return "cannot be written" not in str(error), "kept busy" in str(error)
+        return "cannot be written" not in str(error), "locked by another run" in str(error)
     connection.run("ROLLBACK")
     return True, False
 
@@ -250,8 +250,8 @@ def read_store_status(store_url: str, *, project: str) -> StoreStatus:
             if version is None:
                 return StoreStatus(url.place)
             msg = (
-                f"{url.named} was written by an older target-statsig (schema {version}, this one knows {newest()}): "
-                "let a run bring it up to date first"
+                f"{url.named} was written by an older target-statsig (schema {version}; this one needs {newest()}). "
+                "Do a normal run first to update it"
             )
             raise StoreError(msg)
         size = _size(connection, url.path)

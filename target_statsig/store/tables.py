@@ -190,8 +190,8 @@ def has_this_version(connection: Connection) -> bool:
     version = read_version(connection)
     if version is not None and version > newest():
         msg = (
-            f"{connection.url.named} was written by a newer target-statsig (schema {version}, this one knows "
-            f"{newest()}); upgrade target-statsig, or point store_url at another store"
+            f"{connection.url.named} was written by a newer target-statsig (schema {version}; this one knows "
+            f"{newest()}); upgrade target-statsig, or set `store_url` to another store"
         )
         raise StoreError(msg)
     return version == newest()

@@ -17,25 +17,25 @@ _POSTGRES_URL = re.compile(
 )
 
 _MOVE_ASIDE = (
-    "move the file aside and run again: memberships are read from Statsig anew, though events sent lately may be "
-    "sent a second time"
+    "move the file away and run again. The run then reads the members of segments from Statsig again; recent events "
+    "may be sent twice"
 )
 
 DAMAGED = f"is damaged; {_MOVE_ASIDE}"
 
 _FULL = (
-    "has no room left on its disk, or on that of temporary files; make room, point store_url at another disk, or "
-    "SQLITE_TMPDIR at another directory"
+    "has no room left on its disk, or on the disk for temporary files; free some room, set `store_url` to another "
+    "disk, or SQLITE_TMPDIR to another directory"
 )
 
 _SQLITE_CAUSES = (
-    ("not a database", f"is not a SQLite database; point store_url at another file, or {_MOVE_ASIDE}"),
+    ("not a database", f"is not a SQLite database; set `store_url` to another file, or {_MOVE_ASIDE}"),
     ("malformed", DAMAGED),
-    ("locked", "is kept busy by another run; let it end, or give this job a store_url of its own"),
-    ("readonly", "cannot be written; let this user write the file and its directory, or change store_url"),
-    ("unable to open", "cannot be opened; let this user write the file and its directory, or change store_url"),
+    ("locked", "is locked by another run; wait for that run, or give this job its own `store_url`"),
+    ("readonly", "cannot be written; let this user write the file and its directory, or change `store_url`"),
+    ("unable to open", "cannot be opened; let this user write the file and its directory, or change `store_url`"),
     ("full", _FULL),
-    ("disk i/o", "cannot be read or written (disk I/O error); check the disk, or change store_url"),
+    ("disk i/o", "cannot be read or written (disk I/O error); check the disk, or change `store_url`"),
 )
 """What SQLite's messages contain, and what that means here."""
 
@@ -76,13 +76,13 @@ class StoreUrl:
             if "ipv6" in given:
                 given["host"] = given.pop("ipv6")
             return cls(place, None, given | dict(parse_qsl(found["query"] or "")))
-        msg = "store_url must read sqlite:///path/to/store.db or postgresql+psycopg://user:password@host/database"
+        msg = "`store_url` must be sqlite:///path/to/store.db or postgresql+psycopg://user:password@host/database"
         raise StoreError(msg)
 
     @property
     def named(self) -> str:
         """How a message names the store."""
-        return f"the store of store_url ({self.place})"
+        return f"the store of `store_url` ({self.place})"
 
     def explain(self, error: Exception) -> StoreError:
         """Return what to raise instead of an error of the database or the system: one sentence with the remedy.
@@ -92,7 +92,7 @@ class StoreUrl:
         if isinstance(error, OSError):
             reason = error.strerror or type(error).__name__
             return StoreError(
-                f"{self.named} cannot be opened ({reason}); let this user read and write there, or change store_url"
+                f"{self.named} cannot be opened ({reason}); let this user read and write there, or change `store_url`"
             )
         message = str(error).strip()
         if self.path is not None:
@@ -102,11 +102,11 @@ class StoreUrl:
         # These are about connections, disks and permissions; messages of other errors may hold the row at fault.
         if {"OperationalError", "ProgrammingError"} & {kind.__name__ for kind in type(error).__mro__}:
             return StoreError(
-                f"{self.named} cannot be used: {message.partition(chr(10))[0]}; "
-                "check store_url, that the database is up, and that its user may create and write tables"
+                f"{self.named} cannot be used: {message.partition(chr(10))[0]}; check `store_url`, that the database "
+                "is up, and that its user may create and write tables"
             )
         state = getattr(error, "sqlstate", None)
         return StoreError(
-            f"{self.named} failed ({type(error).__name__}{f', SQLSTATE {state}' if state else ''}); "
-            "check the database's own log, or point store_url at another store"
+            f"{self.named} failed ({type(error).__name__}{f', SQLSTATE {state}' if state else ''}); check the "
+            "database's log, or set `store_url` to another store"
         )

@@ -41,7 +41,7 @@ def test_a_good_configuration_fails_nothing_and_changes_nothing(looked, statsig,
     assert failures == 0
     assert rows["vips"].startswith("ok id_list of userID, 2 members")
     assert rows["companyID"].startswith("ok ")
-    assert rows["store_url"].endswith("store.db: not there yet, the first run that needs it creates it")
+    assert rows["store_url"].endswith("store.db: does not exist yet. The first run that needs it creates it")
     assert list(tmp_path.iterdir()) == []
     assert {entry.method for entry in statsig.state.requests} == {"GET"}
 
@@ -82,14 +82,14 @@ def test_a_wrong_console_key_is_one_failure_and_asks_nothing_more(looked, statsi
     assert failures == 1
     assert rows["console_api_key"].startswith("FAIL Statsig does not accept the key: Statsig answered 401")
     assert "0123456789" not in json.dumps(rows)
-    assert rows["vips"].startswith("? not looked at")
+    assert rows["vips"].startswith("? not checked")
     assert len(statsig.state.requests) == 1
 
 
 def test_an_address_that_does_not_answer_is_a_failure_within_seconds(looked):
     failures, rows = looked(**MIRROR, console_url="http://127.0.0.1:9/console/v1", retry_timeout=1800)
     assert failures == 1
-    assert rows["console_api_key"].startswith("FAIL Statsig cannot be reached: Given up on")
+    assert rows["console_api_key"].startswith("FAIL Statsig cannot be reached: Gave up on")
 
 
 def test_a_segment_that_cannot_be_read_does_not_hide_the_others(looked, statsig):
@@ -111,7 +111,7 @@ def test_a_store_that_cannot_be_used_is_a_failure(looked, tmp_path):
 def test_without_a_console_key_nothing_is_asked(looked, statsig):
     failures, rows = looked(**EVENT, console_api_key=None)
     assert failures == 0
-    assert rows["companyID"].startswith("? is not known without an accepted `console_api_key`")
+    assert rows["companyID"].startswith("? cannot be checked without a valid `console_api_key`")
     assert statsig.state.requests == []
 
 
@@ -121,7 +121,7 @@ def test_the_command_prints_a_table_and_ends_with_0(command, statsig):
     assert done.exit_code == 0
     assert done.stdout.startswith("Keys\n  ?     server_secret_key ")
     assert "\nSegments\n  ok    vips                  id_list of userID, 1 member" in done.stdout
-    assert done.stdout.endswith("\nNone of 5 checks failed. Nothing was sent and nothing was changed.\n")
+    assert done.stdout.endswith("\nNone of 5 checks failed. Nothing was sent or changed.\n")
     assert max(len(line) for line in done.stdout.splitlines() if "/" not in line) <= 80  # a place is not broken
     assert "\x1b" not in done.stdout
 
@@ -131,7 +131,7 @@ def test_the_command_ends_with_1_where_something_failed_and_reads_no_record(comm
     done = running.finish()  # its input is still open
     assert done.exit_code == 1
     assert "  FAIL  vips                  does not exist in this Statsig project" in done.stdout
-    assert "→ Look for a misspelt `segment_id`" in done.stdout
+    assert "→ Check `segment_id` for a typo" in done.stdout
     assert not (command.directory / "store.db").exists()
 
 

@@ -39,9 +39,7 @@ def segment(segment_type="id_list", id_type="userID", count=480):
 
 def test_a_server_key_is_never_said_to_be_accepted():
     (text, _) = rows("Keys", {"orders": EVENT})
-    assert text.startswith(
-        "? server_secret_key a Server Secret Key by its form, ends in …6789. Whether Statsig accepts"
-    )
+    assert text.startswith("? server_secret_key looks like a Server Secret Key, ends in …6789. Only a run can test")
 
 
 def test_a_console_key_is_accepted_or_says_why_not():
@@ -52,7 +50,7 @@ def test_a_console_key_is_accepted_or_says_why_not():
 
 
 def test_a_console_key_that_no_stream_needs_is_looked_at_too():
-    assert rows("Keys", {"orders": EVENT})[1].endswith("; no stream goes to a segment, so only checks use it")
+    assert rows("Keys", {"orders": EVENT})[1].endswith("; only checks use it, because no stream goes to a segment")
 
 
 @pytest.mark.parametrize(
@@ -87,30 +85,31 @@ def test_a_console_key_that_no_stream_needs_is_looked_at_too():
         pytest.param(
             {"users": ADD},
             segment("rule_based"),
-            "FAIL vips is of type rule_based; it must be an ID list (id_list). Fed by stream 'users' (add). Create an "
+            "FAIL vips is of type rule_based, but must be an ID list (id_list). Fed by stream 'users' (add). Create an "
             "ID list segment in the Statsig console and name it in `segment_id`.",
             id="wrong type",
         ),
         pytest.param(
             {"users": {**ADD, "id_type": "stable_id"}},
             segment(),
-            "FAIL vips holds ids of type userID, and the stream is configured for stableID. Fed by stream 'users' "
-            "(add). Set `id_type` (and `custom_id_type`) to what the segment holds, or name a segment of the right ID "
-            "type in `segment_id`.",
+            "FAIL vips holds ids of type userID, but the stream is configured for stableID. Fed by stream 'users' "
+            "(add). Set `id_type` (and `custom_id_type`) to the segment's ID type, or name another segment in "
+            "`segment_id`.",
             id="wrong ID type",
         ),
         pytest.param(
             {"users": ADD},
             NotFound("Segment not found"),
-            "FAIL vips does not exist in this Statsig project (404, Statsig says: Segment not found). Fed by stream "
-            "'users' (add). Look for a misspelt `segment_id`, create an ID list of ID type userID in the console, or "
+            "FAIL vips does not exist in this Statsig project (404: Segment not found). Fed by stream "
+            "'users' (add). Check `segment_id` for a typo, create an ID list of ID type userID in the console, or "
             "set `create_segment` to true.",
             id="missing",
         ),
         pytest.param(
             {"users": {**ADD, "create_segment": True}},
             NotFound("Segment not found"),
-            "ok vips does not exist yet: the first run creates it, an ID list of userID. Fed by stream 'users' (add).",
+            "ok vips does not exist yet. The first run creates it as an ID list of userID. Fed by stream 'users' "
+            "(add).",
             id="to be created",
         ),
         pytest.param({"users": ADD}, "It broke", "FAIL vips It broke. Fed by stream 'users' (add).", id="unreadable"),
@@ -130,7 +129,7 @@ def test_two_streams_of_other_id_types_are_two_rows():
 def test_a_segment_is_not_judged_where_nobody_could_ask():
     (text,) = rows("Segments", {"users": ADD}, console="No answer.", id_types=None)
     assert text == (
-        "? vips not looked at, since the Console API cannot be read (see above). Fed by stream 'users' (add)."
+        "? vips not checked, because the Console API cannot be read (see above). Fed by stream 'users' (add)."
     )
 
 
@@ -159,23 +158,23 @@ def test_segments_named_by_records_are_those_that_were_fed_before():
     store = StoreLook("", 1, segments={f"s{number}": FACTS for number in range(7)} | {"other": SegmentFacts()})
     (text,) = rows("Segments", {"user?": stream}, store=store)
     assert text == (
-        "? (audience) stream 'user?' (mirror) names its segments in this column: they are known when its records come. "
-        "It fed 7 before: s0, s1, s2, s3, s4 and 2 more."
+        "? (audience) stream 'user?' (mirror) names its segments in this column, so they are known only when its records "
+        "come. Earlier it fed 7: s0, s1, s2, s3, s4 and 2 more."
     )
 
 
 @pytest.mark.parametrize(
     ("name", "id_types", "text"),
     [
-        pytest.param("companyID", ["userID", "companyID"], "ok companyID is an ID type of the project.", id="there"),
-        pytest.param("stableID", ["userID"], "ok stableID is an ID type of the project.", id="always there"),
+        pytest.param("companyID", ["userID", "companyID"], "ok companyID exists in the project.", id="there"),
+        pytest.param("stableID", ["userID"], "ok stableID exists in the project.", id="always there"),
         pytest.param(
             "companyId",
             ["userID", "companyID"],
-            "FAIL companyId is no ID type of the project, which has userID, companyID.",
+            "FAIL companyId is not an ID type of the project, which has userID, companyID.",
             id="case",
         ),
-        pytest.param("x", None, "? x is not known without an accepted `console_api_key`; case matters.", id="unknown"),
+        pytest.param("x", None, "? x cannot be checked without a valid `console_api_key`; case matters.", id="unknown"),
     ],
 )
 def test_an_id_type_is_held_against_those_of_the_project(name, id_types, text):
@@ -189,7 +188,7 @@ def test_the_nearest_id_type_is_named_and_why_it_is_another():
     (row,) = rows("ID types", {"orders": {**EVENT, "custom_ids": {"compnyID": "column"}}})
     assert row.endswith("Did you mean `companyID`?")
     (row,) = rows("ID types", {"orders": {**EVENT, "custom_ids": {"zzz": "column"}}})
-    assert row.endswith("Create it in the Statsig console, or name one that is there.")
+    assert row.endswith("Create it in the Statsig console, or use one of these.")
 
 
 def test_the_id_type_of_a_segment_is_looked_at_too():
@@ -202,30 +201,30 @@ def test_the_id_type_of_a_segment_is_looked_at_too():
     ("store", "text"),
     [
         pytest.param(
-            StoreLook("s", None), "ok store_url s: not there yet, the first run that needs it creates it", id="new"
+            StoreLook("s", None), "ok store_url s: does not exist yet. The first run that needs it creates it", id="new"
         ),
         pytest.param(
             StoreLook("s", None, writable=False),
-            "FAIL store_url s: not there yet, and cannot be created there Let this user write there, or set "
-            "`store_url` to a place that it may write.",
+            "FAIL store_url s: does not exist yet, and cannot be created there Let this user write there, or set "
+            "`store_url` to a place that it can write to.",
             id="cannot be created",
         ),
         pytest.param(StoreLook("s", 2, 2), "ok store_url s: version 2, writable", id="there"),
         pytest.param(
-            StoreLook("s", 1, 2), "ok store_url s: version 1, which the next run brings to 2, writable", id="older"
+            StoreLook("s", 1, 2), "ok store_url s: version 1, which the next run updates to 2, writable", id="older"
         ),
         pytest.param(
             StoreLook("s", 2, 2, busy=True), "ok store_url s: version 2, writable, in use by another run", id="busy"
         ),
         pytest.param(
             StoreLook("s", 2, 2, writable=False),
-            "FAIL store_url s: version 2, cannot be written Let this user write it.",
+            "FAIL store_url s: version 2, cannot be written Let this user write to it.",
             id="read-only",
         ),
         pytest.param(
             StoreLook("s", 3, 2),
-            "FAIL store_url s: version 3, of a newer target-statsig (this one: 2) Upgrade target-statsig, or point "
-            "`store_url` at another store.",
+            "FAIL store_url s: version 3, from a newer target-statsig (this one knows 2) Upgrade target-statsig, "
+            "or set `store_url` to another store.",
             id="newer",
         ),
         pytest.param("it is damaged", "FAIL store_url it is damaged", id="error"),
@@ -276,8 +275,8 @@ def test_a_tier_that_not_every_project_has_is_remarked_upon():
     streams = {"a": {**EVENT, "environment_tier": "qa"}, "b": {**EVENT, "environment_tier": "staging"}}
     (row,) = rows("Environments", streams)
     assert row == (
-        "? qa is none of production, staging, development: the project must have an environment of this name. Named in "
-        "`environment_tier` of stream 'a'."
+        "? qa is not one of production, staging, development, so the project must have an environment of this name. "
+        "Named in `environment_tier` of stream 'a'."
     )
     del streams["a"]
     assert rows("Environments", streams) == []

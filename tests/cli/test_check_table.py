@@ -15,7 +15,7 @@ Segments
                               does not exist.
                               → Create it.
 
-1 of 2 checks failed. Nothing was sent and nothing was changed.
+1 of 2 checks failed. Nothing was sent or changed.
 """
 
 
@@ -24,9 +24,7 @@ def test_a_table_is_readable_in_80_columns():
 
 
 def test_a_table_without_failures_says_so():
-    assert render([Section("Segments", [WELL])]).endswith(
-        "\nNone of 1 checks failed. Nothing was sent and nothing was changed.\n"
-    )
+    assert render([Section("Segments", [WELL])]).endswith("\nNone of 1 checks failed. Nothing was sent or changed.\n")
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

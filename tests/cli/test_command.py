@@ -119,7 +119,7 @@ def test_all_errors_of_a_configuration_come_at_once(command):
     }
     done = command(orders(1), **settings)
     assert done.exit_code == 1
-    assert done.errors[0] == "The configuration cannot be used: nothing was read and nothing was sent."
+    assert done.errors[0] == "The configuration cannot be used. Nothing was read or sent."
     text = "\n".join(done.errors[1:])
     for part in (
         "did you mean `events_url`?",
@@ -148,7 +148,7 @@ def test_a_configuration_file_that_cannot_be_used_is_named(command, content, wor
         path.write_text(content)
     done = command.run("--config", path)
     assert done.exit_code == 1
-    assert done.errors[0] == "The configuration cannot be used: nothing was read and nothing was sent."
+    assert done.errors[0] == "The configuration cannot be used. Nothing was read or sent."
     assert str(path) in done.errors[1]
     assert words in done.errors[1]
 
@@ -168,7 +168,7 @@ def test_what_needs_a_working_directory_says_so(command, options):
     finished = without_a_directory(command, *options, store_url=None, dead_letter_path=None, **MIRROR)
     assert finished.exit_code == 1
     words = " ".join((finished.stdout + finished.log).split())
-    assert "The working directory is gone" in words
+    assert "The working directory does not exist" in words
     assert "bug in target-statsig" not in words
 
 
@@ -204,7 +204,7 @@ def test_a_key_in_a_variable_that_is_not_read_is_pointed_at(command, statsig):
 def test_a_run_without_a_configuration_asks_for_one(command):
     done = command.run(messages=[schema("orders"), *orders(1)])
     assert done.exit_code == 1
-    assert "stream 'orders': `object_type` is missing, as is every setting of a stream. Give `--config`" in done.log
+    assert "stream 'orders': `object_type` is missing, and so is every other setting. Give `--config`" in done.log
 
 
 @pytest.mark.parametrize("options", [(), ("--check",), ("--dry-run",), ("--replay",)])
@@ -219,7 +219,7 @@ def test_dead_letters_that_could_not_be_written_are_refused_at_the_start(command
     config = command.config_file(**EVENT, dead_letter_path=url)
     done = command.run("--config", config, *options, messages=[schema("orders"), *orders(1)])
     assert done.exit_code == 1
-    assert "The configuration cannot be used: nothing was read and nothing was sent." in done.log
+    assert "The configuration cannot be used. Nothing was read or sent." in done.log
     assert "`dead_letter_path` cannot be used:" in done.log
     assert words in done.log
     assert not statsig.state.requests
@@ -432,7 +432,7 @@ def test_a_signal_ends_the_wait_for_the_next_try(command, statsig, fault):
     statsig.faults.add(path="*/log_event", **fault)
     running = command.start_with(**EVENT, batch_size_rows=1, retry_timeout=3600)
     running.write([schema("orders"), *orders(1), state(orders={"n": 1})])
-    running.log.wait_for("trying again in")
+    running.log.wait_for("Next try in")
     running.signal(signal.SIGTERM)
     done = running.finish()
     assert done.exit_code == 143

@@ -24,7 +24,7 @@ def test_what_only_a_dry_run_does_needs_one(run_target):
     for options in ({"show_ids": True}, {"dry_run_output": Path("requests.jsonl")}):
         with pytest.raises(ConfigValidationError) as refused:
             TargetStatsig(config=run_target.config(object_type="event"), **options)
-        assert "without `--dry-run`" in refused.value.errors[0]
+        assert "need `--dry-run`" in refused.value.errors[0]
 
 
 def test_a_file_that_cannot_be_written_is_said_before_anything_is_read(tmp_path):

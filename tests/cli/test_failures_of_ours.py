@@ -123,7 +123,7 @@ def test_a_store_that_another_process_holds_ends_the_run_before_anything_is_sent
     outcome = run_target(messages(3, since=1), **EVENT)
     assert outcome.exit_code == 1
     (error,) = outcome.report["errors"]
-    assert "is kept busy by another run" in error
+    assert "is locked by another run" in error
     assert arrived(statsig) == ids(1)
     assert outcome.states == []
 
@@ -136,7 +136,7 @@ def test_a_store_that_another_process_takes_in_mid_run_costs_a_doubt(run_target,
     statsig.faults.add(when=lambda arrival: b'"id":"2"' in arrival.body and lock())
     outcome = run_target(messages(3), **EVENT)
     assert outcome.exit_code == 1
-    assert "is kept busy by another run" in outcome.errors
+    assert "is locked by another run" in outcome.errors
     assert last(outcome) == 1
     assert arrived(statsig) == ids(2)
 

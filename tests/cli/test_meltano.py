@@ -209,7 +209,7 @@ def test_the_job_mirrors_a_segment_and_removes_who_left(project, first_run):
         ("add", len(VIPS - VIPS_LAST_WEEK), 0),
         ("remove", 0, len(VIPS_LAST_WEEK - VIPS)),
     ]
-    assert "Nothing is held: there is nobody to remove." in run.output
+    assert "No member is held, so none is removed." in run.output
 
 
 @pytest.mark.parametrize("plugin", ["target-statsig", "statsig"])
@@ -223,7 +223,7 @@ def test_a_dry_run_of_what_is_piped_in_is_a_command_of_the_plugin(project, first
     with (project.folder / "sample_data" / "shop.singer").open() as messages:
         run = project.run("meltano", "invoke", "target-statsig:dry-run", stdin=messages)
     assert run.exit_code == 0, run.output
-    assert "A run would end with 0." in run.output
+    assert "A run would end with 0, unless" in run.output
     assert {request["method"] for request in run.content["requests"]} == {"GET"}
 
 
@@ -289,8 +289,8 @@ def test_the_check_is_a_command_of_the_plugin(project, first_run):
     run = project.run("meltano", "invoke", "target-statsig:check")
     assert run.exit_code == 0, run.output
     assert "  ok    console_api_key       accepted by Statsig" in run.output
-    assert "  ok    vip_users             does not exist yet: the first run creates it" in run.output
-    assert "None of 5 checks failed. Nothing was sent and nothing was changed." in run.output
+    assert "  ok    vip_users             does not exist yet. The first run creates it" in run.output
+    assert "None of 5 checks failed. Nothing was sent or changed." in run.output
     assert {request["method"] for request in run.content["requests"]} == {"GET"}
 
 

@@ -53,7 +53,7 @@ def test_a_column_that_a_stream_does_not_have_is_told_once(warnings, settings, s
     hint = "" if near is None else f" Did you mean `{near}`?"
     maps = "before" if setting == "row_count_field" else "after"
     lack = f"`{setting}` names `{source}`, which the stream does not have."
-    assert told == [f"{lack}{hint} Case counts, and names are those {maps} stream maps."]
+    assert told == [f"{lack}{hint} Case matters, and names are those {maps} stream maps."]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_of_several_sources_a_stream_needs_one(warnings, stream):
     none = {**stream, "field_mapping": {"user_id": ["nope", "custmer"]}}
     assert (
         "`field_mapping.user_id` names `nope` and `custmer`, none of which the stream has. Did you mean `customer`? "
-        "Case counts, and names are those after stream maps." in warnings([schema("s", COLUMNS)], **none)
+        "Case matters, and names are those after stream maps." in warnings([schema("s", COLUMNS)], **none)
     )
 
 
@@ -116,19 +116,20 @@ def test_the_number_of_rows_is_read_before_stream_maps(warnings):
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        pytest.param("orders", "names 'orders', and no such stream came. Did you mean 'Orders'?", id="a name"),
-        pytest.param("zzz-*", "names 'zzz-*', and no such stream came.", id="a glob"),
+        pytest.param("orders", "names 'orders', but no such stream came. Did you mean 'Orders'?", id="a name"),
+        pytest.param("zzz-*", "names 'zzz-*', but no such stream came.", id="a glob"),
     ],
 )
 def test_a_stream_that_never_came_is_told_at_the_end(warnings, entry, words):
     messages = [schema("Orders", {}), schema("other", {})]
     told = warnings(messages, streams={entry: EVENT, "oth*": EVENT}, **EVENT)
-    assert told == [f"`streams` {words} What came: 'Orders', 'other'. Names are those after stream maps."]
+    assert told == [f"`streams` {words} Streams that came: 'Orders', 'other'. Names are those after stream maps."]
 
 
 def test_where_nothing_came_that_is_told(warnings):
     assert warnings([], streams={"orders": EVENT}) == [
-        "`streams` names 'orders', and no such stream came. What came: nothing. Names are those after stream maps."
+        "`streams` names 'orders', but no such stream came. Streams that came: nothing. "
+        "Names are those after stream maps."
     ]
 
 

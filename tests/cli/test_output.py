@@ -50,5 +50,5 @@ class Output:
 )
 def test_an_output_that_cannot_be_written_ends_the_run(monkeypatch, output, words):
     monkeypatch.setattr(sys, "stdout", output)
-    with pytest.raises(FatalRunError, match=f"^Standard output {words}.*the next one sends again"):
+    with pytest.raises(FatalRunError, match=f"^Standard output {words}.*The next run starts at the last STATE"):
         write_state({"email": "jane@example.com"})

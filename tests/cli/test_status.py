@@ -172,7 +172,7 @@ def test_a_history_that_cannot_be_written_fails_no_run(run_target, tmp_path):
         connection.execute("DROP TABLE target_statsig_runs")
     outcome = run_target(orders("u2"), **EVENT)
     assert outcome.exit_code == 0
-    assert "`--status` will not know of this run" in outcome.log
+    assert "`--status` will not show this run" in outcome.log
 
 
 # What is remembered of runs
@@ -219,7 +219,7 @@ def test_the_command_prints_text(run_target, command, statsig):
     done = command.run("--config", command.config_file(**both), "--status")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
-    assert lines[0] == "Runs, the last one first (1 of 1 that are remembered)"
+    assert lines[0] == "Runs, the last one first (1 of 1 remembered)"
     assert lines[1].split() == [
         "ended",
         "command",
@@ -237,7 +237,7 @@ def test_the_command_prints_text(run_target, command, statsig):
     assert "No run is at work." in lines
     assert any(line.split()[:3] == ["vips", "users", "unproven"] for line in lines)
     assert any(line.split() == ["missing_identifier", "1"] for line in lines)
-    assert "  Once the cause is fixed, send them again: target-statsig --config … --replay" in lines
+    assert "  After you fix the cause, send them again: target-statsig --config … --replay" in lines
     assert lines[-1].startswith("Store: sqlite:///")
 
 

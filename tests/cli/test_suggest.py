@@ -135,4 +135,4 @@ def test_what_is_neither_output_nor_catalog_is_an_error(lines, caplog):
 )
 def test_a_line_that_is_no_message_is_named(line, caplog):
     assert suggested(to_lines([schema("s")]) + line + b"\n", exit_code=1) == ""
-    assert "Line 2 of the input is no Singer message." in caplog.text
+    assert "Line 2 of the input is not a Singer message." in caplog.text

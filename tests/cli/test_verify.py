@@ -253,7 +253,7 @@ def test_verifying_changes_nothing(run_target, statsig, asked, tmp_path):
 def test_without_a_console_key_that_is_an_error(asked):
     with pytest.raises(SettingsError) as caught:
         asked(console_api_key=None)
-    assert "needs `console_api_key`" in caught.value.errors[0]
+    assert "Set `console_api_key`" in caught.value.errors[0]
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_the_command_ends_with_1_where_the_key_is_not_accepted(
     statsig.faults.add(path=path, status=status)
     done = command.run("--config", command.config_file(**settings), "--verify")
     assert done.exit_code == 1
-    assert "Asking ended early: Statsig does not accept the key: " in done.stdout
+    assert "Not all names were asked for. Statsig does not accept the key: " in done.stdout
     assert "not asked" in done.stdout
 
 

@@ -218,7 +218,7 @@ def test_a_missing_key_is_named(kind):
             ApiKeyKind.CONSOLE, "secret-abcdefghijkl", "is a Server Secret Key (`secret-…`)", id="server for console"
         ),
         pytest.param(ApiKeyKind.CONSOLE, "abcdefghijkl", "does not begin with `console-`", id="unknown prefix"),
-        pytest.param(ApiKeyKind.CONSOLE, "console-abcdefghijkl", "may have been revoked", id="right prefix"),
+        pytest.param(ApiKeyKind.CONSOLE, "console-abcdefghijkl", "may be revoked", id="right prefix"),
         pytest.param(ApiKeyKind.CONSOLE, "abc", "is very short", id="too short to show any of it"),
     ],
 )

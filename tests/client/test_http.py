@@ -369,7 +369,7 @@ def test_an_answer_is_read_so_far_and_no_further(transport):
 
     with SocketServer(answer) as server:
         assert transport.send(replace(post(server.url), max_response_bytes=2_000_000)).body == body
-        with pytest.raises(TransportError, match="longer than 1,048,576 bytes, and cannot be read") as caught:
+        with pytest.raises(TransportError, match="longer than 1,048,576 bytes") as caught:
             transport.send(post(server.url))
 
     assert caught.value.sent
@@ -388,7 +388,7 @@ def test_an_answer_is_read_so_far_and_no_further(transport):
     ],
 )
 def test_what_cannot_be_sent_at_all_ends_the_run_without_naming_the_key(transport, request_):
-    with pytest.raises(FatalRunError, match="cannot be built") as caught:
+    with pytest.raises(FatalRunError, match="could not be built") as caught:
         transport.send(request_)
 
     assert KEY not in str(caught.value)

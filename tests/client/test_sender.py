@@ -145,7 +145,7 @@ def test_a_key_that_is_not_accepted_ends_the_run_at_once(clock, status):
 
     assert str(caught.value) == (
         f"Statsig answered {status} (Invalid key … for …) to 500 events of stream 'orders', with the key in "
-        "`server_secret_key`. The key used ends in `…mnop`: it may have been revoked, or lack a "
+        "`server_secret_key`. The key used ends in `…mnop`. It may be revoked, or lack a "
         "permission. Use the project's Server Secret Key, `secret-…`, from Project Settings > Keys & Environments in "
         "Statsig."
     )
@@ -162,7 +162,11 @@ def test_a_key_of_the_wrong_kind_is_named_as_such(clock):
 @pytest.mark.parametrize(
     ("status", "hint"),
     [
-        pytest.param(302, "Redirects are not followed: set `events_url` to where this one leads.", id="redirect"),
+        pytest.param(
+            302,
+            "Redirects are not followed. Set `events_url` to the address that this one redirects to.",
+            id="redirect",
+        ),
         pytest.param(400, "stream 'orders'.", id="bad request"),
         pytest.param(404, "Check that `events_url` is the right address.", id="not found"),
         pytest.param(405, "Check that `events_url` is the right address.", id="wrong method"),
@@ -187,7 +191,7 @@ def test_what_is_too_large_says_which_settings_make_it_smaller(clock):
         send(clock, answer(413, b""))
 
     assert caught.value.status == 413
-    assert f"{len(REQUEST.body)} bytes as sent" in str(caught.value)
+    assert f"request of {len(REQUEST.body)} bytes" in str(caught.value)
 
 
 def test_a_refusal_after_a_lost_answer_may_come_of_what_that_did(clock):
@@ -218,8 +222,8 @@ def test_a_retry_after_beyond_the_time_that_is_left_fails_at_once_and_says_when_
         send(clock, answer(429, {"message": "Too many requests"}, {"retry-after": "7200"}.items()))
 
     assert str(caught.value) == (
-        "Statsig answered 429 (Too many requests) to 500 events of stream 'orders', asking for a wait of 2 h, "
-        "and `retry_timeout` leaves 30 min. Run it again after 2026-11-22 14:00:00 UTC."
+        "Statsig answered 429 (Too many requests) to 500 events of stream 'orders' and asked for a wait of 2 h, "
+        "but `retry_timeout` leaves only 30 min. Run it again after 2026-11-22 14:00:00 UTC."
     )
     assert (caught.value.status, caught.value.message, caught.value.maybe_taken) == (429, "Too many requests", False)
     assert clock.sleeps == []
@@ -236,22 +240,22 @@ def test_retries_end_when_their_time_is_up_with_one_last_try(clock):
 
     assert clock.sleeps == [1, 2, 4, 8, 16, 32, 37]
     assert str(caught.value) == (
-        "Given up on 500 events of stream 'orders' after 8 tries in the 100 s that `retry_timeout` allows: "
-        "at last Statsig answered 503 (Overloaded). "
-        "Statsig may have taken it: no answer says that it did not."
+        "Gave up on 500 events of stream 'orders' after 8 tries in 100 s (`retry_timeout`). "
+        "The last result: Statsig answered 503 (Overloaded). "
+        "Statsig may have taken the request: no answer denies it."
     )
     assert (caught.value.status, caught.value.message) == (503, "Overloaded")
 
 
 def test_giving_up_tells_of_an_answer_that_was_lost(clock):
-    with pytest.raises(NotNowError, match="Statsig may have taken it: no answer says that it did not") as caught:
+    with pytest.raises(NotNowError, match="Statsig may have taken the request: no answer denies it") as caught:
         send(clock, then=LOST, retry_timeout=5)
 
     assert (caught.value.status, caught.value.message, caught.value.maybe_taken) == (None, "", True)
 
 
 def test_giving_up_asks_after_the_address_where_nothing_was_ever_sent(clock):
-    with pytest.raises(NotNowError, match="Check `events_url`, and that this machine may connect to it"):
+    with pytest.raises(NotNowError, match="Check `events_url`, and that this machine can connect to it"):
         send(clock, then=REFUSED_CONNECTION, retry_timeout=5)
 
 
@@ -338,10 +342,10 @@ def test_every_retry_is_logged_in_one_line(clock, caplog):
 
     assert caplog.messages == [
         (
-            "No answer came from events.statsigapi.net, which `events_url` names (TimeoutError: timed out) to "
-            f"{WHAT}, which may have taken effect all the same: trying again in 1 s, for 30 min more at most"
+            "No answer came from events.statsigapi.net, the host of `events_url` (TimeoutError: timed out) to "
+            f"{WHAT}, but the change may have been made. Next try in 1 s; giving up in 30 min"
         ),
-        f"Statsig answered 429 (Slow down) to {WHAT}: trying again in 11 s, for 30 min more at most",
+        f"Statsig answered 429 (Slow down) to {WHAT}. Next try in 11 s; giving up in 30 min",
     ]
 
 
@@ -350,10 +354,11 @@ def test_in_a_long_wait_the_log_says_each_minute_what_for(clock, caplog):
         send(clock, answer(429, {"message": "Slow down"}, {"retry-after": "149"}.items()), answer())
 
     waiting = (
-        f"Still waiting for events.statsigapi.net, which `events_url` names, to go on with {WHAT}; at last Statsig "
+        f"Still waiting for events.statsigapi.net, the host of `events_url`, to continue with {WHAT}; "
+        "last result: Statsig "
     )
     assert caplog.messages[1:] == [
-        f"{waiting}answered 429 (Slow down): the next try is in {left}" for left in ("90 s", "30 s")
+        f"{waiting}answered 429 (Slow down). Next try in {left}" for left in ("90 s", "30 s")
     ]
     assert clock.sleeps == [60, 60, 30]
 
@@ -361,13 +366,11 @@ def test_in_a_long_wait_the_log_says_each_minute_what_for(clock, caplog):
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        pytest.param(
-            answer(502, b"<html>"), "Statsig, or a proxy on the way there, answered 502 without JSON", id="page"
-        ),
+        pytest.param(answer(502, b"<html>"), "Statsig, or a proxy in between, answered 502 without JSON", id="page"),
         pytest.param(NO, "Statsig answered 503 to", id="no words"),
-        pytest.param(answer(202, {"success": False}), "Statsig answered 202 but not that it succeeded", id="no yes"),
-        pytest.param(answer(202, b""), "a proxy on the way there, answered 202 without JSON", id="empty"),
-        pytest.param(answer(200, []), "Statsig answered 200 but not that it succeeded", id="a list"),
+        pytest.param(answer(202, {"success": False}), "Statsig answered 202 but did not confirm success", id="no yes"),
+        pytest.param(answer(202, b""), "a proxy in between, answered 202 without JSON", id="empty"),
+        pytest.param(answer(200, []), "Statsig answered 200 but did not confirm success", id="a list"),
     ],
 )
 def test_the_line_tells_who_answered_what(clock, caplog, given, line):

@@ -101,15 +101,19 @@ def test_a_wrong_default_is_not_told_of_each_stream_too():
     [
         pytest.param(
             {"console_url": "https://statsigapi.net"},
-            "`console_url` must end in /console/v1 at that host: https://statsigapi.net/console/v1",
+            "`console_url` must end in /console/v1 at this host: https://statsigapi.net/console/v1",
             id="the path of the Console API is missing",
         ),
         pytest.param(
             {"events_url": "https://events.statsigapi.net/"}, "`events_url` must end in /v1", id="that of events is"
         ),
-        pytest.param({"events_url": "http://[::1/v1"}, "`events_url` cannot be read", id="a bracket is left open"),
-        pytest.param({"console_url": "http://h:99999/v1"}, "`console_url` cannot be read", id="no such port"),
-        pytest.param({"notify_url": "http://[::1/x"}, "`notify_url` must be a whole address", id="no host to notify"),
+        pytest.param(
+            {"events_url": "http://[::1/v1"}, "`events_url` is not a valid address", id="a bracket is left open"
+        ),
+        pytest.param({"console_url": "http://h:99999/v1"}, "`console_url` is not a valid address", id="no such port"),
+        pytest.param(
+            {"notify_url": "http://[::1/x"}, "`notify_url` must be a complete address", id="no host to notify"
+        ),
         pytest.param({"evnts_url": "x"}, "`evnts_url` is not a setting; did you mean `events_url`?", id="misspelt"),
         pytest.param(
             {"streams": {"a": {"segmnt_id": "x"}}},
@@ -166,12 +170,12 @@ def test_a_wrong_default_is_not_told_of_each_stream_too():
         pytest.param({**KEYS, **MIRROR, "id_type": "custom_id"}, "`custom_id_type` is missing", id="which custom id"),
         pytest.param(
             {**KEYS, **MIRROR, "custom_id_type": "companyID"},
-            "needs `id_type` to be custom_id",
+            "needs `id_type: custom_id`",
             id="custom id type",
         ),
         pytest.param(
             {**KEYS, **MIRROR, "membership_field": "active"},
-            "needs `sync_mode` to be add",
+            "needs `sync_mode: add`",
             id="membership by row",
         ),
         pytest.param(
@@ -223,7 +227,7 @@ def test_a_wrong_default_is_not_told_of_each_stream_too():
         ),
         pytest.param(
             {**KEYS, "streams": {"a": MIRROR, "b": {**MIRROR, "sync_mode": "add"}}},
-            "a mirror would remove what the others added",
+            "A mirror would remove what the others added",
             id="a mirror and another",
         ),
     ],
@@ -257,14 +261,14 @@ def test_a_glob_that_mirrors_two_streams_into_one_segment_is_refused_at_the_seco
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        pytest.param({}, "is missing, as is every setting of a stream. Give `--config`", id="nothing is configured"),
-        pytest.param({"event_name": "a"}, "is missing: set it in an entry for this stream", id="no entries"),
+        pytest.param({}, "is missing, and so is every other setting. Give `--config`", id="nothing is configured"),
+        pytest.param({"event_name": "a"}, "is missing. Set it in an entry for this stream", id="no entries"),
         pytest.param(
-            {"streams": {"public-x": MIRROR}}, "(there are 'public-x'): set it in an entry", id="another stream's entry"
+            {"streams": {"public-x": MIRROR}}, "(there are 'public-x'). Set it in an entry", id="another stream's entry"
         ),
         pytest.param(
             {"streams": {f"s{number}": {**MIRROR, "segment_id": f"s{number}"} for number in range(11)}},
-            "'s8', 's9', …): set it",
+            "'s8', 's9', …). Set it",
             id="many entries",
         ),
     ],

@@ -194,7 +194,9 @@ def test_statsig_is_told_when_it_wants_to_be_asked_again(run_target, statsig):
 @pytest.mark.parametrize(
     ("behaviour", "words"),
     [
-        pytest.param(trickle(TRICKLED_BODY, b"a"), "not done in the 1 s of `request_timeout`", id="trickles in"),
+        pytest.param(
+            trickle(TRICKLED_BODY, b"a"), "not finished within the 1 s of `request_timeout`", id="trickles in"
+        ),
         pytest.param(
             trickle(b"HTTP/1.1 202 Accepted\r\n\r\n", b"a" * 100_000), "longer than 1,048,576 bytes", id="endless"
         ),

@@ -202,7 +202,7 @@ class Fault:
     taken: bool = False
 
 
-def answered(status, words="`retry_timeout` allows", *, lost=False, taken=False, **more):
+def answered(status, words="(`retry_timeout`)", *, lost=False, taken=False, **more):
     effects = {"status": status, "taken": taken, **more}
     name = " ".join([str(status), *more, *(["taken"] if taken else [])])
     return pytest.param(Fault(words, effects, lost=lost, taken=taken), id=name)
@@ -227,16 +227,16 @@ def impatient(request):
 
 
 UNKNOWN_HOST = "statsig.invalid"
-NO_WAY = "Check `{url}`, and that this machine may connect to it."
-LOST = "Statsig may have taken it"
+NO_WAY = "Check `{url}`, and that this machine can connect to it."
+LOST = "Statsig may have taken the request"
 
 PASSING = [
     *(answered(status) for status in (409, 429, 503)),
     *(answered(status, lost=True) for status in (408, 500, 502, 504, 599)),
     answered(500, LOST, taken=True, lost=True),
-    answered(429, "asking for a wait of 7 s", retry_after=7),
-    answered(503, "asking for a wait of 7 s", retry_after=7),
-    answered(202, "but not that it succeeded", body='{"success": false}'),
+    answered(429, "asked for a wait of 7 s", retry_after=7),
+    answered(503, "asked for a wait of 7 s", retry_after=7),
+    answered(202, "but did not confirm success", body='{"success": false}'),
     answered(200, "answered 200 without JSON", body="<html>", lost=True),
     pytest.param(Fault(LOST, {"drop": True}, lost=True), id="dropped before"),
     pytest.param(Fault(LOST, {"drop": True, "taken": True}, lost=True, taken=True), id="dropped after"),
@@ -399,7 +399,7 @@ def test_what_passes_is_survived(run, statsig, break_request, flow, position, fa
 
     assert outcome.exit_code == 0
     assert outcome.report["errors"] == []
-    assert "trying again in" in outcome.log
+    assert "Next try in" in outcome.log
     doubled = units(position) if flow.holds_state and fault.taken else Counter()
     assert flow.look(statsig) == flow.whole + doubled
     assert_honest(flow, outcome, BATCHES)

@@ -242,7 +242,7 @@ def test_a_line_that_the_tap_was_cut_off_in_is_no_record(run_target, statsig, mo
     monkeypatch.setattr(streams, "Workers", WorkersInHere)
     orders = to_lines([record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(5)])
     outcome = run_target(Blocks([to_lines([schema("orders")]), orders[:-20]]), object_type="event")
-    assert "Look for an error in the tap's log" in outcome.report["errors"][0]
+    assert "Check the tap's log for an error" in outcome.report["errors"][0]
     assert outcome.report["streams"]["orders"]["records"] == 4
     assert len(statsig.state.events) == 4
 

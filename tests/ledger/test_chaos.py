@@ -36,7 +36,7 @@ EVENT = {
     "console_api_key": None,
 }
 
-LOST = re.compile(r"to (\d+) events? of stream 'orders', which may have taken effect all the same")
+LOST = re.compile(r"to (\d+) events? of stream 'orders', but the change may have been made")
 
 
 def row(number):

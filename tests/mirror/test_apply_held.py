@@ -66,7 +66,7 @@ def test_what_the_last_run_held_is_removed_and_a_second_time_there_is_nothing_to
     exit_code, log = apply_held(**MIRROR)
     assert exit_code == 0
     assert members(statsig) == {"a", "d"}
-    assert "Segment 'vips': removed 2 members whom the last run held; left: 2." in log
+    assert "Segment 'vips': removed 2 members that the last run held. Members now: 2." in log
     report = report_of(run_target)
     assert (report["before"], report["removed"], report["held"], report["after"]) == (4, 2, 0, 2)
     assert report["proof"] == "applied"
@@ -76,7 +76,7 @@ def test_what_the_last_run_held_is_removed_and_a_second_time_there_is_nothing_to
     assert apply_held(**MIRROR)[0] == 0
     exit_code, log = apply_held("vips", **MIRROR)
     assert exit_code == 0
-    assert "Nothing is held: there is nobody to remove." in log
+    assert "No member is held, so none is removed." in log
     assert len(statsig.state.requests) == asked
 
 
@@ -107,9 +107,9 @@ MIDWAY = state(users={"progress_markers": {}})
 @pytest.mark.parametrize(
     ("messages", "settings", "later", "words"),
     [
-        pytest.param(RESUMED, {}, {}, "goes on from an earlier run", id="a resumed table"),
-        pytest.param([*users("a"), MIDWAY], {}, {}, "mid-progress", id="a bookmark in mid-progress"),
-        pytest.param([*users("a"), state(users={"id": 5})], {}, {}, "may be an incremental", id="unknown bookmark"),
+        pytest.param(RESUMED, {}, {}, "the tap resumed it", id="a resumed table"),
+        pytest.param([*users("a"), MIDWAY], {}, {}, "an unfinished bookmark", id="a bookmark in mid-progress"),
+        pytest.param([*users("a"), state(users={"id": 5})], {}, {}, "that of an incremental", id="unknown bookmark"),
         pytest.param(
             [schema("users", bookmark_properties=["at"]), *users("a")[1:]], {}, {}, "looks like", id="incremental hint"
         ),
@@ -120,14 +120,14 @@ MIDWAY = state(users={"progress_markers": {}})
             [schema("users"), record("users", {"user_id": "a", "n": 2})],
             {"row_count_field": "n"},
             {},
-            "tells another number",
+            "holds another number",
             id="a row count that is not met",
         ),
         pytest.param(
             [schema("users"), record("users", {"user_id": "a", "n": 2})],
             {"row_count_field": "n"},
             {"row_count_field": None},
-            "tells another number",
+            "holds another number",
             id="a row count that was not met and is asked for no more",
         ),
         pytest.param(users(), {}, {}, "`allow_empty_segment`", id="an empty stream"),
@@ -139,7 +139,7 @@ def test_more_than_a_missing_proof_is_refused(run_target, apply_held, statsig, m
     exit_code, log = apply_held(**MIRROR, **{**settings, **later})
     assert exit_code == 1
     assert words in log
-    assert "Removed nobody." in log
+    assert "No member was removed." in log
     assert members(statsig) == BEFORE
     assert removals(statsig) == []
 
@@ -172,7 +172,7 @@ def mirrored_by_a_run_that_broke(statsig, run_target):
     ("change", "words"),
     [
         pytest.param(changed_by_someone, "changed by someone else (version", id="another version"),
-        pytest.param(grown, "Statsig counts 4 members where 3 were expected", id="another count"),
+        pytest.param(grown, "Statsig counts 4 members, but the store expected 3", id="another count"),
         pytest.param(added_to_by_rows, "Statsig counts 4 members", id="rows"),
         pytest.param(deleted, "does not exist in this Statsig project", id="deleted"),
         pytest.param(mirrored_by_a_run_that_broke, "did not finish it", id="a later run that broke"),
@@ -200,7 +200,7 @@ def test_a_segment_that_is_no_more_what_the_run_left_is_refused(run_target, appl
             users(*range(1000, 1100)), [*range(20)], {"max_removal_percent": 100}, "`max_removal_percent` (20)",
             id="the share of those who were there before the run",
         ),
-        pytest.param(users(), [*"abc"], {"allow_empty_segment": True}, "showed no member at all", id="nobody"),
+        pytest.param(users(), [*"abc"], {"allow_empty_segment": True}, "held no member", id="nobody"),
     ],
 )  # fmt: skip
 def test_every_guard_is_judged_again_by_the_settings_of_now(
@@ -229,7 +229,7 @@ def test_a_scope_that_changed_in_between_is_refused(run_target, apply_held, stat
     run_target(users("mine"), **MIRROR)
     exit_code, log = apply_held(**{**MIRROR, "removal_scope": "own"})
     assert exit_code == 1
-    assert "not held: 2 members where 1 were expected" in log
+    assert "2 members that are not held, but 1 were expected" in log
     assert members(statsig) == {"a", "mine"}
 
 
@@ -241,7 +241,7 @@ def test_each_segment_of_a_stream_is_judged_by_itself(run_target, apply_held, st
     assert exit_code == 1
     assert members(statsig) == {"a"}
     assert members(statsig, "staff") == {"a", "b"}
-    assert "Segment 'staff': 2 of 2 members are not in stream 'users'. Removed nobody. The stream showed no" in log
+    assert "Segment 'staff': 2 of 2 members are not in stream 'users'. No member was removed. The stream held no" in log
 
 
 def test_one_segment_can_be_asked_for(run_target, apply_held, statsig):
@@ -251,7 +251,7 @@ def test_one_segment_can_be_asked_for(run_target, apply_held, statsig):
     assert (members(statsig), members(statsig, "staff")) == (BEFORE, {"a"})
     exit_code, log = apply_held("stuff", **MANY)
     assert exit_code == 1
-    assert "`--segment stuff` names no segment that is mirrored. Held are removals of: 'vips'." in log
+    assert "`--segment stuff` is not a mirrored segment. Segments with held removals: 'vips'." in log
     assert members(statsig) == BEFORE
 
 
@@ -290,7 +290,7 @@ def test_what_a_run_held_is_out_of_date_once_a_run_did_not_bring_its_stream(run_
     assert exit_code == 0
     assert members(statsig) == BEFORE
     assert members(statsig, "others") == {"y"}
-    assert "Segment 'vips': the last run did not bring stream 'users'" in log
+    assert "Segment 'vips': the last run did not contain stream 'users'" in log
 
 
 def test_a_run_of_another_configuration_outdates_nothing(run_target, apply_held, statsig):
@@ -335,7 +335,7 @@ def test_what_broke_off_is_refused_once_someone_joined(run_target, apply_held, s
     statsig.state.seed_segment("vips", [*sorted(members(statsig)), "x"])
     exit_code, log = apply_held(**settings)
     assert exit_code == 1
-    assert "not held: 3 members where 2 were expected" in log
+    assert "3 members that are not held, but 2 were expected" in log
     assert len(removals(statsig)) == 2
 
 

@@ -294,7 +294,7 @@ def test_an_unequal_row_count_lifts_no_sign():
             ["no ACTIVATE_VERSION", "--apply-held", "`row_count_field`", "`on_incomplete_stream: remove`"],
             id="no ACTIVATE_VERSION",
         ),
-        pytest.param([records("vips", 7), schema("vips")], None, ["in parts"], id="parts"),
+        pytest.param([records("vips", 7), schema("vips")], None, ["in several pieces"], id="parts"),
         pytest.param([state(vips={"xmin": None}, zoo={}), activate("vips")], None, ["no record"], id="no record"),
         pytest.param([records("vips", 7, 8)], "n", ["7 records came", "`n`", "tap's log"], id="a short count"),
         pytest.param([records("vips", 7, 6)], "n", ["7 records came", "smaller", "twice"], id="rows that came twice"),

@@ -34,7 +34,7 @@ def replay(run_target, statsig):
         pytest.param(
             "01-resumed-full-table",
             ["01-resumed-full-table-run1", "01-resumed-full-table-run2"],
-            "the tap goes on from an earlier run",
+            "the tap resumed it",
             id="a full table that is interrupted and resumed",
         ),
         pytest.param(

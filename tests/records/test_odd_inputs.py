@@ -366,4 +366,4 @@ def test_each_minute_of_a_long_wait_the_log_says_what_for(run_target, statsig, m
     statsig.faults.add(path=path, status=429, retry_after=150, times=1)
     outcome = run_target([schema("orders", COLUMNS), order(1)], retry_timeout=600, **becomes)
     assert (outcome.exit_code, arrived(statsig)) == (0, [1])
-    assert outcome.log.count(f"Still waiting for 127.0.0.1, which `{setting}` names, to go on with ") == 2
+    assert outcome.log.count(f"Still waiting for 127.0.0.1, the host of `{setting}`, to continue with ") == 2

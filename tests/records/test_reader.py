@@ -138,17 +138,23 @@ def test_a_record_that_is_nested_too_deeply_to_be_decoded_is_left_as_it_is(taken
     [
         pytest.param(b'{"type":"RECORD","record":{"email":"' + SECRET, r"is not valid JSON\. No STATE", id="no JSON"),
         pytest.param(b'{"type":"RECORD","e":"' + SECRET + b'\xff"}', "is not valid UTF-8", id="not UTF-8"),
-        pytest.param(b'{"type":"ROW","e":"' + SECRET + b'"}', "no Singer message of a known type", id="unknown type"),
-        pytest.param(b'["' + SECRET + b'"]', "no Singer message of a known type", id="no object"),
+        pytest.param(
+            b'{"type":"ROW","e":"' + SECRET + b'"}', "not a Singer message of a known type", id="unknown type"
+        ),
+        pytest.param(b'["' + SECRET + b'"]', "not a Singer message of a known type", id="no object"),
         pytest.param(b'{"type":"RECORD","x":' + b"[" * 50_000 + b"]" * 50_000 + b"}", "nested too deeply", id="deep"),
         pytest.param(
-            b'{"type":"RECORD","stream":"s","record":["' + SECRET + b'"]}', "whose record is no object", id="no record"
+            b'{"type":"RECORD","stream":"s","record":["' + SECRET + b'"]}',
+            "whose record is not an object",
+            id="no record",
         ),
         pytest.param(b'{"type":"RECORD","stream":"s","e":"' + SECRET + b'"}', "lacks record", id="without a record"),
         pytest.param(
-            b'{"type":"RECORD","stream":["' + SECRET + b'"],"record":{}}', "something that is no text", id="no name"
+            b'{"type":"RECORD","stream":["' + SECRET + b'"],"record":{}}',
+            "a stream name that is not text",
+            id="no name",
         ),
-        pytest.param(b'{"type":{"a":1}}', "no Singer message of a known type", id="a type that is no word"),
+        pytest.param(b'{"type":{"a":1}}', "not a Singer message of a known type", id="a type that is no word"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_named_by_number_and_never_quoted(taken, line, words):
@@ -234,7 +240,7 @@ def test_the_caller_is_told_while_nothing_comes(monkeypatch):
     [
         pytest.param({"stream": "s"}, "lacks schema", id="a member is missing"),
         pytest.param(None, "lacks schema, stream", id="no object"),
-        pytest.param({"stream": ["s"], "schema": {}}, "names its stream by something that is no text", id="no name"),
+        pytest.param({"stream": ["s"], "schema": {}}, "has a stream name that is not text", id="no name"),
     ],
 )
 def test_a_message_that_lacks_what_its_type_needs_is_named(message, words):

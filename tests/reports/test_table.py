@@ -82,14 +82,14 @@ def test_columns_that_are_mostly_empty_come_when_they_are_not(report):
 @pytest.mark.parametrize(
     ("counts", "remark"),
     [
-        pytest.param({"records": 1}, "what was not sent comes again with the next run", id="not sent"),
+        pytest.param({"records": 1}, "the next run sends what was not sent", id="not sent"),
         pytest.param(
-            {"records": 2, "skipped_duplicates": 2}, "2 skipped, since an earlier run delivered them", id="skipped"
+            {"records": 2, "skipped_duplicates": 2}, "2 skipped, because an earlier run delivered them", id="skipped"
         ),
         pytest.param(
-            {"maybe_duplicated": 3}, "3 perhaps delivered twice, since an answer was lost or unclear", id="doubt"
+            {"maybe_duplicated": 3}, "3 perhaps delivered twice, because an answer was lost or unclear", id="doubt"
         ),
-        pytest.param({"time_defaulted": 4}, "4 without a time of their own", id="no time"),
+        pytest.param({"time_defaulted": 4}, "4 without a time", id="no time"),
         pytest.param({"renamed": {"a;b": "a_b"}}, "names made valid: 'a;b' → 'a_b'", id="renamed"),
     ],
 )
@@ -110,7 +110,7 @@ def test_what_stands_out_is_said_below_the_table(report, counts, remark):
         pytest.param(
             {"held": 12, "held_because": "too_many"}, "12", "12 held (too_many)", id="held for the first time"
         ),
-        pytest.param({"held": None}, "?", "could not tell whom to remove", id="not told"),
+        pytest.param({"held": None}, "?", "the members to remove are not known", id="not told"),
     ],
 )
 def test_could_not_tell_is_not_nothing_to_remove(report, counts, cell, remark):
@@ -147,10 +147,10 @@ def test_a_dry_run_has_the_table_of_a_run_and_says_would(report, dry):
         orders(one, records=10, delivered=8, rejected=2, reasons=Counter(invalid_time=2))
         users(one, before=480, added=30, held=3, held_because="unproven")
     first, *others = run_table(dry, 10.0, Forecast(lambda _: 0.0, 0.0, has_server_key=True))
-    assert first == "Dry run complete after 10.0 s: nothing was changed. A run would do this:"
+    assert first == "Dry run complete after 10.0 s. Nothing was changed. A run would do this:"
     assert others == [
         *lines(report)[1:],
-        "  A run would end with 0. Whether Statsig takes each request is known when it is sent.",
+        "  A run would end with 0, unless Statsig refuses a request.",
     ]
 
 
@@ -184,7 +184,7 @@ def test_of_very_many_names_some_are_shown(dry):
 def test_without_a_key_it_is_not_said_that_a_run_would_go_well(dry):
     orders(dry)
     shown = dry_lines(dry, has_server_key=False)
-    assert "A run cannot begin: not set, and needed by these streams, is `server_secret_key`." in shown
+    assert "A run cannot start: these streams need `server_secret_key`, which is not set." in shown
     assert "would end with 0" not in shown
 
 
@@ -195,7 +195,7 @@ def test_errors_end_a_run_with_1(dry):
 
 def test_an_interrupted_dry_run_does_not_pass_for_a_whole_one(dry):
     dry.interrupt(15)
-    assert "this is what was read so far, and not what a run would do" in dry_lines(dry)
+    assert "The dry run was stopped early" in dry_lines(dry)
 
 
 def test_some_ids_and_the_number_of_the_others_are_shown():

@@ -20,7 +20,7 @@ def test_a_missing_segment_keeps_what_its_rows_asked_for(run_target, statsig):
     assert outcome.states == [{"bookmarks": {"users": {}}}]
     assert segment_report(outcome)["kept"] == 3
     assert "Segment 'vips': 3 changes are kept in the store; the next run sends them first." in outcome.log
-    assert "vips: 3 kept: the next run sends them first" in outcome.log
+    assert "vips: 3 kept; the next run sends them first" in outcome.log
     statsig.state.seed_segment("vips", ["a"])
     outcome = run_target([schema("users")], **ADD)
     assert members(statsig) == {"d", "e"}
@@ -50,7 +50,7 @@ def test_what_was_sent_is_not_kept(run_target, statsig):
 def test_a_dry_run_says_what_would_be_kept(run_target, tmp_path):
     outcome = run_target(ROWS, dry_run=True, **ADD)
     assert segment_report(outcome)["kept"] == 3
-    assert "vips: 3 kept: the next run sends them first" in outcome.log
+    assert "vips: 3 kept; the next run sends them first" in outcome.log
     assert not (tmp_path / "store.db").exists()
 
 

@@ -89,7 +89,7 @@ def test_a_record_whose_segment_can_have_no_such_id_is_rejected(run_target, stat
 def test_settings_with_an_id_that_no_segment_can_have_are_turned_down(run_target, request_lines, name):
     with pytest.raises(ConfigValidationError) as turned_down:
         run_target([], object_type="segment", segment_id=name, sync_mode="add")
-    assert "`segment_id` is no id of a segment" in turned_down.value.errors[0]
+    assert "`segment_id` is not a valid segment id" in turned_down.value.errors[0]
     assert request_lines == []
 
 

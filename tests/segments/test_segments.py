@@ -111,7 +111,7 @@ def test_a_drift_is_told_and_mended(run_target, statsig):
     run_target(source, **MIRROR)
     statsig.state.seed_segment("vips", ["a", "b", "c", "stranger"])
     outcome = run_target(source, **MIRROR)
-    assert "counts 4 members where 3 were expected" in outcome.log
+    assert "counts 4 members, but the store expected 3" in outcome.log
     assert members(statsig) == {"a", "b", "c"}
 
 
@@ -251,9 +251,9 @@ def test_an_incremental_stream_is_no_mirror(run_target, statsig):
 @pytest.mark.parametrize(
     ("seed", "words"),
     [
-        pytest.param(None, "does not exist in this Statsig project (404, Statsig says: Segment not found", id="404"),
-        pytest.param({"segment_type": "rule_based"}, "is of type rule_based; it must be an ID list", id="type"),
-        pytest.param({"id_type": "companyID"}, "holds ids of type companyID, and the stream is configured", id="id"),
+        pytest.param(None, "does not exist in this Statsig project (404: Segment not found", id="404"),
+        pytest.param({"segment_type": "rule_based"}, "is of type rule_based, but must be an ID list", id="type"),
+        pytest.param({"id_type": "companyID"}, "holds ids of type companyID, but the stream is configured", id="id"),
     ],
 )
 def test_a_segment_that_does_not_fit_is_said_before_the_first_change(run_target, statsig, seed, words):

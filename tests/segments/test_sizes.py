@@ -10,7 +10,7 @@ from tests.singer import activate_version, record, schema, state
 
 BY_ROW = {**ADD, "membership_field": "active"}
 MODES = [pytest.param(ADD, id="add"), pytest.param(BY_ROW, id="by row"), pytest.param(MIRROR, id="mirror")]
-DOOR = "over 1,000. That is a one-way door"
+DOOR = "over 1,000. This cannot be undone"
 LISTED = ("GET", "/console/v1/segments")
 STATE = state(users={})
 
@@ -85,7 +85,7 @@ def test_a_segment_that_would_grow_over_its_limit_stays_as_it_is(run_target, sta
     assert outcome.exit_code == 1
     assert "The segment would grow too large" in outcome.errors
     assert "`max_segment_size` allows 20" in outcome.errors
-    assert "Nothing of it was changed" in outcome.errors
+    assert "Nothing in it was changed" in outcome.errors
     assert changes(statsig) == []
     if mode is not MIRROR:
         assert outcome.states == []
@@ -160,7 +160,8 @@ def test_more_than_a_project_may_hold_are_not_begun_with(run_target, statsig, vi
     outcome = fed(run_target, 11, segment_batch_size=4, **mode)
     assert outcome.exit_code == 1
     assert (
-        "would grow from 5 to 11 members, and all lists of the project to 2,001; Statsig takes 2,000" in outcome.errors
+        "would grow from 5 to 11 members, and all lists of the project together to 2,001, but Statsig takes 2,000"
+        in outcome.errors
     )
     assert changes(statsig) == []
 

@@ -77,7 +77,7 @@ def test_a_run_that_lost_its_lock_sends_nothing_more(run_target, statsig):
     statsig.faults.add(when=lambda _: lose_locks(run_target.directory))
     outcome = run_target([SCHEMA, *rows(1, 2), bookmark(2), *rows(3, 4), bookmark(4)], **ORDERS)
     assert outcome.exit_code == 1
-    assert "Stream 'orders' is not locked for this run any more" in outcome.errors
+    assert "Stream 'orders' is no longer locked for this run" in outcome.errors
     assert outcome.states == [bookmark(2)["value"]]
     assert len(statsig.state.events) == 2
 
@@ -86,5 +86,5 @@ def test_a_run_that_lost_its_lock_tries_nothing_again(run_target, statsig):
     statsig.faults.add(when=lambda _: lose_locks(run_target.directory) or True, status=503)
     outcome = run_target([SCHEMA, *rows(1, 2), bookmark(2)], **ORDERS, retry_timeout=60)
     assert outcome.exit_code == 1
-    assert "is not locked for this run any more" in outcome.errors
+    assert "is no longer locked for this run" in outcome.errors
     assert len(statsig.state.requests) == 1

@@ -90,7 +90,7 @@ def test_a_lock_is_free_once_its_run_has_ended(opening, clock, lock, error, head
 def test_a_lock_is_free_once_it_is_released(opening, clock):
     lock = lock_a_segment(opening())
     lock.release()
-    with pytest.raises(SegmentError, match="not locked for this run any more"):
+    with pytest.raises(SegmentError, match="no longer locked for this run"):
         lock.check()
     lock_a_segment(opening())
     assert clock.sleeps == []
@@ -138,7 +138,7 @@ def test_a_run_that_lost_its_lock_notices(opening, take_away_all_locks, lock, er
     held.check()
     take_away_all_locks()
     for _ in range(2):
-        with pytest.raises(error, match="'vips' is not locked for this run any more") as caught:
+        with pytest.raises(error, match="'vips' is no longer locked for this run") as caught:
             held.check()
         assert caught.value.heading is heading
     lock(opening(run_id="second"))

@@ -137,7 +137,7 @@ class TestAFile:
             contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other,
         ):
             other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(StoreError, match="kept busy by another run"):
+            with pytest.raises(StoreError, match="locked by another run"):
                 store.members("vip")
 
 
@@ -217,7 +217,7 @@ class TestAServer:
     ],
 )
 def test_a_url_of_no_use_is_refused(url):
-    assert "store_url must read sqlite:///" in refusal(url)
+    assert "`store_url` must be sqlite:///" in refusal(url)
 
 
 class TestTheSchema:
@@ -230,7 +230,7 @@ class TestTheSchema:
             pass
         execute(store_url, "UPDATE target_statsig_version SET version = 99")
         newest = len(tables.MIGRATIONS) + 1
-        assert re.search(f"newer target-statsig .schema 99, this one knows {newest}.*upgrade", refusal(store_url))
+        assert re.search(f"newer target-statsig .schema 99; this one knows {newest}.*upgrade", refusal(store_url))
 
     def test_of_the_first_version_becomes_that_of_a_new_store_and_keeps_what_it_knew(self, opening, store_url):
         with contextlib.closing(opening()) as store:
