@@ -158,8 +158,8 @@ def test_segments_named_by_records_are_those_that_were_fed_before():
     store = StoreLook("", 1, segments={f"s{number}": FACTS for number in range(7)} | {"other": SegmentFacts()})
     (text,) = rows("Segments", {"user?": stream}, store=store)
     assert text == (
-        "? (audience) stream 'user?' (mirror) names its segments in this column, so they are known only when its records "
-        "come. Earlier it fed 7: s0, s1, s2, s3, s4 and 2 more."
+        "? (audience) stream 'user?' (mirror) names its segments in this column, so they are known only when its "
+        "records come. Earlier it fed 7: s0, s1, s2, s3, s4 and 2 more."
     )
 
 

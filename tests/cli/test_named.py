@@ -128,8 +128,10 @@ def test_a_stream_that_never_came_is_told_at_the_end(warnings, entry, words):
 
 def test_where_nothing_came_that_is_told(warnings):
     assert warnings([], streams={"orders": EVENT}) == [
-        "`streams` names 'orders', but no such stream came. Streams that came: nothing. "
-        "Names are those after stream maps."
+        (
+            "`streams` names 'orders', but no such stream came. Streams that came: nothing. "
+            "Names are those after stream maps."
+        )
     ]
 
 

@@ -153,8 +153,8 @@ def test_of_metrics_each_stream_is_said_not_to_be_verifiable(run_target, statsig
     assert asked.last.is_good
     assert asked.last.not_verifiable == {"daily": 2, "weekly": 1}
     where = (
-        "Statsig has no endpoint that says whether values of metrics arrived: open its console at Metrics > Metrics "
-        "Catalog > Metrics Logstream."
+        "Statsig has no endpoint that lists values of metrics. Check its console at Metrics > Metrics Catalog > "
+        "Metrics Logstream."
     )
     assert asked.text.splitlines()[1:] == [f"  daily: 2 metrics. {where}", f"  weekly: 1 metric. {where}"]
     assert entries(statsig) == []
@@ -208,7 +208,7 @@ def test_exposures_that_are_not_all_counted_wait_for_some_minutes_and_are_perhap
     assert asked.last.is_good
     assert asked(ARRIVES_WITHIN + 60) == {"checkout": Found.PERHAPS_DROPPED}
     assert not asked.last.is_good
-    assert "Look whether an experiment or a gate of that name exists" in asked.text
+    assert "Check that an experiment or a gate of that name exists" in asked.text
 
 
 @pytest.mark.parametrize(
