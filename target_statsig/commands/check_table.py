@@ -60,7 +60,7 @@ def render(sections: Sequence[Section], *, width: int = 80, colours: bool = Fals
     rows = sum(len(section.rows) for section in sections)
     failures = failed(sections)
     verdict = f"{failures} of {rows} checks failed." if failures else f"None of {rows} checks failed."
-    return "\n".join([*lines, f"{verdict} Nothing was sent and nothing was changed."]) + "\n"
+    return "\n".join([*lines, f"{verdict} Nothing was sent or changed."]) + "\n"
 
 
 def _row(row: Row, width: int, *, colours: bool) -> Iterator[str]:
