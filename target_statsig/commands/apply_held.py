@@ -63,27 +63,26 @@ def _apply(run: Run, segment_id: str | None) -> None:
         held = {}
     elif segment_id is not None:
         held = {segment_id: held[segment_id]}
+    else:
+        # Configurations may share a store, and each has a step of its own.
+        held = {name: hold for name, hold in held.items() if run.config.mirrored(hold.stream, name) is not None}
     if not held:
         logger.info(NOTHING)
     for name, hold in held.items():
         try:
-            _apply_one(run, name, hold, asked=segment_id is not None)
+            _apply_one(run, name, hold)
         except SegmentError as error:
             run.fail(error)
 
 
-def _apply_one(run: Run, segment_id: str, hold: Hold, *, asked: bool) -> None:
+def _apply_one(run: Run, segment_id: str, hold: Hold) -> None:
     settings = run.config.mirrored(hold.stream, segment_id)
     if settings is None:
-        text = (
+        msg = (
             f"Segment '{segment_id}' was mirrored from stream '{hold.stream}', but this configuration does not mirror "
-            "that stream into it. No member was removed."
+            "that stream into it. No member was removed. Use the configuration that mirrors it"
         )
-        if asked:
-            msg = f"{text} Use the configuration that mirrors it"
-            raise FatalRunError(msg, heading=Heading.SETTINGS)
-        logger.info(text)
-        return
+        raise FatalRunError(msg, heading=Heading.SETTINGS)
     if hold.state is HoldState.OUTDATED:
         logger.info(
             "Segment '%s': the last run did not contain stream '%s', so what an earlier run held stays held. %s",
