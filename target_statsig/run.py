@@ -9,7 +9,7 @@ import signal
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from target_statsig.client.events import EventsClient
 from target_statsig.client.http import HttpTransport
@@ -86,7 +86,10 @@ class Run:
         self._complete = False
         self._patience = Patience(self.gate, self.clock)
         self._bytes = 0
+        self._ended_at = began
+        self._content: dict[str, Any] | None = None
         self._opened = ExitStack()
+        self._store_opened = ExitStack()
 
     # What it shares
 
@@ -147,7 +150,7 @@ class Run:
         Raises:
             StoreError: It cannot be used.
         """
-        return self._opened.enter_context(closing(self._open_store()))
+        return self._store_opened.enter_context(closing(self._open_store()))
 
     @cached_property
     def _store_url(self) -> str:
@@ -256,32 +259,45 @@ class Run:
         self.progress_log.close()
         if self.stop_signal is not None:
             self.report.interrupt(self.stop_signal)
-        for step in (self._remember, self.close, self._write_report, self._write_metrics, self._log_summary):
+        self._attempt(self._opened.close)
+        if self._has_dead_letters:
+            self.report.dead_letter_files = list(self.dead_letters.paths)
+        self._ended_at = self.clock.time()
+        for step in (self._write_report, self._write_metrics):
             self._attempt(step)
+        # Behind what may fail the run: the store is to say how it ended.
+        self._afterwards("`--status` will not show this run", self._remember)
+        self._attempt(self._log_summary)
         if self._has_dead_letters and self.dead_letters.count:
             logger.info("  %s", whereabouts(self.dead_letters, os.environ))
-        self._notify()
+        self._afterwards("The store could not be closed", self._store_opened.close)
+        self._afterwards("The report could not be sent to `notify_url`", self._notify)
+
+    @property
+    def _final_report(self) -> dict[str, Any]:
+        """The report as JSON, the same for all who get it, unless one of them fails the run."""
+        if self._content is None:
+            self._content = self.report.as_json(self._ended_at)
+        return self._content
 
     def _remember(self) -> None:
-        """Leave the run to `--status`, in a store that is there; what goes wrong with that is no failure of the run."""
+        """Leave the run to `--status`, in a store that is there."""
         # A store that failed would fail again, perhaps after a long wait.
-        if isinstance(self.failure, StoreError):
-            return
+        if not isinstance(self.failure, StoreError) and self.store_exists:
+            self.store.record_run(past_run(self.report, self._final_report, self.command, self._ended_at))
+
+    def _afterwards(self, without: str, step: Callable[[], None]) -> None:
+        """Take a step that fails no run: all is done, and the report is written."""
         try:
-            if self.store_exists:
-                self.store.record_run(past_run(self.report, self.command, self.clock.time()))
-        except StoreError as error:
-            logger.warning("`--status` will not show this run: %s.", error)
+            step()
+        except Exception as error:  # noqa: BLE001 -- it may hold anything, and so is named by its type alone
+            logger.warning("%s: %s.", without, error if isinstance(error, StoreError) else type(error).__name__)
 
     def _attempt(self, step: Callable[[], None]) -> None:
         try:
             step()
         except Exception as error:  # noqa: BLE001 -- whatever fails, what is left to do is done, and the report says so
             self.fail(error)
-
-    def close(self) -> None:
-        """Close everything that was opened."""
-        self._opened.close()
 
     @property
     def exit_code(self) -> int:
@@ -299,13 +315,14 @@ class Run:
             logger.error("%s", text)
         self.failure = self.failure or error
         self.report.fail(text, heading_of(error))
+        self._content = None
 
     def _write_report(self) -> None:
-        if self._has_dead_letters:
-            self.report.dead_letter_files = list(self.dead_letters.paths)
         if self.settings.report_path is not None:
+            from target_statsig.reports.publish import write_report
+
             with _writing("report_path", self.settings.report_path) as path:
-                self.report.write(path, self.clock.time())
+                write_report(path, self._final_report)
 
     def _write_state(self, state: State, number: int) -> None:
         """Write a STATE to standard output: dead letters are written before it, and the ledger forgets after it."""
@@ -345,24 +362,23 @@ class Run:
         return self._complete and self.gate.settled
 
     def _log_summary(self) -> None:
-        log_summary(self.report, self.clock.time())
+        log_summary(self.report, self._ended_at)
 
     def _write_metrics(self) -> None:
         if self.settings.metrics_path is not None:
             from target_statsig.reports.publish import write_open_metrics
 
-            now = self.clock.time()
             with _writing("metrics_path", self.settings.metrics_path) as path:
-                write_open_metrics(path, self.report.as_json(now), now)
+                write_open_metrics(path, self._final_report, self._ended_at)
 
     def _notify(self) -> None:
-        """Send the report to `notify_url`, where it is wanted; the run is over, whatever comes of it."""
+        """Send the report to `notify_url`, where it is wanted."""
         wanted = self.settings.notify_on is NotifyOn.ALWAYS or self.exit_code != 0
         if self.settings.notify_url is not None and wanted:
             from target_statsig.client.webhook import notify
             from target_statsig.reports.publish import notification
 
-            body = notification(self.report.as_json(self.clock.time()))
+            body = notification(self._final_report)
             with closing(HttpTransport()) as transport:
                 notify(self.settings.notify_url, body, transport)
 

@@ -143,7 +143,7 @@ class DryRun(Run):
 
     @override
     def _open_store(self) -> Store:
-        directory = self._opened.enter_context(TemporaryDirectory(prefix="target-statsig-dry-run-"))
+        directory = self._store_opened.enter_context(TemporaryDirectory(prefix="target-statsig-dry-run-"))
         # What is locked in a copy stays locked: no wait for it takes time.
         clock = SkippingClock(self.clock)
         project = paths.project_identity(self.settings)
@@ -167,7 +167,7 @@ class DryRun(Run):
         windows = parse_rate_windows(self.settings.console_rate_limits)
         seconds_for = RateLimiter(windows, self.clock).seconds_for
         forecast = Forecast(seconds_for, self._waits.skipped, self.settings.server_secret_key is not None)
-        log_summary(self.report, self.clock.time(), forecast)
+        log_summary(self.report, self._ended_at, forecast)
         if self._has_terminal:
             self._show(self._first_records.lines)
         if self._show_ids:

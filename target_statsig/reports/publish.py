@@ -1,7 +1,8 @@
-"""The run report for other programs: as OpenMetrics text in a file, and as the body of a notification."""
+"""The run report for other programs: as JSON and as OpenMetrics text in files, and as the body of a notification."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,17 @@ PREFIX = "target_statsig"
 _LABEL_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 # OpenMetrics: https://prometheus.io/docs/specs/om/open_metrics_spec/
+
+
+def write_report(path: str, report: Mapping[str, Any]) -> None:
+    """Write the report as JSON.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def open_metrics(report: Mapping[str, Any], ended_at: float) -> str:

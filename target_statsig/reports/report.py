@@ -5,12 +5,10 @@ It holds names of streams, segments and reasons, never a value from a record and
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -330,13 +328,3 @@ class RunReport:
                 "errors": list(self.errors),
                 "error_codes": list(self._error_codes),
             }
-
-    def write(self, path: str, now: float) -> None:
-        """Write the report as JSON.
-
-        Raises:
-            OSError: The file cannot be written.
-        """
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(self.as_json(now), indent=2) + "\n", encoding="utf-8")

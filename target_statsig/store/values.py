@@ -10,6 +10,8 @@ from target_statsig.config.choices import Choice, ObjectType
 from target_statsig.reports.report import ItemCounts, wider
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from target_statsig.reports.report import RunReport
     from target_statsig.store.database import Connection
 
@@ -130,9 +132,9 @@ class PastRun:
     sent: SentItems | None = None
 
 
-def past_run(report: RunReport, command: Command, now: float) -> PastRun:
-    """Return what to remember of a run that ends now (seconds since 1970)."""
-    content = {name: value for name, value in report.as_json(now).items() if name not in _UNREMEMBERED}
+def past_run(report: RunReport, as_json: Mapping[str, Any], command: Command, ended_at: float) -> PastRun:
+    """Return what to remember of a run, given its report, and that as JSON; it ended so many seconds after 1970."""
+    content = {name: value for name, value in as_json.items() if name not in _UNREMEMBERED}
     # One count for all streams of a type, so that it lists no more names than that of a stream.
     events, exposures = ItemCounts(ObjectType.EVENT), ItemCounts(ObjectType.EXPOSURE)
     with report.lock:
@@ -142,7 +144,7 @@ def past_run(report: RunReport, command: Command, now: float) -> PastRun:
                     sent.count_names(counts.names)
                     sent.span = wider(sent.span, counts.span)
     items = SentItems(dict(events.names), events.span, dict(exposures.names))
-    return PastRun(now, command, _trimmed(content), items if items.names or items.exposures else None)
+    return PastRun(ended_at, command, _trimmed(content), items if items.names or items.exposures else None)
 
 
 def _trimmed(content: dict[str, Any]) -> dict[str, Any]:

@@ -269,7 +269,7 @@ def test_a_segment_that_another_run_is_at_work_on_is_told(run_target, run_dry):
     assert outcome.exit_code == 1
     assert "is being synced by another run" in outcome.errors
     assert outcome.report["seconds"] < 8
-    running.run.close()
+    running.run.store.close()
 
 
 # Without keys

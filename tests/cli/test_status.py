@@ -175,6 +175,15 @@ def test_a_history_that_cannot_be_written_fails_no_run(run_target, tmp_path):
     assert "`--status` will not show this run" in outcome.log
 
 
+@pytest.mark.parametrize("outlet", ["report_path", "metrics_path"])
+def test_a_run_that_fails_at_its_very_end_is_remembered_so(command, tmp_path, outlet):
+    config = command.config_file(**EVENT, **{outlet: str(tmp_path)})
+    assert command.run("--config", config, messages=orders("u1")).exit_code == 1
+    (run,) = json.loads(command.run("--config", config, "--status", "--json").stdout)["runs"]
+    assert (run["exit_code"], run["status"]) == (1, "failed")
+    assert f"`{outlet}`" in run["errors"][0]
+
+
 # What is remembered of runs
 
 

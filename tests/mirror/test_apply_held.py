@@ -268,7 +268,7 @@ def test_what_this_configuration_does_not_mirror_is_left_alone(run_target, apply
     run_target(users("a"), **MIRROR)
     exit_code, log = apply_held(**settings)
     assert exit_code == 0
-    assert "Nothing is held: there is nobody to remove." in log
+    assert "No member is held, so none is removed." in log
     assert "vips" not in log
     exit_code, log = apply_held("vips", **settings)
     assert exit_code == 1

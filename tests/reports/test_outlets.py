@@ -51,7 +51,7 @@ def test_a_failed_run_is_notified_with_its_report(run_target, hook):
     assert (path, content_type) == ("/services/T0KEN", "application/json")
     assert outcome.exit_code == 1
     assert posted["text"].startswith("target-statsig: run failed after ")
-    assert {**outcome.report, "text": posted["text"], "seconds": posted["seconds"]} == posted
+    assert {**outcome.report, "text": posted["text"]} == posted
 
 
 def test_a_complete_run_is_notified_only_where_that_is_asked_for(run_target, hook):
@@ -69,6 +69,18 @@ def test_a_notification_that_fails_changes_nothing(status, run_target, hook):
     assert f"answered {status}" in outcome.log
     assert "T0KEN" not in outcome.log
     assert len(hook.posted) == 1
+
+
+def test_a_notification_that_fails_as_nobody_expects_changes_nothing(run_target, hook, monkeypatch):
+    def fail(*_):
+        msg = "a secret"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr("target_statsig.client.webhook.notify", fail)
+    outcome = run_target(GOOD, **settings(hook, notify_on="always"))
+    assert (outcome.exit_code, outcome.report["status"]) == (0, "complete")
+    assert "The report could not be sent to `notify_url`: RuntimeError." in outcome.log
+    assert "a secret" not in outcome.log
 
 
 def test_nobody_there_changes_nothing(run_target):

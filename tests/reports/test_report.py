@@ -11,6 +11,7 @@ import pytest
 
 from target_statsig.config.choices import ObjectType, SyncMode
 from target_statsig.errors import Heading
+from target_statsig.reports.publish import write_report
 from target_statsig.reports.report import RunReport, SegmentCounts
 from tests.singer import record, schema
 
@@ -65,7 +66,7 @@ def test_the_report_has_the_names_that_are_documented(tmp_path):
     report.members("vips").segments["vip_users"] = SegmentCounts(SyncMode.MIRROR)
     report.dead_letter_files = ["/dead/orders.singer"]
     report.fail("It broke.", Heading.STORE)
-    report.write(str(tmp_path / "new" / "report.json"), 1_795_348_812.3456)
+    write_report(str(tmp_path / "new" / "report.json"), report.as_json(1_795_348_812.3456))
     text = (tmp_path / "new" / "report.json").read_text(encoding="utf-8")
     members = {"object_type": "segment", "records": 0, "rejected": 0, "reasons": {}, "segments": {"vip_users": SEGMENT}}
     expected = {
