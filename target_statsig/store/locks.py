@@ -9,7 +9,6 @@ import fcntl
 import os
 import socket
 from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from target_statsig._compat import override
@@ -67,20 +66,21 @@ class FileLocks(Locks):
 
     def __init__(self, url: StoreUrl) -> None:
         self._url = url
-        self._held: dict[bytes, int] = {}
+        self._held: dict[bytes, tuple[int, str]] = {}
 
     @override
     def take(self, key: bytes) -> bool:
         if key in self._held:
             return False
+        path = self._path(key)
         try:
-            descriptor = os.open(self._path(key), os.O_RDWR | os.O_CREAT, FILE_MODE)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
         except OSError as error:
             raise self._url.explain(error) from None
         if not self._lock(descriptor, fcntl.LOCK_EX):
             os.close(descriptor)
             return False
-        self._held[key] = descriptor
+        self._held[key] = descriptor, path
         return True
 
     @override
@@ -98,27 +98,27 @@ class FileLocks(Locks):
 
     @override
     def holds(self, key: bytes) -> bool:
-        descriptor = self._held.get(key)
-        if descriptor is None:
+        if key not in self._held:
             return False
+        descriptor, path = self._held[key]
         try:
-            return os.path.samestat(os.fstat(descriptor), self._path(key).stat())
+            return os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116 -- asked before every request
         except OSError:
             return False
 
     @override
     def release(self, key: bytes) -> None:
-        descriptor = self._held.pop(key, None)
-        if descriptor is not None:
-            os.close(descriptor)
+        held = self._held.pop(key, None)
+        if held is not None:
+            os.close(held[0])
 
     @override
     def close(self) -> None:
         for key in list(self._held):
             self.release(key)
 
-    def _path(self, key: bytes) -> Path:
-        return Path(f"{self._url.path}-{key.hex()}.lock")
+    def _path(self, key: bytes) -> str:
+        return f"{self._url.path}-{key.hex()}.lock"
 
     def _lock(self, descriptor: int, how: int) -> bool:
         try:
