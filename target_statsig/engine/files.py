@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -46,8 +47,8 @@ SURVEYED = [
 """The columns that are read before anything is sent: small ones."""
 
 SURVEYED_AT_ONCE = 8_192
-READ_AT_ONCE = 8
-"""Rows that are read at once, when they are surveyed and when they are sent: 8 of them are half a megabyte or so."""
+READ_BYTES = 1 << 21
+"""Bytes of rows that are read at once when they are sent, as far as a file says how large they are."""
 
 BUFFER_BYTES = 1 << 16
 """Bytes of a column that are read at once: without this a row group is read whole, and that may be 128 MB."""
@@ -122,11 +123,19 @@ class PreparedTable:
     files: Sequence[UPath]
 
     def rows(self) -> Iterator[Row]:
-        """Yield the rows to send, file by file; a few of them are in memory at once."""
+        """Yield the rows to send, file by file; a thread reads some ahead, and no more of them are in memory."""
+        with ThreadPoolExecutor(1, "reader") as reader:
+            batches = self._batches()
+            ahead = reader.submit(next, batches, None)
+            while (rows := ahead.result()) is not None:
+                ahead = reader.submit(next, batches, None)
+                yield from rows
+
+    def _batches(self) -> Iterator[list[Row]]:
         for path in self.files:
             with _opened(path) as file:
-                for batch in file.iter_batches(READ_AT_ONCE, columns=SCHEMA.names, use_threads=False):
-                    yield from (row for row in to_rows(batch) if (row.partition, row.attempt) in self.schemas)
+                for batch in file.iter_batches(_rows_at_once(file), columns=SCHEMA.names, use_threads=False):
+                    yield [row for row in to_rows(batch) if (row.partition, row.attempt) in self.schemas]
 
 
 def open_table(url: str) -> PreparedTable:
@@ -177,6 +186,12 @@ def _visible(root: UPath, paths: Iterable[UPath]) -> Iterator[UPath]:
     """Yield the files that are part of the table: what an engine hides begins with a dot or an underscore."""
     depth = len(root.parts)
     return (path for path in paths if not any(name.startswith((".", "_")) for name in path.parts[depth:]))
+
+
+def _rows_at_once(file: pq.ParquetFile) -> int:
+    metadata = file.metadata
+    size = sum(metadata.row_group(each).total_byte_size for each in range(metadata.num_row_groups))
+    return max(metadata.num_rows * READ_BYTES // max(size, 1), 1)
 
 
 @contextmanager

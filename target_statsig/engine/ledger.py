@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from target_statsig.engine.table import Row
+    from target_statsig.store.deliveries import StoredLedger
 
 REMEMBERED_AT_ONCE = 1_000
 """Rows with dead letters that are remembered together: each time, the dead letters are brought to their files."""
@@ -27,7 +28,7 @@ REMEMBERED_AT_ONCE = 1_000
 class TableLedger:
     """What is remembered of one table; any thread may ask."""
 
-    def __init__(self, requests: StreamLedger, records: StreamLedger, flush: Callable[[], None]) -> None:
+    def __init__(self, requests: StoredLedger, records: StreamLedger, flush: Callable[[], None]) -> None:
         """Take the ledgers.
 
         Args:
@@ -40,10 +41,38 @@ class TableLedger:
         self._flush = flush
         self._lock = threading.Lock()
         self._settled: list[bytes] = []
+        self._of_thread = _Answered()
 
     def of(self, row: Row) -> RowLedger:
-        """Return what is remembered of a row."""
-        return RowLedger(row, self._requests, self._records)
+        """Return what is remembered of a row; whoever delivers it calls `record` before the thread does anything else.
+
+        What was answered is written down with the next request of the same thread, before that is sent.
+        """
+        return RowLedger(row, self, self._requests, self._records)
+
+    def intend(self, ids: bytes, digests: bytes, highest: Bookmark | None, epoch: int) -> tuple[int, int]:
+        """Write a request down before it is sent, and return its numbers in both ledgers."""
+        with self._requests.transaction():
+            self.record()
+            number = self._requests.intend(ids, highest=None, epoch=epoch)
+            return number, self._records.intend(digests, highest=highest, epoch=epoch)
+
+    def acknowledge(self, numbers: tuple[int, int]) -> None:
+        """Take a request that was answered, by its numbers; `intend` and `record` write it down."""
+        self._of_thread.numbers.append(numbers)
+
+    def record(self) -> None:
+        """Write down what this thread had answered.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        answered, self._of_thread.numbers = self._of_thread.numbers, []
+        if answered:
+            with self._requests.transaction():
+                for number, of_records in answered:
+                    self._records.acknowledge(of_records)
+                    self._requests.acknowledge(number)
 
     def settle(self, row: RowLedger) -> None:
         """Remember that all of a row is delivered or a dead letter, once the dead letters are where they last."""
@@ -69,6 +98,13 @@ class TableLedger:
         self._settled.clear()
 
 
+class _Answered(threading.local):
+    """What a thread had answered and did not write down yet: the numbers of requests in both ledgers."""
+
+    def __init__(self) -> None:
+        self.numbers: list[tuple[int, int]] = []
+
+
 class RowLedger(StreamLedger):
     """What is remembered of a row: its request or, where that did not go as it is, each record of its parts.
 
@@ -79,12 +115,13 @@ class RowLedger(StreamLedger):
         settled_id: By what it is remembered that all of it is settled.
     """
 
-    def __init__(self, row: Row, requests: StreamLedger, records: StreamLedger) -> None:
+    def __init__(self, row: Row, table: TableLedger, requests: StreamLedger, records: StreamLedger) -> None:
         """Look up what became of the row."""
         place = f"{row.stream}\n{row.config_digest}\n{row.partition}\n{row.attempt}\n{row.sequence}\n".encode()
         content = place + xxh3_128_digest(row.body or b"") + xxh3_128_digest(row.source or b"")
         self._id, self.settled_id, self._split_id = (xxh3_128_digest(content, seed) for seed in range(3))
         self._digests, self._count = row.digests, row.count
+        self._table = table
         self._requests = requests
         self._records = records
         self._numbers: dict[int, int] = {}
@@ -133,15 +170,12 @@ class RowLedger(StreamLedger):
             if not self.was_split:
                 self.was_split = True
                 _note(self._requests, self._split_id)
-        number = self._requests.intend(ids, highest=None, epoch=epoch)
-        self._numbers[number] = self._records.intend(digests, highest=highest, epoch=epoch)
+        number, self._numbers[number] = self._table.intend(ids, digests, highest, epoch)
         return number
 
     @override
     def acknowledge(self, batch: int) -> None:
-        # In this order: a run that dies in between sends them again, and counts them as perhaps sent twice.
-        self._records.acknowledge(self._numbers.pop(batch))
-        self._requests.acknowledge(batch)
+        self._table.acknowledge((batch, self._numbers.pop(batch)))
 
     @override
     def withdraw(self, batch: int) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, overload
 
 import msgspec
@@ -26,7 +27,6 @@ from target_statsig.store.ledger import NoLedger
 if TYPE_CHECKING:
     from target_statsig.config.settings import StreamSettings
     from target_statsig.engine.files import PreparedTable
-    from target_statsig.engine.ledger import RowLedger
     from target_statsig.engine.table import Row
     from target_statsig.events.prepare import Limits
     from target_statsig.events.stream import EventStream
@@ -111,6 +111,8 @@ class _Sender:
         """
         self._run = run
         self._table = table
+        self._rows = table.rows()
+        self._turn = threading.Lock()
         self._settings = settings
         requests, records = run.store.ledgers_of_table(
             table.stream,
@@ -126,11 +128,7 @@ class _Sender:
         self._readings: dict[str, tuple[Message, Preparation]] = {}
 
     def send(self) -> None:
-        """Hand over all rows that are not settled yet; a signal ends it early.
-
-        Raises:
-            TargetStatsigError: What a request failed with.
-        """
+        """Begin to send all rows that are not settled yet; a signal ends it early."""
         table = self._table
         logger.info(
             "Sending %s of stream '%s' in %s from %s; environment tier: %s.",
@@ -140,11 +138,26 @@ class _Sender:
             table.url,
             self._settings.environment_tier or "none",
         )
-        for row in table.rows():
-            if self._run.stop_signal is not None:
-                return
-            self._send(row)
+        for _ in range(self._run.settings.max_parallel_requests):
+            self._stream.run(self._send_rows)
+
+    def _send_rows(self) -> None:
+        """Send rows until there are no more; several threads do."""
+        try:
+            while (row := self._next_row()) is not None:
+                self._send(row)
+        finally:
+            self.ledger.record()
+
+    def _next_row(self) -> Row | None:
+        """Return the next row; None where there is none, or the run was asked to stop.
+
+        Raises:
+            TargetStatsigError: What a request of any thread failed with.
+        """
+        with self._turn:
             self._run.tick(0)
+            return None if self._run.stop_signal is not None else next(self._rows, None)
 
     def _send(self, row: Row) -> None:
         ledger = self.ledger.of(row)
@@ -161,11 +174,7 @@ class _Sender:
             batch = batch.take([place for place, _, _ in row.rejections])
         # What has gone in parts is prepared again: it is looked up record by record.
         ready = None if ledger.was_split else _prepared(row, sends=not ledger.is_delivered)
-        self._stream.accept_prepared(
-            _Ready(ready, preparation), schema, batch, ledger, partial(self._settle, row, ledger)
-        )
-
-    def _settle(self, row: Row, ledger: RowLedger) -> None:
+        self._stream.deliver_prepared(_Ready(ready, preparation), schema, batch, ledger)
         if row.rejections or ledger.was_split:
             self.ledger.settle(ledger)
 

@@ -239,31 +239,30 @@ class EventStream:
             if gathering.rows >= self._delivery.rows or 2 * gathering.size >= self._resources.bounds.limits.largest:
                 self._flush(gathering)
 
-    def accept_prepared(
-        self,
-        preparation: Prepares,
-        schema: Message,
-        batch: Batch,
-        ledger: StreamLedger,
-        when_settled: Callable[[], None],
-    ) -> None:
-        """Take a batch that was prepared elsewhere; it goes off as it is, and this waits while all threads are busy.
+    def run(self, job: Callable[[], None]) -> None:
+        """Run a job in a thread of the pool, and wait until one is free.
+
+        Raises:
+            TargetStatsigError: What an earlier job failed with.
+        """
+        self._resources.pool.submit(job)
+
+    def deliver_prepared(self, preparation: Prepares, schema: Message, batch: Batch, ledger: StreamLedger) -> None:
+        """Deliver a batch that was prepared elsewhere, in this thread: then all of it is acknowledged or a dead letter.
 
         Args:
             preparation: Returns what it was prepared as, and prepares parts of it.
             schema: The SCHEMA message of its records.
             batch: The messages.
             ledger: What remembers its delivery.
-            when_settled: Called when all of it is delivered or a dead letter.
 
         Raises:
-            TargetStatsigError: What an earlier batch failed with.
+            TargetStatsigError: What a request failed with.
         """
         with self._resources.report.lock:
             self._counts.records += len(batch)
-        delivery, part = replace(self._delivery, ledger=ledger), _Part(0, batch, 0)
-        job = partial(self._deliver, preparation, schema, [part], self._resources.gate.open(), 0, delivery)
-        self._resources.pool.submit(partial(_in_order, job, when_settled))
+        part, ticket = _Part(0, batch, 0), self._resources.gate.open()
+        self._deliver(preparation, schema, [part], ticket, 0, replace(self._delivery, ledger=ledger))
 
     def _gathering_of(self, reading: Reading) -> _Gathering:
         key, tap_stream = self._replication_key, reading.schema["stream"]
@@ -375,11 +374,6 @@ class EventStream:
         for name, remark in REMARKS.items():
             if name in new and remark.warning:
                 logger.warning("Stream '%s': %s", self._delivery.stream, remark.warning)
-
-
-def _in_order(*steps: Callable[[], None]) -> None:
-    for step in steps:
-        step()
 
 
 def _found(row: int, parts: Sequence[_Part]) -> tuple[_Part, int]:

@@ -72,6 +72,7 @@ class Connection:
     Attributes:
         url: The store's URL.
         is_sqlite: Whether this is SQLite, else PostgreSQL.
+        turn: Held while a statement or a transaction runs.
         listed: A query for the ids in the JSON list `:ids`, as `as_list` gives it.
     """
 
@@ -82,7 +83,8 @@ class Connection:
         self.listed = f"SELECT value FROM {self.unfolded(':ids')}"
         self._connect = connect
         self._error = error
-        self._turn = threading.RLock()
+        self.turn = threading.RLock()
+        self._is_writing = False
         self._driver: Any = None
         self._failure: StoreError | None = None
         with self._explained():
@@ -96,7 +98,7 @@ class Connection:
 
     def run(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         """Run a statement, in its own transaction unless one is open, and return its rows."""
-        with self._turn, self._explained():
+        with self.turn, self._explained():
             cursor = self._execute(statement, values)
             return cursor.fetchall() if cursor.description else []
 
@@ -108,7 +110,7 @@ class Connection:
     def insert(self, table: str, key: str, **values: Any) -> int:
         """Insert a row and return its number, which the database counts up in the column `key`."""
         statement = insertion(table, tuple(values))
-        with self._turn, self._explained():
+        with self.turn, self._explained():
             # SQLite's own RETURNING takes twice the time, and older builds have none.
             cursor = self._execute(statement if self.is_sqlite else f"{statement} RETURNING {key}", values)
             return int(cursor.lastrowid if self.is_sqlite else cursor.fetchone()[0])
@@ -118,11 +120,15 @@ class Connection:
         """Run what follows in one writing transaction: all of it is kept, or nothing where any statement failed.
 
         That the error of a statement was caught does not help: then this raises it at the end.
+        Within another one of this connection it is part of that.
         """
-        with self._turn:
+        with self.turn:
+            if self._is_writing:
+                yield
+                return
             # SQLite would refuse at once, without waiting, to turn a reading transaction into a writing one.
             self.run("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
-            self._failure = None
+            self._is_writing, self._failure = True, None
             try:
                 yield
                 self._commit()
@@ -131,6 +137,8 @@ class Connection:
                     with contextlib.suppress(StoreError):
                         self.run("ROLLBACK")
                 raise
+            finally:
+                self._is_writing = False
 
     def _commit(self) -> None:
         if self._failure is not None:  # PostgreSQL would answer a COMMIT as usual, and keep nothing
@@ -153,7 +161,7 @@ class Connection:
 
     def stream(self, query: str, **values: Any) -> Iterator[dict[str, Any]]:
         """Yield the rows of a PostgreSQL query as the server sends them, within a transaction of the caller's."""
-        with self._turn, self._explained(), self._driver.cursor("stream") as cursor:
+        with self.turn, self._explained(), self._driver.cursor("stream") as cursor:
             cursor.itersize = PAGE
             cursor.execute(_for_psycopg(query), values)
             names = [column.name for column in cursor.description]
@@ -161,7 +169,7 @@ class Connection:
 
     def close(self) -> None:
         """Close it, and with it every temporary table."""
-        with self._turn, contextlib.suppress(self._error):
+        with self.turn, contextlib.suppress(self._error):
             if self._driver is not None:
                 self._driver.close()
 

@@ -6,7 +6,6 @@ is the number of STATE messages that came before its last record, counted on fro
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 from itertools import chain, compress
 from operator import not_
@@ -18,6 +17,7 @@ from target_statsig.store.ledger import DIGEST_BYTES, UNORDERED, Bookmark, Diges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from target_statsig.clock import Clock
     from target_statsig.store.database import Connection
@@ -65,7 +65,8 @@ class StoredLedger(StreamLedger):
         self._stream = stream
         self._run_id = run_id
         self._clock = clock
-        self._turn = threading.RLock()
+        # The connection's own, so that two ledgers which share a transaction never wait for each other.
+        self._turn = connection.turn
         self._recollection: Recollection | None = None
         self._skipped: dict[str | None, _Skipped] = {}
         self._unsettled = 0
@@ -130,6 +131,10 @@ class StoredLedger(StreamLedger):
             self._states.add(bookmark, epoch=epoch)
             if self._unsettled >= _FORGET_EVERY:
                 self.settle()
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Write down what follows at one time, in this ledger and in others of the store."""
+        return self._connection.writing()
 
     def settle(self) -> None:
         """Write down what is still to be remembered, and forget what the STATEs so far allow.

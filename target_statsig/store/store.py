@@ -153,7 +153,7 @@ class Store:
 
     def ledgers_of_table(
         self, stream: str, *, object_type: str, keep_days: int, table: str, part: str | None
-    ) -> tuple[StreamLedger, StreamLedger]:
+    ) -> tuple[StoredLedger, StoredLedger]:
         """Return the ledgers of the requests of prepared tables, and of the records of a stream.
 
         For the records all senders of a table are one run. The first ledger is the one to begin: it keeps other runs
@@ -165,7 +165,7 @@ class Store:
         requests = self._ledger(f"requests of {name}", stream, lock=lock, run_id=self._run_id, keep_days=0)
         return requests, self._ledger(name, stream, lock=name, run_id=f"table {table}", keep_days=keep_days)
 
-    def _ledger(self, name: str, stream: str, *, lock: str, run_id: str, keep_days: int) -> StreamLedger:
+    def _ledger(self, name: str, stream: str, *, lock: str, run_id: str, keep_days: int) -> StoredLedger:
         if name not in self._ledgers:
             number = self._number("stream", project=self._project, name=name)
             self._ledgers[name] = StoredLedger(
