@@ -191,7 +191,7 @@ def _visible(root: UPath, paths: Iterable[UPath]) -> Iterator[UPath]:
 def _rows_at_once(file: pq.ParquetFile) -> int:
     metadata = file.metadata
     size = sum(metadata.row_group(each).total_byte_size for each in range(metadata.num_row_groups))
-    return max(metadata.num_rows * READ_BYTES // max(size, 1), 1)
+    return max(int(metadata.num_rows * READ_BYTES / max(size, 1)), 1)
 
 
 @contextmanager
