@@ -165,53 +165,6 @@ def test_a_proxy_is_taken_from_the_environment(transport, monkeypatch):
         assert proxy.received[0].line == "POST http://statsig.invalid/v1/log_event HTTP/1.1"
 
 
-def test_a_proxy_gets_the_password_of_its_address(transport, monkeypatch):
-    with SocketServer() as proxy:
-        monkeypatch.setenv("HTTP_PROXY", f"http://who:what@127.0.0.1:{proxy.port}")
-        transport.send(post("http://statsig.invalid/v1/log_event"))
-
-        assert proxy.received[0].headers["proxy-authorization"] == "Basic d2hvOndoYXQ="
-        assert proxy.received[0].headers["host"] == "statsig.invalid"
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" + YES, id="after another one"),
-        pytest.param(YES.replace(b"\r\n", b"\r\nConnection: close\r\n", 1), id="the last one of its connection"),
-        pytest.param(YES.replace(b"HTTP/1.1", b"HTTP/1.0"), id="of an old server"),
-        pytest.param(
-            b'HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{"success":true}\r\n0\r\n\r\n',
-            id="in chunks",
-        ),
-        pytest.param(b'HTTP/1.1 202 Accepted\r\n\r\n{"success":true}', id="without a length"),
-        pytest.param(YES.replace(b"\r\n", b"\r\nX-A: b\r\n c\r\n", 1), id="with a header of two lines"),
-    ],
-)
-def test_an_unusual_answer_is_read_too(transport, answer):
-    def answer_once(connection: Connection) -> None:
-        connection.read()
-        connection.answer(answer)
-
-    with SocketServer(answer_once) as server:
-        for _ in range(2):
-            answered = transport.send(post(server.url))
-            assert (answered.status, answered.body) == (202, b'{"success":true}')
-            server.served.acquire()
-
-
-def test_an_answer_without_a_body_is_read_and_its_connection_kept(transport):
-    def answer(connection: Connection) -> None:
-        while connection.read():
-            connection.answer(b"HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n")
-
-    with SocketServer(answer) as server:
-        answered = [transport.send(post(server.url)) for _ in range(2)]
-
-        assert answered == [Response(204, {"x-a": "b"}, b"")] * 2
-        assert server.connections == 1
-
-
 def read_and_reset(connection: Connection) -> None:
     connection.read()
     connection.reset()
