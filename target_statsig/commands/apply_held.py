@@ -14,7 +14,7 @@ from target_statsig.errors import FatalRunError, Heading, SegmentError
 from target_statsig.reports.report import SegmentCounts
 from target_statsig.reports.text import counted, iso_time
 from target_statsig.segments.completeness import Proof, Verdict
-from target_statsig.segments.guards import Action, Evidence, decide
+from target_statsig.segments.guards import Action, decide
 from target_statsig.segments.mirror import Baseline
 from target_statsig.segments.segment import RemoteSegment
 from target_statsig.store.values import Command, HoldState
@@ -181,7 +181,7 @@ class HeldRemovals:
     def _check_guards(self, hold: Hold, removals: int) -> None:
         """Refuse where a guard forbids it, by the settings as they are now."""
         verdict = Verdict(Proof.APPLIED, applicable=True)
-        decision = decide(Evidence(verdict, hold.rejected, hold.before, hold.current, removals), self._remote.settings)
+        decision = decide(verdict, replace(hold, removals=removals), self._remote.settings)
         if decision.action in {Action.HOLD, Action.FAIL}:
             self._counts.held = removals
             self._counts.held_because = decision.reason.value

@@ -19,7 +19,7 @@ from target_statsig.config.choices import RemovalScope
 from target_statsig.errors import Heading, SegmentError
 from target_statsig.reports.text import counted, iso_time
 from target_statsig.segments.changes import SegmentSync
-from target_statsig.segments.guards import Action, Evidence, decide
+from target_statsig.segments.guards import Action, decide
 from target_statsig.store.values import Hold, HoldState
 
 if TYPE_CHECKING:
@@ -211,7 +211,6 @@ class MirrorSync(SegmentSync):
         self._baseline = Baseline(remote, store, clock)
         self._members = self._baseline.members
         self._audience = store.audience(remote.id)
-        self._additions = self._removals = 0
         self._decision: Decision | None = None
         self._hold = Hold(stream)
         self._closed = False
@@ -247,7 +246,6 @@ class MirrorSync(SegmentSync):
         counts.unchanged = current - plan.added
         self.remote.check_growth(counts.before, plan.added)
         self._audience.clear_missing()
-        self._additions, self._removals = plan.added, plan.removed
         counts.proof = verdict.proof.value
         self._hold = Hold(
             self._stream,
@@ -259,14 +257,14 @@ class MirrorSync(SegmentSync):
             rejected=rejected,
             doubt="" if verdict.applicable else verdict.hint,
         )
-        self._decision = decide(Evidence(verdict, rejected, counts.before, current, plan.removed), settings)
+        self._decision = decide(verdict, self._hold, settings)
 
     @property
     @override
     def unsent(self) -> tuple[int, int]:
-        counts = self.remote.counts
-        removals = self._removals if self._decision and self._decision.action is Action.REMOVE else 0
-        return self._additions - counts.added, max(removals - counts.removed, 0)
+        counts, hold = self.remote.counts, self._hold
+        removals = hold.removals if self._decision and self._decision.action is Action.REMOVE else 0
+        return hold.members - hold.before - counts.added, max(removals - counts.removed, 0)
 
     @override
     def add(self) -> None:
@@ -309,14 +307,14 @@ class MirrorSync(SegmentSync):
         for batch in self._audience.removals(MARKED_AT_ONCE):
             self._members.mark_missing(batch, now)
         since = self._members.missing_since()
-        counts = self.remote.counts
-        counts.held = self._removals
+        counts, missing = self.remote.counts, self._hold.removals
+        counts.held = missing
         counts.held_since = None if since is None else iso_time(since)
         counts.held_because = decision.reason.value
         missed = f" (the first since {counts.held_since})" if counts.held_since else ""
         text = (
-            f"Segment '{self.remote.id}': {self._removals:,} of {counted(counts.before or 0, 'member')} "
-            f"{'is' if self._removals == 1 else 'are'} not in stream '{self._stream}'{missed}. Removed none and added "
+            f"Segment '{self.remote.id}': {missing:,} of {counted(counts.before or 0, 'member')} "
+            f"{'is' if missing == 1 else 'are'} not in stream '{self._stream}'{missed}. Removed none and added "
             f"{counts.added:,}. {decision.hint}"
         )
         if decision.action is Action.FAIL:

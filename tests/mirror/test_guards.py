@@ -10,7 +10,8 @@ import pytest
 from target_statsig.config.choices import ObjectType, OnIncompleteStream
 from target_statsig.config.settings import StreamSettings
 from target_statsig.segments.completeness import Proof, Sign, Verdict
-from target_statsig.segments.guards import Action, Decision, Evidence, Reason, decide
+from target_statsig.segments.guards import Action, Decision, Reason, decide
+from target_statsig.store.values import Hold
 
 PROVEN = Verdict(Proof.ACTIVATE_VERSION)
 UNPROVEN = Verdict(Proof.NONE, (), "Nothing proves it.")
@@ -44,7 +45,8 @@ def decision_on(facts):
         max_removal_percent=facts.max_removal_percent,
         allow_empty_segment=facts.allow_empty_segment,
     )
-    return decide(Evidence(*facts[:5]), settings)
+    counts = Hold("vips", before=facts.before, removals=facts.removals, current=facts.current, rejected=facts.rejected)
+    return decide(facts.verdict, counts, settings)
 
 
 VERDICTS = [
