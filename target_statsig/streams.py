@@ -159,7 +159,7 @@ class Streams:
     def _send_kept(self) -> None:
         """Send what rows of earlier runs asked for, also of streams that did not come this time."""
         config = self._run.config
-        for name in config.names_of_row_streams():
+        for name in config.names_of_row_streams:
             if name not in self.segments and self._run.store_exists:
                 self.get(name)
                 self.segments[name].send_kept()

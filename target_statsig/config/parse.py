@@ -67,10 +67,9 @@ class Config:
     @property
     def mirrored_segments(self) -> set[str]:
         """The segments that the settings name for streams that mirror."""
-        merged = [self.defaults, *(self.defaults | entry for entry in self.entries.values())]
         return {
             entry["segment_id"]
-            for entry in merged
+            for entry in (self.defaults, *self._merged.values())
             if entry.get("sync_mode") == SyncMode.MIRROR and "segment_id" in entry
         }
 
@@ -99,15 +98,21 @@ class Config:
         types = ", ".join(ObjectType)
         return f"{text}. Set it in an entry for this stream or at the top level to one of {types}."
 
+    @property
     def names_of_row_streams(self) -> list[str]:
-        """Return the streams, of those named outright, whose rows change a segment that the settings name."""
-        streams = []
-        for name, entry in self.entries.items():
-            merged = self.defaults | entry
-            by_row = merged.get("sync_mode") in {SyncMode.ADD, SyncMode.REMOVE} and "segment_id" in merged
-            if by_row and merged.get("object_type") == ObjectType.SEGMENT and not WILDCARDS.intersection(name):
-                streams.append(name)
-        return streams
+        """The streams, of those named outright, whose rows change a segment that the settings name."""
+        return [
+            name
+            for name, entry in self._merged.items()
+            if entry.get("object_type") == ObjectType.SEGMENT
+            and entry.get("sync_mode") in {SyncMode.ADD, SyncMode.REMOVE}
+            and "segment_id" in entry
+            and not WILDCARDS.intersection(name)
+        ]
+
+    @property
+    def _merged(self) -> dict[str, dict[str, Any]]:
+        return {name: self.defaults | entry for name, entry in self.entries.items()}
 
 
 def find_entry(stream: str, entries: Mapping[str, Entry]) -> str | None:
