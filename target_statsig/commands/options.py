@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HELP = """\
-Sends what a Singer tap writes to Statsig: as events, exposures, values of precomputed metrics, or as the members of
-ID-list segments.
+Sends the output of a Singer tap to Statsig: as events, exposures, values of precomputed metrics, or members of ID-list
+segments.
 
-Pipe a tap into it, or let Meltano do that. It writes a STATE when everything before that has arrived, and ends with a
+Pipe a tap into it, or let Meltano do that. It writes a STATE when everything before it was delivered, and ends with a
 table of what it did.
 """
 
@@ -36,7 +36,7 @@ Examples:
     target-statsig --config target.json --check
 
 \b
-  settings to begin with, from what a tap says of its streams
+  first settings, from the catalog of a tap
     tap-csv --config tap.json --discover | target-statsig --suggest
 
 \b
@@ -48,23 +48,23 @@ Examples:
     target-statsig --config target.json --verify
 
 \b
-  rejected records once more, once the cause is fixed
+  send rejected records again, after you fixed the cause
     target-statsig --config target.json --replay
 
 \b
-  a mirror without a proof: remove who is gone, as the step behind the tap and the target
+  remove the members that a mirror held, as the step after the tap and the target
     target-statsig --config target.json --apply-held
 
 \b
   a table that a cluster has prepared
     target-statsig --config target.json --send s3://bucket/prepared/
 
-Under Meltano a command is typed as `meltano invoke target-statsig:status`.
+Under Meltano, run a command as `meltano invoke target-statsig:status`.
 
-Exit status: 0 when all is done, 1 when something failed, 128 and the signal's number when a signal ended it.
+Exit status: 0 complete, 1 failed, 2 wrong command line, 128 plus the signal's number if a signal ended it.
 """
 
-COMMANDS = "Commands, in the place of a run"
+COMMANDS = "Commands instead of a run"
 
 LAST = "This program"
 
@@ -78,19 +78,19 @@ GROUPS = {
 """The options by their names within the program, in the order of the help; those that are in no group come last."""
 
 FLAGS = {
-    "--check": "Look at the keys, the segments, the ID types and the store, change nothing, and say what is wrong.",
-    "--suggest": ("Read a tap's output, or its catalog, and print `streams` settings for it. Needs no configuration."),
+    "--check": "Check the keys, the segments, the ID types, the store and the dead letters. Changes nothing.",
+    "--suggest": "Read a tap's output, or its catalog, and print `streams` settings for it. Needs no configuration.",
     "--status": (
-        "Say how the last runs ended, and what is held, kept, rejected or at work. Asks the store, not Statsig."
+        "Show how the last runs ended, and what is held, kept, rejected or running. Reads the store, not Statsig."
     ),
     "--verify": "Ask Statsig which events and exposures of the last run it has. Needs `console_api_key`.",
     "--json": "With --status or --verify: print JSON.",
-    "--replay": "Send the dead letters again instead of reading input, and remove what went through.",
+    "--replay": "Send the dead letters again instead of reading input, and delete those that were delivered.",
     "--apply-held": (
-        "Remove from mirrored segments whom the last run held for want of a proof: run it once the tap and the target "
-        "ended well, as the next step."
+        "Remove the members that the last run of a mirror held because it had no proof. Run it as the next step, only "
+        "after the tap and the target have ended well."
     ),
-    "--dry-run": "Read everything, change nothing, write no STATE, and say what a run would do.",
+    "--dry-run": "Read everything, change nothing, write no STATE, and show what a run would do.",
     "--show-ids": "With --dry-run: show some ids that would be added and removed, on a terminal only.",
 }
 
@@ -101,7 +101,7 @@ OWN = (
         ["--send"],
         metavar="URL",
         help="Send a table of prepared requests instead of reading input: a directory of Parquet files, or a glob. "
-        "What was sent before is left out.",
+        "Requests that were sent before are skipped.",
     ),
     click.Option(
         ["--dry-run-output"],
@@ -133,10 +133,10 @@ class Options:
         commands = ("check", "suggest", "status", "verify", "replay", "apply_held")
         given = [_shown(name) for name in commands if getattr(self, name)]
         if len(given) > 1:
-            yield f"{', '.join(given[:-1])} and {given[-1]} are commands of their own: give one of them."
+            yield f"{', '.join(given[:-1])} and {given[-1]} exclude each other: give one of them."
         reading = [name for name in given if name not in {"`--replay`", "`--apply-held`"}]
         if self.dry_run and reading:
-            yield f"{reading[0]} changes nothing by itself: leave `--dry-run` out."
+            yield f"{reading[0]} never changes anything: leave `--dry-run` out."
         if self.send is not None and given and given != ["`--check`"]:
             yield "`--send` goes with `--check` and `--dry-run` only: leave the other command out."
         readers = [*(["`--send`"] if self.send is not None else []), *(name for name in given if name != "`--suggest`")]

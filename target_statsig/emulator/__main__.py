@@ -36,11 +36,11 @@ Examples:
     statsig-emulator meltano run tap-postgres target-statsig
 
 \b
-  the same, and the step that carries out the removals that mirrors held
+  the same, with the step that removes the members that mirrors held
     statsig-emulator meltano run tap-postgres target-statsig statsig:apply-held
 
 \b
-  a pipe, as one quoted line for the shell (the target needs --config ENV to see the variables)
+  a pipe, as one quoted line for the shell (--config ENV lets the target read the variables)
     statsig-emulator 'tap-csv --config tap.json | target-statsig --config ENV'
 
 \b
@@ -48,10 +48,10 @@ Examples:
     statsig-emulator --segment vip_users=ids.txt --segment beta:stableID meltano run ...
 
 \b
-  a Statsig that is down twice: faults.json holds {"path": "/v1/*", "status": 503, "times": 2}
+  two failed requests: faults.json holds {"path": "/v1/*", "status": 503, "times": 2}
     statsig-emulator --faults faults.json meltano run ...
 
-Exit status: COMMAND's own; 128 and the signal's number where a signal ended it; 127 where it is not found.
+Exit status: that of COMMAND; 128 plus the signal's number if a signal ended it; 127 if it is not found.
 """
 
 
@@ -97,16 +97,16 @@ def _faults(file: str) -> list[Fault]:
     metavar="ID[:ID_TYPE][=FILE]",
     type=_segment,
     multiple=True,
-    help="Begin with this segment; FILE has one id a line, ID_TYPE is userID by default (repeatable).",
+    help="Start with this segment. FILE has one id per line; ID_TYPE is userID by default (repeatable).",
 )
-@click.option("--keep", is_flag=True, help="Go on serving after COMMAND, until Ctrl-C; prints the page's address.")
+@click.option("--keep", is_flag=True, help="Keep serving after COMMAND, until Ctrl-C, and print the page's address.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="The port on 127.0.0.1 (default: a free one).")
 @click.option("--json", "output", metavar="FILE", type=Path, help="Write everything that arrived to FILE, as JSON.")
 @click.option(
     "--keep-events",
     type=click.Choice(get_args(KeepEvents)),
-    help="Keep all events, the first of each name, or only count them, which takes next to no memory or time "
-    "(default: all where --json or --keep or a missing COMMAND lets you look at them, else samples).",
+    help="Keep all events, the first of each name, or only count them, which needs little memory and time "
+    "(default: all with --json, with --keep and without COMMAND, else samples).",
 )
 @click.option("--faults", metavar="FILE", type=_faults, help="Switch on the faults in FILE (JSON).")
 @click.argument("command", metavar="[COMMAND ...]", nargs=-1, type=click.UNPROCESSED)
@@ -122,13 +122,13 @@ def main(
 ) -> None:
     """A Statsig on this machine, for trying out what a pipeline would send.
 
-    It takes events, exposures, metrics and segment members as Statsig does, shows what arrived, and forgets it. No
-    Statsig project is needed or touched.
+    It takes events, exposures, metrics and segment members as Statsig does, shows what arrived, and forgets it. It
+    needs no Statsig project and touches none.
 
-    COMMAND runs with TARGET_STATSIG_EVENTS_URL, _CONSOLE_URL and throw-away keys set, and with a store, dead letters
-    and Meltano state of its own, so that no real bookmark moves; a target that would send to Statsig all the same, for
-    want of --config ENV, refuses to run. Without COMMAND it serves until Ctrl-C and prints the variables to paste. As
-    long as it serves, its address shows in a browser what arrives.
+    COMMAND runs with TARGET_STATSIG_EVENTS_URL, _CONSOLE_URL and throw-away keys set. It has its own store, dead
+    letters and Meltano state, so no real bookmark moves. A target without --config ENV, which would send to Statsig,
+    refuses to run. Without COMMAND the emulator serves until Ctrl-C and prints the variables to paste. While it serves,
+    its address shows in a browser what arrives.
     """
     try:
         import rich  # noqa: F401, PLC0415 - better said before COMMAND runs than after it
@@ -162,8 +162,8 @@ def _workplace() -> Iterator[Workplace]:
     finally:
         if left := workplace.leave():
             sys.stderr.write(
-                f"statsig-emulator: the dead letters stay in {left}; a target sends them again with --replay, and "
-                f"TARGET_STATSIG_DEAD_LETTER_PATH set to that.\n"
+                f"statsig-emulator: the dead letters are in {left}. To send them again, set "
+                f"TARGET_STATSIG_DEAD_LETTER_PATH to that folder and use --replay.\n"
             )
 
 
@@ -175,7 +175,7 @@ def _run(emulator: StatsigEmulator, command: Sequence[str], *, keep: bool) -> in
         _show(emulator)
         return 0
     if keep:
-        sys.stderr.write(f"statsig-emulator: {emulator.url}/ shows in a browser what arrives\n")
+        sys.stderr.write(f"statsig-emulator: {emulator.url}/ shows what arrives, in a browser\n")
     sys.stdout.flush()
     try:
         code = run_command(command, variables)

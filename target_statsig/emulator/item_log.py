@@ -24,11 +24,11 @@ OLD_EVENT_DAYS = 60
 BAD_CHARACTER = "the name has a character that Statsig drops"
 RESERVED_NAME = f"names beginning with {RESERVED_PREFIX} are reserved"
 
-NO_IDENTIFIER = "no userID and no customIDs: no metric can be joined"
+NO_IDENTIFIER = "no userID and no customIDs, so no metric can be joined"
 DOTTED_KEY = "a metadata key with a dot is read as a nested path"
-PRIVATE_ATTRIBUTES = "privateAttributes were sent: they are for evaluation only"
-OLD_TIME = f"the time lies over {OLD_EVENT_DAYS} days back"
-FUTURE_TIME = "the time lies in the future"
+PRIVATE_ATTRIBUTES = "privateAttributes were sent, but are only for evaluation"
+OLD_TIME = f"the time is over {OLD_EVENT_DAYS} days ago"
+FUTURE_TIME = "the time is in the future"
 LONG_NAME = f"the name is over {MAX_NAME_LENGTH} characters"
 
 MAX_SAMPLES = 5

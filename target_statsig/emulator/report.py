@@ -42,8 +42,8 @@ NOTHING = "-"
 """In a cell that would hold no number or word."""
 
 NOTHING_ARRIVED = (
-    "Nothing arrived. Did the target start, and does it see the emulator's variables? "
-    "In a pipe it reads them only with `target-statsig --config ENV`."
+    "Nothing arrived. Did the target start, and does it read the emulator's variables? "
+    "In a pipe it needs `target-statsig --config ENV`."
 )
 
 NOTHING_TO_DO = "Nothing needs attention."
@@ -65,7 +65,7 @@ def print_report(state: State, dead_letters: Mapping[str, Pile], *, file: TextIO
             console.print(Text(title, "bold"))
             console.print(Padding(content, (0, 0, 0, 2), expand=False))
             if left_out := max(len(rows) - most, 0):
-                console.print(Text(f"  … and {left_out:,} more, in what `--json FILE` writes", "dim"))
+                console.print(Text(f"  … and {left_out:,} more; `--json FILE` writes all", "dim"))
 
     with state.lock:
         logs = state.logs
@@ -96,7 +96,7 @@ def print_report(state: State, dead_letters: Mapping[str, Pile], *, file: TextIO
         calls = sum_calls(state.requests)
         section("Requests", calls, _requests(calls), len(calls))
         findings = find(state.requests, logs.values(), state.segments, dead_letters)
-        section("Look at these", findings, _findings(findings[:MAX_ROWS]))
+        section("Needs attention", findings, _findings(findings[:MAX_ROWS]))
         if state.requests and not findings:
             console.print()
             console.print(Text(NOTHING_TO_DO, "green"))

@@ -124,5 +124,5 @@ def _of_request(entry: RequestEntry) -> tuple[str, str, str]:
         return "404", f"segment '{segment_id}' not found", remedy
     answer = "no answer" if entry.status is None else str(entry.status)
     wrong_key = entry.status == HTTPStatus.UNAUTHORIZED
-    remedy = "the target has another key than the emulator gave to COMMAND" if wrong_key else ""
+    remedy = "the target does not use the key that the emulator gave to COMMAND" if wrong_key else ""
     return f"{answer} {entry.method} {short_path(entry.path)}", entry.note, remedy

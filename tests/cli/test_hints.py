@@ -85,7 +85,7 @@ def test_what_the_emulator_was_told_of_dead_letters_outlives_it(tmp_path):
     told = Path(re.search(r"3 rejected records are in (\S+)\. ", done.stderr)[1])
     assert [path.suffix for path in told.iterdir()] == [".singer"]
     assert list(told.parent.iterdir()) == [told]
-    assert f"the dead letters stay in {told}; " in done.stderr
+    assert f"the dead letters are in {told}. " in done.stderr
     assert "TARGET_STATSIG_DEAD_LETTER_PATH" in done.stderr
 
 

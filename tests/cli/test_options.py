@@ -29,14 +29,14 @@ def help_text():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"check": True, "status": True}, "`--check` and `--status` are commands of their own: give one of them."),
+        ({"check": True, "status": True}, "`--check` and `--status` exclude each other: give one of them."),
         (
             {"status": True, "verify": True, "replay": True},
-            "`--status`, `--verify` and `--replay` are commands of their own: give one of them.",
+            "`--status`, `--verify` and `--replay` exclude each other: give one of them.",
         ),
-        ({"apply_held": True, "suggest": True}, "`--suggest` and `--apply-held` are commands"),
-        ({"check": True, "dry_run": True}, "`--check` changes nothing by itself: leave `--dry-run` out."),
-        ({"status": True, "dry_run": True}, "`--status` changes nothing by itself"),
+        ({"apply_held": True, "suggest": True}, "`--suggest` and `--apply-held` exclude"),
+        ({"check": True, "dry_run": True}, "`--check` never changes anything: leave `--dry-run` out."),
+        ({"status": True, "dry_run": True}, "`--status` never changes anything"),
         ({"send": "table", "verify": True}, "`--send` goes with `--check` and `--dry-run` only"),
         ({"send": "table", "replay": True}, "`--send` goes with `--check` and `--dry-run` only"),
         ({"send": "table", "has_input": True}, "`--send` reads no Singer messages: leave `--input` out."),
@@ -87,7 +87,7 @@ def test_the_groups_are_in_their_order(help_text):
 
 def test_the_help_begins_with_what_this_is(help_text):
     assert help_text.startswith(
-        "Usage: target-statsig [OPTIONS]\n\n  Sends what a Singer tap writes to Statsig: as events,"
+        "Usage: target-statsig [OPTIONS]\n\n  Sends the output of a Singer tap to Statsig: as events,"
     )
 
 

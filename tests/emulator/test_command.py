@@ -220,7 +220,7 @@ def test_without_a_command_it_serves_until_interrupted(started):
 
 def test_keep_goes_on_serving_after_the_command(started):
     process = started("--keep", "echo", "done")
-    assert "shows in a browser" in process.stderr.readline()
+    assert "shows what arrives" in process.stderr.readline()
     assert process.stdout.readline() == "done\n"
     while not process.stdout.readline().startswith("export MELTANO_STATE_BACKEND_URI"):
         assert process.poll() is None

@@ -169,7 +169,7 @@ def test_findings_tell_the_remedy(state):
     assert findings[0] == Finding(
         2, "404", "segment 'vip users' not found", "start with --segment 'vip users', or set create_segment"
     )
-    assert findings[1].remedy.startswith("the target has another key")
+    assert findings[1].remedy.startswith("the target does not use the key")
     assert findings[2].what == "no answer POST log_event"
     assert findings[3] == Finding(2, "dead-lettered", "missing_identifier")
 
