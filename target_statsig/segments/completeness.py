@@ -12,7 +12,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.config.choices import Choice, SyncMode
+from target_statsig.config.choices import Choice, OnIncompleteStream, SyncMode
 from target_statsig.errors import FatalRunError, Heading
 from target_statsig.reports.text import counted
 from target_statsig.segments.bookmarks import (
@@ -92,6 +92,14 @@ PROOF_REMEDY = (
     "Or set `row_count_field` to a column that holds `count(*) over ()`. Or, if you notice when the tap fails, set "
     "`on_incomplete_stream: remove` to remove without a proof"
 )
+
+
+FAIL_REMEDY = (
+    "`on_incomplete_stream: fail` makes that an error. To prove it, set `row_count_field` to a column that holds "
+    f"`count(*) over ()`, and run again. Or set `on_incomplete_stream` to hold, and make {APPLY_HELD} the next step, "
+    "which runs only if the tap ended well"
+)
+"""What a run that fails leaves behind is not for `--apply-held`."""
 
 
 class Shared(enum.Enum):
@@ -263,9 +271,10 @@ class StreamObserver:
 
     def verdict(self, stream: str) -> Verdict:
         """Return whether the tap finished everything that feeds a stream: the weakest verdict counts."""
-        field = self._settings[stream].row_count_field
+        settings = self._settings[stream]
+        field, fails = settings.row_count_field, settings.on_incomplete_stream is OnIncompleteStream.FAIL
         tap_streams = sorted(self._feeding[stream])
-        return weakest(assess(self.seen(tap_stream), row_count_field=field) for tap_stream in tap_streams)
+        return weakest(assess(self.seen(each), row_count_field=field, fails=fails) for each in tap_streams)
 
     def seen(self, tap_stream: str) -> Seen:
         """Return what was seen of one of the tap's streams up to now."""
@@ -284,10 +293,13 @@ def _common(before: object, value: object, *, first: bool) -> object:
     return before if value is before or value == before else Shared.MIXED
 
 
-def assess(seen: Seen, *, row_count_field: str | None = None) -> Verdict:
-    """Return whether a stream is complete, by all that was seen of it; where a row count is set, it alone proves."""
+def assess(seen: Seen, *, row_count_field: str | None = None, fails: bool = False) -> Verdict:
+    """Return whether a stream is complete, by all that was seen of it; where a row count is set, it alone proves.
+
+    What to do about it depends on whether the run `fails` where nothing is proven.
+    """
     if row_count_field is None:
-        proof, doubt = _by_messages(seen)
+        proof, doubt = _by_messages(seen, fails=fails)
         applicable = seen.began_afresh
     else:
         proof, doubt = _by_row_count(seen, row_count_field)
@@ -346,7 +358,7 @@ def _by_row_count(seen: Seen, field: str) -> tuple[Proof, str]:
     return Proof.NONE, f"{came} another number. Check the tap's log for an error, and run again"
 
 
-def _by_messages(seen: Seen) -> tuple[Proof, str]:
+def _by_messages(seen: Seen, *, fails: bool) -> tuple[Proof, str]:
     """Look for an ACTIVATE_VERSION that ends a stream which began afresh in this run."""
     doubts = (
         (seen.records == 0, "no record came"),
@@ -361,4 +373,4 @@ def _by_messages(seen: Seen) -> tuple[Proof, str]:
     if doubt is None:
         return Proof.ACTIVATE_VERSION, ""
     remedies = [APPLY_REMEDY, PROOF_REMEDY] if seen.began_afresh else [PROOF_REMEDY]
-    return Proof.NONE, ". ".join([doubt, *remedies])
+    return Proof.NONE, ". ".join([doubt, *([FAIL_REMEDY] if fails else remedies)])

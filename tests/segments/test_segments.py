@@ -234,9 +234,15 @@ def test_a_mirror_may_empty_a_segment_where_it_is_allowed_to(run_target, statsig
 
 
 def test_an_unproven_mirror_may_be_an_error(run_target, statsig):
-    outcome = run_target([schema("users"), *users("a", "d")], on_incomplete_stream="fail", **MIRROR)
-    assert outcome.exit_code == 1
-    assert members(statsig) == {"a", "b", "c", "d"}
+    for listed, missing in (("ad", "2 of 3 members are"), ("abcd", "0 of 4 members are")):
+        outcome = run_target([schema("users"), *users(*listed)], on_incomplete_stream="fail", **MIRROR)
+        assert outcome.exit_code == 1
+        assert members(statsig) == {"a", "b", "c", "d"}
+        assert f"{missing} not in stream 'users'" in outcome.errors
+        assert f"Removed none and added {int(listed == 'ad')}. Nothing proves that the tap finished" in outcome.errors
+        assert "`on_incomplete_stream: fail` makes that an error. To prove it, set `row_count_field`" in outcome.errors
+        # A failed run leaves nothing for it.
+        assert "removes them" not in outcome.errors
 
 
 def test_an_incremental_stream_is_no_mirror(run_target, statsig):
