@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from target_statsig.client.console import ConsoleClient
+from target_statsig.client.console import ConsoleClient, Segment
 from target_statsig.client.http import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
@@ -28,7 +28,6 @@ from target_statsig.errors import (
     AuthenticationError,
     FatalRunError,
     Heading,
-    RefusedError,
     RequestError,
     SettingsError,
     StoreError,
@@ -41,7 +40,6 @@ from target_statsig.store.readonly import StoreLook, look_at
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from target_statsig.client.console import Segment
     from target_statsig.client.http import Transport
     from target_statsig.clock import Clock
     from target_statsig.commands.replay import WaitingLetters
@@ -69,7 +67,7 @@ class Found:
     Attributes:
         console: Why the Console API could not be read; None where it was read, or nobody asked it.
         id_types: The project's ID types; None where they are not known.
-        segments: Each segment as Statsig has it, or that it has none, or the text of an error.
+        segments: Each segment as Statsig has it, or why it could not be read.
         store: What a look at the store showed, or why it cannot be used.
         letters: The dead letters that wait; None where nothing says where they are, which the store's row explains.
         now: When that was, in seconds since 1970.
@@ -77,7 +75,7 @@ class Found:
 
     console: str | None
     id_types: Sequence[str] | None
-    segments: Mapping[str, Segment | NotFound | str]
+    segments: Mapping[str, Segment | RequestError]
     store: StoreLook | str
     letters: WaitingLetters | None
     now: float
@@ -86,13 +84,6 @@ class Found:
     def remembered(self) -> Mapping[str, SegmentFacts]:
         """What the store remembers of segments."""
         return {} if isinstance(self.store, str) else self.store.segments
-
-
-@dataclass(frozen=True, slots=True)
-class NotFound:
-    """There is no such segment, with Statsig's message."""
-
-    message: str
 
 
 def sections(settings: Settings, streams: Mapping[str, StreamSettings], found: Found) -> list[Section]:
@@ -156,14 +147,15 @@ def _segment_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterat
 
 
 def _segment_row(segment_id: str, stream: str, settings: StreamSettings, feeders: str, found: Found) -> Row:
-    segment = found.segments.get(segment_id, UNASKED)
-    if isinstance(segment, str):
-        mark = Mark.UNKNOWN if segment == UNASKED else Mark.FAIL
-        return Row(mark, segment_id, f"{segment}. {feeders}")
-    if not isinstance(segment, NotFound):
+    segment = found.segments.get(segment_id)
+    if segment is None:
+        return Row(Mark.UNKNOWN, segment_id, f"{UNASKED}. {feeders}")
+    if isinstance(segment, Segment):
         unfit = misfit(segment, settings) or _shared(segment_id, stream, settings, found)
         if unfit is None:
             return Row(Mark.OK, segment_id, f"{_described(segment)}. {feeders}{_last_sync(found, segment_id)}")
+    elif segment.status != HTTPStatus.NOT_FOUND:
+        return Row(Mark.FAIL, segment_id, f"{segment}. {feeders}")
     elif settings.create_segment:
         text = f"does not exist yet. The first run creates it as an ID list of {statsig_id_type(settings)}"
         return Row(Mark.OK, segment_id, f"{text}. {feeders}")
@@ -307,16 +299,13 @@ def _find_out(settings: Settings, streams: dict[str, StreamSettings], transport:
     return Found(None, id_types, segments, *places)
 
 
-def _segments(console: ConsoleClient, segment_ids: Iterable[str]) -> dict[str, Segment | NotFound | str]:
-    found: dict[str, Segment | NotFound | str] = {}
+def _segments(console: ConsoleClient, segment_ids: Iterable[str]) -> dict[str, Segment | RequestError]:
+    found: dict[str, Segment | RequestError] = {}
     for segment_id in segment_ids:
         try:
             found[segment_id] = console.segment(segment_id)
-        except RefusedError as error:
-            absent = error.status == HTTPStatus.NOT_FOUND
-            found[segment_id] = NotFound(error.message) if absent else str(error)
         except RequestError as error:
-            found[segment_id] = str(error)
+            found[segment_id] = error
     return found
 
 

@@ -5,11 +5,12 @@ from collections import Counter
 import pytest
 
 from target_statsig.client.console import Segment
-from target_statsig.commands.check import EVERY_STREAM, Found, NotFound, sections
+from target_statsig.commands.check import EVERY_STREAM, Found, sections
 from target_statsig.commands.check_table import Mark, failed
 from target_statsig.commands.replay import WaitingLetters
 from target_statsig.config.parse import parse_config
 from target_statsig.config.schema import config_schema
+from target_statsig.errors import RefusedError, RequestError
 from target_statsig.store.readonly import StoreLook
 from target_statsig.store.values import SegmentFacts
 from tests.fakes import NOON
@@ -99,7 +100,7 @@ def test_a_console_key_that_no_stream_needs_is_looked_at_too():
         ),
         pytest.param(
             {"users": ADD},
-            NotFound("Segment not found"),
+            RefusedError("404", status=404, message="Segment not found"),
             "FAIL vips does not exist in this Statsig project (404: Segment not found). Fed by stream "
             "'users' (add). Check `segment_id` for a typo, create an ID list of ID type userID in the console, or "
             "set `create_segment` to true.",
@@ -107,12 +108,17 @@ def test_a_console_key_that_no_stream_needs_is_looked_at_too():
         ),
         pytest.param(
             {"users": {**ADD, "create_segment": True}},
-            NotFound("Segment not found"),
+            RefusedError("404", status=404, message="Segment not found"),
             "ok vips does not exist yet. The first run creates it as an ID list of userID. Fed by stream 'users' "
             "(add).",
             id="to be created",
         ),
-        pytest.param({"users": ADD}, "It broke", "FAIL vips It broke. Fed by stream 'users' (add).", id="unreadable"),
+        pytest.param(
+            {"users": ADD},
+            RequestError("It broke"),
+            "FAIL vips It broke. Fed by stream 'users' (add).",
+            id="unreadable",
+        ),
     ],
 )
 def test_a_segment_says_whether_it_fits_and_who_feeds_it(streams, found, text):
