@@ -222,6 +222,11 @@ class Call:
             f"{duration(self.seconds_left)}"
         )
 
+    @property
+    def done(self) -> str:
+        """The line of the log for a request that was taken after more than one retry."""
+        return f"Statsig accepted {self.what} at try {self.tries:,}"
+
     def waiting(self, wait: float) -> str:
         """Return the line of the log, during a long wait, that has `wait` seconds to go."""
         last = f"; last result: {self._answered}" if self.tries else ""

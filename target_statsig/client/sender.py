@@ -42,6 +42,10 @@ MAX_RETRY_AFTER = 365 * 86_400.0
 LOG_INTERVAL = 60.0
 """Seconds of a wait without a line in the log, after which one says what is being waited for."""
 
+LOGGED_TRIES = 2
+"""A request is logged when it is tried again, and, if these are not enough, when Statsig has decided: not at each try,
+of which an outage has hundreds."""
+
 _NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?", re.ASCII)
 
 _CLOSES_THE_API = frozenset({429, 503})
@@ -147,11 +151,16 @@ class Sender:
             answer = self._try(replace(request, headers={**request.headers, **fresh}), call)
             call.record(answer, self._clock.monotonic() - begun)
             if answer.outcome is Outcome.OK and answer.status is not None:
+                if call.tries > LOGGED_TRIES:
+                    logger.info("%s", call.done)
                 return Sent(answer.status, answer.body, call.tries, call.maybe_taken)
             if answer.outcome is not Outcome.NOT_NOW:
                 break
             wait = self._wait(call, delay)
-            self._log(call.retrying(wait))
+            if call.tries < LOGGED_TRIES:
+                self._log(call.retrying(wait))
+            else:
+                logger.debug("%s", call.retrying(wait))
             self._pause(wait, call)
             call.seconds_left -= wait
         raise call.refusal()

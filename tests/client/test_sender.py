@@ -336,17 +336,32 @@ def test_whatever_ends_a_request_tells_of_an_answer_that_was_lost_before(clock, 
     assert caught.value.maybe_taken
 
 
-def test_every_retry_is_logged_in_one_line(clock, caplog):
-    with caplog.at_level(logging.WARNING):
-        send(clock, LOST, answer(429, {"message": "Slow down"}, {"retry-after": "9"}.items()), answer())
+FIRST_RETRY = (
+    "No answer came from events.statsigapi.net, the host of `events_url` (TimeoutError: timed out) to "
+    f"{WHAT}, but the change may have been made. Next try in 1 s; giving up in 30 min"
+)
 
-    assert caplog.messages == [
-        (
-            "No answer came from events.statsigapi.net, the host of `events_url` (TimeoutError: timed out) to "
-            f"{WHAT}, but the change may have been made. Next try in 1 s; giving up in 30 min"
-        ),
-        f"Statsig answered 429 (Slow down) to {WHAT}. Next try in 11 s; giving up in 30 min",
-    ]
+
+@pytest.mark.parametrize(
+    ("script", "lines"),
+    [
+        pytest.param([answer()], [], id="no retry"),
+        pytest.param([LOST, answer()], [FIRST_RETRY], id="one"),
+        pytest.param([LOST, NO, NO, NO, answer()], [FIRST_RETRY, f"Statsig accepted {WHAT} at try 5"], id="four"),
+    ],
+)
+def test_a_request_is_logged_when_it_is_tried_again_and_when_it_is_taken_after_all(clock, caplog, script, lines):
+    with caplog.at_level(logging.INFO):
+        send(clock, *script)
+
+    assert caplog.messages == lines
+
+
+def test_the_first_retry_is_logged_in_one_line(clock, caplog):
+    with caplog.at_level(logging.WARNING):
+        send(clock, answer(429, {"message": "Slow down"}, {"retry-after": "9"}.items()), answer())
+
+    assert caplog.messages == [f"Statsig answered 429 (Slow down) to {WHAT}. Next try in 10 s; giving up in 30 min"]
 
 
 def test_in_a_long_wait_the_log_says_each_minute_what_for(clock, caplog):
