@@ -1,13 +1,12 @@
 """A private PostgreSQL for the session, where the server's programs are installed.
 
-`postgres_url` gives a test an empty database of its own, `warehouse_url` one to a file of tests, whose log can be read;
+`postgres_url` gives a test an empty database, `warehouse_url` one to a file of tests, whose log can be read;
 without the programs the test is skipped and says so. A conftest imports the fixtures by name.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import functools
 import itertools
 import os
@@ -17,13 +16,9 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PASSWORD = "only-on-loopback"
 
@@ -107,22 +102,14 @@ def _server() -> str | None:
     return f"postgresql://tester:{PASSWORD}@127.0.0.1:{port}/postgres"
 
 
-@contextlib.contextmanager
-def _new_database(name: str, locale: str = "") -> Iterator[str]:
-    """Give the URL of a new database, and drop it afterwards with its replication slots."""
+def _new_database(name: str, locale: str = "") -> str:
+    """Make a database, which goes with the server, and return its URL."""
     server = _server()
     if server is None:
         pytest.skip("no PostgreSQL server (initdb) is installed here")
-    url = server.removesuffix("postgres") + name
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 {locale}")
-    yield url
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()"
-        )
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    return server.removesuffix("postgres") + name
 
 
 def _own_collation() -> str:
@@ -135,11 +122,29 @@ def _own_collation() -> str:
         return "LOCALE_PROVIDER icu ICU_LOCALE 'en-US'" if has_icu and connection.info.server_version >= 150_000 else ""
 
 
+@functools.cache
+def _store_database() -> str:
+    """Return the URL of a database for all stores of the session, one whose own collation does not go by code point."""
+    return _new_database("stores", _own_collation())
+
+
 @pytest.fixture
 def postgres_url():
-    """Give the SQLAlchemy URL of a new database, one whose own collation does not go by code point."""
-    with _new_database(f"store_{next(_numbers)}", _own_collation()) as url:
-        yield url.replace("postgresql:", "postgresql+psycopg:")
+    """Give the SQLAlchemy URL of an empty database, to which nobody is connected.
+
+    It is emptied rather than made anew, which takes a tenth of the time.
+    """
+    url = _store_database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        # As PostgreSQL makes it in a new database.
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public AUTHORIZATION pg_database_owner")
+        connection.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
+    return url.replace("postgresql:", "postgresql+psycopg:")
 
 
 @pytest.fixture
@@ -152,11 +157,14 @@ def connection(postgres_url):
 @pytest.fixture(scope="module")
 def warehouse_url():
     """Give the URL of a new database whose log a tap can read, for all tests of a file."""
-    with _new_database(f"warehouse_{next(_numbers)}") as url:
-        with psycopg.connect(url, autocommit=True) as connection:
-            try:
-                connection.execute("SELECT pg_create_logical_replication_slot('trial', 'wal2json')")
-            except psycopg.errors.UndefinedFile:
-                pytest.skip("PostgreSQL's plugin wal2json is not installed here")
-            connection.execute("SELECT pg_drop_replication_slot('trial')")
+    url = _new_database(f"warehouse_{next(_numbers)}")
+    with psycopg.connect(url, autocommit=True) as connection:
+        try:
+            connection.execute("SELECT pg_create_logical_replication_slot('trial', 'wal2json')")
+        except psycopg.errors.UndefinedFile:
+            pytest.skip("PostgreSQL's plugin wal2json is not installed here")
+        connection.execute("SELECT pg_drop_replication_slot('trial')")
         yield url
+        connection.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()"
+        )
