@@ -73,14 +73,17 @@ class Connection:
         url: The store's URL.
         is_sqlite: Whether this is SQLite, else PostgreSQL.
         turn: Held while a statement or a transaction runs.
-        listed: A query for the ids in the JSON list `:ids`, as `as_list` gives it.
+        is_listed: Behind a column, the condition that its value is in the JSON list `:ids`, as `as_list` gives it.
     """
 
     def __init__(self, url: StoreUrl, connect: Callable[[], Any], error: type[Exception]) -> None:
         """Connect; `connect` opens a connection that commits each statement unless a BEGIN went before."""
         self.url = url
         self.is_sqlite = url.path is not None
-        self.listed = f"SELECT value FROM {self.unfolded(':ids')}"
+        listed = f"SELECT value FROM {self.unfolded(':ids')}"
+        # An array is unfolded once. Of a query PostgreSQL makes a join, which without statistics goes through the whole
+        # list for every row.
+        self.is_listed = f"IN ({listed})" if self.is_sqlite else f"= ANY (ARRAY ({listed}))"
         self._connect = connect
         self._error = error
         self.turn = threading.RLock()

@@ -257,7 +257,7 @@ class _WrittenStates:
         oldest = self._states[0].epoch if len(self._states) == _KEPT else None
         # Where no record has come yet, it is not known where the stream will start.
         behind = recollection.behind() if recollection and oldest is not None else []
-        met = f"run_id = :run_id OR run_id IN ({self._connection.listed})"
+        met = f"run_id = :run_id OR run_id {self._connection.is_listed}"
         self._connection.run(
             "DELETE FROM target_statsig_batches WHERE stream = :stream AND epoch < :before AND "
             f"CASE WHEN kind = :kind THEN highest < :lowest ELSE epoch < :oldest AND ({met}) END",
@@ -312,7 +312,7 @@ class Recollection:
         self.known, self.doubtful = DigestBag(expected), DigestBag(expected)
         covered = [run for run, _ in runs if not self._add(run)]
         if covered:
-            delete = f"DELETE FROM target_statsig_batches WHERE stream = :stream AND run_id IN ({connection.listed})"
+            delete = f"DELETE FROM target_statsig_batches WHERE stream = :stream AND run_id {connection.is_listed}"
             connection.run(delete, stream=stream, ids=as_list(covered))
         self._unmet = [run for run, _ in runs if run not in covered]
 

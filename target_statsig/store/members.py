@@ -44,8 +44,8 @@ class _SegmentRows:
     def _clear_pending(self, ids: Sequence[str]) -> None:
         # Nearly always there is nothing, and then a list of ids need not be unfolded again.
         if self._run("SELECT 1 FROM target_statsig_pending WHERE segment = :segment LIMIT 1"):
-            statement = "DELETE FROM target_statsig_pending WHERE segment = :segment AND id IN"
-            self._run(f"{statement} ({self._connection.listed})", ids=as_list(ids))
+            statement = "DELETE FROM target_statsig_pending WHERE segment = :segment AND id"
+            self._run(f"{statement} {self._connection.is_listed}", ids=as_list(ids))
 
 
 class Members(_SegmentRows):
@@ -128,7 +128,7 @@ class Members(_SegmentRows):
     def mark_missing(self, ids: Sequence[str], since: float) -> None:
         """Record members as missing `since` (seconds since 1970); those missing before keep their date."""
         statement = "UPDATE target_statsig_members SET missing_since = :since WHERE segment = :segment"
-        condition = f"missing_since IS NULL AND id IN ({self._connection.listed})"
+        condition = f"missing_since IS NULL AND id {self._connection.is_listed}"
         self._run(f"{statement} AND {condition}", since=since, ids=as_list(ids))
 
     def _set_known(self, *, known: bool) -> None:
@@ -145,7 +145,7 @@ class Members(_SegmentRows):
         self._run(statement, ours=ours, ids=as_list(ids))
 
     def _delete(self, ids: Sequence[str]) -> None:
-        self._run(f"DELETE {_HERE} AND id IN ({self._connection.listed})", ids=as_list(ids))
+        self._run(f"DELETE {_HERE} AND id {self._connection.is_listed}", ids=as_list(ids))
 
 
 def _held(*, own_only: bool) -> str:
@@ -190,7 +190,7 @@ class Audience(_SegmentRows):
 
     def among(self, ids: Sequence[str]) -> list[str]:
         """Return those of some ids that are members in the end."""
-        query = f"SELECT id FROM {self._settle()} WHERE member AND id IN ({self._connection.listed})"
+        query = f"SELECT id FROM {self._settle()} WHERE member AND id {self._connection.is_listed}"
         return [id_ for (id_,) in self._run(query, ids=as_list(ids))]
 
     def plan(self, *, own_only: bool = False) -> Plan:
