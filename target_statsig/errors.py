@@ -3,7 +3,6 @@
     TargetStatsigError
     ├── SettingsError              fix the configuration; nothing was sent
     ├── RecordError                one record cannot go: count it by reason, keep it out, go on
-    │   └── MissingKeyError        ... because a column of its primary key is missing
     ├── SegmentError               one segment failed: leave it, finish the other streams, end with 1
     ├── RequestError               one request did not succeed
     │   ├── RefusedError           Statsig will never take this body: split it, or give up on it
@@ -121,13 +120,6 @@ class RecordError(TargetStatsigError):
         super().__init__(reason if field is None else f"{reason} ({field})")
         self.reason = reason
         self.field = field
-
-
-class MissingKeyError(RecordError):
-    """A record has no value for a column of its stream's primary key."""
-
-    def __init__(self, field: str) -> None:
-        super().__init__("missing_key_property", field)
 
 
 class SegmentError(TargetStatsigError):

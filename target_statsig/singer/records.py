@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_statsig._compat import override
-from target_statsig.errors import MissingKeyError, RecordError
+from target_statsig.errors import RecordError
 from target_statsig.reports.text import counted
 from target_statsig.singer.columns import Columns
 from target_statsig.singer.message import (
@@ -200,7 +200,7 @@ class RecordReader:
         if is_too_deep(record):
             return RecordError(NESTED_TOO_DEEPLY)
         missing = next((name for name in self._key_properties if name not in record), None)
-        return RecordError("schema_violation") if missing is None else MissingKeyError(missing)
+        return RecordError("schema_violation") if missing is None else RecordError("missing_key_property", missing)
 
     @override
     def __reduce__(self) -> tuple[Callable[..., RecordReader], tuple[str, str, dict[str, Any], Sequence[str]]]:
