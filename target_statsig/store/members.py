@@ -59,13 +59,13 @@ class Members(_SegmentRows):
         """Return how many members the store has."""
         return int(self._value(f"SELECT count(*) {_HERE}"))
 
-    def record_added(self, ids: Sequence[str], *, ours: bool = True) -> None:
+    def record_added(self, ids: Sequence[str]) -> None:
         """Record an acknowledged request that added members; none of them is missing or pending any more.
 
-        `ours`: this target added them; a member that was recorded before keeps its `ours`.
+        A member that was recorded before stays whose it was; a new one is ours.
         """
         with self._connection.writing():
-            self._insert(ids, ours=ours)
+            self._insert(ids, ours=True)
             self._clear_pending(ids)
 
     def record_removed(self, ids: Sequence[str]) -> None:
