@@ -32,6 +32,7 @@ INSTEAD = {
 
 IN_CI = {
     "uv run ruff check && uv run ruff format --check && uv run mypy && uv run lint-imports",
+    "uv run pytest -m slow --dist loadfile",
     "uv run --group spark pytest -m spark -n 0",
     "uv run zensical build --strict --clean --config-file docs/zensical.toml",
     ".ci/run",
