@@ -9,12 +9,12 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import compress, islice
 from typing import TYPE_CHECKING
 
 from target_statsig.errors import FatalRunError, Heading, RefusedError, TargetStatsigError, TooLargeError
 from target_statsig.events.mapper import COUNTS, RENAMED_LISTED, MappingWarnings
-from target_statsig.events.prepare import Limits, Preparation
+from target_statsig.events.prepare import DIGESTS_ONLY, Limits, Preparation
 from target_statsig.reports.report import wider
 from target_statsig.store.ledger import NoLedger, each
 
@@ -174,6 +174,7 @@ class Delivery:
         client: What sends.
         ledger: What remembers deliveries.
         item_bytes: The bytes of an item in the batch prepared last, on average; 0 before the first.
+        all_known: Whether all records of the last batch were known, so that those of the next one may be, too.
     """
 
     stream: str
@@ -185,6 +186,7 @@ class Delivery:
     client: EventsClient
     ledger: StreamLedger
     item_bytes: float = field(default=0.0, init=False)
+    all_known: bool = field(default=False, init=False)
 
     @property
     def rows(self) -> int:
@@ -234,7 +236,9 @@ class _BatchDelivery:
     def run(self, batch: Batch) -> BatchResult:
         result = self._result
         result.records = len(batch)
-        prepared = self._prepare(batch)
+        delivery = self._delivery
+        limits = DIGESTS_ONLY if delivery.all_known else delivery.bounds.limits
+        prepared = self._prepare(batch, limits)
         if prepared.unreadable is not None:
             result.unreadable = (prepared.readable, prepared.unreadable)
             result.records -= 1
@@ -245,8 +249,11 @@ class _BatchDelivery:
         except TargetStatsigError as error:
             result.fail(error, prepared.readable)
             return result
-        if known:
-            result.skipped_duplicates = len(known)
+        delivery.all_known = 0 < len(known) == prepared.readable
+        result.skipped_duplicates = len(known)
+        if delivery.all_known:
+            return result
+        if known or limits is DIGESTS_ONLY:
             batch = batch.take([row for row in range(prepared.readable) if row not in known])
             prepared = self._prepare(batch)
         result.deleted_row = prepared.deleted
@@ -254,10 +261,10 @@ class _BatchDelivery:
         self._send_all(batch, prepared)
         return result
 
-    def _prepare(self, batch: Batch) -> Prepared:
-        """Prepare a batch within the limits that hold now."""
+    def _prepare(self, batch: Batch, limits: Limits | None = None) -> Prepared:
+        """Prepare a batch, within the limits that hold now where no others are given."""
         delivery = self._delivery
-        return delivery.workers.prepare(self._preparation, batch, delivery.bounds.limits, self._now_ms)
+        return delivery.workers.prepare(self._preparation, batch, limits or delivery.bounds.limits, self._now_ms)
 
     def _known(self, prepared: Prepared, count: int) -> set[int]:
         """Return the lines of records that an earlier run delivered."""
@@ -265,7 +272,7 @@ class _BatchDelivery:
             return set()
         answers = self._ledger.known(each(prepared.digests), highest=prepared.highest, epoch=self._epoch)
         rows = range(count) if prepared.rows is None else prepared.rows
-        return {row for row, known in zip(rows, answers, strict=True) if known}
+        return set(compress(rows, answers))
 
     def _send_all(self, batch: Batch, prepared: Prepared, *, doubted: bool = False) -> None:
         self._result.rejections += [

@@ -54,7 +54,7 @@ class Limits(msgspec.Struct, frozen=True):
     """How large a request may be.
 
     Attributes:
-        rows: Items at most.
+        rows: Items at most; 0: no request is asked for, only digests.
         bytes: Uncompressed bytes of its body at most.
         largest: Uncompressed bytes of a body that holds a single item; between `bytes` and this, Statsig is asked.
     """
@@ -70,6 +70,9 @@ class Limits(msgspec.Struct, frozen=True):
             item_bytes: The bytes of an item, going by the last ones; 0 where nothing is known.
         """
         return max(min(self.rows, int(FILLED * self.bytes / item_bytes)), 1) if item_bytes else self.rows
+
+
+DIGESTS_ONLY = Limits(0, 0, 0)
 
 
 class PreparedRequest(msgspec.Struct, frozen=True):
@@ -198,6 +201,19 @@ class Preparation(Prepares):
         key, top = self.replication_key, None
         if self.remembers and key is not None and read.rows:
             top = highest(read.source.get(key))
+        prepared = Prepared(
+            requests=[],
+            rejected=[],
+            digests=b"".join(digests),
+            rows=None if of_all else [*read.rows],
+            highest=top,
+            deleted=len(gone),
+            unreadable=read.unreadable,
+            readable=len(read.rows) + len(read.faults) + len(gone),
+            warnings=MappingWarnings(),
+        )
+        if not limits.rows:
+            return prepared
         warnings, faults = MappingWarnings(), Faults()
         items = self._mapper(read.columns, now_ms, warnings, faults)
         lines = self._lines(items.items, limits, faults)
@@ -209,7 +225,8 @@ class Preparation(Prepares):
             self._mapper(read.columns.take(sound), now_ms, warnings, {})
         warnings.add_sizes(_picked(lines, sound))
         rejected = {**read.faults, **{read.rows[row]: error for row, error in faults.items()}}
-        return Prepared(
+        return msgspec.structs.replace(
+            prepared,
             requests=[
                 self._request(
                     None if of_all and len(part) == len(read.rows) else [read.rows[row] for row in part],
@@ -220,12 +237,6 @@ class Preparation(Prepares):
                 for part in _parts(sound, lines, limits)
             ],
             rejected=[(row, rejected[row].reason, rejected[row].field) for row in sorted(rejected)],
-            digests=b"".join(digests),
-            rows=None if of_all else [*read.rows],
-            highest=top,
-            deleted=len(gone),
-            unreadable=read.unreadable,
-            readable=len(read.rows) + len(read.faults) + len(gone),
             warnings=warnings,
         )
 

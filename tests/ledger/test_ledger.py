@@ -75,6 +75,16 @@ def test_a_run_that_died_before_its_state_is_repeated_without_doubling(orders, s
     assert orders.arrived == 700
 
 
+def test_what_is_new_among_known_batches_is_sent_and_what_is_wrong_rejected(orders):
+    settings = {"batch_size_rows": 2, "max_parallel_requests": 1, "dedupe_days": 30, "opening": schema("orders")}
+    orders.run(orders.rows(*range(8)), state(orders={}), **settings)
+    wrong = orders.row(9, user_id=None)
+    rows = [*orders.rows(0, 1, 2, 3, 10, 11, 4, 5), wrong, *orders.rows(6, 7, 12), wrong, wrong]
+    counts = counts_of(orders.run(rows, state(orders={}), **settings))
+    assert (counts["skipped_duplicates"], counts["delivered"], counts["rejected"]) == (8, 3, 3)
+    assert orders.arrived == 8 + 3
+
+
 def test_two_identical_rows_are_two_items_in_every_run(orders):
     orders.run(orders.rows(1, 1), bookmark(1))
     assert orders.arrived == 2
