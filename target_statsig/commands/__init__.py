@@ -1,1 +1,1 @@
-"""What the target does beside reading a tap: check, replay, apply what was held."""
+"""The commands beside a run: check, replay, apply-held and others."""

@@ -1,6 +1,6 @@
-"""`--apply-held`: carries out the removals that the last run of each mirrored segment held.
+"""`--apply-held`: removes the members that the last run of each mirrored segment held.
 
-No Singer message says that a tap ended well, but the orchestrator knows: it runs this step only then.
+No Singer message says that a tap ended well. The scheduler knows, and runs this step only then.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ NOTHING = "No member is held, so none is removed."
 def apply_held(run: Run, segment_id: str | None) -> int:
     """Remove the members that the last run of each segment held, or of one segment only, and write the report.
 
-    Errors are kept in the run. Returns the exit code: 0 where all was applied or nothing was held, 1 where anything was
-    refused or failed, 128 and the signal's number when interrupted.
+    Errors are kept in the run. Returns the exit code: 0 if all was applied or nothing was held, 1 if anything was
+    refused or failed, 128 plus the signal's number if interrupted.
     """
     run.command = Command.APPLY_HELD
     try:
@@ -64,7 +64,7 @@ def _apply(run: Run, segment_id: str | None) -> None:
     elif segment_id is not None:
         held = {segment_id: held[segment_id]}
     else:
-        # Configurations may share a store, and each has a step of its own.
+        # Several configurations may share a store, each with its own step.
         held = {name: hold for name, hold in held.items() if run.config.mirrored(hold.stream, name) is not None}
     if not held:
         logger.info(NOTHING)
@@ -93,7 +93,7 @@ def _apply_one(run: Run, segment_id: str, hold: Hold) -> None:
         return
     counts = SegmentCounts(SyncMode.MIRROR)
     run.report.members(hold.stream).segments[segment_id] = counts
-    # A segment that is gone has no members to remove: do not create an empty one.
+    # A deleted segment has no members to remove: do not create an empty one.
     settings = replace(settings, create_segment=False)
     remote = RemoteSegment(segment_id, settings, run.console, counts, run.clock, run.settings.segment_batch_size)
     HeldRemovals(remote, run.store, run.clock).apply()
@@ -103,7 +103,7 @@ def _refuse_segment(segment_id: str | None, held: Mapping[str, Hold]) -> None:
     """Refuse an unknown segment, and name those with held removals.
 
     Raises:
-        FatalRunError: There is such a segment.
+        FatalRunError: `segment_id` is not None.
     """
     if segment_id is not None:
         names = ", ".join(f"'{name}'" for name in held) or "none"
@@ -125,11 +125,11 @@ class HeldRemovals:
         self._members = self._baseline.members
 
     def apply(self) -> None:
-        """Remove the members who are held, or say why not.
+        """Remove the held members.
 
         Raises:
-            SegmentError: Nobody may be removed, or Statsig did not take all of it.
-            InterruptedRunError: The run was asked to stop; to apply the same again removes the rest.
+            SegmentError: No member may be removed, or Statsig refused a request; the text says why.
+            InterruptedRunError: The run was asked to stop. Another `--apply-held` removes the rest.
         """
         self._baseline.lock.acquire()
         try:
@@ -155,7 +155,7 @@ class HeldRemovals:
         self._finish(hold)
 
     def _check_hold(self, hold: Hold) -> None:
-        """Refuse where the run did not end well, or more than a proof is missing."""
+        """Refuse if the run did not end well, or if more than a proof is missing."""
         if hold.state is HoldState.BEGUN:
             self._counts.held = None
             self._refuse("the last run did not finish it, so the missing members are not known", RUN_AGAIN)
@@ -165,7 +165,7 @@ class HeldRemovals:
             self._refuse(f"{held}, and more than a proof is missing", hold.doubt)
 
     def _count_members(self, hold: Hold) -> tuple[int, int]:
-        """Return how many members there are, and how many of them are held; refuse where the list has changed."""
+        """Return the number of members and of held members; refuse if the list has changed."""
         drift = self._baseline.drift() if hold.state is HoldState.HELD else None
         if drift is not None:
             self._refuse_changed(drift)
@@ -179,7 +179,7 @@ class HeldRemovals:
         return members, held
 
     def _check_guards(self, hold: Hold, removals: int) -> None:
-        """Refuse where a guard forbids it, by the settings as they are now."""
+        """Refuse if a guard forbids it under the present settings."""
         verdict = Verdict(Proof.APPLIED, applicable=True)
         decision = decide(verdict, replace(hold, removals=removals), self._remote.settings)
         if decision.action in {Action.HOLD, Action.FAIL}:
@@ -190,7 +190,7 @@ class HeldRemovals:
             self._refuse(what, decision.hint, heading=decision.heading)
 
     def _finish(self, hold: Hold) -> None:
-        """Remember that nothing is held any more, and read back what became of the segment."""
+        """Record that nothing is held any more, and read the segment's count back."""
         counts = self._counts
         self._baseline.record(status="complete", stream=hold.stream)
         self._store.record_hold(self._remote.id, None)

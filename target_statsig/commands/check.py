@@ -1,6 +1,6 @@
-"""`--check`: what a run would meet, found with calls that only read, as a table.
+"""`--check`: whether a run can work, as a table.
 
-It sends nothing, changes nothing, and creates no store.
+Its calls only read. It creates no store.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ if TYPE_CHECKING:
     from target_statsig.store.values import SegmentFacts
 
 PATIENCE = 15
-"""Seconds after which a call counts as failed; a run waits for `retry_timeout`, but who checks wants an answer."""
+"""Seconds after which a call counts as failed: a user who checks does not wait for `retry_timeout`."""
 
 
 EVERY_STREAM = "*"
-"""The name of the streams that no entry of `streams` names."""
+"""Stands for all streams that no entry of `streams` matches."""
 
 UNASKED = "not checked, because the Console API cannot be read (see above)"
 
@@ -62,15 +62,15 @@ BUILT_IN = frozenset(STATSIG_ID_TYPES.values())
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What Statsig and the store said.
+    """What the checks found.
 
     Attributes:
-        console: Why the Console API could not be read; None where it was read, or nobody asked it.
-        id_types: The project's ID types; None where they are not known.
+        console: Why the Console API could not be read; None if it was read or not asked.
+        id_types: The project's ID types; None if unknown.
         segments: Each segment as Statsig has it, or why it could not be read.
-        store: What a look at the store showed, or why it cannot be used.
-        letters: The dead letters that wait; None where nothing says where they are, which the store's row explains.
-        now: When that was, in seconds since 1970.
+        store: The state of the store, or why it cannot be used.
+        letters: The waiting dead letters; None if their place is unknown, which the store's row explains.
+        now: Time of the check, in seconds since 1970.
     """
 
     console: str | None
@@ -124,7 +124,7 @@ def _key_rows(settings: Settings, streams: Mapping[str, StreamSettings], found: 
 
 
 def _segment_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterator[Row]:
-    """Yield a row for each segment that is configured, and for each stream whose records name theirs."""
+    """Yield a row for each configured segment, and for each stream whose records name their segment."""
     fed: dict[tuple[str, str], list[str]] = {}
     for name, settings in streams.items():
         if settings.segment_id is not None:
@@ -215,7 +215,7 @@ def _id_type_row(id_type: str, places: str, known: Sequence[str] | None) -> Row:
 
 
 def _tier_rows(streams: Mapping[str, StreamSettings]) -> Iterator[Row]:
-    """Yield a row for each tier that not every project has."""
+    """Yield a row for each tier that a project does not have by default."""
     named: dict[str, list[str]] = {}
     for name, settings in streams.items():
         if settings.environment_tier is not None and settings.environment_tier not in [*Tier]:
@@ -270,17 +270,17 @@ def _few(names: Sequence[str], most: int = 5) -> str:
 
 
 def check(config: Config, clock: Clock) -> list[Section]:
-    """Check everything that a run with this configuration would need; the clock is for waits between tries."""
+    """Check everything that a run with this configuration needs; `clock` waits between tries."""
     with closing(HttpTransport()) as transport:
         streams = _streams_of(config)
         return sections(config.settings, streams, _find_out(config.settings, streams, transport, clock))
 
 
 def _streams_of(config: Config) -> dict[str, StreamSettings]:
-    """Return the settings of each entry of `streams`, and under `*` those of all other streams, if they have any."""
+    """Return the settings of each entry of `streams`, and under `*` those of other streams, if any."""
     streams = {name: config.for_stream(name) for name in config.entries}
     if "object_type" in config.defaults and EVERY_STREAM not in streams:
-        with suppress(SettingsError):  # what the entries have in common may be too little for any other stream
+        with suppress(SettingsError):  # the top level alone may not be enough for a stream
             streams[EVERY_STREAM] = config.for_stream(EVERY_STREAM)
     return streams
 

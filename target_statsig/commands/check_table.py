@@ -1,4 +1,4 @@
-"""The table of `--check`: rows under titles, each with how it came out and what to do."""
+"""The table of `--check`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Mark(enum.Enum):
-    """How a row came out."""
+    """The result of a check."""
 
     OK = "ok"
     UNKNOWN = "?"
@@ -25,14 +25,14 @@ class Mark(enum.Enum):
 
 MARK_WIDTH = 4
 NAME_WIDTH = 20
-"""Characters; a longer name has a line to itself."""
+"""Characters. A longer name gets its own line."""
 
 COLOURS = {Mark.OK: "green", Mark.UNKNOWN: "yellow", Mark.FAIL: "red"}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing that was looked at, what was found, and what to do about it."""
+    """One check: its subject, what was found, and what to do."""
 
     mark: Mark
     name: str
@@ -53,7 +53,7 @@ def failed(sections: Sequence[Section]) -> int:
 
 
 def render(sections: Sequence[Section], *, width: int = 80, colours: bool = False) -> str:
-    """Return the table, in lines of `width` characters, with a last line that sums it up."""
+    """Return the table in lines of `width` characters, with a summary as its last line."""
     lines: list[str] = []
     for section in sections:
         lines += [section.title, *(line for row in section.rows for line in _row(row, width, colours=colours)), ""]

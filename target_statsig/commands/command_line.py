@@ -1,4 +1,4 @@
-"""The command line, as far as it differs from that of singer-sdk."""
+"""What the command line adds to that of singer-sdk."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ logger = logging.getLogger(__name__)
 FROM_ENVIRONMENT = "ENV"
 
 WIDEST_TABLE = 100
-"""Characters in a line, however wide the terminal is: longer lines are hard to read."""
+"""Characters. Longer lines are hard to read, however wide the terminal is."""
 
 
 def keep_lines() -> None:
-    """Keep names out of the data from breaking a line of the log and from playing with a terminal."""
-    from target_statsig.reports.text import LineRecord  # what only tells of the target logs no such name
+    """Escape control characters in log lines, so that names from data cannot break lines or control a terminal."""
+    from target_statsig.reports.text import LineRecord  # `--about` and the like log no names from data
 
     logging.setLogRecordFactory(LineRecord)
 
 
 def refuse_conflicts(options: Options, *, has_input: bool) -> None:
-    """Say which options do not go together, and exit with 1; `has_input` is whether `--input` is given, too."""
+    """Exit with 1 if options do not go together; `has_input` is whether `--input` is given."""
     if errors := list(options.conflicts(has_input=has_input)):
         turn_down(errors)
 
 
 def show_suggestion(source: Iterable[bytes] | None) -> NoReturn:
-    """Print settings for the streams of a tap's output or catalog, and exit with 1 where it is neither."""
+    """Print settings for the streams of a tap's output or catalog; exit with 1 if it is neither."""
     from target_statsig.commands.suggest import suggest
     from target_statsig.errors import InputError
 
@@ -54,7 +54,7 @@ def show_suggestion(source: Iterable[bytes] | None) -> NoReturn:
 
 
 def quieten() -> None:
-    """Keep lines of the log whole, and singer-sdk from logging one for each variable: under Meltano there are forty."""
+    """Escape log lines, and silence singer-sdk's line for each variable: under Meltano there are forty."""
     keep_lines()
     variables = logging.getLogger("singer_sdk.configuration")
     if not variables.isEnabledFor(logging.DEBUG):
@@ -62,9 +62,9 @@ def quieten() -> None:
 
 
 def read_config(values: Sequence[str]) -> tuple[dict[str, Any], bool]:
-    """Return the settings of all files named by `--config`, and whether variables are to be read, too.
+    """Return the settings of all files of `--config`, and whether to read variables too.
 
-    Where a file cannot be used, say why and exit with 1.
+    Exits with 1 if a file cannot be used.
     """
     files = [path for path in values if path != FROM_ENVIRONMENT]
     try:
@@ -74,7 +74,7 @@ def read_config(values: Sequence[str]) -> tuple[dict[str, Any], bool]:
 
 
 def turn_down(errors: Iterable[str]) -> NoReturn:
-    """Say what is wrong with a configuration, a text for each thing to fix, and exit with 1."""
+    """Log the errors of a configuration, and exit with 1."""
     keep_lines()
     logger.error("%s. Nothing was read or sent.", Heading.SETTINGS.value)
     for error in errors:
@@ -83,7 +83,7 @@ def turn_down(errors: Iterable[str]) -> NoReturn:
 
 
 def name_unread_keys(errors: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """Return what is wrong; where a key is missing that a variable holds, say that the variables were not read."""
+    """Return the errors, and add one if a missing key is in a variable that was not read."""
     from target_statsig.config.keys import ApiKeyKind
 
     unread = []
@@ -95,7 +95,7 @@ def name_unread_keys(errors: Sequence[str], environ: Mapping[str, str]) -> list[
 
 
 def leave(exit_code: int) -> NoReturn:
-    """Exit; after a failure only once the tap had the time to finish writing, so that the error is the last word."""
+    """Exit. After a failure, let the tap finish writing first, so that the error is the end of the log."""
     from target_statsig.clock import RunClock
     from target_statsig.singer.reader import drain_input
 
@@ -105,15 +105,15 @@ def leave(exit_code: int) -> NoReturn:
         if sys.stdout is not None:
             sys.stdout.flush()
     except (OSError, ValueError):
-        # Python would try again at its end, print that, and exit with 120.
+        # Otherwise Python flushes again at exit, prints the error, and exits with 120.
         sys.stdout = None
     sys.exit(exit_code)
 
 
 def show_check(run: Run, table: str | None) -> NoReturn:
-    """Check what a run would meet, print it, and exit with 1 where something failed.
+    """Print the checks, and exit with 1 if one failed.
 
-    `table` names the prepared requests that it would send; None where it would read input.
+    `table` names the prepared requests that a run would send; None if it would read input.
     """
     from target_statsig.commands.check import check
     from target_statsig.commands.check_table import failed, render
@@ -130,7 +130,7 @@ def show_check(run: Run, table: str | None) -> NoReturn:
 
 
 def show_status(run: Run, *, as_json: bool) -> NoReturn:
-    """Print what the store and the dead letters say, and exit with 1 where the store cannot be read."""
+    """Print the status, and exit with 1 if the store cannot be read."""
     from target_statsig.commands.status import read_status, render
 
     try:
@@ -142,7 +142,7 @@ def show_status(run: Run, *, as_json: bool) -> NoReturn:
 
 
 def show_verification(run: Run, *, as_json: bool) -> NoReturn:
-    """Ask Statsig for what the last run sent, print what it has, and exit with 1 where any is perhaps dropped."""
+    """Print what Statsig has of the last run, and exit with 1 if an item was perhaps dropped."""
     from target_statsig.commands.verify import render, verify
 
     try:

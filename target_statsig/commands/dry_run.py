@@ -1,6 +1,6 @@
-"""`--dry-run`: a run that sees all that a run would see, and changes nothing.
+"""`--dry-run`: a run that reads everything and changes nothing.
 
-`DryRun` has everything that such a run does in another way; there is no other place that asks whether a run is one.
+`DryRun` holds all differences to a run. No other code asks whether a run is a dry run.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOKED_AT = 100
-"""Records of a batch among which one is looked for that would be sent."""
+"""Records of a batch that are searched for one that would be sent."""
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 class RequestFile:
-    """A file of requests, a JSON line each, for this user's eyes only: there are ids in them, though no key."""
+    """A file of requests as JSON lines. Only this user may read it: requests hold ids, though no key."""
 
     def __init__(self, path: Path) -> None:
         """Create the file, or empty it.
@@ -75,7 +75,7 @@ class RequestFile:
         except OSError as error:
             msg = f"`--dry-run-output` ({path}) cannot be written: {error.strerror}."
             raise SettingsError([msg]) from error
-        os.fchmod(descriptor, 0o600)  # one that was there may have been open to others
+        os.fchmod(descriptor, 0o600)  # an existing file may be readable for others
         self._file = os.fdopen(descriptor, "wb")
 
     def write(self, recorded: Recorded) -> None:
@@ -108,17 +108,17 @@ class RequestFile:
 
 
 class DryRun(Run):
-    """A run that changes nothing: nothing is sent, the store is a copy, dead letters and STATEs are not written."""
+    """A run that sends nothing, works on a copy of the store, and writes no dead letters and no STATE."""
 
     def __init__(self, config: Config, *, show_ids: bool = False, output: Path | None = None) -> None:
-        """Open the file for the requests that would be sent (`output`), if there is to be one.
+        """Open `output`, the file for the requests that would be sent, if given.
 
         Raises:
             SettingsError: The file cannot be written.
         """
         super().__init__(config)
         self._show_ids = show_ids
-        # What is piped is often kept, and records are nobody's business there.
+        # Piped output is often kept, and must hold no values from records.
         self._has_terminal = sys.stdout is not None and sys.stdout.isatty()
         self._first_records = FirstRecords(config)
         self._output = None if output is None else self._opened.enter_context(closing(RequestFile(output)))
@@ -144,7 +144,7 @@ class DryRun(Run):
     @override
     def _open_store(self) -> Store:
         directory = self._store_opened.enter_context(TemporaryDirectory(prefix="target-statsig-dry-run-"))
-        # What is locked in a copy stays locked: no wait for it takes time.
+        # A lock in a copy never opens, so skip the wait for it.
         clock = SkippingClock(self.clock)
         project = paths.project_identity(self.settings)
         return open_copy(self._store_url, Path(directory), clock=clock, project=project, run_id=self.run_id)
@@ -155,7 +155,7 @@ class DryRun(Run):
 
     @override
     def _put_out(self, state: State) -> None:
-        """Write nothing: a bookmark that moved on would lose what was not sent, for good."""
+        """Write nothing: a moved bookmark would lose the records that were not sent."""
 
     @property
     @override
@@ -180,11 +180,11 @@ class DryRun(Run):
 
     @override
     def _remember(self) -> None:
-        """Leave nothing in the store."""
+        """Record nothing."""
 
     @override
     def _write_metrics(self) -> None:
-        """Write none: a collector would take them for those of a run."""
+        """Write none: a collector would mistake them for those of a run."""
 
     @override
     def _notify(self) -> None:
@@ -207,7 +207,7 @@ class DryRun(Run):
 
 
 class FirstRecords:
-    """The first record of each stream as it would be sent, with where its fields come from: for a terminal only."""
+    """The first record of each stream as it would be sent, and the sources of its fields. For a terminal only."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -221,9 +221,9 @@ class FirstRecords:
             yield from (f"  {line}" for line in lines)
 
     def look_at(self, stream: str, batch: Batch, reader: RecordReader, now_ms: int) -> None:
-        """Look in a batch for the first record of a stream that would be sent, unless there is one already.
+        """Keep the first record of a stream that would be sent, unless one is kept already.
 
-        `now_ms` is the present, unix milliseconds.
+        `now_ms` is the present time in Unix milliseconds.
         """
         if stream in self._lines:
             return
@@ -251,7 +251,7 @@ def _item(record: Columns, settings: StreamSettings, now_ms: int) -> list[str]:
 
 
 def _change(record: Columns, settings: StreamSettings) -> list[str]:
-    """Return who joins which segment, or leaves it."""
+    """Return a line for each id that joins or leaves a segment."""
     changes = MemberMapper(settings).changes(record, {})
     return [
         f"{'add' if joins else 'remove'} {member} ({segment})"
@@ -261,7 +261,7 @@ def _change(record: Columns, settings: StreamSettings) -> list[str]:
 
 
 def _read_from(record: Columns, settings: StreamSettings) -> Iterator[str]:
-    """Yield which column feeds each destination in a record."""
+    """Yield the column that fills each destination in a record."""
     if reads_messages(settings):
         record = read_objects(record)
     for destination, sources in _destinations(settings):
@@ -275,7 +275,7 @@ def _destinations(settings: StreamSettings) -> Iterator[tuple[str, tuple[str, ..
     mapping, is_message = settings.field_mapping, reads_messages(settings)
     kind = settings.object_type
     for destination in (id_destination(settings),) if kind is ObjectType.SEGMENT else DESTINATIONS[kind]:
-        # Of these a setting of the same name holds for every record.
+        # A setting of the same name replaces the column for every record.
         if getattr(settings, destination, None) is None:
             yield destination, sources_of(destination, mapping, of_messages=is_message)
     if kind in {ObjectType.EVENT, ObjectType.EXPOSURE}:

@@ -1,4 +1,4 @@
-"""The options of the command line beside singer-sdk's, which go together, and the text of `--help`."""
+"""Our options beside singer-sdk's, which of them go together, and the text of `--help`."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ GROUPS = {
     COMMANDS: ("check", "suggest", "status", "verify", "json", "replay", "apply_held", "segment"),
     LAST: ("about", "about_format", "version"),
 }
-"""The options by their names within the program, in the order of the help; those that are in no group come last."""
+"""Parameter names by group, in the order of the help. Options in no group come last."""
 
 FLAGS = {
     "--check": "Check the keys, the segments, the ID types, the store and the dead letters. Changes nothing.",
@@ -113,7 +113,7 @@ OWN = (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of our own, as they were given."""
+    """Our options as the user gave them."""
 
     check: bool = False
     suggest: bool = False
@@ -129,7 +129,7 @@ class Options:
     dry_run_output: Path | None = None
 
     def conflicts(self, *, has_input: bool) -> Iterator[str]:
-        """Yield what does not go together; `has_input` is whether `--input` is given."""
+        """Yield a text for each conflict; `has_input` is whether `--input` is given."""
         commands = ("check", "suggest", "status", "verify", "replay", "apply_held")
         given = [_shown(name) for name in commands if getattr(self, name)]
         if len(given) > 1:
@@ -153,10 +153,10 @@ def _shown(name: str) -> str:
 
 
 class TargetCommand(click.Command):
-    """The command that singer-sdk makes, with options of our own, in groups."""
+    """singer-sdk's command with our options, in groups."""
 
     def __init__(self, original: click.Command) -> None:
-        """Take over singer-sdk's command, with an `--input` that is read like a pipe."""
+        """Copy singer-sdk's command; its `--input` is read like a pipe."""
         settings: dict[str, Any] = {**original.context_settings, "max_content_width": 100}
         super().__init__(
             original.name,
@@ -168,7 +168,7 @@ class TargetCommand(click.Command):
         )
         self._original = original
         file_input = next(option for option in original.params if option.name == "file_input")
-        # Bytes: a line that is no UTF-8 is to be an error of that line.
+        # Bytes, so that invalid UTF-8 is an error of its line.
         file_input.type = click.File("rb")
 
     @override

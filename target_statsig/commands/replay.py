@@ -1,8 +1,8 @@
-"""Dead letters sent again: all files as one input, and removed when every record in them is settled.
+"""`--replay`: sends all dead-letter files as one input, and deletes them when every record in them is settled.
 
-Settled is what was delivered, and what was rejected once more and so is in a new file. A tap sends the rows at its
-bookmark in every run, and all rows since the last STATE after a run that failed: what is rejected comes into the dead
-letters of every such run. So a record is sent as often as the run had it that had it most often, like in the ledger.
+A record is settled when it was delivered, or was rejected again and so is in a new file. A tap sends the rows at its
+bookmark in every run, and after a failed run all rows since the last STATE, so one rejected record is in the dead
+letters of several runs. It is sent as often as the run with the most copies of it had it, as in the ledger.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ PATTERN = "*.singer"
 
 
 def send_again(run: Run, run_to_end: Callable[[Iterable[bytes]], int]) -> int:
-    """Send all dead letters again, and remove the files whose records are settled.
+    """Send all dead letters again, and delete the files whose records are settled.
 
-    `run_to_end` reads their lines and returns the exit code; that is 0 where there are none.
+    `run_to_end` reads their lines and returns the exit code. Returns 0 if there are no dead letters.
     """
     run.command = Command.REPLAY
     try:
         letters = DeadLetterFiles(str(run.dead_letters.directory))
-    except StoreError as error:  # nothing says where they are
+    except StoreError as error:  # their place is unknown
         run.fail(error)
         run.end(complete=False)
         return run.exit_code
@@ -61,9 +61,9 @@ def send_again(run: Run, run_to_end: Callable[[Iterable[bytes]], int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class WaitingLetters:
-    """The dead letters that `--replay` would send, by the reason for which each was rejected, or why none can be read.
+    """The dead letters that `--replay` would send, counted by reason, or why they cannot be read.
 
-    `writable` is whether this user may write there, or make the directory; None where only writing would show it.
+    `writable` is whether this user may write there or create the directory; None if only writing would show it.
     """
 
     directory: str
@@ -74,10 +74,10 @@ class WaitingLetters:
 
 
 def waiting_letters(settings: Settings) -> WaitingLetters:
-    """Look at the dead letters; nothing is changed or made.
+    """Count the dead letters, without changing or creating anything.
 
     Raises:
-        StoreError: Nothing says where they are.
+        StoreError: Their place is unknown.
     """
     directory = paths.dead_letter_path(settings)
     try:
@@ -99,7 +99,7 @@ class DeadLetterFiles:
         self.paths = sorted(place.glob(PATTERN), key=str) if place.exists() else []
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the lines of all files, without those that only say again what another run said."""
+        """Yield the lines of all files, without repeats of the same record from other runs."""
         repeats = _Repeats()
         for path in self.paths:
             with path.open("rb") as file:
@@ -108,12 +108,12 @@ class DeadLetterFiles:
                         yield line
 
     def reasons(self) -> Counter[str]:
-        """Return how many records would be sent again, by the reason for which each was rejected."""
+        """Return the number of records that would be sent again, by reason."""
         messages = map(_decode, self.lines())
         return Counter(str(message.get("reason")) for message in messages if message.get("type") == "RECORD")
 
     def remove(self, box: DeadLetters) -> None:
-        """Remove the files; what was rejected again is in files of `box`, which stay."""
+        """Delete the files, except those of `box`, which hold what was rejected again."""
         kept = set(box.paths)
         for path in self.paths:
             if str(path) not in kept:
@@ -121,7 +121,7 @@ class DeadLetterFiles:
 
 
 class _Repeats:
-    """Tells which records an earlier file of another run has brought already."""
+    """Finds records that a file of an earlier run has held already."""
 
     def __init__(self) -> None:
         self._brought: Counter[tuple[str, bytes]] = Counter()
@@ -129,7 +129,7 @@ class _Repeats:
         self._run: object = None
 
     def has(self, line: bytes) -> bool:
-        """Count a line, and return whether it is such a record."""
+        """Count a line, and return whether it repeats a record."""
         message = _decode(line)
         if message.get("type") != "RECORD" or not isinstance(message.get("record"), dict):
             return False
@@ -145,7 +145,7 @@ class _Repeats:
 
 
 def _whole_lines(file: IO[bytes], name: str) -> Iterator[bytes]:
-    """Yield the lines of a file without one that was cut off: no STATE passed it, and its record comes again."""
+    """Yield the complete lines of a file. No STATE passed a cut-off line, so the tap sends its record again."""
     for line in file:
         if not line.endswith(b"\n") and not _decode(line):
             logger.warning(

@@ -1,4 +1,4 @@
-"""`--send`: a table of prepared requests instead of input; and what `--check` says of it."""
+"""`--send`: sends a table of prepared requests instead of input; and its row of `--check`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def send(run: Run, url: str) -> int:
-    """Send what is missing of a table: a directory of Parquet files, a glob, or one file.
+    """Send the requests of a table that were not sent yet: a directory of Parquet files, a glob, or one file.
 
-    Returns the exit code: 0 complete, 1 failed, 128 and the signal's number when interrupted.
+    Returns the exit code: 0 complete, 1 failed, 128 plus the signal's number if interrupted.
     """
     run.command = Command.SEND
     try:
@@ -32,7 +32,7 @@ def send(run: Run, url: str) -> int:
 
 
 def table_section(run: Run, url: str) -> Section:
-    """Return what a check says of a table, which `url` names as in `send`."""
+    """Return the section of `--check` about a table; `url` is as in `send`."""
     try:
         _need_pyarrow()
         row = Row(Mark.OK, "--send", _survey(run, url))

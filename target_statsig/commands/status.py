@@ -1,4 +1,4 @@
-"""`--status`: how the last runs ended and what is left to do, from the store and the dead letters, not from Statsig."""
+"""`--status`: how the last runs ended and what is left to do. Reads the store and the dead letters, not Statsig."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from target_statsig.store.values import PastRun
 
 SHOWN_RUNS = 10
-"""Runs that the text lists; the JSON has all that are remembered."""
+"""Runs in the text. The JSON has all remembered runs."""
 
 SHOWN_STREAMS = 3
 
@@ -31,14 +31,14 @@ UNIT = 1_024
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the store and the dead letters say."""
+    """The content of the store and the dead letters."""
 
     store: StoreStatus
     letters: WaitingLetters
 
     @property
     def held_because(self) -> dict[str, str]:
-        """For what reason members of each segment are held, by the last run that said so."""
+        """Why members of each segment are held, from the last run that recorded a reason."""
         reasons: dict[str, str] = {}
         for run in self.store.runs:
             for name, segment in _segments_of(run):
@@ -47,7 +47,7 @@ class Status:
         return reasons
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it in JSON's types; names of events are left out."""
+        """Return the status in JSON's types, without names of events."""
         store, because = self.store, self.held_because
         return {
             "store": {"place": store.place, "version": store.version, "bytes": store.size},
@@ -71,7 +71,7 @@ class Status:
 
 
 def read_status(settings: Settings) -> Status:
-    """Read the store and the dead letters; neither is changed or made.
+    """Read the store and the dead letters, without changing or creating them.
 
     Raises:
         StoreError: The store cannot be read, or has the schema of another version.
@@ -82,11 +82,11 @@ def read_status(settings: Settings) -> Status:
 
 
 def render(status: Status) -> str:
-    """Return it as text."""
+    """Return the status as text."""
     lines: list[str] = []
     for part in (_runs, _at_work, _held, _kept, _dead_letters, _store):
         section = [visible(line) for line in part(status)]
-        # A table stands by itself.
+        # Blank lines set a table apart.
         lines += [*section, ""] if len(section) > 1 else section
     return "\n".join(lines) + "\n"
 

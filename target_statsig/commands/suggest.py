@@ -1,4 +1,4 @@
-"""`--suggest`: settings for the streams of a tap, read off its output or its catalog."""
+"""`--suggest`: settings for the streams of a tap, from its output or its catalog."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 SAMPLE = 100
-"""RECORD messages of a stream that are read, for columns that its SCHEMA does not name."""
+"""RECORD messages of a stream that are searched for columns that its SCHEMA does not name."""
 
 IDENTIFIERS = ("user_id", "anonymous_id")
 
@@ -30,17 +30,17 @@ LIKE_A_VALUE = re.compile(r".*(total|amount|revenue|price|value)", re.IGNORECASE
 LIKE_A_ROW_COUNT = re.compile(r"(row_count|rows|total_rows|rowCount)")
 LIKE_A_MEMBERSHIP = re.compile(r"(is_)?(member|active|in_segment|subscribed|enabled)", re.IGNORECASE)
 MOST_COLUMNS_OF_AN_AUDIENCE = 4
-"""An audience is a list of ids: with more columns beside them a stream says what happened."""
+"""Columns of an audience at most. With more, a stream holds events."""
 
 NOT_TEXT = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
-"""What YAML takes for something else."""
+"""Words that YAML does not read as text."""
 
 _PLAIN = re.compile(r"[A-Za-z_][\w-]*")
 _MESSAGE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Column(NamedTuple):
-    """What a stream says of a column."""
+    """What is known of a column."""
 
     types: frozenset[str]
     is_time: bool
@@ -48,7 +48,7 @@ class Column(NamedTuple):
 
 @dataclass
 class Stream:
-    """What the messages say of a stream."""
+    """What the messages show of a stream."""
 
     name: str
     columns: dict[str, Column] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Stream:
 
 @dataclass
 class Suggestion:
-    """Settings for a stream, and what is worth knowing about them."""
+    """Settings for a stream, with remarks."""
 
     settings: dict[str, Any]
     remarks: list[str]
@@ -110,7 +110,7 @@ def suggest(lines: Iterable[bytes]) -> str:
 
 
 def suggestion_for(stream: Stream) -> Suggestion | None:
-    """Return settings for a stream; None where no column looks like an identifier."""
+    """Return settings for a stream; None if no column looks like an identifier."""
     mapping: dict[str, str] = {}
     remarks: list[str] = []
     if stream.has(source for name in IDENTIFIERS for source in DEFAULT_SOURCES[name]) is None:
@@ -185,7 +185,7 @@ def _row_count_of(stream: Stream) -> str | None:
 
 
 def _time_of(stream: Stream) -> str | None:
-    """Return the column that says when something happened."""
+    """Return the column with the time of an event."""
     known = stream.has(DEFAULT_SOURCES["event_time"])
     if known is not None:
         return known
@@ -202,7 +202,7 @@ def _plain_columns(stream: Stream) -> list[str]:
 def _reads(
     stream: Stream, object_type: ObjectType, settings: Mapping[str, Any], mapping: Mapping[str, str]
 ) -> Iterator[str]:
-    """Yield which column each destination is read from, and what becomes metadata."""
+    """Yield the column of each destination, and the columns that become metadata."""
     if object_type is ObjectType.SEGMENT:
         return
     read = dict(mapping)
@@ -232,7 +232,7 @@ def _block(name: str, suggestion: Suggestion) -> str:
 
 
 def _scalar(text: str) -> str:
-    """Return a text as YAML; JSON's quotes are YAML's, too."""
+    """Return text as YAML, quoted as JSON where needed: YAML reads that too."""
     return text if _PLAIN.fullmatch(text) and text.lower() not in NOT_TEXT else json.dumps(text)
 
 
@@ -259,7 +259,7 @@ def read_streams(lines: Iterable[bytes]) -> list[Stream]:
         except msgspec.MsgspecError:
             message = {}
         if "type" not in message or held:
-            held.append(line)  # of a catalog, perhaps, which has several lines
+            held.append(line)  # perhaps a catalog, which has several lines
             continue
         try:
             _add_message(message, streams)

@@ -1,7 +1,7 @@
-"""`--verify`: what of the last run Statsig has, by one question for each name; nothing is changed.
+"""`--verify`: asks Statsig, once for each name, what it has of the last run. Changes nothing.
 
-Statsig takes a request and decides later what of it to keep, without a word. It lists the events that it got lately,
-and counts exposures, so a name of which it has too few was perhaps dropped. Of values of metrics it says nothing.
+Statsig takes a request first, and decides later what to keep, silently. It lists recent events and counts exposures. A
+name with too few of them was perhaps dropped. It lists no values of metrics.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from target_statsig.store.values import PastRun, SentItems
 
 MOST_ASKED = 100
-"""Names that are asked for at most, those with the most items first."""
+"""Names to ask for at most, those with the most items first."""
 
 ALL_SECONDS = 60.0
-"""Seconds after which no further name is asked for."""
+"""Seconds after which no more names are asked for."""
 
 ARRIVES_WITHIN = 600.0
-"""Seconds after the end of a run within which its items may still be on their way: Statsig takes some minutes."""
+"""Seconds after the end of a run until its items should be visible: Statsig takes some minutes."""
 
 CLOCKS_APART_MS = 1_000
 
@@ -48,7 +48,7 @@ WEEK = 7 * DAY
 
 
 class Found(Choice):
-    """What became of the items of a name."""
+    """What Statsig has of a name."""
 
     SEEN = "seen"
     WAITING = "waiting"
@@ -57,7 +57,7 @@ class Found(Choice):
 
 
 class NameType(Choice):
-    """What a name is the name of."""
+    """What a name belongs to."""
 
     EVENT = "event"
     EXPERIMENT = "experiment"
@@ -95,9 +95,9 @@ class Verification:
     """What Statsig has of a run.
 
     Attributes:
-        run: The last run that delivered anything; None where none is remembered.
+        run: The last run that delivered anything; None if none is remembered.
         names: The names of its events and exposures.
-        failure: Why asking came to an end before all were asked for; None where it did not.
+        failure: The error that ended the questions early; None if there was none.
     """
 
     run: PastRun | None
@@ -157,7 +157,7 @@ def _delivered(run: PastRun) -> int:
 
 
 def _names(sent: SentItems) -> list[SentName]:
-    """Return all names, in the order in which they are asked for."""
+    """Return all names in the order of the questions."""
     names = [SentName(name, NameType.EVENT, count) for name, count in sent.names.items()]
     for name, count in sent.exposures.items():
         of_gate = name.startswith(GATE_MARK)

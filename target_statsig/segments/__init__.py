@@ -1,1 +1,1 @@
-"""Segments: who is a member, whether the tap showed everyone, and who may be removed."""
+"""Segments: ids of members, completeness of a stream, and guarded removals."""

@@ -1,6 +1,6 @@
-"""What the bookmarks of a STATE say of each stream, and which stream a bookmark belongs to.
+"""The bookmarks of a STATE: which stream each belongs to, and what it shows.
 
-Pure. `completeness` says what follows from them.
+Pure. `completeness` draws the conclusions.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from dataclasses import dataclass
 from typing import Any
 
 PROGRESS_KEYS = frozenset({"progress_markers", "starting_replication_value", "replication_key_signpost"})
-"""What singer-sdk keeps in a bookmark while it syncs the stream, and takes out when it has finished:
+"""Keys that singer-sdk keeps in a bookmark while it syncs the stream, and removes when it has finished:
 `finalize_state_progress_markers` in `singer_sdk.helpers._state`."""
 
 REPLICATION_KEYS = ("replication_key", "replication_key_value")
 
 FRESH_KEYS = frozenset({"version", "last_replication_method", "initial_full_table_complete"})
-"""What the bookmark of a full table that begins afresh may have: any other value is a place to go on from.
-tap-mongodb keeps the last one for ever, and reads it only where the stream is log-based."""
+"""Keys in the bookmark of a full table that begins afresh. Any other value is a position to resume from.
+tap-mongodb keeps the last key for ever, and reads it only if the stream is log-based."""
 
 FULL_TABLE_KEYS = FRESH_KEYS | {"xmin"}
-"""What a full table's bookmark may have besides partitions: singer-sdk leaves it empty, the database taps on
-singer-python keep these."""
+"""Keys in the bookmark of a full table besides partitions. singer-sdk leaves it empty; database taps on singer-python
+keep these."""
 
 CURRENTLY_SYNCING = "currently_syncing"
 
 LOG_POSITION_COLUMN = "_sdc_lsn"
-"""The column that log-based database taps add; their SCHEMA names no bookmark properties."""
+"""Log-based database taps add this column. Their SCHEMA names no bookmark properties."""
 
 
 class Kind(enum.Enum):
-    """What a stream carries, by its bookmark: all rows, or those that changed."""
+    """Whether a stream holds all rows or changed ones, by its bookmark."""
 
     FULL_TABLE = enum.auto()
     INCREMENTAL = enum.auto()
@@ -42,10 +42,10 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """One stream's bookmark, as far as it matters here.
+    """What one stream's bookmark shows.
 
     Attributes:
-        kind: What the stream carries.
+        kind: Which rows the stream holds.
         in_progress: True while the tap is in the middle of the stream or of one of its partitions.
     """
 
@@ -62,7 +62,7 @@ def bookmarks_of(state: object) -> dict[str, Any]:
 
 
 def read_bookmarks(contents: Iterable[object]) -> Bookmark | None:
-    """Return what a stream's bookmarks say together, the most doubtful kind first; None where it has none."""
+    """Return what a stream's bookmarks show together: the most doubtful kind counts. None if it has none."""
     found = [_parts(content) for content in contents]
     if not found:
         return None
@@ -78,9 +78,8 @@ def read_bookmarks(contents: Iterable[object]) -> Bookmark | None:
 def owner(name: str, streams: Collection[str]) -> str | None:
     """Return the stream to which a bookmark belongs by its name, or None.
 
-    That is the stream of this name, or else the longest one whose name ends alike: tap-mongodb keeps the bookmark of
-    stream `events` as `shop-events`, or that of `shop_events`, and what stands between the tap and the target may have
-    put a prefix before the stream's name.
+    That is the stream of this name, or else the longest one whose name has the same ending: tap-mongodb keeps the
+    bookmark of stream `events` as `shop-events`, and a mapper between tap and target may add a prefix to stream names.
     """
     if name in streams:
         return name
@@ -98,16 +97,15 @@ def begins_afresh(content: object) -> bool:
 
 
 def _is_resume_point(content: object) -> bool:
-    """Return whether a tap may go on within a full table from this bookmark."""
+    """Return whether a tap may resume a full table from this bookmark."""
     return not begins_afresh(content) and not _is_incremental(_parts(content))
 
 
 def without_resumption(state: Any, names: AbstractSet[str]) -> Any:
     """Return a STATE's value from which a tap begins the streams with these bookmarks afresh.
 
-    Left out are the bookmarks that a tap may go on from within a full table, and a `currently_syncing` that names one
-    of them: singer-python taps go on with that stream, and skip those before it. An incremental stream's bookmark
-    stays.
+    It leaves out bookmarks from which a tap may resume a full table, and a `currently_syncing` that names one of them:
+    singer-python taps resume with that stream and skip those before it. It keeps the bookmark of an incremental stream.
     """
     if not isinstance(state, Mapping):
         return state
@@ -122,14 +120,14 @@ def without_resumption(state: Any, names: AbstractSet[str]) -> Any:
 
 
 def incremental_streams(state: object) -> set[str]:
-    """Return the streams that a STATE's value shows to be incremental."""
+    """Return the streams that are incremental by a STATE's value."""
     return {stream for stream, content in bookmarks_of(state).items() if _is_incremental(_parts(content))}
 
 
 def hints_at_incremental(schema_message: Mapping[str, Any]) -> bool:
-    """Return whether a SCHEMA message looks like an incremental stream's.
+    """Return whether a SCHEMA message looks like that of an incremental stream.
 
-    This is only a hint: a singer-sdk tap that the catalog forces to FULL_TABLE names bookmark properties too.
+    It is only a hint: a singer-sdk tap that the catalog forces to FULL_TABLE names bookmark properties too.
     """
     schema = schema_message.get("schema")
     properties = schema.get("properties") if isinstance(schema, Mapping) else None
@@ -182,13 +180,13 @@ def _is_full_table(part: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where the tap is in a stream, by the STATEs so far.
+    """The tap's position in a stream, by the STATEs so far.
 
     Attributes:
-        bookmark: The stream's bookmark in the last STATE that has one; where it has several, what they say together.
-        resumed: Whether a STATE before its first record shows that the tap goes on from an earlier run.
-        perhaps_resumed: Whether no bookmark has its name, and one that has no stream's name goes on from somewhere.
-        currently_syncing: Whether the last STATE that can tell says that the tap is syncing it.
+        bookmark: The stream's bookmark in the last STATE that has one. If it has several, what they show together.
+        resumed: Whether a STATE before its first record shows that the tap resumed an earlier run.
+        perhaps_resumed: Whether none has its name, and one without a stream's name is a position to resume from.
+        currently_syncing: Whether the last STATE with a `currently_syncing` names it.
     """
 
     bookmark: Bookmark | None = None
@@ -204,8 +202,8 @@ NOWHERE = Position()
 class BookmarkTracker:
     """Follows the bookmarks of a run's STATEs, in the order in which the messages come.
 
-    A bookmark need not have its stream's name. Then it belongs to the stream whose name ends alike (`owner`); and one
-    that moves while records of one stream come may be that stream's, whatever its name.
+    A bookmark may have another name than its stream. Then it belongs to the stream whose name has the same ending
+    (`owner`), or perhaps to the stream whose records came when it moved.
     """
 
     def __init__(self) -> None:
@@ -217,7 +215,7 @@ class BookmarkTracker:
         self._has_state = False
         self._records_at_state: dict[str, int] = {}
         self._writers: set[str] = set()
-        """The streams whose records came before the last STATE, after the one before it."""
+        """Streams with records between the last two STATEs."""
         self._moved_by: dict[str, set[str]] = {}
         self._unsure: dict[str, str] = {}
 
@@ -229,7 +227,7 @@ class BookmarkTracker:
         self._records[stream] = before + records
 
     def state(self, value: object) -> None:
-        """Note a STATE's value; what is no object, or has no bookmarks, says nothing."""
+        """Note a STATE's value. One without bookmarks is ignored."""
         bookmarks = bookmarks_of(value)
         moved = {
             name: content
@@ -244,7 +242,7 @@ class BookmarkTracker:
             self._syncing = syncing if isinstance(syncing, str) else None
 
     def position(self, stream: str) -> Position:
-        """Return where the tap is in a stream."""
+        """Return the tap's position in a stream."""
         owners = {name: self._owner(name) for name in self._bookmarks}
         named = {name for name, found in owners.items() if found == stream}
         own = named or {name for name in owners if self._may_be_of(name, {stream})}
@@ -264,14 +262,14 @@ class BookmarkTracker:
         return {*streams, *(name for name in self._moved_by if self._may_be_of(name, streams))}
 
     def is_unsure(self, streams: AbstractSet[str]) -> bool:
-        """Return whether the last STATE may say where to go on within these streams, under a name that cannot be told.
+        """Return whether the last STATE may hold a position within these streams under an unknown name.
 
-        It came after records, and no STATE before them shows what has moved since.
+        It came after records, and no earlier STATE shows which bookmarks moved.
         """
         return not streams.isdisjoint(self._unsure.values())
 
     def _attribute(self, moved: Mapping[str, object]) -> None:
-        """Note to which streams the bookmarks that have moved may belong: to those whose records came before."""
+        """Note the streams that moved bookmarks may belong to: those whose records came before."""
         wrote = {stream for stream, count in self._records.items() if count != self._records_at_state.get(stream, 0)}
         self._records_at_state.update(self._records)
         self._writers = wrote or self._writers
@@ -295,7 +293,7 @@ class BookmarkTracker:
                 self._unsure[name] = stream
 
     def _only_writer_without_bookmark(self) -> str | None:
-        """Return the stream whose records alone came before the last STATE, if no bookmark is its by name."""
+        """Return the only stream with records before the last STATE, if no bookmark has its name."""
         if len(self._writers) != 1 or self._writers & {self._owner(name) for name in self._bookmarks}:
             return None
         return next(iter(self._writers))
@@ -306,5 +304,5 @@ class BookmarkTracker:
         return bool(movers) and self._owner(name) in {None, *movers}
 
     def _owner(self, name: str) -> str | None:
-        """Return the stream of this run to which a bookmark belongs by its name."""
+        """Return the stream of this run that a bookmark belongs to by its name."""
         return owner(name, [stream for stream in self._records if stream == name or stream not in self._bookmarks])

@@ -1,6 +1,6 @@
 """A segment that changes by row: each record adds an id or removes one, and the last change of an id wins.
 
-Gathers changes so that requests are few and full. `SegmentSync` is what a mirror and these have in common.
+Gathers changes so that requests are few and full. Mirrors share its `SegmentSync`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GATHERED = 100_000
-"""Ids held in memory at most, some 20 MB of them; ten full requests of the usual size."""
+"""Ids held in memory at most, about 20 MB: ten full requests of the default size."""
 
 
 class SegmentSync(Protocol):
     """Brings the changes of one segment to Statsig.
 
     At the end of the input the run calls `plan`, `add`, `remove` and `close` in this order, each for all segments
-    before the next. Every method raises SegmentError where this one segment cannot go on.
+    before the next. Every method raises SegmentError if this segment cannot go on.
     """
 
     remote: RemoteSegment
@@ -41,35 +41,35 @@ class SegmentSync(Protocol):
         """Check the segment, before anything is gathered for it."""
 
     def add_changes(self, changes: Changes) -> None:
-        """Gather what records ask for.
+        """Gather changes.
 
-        All of it is gathered, also where this raises: a STATE may pass it once it is kept for the next run.
+        All are gathered even if this raises: a STATE may pass them when they are kept for the next run.
         """
 
     def flush(self) -> None:
         """Send what can be sent during the input, so that a STATE may pass it."""
 
     def plan(self, verdict: Verdict, *, rejected: int) -> None:
-        """Work out what to change, by whether the tap finished the stream and how many records were rejected."""
+        """Plan the changes; they depend on whether the tap finished the stream, and on rejected records."""
 
     @property
     def unsent(self) -> tuple[int, int]:
-        """Return how many additions and how many removals are still to be sent."""
+        """Return the numbers of unsent additions and unsent removals."""
 
     def add(self) -> None:
         """Send the additions."""
 
     def remove(self) -> None:
-        """Send the removals, as far as they are allowed."""
+        """Send the removals that are allowed."""
 
     def close(self) -> None:
-        """Read back what became of the segment, and remember how the sync ended."""
+        """Read the segment back, and record how the sync ended."""
 
     def fail(self) -> None:
-        """Change nothing any more: something about this segment went wrong."""
+        """Stop changing this segment after an error."""
 
     def keep(self) -> None:
-        """Keep for the next run what rows asked for and was not sent: the input did not end, or the segment failed."""
+        """Keep unsent changes by row for the next run: the input did not end, or the segment failed."""
 
 
 class RowSync(SegmentSync):
@@ -82,7 +82,7 @@ class RowSync(SegmentSync):
         pending: Callable[[], Pending],
         store_exists: Callable[[], bool],
     ) -> None:
-        """Take what opens the store for the changes kept in it; without a store no earlier run kept any."""
+        """Take the function that opens the store of kept changes. Without a store, no earlier run kept any."""
         self.remote = remote
         self._gate = gate
         self._pending = pending
@@ -115,7 +115,7 @@ class RowSync(SegmentSync):
         self._send_first(len(self._changes))
 
     def _send_first(self, number: int) -> None:
-        """Send so many changes: the rest came last, so a STATE that waits may pass before it is sent."""
+        """Send this many changes. The rest came last, so a waiting STATE may pass before they are sent."""
         if self._failed:
             self._put_away()
             return
@@ -132,7 +132,7 @@ class RowSync(SegmentSync):
 
     @override
     def plan(self, verdict: Verdict, *, rejected: int) -> None:
-        """Plan nothing: the rows say what to do."""
+        """Plan nothing: each row is an instruction."""
 
     @property
     @override
@@ -151,7 +151,7 @@ class RowSync(SegmentSync):
 
     @override
     def close(self) -> None:
-        """Remember nothing: the next run goes by its own rows."""
+        """Record nothing: the next run has its own rows."""
 
     @override
     def fail(self) -> None:
@@ -168,7 +168,7 @@ class RowSync(SegmentSync):
             self._let_state_pass()
 
     def _send(self, changes: Changes, *, joins: bool) -> None:
-        """Send all additions or all removals, and take them out of the changes."""
+        """Send all additions or all removals, and drop them from the changes."""
         ids = [member for member, joining in changes.items() if joining is joins]
         if joins:
             self.remote.check_additions(len(ids), lambda members: changes.keys() & members)
@@ -177,7 +177,7 @@ class RowSync(SegmentSync):
                 del changes[member]
 
     def _let_state_pass(self) -> None:
-        """Let the STATE pass that waited for the changes gathered so far, which are sent or kept."""
+        """Release the STATE that waited for the changes so far, which are sent or kept."""
         self._changes.clear()
         if self._ticket is not None:
             self._gate.close(self._ticket)
@@ -187,8 +187,8 @@ class RowSync(SegmentSync):
 class LimitedRowSync(SegmentSync):
     """Sends changes at the end of the input, unless the segment would grow over `max_segment_size`.
 
-    Gathers them in the store, for this run alone: where they are too many, the source is to be fixed, and no later run
-    may send them. So a STATE waits for the end of the run, and without it the tap sends the rows again.
+    Gathers them in the store, for this run alone: if they are too many, no later run may send them. A STATE waits for
+    the end of the run, and without it the tap sends the rows again.
     """
 
     def __init__(self, remote: RemoteSegment, gate: StateGate, audience: Audience, pending: Pending) -> None:
@@ -213,7 +213,7 @@ class LimitedRowSync(SegmentSync):
 
     @override
     def flush(self) -> None:
-        """Send nothing: it is not known yet whether there are too many."""
+        """Send nothing: there may be too many in the end."""
 
     @override
     def plan(self, verdict: Verdict, *, rejected: int) -> None:
@@ -246,7 +246,7 @@ class LimitedRowSync(SegmentSync):
 
     @override
     def keep(self) -> None:
-        """Keep nothing but what earlier runs kept: no STATE has passed what this one did not send."""
+        """Keep only what earlier runs kept: no STATE has passed this run's unsent changes."""
         _report_kept(self.remote, self._pending)
 
     def _send(self, *, joins: bool) -> None:
@@ -262,7 +262,7 @@ def _in_chunks(changes: Iterator[tuple[str, bool]]) -> Iterator[Changes]:
 
 
 def _sent(remote: RemoteSegment, ids: Iterator[str], *, joins: bool) -> Iterator[list[str]]:
-    """Add ids to a segment or remove them, and yield those of each request once it is acknowledged."""
+    """Add or remove ids, and yield those of each request when it is acknowledged."""
     send = remote.add if joins else remote.remove
     while batch := list(itertools.islice(ids, remote.batch_size)):
         send(batch)
@@ -270,7 +270,7 @@ def _sent(remote: RemoteSegment, ids: Iterator[str], *, joins: bool) -> Iterator
 
 
 def _report_kept(remote: RemoteSegment, pending: Pending | None) -> None:
-    """Count the changes that are left to the next run, in the report and the log; `pending` is None without a store."""
+    """Report and log the number of changes left to the next run; `pending` is None without a store."""
     kept = remote.counts.kept = 0 if pending is None else pending.count()
     if kept:
         changes = counted(kept, "change is kept", "changes are kept")

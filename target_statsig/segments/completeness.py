@@ -1,7 +1,7 @@
-"""Whether the tap finished a stream, or only stopped: what its messages showed, and what that proves.
+"""Whether the tap's messages prove that it finished a stream.
 
-The end of the input proves nothing: the pipe of a tap that died closes as any other does. A STATE proves nothing, since
-taps write it on their way too, and neither does a stream that comes later.
+The end of the input proves nothing: the pipe of a dead tap closes like any other. Neither does a STATE, which taps also
+write midway, nor a later stream.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class Proof(Choice):
     ROW_COUNT = "row_count"
     ACTIVATE_VERSION = "activate_version"
     APPLIED = "applied"
-    """Whoever started the tap said so afterwards, by `--apply-held`; no message does."""
+    """The scheduler confirmed it with `--apply-held`. No message does."""
     NONE = "none"
 
 
 class Sign(Choice):
-    """What forbids removals whatever the settings, gravest first."""
+    """What forbids removals under all settings, gravest first."""
 
     DEAD_LETTER = "dead_letter"
     INCREMENTAL = "incremental"
@@ -54,7 +54,7 @@ class Sign(Choice):
 
 
 OVER_ROW_COUNT = frozenset({Sign.DEAD_LETTER, Sign.INCREMENTAL})
-"""Signs that hold even where the row count is met: such a stream's rows are not all the members there are."""
+"""Signs that count even if the row count is met: the rows of such a stream are not all members."""
 
 SIGN_HINTS = {
     Sign.DEAD_LETTER: "it came from a dead-letter file, which never holds all records, so it only adds members",
@@ -103,12 +103,12 @@ FAIL_REMEDY = (
 
 
 class Shared(enum.Enum):
-    """What stands for a value that not all records of a stream have in common."""
+    """Stands for a value that the records of a stream do not share."""
 
     MISSING = enum.auto()
-    """The records have no such column, or nobody asked."""
+    """The records have no such column, or it was not read."""
     MIXED = enum.auto()
-    """The records do not agree."""
+    """The records have different values."""
 
 
 MISSING = Shared.MISSING
@@ -116,16 +116,16 @@ MISSING = Shared.MISSING
 
 @dataclass(slots=True)
 class Seen:
-    """What was seen of one of the tap's streams.
+    """What the messages of one of the tap's streams showed.
 
     Attributes:
         schemas: SCHEMA messages of it.
         records: RECORD messages of it.
         row_count: What every record's row count column holds.
-        version: The `version` of every RECORD message; None where they have none.
-        activated: The `version` of an ACTIVATE_VERSION after its last SCHEMA or RECORD; None where none came.
+        version: The `version` of every RECORD message; None if they have none.
+        activated: The `version` of an ACTIVATE_VERSION after its last SCHEMA or RECORD; None if none came.
         dead_letter: Whether a SCHEMA of it came from a dead-letter file.
-        incremental_hint: Whether a SCHEMA of it looked like an incremental stream's.
+        incremental_hint: Whether a SCHEMA of it looked like that of an incremental stream.
     """
 
     stream: str
@@ -140,12 +140,12 @@ class Seen:
 
     @property
     def looks_incremental(self) -> bool:
-        """Whether its SCHEMA looks so, and no bookmark says that the tap was told to sync it as a full table."""
+        """Whether its SCHEMA looks incremental, and it has no bookmark that shows a full table."""
         return self.position.bookmark is None and self.incremental_hint
 
     @property
     def began_afresh(self) -> bool:
-        """Whether a run that ended well has brought all of it."""
+        """Whether the run held all of it, if the tap ended well."""
         return not (self.position.resumed or self.position.perhaps_resumed or self.looks_incremental)
 
 
@@ -154,10 +154,10 @@ class Verdict:
     """What is known of a stream's completeness.
 
     Attributes:
-        proof: The strongest proof; `NONE` where there is a sign.
-        signs: What forbids removals, gravest first; a row count that proves has lifted its signs already.
-        hint: Why nothing is proven and what would be, for whoever is on call. Empty where there is a proof.
-        applicable: Whether nothing but a proof is missing, so that `--apply-held` may remove who is held.
+        proof: The strongest proof; `NONE` if there is a sign.
+        signs: What forbids removals, gravest first. A met row count has lifted its signs already.
+        hint: Why nothing is proven, and which proof is possible. Empty if there is a proof.
+        applicable: Whether only a proof is missing, so that `--apply-held` may remove the held members.
     """
 
     proof: Proof
@@ -167,10 +167,10 @@ class Verdict:
 
 
 class StreamObserver:
-    """Sees all messages of a run before any stream map, and says whether the tap finished a stream.
+    """Observes all messages of a run before any stream map.
 
-    Counts under the tap's own stream names; stream maps rename and copy streams, so `follow` says which of them feed
-    which of ours. Not for use by several threads.
+    It counts under the tap's stream names. Stream maps rename and copy streams; `follow` notes which of the tap's
+    streams feed which of ours. Not thread-safe.
     """
 
     def __init__(self) -> None:
@@ -182,7 +182,7 @@ class StreamObserver:
         self._mirrored: dict[str, str] = {}
 
     def follow(self, tap_stream: str, stream: str, settings: StreamSettings) -> None:
-        """Note that a stream of the tap feeds a stream that changes segments, which has these settings."""
+        """Note that a stream of the tap feeds a segment stream with these settings."""
         self._feeding.setdefault(stream, set()).add(tap_stream)
         self._settings[stream] = settings
         self._row_count_fields[tap_stream] = settings.row_count_field or self._row_count_fields.get(tap_stream)
@@ -190,7 +190,7 @@ class StreamObserver:
             self._mirrored.setdefault(tap_stream, stream)
 
     def schema(self, message: Mapping[str, Any], *, dead_letter: bool) -> None:
-        """See a SCHEMA message; `dead_letter` says that it has the mark of a dead-letter file."""
+        """See a SCHEMA message; `dead_letter` is whether it has the mark of a dead-letter file."""
         seen = self._account(message["stream"])
         seen.schemas += 1
         seen.activated = None
@@ -198,25 +198,25 @@ class StreamObserver:
         seen.incremental_hint |= hints_at_incremental(message)
 
     def read(self, tap_stream: str, read: Read) -> None:
-        """See RECORDs that follow each other, as they were read."""
+        """See consecutive RECORDs."""
         if read.messages is None:
             self.columns(tap_stream, read.columns)
         else:
             self.records(tap_stream, read.messages)
 
     def records(self, tap_stream: str, messages: Sequence[Mapping[str, Any]]) -> None:
-        """See RECORD messages that follow each other."""
+        """See consecutive RECORD messages."""
         if tap_stream not in self._row_count_fields:
             self.record(tap_stream, count=len(messages))
             return
         field = self._row_count_fields[tap_stream]
         records = [message["record"] for message in messages]
-        # A record that is nested too deeply to be read is no object here.
+        # A record that is nested too deeply was not read as an object.
         row_counts = [record.get(field, MISSING) if type(record) is dict else MISSING for record in records]
         self._runs(tap_stream, row_counts, [message.get("version") for message in messages])
 
     def columns(self, tap_stream: str, columns: Columns) -> None:
-        """See RECORDs that follow each other, by their columns."""
+        """See consecutive RECORDs as columns."""
         field = self._row_count_fields.get(tap_stream)
         row_counts: Column = (MISSING,) * len(columns)
         if field is not None and field in columns.names:
@@ -228,7 +228,7 @@ class StreamObserver:
             self.record(tap_stream, row_count, version=version, count=len([*alike]))
 
     def record(self, tap_stream: str, row_count: object = MISSING, *, version: object = None, count: int = 1) -> None:
-        """See a RECORD, or several that follow each other with the same row count and `version`."""
+        """See a RECORD, or several consecutive ones with the same row count and `version`."""
         seen = self._account(tap_stream, records=count)
         seen.activated = None
         first = seen.records == 0
@@ -260,17 +260,17 @@ class StreamObserver:
     def without_resumption(self, state: Any) -> Any:
         """Return a STATE's value from which the tap begins every mirrored stream afresh.
 
-        A mirror needs the whole table in one run; a tap that goes on where it was interrupted brings only the rest.
+        A mirror needs the whole table in one run. A tap that resumes sends only the rest.
         """
         return without_resumption(state, self.bookmarks.names(self._mirrored.keys()))
 
     @property
     def must_keep_state(self) -> bool:
-        """Whether the last STATE must not be written: a bookmark without a stream's name may let a mirror resume."""
+        """Whether the last STATE must not be written, because an unnamed bookmark may let a mirrored stream resume."""
         return self.bookmarks.is_unsure(self._mirrored.keys())
 
     def verdict(self, stream: str) -> Verdict:
-        """Return whether the tap finished everything that feeds a stream: the weakest verdict counts."""
+        """Return whether the tap finished all that feeds a stream."""
         settings = self._settings[stream]
         field, fails = settings.row_count_field, settings.on_incomplete_stream is OnIncompleteStream.FAIL
         tap_streams = sorted(self._feeding[stream])
@@ -294,9 +294,9 @@ def _common(before: object, value: object, *, first: bool) -> object:
 
 
 def assess(seen: Seen, *, row_count_field: str | None = None, fails: bool = False) -> Verdict:
-    """Return whether a stream is complete, by all that was seen of it; where a row count is set, it alone proves.
+    """Return whether a stream is complete. If a row count is set, only that proves it.
 
-    What to do about it depends on whether the run `fails` where nothing is proven.
+    The remedy depends on whether the run `fails` without a proof.
     """
     if row_count_field is None:
         proof, doubt = _by_messages(seen, fails=fails)
@@ -316,7 +316,7 @@ def assess(seen: Seen, *, row_count_field: str | None = None, fails: bool = Fals
 
 
 def weakest(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the verdict that counts where several of the tap's streams feed one."""
+    """Return the weakest verdict, which counts if several of the tap's streams feed one."""
     return max(verdicts, key=_weakness)
 
 
@@ -338,7 +338,7 @@ def _signs(seen: Seen) -> tuple[Sign, ...]:
 
 
 def _by_row_count(seen: Seen, field: str) -> tuple[Proof, str]:
-    """Compare the number of records with what each of them says in its row count column."""
+    """Compare the number of records with their row count column."""
     told = seen.row_count
     if seen.records == 0:
         return Proof.NONE, f"no record came, so the count in `{field}` is unknown"

@@ -1,6 +1,6 @@
-"""Whether a mirror may remove the members who are missing from its stream.
+"""Whether a mirror may remove the members that are missing from its stream.
 
-Pure. Decides about removals only: additions go first, whatever it says.
+Pure. Additions do not depend on it and go first.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from target_statsig.store.values import Hold
 
 ALWAYS_REMOVABLE = 10
-"""Members who may be removed whatever their share: one member of a small segment is a large share."""
+"""Members that may be removed whatever their share: one member of a small segment is a large share."""
 
 
 class Action(Choice):
-    """What is done about those who are missing."""
+    """What to do about missing members."""
 
     REMOVE = "remove"
     NOTHING_TO_REMOVE = "nothing_to_remove"
     HOLD = "hold"
-    """Remove nobody, remember who is missing, and warn."""
+    """Remove none, remember the missing members, and warn."""
     FAIL = "fail"
-    """Remove nobody, remember who is missing, and end the run with an error."""
+    """Remove none, remember the missing members, and fail the run."""
 
 
 class Reason(Choice):
-    """Why nobody is removed, where that is no `Sign`."""
+    """Why no member is removed, if it is not a `Sign`."""
 
     NONE = "none"
     REJECTED_RECORDS = "rejected_records"
@@ -48,11 +48,11 @@ HEADINGS = {Sign.INCREMENTAL: Heading.INCREMENTAL, Reason.TOO_MANY: Heading.TOO_
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do about those who are missing.
+    """What to do about missing members, and why.
 
     Attributes:
-        reason: Why nobody is removed; `NONE` where someone is, or nobody is missing.
-        hint: The reason in a sentence or two for whoever is on call, with what to do; empty with `NONE`.
+        reason: Why no member is removed; `NONE` if some are, or none is missing.
+        hint: The reason and the remedy as text; empty with `NONE`.
     """
 
     action: Action
@@ -61,18 +61,18 @@ class Decision:
 
     @property
     def heading(self) -> Heading:
-        """What the error begins with where this ends the run with one."""
+        """The heading of the error, if this fails the run."""
         return HEADINGS.get(self.reason, Heading.UNPROVEN)
 
 
 def decide(verdict: Verdict, hold: Hold, settings: StreamSettings) -> Decision:
     """Decide about a mirror's removals at the end of the input.
 
-    `on_incomplete_stream: remove` stands for a missing proof and for nothing else.
+    `on_incomplete_stream: remove` replaces a missing proof and nothing else.
 
     Args:
         verdict: Whether the tap finished what feeds the segment.
-        hold: The counts of the mirror, which are held where nobody may be removed.
+        hold: The counts of the mirror, which are held if no member may be removed.
         settings: The settings of the stream.
     """
     signs, unproven = verdict.signs, verdict.proof is Proof.NONE
@@ -83,8 +83,8 @@ def decide(verdict: Verdict, hold: Hold, settings: StreamSettings) -> Decision:
     exceeds_share = hold.removals * 100 > hold.before * settings.max_removal_percent
     too_many = exceeds_share and hold.removals > ALWAYS_REMOVABLE and not is_empty
     rejected = counted(hold.rejected, "record of the stream was", "records of the stream were")
-    # In this order: a dead-letter file, which never removes; what is an error even if nobody is missing; what stands
-    # against a removal. An empty stream comes before a missing proof, since its source is what to look at.
+    # The order matters: a dead-letter file never removes; then errors even if no member is missing; then what forbids a
+    # removal. An empty stream comes before a missing proof, because its source is the likely cause.
     rules = (
         (Sign.DEAD_LETTER in signs, Decision(Action.HOLD, Sign.DEAD_LETTER, verdict.hint)),
         (Sign.INCREMENTAL in signs or fails, Decision(Action.FAIL, doubt, verdict.hint)),

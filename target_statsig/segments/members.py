@@ -1,4 +1,4 @@
-"""Records become changes of members, column by column: who joins which segment, and who leaves it."""
+"""Turns records into changes of members, column by column."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ commas between them, so lists are split there when they are read: an id with a c
 Line breaks separate ids where lists are uploaded; neither JSON nor a database takes a NUL or half a surrogate pair."""
 
 Changes = dict[str, bool]
-"""Ids, each with whether it is to be a member; a later change of an id replaces an earlier one."""
+"""Ids with whether each becomes a member; a later change of an id replaces an earlier one."""
 
 
 class MemberMapper:
-    """Turns the records of one stream into changes of members; made once for the stream."""
+    """Turns the records of one stream into changes of members."""
 
     def __init__(self, settings: StreamSettings) -> None:
-        """Find out where the stream's members are read from."""
+        """Read the sources of ids from the settings."""
         self._sources = sources_of(id_destination(settings), settings.field_mapping)
         self._segment_id = settings.segment_id or ""
         self._segment_field = settings.segment_id_field
@@ -78,7 +78,7 @@ class MemberMapper:
                 return [*map(str, values)]
         if kinds == {str}:
             ids = [*map(str.strip, values)]
-            # In one go: a search takes longer to begin than to end.
+            # One search over all ids: starting a search is the slow part.
             if all(ids) and not UNSENDABLE.search("".join(ids)):
                 return ids
         return convert(partial(normalise_id, field=self._sources[0]), values, faults)
@@ -116,8 +116,8 @@ def normalise_id(value: object, field: str | None = None) -> str:
     """Return an id as Statsig keeps it: a string, surrounding blanks cut, a number in plain digits.
 
     Raises:
-        RecordError: `missing_identifier` for null and blanks; `invalid_identifier` for what is no string or number, for
-            a number that is not finite or beyond a double, and for what no id may hold (`UNSENDABLE`).
+        RecordError: `missing_identifier` for null and blanks; `invalid_identifier` for other types, for a number that
+            is not finite or beyond a double, and for `UNSENDABLE` characters.
     """
     if isinstance(value, str):
         text = value.strip()

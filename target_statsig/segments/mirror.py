@@ -1,10 +1,10 @@
-"""A segment that mirrors its stream: who is in the stream becomes a member, who is not is removed, with proof.
+"""A segment that mirrors its stream: adds ids that are new in the stream and, with a proof, removes missing ones.
 
 Gathers the whole audience in the store, compares it with the list in Statsig, sends additions first and removals last.
 `completeness` says what is proven, and `guards` whether removals are allowed.
 
-The list is remembered in the store, and read from Statsig anew where it has drifted. Drift shows in Statsig's own count
-and in the list's version. Neither shows every change for sure, so the list is also read every `full_check_days`.
+The store remembers the list. It is read again from Statsig if it has drifted, which shows in Statsig's count and in the
+list's version. Neither shows every change, so the list is also read every `full_check_days`.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ logger = logging.getLogger(__name__)
 DAY = 86_400
 
 READINGS = 3
-"""How often a list that changes while it is read is read anew, before the run gives up on it."""
+"""Attempts to read a list that changes while it is read."""
 
 MARKED_AT_ONCE = 10_000
-"""Ids that are marked as missing in one transaction."""
+"""Ids to mark as missing in one transaction."""
 
 FORGOTTEN = 7 * DAY
-"""Seconds after which a stream that comes no more does not count as what feeds a segment."""
+"""Seconds after its last sync until a stream no longer counts as the segment's feeder."""
 
 SEPARATE_FEEDERS = (
     "Give each stream its own segment, or unite them in one stream. If you renamed the stream, wait until "
@@ -54,7 +54,7 @@ SEPARATE_FEEDERS = (
 
 
 def other_feeder(facts: SegmentFacts, stream: str, now: float) -> str | None:
-    """Return which other stream is mirrored into a segment, as the end of a sentence; None where none is.
+    """Return which other stream is mirrored into a segment, as the end of a sentence; None if none is.
 
     `stream` is a name, or a glob that it matches; `now` is in seconds since 1970.
     """
@@ -66,9 +66,9 @@ def other_feeder(facts: SegmentFacts, stream: str, now: float) -> str | None:
 
 
 class Baseline:
-    """One mirrored segment with the members that the store knows, which change as Statsig acknowledges requests.
+    """The known members of one mirrored segment, updated as Statsig acknowledges requests.
 
-    Its lock is not taken yet. Each method that asks Statsig raises SegmentError where that fails.
+    Its lock is not taken yet. Each method that asks Statsig raises SegmentError if that fails.
     """
 
     def __init__(self, remote: RemoteSegment, store: Store, clock: Clock) -> None:
@@ -78,7 +78,7 @@ class Baseline:
         self._store = store
         self._clock = clock
         self._counted = 0
-        """Members that Statsig counts, before this run changes any."""
+        """Members that Statsig counted before this run changed any."""
 
     @property
     def own_only(self) -> bool:
@@ -86,11 +86,11 @@ class Baseline:
         return self.remote.settings.removal_scope is RemovalScope.OWN
 
     def begin(self) -> None:
-        """Check the segment, and take Statsig's count as it is when the run begins."""
+        """Check the segment, and note Statsig's count at the start of the run."""
         self._counted = self.remote.check().count
 
     def drift(self) -> str | None:
-        """Return how the list differs from what the store knows of it, as a sentence; None where nothing shows it."""
+        """Return how the list differs from what the store knows, as a sentence; None if no difference shows."""
         facts, version = self._store.facts(self.remote.id), self.remote.list_state().version
         if facts.expected_count != self._counted:
             expected = "another number" if facts.expected_count is None else f"{facts.expected_count:,}"
@@ -103,10 +103,10 @@ class Baseline:
     def ensure(self) -> int:
         """Make sure that the store knows the list, and return how many members it has.
 
-        Where nothing drifted that reads one small answer, and no list unless `full_check_days` have passed.
+        Without drift it reads one small answer, and the list only after `full_check_days`.
 
         Raises:
-            SegmentError: The list cannot be read, or changes whenever it is read.
+            SegmentError: The list cannot be read, or changed during each reading.
         """
         if not self.members.is_known():
             self._read()
@@ -118,7 +118,7 @@ class Baseline:
         return self.members.count_known()
 
     def add(self, batches: Iterable[Sequence[str]]) -> None:
-        """Add members, those of one request at a time, and remember each request that was acknowledged.
+        """Add members, one request per batch, and record each acknowledged request.
 
         Raises:
             SegmentError: Statsig did not take them, or the lock was lost.
@@ -130,7 +130,7 @@ class Baseline:
             self.members.record_added(batch)
 
     def remove(self, batches: Iterable[Sequence[str]]) -> None:
-        """Remove members, as `add` adds them. A mirror removes members in no other way."""
+        """Remove members, as `add` adds them. This is the only way in which a mirror removes members."""
         for batch in batches:
             self._check_may_go_on()
             self.remote.remove(batch)
@@ -141,7 +141,7 @@ class Baseline:
         self.lock.check()
 
     def record(self, *, status: str, stream: str) -> None:
-        """Remember how the sync ended; read Statsig's count back where something changed, and warn if it is wrong."""
+        """Record how the sync ended. After changes, read Statsig's count back and warn if it is wrong."""
         added, removed = self.remote.counts.added, self.remote.counts.removed
         expected = self._counted + added - removed
         facts = replace(
@@ -167,14 +167,14 @@ class Baseline:
             )
 
     def _is_check_due(self) -> bool:
-        """Return whether `full_check_days` have passed: one member swapped for another shows in no count."""
+        """Return whether `full_check_days` have passed: a member exchanged for another shows in no count."""
         read_at = self._store.facts(self.remote.id).list_read_at
         most = self.remote.settings.full_check_days * DAY
-        # A time to come was recorded before the clock was set back.
+        # A future time was recorded before the clock was set back.
         return read_at is None or not 0 <= self._clock.time() - read_at < most
 
     def _read(self) -> None:
-        """Read the list, and again where it changed meanwhile."""
+        """Read the list, and again if it changed meanwhile."""
         for _ in range(READINGS):
             segment, before = self.remote.settled()
             distinct = self.members.replace_known(self.remote.ids())
@@ -203,7 +203,7 @@ class MirrorSync(SegmentSync):
     """Makes a segment equal its stream."""
 
     def __init__(self, stream: str, remote: RemoteSegment, store: Store, clock: Clock) -> None:
-        """Begin with an empty audience; `stream` is the name of the stream."""
+        """Start with an empty audience; `stream` is the name of the stream."""
         self.remote = remote
         self._stream = stream
         self._store = store
@@ -218,7 +218,7 @@ class MirrorSync(SegmentSync):
     @override
     def begin(self) -> None:
         self._baseline.lock.acquire()
-        # What the run before held is out of date, however this one ends.
+        # What the last run held is out of date, however this run ends.
         self._store.record_hold(self.remote.id, self._hold)
         self._refuse_second_feeder()
         self._baseline.begin()
@@ -229,7 +229,7 @@ class MirrorSync(SegmentSync):
 
     @override
     def flush(self) -> None:
-        """Send nothing: a mirror is known at its end, and the STATE of a full table has no place to go on from."""
+        """Send nothing: changes are known only at the end, and a full table's STATE holds no position."""
 
     @override
     def plan(self, verdict: Verdict, *, rejected: int) -> None:
@@ -291,18 +291,18 @@ class MirrorSync(SegmentSync):
 
     @override
     def fail(self) -> None:
-        if self.remote.counts.held_because is None:  # else a guard has said how many are held
+        if self.remote.counts.held_because is None:  # otherwise a guard has set the number of held members
             self.remote.counts.held = None
         self._baseline.lock.release()
 
     @override
     def keep(self) -> None:
-        """Keep nothing: where the input did not end nobody knows who is missing, and the report says so."""
+        """Keep nothing: without the end of the input, the missing members are not known. The report says so."""
         if not self._closed:
             self.fail()
 
     def _hold_back(self, decision: Decision) -> None:
-        """Remember who is missing, and say why nobody was removed."""
+        """Remember the missing members, and report why none was removed."""
         now = self._clock.time()
         for batch in self._audience.removals(MARKED_AT_ONCE):
             self._members.mark_missing(batch, now)

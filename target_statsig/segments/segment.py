@@ -1,6 +1,6 @@
-"""One segment as Statsig has it: whether a stream may change it, what its size means, and its ids.
+"""One segment in Statsig: whether a stream may change it, what its size means, and its ids.
 
-Turns what Statsig answers into errors that name the segment and the remedy.
+Turns Statsig's answers into errors that name the segment and the remedy.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ logger = logging.getLogger(__name__)
 STATSIG_ID_TYPES = {IdType.USER_ID: "userID", IdType.STABLE_ID: "stableID"}
 
 USER_STORE_BATCH = 1_000
-"""Ids that one request about a list in the user store takes at most: https://docs.statsig.com/console-api/segments."""
+"""Most ids in a request for a list in the user store: https://docs.statsig.com/console-api/segments."""
 
 UPDATE_POLLS = 5
 UPDATE_POLL_SECONDS = 2.0
-"""How often and how long to wait for Statsig to finish an update before its count is read back."""
+"""How often and how long to wait for Statsig to finish an update before the count is read back."""
 
 READ_BETWEEN_CHECKS = 1_000
-"""Ids that are read before the next check whether the run was asked to stop."""
+"""Ids to read between checks for a signal."""
 
 SLOWER_FROM = 1_000
-"""Members up to which a list travels with the gates; a longer one reaches SDKs by a slower path, for good:
+"""A list of up to this many members travels with the gates; a longer one reaches SDKs by a slower path, for good:
 https://docs.statsig.com/segments/add-id-list."""
 
 SLOWEST_FROM = 10_000
-"""Members from which that path is slower still, and missing on some plans."""
+"""From this many members that path is slower still, and missing on some plans."""
 
 MEANINGS = {
     SLOWER_FROM: (
@@ -54,11 +54,11 @@ MEANINGS = {
     ),
     SLOWEST_FROM: f"over {SLOWEST_FROM:,}. Its changes reach SDKs later, and on some plans not at all",
 }
-"""What it means that a list grows over a size: the end of a sentence, without its full stop."""
+"""What growing over a size means: the end of a sentence, without its full stop."""
 
 
 def size_class(members: int) -> str:
-    """Return what a list's size means, in words."""
+    """Return what a list's size means, as text."""
     if members <= SLOWER_FROM:
         return "small: it travels with the gates"
     if members <= SLOWEST_FROM:
@@ -77,8 +77,8 @@ class Misfit:
 
     Attributes:
         heading: What an error about it begins with.
-        what: The reason; `segment '…'` and this make a sentence.
-        remedy: What to do, in a sentence.
+        what: The reason, as the rest of a sentence after `segment '…'`.
+        remedy: What to do, as a sentence.
     """
 
     heading: Heading
@@ -92,7 +92,7 @@ def statsig_id_type(settings: StreamSettings) -> str:
 
 
 def misfit(segment: Segment, settings: StreamSettings) -> Misfit | None:
-    """Return why a stream cannot change a segment, or None where it can."""
+    """Return why a stream cannot change a segment, or None if it can."""
     if segment.type not in {ID_LIST, USER_STORE_LIST}:
         return Misfit(
             Heading.SEGMENT_TYPE,
@@ -122,11 +122,11 @@ def missing(settings: StreamSettings, message: str) -> Misfit:
 class RemoteSegment:
     """One ID list in Statsig.
 
-    Each method that asks Statsig raises SegmentError where that fails.
+    Each method that asks Statsig raises SegmentError if that fails.
 
     Attributes:
         counts: Its counts in the report.
-        read: How many ids of the list were read so far, while it is read.
+        read: Ids read so far while the list is read, else None.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class RemoteSegment:
         clock: Clock,
         batch_size: int,
     ) -> None:
-        """Ask nothing yet; `batch_size` is ids a request at most."""
+        """Ask nothing yet; `batch_size` is the most ids in a request."""
         self.id = segment_id
         self.settings = settings
         self.counts = counts
@@ -148,18 +148,18 @@ class RemoteSegment:
         self._batch_size = batch_size
         self._type = ID_LIST
         self._most = 0
-        """Members that the list has at most: those counted last, and all ids that were added since."""
+        """Upper bound of the list's members: the last count plus all ids added since."""
 
     @property
     def batch_size(self) -> int:
-        """Return how many ids a request about this segment takes."""
+        """The most ids in a request for this segment."""
         return min(self._batch_size, USER_STORE_BATCH) if self._type == USER_STORE_LIST else self._batch_size
 
     def check(self) -> Segment:
-        """Return the segment, once it is sure that its ids may be changed.
+        """Return the segment if its ids may be changed.
 
         Raises:
-            SegmentError: It does not exist, is no ID list, or holds another type of id.
+            SegmentError: It does not exist, is not an ID list, or has another ID type.
         """
         with self._failing("read"):
             try:
@@ -188,7 +188,7 @@ class RemoteSegment:
                 for number, member in enumerate(self._console.ids(self.id)):
                     if not number % READ_BETWEEN_CHECKS:
                         self.read = number
-                        # A signal ends the reading: of a long list it takes minutes.
+                        # A signal ends the reading, which takes minutes for a long list.
                         self._clock.sleep(0)
                     yield member
             finally:
@@ -200,7 +200,7 @@ class RemoteSegment:
             return self._console.list_state(self.id)
 
     def settled(self) -> tuple[Segment, ListState]:
-        """Return the segment and its list once Statsig has finished updating it, or has taken too long."""
+        """Return the segment and its list after Statsig has finished updating it, or has taken too long."""
         state = self.list_state()
         for _ in range(UPDATE_POLLS):
             if not state.updating:
@@ -224,10 +224,10 @@ class RemoteSegment:
         self.counts.removed += len(ids)
 
     def check_growth(self, before: int, new: int) -> None:
-        """Warn of sizes that a list of so many members crosses with so many new ones, and refuse what is too many.
+        """Warn if `new` more members make the list cross a size, and refuse too many.
 
         Raises:
-            SegmentError: That is more than `max_segment_size`, or than a project may hold.
+            SegmentError: The list would exceed `max_segment_size`, or the project's limit.
         """
         after = before + new
         grows = f"would grow from {before:,} to {counted(after, 'member')}"
@@ -245,14 +245,14 @@ class RemoteSegment:
             self.warn(f"Segment '{self.id}' grows from {before:,} to {counted(after, 'member')}, {meaning}.")
 
     def check_additions(self, ids: int, known: Callable[[Sequence[str]], Collection[str]]) -> None:
-        """Do as `check_growth` for ids of which some may be members already; read the list only where that matters.
+        """Do as `check_growth` for ids that may be members already; read the list only if that matters.
 
-        `known` returns which of some members are among the ids.
+        `known` returns those of the given members that are among the ids.
         """
         most, limit = self._most + ids, self.settings.max_segment_size
         too_many = limit is not None and most > limit
         if too_many or crossings(self._most, most) or self._project_size_with(ids) > MAX_IDS:
-            # It was counted on from ids that may have been members before.
+            # The count may include ids that were members before.
             self._console.ids_in_project = None
             members, remaining = self.check().count, self.ids()
             among_them: set[str] = set()
@@ -269,9 +269,9 @@ class RemoteSegment:
         logger.warning("%s", text)
 
     def _project_size_with(self, new: int) -> int:
-        """Return how many ids the project would hold with so many more, or 0 where that cannot matter.
+        """Return how many ids the project would hold with `new` more, or 0 if that cannot matter.
 
-        It matters where the ids take several requests, of which some could succeed. A single one Statsig refuses whole.
+        It matters if the ids take several requests, of which some could succeed. Statsig refuses a single one whole.
         """
         if self._console.ids_in_project is None:
             if new <= self.batch_size:
@@ -297,7 +297,7 @@ class RemoteSegment:
 
     @contextmanager
     def _failing(self, doing: str) -> Iterator[None]:
-        """Turn the failure of a request into one of this segment; `doing` is a participle."""
+        """Turn a failed request into a SegmentError; `doing` is a participle."""
         try:
             yield
         except RequestError as error:

@@ -1,6 +1,6 @@
-"""A stream that goes to segments: reads the member of each record and hands it to the sync of its segment.
+"""A stream that goes to segments: passes the id of each record to the sync of its segment.
 
-One stream may feed one segment, or many (`segment_id_field`); where one of them fails, the others go on.
+A stream may feed one segment, or many (`segment_id_field`). If one fails, the others go on.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def make_sync(
 ) -> SegmentSync:
     """Return the sync of a segment: as a mirror, by row, or by row under a size limit.
 
-    Where dead letters are replayed, their rows add and remove, whatever the `sync_mode` of their stream.
+    Rows of replayed dead letters add and remove, whatever the `sync_mode` of their stream.
     """
     counts_here = counts.segments.setdefault(segment_id, SegmentCounts(settings.sync_mode or SyncMode.ADD))
     mirrors = settings.sync_mode is SyncMode.MIRROR and not replaying()
-    # Opened before the Console API is: it knows the quota's windows.
+    # Open it before the Console API, which needs the quota's windows from it.
     store = run.store if mirrors or settings.max_segment_size is not None else None
     remote = RemoteSegment(segment_id, settings, run.console, counts_here, run.clock, run.settings.segment_batch_size)
     if store is None:
@@ -98,15 +98,15 @@ class SegmentStream:
         """Take RECORD messages, the first of which is on the line `number` of the input.
 
         Raises:
-            InputError: One is no RECORD message after all.
-            RejectionsError: One names no member, and no record of this stream may be rejected.
+            InputError: One is not a RECORD message.
+            RejectionsError: One was rejected, and `max_rejected_percent` is 0.
         """
         read = reading.reader.read(batch)
         faults: Faults = {}
         changes = self._mapper.changes(read.columns, faults)
         rejected = {**read.faults, **{read.rows[row]: error for row, error in faults.items()}}
         if rejected and self._rejections.allows_none and len(batch) > min(rejected) + 1:
-            # The run ends with the first: what comes behind it was not taken, and is not counted.
+            # The run ends with the first rejected record. Later ones are not taken or counted.
             self.accept(number, batch.part(0, min(rejected) + 1), reading)
             return
         if batch.mapped is None:
@@ -128,25 +128,25 @@ class SegmentStream:
         self._syncs[segment_id] = self._make_sync(segment_id)
         self._guarded(segment_id, lambda sync: sync.begin())
 
-    # The end of the input, in the order in which a run goes through all its segments: additions before removals
+    # The end of the input: a run takes each step for all segments before the next, additions before removals
 
     def plan(self, verdict: Verdict) -> None:
-        """Work out what to change in each segment, by whether the tap finished the stream."""
+        """Plan the changes of each segment."""
         for segment_id in self._fed_before():
             if segment_id not in self._syncs:
-                # No record names it any more: an audience that has become empty, and guarded like one.
+                # No record names it any more, so its audience is empty, and guarded as such.
                 self.begin(segment_id)
         self._each(lambda sync: sync.plan(verdict, rejected=self._rejections.count))
         self._planned = self._unsent
 
     @property
     def requests(self) -> int:
-        """Return how many requests the plans still need."""
+        """The number of requests that the plans still need."""
         return sum(-(-ids // sync.remote.batch_size) for sync in self._going_on for ids in sync.unsent)
 
     @property
     def progress(self) -> SegmentProgress:
-        """Return how far the stream is."""
+        """The progress of the stream."""
         counts, planned = self._counts, self._planned
         staged = counts.records - counts.rejected
         read = next((sync.remote.read for sync in self._going_on if sync.remote.read is not None), None)
@@ -160,7 +160,7 @@ class SegmentStream:
 
     @property
     def _going_on(self) -> list[SegmentSync]:
-        # A list: the thread that reads may add a segment meanwhile.
+        # A list, because the reading thread may add a segment meanwhile.
         return [sync for name, sync in list(self._syncs.items()) if name not in self._failed]
 
     def add(self) -> None:
@@ -172,29 +172,29 @@ class SegmentStream:
         self._each(lambda sync: sync.remove())
 
     def close(self) -> None:
-        """Read back what became of each segment that was changed."""
+        """Read each changed segment back."""
         self._each(lambda sync: sync.close())
 
     def send_kept(self) -> None:
-        """Send what earlier runs kept, of a stream that did not come this time."""
+        """Send what earlier runs kept of a stream that did not come this time."""
         self.plan(Verdict(Proof.NONE))
         for step in (self.add, self.remove, self.close):
             step()
 
-    # During the input, and where it ends early
+    # During the input, and at an early end
 
     def flush(self) -> None:
-        """Send what rows asked for so far, so that a STATE may pass it."""
+        """Send the changes so far, so that a STATE may pass them."""
         for segment_id in self._syncs:
             self._guarded(segment_id, lambda sync: sync.flush())
 
     def keep(self) -> None:
-        """Keep what rows asked for and was not sent, for the next run."""
+        """Keep unsent changes for the next run."""
         for sync in self._syncs.values():
             sync.keep()
 
     def check_reject_limit(self) -> None:
-        """Measure the stream against `max_rejected_percent`.
+        """Compare the stream's rejected records with `max_rejected_percent`.
 
         Raises:
             RejectionsError: Too many of its records were rejected.
@@ -207,7 +207,7 @@ class SegmentStream:
                 self._guarded(segment_id, step)
 
     def _guarded(self, segment_id: str, step: Callable[[SegmentSync], None]) -> None:
-        """Take a step of one segment; where it fails, the segment is left as it is and the others go on."""
+        """Run a step of one segment. If it fails, leave the segment as it is; the others go on."""
         try:
             step(self._syncs[segment_id])
         except SegmentError as error:
