@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotations at run time
 from http import HTTPStatus
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -120,7 +121,7 @@ class Metric(Struct):
             raise ValueError(msg)
 
 
-class NamedEvent(Struct):
+class NamedEvent(Struct, gc=False):
     """As much of an event as counting needs: a third of the work."""
 
     eventName: Name
@@ -151,6 +152,8 @@ class CountedEvents(Struct):
 
 
 COUNTED_EVENTS = Decoder(CountedEvents)
+
+_name_of = attrgetter("eventName")
 
 ENDPOINTS: dict[str, tuple[str, Decoder[Any]]] = {
     "log_event": ("events", Decoder(LogEventRequest)),
@@ -208,7 +211,7 @@ class EventsApi:
             message = f"statsig-event-count says {announced}, the body has {count} {name}"
             raise RefusalError(HTTPStatus.BAD_REQUEST, message, items=count)
         if only_names:
-            self._state.count_names(Counter(event.eventName for event in items))
+            self._state.count_names(Counter(map(_name_of, items)))
         else:
             self._state.take(name, msgspec.json.decode(request.body))
         return count

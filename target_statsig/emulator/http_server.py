@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import socket
 import sys
 import traceback
-import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -16,6 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
+from isal import igzip
+from isal.igzip_lib import IsalError
 
 from target_statsig._compat import override
 from target_statsig.config.names import is_loopback
@@ -216,6 +216,6 @@ def unpack(raw: bytes, encoding: str) -> tuple[bytes, str]:
     if encoding != "gzip":
         return b"", "Unsupported content encoding"
     try:
-        return gzip.decompress(raw), ""
-    except (OSError, EOFError, zlib.error):
+        return igzip.decompress(raw), ""  # type: ignore[no-untyped-call]
+    except (OSError, EOFError, IsalError):
         return b"", "The body is not gzip, as its content-encoding says"
