@@ -217,5 +217,5 @@ def unpack(raw: bytes, encoding: str) -> tuple[bytes, str]:
         return b"", "Unsupported content encoding"
     try:
         return igzip.decompress(raw), ""  # type: ignore[no-untyped-call]
-    except (OSError, EOFError, IsalError):
+    except (OSError, EOFError, IsalError):  # type: ignore[misc]
         return b"", "The body is not gzip, as its content-encoding says"

@@ -148,14 +148,15 @@ class BatchResult:
         counts.skipped_duplicates += self.skipped_duplicates
         counts.deleted_row += self.deleted_row
         counts.maybe_duplicated += self.maybe_duplicated
-        for name in COUNTS:
-            setattr(counts, name, getattr(counts, name) + getattr(self.warnings, name))
+        if self.warnings != MappingWarnings():
+            for name in COUNTS:
+                setattr(counts, name, getattr(counts, name) + getattr(self.warnings, name))
+            # As many as one batch may list: where every record has a name of its own, the report stays short.
+            counts.renamed = dict(islice((counts.renamed | self.warnings.renamed).items(), RENAMED_LISTED))
         counts.requests += self.requests
         counts.retries += self.retries
         counts.bytes_sent += self.bytes_sent
         counts.billable += self.billable
-        # As many as one batch may list: where every record has a name of its own, the report stays short.
-        counts.renamed = dict(islice((counts.renamed | self.warnings.renamed).items(), RENAMED_LISTED))
         counts.count_names(self.names)
         counts.span = wider(counts.span, self.span)
 
