@@ -146,6 +146,11 @@ class RowLedger(StreamLedger):
     def is_blank(self) -> bool:
         return not self.was_split and self._records.is_blank
 
+    @property
+    @override
+    def passed(self) -> Bookmark | None:
+        return None
+
     @override
     def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:
         known = [False] * len(digests)

@@ -202,7 +202,15 @@ class Delivery:
             replication_key: The column by which the tap says how far it has come, where its SCHEMA names one.
         """
         remembers = not isinstance(self.ledger, NoLedger)
-        return Preparation(reader, self.settings, self.item_type, remembers, self.client.compression, replication_key)
+        return Preparation(
+            reader,
+            self.settings,
+            self.item_type,
+            remembers,
+            self.client.compression,
+            replication_key,
+            self.ledger.passed,
+        )
 
     def deliver(
         self, preparation: Prepares, batch: Batch, *, now_ms: int, epoch: int = 0, on_retry: Callable[[], None]

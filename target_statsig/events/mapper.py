@@ -38,6 +38,7 @@ class MappingWarnings:
     """Filled by the mapping of some records.
 
     Attributes:
+        behind_bookmark: Records from before the bookmark of the STATE that an earlier run wrote last.
         time_defaulted: Events without a time of their own; they have that of their extraction, or of now.
         custom_ignored: Records whose `custom` is no object.
         consent_ignored: Records whose marketing consent says neither yes nor no.
@@ -53,6 +54,7 @@ class MappingWarnings:
         large_users: Items whose user takes over `LARGEST` bytes.
     """
 
+    behind_bookmark: int = 0
     time_defaulted: int = 0
     custom_ignored: int = 0
     consent_ignored: int = 0

@@ -59,6 +59,24 @@ def highest(values: Sequence[object]) -> Bookmark | None:
     return top
 
 
+def below(values: Sequence[object], bookmark: Bookmark) -> int:
+    """Return how many replication-key values lie below a bookmark, as far as they can be compared with it."""
+    kinds = set(map(type, values))
+    # Nearly always none does, and that is seen at a glance.
+    if bookmark.kind == "time" and kinds == {str}:
+        times, limit = parse_texts(values), int(bookmark.text)
+        if times is not None:
+            return sum(time < limit for time in times) if min(times) < limit else 0
+    if bookmark.kind == "number" and kinds and kinds <= {int, float, Decimal} and not _is_below(min(values), bookmark):  # type: ignore[type-var]
+        return 0
+    return sum(_is_below(value, bookmark) for value in values)
+
+
+def _is_below(value: object, bookmark: Bookmark) -> bool:
+    found = position(value)
+    return found is not None and found.kind == bookmark.kind and found.text < bookmark.text
+
+
 def bookmark_of(state: Any, tap_stream: str, replication_key: str | None) -> Bookmark | None:
     """Return how far a STATE says that a stream has come; None where it says nothing of it.
 

@@ -17,7 +17,7 @@ from target_statsig.client.events import encode_body
 from target_statsig.config.choices import DeletedRows, Tier
 from target_statsig.errors import RecordError
 from target_statsig.events.mapper import Items, MappingWarnings
-from target_statsig.events.positions import highest
+from target_statsig.events.positions import below, highest
 from target_statsig.events.values import NOT_ENCODABLE
 from target_statsig.singer.columns import digests_of
 from target_statsig.singer.fields import Faults, deleted_rows
@@ -155,6 +155,7 @@ class Preparation(Prepares):
         remembers: Whether digests are asked for.
         compression: How bodies are encoded.
         replication_key: The column by which the tap says how far it has come, where its SCHEMA names one.
+        passed: How far it had come with earlier runs, where they let the ledger forget what is before.
     """
 
     reader: RecordReader
@@ -163,6 +164,7 @@ class Preparation(Prepares):
     remembers: bool
     compression: Compression
     replication_key: str | None
+    passed: Bookmark | None = None
 
     @override
     def __getstate__(self) -> dict[str, object]:
@@ -224,6 +226,8 @@ class Preparation(Prepares):
             warnings = MappingWarnings()
             self._mapper(read.columns.take(sound), now_ms, warnings, {})
         warnings.add_sizes(_picked(lines, sound))
+        if self.passed is not None and key is not None:
+            warnings.behind_bookmark = below(_picked(read.source.get(key), sound), self.passed)
         rejected = {**read.faults, **{read.rows[row]: error for row, error in faults.items()}}
         return msgspec.structs.replace(
             prepared,

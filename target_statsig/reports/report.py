@@ -49,6 +49,12 @@ REMARKS: Mapping[str, Remark] = MappingProxyType(
             "perhaps delivered twice, because an answer was lost or unclear",
             "an answer of Statsig was lost or unclear, so Statsig may count some records twice.",
         ),
+        "behind_bookmark": Remark(
+            "from before the last bookmark, perhaps delivered by an earlier run too",
+            "some records are from before the last bookmark, as after a reset of it. What earlier runs delivered of "
+            "that is not remembered, so that Statsig perhaps counts it twice. Set `dedupe_days` before you reset a "
+            "bookmark.",
+        ),
         "time_defaulted": Remark(
             "without a time",
             "some records have no time. They get the time of their extraction, or the current time. Name the column: "
@@ -137,7 +143,7 @@ class ItemCounts:
 
     Attributes:
         deleted_row: Records that said that their row was deleted, and were not sent.
-        time_defaulted: Counts from here to `tier_ignored` are those of `MappingWarnings`.
+        behind_bookmark: Counts from here to `tier_ignored` are those of `MappingWarnings`.
         bytes_sent: Bytes on the wire, every attempt counted.
         names: Delivered items by name; names over `MOST_NAMES` are counted under `OTHER_NAMES`. They come from records
             and so are not in the report.
@@ -152,6 +158,7 @@ class ItemCounts:
     skipped_duplicates: int = 0
     deleted_row: int = 0
     maybe_duplicated: int = 0
+    behind_bookmark: int = 0
     time_defaulted: int = 0
     old_times: int = 0
     future_times: int = 0

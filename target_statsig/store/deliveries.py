@@ -78,12 +78,14 @@ class StoredLedger(StreamLedger):
                 oldest=clock.time() - keep_days * _DAY,
             )
         self._states = _WrittenStates(connection, stream, run_id)
+        self._passed = self._states.ordered
 
     @override
     def begin(self) -> None:
         self._lock.acquire()
         # Another run may have ended since.
         self._states = _WrittenStates(self._connection, self._stream, self._run_id)
+        self._passed = self._states.ordered
 
     @override
     def check(self) -> None:
@@ -94,6 +96,11 @@ class StoredLedger(StreamLedger):
     def is_blank(self) -> bool:
         with self._turn:
             return self._recollect().is_empty
+
+    @property
+    @override
+    def passed(self) -> Bookmark | None:
+        return self._passed if self._forgets else None
 
     @override
     def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:
@@ -215,6 +222,12 @@ class _WrittenStates:
         self._stored = self._states[-1] if self._states else None
         self.epochs_before = max(self._stored.epoch if self._stored else 0, newest)
         self._has_own = False
+
+    @property
+    def ordered(self) -> Bookmark | None:
+        """The bookmark of the last STATE, where it has one that others can be compared with."""
+        last = self._states[-1].bookmark if self._states else None
+        return None if last is None or last.kind == UNORDERED else last
 
     def add(self, bookmark: Bookmark | None, *, epoch: int) -> None:
         """Take a STATE that was written; only `settle` brings it into the store."""

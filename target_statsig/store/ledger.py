@@ -63,6 +63,10 @@ class StreamLedger(Protocol):
     def is_blank(self) -> bool:
         """Whether no record can be known: no earlier run left anything."""
 
+    @property
+    def passed(self) -> Bookmark | None:
+        """The bookmark of the last STATE of earlier runs, where what is before it was forgotten; None: not known."""
+
     def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:
         """Return for each record whether an earlier run has delivered it.
 
@@ -117,6 +121,11 @@ class NoLedger(StreamLedger):
     @override
     def is_blank(self) -> bool:
         return True
+
+    @property
+    @override
+    def passed(self) -> Bookmark | None:
+        return None
 
     @override
     def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:

@@ -52,6 +52,23 @@ def counts_of(outcome):
     return outcome.report["streams"]["orders"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "again"), [pytest.param({}, 4, id="forgotten"), pytest.param({"dedupe_days": 9}, 0, id="kept")]
+)
+def test_what_is_sent_again_after_a_reset_of_the_bookmark_is_counted(orders, settings, again):
+    for first, last in ((0, 3), (3, 4), (4, 6)):
+        outcome = orders.run(orders.rows(*range(first, last + 1)), bookmark(last), **settings)
+        assert counts_of(outcome)["behind_bookmark"] == 0
+    # Meltano lost the last STATE, and the tap resumes from the one before.
+    assert counts_of(orders.run(orders.rows(4, 5, 6), bookmark(6), **settings))["behind_bookmark"] == 0
+    counts = counts_of(orders.run(orders.rows(*range(9)), bookmark(8), **settings))
+    assert (counts["behind_bookmark"], counts["delivered"], counts["skipped_duplicates"]) == (
+        again,
+        again + 2,
+        7 - again,
+    )
+
+
 def test_three_runs_over_an_unchanged_table_send_nothing_after_the_first(orders):
     assert counts_of(orders.run(orders.rows(*range(10)), bookmark(9)))["delivered"] == 10
     for _ in range(2):

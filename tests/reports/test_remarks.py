@@ -10,7 +10,7 @@ import time
 import pytest
 
 from target_statsig.reports.report import REMARKS, ItemCounts
-from tests.singer import record, schema
+from tests.singer import record, schema, state
 
 ALSO_IN_A_WORKER = True
 
@@ -38,6 +38,9 @@ RAISED = {
 IN_EVERY_RUN = frozenset({"records", "delivered", "rejected", "requests", "retries", "bytes_sent", "billable"})
 """Counts that say how a run went; what is not sent of its records, or is odd about them, is in none of them."""
 
+BY_NUMBER = schema("ev", bookmark_properties=["n"])
+TWO = state(ev={"replication_key": "n", "replication_key_value": 2})
+
 COUNTS = [field.name for field in dataclasses.fields(ItemCounts) if field.type == "int"]
 
 
@@ -53,6 +56,9 @@ def raise_count(name, run_target, statsig, **settings):
         statsig.faults.add(path="/v1/*", drop=True)
         run_target(before, object_type="event")
         statsig.faults.clear()
+    if name == "behind_bookmark":
+        run_target([BY_NUMBER, record("ev", {**EVENT, "n": 2}), TWO], object_type="event")
+        before[0] = BY_NUMBER
     return run_target([*before, record("ev", plain)], object_type="event", **settings)
 
 

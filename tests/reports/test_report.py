@@ -26,6 +26,7 @@ EVENTS = {
     "skipped_duplicates": 0,
     "deleted_row": 0,
     "maybe_duplicated": 0,
+    "behind_bookmark": 0,
     "time_defaulted": 0,
     "old_times": 0,
     "future_times": 0,
