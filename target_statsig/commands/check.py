@@ -32,7 +32,7 @@ from target_statsig.errors import (
     SettingsError,
     StoreError,
 )
-from target_statsig.reports.text import counted, minute
+from target_statsig.reports.text import counted
 from target_statsig.segments.mirror import SEPARATE_FEEDERS, other_feeder
 from target_statsig.segments.segment import STATSIG_ID_TYPES, Misfit, misfit, missing, size_class, statsig_id_type
 from target_statsig.store.readonly import StoreLook, look_at
@@ -186,7 +186,8 @@ def _last_sync(found: Found, segment_id: str) -> str:
     if facts is None or facts.last_sync_at is None:
         return ""
     changes = f"{facts.last_added or 0:,} added, {facts.last_removed or 0:,} removed"
-    return f" Last synced {minute(facts.last_sync_at)} from stream '{facts.fed_by}' ({facts.last_status}: {changes})."
+    when = readable_time(facts.last_sync_at)
+    return f" Last synced {when} from stream '{facts.fed_by}' ({facts.last_status}: {changes})."
 
 
 def _id_type_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterator[Row]:

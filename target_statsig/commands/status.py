@@ -10,7 +10,7 @@ from target_statsig.commands.replay import waiting_letters
 from target_statsig.config import paths
 from target_statsig.config.load import command_for
 from target_statsig.reports.table import table_lines
-from target_statsig.reports.text import counted, duration, iso_time, minute, visible
+from target_statsig.reports.text import counted, duration, iso_time, readable_time, visible
 from target_statsig.store.readonly import read_store_status
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _run_row(run: PastRun) -> dict[str, int | str | None]:
 
     shown = ", ".join(list(streams)[:SHOWN_STREAMS]) + (" …" if len(streams) > SHOWN_STREAMS else "")
     return {
-        "ended": minute(run.ended_at),
+        "ended": readable_time(run.ended_at),
         "command": run.command.value,
         "status": str(run.report.get("status", "")),
         "streams": shown or "-",
@@ -133,7 +133,7 @@ def _at_work(status: Status) -> Iterator[str]:
     holders = status.store.holders
     yield "At work now" if holders else "No run is at work."
     for holder in holders:
-        at = f"process {holder.pid} on {holder.host}, since {minute(holder.since)}"
+        at = f"process {holder.pid} on {holder.host}, since {readable_time(holder.since)}"
         yield f"  {holder.name}: {holder.run_id}, {at}"
 
 
@@ -144,7 +144,7 @@ def _held(status: Status) -> Iterator[str]:
             "segment": name,
             "stream": held.stream or "?",
             "because": because.get(name, "?"),
-            "since": minute(held.since),
+            "since": readable_time(held.since),
             "members": held.members,
         }
         for name, held in status.store.held.items()

@@ -19,7 +19,7 @@ from target_statsig.errors import FatalRunError, RequestError, SettingsError
 from target_statsig.events.exposure import GATE_MARK
 from target_statsig.reports.report import OTHER_NAMES
 from target_statsig.reports.table import table_lines
-from target_statsig.reports.text import counted, iso_time, minute, visible
+from target_statsig.reports.text import counted, iso_time, readable_time, visible
 from target_statsig.store.readonly import read_store_status
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def _lines(verification: Verification) -> Iterator[str]:
     if run is None:
         yield "No remembered run delivered anything, so there is nothing to verify."
         return
-    yield f"Run {run.report.get('run_id')}, ended {minute(run.ended_at)}, delivered:"
+    yield f"Run {run.report.get('run_id')}, ended {readable_time(run.ended_at)}, delivered:"
     rows: list[Mapping[str, int | str | None]] = [
         {
             "name": each.sent.name,

@@ -37,7 +37,7 @@ def iso_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="seconds")
 
 
-def minute(seconds: float) -> str:
+def readable_time(seconds: float) -> str:
     """Return a time as people write it, to the minute, given in seconds since 1970."""
     return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M} UTC"
 
