@@ -32,7 +32,7 @@ from target_statsig.errors import (
     SettingsError,
     StoreError,
 )
-from target_statsig.reports.text import counted
+from target_statsig.reports.text import counted, readable_time
 from target_statsig.segments.mirror import SEPARATE_FEEDERS, other_feeder
 from target_statsig.segments.segment import STATSIG_ID_TYPES, Misfit, misfit, missing, size_class, statsig_id_type
 from target_statsig.store.readonly import StoreLook, look_at
