@@ -19,10 +19,11 @@ MIRROR = {"object_type": "segment", "sync_mode": "mirror"}
 MEMBERS = {**MIRROR, "segment_id": "members"}
 THEN = {"object_type": "event", "event_name": "Then"}
 
-ROWS = 25_000
+ROWS = 2_500
+STATE_EVERY = 1_000
 USER_ID = f"{CANARY}-{{}}"
 TABLE = frozenset(USER_ID.format(number) for number in range(ROWS))
-STRANGERS = frozenset(f"stranger-{number}" for number in range(500))
+STRANGERS = frozenset(f"stranger-{number}" for number in range(50))
 
 
 @pytest.fixture
@@ -45,7 +46,8 @@ def full_table(pipe, statsig):
     def run(*, members=MEMBERS, rows=ROWS, **config):
         if "members" not in statsig.state.segments:
             statsig.state.seed_segment("members", {USER_ID.format(number) for number in range(rows)} | STRANGERS)
-        return pipe("full_table_tap", {"members": members, "then": THEN}, rows=rows, user_id=USER_ID, **config)
+        config = {"rows": rows, "user_id": USER_ID, "state_every": STATE_EVERY, **config}
+        return pipe("full_table_tap", {"members": members, "then": THEN}, **config)
 
     return run
 
@@ -82,12 +84,12 @@ def test_of_a_table_with_proof_the_strangers_go_and_nobody_else(full_table, stat
 @pytest.mark.parametrize(
     ("last_row", "death", "settings", "config"),
     [
-        pytest.param(24_000, "kill", {}, {}, id="killed late"),
-        pytest.param(24_000, "raise", {}, {}, id="broken late"),
-        pytest.param(24_000, "kill", {"row_count_field": "row_count"}, {}, id="with a row count"),
-        pytest.param(24_000, "raise", {}, {"then": True}, id="before another stream"),
-        pytest.param(20_000, "kill", {}, {}, id="where a STATE is due"),
-        pytest.param(10_000, "kill", {}, {}, id="right after a STATE"),
+        pytest.param(2_400, "kill", {}, {}, id="killed late"),
+        pytest.param(2_400, "raise", {}, {}, id="broken late"),
+        pytest.param(2_400, "kill", {"row_count_field": "row_count"}, {}, id="with a row count"),
+        pytest.param(2_400, "raise", {}, {"then": True}, id="before another stream"),
+        pytest.param(2 * STATE_EVERY, "kill", {}, {}, id="where a STATE is due"),
+        pytest.param(STATE_EVERY, "kill", {}, {}, id="right after a STATE"),
         pytest.param(0, "raise", {}, {}, id="before the first row"),
     ],
 )

@@ -18,6 +18,10 @@ class Table(Stream):
         th.Property("user_id", th.StringType), th.Property("row_count", th.IntegerType)
     ).to_dict()
 
+    @property
+    def STATE_MSG_FREQUENCY(self):  # noqa: N802 -- singer-sdk's name
+        return self.config["state_every"]
+
     def get_records(self, context):
         for number in range(self.config["rows"]):
             if number == self.config.get("last_row"):
@@ -44,6 +48,7 @@ class FullTableTap(Tap):
         th.Property("user_id", th.StringType, required=True, description="A format for the number of the row."),
         th.Property("last_row", th.IntegerType, description="The rows after which it dies."),
         th.Property("death", th.StringType, default="kill", allowed_values=["kill", "raise"]),
+        th.Property("state_every", th.IntegerType, default=10_000, description="Records between STATEs."),
         th.Property("then", th.BooleanType, default=False, description="Whether another stream comes after the table."),
     ).to_dict()
 
