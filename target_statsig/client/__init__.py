@@ -1,1 +1,1 @@
-"""Statsig's two APIs over HTTP: requests, retries, rate limits, and what an answer means."""
+"""Statsig's two APIs over HTTP: requests, retries, rate limits, and the meaning of answers."""

@@ -1,4 +1,4 @@
-"""What Statsig's response means for a request, and what the log and the errors say of it."""
+"""The meaning of Statsig's responses, and the messages about them."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ _UNAVAILABLE = 503
 _ABOUT_THE_ADDRESS = frozenset({404, 405, _NOT_IMPLEMENTED})
 
 _TRY_AGAIN = frozenset({408, 409, 429})
-"""Client errors that pass: a timeout, another update of the list under way, a quota.
+"""Client errors that pass with time: a timeout, another update of the list, a quota.
 
 Statsig's own SDKs lose the events of a 429; a pipeline must not."""
 
 _TURNED_AWAY = frozenset({409, 429})
-"""Of those the ones that come before anything is done."""
+"""Those of them that come before Statsig has changed anything."""
 
 _MAY_ASK_FOR_A_REVIEW = frozenset({200, 201, 202, 400, 403, 409, 422})
 _REVIEW = re.compile(
     r"(?=.*\breview(?:s|ers?)?\b).*\b(?:approv|await|need|pending|requir|submit)", re.IGNORECASE | re.DOTALL
 )
-"""What Statsig answers to a change that must be reviewed first is not documented, so its message is read. A 2xx may
-say so too: then the change was proposed, and not made."""
+"""Statsig does not document its answer to a change that needs a review, so match its message. A 2xx with such a
+message proposed the change and did not make it."""
 
 
 class Outcome(enum.Enum):
@@ -77,15 +77,15 @@ _REFUSALS = {401: Outcome.WRONG_KEY, 403: Outcome.WRONG_KEY, 413: Outcome.TOO_LA
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one try.
+    """The result of one try.
 
     Attributes:
-        status: The HTTP status, or None where no response came.
-        body: The decoded JSON of the response; None where it has none.
-        message: Statsig's own text, or what broke the connection; it may be empty.
-        retry_after: Seconds that a `Retry-After` asks for.
+        status: The HTTP status, or None if no response came.
+        body: The decoded JSON of the response; None if it has none.
+        message: Statsig's message, or the error of the connection; may be empty.
+        retry_after: Seconds of a `Retry-After` header.
         sent: Whether the request may have reached the server.
-        wants_review: Whether it says that a change must be reviewed first.
+        wants_review: Whether Statsig asks for a review of the change.
     """
 
     status: int | None = None
@@ -97,10 +97,10 @@ class Answer:
 
     @property
     def outcome(self) -> Outcome:
-        """What it means for the request.
+        """The meaning for the request.
 
-        Statsig's own SDKs take a 2xx with `success: false`, or without JSON, for a failure: something between may
-        have given it. Both APIs answer with objects; those of the Console API have no `success`.
+        Like Statsig's own SDKs, it treats a 2xx with `success: false` or without JSON as a failure, because a proxy may
+        have sent it. Both APIs answer with objects; those of the Console API have no `success`.
         Sources: https://docs.statsig.com/http-api and the SDKs at https://github.com/statsig-io.
         """
         status = self.status
@@ -116,10 +116,10 @@ class Answer:
 
     @property
     def maybe_taken(self) -> bool:
-        """Whether Statsig may have acted upon a request that was to change something, without confirming it.
+        """Whether Statsig may have acted on a changing request without confirming it.
 
-        A server that fails, or a proxy that loses patience, may do so after the events were taken.
-        Statsig's own `success: false` says that they were not.
+        A server may fail, or a proxy may time out, after the events were taken. Statsig's own `success: false` means
+        that they were not.
         """
         if self.status is None:
             return self.sent
@@ -138,10 +138,10 @@ class Call:
 
     Attributes:
         what: A phrase for it, such as "500 events of stream 'orders'" or "adding 10 ids to segment 'vips'".
-        changes: Whether it is to change something.
-        seconds_left: Seconds that it may yet spend on tries and on the waits between them.
-        answer: What came of the last try.
-        maybe_taken: Statsig may have acted upon a try without confirming it.
+        changes: Whether it would change something in Statsig.
+        seconds_left: Seconds left for tries and the waits between them.
+        answer: The result of the last try.
+        maybe_taken: Whether Statsig may have acted on a try without confirming it.
     """
 
     what: str
@@ -163,7 +163,7 @@ class Call:
         self.maybe_taken = self.maybe_taken or (self.changes and answer.maybe_taken)
 
     def wants_review(self, status: int, body: object) -> bool:
-        """Return whether an answer to a change of a segment says that it must be reviewed first."""
+        """Return whether an answer to a change of a segment asks for a review."""
         if not self.changes or self.kind is not ApiKeyKind.CONSOLE or status not in _MAY_ASK_FOR_A_REVIEW:
             return False
         message = body.get("message") if isinstance(body, dict) else None
@@ -193,7 +193,7 @@ class Call:
         return self._error(RefusedError, f"{text}.{hint}")
 
     def used_up(self, retry_timeout: float) -> NotNowError:
-        """Return the error for retries that are used up, within `retry_timeout` seconds."""
+        """Return the error for retries that used up `retry_timeout` seconds."""
         tries = counted(self.tries, "try", "tries")
         text = (
             f"Gave up on {self.what} after {tries} in {duration(retry_timeout)} (`retry_timeout`). The last result: "
@@ -204,7 +204,7 @@ class Call:
         return self._error(NotNowError, text, heading=None if self.answer.status else Heading.UNREACHABLE)
 
     def come_back(self, now: float) -> NotNowError:
-        """Return the error for a `Retry-After` that asks for more time than is left; `now` in seconds since 1970."""
+        """Return the error for a `Retry-After` beyond the time that is left; `now` in seconds since 1970."""
         wait = self.answer.retry_after
         when = datetime.fromtimestamp(math.ceil(now + wait), tz=UTC)
         text = (
@@ -214,7 +214,7 @@ class Call:
         return self._error(NotNowError, text)
 
     def retrying(self, wait: float) -> str:
-        """Return the line of the log for a retry in `wait` seconds."""
+        """Return the log line for a retry in `wait` seconds."""
         answered = self._answered
         effect = ", but the change may have been made" if self.changes and self.answer.maybe_taken else ""
         return (
@@ -224,11 +224,11 @@ class Call:
 
     @property
     def done(self) -> str:
-        """The line of the log for a request that was taken after more than one retry."""
+        """The log line for a request that was taken after more than one retry."""
         return f"Statsig accepted {self.what} at try {self.tries:,}"
 
     def waiting(self, wait: float) -> str:
-        """Return the line of the log, during a long wait, that has `wait` seconds to go."""
+        """Return the log line during a long wait with `wait` seconds left."""
         last = f"; last result: {self._answered}" if self.tries else ""
         return f"Still waiting for {self._host}, to continue with {self.what}{last}. Next try in {duration(wait)}"
 
@@ -238,7 +238,7 @@ class Call:
 
     @property
     def _answered(self) -> str:
-        """The first half of a sentence that goes on with `to ...`."""
+        """The start of a sentence that continues with `to ...`."""
         status, message = self.answer.status, self.answer.message
         if status is None:
             return f"no answer came from {self._host} ({message})"
@@ -257,7 +257,7 @@ class Call:
 
 
 def decode_json(body: bytes) -> object:
-    """Return the JSON of a response, or None where it holds none."""
+    """Return the JSON of a response, or None if it is not JSON."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -267,7 +267,7 @@ def decode_json(body: bytes) -> object:
 def quote_message(body: object, *, sent: bytes | None, key: str) -> str:
     """Return Statsig's message (`message` or `error`), shortened, without ids, values from records and the key.
 
-    What the lists of the request's body hold, the events and the ids, is hidden; `sent` is that body, gzip or not.
+    Values in lists of the request's body (events and ids) are hidden; `sent` is that body, gzip or not.
     """
     if not isinstance(body, dict):
         return ""

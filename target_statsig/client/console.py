@@ -31,16 +31,16 @@ ID_LIST = "id_list"
 USER_STORE_LIST = "user_store_id_list"
 
 PAGE_SIZE = 1_000
-"""Items asked for at a time. How many a page may hold is not documented, so a shorter one is not taken for the last."""
+"""Items to ask for per page. The largest page is not documented, so a shorter page need not be the last."""
 
 PAGES = RateWindow(80, 10)
-"""Pages that are read at most, of lists of any kind: a list's are limited to 100, without a period, says
-https://docs.statsig.com/api-reference/segments/get-ids-in-a-segment. Changes have that limit in 10 seconds:
+"""Limit for pages of all lists. Reading a list's ids is limited to 100 requests, without a period, says
+https://docs.statsig.com/api-reference/segments/get-ids-in-a-segment. Changes are limited to that in 10 seconds:
 https://docs.statsig.com/console-api/introduction."""
 
 RESPECT_REVIEWS = {"x-respect-review-settings": "true"}
-"""The header that asks Statsig to refuse a change which the project wants reviewed. Without it the Console API passes
-reviews by. Its values are not documented: https://api.statsig.com/openapi/20240601.json."""
+"""Asks Statsig to refuse changes that need a review. Without it the Console API bypasses reviews. Its values are not
+documented: https://api.statsig.com/openapi/20240601.json."""
 
 NO_SUCH_CALL = "Cannot "
 """How Statsig's message for an unknown path begins: `Cannot GET /segments/vips`."""
@@ -49,7 +49,7 @@ NAMED_THINGS = ("segment", "event", "experiment", "gate")
 """What a message for an unknown name says is not found."""
 
 PAGE_BYTES = 64 * 1024 * 1024
-"""Bytes of a page that are read: 100,000 ids, the most that Statsig takes at once, are a tenth of it."""
+"""Bytes of a page to read at most. 100,000 ids, the most in a request, take a tenth of it."""
 
 MAX_IDS = 10_000_000
 """Ids in all lists of a project together, at most: https://docs.statsig.com/segments/add-id-list."""
@@ -66,7 +66,7 @@ class Segment:
     Attributes:
         type: `id_list`, `user_store_id_list`, `rule_based` or `analysis_list`.
         id_type: Statsig's name for what it holds, such as `userID`.
-        count: Ids in it; 0 where Statsig does not say.
+        count: Ids in it; 0 if Statsig does not say.
     """
 
     id: str
@@ -77,20 +77,20 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class ListState:
-    """How far Statsig is with an ID list; the version changes with every update, and is None before the first."""
+    """The state of an ID list. The version changes with every update, and is None before the first."""
 
     version: int | None
     updating: bool
 
 
 class _Pagination(msgspec.Struct, rename="camel"):
-    """Where a page stands; the form of `next_page` is not documented, only that it is null on the last."""
+    """The paging fields. The form of `next_page` is not documented, except that it is null on the last page."""
 
     next_page: str | int | None = None
 
 
 class _Response(msgspec.Struct, Generic[Data]):
-    """What is read of a response; what Statsig adds is passed over."""
+    """The fields of a response that are read; others are ignored."""
 
     data: Data
     pagination: _Pagination | None = None
@@ -125,8 +125,7 @@ class ConsoleClient:
     """Asks the Console API of one project; every method may raise a RequestError.
 
     Attributes:
-        ids_in_project: How many ids all lists of the project hold, as whoever changes them counts; None until it can
-            matter.
+        ids_in_project: Ids in all lists of the project, counted on by the segments; None until it matters.
     """
 
     def __init__(
@@ -140,10 +139,9 @@ class ConsoleClient:
         clock: Clock,
         respect_reviews: bool = False,
     ) -> None:
-        """Take what sends, and where to.
+        """Take the sender and the address.
 
-        `timeout` is in seconds for one HTTP request; the limiter spaces requests that change something, the clock the
-        pages of lists.
+        `timeout` is in seconds for one HTTP request. The limiter spaces changes; the clock spaces pages of lists.
 
         Raises:
             AuthenticationError: The key is missing, or has characters that no key has.
@@ -165,20 +163,20 @@ class ConsoleClient:
         """Return a segment.
 
         Raises:
-            RefusedError: There is none (status 404), or the response cannot be used.
+            RefusedError: It does not exist (status 404), or the response cannot be used.
         """
         what = f"reading segment '{segment_id}'"
         return _segment(self.read(_path(segment_id), what), what)
 
     def list_state(self, segment_id: str) -> ListState:
-        """Return how far Statsig is with an ID list."""
+        """Return the state of an ID list."""
         what = f"reading the list state of segment '{segment_id}'"
         data = _convert(self.read(_path(segment_id, "idlist_metadata"), what), _Response[_ListState], what).data
         version = data.current_version
         return ListState(None if version is None else int(version), bool(data.is_updating))
 
     def ids(self, segment_id: str) -> Iterator[str]:
-        """Yield all ids of a list, page by page, as they are read; one may come twice.
+        """Yield all ids of a list as its pages are read; an id may come twice.
 
         Raises:
             RefusedError: The pages do not end.
@@ -187,13 +185,13 @@ class ConsoleClient:
         return self._items(_path(segment_id, "id_list"), _Response[_Ids], _split, what)
 
     def add_ids(self, segment_id: str, ids: Sequence[str], *, segment_type: str) -> Sent:
-        """Add ids to a list, at most 100,000, or 1,000 in the user store; those in it already stay."""
+        """Add ids to a list: at most 100,000, or 1,000 in the user store. Adding a member again does no harm."""
         what = f"adding {counted(len(ids), 'id')} to segment '{segment_id}'"
         call = "add_ids" if segment_type == USER_STORE_LIST else "id_list"
         return self._change("PATCH", _path(segment_id, call), {"ids": ids}, what)
 
     def remove_ids(self, segment_id: str, ids: Sequence[str], *, segment_type: str) -> Sent:
-        """Remove ids from a list, at most 100,000, or 1,000 in the user store; others are passed over."""
+        """Remove ids from a list: at most 100,000, or 1,000 in the user store. Other ids are ignored."""
         what = f"removing {counted(len(ids), 'id')} from segment '{segment_id}'"
         method, call = ("PATCH", "remove_ids") if segment_type == USER_STORE_LIST else ("DELETE", "id_list")
         return self._change(method, _path(segment_id, call), {"ids": ids}, what)
@@ -201,9 +199,9 @@ class ConsoleClient:
     def create_segment(
         self, segment_id: str, *, id_type: str, description: str | None = None, tags: Sequence[str] = ()
     ) -> Segment:
-        """Create an empty ID list, whose id is its name, too: 3 to 100 letters, digits, `_` and `-`.
+        """Create an empty ID list. Its id is also its name: 3 to 100 letters, digits, `_` and `-`.
 
-        `id_type` is Statsig's name for what it will hold, such as `userID`; `description` has at most 1,000 characters.
+        `id_type` is Statsig's name for the type, such as `userID`; `description` has at most 1,000 characters.
         """
         what = f"creating segment '{segment_id}' for ids of type {id_type}"
         body: dict[str, object] = {"id": segment_id, "name": segment_id, "type": ID_LIST, "idType": id_type}
@@ -216,10 +214,10 @@ class ConsoleClient:
         except RefusedError as error:
             if not error.maybe_taken:
                 raise
-            return self.segment(segment_id)  # the try whose answer was lost has created it
+            return self.segment(segment_id)  # the try with the lost answer has created it
 
     def unit_id_types(self) -> list[str]:
-        """Return the names of the project's ID types, in which case matters."""
+        """Return the names of the project's ID types; case matters."""
         what = "reading the ID types of the project"
         return [unit.name for unit in self._items("unit_id_types", _Response[list[_UnitIdType]], list, what)]
 
@@ -234,8 +232,8 @@ class ConsoleClient:
     ) -> Iterator[Item]:
         """Yield the items of all pages.
 
-        Pages are counted here: `nextPage` only shows whether there is another, and an empty one is the last in any
-        case. A server that repeats itself must not keep a run busy for ever, nor pass for one that has finished.
+        Pages are counted here: `nextPage` only shows whether there is another, and an empty page is always the last. A
+        server that repeats a page must not keep a run busy for ever, nor count as finished.
         """
         n_items = 0
         before: list[Item] = []
@@ -261,7 +259,7 @@ class ConsoleClient:
             before = items
 
     def read(self, path: str, what: str, *, max_response_bytes: int | None = None) -> Sent:
-        """Read what is at a path below `console_url`, asked for as `what`."""
+        """Read a path below `console_url`; `what` describes it in messages."""
         return self._send("GET", path, what, max_response_bytes=max_response_bytes)
 
     def _change(self, method: str, path: str, body: Mapping[str, object], what: str) -> Sent:
@@ -304,7 +302,7 @@ class ConsoleClient:
             raise misdirected from error
 
     def _is_no_console(self, message: str) -> bool:
-        """Return whether a 404 with this message is about the address, and not about a segment."""
+        """Return whether a 404 with this message is about the address and not a segment."""
         if not message or message.startswith(NO_SUCH_CALL):
             return True
         return not urlsplit(self._base_url).path and not any(word in message.lower() for word in NAMED_THINGS)
@@ -315,7 +313,7 @@ def _path(*parts: str) -> str:
 
 
 def _split(data: _Ids) -> list[str]:
-    """Return the ids of a page; a published example has several in one string, with commas between them."""
+    """Return the ids of a page. Statsig's example has several in one string, separated by commas."""
     return [id_ for joined in data.ids for part in str(joined).split(",") if (id_ := part.strip())]
 
 

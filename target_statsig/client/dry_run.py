@@ -1,6 +1,6 @@
-"""The transport of a dry run: it lets reads through, and records and answers what would change something.
+"""The transport of a dry run: it sends reads, and records and answers changes.
 
-Later reads show what was recorded, so that a run takes the same way as one that sends.
+Later reads include the recorded changes, so that a dry run behaves like a run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SHOWN_IDS = 5
-"""Ids of each direction that are kept of a segment's changes, to be shown."""
+"""Added and removed ids to keep for display, of each segment."""
 
 _CONSOLE_PATH = re.compile(r".*?/segments(?:/(?P<id>[^/]+)(?:/(?P<call>\w+))?)?")
 _ADDING = {("PATCH", "id_list"), ("PATCH", "add_ids")}
@@ -33,7 +33,7 @@ _OK, _CREATED, _ACCEPTED = 200, 201, 202
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A request that was not sent: its body is decompressed, and its headers, and so the key, are not kept."""
+    """A request that was not sent, with its decompressed body, without headers and so without the key."""
 
     method: str
     path: str
@@ -42,9 +42,9 @@ class Recorded:
 
 @dataclass(slots=True)
 class ListChanges:
-    """What recorded requests would make of one ID list: how many ids they change, and the first of these.
+    """The recorded changes of one ID list: counts, and the first ids.
 
-    `created` is the segment as it was asked for, where it is a new one.
+    `created` is the segment as requested, if it is new.
     """
 
     requests: int = 0
@@ -56,14 +56,14 @@ class ListChanges:
 
 
 class DryRunTransport(Transport):
-    """Sends GETs and records everything else; safe to use from several threads.
+    """Sends GETs and records everything else. Thread-safe.
 
     Attributes:
-        lists: What recorded requests would change, by the segment's id.
+        lists: The recorded changes by the segment's id.
     """
 
     def __init__(self, reads: Transport, record: Callable[[Recorded], None]) -> None:
-        """Take what sends the GETs, and what gets each request that is not sent, one at a time and in order."""
+        """Take the transport of the GETs, and the function that gets each unsent request, in order."""
         self.lists: dict[str, ListChanges] = {}
         self._reads = reads
         self._record = record
@@ -114,7 +114,7 @@ class DryRunTransport(Transport):
 
 
 def _changed(response: Response, changes: ListChanges) -> Response:
-    """Return Statsig's response about a segment, or its list, with what was recorded."""
+    """Return Statsig's response about a segment or its list, with the recorded changes."""
     if response.status != _OK:
         return response
     body = msgspec.json.decode(response.body)

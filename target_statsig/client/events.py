@@ -29,7 +29,7 @@ _METADATA = msgspec.json.encode({"sdkType": "target-statsig", "sdkVersion": __ve
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where items of one type go.
+    """The endpoint of one type of items.
 
     Attributes:
         path: The path below the base URL.
@@ -53,7 +53,7 @@ LOG_CUSTOM_METRIC = Endpoint("log_custom_metric", "metrics", has_metadata=False)
 
 
 def encode_body(endpoint: Endpoint, items: bytes, flags: Iterable[str], compression: Compression) -> bytes:
-    """Return the body of a request; items are JSON with commas between them, and `flags` are members that are true."""
+    """Return the body of a request. Items are JSON separated by commas; `flags` are members that are true."""
     beside = b"".join(b',"%b":true' % flag.encode() for flag in flags)
     if endpoint.has_metadata:
         beside += b',"statsigMetadata":%b' % _METADATA
@@ -62,7 +62,7 @@ def encode_body(endpoint: Endpoint, items: bytes, flags: Iterable[str], compress
 
 
 class EventsClient:
-    """Delivers items to the events API, from any number of threads; bodies must have its compression."""
+    """Delivers items to the events API. Thread-safe; bodies must have its compression."""
 
     def __init__(
         self,
@@ -75,9 +75,9 @@ class EventsClient:
         clock: Clock,
         at_once: int = 1_000,
     ) -> None:
-        """Take what sends, and where to.
+        """Take the sender and the address.
 
-        `timeout` is in seconds for one HTTP request; at most `at_once` requests are under way.
+        `timeout` is in seconds for one HTTP request; at most `at_once` requests run at a time.
 
         Raises:
             AuthenticationError: The key is missing, or has characters that no key has.
@@ -104,7 +104,7 @@ class EventsClient:
         what: str,
         on_try: Callable[[int, int], None] | None = None,
     ) -> Sent:
-        """Deliver items in one request; it is taken or refused whole. Raises as `Sender.send`.
+        """Deliver items in one request, which is taken or refused as a whole. Raises as `Sender.send`.
 
         Args:
             endpoint: Where to.
@@ -119,7 +119,7 @@ class EventsClient:
                 on_try(tries, len(body))
             headers = {
                 "STATSIG-CLIENT-TIME": str(int(self._clock.time() * 1000))
-            }  # it corrects the events' times by it
+            }  # Statsig corrects the events' times by it
             return {**headers, "statsig-retry-count": str(tries)} if tries else headers
 
         with self._slots:

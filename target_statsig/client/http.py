@@ -27,28 +27,28 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from urllib3.response import BaseHTTPResponse
 
-# Its lines for debugging hold whole addresses, and that of a notification is a secret.
+# Its debug lines hold whole addresses, and `notify_url` is a secret.
 logging.getLogger("urllib3").setLevel(logging.INFO)
 
 USER_AGENT = f"target-statsig/{__version__}"
 
 MAX_RESPONSE_BYTES = 1024 * 1024
-"""Bytes of a response that are read where no more are expected; Statsig's have some hundred."""
+"""Bytes of a usual response to read at most; Statsig's have some hundred."""
 
 _CHUNK_BYTES = 64 * 1024
 _MAX_ERROR_TEXT = 200
 
 _KEPT_CONNECTIONS = 128
-"""More than there are threads, so that each finds the connection that it gave back."""
+"""More than the number of threads, so that each finds its connection again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent; its `repr` shows neither headers (a key is among them) nor the body.
+    """A request. Its `repr` shows neither headers (with the key) nor the body.
 
     Attributes:
-        timeout: Seconds for all of it, from the connection to the last byte of the response.
-        max_response_bytes: Bytes of the response that are read; a longer one counts as lost.
+        timeout: Seconds in total, from the connection to the last byte of the response.
+        max_response_bytes: Bytes of the response to read; a longer one counts as lost.
     """
 
     method: str
@@ -61,7 +61,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back, whatever its status; the names of the headers are in lower case."""
+    """A response of any status; names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -72,8 +72,8 @@ class TransportError(Exception):
     """No response came.
 
     Attributes:
-        sent: True where the request may have reached the server all the same; False where it surely did not
-            (unknown host, connection refused, TLS not agreed).
+        sent: True if the request may have reached the server; False if it surely did not (unknown host, connection
+            refused, TLS not agreed).
     """
 
     def __init__(self, text: str, *, sent: bool) -> None:
@@ -82,7 +82,7 @@ class TransportError(Exception):
 
 
 class Transport(Protocol):
-    """What sends a request once: over the network, or in a dry run only what reads."""
+    """Sends a request once: over the network, or in a dry run only reads."""
 
     def send(self, request: Request) -> Response:
         """Send a request once.
@@ -103,8 +103,8 @@ class HttpTransport(Transport):
     sent goes to urllib3, below the layers that have them. That takes less than half the time, too: 260 µs for 100 KB on
     loopback, not 650 µs (`http.client` alone: 120 µs).
 
-    A request under way cannot be interrupted: a run that is asked to stop waits for it, up to its timeout, which is
-    that of the whole request. (The system's own look-up of a host's addresses has no limit.)
+    A running request cannot be interrupted: a run that is asked to stop waits for it, up to the request's timeout.
+    (The system's look-up of a host's addresses has no limit.)
     """
 
     def __init__(self) -> None:
@@ -155,7 +155,7 @@ class HttpTransport(Transport):
             return Response(response.status, headers, _read(response, request.max_response_bytes))
 
     def _route(self, url: str) -> _Route:
-        """Return how an address is reached; found out once, since it takes as long as two requests."""
+        """Return the route to an address, cached: finding it takes as long as two requests."""
         with self._lock:
             if url not in self._routes:
                 session, prepared = requests.Session(), requests.Request("GET", url).prepare()
@@ -170,14 +170,14 @@ class HttpTransport(Transport):
 
 
 class _Route(NamedTuple):
-    """How an address is reached: over which connections, and what a request calls it there."""
+    """The route to an address: its connections, and the request target to use on them."""
 
     pool: HTTPConnectionPool
     target: str
 
 
 class _Body:
-    """A body, and whether any of it has left: before that, no server can have acted upon the request.
+    """A body that notes whether any byte has left. Before that, no server can have acted on the request.
 
     The errors of urllib3 do not show it: a connection that breaks while TLS is agreed upon raises the same as
     one that breaks after the last byte was sent.
@@ -215,7 +215,7 @@ def _cause(error: BaseException) -> str:
 
 
 class _Deadline(threading.local):
-    """When this thread's request has to be over; a socket's own timeout starts again with every byte."""
+    """The time at which this thread's request must end; a socket's timeout restarts with every byte."""
 
     _end = 0.0
 
@@ -228,7 +228,7 @@ class _Deadline(threading.local):
 
     @property
     def left(self) -> float:
-        """The seconds that are left; with none, TimeoutError is raised."""
+        """The seconds that are left; raises TimeoutError if there are none."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -239,7 +239,7 @@ _DEADLINE = _Deadline()
 
 
 class _Incoming(io.RawIOBase):
-    """What a socket receives, each part in what is left of the time."""
+    """Reads from a socket within the time that is left."""
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
         self._sock = sock
@@ -271,7 +271,7 @@ class _Connection(HTTPConnection):
 
     @override
     def _new_conn(self) -> socket.socket:
-        """Connect to the first address of the host that answers; each has its share of the time that is left."""
+        """Connect to the first address of the host that answers; the addresses share the time that is left."""
         host = self._dns_host
         try:
             addresses = socket.getaddrinfo(host.strip("[]"), self.port, allowed_gai_family(), socket.SOCK_STREAM)
@@ -314,7 +314,7 @@ _POOLS = {"http": _Pool, "https": _TlsPool}
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
-    """Makes connections that keep to the deadline; those through a SOCKS proxy have a manager of their own."""
+    """Makes connections that keep to the deadline. A SOCKS proxy has its own manager."""
 
     @override
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Requests spaced so that no quota is run into: the windows, the limiter, and the log of the requests made."""
+"""Spaces requests to keep within quotas: the windows, the limiter, and the log of requests."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 MARGIN_SHARE = 0.02
 MARGIN_SECONDS = 0.15
-"""A window is taken to be this much longer, by the greater of a share and a time: what counts is when requests
-arrive, and some are 100 ms longer on their way than others."""
+"""Windows are extended by the greater of a share and a time: the time of arrival counts, and some requests travel
+100 ms longer than others."""
 
 
 class RequestLog(Protocol):
-    """The times of the requests made, of one process or of all that share a quota."""
+    """The times of requests, of one process or of all that share a quota."""
 
     def reserve(self, decide: Callable[[Sequence[float]], float], now: float) -> float:
         """Record a request if it may be made now (seconds since 1970); no other process records one meanwhile.
@@ -35,7 +35,7 @@ class RequestLog(Protocol):
 
 
 class MemoryLog(RequestLog):
-    """The requests of this process: the latest `keep` of them, as many as the largest limit counts."""
+    """The latest `keep` requests of this process, as many as the largest limit."""
 
     def __init__(self, keep: int) -> None:
         self._times: deque[float] = deque(maxlen=keep)
@@ -51,7 +51,7 @@ class MemoryLog(RequestLog):
 
 
 class RateLimiter:
-    """Lets requests through as long as every window has room for them; safe to share between threads."""
+    """Lets a request through when every window has room. Thread-safe."""
 
     def __init__(self, windows: Sequence[RateWindow], clock: Clock, log: RequestLog | None = None) -> None:
         self._windows = tuple(windows)
@@ -68,7 +68,7 @@ class RateLimiter:
             self._clock.sleep(wait)
 
     def seconds_for(self, n_requests: int) -> float:
-        """Return the seconds from now until the last of so many requests may be made; counts none of them."""
+        """Return the seconds until the last of `requests` requests may be made, without counting them."""
         now = self._clock.time()
         recent: list[float] = []
 
@@ -86,10 +86,10 @@ class RateLimiter:
 
 
 class _Room:
-    """The room that the windows have after some requests.
+    """The room in the windows after some requests.
 
-    Each window has a bucket of its own: one bucket for all of them would not take pairs such as `10/10s, 16/15s`,
-    in which the longer one lets more through a second.
+    Each window has its own bucket: one bucket for all does not take pairs such as `10/10s, 16/15s`, in which the longer
+    window allows more per second.
     """
 
     def __init__(self, windows: Iterable[RateWindow], times: Sequence[float], now: float) -> None:
@@ -97,13 +97,13 @@ class _Room:
         for window in windows:
             seconds = window.seconds + max(window.seconds * MARGIN_SHARE, MARGIN_SECONDS)
             bucket = InMemoryBucket([Rate(window.limit, _milliseconds(seconds))])
-            # A time further ahead than a window is long was recorded before the clock was set back.
+            # A time more than a window ahead was recorded before the clock was set back.
             credible = [time for time in times if time < now + seconds]
             bucket.items = [RateItem("", _milliseconds(time)) for time in credible[-window.limit :]]
             self._buckets.append(bucket)
 
     def take(self, now: float) -> float:
-        """Count one more request, as soon as every window has room, and return in how many seconds that is."""
+        """Count one more request at the time when every window has room; return the seconds until then."""
         asked = _milliseconds(now)
         item = RateItem("", asked)
         for bucket in self._buckets:

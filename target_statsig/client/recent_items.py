@@ -1,6 +1,6 @@
-"""What Statsig got lately under a name, from the Console API: the events of it, or how many exposures.
+"""What Statsig received recently under a name, from the Console API: events, or the number of exposures.
 
-Where that cannot be read, a RequestError is raised.
+Raises RequestError if that cannot be read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _Event(msgspec.Struct):
 
 
 class _Page(msgspec.Struct):
-    """The first page, which may be all: Statsig's own example is a list of a thousand."""
+    """Only the first page is read. Statsig's example has a thousand items."""
 
     data: list[_Event]
 
@@ -50,14 +50,14 @@ class _Answer(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class ExposureCount:
-    """How many exposures Statsig got in the last 24 hours and in the last 7 days, whoever sent them."""
+    """Exposures that Statsig received in the last 24 hours and in the last 7 days, from all senders."""
 
     past_day: int = 0
     past_week: int = 0
 
 
 def event_times(console: ConsoleClient, name: str) -> list[int | None]:
-    """Return the times of the events of a name, unix milliseconds; None where one cannot be read.
+    """Return the times of the events of a name in Unix milliseconds; None for a time that cannot be read.
 
     They are of any sender: https://docs.statsig.com/api-reference/events/get-specific-events. The name may be neither
     `.` nor `..`.
@@ -74,7 +74,7 @@ def event_times(console: ConsoleClient, name: str) -> list[int | None]:
 
 
 def exposure_count(console: ConsoleClient, where: str, name: str) -> ExposureCount:
-    """Return how many exposures of one of the experiments or gates (`where`) Statsig got.
+    """Return the number of exposures of an experiment or a gate (`where`) that Statsig received.
 
     They are of any sender: https://docs.statsig.com/api-reference/configs/read-exposure-event-count.
     """
@@ -91,7 +91,7 @@ def exposure_count(console: ConsoleClient, where: str, name: str) -> ExposureCou
 
 
 def _read(console: ConsoleClient, path: str, what: str) -> Sent | None:
-    """Return the answer; None where Statsig does not know the name."""
+    """Return the answer; None if Statsig does not know the name."""
     try:
         return console.read(path, what, max_response_bytes=PAGE_BYTES)
     except RefusedError as error:

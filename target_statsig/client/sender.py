@@ -1,4 +1,4 @@
-"""One request until Statsig has decided: tries, and waits between them, within a budget of time."""
+"""Repeats a request until Statsig has decided, within a budget of time."""
 
 from __future__ import annotations
 
@@ -34,22 +34,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_DELAY = 60.0
-"""Seconds at most between two tries for which Statsig named no time: so soon an outage's end is noticed."""
+"""Most seconds between two tries without a `Retry-After`, so that the end of an outage is noticed soon."""
 
 MAX_RETRY_AFTER = 365 * 86_400.0
-"""Seconds; a longer `Retry-After` is cut, since there are no dates much further on."""
+"""Seconds. A longer `Retry-After` is cut, because dates end not much later."""
 
 LOG_INTERVAL = 60.0
-"""Seconds of a wait without a line in the log, after which one says what is being waited for."""
+"""Seconds between log lines during a long wait."""
 
 LOGGED_TRIES = 2
-"""A request is logged when it is tried again, and, if these are not enough, when Statsig has decided: not at each try,
-of which an outage has hundreds."""
+"""Retries to log one by one; after more, only the outcome is logged. An outage has hundreds of them."""
 
 _NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?", re.ASCII)
 
 _CLOSES_THE_API = frozenset({429, 503})
-"""Statuses whose `Retry-After` is about the project: no request with its key is sent meanwhile."""
+"""Statuses whose `Retry-After` holds for the project: no request with its key is sent meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,8 @@ class Sent:
     """A request that Statsig confirmed.
 
     Attributes:
-        requests: HTTP requests that it took.
-        maybe_duplicated: Statsig may have acted upon an earlier try, too.
+        requests: The number of HTTP requests.
+        maybe_duplicated: Whether Statsig may also have acted on an earlier try.
     """
 
     status: int
@@ -68,7 +67,7 @@ class Sent:
 
 
 class Sender:
-    """Sends requests, from any number of threads, and tries again until Statsig has decided."""
+    """Sends requests, and tries again until Statsig has decided. Thread-safe."""
 
     def __init__(
         self,
@@ -78,11 +77,10 @@ class Sender:
         retry_timeout: float,
         rng: Callable[[], float] = random.random,
     ) -> None:
-        """Take what sends, and a clock whose waits end when the run is asked to stop.
+        """Take the transport, and a clock whose waits end when the run is asked to stop.
 
-        One request may spend `retry_timeout` seconds on tries and on the waits between them. A wait for its turn, which
-        the limiter imposes or a `Retry-After` that another request met, does not count. `rng` returns numbers from 0 to
-        1.
+        A request may spend `retry_timeout` seconds on tries and the waits between them. Waits for the limiter, or for
+        the `Retry-After` of another request, do not count. `rng` returns numbers from 0 to 1.
         """
         self._transport = transport
         self._clock = clock
@@ -106,7 +104,7 @@ class Sender:
         limiter: RateLimiter | None = None,
         fresh_headers: Callable[[int], Mapping[str, str]] | None = None,
     ) -> Sent:
-        """Send a request until it is taken, or until there is no point in going on.
+        """Send a request until it is taken, or until more tries are pointless.
 
         Args:
             method: The HTTP method.
@@ -116,7 +114,7 @@ class Sender:
             timeout: Seconds for one try.
             what: A phrase for it, such as "500 events of stream 'orders'" or "adding 10 ids to segment 'vips'".
             kind: The kind of key that it carries.
-            max_response_bytes: Bytes of the response that are read, where that are more than usual.
+            max_response_bytes: Bytes of the response to read, if more than usual.
             limiter: Asked before every try.
             fresh_headers: Returns the headers of one try, given the number of tries before it.
 
@@ -124,10 +122,10 @@ class Sender:
             AuthenticationError: The key is not accepted (401, 403).
             RefusedError: This body will never be taken.
             TooLargeError: This body is too large (413).
-            NotNowError: The retries are used up, or Statsig asks for a longer wait than there is time for.
+            NotNowError: The retries are used up, or Statsig asks for a longer wait than the time left.
             InterruptedRunError: The run was asked to stop during a wait.
 
-        The `maybe_taken` of each is whether Statsig may have acted upon a try.
+        Each has `maybe_taken`: whether Statsig may have acted on a try.
         """
         request = Request(method, url, headers, timeout, body, max_response_bytes or MAX_RESPONSE_BYTES)
         call = Call(what, kind, headers.get(kind.header, ""), url, body, method != "GET", self._retry_timeout)
@@ -184,10 +182,10 @@ class Sender:
         return replace(answer, message=quote_message(answer.body, sent=request.body, key=call.key))
 
     def _wait(self, call: Call, delay: float) -> float:
-        """Return the seconds to wait for the next try: what `Retry-After` asks for, and the delay.
+        """Return the seconds until the next try: `Retry-After` plus the delay.
 
         Raises:
-            NotNowError: There is no time for one.
+            NotNowError: That is more than the time left.
         """
         asked, left = call.answer.retry_after, call.seconds_left
         if asked > max(left, 0.0):
@@ -207,7 +205,7 @@ class Sender:
             limiter.acquire()
 
     def _pause(self, seconds: float, call: Call) -> None:
-        """Wait; in a long wait the log says what for."""
+        """Wait, and log the reason during a long wait."""
         while seconds > LOG_INTERVAL:
             self._clock.sleep(LOG_INTERVAL)
             seconds -= LOG_INTERVAL
@@ -229,9 +227,9 @@ def _delays(rng: Callable[[], float]) -> Iterator[float]:
 
 
 def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for, 0 where its date is before `now`.
+    """Return the seconds of a `Retry-After` header, 0 if its date is before `now`.
 
-    None where the header is missing or cannot be read (https://www.rfc-editor.org/rfc/rfc9110#field.retry-after).
+    None if the header is missing or cannot be read (https://www.rfc-editor.org/rfc/rfc9110#field.retry-after).
     """
     if value is None:
         return None

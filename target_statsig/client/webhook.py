@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NOTIFY_TIMEOUT = 10.0
-"""Seconds that a notification may take: it is tried once, and the run is over."""
+"""Seconds for the only try: the run is over."""
 
 _OK = range(200, 300)
 
 
 def notify(url: str, body: bytes, transport: Transport) -> None:
-    """POST a report; a failure is logged and no more, and by the host alone: the address may hold a secret."""
+    """POST a report. A failure is only logged, with the host alone, because the address may hold a secret."""
     request = Request("POST", url, {"Content-Type": "application/json"}, NOTIFY_TIMEOUT, body)
     try:
         status = transport.send(request).status

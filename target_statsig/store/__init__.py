@@ -1,5 +1,5 @@
 """The store: what a run remembers for the next one. Only this package speaks SQL.
 
-It holds the members, deliveries, locks and request times of each Statsig project. A run that remembers nothing imports
-none of it.
+It holds the members, deliveries, locks and request times of each Statsig project. A run that needs no store does not
+import it.
 """

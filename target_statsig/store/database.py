@@ -1,7 +1,7 @@
-"""The database of `store_url`, SQLite or PostgreSQL: its connections, their transactions, and what its errors mean.
+"""The database of `store_url`, SQLite or PostgreSQL: connections and transactions.
 
-Statements are text that both understand; `:name` stands for a value. Lists of ids travel as one JSON value, which
-both unfold themselves: twice as fast as a value for each. Ids hold neither NUL nor lone surrogates.
+Statements are text that both understand; `:name` stands for a value. Lists of ids travel as one JSON value, which the
+database unfolds: twice as fast as one value per id. Ids hold neither NUL nor lone surrogates.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ PAGE = 10_000
 FILE_MODE = 0o600
 
 _CACHE_KIB = 8 * 1024
-"""Page cache of a connection, and the most that a sort holds in memory. Sorting and walking gain nothing by more: ten
-million ids in no order are compared in less time than with four times as much."""
+"""Page cache of a connection, and the most that a sort holds in memory. More does not help: with four times as much,
+comparing ten million unordered ids takes longer."""
 
 _WAL_BYTES = 64 * 1024 * 1024
-"""What the write-ahead log is cut back to after a burst, in bytes."""
+"""Size of the write-ahead log after a burst, in bytes."""
 
 _CHECKPOINT_PAGES = 8_192
-"""Pages of 4 KB in the write-ahead log after which they go into the file, while the writer waits for the disk. What is
-deleted before never has to; SQLite's own 1,000 fill up before anything is deleted."""
+"""Pages of 4 KB in the write-ahead log before they are written to the file, while the writer waits. Rows that are deleted
+before are never written; SQLite's default of 1,000 fills up before that."""
 
 _CHECKED_BYTES = 64 * 1024 * 1024
-"""A file up to this size is checked for damage when it is opened, which takes under half a second."""
+"""Files up to this size are checked for damage when they are opened, in under half a second."""
 
 _PRAGMAS = (
-    # A killed process loses nothing; a power cut may lose the last transactions, and leaves the file whole.
+    # A killed process loses nothing. A power cut may lose the last transactions but does not damage the file.
     "synchronous = NORMAL",
     f"journal_size_limit = {_WAL_BYTES}",
     f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
     f"cache_size = -{_CACHE_KIB}",
-    # Ten million staged ids belong on disk, whatever this SQLite was built to prefer.
+    # Keep ten million staged ids on disk, whatever the default of this SQLite build.
     "temp_store = FILE",
     f"temp.cache_size = -{_CACHE_KIB}",
-    # Some builds overwrite what is deleted. What was temporary has no name on the disk, and is not worth the writing.
+    # Some builds overwrite deleted data, which temporary files do not need.
     "temp.secure_delete = OFF",
 )
 
@@ -65,19 +65,19 @@ _PAUSE = 0.05
 
 
 class Connection:
-    """One connection, which one thread at a time uses. A broken one is opened again when it is next used.
+    """One connection, for one thread at a time. A broken one is opened again at its next use.
 
-    Where the database fails or cannot be reached, every method raises StoreError.
+    Every method raises StoreError if the database fails or cannot be reached.
 
     Attributes:
         url: The store's URL.
         is_sqlite: Whether this is SQLite, else PostgreSQL.
         turn: Held while a statement or a transaction runs.
-        is_listed: Behind a column, the condition that its value is in the JSON list `:ids`, as `as_list` gives it.
+        is_listed: After a column, the condition that its value is in the JSON list `:ids` of `as_list`.
     """
 
     def __init__(self, url: StoreUrl, connect: Callable[[], Any], error: type[Exception]) -> None:
-        """Connect; `connect` opens a connection that commits each statement unless a BEGIN went before."""
+        """Connect; `connect` opens a connection that commits each statement outside a BEGIN."""
         self.url = url
         self.is_sqlite = url.path is not None
         listed = f"SELECT value FROM {self.unfolded(':ids')}"
@@ -106,37 +106,37 @@ class Connection:
             return cursor.fetchall() if cursor.description else []
 
     def value(self, statement: str, **values: Any) -> Any:
-        """Run a statement and return the first value of its first row; None where there is no row."""
+        """Run a statement and return the first value of its first row; None if there is no row."""
         rows = self.run(statement, **values)
         return rows[0][0] if rows else None
 
     def insert(self, table: str, key: str, **values: Any) -> int:
-        """Insert a row and return its number, which the database counts up in the column `key`."""
+        """Insert a row and return its number, which the database assigns in the column `key`."""
         statement = insertion(table, tuple(values))
         with self.turn, self._explained():
-            # SQLite's own RETURNING takes twice the time, and older builds have none.
+            # SQLite's RETURNING takes twice the time, and older builds lack it.
             cursor = self._execute(statement if self.is_sqlite else f"{statement} RETURNING {key}", values)
             return int(cursor.lastrowid if self.is_sqlite else cursor.fetchone()[0])
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Run what follows in one writing transaction: all of it is kept, or nothing where any statement failed.
+        """Run the block in one writing transaction: all statements take effect, or none if one failed.
 
-        That the error of a statement was caught does not help: then this raises it at the end.
-        Within another one of this connection it is part of that.
+        If the block catches the error of a statement, this raises it at the end. A nested block joins the outer
+        transaction.
         """
         with self.turn:
             if self._is_writing:
                 yield
                 return
-            # SQLite would refuse at once, without waiting, to turn a reading transaction into a writing one.
+            # SQLite refuses at once to turn a reading transaction into a writing one, so start it as one.
             self.run("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
             self._is_writing, self._failure = True, None
             try:
                 yield
                 self._commit()
             except BaseException:
-                if self._driver is not None:  # one that broke took its transaction along
+                if self._driver is not None:  # a broken connection has lost its transaction
                     with contextlib.suppress(StoreError):
                         self.run("ROLLBACK")
                 raise
@@ -144,12 +144,12 @@ class Connection:
                 self._is_writing = False
 
     def _commit(self) -> None:
-        if self._failure is not None:  # PostgreSQL would answer a COMMIT as usual, and keep nothing
+        if self._failure is not None:  # PostgreSQL would accept a COMMIT and keep nothing
             raise self._failure
         self.run("COMMIT")
 
     def walk(self, query: str, *, key: str = "id", size: int = PAGE, **values: Any) -> Iterator[list[tuple[Any, ...]]]:
-        """Yield pages of a query's rows, ordered by its first column; no cursor stays open, so others may write.
+        """Yield pages of a query's rows, ordered by its first column. No cursor stays open, so others may write.
 
         The query ends with its WHERE clause; its first column, called `key`, is unique among its rows.
         """
@@ -163,7 +163,7 @@ class Connection:
             condition, values["after"] = f" AND {key} > :after", page[-1][0]
 
     def stream(self, query: str, **values: Any) -> Iterator[dict[str, Any]]:
-        """Yield the rows of a PostgreSQL query as the server sends them, within a transaction of the caller's."""
+        """Yield the rows of a PostgreSQL query as the server sends them, within the caller's transaction."""
         with self.turn, self._explained(), self._driver.cursor("stream") as cursor:
             cursor.itersize = PAGE
             cursor.execute(_for_psycopg(query), values)
@@ -171,7 +171,7 @@ class Connection:
             yield from (dict(zip(names, row, strict=True)) for row in cursor)
 
     def close(self) -> None:
-        """Close it, and with it every temporary table."""
+        """Close the connection, which drops its temporary tables."""
         with self.turn, contextlib.suppress(self._error):
             if self._driver is not None:
                 self._driver.close()
@@ -189,7 +189,7 @@ class Connection:
             if getattr(self._driver, "closed", False):
                 self._driver = None
             self._failure = self.url.explain(error)
-            # `from None`: the driver's message may hold the row at fault.
+            # `from None`, because the driver's message may quote the row.
             raise self._failure from None
 
 
@@ -200,7 +200,7 @@ def _for_psycopg(statement: str) -> str:
 
 @functools.cache
 def insertion(table: str, columns: tuple[str, ...]) -> str:
-    """Return an INSERT of one row with these columns, each from the value of its name."""
+    """Return an INSERT of one row with these columns."""
     names, places = ", ".join(f'"{column}"' for column in columns), ", ".join(f":{column}" for column in columns)
     return f"INSERT INTO {table} ({names}) VALUES ({places})"
 
@@ -212,15 +212,15 @@ def upsertion(table: str, key: Sequence[str], columns: Sequence[str]) -> str:
 
 
 def as_list(ids: Sequence[str]) -> str:
-    """Return ids as one value, which the database can unfold."""
+    """Return ids as one value that the database can unfold."""
     return msgspec.json.encode(ids).decode()
 
 
 class Database:
-    """An open database with this version's schema, and `quick`, the connection for what is answered at once."""
+    """An open database with this version's schema, and `quick`, the connection for fast statements."""
 
     def __init__(self, store_url: str, *, clock: Clock, patience: float) -> None:
-        """Open the database; create it, or bring it up to date.
+        """Open the database; create or migrate it if necessary.
 
         `patience` is the wait in seconds for the server, and for another run's transaction.
 
@@ -261,10 +261,9 @@ class Database:
             raise StoreError(msg)
 
     def _own_file(self, path: Path) -> int:
-        """Make the file and its directory, for this user only, and return its size in bytes.
+        """Create the file and its directory, for this user only, and return the file's size in bytes.
 
-        An existing file is not opened: closing it again would drop the locks that another connection of this process
-        holds on it.
+        It does not open an existing file: closing it would drop the locks of this process's other connections.
         """
         try:
             make_private(path.parent)
@@ -290,7 +289,7 @@ class Database:
         return driver
 
     def _use_write_ahead_log(self, driver: sqlite3.Connection) -> None:
-        """Switch the file over, which SQLite refuses without waiting while another run does the same."""
+        """Switch the file to the write-ahead log. SQLite refuses at once while another run does the same."""
         deadline = self._clock.monotonic() + self._patience
         while True:
             try:
@@ -306,8 +305,8 @@ class Database:
 def connect_postgres(url: StoreUrl, patience: float) -> Connection:
     """Open a connection to PostgreSQL, waiting at most `patience` seconds for the server or a transaction.
 
-    The database must be encoded in UTF-8. A pooler in between must leave a session its connection: temporary tables and
-    locks belong to the session.
+    The database must be encoded in UTF-8. A pooler must keep a session on one connection, which owns temporary tables
+    and locks.
 
     Raises:
         StoreError: The driver is not installed, or the database cannot be used.
@@ -322,7 +321,7 @@ def connect_postgres(url: StoreUrl, patience: float) -> Connection:
 
     def connect() -> psycopg.Connection[Any]:
         timeout = {"connect_timeout": str(max(2, int(patience)))}
-        # Prepared statements would outlive the temporary tables they were made for.
+        # Prepared statements would outlive the temporary tables that they use.
         made = psycopg.connect(**(timeout | url.parameters), autocommit=True, prepare_threshold=None)  # type: ignore[arg-type]
         if made.info.parameter_status("server_encoding") != "UTF8":
             made.close()

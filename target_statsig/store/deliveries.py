@@ -1,7 +1,7 @@
-"""One stream's delivery ledger, kept in the store: what is written down when, and what a written STATE lets it forget.
+"""One stream's delivery ledger in the store: what it records, and what it forgets after a STATE.
 
-A batch is one row: its digests end to end, the highest replication-key value among its records, and its epoch, which
-is the number of STATE messages that came before its last record, counted on from run to run.
+A batch is one row: its concatenated digests, the highest replication-key value of its records, and its epoch. The epoch
+is the number of STATE messages before its last record, counted over all runs.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 _DAY = 86_400.0
 
 _SKIPPED_BYTES = 10_000 * DIGEST_BYTES
-"""Digests of known records that wait to be written down together, where no batch is sent in between, in bytes."""
+"""Bytes of digests of known records to record together, if no batch is sent in between."""
 
 _FORGET_EVERY = 100
-"""Batches between two times that a STATE has something forgotten: it takes as long for one of them as for all."""
+"""Batches between deletions after a STATE: deleting one takes as long as deleting all."""
 
 _KEPT = 3
-"""STATEs that are kept: the two from which a run may start, and the one behind which the rows at both bookmarks are."""
+"""STATEs to keep: the two from which a run may start, and the one before them, after which their rows came."""
 
 _BATCHES_AT_A_TIME = 100
-"""Batches read at a time: a megabyte or so."""
+"""Batches to read at a time, about a megabyte."""
 
 
 @dataclass(slots=True)
 class _Skipped:
-    """Known records that were skipped and are not written down yet."""
+    """Skipped records that are not recorded yet."""
 
     digests: bytearray = field(default_factory=bytearray)
     highest: Bookmark | None = None
@@ -54,18 +54,18 @@ class _Skipped:
 
 
 class StoredLedger(StreamLedger):
-    """What the store remembers of one stream's deliveries."""
+    """The deliveries of one stream in the store."""
 
     def __init__(
         self, connection: Connection, lock: Lock, stream: int, *, run_id: str, clock: Clock, keep_days: int
     ) -> None:
-        """Look up where the last run stopped; for `keep_days` days everything is kept, whatever STATE says."""
+        """Read the end of the last run. For `keep_days` days everything is kept, whatever STATE says."""
         self._connection = connection
         self._lock = lock
         self._stream = stream
         self._run_id = run_id
         self._clock = clock
-        # The connection's own, so that two ledgers which share a transaction never wait for each other.
+        # The connection's lock, so that two ledgers in one transaction never wait for each other.
         self._turn = connection.turn
         self._recollection: Recollection | None = None
         self._skipped: dict[str | None, _Skipped] = {}
@@ -140,13 +140,13 @@ class StoredLedger(StreamLedger):
                 self.settle()
 
     def transaction(self) -> AbstractContextManager[None]:
-        """Write down what follows at one time, in this ledger and in others of the store."""
+        """Record the block's changes in one transaction, in this ledger and others of the store."""
         return self._connection.writing()
 
     def settle(self) -> None:
-        """Write down what is still to be remembered, and forget what the STATEs so far allow.
+        """Record what is not recorded yet, and forget what the STATEs so far allow.
 
-        A run that dies before leaves the next one more than it needs, and nothing worse.
+        A run that dies before only leaves more than the next run needs.
         """
         with self._turn:
             if self._skipped:
@@ -160,7 +160,7 @@ class StoredLedger(StreamLedger):
         return self._recollection
 
     def _write(self, *rows: dict[str, Any]) -> int:
-        """Insert batches, and before them the records that were skipped; return the number of the last batch."""
+        """Insert the skipped records and then the batches; return the number of the last batch."""
         if not self._skipped and len(rows) == 1:
             return self._insert(rows[0])
         with self._turn:
@@ -168,8 +168,8 @@ class StoredLedger(StreamLedger):
                 self._row(bytes(these.digests), these.highest, these.epoch, acknowledged=True)
                 for these in self._skipped.values()
             ]
-            # Once only: where the answer to the COMMIT is lost they may stand there, and would stand there twice. So
-            # nothing may be forgotten unless that answer comes: the batches of earlier runs still hold them.
+            # Only once: if the answer to the COMMIT is lost, they may be stored, and would be stored twice. So forget
+            # nothing without that answer: the batches of earlier runs still hold them.
             self._skipped.clear()
             forgets, self._forgets = self._forgets, False
             with self._connection.writing():
@@ -196,22 +196,22 @@ class StoredLedger(StreamLedger):
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """A STATE that was written: its number over all runs, and its bookmark where that can be read."""
+    """A written STATE: its number over all runs, and its bookmark if that can be read."""
 
     epoch: int
     bookmark: Bookmark | None
 
 
 class _WrittenStates:
-    """The last three STATEs that were written for one stream, in this run or earlier ones, and what they let it forget.
+    """The last three written STATEs of one stream, over all runs, and what they let it forget.
 
-    The next run may start from the last STATE, or from the one before it, where the last got lost. A batch goes that
-    came before both and lies strictly below both bookmarks: no tap sends those records again. Where bookmarks have no
-    order, a batch goes that came before the STATE before these two: the rows at a bookmark, which a tap sends again,
+    The next run may start from the last STATE, or from the one before it if the last got lost. A batch is forgotten if
+    it came before both and lies strictly below both bookmarks: no tap sends those records again. If bookmarks have no
+    order, a batch is forgotten if it came before the third-last STATE: the rows at a bookmark, which a tap sends again,
     came after the STATE before it.
 
     Attributes:
-        epochs_before: How many STATEs earlier runs have read, as far as the store shows.
+        epochs_before: STATEs that earlier runs have read, as far as the store shows.
     """
 
     def __init__(self, connection: Connection, stream: int, run_id: str) -> None:
@@ -230,7 +230,7 @@ class _WrittenStates:
         return None if last is None or last.kind == UNORDERED else last
 
     def add(self, bookmark: Bookmark | None, *, epoch: int) -> None:
-        """Take a STATE that was written; only `settle` brings it into the store."""
+        """Note a written STATE; only `settle` stores it."""
         is_unordered = bookmark is not None and bookmark.kind == UNORDERED
         if is_unordered and self._has_own and bookmark == self._states[-1].bookmark:
             return  # it is about other streams
@@ -238,10 +238,10 @@ class _WrittenStates:
         self._states = [*self._states[-_KEPT + 1 :], _State(self.epochs_before + epoch, bookmark)]
 
     def settle(self, recollection: Recollection | None, *, forget: bool) -> None:
-        """Store the last STATE, and forget what goes with it; a run that dies before leaves that to the next.
+        """Store the last STATE, and forget what it allows; after a crash the next run does so.
 
-        What this run has met so far must be stored before, or it might be forgotten. `recollection` is what earlier
-        runs left; None where no record has come yet.
+        The records of this run must be stored before, or they might be forgotten. `recollection` holds the deliveries
+        of earlier runs; None if no record has come yet.
         """
         if not self._states or self._states[-1] is self._stored:
             return
@@ -262,13 +262,13 @@ class _WrittenStates:
         self._stored = last
 
     def _forget(self, before: _State, last: _State, recollection: Recollection | None) -> None:
-        """Delete the batches that no run will meet, whichever of two STATEs it starts from."""
+        """Delete the batches whose records no run gets again, from whichever of two STATEs it starts."""
         kind = lowest = None
         if before.bookmark and last.bookmark and before.bookmark.kind == last.bookmark.kind != UNORDERED:
             kind, lowest = last.bookmark.kind, min(before.bookmark.text, last.bookmark.text)
-        # NULL where there is none: nothing is as old as that, and no batch of that kind.
+        # NULL if there is none, which matches no batch.
         oldest = self._states[0].epoch if len(self._states) == _KEPT else None
-        # Where no record has come yet, it is not known where the stream will start.
+        # Before the first record, the start of the stream is not known.
         behind = recollection.behind() if recollection and oldest is not None else []
         met = f"run_id = :run_id OR run_id {self._connection.is_listed}"
         self._connection.run(
@@ -284,7 +284,7 @@ class _WrittenStates:
         )
 
     def _look_up(self) -> tuple[list[_State], int]:
-        """Return the last STATEs that earlier runs wrote, and the epoch of the newest batch."""
+        """Return the last STATEs of earlier runs, and the epoch of the newest batch."""
         columns = "before_epoch, state_epoch, state_kind, state_bookmark"
         ((before, epoch, kind, text),) = self._connection.run(
             f"SELECT {columns} FROM target_statsig_streams WHERE stream = :stream", stream=self._stream
@@ -299,21 +299,21 @@ class _WrittenStates:
 
 
 class Recollection:
-    """The deliveries of all earlier runs whose batches are in the store; one thread at a time uses it.
+    """The deliveries of all earlier runs in the store. Not thread-safe.
 
-    Every run writes down what it sends and what it skips. So the run with the most deliveries of a record shows how
-    often it is in Statsig: the maximum over runs, and not their sum.
+    Every run records what it sends and what it skips. So the number of times that a record is in Statsig is the maximum
+    over the runs, not their sum.
 
     Attributes:
         is_empty: Whether there are none.
         known: Records that were delivered and not taken yet.
-        doubtful: Records in batches without an answer, as far as they are more than the known ones.
+        doubtful: Records in batches without an answer, beyond the known ones.
     """
 
     def __init__(self, connection: Connection, stream: int, run_id: str) -> None:
-        """Read the batches of other runs than this, and delete those of runs that later runs cover.
+        """Read the batches of other runs, and delete those of runs that later runs cover.
 
-        Without that a stream whose bookmark stands still would leave its batches again with every run.
+        Otherwise a stream with an unchanging bookmark would add its batches with every run.
         """
         self._connection = connection
         self._stream = stream
@@ -330,10 +330,10 @@ class Recollection:
         self._unmet = [run for run, _ in runs if run not in covered]
 
     def behind(self) -> list[str]:
-        """Return the earlier runs of which this run will meet no more records.
+        """Return the earlier runs whose records this run does not get again.
 
-        These are the runs of which it has met no record at all, but others: they lie before the STATE that it started
-        from. A run that it has met may go on behind that record, and stays.
+        These are the runs of which it got no record although it got records of others: they lie before the STATE from
+        which it started. A run of which it got a record may have more, and stays.
         """
         if self._unmet:
             for page in self._pages(self._run_id, "batch > :looked_at"):
@@ -343,7 +343,7 @@ class Recollection:
         return self._unmet if self._looked_at else []
 
     def _earlier_runs(self) -> list[tuple[str, int]]:
-        """Return each run that left batches, the newest first, and the size of its digests in bytes."""
+        """Return each run with batches, the newest first, and the size of its digests in bytes."""
         runs = "SELECT run_id, sum(length(digests)) FROM target_statsig_batches"
         condition = "stream = :stream AND run_id <> :run_id"
         query = f"{runs} WHERE {condition} GROUP BY run_id ORDER BY max(batch) DESC"
@@ -360,8 +360,8 @@ class Recollection:
             yield from (each(digests) for _, digests in page)
 
     def _add(self, run: str) -> bool:
-        """Add a run that came before those that were added; return whether it adds anything new."""
-        # The maximum of two bags is what the second leaves of the first, and the second.
+        """Add a run that came before the added ones; return whether it holds anything new."""
+        # The maximum of two bags is the second plus what it leaves of the first.
         adds = False
         for digests in self._batches(run, "acknowledged"):
             if more := _others(digests, self.known.take_each(digests)):

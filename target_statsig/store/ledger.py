@@ -1,8 +1,8 @@
-"""The delivery ledger as a stream sees it, the one that remembers nothing, and bags of digests.
+"""The delivery ledger of a stream, the one that remembers nothing, and bags of digests.
 
-Statsig cannot deduplicate (https://docs.statsig.com/http-api: there is no key for it) and taps send the rows at their
-bookmark again in every run. So each batch is written down before it is sent and again when it is acknowledged; a later
-run asks whether a record is known before it sends it.
+Statsig cannot deduplicate (https://docs.statsig.com/http-api has no key for it), and taps send the rows at their
+bookmark again in every run. So each batch is recorded before it is sent and when it is acknowledged. A later run asks whether a
+record is known before it sends it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 DIGEST_BYTES = 16
-"""Length of a record's digest: that two of 10^12 records share one has a chance of about 10^-15."""
+"""Length of a record's digest. Two of 10^12 records share one with a probability of about 10^-15."""
 
 
 def each(digests: bytes) -> list[bytes]:
-    """Split digests that stand end to end."""
+    """Split concatenated digests."""
     return [digests[place : place + DIGEST_BYTES] for place in range(0, len(digests), DIGEST_BYTES)]
 
 
 UNORDERED = "unordered"
-"""The kind of bookmarks that can be compared for equality only."""
+"""The kind of bookmarks that can only be compared for equality."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Bookmark:
     """A value of a replication key.
 
     Attributes:
-        kind: What sort of value it is; only bookmarks of one kind can be compared.
+        kind: The kind of value. Only values of one kind can be compared.
         text: The value, written so that the code-point order of texts is the order of values, unless it is UNORDERED.
     """
 
@@ -42,13 +42,13 @@ class Bookmark:
 
 
 class StreamLedger(Protocol):
-    """What is remembered of one stream's deliveries. Every method may be called from several threads."""
+    """The deliveries of one stream. Thread-safe."""
 
     def begin(self) -> None:
-        """Keep other runs out of the stream until the store is closed; wait a little for one that is at work.
+        """Keep other runs out of the stream until the store is closed; wait a little for a running one.
 
         Raises:
-            FatalRunError: Another run is at work.
+            FatalRunError: Another run is sending the stream.
             InterruptedRunError: The run was asked to stop while it waited.
         """
 
@@ -61,7 +61,7 @@ class StreamLedger(Protocol):
 
     @property
     def is_blank(self) -> bool:
-        """Whether no record can be known: no earlier run left anything."""
+        """Whether earlier runs left nothing, so that no record can be known."""
 
     @property
     def passed(self) -> Bookmark | None:
@@ -70,39 +70,38 @@ class StreamLedger(Protocol):
     def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:
         """Return for each record whether an earlier run has delivered it.
 
-        A record is known as often as one earlier run delivered or skipped it, and each answer uses up one: the answers
-        hold for these records in this order. What this run itself sent is never known. Known records are written down
-        again, before the next batch is, so that they stay known to later runs.
+        A record is known as often as one earlier run delivered or skipped it, and each answer uses up one. Records that
+        this run sent are never known. Known records are recorded again before the next batch, so that later runs know
+        them too.
 
         Args:
             digests: One of DIGEST_BYTES bytes for each record, in the order of the stream.
-            highest: The highest replication-key value among the records; None where it is unknown.
-            epoch: How many STATE messages this run has read before the last of the records.
+            highest: The highest replication-key value among the records; None if unknown.
+            epoch: STATE messages that this run has read before the last of the records.
         """
 
     def in_doubt(self, digests: bytes) -> int:
-        """Return how many of these records an earlier run may have delivered: it died before it read the answer.
+        """Return how many of these records an earlier run may have delivered before it died.
 
-        Each is counted once. Ask for records that were not known, once this run has delivered them. `digests` stand end
-        to end.
+        Each is counted once. Ask after this run has delivered records that were not known. `digests` are concatenated.
         """
 
     def intend(self, digests: bytes, *, highest: Bookmark | None, epoch: int) -> int:
-        """Write a batch down before it is sent, and return its number; its digests stand end to end."""
+        """Record a batch of concatenated digests before it is sent, and return its number."""
 
     def acknowledge(self, batch: int) -> None:
-        """Write down that Statsig has taken the batch with this number."""
+        """Record that Statsig has taken a batch."""
 
     def withdraw(self, batch: int) -> None:
-        """Delete a batch that Statsig refused for good; its halves are batches of their own."""
+        """Delete a batch that Statsig refused for good; its halves become batches."""
 
     def state_written(self, bookmark: Bookmark | None, *, epoch: int) -> None:
-        """Forget what no tap will send again now that a STATE has been written.
+        """Forget what no tap sends again after a written STATE.
 
-        Call it after the STATE has left, with its bookmark of this stream, where it has one, and its number among those
-        that this run has read, from 1. That STATE may still get lost, so only what lies below the STATE written before
-        it, in this run or an earlier one, is forgotten. Where bookmarks have no order, it is what came before the STATE
-        before that one: the rows at a bookmark come before its STATE.
+        Call it after the STATE was written, with its bookmark of this stream, if any, and its number among those that
+        this run has read, from 1. The STATE may still get lost, so only what lies below the STATE before it is
+        forgotten, in this run or an earlier one. If bookmarks have no order, it is what came before the STATE before
+        that one: the rows at a bookmark come before its STATE.
         """
 
 
@@ -153,17 +152,17 @@ class NoLedger(StreamLedger):
 
 
 _PER_BUCKET = 8
-"""Digests in a bucket, on average: fewer cost memory for buckets, more cost time for searching."""
+"""Average number of digests in a bucket: fewer cost memory, more cost search time."""
 
 
 class DigestBag:
-    """Digests, each as often as it was added, in some 30 bytes each.
+    """A multiset of digests, about 30 bytes each.
 
-    A digest's hash says in which bucket it lies; a bucket is one string of bytes, its digests end to end.
+    A digest's hash selects its bucket. A bucket is one string of concatenated digests.
     """
 
     def __init__(self, expected: int) -> None:
-        """Make room for `expected` digests; more of them fit, and take longer to find."""
+        """Make room for `expected` digests; more fit, but are found more slowly."""
         self._mask = (1 << (expected // _PER_BUCKET).bit_length()) - 1
         self._buckets = [b""] * (self._mask + 1)
         self._size = 0

@@ -1,6 +1,6 @@
-"""What runs share: the locks of segments and streams, one run at a time, and the times of list mutations.
+"""What runs share: locks of segments and streams, and the times of list changes.
 
-The locks themselves (`Locks`) are files beside a SQLite database, or PostgreSQL's own, and end with the process.
+The locks (`Locks`) are files beside a SQLite database, or PostgreSQL's advisory locks. They end with the process.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ if TYPE_CHECKING:
     from target_statsig.store.database import Connection
 
 PATIENCE = 10.0
-"""Seconds to wait for another run that holds the lock: as long as its last requests may take."""
+"""Seconds to wait for another run that holds the lock: it may be sending its last requests."""
 
 POLL = 1.0
 """Seconds between two tries."""
 
 KEY_BYTES = 8
-"""A lock's key: what it is for, digested to the bytes that PostgreSQL has room for."""
+"""A lock's key: a digest that fits PostgreSQL's lock numbers."""
 
 _SILENCE = (("tcp_keepalives_idle", 30), ("tcp_keepalives_interval", 10), ("tcp_keepalives_count", 3))
-"""Keep-alives: the server drops the locks of a machine that vanished after a minute, and not after two hours."""
+"""Keep-alives, so that the server drops the locks of a vanished machine after a minute, not two hours."""
 
 _SIGNATURE = ("run_id", "host", "pid", "since")
 
 
 class Locks(Protocol):
-    """Locks that go with the process that holds them, however it ends. Any thread may ask."""
+    """Locks that end with their process, however it ends. Thread-safe."""
 
     def take(self, key: bytes) -> bool:
         """Take a lock, and return whether it was free."""
 
     def is_free(self, key: bytes) -> bool:
-        """Return whether a lock is free, and leave it so."""
+        """Return whether a lock is free, without taking it."""
 
     def holds(self, key: bytes) -> bool:
-        """Return whether a lock that was taken here is held still."""
+        """Return whether a lock taken here is still held."""
 
     def release(self, key: bytes) -> None:
-        """Release a lock; nothing happens where it is not held."""
+        """Release a lock, if it is held."""
 
     def close(self) -> None:
         """Release all locks."""
@@ -61,7 +61,7 @@ class Locks(Protocol):
 class FileLocks(Locks):
     """A file beside the database for each lock; the system releases it when the process that holds it ends.
 
-    A file is never removed: two runs could hold the lock between its removal and its next creation.
+    Files are never deleted: two runs could hold the lock between a deletion and the next creation.
     """
 
     def __init__(self, url: StoreUrl) -> None:
@@ -91,7 +91,7 @@ class FileLocks(Locks):
             return True
         except OSError as error:
             raise self._url.explain(error) from None
-        # Shared, so that two that only look do not see each other; released at once.
+        # Shared, so that two tests do not see each other; released at once.
         is_free = self._lock(descriptor, fcntl.LOCK_SH)
         os.close(descriptor)
         return is_free
@@ -132,7 +132,7 @@ class FileLocks(Locks):
 
 
 class SessionLocks(Locks):
-    """PostgreSQL's advisory locks of a session of their own; the server releases them when it ends."""
+    """PostgreSQL's advisory locks, in their own session; the server releases them when it ends."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -143,7 +143,7 @@ class SessionLocks(Locks):
     @override
     def take(self, key: bytes) -> bool:
         if key in self._held:
-            return False  # the server would let a session have it twice
+            return False  # the server lets a session take a lock twice
         query = "SELECT pg_try_advisory_lock(:key), pg_backend_pid()"
         ((is_taken, session),) = self._connection.run(query, key=_number(key))
         if is_taken:
@@ -157,7 +157,7 @@ class SessionLocks(Locks):
 
     @override
     def holds(self, key: bytes) -> bool:
-        # A broken connection is opened again, and the new session holds nothing.
+        # A broken connection was opened again, and the new session holds no lock.
         try:
             session = self._connection.value("SELECT pg_backend_pid()")
         except StoreError:
@@ -182,7 +182,7 @@ def open_locks(store_url: str, *, patience: float) -> Locks:
 
 
 def key_of(project: str, name: str) -> bytes:
-    """Return the key of a lock: its name within a Statsig project, which is given by its identity."""
+    """Return the key of a lock from the Statsig project's identity and the lock's name."""
     return blake2b(f"{project}\n{name}".encode(), digest_size=KEY_BYTES).digest()
 
 
@@ -209,13 +209,13 @@ class Lock:
         """Prepare the lock; `acquire` takes it.
 
         Args:
-            connection: Where to sign, and to read who holds the lock.
+            connection: Where to record and read the holder of the lock.
             locks: What keeps others out.
             identity: The identity of the Statsig project, and the lock's name within it.
-            only_look: Whether to take no lock, and only see whether another run holds it.
+            only_look: Whether only to test the lock, without taking it.
             project: The project's number in the store.
             what: A phrase for messages, such as "Stream 'orders'".
-            error: Makes the error where it cannot be had, or was lost.
+            error: Makes the error if the lock cannot be taken, or was lost.
             run_id: This run.
             clock: The run's clock.
         """
@@ -251,7 +251,7 @@ class Lock:
         """Check that the lock is still held.
 
         Raises:
-            TargetStatsigError: It was lost, and another run may be at work.
+            TargetStatsigError: It was lost, so another run may hold it.
         """
         if not (self._only_look or self._locks.holds(self._key)):
             msg = (
@@ -261,11 +261,11 @@ class Lock:
             raise self._error(msg)
 
     def release(self) -> None:
-        """Release the lock; nothing happens where it is not held."""
+        """Release the lock, if it is held."""
         self._locks.release(self._key)
 
     def _sign(self) -> None:
-        """Record who is at work, for the message of a run that comes meanwhile."""
+        """Record the holder, for the message of another run."""
         signature = (self._run_id, socket.gethostname(), os.getpid(), self._clock.time())
         statement = upsertion("target_statsig_locks", ("project", "name"), _SIGNATURE)
         self._connection.run(statement, **self._row, **dict(zip(_SIGNATURE, signature, strict=True)))
@@ -280,7 +280,7 @@ class Lock:
 
 
 class StoredRequestLog:
-    """The times of list mutations in one Statsig project, for all runs; see `client.rate_limit.RequestLog`.
+    """The times of list changes in one Statsig project, over all runs; see `client.rate_limit.RequestLog`.
 
     Requests are remembered for `keep` seconds, the length of the longest window.
     """
@@ -295,7 +295,7 @@ class StoredRequestLog:
         run, project = self._connection.run, self._project
         with self._connection.writing():
             if not self._connection.is_sqlite:
-                # SQLite has one writer at a time; in PostgreSQL the project's row is what runs queue up for.
+                # SQLite has one writer at a time. In PostgreSQL, runs queue for the project's row.
                 run("SELECT 1 FROM target_statsig_projects WHERE project = :project FOR UPDATE", project=project)
             outdated = "DELETE FROM target_statsig_requests WHERE project = :project AND at < :oldest"
             run(outdated, project=project, oldest=now - self._keep)

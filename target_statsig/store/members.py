@@ -1,7 +1,7 @@
-"""One segment's members: those that Statsig has, those that a run's records name, and changes that were left unsent.
+"""One segment's members: those in Statsig, those in a run's records, and unsent changes.
 
-Each acknowledged request is recorded in one transaction. What a run's records name stands in temporary tables: they
-belong to one connection and vanish with it, and SQLite keeps them in a file of its own, not in memory.
+Each acknowledged request is recorded in one transaction. The ids of a run are in temporary tables, which belong to one
+connection and end with it. SQLite keeps them in a file, not in memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from target_statsig.store.database import Connection
 
 _CHUNK = 50_000
-"""Members written in one transaction where no request sets the size: half a second that others wait at most."""
+"""Members to write in one transaction if no request sets the size, so that others wait half a second at most."""
 
 _HERE = "FROM target_statsig_members WHERE segment = :segment"
 
@@ -49,7 +49,7 @@ class _SegmentRows:
 
 
 class Members(_SegmentRows):
-    """The members of one segment that Statsig has, as far as the store knows."""
+    """The known members of one segment in Statsig."""
 
     def is_known(self) -> bool:
         """Return whether the whole list is known, and not just some members that were added or removed."""
@@ -161,7 +161,7 @@ class Plan:
 
 
 class Audience(_SegmentRows):
-    """What one run's records say of one segment; the last statement about an id counts. It ends with the run."""
+    """The audience of one segment in one run; the last record of an id counts."""
 
     def __init__(self, connection: Connection, segment: int) -> None:
         super().__init__(connection, segment)
