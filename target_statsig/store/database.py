@@ -41,8 +41,8 @@ _WAL_BYTES = 64 * 1024 * 1024
 """Size of the write-ahead log after a burst, in bytes."""
 
 _CHECKPOINT_PAGES = 8_192
-"""Pages of 4 KB in the write-ahead log before they are written to the file, while the writer waits. Rows that are deleted
-before are never written; SQLite's default of 1,000 fills up before that."""
+"""Pages of 4 KB in the write-ahead log before they are written to the file, while the writer waits. Rows deleted before
+that are never written; SQLite's default of 1,000 fills up earlier."""
 
 _CHECKED_BYTES = 64 * 1024 * 1024
 """Files up to this size are checked for damage when they are opened, in under half a second."""

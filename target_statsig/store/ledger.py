@@ -1,8 +1,8 @@
 """The delivery ledger of a stream, the one that remembers nothing, and bags of digests.
 
 Statsig cannot deduplicate (https://docs.statsig.com/http-api has no key for it), and taps send the rows at their
-bookmark again in every run. So each batch is recorded before it is sent and when it is acknowledged. A later run asks whether a
-record is known before it sends it.
+bookmark again in every run. So each batch is recorded before it is sent and when it is acknowledged. A later run asks
+whether a record is known before it sends it.
 """
 
 from __future__ import annotations
