@@ -65,7 +65,7 @@ def test_a_process_that_only_prepares_records_does_without_singer_and_network(mo
 
 def test_a_small_run_of_events_imports_nothing_that_it_does_not_use(run_target, tmp_path):
     config, messages = tmp_path / "config.json", tmp_path / "messages.singer"
-    config.write_text(json.dumps(run_target.config(object_type="event", dedupe=False)))
+    config.write_text(json.dumps(run_target.config(object_type="event", dedupe=False, report_path=None)))
     messages.write_bytes(to_lines([schema("orders"), record("orders", {"event": "order", "user_id": "u1"})]))
     imported = modules_after(COMMAND.format(options=["--config", str(config), "--input", str(messages)]))
     assert "target_statsig.events.delivery" in imported
