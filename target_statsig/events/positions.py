@@ -23,6 +23,10 @@ FRACTION = 10**9
 """A number is compared to the ninth digit of its fraction; what differs later counts as equal, and is not forgotten."""
 
 
+NUMBERS = frozenset({int, Decimal})
+"""What numbers of JSON are decoded to: of these the least and the greatest are found at once."""
+
+
 def position(value: object) -> Bookmark | None:
     """Return a replication-key value in a form whose text sorts as the value does; None where that is not sure.
 
@@ -45,7 +49,11 @@ def _moment(milliseconds: int | None) -> Bookmark | None:
 
 def highest(values: Sequence[object]) -> Bookmark | None:
     """Return the highest position among replication-key values; None where one of them cannot be compared."""
-    if set(map(type, values)) == {str}:
+    kinds = set(map(type, values))
+    if kinds and kinds <= NUMBERS:
+        numbers = cast("Sequence[int]", values)
+        return position(max(numbers)) if position(min(numbers)) else None
+    if kinds == {str}:
         # Of times that are no more than dates there are few.
         times: Sequence[int | None] = parse_texts(values) or [*map(parse_text, set(cast("Sequence[str]", values)))]
         return None if None in times else _moment(max(cast("Sequence[int]", times)))
@@ -67,7 +75,7 @@ def below(values: Sequence[object], bookmark: Bookmark) -> int:
         times, limit = parse_texts(values), int(bookmark.text)
         if times is not None:
             return sum(time < limit for time in times) if min(times) < limit else 0
-    if bookmark.kind == "number" and kinds and kinds <= {int, float, Decimal} and not _is_below(min(values), bookmark):  # type: ignore[type-var]
+    if bookmark.kind == "number" and kinds and kinds <= NUMBERS and not _is_below(min(values), bookmark):  # type: ignore[type-var]
         return 0
     return sum(_is_below(value, bookmark) for value in values)
 

@@ -1,4 +1,4 @@
-"""Which records lie before a bookmark."""
+"""How far records go, and which of them lie before a bookmark."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from target_statsig.events.positions import below, position
+from target_statsig.events.positions import NUMBER_LIMIT, below, highest, position
 
 NOON = position("2026-11-01T12:00:00Z")
 TEN = position(10)
@@ -30,3 +30,21 @@ TEN = position(10)
 )
 def test_what_is_before_a_bookmark_is_counted(values, bookmark, count):
     assert below(values, bookmark) == count
+
+
+@pytest.mark.parametrize(
+    ("values", "top"),
+    [
+        pytest.param((3, Decimal("9.5"), 9), position(Decimal("9.5")), id="numbers"),
+        pytest.param((3, 9.5), position(9.5), id="numbers with a fraction"),
+        pytest.param((3, NUMBER_LIMIT), None, id="a number that is too large"),
+        pytest.param((-NUMBER_LIMIT, 3), None, id="one that is too small"),
+        pytest.param((3, None), None, id="null"),
+        pytest.param((True, 3), None, id="a boolean"),
+        pytest.param((3, "2026-11-01"), None, id="numbers and times"),
+        pytest.param(("2026-11-01", "2026-11-02"), position("2026-11-02"), id="dates"),
+        pytest.param((), None, id="none"),
+    ],
+)
+def test_the_highest_is_found_where_all_can_be_compared(values, top):
+    assert highest(values) == top
