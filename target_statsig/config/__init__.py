@@ -1,1 +1,1 @@
-"""The configuration: read by `load`, found right by `checks`, made into values by `parse`."""
+"""The configuration: `load` reads it, `checks` finds errors, `parse` makes values of it."""

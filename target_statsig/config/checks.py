@@ -1,6 +1,6 @@
-"""What is wrong with a configuration, in plain words: by its schema, and by what settings need of each other.
+"""Errors of a configuration: against its schema, and between settings.
 
-Each function returns texts, so that all errors are reported at once. No text quotes a value: it may be a secret.
+Each function returns texts, so that all errors are reported at once. No text quotes a value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
 NOT_IN_A_BASE = re.compile(r"[?#\s\0-\x1f\x7f-\x9f]")
-"""What would make a call's path part of something else, or no address at all."""
+"""Characters after which a path cannot be appended to an address."""
 
 MAX_DESCRIPTION = 1_000
-"""Characters of a segment's description at most: https://api.statsig.com/openapi/20240601.json."""
+"""Most characters of a segment's description: https://api.statsig.com/openapi/20240601.json."""
 
 STORE_SCHEMES = ("sqlite://", "postgresql+psycopg://")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is most like a given one, in whatever case; None where none is like it."""
+    """Return the known name nearest to a given one, ignoring case; None if none is near."""
     import difflib  # noqa: PLC0415 -- takes six milliseconds, and few configurations hold a mistake
 
     by_lower = {one.lower(): one for one in known}
@@ -50,9 +50,9 @@ class Fitted:
     """A configuration after the check.
 
     Attributes:
-        config: What of it fits the schema.
-        errors: A text for each thing that does not.
-        reported: What a text about a setting begins with that already has its error.
+        config: The settings that fit the schema.
+        errors: A text for each error.
+        reported: How texts begin about settings that already have an error.
     """
 
     config: dict[str, Any]
@@ -61,7 +61,7 @@ class Fitted:
 
 
 def fit(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Fitted:
-    """Find what of a configuration does not fit its schema, and leave it out."""
+    """Split a configuration into settings that fit the schema, and errors."""
     rest = copy.deepcopy(dict(config))
     errors: list[str] = []
     reported: list[str] = []
@@ -92,7 +92,7 @@ def _remove(config: dict[str, Any], path: tuple[str, ...]) -> None:
 
 
 def _beginnings(path: tuple[str, ...], rest: Mapping[str, Any]) -> list[str]:
-    """Return what a text about a setting begins with; one at the top level is a default of every stream."""
+    """Return how texts about a setting begin; one at the top level is also a default of every stream."""
     setting = f"`{path[-1]}`"
     if len(path) > 1:
         return [f"streams.{path[1]}: {setting}"]
@@ -112,7 +112,7 @@ def _describe(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[str
     elif error.validator == "type":
         yield f"{where}`{setting}` must be {_described(wanted)}."
     elif error.validator in {"anyOf", "oneOf"}:
-        # singer-sdk's settings; of several ways the last is the one that says most.
+        # singer-sdk's settings; of several alternatives the last is the most specific.
         ways = [*(error.context or ())]
         yield from _describe(max(reversed(ways), key=lambda fault: len(fault.absolute_path)), schema)
     elif error.validator == "enum":
@@ -127,7 +127,7 @@ def _describe(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[str
 
 
 def _described(types: str | Sequence[str]) -> str:
-    """Return what a value must be; singer-sdk's settings may be null besides, and a source may be a list of them."""
+    """Return the type that a value must have; singer-sdk's settings may also be null, and a source may be a list."""
     kinds = [types] if isinstance(types, str) else [kind for kind in types if kind != "null"]
     if len(kinds) > 1:
         return "a string or a list of strings"
@@ -145,10 +145,10 @@ WHOLE_ADDRESS = re.compile(r"https?://[^/?#\s]+")
 
 
 def run_errors(settings: Settings, used: Collection[str]) -> list[str]:
-    """Return what is wrong with the settings that belong to no stream; `used` are the object types of the streams."""
+    """Return the errors of the run's settings; `used` are the object types of the streams."""
     errors = []
     segments = {ObjectType.SEGMENT}.intersection(used)
-    # A dry run sends no event, so it needs no key for one; but it reads the segments.
+    # A dry run sends no events, so it needs no key for them; but it reads segments.
     events = set() if settings.dry_run else set(used) - segments
     errors += _key_errors(ApiKeyKind.SERVER_SECRET, settings.server_secret_key, events)
     errors += _key_errors(ApiKeyKind.CONSOLE, settings.console_api_key, segments)
@@ -170,7 +170,7 @@ def run_errors(settings: Settings, used: Collection[str]) -> list[str]:
 
 
 def _can_be_read(url: str) -> bool:
-    """Return whether an address has a host and a port, where it has brackets and colons."""
+    """Return whether the host and the port of an address are valid."""
     try:
         _ = urlsplit(url).port
     except ValueError:
@@ -179,7 +179,7 @@ def _can_be_read(url: str) -> bool:
 
 
 def _address_errors(setting: str, url: str, own: str) -> list[str]:
-    """Return what is wrong with the address of an API; one of Statsig's own must have Statsig's path."""
+    """Return the errors of an API's address; at Statsig's host it must have Statsig's path."""
     if not url.startswith(("http://", "https://")):
         return [f"`{setting}` must begin with https:// (or http:// for a proxy on this machine)."]
     if NOT_IN_A_BASE.search(url):
@@ -210,7 +210,7 @@ def _key_errors(kind: ApiKeyKind, key: str | None, purposes: Collection[str]) ->
 
 
 def stream_errors(entry: Mapping[str, Any], *, where: str) -> list[str]:
-    """Return what is wrong with one stream's settings, which lie over the top level's.
+    """Return the errors of one stream's settings, merged over the top level's.
 
     Every text begins with `where`, such as `streams.orders: `.
     """
@@ -302,10 +302,9 @@ def _id_type_errors(entry: Mapping[str, Any]) -> list[str]:
 
 
 def segment_conflicts(streams: Mapping[str, StreamSettings]) -> list[str]:
-    """Return a text for each segment that one stream mirrors and another feeds too.
+    """Return a text for each segment that one stream mirrors and another stream feeds too.
 
-    A mirror removes members that its own stream does not hold, so it would remove what the other stream added. Streams
-    are given by name, or by key of `streams`.
+    The mirror would remove what the other stream added. Streams are given by name, or by key of `streams`.
     """
     fed: dict[str, list[str]] = {}
     for name, settings in streams.items():
@@ -321,7 +320,7 @@ def segment_conflicts(streams: Mapping[str, StreamSettings]) -> list[str]:
 
 
 def trial_errors(settings: Settings, environ: Mapping[str, str]) -> list[str]:
-    """Return why this must not run beside an emulator: it has a key for a Statsig elsewhere."""
+    """Return why this must not run beside an emulator: its key and address are for another Statsig."""
     if not environ.get(TRIAL):
         return []
     urls = {"events_url": settings.server_secret_key, "console_url": settings.console_api_key}

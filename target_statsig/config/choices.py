@@ -36,21 +36,21 @@ class EventPreset(Choice):
 
 
 class InvalidEventName(Choice):
-    """What to do with a name that Statsig would drop without a word."""
+    """What to do with a name that Statsig would drop silently."""
 
     REJECT = "reject"
     SANITIZE = "sanitize"
 
 
 class DeletedRows(Choice):
-    """What to do with a record that says that its row was deleted."""
+    """What to do with a record of a deleted row."""
 
     SKIP = "skip"
     SEND = "send"
 
 
 class MetadataTypes(Choice):
-    """What the values of metadata are."""
+    """The types of values of metadata."""
 
     TEXT = "text"
     TYPED = "typed"
@@ -67,7 +67,7 @@ class TimeUnit(Choice):
 
 
 class IdType(Choice):
-    """The kind of id that a segment holds, or that a metric's value is of."""
+    """The ID type of a segment, or of a metric's value."""
 
     USER_ID = "user_id"
     STABLE_ID = "stable_id"
@@ -83,14 +83,14 @@ class SyncMode(Choice):
 
 
 class RemovalScope(Choice):
-    """Whom a mirror may remove."""
+    """Which members a mirror may remove."""
 
     ALL = "all"
     OWN = "own"
 
 
 class OnIncompleteStream(Choice):
-    """What a mirror does about removals when nothing proves that the tap finished."""
+    """What a mirror does with removals if nothing proves that the tap finished."""
 
     HOLD = "hold"
     REMOVE = "remove"

@@ -1,4 +1,4 @@
-"""The two kinds of API key: how each is known, where it is found, and what is said of a wrong one."""
+"""The two kinds of API key, and messages about wrong ones."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from target_statsig.errors import AuthenticationError
 
 SHOWN_CHARACTERS = 4
 MIN_CHARACTERS = 8
-"""Characters; the end of a shorter key would give too much of it away."""
+"""The end of a shorter key would reveal too much of it."""
 
 PLACE = "Project Settings > Keys & Environments"
 """Where the Statsig console shows the keys."""
 
 TITLES = {"secret-": "Server Secret Key", "console-": "Console API Key", "client-": "Client SDK Key"}
-"""What Statsig calls a key, by what it begins with."""
+"""Statsig's name of a key, by its prefix."""
 
 
 class ApiKeyKind(enum.Enum):
@@ -22,10 +22,9 @@ class ApiKeyKind(enum.Enum):
 
     Attributes:
         setting: The setting that holds it.
-        prefix: What it begins with.
         header: The header that carries it.
-        url_setting: The setting with the address of the API that it is for.
-        size_settings: The settings that make that API's requests smaller, as they stand in a text.
+        url_setting: The setting with the address of its API.
+        size_settings: The settings that make that API's requests smaller, as text.
     """
 
     SERVER_SECRET = (
@@ -47,23 +46,23 @@ class ApiKeyKind(enum.Enum):
 
     @property
     def title(self) -> str:
-        """What Statsig calls such a key."""
+        """Statsig's name of such a key."""
         return TITLES[self.prefix]
 
     @property
     def wanted(self) -> str:
-        """A sentence that says which key to use, and where it is found."""
+        """A sentence about the key to use, and where to find it."""
         return f"Use the project's {self.title}, `{self.prefix}…`, from {PLACE} in Statsig."
 
     def other_prefix(self, key: str) -> str | None:
-        """Return what a key begins with if that makes it a key of another kind."""
+        """Return the prefix of a key of another kind, else None."""
         return next((prefix for prefix in TITLES if prefix != self.prefix and key.startswith(prefix)), None)
 
     def check(self, key: str) -> str:
         """Return the key if a header can hold it.
 
         Raises:
-            AuthenticationError: There is none, or it has characters that no key has.
+            AuthenticationError: It is empty, or has characters that no key has.
         """
         if not key:
             msg = f"`{self.setting}` is not set. {self.wanted}"
@@ -77,7 +76,7 @@ class ApiKeyKind(enum.Enum):
         return key
 
     def describe(self, key: str) -> str:
-        """Return which key was used, by its last characters, and whether it is of another kind."""
+        """Return a sentence with the last characters of the used key, and whether it is of another kind."""
         end = key[-SHOWN_CHARACTERS:]
         known = f"The key used ends in `…{end}`" if len(key) >= MIN_CHARACTERS else "The key used is very short"
         other = self.other_prefix(key)

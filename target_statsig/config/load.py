@@ -1,12 +1,11 @@
 """The raw configuration: files, variables, and the keys with dots that Meltano splits or loses.
 
-No error quotes what a file or a variable holds: a key may stand there.
+No error quotes the content of a file or a variable, which may hold a key.
 
 Meltano splits the keys of `meltano.yml` at their dots. An object setting that comes from the environment, such as
-`TARGET_STATSIG_EVENT_NAME_MAPPING='{"Order v2.0": "order"}'`, loses such keys altogether, without a word: a run would
-send events under the wrong names. Meltano hands the variable to the loader as well, so they can be put back. A command
-of Meltano's (`meltano invoke target-statsig:check`) gets no file but variables only, in which the objects are taken
-apart.
+`TARGET_STATSIG_EVENT_NAME_MAPPING='{"Order v2.0": "order"}'`, silently loses such keys, and a run would send events with
+the wrong names. Meltano also passes the variable to the loader, so they can be restored. A Meltano command (`meltano
+invoke target-statsig:check`) gets no file, only variables with the objects split into one variable per path.
 """
 
 from __future__ import annotations
@@ -26,26 +25,26 @@ if TYPE_CHECKING:
 VARIABLE_PREFIX = "TARGET_STATSIG_"
 
 TRIAL = "STATSIG_EMULATOR_URL"
-"""The variable that `statsig-emulator` sets for what runs beside it: the emulator's address."""
+"""`statsig-emulator` sets this variable to its address for the command beside it."""
 
 SWITCHES = frozenset({"true", "1", "yes", "on", "false", "0", "no", "off"})
-"""What may stand for a boolean, in any case; singer-sdk takes all but the first four for false, a slip too."""
+"""Texts of booleans, in any case. singer-sdk reads all but the first four as false, a typo too."""
 
 MELTANO_PREFIX = "MELTANO_LOAD_"
-"""Meltano gives every setting of a loader in a variable so named, whatever the plugin's own name; nobody else does."""
+"""Meltano sets a variable with this prefix for every setting of a loader, whatever the plugin's name."""
 
 LOADER_NAME = "MELTANO_LOADER_NAME"
-"""Meltano tells a loader in this variable what the project calls it."""
+"""Meltano sets this variable to the loader's name in the project."""
 
 ESCAPED_DOT = "\\."
-"""A dot that Meltano is asked to leave alone; it hands such a key over whole, as a plain dot."""
+"""A dot at which Meltano does not split; it passes such a key with a plain dot."""
 
 SEPARATOR = re.compile(r"(?<!\\)\.")
-"""The dot between the parts of a path."""
+"""The dot that separates a path."""
 
 
 def read_config_files(paths: Iterable[str]) -> dict[str, Any]:
-    """Return the settings of all files in one.
+    """Return the merged settings of all files.
 
     Raises:
         SettingsError: With a text for each file that cannot be used.
@@ -76,7 +75,7 @@ def read_config_files(paths: Iterable[str]) -> dict[str, Any]:
 def environment_errors(schema: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
     """Return a text for each variable whose value does not fit its setting's type; values are never quoted.
 
-    singer-sdk reads the variables afterwards, but ends with a bare `ValueError` where one holds no number or no JSON.
+    singer-sdk reads the variables afterwards, but fails with a bare `ValueError` if one is not a number or not JSON.
     """
     errors = []
     for name, declared in schema["properties"].items():
@@ -102,13 +101,13 @@ def environment_errors(schema: Mapping[str, Any], environ: Mapping[str, str]) ->
 
 
 def command_for(option: str, environ: Mapping[str, str]) -> str:
-    """Return what to type for an option such as `replay`: under Meltano that is a command of the plugin."""
+    """Return the command line for an option such as `replay`; under Meltano it is a command of the plugin."""
     loader = environ.get(LOADER_NAME)
     return f"meltano invoke {loader}:{option}" if loader else f"target-statsig --config … --{option}"
 
 
 def restore_dotted_keys(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the configuration, as Meltano handed it over, with what that left out of `streams` and of the mappings."""
+    """Return Meltano's configuration with the keys that it dropped from `streams` and the mappings."""
     restored = dict(config)
     if isinstance(streams := config.get("streams"), Mapping):
         restored["streams"] = _put_together(streams)
@@ -129,7 +128,7 @@ def _read(text: str | None) -> Mapping[str, Any]:
 
 
 def _put_together(streams: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object for each stream where there is a path for each of its settings: `orders.object_type`."""
+    """Return an object for each stream from paths of settings such as `orders.object_type`."""
     if all(isinstance(settings, Mapping) for settings in streams.values()):
         return dict(streams)
     together: dict[str, Any] = {}
@@ -160,9 +159,9 @@ def _unescape(value: Any) -> Any:
 
 
 def _has_path(got: object, parts: list[str]) -> bool:
-    """Tell whether a key is there after all, split at its dots.
+    """Return whether a key is there after all, split at its dots.
 
-    Meltano gives what stands in `meltano.yml` in the same variable, with the whole path as one key.
+    Meltano also puts settings of `meltano.yml` into this variable, with the whole path as one key.
     """
     for part in parts:
         if not isinstance(got, Mapping) or part not in got:
@@ -172,7 +171,7 @@ def _has_path(got: object, parts: list[str]) -> bool:
 
 
 def rejoin(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Undo what Meltano does to keys with dots, in `streams` and in every mapping."""
+    """Restore the keys with dots that Meltano split, in `streams` and in every mapping."""
     config = dict(raw)
     if isinstance(config.get("streams"), Mapping):
         config["streams"] = {
@@ -190,9 +189,9 @@ def _rejoin_mappings(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def join_dotted_keys(split: Mapping[str, Any]) -> dict[str, Any]:
-    """Put keys together again that Meltano split at their dots: `{"a": {"b": 1}}` is `{"a.b": 1}`.
+    """Join keys that Meltano split at their dots: `{"a": {"b": 1}}` becomes `{"a.b": 1}`.
 
-    For mappings whose values are plain: whatever is nested was a dotted key.
+    For mappings with plain values: everything nested was a dotted key.
     """
     joined: dict[str, Any] = {}
     for key, value in split.items():
@@ -204,7 +203,7 @@ def join_dotted_keys(split: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def join_stream_names(split: Mapping[str, Any]) -> dict[str, Any]:
-    """Put stream names together again that Meltano split at their dots; an entry is told by the settings in it."""
+    """Join stream names that Meltano split at their dots. An object with settings is an entry."""
     joined: dict[str, Any] = {}
     for name, value in split.items():
         parts = (

@@ -1,4 +1,4 @@
-"""Names that others give: which event names and segment ids Statsig accepts, and which host names are this machine."""
+"""Which event names and segment ids Statsig accepts, and which hosts are this machine."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import re
 from urllib.parse import urlsplit
 
 RESERVED_PREFIX = "statsig::"
-"""The events that Statsig makes itself, such as exposures, begin with it."""
+"""Prefix of events that Statsig creates, such as exposures."""
 
 DROPPED_CHARACTERS = '\\[]{}<>#=;&$%|"\0\r\n'
 """Statsig answers 202 to an event with such a name, and drops it: https://docs.statsig.com/metrics/raw-events."""
 
 MAX_SEGMENT_ID = 100
-"""Characters of a segment's id: https://docs.statsig.com/console-api/segments."""
+"""Most characters of a segment's id: https://docs.statsig.com/console-api/segments."""
 
 _SANITIZED = str.maketrans(dict.fromkeys(DROPPED_CHARACTERS, "_"))
 
 _UNUSABLE_ID = re.compile(r"\s*|\.\.?|.*[\0-\x1f\x7f-\x9f\ud800-\udfff].*", re.DOTALL)
-"""Blank; what a path takes for this or the next higher level; a control character, or half of a surrogate pair."""
+"""Blank, `.` or `..`, or text with a control character or half of a surrogate pair."""
 
 
 def dropped_characters(name: str) -> str:
-    """Return what makes Statsig drop an event of this name, fit to be shown; empty if nothing does."""
+    """Return the characters for which Statsig drops an event of this name, as printable text; empty if none."""
     found = [character for character in DROPPED_CHARACTERS if character in name]
     if name.startswith(RESERVED_PREFIX):
         found.append(RESERVED_PREFIX)
@@ -37,14 +37,14 @@ def sanitized(name: str) -> str:
 
 
 def is_segment_id(text: str) -> bool:
-    """Return whether a text can be a segment's id, and so stand in the path of a request, percent-encoded."""
+    """Return whether text can be a segment's id, percent-encoded in the path of a request."""
     return len(text) <= MAX_SEGMENT_ID and _UNUSABLE_ID.fullmatch(text) is None
 
 
 def is_loopback(server: str) -> bool:
     """Return whether a server is `localhost`, in 127.0.0.0/8, or `[::1]`.
 
-    It is given as in a `Host` header or behind the `//` of a URL, with or without a port and a path.
+    `server` is as in a `Host` header or after the `//` of a URL, with or without a port and a path.
     """
     try:
         host = urlsplit(f"//{server}").hostname or ""

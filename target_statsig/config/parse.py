@@ -1,4 +1,4 @@
-"""The configuration as values: the run's settings, and those that a stream gets by its name or a glob."""
+"""The configuration as values: the run's settings, and those of a stream by its name or a glob."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 WILDCARDS = frozenset("*?[]")
 
 SHOWN_ENTRIES = 10
-"""Entries of `streams` that a message names at most."""
+"""Most entries of `streams` in a message."""
 
 Entry = Mapping[str, Any]
 
@@ -36,11 +36,11 @@ class Config:
     _streams: dict[str, StreamSettings] = field(default_factory=dict)
 
     def for_stream(self, stream: str) -> StreamSettings:
-        """Return a stream's settings; the name is that after the stream maps.
+        """Return a stream's settings, by its name after the stream maps.
 
         Raises:
-            SettingsError: Nothing gives the stream an `object_type`, two globs match it equally well, or what it
-                gets cannot be used.
+            SettingsError: The stream has no `object_type`, two globs match it equally well, or its settings have
+                errors.
         """
         if stream not in self._streams:
             found = self._found(stream)
@@ -51,7 +51,7 @@ class Config:
         return self._streams[stream]
 
     def mirrored(self, stream: str, segment_id: str) -> StreamSettings | None:
-        """Return the settings of a stream if it mirrors a segment, perhaps among others; else None."""
+        """Return the settings of a stream if it mirrors this segment, perhaps among others; else None."""
         try:
             found = self._found(stream)
         except SettingsError:
@@ -66,7 +66,7 @@ class Config:
 
     @property
     def mirrored_segments(self) -> set[str]:
-        """The segments that the settings name for streams that mirror."""
+        """The segments named in the settings of mirrored streams."""
         return {
             entry["segment_id"]
             for entry in (self.defaults, *self._merged.values())
@@ -87,7 +87,7 @@ class Config:
         return found
 
     def _unnamed(self, stream: str) -> str:
-        """Return the text for a stream that nothing gives an `object_type`."""
+        """Return the text for a stream without an `object_type`."""
         text = f"stream '{stream}': `object_type` is missing"
         if not self.defaults and not self.entries:
             return f"{text}, and so is every other setting. Give `--config` a file, or ENV for the environment."
@@ -100,7 +100,7 @@ class Config:
 
     @property
     def names_of_row_streams(self) -> list[str]:
-        """The streams, of those named outright, whose rows change a segment that the settings name."""
+        """The streams with an exact name whose rows add to, or remove from, a `segment_id`."""
         return [
             name
             for name, entry in self._merged.items()

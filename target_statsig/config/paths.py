@@ -1,6 +1,6 @@
-"""Where a run keeps things when the configuration does not say, and whose they are.
+"""The default places of the store and the dead letters, and the owner of stored rows.
 
-The working directory is asked for only where it decides: a run whose places are all named needs none.
+The working directory is read only if it matters: a run with absolute places needs none.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ STORE_FILE = "store.db"
 DEAD_LETTERS = "dead-letters"
 
 SQLITE = "sqlite:///"
-"""How the URL of an embedded store begins; the path of its file is behind it."""
+"""Prefix of an embedded store's URL, before the path of its file."""
 
 MOST_CHARACTERS = 100
-"""Of a stream's name in a file's name, which may have 255."""
+"""Most characters of a stream's name in a file's name, which may have 255."""
 
 _PLAIN = re.compile(r"(?!.*--)[a-z0-9_][a-z0-9_.-]*")
 _UNFIT = re.compile(r"^[.-]|[^A-Za-z0-9_.-]")
 
 
 def _home() -> Path:
-    """Return the directory of the embedded store: Meltano's, where Meltano runs this, else the working directory's."""
+    """Return the directory of the embedded store: Meltano's under Meltano, else in the working directory."""
     root = os.environ.get(MELTANO_DIRECTORY)
     return Path(root) / "target-statsig" if root else _own()
 
@@ -60,14 +60,14 @@ def store_url(settings: Settings) -> str:
 
 
 def store_file(url: str) -> Path | None:
-    """Return the file of an embedded store; None where the URL is that of a database elsewhere."""
+    """Return the file of an embedded store; None for another database."""
     return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
 
 
 def project_identity(settings: Settings) -> str:
-    """Return what tells one Statsig project from another in the store: where it is, and a digest of its key.
+    """Return the identity of the Statsig project in the store: its address, and a digest of a key.
 
-    The Console API's key speaks for the project where there is one, since it says who is a member; else the server's.
+    The key is that of the Console API, which holds the members, or else the server's.
     """
     if settings.console_api_key is not None:
         url, key = settings.console_url, settings.console_api_key
@@ -77,7 +77,7 @@ def project_identity(settings: Settings) -> str:
 
 
 def dead_letter_path(settings: Settings) -> str:
-    """Return the directory of the dead letters: beside the embedded store, where there is one.
+    """Return the directory of the dead letters: beside the embedded store, if there is one.
 
     Raises:
         StoreError: It is in the working directory, and there is none.
@@ -91,10 +91,9 @@ def dead_letter_path(settings: Settings) -> str:
 
 
 def dead_letter_name(stream: str, run_id: str) -> str:
-    """Return the name of a stream's file of dead letters, without its end.
+    """Return the stem of a stream's dead-letter file.
 
-    No other stream has the same one, also where case does not count: of a name that no file can have, it holds a
-    digest.
+    It is unique even on file systems that ignore case: a name that cannot be a file's name gets a digest.
     """
     name = stream
     if len(stream) > MOST_CHARACTERS or not _PLAIN.fullmatch(stream):
@@ -104,7 +103,7 @@ def dead_letter_name(stream: str, run_id: str) -> str:
 
 
 def file_system_error(url: str) -> str | None:
-    """Return why no file of a local path or a URL such as `s3://…` can be opened here, in its own words; else None."""
+    """Return why files of a local path or a URL such as `s3://…` cannot be opened here, else None."""
     if "://" not in url:
         return None
     from fsspec import get_filesystem_class  # noqa: PLC0415 -- most runs name a local path, and need none of it
@@ -120,10 +119,10 @@ def file_system_error(url: str) -> str | None:
 
 
 def make_private(directory: Path) -> None:
-    """Make a directory and those above it, as far as there are none; what is made is for its owner alone.
+    """Create a directory and its missing parents, for the owner alone.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
     if not directory.exists():
         make_private(directory.parent)

@@ -1,4 +1,4 @@
-"""The JSON schema of a configuration, made of the declarations in `settings`."""
+"""The JSON schema of a configuration, from the declarations in `settings`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _JSON_TYPES: Mapping[Any, JsonSchema] = {
 
 
 def _types(declarations: type) -> dict[str, Any]:
-    """Return the type of each setting, without the None of one that may be left out."""
+    """Return the type of each setting, without the None of an optional one."""
     hints = get_type_hints(declarations)
     return {name: get_args(hint)[0] if isinstance(hint, UnionType) else hint for name, hint in hints.items()}
 
@@ -57,8 +57,7 @@ MAPPINGS = tuple(name for name, kind in STREAM_TYPES.items() if kind in {dict[st
 def config_schema() -> JsonSchema:
     """Return the closed JSON schema of the whole configuration, singer-sdk's own settings aside.
 
-    An entry of `streams` holds no defaults: singer-sdk would fill them in, where they would hide the value at the top
-    level.
+    An entry of `streams` has no defaults: singer-sdk would fill them in and hide the value of the top level.
     """
     entry = _object(_properties(StreamSettings, STREAM_TYPES, defaults=False))
     return _object(

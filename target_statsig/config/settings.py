@@ -1,7 +1,7 @@
 """Every setting, declared once: its type, default, bounds and sentence.
 
-The JSON schema, `--about`, the page of settings, `meltano.yml` and the entries for the Meltano Hub are made of these
-declarations (`config.schema`). All values pickle, so that other processes can have them.
+The JSON schema, `--about`, the page of settings, `meltano.yml` and the entries for the Meltano Hub come from these
+declarations (`config.schema`). All values can be pickled for other processes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from target_statsig.config.choices import (
 T = TypeVar("T")
 
 Sources = str | tuple[str, ...]
-"""A source, or several: the first that is present and not null counts, record by record."""
+"""One source or several; for each record the first that is present and not null counts."""
 
 EVENTS_URL = "https://events.statsigapi.net/v1"
 """Base of the events API: https://docs.statsig.com/http-api."""
@@ -45,8 +45,8 @@ REQUIRED: Any = dataclasses.MISSING
 def setting(sentence: str, *, default: T, least: int | None = None, most: int | None = None, secret: bool = False) -> T:
     """Declare a setting, described by a sentence, as a field of a dataclass; its JSON type comes from the annotation.
 
-    `default` is None where leaving it out means something of its own, or `REQUIRED`; a number is at least `least` and
-    at most `most`; a `secret` stays out of logs and of `repr`.
+    `default` may be `REQUIRED`, or None if leaving it out has its own meaning. A number is at least `least` and at most
+    `most`. A `secret` stays out of logs and of `repr`.
     """
     schema = {"secret": secret or None, "minimum": least, "maximum": most, "description": sentence}
     metadata = {name: value for name, value in schema.items() if value is not None}
@@ -57,7 +57,7 @@ def setting(sentence: str, *, default: T, least: int | None = None, most: int | 
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """One stream's settings, the top level's defaults already filled in."""
+    """One stream's settings, with the top level's defaults filled in."""
 
     object_type: ObjectType = setting("What the stream's records become.", default=REQUIRED)
     field_mapping: dict[str, Sources] = setting(
@@ -216,7 +216,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def parse_rate_windows(text: str) -> tuple[RateWindow, ...]:
-    """Read pairs of a number and a period, with commas between them; every pair holds.
+    """Read comma-separated pairs of a number and a period; all pairs apply.
 
     `10/10s, 850/15m` is at most 10 requests in 10 seconds, and 850 in 15 minutes; `h` are hours.
 

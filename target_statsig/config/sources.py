@@ -1,4 +1,4 @@
-"""The destinations of `field_mapping`, and where each is read from when that does not say."""
+"""The destinations of `field_mapping`, and their default sources."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DEFAULT_SOURCES: Mapping[str, tuple[str, ...]] = {
     "denominator": ("denominator",),
     "id_type": ("id_type", "idType"),
 }
-"""Where each destination is read from when `field_mapping` does not say: the first that is present and not null."""
+"""The default sources of each destination: the first that is present and not null counts."""
 
 SEGMENT_SOURCES: Mapping[str, tuple[str, ...]] = {
     "email": (*DEFAULT_SOURCES["email"], "context_traits_email"),
@@ -51,10 +51,10 @@ SEGMENT_SOURCES: Mapping[str, tuple[str, ...]] = {
         *("originalTimestamp", "original_timestamp", "sentAt", "sent_at", "receivedAt", "received_at"),
     ),
 }
-"""The same with `event_preset: segment`, where it differs."""
+"""Those that differ with `event_preset: segment`."""
 
 JSON_COLUMNS = ("properties", "context", "traits")
-"""Columns of objects that `event_preset: segment` takes as JSON text, too."""
+"""Columns of objects that `event_preset: segment` also reads as JSON text."""
 
 PRIVATE_ATTRIBUTES = frozenset({"privateAttributes", "private_attributes"})
 """Of a user, for evaluation only: never sent (https://docs.statsig.com/server/concepts/user)."""
@@ -63,7 +63,7 @@ USER_DESTINATIONS = (
     *("user_id", "anonymous_id", "email", "ip", "user_agent", "locale", "country", "app_version"),
     *("custom", "marketing_consent"),
 )
-"""Where the columns go that make a user."""
+"""The destinations of a user."""
 
 DESTINATIONS: Mapping[ObjectType, tuple[str, ...]] = {
     ObjectType.EVENT: (*USER_DESTINATIONS, "event_name", "event_value", "event_time"),
@@ -76,4 +76,4 @@ DESTINATIONS: Mapping[ObjectType, tuple[str, ...]] = {
         *("metric_name", "metric_value", "numerator", "denominator", "id_type"),
     ),
 }
-"""The destinations that `field_mapping` of a stream may name; of metrics, besides, the custom type of id."""
+"""The destinations that `field_mapping` may name; for metrics also the custom ID type."""
