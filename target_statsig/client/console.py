@@ -89,7 +89,7 @@ class _Pagination(msgspec.Struct, rename="camel"):
     next_page: str | int | None = None
 
 
-class _Response(msgspec.Struct, Generic[Data]):
+class ConsoleResponse(msgspec.Struct, Generic[Data]):
     """The fields of a response that are read; others are ignored."""
 
     data: Data
@@ -166,12 +166,12 @@ class ConsoleClient:
             RefusedError: It does not exist (status 404), or the response cannot be used.
         """
         what = f"reading segment '{segment_id}'"
-        return _segment(self.read(_path(segment_id), what), what)
+        return _segment(self.read(_path(segment_id), what, ConsoleResponse[_Segment]))
 
     def list_state(self, segment_id: str) -> ListState:
         """Return the state of an ID list."""
         what = f"reading the list state of segment '{segment_id}'"
-        data = _convert(self.read(_path(segment_id, "idlist_metadata"), what), _Response[_ListState], what).data
+        data = self.read(_path(segment_id, "idlist_metadata"), what, ConsoleResponse[_ListState])
         version = data.current_version
         return ListState(None if version is None else int(version), bool(data.is_updating))
 
@@ -182,7 +182,7 @@ class ConsoleClient:
             RefusedError: The pages do not end.
         """
         what = f"reading the ids of segment '{segment_id}'"
-        return self._items(_path(segment_id, "id_list"), _Response[_Ids], _split, what)
+        return self._items(_path(segment_id, "id_list"), ConsoleResponse[_Ids], _split, what)
 
     def add_ids(self, segment_id: str, ids: Sequence[str], *, segment_type: str) -> Sent:
         """Add ids to a list: at most 100,000, or 1,000 in the user store. Adding a member again does no harm."""
@@ -210,7 +210,7 @@ class ConsoleClient:
         if tags:
             body["tags"] = tags
         try:
-            return _segment(self._change("POST", _path(), body, what), what)
+            return _segment(_convert(self._change("POST", _path(), body, what), ConsoleResponse[_Segment], what).data)
         except RefusedError as error:
             if not error.maybe_taken:
                 raise
@@ -219,16 +219,16 @@ class ConsoleClient:
     def unit_id_types(self) -> list[str]:
         """Return the names of the project's ID types; case matters."""
         what = "reading the ID types of the project"
-        return [unit.name for unit in self._items("unit_id_types", _Response[list[_UnitIdType]], list, what)]
+        return [unit.name for unit in self._items("unit_id_types", ConsoleResponse[list[_UnitIdType]], list, what)]
 
     def count_ids(self) -> int:
         """Return how many ids all lists of the project hold together."""
         what = "reading the segments of the project"
-        segments = self._items(_path(), _Response[list[_ListedSegment]], list, what)
+        segments = self._items(_path(), ConsoleResponse[list[_ListedSegment]], list, what)
         return sum(int(segment.count or 0) for segment in segments if segment.type in {ID_LIST, USER_STORE_LIST})
 
     def _items(
-        self, path: str, shape: type[_Response[Data]], items_of: Callable[[Data], list[Item]], what: str
+        self, path: str, shape: type[ConsoleResponse[Data]], items_of: Callable[[Data], list[Item]], what: str
     ) -> Iterator[Item]:
         """Yield the items of all pages.
 
@@ -249,18 +249,20 @@ class ConsoleClient:
             page = _convert(sent, shape, what)
             items = items_of(page.data)
             if items and items == before:
-                raise unusable(what, f"page {number:,} repeats the page before", sent.status)
+                raise _unusable(what, f"page {number:,} repeats the page before", sent.status)
             yield from items
             n_items += len(items)
             if n_items > MAX_IDS:
-                raise unusable(what, f"there are more than {MAX_IDS:,}", sent.status)
+                raise _unusable(what, f"there are more than {MAX_IDS:,}", sent.status)
             if not items or page.pagination is None or not page.pagination.next_page:
                 return
             before = items
 
-    def read(self, path: str, what: str, *, max_response_bytes: int | None = None) -> Sent:
-        """Read a path below `console_url`; `what` describes it in messages."""
-        return self._send("GET", path, what, max_response_bytes=max_response_bytes)
+    def read(
+        self, path: str, what: str, shape: type[ConsoleResponse[Data]], *, max_response_bytes: int | None = None
+    ) -> Data:
+        """Read the data at a path below `console_url`, in this shape; `what` describes it in messages."""
+        return _convert(self._send("GET", path, what, max_response_bytes=max_response_bytes), shape, what).data
 
     def _change(self, method: str, path: str, body: Mapping[str, object], what: str) -> Sent:
         return self._send(method, path, what, body=msgspec.json.encode(body), limiter=self._limiter)
@@ -317,18 +319,17 @@ def _split(data: _Ids) -> list[str]:
     return [id_ for joined in data.ids for part in str(joined).split(",") if (id_ := part.strip())]
 
 
-def _segment(sent: Sent, what: str) -> Segment:
-    data = _convert(sent, _Response[_Segment], what).data
+def _segment(data: _Segment) -> Segment:
     return Segment(data.id, data.type, data.id_type, int(data.count or 0))
 
 
-def _convert(sent: Sent, shape: type[_Response[Data]], what: str) -> _Response[Data]:
+def _convert(sent: Sent, shape: type[ConsoleResponse[Data]], what: str) -> ConsoleResponse[Data]:
     try:
         return msgspec.convert(sent.body, shape)
     except msgspec.ValidationError as error:
-        raise unusable(what, str(error), sent.status) from None
+        raise _unusable(what, str(error), sent.status) from None
 
 
-def unusable(what: str, why: str, status: int) -> RefusedError:
+def _unusable(what: str, why: str, status: int) -> RefusedError:
     """Return the error for a response of another shape; `why` holds no value from it."""
     return RefusedError(f"Statsig's answer ({status}) to {what} cannot be used: {why}.", status=status)

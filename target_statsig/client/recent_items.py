@@ -12,12 +12,11 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from target_statsig.client.console import PAGE_BYTES, PAGE_SIZE, unusable
+from target_statsig.client.console import PAGE_BYTES, PAGE_SIZE, ConsoleResponse, Data
 from target_statsig.errors import Heading, RefusedError
 
 if TYPE_CHECKING:
     from target_statsig.client.console import ConsoleClient
-    from target_statsig.client.sender import Sent
 
 EXPERIMENTS = "experiments"
 GATES = "gates"
@@ -25,12 +24,6 @@ GATES = "gates"
 
 class _Event(msgspec.Struct):
     timestamp: str | float | None = None
-
-
-class _Page(msgspec.Struct):
-    """Only the first page is read. Statsig's example has a thousand items."""
-
-    data: list[_Event]
 
 
 class _Count(msgspec.Struct, rename={"past_day": "pastDay", "past_week": "past7Days"}):
@@ -42,10 +35,6 @@ class _Count(msgspec.Struct, rename={"past_day": "pastDay", "past_week": "past7D
 class _Counts(msgspec.Struct):
     experiments: list[_Count] = []
     gates: list[_Count] = []
-
-
-class _Answer(msgspec.Struct):
-    data: _Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +52,9 @@ def event_times(console: ConsoleClient, name: str) -> list[int | None]:
     `.` nor `..`.
     """
     what = "reading the recent events of a name"  # which comes from a record
-    sent = _read(console, f"events/{quote(name, safe='')}?{urlencode({'limit': PAGE_SIZE, 'page': 1})}", what)
-    if sent is None:
-        return []
-    try:
-        page = msgspec.convert(sent.body, _Page)
-    except msgspec.ValidationError as error:
-        raise unusable(what, str(error), sent.status) from None
-    return [_time_of(event) for event in page.data]
+    # The first page, which may be all: Statsig's own example is a list of a thousand.
+    path = f"events/{quote(name, safe='')}?{urlencode({'limit': PAGE_SIZE, 'page': 1})}"
+    return [_time_of(event) for event in _read(console, path, what, ConsoleResponse[list[_Event]]) or ()]
 
 
 def exposure_count(console: ConsoleClient, where: str, name: str) -> ExposureCount:
@@ -79,21 +63,15 @@ def exposure_count(console: ConsoleClient, where: str, name: str) -> ExposureCou
     They are of any sender: https://docs.statsig.com/api-reference/configs/read-exposure-event-count.
     """
     what = f"reading the number of exposures of one of the {where}"  # its name comes from a record
-    sent = _read(console, f"exposure_count?{urlencode({where: name})}", what)
-    if sent is None:
-        return ExposureCount()
-    try:
-        counts: list[_Count] = getattr(msgspec.convert(sent.body, _Answer).data, where)
-    except msgspec.ValidationError as error:
-        raise unusable(what, str(error), sent.status) from None
-    own = [count for count in counts if count.id == name]
+    counts = _read(console, f"exposure_count?{urlencode({where: name})}", what, ConsoleResponse[_Counts]) or _Counts()
+    own: list[_Count] = [count for count in getattr(counts, where) if count.id == name]
     return ExposureCount(int(sum(each.past_day for each in own)), int(sum(each.past_week for each in own)))
 
 
-def _read(console: ConsoleClient, path: str, what: str) -> Sent | None:
-    """Return the answer; None if Statsig does not know the name."""
+def _read(console: ConsoleClient, path: str, what: str, shape: type[ConsoleResponse[Data]]) -> Data | None:
+    """Return the data at a path; None if Statsig does not know the name."""
     try:
-        return console.read(path, what, max_response_bytes=PAGE_BYTES)
+        return console.read(path, what, shape, max_response_bytes=PAGE_BYTES)
     except RefusedError as error:
         if error.status == HTTPStatus.NOT_FOUND and error.heading is not Heading.SETTINGS:
             return None
