@@ -348,10 +348,10 @@ def test_a_host_that_does_not_resolve_is_named_at_once_with_its_setting(run_targ
     outcome = run_target(lines, retry_timeout=600, **{setting: "http://statsig.invalid/v1"}, **becomes)
     assert outcome.exit_code == 1
     told = [line for line in outcome.log.splitlines() if "o answer came" in line]
-    assert f"from statsig.invalid, which `{setting}` names (" in told[0]
+    assert f"from statsig.invalid, the host of `{setting}` (" in told[0]
     assert "Name or service not known" in told[0]
     assert outcome.errors.startswith("Statsig cannot be reached: ")
-    assert f"statsig.invalid, which `{setting}` names" in outcome.errors
+    assert f"statsig.invalid, the host of `{setting}` " in outcome.errors
 
 
 @pytest.mark.parametrize(
