@@ -20,8 +20,6 @@ from target_statsig.segments.segment import RemoteSegment
 from target_statsig.store.values import Command, HoldState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from target_statsig.clock import Clock
     from target_statsig.run import Run
     from target_statsig.store.store import Store
@@ -50,29 +48,36 @@ def apply_held(run: Run, segment_id: str | None) -> int:
 
 
 def _apply(run: Run, segment_id: str | None) -> None:
-    if not run.config.mirrors:
-        _refuse_segment(segment_id, {})
-        logger.info("No stream of this configuration mirrors a segment. %s", NOTHING)
-        return
-    held = run.store.holds() if run.store_exists else {}
-    if segment_id is not None and segment_id not in held:
-        known = segment_id in run.config.mirrored_segments or (
-            run.store_exists and run.store.facts(segment_id).fed_by is not None
-        )
-        _refuse_segment(None if known else segment_id, held)
-        held = {}
-    elif segment_id is not None:
-        held = {segment_id: held[segment_id]}
+    mirrors = run.config.mirrors
+    held = run.store.holds() if mirrors and run.store_exists else {}
+    if segment_id is not None:
+        if segment_id not in held and not (mirrors and _is_mirrored(run, segment_id)):
+            names = ", ".join(f"'{name}'" for name in held) or "none"
+            msg = (
+                f"`--segment {segment_id}` is not a mirrored segment. Segments with held removals: {names}. No member "
+                "was removed"
+            )
+            raise FatalRunError(msg, heading=Heading.SETTINGS)
+        held = {name: hold for name, hold in held.items() if name == segment_id}
     else:
         # Several configurations may share a store, each with its own step.
         held = {name: hold for name, hold in held.items() if run.config.mirrored(hold.stream, name) is not None}
-    if not held:
+    if not mirrors:
+        logger.info("No stream of this configuration mirrors a segment. %s", NOTHING)
+    elif not held:
         logger.info(NOTHING)
     for name, hold in held.items():
         try:
             _apply_one(run, name, hold)
         except SegmentError as error:
             run.fail(error)
+
+
+def _is_mirrored(run: Run, segment_id: str) -> bool:
+    """Return whether the settings name a segment for a mirror, or a stream was mirrored into it before."""
+    return segment_id in run.config.mirrored_segments or (
+        run.store_exists and run.store.facts(segment_id).fed_by is not None
+    )
 
 
 def _apply_one(run: Run, segment_id: str, hold: Hold) -> None:
@@ -97,21 +102,6 @@ def _apply_one(run: Run, segment_id: str, hold: Hold) -> None:
     settings = replace(settings, create_segment=False)
     remote = RemoteSegment(segment_id, settings, run.console, counts, run.clock, run.settings.segment_batch_size)
     HeldRemovals(remote, run.store, run.clock).apply()
-
-
-def _refuse_segment(segment_id: str | None, held: Mapping[str, Hold]) -> None:
-    """Refuse an unknown segment, and name those with held removals.
-
-    Raises:
-        FatalRunError: `segment_id` is not None.
-    """
-    if segment_id is not None:
-        names = ", ".join(f"'{name}'" for name in held) or "none"
-        msg = (
-            f"`--segment {segment_id}` is not a mirrored segment. Segments with held removals: {names}. No member "
-            "was removed"
-        )
-        raise FatalRunError(msg, heading=Heading.SETTINGS)
 
 
 class HeldRemovals:
