@@ -45,6 +45,9 @@ def read_columns(batches: Sequence[pa.RecordBatch]) -> dict[str, Column]:
 
 
 def _read(array: pa.Array) -> list[Any]:
+    if _is_plain(array.type):
+        with suppress(ValueError):  # a text that is no UTF-8, or a struct with two members of one name
+            return _plain(array)
     return next(read for is_type, read in _READERS if is_type(array.type))(array)
 
 
@@ -54,12 +57,9 @@ def _plain(array: pa.Array) -> list[Any]:
 
 
 def _texts(array: pa.Array) -> list[Any]:
-    try:
-        return _plain(array)
-    except UnicodeDecodeError:
-        # Half a surrogate pair each: no JSON, so that such a record is rejected and the others go.
-        raw = _plain(array.cast(pa.large_binary()))
-        return [None if value is None else value.decode(errors="surrogateescape") for value in raw]
+    # Some are no UTF-8: half a surrogate pair each, no JSON, so that such a record is rejected and the others go.
+    raw = _plain(array.cast(pa.large_binary()))
+    return [None if value is None else value.decode(errors="surrogateescape") for value in raw]
 
 
 def _floats(array: pa.Array) -> list[Any]:
@@ -135,12 +135,22 @@ def _members(array: pa.Array, of_all: pa.Array) -> Iterator[list[Any] | None]:
 
 
 def _structs(array: pa.Array) -> list[Any]:
-    names = [member.name for member in array.type]
-    rows = zip(*map(_read, array.flatten()), strict=True) if names else [()] * len(array)
-    return [
-        None if is_null else dict(zip(names, row, strict=True))
-        for is_null, row in zip(array.is_null().to_pylist(), rows, strict=True)
-    ]
+    members = {member.name: values for member, values in zip(array.type, array.flatten(), strict=True)}
+    try:
+        return _objects(array, members, [name for name, values in members.items() if not _is_plain(values.type)])
+    except UnicodeDecodeError:
+        return _objects(array, members, [*members])
+
+
+def _objects(array: pa.Array, members: Mapping[str, pa.Array], apart: Sequence[str]) -> list[Any]:
+    """Return structs as objects: all members at once, which takes a third of the time, but for some by themselves."""
+    at_once = [pa.nulls(len(array)) if name in apart else values for name, values in members.items()]
+    objects = _plain(pa.StructArray.from_arrays(at_once, [*members], mask=array.is_null()))
+    for name in apart:
+        for each, value in zip(objects, _read(members[name]), strict=True):
+            if each is not None:
+                each[name] = value
+    return objects
 
 
 def _key(value: Any) -> str:
@@ -156,6 +166,17 @@ _is_text = _any_of(types.is_string, types.is_large_string, types.is_string_view)
 _is_binary = _any_of(types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
 
 _is_list = _any_of(types.is_list, types.is_large_list, types.is_fixed_size_list)
+
+
+@lru_cache
+def _is_plain(kind: pa.DataType) -> bool:
+    """Return whether Arrow's own values of a type are those of JSON."""
+    if types.is_struct(kind):
+        return all(_is_plain(member.type) for member in kind)
+    if _is_list(kind):
+        return _is_plain(kind.value_type)
+    return _is_text(kind) or types.is_integer(kind) or types.is_boolean(kind) or types.is_null(kind)
+
 
 _READERS: Sequence[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], list[Any]]]] = (
     (_is_text, _texts),
