@@ -11,7 +11,11 @@ def main() -> None:
     gc.disable()
     from target_statsig.target import TargetStatsig
 
-    TargetStatsig.cli()
+    try:
+        TargetStatsig.cli()
+    finally:
+        # Python looks for garbage once more before it ends: that would take a quarter of what `--version` takes.
+        gc.freeze()
 
 
 if __name__ == "__main__":

@@ -55,6 +55,13 @@ def test_what_only_tells_of_the_target_imports_next_to_nothing_of_ours(option):
     assert not imported & {"difflib", "jsonschema_rs", "msgspec", "pyrate_limiter", "sqlite3", "xxhash"}
 
 
+def test_nothing_that_was_imported_is_looked_through_for_garbage_at_the_end():
+    statements = COMMAND.format(options=["--version"]) + "import gc\nprint(gc.get_count()[0], gc.get_freeze_count())"
+    output = subprocess.check_output([sys.executable, "-c", statements], env=environment(), text=True)
+    left, frozen = map(int, output.splitlines()[-1].split())
+    assert left < 1_000 < frozen
+
+
 @pytest.mark.parametrize(
     "module", ["target_statsig.events.delivery", "target_statsig.events.item_types", "target_statsig.singer.schema"]
 )
