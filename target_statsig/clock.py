@@ -1,6 +1,6 @@
-"""Time as a thing that is passed in: what reads a clock or waits takes a `Clock`.
+"""Time is passed in: code that reads a clock or waits takes a `Clock`.
 
-Tests pass a clock of their own, so that nothing sleeps; the run passes one whose waits end at a signal.
+Tests pass a fake clock, so that nothing sleeps. A run passes one whose waits end at a signal.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ class RunClock(Clock):
 
 
 class SkippingClock(Clock):
-    """A clock of a dry run: its waits take no time; they are added up, and the clock runs ahead by as much.
+    """The clock of a dry run. Its waits take no time; the clock goes forward instead.
 
     Attributes:
-        skipped: Seconds that waits would have taken so far.
+        skipped: Seconds of all waits so far.
     """
 
     def __init__(self, clock: Clock) -> None:

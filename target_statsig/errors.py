@@ -1,4 +1,4 @@
-"""The errors of this target, by what the caller should do about them, and the kinds of error that fail a run.
+"""The errors of this target, by what the caller should do, and the headings of errors that fail a run.
 
     TargetStatsigError
     ├── SettingsError              fix the configuration; nothing was sent
@@ -8,7 +8,7 @@
     │   ├── RefusedError           Statsig will never take this body: split it, or give up on it
     │   ├── TooLargeError          Statsig will not take a body of this size: halve it
     │   └── NotNowError            retries are used up, or Retry-After is too far: come back later
-    ├── FatalRunError              end the run: what is acknowledged stays, what is not will come again
+    ├── FatalRunError              end the run: the next run sends what was not acknowledged
     │   ├── AuthenticationError    ... a key is missing, wrong, or of the wrong kind
     │   ├── InputError             ... a line of the input is not a Singer message that can be used
     │   ├── RejectionsError        ... more records were rejected than `max_rejected_percent` allows
@@ -33,8 +33,8 @@ class Heading(enum.Enum):
     """A kind of error that fails a run, in the order of the troubleshooting page.
 
     Attributes:
-        value: The first words of its text; the troubleshooting page has them verbatim.
-        code: What stands for it in `error_codes` of the report. It never changes.
+        value: The start of its text, which is a heading of the troubleshooting page.
+        code: Its name in `error_codes` of the report, which never changes.
     """
 
     code: str
@@ -75,9 +75,8 @@ class TargetStatsigError(Exception):
 
     Attributes:
         heading: What its text begins with in the log.
-        aftermath: What was and was not sent, where the text itself does not say so; it may be empty.
-        maybe_taken: It ended a request that Statsig may have acted upon: no response to one of the tries came, or none
-            that denies it.
+        aftermath: What was and was not sent, if the text does not say so; may be empty.
+        maybe_taken: Whether it ended a request on which Statsig may have acted, because no response denied it.
     """
 
     heading = Heading.FAULT
@@ -112,7 +111,7 @@ class RecordError(TargetStatsigError):
     """A record cannot become what its stream is configured to become.
 
     Attributes:
-        reason: A word in snake_case, under which the record is counted.
+        reason: The name in snake_case under which the record is counted.
         field: The name of the field at fault, never its value.
     """
 
@@ -130,8 +129,8 @@ class RequestError(TargetStatsigError):
     """A request did not succeed.
 
     Attributes:
-        status: The HTTP status of the last response, or None where there was none.
-        message: What Statsig said, shortened; it may be empty.
+        status: The HTTP status of the last response, or None if there was none.
+        message: Statsig's message, shortened; may be empty.
     """
 
     heading = Heading.REFUSED
@@ -198,14 +197,14 @@ class InterruptedRunError(TargetStatsigError):
 
 
 def heading_of(error: BaseException) -> Heading:
-    """Return the kind of an error; an unforeseen one is a fault of this target."""
+    """Return the heading of an error; an unexpected one is a bug of this target."""
     return error.heading if isinstance(error, TargetStatsigError) else Heading.FAULT
 
 
 def text_of(error: BaseException) -> str:
-    """Return what the log and the report say of an error.
+    """Return the text of an error for the log and the report.
 
-    Of an unforeseen one that is where it came from; not its own text, which may quote a record.
+    For an unexpected error it names the place and not the error's own text, which may quote a record.
     """
     if isinstance(error, TargetStatsigError):
         return error.full_text

@@ -1,1 +1,1 @@
-"""What a run tells: counts, tables, progress, and how counts and names are written."""
+"""The output of a run: counts, tables, progress, and formatting of numbers and names."""

@@ -1,4 +1,4 @@
-"""Progress of each stream: a line in the log every half minute, or on a terminal one line that changes every second."""
+"""Progress of each stream: a log line every 30 seconds, or one line on a terminal that changes every second."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ CLEAR = "\r\x1b[K"
 
 @dataclass(frozen=True, slots=True)
 class ItemProgress:
-    """How far a stream is that goes to the events API.
+    """The progress of a stream that goes to the events API.
 
     Attributes:
-        expected: How many records will come; None where that is not known.
+        expected: Records that will come; None if unknown.
     """
 
     stream: str
@@ -49,7 +49,7 @@ class ItemProgress:
 
     @property
     def records_left(self) -> int:
-        """Records that are expected and did not come yet."""
+        """Expected records that have not come yet."""
         return max((self.expected or 0) - self.records, 0)
 
     @property
@@ -71,13 +71,13 @@ class ItemProgress:
 
 @dataclass(frozen=True, slots=True)
 class SegmentProgress:
-    """How far a stream is whose records are gathered, and sent once they are planned.
+    """The progress of a stream that goes to segments.
 
     Attributes:
         staged: Records gathered so far.
-        planned: Changes that the plan holds; None while there is none.
-        unsent: How many of them are still to be sent.
-        read: Ids that were read so far of a list that is read from Statsig; None while none is.
+        planned: Planned changes; None before the plan.
+        unsent: Planned changes that are not sent yet.
+        read: Ids read so far while a list is read from Statsig, else None.
     """
 
     stream: str
@@ -95,7 +95,7 @@ class SegmentProgress:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What was gathered, and how much of it was sent."""
+        """The gathered and the sent changes."""
         reading = () if self.read is None else (f"{self.read:,} ids of a list read, in spaced requests",)
         if self.planned is None:
             return (f"{self.staged:,} staged", *reading)
@@ -107,7 +107,7 @@ Progress = ItemProgress | SegmentProgress
 
 
 class ProgressLog:
-    """Logs how far each stream is, when it is time; any thread may call `update`."""
+    """Logs the progress of each stream at intervals. Thread-safe."""
 
     def __init__(
         self,
@@ -116,10 +116,10 @@ class ProgressLog:
         seconds_for: Callable[[int], float],
         screen: TextIO | None = None,
     ) -> None:
-        """Start the time to the first line.
+        """Start the first interval.
 
-        `seconds_for` returns how long so many list mutations take under the rate limits. `screen` is None where
-        standard error is no terminal, and lines go to the log.
+        `seconds_for` returns the seconds that a number of list changes takes under the rate limits. `screen` is None if
+        standard error is not a terminal; then lines go to the log.
         """
         self._clock = clock
         self._progress = progress
@@ -130,14 +130,14 @@ class ProgressLog:
         self._due = self._shown_at + self._every
         self._last: dict[str, Progress] = {}
         self._line = ""
-        # A log line that is written meanwhile, by the same thread too, clears the line of the terminal first.
+        # A log line, perhaps by the same thread, first clears the line on the terminal.
         self._turn = threading.RLock()
         self._handlers = logging.getLogger().handlers[:] if screen is not None else []
         for handler in self._handlers:
             handler.addFilter(self._make_room)
 
     def update(self) -> None:
-        """Log how far each stream is, if it is time."""
+        """Log the progress if an interval has passed."""
         if self._clock.monotonic() >= self._due and self._turn.acquire(blocking=False):
             try:
                 self._show()
@@ -145,7 +145,7 @@ class ProgressLog:
                 self._turn.release()
 
     def announce(self, requests: int) -> None:
-        """Log how long the rate limits make a large plan take, before it is sent."""
+        """Log the time that a large plan takes under the rate limits."""
         seconds = self._seconds_for(requests) if requests else 0.0
         if seconds > MINUTE:
             logger.info(
@@ -155,7 +155,7 @@ class ProgressLog:
             )
 
     def clear(self) -> None:
-        """Take the line off the terminal, for something else to be written there."""
+        """Clear the line on the terminal, to make room for other output."""
         with self._turn:
             if self._line and self._screen is not None:
                 self._screen.write(CLEAR)
@@ -163,7 +163,7 @@ class ProgressLog:
             self._line = ""
 
     def close(self) -> None:
-        """Log nothing more."""
+        """Stop logging."""
         self._due = float("inf")
         self.clear()
         for handler in self._handlers:

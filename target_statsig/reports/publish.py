@@ -1,4 +1,4 @@
-"""The run report for other programs: as JSON and as OpenMetrics text in files, and as the body of a notification."""
+"""The run report for other programs: JSON and OpenMetrics files, and the body of a notification."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def write_report(path: str, report: Mapping[str, Any]) -> None:
 
 
 def open_metrics(report: Mapping[str, Any], ended_at: float) -> str:
-    """Return the counts of a report as OpenMetrics text; all are gauges, since each run begins at zero.
+    """Return the counts of a report as OpenMetrics text. All are gauges, because each run begins at zero.
 
-    `report` is as `RunReport.as_json` makes it, `ended_at` in seconds since 1970.
+    `report` is that of `RunReport.as_json`; `ended_at` is in seconds since 1970.
     """
     families: dict[str, list[str]] = {}
     for name, labels, value in _samples(report, ended_at):
@@ -76,12 +76,12 @@ def _numbers(of: str, labels: dict[str, str], counts: Mapping[str, Any]) -> Iter
 
 
 def notification(report: Mapping[str, Any]) -> bytes:
-    """Return the report as JSON, with a sentence in `text`, as Slack and its like show it."""
+    """Return the report as JSON, with a sentence in `text` for Slack and similar services."""
     return msgspec.json.encode({"text": summary_of(report), **report})
 
 
 def summary_of(report: Mapping[str, Any]) -> str:
-    """Return a report as a sentence or two, with what went wrong first."""
+    """Return a report as a sentence, and its errors."""
     streams = report["streams"].values()
     delivered = sum(counts.get("delivered", 0) for counts in streams)
     rejected = sum(counts["rejected"] for counts in streams)

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from target_statsig.errors import Heading
 
 MOST_NAMES = 1_000
-"""Names of events that are counted one by one: a mapping that takes an id for a name must not fill the memory."""
+"""Most names to count: a mapping that mistakes an id for a name must not fill the memory."""
 
 OTHER_NAMES = "…"
 
 
 class Remark(NamedTuple):
-    """What is said of records that were sent all the same, or left out on purpose.
+    """The texts about records that were sent although unusual, or left out on purpose.
 
     Attributes:
-        text: What follows the number at the end of a run.
-        warning: What the log says once for a stream, at the first such record; empty if it needs no warning.
+        text: The text after the number in the summary.
+        warning: The warning in the log, once for a stream; empty if there is none.
     """
 
     text: str
@@ -119,11 +119,11 @@ REMARKS: Mapping[str, Remark] = MappingProxyType(
 
 
 Span = tuple[int, int]
-"""The earliest and the latest time of some events, unix milliseconds."""
+"""The earliest and the latest time of events, in Unix milliseconds."""
 
 
 def wider(span: Span | None, other: Span | None) -> Span | None:
-    """Return the span of both; None is that of nothing."""
+    """Return the span of both; None is an empty span."""
     if span is None or other is None:
         return span or other
     return min(span[0], other[0]), max(span[1], other[1])
@@ -139,15 +139,15 @@ class RunStatus(Choice):
 
 @dataclass(slots=True)
 class ItemCounts:
-    """What became of one stream's items.
+    """The counts of one stream's items.
 
     Attributes:
-        deleted_row: Records that said that their row was deleted, and were not sent.
+        deleted_row: Records of deleted rows that were not sent.
         behind_bookmark: Counts from here to `tier_ignored` are those of `MappingWarnings`.
-        bytes_sent: Bytes on the wire, every attempt counted.
-        names: Delivered items by name; names over `MOST_NAMES` are counted under `OTHER_NAMES`. They come from records
-            and so are not in the report.
-        span: The times of delivered events, as far as they are known; not in the report either.
+        bytes_sent: Bytes on the wire, including retries.
+        names: Delivered items by name; names beyond `MOST_NAMES` are counted under `OTHER_NAMES`. They come from
+            records, so they are not in the report.
+        span: The known times of delivered events; not in the report either.
     """
 
     object_type: ObjectType
@@ -186,12 +186,12 @@ class ItemCounts:
 
     @property
     def not_sent(self) -> int:
-        """Records that a failure or a signal left unsent: they come again with the next run."""
+        """Records that a failure or a signal left unsent; the next run sends them."""
         return self.records - self.delivered - self.rejected - self.skipped_duplicates - self.deleted_row
 
     @property
     def accepted(self) -> int:
-        """Records that were to go, and were not rejected: those that an earlier run delivered too."""
+        """Records to send that were not rejected, including those that an earlier run delivered."""
         return self.records - self.deleted_row - self.rejected
 
     def count_names(self, names: Mapping[str, int]) -> None:
@@ -211,7 +211,7 @@ class ItemCounts:
 
 @dataclass(slots=True)
 class SegmentCounts:
-    """What became of one segment; None: not known. The next run first sends the changes that are `kept`."""
+    """The counts of one segment; None is unknown. The next run first sends the changes that are `kept`."""
 
     sync_mode: SyncMode
     before: int | None = None
@@ -237,7 +237,7 @@ class SegmentCounts:
 
 @dataclass(slots=True)
 class MemberCounts:
-    """What became of one stream's records that feed segments."""
+    """The counts of one stream that feeds segments."""
 
     records: int = 0
     rejected: int = 0
@@ -261,10 +261,10 @@ class MemberCounts:
 
 
 class RunReport:
-    """The report of one run, filled while it goes on, by several threads.
+    """The report of one run, filled by several threads.
 
     Attributes:
-        lock: Held by whoever changes counts of a stream that other threads change too.
+        lock: Hold it to change counts that other threads change too.
         dry_run: Whether the run changes nothing, so that the counts say what a run would do.
         dead_letter_files: Where the rejected records of this run are.
     """
@@ -284,11 +284,11 @@ class RunReport:
         self._members: dict[str, MemberCounts] = {}
 
     def items(self, stream: str, object_type: ObjectType) -> ItemCounts:
-        """Return the counts of a stream that goes to the events API, new ones at first."""
+        """Return the counts of a stream that goes to the events API; new ones at the first call."""
         return self._items.setdefault(stream, ItemCounts(object_type))
 
     def members(self, stream: str) -> MemberCounts:
-        """Return the counts of a stream that feeds segments, new ones at first."""
+        """Return the counts of a stream that feeds segments; new ones at the first call."""
         return self._members.setdefault(stream, MemberCounts())
 
     @property
@@ -302,7 +302,7 @@ class RunReport:
         return self._members
 
     def seconds(self, now: float) -> float:
-        """Return how long the run has lasted, given the seconds since 1970."""
+        """Return the seconds since the start of the run; `now` is in seconds since 1970."""
         return now - self._started_at
 
     def fail(self, text: str, heading: Heading) -> None:

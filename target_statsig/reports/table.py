@@ -1,6 +1,6 @@
-"""The one table at the end of a run or a dry run: a row for each stream and segment, then what stands out.
+"""The table at the end of a run or a dry run: a row for each stream and segment, then remarks.
 
-A dry run adds the names of its events, which come from records: a preview is for seeing them.
+A dry run adds the names of events, although they come from records: a preview is for seeing them.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 OFTEN_EMPTY = frozenset({"not sent", "skipped", "rejected", "retries", "held", "kept"})
-"""Columns that are left out where they would hold nothing but 0."""
+"""Columns that are left out if all their cells are 0."""
 
 UNKNOWN = "?"
-"""Stands for a number that is not known, which is not 0."""
+"""Stands for an unknown number, which is not 0."""
 
 MINUS = "\N{MINUS SIGN}"
 
 SHOWN_NAMES = 20
-"""Names of events that a dry run shows for a stream."""
+"""Most names of events that a dry run shows for a stream."""
 
 ENDS = {
     RunStatus.COMPLETE: "A run would end with 0, unless Statsig refuses a request.",
@@ -46,9 +46,9 @@ class Forecast:
     """What a dry run knows beside its counts.
 
     Attributes:
-        seconds_for: Returns the seconds that a number of list mutations takes under the rate limits.
-        waits: Seconds that all of them together would wait, after those of earlier runs.
-        has_server_key: Whether `server_secret_key` is set; a dry run of events does without it.
+        seconds_for: Returns the seconds that a number of list changes takes under the rate limits.
+        waits: Seconds that all changes would wait, after those of earlier runs.
+        has_server_key: Whether `server_secret_key` is set; a dry run of events does not need it.
     """
 
     seconds_for: Callable[[int], float]
@@ -57,7 +57,7 @@ class Forecast:
 
 
 def run_table(report: RunReport, now: float, forecast: Forecast | None = None) -> list[str]:
-    """Return the lines that a run ends with; `now` is in seconds since 1970, `forecast` what a dry run would meet."""
+    """Return the summary of a run; `now` is in seconds since 1970, `forecast` is for a dry run."""
     with report.lock:
         streams: list[tuple[str, ItemCounts | MemberCounts]] = list(report.item_streams.items())
         streams += report.member_streams.items()
@@ -75,13 +75,13 @@ def run_table(report: RunReport, now: float, forecast: Forecast | None = None) -
 
 
 def log_summary(report: RunReport, now: float, forecast: Forecast | None = None) -> None:
-    """Log the lines that a run ends with, as one entry; the arguments are those of `run_table`."""
+    """Log the summary as one entry; the arguments are those of `run_table`."""
     lines = run_table(report, now, forecast)
     logger.info("\n".join(["%s"] * len(lines)), *lines)
 
 
 def id_lines(lists: Mapping[str, ListChanges]) -> Iterator[str]:
-    """Yield lines with some ids that would be added to each segment and removed from it; for a terminal only."""
+    """Yield lines with some ids that would join or leave each segment. For a terminal only."""
     for segment, changes in lists.items():
         yield f"{segment}: +{changes.added:,} {MINUS}{changes.removed:,}"
         for sign, ids, number in (
@@ -124,7 +124,7 @@ def _stream_row(stream: str, counts: ItemCounts | MemberCounts) -> dict[str, Cel
 
 def _segment_row(segment: str, counts: SegmentCounts) -> dict[str, Cell]:
     def known(number: int | None) -> Cell:
-        # Adding or removing by row does not ask who else is in the segment.
+        # Changes by row do not ask for the segment's other members.
         return UNKNOWN if number is None and counts.sync_mode is SyncMode.MIRROR else number
 
     return {
@@ -142,7 +142,7 @@ def _segment_row(segment: str, counts: SegmentCounts) -> dict[str, Cell]:
 
 
 def table_lines(rows: Sequence[Mapping[str, Cell]], *, texts: int = 2) -> Iterator[str]:
-    """Yield the lines of a table: its columns' names, then the rows; after so many columns of text come numbers."""
+    """Yield the lines of a table: names of columns, then rows. After `texts` columns of text come numbers."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     names = [name for name in names if name not in OFTEN_EMPTY or any(row.get(name) for row in rows)]
     cells = [[_text(row.get(name)) for name in names] for row in rows]

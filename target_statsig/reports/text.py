@@ -19,7 +19,7 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time as people say it, rounded up: `3.2 s`, `45 s`, `12 min`, `2 h 5 min`."""
+    """Return a duration for people, rounded up: `3.2 s`, `45 s`, `12 min`, `2 h 5 min`."""
     seconds = max(seconds, 0.0)
     if seconds < _TENTHS_UP_TO:
         return f"{math.ceil(seconds * 10) / 10:g} s"
@@ -38,7 +38,7 @@ def iso_time(seconds: float) -> str:
 
 
 def readable_time(seconds: float) -> str:
-    """Return a time as people write it, to the minute, given in seconds since 1970."""
+    """Return a time in UTC to the minute, given in seconds since 1970."""
     return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M} UTC"
 
 
@@ -52,7 +52,7 @@ def visible(text: str) -> str:
 
 
 class LineRecord(logging.LogRecord):
-    """A log record whose values stay on their line; line breaks of the message itself are kept."""
+    """A log record with escaped values. Line breaks of the message itself are kept."""
 
     @override
     def __init__(self, name: str, *args: Any, **options: Any) -> None:
@@ -61,7 +61,7 @@ class LineRecord(logging.LogRecord):
 
     @override
     def getMessage(self) -> str:
-        """Return the message with its values put in."""
+        """Return the message with its values."""
         if not self.args:
             return visible(str(self.msg))
         if isinstance(self.args, tuple):
