@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pyarrow as pa
@@ -83,3 +84,38 @@ def write_table(directory, config, *parts, success=True, **options):
     if success:
         (directory / "_SUCCESS").touch()
     return directory
+
+
+ORDERS = {
+    "object_type": "event",
+    "batch_size_rows": 10,
+    "field_mapping": {"event_time": "at"},
+    "console_api_key": None,
+}
+
+
+def order(number, **columns):
+    return {"id": number, "event": "order", "user_id": f"u{number}", "at": 1_795_000_000 + number, **columns}
+
+
+def orders(*numbers, **columns):
+    return [order(number, **columns) for number in range(*numbers)]
+
+
+def arrived(statsig):
+    return Counter(int(event["metadata"]["id"]) for event in statsig.state.events)
+
+
+def once(*numbers):
+    return Counter(range(*numbers))
+
+
+def counts(outcome):
+    return outcome.report["streams"]["orders"]
+
+
+def refused(outcome, statsig, *words):
+    assert outcome.exit_code == 1
+    for word in words:
+        assert word in outcome.errors
+    assert not statsig.state.requests

@@ -14,49 +14,18 @@ import pytest
 from target_statsig.commands import send as commands_send
 from target_statsig.engine.table import to_batch
 from target_statsig.reports import progress
-from tests.engine.tables import prepared_rows, write_file, write_table
+from tests.engine.tables import (
+    ORDERS,
+    arrived,
+    counts,
+    once,
+    order,
+    orders,
+    prepared_rows,
+    refused,
+    write_file,
+)
 from tests.singer import record, schema
-
-ORDERS = {
-    "object_type": "event",
-    "batch_size_rows": 10,
-    "field_mapping": {"event_time": "at"},
-    "console_api_key": None,
-}
-
-
-def order(number, **columns):
-    return {"id": number, "event": "order", "user_id": f"u{number}", "at": 1_795_000_000 + number, **columns}
-
-
-def orders(*numbers, **columns):
-    return [order(number, **columns) for number in range(*numbers)]
-
-
-def arrived(statsig):
-    return Counter(int(event["metadata"]["id"]) for event in statsig.state.events)
-
-
-def once(*numbers):
-    return Counter(range(*numbers))
-
-
-@pytest.fixture
-def send(run_target):
-    """Send a table, with settings beside those of `ORDERS`."""
-    return lambda table, **settings: run_target.send(table, **{**ORDERS, **settings})
-
-
-@pytest.fixture
-def table(tmp_path):
-    """Write a table of these parts."""
-    return lambda *parts, config=ORDERS, name="table", **options: write_table(
-        tmp_path / name, config, *parts, **options
-    )
-
-
-def counts(outcome):
-    return outcome.report["streams"]["orders"]
 
 
 def test_every_event_of_a_table_arrives_once(send, table, statsig):
@@ -294,111 +263,6 @@ def test_pyarrow_is_asked_for_where_it_is_missing(send, table, statsig, monkeypa
     refused(outcome, statsig, "The configuration cannot be used", "pip install 'target-statsig[spark]'")
     assert "not installed. Nothing was sent" in outcome.errors
     assert "Nothing of this stream" not in outcome.errors
-
-
-# What is refused, before any request.
-
-
-def refused(outcome, statsig, *words):
-    assert outcome.exit_code == 1
-    for word in words:
-        assert word in outcome.errors
-    assert not statsig.state.requests
-
-
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        pytest.param("hdfs3a://bucket/orders", "Unsupported filesystem", id="no such file system"),
-        pytest.param("gs://bucket/orders", "Please install gcsfs", id="a package is missing"),
-    ],
-)
-def test_a_table_where_no_file_can_be_opened_is_refused(send, statsig, url, words):
-    refused(send(url), statsig, "The input cannot be used", words, "Nothing was sent.")
-
-
-def test_a_table_with_a_missing_partition_is_refused(send, table, statsig):
-    url = table(orders(0, 10), orders(10, 20), orders(20, 30), success=False)
-    (url / "part-00001.parquet").unlink()
-    refused(send(url), statsig, "The input cannot be used", "is not whole: partition 1 is not there to its end")
-
-
-def test_a_table_whose_partition_was_cut_off_is_refused(send, tmp_path, statsig):
-    rows = prepared_rows(ORDERS, orders(0, 30))
-    write_file(tmp_path / "table", "part-0", rows[:-1])
-    refused(send(tmp_path / "table"), statsig, "is not whole: partition 0 is not there to its end")
-
-
-def test_a_table_that_lacks_a_row_is_refused_whatever_the_engine_says(send, tmp_path, statsig):
-    rows = prepared_rows(ORDERS, orders(0, 30))
-    write_file(tmp_path / "table", "part-0", [rows[0], rows[2]])
-    (tmp_path / "table" / "_SUCCESS").touch()
-    refused(send(tmp_path / "table"), statsig, "is not whole: partition 0")
-
-
-@pytest.mark.parametrize("success", [True, False])
-def test_a_table_with_two_attempts_of_one_partition_is_refused(send, table, statsig, success):
-    url = table(orders(0, 10), orders(10, 20), success=success)
-    write_file(url, "part-00001-again", prepared_rows(ORDERS, orders(10, 20), partition=1, attempt=9))
-    refused(send(url), statsig, "holds partition 1 more than once")
-
-
-def test_a_file_that_is_there_twice_is_refused(send, table, statsig):
-    url = table(orders(0, 10), orders(10, 20))
-    (url / "copy.parquet").write_bytes((url / "part-00000.parquet").read_bytes())
-    refused(send(url), statsig, "holds partition 0 more than once")
-
-
-def test_what_a_broken_attempt_left_behind_is_not_sent(send, table, statsig):
-    url = table(orders(0, 30))
-    write_file(url, "part-broken", prepared_rows(ORDERS, orders(0, 30), attempt=9)[:-1])
-    assert send(url).exit_code == 0
-    assert arrived(statsig) == once(30)
-
-
-def test_a_table_of_another_configuration_is_refused(send, table, statsig):
-    url = table(orders(0, 10))
-    refused(send(url, event_name="other"), statsig, "was prepared for stream 'orders' with another configuration")
-
-
-def test_a_table_of_another_version_is_refused(send, table, statsig):
-    refused(send(table(orders(0, 10), version=2)), statsig, "is of version 2, and this target-statsig sends version 1")
-
-
-def test_a_table_for_a_segment_is_refused(send, table, statsig):
-    outcome = send(
-        table(orders(0, 10)),
-        object_type="segment",
-        segment_id="vips",
-        sync_mode="add",
-        field_mapping={},
-        console_api_key=statsig.console_api_key,
-    )
-    refused(outcome, statsig, "goes to a segment")
-
-
-def test_two_tables_in_one_directory_are_refused(send, table, statsig):
-    url = table(orders(0, 10))
-    rows = prepared_rows({**ORDERS, "event_name": "x"}, orders(0, 10), partition=1)
-    write_file(url, "other", rows)
-    refused(send(url), statsig, "was not prepared at one time")
-
-
-def test_rows_that_nobody_prepared_are_refused(send, tmp_path, statsig):
-    pq.write_table(pa.table({"id": [1]}), tmp_path / "rows.parquet")
-    refused(send(tmp_path / "rows.parquet"), statsig, "rows.parquet", "holds no prepared requests")
-
-
-@pytest.mark.parametrize("url", ["nowhere", "nowhere/*.parquet", "empty"])
-def test_a_place_without_files_is_refused(send, tmp_path, statsig, url):
-    (tmp_path / "empty").mkdir()
-    refused(send(tmp_path / url), statsig, "There are no Parquet files at")
-
-
-def test_a_file_that_is_no_parquet_is_refused(send, tmp_path, statsig):
-    (tmp_path / "table").mkdir()
-    (tmp_path / "table" / "part.parquet").write_bytes(b"PAR1 but no more")
-    refused(send(tmp_path / "table"), statsig, "cannot be read")
 
 
 def test_a_table_elsewhere_is_read_through_fsspec(send, statsig):

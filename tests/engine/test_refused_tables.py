@@ -1,0 +1,104 @@
+"""Tables that are refused before the first request, and what is no reason to."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.engine.tables import ORDERS, arrived, once, orders, prepared_rows, refused, write_file
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        pytest.param("hdfs3a://bucket/orders", "Unsupported filesystem", id="no such file system"),
+        pytest.param("gs://bucket/orders", "Please install gcsfs", id="a package is missing"),
+    ],
+)
+def test_a_table_where_no_file_can_be_opened_is_refused(send, statsig, url, words):
+    refused(send(url), statsig, "The input cannot be used", words, "Nothing was sent.")
+
+
+def test_a_table_with_a_missing_partition_is_refused(send, table, statsig):
+    url = table(orders(0, 10), orders(10, 20), orders(20, 30), success=False)
+    (url / "part-00001.parquet").unlink()
+    refused(send(url), statsig, "The input cannot be used", "is not whole: partition 1 is not there to its end")
+
+
+def test_a_table_whose_partition_was_cut_off_is_refused(send, tmp_path, statsig):
+    rows = prepared_rows(ORDERS, orders(0, 30))
+    write_file(tmp_path / "table", "part-0", rows[:-1])
+    refused(send(tmp_path / "table"), statsig, "is not whole: partition 0 is not there to its end")
+
+
+def test_a_table_that_lacks_a_row_is_refused_whatever_the_engine_says(send, tmp_path, statsig):
+    rows = prepared_rows(ORDERS, orders(0, 30))
+    write_file(tmp_path / "table", "part-0", [rows[0], rows[2]])
+    (tmp_path / "table" / "_SUCCESS").touch()
+    refused(send(tmp_path / "table"), statsig, "is not whole: partition 0")
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_a_table_with_two_attempts_of_one_partition_is_refused(send, table, statsig, success):
+    url = table(orders(0, 10), orders(10, 20), success=success)
+    write_file(url, "part-00001-again", prepared_rows(ORDERS, orders(10, 20), partition=1, attempt=9))
+    refused(send(url), statsig, "holds partition 1 more than once")
+
+
+def test_a_file_that_is_there_twice_is_refused(send, table, statsig):
+    url = table(orders(0, 10), orders(10, 20))
+    (url / "copy.parquet").write_bytes((url / "part-00000.parquet").read_bytes())
+    refused(send(url), statsig, "holds partition 0 more than once")
+
+
+def test_what_a_broken_attempt_left_behind_is_not_sent(send, table, statsig):
+    url = table(orders(0, 30))
+    write_file(url, "part-broken", prepared_rows(ORDERS, orders(0, 30), attempt=9)[:-1])
+    assert send(url).exit_code == 0
+    assert arrived(statsig) == once(30)
+
+
+def test_a_table_of_another_configuration_is_refused(send, table, statsig):
+    url = table(orders(0, 10))
+    refused(send(url, event_name="other"), statsig, "was prepared for stream 'orders' with another configuration")
+
+
+def test_a_table_of_another_version_is_refused(send, table, statsig):
+    refused(send(table(orders(0, 10), version=2)), statsig, "is of version 2, and this target-statsig sends version 1")
+
+
+def test_a_table_for_a_segment_is_refused(send, table, statsig):
+    outcome = send(
+        table(orders(0, 10)),
+        object_type="segment",
+        segment_id="vips",
+        sync_mode="add",
+        field_mapping={},
+        console_api_key=statsig.console_api_key,
+    )
+    refused(outcome, statsig, "goes to a segment")
+
+
+def test_two_tables_in_one_directory_are_refused(send, table, statsig):
+    url = table(orders(0, 10))
+    rows = prepared_rows({**ORDERS, "event_name": "x"}, orders(0, 10), partition=1)
+    write_file(url, "other", rows)
+    refused(send(url), statsig, "was not prepared at one time")
+
+
+def test_rows_that_nobody_prepared_are_refused(send, tmp_path, statsig):
+    pq.write_table(pa.table({"id": [1]}), tmp_path / "rows.parquet")
+    refused(send(tmp_path / "rows.parquet"), statsig, "rows.parquet", "holds no prepared requests")
+
+
+@pytest.mark.parametrize("url", ["nowhere", "nowhere/*.parquet", "empty"])
+def test_a_place_without_files_is_refused(send, tmp_path, statsig, url):
+    (tmp_path / "empty").mkdir()
+    refused(send(tmp_path / url), statsig, "There are no Parquet files at")
+
+
+def test_a_file_that_is_no_parquet_is_refused(send, tmp_path, statsig):
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "part.parquet").write_bytes(b"PAR1 but no more")
+    refused(send(tmp_path / "table"), statsig, "cannot be read")
