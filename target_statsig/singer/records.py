@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import chain, repeat
-from operator import add, attrgetter
+from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -40,6 +40,9 @@ MOST_MISSES = 10
 """Batches running that did not fit the type of their stream, after which it is tried no more: a tap that sends columns
 beyond its schema does so all the time."""
 
+
+_NO_OPENING = bytes({*range(256)} - {*b"{[\n"})
+"""All bytes but those with which an object, a list or another line begins."""
 
 _messages, _mapped = attrgetter("messages"), attrgetter("mapped")
 
@@ -76,8 +79,8 @@ class Batch:
     @property
     def may_be_deep(self) -> bool:
         """Whether a record may be nested too deeply: so many objects and lists begin in its line."""
-        objects, lists = map(bytes.count, self.lines, repeat(b"{")), map(bytes.count, self.lines, repeat(b"["))
-        return max(map(add, objects, lists), default=0) > DEEPEST
+        openings = b"".join(self.lines).translate(None, _NO_OPENING)
+        return max(map(len, openings.splitlines()), default=0) > DEEPEST
 
     def part(self, start: int, size: int) -> Batch:
         """Return at most `size` consecutive messages, from `start` on."""
