@@ -266,7 +266,7 @@ def _read_from(record: Columns, settings: StreamSettings) -> Iterator[str]:
         record = read_objects(record)
     for destination, sources in _destinations(settings):
         for place in places(sources, record.names):
-            if record.at(place)[0] is not None:
+            if (record.at(place) or [None])[0] is not None:
                 yield f"{destination} \N{LEFTWARDS ARROW} {'.'.join((place.column, *place.path))}"
                 break
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from operator import or_
-from typing import TYPE_CHECKING, NamedTuple
+from types import NoneType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_statsig.config.choices import MetadataTypes
 from target_statsig.config.sources import PRIVATE_ATTRIBUTES
 from target_statsig.events.tracking import STATSIG_MEMBERS, is_transport
 from target_statsig.events.user import SHAPES_KEPT
-from target_statsig.events.values import NULL, objects, texts, typed
-from target_statsig.singer.columns import turned
+from target_statsig.events.values import objects, texts, typed
+from target_statsig.singer.columns import objects_in, picked, rows_by_shape, turned
 from target_statsig.singer.fields import FLATTENED, first_of, overlay, places
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
-    from target_statsig.singer.columns import Column, Columns
+    from target_statsig.singer.columns import Column, Columns, Shapes
     from target_statsig.singer.fields import Faults, Place
 
 EVERYTHING = "*"
@@ -32,6 +33,9 @@ CONTAINERS = frozenset({"context", "traits", "consent"}) | PRIVATE_ATTRIBUTES
 
 SINGER_PREFIX = "_sdc_"
 """How the columns begin that taps and targets add for themselves."""
+
+_ROWS_OF_A_SHAPE = 16
+"""Records that have the same members, on average, from which on these are taken by themselves."""
 
 _KEYS_KEPT = 16_384
 """Columns whose key is remembered."""
@@ -73,17 +77,35 @@ class MetadataMapper:
         """
         plan = self._plan(columns.names)
         fed = _fed_from(columns, plan.fields)
-        members: dict[str, Column] = {}
-        for name, key in plan.keys:
-            _add(members, key, columns.get(name), fed.get((name, None)), self._convert, faults)
-        if plan.unpacks:
-            properties = _without(columns.get(PROPERTIES), fed.get((PROPERTIES, None)))
-            unpacked = _unpacked(properties, STATSIG_MEMBERS if self._of_messages else ())
-            for name, key in _settled([(name, name.replace(".", "_")) for name in unpacked]):
-                _add(members, key, unpacked[name], fed.get((PROPERTIES, name)), self._convert, faults)
-        for key, candidates in plan.named:
-            _add(members, key, first_of(columns, candidates), None, self._convert, faults)
-        return objects(members, len(columns))
+        whole = self._converted([(key, columns.get(name), fed.get((name, None))) for name, key in plan.keys], faults)
+        named = self._converted([(key, first_of(columns, candidates), None) for key, candidates in plan.named], faults)
+        if not plan.unpacks:
+            return objects(_joined([*whole, *named]), len(columns))
+        properties = _without(columns.get(PROPERTIES), fed.get((PROPERTIES, None)))
+        never = PRIVATE_ATTRIBUTES.union(STATSIG_MEMBERS if self._of_messages else ())
+        metadata: list[Any] = [None] * len(columns)
+        for rows, unpacked in _unpacked(properties):
+            keys = _settled([(name, name.replace(".", "_")) for name in unpacked if name not in never])
+            feeds = [fed.get((PROPERTIES, name)) for name, _ in keys]
+            members = [
+                (key, unpacked[name], each and picked(each, rows))
+                for (name, key), each in zip(keys, feeds, strict=True)
+            ]
+            found: Faults = {}
+            before, after = ([(key, picked(column, rows)) for key, column in each] for each in (whole, named))
+            joined = _joined([*before, *self._converted(members, found), *after])
+            for row, item in zip(rows, objects(joined, len(rows)), strict=True):
+                metadata[row] = item
+            faults.update({rows[row]: fault for row, fault in found.items() if rows[row] not in faults})
+        return metadata
+
+    def _converted(
+        self, members: Iterable[tuple[str, Column, Sequence[bool] | None]], faults: Faults
+    ) -> list[tuple[str, Column]]:
+        """Return what of columns feeds no other field, as values of metadata."""
+        return [
+            (key, self._convert(_without(column, feeds), faults)) for key, column, feeds in members if feeds is not _ALL
+        ]
 
     def _plan_for(self, names: tuple[str, ...]) -> _Plan:
         keys = [(name, key) for name in names if (key := _key(name)) is not None] if self._everything else []
@@ -138,6 +160,8 @@ def _fed_from(columns: Columns, fields: Iterable[Sequence[Place]]) -> Fed:
                     before = columns.at(place)
                 continue
             found = columns.at(place)
+            if found is None:
+                continue
             feeds = [value is not None for value in found]
             if before is not None:
                 feeds = [feed and earlier is None for feed, earlier in zip(feeds, before, strict=True)]
@@ -156,18 +180,12 @@ def _without(column: Column, feeds: Sequence[bool] | None) -> Column:
     return [None if feed else value for value, feed in zip(column, feeds, strict=True)]
 
 
-def _add(
-    members: dict[str, Column],
-    key: str,
-    column: Column,
-    feeds: Sequence[bool] | None,
-    converted: Callable[[Column, Faults], Column],
-    faults: Faults,
-) -> None:
-    if feeds is _ALL:
-        return
-    found = converted(_without(column, feeds), faults)
-    members[key] = overlay(members[key], found) if key in members else found
+def _joined(members: Iterable[tuple[str, Column]]) -> dict[str, Column]:
+    """Return columns by their keys; of those that share one, the last that is not null counts."""
+    joined: dict[str, Column] = {}
+    for key, column in members:
+        joined[key] = overlay(joined[key], column) if key in joined else column
+    return joined
 
 
 def _settled(keys: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
@@ -181,18 +199,20 @@ def _settled(keys: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
     return sorted(keys, key=lambda each: (len(each[0]) > len(each[1]), each[0]))
 
 
-def _unpacked(properties: Column, left_out: Collection[str]) -> dict[str, Column]:
-    """Return the members of objects, some of them left out, and under `properties` what is no object."""
-    kinds = set(map(type, properties)) - NULL
-    members: dict[str, Column] = {}
-    if dict in kinds:
-        found = turned([value if type(value) is dict else {} for value in properties])
-        never = PRIVATE_ATTRIBUTES.union(left_out)
-        members = {name: column for name, column in found.items() if name not in never}
-    if kinds - {dict}:
-        bare = [None if type(value) is dict else value for value in properties]
-        members[PROPERTIES] = overlay(members[PROPERTIES], bare) if PROPERTIES in members else bare
-    return members
+def _unpacked(properties: Column) -> Iterator[tuple[Sequence[int], dict[str, Column]]]:
+    """Yield the members of objects, and under `properties` what is no object, for parts of the records."""
+    kinds = {*map(type, properties)}
+    found = objects_in(properties)
+    shapes = rows_by_shape(found)
+    parts: list[tuple[Sequence[int], Shapes]] = [(range(len(found)), shapes)]
+    if len(shapes) * _ROWS_OF_A_SHAPE <= len(found):
+        parts = [(rows, {shape: range(len(rows))}) for shape, rows in shapes.items()]
+    for rows, shapes_of in parts:
+        members = turned(picked(found, rows), shapes_of)
+        if not kinds <= {dict, NoneType}:
+            bare = [None if type(value) is dict else value for value in picked(properties, rows)]
+            members[PROPERTIES] = overlay(members[PROPERTIES], bare) if PROPERTIES in members else bare
+        yield rows, members
 
 
 def _may_be_named(source: str) -> bool:

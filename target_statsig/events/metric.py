@@ -101,6 +101,8 @@ class MetricMapper(Mapper):
         found: Column = (None,) * len(columns)
         for place in self._places(destination, columns):
             values = columns.at(place)
+            if values is None:
+                continue
             if str in set(map(type, values)):
                 values = [None if type(value) is str and not value.strip() else value for value in values]
             found = overlay(values, found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -19,7 +19,7 @@ from target_statsig.errors import RecordError
 from target_statsig.events.mapper import Items, MappingWarnings
 from target_statsig.events.positions import below, highest
 from target_statsig.events.values import NOT_ENCODABLE
-from target_statsig.singer.columns import digests_of
+from target_statsig.singer.columns import digests_of, picked
 from target_statsig.singer.fields import Faults, deleted_rows
 from target_statsig.store.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
 
@@ -225,17 +225,17 @@ class Preparation(Prepares):
             # Warnings are of records that are sent: the others are counted as rejected.
             warnings = MappingWarnings()
             self._mapper(read.columns.take(sound), now_ms, warnings, {})
-        warnings.add_sizes(_picked(lines, sound))
+        warnings.add_sizes(picked(lines, sound))
         if self.passed is not None and key is not None:
-            warnings.behind_bookmark = below(_picked(read.source.get(key), sound), self.passed)
+            warnings.behind_bookmark = below(picked(read.source.get(key), sound), self.passed)
         rejected = {**read.faults, **{read.rows[row]: error for row, error in faults.items()}}
         return msgspec.structs.replace(
             prepared,
             requests=[
                 self._request(
                     None if of_all and len(part) == len(read.rows) else [read.rows[row] for row in part],
-                    _picked(lines, part),
-                    _picked(digests, part) if digests else [],
+                    picked(lines, part),
+                    picked(digests, part) if digests else [],
                     _part_of(items, part),
                 )
                 for part in _parts(sound, lines, limits)
@@ -248,7 +248,7 @@ class Preparation(Prepares):
         """Return each item as JSON; one that has none, or is too large for a request by itself, is a fault."""
         try:
             # In JSON a line break within a text is escaped.
-            lines: Sequence[bytes] = _ENCODER.encode_lines(items).splitlines()
+            lines: Sequence[bytes] = _ENCODER.encode_lines(items).split(b"\n")[:-1]
         except _NOT_JSON:
             lines = [b"" if row in faults else _encode_one(item, row, faults) for row, item in enumerate(items)]
         largest = limits.largest - ENVELOPE_BYTES
@@ -271,7 +271,7 @@ class Preparation(Prepares):
             digests=b"".join(digests),
             names=dict(Counter(items.names)),
             # What belongs to no environment is billed in any case.
-            billed=len(items.names) if items.tiers is None else sum(map(BILLED_TIERS.__contains__, items.tiers)),
+            billed=len(items.names) if items.tiers is None else sum(map(items.tiers.count, BILLED_TIERS)),
             span=(min(items.times), max(items.times)) if items.times else None,
         )
 
@@ -297,20 +297,15 @@ def pack(sizes: Iterable[int], *, max_rows: int, max_bytes: int, overhead: int =
         yield slice(start, end)
 
 
-def _picked(values: Sequence[Any], rows: Sequence[int]) -> Sequence[Any]:
-    """Return the values of some rows; nearly always these are all."""
-    return values if len(rows) == len(values) else [values[row] for row in rows]
-
-
 def _part_of(items: Items, rows: Sequence[int]) -> Items:
-    tiers = None if items.tiers is None else _picked(items.tiers, rows)
-    times = _picked(items.times, rows) if items.times else ()
-    return Items(_picked(items.items, rows), _picked(items.names, rows), tiers, times)
+    tiers = None if items.tiers is None else picked(items.tiers, rows)
+    times = picked(items.times, rows) if items.times else ()
+    return Items(picked(items.items, rows), picked(items.names, rows), tiers, times)
 
 
 def _parts(sound: Sequence[int], lines: Sequence[bytes], limits: Limits) -> Iterator[Sequence[int]]:
     """Yield which records share a request."""
-    sizes = [*map(len, _picked(lines, sound))]
+    sizes = [*map(len, picked(lines, sound))]
     if 0 < len(sizes) <= limits.rows and ENVELOPE_BYTES + sum(sizes) + len(sizes) <= limits.bytes:
         yield sound
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import chain, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,6 @@ import msgspec
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
-
     from target_statsig.singer.fields import Place
 
 Column = Sequence[Any]
@@ -45,8 +43,8 @@ class Columns:
         self.versions = versions
         self.shapes = shapes
         self._columns = columns
-        self._members: dict[tuple[str, ...], Column] = {}
-        self._objects: dict[tuple[str, ...], tuple[Sequence[Mapping[str, Any]], Container[str]]] = {}
+        self._members: dict[tuple[str, ...], Column | None] = {}
+        self._objects: dict[tuple[str, ...], Sequence[Mapping[str, Any]]] = {}
 
     @classmethod
     def of(cls, records: Sequence[Mapping[str, Any]], *, extracted: Column, versions: Column) -> Columns:
@@ -63,26 +61,22 @@ class Columns:
         column = self._columns.get(name)
         return (None,) * len(self) if column is None else column
 
-    def at(self, place: Place) -> Column:
-        """Return what the records have in a place."""
-        return self._member((place.column, *place.path))
+    def at(self, place: Place) -> Column | None:
+        """Return what the records have in a place; None where none of them has anything there."""
+        return self._at((place.column, *place.path))
 
-    def _member(self, path: tuple[str, ...]) -> Column:
+    def _at(self, path: tuple[str, ...]) -> Column | None:
         if len(path) == 1:
-            return self.get(path[0])
+            return self._columns.get(path[0])
         if path not in self._members:
-            objects, names = self._objects_at(path[:-1])
-            name = path[-1]
-            self._members[path] = [each.get(name) for each in objects] if name in names else (None,) * len(self)
+            found = [each.get(path[-1]) for each in self._objects_at(path[:-1])]
+            self._members[path] = None if found.count(None) == len(found) else found
         return self._members[path]
 
-    def _objects_at(self, path: tuple[str, ...]) -> tuple[Sequence[Mapping[str, Any]], Container[str]]:
-        """Return the objects in a place, an empty one where there is none, and the names of all their members."""
+    def _objects_at(self, path: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:
+        """Return the objects in a place, an empty one where there is none."""
         if path not in self._objects:
-            objects: Sequence[Mapping[str, Any]] = self._member(path)
-            if set(map(type, objects)) != {dict}:
-                objects = [each if type(each) is dict else _EMPTY for each in objects]
-            self._objects[path] = objects, set().union(*objects)
+            self._objects[path] = objects_in(self._at(path) or ())
         return self._objects[path]
 
     def has(self, name: str) -> Sequence[bool]:
@@ -109,6 +103,21 @@ class Columns:
             versions=[self.versions[row] for row in rows],
             shapes=shapes,
         )
+
+
+def objects_in(column: Column) -> Sequence[Mapping[str, Any]]:
+    """Return the objects of a column, an empty one in the place of what is none."""
+    if {*map(type, column)} == {dict}:
+        return column
+    return [each if type(each) is dict else _EMPTY for each in column]
+
+
+def picked(values: Column, rows: Sequence[int]) -> Column:
+    """Return the values of some rows, each at most once; nearly always these are all."""
+    if len(rows) == len(values):
+        return values
+    # Of a single place `itemgetter` takes the value and no column.
+    return itemgetter(*rows)(values) if len(rows) > 1 else [values[row] for row in rows]
 
 
 def turned(objects: Sequence[Mapping[str, Any]], shapes: Shapes | None = None) -> dict[str, Column]:
@@ -145,7 +154,7 @@ def _grouped(shapes: Sequence[tuple[str, ...]]) -> Shapes:
 # Key properties do not identify an event, and two identical rows are two rows; so the ledger counts digests of whole
 # records, as the tap sent them. They only set records apart and keep no secret, so a fast hash of 128 bits is enough.
 
-_encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
+_ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 
 TRANSPORT_PREFIX = "_sdc_"
 """Columns about how a record was extracted; they differ from run to run where the record does not."""
@@ -157,18 +166,12 @@ _SHAPES_KEPT = 512
 def digests_of(columns: Columns) -> list[bytes]:
     """Return the digest of each record, the same in every run that extracts it unchanged."""
     if columns.shapes is None:
-        return _digests(columns.names, columns.get, len(columns))
+        return _digests(columns, columns.names, range(len(columns)))
     digests = [b""] * len(columns)
     for names, rows in columns.shapes.items():
-        # Of a single place `itemgetter` takes the value and no column.
-        pick = itemgetter(*rows) if len(rows) > 1 else itemgetter(slice(rows[0], rows[0] + 1))
-        for row, each in zip(rows, _digests(names, partial(_picked, columns, pick), len(rows)), strict=True):
+        for row, each in zip(rows, _digests(columns, names, rows), strict=True):
             digests[row] = each
     return digests
-
-
-def _picked(columns: Columns, pick: Callable[[Column], Column], name: str) -> Column:
-    return pick(columns.get(name))
 
 
 def digest(record: Mapping[str, Any]) -> bytes:
@@ -176,19 +179,20 @@ def digest(record: Mapping[str, Any]) -> bytes:
     return digests_of(Columns.of([record], extracted=[None], versions=[None]))[0]
 
 
-def _digests(names: tuple[str, ...], column_of: Callable[[str], Column], count: int) -> list[bytes]:
+def _digests(of: Columns, names: tuple[str, ...], rows: Sequence[int]) -> list[bytes]:
     """Return the digests of records that all have the same columns.
 
     Only their values are encoded, in the order of the columns' names; to write the names as well would take twice as
     long, so a number stands for them. Where one column counts, its value stands alone.
     """
     names, seed = _counting(names)
-    columns = [*map(column_of, names)]
-    values: Sequence[object] = [None] * count
+    columns = [picked(of.get(name), rows) for name in names]
+    values: Sequence[object] = [None] * len(rows)
     if columns:
         values = [*zip(*columns, strict=True)] if len(columns) > 1 else columns[0]
     try:
-        texts = [*map(_encode, values)]
+        # In JSON a line break within a text is escaped.
+        texts = _ENCODER.encode_lines(values).split(b"\n")[:-1]
     except (UnicodeEncodeError, msgspec.EncodeError):
         texts = [*map(_carefully_encoded, values)]
     return [*map(xxh3_128_digest, texts, repeat(seed))]
@@ -203,7 +207,7 @@ def _counting(columns: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
 
 def _carefully_encoded(values: object) -> bytes:
     try:
-        return _encode(values)
+        return _ENCODER.encode(values)
     except (UnicodeEncodeError, msgspec.EncodeError):
         # Half a surrogate pair: such a record is rejected, but first it is looked up like any other.
         return json.dumps(values, default=str, sort_keys=True).encode()

@@ -81,14 +81,14 @@ def places(sources: Iterable[str], present: Container[str] | None = None) -> Ite
 
 def first_of(columns: Columns, candidates: Sequence[Place]) -> Column:
     """Return, for each record, the first value that is present and not null; the preferred place comes first."""
-    if not candidates:
-        return (None,) * len(columns)
-    found = columns.at(candidates[0])
-    for place in candidates[1:]:
-        if None not in found:
-            break
-        found = overlay(columns.at(place), found)
-    return found
+    found: Column | None = None
+    for place in candidates:
+        column = columns.at(place)
+        if column is not None:
+            found = column if found is None else overlay(column, found)
+            if None not in found:
+                break
+    return (None,) * len(columns) if found is None else found
 
 
 def overlay(below: Column, above: Column) -> Column:

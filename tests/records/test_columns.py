@@ -289,7 +289,7 @@ def test_columns_of_rows_hold_the_same_as_of_objects():
     of_rows = Columns(columns, extracted=[None] * 3, versions=[7, 8, 9])
     of_objects = columns_of(*records)
     for place in (Place("a"), Place("b", ("c",)), Place("none")):
-        assert [*of_rows.at(place)] == [*of_objects.at(place)]
+        assert [*(of_rows.at(place) or [])] == [*(of_objects.at(place) or [])]
     assert [*of_rows.has("b")] == [True] * 3
     assert [*of_rows.has("none")] == [False] * 3
     some = of_rows.take([2, 1])
