@@ -191,3 +191,20 @@ def test_a_value_that_json_has_no_form_for_rejects_the_record():
     with pytest.raises(RecordError) as caught:
         metadata_of({"column": float("nan")})
     assert caught.value.reason == "not_encodable"
+
+
+def test_of_many_records_each_has_the_metadata_that_it_has_alone():
+    views = [{"x": n, "properties": {"revenue": n, "a.b": f"v-{n}"}, "value": 1} for n in range(20)]
+    orders = [{"x": n, "properties": {"a_b": None, "revenue": None, "price": Decimal("1.50")}} for n in range(20)]
+    others = [{"x": 1, "properties": "bare"}, {"properties": {"price": float("nan")}}, {"properties": None}]
+    records = [each for pair in zip(views, orders, strict=True) for each in pair]
+    for fields in (("*",), ("properties", "x", "properties.price"), ("x",)):
+        for batch in (records, records + others):
+            faults = {}
+            found = MetadataMapper(fields, MetadataTypes.TEXT, FED)(columns_of(*batch), faults)
+            for row, (record, metadata) in enumerate(zip(batch, found, strict=True)):
+                if record is others[1] and fields != ("x",):
+                    assert faults.pop(row).reason == "not_encodable"
+                else:
+                    assert msgspec.json.decode(_ENCODER.encode(metadata or {})) == metadata_of(record, *fields)
+            assert faults == {}
