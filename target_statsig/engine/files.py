@@ -22,7 +22,7 @@ from target_statsig.errors import InputError
 from target_statsig.reports.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from target_statsig.engine.table import Row
 
@@ -122,12 +122,30 @@ class PreparedTable:
     schemas: Mapping[tuple[int, int], str]
     files: Sequence[UPath]
 
-    def rows(self) -> Iterator[Row]:
-        """Yield the rows to send, file by file; a thread reads some ahead, and no more of them are in memory."""
+    def rows(self, before_waiting: Callable[[], None]) -> Iterator[Row]:
+        """Yield the rows to send, file by file; a thread reads some ahead, and no more of them are in memory.
+
+        `before_waiting` is called before a wait for that thread.
+
+        Raises:
+            InputError: A file cannot be read any more.
+        """
+        batches: Iterator[list[Row] | None] = self._batches()
         with ThreadPoolExecutor(1, "reader") as reader:
-            batches = self._batches()
             ahead = reader.submit(next, batches, None)
-            while (rows := ahead.result()) is not None:
+            while True:
+                if not ahead.done():
+                    before_waiting()
+                try:
+                    rows = ahead.result()
+                except (OSError, pa.ArrowException) as error:
+                    msg = (
+                        f"The table at {self.url} cannot be read to its end: {type(error).__name__}. What was sent is "
+                        "remembered. Send it again when its files can be read."
+                    )
+                    raise InputError(msg) from error
+                if rows is None:
+                    return
                 ahead = reader.submit(next, batches, None)
                 yield from rows
 

@@ -44,18 +44,21 @@ class TableLedger:
         self._of_thread = _Answered()
 
     def of(self, row: Row) -> RowLedger:
-        """Return what is remembered of a row; whoever delivers it calls `record` before the thread does anything else.
+        """Return what is remembered of a row.
 
-        What was answered is written down with the next request of the same thread, before that is sent.
+        What was answered is written down with the next request of the same thread, before that is sent; a thread that
+        sends none at once calls `record`.
         """
         return RowLedger(row, self, self._requests, self._records)
 
     def intend(self, ids: bytes, digests: bytes, highest: Bookmark | None, epoch: int) -> tuple[int, int]:
         """Write a request down before it is sent, and return its numbers in both ledgers."""
         with self._requests.transaction():
-            self.record()
+            self._record()
             number = self._requests.intend(ids, highest=None, epoch=epoch)
-            return number, self._records.intend(digests, highest=highest, epoch=epoch)
+            of_records = self._records.intend(digests, highest=highest, epoch=epoch)
+        self._of_thread.numbers.clear()
+        return number, of_records
 
     def acknowledge(self, numbers: tuple[int, int]) -> None:
         """Take a request that was answered, by its numbers; `intend` and `record` write it down."""
@@ -67,12 +70,15 @@ class TableLedger:
         Raises:
             StoreError: The store failed.
         """
-        answered, self._of_thread.numbers = self._of_thread.numbers, []
-        if answered:
+        if self._of_thread.numbers:
             with self._requests.transaction():
-                for number, of_records in answered:
-                    self._records.acknowledge(of_records)
-                    self._requests.acknowledge(number)
+                self._record()
+            self._of_thread.numbers.clear()
+
+    def _record(self) -> None:
+        for number, of_records in self._of_thread.numbers:
+            self._records.acknowledge(of_records)
+            self._requests.acknowledge(number)
 
     def settle(self, row: RowLedger) -> None:
         """Remember that all of a row is delivered or a dead letter, once the dead letters are where they last."""
@@ -99,7 +105,7 @@ class TableLedger:
 
 
 class _Answered(threading.local):
-    """What a thread had answered and did not write down yet: the numbers of requests in both ledgers."""
+    """What a thread had answered and is not written down for sure: the numbers of requests in both ledgers."""
 
     def __init__(self) -> None:
         self.numbers: list[tuple[int, int]] = []

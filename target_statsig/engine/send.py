@@ -111,7 +111,6 @@ class _Sender:
         """
         self._run = run
         self._table = table
-        self._rows = table.rows()
         self._turn = threading.Lock()
         self._settings = settings
         requests, records = run.store.ledgers_of_table(
@@ -123,6 +122,7 @@ class _Sender:
         )
         requests.begin()
         self.ledger = TableLedger(requests, records if settings.dedupe else NoLedger(), run.dead_letters.flush)
+        self._rows = table.rows(before_waiting=self.ledger.record)
         self._stream: EventStream = run.streams.add_prepared(table.stream, requests, expected=table.records)
         self._counts = run.report.items(table.stream, settings.object_type)
         self._readings: dict[str, tuple[Message, Preparation]] = {}
@@ -155,13 +155,20 @@ class _Sender:
         Raises:
             TargetStatsigError: What a request of any thread failed with.
         """
-        with self._turn:
+        if not self._turn.acquire(blocking=False):
+            self.ledger.record()
+            self._turn.acquire()
+        try:
             self._run.tick(0)
             return None if self._run.stop_signal is not None else next(self._rows, None)
+        finally:
+            self._turn.release()
 
     def _send(self, row: Row) -> None:
         ledger = self.ledger.of(row)
         skipped = row.count if ledger.is_settled or ledger.is_delivered else 0
+        if skipped or row.body is None:
+            self.ledger.record()
         with self._run.report.lock:
             self._counts.records += row.deleted + skipped
             self._counts.deleted_row += row.deleted

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -10,6 +13,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from target_statsig.commands import send as commands_send
 from target_statsig.engine.table import to_batch
@@ -57,6 +61,80 @@ def test_what_failed_is_sent_by_the_same_command_again(send, table, statsig):
     assert second.exit_code == 0
     assert arrived(statsig) == once(100)
     assert counts(second)["maybe_duplicated"] <= 10
+
+
+@pytest.fixture
+def store(run_target):
+    """Ask the store, from any thread, once there is one."""
+
+    def ask(statement):
+        with contextlib.closing(sqlite3.connect(run_target.directory / "store.db", isolation_level=None)) as connection:
+            return connection.execute(statement).fetchall()
+
+    return ask
+
+
+SURVEYS = 2
+"""Times that a file is opened before its rows are read."""
+
+UNANSWERED = "SELECT * FROM target_statsig_batches WHERE NOT acknowledged"
+
+
+def test_an_acknowledgement_outlives_a_next_request_that_the_store_refuses(send, table, store, statsig):
+    send(table(orders(0, 1), name="first"))
+    store(
+        "CREATE TRIGGER refuse BEFORE INSERT ON target_statsig_batches WHEN (SELECT count(*) FROM "
+        "target_statsig_batches) = 4 BEGIN SELECT RAISE(ABORT, 'full'); END"
+    )
+    url = table(orders(1, 21))
+    assert send(url, max_parallel_requests=1).exit_code == 1
+    assert arrived(statsig) == once(11)
+    assert store(UNANSWERED) == []
+    store("DROP TRIGGER refuse")
+    again = send(url)
+    assert arrived(statsig) == once(21)
+    assert counts(again)["maybe_duplicated"] == 0
+
+
+def test_an_acknowledgement_is_recorded_before_a_slow_read(send, table, store, statsig, monkeypatch):
+    url = table(orders(0, 10), orders(10, 20))
+    elsewhere = fsspec.filesystem("memory")
+    elsewhere.put(url, "/slow", recursive=True)
+    openings = Counter()
+    open_file = MemoryFileSystem._open
+
+    def open_slowly(self, path, *arguments, **options):
+        openings[path] += 1
+        if "part-00001" in path and openings[path] > SURVEYS:
+            while not statsig.state.events or store(UNANSWERED):
+                assert time.monotonic() < deadline
+        return open_file(self, path, *arguments, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "_open", open_slowly)
+    deadline = time.monotonic() + 20
+    assert send("memory://slow", max_parallel_requests=1).exit_code == 0
+    assert max(openings.values()) == SURVEYS + 1
+
+
+def test_a_file_that_cannot_be_read_any_more_ends_the_sending_with_what_to_do(send, table, statsig, monkeypatch):
+    url = table(orders(0, 10), orders(10, 20))
+    elsewhere = fsspec.filesystem("memory")
+    elsewhere.put(url, "/gone", recursive=True)
+    openings = Counter()
+    open_file = MemoryFileSystem._open
+
+    def open_twice(self, path, *arguments, **options):
+        openings[path] += 1
+        if "part-00001" in path and openings[path] == SURVEYS + 1:
+            raise ConnectionResetError
+        return open_file(self, path, *arguments, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "_open", open_twice)
+    outcome = send("memory://gone")
+    assert outcome.exit_code == 1
+    assert "cannot be read to its end: ConnectionResetError" in outcome.errors
+    assert send("memory://gone").exit_code == 0
+    assert arrived(statsig) == once(20)
 
 
 def test_a_table_is_remembered_request_by_request_where_records_are_not(send, table, statsig):
