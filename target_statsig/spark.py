@@ -72,7 +72,7 @@ def send(df: DataFrame, config: Configuration, *, staging: str, stream: str | No
 
     run = Run(load(config))
     if (UPath(staging) / MARKER).exists():
-        logger.info("The table in %s is whole: it is sent as it is. Give other rows a directory of their own.", staging)
+        logger.info("The table in %s is complete and is sent as it is. Give other rows their own directory.", staging)
     else:
         prepare(df, config, stream).write.mode("overwrite").parquet(staging)
     send_table(run, staging)

@@ -20,13 +20,13 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m target_statsig.engine",
-        description="Prepare the rows of Parquet files as requests, on all processors. Nothing is sent: "
-        "`target-statsig --config … --send DIR` does that.",
+        description="Prepares the rows of Parquet files as requests, on all processors. Sends nothing: "
+        "`target-statsig --config … --send DIR` does.",
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a Parquet file; a directory stands for all in it")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a Parquet file, or a directory of them")
     parser.add_argument("--config", required=True, help="the configuration of the target")
-    parser.add_argument("--stream", help="whose settings are meant, where `streams` names more than one")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the table is written")
+    parser.add_argument("--stream", help="the stream, if `streams` names more than one")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the directory for the table")
     given = parser.parse_args()
     try:
         stream = given.stream or only_stream(given.config)

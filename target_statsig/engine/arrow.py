@@ -215,16 +215,16 @@ def check_schema(schema: pa.Schema) -> None:
         InputError: There are none, one has a type that JSON has no form for, or two have the same name.
     """
     if not schema.names:
-        msg = "The input has no columns: select at least those that the settings name."
+        msg = "The input has no columns. Select at least those that the settings name."
         raise InputError(msg)
     twice = [name for name, count in Counter(schema.names).items() if count > 1]
     if twice:
-        msg = f"Two columns are called `{twice[0]}`: rename one in the query."
+        msg = f"Two columns are named `{twice[0]}`. Rename one in the query."
         raise InputError(msg)
     for column in schema:
         fault = _unreadable(column.type)
         if fault is not None:
-            msg = f"Column `{column.name}`: the type {fault} has no form in JSON. Cast it to another one in the query."
+            msg = f"Column `{column.name}`: the type {fault} has no JSON form. Cast it to another type in the query."
             raise InputError(msg)
 
 

@@ -53,7 +53,7 @@ def load(config: Configuration) -> Config:
     given = read_settings(config)
     changing = [f"`{name}`" for name in CHANGES_RECORDS if given.get(name)]
     if changing:
-        msg = f"{' and '.join(changing)} cannot be used here: change the records in the query."
+        msg = f"{' and '.join(changing)} cannot be used here. Change the records in the query."
         raise SettingsError([msg])
     own = {name: value for name, value in given.items() if name not in {*CHANGES_RECORDS, *SINGERS_OWN}}
     return parse_config(own, config_schema())
@@ -76,6 +76,6 @@ def only_stream(config: Configuration) -> str:
     """
     streams = [*(read_settings(config).get("streams") or {})]
     if len(streams) != 1:
-        msg = f"`streams` names {counted(len(streams), 'stream')}: say whose settings are meant (`stream`)."
+        msg = f"`streams` names {counted(len(streams), 'stream')}. Say which one to use (`stream`)."
         raise SettingsError([msg])
     return str(streams[0])

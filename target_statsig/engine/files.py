@@ -241,7 +241,7 @@ class _Survey:
             if missing and missing != ["version"]:
                 msg = (
                     f"{path.name} at {self._url} holds no prepared requests: it has no column '{missing[0]}'. "
-                    f"{NOTHING_SENT} Prepare the rows first; a table has a directory of its own."
+                    f"{NOTHING_SENT} Prepare the rows first, and give the table its own directory."
                 )
                 raise InputError(msg)
             versions = {
@@ -252,7 +252,7 @@ class _Survey:
             if versions - {VERSION}:
                 other = ", ".join(sorted(map(str, versions - {VERSION})))
                 msg = (
-                    f"The table at {self._url} is of version {other}, and this target-statsig sends version {VERSION}. "
+                    f"The table at {self._url} has version {other}, but this target-statsig sends version {VERSION}. "
                     f"{NOTHING_SENT} Prepare it with the target-statsig that sends it."
                 )
                 raise InputError(msg)
@@ -293,8 +293,8 @@ class _Survey:
             streams = ", ".join(sorted({stream for stream, _ in self._prepared}))
             msg = (
                 f"The table at {self._url} was not prepared at one time: it holds stream {streams} under "
-                f"{counted(len(self._prepared), 'configuration')}. {NOTHING_SENT} Prepare each stream into a "
-                f"directory of its own, which is empty before."
+                f"{counted(len(self._prepared), 'configuration')}. {NOTHING_SENT} Prepare each stream into its own "
+                "empty directory."
             )
             raise InputError(msg)
         ((stream, digest),) = self._prepared
@@ -325,8 +325,8 @@ class _Survey:
         if double:
             msg = (
                 f"The table at {self._url} holds {_partitions(double)} more than once: two complete attempts, or the "
-                f"same file twice. {NOTHING_SENT} Prepare it again into an empty directory, through the engine's own "
-                f"writer, which keeps one attempt of each."
+                f"same file twice. {NOTHING_SENT} Prepare it again into an empty directory with the engine's own "
+                "writer, which keeps one attempt of each."
             )
             raise InputError(msg)
         expected = {partition for partition, _ in self._attempts}
@@ -336,8 +336,8 @@ class _Survey:
         if missing or not expected:
             what = f"{_partitions(missing)} is not there to its end" if missing else "it has no rows"
             msg = (
-                f"The table at {self._url} is not whole: {what}. {NOTHING_SENT} Wait until the job that writes it has "
-                f"ended, or run it again into an empty directory."
+                f"The table at {self._url} is not complete: {what}. {NOTHING_SENT} Wait until the job that writes it "
+                "has ended, or run it again into an empty directory."
             )
             raise InputError(msg)
         return complete

@@ -43,7 +43,7 @@ def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path, work
         FileExistsError: A whole table is there already.
     """
     if (out / MARKER).exists():
-        msg = f"{out} holds a whole table already: send it, or give another directory."
+        msg = f"{out} already holds a complete table. Send it, or name another directory."
         raise FileExistsError(msg)
     dataset = pyarrow.dataset.dataset([*files] if len(files) > 1 else files[0], format="parquet", partitioning="hive")
     out.mkdir(parents=True, exist_ok=True)

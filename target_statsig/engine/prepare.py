@@ -54,8 +54,8 @@ def prepare_batches(config: Configuration, stream: str) -> BatchPreparer:
     item_type = ITEM_TYPES.get(settings.object_type)
     if item_type is None:
         msg = (
-            f"Stream '{stream}' goes to a segment, and those are not prepared on an engine: Statsig takes 900 lists in "
-            "15 minutes, which one machine fills. Send its rows through a tap."
+            f"Stream '{stream}' goes to a segment, which cannot be prepared on an engine. Send its rows through a "
+            "tap: Statsig takes 900 lists in 15 minutes, which one machine can send."
         )
         raise SettingsError([msg])
     run = parsed.settings

@@ -72,15 +72,15 @@ def check_table(run: Run, table: PreparedTable) -> StreamSettings:
     settings = run.config.for_stream(table.stream)
     if settings.object_type is ObjectType.SEGMENT:
         msg = (
-            f"Stream '{table.stream}' of the table at {table.url} goes to a segment under this configuration, and "
-            f"segments are not sent from prepared tables. {NOTHING_SENT} Send its rows through a tap."
+            f"Stream '{table.stream}' of the table at {table.url} goes to a segment under this configuration, but "
+            f"segments cannot be sent from prepared tables. {NOTHING_SENT} Send its rows through a tap."
         )
         raise InputError(msg)
     if config_digest(run.settings, settings) != table.config_digest:
         msg = (
             f"The table at {table.url} was prepared for stream '{table.stream}' with another configuration. "
-            f"{NOTHING_SENT} Prepare it again with this one, or send it with the one that it was prepared with: the "
-            f"stream's settings, `compression` and the sizes of a batch have to be the same."
+            f"{NOTHING_SENT} Prepare it again with this one, or send it with that one. The stream's settings, "
+            "`compression` and the batch sizes must be the same."
         )
         raise InputError(msg)
     _check_reject_limit(table, settings.max_rejected_percent)
@@ -92,9 +92,9 @@ def _check_reject_limit(table: PreparedTable, most: int) -> None:
     if too_many(table.records, rejected, most) or (rejected and most == 0):
         worst = ", ".join(f"{reason} {count:,}" for reason, count in table.rejections.most_common(3))
         msg = (
-            f"Of {counted(table.records, 'record')} of the table at {table.url}, {rejected:,} were rejected when it "
-            f"was prepared ({worst}), more than `max_rejected_percent` allows ({most}). {NOTHING_SENT} Fix the mapping "
-            f"or the rows and prepare it again, or allow more."
+            f"{rejected:,} of {counted(table.records, 'record')} of the table at {table.url} were rejected during "
+            f"preparation ({worst}), more than `max_rejected_percent` allows ({most}). {NOTHING_SENT} Fix the mapping "
+            "or the rows and prepare it again, or raise `max_rejected_percent`."
         )
         raise RejectionsError(msg)
 

@@ -375,9 +375,9 @@ class _BatchDelivery:
         if self._delivery.refusals.refused():
             what = f"{self._delivery.item_type.count(RefusalStreak.LIMIT)} of stream '{self._delivery.stream}'"
             self._result.failure = FatalRunError(
-                f"Statsig refused {what} one by one and took none: that is no bad record but a wrong mapping or "
-                f"`events_url`. Its words: {error.message or 'none'}. What it refused is in the dead letters. Fix the "
-                f"configuration and run again.",
+                f"Statsig refused {what} one by one and took none, so the mapping or `events_url` is wrong. Statsig's "
+                f"message: {error.message or 'none'}. The refused records are in the dead letters. Fix the "
+                "configuration and run again.",
                 heading=Heading.REFUSED,
             )
 

@@ -175,8 +175,8 @@ class _Worker:
             if not self._is_stopped:
                 self.stop()
                 logger.warning(
-                    "A worker process of this run ended before its time, or answers no more, perhaps for want of "
-                    "memory. Nothing is lost by that; the run goes on without it, and slower."
+                    "A worker process of this run ended early or does not answer, perhaps because memory ran out. "
+                    "Nothing is lost; the run goes on without it, more slowly."
                 )
         return preparation(batch, limits, now_ms)
 

@@ -29,7 +29,7 @@ from target_statsig.singer.schema import Check, NotPlainError, RecordType, compi
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-NO_END = " and has no end: whoever wrote it was ended, or broke, meanwhile"
+NO_END = " and has no end, because the program that wrote it ended or failed"
 """How the fault ends of a line that was cut off."""
 
 NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
@@ -236,7 +236,7 @@ def decode_records(stream: str, batch: Batch) -> tuple[Sequence[Message], str | 
         if isinstance(message, str):
             return messages, message
         if not _is_record(stream, message):
-            return messages, f"is no RECORD of '{stream}' with an object for a record"
+            return messages, f"is not a RECORD of '{stream}' with an object as its record"
         messages.append(message)
     return messages, None
 

@@ -100,8 +100,8 @@ def _compiler(stream: str, schema: dict[str, Any]) -> Callable[[Any], Callable[[
             return compiler(older, **named)
     where = "/".join(map(str, fault.instance_path)) or "its root"
     msg = (
-        f"The SCHEMA of stream '{stream}' is no JSON schema that records could be validated by (at {where}). "
-        f"Nothing of this stream was sent. Fix it in the tap, or set `validate_records` to false."
+        f"The SCHEMA of stream '{stream}' is not a JSON schema that can validate records (at {where}). Nothing of "
+        "this stream was sent. Fix it in the tap, or set `validate_records` to false."
     )
     raise InputError(msg)
 
@@ -351,10 +351,10 @@ def normalize(message: Message, error: Callable[[str], InputError]) -> Message:
     keys, schema = message.get("key_properties") or [], message["schema"]
     keys = [keys] if isinstance(keys, str) else keys
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        msg = "is a SCHEMA whose `key_properties` are no list of names"
+        msg = "is a SCHEMA whose `key_properties` are not a list of names"
         raise error(msg)
     if not isinstance(schema, dict):
-        msg = "is a SCHEMA whose schema is no object"
+        msg = "is a SCHEMA whose schema is not an object"
         raise error(msg)
     if is_too_deep(schema):
         msg = "is a SCHEMA that is nested too deeply"
@@ -362,6 +362,6 @@ def normalize(message: Message, error: Callable[[str], InputError]) -> Message:
     # A column of which a schema says nothing at all would be a text for singer-sdk's flattening.
     properties = schema.get("properties") or {key: {"anyOf": [{"type": [*_ANY_TYPE]}]} for key in keys}
     if not isinstance(properties, dict):
-        msg = "is a SCHEMA whose `properties` are no object"
+        msg = "is a SCHEMA whose `properties` are not an object"
         raise error(msg)
     return {**message, "schema": {**schema, "properties": properties}, "key_properties": keys}

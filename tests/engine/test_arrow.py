@@ -235,7 +235,7 @@ def test_a_text_that_is_no_unicode_is_rejected_and_the_others_go():
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
-        pytest.param(pa.schema([("a", pa.int8()), ("a", pa.int8())]), "Two columns are called `a`", id="twice"),
+        pytest.param(pa.schema([("a", pa.int8()), ("a", pa.int8())]), "Two columns are named `a`", id="twice"),
         pytest.param(pa.schema([]), "no columns", id="none"),
         pytest.param(pa.schema([("took", pa.duration("s"))]), "Column `took`: the type duration[s]", id="duration"),
         pytest.param(

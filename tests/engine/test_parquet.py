@@ -89,7 +89,7 @@ def test_a_whole_table_is_not_prepared_again(tmp_path, orders):
     (tmp_path / "table" / "_SUCCESS").touch()
     done = run(orders("a.parquet", [1]), "--config", config, "--out", tmp_path / "table")
     assert done.returncode == 1
-    assert "holds a whole table already" in done.stderr
+    assert "already holds a complete table" in done.stderr
     assert [path.name for path in (tmp_path / "table").iterdir()] == ["_SUCCESS"]
 
 

@@ -23,20 +23,20 @@ def test_a_table_where_no_file_can_be_opened_is_refused(send, statsig, url, word
 def test_a_table_with_a_missing_partition_is_refused(send, table, statsig):
     url = table(orders(0, 10), orders(10, 20), orders(20, 30), success=False)
     (url / "part-00001.parquet").unlink()
-    refused(send(url), statsig, "The input cannot be used", "is not whole: partition 1 is not there to its end")
+    refused(send(url), statsig, "The input cannot be used", "is not complete: partition 1 is not there to its end")
 
 
 def test_a_table_whose_partition_was_cut_off_is_refused(send, tmp_path, statsig):
     rows = prepared_rows(ORDERS, orders(0, 30))
     write_file(tmp_path / "table", "part-0", rows[:-1])
-    refused(send(tmp_path / "table"), statsig, "is not whole: partition 0 is not there to its end")
+    refused(send(tmp_path / "table"), statsig, "is not complete: partition 0 is not there to its end")
 
 
 def test_a_table_that_lacks_a_row_is_refused_whatever_the_engine_says(send, tmp_path, statsig):
     rows = prepared_rows(ORDERS, orders(0, 30))
     write_file(tmp_path / "table", "part-0", [rows[0], rows[2]])
     (tmp_path / "table" / "_SUCCESS").touch()
-    refused(send(tmp_path / "table"), statsig, "is not whole: partition 0")
+    refused(send(tmp_path / "table"), statsig, "is not complete: partition 0")
 
 
 @pytest.mark.parametrize("success", [True, False])
@@ -65,7 +65,7 @@ def test_a_table_of_another_configuration_is_refused(send, table, statsig):
 
 
 def test_a_table_of_another_version_is_refused(send, table, statsig):
-    refused(send(table(orders(0, 10), version=2)), statsig, "is of version 2, and this target-statsig sends version 1")
+    refused(send(table(orders(0, 10), version=2)), statsig, "has version 2, but this target-statsig sends version 1")
 
 
 def test_a_table_for_a_segment_is_refused(send, table, statsig):

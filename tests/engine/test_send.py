@@ -275,8 +275,8 @@ def test_too_many_rejections_are_found_before_the_first_request(send, table, run
         del row["event"]
     outcome = send(table(rows))
     assert outcome.exit_code == 1
-    assert "Too many records were rejected: Of 60 records" in outcome.errors
-    assert "20 were rejected when it was prepared (missing_event_name 20)" in outcome.errors
+    assert "Too many records were rejected: 20 of 60 records" in outcome.errors
+    assert "were rejected during preparation (missing_event_name 20)" in outcome.errors
     assert not statsig.state.requests
     assert send(table(rows, name="again"), max_rejected_percent=40).exit_code == 0
 

@@ -446,9 +446,11 @@ def test_a_deleted_row_is_skipped_where_that_is_asked_for_and_rejected_rows_keep
 UNREADABLE = [
     pytest.param(b'{"type":"RECORD","stream":"orders","record":{\n', "is not valid JSON", id="no JSON"),
     pytest.param(b'{"type":"RECORD","stream":"orders","record":{}', "has no end", id="cut off"),
-    pytest.param(b'{"type":"RECORD","stream":"orders","record":7}\n', "is no RECORD of 'orders'", id="no object"),
+    pytest.param(b'{"type":"RECORD","stream":"orders","record":7}\n', "is not a RECORD of 'orders'", id="no object"),
     pytest.param(
-        b'{"type":"RECORD","stream":"orders","record":{},"stream":"others"}\n', "is no RECORD of", id="another stream"
+        b'{"type":"RECORD","stream":"orders","record":{},"stream":"others"}\n',
+        "is not a RECORD of",
+        id="another stream",
     ),
 ]
 

@@ -159,10 +159,12 @@ def test_a_number_beyond_any_is_rejected_and_the_others_go():
 @pytest.mark.parametrize(
     ("odd", "fault"),
     [
-        pytest.param(line(None), "is no RECORD of 'orders' with an object for a record", id="no-object"),
-        pytest.param(line([PLAIN]), "is no RECORD of 'orders'", id="a-list"),
-        pytest.param(line(PLAIN)[:-2] + b', "stream": "others"}\n', "is no RECORD of 'orders'", id="of-another-stream"),
-        pytest.param(line(PLAIN)[:-2] + b', "type": "STATE"}\n', "is no RECORD of 'orders'", id="another-message"),
+        pytest.param(line(None), "is not a RECORD of 'orders' with an object as its record", id="no-object"),
+        pytest.param(line([PLAIN]), "is not a RECORD of 'orders'", id="a-list"),
+        pytest.param(
+            line(PLAIN)[:-2] + b', "stream": "others"}\n', "is not a RECORD of 'orders'", id="of-another-stream"
+        ),
+        pytest.param(line(PLAIN)[:-2] + b', "type": "STATE"}\n', "is not a RECORD of 'orders'", id="another-message"),
         pytest.param(line(PLAIN)[:-2] + b"\n", "is not valid JSON", id="cut-short"),
         pytest.param(line(PLAIN)[:-2], "is not valid JSON and has no end", id="cut-off"),
         pytest.param(line(PLAIN)[:-1] + line(PLAIN), "is not valid JSON", id="two-in-a-line"),

@@ -105,10 +105,12 @@ def test_a_record_without_its_key_is_rejected_alone_and_replayed_under_the_same_
 @pytest.mark.parametrize(
     ("message", "words"),
     [
-        pytest.param(raw_schema([CANARY]), "is a SCHEMA whose schema is no object", id="a schema that is a list"),
-        pytest.param(raw_schema({"properties": CANARY}), "`properties` are no object", id="properties that are a text"),
-        pytest.param(raw_schema({}, {CANARY: 1}), "`key_properties` are no list", id="keys that are an object"),
-        pytest.param(raw_schema({}, [[CANARY]]), "`key_properties` are no list", id="keys that are no texts"),
+        pytest.param(raw_schema([CANARY]), "is a SCHEMA whose schema is not an object", id="a schema that is a list"),
+        pytest.param(
+            raw_schema({"properties": CANARY}), "`properties` are not an object", id="properties that are a text"
+        ),
+        pytest.param(raw_schema({}, {CANARY: 1}), "`key_properties` are not a list", id="keys that are an object"),
+        pytest.param(raw_schema({}, [[CANARY]]), "`key_properties` are not a list", id="keys that are no texts"),
     ],
 )
 def test_a_schema_beyond_that_is_named_by_its_line(run_target, statsig, message, words):

@@ -27,28 +27,28 @@ HEADER = """\
 # Meltano hands a command no configuration file, but all settings as variables.
 CHECK = {
     "args": "--config ENV --check",
-    "description": "Look whether the keys, the segments, the ID types and the store can be used",
+    "description": "Check the keys, the segments, the ID types, the store and the dead letters",
 }
 DRY_RUN = {
     "args": "--config ENV --dry-run",
-    "description": "Read Singer messages from standard input, change nothing, and say what a run would do",
+    "description": "Read Singer messages from standard input, change nothing, and show what a run would do",
 }
 REPLAY = {
     "args": "--config ENV --replay",
-    "description": "Send the dead letters again, and remove what went through",
+    "description": "Send the dead letters again, and delete those that were delivered",
 }
 APPLY_HELD = {
     "args": "--config ENV --apply-held",
-    "description": "Remove from mirrored segments whom the last run held for want of a proof, once the tap ended well",
+    "description": "Remove the members that the last run of a mirror held, after the tap ended well",
 }
 
 STATUS = {
     "args": "--config ENV --status",
-    "description": "Say how the last runs ended, and what is held, kept, rejected or at work",
+    "description": "Show how the last runs ended, and what is held, kept, rejected or running",
 }
 VERIFY = {
     "args": "--config ENV --verify",
-    "description": "Ask Statsig which events of the last run it has",
+    "description": "Ask Statsig which events and exposures of the last run it has",
 }
 COMMANDS = {"apply-held": APPLY_HELD, "check": CHECK, "replay": REPLAY, "status": STATUS, "verify": VERIFY}
 """Those of the loader and of the utility: `meltano run` may have them as steps, since they read no input."""
