@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from bisect import bisect_left, bisect_right
 from decimal import Decimal
 from functools import lru_cache
 from types import MappingProxyType
@@ -97,9 +98,7 @@ class Times:
                 self._one(row, *each, now_ms, warnings, faults)
                 for row, each in enumerate(zip(values, extracted, strict=True))
             ]
-        if times and not (min(times) >= now_ms - OLD_MS and max(times) <= now_ms + CLOCKS_APART_MS):
-            for time_ms in times:
-                _warn(time_ms, now_ms, warnings)
+        _warn(times, now_ms, warnings)
         return times
 
     def _one(
@@ -134,18 +133,22 @@ class Times:
         if time_ms is None:
             reason = "invalid_time"
             raise RecordError(reason, self._field)
-        _warn(time_ms, now_ms, warnings)
+        _warn([time_ms], now_ms, warnings)
         return time_ms
 
 
-def _warn(time_ms: int, now_ms: int, warnings: MappingWarnings) -> None:
-    if not -CLOCKS_APART_MS <= now_ms - time_ms <= OLD_MS:
-        if time_ms not in PLAUSIBLE_MS:
-            warnings.placeholder_times += 1
-        elif time_ms < now_ms:
-            warnings.old_times += 1
-        else:
-            warnings.future_times += 1
+def _warn(times: Sequence[int], now_ms: int, warnings: MappingWarnings) -> None:
+    earliest, latest, ordered = now_ms - OLD_MS, now_ms + CLOCKS_APART_MS, sorted(times)
+    if not ordered or (ordered[0] >= earliest and ordered[-1] <= latest):
+        return
+    old, future = ordered[: bisect_left(ordered, earliest)], ordered[bisect_right(ordered, latest) :]
+    warnings.old_times += _plausible(old)
+    warnings.future_times += _plausible(future)
+    warnings.placeholder_times += len(old) - _plausible(old) + len(future) - _plausible(future)
+
+
+def _plausible(ordered: Sequence[int]) -> int:
+    return bisect_left(ordered, PLAUSIBLE_MS.stop) - bisect_left(ordered, PLAUSIBLE_MS.start)
 
 
 def unix_ms(value: object, unit: TimeUnit = TimeUnit.AUTO) -> int | None:
