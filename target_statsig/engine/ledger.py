@@ -81,7 +81,13 @@ class TableLedger:
             self._requests.acknowledge(number)
 
     def settle(self, row: RowLedger) -> None:
-        """Remember that all of a row is delivered or a dead letter, once the dead letters are where they last."""
+        """Remember that all of a row is delivered or a dead letter, once the dead letters are where they last.
+
+        Raises:
+            FatalRunError: The dead letters cannot be written.
+            StoreError: The store failed.
+        """
+        self.record()  # before another thread, or this one, takes its time with the dead letters
         with self._lock:
             self._settled.append(row.settled_id)
             if len(self._settled) >= REMEMBERED_AT_ONCE:
