@@ -47,7 +47,7 @@ SURVEYED = [
 """The columns that are read before anything is sent: small ones."""
 
 SURVEYED_AT_ONCE = 8_192
-READ_BYTES = 1 << 21
+READ_BYTES = 1 << 19
 """Bytes of rows that are read at once when they are sent, as far as a file says how large they are."""
 
 BUFFER_BYTES = 1 << 16

@@ -4,7 +4,8 @@ uv run python -m tests.benchmarks                   events and start-up; about t
 uv run python -m tests.benchmarks --latency-ms 50   events, every answer 50 ms late
 uv run python -m tests.benchmarks --shapes          what people send, small and large: one table
 uv run python -m tests.benchmarks --segments        ids of segments
-uv run python -m tests.benchmarks --prepared        a table of prepared requests, from 1,000,000 to 10,000,000 events
+uv run python -m tests.benchmarks --prepared        preparing, and sending what is prepared, up to 10,000,000 events;
+                                                    with `uv run --group spark`, preparing on Spark, too
 uv run python -m tests.benchmarks --memory          time and memory from 50,000 to 5,000,000 events
 uv run python -m tests.benchmarks --profile         where the time goes
 uv run python -m tests.benchmarks --publish         all of docs/performance.md, its tables and its plots; 7 minutes
@@ -22,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import figures, page, prepared, segments, shapes, speed
+from tests.benchmarks import figures, page, prepared, preparing, segments, shapes, speed
 from tests.benchmarks.contenders import module
 from tests.benchmarks.emulated import EmulatedStatsig
 from tests.benchmarks.figures import Figures
@@ -88,6 +89,10 @@ def events(course: Course, arguments: argparse.Namespace) -> None:
     elif arguments.prepared is not None:
         sizes = arguments.prepared or PREPARED
         table = prepared.table(course, rounds=rounds, records=records, sizes=sizes)
+        show(
+            f"Preparing {records:,} rows, medians of {rounds} rounds",
+            preparing.table(course, rounds=rounds, records=records),
+        )
         show(f"Prepared: {sizes[0]:,} events, medians of {rounds} rounds", table)
     elif arguments.memory is not None:
         show("Time and memory by size", page.sizes_table(speed.sizes(course, arguments.memory or SIZES)))

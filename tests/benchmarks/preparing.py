@@ -1,0 +1,160 @@
+"""What it costs to prepare a row: of a pipe's lines, of Arrow columns in one process, and in Spark's workers.
+
+The rows are the same, with the same nulls, and so are the requests. A worker's time is that of its process while it
+prepares, with Arrow's way from Java and back; that of Java is not in it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from importlib.util import find_spec
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from target_statsig.engine import prepare_batches
+from target_statsig.engine.configuration import load_without_keys
+from target_statsig.events.item_types import ITEM_TYPES
+from target_statsig.events.prepare import Limits, Preparation
+from target_statsig.singer.records import Batch, RecordReader
+from target_statsig.spark import SCHEMA as COLUMNS
+from tests.benchmarks.data import SCHEMA, STREAM, TRACKING_SCHEMA, TRACKING_STREAM, Shape
+from tests.benchmarks.table import markdown
+from tests.benchmarks.this_target import EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from target_statsig.engine.prepare import BatchPreparer
+    from tests.benchmarks.speed import Course
+
+    SparkWork = Callable[[BatchPreparer, pa.Table], float]
+
+NAMES = {Shape.ROWS: "flat rows of 12 columns", Shape.TRACKING: "nested tracking events"}
+SCHEMAS = {Shape.ROWS: SCHEMA, Shape.TRACKING: TRACKING_SCHEMA}
+
+NOW_MS = 1_795_348_800_000
+BATCH_ROWS = 10_000
+"""Rows of an Arrow batch, as Spark hands them over."""
+
+
+def stream_of(shape: Shape) -> str:
+    return TRACKING_STREAM if shape is Shape.TRACKING else STREAM
+
+
+def columns(course: Course, records: int, shape: Shape) -> pa.Table:
+    """Return the events of a file as Arrow columns; what an event lacks is null."""
+    with course.events(records, shape).path.open("rb") as lines:
+        messages = map(msgspec.json.decode, lines)
+        rows = [message["record"] for message in messages if message["type"] == "RECORD"]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows])
+
+
+def table(course: Course, *, rounds: int, records: int) -> str:
+    """Return the table of processor time a row; the ways take turns. Spark is left out where it is not installed."""
+    with ExitStack() as stack:
+        of_spark = None
+        if find_spec("pyspark") is not None:
+            of_spark = stack.enter_context(spark_at_work(course.folder))
+        rows = [row for shape in NAMES for row in _costs(course, shape, rounds, records, of_spark)]
+    return markdown(["", "processor time a row", "of a pipe's"], rows)
+
+
+def _costs(
+    course: Course, shape: Shape, rounds: int, records: int, of_spark: SparkWork | None
+) -> Iterator[Sequence[str]]:
+    source = columns(course, records, shape)
+    config = {"streams": {stream_of(shape): EVENTS[stream_of(shape)]}}
+    preparer = prepare_batches(config, stream_of(shape))
+    ways: dict[str, Callable[[], float]] = {
+        "lines, as in a pipe": partial(_timed, _of_lines(config, shape, source)),
+        "Arrow, one process": partial(_timed, lambda: _of_arrow(preparer, source)),
+    }
+    if of_spark is not None:
+        ways["Spark, `local[2]`"] = partial(of_spark, preparer, source)
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(rounds + 1):
+        for way, measured in ways.items():
+            taken = measured()
+            if turn:  # the first one warms up
+                seconds[way].append(taken / len(source))
+    of_pipe = next(iter(seconds.values()))
+    for way, found in seconds.items():
+        ratio = median(one / other for one, other in zip(found, of_pipe, strict=True))
+        yield f"{NAMES[shape]}: {way}", f"{median(found) * 1e6:.1f} µs", f"{ratio:.2f}"
+
+
+def _timed(work: Callable[[], None]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def _of_lines(config: dict[str, Any], shape: Shape, source: pa.Table) -> Callable[[], None]:
+    schema, stream = SCHEMAS[shape], stream_of(shape)
+    [key] = schema["bookmark_properties"]
+    lines = [
+        msgspec.json.encode({"type": "RECORD", "stream": stream, "record": row, "time_extracted": row[key]}) + b"\n"
+        for row in source.to_pylist()
+    ]
+    parsed = load_without_keys(config)
+    run, settings = parsed.settings, parsed.for_stream(stream)
+    reader = RecordReader(stream, stream, schema["schema"], schema["key_properties"], validates=True)
+    prepare = Preparation(reader, settings, ITEM_TYPES[settings.object_type], True, run.compression, key)
+    size = run.batch_size_rows
+    limits = Limits(size, run.batch_size_bytes, run.batch_size_bytes)
+
+    def work() -> None:
+        for start in range(0, len(lines), size):
+            prepare(Batch(lines[start : start + size]), limits, NOW_MS)
+
+    return work
+
+
+def _of_arrow(preparer: BatchPreparer, source: pa.Table) -> None:
+    for _ in preparer(source.to_batches(max_chunksize=BATCH_ROWS), partition=0, attempt=0):
+        pass
+
+
+@contextmanager
+def spark_at_work(folder: Path) -> Iterator[SparkWork]:
+    """Start Spark with two workers, which stay, and give what returns the seconds that they take to prepare a table."""
+    from tests.engine.sessions import session_on  # noqa: PLC0415 -- needs Spark
+
+    times = folder / "times"
+    conf = {
+        "spark.sql.execution.arrow.maxRecordsPerBatch": str(BATCH_ROWS),
+        "spark.sql.files.minPartitionNum": "2",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    with session_on("local[2]", folder, **conf) as spark:
+
+        def work(preparer: BatchPreparer, source: pa.Table) -> float:
+            times.mkdir()
+            rows = folder / "rows.parquet"
+            pq.write_table(source, rows, row_group_size=len(source) // 2)
+            made = spark.read.parquet(str(rows)).mapInArrow(partial(_measured, preparer, times), COLUMNS)
+            made.write.format("noop").mode("overwrite").save()
+            seconds = sum(float(path.read_text()) for path in times.iterdir())
+            shutil.rmtree(times)
+            return seconds
+
+        yield work
+
+
+def _measured(preparer: BatchPreparer, times: Path, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Prepare a partition, in a task, and leave a file that says what it took."""
+    from pyspark import TaskContext  # noqa: PLC0415 -- a task has it
+
+    number = TaskContext.get().partitionId()
+    began = time.process_time()
+    yield from preparer(batches, partition=number)
+    (times / str(number)).write_text(str(time.process_time() - began))
