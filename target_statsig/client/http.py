@@ -163,7 +163,14 @@ class HttpTransport(Transport):
                 found = session.merge_environment_settings(address, {}, stream=True, verify=None, cert=None)
                 verify, proxies, cert = found["verify"], dict(found["proxies"]), found["cert"]
                 pool = self._adapter.get_connection_with_tls_context(prepared, verify, proxies, cert)
-                self._adapter.cert_verify(pool, address, verify, cert)  # type: ignore[no-untyped-call]
+                try:
+                    self._adapter.cert_verify(pool, address, verify, cert)  # type: ignore[no-untyped-call]
+                except OSError:
+                    msg = (
+                        f"There are no certificates at {verify}, so nothing was sent. Check `REQUESTS_CA_BUNDLE` and "
+                        "`CURL_CA_BUNDLE` of the environment."
+                    )
+                    raise FatalRunError(msg, heading=Heading.SETTINGS) from None
                 target = self._adapter.request_url(prepared, proxies)
                 self._routes[url] = _Route(cast("HTTPConnectionPool", pool), target)
             return self._routes[url]

@@ -394,6 +394,12 @@ def test_what_cannot_be_sent_at_all_ends_the_run_without_naming_the_key(transpor
     assert KEY not in str(caught.value)
 
 
+def test_certificates_that_are_not_there_end_the_run_at_once(transport, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/certificates.pem")
+    with pytest.raises(FatalRunError, match="no certificates at /nowhere/certificates"):
+        transport.send(post("https://127.0.0.1:1/v1"))
+
+
 def test_a_request_does_not_show_its_key_nor_its_body():
     shown = repr(post("http://127.0.0.1:1/v1", body=b'{"ids":["somebody"]}'))
 
