@@ -194,12 +194,13 @@ class Delivery:
         """How many items to gather for a request: as many as it may hold, going by the size of the last ones."""
         return self.bounds.limits.rows_of(self.item_bytes)
 
-    def preparation(self, reader: RecordReader, replication_key: str | None) -> Preparation:
+    def preparation(self, reader: RecordReader, replication_key: str | None, *, is_late: bool = False) -> Preparation:
         """Return what prepares the batches that a reader reads.
 
         Args:
             reader: The reader.
             replication_key: The column by which the tap says how far it has come, where its SCHEMA names one.
+            is_late: Whether the records come behind others of their stream, so that a bookmark says nothing of them.
         """
         remembers = not isinstance(self.ledger, NoLedger)
         return Preparation(
@@ -209,7 +210,7 @@ class Delivery:
             remembers,
             self.client.compression,
             replication_key,
-            self.ledger.passed,
+            None if is_late else self.ledger.passed,
         )
 
     def deliver(

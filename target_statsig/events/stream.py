@@ -19,6 +19,7 @@ from target_statsig.events.delivery import Bounds, Delivery, RefusalStreak
 from target_statsig.events.positions import bookmark_of
 from target_statsig.reports.progress import ItemProgress
 from target_statsig.reports.report import REMARKS
+from target_statsig.singer.dead_letters import MARK
 from target_statsig.singer.reader import unreadable
 from target_statsig.singer.records import Batch
 
@@ -271,7 +272,9 @@ class EventStream:
         if gathering is None or gathering.reading is not reading or gathering.preparation.replication_key != key:
             if gathering is not None:
                 self._flush(gathering)
-            gathering = _Gathering(reading, self._delivery.preparation(reading.reader, key))
+            # What a dead letter holds was not delivered before, however far the tap has come since.
+            is_late = bool(reading.schema.get(MARK))
+            gathering = _Gathering(reading, self._delivery.preparation(reading.reader, key, is_late=is_late))
             self._gatherings[tap_stream] = gathering
         return gathering
 

@@ -69,6 +69,17 @@ def test_what_is_sent_again_after_a_reset_of_the_bookmark_is_counted(orders, set
     )
 
 
+def test_dead_letters_from_before_the_bookmark_were_not_delivered_before(orders, run_target, statsig):
+    fault = statsig.faults.add(status=400, when=lambda _: True)
+    assert counts_of(orders.run(orders.rows(0, 1), bookmark(1)))["rejected"] == 2
+    statsig.faults.clear()
+    assert fault.hits
+    orders.run(orders.rows(1, 2), bookmark(2))
+    orders.run(orders.rows(2, 3), bookmark(3))
+    counts = counts_of(run_target.replay(object_type=orders._items.object_type))
+    assert counts["behind_bookmark"] == 0
+
+
 def test_three_runs_over_an_unchanged_table_send_nothing_after_the_first(orders):
     assert counts_of(orders.run(orders.rows(*range(10)), bookmark(9)))["delivered"] == 10
     for _ in range(2):
