@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, repeat
 from operator import itemgetter
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -70,7 +71,7 @@ class Columns:
             return self._columns.get(path[0])
         if path not in self._members:
             found = [each.get(path[-1]) for each in self._objects_at(path[:-1])]
-            self._members[path] = None if found.count(None) == len(found) else found
+            self._members[path] = None if {*map(type, found)} <= {NoneType} else found
         return self._members[path]
 
     def _objects_at(self, path: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:

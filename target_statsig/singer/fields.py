@@ -6,7 +6,7 @@ Numbers stay exact; what cannot be converted is a fault of its record.
 from __future__ import annotations
 
 from decimal import Decimal
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_statsig.config.choices import EventPreset, IdType, ObjectType
@@ -83,11 +83,11 @@ def first_of(columns: Columns, candidates: Sequence[Place]) -> Column:
     """Return, for each record, the first value that is present and not null; the preferred place comes first."""
     found: Column | None = None
     for place in candidates:
+        if found is not None and NoneType not in map(type, found):  # to compare numbers with null takes longer
+            break
         column = columns.at(place)
         if column is not None:
             found = column if found is None else overlay(column, found)
-            if None not in found:
-                break
     return (None,) * len(columns) if found is None else found
 
 
