@@ -86,4 +86,4 @@ def test_the_next_step_removes_whom_the_mirror_held_and_does_not_come_where_the_
     assert removed == STRANGERS
     assert statsig.state.ids("members") == TABLE
     assert segment["proof"] == "applied"
-    assert "removed 500 members whom the last run held" in done.stdout
+    assert "removed 500 members that the last run held" in done.stdout
