@@ -96,41 +96,48 @@ def test_an_acknowledgement_outlives_a_next_request_that_the_store_refuses(send,
     assert counts(again)["maybe_duplicated"] == 0
 
 
-def test_an_acknowledgement_is_recorded_before_a_slow_read(send, table, store, statsig, monkeypatch):
-    url = table(orders(0, 10), orders(10, 20))
-    elsewhere = fsspec.filesystem("memory")
-    elsewhere.put(url, "/slow", recursive=True)
-    openings = Counter()
-    open_file = MemoryFileSystem._open
+@pytest.fixture
+def far_table(table, monkeypatch):
+    """Put a table of two files where reading takes as long as it likes, and return its URL.
 
-    def open_slowly(self, path, *arguments, **options):
-        openings[path] += 1
-        if "part-00001" in path and openings[path] > SURVEYS:
-            while not statsig.state.events or store(UNANSWERED):
-                assert time.monotonic() < deadline
-        return open_file(self, path, *arguments, **options)
+    `before_reading` is called when the second file is opened to be sent.
+    """
 
-    monkeypatch.setattr(MemoryFileSystem, "_open", open_slowly)
-    deadline = time.monotonic() + 20
-    assert send("memory://slow", max_parallel_requests=1).exit_code == 0
-    assert max(openings.values()) == SURVEYS + 1
+    def make(name, before_reading):
+        fsspec.filesystem("memory").put(table(orders(0, 10), orders(10, 20)), f"/{name}", recursive=True)
+        openings = Counter()
+        open_file = MemoryFileSystem._open
+
+        def open_it(self, path, *arguments, **options):
+            openings[path] += 1
+            if "part-00001" in path and openings[path] == SURVEYS + 1:
+                before_reading()
+            return open_file(self, path, *arguments, **options)
+
+        monkeypatch.setattr(MemoryFileSystem, "_open", open_it)
+        return f"memory://{name}"
+
+    return make
 
 
-def test_a_file_that_cannot_be_read_any_more_ends_the_sending_with_what_to_do(send, table, statsig, monkeypatch):
-    url = table(orders(0, 10), orders(10, 20))
-    elsewhere = fsspec.filesystem("memory")
-    elsewhere.put(url, "/gone", recursive=True)
-    openings = Counter()
-    open_file = MemoryFileSystem._open
+def test_an_acknowledgement_is_recorded_before_a_slow_read(send, far_table, store, statsig):
+    recorded = []
 
-    def open_twice(self, path, *arguments, **options):
-        openings[path] += 1
-        if "part-00001" in path and openings[path] == SURVEYS + 1:
-            raise ConnectionResetError
-        return open_file(self, path, *arguments, **options)
+    def wait_for_the_record():
+        deadline = time.monotonic() + 20
+        while not statsig.state.events or store(UNANSWERED):
+            assert time.monotonic() < deadline
+        recorded.append(len(statsig.state.events))
 
-    monkeypatch.setattr(MemoryFileSystem, "_open", open_twice)
-    outcome = send("memory://gone")
+    assert send(far_table("slow", wait_for_the_record), max_parallel_requests=1).exit_code == 0
+    assert recorded == [10]
+
+
+def test_a_file_that_cannot_be_read_any_more_ends_the_sending_with_what_to_do(send, far_table, statsig):
+    def break_off():
+        raise ConnectionResetError
+
+    outcome = send(far_table("gone", break_off))
     assert outcome.exit_code == 1
     assert "cannot be read to its end: ConnectionResetError" in outcome.errors
     assert send("memory://gone").exit_code == 0
