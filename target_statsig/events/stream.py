@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WORKERS_AFTER = 10_000
-"""Records of a stream after which worker processes are started: some 100 ms of work, as long as it takes to start
+WORKERS_AFTER = 5_000
+"""Records of a stream after which worker processes are started: some 70 ms of work, as long as it takes to start
 one."""
 
 
@@ -281,7 +281,7 @@ class EventStream:
     def _count_read(self, records: int) -> None:
         with self._resources.report.lock:  # a result may take back a line that is no record
             self._counts.records += records
-        if self._counts.records >= WORKERS_AFTER:
+        if self._counts.records > WORKERS_AFTER:
             self._resources.workers.start()
 
     def flush(self) -> None:

@@ -21,7 +21,7 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING, NamedTuple, cast
 
-from target_statsig.singer.records import Batch
+from target_statsig.singer.records import Batch, lines_of
 
 if TYPE_CHECKING:
     from target_statsig.events.prepare import Limits, Prepared, Prepares
@@ -74,14 +74,14 @@ class Task(NamedTuple):
     Attributes:
         number: Which preparation is asked for.
         preparation: The preparation, when the worker meets it first.
-        lines: RECORD messages.
+        lines: RECORD messages, end to end: many small objects take longer from one process to another than one large.
         limits: How large a request may be.
         now_ms: The present, unix milliseconds.
     """
 
     number: int
     preparation: Prepares | None
-    lines: list[bytes]
+    lines: bytes
     limits: Limits
     now_ms: int
 
@@ -187,7 +187,7 @@ class _Worker:
         self._known[number] = preparation
         self._until = time.monotonic() + ANSWER_SECONDS
         try:
-            send(self._tasks, Task(number, unknown, [*batch.lines], limits, now_ms))
+            send(self._tasks, Task(number, unknown, b"".join(batch.lines), limits, now_ms))
             return cast("Prepared", self._receive())
         finally:
             self._until = None
@@ -240,7 +240,7 @@ def serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
         task: Task = pickle.load(tasks)  # noqa: S301
         if task.preparation is not None:
             preparations[task.number] = task.preparation
-        send(answers, preparations[task.number](Batch(task.lines), task.limits, task.now_ms))
+        send(answers, preparations[task.number](Batch(lines_of(task.lines)), task.limits, task.now_ms))
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ also wakes up while nothing comes, so that a held STATE does not wait for the ta
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import select
@@ -21,7 +20,7 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from target_statsig._compat import override
 from target_statsig.errors import CUT_OFF, InputError, InterruptedRunError
 from target_statsig.singer.message import Undecoded
-from target_statsig.singer.records import NO_END, Batch, decode
+from target_statsig.singer.records import NO_END, Batch, decode, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -228,14 +227,6 @@ def read_blocks(descriptor: int, while_idle: Callable[[], None]) -> Iterator[byt
         rest = [chunk[end:]] if end < len(chunk) else []
     if rest:
         yield b"".join(rest)
-
-
-def lines_of(block: bytes) -> list[bytes]:
-    """Split a block into lines, each with its end.
-
-    `bytes.split` looks at each byte by itself and takes four times as long.
-    """
-    return io.BytesIO(block).readlines()
 
 
 DRAIN_SECONDS = 5.0

@@ -26,7 +26,7 @@ from tests.singer import Blocks, record, schema, state, to_lines
 NOW = 1_717_632_000_000
 ORDERS = Batch([to_lines([record("orders", {"event": "order", "user_id": "u1"})])])
 LIMITS = Limits(500, 1_000_000, 1_000_000)
-PART_OF_A_TASK = pickle.dumps(Task(1, None, [*ORDERS.lines], LIMITS, NOW), pickle.HIGHEST_PROTOCOL)[:-20]
+PART_OF_A_TASK = pickle.dumps(Task(1, None, b"".join(ORDERS.lines), LIMITS, NOW), pickle.HIGHEST_PROTOCOL)[:-20]
 
 
 @pytest.fixture
