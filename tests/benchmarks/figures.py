@@ -12,8 +12,7 @@ from tests.tools.plugin_definition import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-DOCS = ROOT / "docs"
-FILE = "performance.json"
+FILE = "docs/performance.json"
 
 
 class Rate(Struct):
@@ -136,11 +135,11 @@ class Figures(Struct):
     segments: list[SegmentWork]
 
 
-def load(folder: Path = DOCS) -> Figures:
-    """Return the figures that are kept in a folder."""
-    return msgspec.json.decode((folder / FILE).read_bytes(), type=Figures)
+def load(root: Path = ROOT) -> Figures:
+    """Return the figures that are kept in a checkout."""
+    return msgspec.json.decode((root / FILE).read_bytes(), type=Figures)
 
 
-def save(figures: Figures, folder: Path = DOCS) -> None:
-    """Keep figures in a folder."""
-    (folder / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
+def save(figures: Figures, root: Path = ROOT) -> None:
+    """Keep figures in a checkout."""
+    (root / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")

@@ -1,4 +1,4 @@
-"""`docs/performance.md`: its tables, its sentences with figures and its plots, all made from `performance.json`."""
+"""What was measured, on the pages that show it: tables, sentences and plots, all made of `docs/performance.json`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks import plots
 from tests.benchmarks.contenders import FORGETFUL, PLAIN, THIS
-from tests.benchmarks.figures import DOCS
 from tests.benchmarks.plots import Bar, Panel
 from tests.benchmarks.table import markdown
+from tests.tools.plugin_definition import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,30 +18,34 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.figures import Figures, Late, LateRate, Rate, Rates, SegmentWork, Shapes, Size
 
-PAGE = "performance.md"
+PAGES = ("README.md", "docs/performance.md")
 BLOCK = re.compile(r"(?P<begin><!-- (?P<name>\w+): .*? -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
-"""What the benchmark writes, between two remarks; all else on the page is written by hand."""
+"""What the benchmark writes, between two remarks; all else on a page is written by hand."""
 
 LINE = 118
 
 
-def write(figures: Figures, folder: Path = DOCS) -> None:
-    """Write the figures into the page in a folder, and the plots beside it."""
-    for name, content in files(figures, (folder / PAGE).read_text(encoding="utf-8")).items():
-        (folder / name).write_text(content, encoding="utf-8")
+def write(figures: Figures, root: Path = ROOT) -> None:
+    """Write the figures into the pages of a checkout, and the plots."""
+    for name, content in files(figures, {name: (root / name).read_text(encoding="utf-8") for name in PAGES}).items():
+        (root / name).write_text(content, encoding="utf-8")
 
 
-def files(figures: Figures, page: str) -> dict[str, str]:
-    """Return the page with these figures, and the plots, by the names of their files."""
+def files(figures: Figures, pages: Mapping[str, str]) -> dict[str, str]:
+    """Return the pages with these figures, and the plots, by their paths in a checkout."""
     made = blocks(figures)
-    text = BLOCK.sub(lambda block: f"{block['begin']}\n{made[block['name']]}\n\n{block['end']}", page)
-    return {PAGE: text} | {f"{_picture(name)}": plots.draw(panels) for name, panels in panels_of(figures).items()}
+    texts = {
+        name: BLOCK.sub(lambda block: f"{block['begin']}\n{made[block['name']]}\n\n{block['end']}", text)
+        for name, text in pages.items()
+    }
+    return texts | {f"docs/{_picture(name)}": plots.draw(panels) for name, panels in panels_of(figures).items()}
 
 
 def blocks(figures: Figures) -> dict[str, str]:
-    """Return what stands on the page, by the name of its place."""
+    """Return what stands on the pages, by the name of its place."""
     pictures = {name: f"![{plots.describe(panels)}]({_picture(name)})" for name, panels in panels_of(figures).items()}
     made = {
+        "speed": [_wrapped(_speed(figures))],
         "rates": [
             _wrapped(
                 f"Measured on {figures.date}, on {figures.machine}: {figures.rates.events:,} events of twelve columns "
@@ -172,13 +176,24 @@ def _rate_bars(contenders: Sequence[Rate] | Sequence[LateRate]) -> list[Bar]:
     return [Bar(_plain(each.name), each.rate, f"{each.rate:,.0f}", ours=each.name in ours) for each in contenders]
 
 
+def _speed(figures: Figures) -> str:
+    machine = figures.machine.partition(" (")[0]
+    flat, nested = figures.shapes.rates[:2]
+    return (
+        f"On {machine} it sends about {round(flat.ours, -3):,.0f} flat events a second, or "
+        f"{round(nested.ours, -3):,.0f} nested ones: {flat.ratio:.0f} and {nested.ratio:.0f} times as many as a plain "
+        "singer-sdk target. [How fast is it?](docs/performance.md) has the measurements."
+    )
+
+
 def _price(figures: Figures) -> str:
     """Return the sentences on what it costs to remember."""
     at_once = {each.name: each.rate for each in figures.rates.contenders}
     late = {each.name: each.rate for each in figures.late.contenders}
 
     def price(rates: Mapping[str, float]) -> str:
-        return f"{100 * max(1 - rates[THIS.name] / rates[FORGETFUL.name], 0):.0f} %"
+        percent = round(100 * (1 - rates[THIS.name] / rates[FORGETFUL.name]))
+        return f"{percent} %" if percent > 0 else "nothing"
 
     return (
         f"Remembering deliveries costs {price(at_once)} where the processors are the limit, as here. The way to "
