@@ -1,7 +1,4 @@
-"""Time is passed in: code that reads a clock or waits takes a `Clock`.
-
-Tests pass a fake clock, so that nothing sleeps. A run passes one whose waits end at a signal.
-"""
+"""Clocks. Code that reads the time or waits is given a `Clock`, so that tests need not sleep."""
 
 from __future__ import annotations
 
@@ -37,22 +34,22 @@ class Clock(Protocol):
 
 
 class RunClock(Clock):
-    """The machine's clock; its waits end at once when the run is asked to stop.
+    """The machine's clock. Its waits end at once when the run is stopped.
 
     Attributes:
-        while_waiting: Called when a wait begins, and once a second while it lasts, by the thread that waits.
+        while_waiting: Called by the waiting thread at the start of each wait and once a second during it.
     """
 
     def __init__(self) -> None:
         self.while_waiting: Callable[[], None] = lambda: None
         self._stopping = False
-        # A plain lock, held until the run is to stop. A signal handler may release it wherever it broke in, while
-        # `Event.set` would wait for ever for a lock that the thread which it interrupted may hold.
+        # A plain lock, held until the run is stopped. A signal handler can always release it. `Event.set` could wait
+        # for ever there, for a lock that the interrupted thread holds.
         self._going_on = threading.Lock()
         self._going_on.acquire()
 
     def stop(self) -> None:
-        """Ask the run to stop; a signal handler may call this, too."""
+        """Stop the run. Safe in a signal handler."""
         if not self._stopping:
             self._stopping = True
             self._going_on.release()
@@ -72,7 +69,7 @@ class RunClock(Clock):
         while not self._stopping:
             self.while_waiting()
             if self._going_on.acquire(timeout=min(left, LONGEST_WAIT)):
-                self._going_on.release()  # for whoever else waits
+                self._going_on.release()  # for other waiting threads
             left = end - time.monotonic()
             if left <= 0:
                 break
@@ -82,10 +79,10 @@ class RunClock(Clock):
 
 
 class SkippingClock(Clock):
-    """The clock of a dry run. Its waits take no time; the clock goes forward instead.
+    """The clock of a dry run. Instead of waiting it moves forward.
 
     Attributes:
-        skipped: Seconds of all waits so far.
+        skipped: The seconds of all waits so far.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""One run: what its streams share, each thing built when first needed, and the order of its end."""
+"""One run: the objects that its streams share, each created when first needed, and the steps of its end."""
 
 from __future__ import annotations
 
@@ -43,31 +43,31 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 AGE_BYTES = 1 << 23
-"""Bytes of input between two calls of `flush_old`: so memory is bounded also where 500 records are a gigabyte, and
-batches of small records are full long before."""
+"""Bytes of input between two calls of `flush_old`. This bounds memory where 500 records are a gigabyte; batches of small
+records are full long before."""
 
 NO_KEY = "none"
-"""Stands for a key where there is none: only a dry run, which sends nothing, gets so far without one."""
+"""Used in place of a missing key. Only a dry run gets that far without one, and it sends nothing."""
 
 
 class Run:
-    """What the streams of one run share, and how the run ends.
+    """The objects that the streams of one run share, and the end of the run.
 
     Attributes:
-        run_id: A name for this run: when it began, and 128 random bits.
-        clock: The machine's clock; its waits end when the run is asked to stop.
-        report: What the run did.
-        sources: What the messages said about which streams are complete.
+        run_id: The time at which the run began, and 128 random bits.
+        clock: The machine's clock. Its waits end when the run is stopped.
+        report: The counts and errors of the run.
+        sources: What the tap's messages say about which streams are complete.
         gate: Holds each STATE back until everything before it is acknowledged.
         streams: The streams of the run.
-        stop_signal: The signal that asked the run to end, if one did.
-        failure: The first thing that went wrong, if anything did.
+        stop_signal: The signal that stopped the run, or None.
+        failure: The first error, or None.
         ended: Whether the end has begun.
-        command: What the run was started for.
+        command: The command that the run carries out.
     """
 
     def __init__(self, config: Config) -> None:
-        """Open nothing: what a run does not use costs it no time."""
+        """Create the run; nothing is opened yet, so that a run spends no time on what it does not use."""
         self.config = config
         self.settings = config.settings
         self.clock = RunClock()
@@ -91,21 +91,21 @@ class Run:
         self._opened = ExitStack()
         self._store_opened = ExitStack()
 
-    # What it shares
+    # Shared by the streams
 
     @cached_property
     def transport(self) -> Transport:
-        """What sends a request once."""
+        """Sends a request once."""
         return self._opened.enter_context(closing(self._open_transport()))
 
     @cached_property
     def sender(self) -> Sender:
-        """What sends a request until Statsig has decided."""
+        """Sends a request, with retries, until Statsig accepts or refuses it."""
         return Sender(self.transport, self.clock, retry_timeout=self.settings.retry_timeout)
 
     @cached_property
     def events_client(self) -> EventsClient:
-        """What sends events, exposures and metrics."""
+        """Sends events, exposures and metrics."""
         return EventsClient(
             self.sender,
             base_url=self.settings.events_url,
@@ -118,7 +118,7 @@ class Run:
 
     @cached_property
     def console(self) -> ConsoleClient:
-        """What reads and changes segments."""
+        """Reads and changes segments."""
         from target_statsig.client.console import ConsoleClient
 
         return ConsoleClient(
@@ -133,7 +133,7 @@ class Run:
 
     @cached_property
     def rate_limiter(self) -> RateLimiter:
-        """What spaces the list mutations of all segments, and of all runs that share a store."""
+        """Spaces the changes of all segments, over all runs that share a store."""
         from target_statsig.client.rate_limit import RateLimiter
         from target_statsig.config.settings import parse_rate_windows
 
@@ -145,7 +145,7 @@ class Run:
 
     @cached_property
     def store(self) -> Store:
-        """What is remembered from run to run.
+        """The database that is kept from run to run.
 
         Raises:
             StoreError: It cannot be used.
@@ -158,19 +158,19 @@ class Run:
 
     @property
     def store_exists(self) -> bool:
-        """Whether there is a store by now; of a database elsewhere that is taken for granted."""
+        """Whether the store exists; a database server's always counts as existing."""
         path = paths.store_file(self._store_url)
         return "store" in self.__dict__ or path is None or path.exists()
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
-        """Where rejected records go."""
+        """The files for rejected records."""
         directory = paths.dead_letter_path(self.settings)
         return self._opened.enter_context(closing(self._open_dead_letters(directory)))
 
     @property
     def _has_dead_letters(self) -> bool:
-        """Whether anything asked for them: `cached_property` keeps what it made."""
+        """Whether `dead_letters` was used: `cached_property` stores its value in `__dict__`."""
         return "dead_letters" in self.__dict__
 
     def _seconds_for(self, requests: int) -> float:
@@ -179,10 +179,13 @@ class Run:
     # While the input is read
 
     def take_state(self, state: State) -> None:
-        """Take a STATE: it waits until all before it is acknowledged, and goes no further if it may let the tap resume.
+        """Hold a STATE until everything before it is acknowledged.
+
+        Bookmarks of mirrored streams are taken out, so that the tap starts these afresh. A STATE in which they cannot
+        be recognized is not written.
 
         Raises:
-            FatalRunError: It shows that a mirrored stream is incremental.
+            FatalRunError: The STATE shows that a mirrored stream is incremental.
         """
         self.sources.state(state)
         if not self.sources.must_keep_state:
@@ -190,10 +193,13 @@ class Run:
         self._flush_in_time()
 
     def tick(self, size: int) -> None:
-        """Do what is due, whether input comes or not; `size` is bytes of input that come now.
+        """Do what is due by now: flush old batches and update the progress log.
+
+        Args:
+            size: Bytes of input read since the last call; 0 while no input comes.
 
         Raises:
-            TargetStatsigError: What a batch failed with.
+            TargetStatsigError: The error of a failed batch.
         """
         self.streams.check()
         self._flush_in_time()
@@ -208,7 +214,7 @@ class Run:
             self.streams.flush()
 
     def stop(self, signum: int) -> None:
-        """Ask the run to end: waits end at once, and nothing more is read; a signal handler may call this."""
+        """Stop the run: all waits end at once, and no more input is read. Safe in a signal handler."""
         self.stop_signal = signum
         self.clock.stop()
         self.streams.stop()
@@ -216,9 +222,11 @@ class Run:
     # The end
 
     def end(self, *, complete: bool) -> None:
-        """Send what was read, write the report and log the summary; what fails is kept in `failure`.
+        """Send what was read, write the report and log the summary. Errors are kept in `failure`.
 
-        Where the input was not `complete`, who seems to be gone was perhaps only not read.
+        Args:
+            complete: Whether the input was read to its end. If not, no segment is synced: members that seem to be gone
+                may only not have been read.
         """
         self.ended = True
         self._complete = complete
@@ -238,7 +246,7 @@ class Run:
             yield self.streams.sync_segments
             yield self.streams.warn_of_absent
         yield from [stream.keep for stream in self.streams.segments.values()]
-        # A store that failed would fail again, perhaps after a long wait; and nobody applies what a failed run held.
+        # A store that failed would fail again, perhaps after a long wait. Holds of a failed run are never applied.
         if not isinstance(self.failure, StoreError):
             yield self.streams.outdate_holds
         if self._has_dead_letters:
@@ -246,7 +254,7 @@ class Run:
         yield from [stream.check_reject_limit for stream in self.streams]
 
     def end_sending(self, remember: Callable[[], None]) -> None:
-        """End a run that read no Singer messages: wait for every answer, and then `remember`."""
+        """End a run that sent a prepared table: wait for all responses, then call `remember`."""
         self.ended = True
         flushing = [self.dead_letters.flush] if self._has_dead_letters else []
         checks = [stream.check_reject_limit for stream in self.streams]
@@ -255,7 +263,7 @@ class Run:
         self.conclude()
 
     def conclude(self) -> None:
-        """Close everything, write the report and log the summary; what fails is kept in `failure`."""
+        """Close everything, write the report and log the summary. Errors are kept in `failure`."""
         self.progress_log.close()
         if self.stop_signal is not None:
             self.report.interrupt(self.stop_signal)
@@ -265,7 +273,7 @@ class Run:
         self._ended_at = self.clock.time()
         for step in (self._write_report, self._write_metrics):
             self._attempt(step)
-        # Behind what may fail the run: the store is to say how it ended.
+        # After all steps that may fail the run, because the store records how it ended.
         self._afterwards("`--status` will not show this run", self._remember)
         self._attempt(self._log_summary)
         if self._has_dead_letters and self.dead_letters.count:
@@ -275,28 +283,28 @@ class Run:
 
     @property
     def _final_report(self) -> dict[str, Any]:
-        """The report as JSON, the same for all who get it, unless one of them fails the run."""
+        """The report as JSON, made once; `fail` discards it."""
         if self._content is None:
             self._content = self.report.as_json(self._ended_at)
         return self._content
 
     def _remember(self) -> None:
-        """Leave the run to `--status`, in a store that is there."""
+        """Record the run for `--status`, if there is a store."""
         # A store that failed would fail again, perhaps after a long wait.
         if not isinstance(self.failure, StoreError) and self.store_exists:
             self.store.record_run(past_run(self.report, self._final_report, self.command, self._ended_at))
 
     def _afterwards(self, without: str, step: Callable[[], None]) -> None:
-        """Take a step that fails no run: all is done, and the report is written."""
+        """Take a step whose failure is only a warning: all is sent, and the report is written."""
         try:
             step()
-        except Exception as error:  # noqa: BLE001 -- it may hold anything, and so is named by its type alone
+        except Exception as error:  # noqa: BLE001 -- its text may hold anything, so only its type is logged
             logger.warning("%s: %s.", without, error if isinstance(error, StoreError) else type(error).__name__)
 
     def _attempt(self, step: Callable[[], None]) -> None:
         try:
             step()
-        except Exception as error:  # noqa: BLE001 -- whatever fails, what is left to do is done, and the report says so
+        except Exception as error:  # noqa: BLE001 -- whatever fails, the other steps follow, and the report says so
             self.fail(error)
 
     @property
@@ -307,7 +315,7 @@ class Run:
         return 0 if self.failure is None else 1
 
     def fail(self, error: BaseException) -> None:
-        """Keep what went wrong: the first failure is raised in the end, all are in the log and the report."""
+        """Record an error: all are logged and reported, and the first one is raised at the end."""
         if isinstance(error, InterruptedRunError):
             return
         text = text_of(error)
@@ -325,14 +333,14 @@ class Run:
                 write_report(path, self._final_report)
 
     def _write_state(self, state: State, number: int) -> None:
-        """Write a STATE to standard output: dead letters are written before it, and the ledger forgets after it."""
+        """Write a STATE to standard output, after the dead letters and before the ledgers forget anything."""
         if self._has_dead_letters:
             self.dead_letters.flush()
         self.progress_log.clear()
         self._put_out(state)
         self.streams.state_written(state, number)
 
-    # What a dry run does in another way: `commands.dry_run`
+    # Overridden by `commands.dry_run`
 
     def _open_transport(self) -> Transport:
         return HttpTransport()
@@ -354,11 +362,11 @@ class Run:
         write_state(state)
 
     def look_at(self, stream: str, batch: Batch, reader: RecordReader) -> None:
-        """Look at a batch of a stream before the stream takes it; only a dry run shows records."""
+        """See a batch before its stream does; a dry run shows the first record."""
 
     @property
     def is_acknowledged(self) -> bool:
-        """Return whether all input was read, and every record of it is acknowledged, kept, or a dead letter."""
+        """Whether all input was read and every record is acknowledged, kept, or a dead letter."""
         return self._complete and self.gate.settled
 
     def _log_summary(self) -> None:
@@ -372,7 +380,7 @@ class Run:
                 write_open_metrics(path, self._final_report, self._ended_at)
 
     def _notify(self) -> None:
-        """Send the report to `notify_url`, where it is wanted."""
+        """Send the report to `notify_url`, if `notify_on` asks for it."""
         wanted = self.settings.notify_on is NotifyOn.ALWAYS or self.exit_code != 0
         if self.settings.notify_url is not None and wanted:
             from target_statsig.client.webhook import notify

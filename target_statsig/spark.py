@@ -1,6 +1,6 @@
-"""Preparing on Apache Spark 3.4 or later, by Spark Connect too: the cluster prepares, one process sends.
+"""Preparing on Apache Spark 3.4 or later, Spark Connect included: the cluster prepares, one process sends.
 
-A task imports this module, so that it imports at its top only what a task needs.
+Tasks import this module, so it imports at the top only what a task needs.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ SCHEMA = (
 
 
 def prepare(df: DataFrame, config: Configuration, stream: str | None = None) -> DataFrame:
-    """Return the requests for the rows of a DataFrame, to be written as a table; nothing is sent.
+    """Return the requests for the rows of a DataFrame, to be written as a table. Nothing is sent.
 
     Args:
         df: The rows.
-        config: The configuration of the target, or the path of its file; no key of it goes to the cluster.
-        stream: The stream whose settings are meant; may be left out where `streams` names one only.
+        config: The target's configuration, or the path of its file. Its keys do not go to the cluster.
+        stream: The stream whose settings apply. May be omitted if `streams` has one entry only.
 
     Raises:
         SettingsError: The configuration cannot be used, or the stream goes to a segment.
@@ -49,16 +49,16 @@ def prepare(df: DataFrame, config: Configuration, stream: str | None = None) -> 
 
 
 def send(df: DataFrame, config: Configuration, *, staging: str, stream: str | None = None) -> dict[str, Any]:
-    """Prepare the rows of a DataFrame into a table, send that from this process, and return the report.
+    """Prepare the rows of a DataFrame as a table, send the table from this process, and return the report.
 
-    A table that lies there whole is not prepared again: what of it is not acknowledged yet is sent. So the same call
-    may be repeated after whatever ended it, and every other set of rows needs a directory of its own.
+    If `staging` holds a complete table already, nothing is prepared, and only requests not yet acknowledged are sent.
+    So the same call can be repeated after any failure. Other rows need another directory.
 
     Args:
         df: The rows.
-        config: The configuration of the target, or the path of its file.
-        staging: The directory of the table, as both Spark and Python (fsspec) name it.
-        stream: The stream whose settings are meant; may be left out where `streams` names one only.
+        config: The target's configuration, or the path of its file.
+        staging: The directory of the table, under a name that both Spark and Python (fsspec) understand.
+        stream: The stream whose settings apply. May be omitted if `streams` has one entry only.
 
     Raises:
         TargetStatsigError: The configuration cannot be used, or the table cannot be sent.

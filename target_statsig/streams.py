@@ -1,4 +1,4 @@
-"""The streams of a run: each is made at its first SCHEMA, as its `object_type` asks, and lives as long as the run."""
+"""The streams of a run. Each is created at its first SCHEMA, according to its `object_type`, and kept until the end."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BATCHES_AHEAD = 4
-"""Batches that are prepared or written down, beside those whose requests are under way."""
+"""Batches that are being prepared or recorded while the requests of others are in flight."""
 
 
 class Streams:
     """The streams of a run, by name.
 
-    Each method that sends events raises what a batch failed with, a TargetStatsigError.
+    Every method that sends events may raise the TargetStatsigError of an earlier batch.
 
     Attributes:
-        events: Those that go to the events API.
-        segments: Those that feed segments.
-        replaying: Whether the SCHEMA at hand is that of a dead-letter file: its rows add and remove, whatever the
-            stream's `sync_mode`, and nobody is missing because they do not hold him.
+        events: The streams that go to the events API.
+        segments: The streams that feed segments.
+        replaying: Whether the last SCHEMA came from a dead-letter file. Such rows add or remove single members, even
+            in a mirror, and prove nothing about other members.
     """
 
     def __init__(self, run: Run) -> None:
-        """Begin without streams; the run has what they share."""
+        """Start without streams; `run` has what they share."""
         self.events: dict[str, EventStream] = {}
         self.segments: dict[str, SegmentStream] = {}
         self.replaying = False
@@ -56,21 +56,21 @@ class Streams:
         self._columns: dict[str, NamedColumns] = {}
 
     def __iter__(self) -> Iterator[EventStream | SegmentStream]:
-        # Lists: the thread that reads may add a stream meanwhile.
+        # Copies, because the reading thread may add a stream meanwhile.
         yield from list(self.events.values())
         yield from list(self.segments.values())
 
     def get(self, name: str) -> EventStream | SegmentStream:
-        """Return a stream, a new one at first.
+        """Return a stream; create it if it is new.
 
         Raises:
-            SettingsError: Nothing says what the stream's records become.
-            StoreError: It needs the store, and that cannot be used.
+            SettingsError: No setting says what the stream's records become.
+            StoreError: The stream needs the store, and the store cannot be used.
         """
         return self.events.get(name) or self.segments.get(name) or self._make(name)
 
     def add_prepared(self, name: str, ledger: StreamLedger, *, expected: int) -> EventStream:
-        """Return a new stream of so many events that are prepared already; `ledger` remembers its deliveries."""
+        """Create a stream for `expected` events that are already prepared; `ledger` records its deliveries."""
         settings = self._run.config.for_stream(name)
         stream = self._event_stream(name, settings, ITEM_TYPES[settings.object_type], ledger)
         stream.expected = expected
@@ -78,9 +78,9 @@ class Streams:
         return stream
 
     def follow(self, tap_stream: str, name: str, replication_key: str | None) -> None:
-        """Note that a stream of the tap feeds the one that has this name after the stream maps.
+        """Note that the tap's stream `tap_stream` feeds the stream that stream maps call `name`.
 
-        `replication_key` is the column by which the tap says how far it has come, where it names one.
+        `replication_key` is the column of the tap's bookmarks, if its SCHEMA names one.
         """
         if name in self.segments:
             self._run.sources.follow(tap_stream, name, self.segments[name].settings)
@@ -88,11 +88,11 @@ class Streams:
             self.events[name].follow(tap_stream, replication_key)
 
     def check_columns(self, name: str, schema: Mapping[str, Any], tap_schema: Mapping[str, Any]) -> None:
-        """Warn of columns that the settings of a stream name and its SCHEMA has not; see `NamedColumns.see`."""
+        """Warn of columns that a stream's settings name and its SCHEMA lacks (`NamedColumns.see`)."""
         self._columns[name].see(schema, tap_schema)
 
     def warn_of_absent(self) -> None:
-        """Warn of streams that the settings name and that did not come, or where none came at all."""
+        """Warn of streams that the settings name and the input lacked, or of an input without any stream."""
         if not self.replaying:
             came = sorted(name for name, columns in self._columns.items() if columns.seen)
             absent = list(unmatched(came, self._run.config.entries))
@@ -101,40 +101,40 @@ class Streams:
                 logger.warning("No stream came: the input held no SCHEMA message. If the tap failed, its log says why.")
 
     def progress(self) -> list[Progress]:
-        """Return how far each stream is; any thread may ask."""
+        """Return the progress of each stream. Thread-safe."""
         return [stream.progress for stream in self]
 
     # While the input is read
 
     def check(self) -> None:
-        """See whether all batches of events went well so far, so that a run that cannot go on reads no further."""
+        """Raise the error of a failed batch of events, so that the run reads no further."""
         if self.events:
             self._event_resources.pool.check()
 
     def flush(self) -> None:
-        """Send what holds a STATE back."""
+        """Send everything gathered so far, so that a waiting STATE can be written."""
         for stream in self:
             stream.flush()
 
     def flush_old(self) -> None:
-        """Send the batches of events that were begun before the last call."""
+        """Send the batches of events that were started before the last call."""
         for stream in self.events.values():
             stream.flush_old()
 
     def state_written(self, state: State, number: int) -> None:
-        """Let the ledgers forget what no tap will send again after a STATE; its number counts from 1."""
+        """Let the ledgers forget what the tap will not send again after this STATE, the `number`th of the run."""
         for stream in list(self.events.values()):
             stream.state_written(state, number)
 
     def stop(self) -> None:
-        """Let nobody wait for a worker process any more; a signal handler may call this."""
+        """End the worker processes at once. Safe in a signal handler."""
         if "_event_resources" in self.__dict__:
             self._event_resources.workers.stop()
 
     # The end of the input
 
     def finish_events(self) -> None:
-        """Send the rest of all events and wait for every answer, also where a batch failed."""
+        """Send the remaining events and wait for all responses, even if a batch has failed."""
         if self.events:
             try:
                 for stream in self.events.values():
@@ -146,7 +146,7 @@ class Streams:
                     self._event_resources.workers.close()
 
     def sync_segments(self) -> None:
-        """Bring every segment up to date: all additions of the run before the first removal."""
+        """Update all segments: first all additions of the run, then the removals."""
         streams = list(self.segments.values())
         for stream in streams:
             stream.plan(self._run.sources.verdict(stream.stream))
@@ -157,7 +157,7 @@ class Streams:
         self._send_kept()
 
     def _send_kept(self) -> None:
-        """Send what rows of earlier runs asked for, also of streams that did not come this time."""
+        """Send the changes that earlier runs kept, also for streams that the input lacked this time."""
         config = self._run.config
         for name in config.names_of_row_streams:
             if name not in self.segments and self._run.store_exists:
@@ -165,9 +165,9 @@ class Streams:
                 self.segments[name].send_kept()
 
     def outdate_holds(self) -> None:
-        """Let nobody apply what an earlier run held of a segment that this run could have mirrored and did not.
+        """Void the removals that earlier runs held in segments which this run mirrors but did not sync.
 
-        Whoever says that this run's tap ended well says nothing of that run's.
+        `--apply-held` after this run vouches for this run's tap, not for that of an earlier run.
 
         Raises:
             StoreError: The store cannot be used.
@@ -190,7 +190,7 @@ class Streams:
             return event_stream
         segment_stream = self.segments[name] = self._segment_stream(name, settings)
         if settings.segment_id is not None:
-            # At once: a stream without records may be an audience that has become empty.
+            # Without waiting for a record, because an audience may have become empty.
             segment_stream.begin(settings.segment_id)
         return segment_stream
 
@@ -216,7 +216,7 @@ class Streams:
         return ledger
 
     def _segment_stream(self, name: str, settings: StreamSettings) -> SegmentStream:
-        # Here: a run without segments does not wait for what only they need.
+        # Imported here, because a run without segments does not need it.
         from target_statsig.segments.stream import SegmentStream, make_sync
 
         counts = self._run.report.members(name)
@@ -243,7 +243,8 @@ class Streams:
         requests = settings.max_parallel_requests
         return EventResources(
             run.events_client,
-            # Some batches are made ready while those before them wait for their answers; a single one keeps its order.
+            # More threads than requests, so that batches are prepared while others wait for a response. With
+            # `max_parallel_requests: 1` there is one thread, which keeps the order.
             DeliveryPool(requests + min(requests - 1, BATCHES_AHEAD)),
             Workers(),
             run.gate,

@@ -1,9 +1,13 @@
 """The target: what becomes of each Singer message, how a run ends, and the command line.
 
-Follow a record: `singer.reader` hands lines of RECORD messages to `_take_records`, which hands them to the sink of each
-stream that they feed: as they are, or, where stream maps change them, decoded and mapped. The sink hands them to its
-stream: an `EventStream` sends them in batches, a `SegmentStream` gathers members. A STATE goes to `Run.take_state`, and
-waits there until everything before it is acknowledged.
+The way of a record:
+
+1. `singer.reader` passes a batch of RECORD lines to `_take_records`.
+2. `_take_records` passes the batch to the sink of each stream that it feeds. Lines that stream maps change are decoded
+   and mapped first; all others stay as they are.
+3. The sink passes the batch to its stream. An `EventStream` sends it; a `SegmentStream` gathers members from it.
+
+A STATE goes to `Run.take_state` and waits there until everything before it is acknowledged.
 """
 
 from __future__ import annotations
@@ -71,12 +75,17 @@ class TargetStatsig(Target):
         dry_run_output: Path | None = None,
         **options: Any,
     ) -> None:
-        """Read the configuration and begin the run; `dry_run` changes nothing, whatever the setting says.
+        """Read the configuration and prepare the run.
 
-        `show_ids` and `dry_run_output` are for a dry run, `options` for singer-sdk.
+        Args:
+            parse_env_config: Whether settings are also read from environment variables.
+            dry_run: Whether to change nothing, whatever the setting `dry_run` says.
+            show_ids: Whether a dry run shows ids of users.
+            dry_run_output: The file to which a dry run writes the requests that it would send.
+            options: Passed to singer-sdk.
 
         Raises:
-            ConfigValidationError: With everything that is wrong with the configuration.
+            ConfigValidationError: With all errors in the configuration.
         """
         from target_statsig.config.load import environment_errors
         from target_statsig.singer.reader import SingerMessageReader
@@ -110,7 +119,7 @@ class TargetStatsig(Target):
         self._assert_line_requires(message_dict, {"stream", "schema"})
         usable = normalize(message_dict, self.message_reader.error)
         stream = message_dict["stream"]
-        # A copy: singer-sdk changes the schema that it gets, and a dead letter needs the one that the tap sent.
+        # A copy, because singer-sdk changes the schema that it is given, and dead letters need the tap's own.
         schema = copy.deepcopy(message_dict)
         self.run.streams.replaying = bool(message_dict.get(MARK))
         self.run.sources.schema(message_dict, dead_letter=self.run.streams.replaying)
@@ -118,7 +127,7 @@ class TargetStatsig(Target):
         super()._process_schema_message(usable)
         stream_maps = self.mapper.stream_maps[stream]
         if stream_maps is not registered:
-            # Kept: singer-sdk has one sink for an alias, that of whichever stream of the tap sent its SCHEMA last.
+            # Two streams of the tap may share an alias, for which singer-sdk keeps only the sink of the last SCHEMA.
             names = {stream_map.stream_alias for stream_map in stream_maps} & self._sinks_active.keys()
             self._fed[stream] = {name: cast("StatsigSink", self._sinks_active[name]) for name in sorted(names)}
         for name, sink in self._fed[stream].items():
@@ -127,10 +136,15 @@ class TargetStatsig(Target):
             self.run.streams.check_columns(name, sink.schema, schema["schema"])
 
     def _take_records(self, tap_stream: str, number: int, batch: Batch) -> None:
-        """Hand RECORD messages of a stream of the tap to the sinks that it feeds; the first is on the line `number`.
+        """Pass RECORD messages to the sinks that their stream feeds.
+
+        Args:
+            tap_stream: The stream's name in the tap, before stream maps.
+            number: The line number of the first message.
+            batch: The messages.
 
         Raises:
-            InputError: They come before the SCHEMA of their stream, or one is no RECORD message after all.
+            InputError: The stream has no SCHEMA yet, or a line turns out to be no RECORD message.
         """
         from target_statsig.singer.reader import unreadable
         from target_statsig.singer.records import Batch, decode_records
@@ -182,19 +196,22 @@ class TargetStatsig(Target):
 
     @override
     def _handle_max_record_age(self) -> None:
-        """Leave the age of records to the run: singer-sdk would write a STATE that is still waiting for its records."""
+        """Do nothing: singer-sdk would write a STATE before its records are acknowledged."""
 
     # The end
 
     def run_to_end(self, file_input: Iterable[str] | Iterable[bytes] | None) -> int:
-        """Read all input, and whatever happens leave an honest STATE, a report and a summary behind.
+        """Read all input and end the run; whatever happens, STATE, report and summary are written and correct.
 
-        None is standard input. Returns the exit code: 0 complete, 1 failed, 128 and the signal's number when
-        interrupted.
+        Args:
+            file_input: The lines; None for standard input.
+
+        Returns:
+            The exit code: 0 if complete, 1 if failed, 128 plus the signal's number if interrupted.
         """
         try:
             self.listen(cast("IO[str] | None", file_input))
-        except Exception as error:  # noqa: BLE001 -- nobody above can tell what was delivered and what was not
+        except Exception as error:  # noqa: BLE001 -- the report must say what was delivered, whatever failed
             self.run.fail(error)
         if not self.run.ended:
             self._end(complete=False)
@@ -208,7 +225,7 @@ class TargetStatsig(Target):
 
     def _end(self, *, complete: bool) -> None:
         try:
-            # First singer-sdk's metrics, so that the summary is what the log ends with.
+            # singer-sdk logs its metrics here. The log should end with the summary.
             for sink in (*self._sinks_to_clear, *self._sinks_active.values()):
                 sink.clean_up()
         finally:
@@ -216,7 +233,7 @@ class TargetStatsig(Target):
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """Ask the run to end; at the second signal, end at once."""
+        """Stop the run in good order at the first signal, and at once at the second."""
         if self.run.stop_signal is not None:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
@@ -232,7 +249,7 @@ class TargetStatsig(Target):
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
         super().append_builtin_config(config_jsonschema)
         config_jsonschema["properties"].pop("load_method", None)
-        # singer-sdk 0.54 has a text where a schema belongs, and validators break on it; what may stand there it says.
+        # In singer-sdk 0.54 this `anyOf` holds a string instead of a schema, on which validators fail.
         maps = config_jsonschema["properties"]["stream_maps"]
         for holder in (maps, *maps["additionalProperties"]["anyOf"]):
             holder.get("properties", {}).get("__else__", {}).pop("anyOf", None)
@@ -342,13 +359,17 @@ class TargetStatsig(Target):
         return TargetCommand(super().get_singer_command())
 
     def replay(self) -> int:
-        """Send all dead letters again, and remove the files whose records arrived; return the exit code."""
+        """Send all dead letters again, delete the files of those that arrived, and return the exit code."""
         from target_statsig.commands.replay import send_again
 
         return send_again(self.run, self.run_to_end)
 
     def apply_held(self, segment_id: str | None = None) -> int:
-        """Remove the members that the last run held, perhaps in one segment only, and return the exit code."""
+        """Remove the members whose removal the last run held, and return the exit code.
+
+        Args:
+            segment_id: The only segment to change; None for all.
+        """
         from target_statsig.commands.apply_held import apply_held
 
         return apply_held(self.run, segment_id)
