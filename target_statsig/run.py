@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 AGE_BYTES = 1 << 23
-"""Bytes of input between two calls of `flush_old`. This bounds memory where 500 records are a gigabyte; batches of small
-records are full long before."""
+"""Bytes of input between two calls of `flush_old`. This bounds memory where 500 records are a gigabyte; batches of
+small records are full long before."""
 
 NO_KEY = "none"
 """Used in place of a missing key. Only a dry run gets that far without one, and it sends nothing."""

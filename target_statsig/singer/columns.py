@@ -1,4 +1,4 @@
-"""Records of one stream, held column by column, and the digest of each: what identifies it to the delivery ledger."""
+"""Records of one stream, stored by column, and their digests, which identify them in the delivery ledger."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from target_statsig.singer.fields import Place
 
 Column = Sequence[Any]
-"""What the records have in one column, in their order."""
+"""The values of one column, one for each record."""
 
 _EMPTY: Mapping[str, Any] = {}
 
 Shapes = Mapping[tuple[str, ...], Sequence[int]]
-"""Members of objects, and the places of the objects that have just these."""
+"""Sets of member names, each with the rows of the objects that have exactly these members."""
 
 
 class Columns:
-    """Some records of one stream, column by column; where a record lacks a column, it has null there.
+    """Records of one stream, by column. A record that lacks a column has null in it.
 
     Attributes:
         names: The names of all columns.
-        extracted: The RECORD messages' own times of extraction.
-        versions: Their versions of the table.
-        shapes: Which records have the same columns; None where all of them have all of the columns, null or not.
+        extracted: The `time_extracted` of each RECORD message.
+        versions: The `version` of each.
+        shapes: Which records have the same columns; None if every record has every column.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Columns:
 
     @classmethod
     def of(cls, records: Sequence[Mapping[str, Any]], *, extracted: Column, versions: Column) -> Columns:
-        """Return the columns of objects, of which any may lack some."""
+        """Return records, which may have different columns, by column."""
         shapes = rows_by_shape(records)
         columns = turned(records, shapes)
         return cls(columns, extracted=extracted, versions=versions, shapes=shapes if len(shapes) > 1 else None)
@@ -58,12 +58,12 @@ class Columns:
         return len(self.extracted)
 
     def get(self, name: str) -> Column:
-        """Return a column by its name; all null where there is none."""
+        """Return a column by its name; if there is none, nulls."""
         column = self._columns.get(name)
         return (None,) * len(self) if column is None else column
 
     def at(self, place: Place) -> Column | None:
-        """Return what the records have in a place; None where none of them has anything there."""
+        """Return the values in a place; None if all are null."""
         return self._at((place.column, *place.path))
 
     def _at(self, path: tuple[str, ...]) -> Column | None:
@@ -75,25 +75,25 @@ class Columns:
         return self._members[path]
 
     def _objects_at(self, path: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:
-        """Return the objects in a place, an empty one where there is none."""
+        """Return the objects in a place, and an empty object for every other value."""
         if path not in self._objects:
             self._objects[path] = objects_in(self._at(path) or ())
         return self._objects[path]
 
     def has(self, name: str) -> Sequence[bool]:
-        """Return which of the records have a column, null or not."""
+        """Return for each record whether it has a column, null or not."""
         if self.shapes is None:
             return (name in self._columns,) * len(self)
         have = {row for shape, rows in self.shapes.items() if name in shape for row in rows}
         return [row in have for row in range(len(self))]
 
     def replaced(self, changed: Mapping[str, Column]) -> Columns:
-        """Return the same records with other values in some of their columns."""
+        """Return the same records with some columns replaced or added."""
         columns = {**self._columns, **changed}
         return Columns(columns, extracted=self.extracted, versions=self.versions, shapes=self.shapes)
 
     def take(self, rows: Sequence[int]) -> Columns:
-        """Return some of the records, by their place among these."""
+        """Return the records with these numbers."""
         shapes = None
         if self.shapes is not None:
             shape_of = {row: shape for shape, members in self.shapes.items() for row in members}
@@ -107,26 +107,26 @@ class Columns:
 
 
 def objects_in(column: Column) -> Sequence[Mapping[str, Any]]:
-    """Return the objects of a column, an empty one in the place of what is none."""
+    """Return the objects of a column, and an empty object for every other value."""
     if {*map(type, column)} == {dict}:
         return column
     return [each if type(each) is dict else _EMPTY for each in column]
 
 
 def picked(values: Column, rows: Sequence[int]) -> Column:
-    """Return the values of some rows, each at most once; nearly always these are all."""
+    """Return the values of some rows, of which each is named at most once."""
     if len(rows) == len(values):
         return values
-    # Of a single place `itemgetter` takes the value and no column.
+    # Given one row, `itemgetter` would return the bare value.
     return itemgetter(*rows)(values) if len(rows) > 1 else [values[row] for row in rows]
 
 
 def turned(objects: Sequence[Mapping[str, Any]], shapes: Shapes | None = None) -> dict[str, Column]:
-    """Return the members of objects as columns, in the order in which they come; null where an object lacks one.
+    """Return the members of objects as columns, in order of appearance, with null where an object lacks one.
 
     Args:
         objects: The objects.
-        shapes: Their `rows_by_shape`, where it is known.
+        shapes: The result of `rows_by_shape(objects)`, if known.
     """
     shapes = rows_by_shape(objects) if shapes is None else shapes
     if len(shapes) == 1:
@@ -141,7 +141,7 @@ def turned(objects: Sequence[Mapping[str, Any]], shapes: Shapes | None = None) -
 
 
 def rows_by_shape(objects: Sequence[Mapping[str, Any]]) -> Shapes:
-    """Return which objects have the same members, in the same order."""
+    """Return the rows of the objects that have the same members in the same order."""
     return _grouped([*map(tuple, objects)])
 
 
@@ -152,20 +152,20 @@ def _grouped(shapes: Sequence[tuple[str, ...]]) -> Shapes:
     return rows
 
 
-# Key properties do not identify an event, and two identical rows are two rows; so the ledger counts digests of whole
-# records, as the tap sent them. They only set records apart and keep no secret, so a fast hash of 128 bits is enough.
+# Key properties do not identify an event, and two identical rows are two events. So the ledger counts digests of whole
+# records, as the tap sent them. They protect no secret, so a fast hash of 128 bits is enough.
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 
 TRANSPORT_PREFIX = "_sdc_"
-"""Columns about how a record was extracted; they differ from run to run where the record does not."""
+"""The prefix of columns about the extraction, which differ from run to run while the record stays the same."""
 
 _SHAPES_KEPT = 512
-"""Rows of columns for which it is known which of them count; a stream seldom has ten."""
+"""Sets of columns to remember; a stream seldom has ten."""
 
 
 def digests_of(columns: Columns) -> list[bytes]:
-    """Return the digest of each record, the same in every run that extracts it unchanged."""
+    """Return the digest of each record: 16 bytes, the same in every run that extracts the record unchanged."""
     if columns.shapes is None:
         return _digests(columns, columns.names, range(len(columns)))
     digests = [b""] * len(columns)
@@ -181,10 +181,10 @@ def digest(record: Mapping[str, Any]) -> bytes:
 
 
 def _digests(of: Columns, names: tuple[str, ...], rows: Sequence[int]) -> list[bytes]:
-    """Return the digests of records that all have the same columns.
+    """Return the digests of records that have the same columns.
 
-    Only their values are encoded, in the order of the columns' names; to write the names as well would take twice as
-    long, so a number stands for them. Where one column counts, its value stands alone.
+    Only values are encoded, in the order of the columns' names; to encode the names as well would take twice as long.
+    Instead, the names determine the seed of the hash. A single column's value is encoded alone.
     """
     names, seed = _counting(names)
     columns = [picked(of.get(name), rows) for name in names]
@@ -201,7 +201,7 @@ def _digests(of: Columns, names: tuple[str, ...], rows: Sequence[int]) -> list[b
 
 @lru_cache(_SHAPES_KEPT)
 def _counting(columns: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
-    """Return the names of those columns that count, sorted, and a number for them."""
+    """Return the columns that belong to the digest, sorted by name, and the seed that stands for their names."""
     names = sorted(name for name in columns if not name.startswith(TRANSPORT_PREFIX))
     return tuple(names), xxh3_64_intdigest(json.dumps(names).encode())
 
@@ -210,5 +210,5 @@ def _carefully_encoded(values: object) -> bytes:
     try:
         return _ENCODER.encode(values)
     except (UnicodeEncodeError, msgspec.EncodeError):
-        # Half a surrogate pair: such a record is rejected, but first it is looked up like any other.
+        # Half a surrogate pair. Such a record is rejected, but only after it was looked up in the ledger.
         return json.dumps(values, default=str, sort_keys=True).encode()

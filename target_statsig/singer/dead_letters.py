@@ -1,7 +1,7 @@
-"""Records that could not be delivered, kept as a Singer file that can be piped back in.
+"""Dead letters: rejected records, kept as Singer files that can be piped back in.
 
-One file per stream and run: the tap's SCHEMA with a mark, then the RECORDs as the tap sent them, with the reason and
-the run as extra members of the message. Safe to use from several threads.
+There is one file per stream and run. It holds the tap's SCHEMA with a mark, and the RECORDs as the tap sent them, with
+the reason and the run as additional members of the message.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LOCAL = frozenset({"", "file", "local"})
-"""The protocols of places on this machine."""
+"""The protocols of paths on this machine."""
 
 MARK = "target_statsig_dead_letter"
-"""The member of a SCHEMA message by which a dead-letter file is known when it is replayed."""
+"""The member of a SCHEMA message that marks a dead-letter file."""
 
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 _EXTRA = b',"reason":'
-"""How the members begin that stand behind a dead letter's own."""
+"""The beginning of the members that are added to a RECORD message."""
 
 _EXTRA_MEMBERS = frozenset({"reason", "field", "statsig", "run"})
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One record that was kept out.
+    """One rejected record.
 
     Attributes:
         schema: The SCHEMA message of its stream, as the tap sent it.
         line: The RECORD message, as the tap sent it.
-        reason: The reason under which the record is counted.
-        field: The name of the field at fault, if one is.
-        message: Statsig's message, if it was Statsig that refused.
+        reason: Why it was rejected: a reason of the report.
+        field: The field at fault, if any.
+        message: Statsig's message, if Statsig refused it.
     """
 
     schema: Mapping[str, Any]
@@ -68,7 +68,7 @@ class _OpenFile:
 
 
 def extended(line: bytes, members: Mapping[str, str]) -> bytes:
-    """Add members to a line, which is a JSON object, in the place of those that an earlier run added."""
+    """Return a line, which is a JSON object, with more members; they replace those that an earlier run added."""
     own = line.rstrip().removesuffix(b"}")
     added = own.rfind(_EXTRA)
     if added >= 0 and _are_extra(own[added + 1 :]):
@@ -77,7 +77,7 @@ def extended(line: bytes, members: Mapping[str, str]) -> bytes:
 
 
 def _are_extra(members: bytes) -> bool:
-    """Return whether the last members of a line are those that an earlier run added, and no columns of its record."""
+    """Return whether a line's last members were added by an earlier run, and are not columns of its record."""
     try:
         decoded = msgspec.json.decode(b"{%b}" % members, type=dict[str, str])
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -87,12 +87,12 @@ def _are_extra(members: bytes) -> bool:
 
 
 class DeadLetters(Protocol):
-    """Where rejected records go.
+    """The place for rejected records. Thread-safe.
 
     Attributes:
-        directory: Where that is, for messages.
-        count: How many dead letters are where they last.
-        lost: Whether one could not be kept; of a dry run, whether a run would lose it.
+        directory: The directory, for messages.
+        count: The number of dead letters that are written for good.
+        lost: Whether one could not be written; in a dry run, whether a run could not write one.
     """
 
     directory: UPath
@@ -100,33 +100,33 @@ class DeadLetters(Protocol):
     lost: bool
 
     def put(self, letter: DeadLetter) -> None:
-        """Take a dead letter.
+        """Write a dead letter, at the latest when `flush` is called.
 
         Raises:
-            FatalRunError: It cannot be kept.
+            FatalRunError: It cannot be written.
         """
 
     def flush(self) -> None:
-        """Make everything that was put durable, so that a STATE may pass it.
+        """Write all dead letters for good, so that a STATE may follow.
 
         Raises:
-            FatalRunError: It cannot be kept.
+            FatalRunError: They cannot be written.
         """
 
     def close(self) -> None:
-        """Flush and close.
+        """Flush, and close the files.
 
         Raises:
-            FatalRunError: Something cannot be kept.
+            FatalRunError: Something cannot be written.
         """
 
     @property
     def paths(self) -> list[str]:
-        """The paths of the files that were written."""
+        """The paths of the written files."""
 
 
 class UnkeptLetters(DeadLetters):
-    """Keeps none of them, in a dry run; the report counts them all the same."""
+    """The dead letters of a dry run, which writes none."""
 
     def __init__(self, directory: str) -> None:
         self.directory = UPath(directory)
@@ -152,10 +152,15 @@ class UnkeptLetters(DeadLetters):
 
 
 class DeadLetterBox(DeadLetters):
-    """Writes dead letters into a directory, which is made when the first one comes."""
+    """Writes dead letters into a directory, which is created for the first one."""
 
     def __init__(self, directory: str, run_id: str) -> None:
-        """Take the directory, a path or a `universal-pathlib` URL, and the run's name, which is part of each file's."""
+        """Start without files.
+
+        Args:
+            directory: A path, or a URL of `universal-pathlib`.
+            run_id: The name of the run, which is part of every file's name.
+        """
         self.directory = UPath(directory)
         self.count = 0
         self.lost = False
@@ -203,7 +208,7 @@ class DeadLetterBox(DeadLetters):
             with self._lock:
                 for file in self._files.values():
                     if file.handle is not None:
-                        with contextlib.suppress(OSError):  # what a failed flush has left
+                        with contextlib.suppress(OSError):  # a failed flush may have left something to write
                             file.handle.close()
                         file.handle = None
 
@@ -243,9 +248,9 @@ class DeadLetterBox(DeadLetters):
             file.schema = None
 
     def _next_part(self, file: _OpenFile) -> UPath:
-        """Return the next part's path, one where no file is yet.
+        """Return the path of the next part, where no file exists yet.
 
-        Object stores cannot append: each flush is a part of its own, and each begins with the SCHEMA.
+        Object stores cannot append to a file. So each flush writes a part of its own, which begins with the SCHEMA.
         """
         file.parts += 1
         part = self.directory / f"{file.name}-{file.parts:06}.singer"

@@ -1,7 +1,4 @@
-"""Which columns feed a field, where they are found in a record, and how their values are converted.
-
-Numbers stay exact; what cannot be converted is a fault of its record.
-"""
+"""The sources of a field: which columns they are, where they are found in a record, and how values are converted."""
 
 from __future__ import annotations
 
@@ -20,24 +17,25 @@ if TYPE_CHECKING:
     from target_statsig.singer.columns import Column, Columns
 
 DELETED_COLUMNS = ("_sdc_deleted_at", "_sdc_lsn_deleted_at")
-"""Hold when a row was deleted, in a log-based stream: the second is tap-mssql's. Such a record may have its key and
-nothing else, or the whole row as it was."""
+"""Columns that say when a row was deleted, in log-based streams; the second one is tap-mssql's. The record of a deleted
+row may hold its key alone, or the whole row."""
 
 FLATTENED = "__"
-"""What flattening puts where a path has a dot: singer-sdk's default separator."""
+"""singer-sdk's default separator in the names of flattened columns."""
 
 
 def reads_messages(settings: StreamSettings) -> bool:
-    """Return whether a stream's rows are those of Segment or RudderStack."""
+    """Return whether a stream's records are messages of Segment or RudderStack."""
     return settings.event_preset is EventPreset.SEGMENT and settings.object_type is ObjectType.EVENT
 
 
 def sources_of(destination: str, field_mapping: Mapping[str, Sources], *, of_messages: bool = False) -> tuple[str, ...]:
     """Return the sources of a destination, the preferred one first.
 
-    A destination is a name from `DEFAULT_SOURCES` or a custom ID type, whose default source is the column of its name.
-    What `field_mapping` has for it replaces all the defaults.
-    With `of_messages` the defaults are those of `event_preset: segment`.
+    Args:
+        destination: A name from `DEFAULT_SOURCES`, or a custom ID type, whose default source is the column of its name.
+        field_mapping: The setting. Its entry for the destination replaces all defaults.
+        of_messages: Whether the defaults are those of `event_preset: segment`.
     """
     if destination in field_mapping:
         return listed(field_mapping[destination])
@@ -47,29 +45,29 @@ def sources_of(destination: str, field_mapping: Mapping[str, Sources], *, of_mes
 
 
 def listed(sources: Sources) -> tuple[str, ...]:
-    """Return what a setting names as a source: one, or several in the order of preference."""
+    """Return the sources that a setting names, the preferred one first."""
     return (sources,) if isinstance(sources, str) else sources
 
 
 def id_destination(settings: StreamSettings) -> str:
-    """Return the destination that a segment's members are read from."""
+    """Return the destination that holds the id of a segment's member."""
     if settings.id_type is IdType.STABLE_ID:
         return "anonymous_id"
     return (settings.custom_id_type or "") if settings.id_type is IdType.CUSTOM_ID else "user_id"
 
 
 class Place(NamedTuple):
-    """A column, and a path into the object that it holds."""
+    """A column, and the path of a member in the objects that it holds."""
 
     column: str
     path: tuple[str, ...] = ()
 
 
 def places(sources: Iterable[str], present: Container[str] | None = None) -> Iterator[Place]:
-    """Yield where the sources may be found, the preferred place first.
+    """Yield the places where sources may be found, the preferred one first.
 
-    `a.b` is the column of that very name, or `a__b` as flattening leaves it, or the member `b` of the object in column
-    `a`. `present` are the columns that there are; None for any.
+    The source `a.b` may be the column `a.b`, the column `a__b` (as flattening names it), or the member `b` of the
+    objects in column `a`. Only columns in `present` are considered; None means any.
     """
     for source in sources:
         parts = source.split(".")
@@ -80,10 +78,10 @@ def places(sources: Iterable[str], present: Container[str] | None = None) -> Ite
 
 
 def first_of(columns: Columns, candidates: Sequence[Place]) -> Column:
-    """Return, for each record, the first value that is present and not null; the preferred place comes first."""
+    """Return for each record the first value that is not null, in the order of the places."""
     found: Column | None = None
     for place in candidates:
-        if found is not None and NoneType not in map(type, found):  # to compare numbers with null takes longer
+        if found is not None and NoneType not in map(type, found):  # faster than comparing numbers with null
             break
         column = columns.at(place)
         if column is not None:
@@ -97,18 +95,18 @@ def overlay(below: Column, above: Column) -> Column:
 
 
 def deleted_rows(columns: Columns) -> list[int]:
-    """Return the records whose row was deleted. A blank is how a CSV file writes null."""
+    """Return the numbers of the records whose row was deleted. In a CSV file, a blank means null."""
     marks = [columns.get(name) for name in DELETED_COLUMNS if name in columns.names]
     marks = [mark for mark in marks if mark.count(None) < len(mark)]
     return [row for row, each in enumerate(zip(*marks, strict=True)) if any(value not in (None, "") for value in each)]
 
 
 Faults = dict[int, RecordError]
-"""Why records cannot become what they are to become, by row; of several reasons the first counts."""
+"""Why records cannot be mapped, by row. If a record has several faults, the first counts."""
 
 
 def convert(function: Callable[[Any], Any], column: Column, faults: Faults) -> Column:
-    """Apply a function to each value; null where it finds a fault."""
+    """Return the function's result for each value; null, and an entry in `faults`, where it raises RecordError."""
     try:
         return [*map(function, column)]
     except RecordError:
@@ -116,7 +114,7 @@ def convert(function: Callable[[Any], Any], column: Column, faults: Faults) -> C
 
 
 def convert_one(function: Callable[[Any], Any], value: object, row: int, faults: Faults) -> Any:
-    """Apply a function to the value of a row; null where it finds a fault."""
+    """Return the function's result for the value of one row, as `convert` does."""
     try:
         return function(value)
     except RecordError as error:
@@ -125,19 +123,19 @@ def convert_one(function: Callable[[Any], Any], value: object, row: int, faults:
 
 
 LARGEST_POWER = 308
-"""Powers of ten past which a number is none for a reader of JSON that keeps doubles (IEEE 754: about 1.8e308)."""
+"""The power of ten of the largest double (IEEE 754: about 1.8e308), which limits many readers of JSON."""
 
 SMALLEST_POWER = -324
-"""The power of ten of the smallest double. Both bounds keep `1E+400000` from becoming 400,000 digits."""
+"""The power of ten of the smallest double. The two bounds keep `1E+400000` from becoming 400,000 digits."""
 
 
 def exact(number: Decimal | float) -> Decimal:
-    """Return the decimal that a number was written as.
+    """Return a number as the decimal that it was written as.
 
     Raises:
         ValueError: It is not finite, or too large or too small for a double.
     """
-    # repr gives the shortest digits that mean this float: 89.99, and not the 50 digits of its binary value.
+    # repr gives the shortest digits of a float, such as 89.99, and not the 50 digits of its binary value.
     decimal = number if isinstance(number, Decimal) else Decimal(repr(number))
     if is_double(decimal):
         return decimal
@@ -148,18 +146,18 @@ def exact(number: Decimal | float) -> Decimal:
 
 
 def is_double(number: Decimal) -> bool:
-    """Return whether a number is finite, and of a size that a double can have."""
+    """Return whether a number is finite and in the range of a double."""
     return number.is_finite() and SMALLEST_POWER <= number.adjusted() <= LARGEST_POWER
 
 
 def print_plainly(numbers: Collection[Decimal]) -> bool:
-    """Return whether all numbers are doubles, as `is_double` has it, and print without an exponent."""
+    """Return whether all numbers are in the range of a double and print without an exponent."""
     texts = [*map(str, numbers)]
     return not "".join(texts).strip("-.0123456789") and max(map(len, texts), default=0) <= LARGEST_POWER
 
 
 def plain_text(number: float | Decimal) -> str:
-    """Return the digits of a number as they came, without an exponent and without a fraction of zeros.
+    """Return a number in plain decimal, without an exponent; a fraction of zeros is cut.
 
     Raises:
         ValueError: It is not finite, or too large or too small for a double.
@@ -179,13 +177,13 @@ BOOLEANS: Mapping[object, bool] = MappingProxyType(
         **dict.fromkeys((False, "false", "f", "no", "n", "off", "0", "denied"), False),
     }
 )
-"""What a column may hold; the numbers 1 and 0 are the keys True and False."""
+"""Values that stand for a boolean. The numbers 1 and 0 equal the keys True and False."""
 
 
 def parse_bool(value: object) -> bool | None:
-    """Return the boolean that a value stands for; None where it stands for none."""
+    """Return the boolean that a value stands for, or None."""
     if isinstance(value, str):
         return BOOLEANS.get(value.strip().lower())
     if isinstance(value, Decimal) and value.is_snan():
-        return None  # it has no hash to look it up by
+        return None  # it cannot be hashed
     return BOOLEANS.get(value) if isinstance(value, int | float | Decimal) else None

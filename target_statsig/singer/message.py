@@ -1,4 +1,4 @@
-"""Decoding Singer messages: numbers keep their digits, and lines that nest too deeply are taken apart."""
+"""Decoding Singer messages. Numbers keep their digits, and records that nest too deeply stay undecoded."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ Message = dict[str, Any]
 """A decoded Singer message."""
 
 MESSAGES = msgspec.json.Decoder(Message, float_hook=decimal.Decimal)
-"""Decodes lines; a number with a fraction keeps its digits."""
+"""Decodes lines. Numbers with a fraction become Decimals, which keep their digits."""
 
 DEEPEST = 200
-"""Levels of objects and lists in a record or a schema. What is nested deeper is no data, and Python, which calls itself
-for each level, would run out of calls at some place or other."""
+"""Levels of nested objects and lists that a record or a schema may have. Python recurses for each level, and somewhere
+deeper nesting would reach its limit."""
 
 NESTED_TOO_DEEPLY = "nested_too_deeply"
-"""The reason of a record that is nested deeper."""
+"""The reason for rejecting a record that is nested deeper."""
 
 Undecoded = msgspec.Raw
-"""A record that is nested too deeply to be decoded, as the tap wrote it."""
+"""A record that is nested too deeply to be decoded: its JSON as the tap wrote it."""
 
 _TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]')
-"""The texts and the brackets of JSON."""
+"""The strings and brackets of JSON."""
 
 
 def is_too_deep(value: object, levels: int = DEEPEST) -> bool:
-    """Return whether a decoded value nests deeper than `levels`; a record left undecoded for that does."""
+    """Return whether a value nests deeper than `levels`, or was left undecoded for that reason."""
     members: Iterable[object]
     if type(value) is dict:
         members = value.values()
@@ -50,11 +50,11 @@ def is_too_deep(value: object, levels: int = DEEPEST) -> bool:
 
 
 def decode_around_record(line: bytes) -> Message:
-    """Decode a line whose record is nested too deeply for that; the record is left as it is written.
+    """Decode a line, but leave its record, which nests too deeply, undecoded.
 
     Raises:
-        msgspec.DecodeError: The rest is no JSON.
-        RecursionError: It is not the record that is nested so deeply.
+        msgspec.DecodeError: The rest of the line is not JSON.
+        RecursionError: Something other than the record nests too deeply.
     """
     depth, before, start, end = 0, b"", 0, 0
     for found in _TOKENS.finditer(line):
@@ -73,14 +73,14 @@ def decode_around_record(line: bytes) -> Message:
 
 
 def decode_leniently(line: bytes) -> object:
-    """Decode what is no strict JSON but what Python's `json` writes, such as NaN and numbers beyond any.
+    """Decode a line that is not strict JSON but that Python's `json` may write, for example with NaN.
 
-    The record that holds one is rejected later on its own, and the others go.
+    A record with such a number is rejected later, without its neighbours.
 
     Raises:
-        RecursionError: It is nested too deeply.
-        UnicodeDecodeError: It is not UTF-8.
-        ValueError: It is no JSON.
+        RecursionError: The line nests too deeply.
+        UnicodeDecodeError: The line is not UTF-8.
+        ValueError: The line is not JSON.
     """
     return json.loads(line, parse_float=_decimal, parse_constant=_decimal)
 
@@ -89,5 +89,5 @@ def _decimal(digits: str) -> decimal.Decimal:
     try:
         return decimal.Decimal(digits)
     except decimal.InvalidOperation:
-        # An exponent beyond any; like any other number that is none, it is rejected where it is to be sent.
+        # The exponent is too large for Decimal. Like NaN, such a number is rejected when it is to be sent.
         return decimal.Decimal("NaN")

@@ -1,7 +1,4 @@
-"""Warnings about columns and streams that the settings name and the input does not have, the commonest mistake.
-
-Each gives the nearest name that the input has.
-"""
+"""Warnings about columns and streams that the settings name and the input lacks, with the nearest name that it has."""
 
 from __future__ import annotations
 
@@ -26,17 +23,17 @@ READ = {
     ObjectType.METRIC: ("field_mapping",),
     ObjectType.SEGMENT: ("membership_field", "segment_id_field"),
 }
-"""The settings that name columns, by the object type that reads them; of segments, besides, where the id is."""
+"""The settings that name columns, by object type. For segments, the column of the id comes on top."""
 
 OPEN_KEYWORDS = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties", "dependentSchemas"})
-"""Keywords of a schema by which an object may have members that `properties` does not name."""
+"""Keywords that let an object have members which `properties` does not name."""
 
 SHOWN_STREAMS = 20
-"""Streams that are named in one warning."""
+"""Streams that one warning names at most."""
 
 
 class NamedColumns:
-    """The columns that the settings of one stream name, compared with those of its SCHEMA.
+    """Compares the columns that a stream's settings name with those of its SCHEMA.
 
     Attributes:
         seen: Whether a SCHEMA came.
@@ -50,11 +47,11 @@ class NamedColumns:
         self._warned: set[tuple[str, tuple[str, ...]]] = set()
 
     def see(self, schema: Mapping[str, Any], tap_schema: Mapping[str, Any]) -> None:
-        """Warn, once, of each column that the stream does not have.
+        """Warn, once each, of named columns that the stream does not have.
 
         Args:
             schema: The stream's JSON schema after stream maps.
-            tap_schema: As the tap sent it: rows are counted before any stream map.
+            tap_schema: The JSON schema as the tap sent it, to which `row_count_field` refers.
         """
         self.seen = True
         if reads_messages(self._settings):
@@ -66,7 +63,7 @@ class NamedColumns:
             self._warn_if_absent(tap_schema, "row_count_field", (self._settings.row_count_field,), maps="before")
 
     def where(self, field: str) -> str:
-        """Return, as a sentence, where a field of a rejected record is read from: a destination or a column."""
+        """Return a sentence that says where a rejected record's field, a destination or a column, is read from."""
         settings = self._settings
         sources = sources_of(field, settings.field_mapping, of_messages=reads_messages(settings))
         if settings.object_type is ObjectType.SEGMENT:
@@ -76,7 +73,7 @@ class NamedColumns:
             sources = (names[field],) if field in names else sources_of(destination, settings.field_mapping)
         elif getattr(settings, field, None) is not None:
             return f"`{field}` comes from the setting of that name."
-        # A column of the primary key, or of a custom type of id.
+        # The field is a column: of the primary key, or of a custom ID type.
         words = "the column of that name" if sources == (field,) else _words(sources, "or")
         return f"`{field}` is read from {words}{self._lack(sources)}."
 
@@ -88,7 +85,7 @@ class NamedColumns:
         return f", {'none of which the stream has' if len(sources) > 1 else 'which the stream does not have'}{hint}"
 
     def _named(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yield settings that are read, and the columns that each names, of which it needs one."""
+        """Yield each setting that names columns, with these columns, of which the stream needs one."""
         settings = self._settings
         if settings.object_type is ObjectType.SEGMENT:
             destination = id_destination(settings)
@@ -124,11 +121,11 @@ class NamedColumns:
 
 
 def warn_of_absent_streams(keys: Iterable[str], came: Sequence[str]) -> None:
-    """Warn of streams that the settings name and that did not come.
+    """Warn of streams that the settings name and the input lacked.
 
     Args:
-        keys: The keys of `streams` that no stream matched.
-        came: The streams that came, after stream maps.
+        keys: The keys of `streams` that matched no stream.
+        came: The names of the streams that came, after stream maps.
     """
     shown = ", ".join(f"'{stream}'" for stream in came[:SHOWN_STREAMS]) or "nothing"
     more = f" and {len(came) - SHOWN_STREAMS} more" if len(came) > SHOWN_STREAMS else ""
@@ -166,7 +163,7 @@ def _reaches(schema: object, path: Sequence[str]) -> bool:
 
 
 def _is_open(schema: Mapping[str, Any]) -> bool:
-    """Return whether an object may have members that its schema does not name, as far as taps mean what they say."""
+    """Return whether an object may have members that its schema does not name."""
     return not _members(schema) or bool(schema.get("additionalProperties")) or not OPEN_KEYWORDS.isdisjoint(schema)
 
 
@@ -176,7 +173,7 @@ def _members(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _of_json(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns whose objects may come as JSON text, of which a schema says nothing."""
+    """Return open schemas for the columns whose objects may come as JSON text."""
     return {name: {} for name in JSON_COLUMNS if name in _members(schema)}
 
 

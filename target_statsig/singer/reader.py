@@ -1,7 +1,7 @@
-"""Standard input as Singer messages: bytes in, decoded messages out, no value in any error.
+"""Reading Singer messages from standard input.
 
-singer-sdk's own readers put the whole line into their errors, and a line holds a record; this one names its number. It
-also wakes up while nothing comes, so that a held STATE does not wait for the tap.
+singer-sdk's own readers quote the whole line in their errors, record and all. This one gives the line's number. It also
+calls back while no input comes, so that a held STATE need not wait for the tap.
 """
 
 from __future__ import annotations
@@ -29,42 +29,42 @@ if TYPE_CHECKING:
     from target_statsig.singer.message import Message
 
 LINES_AT_ONCE = 500
-"""Undecoded lines handed over together; between two times a signal is heeded."""
+"""Undecoded lines that are passed on together. A signal is heeded after each batch."""
 
 LOOK_THERE = "Check what the tap writes there."
 
 RECORD = b'"record"'
-"""What stands in a RECORD message behind its head, which names the stream."""
+"""The member of a RECORD message that ends its head. The head names the stream."""
 
 MESSAGE_TYPES = frozenset({"SCHEMA", "RECORD", "STATE", "ACTIVATE_VERSION", "BATCH"})
 
 
 def _heads(stream: str) -> list[bytes]:
-    """Return how the RECORD messages of a stream begin, as singer-sdk, singer-python and other taps write them."""
+    """Return the heads of a stream's RECORD messages, as singer-sdk, singer-python and other taps write them."""
     names = {json.dumps(stream), json.dumps(stream, ensure_ascii=False)}
     forms = ('{{"type":"RECORD","stream":{},', '{{"type": "RECORD", "stream": {}, ')
-    # Half a surrogate pair stands in no line but escaped.
+    # Half a surrogate pair occurs in a line only escaped.
     return [form.format(name).encode(errors="replace") for name in names for form in forms]
 
 
 def unreadable(number: int, what: str, *, remedy: str = LOOK_THERE) -> InputError:
-    """Return an error about a line of the input, without anything of what it holds."""
+    """Return an error about a line of the input, without any of its content."""
     if what.endswith(NO_END):
         remedy = "Check the tap's log for an error, and run again."
     return InputError(f"Line {number} of the input {what}. {CUT_OFF} {remedy}")
 
 
 class SingerMessageReader(GenericSingerReader[bytes]):
-    """Reads messages and hands each to the callback of its type; RECORDs as batches of lines.
+    """Reads messages and passes each to the callback of its type; RECORDs go to `take_records` in batches of lines.
 
     Attributes:
-        line_number: The number of the line at hand, from 1.
-        waiting: True while the reader waits for input and holds no message.
-        stop: Set from outside to end the reading before the next line.
-        between_blocks: Called with the bytes of each block of lines before it is read, and with 0 when nothing has come
-            for a while (`read_blocks`).
-        take_records: Takes RECORD messages of one stream that follow each other: the stream's name, the number of the
-            first line, and the messages.
+        line_number: The number of the current line, from 1.
+        waiting: Whether the reader waits for input and holds no message.
+        stop: Set by others to end the reading before the next line.
+        between_blocks: Called before each block of lines, with its size in bytes, and with 0 when no input has come for
+            `IDLE_SECONDS`.
+        take_records: Called with consecutive RECORD messages of one stream: the stream's name, the number of the first
+            line, and the messages.
     """
 
     def __init__(self) -> None:
@@ -108,14 +108,14 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         self._streams |= dict.fromkeys(_heads(stream), stream)
 
     def _runs(self, block: bytes) -> Iterator[tuple[str, Batch | Message]]:
-        """Yield the RECORDs of a stream that follow each other, under its name, and other messages under their type.
+        """Yield consecutive RECORDs of a stream with its name, and any other message with its type.
 
-        A RECORD that begins as taps write them is not decoded here.
+        A RECORD with a known head is not decoded here.
         """
         lines = lines_of(block)
         place = 0
         while place < len(lines):
-            # Asked only now: a SCHEMA that was just handed over may have made its stream known.
+            # Looked up here, because the SCHEMA that was just yielded may have added its stream.
             head = lines[place][: lines[place].find(RECORD)]
             stream = self._streams.get(head)
             if stream is None:
@@ -147,7 +147,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         return stream, Batch([line], [message])
 
     def error(self, what: str, *, remedy: str = LOOK_THERE) -> InputError:
-        """Return an error about the line at hand, without anything of what it holds."""
+        """Return an error about the current line, without any of its content."""
         return unreadable(self.line_number, what, remedy=remedy)
 
     @override
@@ -169,7 +169,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             raise self.error(msg)
 
     def _marked(self, blocks: Iterable[bytes | str]) -> Iterator[bytes]:
-        """Set `waiting` while the next block is fetched, so that a signal knows whether it may break in."""
+        """Set `waiting` while the next block is fetched, because a signal handler may raise only then."""
         source = iter(blocks)
         while True:
             self.waiting = True
@@ -186,11 +186,11 @@ class SingerMessageReader(GenericSingerReader[bytes]):
 
     @staticmethod
     def stopped() -> InterruptedRunError:
-        """Return the error with which the reading ends when it was asked to stop."""
+        """Return the error that ends the reading when the run is stopped."""
         return InterruptedRunError("the run was asked to stop before the input ended")
 
     def _while_idle(self) -> None:
-        # A signal must not break into what is done meanwhile.
+        # A signal handler must not raise during the callback.
         self.waiting = False
         self.between_blocks(0)
         self.waiting = True
@@ -199,17 +199,17 @@ class SingerMessageReader(GenericSingerReader[bytes]):
 
 
 CHUNK_BYTES = 1 << 17
-"""Bytes asked for at once; a pipe gives what it has. The records of a megabyte would not stay in the processor's cache
-until they are mapped, and take a tenth longer."""
+"""Bytes to read at once, if there are as many. The records of a megabyte would not stay in the processor's cache until
+they are mapped, which takes a tenth longer."""
 
 IDLE_SECONDS = 5.0
 """How long to wait for input before `while_idle` is called."""
 
 
 def read_blocks(descriptor: int, while_idle: Callable[[], None]) -> Iterator[bytes]:
-    """Yield whole lines, many at once, each with its end.
+    """Yield blocks of whole lines from a file descriptor; the last line may lack its end.
 
-    `while_idle` is called whenever nothing has come for `IDLE_SECONDS`.
+    `while_idle` is called whenever no input has come for `IDLE_SECONDS`.
     """
     rest: list[bytes] = []
     while True:
@@ -230,30 +230,30 @@ def read_blocks(descriptor: int, while_idle: Callable[[], None]) -> Iterator[byt
 
 
 DRAIN_SECONDS = 5.0
-"""How long the input is read off at most: taps take some seconds to start, and a person waits no longer."""
+"""The most seconds to read on after an error. Taps take some seconds to start; a person would not wait longer."""
 
 DRAIN_BYTES = 1 << 20
-"""Bytes read at once."""
+"""Bytes to read at once."""
 
 
 def drain_input(clock: Clock) -> None:
-    """Read standard input, where it is a pipe, until it ends, for `DRAIN_SECONDS` at most, and discard it.
+    """Read and discard the rest of standard input, if it is a pipe, for `DRAIN_SECONDS` at most.
 
-    A pipe that closes in the middle of a write is what `meltano run` shows last, in two screenfuls of traceback, and
-    not the error for which this target ended.
+    Otherwise the tap fails to write to a closed pipe, and `meltano run` ends with two screenfuls of that traceback
+    instead of this target's error.
     """
     try:
         descriptor = sys.stdin.fileno()
         mode = os.fstat(descriptor).st_mode
     except (AttributeError, OSError, ValueError):
-        return  # there is none, or it is closed, or something else stands in its place
-    # Some programs, Meltano under older versions of Python among them, give their children a socket for a pipe.
+        return  # standard input is missing, closed or replaced
+    # Some programs, such as Meltano under older versions of Python, use a socket as a pipe.
     if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
         drain(descriptor, clock)
 
 
 def drain(descriptor: int, clock: Clock) -> None:
-    """Read a descriptor until it ends, for `DRAIN_SECONDS` at most."""
+    """Read and discard a descriptor's content, for `DRAIN_SECONDS` at most."""
     end = clock.monotonic() + DRAIN_SECONDS
     while (left := end - clock.monotonic()) > 0:
         if not select.select([descriptor], [], [], left)[0] or not os.read(descriptor, DRAIN_BYTES):

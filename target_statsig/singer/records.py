@@ -1,4 +1,4 @@
-"""RECORD messages as a batch of lines, and how the lines of one stream are read into columns."""
+"""Batches of RECORD messages, and reading them into columns: decoding and validating."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 NO_END = " and has no end, because the program that wrote it ended or failed"
-"""How the fault ends of a line that was cut off."""
+"""The end of the message about a line that was cut off."""
 
 NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
-"""What decoding a line may raise that is no strict JSON, or too much of it."""
+"""Errors of decoding a line that is not strict JSON or nests too deeply."""
 
 
 MOST_MISSES = 10
-"""Batches running that did not fit the type of their stream, after which it is tried no more: a tap that sends columns
-beyond its schema does so all the time."""
+"""Batches in a row that do not fit the stream's type, after which the type is no longer tried. A tap that sends columns
+beyond its schema does so in every batch."""
 
 
 _NO_OPENING = bytes({*range(256)} - {*b"{[\n"})
-"""All bytes but those with which an object, a list or another line begins."""
+"""All bytes except those that begin an object or a list, or end a line."""
 
 _messages, _mapped = attrgetter("messages"), attrgetter("mapped")
 
@@ -61,9 +61,9 @@ class Batch:
     """RECORD messages of one stream, in the order of the input.
 
     Attributes:
-        lines: The messages as they came, each with its end.
-        messages: The same, decoded; None where they are not decoded yet.
-        mapped: What the stream maps made of each record; None where nothing maps the stream.
+        lines: The messages as the tap sent them, each with its line end.
+        messages: The decoded messages; None if they are not decoded yet.
+        mapped: The records after stream maps; None if no map changes the stream.
     """
 
     lines: Sequence[bytes]
@@ -75,24 +75,24 @@ class Batch:
 
     @staticmethod
     def of(parts: Sequence[Batch]) -> Batch:
-        """Join batches of one stream that follow each other."""
+        """Join consecutive batches of one stream."""
         if len(parts) == 1:
             return parts[0]
         return Batch(
             [line for part in parts for line in part.lines],
-            # Where some are decoded and some are not, all are decoded again.
+            # If only some are decoded, all are decoded again.
             None if any(part.messages is None for part in parts) else [*chain.from_iterable(map(_messages, parts))],
             None if parts[0].mapped is None else [*chain.from_iterable(map(_mapped, parts))],
         )
 
     @property
     def may_be_deep(self) -> bool:
-        """Whether a record may be nested too deeply: so many objects and lists begin in its line."""
+        """Whether a record may nest too deeply, going by the number of brackets in its line."""
         openings = b"".join(self.lines).translate(None, _NO_OPENING)
         return max(map(len, openings.splitlines()), default=0) > DEEPEST
 
     def part(self, start: int, size: int) -> Batch:
-        """Return at most `size` consecutive messages, from `start` on."""
+        """Return at most `size` consecutive messages, beginning with number `start`."""
         if start == 0 and len(self) <= size:
             return self
         rows = slice(start, start + size)
@@ -103,7 +103,7 @@ class Batch:
         )
 
     def take(self, rows: Sequence[int]) -> Batch:
-        """Return some of the messages, by their place among these."""
+        """Return the messages with these numbers."""
         return Batch(
             [self.lines[row] for row in rows],
             None if self.messages is None else [self.messages[row] for row in rows],
@@ -113,10 +113,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How the records of one stream are read, from one SCHEMA message to the next.
+    """How the records of one stream are read after a SCHEMA message.
 
     Attributes:
-        reader: Reads them.
+        reader: Decodes and validates the records.
         schema: The SCHEMA message as the tap sent it.
     """
 
@@ -126,16 +126,16 @@ class Reading:
 
 @dataclass(slots=True)
 class Read:
-    """The records of a batch.
+    """The records of a batch. Those that keep to their schema are called sound.
 
     Attributes:
-        rows: The lines of the sound records.
-        columns: The sound records, after the stream maps.
+        rows: The numbers of the lines with sound records, from 0.
+        columns: The sound records after stream maps.
         source: The sound records as the tap sent them.
-        messages: All messages, decoded; None where the columns of all were read without.
-        faults: Why the other records are not sound, by line.
-        unreadable: What is wrong with the first line that is no RECORD message at all, if one is; nothing from there on
-            was read.
+        messages: All messages, decoded; None if the lines were decoded by type.
+        faults: Why the other records are not sound, by the number of their line.
+        unreadable: What is wrong with the first line that is no RECORD message, or None. That line and those after it
+            were not read.
     """
 
     rows: Sequence[int]
@@ -152,9 +152,14 @@ class RecordReader:
     def __init__(
         self, tap_stream: str, stream: str, schema: dict[str, Any], key_properties: Sequence[str], *, validates: bool
     ) -> None:
-        """Take the schema of the records after the stream maps.
+        """Create a reader; the schema is compiled when first needed.
 
-        `tap_stream` is the tap's name for the stream, `stream` the one after the stream maps.
+        Args:
+            tap_stream: The stream's name in the tap.
+            stream: Its name after stream maps.
+            schema: The JSON schema of its records after stream maps.
+            key_properties: The columns that every record must have.
+            validates: Whether records must keep to the schema.
         """
         self._tap_stream = tap_stream
         self._stream = stream
@@ -165,16 +170,16 @@ class RecordReader:
 
     @cached_property
     def is_sound(self) -> Check:
-        """Whether a record has its key properties and keeps to the schema.
+        """Returns whether a record has its key properties and keeps to the schema.
 
         Raises:
-            InputError: The schema cannot be used; raised when this is first asked for.
+            InputError: The schema cannot be used. Raised at the first access.
         """
         return compile_check(self._stream, self._schema if self._validates else None, self._key_properties)
 
     @cached_property
     def _type(self) -> RecordType | None:
-        """The type of records that are sound beyond doubt; None where the schema says more than a type can."""
+        """A type that only sound records fit; None if the schema says more than a type can."""
         try:
             return RecordType(self._tap_stream, self._schema, self._key_properties, validates=self._validates)
         except NotPlainError:
@@ -216,7 +221,7 @@ class RecordReader:
 
     @override
     def __reduce__(self) -> tuple[Callable[..., RecordReader], tuple[str, str, dict[str, Any], Sequence[str]]]:
-        """Compile the schema where it arrives, if it is needed there."""
+        """Pickle the arguments: the schema is compiled again in the other process, if it is needed there."""
         remade = partial(RecordReader, validates=self._validates)
         return remade, (self._tap_stream, self._stream, self._schema, self._key_properties)
 
@@ -230,7 +235,7 @@ def _columns(messages: Sequence[Message], records: Sequence[Mapping[str, Any]]) 
 
 
 def decode_records(stream: str, batch: Batch) -> tuple[Sequence[Message], str | None]:
-    """Return the messages of a batch up to the first line that is no RECORD of its stream, and its fault."""
+    """Return the messages before the first line that is no RECORD of the stream, and what is wrong with that line."""
     if batch.messages is not None:
         return batch.messages, None
     try:
@@ -251,7 +256,7 @@ def decode_records(stream: str, batch: Batch) -> tuple[Sequence[Message], str | 
 
 
 def _is_record(stream: str, message: Message) -> bool:
-    # A line began with this type and stream; but where a name comes twice in an object, the last one counts.
+    # The line begins with this type and stream. But if a name occurs twice in an object, the last value counts.
     record = message.get("record")
     return message.get("type") == "RECORD" and message.get("stream") == stream and type(record) in _RECORDS
 
@@ -260,9 +265,9 @@ _RECORDS = frozenset({dict, Undecoded})
 
 
 def decode(line: bytes) -> Message | str:
-    """Return a line as a message, an empty one where it is no JSON object; or what is wrong with it.
+    """Return a line as a message, or as a text that says what is wrong with it.
 
-    A record that is nested too deeply to be decoded is left as it is written.
+    A JSON value that is no object becomes an empty message. A record that nests too deeply stays undecoded.
     """
     try:
         return _decode(line)

@@ -1,4 +1,4 @@
-"""What happens to a rejected record: it is counted, written to the dead letters, and counted against the limit."""
+"""Rejected records: each is counted, written to the dead letters, and counted against `max_rejected_percent`."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FEW = 10
-"""So many rejected records are forgiven, whatever share of a small stream they are."""
+"""Rejected records that are tolerated in any case, so that a small stream does not fail for one of them."""
 
 ALL = 100
-"""The percentage by which all records of a stream may be rejected."""
+"""The value of `max_rejected_percent` that allows all records to be rejected."""
 
 SHOWN_FIELDS = 3
-"""Fields of which it is said where they were looked for."""
+"""Fields at most for which the message says where they are read from."""
 
 
 def too_many(records: int, rejected: int, max_percent: int) -> bool:
-    """Return whether a stream had more records rejected than `max_rejected_percent` allows, and more than a few."""
+    """Return whether more than `FEW` records of a stream, and more than `max_percent`, were rejected."""
     return rejected > FEW and rejected * 100 > records * max_percent
 
 
 def whereabouts(letters: DeadLetters, environ: Mapping[str, str]) -> str:
-    """Return where the dead letters of a run are, and how to send them again."""
+    """Return a text that says where the dead letters of a run are, and how to send them again."""
     records = counted(letters.count, "rejected record is", "rejected records are")
     return (
         f"{records} in {letters.directory}. After you fix the cause, send them again with the same configuration: "
@@ -56,7 +56,16 @@ class Rejections:
         box: DeadLetters,
         where: Callable[[str], str],
     ) -> None:
-        """Take where they are counted and kept; `where` says, as a sentence, where a field is read from."""
+        """Start with none.
+
+        Args:
+            stream: The stream's name.
+            max_percent: The setting `max_rejected_percent`.
+            counts: The stream's counts in the report.
+            report: The report of the run.
+            box: The dead letters.
+            where: Returns a sentence that says where a field is read from.
+        """
         self._stream = stream
         self._max_percent = max_percent
         self._counts = counts
@@ -67,16 +76,22 @@ class Rejections:
 
     @property
     def allows_none(self) -> bool:
-        """Whether the first record that is rejected ends the run."""
+        """Whether the first rejected record ends the run."""
         return self._max_percent == 0
 
     @property
     def count(self) -> int:
-        """How many records were rejected so far."""
+        """The number of rejected records so far."""
         return self._counts.rejected
 
     def add(self, line: bytes, schema: Message, error: RecordError, *, message: str = "") -> None:
-        """Count a record and keep it; `message` is Statsig's, if it was Statsig that refused.
+        """Count a rejected record and write it to the dead letters.
+
+        Args:
+            line: The RECORD message as the tap sent it.
+            schema: The SCHEMA message as the tap sent it.
+            error: Why it was rejected.
+            message: Statsig's message, if Statsig refused it.
 
         Raises:
             RejectionsError: No record of this stream may be rejected.
@@ -95,11 +110,11 @@ class Rejections:
         """Log at the end of the run what was rejected, and compare it with the limit.
 
         Raises:
-            RejectionsError: Too many of the stream's records were rejected, or all of them.
+            RejectionsError: Too many records of the stream, or all of them, were rejected.
         """
         counts = self._counts
         if not counts.rejected or self.allows_none:
-            return  # of one record too many it is said already
+            return  # `add` has raised an error already
         worst = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common(3))
         share = f"{counts.rejected:,} of {counted(counts.records, 'record')}"
         why = f"{'was' if counts.records == 1 else 'were'} rejected ({worst})"
@@ -140,8 +155,8 @@ class Rejections:
 
 
 def _missing_key_rejection(text: str) -> RejectionsError:
-    """Return the error for a record without a key property, a `MissingKeyPropertiesError` of singer-sdk."""
-    from singer_sdk.exceptions import MissingKeyPropertiesError  # a process that only prepares does without
+    """Return the error for a record without a key property, which is also singer-sdk's `MissingKeyPropertiesError`."""
+    from singer_sdk.exceptions import MissingKeyPropertiesError  # slow to import, and not needed to prepare
 
     class MissingKeyRejectionError(RejectionsError, MissingKeyPropertiesError):
         pass

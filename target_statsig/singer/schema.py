@@ -1,11 +1,11 @@
-"""What a SCHEMA says of its records: a compiled check for any schema, and a type to decode by for that of a table.
+"""Validating records by their SCHEMA: a compiled check for any schema, and a msgspec type for that of a table.
 
-The check means what singer-sdk's own validation means: the draft is the one that the schema names (2020-12 where it
-names none), and formats are not asserted. A schema with keywords of an older draft is read by that one: taps that write
-them name none.
+The check validates as singer-sdk does: by the draft that the schema names (2020-12 if it names none), without asserting
+formats. If the schema is invalid in that draft, draft 7 and draft 4 are tried, because taps that write older keywords
+often name no draft.
 
-Where a schema says of a record only which columns it has, it is a type for msgspec: lines are decoded and validated in
-one go, and no dictionary is made for any record.
+If a schema says only which columns a record has and their types, msgspec decodes and validates the lines in one step,
+and no dictionary is created for any record.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ Check = Callable[[Mapping[str, Any]], bool]
 UNKNOWN_DRAFT = "Unknown meta-schema"
 
 SCHEMA_KEYWORD = "$schema"
-"""What names the draft."""
+"""The keyword that names the draft."""
 
 _WHOLE = frozenset({"$ref", "$dynamicRef", "$recursiveRef", SCHEMA_KEYWORD})
-"""Keywords by which a part of a schema means something only within the whole."""
+"""Keywords that depend on the rest of the schema, so that a part with one cannot be compiled by itself."""
 
 
 def compile_check(stream: str, schema: dict[str, Any] | None, key_properties: Sequence[str] = ()) -> Check:
-    """Return a function that returns whether a record has its key properties and keeps to a schema.
+    """Return a function that checks whether a record has its key properties and keeps to a schema.
 
-    Any record keeps to None.
+    Every record keeps to the schema None.
 
     Raises:
-        InputError: The schema is no valid JSON schema, or refers to something outside of itself.
+        InputError: The schema is not a valid JSON schema, or refers to something outside of itself.
     """
     is_valid: Callable[[object], bool] = (lambda _: True) if schema is None else _compiler(stream, schema)(schema)
 
@@ -61,26 +61,25 @@ def compile_check(stream: str, schema: dict[str, Any] | None, key_properties: Se
 
 
 def _compiler(stream: str, schema: dict[str, Any]) -> Callable[[Any], Callable[[object], bool]]:
-    """Return a function that compiles a schema, and any part of it, by the draft that it keeps to.
+    """Return a function that compiles a schema, or a part of it, by the draft in which it is valid.
 
     Raises:
-        InputError: It is no valid JSON schema, or refers to something outside of itself.
+        InputError: The schema is not a valid JSON schema, or refers to something outside of itself.
     """
-    import jsonschema_rs  # a worker has seldom need of it
+    import jsonschema_rs  # slow to import, and seldom needed in a worker
 
     def compiler(make: Callable[..., Any], **draft: str) -> Callable[[Any], Callable[[object], bool]]:
         def compiled(part: Any) -> Callable[[object], bool]:
             if isinstance(part, dict):
                 part = {**{name: each for name, each in part.items() if name != SCHEMA_KEYWORD}, **draft}
-            # jsonschema-rs asserts formats under drafts 4 and 7 by default, and would refuse log-based taps'
-            # times.
+            # By default jsonschema-rs asserts formats under drafts 4 and 7, and rejects the times of log-based taps.
             is_valid = make(part, validate_formats=False, offline=True).is_valid
 
             def check(value: object) -> bool:
                 try:
                     return bool(is_valid(value))
                 except ValueError:
-                    # What a stream map made, a datetime for one, is no JSON value: no JSON type fits it.
+                    # A stream map may produce a value that is not JSON, such as a datetime. No JSON type fits it.
                     return False
 
             return check
@@ -110,16 +109,16 @@ _SAYS_NOTHING = frozenset(
     {
         *("title", "description", "$comment", "examples", "default", "deprecated", "readOnly", "writeOnly"),
         "nullable",
-        "format",  # which is not asserted, unlike `contentEncoding` and `contentMediaType` in some drafts
+        "format",  # not asserted, unlike `contentEncoding` and `contentMediaType` in some drafts
     }
 )
-"""Keywords that no record can violate."""
+"""Keywords that restrict no value."""
 
 _EXTENSION = "x-"
 
 _ROOT_KEYWORDS = frozenset({"type", "properties", "required", "additionalProperties", "$schema", "$id", "id"})
-"""Keywords that the schema of a table has. `additionalProperties` may have any value: a record with a column beyond
-the schema's is not read here."""
+"""Keywords in the schema of a table. `additionalProperties` may have any value, because a record with a column beyond
+the schema does not fit the type anyway."""
 
 _TYPES: Mapping[str, Any] = {
     "null": None,
@@ -129,15 +128,14 @@ _TYPES: Mapping[str, Any] = {
     "object": dict[str, Any],
     "array": list[Any],
 }
-"""Types of JSON schema as msgspec's, which takes no more for one than a validator does: no text for a number, and no
-1.0 for an integer."""
+"""JSON schema's types as Python's. msgspec is as strict as a validator: a text is no number, and 1.0 no integer."""
 
 _SCALARS = frozenset({"null", "string", "integer", "number", "boolean"})
-"""Types of values that hold no others."""
+"""Types whose values hold no other values."""
 
 _NUMBER = "number"
-"""The one type that msgspec would not leave as it came: a column of it is decoded as if nothing were known, and
-checked then."""
+"""The type that is not left to msgspec, which would turn integers into floats. Its columns are decoded without a type
+and checked afterwards."""
 
 _DECODED: Mapping[str, frozenset[type]] = {
     "null": frozenset({NoneType}),
@@ -148,43 +146,43 @@ _DECODED: Mapping[str, frozenset[type]] = {
     "object": frozenset({dict}),
     "array": frozenset({list}),
 }
-"""What the types are decoded to where nothing is known."""
+"""The types of values that are decoded without a type."""
 
 _BOUNDS: Mapping[str, Mapping[str, str]] = {
     "string": {"minLength": "min_length", "maxLength": "max_length"},
     "integer": {"minimum": "ge", "maximum": "le"},
 }
-"""Keywords that a schema may add to a type, and msgspec's for the same."""
+"""Keywords that restrict a type, and their counterparts in msgspec."""
 
 _INT64 = range(-(1 << 63), 1 << 63)
-"""What msgspec can bound by."""
+"""The bounds that msgspec accepts."""
 
 _ANYTHING: Mapping[str, tuple[object, ...]] = {"additionalProperties": (True, {}), "items": (True, {})}
-"""Keywords about the content of an object or a list, with the values by which it may be anything."""
+"""Keywords about the content of objects and lists, with the values that allow any content."""
 
 
 class NotPlainError(Exception):
-    """A schema says more than types."""
+    """A schema cannot be expressed as a type."""
 
 
 class RecordType:
-    """Reads the records of one stream that hold no columns but those of its schema.
+    """Decodes and validates records of one stream that have no columns beyond its schema.
+
+    A column whose schema is a mere type is validated by msgspec while decoding, any other column afterwards.
 
     Attributes:
         names: The columns of the schema.
         is_flat: Whether no column can hold an object or a list.
-
-    A column whose schema names mere types is validated by msgspec as it is decoded; any other one is decoded first.
     """
 
     def __init__(
         self, stream: str, schema: dict[str, Any], key_properties: Sequence[str] = (), *, validates: bool = True
     ) -> None:
-        """Make the type.
+        """Create the type.
 
         Raises:
-            InputError: The schema is no valid JSON schema, or refers to something outside of itself.
-            NotPlainError: It says more of a record than which columns it has.
+            InputError: The schema is not a valid JSON schema, or refers to something outside of itself.
+            NotPlainError: The schema restricts records by more than their columns.
         """
         properties = schema.get("properties")
         if not isinstance(properties, dict) or not properties:
@@ -220,7 +218,7 @@ class RecordType:
             raise NotPlainError from error
 
     def read(self, lines: bytes) -> Columns | None:
-        """Return the records of some RECORD messages, a line each; None where one does not fit the type."""
+        """Return the records of RECORD messages, one a line, or None if any of them does not fit the type."""
         try:
             messages = self._decode(lines)
         except (msgspec.MsgspecError, UnicodeDecodeError, ArithmeticError, RecursionError):
@@ -232,7 +230,7 @@ class RecordType:
             kinds = set(map(type, column)) if name in self._kinds or name not in self._needed else None
             if kinds and UnsetType in kinds:
                 if len(kinds) == 1:
-                    continue  # no record has it
+                    continue  # no record has the column
                 gaps[name] = [value is UNSET for value in column]
                 kinds.discard(UnsetType)
             if kinds and name in self._kinds and not self._kinds[name] >= kinds:
@@ -259,12 +257,17 @@ class RecordType:
         record = msgspec.defstruct("Record", fields, rename=renamed, forbid_unknown_fields=True, gc=False, kw_only=True)
         needed: list[tuple[str, Any]] = [("type", Literal["RECORD"]), ("stream", Literal[stream]), ("record", record)]
         optional = [("time_extracted", Any, None), ("version", Any, None)]
-        # Of a member that it does not know, msgspec would not even see whether it is JSON.
+        # Unknown members are forbidden, because msgspec skips them without checking that they are JSON.
         return msgspec.defstruct("Message", [*needed, *optional], forbid_unknown_fields=True, gc=False)
 
     @staticmethod
     def _shapes(gaps: Mapping[str, Sequence[bool]], columns: Iterable[str]) -> Shapes:
-        """Return which records have the same columns, by what they lack."""
+        """Return which records have the same columns.
+
+        Args:
+            gaps: For each column that some records lack, whether each record lacks it.
+            columns: The names of all columns.
+        """
         shapes: dict[tuple[str, ...], Sequence[int]] = {}
         holes: defaultdict[tuple[bool, ...], list[int]] = defaultdict(list)
         for row, lacks in enumerate(zip(*gaps.values(), strict=True)):
@@ -278,7 +281,7 @@ class RecordType:
         """Return the type of a column.
 
         Raises:
-            NotPlainError: Its schema says more than a type can.
+            NotPlainError: The column's schema cannot be expressed as a type.
         """
         if schema is True:
             return Any
@@ -290,7 +293,7 @@ class RecordType:
         _only(schema, {"type", *bounded, *anything})
         if not kinds:
             return Any
-        # Where nothing is validated, nobody has seen yet whether the types are any that JSON schema has.
+        # If records are not validated, the schema was not compiled, and may name types that do not exist.
         if not _DECODED.keys() >= {*kinds}:
             raise NotPlainError
         if bounded and (_NUMBER in kinds or any(type(schema[keyword]) is not int for keyword in bounded)):
@@ -302,14 +305,18 @@ class RecordType:
 
 
 def _refers(schema: object) -> bool:
-    """Return whether a part of a schema means something only within the whole: it points elsewhere, or has a draft."""
+    """Return whether a part of a schema depends on the rest of it."""
     if isinstance(schema, dict):
         return not _WHOLE.isdisjoint(schema) or any(map(_refers, schema.values()))
     return isinstance(schema, list) and any(map(_refers, schema))
 
 
 def _bounded(kind: str, schema: Mapping[str, Any]) -> Any:
-    """Return msgspec's type for one of JSON schema's and its bounds; NotPlainError where msgspec has none."""
+    """Return the type, with its bounds, for one of JSON schema's types.
+
+    Raises:
+        NotPlainError: msgspec cannot express the bounds.
+    """
     bounds = {name: schema[keyword] for keyword, name in _BOUNDS.get(kind, {}).items() if keyword in schema}
     if not all(bound in _INT64 for bound in bounds.values()):
         raise NotPlainError
@@ -320,7 +327,11 @@ def _bounded(kind: str, schema: Mapping[str, Any]) -> Any:
 
 
 def _only(schema: Mapping[str, Any], keywords: frozenset[str] | set[str]) -> None:
-    """Raise NotPlainError where a schema has other keywords than these."""
+    """Check that a schema has no other keywords.
+
+    Raises:
+        NotPlainError: It has others.
+    """
     if any(
         keyword not in keywords and keyword not in _SAYS_NOTHING and not keyword.startswith(_EXTENSION)
         for keyword in schema
@@ -329,7 +340,11 @@ def _only(schema: Mapping[str, Any], keywords: frozenset[str] | set[str]) -> Non
 
 
 def _names(value: object) -> list[str]:
-    """Return the texts of a list of texts, or the one that stands alone; anything else raises NotPlainError."""
+    """Return a list of texts, or a single text as a list.
+
+    Raises:
+        NotPlainError: The value is neither.
+    """
     listed = [value] if isinstance(value, str) else value
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
         raise NotPlainError
@@ -342,8 +357,11 @@ _ANY_TYPE = ("array", "boolean", "null", "number", "object", "string")
 def normalize(message: Message, error: Callable[[str], InputError]) -> Message:
     """Return a SCHEMA message whose key properties are a list, and whose schema has `properties`.
 
-    One that names no columns, as that of a document store does, has at least its key properties: stream maps ask for
-    them. `error` makes an error of what is wrong with the line.
+    A schema without columns, such as a document store's, gets its key properties as columns, which stream maps need.
+
+    Args:
+        message: The message.
+        error: Creates an error about the current line.
 
     Raises:
         InputError: The message cannot be used.
@@ -359,7 +377,7 @@ def normalize(message: Message, error: Callable[[str], InputError]) -> Message:
     if is_too_deep(schema):
         msg = "is a SCHEMA that is nested too deeply"
         raise error(msg)
-    # A column of which a schema says nothing at all would be a text for singer-sdk's flattening.
+    # With an empty schema, singer-sdk's flattening would turn the column into a text.
     properties = schema.get("properties") or {key: {"anyOf": [{"type": [*_ANY_TYPE]}]} for key in keys}
     if not isinstance(properties, dict):
         msg = "is a SCHEMA whose `properties` are not an object"

@@ -1,6 +1,6 @@
 """The Singer side of a stream: its schema, and how its records are read.
 
-A sink comes and goes with the schema of its stream. What the stream has gathered lives with the run (`streams`).
+singer-sdk replaces a sink when the schema changes. So what a stream has gathered is kept by the run (`streams`).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 class StatsigSink(Sink):
-    """Hands the records of one stream on, with what reads and validates them.
+    """Passes the records of one stream on, together with the reader that decodes and validates them.
 
     Attributes:
-        stream: What sends them, or gathers the members that they name.
+        stream: The stream that sends the records, or gathers members from them.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class StatsigSink(Sink):
         schema: dict[str, Any],
         key_properties: Sequence[str] | None,
     ) -> None:
-        """Compile the schema, and make the stream if it is new.
+        """Create the sink, and the stream if it is new.
 
         Raises:
-            SettingsError: Nothing says what the stream's records become.
+            SettingsError: No setting says what the stream's records become.
             InputError: The schema cannot be used.
         """
         super().__init__(target, stream_name, schema, key_properties)
@@ -50,10 +50,10 @@ class StatsigSink(Sink):
         self._readings: dict[str, Reading] = {}
 
     def expect(self, schema: Message) -> None:
-        """Take a SCHEMA message of a stream of the tap that feeds this one.
+        """Take a SCHEMA message of a tap's stream that feeds this one.
 
         Raises:
-            InputError: The schema cannot be used: nothing of the stream is read.
+            InputError: The schema cannot be used.
         """
         tap_stream = schema["stream"]
         if tap_stream in self._readings and self._readings[tap_stream].schema == schema:
@@ -65,11 +65,11 @@ class StatsigSink(Sink):
         self._readings[tap_stream] = Reading(reader, schema)
 
     def take(self, tap_stream: str, number: int, batch: Batch) -> None:
-        """Take RECORD messages of one of these streams.
+        """Take RECORD messages of a tap's stream that feeds this one.
 
         Args:
-            tap_stream: The tap's name for the stream.
-            number: The number of the first line, in the input.
+            tap_stream: The stream's name in the tap.
+            number: The line number of the first message.
             batch: The messages.
         """
         self.record_counter_metric.increment(len(batch))
@@ -78,16 +78,16 @@ class StatsigSink(Sink):
         self.stream.accept(number, batch, reading)
 
     def take_mapped(self, stream_map: StreamMap, tap_stream: str, number: int, batch: Batch) -> None:
-        """Take what a stream map makes of RECORD messages that are decoded.
+        """Apply a stream map to decoded RECORD messages, and take the results.
 
         Raises:
-            InputError: The map cannot be evaluated for one of them.
+            InputError: The map cannot be evaluated for a record.
         """
         rows, mapped = [], []
         may_be_deep, adds_metadata = batch.may_be_deep, self.include_sdc_metadata_properties
         for row, message in enumerate(batch.messages or ()):
             record = message["record"]
-            # One that no map can take: too deep a one; or without members, which singer-sdk would drop unseen.
+            # Not mapped: records that nest too deeply, and empty ones, which singer-sdk would drop silently.
             if record and not (may_be_deep and is_too_deep(record)):
                 try:
                     record = stream_map.transform(dict(record))
@@ -104,7 +104,7 @@ class StatsigSink(Sink):
 
     @property
     def passes_lines(self) -> bool:
-        """Whether its records come as the tap sent them, where no stream map changes them."""
+        """Whether lines that no stream map changes may be taken undecoded."""
         return not self.include_sdc_metadata_properties
 
     @override
@@ -114,17 +114,17 @@ class StatsigSink(Sink):
     @property
     @override
     def is_full(self) -> bool:
-        """Return False: the stream sends what is full by itself, and knows bytes as well as rows."""
+        """Return False: the stream itself sends a full batch."""
         return False
 
     @override
     def _remove_sdc_metadata_from_schema(self) -> None:
-        """Keep the columns: `_sdc_deleted_at` is how log-based taps say that a row is gone."""
+        """Do nothing: log-based taps mark deleted rows by the column `_sdc_deleted_at`."""
 
     @override
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
-        """Do nothing: records come in batches (`take`)."""
+        """Do nothing: records come in batches, by `take`."""
 
     @override
     def process_batch(self, context: dict[str, Any]) -> None:
-        """Do nothing: batches are made and sent by the stream."""
+        """Do nothing: the stream sends its batches."""

@@ -1,7 +1,7 @@
-"""STATEs: each is written as soon as everything before it is settled, in order, and never earlier.
+"""Writing STATEs, in order, each as soon as every record before it is settled and never earlier.
 
-Settled means acknowledged by Statsig, in a dead-letter file, or in the store. A batch in flight holds a ticket; worker
-threads close it.
+A record is settled when Statsig has acknowledged it, or when it is in a dead-letter file or in the store. A batch holds
+a ticket until its records are settled.
 """
 
 from __future__ import annotations
@@ -22,32 +22,36 @@ if TYPE_CHECKING:
     from target_statsig.clock import Clock
 
 State = Any
-"""A STATE's value: an object, as a rule."""
+"""The value of a STATE, usually an object."""
 
 STATE_PATIENCE = 30.0
-"""Seconds for which a STATE waits until its batch is full; then the batch is sent as it is."""
+"""Seconds that a STATE waits for the batch before it to fill up; then the batch is sent as it is."""
 
 
 class StateGate:
-    """Holds each STATE back until all tickets that were open when it came are closed.
+    """Holds each STATE back until all tickets that were open when it came are closed. Thread-safe.
 
     Attributes:
-        received: How many STATE messages have come so far.
+        received: The number of STATE messages so far.
     """
 
     def __init__(self, write: Callable[[State, int], None]) -> None:
-        """Take what writes a STATE; it also gets the STATE's number, from 1, and is called by one thread at a time."""
+        """Start without tickets.
+
+        Args:
+            write: Writes a STATE, given its value and its number in the run, from 1. Called by one thread at a time.
+        """
         self.received = 0
         self._write = write
         self._lock = threading.Lock()
         self._next_ticket = 0
         self._open: dict[int, int] = {}
-        """Tickets, each with the number of the last STATE that may pass it all the same."""
+        """The open tickets, each with the number of the last STATE that it does not hold back."""
         self._held: deque[tuple[int, int, State]] = deque()
         self._last: State = None
 
     def open(self) -> int:
-        """Return a ticket for records that are not settled yet."""
+        """Open a ticket for records that are not settled yet, and return its number."""
         with self._lock:
             ticket = self._next_ticket
             self._next_ticket += 1
@@ -55,19 +59,19 @@ class StateGate:
             return ticket
 
     def close(self, ticket: int) -> None:
-        """Close a ticket, whose records are settled, and write the STATE that waited for them."""
+        """Close a ticket, because its records are settled, and write the STATE that waited for it."""
         with self._lock:
             del self._open[ticket]
             self._release()
 
     def settle(self, ticket: int, received: int) -> None:
-        """Let the STATE with this number pass an open ticket, whose records before it are settled."""
+        """Let STATEs up to number `received` pass an open ticket, because its records before them are settled."""
         with self._lock:
             self._open[ticket] = received
             self._release()
 
     def hold(self, state: State) -> None:
-        """Take a STATE; it is written now if nothing before it is open."""
+        """Take a STATE; write it at once if no ticket is open."""
         with self._lock:
             self.received += 1
             if self.received == 1 or state != self._last:
@@ -86,7 +90,7 @@ class StateGate:
         return bool(self._held)
 
     def _release(self) -> None:
-        """Write the newest STATE that may pass; those before it say less and are left out."""
+        """Write the newest STATE that may pass, and drop older ones, which it supersedes."""
         passed = None
         while self._held:
             first_behind, number, _ = self._held[0]
@@ -99,7 +103,7 @@ class StateGate:
 
 
 class Patience:
-    """Decides when a STATE has waited long enough for batches that are not full."""
+    """Decides when a STATE has waited long enough for a batch to fill up."""
 
     def __init__(self, gate: StateGate, clock: Clock) -> None:
         self._gate = gate
@@ -107,7 +111,7 @@ class Patience:
         self._until: float | None = None
 
     def is_over(self) -> bool:
-        """Return whether it has; then the next call begins a new wait."""
+        """Return whether `STATE_PATIENCE` is over; if so, the next wait begins."""
         if not self._gate.waiting:
             self._until = None
             return False
@@ -124,16 +128,16 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 def write_state(state: State) -> None:
-    """Write a STATE to standard output at once, for the program that started this to save.
+    """Write a STATE to standard output and flush it.
 
     Raises:
-        FatalRunError: It cannot be written.
+        FatalRunError: The STATE cannot be written.
     """
     try:
         sys.stdout.write(encode_state(state) + "\n")
         sys.stdout.flush()
     except (BrokenPipeError, ValueError, AttributeError) as error:
-        # The other end of the pipe is closed, or this one is, or there never was a standard output (it is None).
+        # Either end of the pipe is closed, or standard output is None.
         why = "is closed by the program that started this one"
         raise _lost(why) from error
     except OSError as error:
@@ -142,11 +146,11 @@ def write_state(state: State) -> None:
 
 
 def encode_state(state: State) -> str:
-    """Return a STATE as a line of JSON; its numbers stay as the tap wrote them."""
+    """Return a STATE as JSON, its numbers as the tap wrote them."""
     try:
         return json.dumps(state)
     except TypeError:
-        # Decimals, of which the reader makes numbers with a fraction.
+        # It holds Decimals, as which the reader decodes numbers with a fraction.
         return _ENCODER.encode(state).decode()
 
 

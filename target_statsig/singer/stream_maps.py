@@ -1,4 +1,4 @@
-"""singer-sdk's stream maps; what is wrong with one is an error of the configuration, in singer-sdk's own text."""
+"""singer-sdk's stream maps. An error in a map becomes an error of the configuration, with singer-sdk's own message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 REMEDY = "Correct `stream_maps`: https://sdk.meltano.com/en/latest/stream_maps.html"
 
 _ABOUT_THE_SETTING = (MapExpressionError, StreamMapConfigError, NotImplementedError)
-"""What singer-sdk means to raise; other errors are slips of its own over a setting that it does not expect."""
+"""Errors that singer-sdk raises on purpose. Any other error comes from a setting that it did not expect."""
 
 
 class StreamMapError(Exception):
@@ -29,7 +29,7 @@ class StreamMapError(Exception):
         self._stream = stream
 
     def at(self, number: int) -> InputError:
-        """Return the error for the record in a line of the input."""
+        """Return the error for the record on line `number` of the input."""
         msg = (
             f"A stream map of stream '{self._stream}' failed for the record in line {number}: {self} {CUT_OFF} {REMEDY}"
         )
@@ -40,10 +40,10 @@ class StreamMaps(PluginMapper):
     """The stream maps of a run."""
 
     def __init__(self, config: Mapping[str, Any], logger: logging.Logger) -> None:
-        """Read the settings about them, out of all settings.
+        """Read the maps from the configuration.
 
         Raises:
-            SettingsError: They cannot be used, whatever stream comes.
+            SettingsError: They cannot be used for any stream.
         """
         present = {name: value for name, value in config.items() if value is not None}
         try:
@@ -55,7 +55,7 @@ class StreamMaps(PluginMapper):
     def register_raw_stream_schema(
         self, stream_name: str, schema: dict[str, Any], key_properties: Sequence[str] | None
     ) -> None:
-        """Make the maps of a stream.
+        """Create the maps of a stream.
 
         Raises:
             SettingsError: One of them cannot be used.
@@ -68,7 +68,7 @@ class StreamMaps(PluginMapper):
             raise SettingsError([f"stream '{stream_name}': {_message_of(error)} {REMEDY}"]) from None
         for stream_map in self.stream_maps[stream_name]:
             if isinstance(stream_map, CustomStreamMap):
-                # No other place knows the expression, and none whether it is a map that failed.
+                # Wrapped here, because only here the expression is known, and that a map failed.
                 stream_map._eval = partial(_evaluate, stream_map._eval)  # type: ignore[method-assign]  # noqa: SLF001
                 transform = partial(_transform, stream_name, stream_map.transform)
                 stream_map.transform = transform  # type: ignore[method-assign]
@@ -80,12 +80,12 @@ def _transform(
     try:
         return transform(record)
     except (MapExpressionError, StreamMapConfigError) as error:
-        # `from None`: the evaluator's error may quote the record.
+        # `from None`, because the evaluator's error may quote the record.
         raise StreamMapError(stream, _message_of(error)) from None
 
 
 def _message_of(error: Exception) -> str:
-    """Return singer-sdk's message about a map, as a sentence; it names the setting, and no value of a record."""
+    """Return singer-sdk's message about a map as a sentence. It names the setting, and no value of a record."""
     text = (
         str(error) if isinstance(error, _ABOUT_THE_SETTING) else f"singer-sdk cannot read it ({type(error).__name__})"
     )
@@ -98,6 +98,6 @@ def _evaluate(evaluate: Callable[..., Any], expr: str, **arguments: Any) -> Any:
     except MapExpressionError:
         raise
     except Exception as error:  # noqa: BLE001 -- an expression may fail in any way
-        # As singer-sdk says it where the evaluator finds the fault.
+        # singer-sdk's own text for an error in the evaluator.
         msg = f"Failed to evaluate simpleeval expressions {expr} ({type(error).__name__})."
         raise MapExpressionError(msg) from None
