@@ -1,7 +1,7 @@
-"""A batch on its way to Statsig: prepared, sent, split where it is refused, and every record accounted for.
+"""Delivering a batch: it is prepared and sent, halved if Statsig refuses it, and every record is accounted for.
 
-What an earlier run delivered is skipped, and each request is written down before and after. Runs in the threads of the
-delivery pool.
+Records that an earlier run delivered are skipped. The ledger records each request before it is sent and after it is
+acknowledged. All this runs in the threads of the delivery pool.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ NOT_ABOUT_THE_BODY = frozenset({301, 302, 303, 307, 308, 404, 405})
 """Refusals that halving cannot fix: there is no events API at `events_url`."""
 
 LEFT_OF_REFUSED = 0.55
-"""How much of a body that was too large may be in the next ones: a little more than half, so that what filled one
-request fills two, and not two and a remainder."""
+"""The size of the next bodies as a share of one that was too large. A little more than half, so that its items fill two
+requests, and not two and a remainder."""
 
 
 class Bounds:
-    """How large a request may be; shared by all streams of a run.
+    """How large a request may be, for all streams of a run.
 
     Attributes:
-        limits: The bounds as they are now; lowered for the rest of the run where Statsig says 413.
+        limits: The current limits. After a 413 they are lowered for the rest of the run.
     """
 
     def __init__(self, rows: int, size: int) -> None:
-        """Take the items a request at most, and its uncompressed bytes; one item may take them all."""
+        """Take the most items and the most uncompressed bytes of a request."""
         self.limits = Limits(rows, size, size)
 
     def lower(self, refused: int, *, alone: bool) -> None:
-        """Stay under a size that Statsig refused.
+        """Lower the limits below a size that Statsig refused.
 
         Args:
-            refused: The uncompressed bytes of the body that was too large.
-            alone: Whether it held one item only.
+            refused: The uncompressed bytes of the refused body.
+            alone: Whether it held a single item.
         """
         limits = self.limits
         largest = min(limits.largest, refused - 1) if alone else limits.largest
@@ -66,23 +66,23 @@ class Bounds:
 
 
 class RefusalStreak:
-    """Tells poison from a broken mapping: single items refused in a row, while none was ever taken."""
+    """Distinguishes single bad records from a broken mapping, by counting single items that Statsig refuses."""
 
     LIMIT = 20
-    """So many refused items, and none taken, are no accident: the mapping or the key is at fault."""
+    """Single items refused before any request was accepted, after which the mapping or the address must be wrong."""
 
     def __init__(self) -> None:
-        """Begin with nothing sent."""
+        """Start before the first request."""
         self._lock = threading.Lock()
         self._taken = False
         self._refused = 0
 
     def taken(self) -> None:
-        """Note that Statsig took a request."""
+        """Note that Statsig accepted a request."""
         self._taken = True
 
     def refused(self) -> bool:
-        """Note that a single item was refused, and return whether to stop."""
+        """Note that Statsig refused a single item, and return whether to stop."""
         with self._lock:
             self._refused += 1
             return not self._taken and self._refused >= self.LIMIT
@@ -90,7 +90,7 @@ class RefusalStreak:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A record that was kept out, as the line that it came in, and why."""
+    """A rejected record: its line as the tap sent it, and the reason."""
 
     line: bytes
     reason: str
@@ -105,17 +105,16 @@ class BatchResult:
     `records` is the sum of `delivered`, `skipped_duplicates`, `deleted_row`, the rejections and `undelivered`.
 
     Attributes:
-        unreadable: The line in the batch that is no RECORD message, and what is wrong with it; neither it nor those
-            behind it were looked at.
+        unreadable: The number of the first line that is no RECORD message, and what is wrong with it; None if there is
+            none. That line and those after it were not processed.
         deleted_row: Records of deleted rows, which are not sent.
-        undelivered: Records not known to be delivered, because of `failure`; the next run sends them again.
-        failure: What ended the work before its end, if anything did.
-        names: Delivered items by name.
-        span: The times of delivered events, as far as they are known.
-        maybe_duplicated: Delivered records that an earlier attempt, whose answer was lost or does not deny it, may have
-            delivered too.
+        undelivered: Records not known to be delivered, because of `failure`. The next run sends them again.
+        failure: The error that ended the delivery early, or None.
+        names: The number of delivered items of each name.
+        span: The earliest and the latest time of the delivered events, if known.
+        maybe_duplicated: Delivered records that an earlier request, without a clear response, may also have delivered.
         billable: Delivered items that Statsig bills.
-        bytes_sent: Bytes of bodies on the wire, all attempts counted.
+        bytes_sent: Bytes of bodies on the wire, in all tries.
     """
 
     records: int = 0
@@ -136,12 +135,12 @@ class BatchResult:
     span: Span | None = None
 
     def fail(self, error: TargetStatsigError, undelivered: int) -> None:
-        """Note what ended the work, and how many records are not known to be delivered because of it."""
+        """Record the error that ended the delivery, and how many records are undelivered because of it."""
         self.failure = error
         self.undelivered += undelivered
 
     def add_to(self, counts: ItemCounts) -> None:
-        """Add what was sent to a stream's counts; its rejections are counted where they are kept."""
+        """Add the result to a stream's counts, apart from rejections, which `Rejections` counts."""
         if self.unreadable is not None:
             counts.records -= 1
         counts.delivered += self.delivered
@@ -151,7 +150,7 @@ class BatchResult:
         if self.warnings != MappingWarnings():
             for name in COUNTS:
                 setattr(counts, name, getattr(counts, name) + getattr(self.warnings, name))
-            # As many as one batch may list: where every record has a name of its own, the report stays short.
+            # Limited, because every record may have a name of its own.
             counts.renamed = dict(islice((counts.renamed | self.warnings.renamed).items(), RENAMED_LISTED))
         counts.requests += self.requests
         counts.retries += self.retries
@@ -163,19 +162,19 @@ class BatchResult:
 
 @dataclass(slots=True)
 class Delivery:
-    """Delivers the batches of one stream, from any thread.
+    """Delivers the batches of one stream. Thread-safe.
 
     Attributes:
-        stream: The stream's name, after the stream maps.
-        settings: Its settings.
-        item_type: What its records become.
+        stream: The stream's name after stream maps.
+        settings: The stream's settings.
+        item_type: The type of items that records become.
         bounds: How large a request may be.
-        refusals: Refused items of this type.
-        workers: What prepares, here or in another process.
-        client: What sends.
-        ledger: What remembers deliveries.
-        item_bytes: The bytes of an item in the batch prepared last, on average; 0 before the first.
-        all_known: Whether all records of the last batch were known, so that those of the next one may be, too.
+        refusals: Counts refused items of this type.
+        workers: Prepares batches, here or in worker processes.
+        client: Sends requests.
+        ledger: Records deliveries.
+        item_bytes: The average bytes of an item in the last batch; 0 before the first.
+        all_known: Whether the last batch was delivered by an earlier run, as the next one then probably is, too.
     """
 
     stream: str
@@ -191,16 +190,16 @@ class Delivery:
 
     @property
     def rows(self) -> int:
-        """How many items to gather for a request: as many as it may hold, going by the size of the last ones."""
+        """The number of items to gather for a request, by the size of the last ones."""
         return self.bounds.limits.rows_of(self.item_bytes)
 
     def preparation(self, reader: RecordReader, replication_key: str | None, *, is_late: bool = False) -> Preparation:
-        """Return what prepares the batches that a reader reads.
+        """Return what prepares the batches that a reader decodes.
 
         Args:
             reader: The reader.
-            replication_key: The column by which the tap says how far it has come, where its SCHEMA names one.
-            is_late: Whether the records come behind others of their stream, so that a bookmark says nothing of them.
+            replication_key: The column of the tap's bookmarks, if its SCHEMA names one.
+            is_late: Whether the records are dead letters, for which bookmarks mean nothing.
         """
         remembers = not isinstance(self.ledger, NoLedger)
         return Preparation(
@@ -216,14 +215,14 @@ class Delivery:
     def deliver(
         self, preparation: Prepares, batch: Batch, *, now_ms: int, epoch: int = 0, on_retry: Callable[[], None]
     ) -> BatchResult:
-        """Deliver a batch; for a failed request nothing is raised: the result says what was not delivered, and why.
+        """Deliver a batch. A failed request raises nothing; the result holds the error and the undelivered records.
 
         Args:
-            preparation: What prepares it.
+            preparation: Prepares the batch.
             batch: The batch.
-            now_ms: The time of items that have none, unix milliseconds.
-            epoch: How many STATE messages came before the last of the records.
-            on_retry: Called for each request that is tried again.
+            now_ms: The time for items without one, unix milliseconds.
+            epoch: The number of STATE messages before the last record.
+            on_retry: Called before each retry of a request.
         """
         return _BatchDelivery(self, preparation, now_ms, epoch, on_retry).run(batch)
 
@@ -272,12 +271,12 @@ class _BatchDelivery:
         return result
 
     def _prepare(self, batch: Batch, limits: Limits | None = None) -> Prepared:
-        """Prepare a batch, within the limits that hold now where no others are given."""
+        """Prepare a batch within given limits, or within the current ones."""
         delivery = self._delivery
         return delivery.workers.prepare(self._preparation, batch, limits or delivery.bounds.limits, self._now_ms)
 
     def _known(self, prepared: Prepared, count: int) -> set[int]:
-        """Return the lines of records that an earlier run delivered."""
+        """Return the numbers of the lines whose records an earlier run delivered."""
         if self._ledger.is_blank or not prepared.digests:
             return set()
         answers = self._ledger.known(each(prepared.digests), highest=prepared.highest, epoch=self._epoch)
@@ -297,16 +296,16 @@ class _BatchDelivery:
                 self._send(batch, request, doubted=doubted)
 
     def _is_too_large_by_now(self, request: PreparedRequest) -> bool:
-        """Return whether another request has shown, since this one was prepared, that Statsig would not take it."""
+        """Return whether the limits were lowered below the size of a request since it was prepared."""
         return self._result.failure is None and request.count > 1 and request.size > self._delivery.bounds.limits.bytes
 
     def _send(self, batch: Batch, request: PreparedRequest, *, doubted: bool) -> None:
         """Send a request.
 
         Args:
-            batch: The batch that it was made of.
+            batch: The batch from which it was prepared.
             request: The request.
-            doubted: Whether a larger request that held its items may have been taken.
+            doubted: Whether Statsig may have accepted a larger request with the same items.
         """
         result, count = self._result, request.count
         if result.failure is not None:
@@ -331,7 +330,7 @@ class _BatchDelivery:
             result.billable += request.billed
 
     def _post(self, request: PreparedRequest) -> int:
-        """Send a request, written down before and after, and return how many of its items may be in Statsig twice."""
+        """Send a request, recorded before and after, and return how many of its items may be in Statsig twice."""
         batch = self._ledger.intend(request.digests, highest=self._highest, epoch=self._epoch)
         try:
             sent = self._delivery.client.send_body(
@@ -346,7 +345,7 @@ class _BatchDelivery:
                 self._ledger.withdraw(batch)
             raise
         self._ledger.acknowledge(batch)
-        # Only now: to ask uses up the doubt, and the halves of a refused batch would find none.
+        # Not earlier, because asking removes the doubt, which the halves of a refused batch would then miss.
         in_doubt = self._ledger.in_doubt(request.digests)
         return request.count if sent.maybe_duplicated else in_doubt
 
@@ -359,13 +358,13 @@ class _BatchDelivery:
         self._result.bytes_sent += size
 
     def _split(self, batch: Batch, request: PreparedRequest, error: RequestError, *, doubted: bool) -> None:
-        """Prepare the lines of a refused request again, in parts; reject one that stands alone."""
+        """Prepare and send the lines of a refused request again, in parts; reject a single line."""
         alone = request.count == 1
         too_large = isinstance(error, TooLargeError)
         if too_large:
             self._delivery.bounds.lower(request.size, alone=alone)
         if not alone:
-            # What was too large is split by what may be in a request now.
+            # A batch that was too large is divided by `prepare`, within the lowered limits.
             middle = len(batch) // 2
             parts = [batch] if too_large else [batch.part(0, middle), batch.part(middle, len(batch))]
             for part in parts:
@@ -384,5 +383,5 @@ class _BatchDelivery:
 
 
 def _lines_of(batch: Batch, request: PreparedRequest) -> Batch:
-    """Return the lines that a request was made of."""
+    """Return the lines from which a request was prepared."""
     return batch if request.rows is None else batch.take(request.rows)

@@ -54,28 +54,28 @@ PRESETS: Mapping[EventPreset, Mapping[str, str]] = MappingProxyType(
         EventPreset.SEGMENT: {"page": "page_view", "screen": "screen_view"},
     }
 )
-"""Statsig's names for what analytics trackers call an event."""
+"""Statsig's names for events, by the names that analytics trackers give them."""
 
 _NAMES_KEPT = 4_096
-"""Event names whose outcome is remembered; a stream seldom has a hundred."""
+"""Event names to remember; a stream seldom has a hundred."""
 
 
 class EventNames:
     """Names the events of one stream."""
 
     def __init__(self, settings: StreamSettings) -> None:
-        """Unite the renames: `event_name_mapping` wins over the preset."""
+        """Combine the renames of the preset and of `event_name_mapping`, which takes precedence."""
         self._renames = {**PRESETS[settings.event_preset], **settings.event_name_mapping}
         self._sanitizes = settings.invalid_event_name is InvalidEventName.SANITIZE
         self._named = lru_cache(_NAMES_KEPT)(self._name)
 
     def __call__(self, sources: Column, warnings: MappingWarnings, faults: Faults) -> Column:
-        """Return the event names for a column of names from records.
+        """Return the event names for a column of source values.
 
         Args:
-            sources: What each record has for a name.
-            warnings: Gets the sanitized names.
-            faults: Gets `missing_event_name`, `invalid_event_name` and `event_name_too_long`.
+            sources: The value of each record.
+            warnings: Receives the sanitized names.
+            faults: Receives `missing_event_name`, `invalid_event_name` and `event_name_too_long`.
         """
 
         def name_of(source: object) -> str:
@@ -91,7 +91,7 @@ class EventNames:
         return convert(name_of, sources, faults)
 
     def _name(self, source: str) -> tuple[str, str]:
-        """Return the name before and after it was sanitized."""
+        """Return a name before and after it is sanitized."""
         source = source.strip()
         before = name = self._renames.get(source, source).strip()
         if self._sanitizes:
@@ -102,7 +102,7 @@ class EventNames:
 
 
 def _fault(name: str) -> str | None:
-    """Return the reason for which no event can have this name, or None."""
+    """Return the reason why no event can have this name, or None."""
     if not name:
         return "missing_event_name"
     if dropped_characters(name):
@@ -113,12 +113,12 @@ def _fault(name: str) -> str | None:
 class EventMapper(Mapper):
     """Maps the records of one stream.
 
-    Its reasons: `missing_event_name`, `invalid_event_name`, `event_name_too_long`, `missing_identifier`, `invalid_time`
+    Its faults: `missing_event_name`, `invalid_event_name`, `event_name_too_long`, `missing_identifier`, `invalid_time`
     and `not_encodable`.
     """
 
     def __init__(self, settings: StreamSettings) -> None:
-        """Find out the sources of every field."""
+        """Determine the sources of every field."""
         mapping = settings.field_mapping
         self._event_name = settings.event_name
         self._names = EventNames(settings)
@@ -159,12 +159,12 @@ class EventMapper(Mapper):
 
     def _plan_for(self, names: tuple[str, ...]) -> _Plan:
         name, value, time = ([*places(sources, names)] for sources in self._fields)
-        # A warehouse's table may have a property called `type`.
+        # A table of a warehouse, which has EVENT_TEXT, may have a property called `type`.
         return _Plan(name, value, time, names_views=self._names_views and TYPE in names and EVENT_TEXT not in names)
 
 
 class _Plan(NamedTuple):
-    """Where the fields are that are no user's, in records with certain columns."""
+    """The places of the fields, except those of the user, in records with certain columns."""
 
     name: Sequence[Place]
     value: Sequence[Place]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from target_statsig.singer.fields import Faults, Place
 
 GATE_MARK = "gate:"
-"""Stands before the name of a gate where names are counted: an experiment may be called the same."""
+"""The prefix of gates where names are counted, because an experiment may have the same name."""
 
 FIELDS = ("experiment_name", "gate_name", "passes", "rule_id", "group", "event_time")
 
@@ -34,12 +34,12 @@ FIELDS = ("experiment_name", "gate_name", "passes", "rule_id", "group", "event_t
 class ExposureMapper(Mapper):
     """Maps the records of one stream.
 
-    Its reasons: `missing_experiment_or_gate`, `both_experiment_and_gate`, `missing_passes`, `invalid_passes`,
+    Its faults: `missing_experiment_or_gate`, `both_experiment_and_gate`, `missing_passes`, `invalid_passes`,
     `missing_group_or_rule`, `missing_identifier`, `invalid_time` and `not_encodable`.
     """
 
     def __init__(self, settings: StreamSettings) -> None:
-        """Find out the sources of every field."""
+        """Determine the sources of every field."""
         self._static = {"experiment_name": settings.experiment_name, "gate_name": settings.gate_name}
         self._sources = {field: sources_of(field, settings.field_mapping) for field in FIELDS}
         self._times = Times("event_time", settings.time_unit)
@@ -64,7 +64,7 @@ class ExposureMapper(Mapper):
             "gateName": gates,
             "passes": passed,
             "ruleID": rules,
-            # Statsig takes exactly one of the two, and the rule's id is the surer.
+            # Statsig accepts exactly one of the two. The rule's id is the more specific.
             "group": [group if rule is None else None for rule, group in zip(rules, groups, strict=True)],
             "time": self._times.column(found["event_time"], columns.extracted, now_ms, warnings, faults),
             "user": users.users,
@@ -80,7 +80,7 @@ class ExposureMapper(Mapper):
 
 
 def _passes(experiments: Column, gates: Column, passes: Column, faults: Faults) -> Column:
-    """Return whether each gate let its user through; a record names an experiment or a gate, and not both."""
+    """Return whether each gate passed; null for experiments. A record must name an experiment or a gate, not both."""
     passed: list[bool | None] = []
     for row, (experiment, gate, value) in enumerate(zip(experiments, gates, passes, strict=True)):
         passed.append(None if gate is None or value is None else parse_bool(value))

@@ -1,7 +1,6 @@
-"""The object types whose records go to the events API: the one place that lists them.
+"""The object types whose records go to the events API, each with its endpoint and its mapper.
 
-Each is a row here: its endpoint and its mapper. Batching, delivery, the ledger and the dead letters are the same for
-all. What a configuration may say of it stands in `config`; segments have a room of their own.
+Batching, delivery, the ledger and the dead letters are the same for all. Their settings are in `config`.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ItemType:
-    """One kind of item; it pickles, so that another process can prepare it.
+    """A type of items. Picklable.
 
     Attributes:
-        object_type: What a stream's settings call it.
-        endpoint: Where it goes.
-        mapper: Makes what maps a stream's records, from the stream's settings.
-        flags: Members of a request's body, and the settings of the stream by which they are true.
+        object_type: Its name in a stream's settings.
+        endpoint: The endpoint of the events API.
+        mapper: Creates the mapper of a stream, given the stream's settings.
+        flags: Members of a request's body, each with the setting of the stream that makes it true.
     """
 
     object_type: ObjectType
@@ -42,7 +41,7 @@ class ItemType:
     flags: tuple[tuple[str, str], ...] = ()
 
     def count(self, number: int) -> str:
-        """Return so many items in words, such as "1 event" or "500 events"."""
+        """Return a number of items in words, such as "1 event" or "500 events"."""
         return counted(number, self.object_type, self.endpoint.items)
 
 
@@ -60,4 +59,4 @@ METRICS = ItemType(
 ITEM_TYPES: Mapping[ObjectType, ItemType] = MappingProxyType(
     {item_type.object_type: item_type for item_type in (EVENTS, EXPOSURES, METRICS)}
 )
-"""What goes to the events API, by object type."""
+"""The types by their object type."""

@@ -1,4 +1,4 @@
-"""What maps the records of a stream to items, and what it warns of: counts, and names of events."""
+"""The interface of the mappers, which map a stream's records to items, and what they warn of."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from target_statsig.singer.fields import Faults
 
 RENAMED_LISTED = 100
-"""New names listed at most: where every record has a name of its own, the list must not grow with the stream."""
+"""Renamed events to list at most, because every record may have a name of its own."""
 
 LONGEST = 128
-"""Characters of a value or of a user's id past which Statsig may cut or drop it without a word: so has its Node SDK."""
+"""Characters of a value or a user's id. Statsig may cut or drop a longer one silently; its Node SDK has this limit."""
 
 LARGEST = 4_096
-"""Bytes of metadata, or of a user, past which the same holds."""
+"""Bytes of an item's metadata or user, with the same effect."""
 
 
 class _Parts(msgspec.Struct, gc=False):
-    """The parts of an encoded item that may be too large."""
+    """The members of an encoded item that may be too large."""
 
     user: msgspec.Raw = msgspec.Raw(b"")
     metadata: msgspec.Raw = msgspec.Raw(b"")
@@ -35,23 +35,23 @@ _parts_of = msgspec.json.Decoder(_Parts).decode
 
 @dataclass(slots=True)
 class MappingWarnings:
-    """Filled by the mapping of some records.
+    """What the mapping of a batch warns of.
 
     Attributes:
-        behind_bookmark: Records from before the bookmark of the STATE that an earlier run wrote last.
-        time_defaulted: Events without a time of their own; they have that of their extraction, or of now.
-        custom_ignored: Records whose `custom` is no object.
-        consent_ignored: Records whose marketing consent says neither yes nor no.
-        tier_ignored: Records whose tier is no text.
-        renamed: Sanitized event names, by the name before; the first ones only.
-        old_times: Events of over 60 days ago.
-        future_times: Events of a time to come.
-        placeholder_times: Events of a time that stands for none.
-        text_values: Values of events that are texts and no numbers.
-        long_values: Those of over `LONGEST` characters.
-        long_user_ids: Ids of users of over `LONGEST` characters.
-        large_metadata: Items whose metadata take over `LARGEST` bytes.
-        large_users: Items whose user takes over `LARGEST` bytes.
+        behind_bookmark: Records below the bookmark of the last STATE of an earlier run.
+        time_defaulted: Events without a time; they get the time of their extraction, or the present.
+        custom_ignored: Records whose `custom` is not an object.
+        consent_ignored: Records whose marketing consent is neither yes nor no.
+        tier_ignored: Records whose tier is not a text.
+        renamed: The sanitized names of events, by their original names; the first `RENAMED_LISTED` only.
+        old_times: Events over 60 days old.
+        future_times: Events in the future.
+        placeholder_times: Events with a time that is a placeholder, such as 1970-01-01.
+        text_values: Values of events that are texts, not numbers.
+        long_values: Values of over `LONGEST` characters.
+        long_user_ids: User ids of over `LONGEST` characters.
+        large_metadata: Items with over `LARGEST` bytes of metadata.
+        large_users: Items with over `LARGEST` bytes of user.
     """
 
     behind_bookmark: int = 0
@@ -70,18 +70,18 @@ class MappingWarnings:
     large_users: int = 0
 
     def add_renamed(self, old: str, new: str) -> None:
-        """Note that an event name was sanitized."""
+        """Add an event name that was sanitized."""
         if len(self.renamed) < RENAMED_LISTED:
             self.renamed[old] = new
 
     def add_text_values(self, values: Sequence[str]) -> None:
-        """Note values that are texts and no numbers."""
+        """Add values that are texts, not numbers."""
         self.text_values += len(values)
         self.long_values += count_long(values)
 
     def add_sizes(self, bodies: Sequence[bytes]) -> None:
-        """Note what is large in encoded items."""
-        # At once first, here and below: nearly always nothing is.
+        """Add the large members of encoded items."""
+        # All at once first, here and below, because large ones are rare.
         if max(map(len, bodies), default=0) <= LARGEST:
             return
         for body in bodies:
@@ -92,23 +92,23 @@ class MappingWarnings:
 
 
 COUNTS = tuple(each.name for each in fields(MappingWarnings) if each.name != "renamed")
-"""The names of the counts, which the report has too."""
+"""The names of the counts, which are also in the report."""
 
 
 def count_long(texts: Sequence[str | None]) -> int:
-    """Return how many texts are of over `LONGEST` characters; null is none."""
+    """Return how many texts have over `LONGEST` characters."""
     present = [*filter(None, texts)]
     return sum(len(text) > LONGEST for text in present) if max(map(len, present), default=0) > LONGEST else 0
 
 
 class Items(NamedTuple):
-    """Items of a request, ready to be encoded; what stands for a record with a fault means nothing.
+    """Items that are ready to be encoded, one for each record. Those of records with a fault are meaningless.
 
     Attributes:
         items: The items.
-        names: The name of each.
-        tiers: The environment of each, null where it names none; None where items of this type have none.
-        times: The time of each, unix milliseconds; of events only.
+        names: The name of each item.
+        tiers: The environment tier of each item, or null; None if items of this type have no environment.
+        times: The time of each event, unix milliseconds; empty for other types.
     """
 
     items: Column
@@ -118,14 +118,14 @@ class Items(NamedTuple):
 
 
 class Mapper(Protocol):
-    """Maps the records of one stream; cheap to make, and safe to use from several threads."""
+    """Maps the records of one stream. Thread-safe."""
 
     def __call__(self, columns: Columns, now_ms: int, warnings: MappingWarnings, faults: Faults) -> Items:
         """Return the item of each record.
 
         Args:
-            columns: The records, their numbers with a fraction as `Decimal`.
-            now_ms: The present, unix milliseconds: the time of an item that has none, nor one of its extraction.
-            warnings: Gets what is worth a warning.
-            faults: Gets the reasons of records that cannot become an item.
+            columns: The records. Numbers with a fraction are `Decimal`.
+            now_ms: The time for items with neither a time nor a time of extraction, unix milliseconds.
+            warnings: Receives warnings.
+            faults: Receives the faults of records that cannot become items.
         """

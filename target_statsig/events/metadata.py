@@ -1,4 +1,4 @@
-"""The metadata of an event: the columns that fed no other field, or those that a setting names."""
+"""The metadata of an event: the columns that feed no other field, or those that `metadata_fields` names."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from target_statsig.singer.fields import Faults, Place
 
 EVERYTHING = "*"
-"""In `metadata_fields`: every column that fed no other field."""
+"""In `metadata_fields`: every column that feeds no other field."""
 
 PROPERTIES = "properties"
-"""The column whose members are the metadata: what analytics trackers call an event's own fields."""
+"""The column in which analytics trackers put an event's own fields; its members become metadata."""
 
 CONTAINERS = frozenset({"context", "traits", "consent"}) | PRIVATE_ATTRIBUTES
-"""Objects about the user and not the event: they never go there, flattened or not."""
+"""Columns of objects about the user, not the event. They never become metadata, flattened or not."""
 
 SINGER_PREFIX = "_sdc_"
-"""How the columns begin that taps and targets add for themselves."""
+"""The prefix of the columns that taps and targets add."""
 
 _ROWS_OF_A_SHAPE = 16
-"""Records that have the same members, on average, from which on these are taken by themselves."""
+"""Records with the same members, on average, from which on each such group is mapped by itself."""
 
 _KEYS_KEPT = 16_384
-"""Columns whose key is remembered."""
+"""Columns whose metadata key is remembered."""
 
 
 class MetadataMapper:
@@ -52,13 +52,13 @@ class MetadataMapper:
         *,
         of_messages: bool = False,
     ) -> None:
-        """Take the settings and what is not for the metadata.
+        """Read the settings.
 
         Args:
             metadata_fields: Sources, or `*`.
-            types: What the values are.
-            fed: The sources of every other field, each in the order of preference.
-            of_messages: Whether the rows are those of Segment or RudderStack.
+            types: Whether values keep their types or become texts.
+            fed: The sources of each other field, the preferred one first.
+            of_messages: Whether the records are messages of Segment or RudderStack.
         """
         self._of_messages = of_messages
         self._everything = EVERYTHING in metadata_fields
@@ -69,11 +69,11 @@ class MetadataMapper:
         self._plan = lru_cache(SHAPES_KEPT)(self._plan_for)
 
     def __call__(self, columns: Columns, faults: Faults) -> Column:
-        """Return the metadata of each record, null where it has none.
+        """Return the metadata of each record, or null.
 
         Args:
             columns: The records.
-            faults: Gets `not_encodable` where a value has no text.
+            faults: Receives `not_encodable` if a value cannot become a text.
         """
         plan = self._plan(columns.names)
         fed = _fed_from(columns, plan.fields)
@@ -102,7 +102,7 @@ class MetadataMapper:
     def _converted(
         self, members: Iterable[tuple[str, Column, Sequence[bool] | None]], faults: Faults
     ) -> list[tuple[str, Column]]:
-        """Return what of columns feeds no other field, as values of metadata."""
+        """Return columns as metadata, without the values that feed other fields."""
         return [
             (key, self._convert(_without(column, feeds), faults)) for key, column, feeds in members if feeds is not _ALL
         ]
@@ -124,13 +124,13 @@ class MetadataMapper:
 
 
 class _Plan(NamedTuple):
-    """What is in the metadata of records with certain columns.
+    """The metadata of records with certain columns.
 
     Attributes:
-        keys: The columns that go there whole, each with its key, unless they feed another field.
-        unpacks: Whether the members of `properties` go there, too.
-        fields: Where each of the other fields may be fed from.
-        named: The keys of the sources that the setting names, and where these are.
+        keys: The columns that become metadata unless they feed another field, each with its key.
+        unpacks: Whether the members of `properties` also become metadata.
+        fields: For each other field, the places that may feed it.
+        named: The sources that `metadata_fields` names, each as its key and its places.
     """
 
     keys: Sequence[tuple[str, str]]
@@ -140,10 +140,10 @@ class _Plan(NamedTuple):
 
 
 _ALL: Sequence[bool] = ()
-"""Of a column: it feeds its field in every record where it is not null."""
+"""Says that a column feeds a field in every record where it is not null."""
 
 Fed = dict[tuple[str, "str | None"], Sequence[bool]]
-"""For columns, and for members of `properties`, in which records they feed another field."""
+"""For each column, and each member of `properties`, whether it feeds another field, by record."""
 
 
 def _fed_from(columns: Columns, fields: Iterable[Sequence[Place]]) -> Fed:
@@ -154,7 +154,7 @@ def _fed_from(columns: Columns, fields: Iterable[Sequence[Place]]) -> Fed:
             member = place.path[0] if place.column == PROPERTIES and place.path else None
             key = (place.column, member)
             if before is None and len(place.path) == (0 if member is None else 1):
-                # The place that a field prefers: either it feeds the field, or it is null.
+                # The preferred place of the field: it feeds the field unless it is null.
                 fed[key] = _ALL
                 if len(candidates) > 1:
                     before = columns.at(place)
@@ -174,14 +174,14 @@ def _fed_from(columns: Columns, fields: Iterable[Sequence[Place]]) -> Fed:
 
 
 def _without(column: Column, feeds: Sequence[bool] | None) -> Column:
-    """Return what of a column feeds no other field."""
+    """Return a column without the values that feed another field."""
     if feeds is None or not any(feeds):
         return (None,) * len(column) if feeds is _ALL else column
     return [None if feed else value for value, feed in zip(column, feeds, strict=True)]
 
 
 def _joined(members: Iterable[tuple[str, Column]]) -> dict[str, Column]:
-    """Return columns by their keys; of those that share one, the last that is not null counts."""
+    """Return columns by their keys. If several share a key, the last value that is not null counts."""
     joined: dict[str, Column] = {}
     for key, column in members:
         joined[key] = overlay(joined[key], column) if key in joined else column
@@ -189,18 +189,18 @@ def _joined(members: Iterable[tuple[str, Column]]) -> dict[str, Column]:
 
 
 def _settled(keys: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
-    """Return columns, each with its key, in an order in which the last of those that share a key is always the same.
+    """Return columns with their keys in an order that does not depend on the batch, for those that share a key.
 
-    The order in which they come will not do: it goes by the records that happen to be in one batch.
+    The order of appearance depends on which records happen to be in the batch.
     """
     if len({key for _, key in keys}) == len(keys):
         return keys
-    # A member of `properties` that was flattened wins, as one that was not does; then a name without dots.
+    # Flattened members of `properties` take precedence, as the other members do; then names without dots.
     return sorted(keys, key=lambda each: (len(each[0]) > len(each[1]), each[0]))
 
 
 def _unpacked(properties: Column) -> Iterator[tuple[Sequence[int], dict[str, Column]]]:
-    """Yield the members of objects, and under `properties` what is no object, for parts of the records."""
+    """Yield groups of records with the members of their objects; values that are no objects are under `properties`."""
     kinds = {*map(type, properties)}
     found = objects_in(properties)
     shapes = rows_by_shape(found)
@@ -223,9 +223,9 @@ def _may_be_named(source: str) -> bool:
 
 @lru_cache(_KEYS_KEPT)
 def _key(column: str) -> str | None:
-    """Return the key of a column, or None where it is not for the metadata, or not in one piece.
+    """Return the metadata key of a column, or None if it does not become metadata as a whole.
 
-    Statsig takes a dot in a key for a path, at whose end it may find nothing.
+    Dots are replaced, because Statsig reads a key with a dot as a path.
     """
     container, _, member = column.partition(FLATTENED)
     if column == PROPERTIES or column.startswith(SINGER_PREFIX) or container.partition(".")[0] in CONTAINERS:

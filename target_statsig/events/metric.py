@@ -1,7 +1,7 @@
 """Records of a stream as values of precomputed metrics (`POST /v1/log_custom_metric`).
 
-Such a value has no user and no time: Statsig knows a unit by its id and the id's type, and publishes no field for a
-date (https://docs.statsig.com/metrics/precomputed-metrics).
+Such a value has no user and no time. It belongs to a unit, given by an id and the id's type. Statsig documents no field
+for a date (https://docs.statsig.com/metrics/precomputed-metrics).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 USER_ID = IdType.USER_ID.value
 
 CONSOLE_NAMES = {"userID": USER_ID, "stableID": IdType.STABLE_ID.value}
-"""What Statsig's console calls the two types that every project has, and what this call of the API does."""
+"""The two ID types of every project: their names in Statsig's console, and in this API."""
 
 ID_DESTINATIONS = {USER_ID: "user_id", IdType.STABLE_ID.value: "anonymous_id"}
-"""The destination from which a unit's id is read; that of a custom type is called as the type."""
+"""The destination that holds a unit's id, by ID type. For a custom ID type it has the type's name."""
 
 VALUE, NUMERATOR, DENOMINATOR = "metric_value", "numerator", "denominator"
 
@@ -39,13 +39,13 @@ VALUE, NUMERATOR, DENOMINATOR = "metric_value", "numerator", "denominator"
 class MetricMapper(Mapper):
     """Maps the records of one stream.
 
-    Its reasons: `missing_metric_name`, `missing_identifier`, `missing_metric_value`, `both_value_and_ratio`,
+    Its faults: `missing_metric_name`, `missing_identifier`, `missing_metric_value`, `both_value_and_ratio`,
     `missing_numerator`, `missing_denominator`, `invalid_metric_value`, `invalid_numerator`, `invalid_denominator` and
     `not_encodable`.
     """
 
     def __init__(self, settings: StreamSettings) -> None:
-        """Find out the sources of every field."""
+        """Determine the sources of every field."""
         self._mapping = settings.field_mapping
         self._static_name = label(settings.metric_name)
         custom = settings.id_type is IdType.CUSTOM_ID
@@ -77,10 +77,10 @@ class MetricMapper(Mapper):
         return Items(objects(metric, count), names)
 
     def _units(self, columns: Columns, faults: Faults) -> tuple[Column, Column]:
-        """Return the type of each unit's id, and the id.
+        """Return the ID type and the id of each unit.
 
-        A record that names the type itself may be shaped as Statsig's own: then `user_id` holds the id, whatever its
-        type. Where it has a column for that type, empty or not, the id is there and nowhere else.
+        A record that names its ID type may have the shape of Statsig's API, in which `user_id` holds ids of any type.
+        But if it has a column for that type, even an empty one, only that column counts.
         """
         named = labels(self._read(columns, "id_type"), faults)
         types = [self._static_type if each is None else str(CONSOLE_NAMES.get(each, each)) for each in named]
@@ -97,7 +97,7 @@ class MetricMapper(Mapper):
         return types, units
 
     def _read(self, columns: Columns, destination: str) -> Column:
-        """Return the first value that is there; a blank text is how a CSV file writes null."""
+        """Return the first value that is not null. A blank text counts as null, which is how a CSV file writes it."""
         found: Column = (None,) * len(columns)
         for place in self._places(destination, columns):
             values = columns.at(place)
@@ -109,7 +109,7 @@ class MetricMapper(Mapper):
         return found
 
     def _has(self, columns: Columns, destination: str) -> Column:
-        """Return which records have a column for a destination, empty or not."""
+        """Return for each record whether it has a column for a destination, null or not."""
         known = [columns.has(place.column) for place in self._places(destination, columns)]
         return [any(each) for each in zip(*known, strict=True)] if known else (False,) * len(columns)
 
@@ -125,7 +125,7 @@ def _missing(column: Column, what: str, field: str, faults: Faults) -> None:
 
 
 def _numbers(values: Column, wanted: Column, field: str, faults: Faults) -> Column:
-    """Return the numbers of the records in which one is wanted, or those that a text holds."""
+    """Return the numbers of those records in which one is wanted, also from texts; null for the others."""
     return [
         convert_one(partial(_number, field=field), value, row, faults) if needed else None
         for row, (value, needed) in enumerate(zip(values, wanted, strict=True))

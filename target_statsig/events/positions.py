@@ -1,6 +1,6 @@
-"""How far a tap has come: replication-key values, and a STATE's bookmark, in a form that can be compared.
+"""Positions: replication-key values and bookmarks in a form that can be compared.
 
-Pure. What cannot be compared for sure is None, and then nothing is forgotten by its value.
+Pure. A value that cannot be compared reliably has no position (None). Then the ledger forgets nothing by it.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 NUMBER_LIMIT = 10**21
-"""Numbers from here on cannot be compared: no log position and no sequence is as large."""
+"""Numbers from this one on have no position. No log position or sequence is as large."""
 
 FRACTION = 10**9
-"""A number is compared to the ninth digit of its fraction; what differs later counts as equal, and is not forgotten."""
+"""Numbers are compared to the ninth decimal. Those that differ only after it count as equal, and are not forgotten."""
 
 
 NUMBERS = frozenset({int, Decimal})
-"""What numbers of JSON are decoded to: of these the least and the greatest are found at once."""
+"""The types of decoded numbers, whose minimum and maximum are found without converting each."""
 
 
 def position(value: object) -> Bookmark | None:
-    """Return a replication-key value in a form whose text sorts as the value does; None where that is not sure.
+    """Return a replication-key value in a form whose text sorts as the value does, or None if it has no position.
 
-    Times are taken to the millisecond: those within one count as equal. Text that is no time has no order that the
-    tap's database is sure to share.
+    Times are rounded down to the millisecond. A text that is not a time has no position, because the tap's database may
+    sort texts differently.
     """
     if isinstance(value, bool):
         return None
@@ -48,13 +48,13 @@ def _moment(milliseconds: int | None) -> Bookmark | None:
 
 
 def highest(values: Sequence[object]) -> Bookmark | None:
-    """Return the highest position among replication-key values; None where one of them cannot be compared."""
+    """Return the highest position of replication-key values, or None if any of them has none."""
     kinds = set(map(type, values))
     if kinds and kinds <= NUMBERS:
         numbers = cast("Sequence[int]", values)
         return position(max(numbers)) if position(min(numbers)) else None
     if kinds == {str}:
-        # Of times that are no more than dates there are few.
+        # If they are mere dates, there are few different ones.
         times: Sequence[int | None] = parse_texts(values) or [*map(parse_text, set(cast("Sequence[str]", values)))]
         return None if None in times else _moment(max(cast("Sequence[int]", times)))
     top: Bookmark | None = None
@@ -68,9 +68,9 @@ def highest(values: Sequence[object]) -> Bookmark | None:
 
 
 def below(values: Sequence[object], bookmark: Bookmark) -> int:
-    """Return how many replication-key values lie below a bookmark, as far as they can be compared with it."""
+    """Return how many replication-key values are below a bookmark; those that cannot be compared do not count."""
     kinds = set(map(type, values))
-    # Nearly always none does, and that is seen at a glance.
+    # Usually none is, which the minimum shows.
     if bookmark.kind == "time" and kinds == {str}:
         times, limit = parse_texts(values), int(bookmark.text)
         if times is not None:
@@ -86,14 +86,14 @@ def _is_below(value: object, bookmark: Bookmark) -> bool:
 
 
 def bookmark_of(state: Any, tap_stream: str, replication_key: str | None) -> Bookmark | None:
-    """Return how far a STATE says that a stream has come; None where it says nothing of it.
+    """Return a stream's bookmark in a STATE, or None if there is none.
 
-    What cannot be compared is UNORDERED: it can still be told whether it has changed.
+    A bookmark that cannot be compared with positions is UNORDERED. It still shows whether it has changed.
 
     Args:
-        state: The STATE's value, whatever the tap made it.
-        tap_stream: The tap's name of the stream.
-        replication_key: The column whose values are remembered; a bookmark of another one cannot be compared with them.
+        state: The STATE's value, which may be any JSON.
+        tap_stream: The stream's name in the tap.
+        replication_key: The column whose positions the ledger records. Other bookmarks cannot be compared with them.
     """
     bookmarks = state.get("bookmarks") if isinstance(state, dict) else None
     content = bookmarks.get(tap_stream) if isinstance(bookmarks, dict) else None
@@ -106,13 +106,13 @@ def bookmark_of(state: Any, tap_stream: str, replication_key: str | None) -> Boo
         and content.get("replication_key") == replication_key
     ):
         found = position(content.get("replication_key_value"))
-    # Not msgspec: a STATE may hold half a surrogate pair.
+    # Not with msgspec, because a STATE may hold half a surrogate pair.
     text = json.dumps(content, sort_keys=True, default=str)
     return found or Bookmark(UNORDERED, blake2b(text.encode()).hexdigest())
 
 
 def replication_key_of(schema_message: Mapping[str, Any]) -> str | None:
-    """Return the one column by which a tap says how far it has come in a stream, where its SCHEMA names it."""
+    """Return the column of the tap's bookmarks, if the SCHEMA names exactly one."""
     columns = schema_message.get("bookmark_properties")
     if isinstance(columns, list) and len(columns) == 1 and isinstance(columns[0], str):
         return columns[0]

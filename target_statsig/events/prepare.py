@@ -1,6 +1,6 @@
-"""A batch of lines as requests: decoded, validated, mapped, encoded and compressed, with what cannot be sent and why.
+"""Preparing a batch: its lines are decoded, validated, mapped, encoded and compressed into requests.
 
-Pure, and it pickles: a worker process does it as well as this one. It needs no key, no store and nothing of the run.
+Pure and picklable, so that a worker process can do it. It needs no key, no store and nothing of the run.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ SEPARATOR_BYTES = 1
 """The comma between two items."""
 
 ENVELOPE_BYTES = 200
-"""Room for what stands around the items of a request: `{"events":[…],"statsigMetadata":{…}}`."""
+"""The most bytes of a body around its items: `{"events":[…],"statsigMetadata":{…}}`."""
 
 FILLED = 0.95
-"""How much of a request is filled with items of the usual size: some are larger."""
+"""The share of a request to fill with items of the average size, because some are larger."""
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 BILLED_TIERS = frozenset({None, Tier.PRODUCTION})
-"""Only production is billed, and an item that names no tier belongs to it: https://docs.statsig.com/pricing."""
+"""Only production is billed. An item without a tier belongs to it: https://docs.statsig.com/pricing."""
 
 _NOT_JSON = (TypeError, ValueError, RecursionError, ArithmeticError)
 
@@ -54,9 +54,9 @@ class Limits(msgspec.Struct, frozen=True):
     """How large a request may be.
 
     Attributes:
-        rows: Items at most; 0: no request is asked for, only digests.
-        bytes: Uncompressed bytes of its body at most.
-        largest: Uncompressed bytes of a body that holds a single item; between `bytes` and this, Statsig is asked.
+        rows: The most items; 0 asks for digests only, without requests.
+        bytes: The most uncompressed bytes of a body with several items.
+        largest: The most uncompressed bytes of a body with one item.
     """
 
     rows: int
@@ -64,10 +64,10 @@ class Limits(msgspec.Struct, frozen=True):
     largest: int
 
     def rows_of(self, item_bytes: float) -> int:
-        """Return how many items to gather for a request: as many as it may hold.
+        """Return how many items to gather for a request.
 
         Args:
-            item_bytes: The bytes of an item, going by the last ones; 0 where nothing is known.
+            item_bytes: The average bytes of the last items; 0 if unknown.
         """
         return max(min(self.rows, int(FILLED * self.bytes / item_bytes)), 1) if item_bytes else self.rows
 
@@ -76,17 +76,17 @@ DIGESTS_ONLY = Limits(0, 0, 0)
 
 
 class PreparedRequest(msgspec.Struct, frozen=True):
-    """Items that are ready to be sent.
+    """A request that is ready to be sent.
 
     Attributes:
-        body: The body of the request.
+        body: The body, compressed if `compression` says so.
         size: Its uncompressed bytes.
-        rows: The lines that they were made of; None for all lines of the batch.
-        count: How many they are.
-        digests: The digests of their records, end to end; empty where nothing is to be remembered.
-        names: How many there are of each name.
-        billed: How many of them Statsig bills.
-        span: The earliest and the latest time of an event, unix milliseconds; None where that is not known.
+        rows: The numbers of the lines whose records it holds; None for all lines of the batch.
+        count: The number of items.
+        digests: The concatenated digests of their records; empty if none are asked for.
+        names: The number of items of each name.
+        billed: The number of items that Statsig bills.
+        span: The earliest and the latest time of an event, unix milliseconds; None for other types.
     """
 
     body: bytes
@@ -100,18 +100,19 @@ class PreparedRequest(msgspec.Struct, frozen=True):
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """What a batch became.
+    """A prepared batch.
 
     Attributes:
-        requests: What is to be sent.
-        rejected: The lines of records that cannot be sent, each with its reason and the field at fault.
-        digests: The digests of all records that keep to their schema, end to end; empty where nothing is remembered.
-        rows: Their lines; None for all lines of the batch.
-        highest: How far the tap has come with them.
-        deleted: Records of deleted rows, which are not sent.
-        unreadable: What is wrong with the first line that is no RECORD message; nothing from there on was prepared.
-        readable: How many lines there are before it.
-        warnings: What is worth a warning.
+        requests: The requests to send.
+        rejected: The number of each line whose record cannot be sent, with the reason and the field at fault.
+        digests: The concatenated digests of all sound records; empty if none are asked for.
+        rows: The numbers of their lines; None for all lines of the batch.
+        highest: The highest replication-key value among them.
+        deleted: The number of records of deleted rows, which are not sent.
+        unreadable: What is wrong with the first line that is no RECORD message, or None. That line and those after it
+            were not prepared.
+        readable: The number of lines before it.
+        warnings: What to warn of.
     """
 
     requests: list[PreparedRequest]
@@ -126,13 +127,13 @@ class Prepared(msgspec.Struct, frozen=True):
 
     @property
     def item_bytes(self) -> float:
-        """The bytes of an item, on average; 0 where there is none."""
+        """The average bytes of an item; 0 if there is none."""
         items = sum(request.count for request in self.requests)
         return sum(request.size for request in self.requests) / items if items else 0.0
 
 
 class Prepares(Protocol):
-    """What prepares batches: here and now (`Preparation`), or a batch that was prepared before (`engine.send`)."""
+    """Prepares batches: `Preparation`, or `engine.send` with what was prepared earlier."""
 
     def __call__(self, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
         """Prepare a batch.
@@ -140,22 +141,22 @@ class Prepares(Protocol):
         Args:
             batch: The batch.
             limits: How large a request may be.
-            now_ms: The time of items that have none, unix milliseconds.
+            now_ms: The time for items without one, unix milliseconds.
         """
 
 
 @dataclass(frozen=True)
 class Preparation(Prepares):
-    """Prepares the batches of one stream, between two SCHEMA messages of it.
+    """Prepares the batches of one stream until its next SCHEMA message.
 
     Attributes:
-        reader: Reads its records.
-        settings: Its settings.
-        item_type: What its records become.
+        reader: Decodes and validates records.
+        settings: The stream's settings.
+        item_type: The type of items that records become.
         remembers: Whether digests are asked for.
-        compression: How bodies are encoded.
-        replication_key: The column by which the tap says how far it has come, where its SCHEMA names one.
-        passed: How far it had come with earlier runs, where they let the ledger forget what is before.
+        compression: How bodies are compressed.
+        replication_key: The column of the tap's bookmarks, if its SCHEMA names one.
+        passed: The bookmark below which the ledger has forgotten deliveries, or None.
     """
 
     reader: RecordReader
@@ -168,7 +169,7 @@ class Preparation(Prepares):
 
     @override
     def __getstate__(self) -> dict[str, object]:
-        """Leave the compiled mapping behind: it is made anew from the settings."""
+        """Leave out the mapper, which is created again from the settings."""
         return {name: value for name, value in self.__dict__.items() if name != "_mapper"}
 
     @cached_property
@@ -180,17 +181,17 @@ class Preparation(Prepares):
         return self.prepare(self.reader.read(batch), limits, now_ms)
 
     def prepare(self, read: Read, limits: Limits, now_ms: int) -> Prepared:
-        """Prepare records that were read, wherever they come from.
+        """Prepare records that are already decoded.
 
-        Records that came as columns and not as lines are `Read(range(count), columns, columns)`. `columns` is
-        `Columns({name: values}, extracted=times, versions=[None] * count)`: every column as long as there are records,
-        null for null, and values as JSON has them (texts, integers, `Decimal` for numbers with a fraction, booleans,
-        objects and lists); `extracted` are ISO 8601 texts or null.
+        Records from columns instead of lines are `Read(range(count), columns, columns)`, where `columns` is
+        `Columns({name: values}, extracted=times, versions=[None] * count)`. Values are those of JSON: texts, integers,
+        `Decimal` for numbers with a fraction, booleans, objects, lists and None. `extracted` holds ISO 8601 texts or
+        None.
 
         Args:
-            read: The records, and what is wrong with those that are not sound.
+            read: The records, and the faults of those that are not sound.
             limits: How large a request may be.
-            now_ms: The time of items that have none, unix milliseconds.
+            now_ms: The time for items without one, unix milliseconds.
         """
         of_all = not read.faults and read.unreadable is None
         gone = deleted_rows(read.source) if self.settings.deleted_rows is DeletedRows.SKIP else []
@@ -222,7 +223,7 @@ class Preparation(Prepares):
         sound: Sequence[int] = range(len(read.rows))
         if faults:
             sound = [row for row in sound if row not in faults]
-            # Warnings are of records that are sent: the others are counted as rejected.
+            # Counted again without the rejected records: warnings are only of records that are sent.
             warnings = MappingWarnings()
             self._mapper(read.columns.take(sound), now_ms, warnings, {})
         warnings.add_sizes(picked(lines, sound))
@@ -245,7 +246,7 @@ class Preparation(Prepares):
         )
 
     def _lines(self, items: Column, limits: Limits, faults: Faults) -> Sequence[bytes]:
-        """Return each item as JSON; one that has none, or is too large for a request by itself, is a fault."""
+        """Encode each item as JSON; one that cannot be encoded, or is too large even alone, is a fault."""
         try:
             # In JSON a line break within a text is escaped.
             lines: Sequence[bytes] = _ENCODER.encode_lines(items).split(b"\n")[:-1]
@@ -270,20 +271,20 @@ class Preparation(Prepares):
             count=len(items.names),
             digests=b"".join(digests),
             names=dict(Counter(items.names)),
-            # What belongs to no environment is billed in any case.
+            # Items of a type without environments are always billed.
             billed=len(items.names) if items.tiers is None else sum(map(items.tiers.count, BILLED_TIERS)),
             span=(min(items.times), max(items.times)) if items.times else None,
         )
 
 
 def pack(sizes: Iterable[int], *, max_rows: int, max_bytes: int, overhead: int = 0) -> Iterator[slice]:
-    """Yield the batches of items, in order, each as full as it may be.
+    """Divide items into bodies, in order, each as full as possible, and yield the slices.
 
     Args:
         sizes: The bytes of each encoded item.
-        max_rows: Items a batch at most.
-        max_bytes: Bytes of a body at most; an item that is larger gets a batch of its own, which Statsig may refuse.
-        overhead: Bytes of a body around its items.
+        max_rows: The most items of a body.
+        max_bytes: The most bytes of a body. A larger item gets a body of its own, which Statsig may refuse.
+        overhead: The bytes of a body around its items.
     """
     start = end = 0
     filled = overhead
@@ -304,7 +305,7 @@ def _part_of(items: Items, rows: Sequence[int]) -> Items:
 
 
 def _parts(sound: Sequence[int], lines: Sequence[bytes], limits: Limits) -> Iterator[Sequence[int]]:
-    """Yield which records share a request."""
+    """Yield the records of each request."""
     sizes = [*map(len, picked(lines, sound))]
     if 0 < len(sizes) <= limits.rows and ENVELOPE_BYTES + sum(sizes) + len(sizes) <= limits.bytes:
         yield sound

@@ -1,7 +1,7 @@
-"""One stream's way to Statsig's events API: batches are gathered, delivered in threads, and acknowledged.
+"""A stream that goes to Statsig's events API.
 
-The reading thread fills a batch and a thread of the pool delivers it; only when all of it is acknowledged, rejected or
-skipped does a STATE pass.
+The reading thread gathers a batch, and a thread of the pool delivers it. A STATE waits until every record before it is
+acknowledged, rejected or skipped.
 """
 
 from __future__ import annotations
@@ -44,24 +44,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WORKERS_AFTER = 5_000
-"""Records of a stream after which worker processes are started: some 70 ms of work, as long as it takes to start
-one."""
+"""Records of a stream after which worker processes are started. They take 70 ms, as long as a worker's start."""
 
 
 class DeliveryPool:
-    """Runs jobs in worker threads and keeps the first failure for the one who hands over the next."""
+    """Runs jobs in threads, and raises the error of a failed one in the thread that submits the next."""
 
     def __init__(self, workers: int) -> None:
-        """Take how many jobs may be under way at once."""
+        """Take the number of threads."""
         self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="pool")
         self._places = threading.BoundedSemaphore(workers)
         self._failure: BaseException | None = None
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Run a job as soon as a worker is free, and wait until one is.
+        """Wait until a thread is free, and run a job in it.
 
         Raises:
-            BaseException: What an earlier job failed with; this job is not run.
+            BaseException: The error of an earlier job; then this job is not run.
         """
         self._places.acquire()
         try:
@@ -72,10 +71,10 @@ class DeliveryPool:
         self._pool.submit(self._run, job)
 
     def check(self) -> None:
-        """See whether all is well so far.
+        """Check that no job has failed.
 
         Raises:
-            BaseException: What the first job that failed failed with.
+            BaseException: The error of the first job that failed.
         """
         if self._failure is not None:
             raise self._failure
@@ -84,7 +83,7 @@ class DeliveryPool:
         """Wait for all jobs.
 
         Raises:
-            BaseException: What the first of them that failed failed with.
+            BaseException: The error of the first job that failed.
         """
         self._pool.shutdown(wait=True)
         self.check()
@@ -92,7 +91,7 @@ class DeliveryPool:
     def _run(self, job: Callable[[], None]) -> None:
         try:
             job()
-        except BaseException as error:  # noqa: BLE001 -- it is raised again by the thread that reads the input
+        except BaseException as error:  # noqa: BLE001 -- raised again in the reading thread
             if self._failure is None:
                 self._failure = error
         finally:
@@ -101,7 +100,7 @@ class DeliveryPool:
 
 @dataclass(frozen=True, slots=True)
 class EventResources:
-    """What all event streams of a run share."""
+    """The objects that all event streams of a run share."""
 
     client: EventsClient
     pool: DeliveryPool
@@ -114,12 +113,12 @@ class EventResources:
 
 
 class _Part(NamedTuple):
-    """Messages that follow each other in the input.
+    """Consecutive messages of the input.
 
     Attributes:
-        number: The number of the first line.
+        number: The line number of the first one.
         batch: The messages.
-        received: How many STATE messages came before them.
+        received: The number of STATE messages before them.
     """
 
     number: int
@@ -129,16 +128,16 @@ class _Part(NamedTuple):
 
 @dataclass(slots=True)
 class _Gathering:
-    """The batch that is being gathered of one stream of the tap.
+    """The batch that is being gathered from one stream of the tap.
 
     Attributes:
         reading: How its records are read.
-        preparation: What prepares them.
-        parts: What there is of it.
-        rows: Its records.
-        size: The bytes of its lines.
-        ticket: What it holds STATEs back with.
-        is_old: Whether it was begun before the last `flush_old`.
+        preparation: Prepares them.
+        parts: The messages so far.
+        rows: The number of records so far.
+        size: The bytes of their lines.
+        ticket: The ticket with which the batch holds STATEs back.
+        is_old: Whether it was started before the last `flush_old`.
     """
 
     reading: Reading
@@ -151,12 +150,13 @@ class _Gathering:
 
 
 class EventStream:
-    """Takes the records of one stream and sees them to Statsig.
+    """Gathers the records of one stream into batches, and delivers them.
 
-    Streams of the tap that stream maps lead into one are gathered side by side: they are read differently.
+    If stream maps join several streams of the tap, each has a batch of its own, because their records are read
+    differently.
 
     Attributes:
-        expected: How many records will come; None where that is not known.
+        expected: The number of records that will come; None if unknown.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class EventStream:
         counts: ItemCounts,
         rejections: Rejections,
     ) -> None:
-        """Begin with nothing gathered."""
+        """Start without records."""
         self.expected: int | None = None
         self._resources = resources
         self._delivery = Delivery(
@@ -191,16 +191,16 @@ class EventStream:
 
     @property
     def _replication_key(self) -> str | None:
-        # Two streams have two bookmarks, and then a batch cannot be compared with either.
+        # None for two streams of the tap, because their bookmarks cannot be compared with one another.
         keys = [*self._replication_keys.values()]
         return keys[0] if len(keys) == 1 else None
 
     def follow(self, tap_stream: str, replication_key: str | None) -> None:
-        """Note which stream of the tap feeds this one, and by which column the tap says how far it has come."""
+        """Note that a stream of the tap feeds this one, and the column of its bookmarks, if its SCHEMA names one."""
         self._replication_keys[tap_stream] = replication_key
 
     def state_written(self, state: State, number: int) -> None:
-        """Let the ledger forget what no tap will send again after a STATE.
+        """Let the ledger forget what the tap will not send again after a STATE.
 
         Args:
             state: The STATE that was written.
@@ -212,22 +212,22 @@ class EventStream:
         self._delivery.ledger.state_written(bookmark, epoch=number)
 
     def accept(self, number: int, batch: Batch, reading: Reading) -> None:
-        """Take RECORD messages; a full batch goes off at once, and this waits while all threads are busy.
+        """Take RECORD messages. A full batch is delivered at once; this waits while all threads are busy.
 
         Args:
-            number: The number of the first line, in the input.
+            number: The line number of the first message.
             batch: The messages.
-            reading: What reads their records.
+            reading: How their records are read.
 
         Raises:
-            TargetStatsigError: What an earlier batch failed with.
+            TargetStatsigError: The error of an earlier batch.
         """
         gathering = self._gathering_of(reading)
         place = 0
         while place < len(batch):
-            rows = self._delivery.rows  # asked once: a batch that is under way may change it meanwhile
+            rows = self._delivery.rows  # read once, because a batch in flight may change it meanwhile
             if gathering.rows >= rows:
-                self._flush(gathering)  # what fits has become less since it was gathered
+                self._flush(gathering)  # `rows` has become smaller
             if not gathering.rows:
                 gathering.ticket, gathering.is_old = self._resources.gate.open(), False
             fitting = batch.part(place, rows - gathering.rows)
@@ -236,29 +236,29 @@ class EventStream:
             gathering.size += sum(map(len, fitting.lines))
             place += len(fitting)
             self._count_read(len(fitting))
-            # An item may take more bytes than the line that it comes from.
+            # An item may take more bytes than its line.
             if gathering.rows >= self._delivery.rows or 2 * gathering.size >= self._resources.bounds.limits.largest:
                 self._flush(gathering)
 
     def run(self, job: Callable[[], None]) -> None:
-        """Run a job in a thread of the pool, and wait until one is free.
+        """Wait until a thread of the pool is free, and run a job in it.
 
         Raises:
-            TargetStatsigError: What an earlier job failed with.
+            TargetStatsigError: The error of an earlier job.
         """
         self._resources.pool.submit(job)
 
     def deliver_prepared(self, preparation: Prepares, schema: Message, batch: Batch, ledger: StreamLedger) -> None:
-        """Deliver a batch that was prepared elsewhere, in this thread: then all of it is acknowledged or a dead letter.
+        """Deliver a batch that was prepared elsewhere, in this thread, until all is acknowledged or a dead letter.
 
         Args:
-            preparation: Returns what it was prepared as, and prepares parts of it.
+            preparation: Returns the prepared batch, and prepares parts of it again.
             schema: The SCHEMA message of its records.
             batch: The messages.
-            ledger: What remembers its delivery.
+            ledger: Records its delivery.
 
         Raises:
-            TargetStatsigError: What a request failed with.
+            TargetStatsigError: The error of a request.
         """
         with self._resources.report.lock:
             self._counts.records += len(batch)
@@ -268,36 +268,36 @@ class EventStream:
     def _gathering_of(self, reading: Reading) -> _Gathering:
         key, tap_stream = self._replication_key, reading.schema["stream"]
         gathering = self._gatherings.get(tap_stream)
-        # The key is gone once a second stream of the tap feeds this one.
+        # The key becomes None when a second stream of the tap feeds this one.
         if gathering is None or gathering.reading is not reading or gathering.preparation.replication_key != key:
             if gathering is not None:
                 self._flush(gathering)
-            # What a dead letter holds was not delivered before, however far the tap has come since.
+            # Dead letters are older than the tap's bookmark, and yet were not delivered.
             is_late = bool(reading.schema.get(MARK))
             gathering = _Gathering(reading, self._delivery.preparation(reading.reader, key, is_late=is_late))
             self._gatherings[tap_stream] = gathering
         return gathering
 
     def _count_read(self, records: int) -> None:
-        with self._resources.report.lock:  # a result may take back a line that is no record
+        with self._resources.report.lock:  # other threads may subtract a line that is no record
             self._counts.records += records
         if self._counts.records > WORKERS_AFTER:
             self._resources.workers.start()
 
     def flush(self) -> None:
-        """Send what is gathered, full or not.
+        """Deliver what is gathered, even if the batch is not full.
 
         Raises:
-            TargetStatsigError: What an earlier batch failed with.
+            TargetStatsigError: The error of an earlier batch.
         """
         for gathering in self._gatherings.values():
             self._flush(gathering)
 
     def flush_old(self) -> None:
-        """Send what is gathered and was begun before the last call.
+        """Deliver batches that were started before the last call.
 
         Raises:
-            TargetStatsigError: What an earlier batch failed with.
+            TargetStatsigError: The error of an earlier batch.
         """
         for gathering in self._gatherings.values():
             if gathering.is_old:
@@ -316,7 +316,7 @@ class EventStream:
 
     @property
     def progress(self) -> ItemProgress:
-        """Return how far the stream is; any thread may ask."""
+        """The progress of the stream. Thread-safe."""
         counts = self._counts
         gathered = sum(gathering.rows for gathering in [*self._gatherings.values()])
         return ItemProgress(
@@ -331,10 +331,10 @@ class EventStream:
         )
 
     def check_reject_limit(self) -> None:
-        """Measure the stream against `max_rejected_percent`.
+        """Compare the rejected records with `max_rejected_percent`.
 
         Raises:
-            RejectionsError: Too many of its records were rejected.
+            RejectionsError: There are too many.
         """
         self._rejections.check_reject_limit()
 
@@ -380,7 +380,7 @@ class EventStream:
 
 
 def _found(row: int, parts: Sequence[_Part]) -> tuple[_Part, int]:
-    """Return the part of a batch that holds a row, and the number of that row's line in the input."""
+    """Return the part of a batch that holds a row, and the row's line number in the input."""
     for part in parts:
         if row < len(part.batch):
             return part, part.number + row

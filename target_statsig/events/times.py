@@ -1,6 +1,6 @@
-"""The time of an event as unix milliseconds, from whatever a record has for a time.
+"""The time of an item in unix milliseconds, from the texts and numbers that records have for times.
 
-Reads no clock: the time of extraction and the present are handed in. Any object type whose items have a time is served.
+Pure: the time of extraction and the present are arguments.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from target_statsig.singer.fields import Faults
 
 OLD_MS = 60 * 86_400_000
-"""Milliseconds back from now from which on an event is called old. Statsig says nowhere how old one may be."""
+"""The age from which on an event is called old, in milliseconds. Statsig does not document how old one may be."""
 
 CLOCKS_APART_MS = 5 * 60_000
-"""Milliseconds ahead of now up to which a time is not called a future one: clocks differ."""
+"""Milliseconds ahead of now up to which a time does not count as a future one, because clocks differ."""
 
 EARLIEST_MS = -62_135_596_800_000
 """0001-01-01T00:00:00Z, the first millisecond of the calendar."""
@@ -38,13 +38,13 @@ LATEST_MS = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z, the last one."""
 
 PLAUSIBLE_MS = range(946_684_800_000, 4_133_980_800_000)
-"""The years 2000 to 2100. A number that no unit puts there is no time, unless `time_unit` says that it is one; a text
-that says another year mostly stands for no time: 0001-01-01, 1900-01-01, 1970-01-01, 9999-12-31."""
+"""The years 2000 to 2100. With `time_unit: auto`, a number is a time only if some unit puts it there. Texts of other
+years are mostly placeholders: 0001-01-01, 1900-01-01, 1970-01-01, 9999-12-31."""
 
 SECONDS_BELOW = 10**11
 MILLISECONDS_BELOW = 10**14
 MICROSECONDS_BELOW = 10**17
-"""The bounds of `time_unit: auto`. As seconds, 10^11 is in the year 5138; as milliseconds it is in 1973, and so on."""
+"""The bounds between units in `time_unit: auto`. As seconds, 10^11 is in the year 5138; as milliseconds, in 1973."""
 
 _MS_IN: Mapping[TimeUnit, tuple[int, int]] = MappingProxyType(
     {
@@ -54,9 +54,9 @@ _MS_IN: Mapping[TimeUnit, tuple[int, int]] = MappingProxyType(
         TimeUnit.NANOSECONDS: (1, 1_000_000),
     }
 )
-"""Milliseconds in a unit, as a fraction."""
+"""The milliseconds of each unit, as numerator and denominator."""
 
-# The standard library reads only the part in `local`: what it takes besides differs from Python to Python.
+# Only `local` is left to the standard library, because what else it accepts differs between versions of Python.
 _parts = re.compile(
     r"""
     (?P<local> \d{4}-\d\d-\d\d (?P<clock> [Tt\ ] (?:[01]\d|2[0-3]) : [0-5]\d (?P<seconds> :[0-5]\d )? )? )
@@ -67,31 +67,31 @@ _parts = re.compile(
 ).fullmatch
 
 _compact = re.compile(r"((?:19|20)\d\d)(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d))?", re.ASCII).fullmatch
-"""`20240606` is a date and `20240606093000` a time, as warehouses write them, as a text or a number; as seconds the
-one would be in August 1970, as milliseconds the other in the year 2611."""
+"""Dates and times in digits, as warehouses write them: `20240606`, `20240606093000`. Read as seconds the first would be
+in August 1970, and as milliseconds the second in the year 2611."""
 
 _from_iso = dt.datetime.fromisoformat
 
-_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - taken from local times, whose zone is subtracted apart
+_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - subtracted from local times; their zone is subtracted separately
 
 _SECONDS_LENGTH = len("2024-06-06T00:00:00")
 
 _PIECES_KEPT = 10_000
-"""Pieces of times of one sort that are remembered: the hours of a year, all minutes and seconds, all thousandths."""
+"""Pieces of one kind to remember: enough for the hours of a year, for all minutes and seconds, for all thousandths."""
 
 
 class Times:
-    """Reads the times of one stream."""
+    """Parses the times of one stream."""
 
     def __init__(self, field: str, unit: TimeUnit) -> None:
-        """Take what the time is called in an error, and the unit of numeric times."""
+        """Take the name of the field, for errors, and the unit of times that are numbers."""
         self._field = field
         self._unit = unit
 
     def column(
         self, values: Column, extracted: Column, now_ms: int, warnings: MappingWarnings, faults: Faults
     ) -> Sequence[int | None]:
-        """Return the times of items, as for a single one; a fault is `invalid_time`."""
+        """Return the times of a column, as `__call__` does for one record; a fault is `invalid_time`."""
         times = parse_texts(values)
         if times is None:
             return [
@@ -114,19 +114,19 @@ class Times:
         """Return the time of an item, in unix milliseconds.
 
         Args:
-            value: The record's time; None or an empty text where it has none, and the others stand in for it.
-            time_extracted: When the tap read the record, ISO 8601; anything else says nothing.
+            value: The record's time. If it is None or a blank text, the time of extraction is used, or else `now_ms`.
+            time_extracted: When the tap read the record, ISO 8601; any other value is ignored.
             now_ms: The present, unix milliseconds.
-            warnings: Counts times that are missing, old, in the future, or stand for none.
+            warnings: Receives times that are missing, old, in the future, or placeholders.
 
         Raises:
-            RecordError: `invalid_time`: the record has a time that cannot be read, or none of the calendar's.
+            RecordError: `invalid_time`: the value is not a time.
         """
         if value is None or (type(value) is str and not value.strip()):
             warnings.time_defaulted += 1
             time_ms = parse_text(time_extracted) if isinstance(time_extracted, str) else None
             return now_ms if time_ms is None else time_ms
-        # Nearly all times are texts, and of those nearly all are no numbers.
+        # Most times are texts, and most of these are not numbers.
         time_ms = parse_text(value) if type(value) is str else None
         if time_ms is None:
             time_ms = unix_ms(value, self._unit)
@@ -152,12 +152,12 @@ def _plausible(ordered: Sequence[int]) -> int:
 
 
 def unix_ms(value: object, unit: TimeUnit = TimeUnit.AUTO) -> int | None:
-    """Return a time in unix milliseconds, fractions of one cut off; None where the value is no time.
+    """Return a time in unix milliseconds, rounded down, or None if the value is not a time.
 
     Args:
-        value: A text as `parse_text` reads it, a number or a text that holds one, a `datetime` or a `date`. What
-            has no zone is in UTC.
-        unit: The unit of a number; `auto` goes by its magnitude.
+        value: A text that `parse_text` accepts, a number, a text with a number, a `datetime` or a `date`. A time
+            without a zone is in UTC.
+        unit: The unit of numbers; `auto` decides by their magnitude.
     """
     if isinstance(value, str):
         time_ms = parse_text(value)
@@ -174,10 +174,10 @@ def unix_ms(value: object, unit: TimeUnit = TimeUnit.AUTO) -> int | None:
 
 
 def parse_text(text: str) -> int | None:
-    """Return the unix milliseconds of an ISO 8601 time or date; None where the text is none.
+    """Return the unix milliseconds of an ISO 8601 time or date, or None if the text is neither.
 
-    A blank may stand for the T and before the zone; a zone may be `Z`, `UTC`, `+00`, `+0530` or `+05:30`, and is UTC
-    where there is none; a fraction may have any number of digits.
+    A blank may replace the T or precede the zone. The zone may be `Z`, `UTC`, `+00`, `+0530` or `+05:30`; without one
+    it is UTC. A fraction may have any number of digits.
     """
     if len(text) < _SECONDS_LENGTH:
         return parse_whole(text)
@@ -193,10 +193,10 @@ def parse_text(text: str) -> int | None:
 
 
 def parse_texts(texts: Sequence[Any]) -> Sequence[int] | None:
-    """Return the unix milliseconds of times, as `parse_text` does; None where one of them has to be read by itself."""
+    """Return the unix milliseconds of times, as `parse_text` does, or None if the fast way does not fit all of them."""
     try:
         return _parse_column(texts) if type(texts) is tuple else _parse_texts(texts)
-    except TypeError:  # it holds an object, or a list
+    except TypeError:  # a value is an object or a list, which the cache cannot hash
         return None
 
 
@@ -208,23 +208,23 @@ def _parse_texts(texts: Sequence[Any]) -> Sequence[int] | None:
             + (_thousandths[text[19:23]] + _tails[text[23:]] if text[19:20] == "." else _zones[text[19:]])
             for text in texts
         ]
-    except TypeError:  # no text, or a piece that is none
+    except TypeError:  # a value is not a text, or one of its pieces is unknown
         return None
 
 
 _parse_column = lru_cache(4)(_parse_texts)
-"""The column by which the tap goes on is often the time of the event, too, and then it is parsed once."""
+"""Cached, because the column of the tap's bookmarks is often the time of the event, too."""
 
 
 class _Pieces(dict[str, Any]):
-    """What the pieces of times add to them, in milliseconds, looked up: a time is read in a third of the time.
+    """The milliseconds that each piece of a time stands for. Adding pieces takes a third of the time of parsing.
 
-    A piece that is new is read in its place among zeros, as strictly as a whole time. One that is none, or that is too
-    long to be kept, is None, which cannot be added.
+    A new piece is parsed as part of a time whose other pieces are zero, as strictly as a whole time. An invalid piece
+    is None, which cannot be added.
     """
 
     def __init__(self, form: str, before: str, after: str = "") -> None:
-        """Take the form of the pieces, as a regular expression, and what stands around them."""
+        """Take the form of the pieces, as a regular expression, and the rest of a time before and after them."""
         self._has_form = re.compile(form, re.ASCII).fullmatch
         self._before = before
         self._after = after
@@ -246,7 +246,7 @@ _zones = _Pieces(r"(\D.{0,8})?", before="1970-01-01T00:00:00")
 
 
 def parse_whole(text: str) -> int | None:
-    """Return the same as `parse_text`, without remembering anything."""
+    """Return the same as `parse_text`, without the remembered pieces."""
     parts = _parts(text) or _parts(text.strip())
     if parts is None:
         return None
@@ -263,7 +263,7 @@ def parse_whole(text: str) -> int | None:
 
 @lru_cache(maxsize=256)
 def _offset_ms(zone: str) -> int:
-    """Return the milliseconds by which the clocks of a zone are ahead of UTC."""
+    """Return the milliseconds by which a zone is ahead of UTC."""
     digits = zone[1:].replace(":", "")
     if not digits.isdecimal():
         return 0
@@ -289,7 +289,7 @@ def _from_number(number: Decimal | float, unit: TimeUnit) -> int | None:
 
 
 def _from_any_unit(numerator: int, denominator: int) -> int | None:
-    """Return the time that a number is likely to be: a date in digits, or a plausible one by its magnitude."""
+    """Return the time that a number probably stands for: a date in digits, or a plausible time in some unit."""
     size = abs(numerator) // denominator
     digits = _compact(str(numerator)) if denominator == 1 and size < MILLISECONDS_BELOW else None
     if digits is not None:

@@ -1,7 +1,7 @@
-"""Rows as Segment and RudderStack write them: messages as they are, or the tables of a warehouse.
+"""Records of Segment and RudderStack: messages, or rows of the tables in a warehouse.
 
-What is a message's own and what is transport: https://segment.com/docs/connections/spec/common/. What Statsig reads
-from `properties`: https://docs.statsig.com/integrations/data-connectors/segment and `/rudderstack`.
+The fields of a message: https://segment.com/docs/connections/spec/common/. What Statsig reads from `properties`:
+https://docs.statsig.com/integrations/data-connectors/segment and `/rudderstack`.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from target_statsig.singer.columns import Column, Columns
 
 TYPE = "type"
-"""The column that says what kind of call a message is."""
+"""The column with the kind of call."""
 
 EVENT_TEXT = "event_text"
-"""The name of an event in a warehouse, where `event` is the name of its table."""
+"""The column with the name of an event in a warehouse, where `event` is the name of its table."""
 
 VIEWS = ("page", "screen")
-"""Calls without an event; RudderStack's SDKs for phones put the name of the screen there."""
+"""Kinds of calls that are no event. For these, RudderStack's mobile SDKs put the name of the screen into `event`."""
 
 STATSIG_IDS = "properties.statsigCustomIDs"
 STATSIG_TIER = "properties.statsigEnvironment.tier"
 STATSIG_MEMBERS = frozenset({"statsigCustomIDs", "statsigCustom", "statsigEnvironment"})
-"""Members of `properties` that are about the user and not the event."""
+"""Members of `properties` that describe the user, not the event."""
 
 TRANSPORT = frozenset(
     {
@@ -36,17 +36,17 @@ TRANSPORT = frozenset(
         *("receivedAt", "received_at", "uuid_ts", "loaded_at"),
     }
 )
-"""Columns about how a message came; they are no metadata unless `metadata_fields` names them."""
+"""Columns about the transport of a message. They become metadata only if `metadata_fields` names them."""
 
 OF_MESSAGES = frozenset({TYPE, "channel", "version", "integrations", "writeKey", "projectId", "_metadata"})
-"""The same of whole messages only: in the tables of a warehouse a property may be so called."""
+"""Further such columns of messages. In the tables of a warehouse, properties may have these names."""
 
 CONTEXT_PREFIX = "context_"
-"""How the columns of a warehouse begin that were members of `context`."""
+"""The prefix of the columns in a warehouse that were members of `context`."""
 
 
 def read_objects(columns: Columns) -> Columns:
-    """Return columns in which objects that are kept as JSON text are objects; other texts stay as they are."""
+    """Return the columns with JSON texts of objects decoded; other texts stay as they are."""
     parsed = {name: _parsed(columns.get(name)) for name in JSON_COLUMNS if str in set(map(type, columns.get(name)))}
     return columns.replaced(parsed) if parsed else columns
 
@@ -57,12 +57,15 @@ def _parsed(column: Column) -> Column:
 
 
 def views_named(columns: Columns, names: Column) -> Column:
-    """Return the names of events, those of pages and screens by the kind of their call."""
+    """Return the names of events; for calls of page and screen, the kind of the call."""
     return [kind if kind in VIEWS else name for kind, name in zip(columns.get(TYPE), names, strict=True)]
 
 
 def members_of(value: object) -> dict[str, Any] | None:
-    """Return an object that is one, or a list of names and values in turns, or a JSON text that holds either."""
+    """Return a value as an object; None if it is none.
+
+    It may be an object, a list of names and values in turn, or a JSON text of either.
+    """
     if isinstance(value, str):
         value = json_value(value)
     if isinstance(value, list):
@@ -75,7 +78,7 @@ def _pairs(turns: list[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def is_transport(name: str, present: Collection[str]) -> bool:
-    """Return whether a column is about how a message came, or about its user.
+    """Return whether a column is about the transport of a message, or about its user.
 
     Args:
         name: The column.

@@ -1,7 +1,4 @@
-"""The `user` of an item: who did it, as Statsig's StatsigUser.
-
-Serves any object type whose items have a user.
-"""
+"""The `user` of an item, as Statsig's StatsigUser, for all object types whose items have one."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
     _ReadsObject = Callable[[object], dict[str, Any] | None]
 
 STABLE_ID = "stableID"
-"""Statsig's ID type for who is not logged in."""
+"""Statsig's ID type for users who are not logged in."""
 
 TEXT_FIELDS = {
     "userID": "user_id",
@@ -49,24 +46,24 @@ TEXT_FIELDS = {
     "country": "country",
     "appVersion": "app_version",
 }
-"""Statsig's fields that hold a text, and the destinations that fill them."""
+"""The fields that hold a text, each with its destination."""
 
 CONSENT = "marketing_consent"
 
 _CONSENTS: Mapping[bool, Mapping[str, str]] = {True: {CONSENT: "granted"}, False: {CONSENT: "denied"}}
 
 _FEW_ANSWERS = frozenset({bool, NoneType})
-"""Types of consents of which there are few values; texts may be as many as there are records."""
+"""Types with few values. Consents of these types are parsed once per value; texts may all differ."""
 
 SHAPES_KEPT = 512
-"""Sets of columns for which the places of the fields are remembered; a stream seldom has ten."""
+"""Sets of columns whose places are remembered; a stream seldom has ten."""
 
 
 class UserMapper:
     """Maps the users of the records of one stream."""
 
     def __init__(self, settings: StreamSettings) -> None:
-        """Find out the sources of every field."""
+        """Determine the sources of every field."""
         is_message = reads_messages(settings)
         of = partial(sources_of, field_mapping=settings.field_mapping, of_messages=is_message)
         self._texts = {field: of(destination) for field, destination in TEXT_FIELDS.items()}
@@ -83,7 +80,7 @@ class UserMapper:
 
     @property
     def sources(self) -> list[tuple[str, ...]]:
-        """The sources of every field, each in the order of preference."""
+        """The sources of each field, the preferred one first."""
         named = [sources for _, sources in (*self._ids, *self._attributes)]
         return [*self._texts.values(), self._anonymous, *named, self._custom, self._consent, self._tier_sources]
 
@@ -92,8 +89,8 @@ class UserMapper:
 
         Args:
             columns: The records.
-            faults: Gets `missing_identifier` where there is neither a user id nor a custom id.
-            warnings: Counts what was left out, and what is long.
+            faults: Receives `missing_identifier` for records with neither a user id nor a custom id.
+            warnings: Receives what was ignored, and long user ids.
         """
         plan = self._plan(columns.names)
         user: dict[str, Column] = {
@@ -141,8 +138,8 @@ class Users(NamedTuple):
     """The users of some records.
 
     Attributes:
-        users: The user of each.
-        tiers: The tier of each; null where nothing says so.
+        users: The user of each record.
+        tiers: The environment tier of each record, or null.
     """
 
     users: Column
@@ -150,7 +147,7 @@ class Users(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """Where the fields of a user are, in records with certain columns."""
+    """The places of a user's fields, in records with certain columns."""
 
     texts: Sequence[tuple[str, Sequence[Place]]]
     ids: Sequence[tuple[str, Sequence[Place]]]
@@ -163,7 +160,7 @@ class _Plan(NamedTuple):
 
 
 def _nobody(identifiers: Sequence[Column], count: int) -> Iterable[int]:
-    """Return the records that have none of the identifiers."""
+    """Return the records without any identifier."""
     if not identifiers:
         return range(count)
     if any(None not in column for column in identifiers):
@@ -172,7 +169,7 @@ def _nobody(identifiers: Sequence[Column], count: int) -> Iterable[int]:
 
 
 def _tiers(named: Column, otherwise: str | None, warnings: MappingWarnings) -> Column:
-    """Return the tier of each record: the text that it has, else what the settings say."""
+    """Return the tier of each record: its own text, or else `otherwise`."""
     texts = {value: value.strip() or otherwise for value in {*filter(_is_text, named)}}
     warnings.tier_ignored += sum(value is not None and not _is_text(value) for value in named)
     return [texts[value] if _is_text(value) else otherwise for value in named]
@@ -199,7 +196,7 @@ def _customs(columns: Columns, plan: _Plan, read: _ReadsObject, faults: Faults, 
 def _with_consent(
     columns: Columns, plan: _Plan, read: _ReadsObject, faults: Faults, warnings: MappingWarnings
 ) -> Column:
-    """Return the attributes of each record that no setting names, with the marketing consent."""
+    """Return the attributes that no setting names, and the marketing consent, of each record."""
 
     def attributes(value: object) -> dict[str, Any] | None:
         if value is None:
@@ -228,7 +225,7 @@ def _with_consent(
 
 
 def _object(value: object) -> dict[str, Any] | None:
-    """Return the object that a value is, or holds as text; None where there is none."""
+    """Return a value, or the value of a JSON text, if it is an object, and else None."""
     if isinstance(value, str):
         value = json_value(value)
     return value if isinstance(value, dict) else None
@@ -243,7 +240,7 @@ def _attributes(members: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _attribute(value: object) -> object:
-    """Return a value as `user.custom` may hold it: a text, a number, a boolean or a list of texts."""
+    """Return a value as `user.custom` accepts it: a text, a number, a boolean or a list of texts."""
     if isinstance(value, (str, bool)):
         return value
     if isinstance(value, (int, float, Decimal)):

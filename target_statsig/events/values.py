@@ -1,4 +1,4 @@
-"""What a value from a record is in an item: a text, a number, an identifier, an object of several columns."""
+"""The values of a record as values in an item: texts, numbers, identifiers, and objects of several columns."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from target_statsig.singer.fields import Faults
 
 NULL = frozenset({NoneType})
-"""The type of null: what stands in no item."""
+"""The type of null, which is left out of items."""
 
 _is_numeric = re.compile(r"[+-]?(?:[0-9]{1,309}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?").fullmatch
-"""A number as texts have it; `NaN`, `Infinity`, `1_000` and `1,000` are none. No exponent that a double cannot have."""
+"""A number in a text. `NaN`, `Infinity`, `1_000`, `1,000` and exponents beyond the range of a double do not match."""
 
 _NUMBERS = (int, float, Decimal)
-"""To Python true and false are integers too; here they are no numbers."""
+"""Python's types of numbers. `bool`, a subclass of `int`, does not count as one."""
 
 
 NOT_ENCODABLE = "not_encodable"
-"""The reason of a record that holds what JSON cannot: half a surrogate pair, or a number that is none."""
+"""The reason for rejecting a record with a value that JSON cannot hold: half a surrogate pair, or NaN."""
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -43,8 +43,8 @@ def compact_json(value: object) -> str:
     """Return an object or a list as compact JSON text.
 
     Raises:
-        RecordError: `not_encodable`: a text that is no Unicode, a number that is not finite or that no double holds, or
-            something that JSON has no form for.
+        RecordError: `not_encodable`: it holds an invalid text, a number that is not finite or beyond the range of a
+            double, or a value that is not JSON.
     """
     try:
         return _ENCODER.encode(_plain(value)).decode()
@@ -53,9 +53,9 @@ def compact_json(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """Replace the numbers whose JSON would be an exponent, or `null`, by their digits."""
+    """Replace numbers that msgspec would encode with an exponent, or as `null`, by their digits."""
     if isinstance(value, dict):
-        # All types at once: most objects hold nothing to replace, and are not copied.
+        # Most objects hold nothing to replace. These are not copied.
         if _PRINT_PLAINLY.issuperset(map(type, value.values())):
             return value
         return {name: _plain(member) for name, member in value.items()}
@@ -79,14 +79,14 @@ TEXTS: Mapping[type, Callable[[Any], str]] = {
     dt.date: dt.date.isoformat,
     dt.time: dt.time.isoformat,
 }
-"""What makes a text of a value, by its type; a `ValueError` says that the value has none."""
+"""Functions that return a value as a text, by its type. A `ValueError` means that this value has no text."""
 
 
 def text(value: object) -> str:
     """Return a value that is not null as a text: numbers in plain decimal, times in ISO 8601, the rest as compact JSON.
 
     Raises:
-        RecordError: `not_encodable`: a number that is none, or something that JSON has no form for.
+        RecordError: `not_encodable`: a number that is not finite, or a value that is not JSON.
     """
     try:
         return TEXTS[type(value)](value)
@@ -95,9 +95,9 @@ def text(value: object) -> str:
 
 
 def label(value: object) -> str | None:
-    """Return the text of an identifier or of a name, its surrounding blanks cut; None where it holds none.
+    """Return a text or a number as an identifier or a name, without surrounding blanks.
 
-    Numbers have a text; true, false, objects, lists and blanks do not: no id is called `true`.
+    Blank texts, booleans, objects and lists give None, because no id is called `true`.
 
     Raises:
         RecordError: As for `text`.
@@ -108,7 +108,7 @@ def label(value: object) -> str | None:
 
 
 def parse_number(digits: str) -> Decimal | None:
-    """Return the number that a text holds, blanks around it allowed; None where it holds none."""
+    """Return the number in a text, which may have surrounding blanks, or None."""
     digits = digits.strip()
     if not _is_numeric(digits):
         return None
@@ -122,7 +122,7 @@ def number(value: Decimal | float) -> int | Decimal:
     """Return a number with the digits that it was written with.
 
     Raises:
-        RecordError: `not_encodable`: it is not finite, or no double holds it.
+        RecordError: `not_encodable`: it is not finite, or beyond the range of a double.
     """
     if isinstance(value, int):
         return value
@@ -133,7 +133,7 @@ def number(value: Decimal | float) -> int | Decimal:
 
 
 def labels(column: Column, faults: Faults) -> Column:
-    """Return a column of identifiers or names, as `label` does."""
+    """Return a column as identifiers or names, as `label` does."""
     kinds = set(map(type, column))
     if kinds == {str}:
         stripped = [*map(str.strip, column)]
@@ -144,7 +144,7 @@ def labels(column: Column, faults: Faults) -> Column:
 
 
 def texts(column: Column, faults: Faults) -> Column:
-    """Return a column of texts, as `text` does; null stays null."""
+    """Return a column as texts, as `text` does; null stays null."""
     kinds = set(map(type, column)) - NULL
     if kinds <= {str}:
         return column
@@ -156,7 +156,7 @@ def texts(column: Column, faults: Faults) -> Column:
 
 
 def _short(digits: str) -> str:
-    """Return digits as `plain_text` does: without a fraction of zeros."""
+    """Return digits without a fraction of zeros, as `plain_text` does."""
     return plain_text(Decimal(digits)) if digits[-1] == "0" and "." in digits else digits
 
 
@@ -164,7 +164,7 @@ _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 def json_value(text: str) -> Any:
-    """Return what a JSON text holds; None where it is none."""
+    """Return the value of a JSON text; None if the text is not JSON."""
     try:
         return _decode(text)
     except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError):
@@ -172,7 +172,7 @@ def json_value(text: str) -> Any:
 
 
 def event_values(column: Column, warnings: MappingWarnings, faults: Faults) -> Column:
-    """Return a column of values of events, as `event_value` does, in a form that prints without an exponent."""
+    """Return a column as values of events, as `event_value` does, in a form that is encoded without an exponent."""
     kinds = set(map(type, column)) - NULL
     if kinds <= {int}:
         return column
@@ -184,7 +184,7 @@ def event_values(column: Column, warnings: MappingWarnings, faults: Faults) -> C
 
 
 def typed(column: Column, faults: Faults) -> Column:
-    """Return a column of values as they are, in a form that prints without an exponent; null stays null."""
+    """Return a column as `typed_value` does, in a form that is encoded without an exponent; null stays null."""
     kinds = set(map(type, column)) - NULL
     if kinds <= {str, int, bool}:
         return column
@@ -194,7 +194,7 @@ def typed(column: Column, faults: Faults) -> Column:
 
 
 def typed_value(value: object) -> object:
-    """Return a value as it is: a number, a boolean, a text, an object or a list; a time as text.
+    """Return a number, a boolean, a text, an object or a list with its type, and a time as text.
 
     Raises:
         RecordError: As for `text`.
@@ -217,7 +217,7 @@ def _printable_value(value: object) -> object:
 
 
 def printable(value: object) -> object:
-    """Return a value whose JSON has no exponent."""
+    """Return a value in a form that is encoded without an exponent."""
     if type(value) is Decimal and not print_plainly([value]):
         return msgspec.Raw(format(value, "f").encode())
     return value
@@ -226,7 +226,7 @@ def printable(value: object) -> object:
 def event_value(value: object) -> int | Decimal | str | None:
     """Return a value that is not null as an event's `value`, which is a number or a string.
 
-    A number, or a text that holds one, is a number; a blank text is no value; all else is its `text`.
+    A text with a number becomes a number, a blank text becomes None, and any other value becomes its `text`.
 
     Raises:
         RecordError: As for `text`.
@@ -240,11 +240,11 @@ def event_value(value: object) -> int | Decimal | str | None:
 
 
 _TYPES_KEPT = 4_096
-"""Sets of members whose type is kept; a stream seldom has ten."""
+"""Sets of members whose type is remembered; a stream seldom has ten."""
 
 
 def objects(members: Mapping[str, Column], count: int) -> Column:
-    """Return an object for each record, null in the place of one without members.
+    """Return an object for each record, or null if all its members are null.
 
     Args:
         members: The columns, by the names of the members.
@@ -260,10 +260,13 @@ def objects(members: Mapping[str, Column], count: int) -> Column:
 
 @lru_cache(_TYPES_KEPT)
 def object_type(names: tuple[str, ...]) -> Callable[..., Any]:
-    """Return what makes an object of the values of its members: a struct, which is made and encoded fastest."""
+    """Return a function that creates an object from the values of its members.
+
+    It is a struct type of msgspec, which is the fastest to create and encode.
+    """
     fields = [(f"f{place}", Any, None) for place in range(len(names))]
     renamed = dict(zip([field for field, _, _ in fields], names, strict=True))
     try:
         return msgspec.defstruct("Object", fields, rename=renamed, omit_defaults=True, gc=False)
-    except ValueError:  # a name holds what msgspec would have to escape
+    except ValueError:  # a name has a character that msgspec would have to escape
         return lambda *values: {name: value for name, value in zip(names, values, strict=True) if value is not None}

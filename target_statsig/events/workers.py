@@ -1,7 +1,7 @@
-"""Processes that prepare batches, so that a run has more than one processor; and what goes on in one of them.
+"""Worker processes, which prepare batches, so that a run can use more than one processor.
 
-A worker has no key, no store and no settings but those of a stream's mapping. One that is not up yet, or that has died,
-costs time and nothing else: what it is asked for is done here.
+A worker has no key, no store, and only the settings of a stream's mapping. While a worker starts, and after it has
+died, its batches are prepared in the main process.
 """
 
 from __future__ import annotations
@@ -29,40 +29,40 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST_WORKERS = 3
-"""The process that reads cannot keep more of them busy."""
+"""More workers than the main process can keep busy are of no use."""
 
 PIPE_BYTES = 1 << 19
-"""Room for a batch between two processes, so that the one that sends it need not wait for the other to read it."""
+"""The size of a pipe: room for a batch, so that the main process need not wait for the worker to read it."""
 
 COMMAND = (
     "import gc, sys; gc.disable(); sys.path[:] = {path!r}; "
     "from target_statsig.events import item_types, prepare, workers; workers.main()"
 )
-"""With this process's own path: `-m` would look for the package where the run was started first. To look for garbage
-in what is imported takes a tenth of the start."""
+"""The path is that of this process, because `-m` would search the working directory first. Without the collector, which
+takes a tenth of the time, a worker starts sooner."""
 
 SETTINGS = ("TARGET_STATSIG_", "MELTANO_")
-"""How the variables begin that may hold a key; no worker gets them."""
+"""The prefixes of environment variables that may hold a key. Workers do not get these."""
 
 KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 26)}
-"""Tells glibc to keep the memory of one batch for the next. To give it back and ask for it anew, page by page, takes a
-tenth of a worker's time; other C libraries do not know these names."""
+"""Makes glibc keep the memory of one batch for the next, which saves a tenth of a worker's time. Other C libraries
+ignore these variables."""
 
 ANSWER_SECONDS = 120.0
-"""Seconds after which a worker that has not taken a batch and answered is ended: that takes some milliseconds."""
+"""Seconds after which a worker that does not answer is ended. An answer usually takes some milliseconds."""
 
 COLLECTED_AFTER = 10_000
-"""Objects more than before, after which Python looks for garbage that refers to itself; its choice is 700 or 2,000."""
+"""New objects after which Python's collector runs; the default is 700 or 2,000."""
 
 
 def processors() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of processors that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def spare_the_collector() -> None:
-    """Let Python look for garbage seldom, and never at what is there by now: records are trees, and free themselves."""
+    """Let the collector run seldom, and ignore all existing objects. Records have no cycles, so reference counts do."""
     gc.freeze()
     gc.set_threshold(COLLECTED_AFTER, *gc.get_threshold()[1:])
     gc.enable()
@@ -72,9 +72,9 @@ class Task(NamedTuple):
     """Lines to prepare.
 
     Attributes:
-        number: Which preparation is asked for.
-        preparation: The preparation, when the worker meets it first.
-        lines: RECORD messages, end to end: many small objects take longer from one process to another than one large.
+        number: The number of the preparation.
+        preparation: The preparation, if the worker does not have it yet.
+        lines: RECORD messages, concatenated, because one large object is passed on faster than many small ones.
         limits: How large a request may be.
         now_ms: The present, unix milliseconds.
     """
@@ -87,10 +87,10 @@ class Task(NamedTuple):
 
 
 class Workers:
-    """The workers of a run; any thread may ask them."""
+    """The workers of a run. Thread-safe."""
 
     def __init__(self, size: int | None = None) -> None:
-        """Take how many there may be; by itself as many as there are processors, and none where that is one."""
+        """Take the number of workers; by default one for each processor, or none if there is one processor only."""
         self._size = (min(processors(), MOST_WORKERS) if processors() > 1 else 0) if size is None else size
         self._workers: list[_Worker] = []
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
@@ -98,7 +98,7 @@ class Workers:
         self._closed = threading.Event()
 
     def start(self) -> None:
-        """Start them, without waiting for them; where that cannot be done, the work is done here."""
+        """Start the workers without waiting for them. If none can be started, the main process prepares alone."""
         if self._started or not sys.executable or not self._size:
             return
         self._started = True
@@ -109,9 +109,9 @@ class Workers:
         threading.Thread(target=self._end_late_ones, name="workers", daemon=True).start()
 
     def prepare(self, preparation: Prepares, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
-        """Prepare a batch as `Preparation` does: in a worker, and wait until one is free; here where there is none.
+        """Wait until a worker is free, and prepare a batch in it; without workers, prepare it here.
 
-        A batch that is decoded already is prepared here: to hand it over would take longer.
+        A decoded batch is always prepared here, because passing it to a worker would take longer.
         """
         if not self._workers or batch.messages is not None:
             return preparation(batch, limits, now_ms)
@@ -122,12 +122,12 @@ class Workers:
             self._idle.put(idle)
 
     def stop(self) -> None:
-        """Wait for no worker any more; a signal handler may call this, too."""
+        """End the workers at once, and the waits for them. Safe in a signal handler."""
         for each in self._workers:
             each.stop()
 
     def close(self) -> None:
-        """End the workers: none has anything to lose."""
+        """End the workers and close their pipes."""
         self._closed.set()
         for each in self._workers:
             each.close()
@@ -139,7 +139,7 @@ class Workers:
 
 
 class _Worker:
-    """A process, asked by one thread at a time."""
+    """A worker process, used by one thread at a time."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(  # noqa: S603 -- this Python, and this package
@@ -151,7 +151,7 @@ class _Worker:
         self._tasks = cast("IO[bytes]", self._process.stdin)
         self._answers = cast("IO[bytes]", self._process.stdout)
         for pipe in (self._tasks, self._answers):
-            with contextlib.suppress(OSError, AttributeError):  # more than this user may have, or no Linux
+            with contextlib.suppress(OSError, AttributeError):  # over the user's limit, or not Linux
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._known: dict[int, Prepares] = {}
         self._is_up = self._is_stopped = False
@@ -159,7 +159,7 @@ class _Worker:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the process is up; it says so by a first answer."""
+        """Whether the process has started, which its first answer shows."""
         if not (self._is_up or self._is_stopped):
             self._is_up = bool(select.select([self._answers], [], [], 0)[0])
             if self._is_up:
@@ -167,7 +167,7 @@ class _Worker:
         return not self._is_stopped and self._is_up
 
     def prepare(self, preparation: Prepares, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
-        """Prepare a batch in the process; here while it is not up yet, and once it has died."""
+        """Prepare a batch in the process; while it starts, and after it has died, prepare the batch here."""
         try:
             if self.is_ready:
                 return self._ask(preparation, batch, limits, now_ms)
@@ -183,7 +183,7 @@ class _Worker:
     def _ask(self, preparation: Prepares, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
         number = id(preparation)
         unknown = None if number in self._known else preparation
-        # Kept, so that no other one gets its number.
+        # Kept, so that its id is not reused.
         self._known[number] = preparation
         self._until = time.monotonic() + ANSWER_SECONDS
         try:
@@ -193,17 +193,17 @@ class _Worker:
             self._until = None
 
     def _receive(self) -> object:
-        # Not from anywhere, but from the process that was started here.
+        # The data comes from the process that was started here.
         return pickle.load(self._answers)  # noqa: S301
 
     def end_if_late(self) -> None:
-        """End the process if the answer to what it was asked for is overdue; whoever waits for it gets none."""
+        """End the process if its answer is overdue; this also ends the wait for it."""
         until = self._until
         if until is not None and time.monotonic() > until:
             self._process.kill()
 
     def stop(self) -> None:
-        """End the process at once; whoever waits for it waits no more."""
+        """End the process at once, which also ends the wait for its answer."""
         self._is_stopped = True
         self._process.kill()
 
@@ -211,7 +211,7 @@ class _Worker:
         self.stop()
         self._process.wait()
         for pipe in (self._tasks, self._answers):
-            with contextlib.suppress(OSError):  # what it did not read any more
+            with contextlib.suppress(OSError):  # unread data
                 pipe.close()
 
 
@@ -219,24 +219,24 @@ def send(pipe: IO[bytes], message: object) -> None:
     """Write an object.
 
     Raises:
-        OSError: Nobody reads any more.
+        OSError: The reader has closed the pipe.
     """
     pipe.write(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
     pipe.flush()
 
 
 def serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
-    """Answer tasks until there are no more.
+    """Answer tasks until the main process closes the pipe.
 
     Raises:
-        EOFError: There are no more.
-        UnpicklingError: Whoever asked was ended while it did.
-        OSError: Nobody reads the answers any more.
+        EOFError: There are no more tasks.
+        UnpicklingError: The main process ended in the middle of a task.
+        OSError: The main process reads no more answers.
     """
     preparations: dict[int, Prepares] = {}
     send(answers, None)
     while True:
-        # Not from anywhere, but from the process that started this one.
+        # The data comes from the process that started this one.
         task: Task = pickle.load(tasks)  # noqa: S301
         if task.preparation is not None:
             preparations[task.number] = task.preparation
@@ -244,12 +244,12 @@ def serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
 
 
 def main() -> None:
-    """Serve the process that started this one; signals are for that one."""
+    """Serve the process that started this one, which alone handles signals."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     spare_the_collector()
     answers = sys.stdout.buffer
-    # Whatever prints something must not print it between two answers.
+    # Nothing else may be printed between two answers.
     sys.stdout = sys.stderr
     with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
         serve(sys.stdin.buffer, answers)
