@@ -1,4 +1,4 @@
-"""Arrow columns as the values that a tap's lines would hold, and their schema as a SCHEMA message."""
+"""Reading Arrow columns as the values of a tap's records, and their schema as a SCHEMA message."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ if TYPE_CHECKING:
     from target_statsig.singer.columns import Column
 
 _NANOSECONDS = re.compile(r"\.0{9}$|(?<=\.\d{6})000$", re.MULTILINE)
-"""The zeros of nanoseconds that a moment is written without."""
+"""The zeros at the end of nanoseconds, which are cut."""
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 def read_columns(batches: Sequence[pa.RecordBatch]) -> dict[str, Column]:
-    """Return what a tap's lines would decode to: texts, integers, `Decimal`, booleans, objects and lists, by column.
+    """Return the values that the records of a tap would have, by column: texts, integers, `Decimal`, and so on.
 
-    A float is the number that it prints as; an instant is in UTC, as `2026-01-31T12:00:00.250000+00:00`; a timestamp
-    without a zone stays without one; binary is base64; a key of a map that is no text is its JSON.
+    A float becomes the decimal that it prints as. An instant is in UTC, like `2026-01-31T12:00:00.250000+00:00`; a
+    timestamp without a zone stays without one. Binary becomes base64. A map becomes an object; keys that are no texts
+    become their JSON.
 
     Args:
-        batches: One or more with the same columns, which follow each other.
+        batches: One or more consecutive batches with the same columns.
     """
     return {
         name: [*chain.from_iterable(_read(batch.column(place)) for batch in batches)]
@@ -46,7 +47,7 @@ def read_columns(batches: Sequence[pa.RecordBatch]) -> dict[str, Column]:
 
 def _read(array: pa.Array) -> list[Any]:
     if _is_plain(array.type):
-        with suppress(ValueError):  # a text that is no UTF-8, or a struct with two members of one name
+        with suppress(ValueError):  # a text is not UTF-8, or a struct has two members of the same name
             return _plain(array)
     return next(read for is_type, read in _READERS if is_type(array.type))(array)
 
@@ -57,20 +58,21 @@ def _plain(array: pa.Array) -> list[Any]:
 
 
 def _texts(array: pa.Array) -> list[Any]:
-    # Some are no UTF-8: half a surrogate pair each, no JSON, so that such a record is rejected and the others go.
+    # Bytes that are not UTF-8 become halves of surrogate pairs, which JSON cannot hold. So only these records are
+    # rejected.
     raw = _plain(array.cast(pa.large_binary()))
     return [None if value is None else value.decode(errors="surrogateescape") for value in raw]
 
 
 def _floats(array: pa.Array) -> list[Any]:
     if not types.is_float64(array.type):
-        # The digits that mean this float among those of its size: 0.1, and not 0.10000000149011612.
+        # The shortest digits for a float of this size, such as 0.1, and not 0.10000000149011612.
         array = array.cast(pa.float32()).cast(pa.string()).cast(pa.float64())
     return [None if value is None else Decimal(repr(value)) for value in array.to_pylist()]
 
 
 def _decimals(array: pa.Array) -> list[Any]:
-    # By their texts, which takes half as long.
+    # Converting their texts takes half the time.
     texts = array.cast(pa.string()).to_pylist()
     values = [*map(Decimal, texts)] if array.null_count == 0 else [text and Decimal(text) for text in texts]
     return values if array.type.scale > 0 else [None if value is None else int(value) for value in values]
@@ -89,16 +91,16 @@ def _times(array: pa.Array) -> list[Any]:
 
 
 def _timestamps(array: pa.Array) -> list[Any]:
-    # Without their zone they are in UTC.
+    # Arrow stores instants in UTC, so the zone can be dropped.
     local = array.cast(pa.int64()).cast(pa.timestamp(array.type.unit))
     return _moments(local, pa.timestamp("us"), "" if array.type.tz is None else "+00:00")
 
 
 def _moments(array: pa.Array, microseconds: pa.DataType, zone: str = "") -> list[Any]:
-    """Return moments as Python's `isoformat` writes them: six digits of a second, or none."""
-    with suppress(pa.ArrowInvalid):  # some have nanoseconds, or lie too far away
+    """Return times as Python's `isoformat` writes them, with six digits of a second's fraction, or none."""
+    with suppress(pa.ArrowInvalid):  # some have nanoseconds, or are out of range
         array = array.cast(microseconds)
-    # All at once, in one text: one by one it takes four times as long.
+    # All in one text: one by one takes four times as long.
     text = "\n".join(array.cast(pa.string()).fill_null("").to_pylist()).replace(" ", "T")
     text = text.replace(".000000", "") if array.type == microseconds else _NANOSECONDS.sub("", text)
     moments = (text.replace("\n", f"{zone}\n") + zone).split("\n") if len(array) else []
@@ -126,7 +128,7 @@ def _maps(array: pa.Array) -> list[Any]:
 
 
 def _members(array: pa.Array, of_all: pa.Array) -> Iterator[list[Any] | None]:
-    """Yield the members of each list of an array, or None where it is null."""
+    """Yield the members of each list of an array, or None for null."""
     offsets = array.offsets.to_pylist()
     first = offsets[0]
     values = _read(of_all.slice(first, offsets[-1] - first))
@@ -143,7 +145,13 @@ def _structs(array: pa.Array) -> list[Any]:
 
 
 def _objects(array: pa.Array, members: Mapping[str, pa.Array], apart: Sequence[str]) -> list[Any]:
-    """Return structs as objects: all members at once, which takes a third of the time, but for some by themselves."""
+    """Return structs as objects.
+
+    Args:
+        array: The structs.
+        members: Their members.
+        apart: The members that have to be read by themselves. Reading all others at once takes a third of the time.
+    """
     at_once = [pa.nulls(len(array)) if name in apart else values for name, values in members.items()]
     objects = _plain(pa.StructArray.from_arrays(at_once, [*members], mask=array.is_null()))
     for name in apart:
@@ -170,7 +178,7 @@ _is_list = _any_of(types.is_list, types.is_large_list, types.is_fixed_size_list)
 
 @lru_cache
 def _is_plain(kind: pa.DataType) -> bool:
-    """Return whether Arrow's own values of a type are those of JSON."""
+    """Return whether Arrow's Python values of a type are those of JSON."""
     if types.is_struct(kind):
         return all(_is_plain(member.type) for member in kind)
     if _is_list(kind):
@@ -194,7 +202,7 @@ _READERS: Sequence[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], lis
     (types.is_time, _times),
     (types.is_dictionary, _encoded),
 )
-"""How a column is read, by its type."""
+"""The function that reads a column, by its type."""
 
 _JSON_TYPES: Sequence[tuple[Callable[[pa.DataType], bool], str]] = (
     (types.is_integer, "integer"),
@@ -205,14 +213,14 @@ _JSON_TYPES: Sequence[tuple[Callable[[pa.DataType], bool], str]] = (
     (types.is_map, "object"),
     (_is_list, "array"),
 )
-"""What a column's values are in JSON, where they are no texts."""
+"""The JSON type of a column's values, by its type; all others are texts."""
 
 
 def check_schema(schema: pa.Schema) -> None:
     """Check that every column can be read.
 
     Raises:
-        InputError: There are none, one has a type that JSON has no form for, or two have the same name.
+        InputError: There are no columns, one has a type that JSON cannot hold, or two have the same name.
     """
     if not schema.names:
         msg = "The input has no columns. Select at least those that the settings name."
@@ -229,7 +237,7 @@ def check_schema(schema: pa.Schema) -> None:
 
 
 def _unreadable(kind: pa.DataType) -> pa.DataType | None:
-    """Return the first type within a column's that cannot be read; None where all can."""
+    """Return the first type within a column's type that cannot be read, or None."""
     if types.is_dictionary(kind) or _is_list(kind):
         return _unreadable(kind.value_type)
     if types.is_map(kind):
@@ -278,19 +286,22 @@ class _Message(msgspec.Struct, tag_field="type", tag="RECORD", gc=False):
 
 @lru_cache
 def _record_type(names: tuple[str, ...]) -> Callable[..., Any]:
-    """Return what makes a record of the values of its columns: a struct, which is made and encoded fastest."""
+    """Return a function that creates a record from the values of its columns.
+
+    It is a struct type of msgspec, which is the fastest to create and encode.
+    """
     fields = [(f"f{place}", Any) for place in range(len(names))]
     renamed = dict(zip([field for field, _ in fields], names, strict=True))
     try:
         return msgspec.defstruct("Record", fields, rename=renamed, gc=False)
-    except ValueError:  # a name holds what msgspec would have to escape
+    except ValueError:  # a name has a character that msgspec would have to escape
         return lambda *values: dict(zip(names, values, strict=True))
 
 
 def _escaped(value: Any) -> Any:
-    """Return a value with its texts as Python's `json` writes them, which escapes half a surrogate pair."""
+    """Return a value whose texts are encoded by Python's `json`, which escapes half a surrogate pair."""
     if isinstance(value, dict):
-        # `msgspec` takes no such name as it is, and only a map can have one.
+        # msgspec accepts no such name. Only a key of a map can be one.
         return {name.encode(errors="replace").decode(): _escaped(member) for name, member in value.items()}
     if isinstance(value, list):
         return [*map(_escaped, value)]

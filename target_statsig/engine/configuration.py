@@ -1,4 +1,4 @@
-"""The configuration of a preparation, read on the driver: the target's own, without its keys."""
+"""The configuration of a preparation: the target's own, without its keys."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ if TYPE_CHECKING:
     from target_statsig.config.parse import Config
 
 Configuration = Mapping[str, Any] | str | Path
-"""A configuration: its settings, or the path of its file."""
+"""The settings, or the path of their file."""
 
 KEYS: Mapping[str, str | None] = {
     "server_secret_key": "secret-of-the-sender",
     "console_api_key": "console-of-the-sender",
     "store_url": None,
 }
-"""Settings that are the sender's alone, and what stands in for them here."""
+"""Settings that only the sender needs, and their values for the preparation."""
 
 CHANGES_RECORDS = ("stream_maps", "flattening_enabled")
-"""Settings of singer-sdk that would change the records; a query does that better."""
+"""Settings of singer-sdk that would change records. On an engine, a query does that."""
 
 SINGERS_OWN = (
     *("add_record_metadata", "faker_config", "flattening_max_depth", "flattening_max_key_length"),
     *("flattening_separator", "process_activate_version_messages", "stream_map_config", "validate_records"),
 )
-"""The others, which say nothing about Arrow columns."""
+"""singer-sdk's other settings, which mean nothing for Arrow columns."""
 
 
 def read_settings(config: Configuration) -> dict[str, Any]:
-    """Return the settings of a configuration as they stand there.
+    """Return the settings as they are written.
 
     Raises:
-        SettingsError: Its file cannot be read.
+        SettingsError: The file cannot be read.
     """
     return rejoin(config if isinstance(config, Mapping) else read_config_files([str(config)]))
 
 
 def load(config: Configuration) -> Config:
-    """Return a configuration as the target reads it.
+    """Return a configuration as the target parses it.
 
     Raises:
-        SettingsError: It cannot be used, or not here.
+        SettingsError: It cannot be used, or not for prepared tables.
     """
     given = read_settings(config)
     changing = [f"`{name}`" for name in CHANGES_RECORDS if given.get(name)]
@@ -60,16 +60,16 @@ def load(config: Configuration) -> Config:
 
 
 def load_without_keys(config: Configuration) -> Config:
-    """Return a configuration as `load` does, without its keys; it may have none.
+    """Return a configuration as `load` does, but without its keys, if it has any.
 
     Raises:
-        SettingsError: It cannot be used, or not here.
+        SettingsError: It cannot be used, or not for prepared tables.
     """
     return load({**read_settings(config), **KEYS})
 
 
 def only_stream(config: Configuration) -> str:
-    """Return the one stream that a configuration names.
+    """Return the only stream that `streams` names.
 
     Raises:
         SettingsError: It names none, or more than one.

@@ -1,4 +1,4 @@
-"""A table of prepared requests as Parquet files: which they are, whether the table is whole, and its rows."""
+"""A table of prepared requests in Parquet files: finding the files, checking that it is complete, reading its rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from target_statsig.engine.table import Row
 
 MARKER = "_SUCCESS"
-"""The file that an engine writes when all of a table is there."""
+"""The file that an engine writes when a table is complete."""
 
 PARQUET = ".parquet"
 
@@ -44,25 +44,25 @@ SURVEYED = [
     "deleted",
     "schema",
 ]
-"""The columns that are read before anything is sent: small ones."""
+"""The columns that are read before anything is sent. They are small."""
 
 SURVEYED_AT_ONCE = 8_192
 READ_BYTES = 1 << 19
-"""Bytes of rows that are read at once when they are sent, as far as a file says how large they are."""
+"""Bytes of rows to read at once while sending, by the average row of a file."""
 
 BUFFER_BYTES = 1 << 16
-"""Bytes of a column that are read at once: without this a row group is read whole, and that may be 128 MB."""
+"""Bytes of a column to read at once. Otherwise whole row groups are read, which may have 128 MB."""
 
 MOST_PARTITIONS = 1 << 24
-"""Partitions are numbered from 0 and without a gap; a larger number is random, of an engine that has none."""
+"""Partitions are numbered from 0 without a gap. A number from this one on is random, from an engine without numbers."""
 
 SHOWN = 10
-"""Partitions that are named in a message."""
+"""Partitions that a message names at most."""
 
 NOTHING_SENT = "Nothing was sent."
 
 _FOOTER_END = 8
-"""Bytes at the end of a Parquet file: the length of its footer, and its mark."""
+"""Bytes at the end of a Parquet file: the length of the footer, and the magic number."""
 
 _USER_INFO = re.compile(r"(?<=://)[^/@]*@")
 _GLOB = frozenset("*?[")
@@ -70,12 +70,12 @@ _GLOB = frozenset("*?[")
 
 @dataclass(slots=True)
 class _Attempt:
-    """What was seen of one attempt at a partition; counts are those of the files that are to be sent.
+    """What a survey found of one attempt at a partition. The counts are those of the files to send.
 
     Attributes:
         sequences: The numbers of its rows.
-        last: The number of its last row; None where that was not seen.
-        schema: The SCHEMA message of its records; empty where it has none.
+        last: The number of its last row; None if that row is missing.
+        schema: The SCHEMA message of its records; empty if it has none.
     """
 
     sequences: array[int] = field(default_factory=lambda: array("q"))
@@ -96,18 +96,18 @@ class _Attempt:
 
 @dataclass(frozen=True, slots=True)
 class PreparedTable:
-    """A table that is whole, and what of it is to be sent.
+    """A complete table, and which of its files to send. The counts are those of the files to send.
 
     Attributes:
-        url: Where it is, for messages.
-        part: The glob that says which of its files are to be sent; None where that is all of them.
+        url: Its address, for messages.
+        part: The glob that chooses the files to send; None for all files.
         identity: A digest that no other table has.
         stream: The stream that it was prepared for.
-        config_digest: What it was prepared with.
-        records: How many records are to be sent, or were rejected or left out when it was prepared.
-        requests: How many requests are to be sent.
-        rejections: Records that were rejected when it was prepared, by reason.
-        schemas: The complete attempt of each partition, and the SCHEMA message of its records.
+        config_digest: The digest of the settings that it was prepared with.
+        records: The number of records, with those rejected or left out during preparation.
+        requests: The number of requests.
+        rejections: The number of records rejected during preparation, by reason.
+        schemas: The partition and the number of each complete attempt, with the SCHEMA message of its records.
         files: The files to send.
     """
 
@@ -123,12 +123,13 @@ class PreparedTable:
     files: Sequence[UPath]
 
     def rows(self, before_waiting: Callable[[], None]) -> Iterator[Row]:
-        """Yield the rows to send, file by file; a thread reads some ahead, and no more of them are in memory.
+        """Yield the rows to send, file by file. A thread reads the next few ahead, so that memory is bounded.
 
-        `before_waiting` is called before a wait for that thread.
+        Args:
+            before_waiting: Called before each wait for that thread.
 
         Raises:
-            InputError: A file cannot be read any more.
+            InputError: A file can no longer be read.
         """
         batches: Iterator[list[Row] | None] = self._batches()
         with ThreadPoolExecutor(1, "reader") as reader:
@@ -157,14 +158,13 @@ class PreparedTable:
 
 
 def open_table(url: str) -> PreparedTable:
-    """Survey a table.
+    """Find a table, and check that it is complete.
 
     Args:
-        url: A directory of Parquet files, a glob that chooses some of a directory, or one file; local, or what fsspec
-            has a file system for.
+        url: A directory of Parquet files, a glob that chooses some of them, or one file. A path, or a URL of fsspec.
 
     Raises:
-        InputError: There is no table, it is not whole, or it is of another version.
+        InputError: There is no table, it is not complete, or it has another version.
     """
     shown = _USER_INFO.sub("", url)
     if problem := file_system_error(url):
@@ -185,7 +185,7 @@ def open_table(url: str) -> PreparedTable:
 
 
 def _found(url: str) -> tuple[UPath, Sequence[UPath], Sequence[UPath], str | None]:
-    """Return a table's directory, all of its files, those to send, and the glob that chose these."""
+    """Return a table's directory, all its files, the files to send, and the glob that chose them, if any."""
     if _GLOB.intersection(url):
         literal, glob = url[: min(url.find(each) for each in _GLOB if each in url)], url
         directory = literal[: literal.rfind("/") + 1]
@@ -201,7 +201,7 @@ def _found(url: str) -> tuple[UPath, Sequence[UPath], Sequence[UPath], str | Non
 
 
 def _visible(root: UPath, paths: Iterable[UPath]) -> Iterator[UPath]:
-    """Yield the files that are part of the table: what an engine hides begins with a dot or an underscore."""
+    """Yield the files that belong to the table. Engines hide others by a dot or an underscore in front."""
     depth = len(root.parts)
     return (path for path in paths if not any(name.startswith((".", "_")) for name in path.parts[depth:]))
 
@@ -219,7 +219,7 @@ def _opened(path: UPath) -> Iterator[pq.ParquetFile]:
 
 
 class _Survey:
-    """What the small columns of a table's files say."""
+    """The content of the small columns of a table's files."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -229,11 +229,11 @@ class _Survey:
         self._identities: list[bytes] = []
 
     def add(self, path: UPath, *, counts: bool) -> None:
-        """Look at a file.
+        """Read the small columns of a file.
 
         Args:
             path: The file.
-            counts: Whether it is to be sent.
+            counts: Whether it will be sent.
         """
         self._identities.append(path.name.encode() + _footer(path))
         with _opened(path) as file:
@@ -281,12 +281,12 @@ class _Survey:
         """Return the table.
 
         Args:
-            part: The glob that says which of its files are to be sent.
-            files: These files.
-            is_marked: Whether the engine left its marker: all partitions are there.
+            part: The glob that chooses the files to send, if any.
+            files: The files to send.
+            is_marked: Whether the engine has marked the table as complete.
 
         Raises:
-            InputError: It is not whole, or holds more than one stream.
+            InputError: It is not complete, or was prepared for several streams or with several configurations.
         """
         complete = self._complete(is_marked=is_marked)
         if len(self._prepared) > 1:
@@ -313,10 +313,10 @@ class _Survey:
         )
 
     def _complete(self, *, is_marked: bool) -> list[tuple[int, int]]:
-        """Return the complete attempt of each partition.
+        """Return the partition and the number of each complete attempt.
 
         Raises:
-            InputError: A partition has none, or more than one.
+            InputError: A partition has no complete attempt, or more than one.
         """
         complete = [key for key, attempt in self._attempts.items() if attempt.is_complete]
         found = Counter(partition for partition, _ in complete)
@@ -350,7 +350,7 @@ def _partitions(numbers: Iterable[int]) -> str:
 
 
 def _footer(path: UPath) -> bytes:
-    """Return the digest of a file's footer, which says where everything in it lies."""
+    """Return the digest of a file's footer, which describes the file's content."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(size - _FOOTER_END, 0))

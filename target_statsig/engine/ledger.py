@@ -1,8 +1,8 @@
-"""What is remembered of a prepared table's requests, so that the same command again sends only what is missing.
+"""The ledger of a prepared table, so that sending it again sends only what is missing.
 
-Two ledgers have it. That of the requests knows which of them were acknowledged, whoever sent them; that of the stream
-knows the digests of their records, as of any other run. For the second one all senders of a table are one run: what one
-of them has sent, another does not take for delivered before, so that twins stay twins.
+Each request is recorded in two ledgers. The ledger of requests records which of the table's requests were acknowledged,
+by whichever sender. The stream's ledger records the digests of their records, as in any other run. In it all senders of
+a table count as one run, so that identical records in the table are all sent.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from target_statsig.store.deliveries import StoredLedger
 
 REMEMBERED_AT_ONCE = 1_000
-"""Rows with dead letters that are remembered together: each time, the dead letters are brought to their files."""
+"""Rows with dead letters to record together, because the dead letters must be written first each time."""
 
 
 class TableLedger:
-    """What is remembered of one table; any thread may ask."""
+    """The deliveries of one table. Thread-safe."""
 
     def __init__(self, requests: StoredLedger, records: StreamLedger, flush: Callable[[], None]) -> None:
         """Take the ledgers.
 
         Args:
             requests: The ledger of requests.
-            records: The ledger of the stream's records.
-            flush: Brings dead letters to where they last.
+            records: The stream's ledger.
+            flush: Writes the dead letters.
         """
         self._requests = requests
         self._records = records
@@ -44,15 +44,15 @@ class TableLedger:
         self._of_thread = _Answered()
 
     def of(self, row: Row) -> RowLedger:
-        """Return what is remembered of a row.
+        """Return the ledger of a row.
 
-        What was answered is written down with the next request of the same thread, before that is sent; a thread that
-        sends none at once calls `record`.
+        An acknowledgement is recorded together with the next request of the same thread, before that request is sent.
+        A thread without a next request calls `record`.
         """
         return RowLedger(row, self, self._requests, self._records)
 
     def intend(self, ids: bytes, digests: bytes, highest: Bookmark | None, epoch: int) -> tuple[int, int]:
-        """Write a request down before it is sent, and return its numbers in both ledgers."""
+        """Record a request before it is sent, and return its numbers in both ledgers."""
         with self._requests.transaction():
             self._record()
             number = self._requests.intend(ids, highest=None, epoch=epoch)
@@ -61,11 +61,11 @@ class TableLedger:
         return number, of_records
 
     def acknowledge(self, numbers: tuple[int, int]) -> None:
-        """Take a request that was answered, by its numbers; `intend` and `record` write it down."""
+        """Note that a request was acknowledged, by its numbers. `intend` and `record` record it."""
         self._of_thread.numbers.append(numbers)
 
     def record(self) -> None:
-        """Write down what this thread had answered.
+        """Record the acknowledgements of this thread.
 
         Raises:
             StoreError: The store failed.
@@ -81,20 +81,20 @@ class TableLedger:
             self._requests.acknowledge(number)
 
     def settle(self, row: RowLedger) -> None:
-        """Remember that all of a row is delivered or a dead letter, once the dead letters are where they last.
+        """Record that every record of a row is delivered or a dead letter, after the dead letters are written.
 
         Raises:
             FatalRunError: The dead letters cannot be written.
             StoreError: The store failed.
         """
-        self.record()  # before another thread, or this one, takes its time with the dead letters
+        self.record()  # first, because writing dead letters may take long
         with self._lock:
             self._settled.append(row.settled_id)
             if len(self._settled) >= REMEMBERED_AT_ONCE:
                 self._remember()
 
     def flush(self) -> None:
-        """Remember the rows that wait for it.
+        """Record the rows that `settle` has gathered.
 
         Raises:
             FatalRunError: The dead letters cannot be written.
@@ -111,24 +111,24 @@ class TableLedger:
 
 
 class _Answered(threading.local):
-    """What a thread had answered and is not written down for sure: the numbers of requests in both ledgers."""
+    """The acknowledged requests of a thread that are not recorded yet, by their numbers in both ledgers."""
 
     def __init__(self) -> None:
         self.numbers: list[tuple[int, int]] = []
 
 
 class RowLedger(StreamLedger):
-    """What is remembered of a row: its request or, where that did not go as it is, each record of its parts.
+    """The ledger of a row: its request or, if that was divided, each of its records.
 
     Attributes:
-        is_settled: Whether an earlier run saw all of the row delivered or a dead letter.
-        is_delivered: Whether an earlier run saw its request acknowledged.
-        was_split: Whether its records went, or were to go, in other requests.
-        settled_id: By what it is remembered that all of it is settled.
+        is_settled: Whether, in an earlier run, all its records were delivered or dead letters.
+        is_delivered: Whether, in an earlier run, its request was acknowledged.
+        was_split: Whether its request was divided, in this run or an earlier one.
+        settled_id: The id under which `is_settled` is recorded.
     """
 
     def __init__(self, row: Row, table: TableLedger, requests: StreamLedger, records: StreamLedger) -> None:
-        """Look up what became of the row."""
+        """Look up what earlier runs recorded of the row."""
         place = f"{row.stream}\n{row.config_digest}\n{row.partition}\n{row.attempt}\n{row.sequence}\n".encode()
         content = place + xxh3_128_digest(row.body or b"") + xxh3_128_digest(row.source or b"")
         self._id, self.settled_id, self._split_id = (xxh3_128_digest(content, seed) for seed in range(3))
@@ -201,10 +201,10 @@ class RowLedger(StreamLedger):
 
     @override
     def state_written(self, bookmark: Bookmark | None, *, epoch: int) -> None:
-        """Forget nothing: a table may be sent again at any time."""
+        """Forget nothing, because a table may be sent again at any time."""
 
     def _ids(self, digests: Sequence[bytes]) -> list[bytes]:
-        """Return by what records of the row are remembered that go in other requests than its own."""
+        """Return the ids under which single records of the row are recorded."""
         return [xxh3_128_digest(self._id + digest) for digest in digests]
 
     def _parts(self, digests: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Parquet files as a table of requests, prepared by a process on each processor of this machine."""
+"""Preparing Parquet files as a table of requests, on all processors of this machine."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ if TYPE_CHECKING:
     from target_statsig.engine.prepare import BatchPreparer
 
 PART_ROWS = 200_000
-"""Rows that one process prepares at a time, at least, and writes as one file: a second or two of work."""
+"""The fewest rows that one process prepares at a time and writes as one file, a second or two of work."""
 
 BATCH_ROWS = 10_000
-"""Rows read at once: some megabytes."""
+"""Rows to read at once, some megabytes."""
 
 
 def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path, workers: int | None = None) -> Counter[str]:
-    """Prepare the rows of Parquet files into a table, and return how many records, requests and rejections it has.
+    """Prepare the rows of Parquet files as a table, and return the counts of its records, requests and rejections.
 
     Args:
-        files: The files, or one directory. A directory `day=2026-01-31` in the path of a file is a column, too.
-        preparer: Prepares them.
+        files: The files, or one directory. A directory `day=2026-01-31` in the path of a file becomes a column.
+        preparer: Prepares the rows.
         out: The directory of the table.
-        workers: Processes; by default one for each processor.
+        workers: The number of processes; by default one for each processor.
 
     Raises:
-        FileExistsError: A whole table is there already.
+        FileExistsError: The directory holds a complete table already.
     """
     if (out / MARKER).exists():
         msg = f"{out} already holds a complete table. Send it, or name another directory."
         raise FileExistsError(msg)
     dataset = pyarrow.dataset.dataset([*files] if len(files) > 1 else files[0], format="parquet", partitioning="hive")
     out.mkdir(parents=True, exist_ok=True)
-    for left in out.glob("part-*.parquet"):  # of a run that was ended
+    for left in out.glob("part-*.parquet"):  # from a preparation that was interrupted
         left.unlink()
     counts: Counter[str] = Counter()
     work = partial(_prepare_part, preparer, dataset.schema, out)
-    # Not forked: Arrow has threads.
+    # Not forked, because Arrow has threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         workers or processors(), mp_context=context, initializer=pa.set_cpu_count, initargs=(1,)
@@ -63,7 +63,7 @@ def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path, work
 
 
 def _parts(dataset: pyarrow.dataset.Dataset) -> Iterator[pyarrow.dataset.Fragment]:
-    """Yield the dataset in parts of `PART_ROWS` rows or a little more, as its row groups allow."""
+    """Yield the dataset in parts of at least `PART_ROWS` rows, made of whole row groups."""
     for file in dataset.get_fragments():
         groups: list[int] = []
         rows = 0

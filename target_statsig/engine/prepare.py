@@ -1,6 +1,6 @@
-"""Arrow batches as rows of prepared requests, in any number of tasks: pure, and it pickles.
+"""Preparing Arrow batches as a table of requests, in the tasks of an engine.
 
-A task needs neither a key nor a store; it sends nothing, so that it may fail and be tried again.
+A task needs neither a key nor a store. It sends nothing, so it may fail and be repeated.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from target_statsig.events.item_types import ItemType
 
 ROWS_AT_ONCE = 16
-"""Rows of the table in one Arrow batch: some hundred kilobytes."""
+"""Rows of the table in one Arrow batch, some hundred kilobytes."""
 
 
 def prepare_batches(config: Configuration, stream: str) -> BatchPreparer:
-    """Return what prepares Arrow batches of a stream, in any process; it holds no key.
+    """Return a function that prepares Arrow batches of a stream. It is picklable and holds no key.
 
     Args:
-        config: The configuration of the target.
-        stream: The stream whose settings are meant.
+        config: The target's configuration, or the path of its file.
+        stream: The stream whose settings apply.
 
     Raises:
         SettingsError: The configuration cannot be used, or the stream goes to a segment.
@@ -76,8 +76,8 @@ class BatchPreparer:
     Attributes:
         stream: The stream.
         settings: Its settings.
-        item_type: What its records become.
-        compression: How bodies are encoded.
+        item_type: The type of items that rows become.
+        compression: How bodies are compressed.
         limits: How large a request may be.
         config_digest: The digest of these settings.
     """
@@ -92,16 +92,16 @@ class BatchPreparer:
     def __call__(
         self, batches: Iterable[pa.RecordBatch], *, partition: int | None = None, attempt: int | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of the table that one attempt of a task makes of its part of the input.
+        """Prepare one partition of the input, and yield batches of the table's rows.
 
         Args:
-            batches: The part of the input, all with the same columns.
-            partition: The engine's number of the part. Where it has none, each call counts as a part of its own, and it
-                is the engine's to keep the rows of one call for each.
-            attempt: The engine's number of the attempt; a random one where it has none.
+            batches: The partition, in batches with the same columns.
+            partition: The engine's number of the partition. Without one, each call counts as a partition of its own,
+                and the engine must keep the rows of exactly one call for each.
+            attempt: The engine's number of the attempt at this partition; random by default.
 
         Raises:
-            InputError: A column has a type that JSON has no form for.
+            InputError: A column has a type that JSON cannot hold.
         """
         attempt = secrets.randbits(63) if attempt is None else attempt
         rows = _Attempt(self, attempt if partition is None else partition, attempt).rows(batches)
@@ -110,7 +110,7 @@ class BatchPreparer:
 
 
 class _Attempt:
-    """One attempt at a part of the input."""
+    """One attempt to prepare a partition."""
 
     def __init__(self, preparer: BatchPreparer, partition: int, attempt: int) -> None:
         self._stream = preparer.stream
@@ -130,7 +130,7 @@ class _Attempt:
         self._next = Row(VERSION, preparer.config_digest, preparer.stream, partition, attempt, 0, is_last=False)
 
     def rows(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
-        """Yield the rows of the attempt; only the last one says that it is."""
+        """Yield the rows of the attempt; `is_last` marks the last one."""
         held: Row | None = None
         for part in self._parts(batches):
             for row in self._prepare(part):
@@ -140,7 +140,7 @@ class _Attempt:
         yield replace(self._next if held is None else held, is_last=True)
 
     def _parts(self, batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
-        """Yield the input in parts that fill a request each, whatever batches it comes in."""
+        """Yield the input in parts that fill a request each."""
         part: list[pa.RecordBatch] = []
         missing = self._limits.rows_of(self._item_bytes)
         for batch in batches:
@@ -156,7 +156,7 @@ class _Attempt:
             yield part
 
     def _prepare(self, part: Sequence[pa.RecordBatch]) -> Iterator[Row]:
-        """Yield a row for each request; what was rejected stands in the first one, which may have no request."""
+        """Yield a row for each request. The first row has the rejections; it may lack a request."""
         if self._next.sequence == 0:
             check_schema(part[0].schema)
             self._next = replace(self._next, schema=singer_schema(self._stream, part[0].schema))
@@ -193,8 +193,8 @@ def _lines(text: bytes, rows: Sequence[int], count: int) -> bytes:
 
     Args:
         text: The lines of all rows.
-        rows: The numbers of the rows.
-        count: How many rows there are.
+        rows: The numbers of the rows to return.
+        count: The number of all rows.
     """
     if rows == range(count):
         return text

@@ -1,4 +1,4 @@
-"""Sends a table of prepared requests: as they lie, once each, through the same delivery as lines from a pipe."""
+"""Sending a table of prepared requests, by the same delivery as lines from a pipe."""
 
 from __future__ import annotations
 
@@ -37,35 +37,35 @@ logger = logging.getLogger(__name__)
 
 
 def send_table(run: Run, url: str) -> int:
-    """Send what is missing of a table of prepared requests, and leave a report and a summary behind.
+    """Send the requests of a table that are not acknowledged yet, and end the run with its report and summary.
 
     Args:
-        run: The run that sends them.
-        url: A directory of Parquet files, a glob, or one file; local, or what fsspec has a file system for.
+        run: The run.
+        url: A directory of Parquet files, a glob, or one file. A path, or a URL of fsspec.
 
     Returns:
-        The exit code: 0 complete, 1 failed, 128 and the signal's number when interrupted.
+        The exit code: 0 if complete, 1 if failed, 128 plus the signal's number if interrupted.
     """
     sender: _Sender | None = None
     try:
         table = open_table(url)
         sender = _Sender(run, table, check_table(run, table))
         sender.send()
-    except Exception as error:  # noqa: BLE001 -- whatever fails, the report says what was sent
+    except Exception as error:  # noqa: BLE001 -- whatever fails, the report must say what was sent
         run.fail(error)
     run.end_sending(lambda: sender.ledger.flush() if sender else None)
     return run.exit_code
 
 
 def check_table(run: Run, table: PreparedTable) -> StreamSettings:
-    """Return the settings of a table's stream, if the table may be sent under them.
+    """Return the settings of a table's stream, after checking that the table may be sent with them.
 
     Args:
-        run: The run that would send it.
+        run: The run.
         table: The table.
 
     Raises:
-        SettingsError: Nothing says what the stream becomes.
+        SettingsError: No setting says what the stream's records become.
         InputError: The table was prepared with other settings, or for a segment.
         RejectionsError: More records were rejected than `max_rejected_percent` allows.
     """
@@ -100,13 +100,13 @@ def _check_reject_limit(table: PreparedTable, most: int) -> None:
 
 
 class _Sender:
-    """The sending of one table."""
+    """Sends one table."""
 
     def __init__(self, run: Run, table: PreparedTable, settings: StreamSettings) -> None:
         """Open the ledgers.
 
         Raises:
-            FatalRunError: Another run sends the stream.
+            FatalRunError: Another run is sending the stream.
             StoreError: The store cannot be used.
         """
         self._run = run
@@ -128,7 +128,7 @@ class _Sender:
         self._readings: dict[str, tuple[Message, Preparation]] = {}
 
     def send(self) -> None:
-        """Begin to send all rows that are not settled yet; a signal ends it early."""
+        """Start the threads that send all rows not settled yet. A signal ends them early."""
         table = self._table
         logger.info(
             "Sending %s of stream '%s' in %s from %s; environment tier: %s.",
@@ -142,7 +142,7 @@ class _Sender:
             self._stream.run(self._send_rows)
 
     def _send_rows(self) -> None:
-        """Send rows until there are no more; several threads do."""
+        """Send rows until there are none left; several threads do this."""
         try:
             while (row := self._next_row()) is not None:
                 self._send(row)
@@ -150,10 +150,10 @@ class _Sender:
             self.ledger.record()
 
     def _next_row(self) -> Row | None:
-        """Return the next row; None where there is none, or the run was asked to stop.
+        """Return the next row; None if there is none, or if the run was stopped.
 
         Raises:
-            TargetStatsigError: What a request of any thread failed with.
+            TargetStatsigError: The error of a request in any thread.
         """
         if not self._turn.acquire(blocking=False):
             self.ledger.record()
@@ -179,20 +179,20 @@ class _Sender:
         batch = Batch(_Lines(row))
         if ledger.is_delivered:
             batch = batch.take([place for place, _, _ in row.rejections])
-        # What has gone in parts is prepared again: it is looked up record by record.
+        # A divided request is prepared again, because each of its records is looked up.
         ready = None if ledger.was_split else _prepared(row, sends=not ledger.is_delivered)
         self._stream.deliver_prepared(_Ready(ready, preparation), schema, batch, ledger)
         if row.rejections or ledger.was_split:
             self.ledger.settle(ledger)
 
     def _reading(self, row: Row) -> tuple[Message, Preparation]:
-        """Return the SCHEMA message of a row's records, and what prepares parts of it again."""
+        """Return the SCHEMA message of a row's records, and what prepares parts of the row again."""
         text = self._table.schemas[row.partition, row.attempt]
         if text not in self._readings:
             schema = msgspec.json.decode(text)
             stream, settings = self._table.stream, self._settings
             reader = RecordReader(stream, stream, schema["schema"], (), validates=False)
-            # With digests in any case: by them the ledger tells records of a request that went in parts.
+            # Always with digests, by which the ledger records the records of a divided request.
             self._readings[text] = (
                 schema,
                 Preparation(
@@ -208,7 +208,7 @@ class _Sender:
 
 
 class _Lines(Sequence[bytes]):
-    """The lines of a row, decompressed only where they are needed: for what is rejected, refused or known."""
+    """The lines of a row, decompressed when first needed: for rejected, refused or already delivered records."""
 
     def __init__(self, row: Row) -> None:
         self._row = row
@@ -233,7 +233,7 @@ class _Lines(Sequence[bytes]):
 
 
 class _Ready(Prepares):
-    """Returns what a batch was prepared as when it is asked for the first time, and prepares parts of it after that."""
+    """Returns the prepared batch at the first call, and prepares parts of it at later calls."""
 
     def __init__(self, prepared: Prepared | None, preparation: Preparation) -> None:
         self._prepared = prepared
@@ -246,11 +246,11 @@ class _Ready(Prepares):
 
 
 def _prepared(row: Row, *, sends: bool) -> Prepared:
-    """Return a row as what it was prepared as.
+    """Return a row as a prepared batch.
 
     Args:
         row: The row.
-        sends: Whether it is to be sent; else only what was rejected is left, and its lines alone.
+        sends: Whether its request is included; otherwise only its rejections are, with only their lines.
     """
     request = row.request if sends else None
     rejected = row.rejections

@@ -1,7 +1,7 @@
-"""The table of prepared requests: its Arrow schema, version 1, and its rows as values.
+"""The table of prepared requests: its Arrow schema (version 1) and its rows.
 
-An engine writes it, in as many tasks as it likes; one process sends what stands in it. Every row stands for itself: it
-holds one body at most, and the records that it was made of.
+The tasks of an engine write it, and one process sends it. Each row is independent: it holds at most one body, and the
+records from which it was prepared.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from target_statsig.config.settings import Settings, StreamSettings
 
 VERSION = 1
-"""Of the schema; a sender takes no other."""
+"""The version of the schema. Tables of another version cannot be sent."""
 
 _REJECTION = pa.struct([("row", pa.int32()), ("reason", pa.string()), ("field", pa.string())])
 
@@ -51,10 +51,10 @@ SCHEMA = pa.schema(
         ("schema", pa.string()),
     ]
 )
-"""The columns, as `Row` explains them."""
+"""The columns, which `Row` describes."""
 
 SENDERS_OWN = frozenset({"max_rejected_percent", "dedupe_days"})
-"""Settings of a stream that change neither what is prepared nor what of it may be sent."""
+"""Settings of a stream that do not affect the preparation, so that they may differ when the table is sent."""
 
 _GZIP_FORMAT = isal_zlib.MAX_WBITS | 16
 
@@ -65,27 +65,25 @@ class Row:
 
     Attributes:
         version: `VERSION`.
-        config_digest: What `config_digest` says of the settings that it was prepared with.
+        config_digest: The digest of the settings that it was prepared with.
         stream: The stream.
-        partition: The number of the part of the input; another attempt at the same part has the same one.
-        attempt: The engine's number of the attempt, unlike any other of the table; random where the engine has none.
-        sequence: The number of the row within its attempt, from 0 and without a gap.
-        is_last: Whether the attempt ends with this row. Each one ends with such a row, that of an empty partition too;
-            an attempt without one was cut off. It may have a body as any other.
-        count: How many items the body holds.
+        partition: The number of the partition of the input.
+        attempt: The number of the attempt at the partition, unique in the table; random if the engine has none.
+        sequence: The number of the row in its attempt, from 0 without a gap.
+        is_last: Whether this is the last row of the attempt. Every complete attempt has one, also at an empty
+            partition; an attempt without one was cut off. The row may have a body like any other.
+        count: The number of items in the body.
         size: The uncompressed bytes of the body.
-        body: The body as it is sent; null where the row has none.
-        digests: The digests of the records of the body, end to end; empty where nothing is to be remembered (`dedupe`
-            is false).
-        names: How many items there are of each name.
-        billed: How many of them Statsig bills.
-        rejections: The records that cannot be sent: their place in `source`, the reason and the field at fault.
-        warnings: What is worth a warning, as JSON; null where nothing is.
-        rows: The places in `source` of the records of the body, in its order; null for all of them.
-        deleted: Records of deleted rows, which are not sent; they do not stand in `source`.
-        source: RECORD messages as JSON lines, with gzip: those of the body, and those rejected. Null where there are
-            none.
-        schema: The SCHEMA message of the records, as JSON, in the first row of each attempt that had any; null in the
+        body: The body as it is sent; null if the row has none.
+        digests: The concatenated digests of the records in the body; empty if `dedupe` is false.
+        names: The number of items of each name.
+        billed: The number of items that Statsig bills.
+        rejections: The records that cannot be sent: their line in `source`, the reason and the field at fault.
+        warnings: Counts to warn of, as JSON (`MappingWarnings`); null if there are none.
+        rows: The lines in `source` of the records in the body, in its order; null for all lines.
+        deleted: The number of records of deleted rows, which are not sent and not in `source`.
+        source: The RECORD messages of the body, and those rejected, as JSON lines with gzip; null if there are none.
+        schema: The SCHEMA message of the records, as JSON, in the first row of an attempt with records; null in all
             others.
     """
 
@@ -111,24 +109,24 @@ class Row:
 
     @property
     def records(self) -> int:
-        """How many records the row accounts for."""
+        """The number of records that the row accounts for."""
         return self.count + len(self.rejections) + self.deleted
 
     @property
     def lines(self) -> list[bytes]:
-        """The RECORD messages of `source`, each with its end."""
+        """The RECORD messages of `source`, each with its line end."""
         return [] if self.source is None else isal_zlib.decompress(self.source, _GZIP_FORMAT).splitlines(keepends=True)
 
     @property
     def request(self) -> PreparedRequest | None:
-        """The request, made of `lines`; None where the row has no body."""
+        """The request, whose rows refer to `lines`; None if the row has no body."""
         if self.body is None:
             return None
         return PreparedRequest(self.body, self.size, self.rows, self.count, self.digests, self.names, self.billed)
 
     @property
     def mapping_warnings(self) -> MappingWarnings:
-        """What is worth a warning."""
+        """The warnings of the preparation."""
         return MappingWarnings() if self.warnings is None else msgspec.json.decode(self.warnings, type=MappingWarnings)
 
 
@@ -147,7 +145,7 @@ def to_batch(rows: Sequence[Row]) -> pa.RecordBatch:
 
 
 def to_rows(batch: pa.RecordBatch | pa.Table) -> Iterator[Row]:
-    """Yield what stands in Arrow columns as rows; other columns are ignored."""
+    """Yield the rows of Arrow columns; columns beyond `SCHEMA` are ignored."""
     columns = {name: batch.column(name).to_pylist() for name in _NAMES}
     columns["names"] = [dict(names) for names in columns["names"]]
     columns["rejections"] = [
@@ -158,19 +156,18 @@ def to_rows(batch: pa.RecordBatch | pa.Table) -> Iterator[Row]:
 
 
 def pack_source(lines: bytes) -> bytes | None:
-    """Return RECORD messages, a line each, as `Row.source` has them."""
+    """Return the value of `Row.source` for RECORD messages, one a line."""
     return isal_zlib.compress(lines, GZIP_LEVEL, _GZIP_FORMAT) if lines else None
 
 
 def config_digest(settings: Settings, stream: StreamSettings) -> str:
-    """Return the digest of the settings that a table is prepared with.
+    """Return the digest of the settings that affect a preparation.
 
-    It covers what changes a body, what is rejected and what is remembered; neither keys nor addresses: what was tried
-    against one project may be sent to another.
+    Keys and addresses do not, so that a table which was tried with one project may be sent to another.
 
     Args:
-        settings: The run's settings.
-        stream: The stream's.
+        settings: The settings of the run.
+        stream: The settings of the stream.
     """
     prepared_by = {each.name: getattr(stream, each.name) for each in fields(stream) if each.name not in SENDERS_OWN}
     sizes = (settings.compression, settings.batch_size_rows, settings.batch_size_bytes)
