@@ -183,7 +183,7 @@ def _run(emulator: StatsigEmulator, command: Sequence[str], *, keep: bool) -> in
         _fail(f"{command[0]}: command not found", NOT_FOUND)
     except OSError as error:
         _fail(f"{command[0]}: {error.strerror}", NOT_EXECUTABLE)
-    _show(emulator)
+    _show(emulator, failed=code != 0)
     if keep and code <= SIGNALLED:
         shown = emulator.state.requests[-1:]
         _serve(emulator, variables)
@@ -208,13 +208,13 @@ def _serve(emulator: StatsigEmulator, variables: dict[str, str]) -> None:
         signal.signal(number, handler)
 
 
-def _show(emulator: StatsigEmulator) -> None:
+def _show(emulator: StatsigEmulator, *, failed: bool = False) -> None:
     from target_statsig.emulator.report import print_report  # noqa: PLC0415 - needs rich, an extra
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
-        print_report(emulator.state, _dead_letters(emulator), file=sys.stdout)
+        print_report(emulator.state, _dead_letters(emulator), failed=failed, file=sys.stdout)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has gone, as in `| head`; the flush at the interpreter's end must not complain.

@@ -46,16 +46,25 @@ NOTHING_ARRIVED = (
     "In a pipe it needs `target-statsig --config ENV`."
 )
 
+COMMAND_FAILED = "Nothing arrived, because the command failed. Its output above says why."
+
 NOTHING_TO_DO = "Nothing needs attention."
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN_APART = frozenset({"custom", "customIDs", "statsigEnvironment"})
 
 
-def print_report(state: State, dead_letters: Mapping[str, Pile], *, file: TextIO, width: int | None = None) -> None:
-    """Print what arrived, and what to look at, with colours only where that is a terminal.
+def print_report(
+    state: State, dead_letters: Mapping[str, Pile], *, failed: bool = False, file: TextIO, width: int | None = None
+) -> None:
+    """Print what arrived and what needs attention.
 
-    The width is in characters; the terminal's where none is given, and 80 where there is no terminal.
+    Args:
+        state: What arrived.
+        dead_letters: The dead letters, by reason.
+        failed: Whether the command failed.
+        file: Where to print; with colours if it is a terminal.
+        width: Characters of a line; by default the terminal's, or 80.
     """
     console = Console(file=file, width=width, markup=False, highlight=False, emoji=False)
 
@@ -84,7 +93,7 @@ def print_report(state: State, dead_letters: Mapping[str, Pile], *, file: TextIO
         console.rule(Text("Statsig emulator", "bold"), style="dim")
         console.print(Text(" · ".join(counts)), justify="center")
         if not state.requests:
-            console.print(Padding(Text(NOTHING_ARRIVED, "yellow"), (1, 2, 0, 2)))
+            console.print(Padding(Text(COMMAND_FAILED if failed else NOTHING_ARRIVED, "yellow"), (1, 2, 0, 2)))
         for name, log in logs.items():
             tallies = log.rows()
             section(log.type.title, tallies, _items(log.type, tallies[:MAX_ROWS]))

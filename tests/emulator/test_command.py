@@ -89,7 +89,17 @@ def test_a_single_argument_with_blanks_is_a_line_for_the_shell():
 
     assert done.returncode == 4
     assert done.stdout.startswith("0ne\n")
-    assert "Nothing arrived" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        pytest.param(0, "Nothing arrived. Did the target start", id="perhaps-the-variables-were-not-read"),
+        pytest.param(1, "Nothing arrived, because the command failed.", id="the-command-failed"),
+    ],
+)
+def test_where_nothing_arrives_a_hint_says_why(code, hint):
+    assert hint in run(f"exit {code}").stdout
 
 
 def test_the_command_remembers_nothing_outside_a_folder_that_goes_away():
