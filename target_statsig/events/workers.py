@@ -62,7 +62,7 @@ def processors() -> int:
 
 
 def spare_the_collector() -> None:
-    """Let the collector run seldom, and ignore all existing objects. Records have no cycles, so reference counts do."""
+    """Let the collector run seldom, and ignore all existing objects. Records have no cycles, so it frees nothing."""
     gc.freeze()
     gc.set_threshold(COLLECTED_AFTER, *gc.get_threshold()[1:])
     gc.enable()

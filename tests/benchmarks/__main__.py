@@ -8,7 +8,7 @@ uv run python -m tests.benchmarks --prepared        preparing, and sending what 
                                                     with `uv run --group spark`, preparing on Spark, too
 uv run python -m tests.benchmarks --memory          time and memory from 50,000 to 5,000,000 events
 uv run python -m tests.benchmarks --profile         where the time goes
-uv run python -m tests.benchmarks --publish         all of docs/performance.md, its tables and its plots; 7 minutes
+uv run python -m tests.benchmarks --publish         all of docs/performance.md, its tables and its plots; 10 minutes
 uv run python -m tests.benchmarks --redraw          the same from docs/performance.json, without measuring
 """
 
