@@ -20,7 +20,7 @@ import msgspec
 from target_statsig.config.paths import make_private
 from target_statsig.errors import StoreError
 from target_statsig.store.tables import bring_up_to_date
-from target_statsig.store.url import DAMAGED, StoreUrl
+from target_statsig.store.url import DAMAGED, StoreUrl, sqlite_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -59,6 +59,8 @@ _PRAGMAS = (
     # Some builds overwrite deleted data, which temporary files do not need.
     "temp.secure_delete = OFF",
 )
+
+_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 _PAUSE = 0.05
 """Seconds between two attempts to switch to the write-ahead log."""
@@ -295,7 +297,7 @@ class Database:
             try:
                 driver.execute("PRAGMA journal_mode = WAL").fetchall()
             except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or self._clock.monotonic() >= deadline:
+                if sqlite_code(error) not in _LOCKED or self._clock.monotonic() >= deadline:
                     raise
                 self._clock.sleep(_PAUSE)
             else:

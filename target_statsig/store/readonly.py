@@ -19,7 +19,7 @@ from target_statsig.store.database import Connection, Database, connect_postgres
 from target_statsig.store.locks import key_of, open_locks
 from target_statsig.store.store import PATIENCE, Store
 from target_statsig.store.tables import OWNED, has_this_version, newest, read_version
-from target_statsig.store.url import StoreUrl
+from target_statsig.store.url import StoreUrl, sqlite_code
 from target_statsig.store.values import SegmentFacts, columns, last_runs
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def look_at(store_url: str, *, project: str) -> StoreLook:
             tables = "target_statsig_segments JOIN target_statsig_projects USING (project)"
             query = f"SELECT name, {columns(SegmentFacts)} FROM {tables} WHERE identity = :project"
             segments = {name: SegmentFacts(*facts) for name, *facts in connection.run(query, project=project)}
-        writable, busy = _may_write(connection, version)
+        writable, busy = _may_write(connection, url.path, version)
         return StoreLook(url.place, version, writable=writable, busy=busy, segments=segments)
 
 
@@ -176,20 +176,20 @@ def _open_file(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=LOOK_PATIENCE, isolation_level=None)
 
 
-def _may_write(connection: Connection, version: int | None) -> tuple[bool, bool]:
-    """Return whether this user may write, and whether that could not be tried since another run was writing."""
-    if not connection.is_sqlite:
-        right = "has_schema_privilege(current_schema(), 'CREATE')"
-        if version is not None:
-            table = "'target_statsig_segments'"
-            right = " AND ".join(f"has_table_privilege({table}, '{right}')" for right in ("INSERT", "UPDATE", "DELETE"))
-        return bool(connection.value(f"SELECT {right} AND current_setting('transaction_read_only') <> 'on'")), False
-    try:
-        connection.run("BEGIN IMMEDIATE")
-    except StoreError as error:
-        return "cannot be written" not in str(error), "locked by another run" in str(error)
-    connection.run("ROLLBACK")
-    return True, False
+def _may_write(connection: Connection, path: Path | None, version: int | None) -> tuple[bool, bool]:
+    """Return whether this user may write, and whether that could not be tried because another run was writing."""
+    if path is not None:
+        try:
+            with closing(_open_file(path)) as driver:
+                driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            return sqlite_code(error) != sqlite3.SQLITE_READONLY, sqlite_code(error) == sqlite3.SQLITE_BUSY
+        return True, False
+    right = "has_schema_privilege(current_schema(), 'CREATE')"
+    if version is not None:
+        table = "'target_statsig_segments'"
+        right = " AND ".join(f"has_table_privilege({table}, '{right}')" for right in ("INSERT", "UPDATE", "DELETE"))
+    return bool(connection.value(f"SELECT {right} AND current_setting('transaction_read_only') <> 'on'")), False
 
 
 class HeldMembers(NamedTuple):

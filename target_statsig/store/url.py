@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from target_statsig.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _SQLITE_URL = re.compile(r"sqlite(?:\+pysqlite)?:///(?!:memory:)(?P<path>[^?]+)(?:\?.*)?")
 
@@ -28,16 +33,29 @@ _FULL = (
     "disk, or SQLITE_TMPDIR to another directory"
 )
 
-_SQLITE_CAUSES = (
-    ("not a database", f"is not a SQLite database; set `store_url` to another file, or {_MOVE_ASIDE}"),
-    ("malformed", DAMAGED),
-    ("locked", "is locked by another run; wait for that run, or give this job its own `store_url`"),
-    ("readonly", "cannot be written; let this user write the file and its directory, or change `store_url`"),
-    ("unable to open", "cannot be opened; let this user write the file and its directory, or change `store_url`"),
-    ("full", _FULL),
-    ("disk i/o", "cannot be read or written (disk I/O error); check the disk, or change `store_url`"),
-)
-"""What SQLite's messages contain, and what that means here."""
+_SQLITE_CAUSES: Mapping[int, str] = {
+    sqlite3.SQLITE_NOTADB: f"is not a SQLite database; set `store_url` to another file, or {_MOVE_ASIDE}",
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
+    **dict.fromkeys(
+        (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
+        "is locked by another run; wait for that run, or give this job its own `store_url`",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "cannot be written; let this user write the file and its directory, or change `store_url`"
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "cannot be opened; let this user write the file and its directory, or change `store_url`"
+    ),
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_IOERR: "cannot be read or written (disk I/O error); check the disk, or change `store_url`",
+}
+"""What SQLite's errors mean here, by `sqlite_code`."""
+
+
+def sqlite_code(error: Exception) -> int | None:
+    """Return the primary code of an error of SQLite (https://sqlite.org/rescode.html); None if it has none."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +112,14 @@ class StoreUrl:
             return StoreError(
                 f"{self.named} cannot be opened ({reason}); let this user read and write there, or change `store_url`"
             )
-        message = str(error).strip()
-        if self.path is not None:
-            for sign, cause in _SQLITE_CAUSES:
-                if sign in message.lower():
-                    return StoreError(f"{self.named} {cause}")
+        if (cause := _SQLITE_CAUSES.get(sqlite_code(error) or 0)) is not None:
+            return StoreError(f"{self.named} {cause}")
         # These are about connections, disks and permissions; messages of other errors may hold the row at fault.
         if {"OperationalError", "ProgrammingError"} & {kind.__name__ for kind in type(error).__mro__}:
+            message, *_ = str(error).strip().splitlines() or [""]
             return StoreError(
-                f"{self.named} cannot be used: {message.partition(chr(10))[0]}; check `store_url`, that the database "
-                "is up, and that its user may create and write tables"
+                f"{self.named} cannot be used: {message}; check `store_url`, that the database is up, and that its user "
+                "may create and write tables"
             )
         state = getattr(error, "sqlstate", None)
         return StoreError(
