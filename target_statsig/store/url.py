@@ -118,8 +118,8 @@ class StoreUrl:
         if {"OperationalError", "ProgrammingError"} & {kind.__name__ for kind in type(error).__mro__}:
             message, *_ = str(error).strip().splitlines() or [""]
             return StoreError(
-                f"{self.named} cannot be used: {message}; check `store_url`, that the database is up, and that its user "
-                "may create and write tables"
+                f"{self.named} cannot be used: {message}; check `store_url`, that the database is up, and that its "
+                "user may create and write tables"
             )
         state = getattr(error, "sqlstate", None)
         return StoreError(
