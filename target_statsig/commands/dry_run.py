@@ -27,8 +27,8 @@ from target_statsig.config.settings import parse_rate_windows
 from target_statsig.config.sources import DESTINATIONS
 from target_statsig.errors import FatalRunError, Heading, SettingsError
 from target_statsig.events.item_types import ITEM_TYPES
-from target_statsig.events.mapper import MappingWarnings
 from target_statsig.events.tracking import read_objects
+from target_statsig.reports.report import MappingWarnings
 from target_statsig.reports.table import Forecast, id_lines, log_summary
 from target_statsig.reports.text import visible
 from target_statsig.run import Run

@@ -18,8 +18,8 @@ from target_statsig.engine.arrow import check_schema, read_columns, record_lines
 from target_statsig.engine.table import VERSION, Row, config_digest, pack_source, to_batch
 from target_statsig.errors import SettingsError
 from target_statsig.events.item_types import ITEM_TYPES
-from target_statsig.events.mapper import MappingWarnings
 from target_statsig.events.prepare import Limits, Preparation
+from target_statsig.reports.report import MappingWarnings
 from target_statsig.singer.columns import Columns
 from target_statsig.singer.records import Read, RecordReader
 

@@ -17,8 +17,8 @@ from target_statsig.engine.ledger import TableLedger
 from target_statsig.engine.table import config_digest
 from target_statsig.errors import InputError, RejectionsError
 from target_statsig.events.item_types import ITEM_TYPES
-from target_statsig.events.mapper import MappingWarnings
 from target_statsig.events.prepare import Preparation, Prepared, Prepares
+from target_statsig.reports.report import MappingWarnings
 from target_statsig.reports.text import counted
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.singer.rejections import too_many

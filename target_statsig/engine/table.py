@@ -15,8 +15,8 @@ import pyarrow as pa
 from isal import isal_zlib
 
 from target_statsig.client.events import GZIP_LEVEL
-from target_statsig.events.mapper import MappingWarnings
 from target_statsig.events.prepare import PreparedRequest
+from target_statsig.reports.report import MappingWarnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,15 +7,13 @@ acknowledged. All this runs in the threads of the delivery pool.
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from dataclasses import dataclass, field
-from itertools import compress, islice
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from target_statsig.errors import FatalRunError, Heading, RefusedError, TargetStatsigError, TooLargeError
-from target_statsig.events.mapper import COUNTS, RENAMED_LISTED, MappingWarnings
 from target_statsig.events.prepare import DIGESTS_ONLY, Limits, Preparation
-from target_statsig.reports.report import wider
+from target_statsig.reports.report import ItemCounts, wider
 from target_statsig.store.ledger import NoLedger, each
 
 if TYPE_CHECKING:
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from target_statsig.events.item_types import ItemType
     from target_statsig.events.prepare import Prepared, PreparedRequest, Prepares
     from target_statsig.events.workers import Workers
-    from target_statsig.reports.report import ItemCounts, Span
     from target_statsig.singer.records import Batch, RecordReader
     from target_statsig.store.ledger import Bookmark, StreamLedger
 
@@ -100,64 +97,27 @@ class Rejection:
 
 @dataclass(slots=True)
 class BatchResult:
-    """What became of the records of one batch.
-
-    `records` is the sum of `delivered`, `skipped_duplicates`, `deleted_row`, the rejections and `undelivered`.
+    """What became of the records of one batch: each was delivered, skipped, rejected, of a deleted row, or undelivered.
 
     Attributes:
+        counts: The counts, apart from `records` and `rejected`.
+        rejections: The rejected records.
+        undelivered: Records not known to be delivered, because of `failure`. The next run sends them again.
         unreadable: The number of the first line that is no RECORD message, and what is wrong with it; None if there is
             none. That line and those after it were not processed.
-        deleted_row: Records of deleted rows, which are not sent.
-        undelivered: Records not known to be delivered, because of `failure`. The next run sends them again.
         failure: The error that ended the delivery early, or None.
-        names: The number of delivered items of each name.
-        span: The earliest and the latest time of the delivered events, if known.
-        maybe_duplicated: Delivered records that an earlier request, without a clear response, may also have delivered.
-        billable: Delivered items that Statsig bills.
-        bytes_sent: Bytes of bodies on the wire, in all tries.
     """
 
-    records: int = 0
-    delivered: int = 0
-    skipped_duplicates: int = 0
-    deleted_row: int = 0
+    counts: ItemCounts
+    rejections: list[Rejection] = field(default_factory=list)
     undelivered: int = 0
     unreadable: tuple[int, str] | None = None
-    rejections: list[Rejection] = field(default_factory=list)
-    maybe_duplicated: int = 0
-    requests: int = 0
-    retries: int = 0
-    bytes_sent: int = 0
-    billable: int = 0
-    warnings: MappingWarnings = field(default_factory=MappingWarnings)
     failure: TargetStatsigError | None = None
-    names: Counter[str] = field(default_factory=Counter)
-    span: Span | None = None
 
     def fail(self, error: TargetStatsigError, undelivered: int) -> None:
         """Record the error that ended the delivery, and how many records are undelivered because of it."""
         self.failure = error
         self.undelivered += undelivered
-
-    def add_to(self, counts: ItemCounts) -> None:
-        """Add the result to a stream's counts, apart from rejections, which `Rejections` counts."""
-        if self.unreadable is not None:
-            counts.records -= 1
-        counts.delivered += self.delivered
-        counts.skipped_duplicates += self.skipped_duplicates
-        counts.deleted_row += self.deleted_row
-        counts.maybe_duplicated += self.maybe_duplicated
-        if self.warnings != MappingWarnings():
-            for name in COUNTS:
-                setattr(counts, name, getattr(counts, name) + getattr(self.warnings, name))
-            # Limited, because every record may have a name of its own.
-            counts.renamed = dict(islice((counts.renamed | self.warnings.renamed).items(), RENAMED_LISTED))
-        counts.requests += self.requests
-        counts.retries += self.retries
-        counts.bytes_sent += self.bytes_sent
-        counts.billable += self.billable
-        counts.count_names(self.names)
-        counts.span = wider(counts.span, self.span)
 
 
 @dataclass(slots=True)
@@ -240,18 +200,17 @@ class _BatchDelivery:
         self._epoch = epoch
         self._on_retry = on_retry
         self._highest: Bookmark | None = None
-        self._result = BatchResult()
+        self._counts = ItemCounts(delivery.item_type.object_type)
+        self._result = BatchResult(self._counts)
 
     def run(self, batch: Batch) -> BatchResult:
         result = self._result
-        result.records = len(batch)
         delivery = self._delivery
         limits = DIGESTS_ONLY if delivery.all_known else delivery.bounds.limits
         prepared = self._prepare(batch, limits)
         if prepared.unreadable is not None:
             result.unreadable = (prepared.readable, prepared.unreadable)
-            result.records -= 1
-            result.undelivered = result.records - prepared.readable
+            result.undelivered = len(batch) - 1 - prepared.readable
         self._highest = prepared.highest
         try:
             known = self._known(prepared, len(batch))
@@ -259,14 +218,14 @@ class _BatchDelivery:
             result.fail(error, prepared.readable)
             return result
         delivery.all_known = 0 < len(known) == prepared.readable
-        result.skipped_duplicates = len(known)
+        self._counts.skipped_duplicates = len(known)
         if delivery.all_known:
             return result
         if known or limits is DIGESTS_ONLY:
             batch = batch.take([row for row in range(prepared.readable) if row not in known])
             prepared = self._prepare(batch)
-        result.deleted_row = prepared.deleted
-        result.warnings = prepared.warnings
+        self._counts.deleted_row = prepared.deleted
+        self._counts.warnings = prepared.warnings
         self._send_all(batch, prepared)
         return result
 
@@ -323,11 +282,12 @@ class _BatchDelivery:
             result.fail(error, count)
         else:
             self._delivery.refusals.taken()
-            result.delivered += count
-            result.names.update(request.names)
-            result.span = wider(result.span, request.span)
-            result.maybe_duplicated += count if doubted else maybe_duplicated
-            result.billable += request.billed
+            counts = self._counts
+            counts.delivered += count
+            counts.names.update(request.names)
+            counts.span = wider(counts.span, request.span)
+            counts.maybe_duplicated += count if doubted else maybe_duplicated
+            counts.billable += request.billed
 
     def _post(self, request: PreparedRequest) -> int:
         """Send a request, recorded before and after, and return how many of its items may be in Statsig twice."""
@@ -351,11 +311,11 @@ class _BatchDelivery:
 
     def _begin_try(self, tries_before: int, size: int) -> None:
         self._ledger.check()
-        self._result.requests += 1
+        self._counts.requests += 1
         if tries_before:
-            self._result.retries += 1
+            self._counts.retries += 1
             self._on_retry()
-        self._result.bytes_sent += size
+        self._counts.bytes_sent += size
 
     def _split(self, batch: Batch, request: PreparedRequest, error: RequestError, *, doubted: bool) -> None:
         """Prepare and send the lines of a refused request again, in parts; reject a single line."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from target_statsig.config.settings import StreamSettings
-    from target_statsig.events.mapper import MappingWarnings
+    from target_statsig.reports.report import MappingWarnings
     from target_statsig.singer.columns import Column, Columns
     from target_statsig.singer.fields import Faults, Place
 

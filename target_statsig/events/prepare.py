@@ -16,9 +16,10 @@ from target_statsig._compat import override
 from target_statsig.client.events import encode_body
 from target_statsig.config.choices import DeletedRows, Tier
 from target_statsig.errors import RecordError
-from target_statsig.events.mapper import Items, MappingWarnings
+from target_statsig.events.mapper import Items, count_large
 from target_statsig.events.positions import below, highest
 from target_statsig.events.values import NOT_ENCODABLE
+from target_statsig.reports.report import MappingWarnings
 from target_statsig.singer.columns import digests_of, picked
 from target_statsig.singer.fields import Faults, deleted_rows
 from target_statsig.store.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
@@ -226,7 +227,7 @@ class Preparation(Prepares):
             # Counted again without the rejected records: warnings are only of records that are sent.
             warnings = MappingWarnings()
             self._mapper(read.columns.take(sound), now_ms, warnings, {})
-        warnings.add_sizes(picked(lines, sound))
+        warnings.large_users, warnings.large_metadata = count_large(picked(lines, sound))
         if self.passed is not None and key is not None:
             warnings.behind_bookmark = below(picked(read.source.get(key), sound), self.passed)
         rejected = {**read.faults, **{read.rows[row]: error for row, error in faults.items()}}

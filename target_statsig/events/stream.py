@@ -371,7 +371,9 @@ class EventStream:
 
     def _count(self, result: BatchResult) -> None:
         with self._resources.report.lock:
-            result.add_to(self._counts)
+            self._counts.add(result.counts)
+            if result.unreadable is not None:
+                self._counts.records -= 1
             new = {name for name, _ in self._counts.remarks} - self._warned
             self._warned |= new
         for name, remark in REMARKS.items():

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_statsig.errors import RecordError
+from target_statsig.events.mapper import count_long
 from target_statsig.singer.fields import convert, exact, plain_text, print_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from target_statsig.events.mapper import MappingWarnings
+    from target_statsig.reports.report import MappingWarnings
     from target_statsig.singer.columns import Column
     from target_statsig.singer.fields import Faults
 
@@ -179,7 +180,9 @@ def event_values(column: Column, warnings: MappingWarnings, faults: Faults) -> C
     if kinds <= {int, Decimal} and print_plainly([value for value in column if type(value) is Decimal]):
         return column
     values = convert(_printable_value, column, faults)
-    warnings.add_text_values([value for value in values if type(value) is str])
+    texts = [value for value in values if type(value) is str]
+    warnings.text_values += len(texts)
+    warnings.long_values += count_long(texts)
     return values
 
 

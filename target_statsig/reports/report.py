@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from dataclasses import asdict, dataclass, field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from target_statsig import __version__
 from target_statsig.config.choices import Choice, ObjectType, SyncMode
 from target_statsig.reports.text import iso_time
 
@@ -24,6 +24,9 @@ MOST_NAMES = 1_000
 """Most names to count: a mapping that mistakes an id for a name must not fill the memory."""
 
 OTHER_NAMES = "…"
+
+RENAMED_LISTED = 100
+"""Renamed events to list at most, because every record may have a name of its own."""
 
 
 class Remark(NamedTuple):
@@ -129,6 +132,13 @@ def wider(span: Span | None, other: Span | None) -> Span | None:
     return min(span[0], other[0]), max(span[1], other[1])
 
 
+def _add_numbers(counts: ItemCounts | MappingWarnings, others: ItemCounts | MappingWarnings) -> None:
+    for each in fields(counts):
+        number = getattr(others, each.name)
+        if isinstance(number, int):
+            setattr(counts, each.name, getattr(counts, each.name) + number)
+
+
 class RunStatus(Choice):
     """How a run ended."""
 
@@ -138,26 +148,14 @@ class RunStatus(Choice):
 
 
 @dataclass(slots=True)
-class ItemCounts:
-    """The counts of one stream's items.
+class MappingWarnings:
+    """What the mapping of records warns of; `REMARKS` has a text for each number.
 
     Attributes:
-        deleted_row: Records of deleted rows that were not sent.
-        behind_bookmark: Counts from here to `tier_ignored` are those of `MappingWarnings`.
-        bytes_sent: Bytes on the wire, including retries.
-        names: Delivered items by name; names beyond `MOST_NAMES` are counted under `OTHER_NAMES`. They come from
-            records, so they are not in the report.
-        span: The known times of delivered events; not in the report either.
+        behind_bookmark: Records below the bookmark of the last STATE of an earlier run.
+        renamed: The sanitized names of events, by their original names; the first `RENAMED_LISTED` only.
     """
 
-    object_type: ObjectType
-    records: int = 0
-    delivered: int = 0
-    rejected: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    skipped_duplicates: int = 0
-    deleted_row: int = 0
-    maybe_duplicated: int = 0
     behind_bookmark: int = 0
     time_defaulted: int = 0
     old_times: int = 0
@@ -171,18 +169,56 @@ class ItemCounts:
     custom_ignored: int = 0
     consent_ignored: int = 0
     tier_ignored: int = 0
+    renamed: dict[str, str] = field(default_factory=dict)
+
+    def add_renamed(self, old: str, new: str) -> None:
+        """Add an event name that was sanitized."""
+        if len(self.renamed) < RENAMED_LISTED:
+            self.renamed[old] = new
+
+    def add(self, others: MappingWarnings) -> None:
+        """Add the warnings of a batch."""
+        _add_numbers(self, others)
+        for old, new in others.renamed.items():
+            self.add_renamed(old, new)
+
+
+@dataclass(slots=True)
+class ItemCounts:
+    """The counts of one stream's items, or of those of one batch.
+
+    Attributes:
+        deleted_row: Records of deleted rows, which are not sent.
+        maybe_duplicated: Delivered records that an earlier request, without a clear response, may also have delivered.
+        bytes_sent: Bytes of bodies on the wire, in all tries.
+        billable: Delivered items that Statsig bills.
+        names: Delivered items by name; names beyond `MOST_NAMES` are counted under `OTHER_NAMES`. They come from
+            records, so they are not in the report.
+        span: The known times of delivered events; not in the report either.
+    """
+
+    object_type: ObjectType
+    records: int = 0
+    delivered: int = 0
+    rejected: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    skipped_duplicates: int = 0
+    deleted_row: int = 0
+    maybe_duplicated: int = 0
+    warnings: MappingWarnings = field(default_factory=MappingWarnings)
     requests: int = 0
     retries: int = 0
     bytes_sent: int = 0
     billable: int = 0
-    renamed: dict[str, str] = field(default_factory=dict)
     names: Counter[str] = field(default_factory=Counter)
     span: Span | None = None
 
     @property
     def remarks(self) -> Iterator[tuple[str, int]]:
         """The counts above 0 that the log explains, by name."""
-        return ((name, count) for name in REMARKS if (count := getattr(self, name)))
+        for name in REMARKS:
+            if count := getattr(self if name in self.__slots__ else self.warnings, name):
+                yield name, count
 
     @property
     def not_sent(self) -> int:
@@ -194,18 +230,22 @@ class ItemCounts:
         """Records to send that were not rejected, including those that an earlier run delivered."""
         return self.records - self.deleted_row - self.rejected
 
-    def count_names(self, names: Mapping[str, int]) -> None:
-        """Count delivered events by name."""
-        for name, count in names.items():
+    def add(self, others: ItemCounts) -> None:
+        """Add the counts of a batch or of another stream, apart from the reasons of rejections."""
+        _add_numbers(self, others)
+        self.warnings.add(others.warnings)
+        for name, count in others.names.items():
             known = name in self.names or len(self.names) < MOST_NAMES
             self.names[name if known else OTHER_NAMES] += count
+        self.span = wider(self.span, others.span)
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts under the names of the run report."""
-        report = {name: getattr(self, name) for name in self.__slots__ if name not in {"renamed", "names", "span"}}
+        report = {name: getattr(self, name) for name in self.__slots__ if name not in {"warnings", "names", "span"}}
         report |= {"object_type": self.object_type.value, "reasons": dict(self.reasons), "not_sent": self.not_sent}
-        if self.renamed:
-            report["renamed"] = dict(sorted(self.renamed.items()))
+        report |= asdict(self.warnings)
+        if not report["renamed"]:
+            del report["renamed"]
         return report
 
 
@@ -323,7 +363,7 @@ class RunReport:
         with self.lock:
             return {
                 "run_id": self._run_id,
-                "version": version("target-statsig"),
+                "version": __version__,
                 "status": self.status.value,
                 "exit_code": self._exit_code,
                 "dry_run": self.dry_run,

@@ -171,8 +171,8 @@ def _stream_remarks(counts: ItemCounts | MemberCounts, forecast: Forecast | None
         yield "the next run sends what was not sent"
     for name, count in counts.remarks:
         yield f"{count:,} {REMARKS[name].text}"
-    if counts.renamed:
-        names = ", ".join(f"{old!r} → {new!r}" for old, new in sorted(counts.renamed.items()))
+    if renamed := counts.warnings.renamed:
+        names = ", ".join(f"{old!r} → {new!r}" for old, new in sorted(renamed.items()))
         yield f"names made valid: {names}"
     if forecast is not None and counts.names:
         shown = [(name, count) for name, count in counts.names.most_common() if name != OTHER_NAMES][:SHOWN_NAMES]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.choices import Choice, ObjectType
-from target_statsig.reports.report import ItemCounts, wider
+from target_statsig.reports.report import ItemCounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,8 +141,7 @@ def past_run(report: RunReport, as_json: Mapping[str, Any], command: Command, en
         for counts in report.item_streams.values():
             for sent in (events, exposures):
                 if counts.object_type is sent.object_type:
-                    sent.count_names(counts.names)
-                    sent.span = wider(sent.span, counts.span)
+                    sent.add(counts)
     items = SentItems(dict(events.names), events.span, dict(exposures.names))
     return PastRun(ended_at, command, _trimmed(content), items if items.names or items.exposures else None)
 

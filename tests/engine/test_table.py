@@ -8,7 +8,7 @@ from target_statsig import spark
 from target_statsig.config.choices import ObjectType
 from target_statsig.config.settings import Settings, StreamSettings
 from target_statsig.engine.table import SCHEMA, VERSION, Row, config_digest, pack_source, to_batch, to_rows
-from target_statsig.events.mapper import MappingWarnings
+from target_statsig.reports.report import MappingWarnings
 
 LINES = [
     b'{"type":"RECORD","stream":"orders","record":{"id":1}}\n',

@@ -147,17 +147,16 @@ def send(rows, statsig, *, to=None, ledger=None, retry_timeout=0, on_retry=lambd
     batch = Batch([row if isinstance(row, bytes) else line(row) for row in rows])
     result = to.deliver(to.preparation(reader, None), batch, now_ms=NOW_MS, on_retry=on_retry)
     assert_adds_up(result, len(rows) - (result.unreadable is not None))
-    assert result.requests == len(statsig.bodies)
-    assert result.bytes_sent == sum(map(len, statsig.bodies))
+    assert result.counts.requests == len(statsig.bodies)
+    assert result.counts.bytes_sent == sum(map(len, statsig.bodies))
     assert {each.line for each in result.rejections} <= set(batch.lines)
     return result
 
 
 def assert_adds_up(result, records):
-    assert result.records == records
-    assert result.records == (
-        result.delivered + result.skipped_duplicates + result.deleted_row + len(result.rejections) + result.undelivered
-    )
+    counts = result.counts
+    settled = counts.delivered + counts.skipped_duplicates + counts.deleted_row
+    assert records == settled + len(result.rejections) + result.undelivered
     if result.unreadable is None:
         assert bool(result.undelivered) <= (result.failure is not None)
 
@@ -177,8 +176,8 @@ def test_all_that_can_become_an_event_arrives_in_order():
     assert statsig.arrived == ["u0", "u1", "u2", "u0", "u1", "u2", "u9"]
     assert statsig.sizes == [2, 2, 2, 1]
     assert reasons(result) == {"missing_identifier": 1}
-    assert (result.delivered, result.requests, result.billable) == (7, 4, 7)
-    assert result.warnings.time_defaulted == 1
+    assert (result.counts.delivered, result.counts.requests, result.counts.billable) == (7, 4, 7)
+    assert result.counts.warnings.time_defaulted == 1
 
 
 @pytest.mark.parametrize(
@@ -191,7 +190,7 @@ def test_all_that_can_become_an_event_arrives_in_order():
     ],
 )
 def test_only_production_events_are_billed(tier, billable):
-    assert send(orders(3), Statsig(), to=stream(environment_tier=tier)).billable == billable
+    assert send(orders(3), Statsig(), to=stream(environment_tier=tier)).counts.billable == billable
 
 
 def test_the_same_records_make_the_same_requests():
@@ -221,14 +220,14 @@ def test_exactly_the_culprits_are_rejected_and_the_others_arrive_once(data, coun
     assert ledger.left_in_doubt == 0
     assert sum(map(len, ledger.batches.values())) == len(healthy)
     batches = math.ceil(count / rows)
-    assert result.requests <= batches + len(poison) * 2 * math.ceil(math.log2(rows) if rows > 1 else 1)
+    assert result.counts.requests <= batches + len(poison) * 2 * math.ceil(math.log2(rows) if rows > 1 else 1)
 
 
 def test_ten_culprits_in_five_hundred_cost_at_most_two_times_log_of_five_hundred_each():
     poison = [f"u{number}" for number in range(3, 500, 50)]
     result = send(orders(500), Statsig(poison=poison))
     assert rejected(result) == poison
-    assert result.requests <= 1 + 10 * 2 * math.ceil(math.log2(500))
+    assert result.counts.requests <= 1 + 10 * 2 * math.ceil(math.log2(500))
     assert {rejection.reason for rejection in result.rejections} == {"refused_by_statsig"}
     assert {rejection.message for rejection in result.rejections} == {"no such event"}
 
@@ -247,7 +246,7 @@ def test_where_one_was_taken_refused_events_are_poison_however_many():
     statsig = Statsig(poison=[f"u{number}" for number in range(1, 100)])
     result = send(orders(100), statsig, to=stream(rows=1))
     assert result.failure is None
-    assert (result.delivered, len(result.rejections)) == (1, 99)
+    assert (result.counts.delivered, len(result.rejections)) == (1, 99)
 
 
 def test_where_there_is_no_events_api_nothing_is_halved():
@@ -255,7 +254,7 @@ def test_where_there_is_no_events_api_nothing_is_halved():
     result = send(orders(100), statsig)
     assert isinstance(result.failure, RefusedError)
     assert "`events_url`" in str(result.failure)
-    assert (result.requests, result.undelivered, result.rejections) == (1, 100, [])
+    assert (result.counts.requests, result.undelivered, result.rejections) == (1, 100, [])
 
 
 # Size
@@ -263,10 +262,10 @@ def test_where_there_is_no_events_api_nothing_is_halved():
 
 def test_a_413_lowers_the_bound_for_the_rest_of_the_run():
     statsig, events = Statsig(largest=2_000), stream(rows=100)
-    assert send(orders(100), statsig, to=events).delivered == 100
+    assert send(orders(100), statsig, to=events).counts.delivered == 100
     refused = sum(len(body) > 2_000 for body in statsig.bodies)
     again = Statsig(largest=2_000)
-    assert send(orders(100), again, to=events).delivered == 100
+    assert send(orders(100), again, to=events).counts.delivered == 100
     assert refused > 0
     assert all(len(body) <= 2_000 for body in again.bodies)
 
@@ -283,8 +282,8 @@ def test_an_event_that_is_too_large_by_itself_is_rejected_alone():
     result = send([order(1), order(2, note="x" * 3_000), order(3, note="x" * 1_500)], statsig, to=events)
     assert reasons(result) == {"event_too_large": 1}
     assert statsig.arrived == ["u1", "u3"]
-    assert send([order(4, note="x" * 3_000)], Statsig(), to=events).requests == 0
-    assert send([order(5, note="x" * 1_500)], Statsig(), to=events).delivered == 1
+    assert send([order(4, note="x" * 3_000)], Statsig(), to=events).counts.requests == 0
+    assert send([order(5, note="x" * 1_500)], Statsig(), to=events).counts.delivered == 1
 
 
 def test_an_event_over_the_bound_is_rejected_without_asking():
@@ -319,7 +318,7 @@ def test_what_fails_leaves_the_rest_undelivered_and_says_why(said, error, in_dou
     statsig, ledger = Statsig(None, said), Ledger()
     result = send(orders(7), statsig, to=stream(rows=2), ledger=ledger)
     assert isinstance(result.failure, error)
-    assert (result.delivered, result.undelivered, result.requests) == (2, 5, 2)
+    assert (result.counts.delivered, result.undelivered, result.counts.requests) == (2, 5, 2)
     assert ledger.acknowledged == [0]
     assert ledger.left_in_doubt == in_doubt
 
@@ -335,7 +334,7 @@ def test_what_fails_leaves_the_rest_undelivered_and_says_why(said, error, in_dou
 def test_a_store_that_fails_is_a_failure_in_the_result(method, requests):
     result = send(orders(3), Statsig(), ledger=Ledger(broken=method))
     assert isinstance(result.failure, StoreError)
-    assert (result.undelivered, result.requests) == (3, requests)
+    assert (result.undelivered, result.counts.requests) == (3, requests)
 
 
 def test_retries_are_counted_and_told_as_they_come():
@@ -343,7 +342,8 @@ def test_retries_are_counted_and_told_as_they_come():
     statsig = Statsig(answer(503, {"success": False}), answer(429))
     result = send(orders(3), statsig, retry_timeout=60, on_retry=lambda: told.append(len(statsig.bodies)))
     assert told == [1, 2]
-    assert (result.delivered, result.requests, result.retries, result.maybe_duplicated) == (3, 3, 2, 0)
+    counts = result.counts
+    assert (counts.delivered, counts.requests, counts.retries, counts.maybe_duplicated) == (3, 3, 2, 0)
 
 
 # Twice
@@ -353,38 +353,38 @@ def test_what_an_earlier_run_delivered_is_skipped_as_often_as_it_was():
     statsig = Statsig()
     records = [order(1), order(2), order(1), order(1)]
     result = send(records, statsig, ledger=Ledger(known=[order(1), order(1)]))
-    assert result.skipped_duplicates == 2
+    assert result.counts.skipped_duplicates == 2
     assert statsig.arrived == ["u2", "u1"]
 
 
 def test_a_lost_answer_may_have_doubled_a_whole_batch():
     statsig = Statsig(LOST)
     result = send(orders(5), statsig, to=stream(rows=3), retry_timeout=60)
-    assert (result.delivered, result.maybe_duplicated) == (5, 3)
+    assert (result.counts.delivered, result.counts.maybe_duplicated) == (5, 3)
     assert len(statsig.arrived) == 5 + 3
 
 
 def test_what_an_earlier_run_left_in_doubt_is_counted_once():
     result = send(orders(5), Statsig(), to=stream(rows=3), ledger=Ledger(doubtful=orders(2)))
-    assert (result.delivered, result.maybe_duplicated) == (5, 2)
+    assert (result.counts.delivered, result.counts.maybe_duplicated) == (5, 2)
 
 
 def test_what_was_in_doubt_stays_so_when_its_batch_is_halved():
     result = send(orders(4), Statsig(poison=["u3"]), ledger=Ledger(doubtful=orders(2)))
-    assert (result.delivered, result.maybe_duplicated) == (3, 2)
+    assert (result.counts.delivered, result.counts.maybe_duplicated) == (3, 2)
 
 
 def test_a_refusal_after_a_lost_answer_leaves_the_halves_in_doubt():
     statsig = Statsig(LOST, answer(413))
     result = send(orders(4), statsig, retry_timeout=60)
-    assert (result.delivered, result.maybe_duplicated) == (4, 4)
+    assert (result.counts.delivered, result.counts.maybe_duplicated) == (4, 4)
     assert len(statsig.arrived) == 4 + 4
 
 
 def test_what_was_delivered_is_written_down_by_request():
     statsig, ledger, rows = Statsig(), Ledger(), orders(5)
     result = send(rows, statsig, to=stream(rows=3), ledger=ledger)
-    assert (result.delivered, result.names) == (5, {"order": 5})
+    assert (result.counts.delivered, result.counts.names) == (5, {"order": 5})
     assert ledger.batches == {0: digests(rows[:3]), 1: digests(rows[3:])}
     assert ledger.acknowledged == [0, 1]
 
@@ -392,7 +392,7 @@ def test_what_was_delivered_is_written_down_by_request():
 def test_of_a_batch_only_that_goes_which_no_earlier_run_delivered():
     statsig, ledger = Statsig(), Ledger(known=[order(1)])
     result = send(orders(3), statsig, ledger=ledger)
-    assert (result.skipped_duplicates, result.delivered, result.requests) == (1, 2, 1)
+    assert (result.counts.skipped_duplicates, result.counts.delivered, result.counts.requests) == (1, 2, 1)
     assert statsig.arrived == ["u0", "u2"]
     assert ledger.batches == {0: digests([order(0), order(2)])}
 
@@ -401,14 +401,14 @@ def test_of_what_is_known_nothing_is_counted_as_in_doubt():
     statsig, rows = Statsig(), [order(1), order(2), order(1), order(1)]
     ledger = Ledger(known=[order(1), order(1)], doubtful=[order(2)])
     result = send(rows, statsig, ledger=ledger)
-    assert (result.skipped_duplicates, result.delivered, result.maybe_duplicated) == (2, 2, 1)
+    assert (result.counts.skipped_duplicates, result.counts.delivered, result.counts.maybe_duplicated) == (2, 2, 1)
     assert ledger.batches == {0: digests([order(2), order(1)])}
 
 
 def test_a_batch_of_which_all_is_known_sends_nothing():
     statsig, ledger = Statsig(), Ledger(known=orders(3))
     result = send(orders(3), statsig, ledger=ledger)
-    assert (result.skipped_duplicates, result.delivered, result.requests) == (3, 0, 0)
+    assert (result.counts.skipped_duplicates, result.counts.delivered, result.counts.requests) == (3, 0, 0)
     assert ledger.batches == {}
 
 
@@ -416,7 +416,7 @@ def test_a_known_record_that_the_mapping_rejects_is_skipped_and_no_dead_letter()
     bad = order(1, user_id=None)
     statsig, ledger = Statsig(), Ledger(known=[bad])
     result = send([order(0), bad, order(2), order(3, user_id=None)], statsig, ledger=ledger)
-    assert (result.skipped_duplicates, result.delivered) == (1, 2)
+    assert (result.counts.skipped_duplicates, result.counts.delivered) == (1, 2)
     assert [(each.line, each.reason, each.field) for each in result.rejections] == [
         (line(order(3, user_id=None)), "missing_identifier", "user_id")
     ]
@@ -426,7 +426,7 @@ def test_a_record_that_breaks_its_schema_is_rejected_though_one_alike_is_known()
     schema = {"properties": {"at": {"type": "integer"}}}
     statsig, ledger = Statsig(), Ledger(known=[order(0), order(1, at="late")])
     result = send([order(0), order(1, at="late"), order(2)], statsig, ledger=ledger, schema=schema)
-    assert (result.skipped_duplicates, reasons(result), rejected(result)) == (1, {"schema_violation": 1}, ["u1"])
+    assert (result.counts.skipped_duplicates, reasons(result), rejected(result)) == (1, {"schema_violation": 1}, ["u1"])
     assert statsig.arrived == ["u2"]
 
 
@@ -438,7 +438,7 @@ def test_a_deleted_row_is_skipped_where_that_is_asked_for_and_rejected_rows_keep
     rows = [order(0), gone, order(2, user_id=None), order(3)]
     statsig = Statsig()
     result = send(rows, statsig, to=stream(deleted_rows=DeletedRows.SKIP), ledger=Ledger(known=[order(0)]))
-    assert (result.deleted_row, result.delivered, result.skipped_duplicates) == (1, 1, 1)
+    assert (result.counts.deleted_row, result.counts.delivered, result.counts.skipped_duplicates) == (1, 1, 1)
     assert [each.line for each in result.rejections] == [line(rows[2])]
     assert statsig.arrived == ["u3"]
 
@@ -464,7 +464,7 @@ def test_what_comes_before_an_unreadable_line_is_delivered_and_nothing_else(odd,
     row, what = result.unreadable
     assert row == 2
     assert words in what
-    assert (result.skipped_duplicates, result.delivered, result.undelivered) == (known, 2 - known, 2)
+    assert (result.counts.skipped_duplicates, result.counts.delivered, result.undelivered) == (known, 2 - known, 2)
     assert statsig.arrived == ["u0", "u1"][known:]
     assert result.failure is None
 
@@ -484,7 +484,7 @@ def test_whatever_the_lines_of_a_batch_are_each_record_is_accounted_for(known, p
 
 def test_a_batch_that_begins_with_an_unreadable_line_sends_nothing():
     result = send([b"no JSON\n", order(1)], Statsig())
-    assert (result.unreadable[0], result.undelivered, result.requests) == (0, 1, 0)
+    assert (result.unreadable[0], result.undelivered, result.counts.requests) == (0, 1, 0)
 
 
 # Meanwhile
@@ -502,7 +502,7 @@ def test_items_that_became_too_large_meanwhile_are_rejected_by_themselves():
 
     statsig = Meanwhile(largest=2_000)
     result = send(rows, statsig, to=events)
-    assert (result.delivered, rejected(result), reasons(result)) == (2, ["u0"], {"event_too_large": 1})
+    assert (result.counts.delivered, rejected(result), reasons(result)) == (2, ["u0"], {"event_too_large": 1})
     assert events.bounds.limits.largest == 1_999
 
 
@@ -515,4 +515,4 @@ def test_all_items_may_have_become_too_large_meanwhile():
             return super().send(request)
 
     result = send([order(n, note="x" * 5_000) for n in range(3)], Meanwhile(largest=2_000), to=events)
-    assert (result.delivered, rejected(result)) == (0, ["u0", "u1", "u2"])
+    assert (result.counts.delivered, rejected(result)) == (0, ["u0", "u1", "u2"])

@@ -9,7 +9,7 @@ import pytest
 from target_statsig.config.choices import EventPreset, InvalidEventName, ObjectType, Tier, TimeUnit
 from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import RecordError
-from target_statsig.events.mapper import MappingWarnings
+from target_statsig.reports.report import MappingWarnings
 from tests.mapped import encoded, item_of, outcomes
 
 NOW = 1_717_632_000_000

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from target_statsig.config.choices import ObjectType, Tier, TimeUnit
 from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import RecordError
-from target_statsig.events.mapper import MappingWarnings
+from target_statsig.reports.report import MappingWarnings
 from tests.events.statsig_schema import EXPOSURE
 from tests.mapped import encoded, item_of, odd_records
 

@@ -14,7 +14,7 @@ from target_statsig.config.sources import DESTINATIONS
 from target_statsig.emulator.events_api import ENDPOINTS
 from target_statsig.events.delivery import Bounds, Delivery, RefusalStreak
 from target_statsig.events.item_types import ITEM_TYPES
-from target_statsig.events.mapper import MappingWarnings
+from target_statsig.reports.report import MappingWarnings
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import NoLedger
 from tests.events.statsig_schema import BODIES
@@ -66,8 +66,8 @@ def test_requests_are_what_statsig_publishes(items, settings):
     (request,) = transport.requests
     assert request.url.endswith(f"/v1/{items.call}")
     jsonschema_rs.validate(BODIES[items.call], json.loads(request.body))
-    assert result.delivered == 3
-    assert result.billable == (3 if items.object_type == "metric" or not settings else 0)
+    assert result.counts.delivered == 3
+    assert result.counts.billable == (3 if items.object_type == "metric" or not settings else 0)
 
 
 def test_only_metrics_can_be_marked_as_a_test():
@@ -97,7 +97,7 @@ def test_a_refused_batch_is_halved_until_the_culprit_stands_alone(items):
 
     result, transport = send(stream_of(items), [items.row(number) for number in range(5)], *[refuse_u2] * 9)
     assert reasons(result) == {"refused_by_statsig": 1}
-    assert result.delivered == 4
+    assert result.counts.delivered == 4
     assert json.loads(result.rejections[0].line)["record"]["user_id"] == "u2"
     assert len(transport.requests) <= 7
 
@@ -110,4 +110,4 @@ def test_items_are_counted_by_name(items):
     )
     assert set(mapped.names) <= {*items.columns.values()}
     result, _ = send(stream_of(items), [items.row(1), items.row(2)])
-    assert result.names == {mapped.names[0]: 2}
+    assert result.counts.names == {mapped.names[0]: 2}

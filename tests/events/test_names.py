@@ -11,7 +11,7 @@ from target_statsig.config.names import DROPPED_CHARACTERS, dropped_characters, 
 from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import RecordError
 from target_statsig.events.event import MAX_NAME_LENGTH, PRESETS, EventNames
-from target_statsig.events.mapper import RENAMED_LISTED, MappingWarnings
+from target_statsig.reports.report import RENAMED_LISTED, MappingWarnings
 
 
 def name_of(source, notes=None, **settings):

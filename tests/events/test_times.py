@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from target_statsig.config.choices import TimeUnit
 from target_statsig.errors import RecordError
-from target_statsig.events.mapper import MappingWarnings
 from target_statsig.events.times import CLOCKS_APART_MS, OLD_MS, Times, parse_text, parse_whole, unix_ms
+from target_statsig.reports.report import MappingWarnings
 
 JUNE_6 = 1_717_632_000_000
 """2024-06-06T00:00:00Z, unix milliseconds."""

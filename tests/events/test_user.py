@@ -7,7 +7,7 @@ import pytest
 from target_statsig.config.choices import ObjectType, Tier
 from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import RecordError
-from target_statsig.events.mapper import MappingWarnings
+from target_statsig.reports.report import MappingWarnings
 from tests.mapped import item_of
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.errors import RecordError
-from target_statsig.events.mapper import MappingWarnings
 from target_statsig.events.values import compact_json, event_value, event_values, label, labels, text, texts
+from target_statsig.reports.report import MappingWarnings
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from target_statsig.reports.report import REMARKS, ItemCounts
+from target_statsig.reports.report import REMARKS, ItemCounts, MappingWarnings
 from tests.singer import record, schema, state
 
 ALSO_IN_A_WORKER = True
@@ -41,7 +41,9 @@ IN_EVERY_RUN = frozenset({"records", "delivered", "rejected", "requests", "retri
 BY_NUMBER = schema("ev", bookmark_properties=["n"])
 TWO = state(ev={"replication_key": "n", "replication_key_value": 2})
 
-COUNTS = [field.name for field in dataclasses.fields(ItemCounts) if field.type == "int"]
+COUNTS = [
+    field.name for kind in (ItemCounts, MappingWarnings) for field in dataclasses.fields(kind) if field.type == "int"
+]
 
 
 def raise_count(name, run_target, statsig, **settings):

@@ -26,6 +26,11 @@ EVENTS = {
     "skipped_duplicates": 0,
     "deleted_row": 0,
     "maybe_duplicated": 0,
+    "requests": 0,
+    "retries": 0,
+    "bytes_sent": 0,
+    "billable": 0,
+    "not_sent": 1,
     "behind_bookmark": 0,
     "time_defaulted": 0,
     "old_times": 0,
@@ -39,11 +44,6 @@ EVENTS = {
     "custom_ignored": 0,
     "consent_ignored": 0,
     "tier_ignored": 0,
-    "requests": 0,
-    "retries": 0,
-    "bytes_sent": 0,
-    "billable": 0,
-    "not_sent": 1,
 }
 SEGMENT = {
     "sync_mode": "mirror",
