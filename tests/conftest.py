@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -33,6 +34,11 @@ settings.register_profile(
 )
 settings.register_profile("explore", settings.get_profile("repeatable"), derandomize=False)
 settings.load_profile("repeatable")
+
+# Compiling the tests and what they import is a sixth of the time, and Python is told in many containers to keep nothing
+# that it compiled. Also for the programs that tests start.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # SQLite waits for the disk at every commit, and nothing here outlives the session: a file system in memory, where there
 # is one with room, halves the time.

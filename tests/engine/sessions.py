@@ -83,8 +83,6 @@ def session_on(master, place, **conf):
         builder = builder.config(name, value)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
-        # A worker that finds its modules compiled starts in a third of the time.
-        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         patch.setenv("PYSPARK_PYTHON", sys.executable)
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
         patch.setenv("SPARK_LOCAL_HOSTNAME", "localhost")
