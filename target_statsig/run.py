@@ -1,4 +1,4 @@
-"""One run: the objects that its streams share, each created when first needed, and the steps of its end."""
+"""One run: the objects that its streams share, each created when first needed, and the steps at its end."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Run:
         run_id: The time at which the run began, and 128 random bits.
         clock: The machine's clock. Its waits end when the run is stopped.
         report: The counts and errors of the run.
-        sources: What the tap's messages say about which streams are complete.
+        sources: Determines from the tap's messages which streams are complete.
         gate: Holds each STATE back until everything before it is acknowledged.
         streams: The streams of the run.
         stop_signal: The signal that stopped the run, or None.
@@ -67,7 +67,7 @@ class Run:
     """
 
     def __init__(self, config: Config) -> None:
-        """Create the run; nothing is opened yet, so that a run spends no time on what it does not use."""
+        """Create the run without opening anything."""
         self.config = config
         self.settings = config.settings
         self.clock = RunClock()
@@ -145,7 +145,7 @@ class Run:
 
     @cached_property
     def store(self) -> Store:
-        """The database that is kept from run to run.
+        """The database that outlives the run.
 
         Raises:
             StoreError: It cannot be used.
@@ -193,7 +193,7 @@ class Run:
         self._flush_in_time()
 
     def tick(self, size: int) -> None:
-        """Do what is due by now: flush old batches and update the progress log.
+        """Flush old batches and update the progress log, if it is time to.
 
         Args:
             size: Bytes of input read since the last call; 0 while no input comes.
@@ -222,11 +222,11 @@ class Run:
     # The end
 
     def end(self, *, complete: bool) -> None:
-        """Send what was read, write the report and log the summary. Errors are kept in `failure`.
+        """Send what was read, write the report and log the summary. The first error is kept in `failure`.
 
         Args:
-            complete: Whether the input was read to its end. If not, no segment is synced: members that seem to be gone
-                may only not have been read.
+            complete: Whether the input was read to its end. If not, no segment is synced, because a missing member may
+                be in the unread rest.
         """
         self.ended = True
         self._complete = complete
@@ -263,7 +263,7 @@ class Run:
         self.conclude()
 
     def conclude(self) -> None:
-        """Close everything, write the report and log the summary. Errors are kept in `failure`."""
+        """Close everything, write the report and log the summary. The first error is kept in `failure`."""
         self.progress_log.close()
         if self.stop_signal is not None:
             self.report.interrupt(self.stop_signal)
@@ -294,12 +294,12 @@ class Run:
         if not isinstance(self.failure, StoreError) and self.store_exists:
             self.store.record_run(past_run(self.report, self._final_report, self.command, self._ended_at))
 
-    def _afterwards(self, without: str, step: Callable[[], None]) -> None:
-        """Take a step whose failure is only a warning: all is sent, and the report is written."""
+    def _afterwards(self, consequence: str, step: Callable[[], None]) -> None:
+        """Take a step whose failure is only a warning, because all is sent, and the report is written."""
         try:
             step()
         except Exception as error:  # noqa: BLE001 -- its text may hold anything, so only its type is logged
-            logger.warning("%s: %s.", without, error if isinstance(error, StoreError) else type(error).__name__)
+            logger.warning("%s: %s.", consequence, error if isinstance(error, StoreError) else type(error).__name__)
 
     def _attempt(self, step: Callable[[], None]) -> None:
         try:
@@ -362,11 +362,11 @@ class Run:
         write_state(state)
 
     def look_at(self, stream: str, batch: Batch, reader: RecordReader) -> None:
-        """See a batch before its stream does; a dry run shows the first record."""
+        """Take note of a batch before its stream takes it. A dry run shows the first record."""
 
     @property
     def is_acknowledged(self) -> bool:
-        """Whether all input was read and every record is acknowledged, kept, or a dead letter."""
+        """Whether all input was read and every record is acknowledged, in the store, or a dead letter."""
         return self._complete and self.gate.settled
 
     def _log_summary(self) -> None:

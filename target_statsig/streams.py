@@ -48,7 +48,7 @@ class Streams:
     """
 
     def __init__(self, run: Run) -> None:
-        """Start without streams; `run` has what they share."""
+        """Start without streams; `run` holds the objects that they share."""
         self.events: dict[str, EventStream] = {}
         self.segments: dict[str, SegmentStream] = {}
         self.replaying = False
@@ -64,7 +64,7 @@ class Streams:
         """Return a stream; create it if it is new.
 
         Raises:
-            SettingsError: No setting says what the stream's records become.
+            SettingsError: The stream has no `object_type`.
             StoreError: The stream needs the store, and the store cannot be used.
         """
         return self.events.get(name) or self.segments.get(name) or self._make(name)
@@ -122,7 +122,7 @@ class Streams:
             stream.flush_old()
 
     def state_written(self, state: State, number: int) -> None:
-        """Let the ledgers forget what the tap will not send again after this STATE, the `number`th of the run."""
+        """Let the ledgers forget records that the tap will not send again after the run's `number`th STATE."""
         for stream in list(self.events.values()):
             stream.state_written(state, number)
 
@@ -167,7 +167,7 @@ class Streams:
     def outdate_holds(self) -> None:
         """Void the removals that earlier runs held in segments which this run mirrors but did not sync.
 
-        `--apply-held` after this run vouches for this run's tap, not for that of an earlier run.
+        `--apply-held` after this run confirms that this run's tap finished, and says nothing of earlier ones.
 
         Raises:
             StoreError: The store cannot be used.
@@ -184,9 +184,8 @@ class Streams:
         settings = self._run.config.for_stream(name)
         item_type = ITEM_TYPES.get(settings.object_type)
         if item_type is not None:
-            event_stream = self.events[name] = self._event_stream(
-                name, settings, item_type, self._ledger(name, settings)
-            )
+            ledger = self._ledger(name, settings)
+            event_stream = self.events[name] = self._event_stream(name, settings, item_type, ledger)
             return event_stream
         segment_stream = self.segments[name] = self._segment_stream(name, settings)
         if settings.segment_id is not None:
@@ -198,15 +197,8 @@ class Streams:
         self, name: str, settings: StreamSettings, item_type: ItemType, ledger: StreamLedger
     ) -> EventStream:
         counts = self._run.report.items(name, item_type.object_type)
-        return EventStream(
-            name,
-            settings,
-            item_type,
-            self._event_resources,
-            ledger,
-            counts,
-            self._rejections(name, settings, counts),
-        )
+        rejections = self._rejections(name, settings, counts)
+        return EventStream(name, settings, item_type, self._event_resources, ledger, counts, rejections)
 
     def _ledger(self, name: str, settings: StreamSettings) -> StreamLedger:
         if not settings.dedupe:

@@ -1,13 +1,13 @@
-"""The target: what becomes of each Singer message, how a run ends, and the command line.
+"""The target: where each Singer message goes, the end of a run, and the command line.
 
 The way of a record:
 
-1. `singer.reader` passes a batch of RECORD lines to `_take_records`.
-2. `_take_records` passes the batch to the sink of each stream that it feeds. Lines that stream maps change are decoded
-   and mapped first; all others stay as they are.
+1. `singer.reader` passes consecutive RECORD lines of one stream, as a batch, to `_take_records`.
+2. `_take_records` passes the batch to the sinks that the stream feeds: undecoded if no stream map changes it, and else
+   through `_map_records`.
 3. The sink passes the batch to its stream. An `EventStream` sends it; a `SegmentStream` gathers members from it.
 
-A STATE goes to `Run.take_state` and waits there until everything before it is acknowledged.
+A STATE goes to `Run.take_state`, which holds it until everything before it is acknowledged.
 """
 
 from __future__ import annotations
@@ -99,6 +99,7 @@ class TargetStatsig(Target):
         except SettingsError as error:
             self._refuse(error.errors)
         self._fed: dict[str, dict[str, StatsigSink]] = {}
+        """For each stream of the tap, the sinks that it feeds, by their stream's name after stream maps."""
         self.message_reader.between_blocks = self.run.tick
         self.message_reader.take_records = self._take_records
 
@@ -117,23 +118,23 @@ class TargetStatsig(Target):
         from target_statsig.singer.schema import normalize
 
         self._assert_line_requires(message_dict, {"stream", "schema"})
-        usable = normalize(message_dict, self.message_reader.error)
+        normalized = normalize(message_dict, self.message_reader.error)
         stream = message_dict["stream"]
-        # A copy, because singer-sdk changes the schema that it is given, and dead letters need the tap's own.
-        schema = copy.deepcopy(message_dict)
+        # singer-sdk changes the schema that it is given. Dead letters need the tap's own.
+        original = copy.deepcopy(message_dict)
         self.run.streams.replaying = bool(message_dict.get(MARK))
         self.run.sources.schema(message_dict, dead_letter=self.run.streams.replaying)
         registered = self.mapper.stream_maps.get(stream)
-        super()._process_schema_message(usable)
+        super()._process_schema_message(normalized)
         stream_maps = self.mapper.stream_maps[stream]
         if stream_maps is not registered:
             # Two streams of the tap may share an alias, for which singer-sdk keeps only the sink of the last SCHEMA.
             names = {stream_map.stream_alias for stream_map in stream_maps} & self._sinks_active.keys()
             self._fed[stream] = {name: cast("StatsigSink", self._sinks_active[name]) for name in sorted(names)}
         for name, sink in self._fed[stream].items():
-            sink.expect(schema)
+            sink.take_schema(original)
             self.run.streams.follow(stream, name, replication_key_of(message_dict))
-            self.run.streams.check_columns(name, sink.schema, schema["schema"])
+            self.run.streams.check_columns(name, sink.schema, original["schema"])
 
     def _take_records(self, tap_stream: str, number: int, batch: Batch) -> None:
         """Pass RECORD messages to the sinks that their stream feeds.
@@ -144,26 +145,30 @@ class TargetStatsig(Target):
             batch: The messages.
 
         Raises:
-            InputError: The stream has no SCHEMA yet, or a line turns out to be no RECORD message.
+            InputError: The stream has no SCHEMA yet, or a line is not a RECORD message.
         """
+        stream_maps = self.mapper.stream_maps.get(tap_stream)
+        if stream_maps is None:
+            from target_statsig.singer.reader import unreadable
+
+            raise MissingSchemaError(str(unreadable(number, f"is a RECORD of '{tap_stream}' before its SCHEMA")))
+        first = stream_maps[0]
+        is_mapped = len(stream_maps) > 1 or type(first) is not SameRecordTransform or first.flattening_enabled
+        if is_mapped or self.config.get("add_record_metadata"):
+            self._map_records(tap_stream, number, batch)
+            return
+        if tap_stream in self.run.streams.events:  # a segment's stream counts its records when it decodes them
+            self.run.sources.record(tap_stream, count=len(batch))
+        self._fed[tap_stream][tap_stream].take(tap_stream, number, batch)
+
+    def _map_records(self, tap_stream: str, number: int, batch: Batch) -> None:
         from target_statsig.singer.reader import unreadable
         from target_statsig.singer.records import Batch, decode_records
 
-        stream_maps = self.mapper.stream_maps.get(tap_stream)
-        if stream_maps is None:
-            raise MissingSchemaError(str(unreadable(number, f"is a RECORD of '{tap_stream}' before its SCHEMA")))
-        first = stream_maps[0]
-        if len(stream_maps) == 1 and type(first) is SameRecordTransform and not first.flattening_enabled:
-            sink = self._fed[tap_stream][tap_stream]
-            if sink.passes_lines:
-                if tap_stream in self.run.streams.events:
-                    self.run.sources.record(tap_stream, count=len(batch))
-                sink.take(tap_stream, number, batch)
-                return
         messages, fault = decode_records(tap_stream, batch)
         self.run.sources.records(tap_stream, messages)
         decoded = Batch(batch.lines[: len(messages)], messages)
-        for stream_map in stream_maps:
+        for stream_map in self.mapper.stream_maps[tap_stream]:
             if not isinstance(stream_map, RemoveRecordTransform):
                 self._fed[tap_stream][stream_map.stream_alias].take_mapped(stream_map, tap_stream, number, decoded)
         if fault is not None:
@@ -201,7 +206,7 @@ class TargetStatsig(Target):
     # The end
 
     def run_to_end(self, file_input: Iterable[str] | Iterable[bytes] | None) -> int:
-        """Read all input and end the run; whatever happens, STATE, report and summary are written and correct.
+        """Read all input and end the run. STATE, report and summary are written even if the run fails.
 
         Args:
             file_input: The lines; None for standard input.
@@ -225,7 +230,7 @@ class TargetStatsig(Target):
 
     def _end(self, *, complete: bool) -> None:
         try:
-            # singer-sdk logs its metrics here. The log should end with the summary.
+            # singer-sdk logs its metrics here, before the summary, which is the end of the log.
             for sink in (*self._sinks_to_clear, *self._sinks_active.values()):
                 sink.clean_up()
         finally:
@@ -251,8 +256,8 @@ class TargetStatsig(Target):
         config_jsonschema["properties"].pop("load_method", None)
         # In singer-sdk 0.54 this `anyOf` holds a string instead of a schema, on which validators fail.
         maps = config_jsonschema["properties"]["stream_maps"]
-        for holder in (maps, *maps["additionalProperties"]["anyOf"]):
-            holder.get("properties", {}).get("__else__", {}).pop("anyOf", None)
+        for schema in (maps, *maps["additionalProperties"]["anyOf"]):
+            schema.get("properties", {}).get("__else__", {}).pop("anyOf", None)
 
     @classmethod
     def _whole_schema(cls) -> dict[str, Any]:
@@ -331,8 +336,8 @@ class TargetStatsig(Target):
                 dry_run_output=options.dry_run_output,
             )
         except ConfigValidationError as error:
-            found = error.errors
-            command_line.turn_down(found if config.parse_env else command_line.name_unread_keys(found, os.environ))
+            errors = error.errors
+            command_line.turn_down(errors if config.parse_env else command_line.name_unread_keys(errors, os.environ))
         if options.check:
             command_line.show_check(target.run, options.send)
         if options.status:

@@ -1,7 +1,7 @@
 """Reading Singer messages from standard input.
 
-singer-sdk's own readers quote the whole line in their errors, record and all. This one gives the line's number. It also
-calls back while no input comes, so that a held STATE need not wait for the tap.
+singer-sdk's own readers quote the whole line in their errors, record included. This one gives only the line's number.
+It also calls back while no input comes, so that a held STATE need not wait for the tap.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ LINES_AT_ONCE = 500
 """Undecoded lines that are passed on together. A signal is heeded after each batch."""
 
 LOOK_THERE = "Check what the tap writes there."
+"""The remedy for most unreadable lines."""
 
 RECORD = b'"record"'
-"""The member of a RECORD message that ends its head. The head names the stream."""
+"""The end of a RECORD message's head, which names the stream."""
 
 MESSAGE_TYPES = frozenset({"SCHEMA", "RECORD", "STATE", "ACTIVATE_VERSION", "BATCH"})
 
@@ -74,7 +75,8 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         self.stop = False
         self.between_blocks: Callable[[int], None] = lambda _: None
         self.take_records: Callable[[str, int, Batch], None] = lambda *_: None
-        self._streams: dict[bytes, str] = {}
+        self._stream_of: dict[bytes, str] = {}
+        """The stream of a RECORD message, by the message's head."""
 
     @property
     @override
@@ -90,55 +92,52 @@ class SingerMessageReader(GenericSingerReader[bytes]):
     ) -> Counter[str]:
         stats: Counter[str] = Counter()
         source = read_blocks(self.default_input.fileno(), self._while_idle) if file_input is None else file_input
-        for block in self._marked(source):
-            for stream, batch in self._runs(block):
-                if isinstance(batch, Batch):
-                    self.take_records(stream, self.line_number - len(batch) + 1, batch)
-                    stats["RECORD"] += len(batch)
+        for block in self._blocks(source):
+            for stream, content in self._messages(block):
+                if isinstance(content, Batch):
+                    self.take_records(stream, self.line_number - len(content) + 1, content)
+                    stats["RECORD"] += len(content)
                 else:
-                    callbacks[stream](batch)
-                    stats[stream] += 1
-                    if stream == "SCHEMA":
-                        self._know(batch["stream"])
+                    callbacks[content["type"]](content)
+                    stats[content["type"]] += 1
+                    if content["type"] == "SCHEMA":
+                        known: str = content["stream"]
+                        self._stream_of |= dict.fromkeys(_heads(known), known)
                 if self.stop:
                     raise self.stopped()
         return stats
 
-    def _know(self, stream: str) -> None:
-        self._streams |= dict.fromkeys(_heads(stream), stream)
+    def _messages(self, block: bytes) -> Iterator[tuple[str, Batch | Message]]:
+        """Yield consecutive RECORDs of a stream as a batch, with its name, and any other message, with an empty name.
 
-    def _runs(self, block: bytes) -> Iterator[tuple[str, Batch | Message]]:
-        """Yield consecutive RECORDs of a stream with its name, and any other message with its type.
-
-        A RECORD with a known head is not decoded here.
+        Only RECORDs of a stream without a SCHEMA, or with an unusual head, are decoded.
         """
         lines = lines_of(block)
-        place = 0
-        while place < len(lines):
+        start = 0
+        while start < len(lines):
             # Looked up here, because the SCHEMA that was just yielded may have added its stream.
-            head = lines[place][: lines[place].find(RECORD)]
-            stream = self._streams.get(head)
+            head = lines[start][: lines[start].find(RECORD)]
+            stream = self._stream_of.get(head)
             if stream is None:
                 self.line_number += 1
-                if not lines[place].isspace():
-                    yield self._decoded(lines[place])
-                place += 1
+                if not lines[start].isspace():
+                    yield self._decoded(lines[start])
+                start += 1
             else:
-                some = islice(lines, place, place + LINES_AT_ONCE)
-                count = sum(takewhile(bool, map(bytes.startswith, some, repeat(head + RECORD))))
-                alike = lines[place : place + count]
-                self.line_number += len(alike)
-                yield stream, Batch(alike)
-                place += len(alike)
+                candidates = islice(lines, start, start + LINES_AT_ONCE)
+                count = sum(takewhile(bool, map(bytes.startswith, candidates, repeat(head + RECORD))))
+                self.line_number += count
+                yield stream, Batch(lines[start : start + count])
+                start += count
 
     def _decoded(self, line: bytes) -> tuple[str, Batch | Message]:
         message = self.deserialize_json(line)
-        kind = message.get("type")
-        if not isinstance(kind, str) or kind not in MESSAGE_TYPES:
+        message_type = message.get("type")
+        if not isinstance(message_type, str) or message_type not in MESSAGE_TYPES:
             msg = "is not a Singer message of a known type"
             raise self.error(msg)
-        if kind != "RECORD":
-            return kind, message
+        if message_type != "RECORD":
+            return "", message
         self.assert_line_requires(message, {"stream", "record"})
         stream: str = message["stream"]
         if type(message["record"]) not in {dict, Undecoded}:
@@ -168,8 +167,8 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             msg = "has a stream name that is not text"
             raise self.error(msg)
 
-    def _marked(self, blocks: Iterable[bytes | str]) -> Iterator[bytes]:
-        """Set `waiting` while the next block is fetched, because a signal handler may raise only then."""
+    def _blocks(self, blocks: Iterable[bytes | str]) -> Iterator[bytes]:
+        """Yield the blocks, with `waiting` set while the next one is fetched: a signal handler may raise only then."""
         source = iter(blocks)
         while True:
             self.waiting = True

@@ -41,7 +41,7 @@ class StatsigSink(Sink):
         """Create the sink, and the stream if it is new.
 
         Raises:
-            SettingsError: No setting says what the stream's records become.
+            SettingsError: The stream has no `object_type`.
             InputError: The schema cannot be used.
         """
         super().__init__(target, stream_name, schema, key_properties)
@@ -49,7 +49,7 @@ class StatsigSink(Sink):
         self._run = target.run
         self._readings: dict[str, Reading] = {}
 
-    def expect(self, schema: Message) -> None:
+    def take_schema(self, schema: Message) -> None:
         """Take a SCHEMA message of a tap's stream that feeds this one.
 
         Raises:
@@ -61,7 +61,7 @@ class StatsigSink(Sink):
         reader = RecordReader(
             tap_stream, self.stream_name, self.schema, self._key_properties, validates=self.validate_schema
         )
-        _ = reader.is_sound
+        _ = reader.is_sound  # compiles the schema now, so that a bad one fails here
         self._readings[tap_stream] = Reading(reader, schema)
 
     def take(self, tap_stream: str, number: int, batch: Batch) -> None:
@@ -84,28 +84,23 @@ class StatsigSink(Sink):
             InputError: The map cannot be evaluated for a record.
         """
         rows, mapped = [], []
-        may_be_deep, adds_metadata = batch.may_be_deep, self.include_sdc_metadata_properties
+        may_be_deep = batch.may_be_deep
         for row, message in enumerate(batch.messages or ()):
             record = message["record"]
-            # Not mapped: records that nest too deeply, and empty ones, which singer-sdk would drop silently.
+            # Records that nest too deeply are not mapped. Nor are empty ones, which singer-sdk would drop silently.
             if record and not (may_be_deep and is_too_deep(record)):
                 try:
                     record = stream_map.transform(dict(record))
                 except StreamMapError as error:
                     raise error.at(number + row) from None
             if record is not None:
-                if adds_metadata and type(record) is dict:
+                if self.include_sdc_metadata_properties and type(record) is dict:
                     self._add_sdc_metadata_to_record(record, message, self._get_context(record))
                 rows.append(row)
                 mapped.append(record)
         if rows:
             kept = batch.take(rows)
             self.take(tap_stream, number, Batch(kept.lines, kept.messages, mapped))
-
-    @property
-    def passes_lines(self) -> bool:
-        """Whether lines that no stream map changes may be taken undecoded."""
-        return not self.include_sdc_metadata_properties
 
     @override
     def get_validator(self) -> BaseJSONSchemaValidator | None:
