@@ -60,7 +60,6 @@ class Run:
         sources: Determines from the tap's messages which streams are complete.
         gate: Holds each STATE back until everything before it is acknowledged.
         streams: The streams of the run.
-        stop_signal: The signal that stopped the run, or None.
         failure: The first error, or None.
         ended: Whether the end has begun.
         command: The command that the run carries out.
@@ -79,7 +78,6 @@ class Run:
         self.streams = Streams(self)
         self.progress_log = ProgressLog(self.clock, self.streams.progress, self._seconds_for, terminal())
         self.clock.while_waiting = self.progress_log.update
-        self.stop_signal: int | None = None
         self.failure: BaseException | None = None
         self.ended = False
         self.command = Command.RUN
@@ -215,7 +213,7 @@ class Run:
 
     def stop(self, signum: int) -> None:
         """Stop the run: all waits end at once, and no more input is read. Safe in a signal handler."""
-        self.stop_signal = signum
+        self.report.stop_signal = signum
         self.clock.stop()
         self.streams.stop()
 
@@ -230,11 +228,11 @@ class Run:
         """
         self.ended = True
         self._complete = complete
-        if self.stop_signal is not None:
+        if self.report.stop_signal is not None:
             logger.warning(
                 "Asked to stop (%s). What was read is still sent, and no member is removed from a mirrored segment. "
                 "A second signal ends the run at once.",
-                signal.Signals(self.stop_signal).name,
+                signal.Signals(self.report.stop_signal).name,
             )
         for step in self._last_steps():
             self._attempt(step)
@@ -242,7 +240,7 @@ class Run:
 
     def _last_steps(self) -> Iterator[Callable[[], None]]:
         yield self.streams.finish_events
-        if self._complete and self.stop_signal is None:
+        if self._complete and self.report.stop_signal is None:
             yield self.streams.sync_segments
             yield self.streams.warn_of_absent
         yield from [stream.keep for stream in self.streams.segments.values()]
@@ -265,8 +263,6 @@ class Run:
     def conclude(self) -> None:
         """Close everything, write the report and log the summary. The first error is kept in `failure`."""
         self.progress_log.close()
-        if self.stop_signal is not None:
-            self.report.interrupt(self.stop_signal)
         self._attempt(self._opened.close)
         if self._has_dead_letters:
             self.report.dead_letter_files = list(self.dead_letters.paths)
@@ -309,10 +305,8 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """Return 0 for a complete run, 1 for a failed one, 128 and the signal's number for an interrupted one."""
-        if self.stop_signal is not None:
-            return 128 + self.stop_signal
-        return 0 if self.failure is None else 1
+        """The exit code, as the report has it."""
+        return self.report.exit_code
 
     def fail(self, error: BaseException) -> None:
         """Record an error: all are logged and reported, and the first one is raised at the end."""

@@ -160,7 +160,7 @@ class _Sender:
             self._turn.acquire()
         try:
             self._run.tick(0)
-            return None if self._run.stop_signal is not None else next(self._rows, None)
+            return None if self._run.report.stop_signal is not None else next(self._rows, None)
         finally:
             self._turn.release()
 

@@ -44,7 +44,6 @@ class ItemProgress:
     skipped: int = 0
     rejected: int = 0
     retries: int = 0
-    requests_left: int = 0
     expected: int | None = None
 
     @property
@@ -173,7 +172,7 @@ class ProgressLog:
         now = self._clock.monotonic()
         elapsed, self._shown_at, self._due = now - self._shown_at, now, now + self._every
         streams = list(self._progress())
-        left = sum(progress.requests_left for progress in streams)
+        left = sum(progress.requests_left for progress in streams if isinstance(progress, SegmentProgress))
         to_go = _duration(self._seconds_for(left)) if left else ""
         lines = []
         for progress in streams:
@@ -207,8 +206,10 @@ def terminal() -> TextIO | None:
 
 def _line(progress: Progress, rate: float, to_go: str) -> str:
     speed = f" ({rate:,.0f}/s)" if round(rate) else ""
-    last: tuple[str, ...] = (to_go,) if progress.requests_left else ()
-    if isinstance(progress, ItemProgress) and progress.records_left and round(rate):
+    last: tuple[str, ...] = ()
+    if isinstance(progress, SegmentProgress):
+        last = (to_go,) if progress.requests_left else ()
+    elif progress.records_left and speed:
         last = (f"{counted(progress.records_left, 'record')} left", _duration(progress.records_left / rate))
     return f"{progress.stream}: {', '.join((counted(progress.records, 'record') + speed, *progress.parts, *last))}"
 

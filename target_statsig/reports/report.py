@@ -269,7 +269,7 @@ class SegmentCounts:
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts under the names of the run report."""
-        report = {name: getattr(self, name) for name in self.__slots__} | {"sync_mode": self.sync_mode.value}
+        report = asdict(self)
         if not self.held_because:
             del report["held_because"]
         return report
@@ -306,57 +306,55 @@ class RunReport:
     Attributes:
         lock: Hold it to change counts that other threads change too.
         dry_run: Whether the run changes nothing, so that the counts say what a run would do.
+        item_streams: The counts of the streams that go to the events API.
+        member_streams: The counts of the streams that feed segments.
         dead_letter_files: Where the rejected records of this run are.
+        errors: The code of each error, by its text.
+        stop_signal: The number of the signal that ended the run, or None.
     """
 
     def __init__(self, started_at: float, *, run_id: str = "", dry_run: bool = False) -> None:
         """Begin the report of a run that began at this time, in seconds since 1970."""
         self.lock = threading.Lock()
         self.dry_run = dry_run
-        self.status = RunStatus.COMPLETE
-        self.errors: list[str] = []
+        self.item_streams: dict[str, ItemCounts] = {}
+        self.member_streams: dict[str, MemberCounts] = {}
         self.dead_letter_files: list[str] = []
+        self.errors: dict[str, str] = {}
+        self.stop_signal: int | None = None
         self._run_id = run_id
-        self._exit_code = 0
-        self._error_codes: list[str] = []
         self._started_at = started_at
-        self._items: dict[str, ItemCounts] = {}
-        self._members: dict[str, MemberCounts] = {}
 
     def items(self, stream: str, object_type: ObjectType) -> ItemCounts:
         """Return the counts of a stream that goes to the events API; new ones at the first call."""
-        return self._items.setdefault(stream, ItemCounts(object_type))
+        return self.item_streams.setdefault(stream, ItemCounts(object_type))
 
     def members(self, stream: str) -> MemberCounts:
         """Return the counts of a stream that feeds segments; new ones at the first call."""
-        return self._members.setdefault(stream, MemberCounts())
+        return self.member_streams.setdefault(stream, MemberCounts())
 
     @property
-    def item_streams(self) -> Mapping[str, ItemCounts]:
-        """The counts of all streams that go to the events API."""
-        return self._items
+    def status(self) -> RunStatus:
+        """How the run ended, as far as is known."""
+        if self.stop_signal is not None:
+            return RunStatus.INTERRUPTED
+        return RunStatus.FAILED if self.errors else RunStatus.COMPLETE
 
     @property
-    def member_streams(self) -> Mapping[str, MemberCounts]:
-        """The counts of all streams that feed segments."""
-        return self._members
-
-    def seconds(self, now: float) -> float:
-        """Return the seconds since the start of the run; `now` is in seconds since 1970."""
-        return now - self._started_at
+    def exit_code(self) -> int:
+        """Return 0 for a complete run, 1 for a failed one, 128 and the signal's number for an interrupted one."""
+        if self.stop_signal is not None:
+            return 128 + self.stop_signal
+        return 1 if self.errors else 0
 
     def fail(self, text: str, heading: Heading) -> None:
         """Add an error; its heading has the code."""
         with self.lock:
-            if text not in self.errors:
-                self.errors.append(text)
-                self._error_codes.append(heading.code)
-            self.status, self._exit_code = RunStatus.FAILED, 1
+            self.errors.setdefault(text, heading.code)
 
-    def interrupt(self, signum: int) -> None:
-        """Note that a signal ended the run."""
-        with self.lock:
-            self.status, self._exit_code = RunStatus.INTERRUPTED, 128 + signum
+    def seconds(self, now: float) -> float:
+        """Return the seconds since the start of the run; `now` is in seconds since 1970."""
+        return now - self._started_at
 
     def as_json(self, now: float) -> dict[str, Any]:
         """Return the whole report; `now` is in seconds since 1970."""
@@ -364,14 +362,15 @@ class RunReport:
             return {
                 "run_id": self._run_id,
                 "version": __version__,
-                "status": self.status.value,
-                "exit_code": self._exit_code,
+                "status": self.status,
+                "exit_code": self.exit_code,
                 "dry_run": self.dry_run,
                 "started_at": iso_time(self._started_at),
-                "seconds": round(now - self._started_at, 3),
-                "streams": {name: counts.as_json() for name, counts in self._items.items()}
-                | {name: counts.as_json() for name, counts in self._members.items()},
-                "dead_letter_files": list(self.dead_letter_files),
-                "errors": list(self.errors),
-                "error_codes": list(self._error_codes),
+                "seconds": round(self.seconds(now), 3),
+                "streams": {
+                    name: counts.as_json() for name, counts in (self.item_streams | self.member_streams).items()
+                },
+                "dead_letter_files": self.dead_letter_files,
+                "errors": [*self.errors],
+                "error_codes": [*self.errors.values()],
             }

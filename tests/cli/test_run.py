@@ -17,7 +17,7 @@ def test_the_first_failure_is_raised_and_all_are_reported():
     for error in (first, SegmentError("two"), SegmentError("one"), InterruptedRunError("stopped")):
         run.fail(error)
     assert run.failure is first
-    assert run.report.errors == [first.full_text, SegmentError("two").full_text]
+    assert [*run.report.errors] == [first.full_text, SegmentError("two").full_text]
     assert run.report.status is RunStatus.FAILED
     assert run.exit_code == 1
 

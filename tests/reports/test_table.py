@@ -194,7 +194,7 @@ def test_errors_end_a_run_with_1(dry):
 
 
 def test_an_interrupted_dry_run_does_not_pass_for_a_whole_one(dry):
-    dry.interrupt(15)
+    dry.stop_signal = 15
     assert "The dry run was stopped early" in dry_lines(dry)
 
 
