@@ -5,7 +5,6 @@ Raises RequestError if that cannot be read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
@@ -37,14 +36,6 @@ class _Counts(msgspec.Struct):
     gates: list[_Count] = []
 
 
-@dataclass(frozen=True, slots=True)
-class ExposureCount:
-    """Exposures that Statsig received in the last 24 hours and in the last 7 days, from all senders."""
-
-    past_day: int = 0
-    past_week: int = 0
-
-
 def event_times(console: ConsoleClient, name: str) -> list[int | None]:
     """Return the times of the events of a name in Unix milliseconds; None for a time that cannot be read.
 
@@ -57,15 +48,15 @@ def event_times(console: ConsoleClient, name: str) -> list[int | None]:
     return [_time_of(event) for event in _read(console, path, what, ConsoleResponse[list[_Event]]) or ()]
 
 
-def exposure_count(console: ConsoleClient, where: str, name: str) -> ExposureCount:
+def exposure_count(console: ConsoleClient, where: str, name: str, *, past_week: bool) -> int:
     """Return the number of exposures of an experiment or a gate (`where`) that Statsig received.
 
-    They are of any sender: https://docs.statsig.com/api-reference/configs/read-exposure-event-count.
+    It is that of the last 7 days, or of the last 24 hours, from any sender: https://docs.statsig.com/api-reference/configs/read-exposure-event-count.
     """
     what = f"reading the number of exposures of one of the {where}"  # its name comes from a record
     counts = _read(console, f"exposure_count?{urlencode({where: name})}", what, ConsoleResponse[_Counts]) or _Counts()
     own: list[_Count] = [count for count in getattr(counts, where) if count.id == name]
-    return ExposureCount(int(sum(each.past_day for each in own)), int(sum(each.past_week for each in own)))
+    return int(sum(count.past_week if past_week else count.past_day for count in own))
 
 
 def _read(console: ConsoleClient, path: str, what: str, shape: type[ConsoleResponse[Data]]) -> Data | None:

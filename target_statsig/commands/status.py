@@ -138,19 +138,21 @@ def _at_work(status: Status) -> Iterator[str]:
 
 
 def _held(status: Status) -> Iterator[str]:
-    because = status.held_because
-    rows: list[Mapping[str, int | str | None]] = [
-        {
-            "segment": name,
-            "stream": held.stream or "?",
-            "because": because.get(name, "?"),
-            "since": readable_time(held.since),
-            "members": held.members,
-        }
-        for name, held in status.store.held.items()
-    ]
-    yield "Held: members that are missing from their stream and were not removed" if rows else "No member is held."
-    yield from table_lines(rows, texts=4)
+    all_held, because = status.store.held, status.held_because
+    yield "Held: members that are missing from their stream and were not removed" if all_held else "No member is held."
+    yield from table_lines(
+        [
+            {
+                "segment": name,
+                "stream": held.stream or "?",
+                "because": because.get(name, "?"),
+                "since": readable_time(held.since),
+                "members": held.members,
+            }
+            for name, held in all_held.items()
+        ],
+        texts=4,
+    )
 
 
 def _kept(status: Status) -> Iterator[str]:
@@ -167,10 +169,9 @@ def _dead_letters(status: Status) -> Iterator[str]:
         yield f"No dead letters in {letters.directory}."
     else:
         yield f"Dead letters: {counted(letters.reasons.total(), 'record')} in {letters.directory}"
-        rows: list[Mapping[str, int | str | None]] = [
-            {"reason": reason, "records": count} for reason, count in letters.reasons.most_common()
-        ]
-        yield from table_lines(rows, texts=1)
+        yield from table_lines(
+            [{"reason": reason, "records": count} for reason, count in letters.reasons.most_common()], texts=1
+        )
         yield f"  After you fix the cause, send them again: {command_for('replay', os.environ)}"
 
 

@@ -7,7 +7,7 @@ name with too few of them was perhaps dropped. It lists no values of metrics.
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.client.http import HttpTransport
@@ -23,7 +23,7 @@ from target_statsig.reports.text import counted, iso_time, readable_time, visibl
 from target_statsig.store.readonly import read_store_status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from target_statsig.client.console import ConsoleClient
     from target_statsig.client.http import Transport
@@ -66,28 +66,23 @@ class NameType(Choice):
 
 @dataclass(frozen=True, slots=True)
 class SentName:
-    """A name, which comes from records, and how many events or exposures of it the run delivered."""
+    """A name, which comes from records, and what became of the events or exposures of it that the run delivered.
+
+    Attributes:
+        sent: How many the run delivered.
+        recent: How many Statsig has of that time or later, whoever sent them; None where it was not asked.
+    """
 
     name: str
     type: NameType
     sent: int
+    found: Found = Found.NOT_ASKED
+    recent: int | None = None
 
     @property
     def is_askable(self) -> bool:
         """Whether it can be asked for: it does not stand for many, and its path is none that leads elsewhere."""
         return self.name != OTHER_NAMES and (self.type is not NameType.EVENT or self.name not in {".", ".."})
-
-
-@dataclass(frozen=True, slots=True)
-class VerifiedName:
-    """What became of a name.
-
-    `recent` is how many Statsig has of that time or later, whoever sent them; None where it was not asked.
-    """
-
-    sent: SentName
-    found: Found
-    recent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +96,10 @@ class Verification:
     """
 
     run: PastRun | None
-    names: Sequence[VerifiedName] = ()
+    names: Sequence[SentName] = ()
     failure: RequestError | FatalRunError | None = None
 
-    def named(self, found: Found) -> list[VerifiedName]:
+    def named(self, found: Found) -> list[SentName]:
         """Return the names of which this became."""
         return [each for each in self.names if each.found is found]
 
@@ -127,7 +122,7 @@ class Verification:
         """Return all of it in JSON's types."""
         return {
             "run": self.run and {"run_id": self.run.report.get("run_id"), "ended_at": iso_time(self.run.ended_at)},
-            "names": [{**asdict(each.sent), "found": each.found.value, "recent": each.recent} for each in self.names],
+            "names": [asdict(each) for each in self.names],
             "not_verifiable": self.not_verifiable,
             "error": self.failure and str(self.failure),
         }
@@ -169,7 +164,7 @@ def _names(sent: SentItems) -> list[SentName]:
 def _ask(run: PastRun, sent: SentItems, settings: Settings, transport: Transport, clock: Clock) -> Verification:
     deadline = clock.monotonic() + ALL_SECONDS
     failure: RequestError | FatalRunError | None = None
-    found: list[VerifiedName] = []
+    names: list[SentName] = []
     for number, name in enumerate(_names(sent)):
         left = deadline - clock.monotonic()
         recent = None
@@ -179,8 +174,9 @@ def _ask(run: PastRun, sent: SentItems, settings: Settings, transport: Transport
                 recent = _recent(console, name, run, sent, clock.time())
             except (RequestError, FatalRunError) as error:
                 failure = error
-        found.append(VerifiedName(name, judge(name, recent, clock.time() - run.ended_at), recent))
-    return Verification(run, found, failure)
+        found = judge(name, recent, clock.time() - run.ended_at)
+        names.append(replace(name, found=found, recent=recent))
+    return Verification(run, names, failure)
 
 
 def _recent(console: ConsoleClient, name: SentName, run: PastRun, sent: SentItems, now: float) -> int | None:
@@ -197,8 +193,9 @@ def _recent(console: ConsoleClient, name: SentName, run: PastRun, sent: SentItem
     began = now - run.ended_at + run.report.get("seconds", 0.0)
     if began > WEEK:
         return None
-    count = exposure_count(console, GATES if name.type is NameType.GATE else EXPERIMENTS, name.name)
-    return count.past_week if began > DAY else count.past_day
+    return exposure_count(
+        console, GATES if name.type is NameType.GATE else EXPERIMENTS, name.name, past_week=began > DAY
+    )
 
 
 def judge(name: SentName, recent: int | None, age: float) -> Found:
@@ -224,17 +221,19 @@ def _lines(verification: Verification) -> Iterator[str]:
         yield "No remembered run delivered anything, so there is nothing to verify."
         return
     yield f"Run {run.report.get('run_id')}, ended {readable_time(run.ended_at)}, delivered:"
-    rows: list[Mapping[str, int | str | None]] = [
-        {
-            "name": each.sent.name,
-            "of": each.sent.type.value,
-            "found": each.found.value,
-            "sent": each.sent.sent,
-            "in Statsig": each.recent,
-        }
-        for each in verification.names
-    ]
-    yield from table_lines(rows, texts=3)
+    yield from table_lines(
+        [
+            {
+                "name": each.name,
+                "of": each.type,
+                "found": each.found,
+                "sent": each.sent,
+                "in Statsig": each.recent,
+            }
+            for each in verification.names
+        ],
+        texts=3,
+    )
     for stream, count in verification.not_verifiable.items():
         yield (
             f"  {stream}: {counted(count, 'metric')}. Statsig has no endpoint that lists values of metrics. Check its "
@@ -258,7 +257,7 @@ def _verdict(verification: Verification) -> Iterator[str]:
             f"{ARRIVES_WITHIN / 60:.0f} minutes after the run."
         )
     dropped = verification.named(Found.PERHAPS_DROPPED)
-    events = sum(each.sent.type is NameType.EVENT for each in dropped)
+    events = sum(each.type is NameType.EVENT for each in dropped)
     if events:
         yield (
             f"{events:,} of {counted(names, 'name')} perhaps dropped: Statsig lists no event of that name and time. "

@@ -48,7 +48,7 @@ def asked(run_target):
         clock.now = time.time() + later
         run.last = verify(config.settings, clock)
         run.text = render(run.last)
-        return {each.sent.name: each.found for each in run.last.names}
+        return {each.name: each.found for each in run.last.names}
 
     return run
 
