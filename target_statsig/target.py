@@ -323,7 +323,8 @@ class TargetStatsig(Target):
         cls.print_version(print_fn=cls.logger.info)
         command_line.quieten()
         options = Options(**given)
-        command_line.refuse_conflicts(options, has_input=file_input is not None)
+        if conflicts := list(options.conflicts(has_input=file_input is not None)):
+            command_line.turn_down(conflicts)
         if options.suggest:
             command_line.show_suggestion(cast("IO[bytes] | None", file_input))
         config = config or _ConfigInput()

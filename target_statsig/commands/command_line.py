@@ -15,7 +15,6 @@ from target_statsig.errors import Heading, InterruptedRunError, SettingsError, S
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from target_statsig.commands.options import Options
     from target_statsig.errors import TargetStatsigError
     from target_statsig.run import Run
 
@@ -32,12 +31,6 @@ def keep_lines() -> None:
     from target_statsig.reports.text import LineRecord  # `--about` and the like log no names from data
 
     logging.setLogRecordFactory(LineRecord)
-
-
-def refuse_conflicts(options: Options, *, has_input: bool) -> None:
-    """Exit with 1 if options do not go together; `has_input` is whether `--input` is given."""
-    if errors := list(options.conflicts(has_input=has_input)):
-        turn_down(errors)
 
 
 def show_suggestion(source: Iterable[bytes] | None) -> NoReturn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -16,19 +15,23 @@ from target_statsig.config.settings import Settings, StreamSettings
 from target_statsig.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
 WILDCARDS = frozenset("*?[]")
 
 SHOWN_ENTRIES = 10
 """Most entries of `streams` in a message."""
 
-Entry = Mapping[str, Any]
-
 
 @dataclass(slots=True)
 class Config:
-    """A valid configuration: the settings of the run, and on demand those of a stream."""
+    """A valid configuration: the settings of the run, and on demand those of a stream.
+
+    Attributes:
+        settings: The settings of the run.
+        defaults: The stream settings at the top level.
+        entries: The entries of `streams`, with the defaults filled in.
+    """
 
     settings: Settings
     defaults: dict[str, Any]
@@ -69,7 +72,7 @@ class Config:
         """The segments named in the settings of mirrored streams."""
         return {
             entry["segment_id"]
-            for entry in (self.defaults, *self._merged.values())
+            for entry in (self.defaults, *self.entries.values())
             if entry.get("sync_mode") == SyncMode.MIRROR and "segment_id" in entry
         }
 
@@ -77,11 +80,11 @@ class Config:
         key = find_entry(stream, self.entries)
         if key is None and "object_type" not in self.defaults:
             raise SettingsError([self._unnamed(stream)])
-        merged = self.defaults | (self.entries[key] if key is not None else {})
-        found = _stream_settings(merged)
-        where = "" if key is None else f"streams.{key}: "
-        errors = stream_errors(merged, where=where or f"stream '{stream}': ")
-        errors += run_errors(self.settings, {merged["object_type"]} if "object_type" in merged else set())
+        entry = self.defaults if key is None else self.entries[key]
+        where = f"stream '{stream}': " if key is None else f"streams.{key}: "
+        found = _stream_settings(entry)
+        errors = stream_errors(entry, where=where)
+        errors += run_errors(self.settings, {entry["object_type"]} if "object_type" in entry else set())
         if found is None or errors:
             raise SettingsError(errors)
         return found
@@ -103,19 +106,15 @@ class Config:
         """The streams with an exact name whose rows add to, or remove from, a `segment_id`."""
         return [
             name
-            for name, entry in self._merged.items()
+            for name, entry in self.entries.items()
             if entry.get("object_type") == ObjectType.SEGMENT
             and entry.get("sync_mode") in {SyncMode.ADD, SyncMode.REMOVE}
             and "segment_id" in entry
             and not WILDCARDS.intersection(name)
         ]
 
-    @property
-    def _merged(self) -> dict[str, dict[str, Any]]:
-        return {name: self.defaults | entry for name, entry in self.entries.items()}
 
-
-def find_entry(stream: str, entries: Mapping[str, Entry]) -> str | None:
+def find_entry(stream: str, entries: Collection[str]) -> str | None:
     """Return the key of `streams` that a stream belongs to, or None.
 
     An exact name wins; among globs the one with the longest literal part.
@@ -164,26 +163,25 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     settings = msgspec.convert(present, Settings, strict=False)
     defaults = {name: present[name] for name in STREAM_TYPES if name in present}
     entries = {
-        stream: {name: value for name, value in entry.items() if value is not None}
+        stream: defaults | {name: value for name, value in entry.items() if value is not None}
         for stream, entry in present.get("streams", {}).items()
     }
-    merged = {f"streams.{stream}: ": defaults | entry for stream, entry in entries.items()}
-    if not entries and "object_type" in defaults:
-        merged[""] = defaults
-    used = {entry["object_type"] for entry in (defaults, *merged.values()) if "object_type" in entry}
+    used = {entry["object_type"] for entry in (defaults, *entries.values()) if "object_type" in entry}
     errors = run_errors(settings, used)
-    for where, entry in merged.items():
-        errors += stream_errors(entry, where=where)
+    for stream, entry in entries.items():
+        errors += stream_errors(entry, where=f"streams.{stream}: ")
+    if not entries and "object_type" in defaults:
+        errors += stream_errors(defaults, where="")
     errors = fitted.errors + [text for text in errors if not text.startswith(fitted.reported)]
     if not errors:
         errors = segment_conflicts(
-            {stream: found for stream, entry in entries.items() if (found := _stream_settings(defaults | entry))}
+            {stream: found for stream, entry in entries.items() if (found := _stream_settings(entry))}
         )
     if errors:
         raise SettingsError(errors)
     return Config(settings=settings, defaults=defaults, entries=entries)
 
 
-def _stream_settings(merged: Mapping[str, Any]) -> StreamSettings | None:
+def _stream_settings(entry: Mapping[str, Any]) -> StreamSettings | None:
     # Not strict: the schema takes 5.0 for an integer.
-    return msgspec.convert(merged, StreamSettings, strict=False) if "object_type" in merged else None
+    return msgspec.convert(entry, StreamSettings, strict=False) if "object_type" in entry else None

@@ -44,9 +44,6 @@ def _types(declarations: type) -> dict[str, Any]:
     return {name: get_args(hint)[0] if isinstance(hint, UnionType) else hint for name, hint in hints.items()}
 
 
-RUN_TYPES = _types(Settings)
-"""The types of the settings that belong to no stream, by name."""
-
 STREAM_TYPES = _types(StreamSettings)
 """The types of a stream's settings, by name."""
 
@@ -59,12 +56,12 @@ def config_schema() -> JsonSchema:
 
     An entry of `streams` has no defaults: singer-sdk would fill them in and hide the value of the top level.
     """
-    entry = _object(_properties(StreamSettings, STREAM_TYPES, defaults=False))
+    entry = _object(_properties(StreamSettings, defaults=False))
     return _object(
         {
-            **_properties(Settings, RUN_TYPES),
+            **_properties(Settings),
             "streams": {"type": "object", "additionalProperties": entry, "description": STREAMS},
-            **_properties(StreamSettings, STREAM_TYPES),
+            **_properties(StreamSettings),
         }
     )
 
@@ -73,9 +70,8 @@ def _object(properties: JsonSchema) -> JsonSchema:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-def _properties(
-    declarations: type[Settings | StreamSettings], types: Mapping[str, Any], *, defaults: bool = True
-) -> JsonSchema:
+def _properties(declarations: type[Settings | StreamSettings], *, defaults: bool = True) -> JsonSchema:
+    types = _types(declarations)
     properties: JsonSchema = {}
     for field in dataclasses.fields(declarations):
         kind = types[field.name]

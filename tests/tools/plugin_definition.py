@@ -10,13 +10,14 @@ import copy
 import json
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from target_statsig.config.schema import RUN_TYPES, STREAM_TYPES
+from target_statsig.config.schema import STREAM_TYPES
+from target_statsig.config.settings import Settings
 from target_statsig.target import TargetStatsig
 from tests.tools import hub_definition
 
@@ -126,10 +127,11 @@ def settings_markdown() -> str:
     """Return all settings as tables of Markdown: those of a run, of each kind of stream, and singer-sdk's own."""
     properties: Mapping[str, Any] = whole_schema()["properties"]
     groups: dict[str, list[str]] = {"The run": [], "Every stream": []}
+    of_the_run = {field.name for field in fields(Settings)}
     folded = []
     for name, declared in properties.items():
         kinds, sentence = _kinds_of_stream(declared["description"])
-        if name in RUN_TYPES or name == "streams":
+        if name in of_the_run or name == "streams":
             groups["The run"].append(_row(name, declared, sentence))
         elif name not in STREAM_TYPES:
             folded.append(_row(name, declared, sentence))
