@@ -88,8 +88,8 @@ class Streams:
             self.events[name].follow(tap_stream, replication_key)
 
     def check_columns(self, name: str, schema: Mapping[str, Any], tap_schema: Mapping[str, Any]) -> None:
-        """Warn of columns that a stream's settings name and its SCHEMA lacks (`NamedColumns.see`)."""
-        self._columns[name].see(schema, tap_schema)
+        """Warn of columns that a stream's settings name and its SCHEMA lacks (`NamedColumns.check`)."""
+        self._columns[name].check(schema, tap_schema)
 
     def warn_of_absent(self) -> None:
         """Warn of streams that the settings name and the input lacked, or of an input without any stream."""

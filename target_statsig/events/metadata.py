@@ -13,7 +13,7 @@ from target_statsig.config.sources import PRIVATE_ATTRIBUTES
 from target_statsig.events.tracking import STATSIG_MEMBERS, is_transport
 from target_statsig.events.user import SHAPES_KEPT
 from target_statsig.events.values import objects, texts, typed
-from target_statsig.singer.columns import objects_in, picked, rows_by_shape, turned
+from target_statsig.singer.columns import objects_in, picked, rows_by_shape, transposed
 from target_statsig.singer.fields import FLATTENED, first_of, overlay, places
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _unpacked(properties: Column) -> Iterator[tuple[Sequence[int], dict[str, Col
     if len(shapes) * _ROWS_OF_A_SHAPE <= len(found):
         parts = [(rows, {shape: range(len(rows))}) for shape, rows in shapes.items()]
     for rows, shapes_of in parts:
-        members = turned(picked(found, rows), shapes_of)
+        members = transposed(picked(found, rows), shapes_of)
         if not kinds <= {dict, NoneType}:
             bare = [None if type(value) is dict else value for value in picked(properties, rows)]
             members[PROPERTIES] = overlay(members[PROPERTIES], bare) if PROPERTIES in members else bare

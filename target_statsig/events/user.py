@@ -12,7 +12,7 @@ from target_statsig.errors import RecordError
 from target_statsig.events.mapper import count_long
 from target_statsig.events.tracking import STATSIG_IDS, STATSIG_TIER, members_of
 from target_statsig.events.values import json_value, labels, number, objects, printable, text, typed
-from target_statsig.singer.columns import turned
+from target_statsig.singer.columns import transposed
 from target_statsig.singer.fields import (
     convert_one,
     first_of,
@@ -102,7 +102,7 @@ class UserMapper:
             ids[STABLE_ID] = labels(first_of(columns, plan.anonymous), faults)
         named = [(id_type, first_of(columns, candidates)) for id_type, candidates in plan.ids]
         if plan.given_ids:
-            given = turned([members_of(value) or {} for value in first_of(columns, plan.given_ids)])
+            given = transposed([members_of(value) or {} for value in first_of(columns, plan.given_ids)])
             named = [*given.items(), *named]
         for id_type, column in named:
             found = labels(column, faults)

@@ -51,7 +51,7 @@ class Columns:
     def of(cls, records: Sequence[Mapping[str, Any]], *, extracted: Column, versions: Column) -> Columns:
         """Return records, which may have different columns, by column."""
         shapes = rows_by_shape(records)
-        columns = turned(records, shapes)
+        columns = transposed(records, shapes)
         return cls(columns, extracted=extracted, versions=versions, shapes=shapes if len(shapes) > 1 else None)
 
     def __len__(self) -> int:
@@ -121,7 +121,7 @@ def picked(values: Column, rows: Sequence[int]) -> Column:
     return itemgetter(*rows)(values) if len(rows) > 1 else [values[row] for row in rows]
 
 
-def turned(objects: Sequence[Mapping[str, Any]], shapes: Shapes | None = None) -> dict[str, Column]:
+def transposed(objects: Sequence[Mapping[str, Any]], shapes: Shapes | None = None) -> dict[str, Column]:
     """Return the members of objects as columns, in order of appearance, with null where an object lacks one.
 
     Args:
@@ -158,7 +158,7 @@ def _grouped(shapes: Sequence[tuple[str, ...]]) -> Shapes:
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 
 TRANSPORT_PREFIX = "_sdc_"
-"""The prefix of columns about the extraction, which differ from run to run while the record stays the same."""
+"""The prefix of columns about the extraction. Their values change from run to run, even if the record does not."""
 
 _SHAPES_KEPT = 512
 """Sets of columns to remember; a stream seldom has ten."""
@@ -186,7 +186,7 @@ def _digests(of: Columns, names: tuple[str, ...], rows: Sequence[int]) -> list[b
     Only values are encoded, in the order of the columns' names; to encode the names as well would take twice as long.
     Instead, the names determine the seed of the hash. A single column's value is encoded alone.
     """
-    names, seed = _counting(names)
+    names, seed = _names_and_seed(names)
     columns = [picked(of.get(name), rows) for name in names]
     values: Sequence[object] = [None] * len(rows)
     if columns:
@@ -195,18 +195,18 @@ def _digests(of: Columns, names: tuple[str, ...], rows: Sequence[int]) -> list[b
         # In JSON a line break within a text is escaped.
         texts = _ENCODER.encode_lines(values).split(b"\n")[:-1]
     except (UnicodeEncodeError, msgspec.EncodeError):
-        texts = [*map(_carefully_encoded, values)]
+        texts = [*map(_encoded, values)]
     return [*map(xxh3_128_digest, texts, repeat(seed))]
 
 
 @lru_cache(_SHAPES_KEPT)
-def _counting(columns: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
+def _names_and_seed(columns: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
     """Return the columns that belong to the digest, sorted by name, and the seed that stands for their names."""
     names = sorted(name for name in columns if not name.startswith(TRANSPORT_PREFIX))
     return tuple(names), xxh3_64_intdigest(json.dumps(names).encode())
 
 
-def _carefully_encoded(values: object) -> bytes:
+def _encoded(values: object) -> bytes:
     try:
         return _ENCODER.encode(values)
     except (UnicodeEncodeError, msgspec.EncodeError):

@@ -81,8 +81,7 @@ def _are_extra(members: bytes) -> bool:
     try:
         decoded = msgspec.json.decode(b"{%b}" % members, type=dict[str, str])
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # The record ends among them.
-        return False
+        return False  # the record's closing brace is among them, so `reason` is a column
     return "run" in decoded and decoded.keys() <= _EXTRA_MEMBERS
 
 
@@ -92,7 +91,7 @@ class DeadLetters(Protocol):
     Attributes:
         directory: The directory, for messages.
         count: The number of dead letters that are written for good.
-        lost: Whether one could not be written; in a dry run, whether a run could not write one.
+        lost: Whether a dead letter could not be written. In a dry run: whether a real run could not write one.
     """
 
     directory: UPath
@@ -174,16 +173,11 @@ class DeadLetterBox(DeadLetters):
     def put(self, letter: DeadLetter) -> None:
         try:
             with self._lock:
-                file = self._file(letter.schema["stream"])
+                file = self._file_of(letter.schema["stream"])
                 if letter.schema != file.schema:
                     file.schema = letter.schema
                     self._append(file, _ENCODER.encode({**letter.schema, MARK: True}))
-                extra = {
-                    "reason": letter.reason,
-                    "field": letter.field,
-                    "statsig": letter.message,
-                    "run": self._run_id,
-                }
+                extra = {"reason": letter.reason, "field": letter.field, "statsig": letter.message, "run": self._run_id}
                 self._append(file, extended(letter.line, {name: value for name, value in extra.items() if value}))
                 file.unflushed += 1
         except OSError as error:
@@ -194,7 +188,7 @@ class DeadLetterBox(DeadLetters):
         try:
             with self._lock:
                 for file in self._files.values():
-                    self._bring(file)
+                    self._flush_file(file)
                     self.count += file.unflushed
                     file.unflushed = 0
         except OSError as error:
@@ -217,7 +211,7 @@ class DeadLetterBox(DeadLetters):
     def paths(self) -> list[str]:
         return self._paths
 
-    def _file(self, stream: str) -> _OpenFile:
+    def _file_of(self, stream: str) -> _OpenFile:
         if stream not in self._files:
             file = self._files[stream] = _OpenFile(dead_letter_name(stream, self._run_id))
             if not self._remote:
@@ -236,7 +230,7 @@ class DeadLetterBox(DeadLetters):
         else:
             file.handle.write(line + b"\n")
 
-    def _bring(self, file: _OpenFile) -> None:
+    def _flush_file(self, file: _OpenFile) -> None:
         if file.handle is not None:
             file.handle.flush()
         elif file.pending:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from target_statsig.singer.columns import Column, Columns
 
 DELETED_COLUMNS = ("_sdc_deleted_at", "_sdc_lsn_deleted_at")
-"""Columns that say when a row was deleted, in log-based streams; the second one is tap-mssql's. The record of a deleted
-row may hold its key alone, or the whole row."""
+"""Columns of log-based streams with the time at which a row was deleted; the second one is tap-mssql's. The record of a
+deleted row may hold only its key, or the whole row."""
 
 FLATTENED = "__"
 """singer-sdk's default separator in the names of flattened columns."""
@@ -102,7 +102,7 @@ def deleted_rows(columns: Columns) -> list[int]:
 
 
 Faults = dict[int, RecordError]
-"""Why records cannot be mapped, by row. If a record has several faults, the first counts."""
+"""The reasons why records cannot be mapped, by row. If a record has several, the first counts."""
 
 
 def convert(function: Callable[[Any], Any], column: Column, faults: Faults) -> Column:
@@ -130,7 +130,7 @@ SMALLEST_POWER = -324
 
 
 def exact(number: Decimal | float) -> Decimal:
-    """Return a number as the decimal that it was written as.
+    """Return a number as a Decimal with the digits that it was written with.
 
     Raises:
         ValueError: It is not finite, or too large or too small for a double.

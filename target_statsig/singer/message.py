@@ -20,8 +20,8 @@ MESSAGES = msgspec.json.Decoder(Message, float_hook=decimal.Decimal)
 """Decodes lines. Numbers with a fraction become Decimals, which keep their digits."""
 
 DEEPEST = 200
-"""Levels of nested objects and lists that a record or a schema may have. Python recurses for each level, and somewhere
-deeper nesting would reach its limit."""
+"""Levels of nested objects and lists that a record or a schema may have. Python recurses for each level, and deeper
+nesting may reach its limit."""
 
 NESTED_TOO_DEEPLY = "nested_too_deeply"
 """The reason for rejecting a record that is nested deeper."""
@@ -89,5 +89,5 @@ def _decimal(digits: str) -> decimal.Decimal:
     try:
         return decimal.Decimal(digits)
     except decimal.InvalidOperation:
-        # The exponent is too large for Decimal. Like NaN, such a number is rejected when it is to be sent.
+        # The exponent is too large for Decimal. Such a number is rejected before it is sent, as NaN is.
         return decimal.Decimal("NaN")

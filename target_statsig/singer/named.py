@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-READ = {
+NAMING = {
     ObjectType.EVENT: ("field_mapping", "custom_ids", "custom_fields", "environment_tier_field", "metadata_fields"),
     ObjectType.EXPOSURE: ("field_mapping", "custom_ids", "custom_fields", "environment_tier_field"),
     ObjectType.METRIC: ("field_mapping",),
     ObjectType.SEGMENT: ("membership_field", "segment_id_field"),
 }
-"""The settings that name columns, by object type. For segments, the column of the id comes on top."""
+"""The settings that name columns, by object type. For segments, the column of the id is added."""
 
 OPEN_KEYWORDS = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties", "dependentSchemas"})
 """Keywords that let an object have members which `properties` does not name."""
@@ -46,7 +46,7 @@ class NamedColumns:
         self._schema: Mapping[str, Any] = {}
         self._warned: set[tuple[str, tuple[str, ...]]] = set()
 
-    def see(self, schema: Mapping[str, Any], tap_schema: Mapping[str, Any]) -> None:
+    def check(self, schema: Mapping[str, Any], tap_schema: Mapping[str, Any]) -> None:
         """Warn, once each, of named columns that the stream does not have.
 
         Args:
@@ -55,9 +55,11 @@ class NamedColumns:
         """
         self.seen = True
         if reads_messages(self._settings):
-            schema = {**schema, "properties": {**_members(schema), **_of_json(schema)}}
+            # The objects in these columns may come as JSON text, of which the schema says nothing.
+            open_columns: dict[str, Any] = {name: {} for name in JSON_COLUMNS if name in _members(schema)}
+            schema = {**schema, "properties": {**_members(schema), **open_columns}}
         self._schema = schema
-        for setting, sources in self._named():
+        for setting, sources in self._columns_by_setting():
             self._warn_if_absent(schema, setting, sources)
         if self._settings.object_type is ObjectType.SEGMENT and self._settings.row_count_field is not None:
             self._warn_if_absent(tap_schema, "row_count_field", (self._settings.row_count_field,), maps="before")
@@ -67,25 +69,25 @@ class NamedColumns:
         settings = self._settings
         sources = sources_of(field, settings.field_mapping, of_messages=reads_messages(settings))
         if settings.object_type is ObjectType.SEGMENT:
-            names = {name: source for name in READ[ObjectType.SEGMENT] if (source := getattr(settings, name))}
+            names = {name: source for name in NAMING[ObjectType.SEGMENT] if (source := getattr(settings, name))}
             destination = id_destination(settings)
             field = next((name for name, source in names.items() if source == field), destination)
             sources = (names[field],) if field in names else sources_of(destination, settings.field_mapping)
         elif getattr(settings, field, None) is not None:
             return f"`{field}` comes from the setting of that name."
         # The field is a column: of the primary key, or of a custom ID type.
-        words = "the column of that name" if sources == (field,) else _words(sources, "or")
-        return f"`{field}` is read from {words}{self._lack(sources)}."
+        origin = "the column of that name" if sources == (field,) else _enumerated(sources, "or")
+        return f"`{field}` is read from {origin}{self._if_absent(sources)}."
 
-    def _lack(self, sources: Sequence[str]) -> str:
+    def _if_absent(self, sources: Sequence[str]) -> str:
         if any(_may_have(self._schema, source) for source in sources):
             return ""
         near = _nearest(sources, self._schema)
         hint = f" (the nearest is `{near}`)" if near else ""
         return f", {'none of which the stream has' if len(sources) > 1 else 'which the stream does not have'}{hint}"
 
-    def _named(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yield each setting that names columns, with these columns, of which the stream needs one."""
+    def _columns_by_setting(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield each setting that names columns, with its columns. The stream needs one of them."""
         settings = self._settings
         if settings.object_type is ObjectType.SEGMENT:
             destination = id_destination(settings)
@@ -93,7 +95,7 @@ class NamedColumns:
                 yield f"field_mapping.{destination}", listed(settings.field_mapping[destination])
             elif settings.id_type is IdType.CUSTOM_ID:
                 yield "custom_id_type", (destination,)
-        for name in READ[settings.object_type]:
+        for name in NAMING[settings.object_type]:
             value = getattr(settings, name)
             if isinstance(value, dict):
                 yield from ((f"{name}.{key}", listed(sources)) for key, sources in value.items())
@@ -113,7 +115,7 @@ class NamedColumns:
             "Stream '%s': `%s` names %s, %s.%s Case matters, and names are those %s stream maps.",
             self._stream,
             setting,
-            _words(sources, "and"),
+            _enumerated(sources, "and"),
             "which the stream does not have" if len(sources) == 1 else "none of which the stream has",
             f" Did you mean `{near}`?" if near else "",
             maps,
@@ -143,9 +145,9 @@ def warn_of_absent_streams(keys: Iterable[str], came: Sequence[str]) -> None:
         )
 
 
-def _words(names: Sequence[str], last: str) -> str:
-    *others, end = [f"`{name}`" for name in names]
-    return f"{', '.join(others)} {last} {end}" if others else end
+def _enumerated(names: Sequence[str], conjunction: str) -> str:
+    *others, last = [f"`{name}`" for name in names]
+    return f"{', '.join(others)} {conjunction} {last}" if others else last
 
 
 def _may_have(schema: Mapping[str, Any], source: str) -> bool:
@@ -170,11 +172,6 @@ def _is_open(schema: Mapping[str, Any]) -> bool:
 def _members(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     members = schema.get("properties")
     return members if isinstance(members, dict) else {}
-
-
-def _of_json(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return open schemas for the columns whose objects may come as JSON text."""
-    return {name: {} for name in JSON_COLUMNS if name in _members(schema)}
 
 
 def _may_be_object(schema: Mapping[str, Any]) -> bool:

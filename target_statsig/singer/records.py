@@ -36,11 +36,9 @@ NO_END = " and has no end, because the program that wrote it ended or failed"
 NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
 """Errors of decoding a line that is not strict JSON or nests too deeply."""
 
-
 MOST_MISSES = 10
-"""Batches in a row that do not fit the stream's type, after which the type is no longer tried. A tap that sends columns
-beyond its schema does so in every batch."""
-
+"""Batches in a row that do not fit the `RecordType`, after which it is no longer tried. A tap that sends columns beyond
+its schema does so in every batch."""
 
 _NO_OPENING = bytes({*range(256)} - {*b"{[\n"})
 """All bytes except those that begin an object or a list, or end a line."""
@@ -51,7 +49,7 @@ _messages, _mapped = attrgetter("messages"), attrgetter("mapped")
 def lines_of(block: bytes) -> list[bytes]:
     """Split a block into lines, each with its end.
 
-    `bytes.split` looks at each byte by itself and takes four times as long.
+    `bytes.split` takes four times as long.
     """
     return io.BytesIO(block).readlines()
 
@@ -80,7 +78,7 @@ class Batch:
             return parts[0]
         return Batch(
             [line for part in parts for line in part.lines],
-            # If only some are decoded, all are decoded again.
+            # If only some parts are decoded, the whole batch is decoded again.
             None if any(part.messages is None for part in parts) else [*chain.from_iterable(map(_messages, parts))],
             None if parts[0].mapped is None else [*chain.from_iterable(map(_mapped, parts))],
         )
@@ -126,7 +124,7 @@ class Reading:
 
 @dataclass(slots=True)
 class Read:
-    """The records of a batch. Those that keep to their schema are called sound.
+    """The records of a batch. A sound record keeps to its schema.
 
     Attributes:
         rows: The numbers of the lines with sound records, from 0.
@@ -222,8 +220,8 @@ class RecordReader:
     @override
     def __reduce__(self) -> tuple[Callable[..., RecordReader], tuple[str, str, dict[str, Any], Sequence[str]]]:
         """Pickle the arguments: the schema is compiled again in the other process, if it is needed there."""
-        remade = partial(RecordReader, validates=self._validates)
-        return remade, (self._tap_stream, self._stream, self._schema, self._key_properties)
+        make = partial(RecordReader, validates=self._validates)
+        return make, (self._tap_stream, self._stream, self._schema, self._key_properties)
 
 
 def _columns(messages: Sequence[Message], records: Sequence[Mapping[str, Any]]) -> Columns:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FEW = 10
-"""Rejected records that are tolerated in any case, so that a small stream does not fail for one of them."""
+"""Rejected records that are always tolerated, so that a small stream does not fail for one of them."""
 
 ALL = 100
 """The value of `max_rejected_percent` that allows all records to be rejected."""
@@ -53,7 +53,7 @@ class Rejections:
         max_percent: int,
         counts: ItemCounts | MemberCounts,
         report: RunReport,
-        box: DeadLetters,
+        dead_letters: DeadLetters,
         where: Callable[[str], str],
     ) -> None:
         """Start with none.
@@ -63,14 +63,14 @@ class Rejections:
             max_percent: The setting `max_rejected_percent`.
             counts: The stream's counts in the report.
             report: The report of the run.
-            box: The dead letters.
+            dead_letters: The dead letters of the run.
             where: Returns a sentence that says where a field is read from.
         """
         self._stream = stream
         self._max_percent = max_percent
         self._counts = counts
         self._report = report
-        self._box = box
+        self._dead_letters = dead_letters
         self._where = where
         self._fields: dict[str, None] = {}
 
@@ -97,17 +97,17 @@ class Rejections:
             RejectionsError: No record of this stream may be rejected.
             FatalRunError: The dead letters cannot be written.
         """
-        self._box.put(DeadLetter(schema, line, error.reason, error.field, message))
+        self._dead_letters.put(DeadLetter(schema, line, error.reason, error.field, message))
         with self._report.lock:
             self._counts.rejected += 1
             self._counts.reasons[error.reason] += 1
             if error.field is not None:
                 self._fields[error.field] = None
         if self.allows_none:
-            raise self._first(error)
+            raise self._error_at_first(error)
 
     def check_reject_limit(self) -> None:
-        """Log at the end of the run what was rejected, and compare it with the limit.
+        """Log the number of rejected records at the end of the run, and compare it with the limit.
 
         Raises:
             RejectionsError: Too many records of the stream, or all of them, were rejected.
@@ -117,36 +117,36 @@ class Rejections:
             return  # `add` has raised an error already
         worst = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common(3))
         share = f"{counts.rejected:,} of {counted(counts.records, 'record')}"
-        why = f"{'was' if counts.records == 1 else 'were'} rejected ({worst})"
+        were_rejected = f"{'was' if counts.records == 1 else 'were'} rejected ({worst})"
         where = "".join(f" {self._where(name)}" for name in islice(self._fields, SHOWN_FIELDS))
         if not counts.accepted and self._max_percent < ALL:
             msg = (
-                f"Stream '{self._stream}': {share} {why}, so nothing of the stream was delivered.{where} "
+                f"Stream '{self._stream}': {share} {were_rejected}, so nothing of the stream was delivered.{where} "
                 f"{self._aftermath}"
             )
             raise RejectionsError(msg)
         if too_many(counts.records, counts.rejected, self._max_percent):
             msg = (
-                f"Stream '{self._stream}': {share} {why}, more than `max_rejected_percent` allows "
+                f"Stream '{self._stream}': {share} {were_rejected}, more than `max_rejected_percent` allows "
                 f"({self._max_percent}).{where} The other records were sent. {self._aftermath}"
             )
             raise RejectionsError(msg)
         percent = counts.rejected * 100 / counts.records
         rate = f"{percent:.1f} %" if percent >= 0.1 else "under 0.1 %"  # noqa: PLR2004 -- what one decimal can show
-        logger.warning("Stream '%s': %s (%s) %s.%s", self._stream, share, rate, why, where)
+        logger.warning("Stream '%s': %s (%s) %s.%s", self._stream, share, rate, were_rejected, where)
 
     @property
     def _aftermath(self) -> str:
-        if self._box.lost:
+        if self._dead_letters.lost:
             return "Fix the mapping or the tap."
         return (
-            f"The rejected records are in {self._box.directory}. Fix the mapping or the tap, then send them again "
-            "from there."
+            f"The rejected records are in {self._dead_letters.directory}. Fix the mapping or the tap, then send them "
+            "again from there."
         )
 
-    def _first(self, error: RecordError) -> RejectionsError:
-        self._box.flush()
-        where = f" The record is in {self._box.directory}." if not self._box.lost else ""
+    def _error_at_first(self, error: RecordError) -> RejectionsError:
+        self._dead_letters.flush()
+        where = f" The record is in {self._dead_letters.directory}." if not self._dead_letters.lost else ""
         kind = _missing_key_rejection if error.reason == "missing_key_property" else RejectionsError
         return kind(
             f"Stream '{self._stream}': a record was rejected ({error}), and `max_rejected_percent` is 0, so the run "

@@ -1,11 +1,11 @@
-"""Validating records by their SCHEMA: a compiled check for any schema, and a msgspec type for that of a table.
+"""Validating records by their SCHEMA, in one of two ways.
 
-The check validates as singer-sdk does: by the draft that the schema names (2020-12 if it names none), without asserting
-formats. If the schema is invalid in that draft, draft 7 and draft 4 are tried, because taps that write older keywords
-often name no draft.
+`compile_check` is for any schema. It validates decoded records as singer-sdk does: by the draft that the schema names
+(2020-12 if it names none), without asserting formats. If the schema is invalid in that draft, draft 7 and draft 4 are
+tried, because taps that write older keywords often name no draft.
 
-If a schema says only which columns a record has and their types, msgspec decodes and validates the lines in one step,
-and no dictionary is created for any record.
+`RecordType` is for a schema that gives only the columns of a record and their types. msgspec then decodes and validates
+lines in one step, without a dictionary for each record.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
+from itertools import compress
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union
 
@@ -37,8 +38,8 @@ UNKNOWN_DRAFT = "Unknown meta-schema"
 SCHEMA_KEYWORD = "$schema"
 """The keyword that names the draft."""
 
-_WHOLE = frozenset({"$ref", "$dynamicRef", "$recursiveRef", SCHEMA_KEYWORD})
-"""Keywords that depend on the rest of the schema, so that a part with one cannot be compiled by itself."""
+_REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef", SCHEMA_KEYWORD})
+"""Keywords that refer to the rest of the schema. A part with one of them cannot be compiled by itself."""
 
 
 def compile_check(stream: str, schema: dict[str, Any] | None, key_properties: Sequence[str] = ()) -> Check:
@@ -134,8 +135,8 @@ _SCALARS = frozenset({"null", "string", "integer", "number", "boolean"})
 """Types whose values hold no other values."""
 
 _NUMBER = "number"
-"""The type that is not left to msgspec, which would turn integers into floats. Its columns are decoded without a type
-and checked afterwards."""
+"""msgspec would turn integers of this type into floats. So its columns are decoded without a type, and checked
+afterwards."""
 
 _DECODED: Mapping[str, frozenset[type]] = {
     "null": frozenset({NoneType}),
@@ -190,30 +191,32 @@ class RecordType:
         _only(schema, _ROOT_KEYWORDS)
         if schema.get("type", "object") not in ("object", ["object"]):
             raise NotPlainError
-        self._needed = {*_names(schema.get("required", [])), *key_properties}
-        if not properties.keys() >= self._needed:
+        self._required = {*_names(schema.get("required", [])), *key_properties}
+        if not properties.keys() >= self._required:
             raise NotPlainError
         self.names: Final = tuple(properties)
-        self._kinds: dict[str, frozenset[type]] = {}
+        self._allowed: dict[str, frozenset[type]] = {}
+        """The types that values of a column may have, where msgspec does not validate them."""
         self._checks: dict[str, Callable[[object], bool]] = {}
+        """Compiled schemas of columns that no type expresses."""
         self.is_flat = True
-        not_plain: list[str] = []
-        columns: dict[str, Any] = {}
+        to_compile: list[str] = []
+        types: dict[str, Any] = {}
         for name, part in properties.items():
             try:
-                columns[name] = self._column(name, part)
+                types[name] = self._column(name, part)
             except NotPlainError:
-                if _refers(part) or not isinstance(part, dict):
+                if not isinstance(part, dict) or _refers(part):
                     raise
-                columns[name] = Any
-                not_plain.append(name)
+                types[name] = Any
+                to_compile.append(name)
             kinds = _names(part.get("type", [])) if isinstance(part, dict) else []
-            self.is_flat = self.is_flat and _SCALARS.issuperset(kinds) and bool(kinds) and name not in not_plain
-        if not_plain and validates:
+            self.is_flat = self.is_flat and _SCALARS.issuperset(kinds) and bool(kinds) and name not in to_compile
+        if to_compile and validates:
             compiled = _compiler(stream, schema)
-            self._checks = {name: compiled(properties[name]) for name in not_plain}
+            self._checks = {name: compiled(properties[name]) for name in to_compile}
         try:
-            self._decode = msgspec.json.Decoder(self._message(stream, columns), float_hook=Decimal).decode_lines
+            self._decode = msgspec.json.Decoder(self._message(stream, types), float_hook=Decimal).decode_lines
         except (TypeError, ValueError, KeyError) as error:  # such as a column whose name holds a quotation mark
             raise NotPlainError from error
 
@@ -227,14 +230,15 @@ class RecordType:
         columns: dict[str, Column] = {}
         gaps: dict[str, Sequence[bool]] = {}
         for name, column in zip(self.names, zip(*rows, strict=True), strict=bool(messages)):
-            kinds = set(map(type, column)) if name in self._kinds or name not in self._needed else None
-            if kinds and UnsetType in kinds:
-                if len(kinds) == 1:
+            if name in self._allowed or name not in self._required:
+                found = set(map(type, column))
+                if found == {UnsetType}:
                     continue  # no record has the column
-                gaps[name] = [value is UNSET for value in column]
-                kinds.discard(UnsetType)
-            if kinds and name in self._kinds and not self._kinds[name] >= kinds:
-                return None
+                if UnsetType in found:
+                    gaps[name] = [value is UNSET for value in column]
+                    found.discard(UnsetType)
+                if name in self._allowed and not self._allowed[name] >= found:
+                    return None
             columns[name] = [None if value is UNSET else value for value in column] if name in gaps else column
             if name in self._checks:
                 check = self._checks[name]
@@ -248,17 +252,18 @@ class RecordType:
             shapes=shapes,
         )
 
-    def _message(self, stream: str, columns: Mapping[str, Any]) -> Any:
+    def _message(self, stream: str, types: Mapping[str, Any]) -> Any:
+        """Return the type of a RECORD message, given the types of the columns."""
         fields: list[Any] = [
-            (f"f{place}", kind) if name in self._needed else (f"f{place}", kind | UnsetType, UNSET)
-            for place, (name, kind) in enumerate(columns.items())
+            (f"f{number}", each) if name in self._required else (f"f{number}", each | UnsetType, UNSET)
+            for number, (name, each) in enumerate(types.items())
         ]
-        renamed = dict(zip([each[0] for each in fields], columns, strict=True))
+        renamed = dict(zip([each[0] for each in fields], types, strict=True))
         record = msgspec.defstruct("Record", fields, rename=renamed, forbid_unknown_fields=True, gc=False, kw_only=True)
-        needed: list[tuple[str, Any]] = [("type", Literal["RECORD"]), ("stream", Literal[stream]), ("record", record)]
+        required: list[tuple[str, Any]] = [("type", Literal["RECORD"]), ("stream", Literal[stream]), ("record", record)]
         optional = [("time_extracted", Any, None), ("version", Any, None)]
         # Unknown members are forbidden, because msgspec skips them without checking that they are JSON.
-        return msgspec.defstruct("Message", [*needed, *optional], forbid_unknown_fields=True, gc=False)
+        return msgspec.defstruct("Message", [*required, *optional], forbid_unknown_fields=True, gc=False)
 
     @staticmethod
     def _shapes(gaps: Mapping[str, Sequence[bool]], columns: Iterable[str]) -> Shapes:
@@ -268,12 +273,12 @@ class RecordType:
             gaps: For each column that some records lack, whether each record lacks it.
             columns: The names of all columns.
         """
-        shapes: dict[tuple[str, ...], Sequence[int]] = {}
-        holes: defaultdict[tuple[bool, ...], list[int]] = defaultdict(list)
+        rows_by_gaps: defaultdict[tuple[bool, ...], list[int]] = defaultdict(list)
         for row, lacks in enumerate(zip(*gaps.values(), strict=True)):
-            holes[lacks].append(row)
-        for lacks, rows in holes.items():
-            lacking = {name for name, is_lacking in zip(gaps, lacks, strict=True) if is_lacking}
+            rows_by_gaps[lacks].append(row)
+        shapes: dict[tuple[str, ...], Sequence[int]] = {}
+        for lacks, rows in rows_by_gaps.items():
+            lacking = {*compress(gaps, lacks)}
             shapes[tuple(name for name in columns if name not in lacking)] = rows
         return shapes
 
@@ -289,7 +294,7 @@ class RecordType:
             raise NotPlainError
         kinds = _names(schema.get("type", []))
         bounded = {keyword for kind in kinds for keyword in _BOUNDS.get(kind, ())} & schema.keys()
-        anything = {keyword for keyword, ways in _ANYTHING.items() if schema.get(keyword) in ways}
+        anything = {keyword for keyword, values in _ANYTHING.items() if schema.get(keyword) in values}
         _only(schema, {"type", *bounded, *anything})
         if not kinds:
             return Any
@@ -299,7 +304,7 @@ class RecordType:
         if bounded and (_NUMBER in kinds or any(type(schema[keyword]) is not int for keyword in bounded)):
             raise NotPlainError
         if _NUMBER in kinds:
-            self._kinds[name] = frozenset().union(*(_DECODED[kind] for kind in kinds))
+            self._allowed[name] = frozenset().union(*(_DECODED[kind] for kind in kinds))
             return Any
         return Union[tuple(_bounded(kind, schema) for kind in kinds)]  # noqa: UP007 -- so many are known only now
 
@@ -307,7 +312,7 @@ class RecordType:
 def _refers(schema: object) -> bool:
     """Return whether a part of a schema depends on the rest of it."""
     if isinstance(schema, dict):
-        return not _WHOLE.isdisjoint(schema) or any(map(_refers, schema.values()))
+        return not _REFERENCES.isdisjoint(schema) or any(map(_refers, schema.values()))
     return isinstance(schema, list) and any(map(_refers, schema))
 
 

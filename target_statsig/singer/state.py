@@ -48,6 +48,7 @@ class StateGate:
         self._open: dict[int, int] = {}
         """The open tickets, each with the number of the last STATE that it does not hold back."""
         self._held: deque[tuple[int, int, State]] = deque()
+        """The STATEs that wait, each with the number of the first ticket opened after it, and its own number."""
         self._last: State = None
 
     def open(self) -> int:
@@ -93,8 +94,8 @@ class StateGate:
         """Write the newest STATE that may pass, and drop older ones, which it supersedes."""
         passed = None
         while self._held:
-            first_behind, number, _ = self._held[0]
-            if any(ticket < first_behind and settled < number for ticket, settled in self._open.items()):
+            next_ticket, number, _ = self._held[0]
+            if any(ticket < next_ticket and settled < number for ticket, settled in self._open.items()):
                 break
             passed = self._held.popleft()
         if passed is not None:
@@ -111,7 +112,7 @@ class Patience:
         self._until: float | None = None
 
     def is_over(self) -> bool:
-        """Return whether `STATE_PATIENCE` is over; if so, the next wait begins."""
+        """Return whether a STATE has waited for `STATE_PATIENCE`; if so, start the wait again."""
         if not self._gate.waiting:
             self._until = None
             return False
@@ -150,7 +151,7 @@ def encode_state(state: State) -> str:
     try:
         return json.dumps(state)
     except TypeError:
-        # It holds Decimals, as which the reader decodes numbers with a fraction.
+        # It holds Decimals, because the reader decodes numbers with a fraction as such.
         return _ENCODER.encode(state).decode()
 
 

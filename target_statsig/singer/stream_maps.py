@@ -68,7 +68,7 @@ class StreamMaps(PluginMapper):
             raise SettingsError([f"stream '{stream_name}': {_message_of(error)} {REMEDY}"]) from None
         for stream_map in self.stream_maps[stream_name]:
             if isinstance(stream_map, CustomStreamMap):
-                # Wrapped here, because only here the expression is known, and that a map failed.
+                # Only these methods are given the expression, and only their errors show that a map failed.
                 stream_map._eval = partial(_evaluate, stream_map._eval)  # type: ignore[method-assign]  # noqa: SLF001
                 transform = partial(_transform, stream_name, stream_map.transform)
                 stream_map.transform = transform  # type: ignore[method-assign]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.errors import InputError
-from target_statsig.singer.columns import Columns, digest, digests_of, turned
+from target_statsig.singer.columns import Columns, digest, digests_of, transposed
 from target_statsig.singer.fields import Place
 from target_statsig.singer.message import MESSAGES
 from target_statsig.singer.schema import NotPlainError, RecordType, compile_check
@@ -263,7 +263,7 @@ def test_whatever_is_read_by_type_keeps_to_its_schema_and_is_read_as_it_came(dat
 
 @given(st.lists(st.dictionaries(NAMES, VALUES), max_size=5))
 def test_objects_turned_into_columns_hold_what_they_held(objects):
-    columns = turned(objects)
+    columns = transposed(objects)
     assert columns.keys() == {name for each in objects for name in each}
     for name, column in columns.items():
         assert [*map(repr, column)] == [repr(each.get(name)) for each in objects]
