@@ -21,7 +21,7 @@ from target_statsig.events import stream as event_stream
 from target_statsig.store.store import Store
 from tests.browser import browser, misdeeds, page
 from tests.command import Command
-from tests.fakes import FakeClock, WorkersInHere
+from tests.fakes import FakeClock, WaitlessClock, WorkersInHere
 from tests.postgres import connection, postgres_url
 from tests.singer import TargetRunner
 
@@ -110,6 +110,12 @@ def run_target(request, monkeypatch, statsig, tmp_path, capsys, caplog):
     yield TargetRunner(statsig, tmp_path, capsys, caplog)
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def waits_take_no_time(monkeypatch):
+    """Let runs within this process wait for nothing, and go by a clock that says that they have."""
+    monkeypatch.setattr("target_statsig.run.RunClock", WaitlessClock)
 
 
 @pytest.fixture

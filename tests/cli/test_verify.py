@@ -289,12 +289,11 @@ def test_the_command_prints_text_and_json_and_ends_with_0_while_events_may_be_on
     assert told["names"][1] == {"name": "late", "type": "event", "sent": 1, "found": "waiting", "recent": 0}
 
 
-@pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize(
-    ("settings", "messages", "path"),
+    ("settings", "messages", "path", "status"),
     [
-        pytest.param(EVENT, orders("order"), EVENTS + "*", id="events"),
-        pytest.param(EXPOSURE, exposures(EXPERIMENT), COUNT, id="exposures"),
+        pytest.param(EVENT, orders("order"), EVENTS + "*", 401, id="events"),
+        pytest.param(EXPOSURE, exposures(EXPERIMENT), COUNT, 403, id="exposures"),
     ],
 )
 def test_the_command_ends_with_1_where_the_key_is_not_accepted(

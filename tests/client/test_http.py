@@ -282,7 +282,7 @@ def test_what_began_it_is_named_even_while_another_error_is_handled(transport):
 )
 def test_an_answer_that_trickles_in_is_given_up_when_the_time_is_over(transport, behaviour):
     with SocketServer(behaviour) as server, pytest.raises(TransportError, match="`request_timeout`") as caught:
-        transport.send(replace(post(server.url), timeout=1))
+        transport.send(replace(post(server.url), timeout=0.3))
 
     assert caught.value.sent
 
@@ -309,8 +309,8 @@ def test_a_request_that_is_not_read_is_given_up_when_the_time_is_over(transport)
 def test_the_time_begins_anew_with_each_request(transport):
     with SocketServer() as server:
         for _ in range(3):
-            transport.send(replace(post(server.url), timeout=1))
-            threading.Event().wait(0.5)
+            transport.send(replace(post(server.url), timeout=0.5))
+            threading.Event().wait(0.3)
 
         assert server.connections == 1
 
@@ -356,7 +356,7 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(transport, res
     with SocketServer() as server, deaf(("127.0.0.2", server.port)):
         resolve_to("127.0.0.2", "127.0.0.1")
 
-        assert transport.send(replace(post(f"http://statsig.invalid:{server.port}/v1"), timeout=2)).status == 202
+        assert transport.send(replace(post(f"http://statsig.invalid:{server.port}/v1"), timeout=1)).status == 202
         assert server.received[0].headers["host"] == f"statsig.invalid:{server.port}"
 
 

@@ -183,6 +183,7 @@ def test_a_stream_that_nothing_configures_is_refused_before_anything_of_it_is_se
     assert outcome.states == []
 
 
+@pytest.mark.usefixtures("waits_take_no_time")
 def test_statsig_is_told_when_it_wants_to_be_asked_again(run_target, statsig):
     statsig.faults.add(path="/v1/*", status=503, retry_after=0, times=2)
     outcome = run_target([schema("orders"), *orders(5)], retry_timeout=60, **EVENT)

@@ -20,7 +20,7 @@ from target_statsig.client.http import HttpTransport
 from target_statsig.events import stream as event_stream
 from target_statsig.run import Run
 from target_statsig.target import TargetStatsig
-from tests.fakes import WaitlessClock, WorkersInHere
+from tests.fakes import WorkersInHere
 from tests.items import ITEM_SAMPLES
 from tests.singer import TargetRunner, activate_version, record, schema, state
 
@@ -292,11 +292,10 @@ def statsig(statsig_factory):
 
 
 @pytest.fixture
-def run(request, statsig, tmp_path, capsys, caplog, monkeypatch):
+def run(request, statsig, tmp_path, capsys, caplog, monkeypatch, waits_take_no_time):
     """Run targets within this process, on a clock that does not wait."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr("target_statsig.run.RunClock", WaitlessClock)
     in_a_worker = request.node.callspec.params["flow"].in_a_worker
     if in_a_worker:
         monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)

@@ -147,6 +147,7 @@ def test_the_same_run_skips_nothing_that_it_sent_itself(orders):
     assert orders.arrived == 1200
 
 
+@pytest.mark.usefixtures("waits_take_no_time")
 def test_a_lost_answer_is_retried_and_counted(orders, statsig):
     statsig.faults.add(path="/v1/*", drop=True, taken=True, times=1)
     outcome = orders.run(orders.rows(1, 2), bookmark(2), retry_timeout=60)

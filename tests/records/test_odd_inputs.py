@@ -11,7 +11,6 @@ from target_statsig.emulator.command import DeadLetters
 from target_statsig.singer.message import DEEPEST
 from target_statsig.target import TargetStatsig
 from tests.command import CANARY
-from tests.fakes import WaitlessClock
 from tests.singer import record, schema, state
 
 ALSO_IN_A_WORKER = True
@@ -326,14 +325,13 @@ def test_an_address_without_its_path_is_no_missing_segment(run_target, statsig, 
 
 
 @pytest.fixture
-def no_name_server(monkeypatch):
-    """Let no name be found, and let waits take no time."""
+def no_name_server(monkeypatch, waits_take_no_time):
+    """Let no name be found."""
 
     def find(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr("socket.getaddrinfo", find)
-    monkeypatch.setattr("target_statsig.run.RunClock", WaitlessClock)
 
 
 @pytest.mark.usefixtures("no_name_server")
@@ -356,6 +354,7 @@ def test_a_host_that_does_not_resolve_is_named_at_once_with_its_setting(run_targ
     assert f"statsig.invalid, the host of `{setting}` " in outcome.errors
 
 
+@pytest.mark.usefixtures("waits_take_no_time")
 @pytest.mark.parametrize(
     ("becomes", "path", "setting"),
     [
@@ -363,8 +362,7 @@ def test_a_host_that_does_not_resolve_is_named_at_once_with_its_setting(run_targ
         pytest.param(MEMBER, "*/segments/*", "console_url", id="added"),
     ],
 )
-def test_each_minute_of_a_long_wait_the_log_says_what_for(run_target, statsig, monkeypatch, becomes, path, setting):
-    monkeypatch.setattr("target_statsig.run.RunClock", WaitlessClock)
+def test_each_minute_of_a_long_wait_the_log_says_what_for(run_target, statsig, becomes, path, setting):
     statsig.faults.add(path=path, status=429, retry_after=150, times=1)
     outcome = run_target([schema("orders", COLUMNS), order(1)], retry_timeout=600, **becomes)
     assert (outcome.exit_code, arrived(statsig)) == (0, [1])

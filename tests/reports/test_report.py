@@ -113,6 +113,7 @@ def test_a_failed_run_names_its_codes_and_files(run_target):
     assert "nameless" in file.read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("waits_take_no_time")
 def test_what_could_not_be_sent_is_counted(run_target, statsig):
     statsig.faults.add(path="/v1/*", status=503)
     orders = [record("orders", {"event": "e", "user_id": f"u{number}"}) for number in range(3)]

@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from tests.fakes import WaitlessClock
 from tests.singer import TargetRunner, activate_version, record, schema, state
 
 MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror"}
@@ -424,11 +423,11 @@ def test_what_was_kept_is_sent_even_if_its_stream_does_not_come_again(run_target
     assert members(statsig, "later") == {"a"}
 
 
+@pytest.mark.usefixtures("waits_take_no_time")
 def test_a_long_list_is_read_in_spaced_requests_and_the_log_says_how_far_it_is(
-    statsig_factory, tmp_path, capsys, caplog, monkeypatch
+    statsig_factory, tmp_path, capsys, caplog
 ):
     caplog.set_level("INFO")
-    monkeypatch.setattr("target_statsig.run.RunClock", WaitlessClock)
     statsig = statsig_factory(page_size=10)
     statsig.state.seed_segment("vips", [f"u{number:05}" for number in range(3_300)])
     run = TargetRunner(statsig, tmp_path, capsys, caplog)

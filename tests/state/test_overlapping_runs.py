@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fakes import WaitlessClock
 from tests.singer import record, schema, state
 
 SCHEMA = schema("orders", bookmark_properties=["at"])
 ORDERS = {"object_type": "event", "batch_size_rows": 2, "max_parallel_requests": 1}
+
+pytestmark = pytest.mark.usefixtures("waits_take_no_time")
 
 
 def rows(*numbers, stream="orders"):
@@ -18,11 +19,6 @@ def rows(*numbers, stream="orders"):
 
 def bookmark(number):
     return state(orders={"replication_key": "at", "replication_key_value": f"2026-11-01T00:00:{number:02}Z"})
-
-
-@pytest.fixture(autouse=True)
-def waits_take_no_time(monkeypatch):
-    monkeypatch.setattr("target_statsig.run.RunClock", WaitlessClock)
 
 
 @pytest.fixture

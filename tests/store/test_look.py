@@ -70,7 +70,8 @@ def test_the_store_of_a_newer_version_is_told_and_not_read(look, opening, store_
     assert (seen.version, seen.segments) == (99, {})
 
 
-def test_a_store_that_another_run_writes_is_in_use(look, tmp_path):
+def test_a_store_that_another_run_writes_is_in_use(look, tmp_path, monkeypatch):
+    monkeypatch.setattr("target_statsig.store.readonly.LOOK_PATIENCE", 0.1)
     with contextlib.closing(sqlite3.connect(tmp_path / "busy.db", isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode = WAL")
         other.execute("CREATE TABLE target_statsig_version (version INTEGER)")
