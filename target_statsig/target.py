@@ -347,9 +347,9 @@ class TargetStatsig(Target):
             command_line.show_verification(target.run, as_json=options.json)
         if options.apply_held:
             sys.exit(target.apply_held(options.segment))
-        from target_statsig.events.workers import spare_the_collector
+        from target_statsig.events.workers import collect_seldom
 
-        spare_the_collector()
+        collect_seldom()
         if options.send is not None:
             sys.exit(target.send(options.send))
         command_line.leave(target.replay() if options.replay else target.run_to_end(file_input))

@@ -1,6 +1,6 @@
-"""Delivering a batch: it is prepared and sent, halved if Statsig refuses it, and every record is accounted for.
+"""Delivering a batch: preparing it, skipping records that an earlier run delivered, sending it, and counting the rest.
 
-Records that an earlier run delivered are skipped. The ledger records each request before it is sent and after it is
+A batch that Statsig refuses is halved and sent again. The ledger records each request before it is sent and after it is
 acknowledged. All this runs in the threads of the delivery pool.
 """
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 REFUSED = "refused_by_statsig"
 
 NOT_ABOUT_THE_BODY = frozenset({301, 302, 303, 307, 308, 404, 405})
-"""Refusals that halving cannot fix: there is no events API at `events_url`."""
+"""Statuses of refusals that halving cannot fix, because there is no events API at `events_url`."""
 
 LEFT_OF_REFUSED = 0.55
-"""The size of the next bodies as a share of one that was too large. A little more than half, so that its items fill two
-requests, and not two and a remainder."""
+"""The size of the next bodies as a share of one that was too large. With exactly half, its items might need a third
+body for a small remainder."""
 
 
 class Bounds:
@@ -71,18 +71,18 @@ class RefusalStreak:
     def __init__(self) -> None:
         """Start before the first request."""
         self._lock = threading.Lock()
-        self._taken = False
+        self._accepted = False
         self._refused = 0
 
-    def taken(self) -> None:
-        """Note that Statsig accepted a request."""
-        self._taken = True
+    def accepted(self) -> None:
+        """Record that Statsig accepted a request."""
+        self._accepted = True
 
     def refused(self) -> bool:
-        """Note that Statsig refused a single item, and return whether to stop."""
+        """Record that Statsig refused a single item, and return whether to stop."""
         with self._lock:
             self._refused += 1
-            return not self._taken and self._refused >= self.LIMIT
+            return not self._accepted and self._refused >= self.LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Rejection:
 
 @dataclass(slots=True)
 class BatchResult:
-    """What became of the records of one batch: each was delivered, skipped, rejected, of a deleted row, or undelivered.
+    """The outcome of one batch. Each record was delivered, skipped, rejected, of a deleted row, or is undelivered.
 
     Attributes:
         counts: The counts, apart from `records` and `rejected`.
@@ -134,7 +134,8 @@ class Delivery:
         client: Sends requests.
         ledger: Records deliveries.
         item_bytes: The average bytes of an item in the last batch; 0 before the first.
-        all_known: Whether the last batch was delivered by an earlier run, as the next one then probably is, too.
+        all_known: Whether an earlier run delivered the whole last batch. The next one was then probably delivered, too,
+            so only its digests are prepared first.
     """
 
     stream: str
@@ -154,12 +155,12 @@ class Delivery:
         return self.bounds.limits.rows_of(self.item_bytes)
 
     def preparation(self, reader: RecordReader, replication_key: str | None, *, is_late: bool = False) -> Preparation:
-        """Return what prepares the batches that a reader decodes.
+        """Return the preparation of the batches that a reader decodes.
 
         Args:
             reader: The reader.
             replication_key: The column of the tap's bookmarks, if its SCHEMA names one.
-            is_late: Whether the records are dead letters, for which bookmarks mean nothing.
+            is_late: Whether the records are dead letters, which no bookmark covers.
         """
         remembers = not isinstance(self.ledger, NoLedger)
         return Preparation(
@@ -213,7 +214,7 @@ class _BatchDelivery:
             result.undelivered = len(batch) - 1 - prepared.readable
         self._highest = prepared.highest
         try:
-            known = self._known(prepared, len(batch))
+            known = self._known_rows(prepared, len(batch))
         except TargetStatsigError as error:
             result.fail(error, prepared.readable)
             return result
@@ -234,13 +235,13 @@ class _BatchDelivery:
         delivery = self._delivery
         return delivery.workers.prepare(self._preparation, batch, limits or delivery.bounds.limits, self._now_ms)
 
-    def _known(self, prepared: Prepared, count: int) -> set[int]:
+    def _known_rows(self, prepared: Prepared, count: int) -> set[int]:
         """Return the numbers of the lines whose records an earlier run delivered."""
         if self._ledger.is_blank or not prepared.digests:
             return set()
-        answers = self._ledger.known(each(prepared.digests), highest=prepared.highest, epoch=self._epoch)
+        are_known = self._ledger.known(each(prepared.digests), highest=prepared.highest, epoch=self._epoch)
         rows = range(count) if prepared.rows is None else prepared.rows
-        return set(compress(rows, answers))
+        return set(compress(rows, are_known))
 
     def _send_all(self, batch: Batch, prepared: Prepared, *, doubted: bool = False) -> None:
         self._result.rejections += [
@@ -281,7 +282,7 @@ class _BatchDelivery:
         except TargetStatsigError as error:
             result.fail(error, count)
         else:
-            self._delivery.refusals.taken()
+            self._delivery.refusals.accepted()
             counts = self._counts
             counts.delivered += count
             counts.names.update(request.names)
@@ -305,7 +306,7 @@ class _BatchDelivery:
                 self._ledger.withdraw(batch)
             raise
         self._ledger.acknowledge(batch)
-        # Not earlier, because asking removes the doubt, which the halves of a refused batch would then miss.
+        # Only now: `in_doubt` counts each record once, and the halves of a refused batch are still to be counted.
         in_doubt = self._ledger.in_doubt(request.digests)
         return request.count if sent.maybe_duplicated else in_doubt
 

@@ -85,7 +85,7 @@ class MetadataMapper:
         never = PRIVATE_ATTRIBUTES.union(STATSIG_MEMBERS if self._of_messages else ())
         metadata: list[Any] = [None] * len(columns)
         for rows, unpacked in _unpacked(properties):
-            keys = _settled([(name, name.replace(".", "_")) for name in unpacked if name not in never])
+            keys = _in_fixed_order([(name, name.replace(".", "_")) for name in unpacked if name not in never])
             feeds = [fed.get((PROPERTIES, name)) for name, _ in keys]
             members = [
                 (key, unpacked[name], each and picked(each, rows))
@@ -116,7 +116,7 @@ class MetadataMapper:
             [place for place in places(sources, names) if place.column not in CONTAINERS] for sources in self._fed
         ]
         return _Plan(
-            keys=_settled(keys),
+            keys=_in_fixed_order(keys),
             unpacks=self._unpacks and PROPERTIES in names,
             fields=[candidates for candidates in fields if candidates] if self._unpacks else [],
             named=[(key, candidates) for key, candidates in named if candidates],
@@ -140,13 +140,19 @@ class _Plan(NamedTuple):
 
 
 _ALL: Sequence[bool] = ()
-"""Says that a column feeds a field in every record where it is not null."""
+"""In `Fed`: in every record where the value is not null."""
 
 Fed = dict[tuple[str, "str | None"], Sequence[bool]]
 """For each column, and each member of `properties`, whether it feeds another field, by record."""
 
 
 def _fed_from(columns: Columns, fields: Iterable[Sequence[Place]]) -> Fed:
+    """Return which values feed other fields: in each record, the first of a field's places that is not null.
+
+    Args:
+        columns: The records.
+        fields: The places of each field, the preferred one first.
+    """
     fed: Fed = {}
     for candidates in fields:
         before: Column | None = None
@@ -154,7 +160,7 @@ def _fed_from(columns: Columns, fields: Iterable[Sequence[Place]]) -> Fed:
             member = place.path[0] if place.column == PROPERTIES and place.path else None
             key = (place.column, member)
             if before is None and len(place.path) == (0 if member is None else 1):
-                # The preferred place of the field: it feeds the field unless it is null.
+                # The preferred place of the field feeds it unless it is null.
                 fed[key] = _ALL
                 if len(candidates) > 1:
                     before = columns.at(place)
@@ -188,11 +194,8 @@ def _joined(members: Iterable[tuple[str, Column]]) -> dict[str, Column]:
     return joined
 
 
-def _settled(keys: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
-    """Return columns with their keys in an order that does not depend on the batch, for those that share a key.
-
-    The order of appearance depends on which records happen to be in the batch.
-    """
+def _in_fixed_order(keys: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+    """Return columns with their keys, sorted if any share a key, because their order may differ between batches."""
     if len({key for _, key in keys}) == len(keys):
         return keys
     # Flattened members of `properties` take precedence, as the other members do; then names without dots.

@@ -53,28 +53,28 @@ class MetricMapper(Mapper):
 
     @override
     def __call__(self, columns: Columns, now_ms: int, warnings: MappingWarnings, faults: Faults) -> Items:
-        count = len(columns)
-        names: Column = (self._static_name,) * count
+        names: Column = (self._static_name,) * len(columns)
         if self._static_name is None:
             names = labels(self._read(columns, "metric_name"), faults)
-            _missing(names, "metric_name", "metric_name", faults)
+            for row in [row for row, name in enumerate(names) if name is None]:
+                faults.setdefault(row, RecordError("missing_metric_name", "metric_name"))
         types, units = self._units(columns, faults)
         warnings.long_user_ids += count_long(units)
         value, numerator, denominator = (self._read(columns, field) for field in (VALUE, NUMERATOR, DENOMINATOR))
-        ratio = [parts != (None, None) for parts in zip(numerator, denominator, strict=True)]
-        for row, (whole, is_ratio) in enumerate(zip(value, ratio, strict=True)):
-            if whole is not None and is_ratio:
+        is_ratio = [parts != (None, None) for parts in zip(numerator, denominator, strict=True)]
+        is_value = [not each for each in is_ratio]
+        for row, (single, has_ratio) in enumerate(zip(value, is_ratio, strict=True)):
+            if single is not None and has_ratio:
                 faults.setdefault(row, RecordError("both_value_and_ratio"))
-        is_value = [not each for each in ratio]
         metric = {
             "user_id": units,
             "id_type": types,
             "metric_name": names,
             VALUE: _numbers(value, is_value, VALUE, faults),
-            NUMERATOR: _numbers(numerator, ratio, NUMERATOR, faults),
-            DENOMINATOR: _numbers(denominator, ratio, DENOMINATOR, faults),
+            NUMERATOR: _numbers(numerator, is_ratio, NUMERATOR, faults),
+            DENOMINATOR: _numbers(denominator, is_ratio, DENOMINATOR, faults),
         }
-        return Items(objects(metric, count), names)
+        return Items(objects(metric, len(columns)), names)
 
     def _units(self, columns: Columns, faults: Faults) -> tuple[Column, Column]:
         """Return the ID type and the id of each unit.
@@ -115,13 +115,6 @@ class MetricMapper(Mapper):
 
     def _places(self, destination: str, columns: Columns) -> Iterator[Place]:
         return places(sources_of(destination, self._mapping), columns.names)
-
-
-def _missing(column: Column, what: str, field: str, faults: Faults) -> None:
-    if None in column:
-        for row, value in enumerate(column):
-            if value is None:
-                faults.setdefault(row, RecordError(f"missing_{what}", field))
 
 
 def _numbers(values: Column, wanted: Column, field: str, faults: Faults) -> Column:

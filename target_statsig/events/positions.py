@@ -1,6 +1,6 @@
 """Positions: replication-key values and bookmarks in a form that can be compared.
 
-Pure. A value that cannot be compared reliably has no position (None). Then the ledger forgets nothing by it.
+Pure. A value that cannot be compared reliably has no position (None), and the ledger forgets nothing because of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ NUMBER_LIMIT = 10**21
 
 FRACTION = 10**9
 """Numbers are compared to the ninth decimal. Those that differ only after it count as equal, and are not forgotten."""
-
 
 NUMBERS = frozenset({int, Decimal})
 """The types of decoded numbers, whose minimum and maximum are found without converting each."""
@@ -70,7 +69,7 @@ def highest(values: Sequence[object]) -> Bookmark | None:
 def below(values: Sequence[object], bookmark: Bookmark) -> int:
     """Return how many replication-key values are below a bookmark; those that cannot be compared do not count."""
     kinds = set(map(type, values))
-    # Usually none is, which the minimum shows.
+    # Usually the minimum shows that none is.
     if bookmark.kind == "time" and kinds == {str}:
         times, limit = parse_texts(values), int(bookmark.text)
         if times is not None:

@@ -12,7 +12,7 @@ from target_statsig.config.sources import JSON_COLUMNS
 from target_statsig.events.values import json_value
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from target_statsig.singer.columns import Column, Columns
 
@@ -39,7 +39,7 @@ TRANSPORT = frozenset(
 """Columns about the transport of a message. They become metadata only if `metadata_fields` names them."""
 
 OF_MESSAGES = frozenset({TYPE, "channel", "version", "integrations", "writeKey", "projectId", "_metadata"})
-"""Further such columns of messages. In the tables of a warehouse, properties may have these names."""
+"""Further columns about the transport, of messages only: in a warehouse, they may be properties."""
 
 CONTEXT_PREFIX = "context_"
 """The prefix of the columns in a warehouse that were members of `context`."""
@@ -52,8 +52,8 @@ def read_objects(columns: Columns) -> Columns:
 
 
 def _parsed(column: Column) -> Column:
-    found = [json_value(value) if type(value) is str else value for value in column]
-    return [new if type(new) is dict else old for new, old in zip(found, column, strict=True)]
+    decoded = [json_value(value) if type(value) is str else value for value in column]
+    return [new if type(new) is dict else old for new, old in zip(decoded, column, strict=True)]
 
 
 def views_named(columns: Columns, names: Column) -> Column:
@@ -62,19 +62,13 @@ def views_named(columns: Columns, names: Column) -> Column:
 
 
 def members_of(value: object) -> dict[str, Any] | None:
-    """Return a value as an object; None if it is none.
-
-    It may be an object, a list of names and values in turn, or a JSON text of either.
-    """
+    """Return an object, a list of alternating names and values, or a JSON text of either as an object; else None."""
     if isinstance(value, str):
         value = json_value(value)
     if isinstance(value, list):
-        return {name: member for name, member in _pairs(value) if isinstance(name, str) and name.strip()}
+        pairs = zip(value[::2], value[1::2], strict=False)
+        return {name: member for name, member in pairs if isinstance(name, str) and name.strip()}
     return value if isinstance(value, dict) else None
-
-
-def _pairs(turns: list[Any]) -> Iterator[tuple[Any, Any]]:
-    return zip(turns[::2], turns[1::2], strict=False)
 
 
 def is_transport(name: str, present: Collection[str]) -> bool:

@@ -107,7 +107,8 @@ class UserMapper:
         for id_type, column in named:
             found = labels(column, faults)
             ids[id_type] = overlay(ids[id_type], found) if id_type in ids else found
-        for row in _nobody([user["userID"], *ids.values()] if "userID" in user else [*ids.values()], len(columns)):
+        identifiers = [user["userID"], *ids.values()] if "userID" in user else [*ids.values()]
+        for row in _unidentified(identifiers, len(columns)):
             faults.setdefault(row, RecordError("missing_identifier", "user_id"))
         if ids:
             user["customIDs"] = objects(ids, len(columns))
@@ -159,7 +160,7 @@ class _Plan(NamedTuple):
     tier: Sequence[Place]
 
 
-def _nobody(identifiers: Sequence[Column], count: int) -> Iterable[int]:
+def _unidentified(identifiers: Sequence[Column], count: int) -> Iterable[int]:
     """Return the records without any identifier."""
     if not identifiers:
         return range(count)

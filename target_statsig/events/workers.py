@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST_WORKERS = 3
-"""More workers than the main process can keep busy are of no use."""
+"""The main process cannot keep more of them busy."""
 
 PIPE_BYTES = 1 << 19
 """The size of a pipe: room for a batch, so that the main process need not wait for the worker to read it."""
@@ -38,8 +38,8 @@ COMMAND = (
     "import gc, sys; gc.disable(); sys.path[:] = {path!r}; "
     "from target_statsig.events import item_types, prepare, workers; workers.main()"
 )
-"""The path is that of this process, because `-m` would search the working directory first. Without the collector, which
-takes a tenth of the time, a worker starts sooner."""
+"""The path is that of this process, because `-m` would search the working directory first. Python's collector is off,
+because it takes a tenth of a worker's start."""
 
 SETTINGS = ("TARGET_STATSIG_", "MELTANO_")
 """The prefixes of environment variables that may hold a key. Workers do not get these."""
@@ -61,8 +61,8 @@ def processors() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def spare_the_collector() -> None:
-    """Let the collector run seldom, and ignore all existing objects. Records have no cycles, so it frees nothing."""
+def collect_seldom() -> None:
+    """Let Python's collector run seldom, and ignore all existing objects. Records have no cycles that it could free."""
     gc.freeze()
     gc.set_threshold(COLLECTED_AFTER, *gc.get_threshold()[1:])
     gc.enable()
@@ -115,27 +115,27 @@ class Workers:
         """
         if not self._workers or batch.messages is not None:
             return preparation(batch, limits, now_ms)
-        idle = self._idle.get()
+        worker = self._idle.get()
         try:
-            return idle.prepare(preparation, batch, limits, now_ms)
+            return worker.prepare(preparation, batch, limits, now_ms)
         finally:
-            self._idle.put(idle)
+            self._idle.put(worker)
 
     def stop(self) -> None:
         """End the workers at once, and the waits for them. Safe in a signal handler."""
-        for each in self._workers:
-            each.stop()
+        for worker in self._workers:
+            worker.stop()
 
     def close(self) -> None:
         """End the workers and close their pipes."""
         self._closed.set()
-        for each in self._workers:
-            each.close()
+        for worker in self._workers:
+            worker.close()
 
     def _end_late_ones(self) -> None:
         while not self._closed.wait(min(ANSWER_SECONDS, 1.0)):
-            for each in self._workers:
-                each.end_if_late()
+            for worker in self._workers:
+                worker.end_if_late()
 
 
 class _Worker:
@@ -153,7 +153,7 @@ class _Worker:
         for pipe in (self._tasks, self._answers):
             with contextlib.suppress(OSError, AttributeError):  # over the user's limit, or not Linux
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self._known: dict[int, Prepares] = {}
+        self._preparations: dict[int, Prepares] = {}
         self._is_up = self._is_stopped = False
         self._until: float | None = None
 
@@ -182,9 +182,9 @@ class _Worker:
 
     def _ask(self, preparation: Prepares, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
         number = id(preparation)
-        unknown = None if number in self._known else preparation
-        # Kept, so that its id is not reused.
-        self._known[number] = preparation
+        unknown = None if number in self._preparations else preparation
+        # The preparation is kept, so that its id is not reused.
+        self._preparations[number] = preparation
         self._until = time.monotonic() + ANSWER_SECONDS
         try:
             send(self._tasks, Task(number, unknown, b"".join(batch.lines), limits, now_ms))
@@ -247,7 +247,7 @@ def main() -> None:
     """Serve the process that started this one, which alone handles signals."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    spare_the_collector()
+    collect_seldom()
     answers = sys.stdout.buffer
     # Nothing else may be printed between two answers.
     sys.stdout = sys.stderr

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gc
 
-from target_statsig.events.workers import spare_the_collector
+from target_statsig.events.workers import collect_seldom
 
 
 def test_a_run_looks_for_garbage_which_a_start_does_not():
     thresholds = gc.get_threshold()
     gc.disable()
     try:
-        spare_the_collector()
+        collect_seldom()
         assert gc.isenabled()
     finally:
         gc.enable()
