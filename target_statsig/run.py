@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import signal
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from target_statsig.client.sender import Sender
 from target_statsig.clock import RunClock
 from target_statsig.config import paths
 from target_statsig.config.choices import NotifyOn
-from target_statsig.errors import FatalRunError, Heading, InterruptedRunError, StoreError, heading_of, text_of
+from target_statsig.errors import InterruptedRunError, StoreError, heading_of, text_of
 from target_statsig.reports.progress import ProgressLog, terminal
 from target_statsig.reports.report import RunReport
 from target_statsig.reports.table import log_summary
@@ -323,8 +323,7 @@ class Run:
         if self.settings.report_path is not None:
             from target_statsig.reports.publish import write_report
 
-            with _writing("report_path", self.settings.report_path) as path:
-                write_report(path, self._final_report)
+            write_report(self.settings.report_path, self._final_report)
 
     def _write_state(self, state: State, number: int) -> None:
         """Write a STATE to standard output, after the dead letters and before the ledgers forget anything."""
@@ -370,8 +369,7 @@ class Run:
         if self.settings.metrics_path is not None:
             from target_statsig.reports.publish import write_open_metrics
 
-            with _writing("metrics_path", self.settings.metrics_path) as path:
-                write_open_metrics(path, self._final_report, self._ended_at)
+            write_open_metrics(self.settings.metrics_path, self._final_report, self._ended_at)
 
     def _notify(self) -> None:
         """Send the report to `notify_url`, if `notify_on` asks for it."""
@@ -383,12 +381,3 @@ class Run:
             body = notification(self._final_report)
             with closing(HttpTransport()) as transport:
                 notify(self.settings.notify_url, body, transport)
-
-
-@contextmanager
-def _writing(setting: str, path: str) -> Iterator[str]:
-    try:
-        yield path
-    except OSError as error:
-        msg = f"`{setting}` ({path}) cannot be written: {error.strerror}. The run itself is done."
-        raise FatalRunError(msg, heading=Heading.REPORT) from error

@@ -35,23 +35,20 @@ def table_section(run: Run, url: str) -> Section:
     """Return the section of `--check` about a table; `url` is as in `send`."""
     try:
         _need_pyarrow()
-        row = Row(Mark.OK, "--send", _survey(run, url))
+        from target_statsig.engine.files import open_table
+        from target_statsig.engine.send import check_table
+
+        table = open_table(url)
+        check_table(run, table)
     except TargetStatsigError as error:
         row = Row(Mark.FAIL, "--send", str(error))
+    else:
+        found = (
+            f"{counted(table.records, 'record')} of stream '{table.stream}' in {counted(table.requests, 'request')}, "
+            f"{table.rejections.total():,} rejected during preparation."
+        )
+        row = Row(Mark.OK, "--send", found)
     return Section("Table", [row])
-
-
-def _survey(run: Run, url: str) -> str:
-    from target_statsig.engine.files import open_table
-    from target_statsig.engine.send import check_table
-
-    table = open_table(url)
-    check_table(run, table)
-    rejected = table.rejections.total()
-    return (
-        f"{counted(table.records, 'record')} of stream '{table.stream}' in {counted(table.requests, 'request')}, "
-        f"{rejected:,} rejected during preparation."
-    )
 
 
 def _need_pyarrow() -> None:

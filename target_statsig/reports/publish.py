@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from target_statsig.errors import FatalRunError, Heading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,11 +26,10 @@ def write_report(path: str, report: Mapping[str, Any]) -> None:
     """Write the report as JSON.
 
     Raises:
-        OSError: The file cannot be written.
+        FatalRunError: The file cannot be written.
     """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    with _file_of("report_path", path) as file:
+        file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def open_metrics(report: Mapping[str, Any], ended_at: float) -> str:
@@ -47,13 +49,24 @@ def write_open_metrics(path: str, report: Mapping[str, Any], ended_at: float) ->
     """Write the metrics in one step, so that a collector never reads half of them.
 
     Raises:
-        OSError: The file cannot be written.
+        FatalRunError: The file cannot be written.
     """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    unfinished.write_bytes(open_metrics(report, ended_at).encode("utf-8", "backslashreplace"))
-    unfinished.replace(target)
+    with _file_of("metrics_path", path) as file:
+        unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+        unfinished.write_bytes(open_metrics(report, ended_at).encode("utf-8", "backslashreplace"))
+        unfinished.replace(file)
+
+
+@contextmanager
+def _file_of(setting: str, path: str) -> Iterator[Path]:
+    """Give the file of a setting, in a directory that exists; an error names both."""
+    file = Path(path)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield file
+    except OSError as error:
+        msg = f"`{setting}` ({path}) cannot be written: {error.strerror}. The run itself is done."
+        raise FatalRunError(msg, heading=Heading.REPORT) from error
 
 
 def _samples(report: Mapping[str, Any], ended_at: float) -> Iterator[tuple[str, dict[str, str], float]]:
