@@ -28,6 +28,8 @@ from target_statsig.reports.text import counted, duration, visible
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from target_statsig.client.http import Request
+
 Failed = TypeVar("Failed", bound=RequestError)
 
 MAX_MESSAGE = 200
@@ -138,7 +140,6 @@ class Call:
 
     Attributes:
         what: A phrase for it, such as "500 events of stream 'orders'" or "adding 10 ids to segment 'vips'".
-        changes: Whether it would change something in Statsig.
         seconds_left: Seconds left for tries and the waits between them.
         answer: The result of the last try.
         maybe_taken: Whether Statsig may have acted on a try without confirming it.
@@ -146,14 +147,21 @@ class Call:
 
     what: str
     kind: ApiKeyKind
-    key: str
-    url: str
-    body: bytes | None
-    changes: bool
+    request: Request
     seconds_left: float
     tries: int = 0
     answer: Answer = Answer()
     maybe_taken: bool = False
+
+    @property
+    def key(self) -> str:
+        """The key that it carries."""
+        return self.request.headers.get(self.kind.header, "")
+
+    @property
+    def changes(self) -> bool:
+        """Whether it would change something in Statsig."""
+        return self.request.method != "GET"
 
     def record(self, answer: Answer, seconds: float) -> None:
         """Count a try, which took `seconds`."""
@@ -183,7 +191,7 @@ class Call:
             )
             return self._error(RefusedError, f"{text}. {remedy}", heading=Heading.REVIEW)
         if self.answer.outcome is Outcome.TOO_LARGE:
-            size = counted(len(self.body or b""), "byte")
+            size = counted(len(self.request.body or b""), "byte")
             return self._error(TooLargeError, f"{text} (request of {size}). Lower {kind.size_settings}.")
         hint = ""
         if status in _REDIRECTS:
@@ -234,7 +242,7 @@ class Call:
 
     @property
     def _host(self) -> str:
-        return f"{urlsplit(self.url).hostname}, the host of `{self.kind.url_setting}`"
+        return f"{urlsplit(self.request.url).hostname}, the host of `{self.kind.url_setting}`"
 
     @property
     def _answered(self) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
+from target_statsig.client.http import MAX_RESPONSE_BYTES, Request
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.config.keys import ApiKeyKind
 from target_statsig.config.settings import CONSOLE_URL, RateWindow
@@ -259,7 +260,7 @@ class ConsoleClient:
             before = items
 
     def read(
-        self, path: str, what: str, shape: type[ConsoleResponse[Data]], *, max_response_bytes: int | None = None
+        self, path: str, what: str, shape: type[ConsoleResponse[Data]], *, max_response_bytes: int = MAX_RESPONSE_BYTES
     ) -> Data:
         """Read the data at a path below `console_url`, in this shape; `what` describes it in messages."""
         return _convert(self._send("GET", path, what, max_response_bytes=max_response_bytes), shape, what).data
@@ -274,22 +275,14 @@ class ConsoleClient:
         what: str,
         *,
         body: bytes | None = None,
-        max_response_bytes: int | None = None,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
         limiter: RateLimiter | None = None,
     ) -> Sent:
         kind = ApiKeyKind.CONSOLE
+        url, headers = f"{self._base_url}/{path}", self._headers if body is None else self._change_headers
+        request = Request(method, url, headers, self._timeout, body, max_response_bytes)
         try:
-            return self._sender.send(
-                method,
-                f"{self._base_url}/{path}",
-                self._headers if body is None else self._change_headers,
-                body,
-                timeout=self._timeout,
-                what=what,
-                kind=kind,
-                max_response_bytes=max_response_bytes,
-                limiter=limiter,
-            )
+            return self._sender.send(request, what=what, kind=kind, limiter=limiter)
         except RefusedError as error:
             if error.status != HTTPStatus.NOT_FOUND or not self._is_no_console(error.message):
                 raise

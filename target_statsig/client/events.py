@@ -113,6 +113,7 @@ class EventsClient:
             what: A phrase for messages, such as "500 events of stream 'orders'".
             on_try: Called before each try with the number of tries before it, and the bytes of its body.
         """
+        from target_statsig.client.http import Request  # noqa: PLC0415 -- slow, and workers only encode
 
         def fresh_headers(tries: int) -> Mapping[str, str]:
             if on_try:
@@ -122,14 +123,7 @@ class EventsClient:
             }  # Statsig corrects the events' times by it
             return {**headers, "statsig-retry-count": str(tries)} if tries else headers
 
+        url, headers = f"{self._base_url}/{endpoint.path}", {**self._headers, "statsig-event-count": str(count)}
+        request = Request("POST", url, headers, self._timeout, body)
         with self._slots:
-            return self._sender.send(
-                "POST",
-                f"{self._base_url}/{endpoint.path}",
-                {**self._headers, "statsig-event-count": str(count)},
-                body,
-                timeout=self._timeout,
-                what=what,
-                kind=ApiKeyKind.SERVER_SECRET,
-                fresh_headers=fresh_headers,
-            )
+            return self._sender.send(request, what=what, kind=ApiKeyKind.SERVER_SECRET, fresh_headers=fresh_headers)

@@ -20,13 +20,13 @@ from target_statsig.client.answers import (
     decode_json,
     quote_message,
 )
-from target_statsig.client.http import MAX_RESPONSE_BYTES, Request, TransportError
+from target_statsig.client.http import TransportError
 from target_statsig.errors import TargetStatsigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from target_statsig.client.http import Transport
+    from target_statsig.client.http import Request, Transport
     from target_statsig.client.rate_limit import RateLimiter
     from target_statsig.clock import Clock
     from target_statsig.config.keys import ApiKeyKind
@@ -92,29 +92,19 @@ class Sender:
 
     def send(
         self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: bytes | None = None,
+        request: Request,
         *,
-        timeout: float,
         what: str,
         kind: ApiKeyKind,
-        max_response_bytes: int | None = None,
         limiter: RateLimiter | None = None,
         fresh_headers: Callable[[int], Mapping[str, str]] | None = None,
     ) -> Sent:
         """Send a request until it is taken, or until more tries are pointless.
 
         Args:
-            method: The HTTP method.
-            url: Where to.
-            headers: Those that all tries have.
-            body: As it is sent.
-            timeout: Seconds for one try.
+            request: The request, as all tries have it.
             what: A phrase for it, such as "500 events of stream 'orders'" or "adding 10 ids to segment 'vips'".
             kind: The kind of key that it carries.
-            max_response_bytes: Bytes of the response to read, if more than usual.
             limiter: Asked before every try.
             fresh_headers: Returns the headers of one try, given the number of tries before it.
 
@@ -127,26 +117,21 @@ class Sender:
 
         Each has `maybe_taken`: whether Statsig may have acted on a try.
         """
-        request = Request(method, url, headers, timeout, body, max_response_bytes or MAX_RESPONSE_BYTES)
-        call = Call(what, kind, headers.get(kind.header, ""), url, body, method != "GET", self._retry_timeout)
+        call = Call(what, kind, request, self._retry_timeout)
         try:
-            return self._settle(request, call, limiter, fresh_headers)
+            return self._settle(call, limiter, fresh_headers)
         except TargetStatsigError as error:
             error.maybe_taken = call.maybe_taken
             raise
 
     def _settle(
-        self,
-        request: Request,
-        call: Call,
-        limiter: RateLimiter | None,
-        fresh_headers: Callable[[int], Mapping[str, str]] | None,
+        self, call: Call, limiter: RateLimiter | None, fresh_headers: Callable[[int], Mapping[str, str]] | None
     ) -> Sent:
         for delay in _delays(self._rng):
             self._await_turn(call, limiter)
             fresh = fresh_headers(call.tries) if fresh_headers else {}
             begun = self._clock.monotonic()
-            answer = self._try(replace(request, headers={**request.headers, **fresh}), call)
+            answer = self._try(replace(call.request, headers={**call.request.headers, **fresh}), call)
             call.record(answer, self._clock.monotonic() - begun)
             if answer.outcome is Outcome.OK and answer.status is not None:
                 if call.tries > LOGGED_TRIES:

@@ -52,16 +52,7 @@ def send(clock, *script, retry_timeout=1800.0, then=None, **more):
 
 
 def send_by(sender, *, request=REQUEST, kind=ApiKeyKind.SERVER_SECRET, what=WHAT, **more):
-    return sender.send(
-        request.method,
-        request.url,
-        request.headers,
-        request.body,
-        timeout=request.timeout,
-        what=what,
-        kind=kind,
-        **more,
-    )
+    return sender.send(request, what=what, kind=kind, **more)
 
 
 class HookedClock(FakeClock):
