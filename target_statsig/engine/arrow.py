@@ -127,11 +127,11 @@ def _maps(array: pa.Array) -> list[Any]:
     ]
 
 
-def _members(array: pa.Array, of_all: pa.Array) -> Iterator[list[Any] | None]:
-    """Yield the members of each list of an array, or None for null."""
+def _members(array: pa.Array, flat: pa.Array) -> Iterator[list[Any] | None]:
+    """Yield the members of each list of an array, or None for null; `flat` has those of all lists."""
     offsets = array.offsets.to_pylist()
     first = offsets[0]
-    values = _read(of_all.slice(first, offsets[-1] - first))
+    values = _read(flat.slice(first, offsets[-1] - first))
     for is_null, (start, end) in zip(array.is_null().to_pylist(), pairwise(offsets), strict=True):
         yield None if is_null else values[start - first : end - first]
 

@@ -32,7 +32,7 @@ SINGERS_OWN = (
     *("add_record_metadata", "faker_config", "flattening_max_depth", "flattening_max_key_length"),
     *("flattening_separator", "process_activate_version_messages", "stream_map_config", "validate_records"),
 )
-"""singer-sdk's other settings, which mean nothing for Arrow columns."""
+"""singer-sdk's other settings, which do not apply to Arrow columns."""
 
 
 def read_settings(config: Configuration) -> dict[str, Any]:

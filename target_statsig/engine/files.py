@@ -47,14 +47,16 @@ SURVEYED = [
 """The columns that are read before anything is sent. They are small."""
 
 SURVEYED_AT_ONCE = 8_192
+"""Rows to survey at once."""
+
 READ_BYTES = 1 << 19
-"""Bytes of rows to read at once while sending, by the average row of a file."""
+"""Bytes of rows to read at once while sending, estimated from the average row of a file."""
 
 BUFFER_BYTES = 1 << 16
 """Bytes of a column to read at once. Otherwise whole row groups are read, which may have 128 MB."""
 
 MOST_PARTITIONS = 1 << 24
-"""Partitions are numbered from 0 without a gap. A number from this one on is random, from an engine without numbers."""
+"""Engines number partitions from 0 without a gap. Numbers from this one on are random, because the engine gave none."""
 
 SHOWN = 10
 """Partitions that a message names at most."""
@@ -70,7 +72,7 @@ _GLOB = frozenset("*?[")
 
 @dataclass(slots=True)
 class _Attempt:
-    """What a survey found of one attempt at a partition. The counts are those of the files to send.
+    """The rows of one attempt at a partition, as surveyed. The counts are those of the files to send.
 
     Attributes:
         sequences: The numbers of its rows.
@@ -90,7 +92,7 @@ class _Attempt:
         return self.last is not None and {*range(self.last + 1)} <= {*self.sequences}
 
     @property
-    def is_double(self) -> bool:
+    def has_duplicates(self) -> bool:
         return len({*self.sequences}) < len(self.sequences)
 
 
@@ -171,7 +173,7 @@ def open_table(url: str) -> PreparedTable:
         msg = f"The table at {shown} cannot be read: {problem} {NOTHING_SENT}"
         raise InputError(msg)
     try:
-        root, files, selected, part = _found(url)
+        root, files, selected, part = _find_files(url)
         if not selected:
             msg = f"There are no Parquet files at {shown}. {NOTHING_SENT} Name the directory that was written."
             raise InputError(msg)
@@ -184,7 +186,7 @@ def open_table(url: str) -> PreparedTable:
         raise InputError(msg) from error
 
 
-def _found(url: str) -> tuple[UPath, Sequence[UPath], Sequence[UPath], str | None]:
+def _find_files(url: str) -> tuple[UPath, Sequence[UPath], Sequence[UPath], str | None]:
     """Return a table's directory, all its files, the files to send, and the glob that chose them, if any."""
     if _GLOB.intersection(url):
         literal, glob = url[: min(url.find(each) for each in _GLOB if each in url)], url
@@ -319,9 +321,9 @@ class _Survey:
             InputError: A partition has no complete attempt, or more than one.
         """
         complete = [key for key, attempt in self._attempts.items() if attempt.is_complete]
-        found = Counter(partition for partition, _ in complete)
-        double = {partition for partition, times in found.items() if times > 1}
-        double |= {key[0] for key in complete if self._attempts[key].is_double}
+        attempts = Counter(partition for partition, _ in complete)
+        double = {partition for partition, count in attempts.items() if count > 1}
+        double |= {key[0] for key in complete if self._attempts[key].has_duplicates}
         if double:
             msg = (
                 f"The table at {self._url} holds {_partitions(double)} more than once: two complete attempts, or the "
@@ -332,11 +334,11 @@ class _Survey:
         expected = {partition for partition, _ in self._attempts}
         if not is_marked and max(expected, default=0) < MOST_PARTITIONS:
             expected |= {*range(max(expected, default=-1) + 1)}
-        missing = expected - found.keys()
+        missing = expected - attempts.keys()
         if missing or not expected:
-            what = f"{_partitions(missing)} is not there to its end" if missing else "it has no rows"
+            fault = f"{_partitions(missing)} is not there to its end" if missing else "it has no rows"
             msg = (
-                f"The table at {self._url} is not complete: {what}. {NOTHING_SENT} Wait until the job that writes it "
+                f"The table at {self._url} is not complete: {fault}. {NOTHING_SENT} Wait until the job that writes it "
                 "has ended, or run it again into an empty directory."
             )
             raise InputError(msg)

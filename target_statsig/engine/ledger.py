@@ -1,8 +1,8 @@
 """The ledger of a prepared table, so that sending it again sends only what is missing.
 
-Each request is recorded in two ledgers. The ledger of requests records which of the table's requests were acknowledged,
-by whichever sender. The stream's ledger records the digests of their records, as in any other run. In it all senders of
-a table count as one run, so that identical records in the table are all sent.
+Each request is recorded in two ledgers. The ledger of requests records which of the table's requests were acknowledged
+in any run. The stream's ledger records the digests of their records, as in other runs. In the stream's ledger all runs
+that send the table count as one, so that identical records in the table are all sent.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from target_statsig.engine.table import Row
     from target_statsig.store.deliveries import StoredLedger
 
-REMEMBERED_AT_ONCE = 1_000
-"""Rows with dead letters to record together, because the dead letters must be written first each time."""
+SETTLED_AT_ONCE = 1_000
+"""Rows with dead letters that are recorded together, because the dead letters must be written first each time."""
 
 
 class TableLedger:
@@ -41,7 +41,7 @@ class TableLedger:
         self._flush = flush
         self._lock = threading.Lock()
         self._settled: list[bytes] = []
-        self._of_thread = _Answered()
+        self._unrecorded = _Unrecorded()
 
     def of(self, row: Row) -> RowLedger:
         """Return the ledger of a row.
@@ -57,12 +57,12 @@ class TableLedger:
             self._record()
             number = self._requests.intend(ids, highest=None, epoch=epoch)
             of_records = self._records.intend(digests, highest=highest, epoch=epoch)
-        self._of_thread.numbers.clear()
+        self._unrecorded.numbers.clear()
         return number, of_records
 
     def acknowledge(self, numbers: tuple[int, int]) -> None:
-        """Note that a request was acknowledged, by its numbers. `intend` and `record` record it."""
-        self._of_thread.numbers.append(numbers)
+        """Take the numbers of an acknowledged request. The next `intend` or `record` of this thread records them."""
+        self._unrecorded.numbers.append(numbers)
 
     def record(self) -> None:
         """Record the acknowledgements of this thread.
@@ -70,13 +70,13 @@ class TableLedger:
         Raises:
             StoreError: The store failed.
         """
-        if self._of_thread.numbers:
+        if self._unrecorded.numbers:
             with self._requests.transaction():
                 self._record()
-            self._of_thread.numbers.clear()
+            self._unrecorded.numbers.clear()
 
     def _record(self) -> None:
-        for number, of_records in self._of_thread.numbers:
+        for number, of_records in self._unrecorded.numbers:
             self._records.acknowledge(of_records)
             self._requests.acknowledge(number)
 
@@ -90,8 +90,8 @@ class TableLedger:
         self.record()  # first, because writing dead letters may take long
         with self._lock:
             self._settled.append(row.settled_id)
-            if len(self._settled) >= REMEMBERED_AT_ONCE:
-                self._remember()
+            if len(self._settled) >= SETTLED_AT_ONCE:
+                self._record_settled()
 
     def flush(self) -> None:
         """Record the rows that `settle` has gathered.
@@ -102,15 +102,15 @@ class TableLedger:
         """
         with self._lock:
             if self._settled:
-                self._remember()
+                self._record_settled()
 
-    def _remember(self) -> None:
+    def _record_settled(self) -> None:
         self._flush()
-        _note(self._requests, b"".join(self._settled))
+        _record_ids(self._requests, b"".join(self._settled))
         self._settled.clear()
 
 
-class _Answered(threading.local):
+class _Unrecorded(threading.local):
     """The acknowledged requests of a thread that are not recorded yet, by their numbers in both ledgers."""
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class RowLedger(StreamLedger):
     """
 
     def __init__(self, row: Row, table: TableLedger, requests: StreamLedger, records: StreamLedger) -> None:
-        """Look up what earlier runs recorded of the row."""
+        """Look up the row in the ledger of requests."""
         place = f"{row.stream}\n{row.config_digest}\n{row.partition}\n{row.attempt}\n{row.sequence}\n".encode()
         content = place + xxh3_128_digest(row.body or b"") + xxh3_128_digest(row.source or b"")
         self._id, self.settled_id, self._split_id = (xxh3_128_digest(content, seed) for seed in range(3))
@@ -168,25 +168,25 @@ class RowLedger(StreamLedger):
         known = [False] * len(digests)
         if self.was_split:
             known = self._requests.known(self._ids(digests), highest=None, epoch=0)
-        unsent = [digest for digest, is_known in zip(digests, known, strict=True) if not is_known]
-        answers = iter(self._records.known(unsent, highest=highest, epoch=epoch))
-        return [is_known or next(answers) for is_known in known]
+        others = [digest for digest, is_known in zip(digests, known, strict=True) if not is_known]
+        others_known = iter(self._records.known(others, highest=highest, epoch=epoch))
+        return [is_known or next(others_known) for is_known in known]
 
     @override
     def in_doubt(self, digests: bytes) -> int:
         of_records = self._records.in_doubt(digests)
         if self._is_doubted:
             return self._count if digests == self._digests else len(digests) // DIGEST_BYTES
-        return max(of_records, self._requests.in_doubt(self._parts(digests))) if self.was_split else of_records
+        return max(of_records, self._requests.in_doubt(self._joined_ids(digests))) if self.was_split else of_records
 
     @override
     def intend(self, digests: bytes, *, highest: Bookmark | None, epoch: int) -> int:
         ids = self._id
         if digests != self._digests:
-            ids = self._parts(digests)
+            ids = self._joined_ids(digests)
             if not self.was_split:
                 self.was_split = True
-                _note(self._requests, self._split_id)
+                _record_ids(self._requests, self._split_id)
         number, self._numbers[number] = self._table.intend(ids, digests, highest, epoch)
         return number
 
@@ -207,9 +207,9 @@ class RowLedger(StreamLedger):
         """Return the ids under which single records of the row are recorded."""
         return [xxh3_128_digest(self._id + digest) for digest in digests]
 
-    def _parts(self, digests: bytes) -> bytes:
+    def _joined_ids(self, digests: bytes) -> bytes:
         return b"".join(self._ids(each(digests)))
 
 
-def _note(requests: StreamLedger, ids: bytes) -> None:
+def _record_ids(requests: StreamLedger, ids: bytes) -> None:
     requests.acknowledge(requests.intend(ids, highest=None, epoch=0))

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 16
 """Rows of the table in one Arrow batch, some hundred kilobytes."""
 
+OF_A_REQUEST = ("count", "size", "body", "digests", "names", "billed")
+"""The columns of the table that hold attributes of a `PreparedRequest`."""
+
 
 def prepare_batches(config: Configuration, stream: str) -> BatchPreparer:
     """Return a function that prepares Arrow batches of a stream. It is picklable and holds no key.
@@ -131,13 +134,13 @@ class _Attempt:
 
     def rows(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
         """Yield the rows of the attempt; `is_last` marks the last one."""
-        held: Row | None = None
+        previous: Row | None = None
         for part in self._parts(batches):
             for row in self._prepare(part):
-                if held is not None:
-                    yield held
-                held = row
-        yield replace(self._next if held is None else held, is_last=True)
+                if previous is not None:
+                    yield previous
+                previous = row
+        yield replace(self._next if previous is None else previous, is_last=True)
 
     def _parts(self, batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
         """Yield the input in parts that fill a request each."""
@@ -167,17 +170,15 @@ class _Attempt:
         self._item_bytes = prepared.item_bytes or self._item_bytes
         text = record_lines(self._stream, records, self._extracted)
         for number, request in enumerate(prepared.requests or [None]):
-            found: dict[str, Any] = {}
+            columns_of_row: dict[str, Any] = {}
             sent: Sequence[int] = ()
             if request is not None:
                 sent = range(count) if request.rows is None else request.rows
-                found = {
-                    name: getattr(request, name) for name in ("count", "size", "body", "digests", "names", "billed")
-                }
+                columns_of_row = {name: getattr(request, name) for name in OF_A_REQUEST}
             source = sent
             if number == 0:
                 source = [*sent, *(row for row, _, _ in prepared.rejected)] if prepared.rejected else sent
-                found |= {
+                columns_of_row |= {
                     "rejections": [(len(sent) + i, *why) for i, (_, *why) in enumerate(prepared.rejected)],
                     "rows": [*range(len(sent))] if sent and prepared.rejected else None,
                     "deleted": prepared.deleted,
@@ -185,7 +186,7 @@ class _Attempt:
                 }
             row = self._next
             self._next = replace(row, sequence=row.sequence + 1, schema=None)
-            yield replace(row, source=pack_source(_lines(text, source, count)), **found)
+            yield replace(row, source=pack_source(_lines(text, source, count)), **columns_of_row)
 
 
 def _lines(text: bytes, rows: Sequence[int], count: int) -> bytes:

@@ -65,7 +65,7 @@ def check_table(run: Run, table: PreparedTable) -> StreamSettings:
         table: The table.
 
     Raises:
-        SettingsError: No setting says what the stream's records become.
+        SettingsError: The stream has no `object_type`.
         InputError: The table was prepared with other settings, or for a segment.
         RejectionsError: More records were rejected than `max_rejected_percent` allows.
     """
@@ -87,14 +87,14 @@ def check_table(run: Run, table: PreparedTable) -> StreamSettings:
     return settings
 
 
-def _check_reject_limit(table: PreparedTable, most: int) -> None:
+def _check_reject_limit(table: PreparedTable, max_percent: int) -> None:
     rejected = table.rejections.total()
-    if too_many(table.records, rejected, most) or (rejected and most == 0):
+    if too_many(table.records, rejected, max_percent) or (rejected and max_percent == 0):
         worst = ", ".join(f"{reason} {count:,}" for reason, count in table.rejections.most_common(3))
         msg = (
             f"{rejected:,} of {counted(table.records, 'record')} of the table at {table.url} were rejected during "
-            f"preparation ({worst}), more than `max_rejected_percent` allows ({most}). {NOTHING_SENT} Fix the mapping "
-            "or the rows and prepare it again, or raise `max_rejected_percent`."
+            f"preparation ({worst}), more than `max_rejected_percent` allows ({max_percent}). {NOTHING_SENT} Fix the "
+            "mapping or the rows and prepare it again, or raise `max_rejected_percent`."
         )
         raise RejectionsError(msg)
 
@@ -178,7 +178,7 @@ class _Sender:
         schema, preparation = self._reading(row)
         batch = Batch(_Lines(row))
         if ledger.is_delivered:
-            batch = batch.take([place for place, _, _ in row.rejections])
+            batch = batch.take([line for line, _, _ in row.rejections])
         # A divided request is prepared again, because each of its records is looked up.
         ready = None if ledger.was_split else _prepared(row, sends=not ledger.is_delivered)
         self._stream.deliver_prepared(_Ready(ready, preparation), schema, batch, ledger)
@@ -186,24 +186,21 @@ class _Sender:
             self.ledger.settle(ledger)
 
     def _reading(self, row: Row) -> tuple[Message, Preparation]:
-        """Return the SCHEMA message of a row's records, and what prepares parts of the row again."""
+        """Return the SCHEMA message of a row's records, and the preparation for parts of the row."""
         text = self._table.schemas[row.partition, row.attempt]
         if text not in self._readings:
             schema = msgspec.json.decode(text)
             stream, settings = self._table.stream, self._settings
             reader = RecordReader(stream, stream, schema["schema"], (), validates=False)
-            # Always with digests, by which the ledger records the records of a divided request.
-            self._readings[text] = (
-                schema,
-                Preparation(
-                    reader,
-                    settings,
-                    ITEM_TYPES[settings.object_type],
-                    remembers=True,
-                    compression=self._run.settings.compression,
-                    replication_key=None,
-                ),
+            preparation = Preparation(
+                reader,
+                settings,
+                ITEM_TYPES[settings.object_type],
+                remembers=True,  # the ledger records the single records of a divided request by their digests
+                compression=self._run.settings.compression,
+                replication_key=None,
             )
+            self._readings[text] = (schema, preparation)
         return self._readings[text]
 
 

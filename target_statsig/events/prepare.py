@@ -84,7 +84,7 @@ class PreparedRequest(msgspec.Struct, frozen=True):
         size: Its uncompressed bytes.
         rows: The numbers of the lines whose records it holds; None for all lines of the batch.
         count: The number of items.
-        digests: The concatenated digests of their records; empty if none are asked for.
+        digests: The concatenated digests of their records; empty if the ledger needs none.
         names: The number of items of each name.
         billed: The number of items that Statsig bills.
         span: The earliest and the latest time of an event, unix milliseconds; None for other types.
@@ -106,14 +106,14 @@ class Prepared(msgspec.Struct, frozen=True):
     Attributes:
         requests: The requests to send.
         rejected: The number of each line whose record cannot be sent, with the reason and the field at fault.
-        digests: The concatenated digests of all sound records; empty if none are asked for.
+        digests: The concatenated digests of all sound records; empty if the ledger needs none.
         rows: The numbers of their lines; None for all lines of the batch.
         highest: The highest replication-key value among them.
         deleted: The number of records of deleted rows, which are not sent.
         unreadable: What is wrong with the first line that is no RECORD message, or None. That line and those after it
             were not prepared.
         readable: The number of lines before it.
-        warnings: What to warn of.
+        warnings: Counts of records to warn of.
     """
 
     requests: list[PreparedRequest]
@@ -154,7 +154,7 @@ class Preparation(Prepares):
         reader: Decodes and validates records.
         settings: The stream's settings.
         item_type: The type of items that records become.
-        remembers: Whether digests are asked for.
+        remembers: Whether the ledger needs digests.
         compression: How bodies are compressed.
         replication_key: The column of the tap's bookmarks, if its SCHEMA names one.
         passed: The bookmark below which the ledger has forgotten deliveries, or None.
@@ -194,26 +194,23 @@ class Preparation(Prepares):
             limits: How large a request may be.
             now_ms: The time for items without one, unix milliseconds.
         """
-        of_all = not read.faults and read.unreadable is None
-        gone = deleted_rows(read.source) if self.settings.deleted_rows is DeletedRows.SKIP else []
-        if gone:
-            left = [row for row in range(len(read.rows)) if row not in {*gone}]
-            rows = [read.rows[row] for row in left]
-            read = replace(read, columns=read.columns.take(left), source=read.source.take(left), rows=rows)
-            of_all = False
+        deleted = deleted_rows(read.source) if self.settings.deleted_rows is DeletedRows.SKIP else []
+        if deleted:
+            kept = [row for row in range(len(read.rows)) if row not in {*deleted}]
+            rows = [read.rows[row] for row in kept]
+            read = replace(read, columns=read.columns.take(kept), source=read.source.take(kept), rows=rows)
+        is_whole = not (deleted or read.faults or read.unreadable is not None)
         digests = digests_of(read.source) if self.remembers else []
-        key, top = self.replication_key, None
-        if self.remembers and key is not None and read.rows:
-            top = highest(read.source.get(key))
+        key = self.replication_key
         prepared = Prepared(
             requests=[],
             rejected=[],
             digests=b"".join(digests),
-            rows=None if of_all else [*read.rows],
-            highest=top,
-            deleted=len(gone),
+            rows=None if is_whole else [*read.rows],
+            highest=highest(read.source.get(key)) if self.remembers and key is not None else None,
+            deleted=len(deleted),
             unreadable=read.unreadable,
-            readable=len(read.rows) + len(read.faults) + len(gone),
+            readable=len(read.rows) + len(read.faults) + len(deleted),
             warnings=MappingWarnings(),
         )
         if not limits.rows:
@@ -235,7 +232,7 @@ class Preparation(Prepares):
             prepared,
             requests=[
                 self._request(
-                    None if of_all and len(part) == len(read.rows) else [read.rows[row] for row in part],
+                    None if is_whole and len(part) == len(read.rows) else [read.rows[row] for row in part],
                     picked(lines, part),
                     picked(digests, part) if digests else [],
                     _part_of(items, part),

@@ -48,12 +48,12 @@ WORKERS_AFTER = 5_000
 
 
 class DeliveryPool:
-    """Runs jobs in threads, and raises the error of a failed one in the thread that submits the next."""
+    """Runs jobs in threads. The thread that submits the next job gets the error of a failed one."""
 
     def __init__(self, workers: int) -> None:
         """Take the number of threads."""
         self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="pool")
-        self._places = threading.BoundedSemaphore(workers)
+        self._free_threads = threading.BoundedSemaphore(workers)
         self._failure: BaseException | None = None
 
     def submit(self, job: Callable[[], None]) -> None:
@@ -62,11 +62,11 @@ class DeliveryPool:
         Raises:
             BaseException: The error of an earlier job; then this job is not run.
         """
-        self._places.acquire()
+        self._free_threads.acquire()
         try:
             self.check()
         except BaseException:
-            self._places.release()
+            self._free_threads.release()
             raise
         self._pool.submit(self._run, job)
 
@@ -95,7 +95,7 @@ class DeliveryPool:
             if self._failure is None:
                 self._failure = error
         finally:
-            self._places.release()
+            self._free_threads.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,16 +191,16 @@ class EventStream:
 
     @property
     def _replication_key(self) -> str | None:
-        # None for two streams of the tap, because their bookmarks cannot be compared with one another.
+        # None if several streams of the tap feed this one, because their bookmarks cannot be compared with one another.
         keys = [*self._replication_keys.values()]
         return keys[0] if len(keys) == 1 else None
 
     def follow(self, tap_stream: str, replication_key: str | None) -> None:
-        """Note that a stream of the tap feeds this one, and the column of its bookmarks, if its SCHEMA names one."""
+        """Record that a stream of the tap feeds this one, and the column of its bookmarks, if its SCHEMA names one."""
         self._replication_keys[tap_stream] = replication_key
 
     def state_written(self, state: State, number: int) -> None:
-        """Let the ledger forget what the tap will not send again after a STATE.
+        """Let the ledger forget records that the tap will not send again after a STATE.
 
         Args:
             state: The STATE that was written.
@@ -223,18 +223,18 @@ class EventStream:
             TargetStatsigError: The error of an earlier batch.
         """
         gathering = self._gathering_of(reading)
-        place = 0
-        while place < len(batch):
+        start = 0
+        while start < len(batch):
             rows = self._delivery.rows  # read once, because a batch in flight may change it meanwhile
             if gathering.rows >= rows:
                 self._flush(gathering)  # `rows` has become smaller
             if not gathering.rows:
                 gathering.ticket, gathering.is_old = self._resources.gate.open(), False
-            fitting = batch.part(place, rows - gathering.rows)
-            gathering.parts.append(_Part(number + place, fitting, self._resources.gate.received))
+            fitting = batch.part(start, rows - gathering.rows)
+            gathering.parts.append(_Part(number + start, fitting, self._resources.gate.received))
             gathering.rows += len(fitting)
             gathering.size += sum(map(len, fitting.lines))
-            place += len(fitting)
+            start += len(fitting)
             self._count_read(len(fitting))
             # An item may take more bytes than its line.
             if gathering.rows >= self._delivery.rows or 2 * gathering.size >= self._resources.bounds.limits.largest:
@@ -272,7 +272,7 @@ class EventStream:
         if gathering is None or gathering.reading is not reading or gathering.preparation.replication_key != key:
             if gathering is not None:
                 self._flush(gathering)
-            # Dead letters are older than the tap's bookmark, and yet were not delivered.
+            # Dead letters may be older than the tap's bookmark, although they were not delivered.
             is_late = bool(reading.schema.get(MARK))
             gathering = _Gathering(reading, self._delivery.preparation(reading.reader, key, is_late=is_late))
             self._gatherings[tap_stream] = gathering
@@ -357,7 +357,7 @@ class EventStream:
             self._rejections.add(rejection.line, schema, error, message=rejection.message)
         if result.unreadable is not None:
             row, what = result.unreadable
-            part, number = _found(row, parts)
+            part, number = _locate(row, parts)
             if result.failure is None:
                 resources.gate.settle(ticket, part.received)
             raise unreadable(number, what)
@@ -381,7 +381,7 @@ class EventStream:
                 logger.warning("Stream '%s': %s", self._delivery.stream, remark.warning)
 
 
-def _found(row: int, parts: Sequence[_Part]) -> tuple[_Part, int]:
+def _locate(row: int, parts: Sequence[_Part]) -> tuple[_Part, int]:
     """Return the part of a batch that holds a row, and the row's line number in the input."""
     for part in parts:
         if row < len(part.batch):

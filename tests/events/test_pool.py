@@ -34,7 +34,7 @@ def test_whoever_hands_one_over_waits_while_all_workers_are_busy(pool):
     going_on, done = threading.Event(), []
     for _ in range(2):
         pool.submit(lambda: going_on.wait(PATIENCE))
-    assert not pool._places.acquire(blocking=False)
+    assert not pool._free_threads.acquire(blocking=False)
     going_on.set()
     pool.submit(lambda: done.append(True))
     pool.finish()
