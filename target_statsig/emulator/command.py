@@ -1,4 +1,4 @@
-"""The command beside an emulator: its variables, a folder for what it remembers, its dead letters, its process."""
+"""The command that runs beside an emulator: its variables, its folder, its dead letters, its process."""
 
 from __future__ import annotations
 
@@ -28,38 +28,38 @@ DEAD_LETTERS = "dead-letters"
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 NOT_FOUND = 127
-"""What a shell exits with when there is no such command."""
+"""The exit code of a shell if there is no such command."""
 
 NOT_EXECUTABLE = 126
-"""What a shell exits with when there is one that cannot be run."""
+"""The exit code of a shell if the command cannot be run."""
 
 SIGNALLED = 128
-"""What a shell adds to the number of the signal that ended a command."""
+"""A shell adds this to the number of the signal that ended a command."""
 
 _GRACE_SECONDS = 2.0
-"""How long what the command left running may take to end after SIGTERM."""
+"""Seconds that processes which the command left running may take to end after SIGTERM."""
 
 _POLL_SECONDS = 0.02
 
 
 class Workplace:
-    """The target's side of a try-out.
+    """The target's files while it sends to an emulator.
 
     Attributes:
-        folder: Where a target keeps what it remembers; None where it keeps that elsewhere.
-        dead_letters: What it gave up on; none where that is kept elsewhere.
+        folder: The folder of its store, dead letters and Meltano state; None if these are elsewhere.
+        dead_letters: The dead letters in the folder.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Take the folder, which this may empty."""
+        """Take the folder, whose content may be removed."""
         self.folder = folder
         self.dead_letters = DeadLetters(folder / DEAD_LETTERS if folder else None)
 
     def exports(self, emulator: StatsigEmulator) -> dict[str, str]:
-        """Return the variables that turn a target and Meltano to the emulator.
+        """Return the variables that direct a target and Meltano to the emulator.
 
-        Trying out must not move a real bookmark or touch real memberships: what a run remembers lies in the folder, and
-        a target to which its own configuration gives a Statsig elsewhere refuses to run.
+        A trial must not move a real bookmark or change real memberships. So the state of a run is kept in the folder,
+        and a target whose own configuration names another Statsig refuses to run.
         """
         variables = {
             TRIAL: emulator.url,
@@ -80,12 +80,12 @@ class Workplace:
         return variables
 
     def clear(self) -> None:
-        """Make the target forget: what it delivered, its members, its bookmarks and its dead letters."""
+        """Remove all of the target's files: its store, bookmarks and dead letters."""
         for path in self.folder.iterdir() if self.folder else ():
             _remove(path)
 
     def leave(self) -> Path | None:
-        """Remove the folder, but for dead letters, which the target has named; return where those stay."""
+        """Remove the folder except dead letters, which the target has mentioned; return their folder, if any."""
         if self.folder is None:
             return None
         letters = self.folder / DEAD_LETTERS
@@ -114,7 +114,7 @@ class Pile:
     example: dict[str, Any] | None = None
 
     def add(self, count: int, example: dict[str, Any] | None) -> None:
-        """Add more; the first example stays."""
+        """Add more dead letters; the first example is kept."""
         self.count += count
         self.example = self.example or example
 
@@ -127,21 +127,21 @@ class _File:
 
 
 class DeadLetters:
-    """The dead letters under a folder, read while they grow; may be used from any thread.
+    """The dead letters in a folder, read while they are being written. Thread-safe.
 
     Attributes:
-        revision: Another number after every change that `refresh` saw.
+        revision: A number that changes when `refresh` finds a change.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        """Take the folder, which need not exist."""
+        """Take the folder, which need not exist yet."""
         self.revision = 0
         self._folder = folder
         self._files: dict[Path, _File] = {}
         self._lock = threading.Lock()
 
     def refresh(self) -> None:
-        """Read what was written since the last time, up to the last complete line."""
+        """Read the lines that are new since the last call, up to the last complete one."""
         with self._lock:
             found = {path for path in self._folder.rglob("*") if path.is_file()} if self._folder else set()
             for gone in self._files.keys() - found:
@@ -151,9 +151,9 @@ class DeadLetters:
                 self._read(path, self._files.setdefault(path, _File()))
 
     def piles(self, after: float = -math.inf, until: float = math.inf) -> dict[str, Pile]:
-        """Return the dead letters of files last written to in a period, by reason, and field where one is at fault.
+        """Return the dead letters of files that were last written in a period, by reason and field at fault.
 
-        The period is in seconds since 1970, and its end belongs to it.
+        The period is in seconds since 1970, and includes its end.
         """
         total: dict[str, Pile] = {}
         with self._lock:
@@ -186,7 +186,7 @@ def _letters(lines: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         if isinstance(message, dict) and message.get("type") == "RECORD":
             if is_too_deep(message.get("record")):
-                message["record"] = {}  # nobody can read it
+                message["record"] = {}  # too deep to be shown
             reason = message.get("reason", "no reason given")
             yield (f"{reason} ({message['field']})" if "field" in message else str(reason)), message
 
@@ -194,14 +194,14 @@ def _letters(lines: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
 def run_command(command: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run a command to its end, with this process's input and output.
 
-    It gets a session of its own, so that a signal reaches all of a pipeline exactly once: from here.
-    A single argument with blanks is a line for the shell.
+    It runs in its own session, to which this process forwards signals, so that each process of a pipeline gets a signal
+    once. A single argument with blanks is a line for the shell.
 
     Returns:
-        Its exit code; 128 and the signal's number where a signal ended it.
+        The exit code, or 128 plus the number of the signal that ended it.
 
     Raises:
-        OSError: It cannot be started.
+        OSError: The command cannot be started.
     """
     if len(command) == 1 and len(command[0].split()) > 1 and shutil.which(command[0]) is None:
         command = ("/bin/sh", "-c", command[0])
@@ -229,7 +229,7 @@ def run_command(command: Sequence[str], variables: Mapping[str, str]) -> int:
 
 
 def _signal_group(group: int, number: int) -> bool:
-    """Send a signal to all of a group; return whether there was anyone."""
+    """Send a signal to a process group; return whether the group exists."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
@@ -238,7 +238,7 @@ def _signal_group(group: int, number: int) -> bool:
 
 
 def _end_group(group: int) -> None:
-    """End what the command left running."""
+    """End processes that the command left running."""
     if not _signal_group(group, signal.SIGTERM):
         return
     deadline = time.monotonic() + _GRACE_SECONDS

@@ -1,4 +1,4 @@
-"""The Console API under `/console/v1/`, as much of it as is needed: keys, quotas, pages, segments, recent items."""
+"""The part of the Console API (`/console/v1/`) that a target uses: keys, quotas, pages, segments, recent items."""
 # ruff: noqa: N815 - the names in camelCase are Statsig's
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ MAX_IDS_PER_PROJECT = 10_000_000
 """Ids over all lists of a project: https://docs.statsig.com/segments."""
 
 MAX_LISTED_EVENTS = 1_000
-"""Events of a name that are listed, the last ones; of how long a time is not published."""
+"""The last events of a name that are listed at most. Statsig's own limit is not published."""
 
 MAX_COUNTED_NAMES = 25
-"""Names of one type whose exposures are asked for at once: https://api.statsig.com/openapi/20240601.json."""
+"""The most names of one type in a request for exposures: https://api.statsig.com/openapi/20240601.json."""
 
 DAY = 86_400
 WEEK = 7 * DAY
@@ -50,7 +50,7 @@ _NOBODY = dict.fromkeys(
         "creatorEmail",
     )
 )
-"""Members that `SegmentDto` requires and that may be null."""
+"""Members that `SegmentDto` requires but that may be null."""
 
 _ROUTE = re.compile(
     r"(?P<collection>segments|unit_id_types|events|exposure_count)(?:/(?P<id>[^/]+)(?:/(?P<rest>.+))?)?"
@@ -70,7 +70,7 @@ class UserStoreIdsRequest(Struct):
 
 
 class NewSegment(Struct):
-    """`SegmentCreateContractDto`, what an ID list needs of it."""
+    """The part of `SegmentCreateContractDto` that an ID list needs."""
 
     name: Annotated[str, Meta(min_length=3, max_length=100, pattern=r"^[a-zA-Z0-9_\- ]*$")]
     type: SegmentType
@@ -86,19 +86,19 @@ _NEW_SEGMENT = Decoder(NewSegment)
 
 
 class Quota:
-    """Counts requests in sliding windows, all of which must have room. Not thread-safe: its owner holds the lock."""
+    """Counts requests in sliding windows, all of which must have room. Not thread-safe."""
 
     def __init__(self, windows: tuple[RateWindow, ...]) -> None:
         self._windows = windows
         self._times: deque[float] = deque(maxlen=max((window.limit for window in windows), default=0))
 
     def wait(self, now: float) -> float:
-        """Return the seconds until every window has room for one more request; 0.0 when they have."""
+        """Return the seconds until every window has room for one more request, or 0.0."""
         full = (window for window in self._windows if len(self._times) >= window.limit)
         return max((0.0, *(self._times[-window.limit] + window.seconds - now for window in full)))
 
     def count(self, now: float) -> None:
-        """Count a request at `now`, in the same seconds as `wait`."""
+        """Count a request at time `now`."""
         self._times.append(now)
 
 
@@ -127,10 +127,10 @@ class ConsoleApi:
         }
 
     def answer(self, request: Request) -> Response:
-        """Do what the request asks for.
+        """Answer a request.
 
         Raises:
-            RefusalError: With the response.
+            RefusalError: It is refused.
         """
         segment_id, route = split_path(request.path)
         handler = self._routes.get((request.method, route))
@@ -155,7 +155,7 @@ class ConsoleApi:
         now = self._options.clock()
         full = any(quota.wait(now) for quota in quotas)
         for quota in quotas:
-            quota.count(now)  # an attempt that is turned away counts too
+            quota.count(now)  # refused requests count, too
         if full:
             headers = {"Retry-After": str(math.ceil(max(quota.wait(now) for quota in quotas)))}
             raise RefusalError(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests, try again later", headers=headers)
@@ -184,7 +184,7 @@ class ConsoleApi:
     def _count_exposures(self, request: Request, _: str) -> Response:
         """Count recent exposures: https://docs.statsig.com/api-reference/configs/read-exposure-event-count.
 
-        An experiment or a gate that does not exist has none; a dynamic config never has any here.
+        Unknown experiments and gates have none, and dynamic configs never have any here.
         """
         data = {}
         for parameter in ("gates", "experiments", "dynamicConfigs"):
@@ -204,7 +204,7 @@ class ConsoleApi:
         return json_response({"message": "Exposure count fetched successfully.", "data": data})
 
     def _exposures(self, kind: str, name: str, seconds: int) -> int:
-        """Return how many exposures of a name came with the runs that began within so many seconds."""
+        """Return the number of exposures of a name in the runs that began in the last `seconds`."""
         since = self._options.clock() - seconds
         return sum(
             tally.count
@@ -289,7 +289,7 @@ class ConsoleApi:
         return json_response({"message": "ID list metadata read successfully.", "data": data})
 
     def _page_of(self, request: Request) -> tuple[int, int]:
-        """Return the number of the page that is asked for, counted from 1, and its size."""
+        """Return the number of the requested page, from 1, and its size."""
         try:
             number = int(request.query.get("page", 1))
             limit = int(request.query.get("limit", self._options.page_size))

@@ -1,6 +1,6 @@
-"""The events API under `/v1/`: keys, sizes, validation, the 202.
+"""The events API (`/v1/`): keys, sizes, validation.
 
-The bodies are those of Statsig's OpenAPI files and guides, as types, so that decoding is validating.
+The bodies of Statsig's OpenAPI files and guides are types, so that decoding validates them.
 """
 # ruff: noqa: N815 - the names in camelCase are Statsig's
 
@@ -27,13 +27,13 @@ MAX_REQUEST_BYTES = 10_000_000
 """Bytes of a body; Statsig drops a bigger one: https://docs.statsig.com/http-api."""
 
 MAX_EVENTS_PER_REQUEST = 3_000
-"""Events a request: the guide says to stay under about so many: https://docs.statsig.com/http-api."""
+"""The most events of a request, about which the guide gives this as a rough limit: https://docs.statsig.com/http-api."""
 
 Name = Annotated[str, Meta(min_length=1)]
 
 
 class Environment(Struct):
-    """Statsig's schema knows three tiers; a project may rename its environments and add others."""
+    """An environment. Statsig's schema has three tiers, but a project may rename them and add others."""
 
     tier: Name | UnsetType = UNSET
 
@@ -65,7 +65,7 @@ class SecondaryExposure(Struct):
 class Event(Struct):
     """`StatsigEvent`.
 
-    The schema knows no null, and texts only in the metadata. Statsig's own SDKs send null for what they leave out, and
+    By the schema there is no null, and metadata are texts. But Statsig's own SDKs send null for missing members, and
     numbers, booleans and objects in the metadata.
     """
 
@@ -104,7 +104,7 @@ class Exposure(Struct):
 
 
 class Metric(Struct):
-    """A metric's value, which no published schema describes: https://docs.statsig.com/metrics/precomputed-metrics."""
+    """A metric's value. There is no published schema: https://docs.statsig.com/metrics/precomputed-metrics."""
 
     user_id: Name
     id_type: Name
@@ -122,13 +122,13 @@ class Metric(Struct):
 
 
 class NamedEvent(Struct, gc=False):
-    """As much of an event as counting needs: a third of the work."""
+    """The name of an event, which is all that counting needs; decoding it takes a third of the time."""
 
     eventName: Name
 
 
 class Body(Struct, kw_only=True):
-    """What all bodies have in common."""
+    """The members that all bodies have."""
 
     user: User | UnsetType | None = UNSET
     statsigMetadata: dict[str, Any] | UnsetType | None = UNSET
@@ -160,21 +160,21 @@ ENDPOINTS: dict[str, tuple[str, Decoder[Any]]] = {
     "log_custom_exposure": ("exposures", Decoder(LogCustomExposureRequest)),
     "log_custom_metric": ("metrics", Decoder(LogCustomMetricRequest)),
 }
-"""For each call the member of the body that holds the items, and what validates the body."""
+"""For each call, the member of the body that holds the items, and the decoder that validates the body."""
 
 
 class EventsApi:
-    """Answers the requests under `/v1/`, and refuses what is under no prefix."""
+    """Answers the requests under `/v1/`, and refuses those under no known prefix."""
 
     def __init__(self, state: State, options: Options) -> None:
         self._state = state
         self._options = options
 
     def answer(self, request: Request) -> Response:
-        """Take the request, or refuse it whole: Statsig has no errors for single events.
+        """Accept a request or refuse it as a whole, because Statsig has no errors for single events.
 
         Raises:
-            RefusalError: With the response.
+            RefusalError: It is refused.
         """
         endpoint = ENDPOINTS.get(request.path.removeprefix(PREFIX))
         if endpoint is None or request.method != "POST":

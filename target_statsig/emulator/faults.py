@@ -1,4 +1,4 @@
-"""Faults that can be switched on: which requests they meet, and what they do to them."""
+"""Faults that can be switched on: their conditions and their effects."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from target_statsig.emulator.http_server import Request
 
 
 class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One way to misbehave; all the conditions must hold, and the effects may be combined.
+    """A way in which the emulator misbehaves. All conditions must hold; effects may be combined.
 
     Attributes:
         method: Condition: the method, or `*`.
-        path: Condition: a glob over the path, such as `/v1/log_event` or `*/id_list`.
-        event: Condition: a glob over event names; one event of the body suffices.
-        over_bytes: Condition: the body, unpacked, has more bytes than this.
-        skip: Leave the first so many matching requests alone.
-        times: Meet so many of them and then no more; None: all that follow.
-        probability: Meet each of them with this chance (0.0 to 1.0), by a generator of `seed`.
-        seed: Of that generator.
-        status: Effect: answer with this status. Without `body` it says what Statsig would.
-        body: Effect: the response's body, as it stands.
+        path: Condition: a glob for the path, such as `/v1/log_event` or `*/id_list`.
+        event: Condition: a glob for event names, which one event of the body must match.
+        over_bytes: Condition: the decompressed body has more bytes than this.
+        skip: The number of matching requests to leave alone at first.
+        times: The number of matching requests to affect after that; None for all.
+        probability: The probability (0.0 to 1.0) with which each of them is affected.
+        seed: The seed of the generator for `probability`.
+        status: Effect: respond with this status, and with Statsig's body for it unless `body` is given.
+        body: Effect: respond with this body.
         retry_after: Effect: the response's `Retry-After`, in seconds or as an HTTP date.
         drop: Effect: close the connection without a response.
-        hang: Effect: never answer, until the emulator closes.
+        hang: Effect: do not respond until the emulator closes.
         latency: Effect: seconds to wait before anything else.
-        taken: Let the request take effect all the same: only its response is lost or another.
+        taken: Whether the request takes effect although its response is lost or replaced.
         adds: Effect: ids that another client adds to the segment of the path just before.
         removes: Effect: ids that another client removes from it.
     """
@@ -64,7 +64,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 
     @property
     def note(self) -> str:
-        """What the request log says of it."""
+        """The note in the request log."""
         if self.drop:
             return "fault: answer lost" if self.taken else "fault: connection dropped"
         if self.hang:
@@ -74,7 +74,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
         return "fault: a list changed meanwhile" if self.adds or self.removes else "fault: late"
 
     def matches(self, request: Request) -> bool:
-        """Return whether all the conditions on a single request hold."""
+        """Return whether a request meets all conditions."""
         return (
             self.method in {"*", request.method}
             and fnmatchcase(request.path, self.path)
@@ -88,7 +88,7 @@ When = Callable[[Request], bool]
 
 @dataclass(slots=True)
 class ActiveFault:
-    """A fault that is switched on, and how often it met a request."""
+    """A fault that is switched on, with its counters."""
 
     fault: Fault
     when: When | None = None
@@ -97,10 +97,10 @@ class ActiveFault:
     _random: random.Random = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._random = random.Random(self.fault.seed)  # noqa: S311 - chance, not secrecy
+        self._random = random.Random(self.fault.seed)  # noqa: S311 - not for security
 
     def meets(self, request: Request) -> bool:
-        """Return whether the fault acts on this request, and count it."""
+        """Return whether the fault affects a request, and count it."""
         fault = self.fault
         if fault.times is not None and self.hits >= fault.times:
             return False
@@ -114,14 +114,14 @@ class ActiveFault:
 
 
 class Faults:
-    """The faults of one emulator; for each request the first one that meets it acts, and no other."""
+    """The faults of one emulator. The first that matches a request affects it, and no other."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._active: list[ActiveFault] = []
 
     def add(self, fault: Fault | None = None, *, when: When | None = None, **fields: Any) -> ActiveFault:
-        """Switch a fault on, or one of these fields, and return it with its counters; `when` is one more condition."""
+        """Switch on a fault, given as such or by its fields, under the further condition `when`; return it."""
         active = ActiveFault(fault or Fault(**fields), when)
         with self._lock:
             self._active.append(active)
@@ -132,7 +132,7 @@ class Faults:
             self._active.clear()
 
     def pick(self, request: Request) -> Fault | None:
-        """Return the fault that acts on this request."""
+        """Return the fault that affects a request, or None."""
         with self._lock:
             return next((active.fault for active in self._active if active.meets(request)), None)
 
@@ -158,7 +158,7 @@ def decode_faults(data: bytes) -> list[Fault]:
 
 
 def events_of(request: Request) -> list[dict[str, Any]]:
-    """Return the events of a body; of one that Statsig would not take either, none."""
+    """Return the events of a body, or none if the body is invalid."""
     try:
         return [event for event in msgspec.json.decode(request.body)["events"] if isinstance(event["eventName"], str)]
     except (msgspec.DecodeError, KeyError, TypeError):

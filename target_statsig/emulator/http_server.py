@@ -1,4 +1,4 @@
-"""HTTP/1.1 on 127.0.0.1: requests in, responses out, and nothing for web pages from elsewhere."""
+"""An HTTP/1.1 server on 127.0.0.1, which refuses requests of web pages from elsewhere."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it came in.
+    """A request.
 
     Attributes:
-        path: Without the query, still percent-encoded.
-        parameters: Those of the query, each with all its values.
-        headers: By lower-case name.
-        body: Unpacked; empty where that could not be done.
+        path: The path without the query, percent-encoded.
+        parameters: The parameters of the query, each with all its values.
+        headers: The headers by lower-case name.
+        body: The decompressed body; empty if it cannot be decompressed.
         size: Bytes of the body on the wire.
-        flaw: Why the body could not be unpacked, or empty.
-        connection: The number of the connection that it came on.
+        flaw: Why the body cannot be decompressed, or empty.
+        connection: The number of its connection.
     """
 
     method: str
@@ -53,18 +53,18 @@ class Request:
 
     @property
     def query(self) -> Mapping[str, str]:
-        """The parameters; of a repeated one the last value."""
+        """The parameters, each with its last value."""
         return {name: values[-1] for name, values in self.parameters.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What is sent back, and what the request log says about it.
+    """A response, and what the request log says about the request.
 
     Attributes:
-        items: Events or ids that the request carried.
-        note: For the log: why it was refused, or what is remarkable; empty for an ordinary success.
-        headers: Besides content-type and content-length.
+        items: The number of events or ids in the request.
+        note: For the log: why the request was refused, or what is remarkable; empty for an ordinary success.
+        headers: The headers besides content-type and content-length.
     """
 
     status: int
@@ -93,10 +93,10 @@ def json_response(content: object, status: int = HTTPStatus.OK, *, items: int = 
 
 
 def decode(decoder: Callable[[bytes], _T], body: bytes) -> _T:
-    """Return what a body holds.
+    """Decode a body.
 
     Raises:
-        RefusalError: It is no JSON, or against the contract.
+        RefusalError: It is not JSON, or violates the contract.
     """
     try:
         return decoder(body)
@@ -105,16 +105,18 @@ def decode(decoder: Callable[[bytes], _T], body: bytes) -> _T:
 
 
 class LoopbackServer(ThreadingHTTPServer):
-    """A server with a thread for each connection, all of which end with it."""
+    """A server with a thread for each connection; the threads end with it."""
 
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, port: int, answer: Callable[[Request], Response | None], closed: Callable[[int], None]) -> None:
-        """Listen on a port of 127.0.0.1; 0 picks a free one.
+        """Listen on a port.
 
-        `answer` is called for every request, and closes the connection without a response where it returns None;
-        `closed`, with the number of a connection, when that has ended.
+        Args:
+            port: The port on 127.0.0.1; 0 for a free one.
+            answer: Called for each request. If it returns None, the connection is closed without a response.
+            closed: Called with the number of each connection that has ended.
         """
         self.answer = answer
         self.closed = closed
@@ -124,20 +126,20 @@ class LoopbackServer(ThreadingHTTPServer):
 
     @override
     def handle_error(self, *_: object) -> None:
-        # A connection that the other side has closed is no error.
+        # It is no error if the other side closes a connection.
         if not isinstance(sys.exc_info()[1], OSError):
             traceback.print_exc()
 
     @override
     def shutdown(self) -> None:
-        """End `serve_forever`; what this does to the socket ends its wait, where the system lets it."""
+        """End `serve_forever`; shutting down the socket ends its wait at once on most systems."""
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         super().shutdown()
 
     @override
     def server_close(self) -> None:
-        """Stop listening, and end the connections that are kept alive."""
+        """Stop listening, and close the open connections."""
         super().server_close()
         for connection in tuple(self.connections):
             with suppress(OSError):
@@ -195,10 +197,10 @@ class LoopbackHandler(BaseHTTPRequestHandler):
 
 
 def check_origin(request: Request) -> None:
-    """Turn away a web page from elsewhere that is open in a browser on this machine.
+    """Refuse requests of web pages from elsewhere, which may be open in a browser on this machine.
 
     Raises:
-        RefusalError: It asks by a name of its own that leads to 127.0.0.1 (DNS rebinding), or posts a form here.
+        RefusalError: The host is another name for 127.0.0.1 (DNS rebinding), or a page of another origin sends data.
     """
     host = request.headers.get("host", "")
     if not is_loopback(host):
@@ -210,7 +212,7 @@ def check_origin(request: Request) -> None:
 
 
 def unpack(raw: bytes, encoding: str) -> tuple[bytes, str]:
-    """Return the body without its content encoding, and why that was not possible (else an empty string)."""
+    """Return the decompressed body and an empty string, or an empty body and why it cannot be decompressed."""
     if encoding in {"", "identity"}:
         return raw, ""
     if encoding != "gzip":

@@ -1,4 +1,4 @@
-"""The events, exposures and metrics that were taken: kept, counted, silently dropped, doubtful."""
+"""The events, exposures and metrics that were accepted: kept and counted, with those silently dropped or doubtful."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_NAME_LENGTH = 128
 """Characters of an event's name and of a string value: https://docs.statsig.com/guides/logging-events."""
 
 OLD_EVENT_DAYS = 60
-"""How far back an event may lie is not documented; older ones are doubtful."""
+"""Older events are doubtful. Statsig does not document how old they may be."""
 
 BAD_CHARACTER = "the name has a character that Statsig drops"
 RESERVED_NAME = f"names beginning with {RESERVED_PREFIX} are reserved"
@@ -32,11 +32,11 @@ FUTURE_TIME = "the time is in the future"
 LONG_NAME = f"the name is over {MAX_NAME_LENGTH} characters"
 
 MAX_SAMPLES = 5
-"""Items of one row that can be looked at in full."""
+"""Items of a row that are kept in full at most."""
 
 _DAY_MS = 86_400_000
 _FUTURE_SLACK_MS = 600_000
-"""Clocks differ; ten minutes ahead is not doubtful."""
+"""Up to ten minutes ahead is not doubtful, because clocks differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,12 @@ class ItemType:
 
     Attributes:
         title: The heading of their table.
-        columns: What the items of one row have in common.
+        columns: The columns by which items are grouped into rows.
         ids_title: The heading of the number of ids in a row.
-        key_of: The cells of `columns`, from an item and its request's body.
-        id_of: The id that an item is about: its type and its value; empty strings where there is none.
-        remarks_on: What is doubtful about an item, at a time in unix milliseconds.
-        drop_reason: Why Statsig drops an item after its 202; an empty string where it does not.
+        key_of: Returns the cells of `columns`, given an item and its request's body.
+        id_of: Returns the ID type and the id of an item, or empty strings.
+        remarks_on: Returns what is doubtful about an item, given the present in unix milliseconds.
+        drop_reason: Returns why Statsig drops an item after its 202, or an empty string.
     """
 
     title: str
@@ -64,7 +64,7 @@ class ItemType:
 
 @dataclass(slots=True)
 class Tally:
-    """The items of one row: how many, whose, and the first of them."""
+    """The items of one row: their number, their ids, and the first of them."""
 
     key: tuple[str, ...]
     count: int = 0
@@ -73,16 +73,16 @@ class Tally:
 
 
 class ItemLog:
-    """The items of one type that were answered with a success.
+    """The accepted items of one type.
 
     Attributes:
         type: The type.
-        kept: In the order of arrival, as far as `keep` asks; none that was dropped.
-        tallies: By their cells; without the dropped ones.
-        dropped: How many were silently dropped, by name and reason.
-        remarks: How many are doubtful, by remark.
-        examples: The first item for each key of `dropped`, and for each of `remarks` (as a tuple of one).
-        ids: How many items each id has, by the id's type.
+        kept: The items in order of arrival, as far as `keep_events` asks, without dropped ones.
+        tallies: The rows by their cells, without dropped items.
+        dropped: The number of silently dropped items, by name and reason.
+        remarks: The number of doubtful items, by remark.
+        examples: The first item for each key of `dropped`, and for each remark (as a tuple of one).
+        ids: The number of items of each id, by ID type.
     """
 
     def __init__(self, item_type: ItemType, keep: KeepEvents) -> None:
@@ -97,7 +97,7 @@ class ItemLog:
 
     @classmethod
     def merged(cls, item_type: ItemType, logs: Iterable[ItemLog]) -> ItemLog:
-        """Return a log of all that these hold."""
+        """Return a log with the items of several logs."""
         whole = cls(item_type, "all")
         for log in logs:
             whole.kept += log.kept
@@ -115,7 +115,7 @@ class ItemLog:
 
     @property
     def count(self) -> int:
-        """How many items Statsig would show."""
+        """The number of items that Statsig would show."""
         return sum(tally.count for tally in self.tallies.values())
 
     def rows(self) -> list[Tally]:
@@ -123,7 +123,7 @@ class ItemLog:
         return sorted(self.tallies.values(), key=lambda tally: -tally.count)
 
     def take(self, items: Sequence[Item], body: Item, now_ms: float) -> None:
-        """Take the items of one request, which has this body; `now_ms` is the present, unix milliseconds."""
+        """Add the items of a request with a body; `now_ms` is the present, unix milliseconds."""
         for item in items:
             if reason := self.type.drop_reason(item):
                 self.dropped[item["eventName"], reason] += 1
@@ -144,7 +144,7 @@ class ItemLog:
                 self.examples.setdefault((remark,), item)
 
     def count_names(self, names: Mapping[str, int]) -> None:
-        """Take the events of one request by their names alone."""
+        """Add the events of a request, given the number of each name."""
         for name, count in names.items():
             if reason := name_drop_reason(name):
                 self.dropped[name, reason] += count

@@ -1,4 +1,4 @@
-"""The page and the emulator's own calls, which the page and tests use: what arrived, in JSON that stays small."""
+"""The page, and the emulator's own calls for it and for tests, whose JSON stays small."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ MAX_ROWS = 100
 MAX_RUNS = 20
 
 MAX_STEPS = 60
-"""Steps of the timeline: a bar for each still fits the width of a phone."""
+"""The most steps of the timeline, whose bars still fit a phone."""
 
 _FIRST_STEP_SECONDS = 1 / 64
 
 _SLACK_SECONDS = 1.0
-"""A target may write its last dead letters after its last connection."""
+"""Seconds after its last connection in which a target may still write dead letters."""
 
 
 def overview(state: State, dead_letters: DeadLetters, number: int) -> dict[str, Any]:
-    """Return everything but what a click opens, for the run with this number or else the newest."""
+    """Return the content of the page, apart from what a click opens, for a run, by default the newest."""
     runs = state.runs
     run = runs[number - 1] if 1 <= number <= len(runs) else runs[-1] if runs else None
     return {
@@ -57,7 +57,7 @@ def overview(state: State, dead_letters: DeadLetters, number: int) -> dict[str, 
 
 
 def users(run: Run, text: str) -> list[dict[str, Any]]:
-    """Return the users whose ids contain a text, those with the most events first."""
+    """Return the users whose ids contain a text, most events first."""
     found = (
         (count, id_type, user)
         for id_type, counts in run.logs["events"].ids.items()
@@ -107,7 +107,7 @@ def _run(run: Run, runs: Sequence[Run], segments: Mapping[str, Segment]) -> dict
 
 
 def _names(events: ItemLog, previous: ItemLog | None) -> list[dict[str, Any]]:
-    """Return the events by name and tier; also those that only the run before had: they are missed now."""
+    """Return the events by name and tier, with those that only the previous run had."""
     before = previous.tallies if previous else {}
     nothing = Tally(())
     keys = [tally.key for tally in events.rows()]
@@ -146,8 +146,8 @@ class _Step:
 
 
 def _timeline(run: Run, segments: Mapping[str, Segment]) -> dict[str, Any]:
-    """Return the requests over time, in at most `MAX_STEPS` steps of so many seconds; `size` is in bytes."""
-    # One from before the start, after the clock was set back, falls into the first step.
+    """Return the requests over time, in at most `MAX_STEPS` steps of equal length; `size` is in bytes."""
+    # A request before the start, because the clock was set back, falls into the first step.
     offsets = [max(0.0, entry.time - run.started) for entry in run.requests]
     last, seconds = max(offsets, default=0.0), _FIRST_STEP_SECONDS
     while last / seconds >= MAX_STEPS:
@@ -174,7 +174,7 @@ def _segment(segment: Segment, runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _findings(state: State, dead_letters: DeadLetters, run: Run | None) -> list[dict[str, Any]]:
-    """Return what to look at in a run; before the first one there may be dead letters all the same."""
+    """Return the findings of a run. There may be dead letters even before the first run."""
     piles = dead_letters.piles(*_period(run, state.runs))
     requests, logs = (run.requests, run.logs.values()) if run else ((), ())
     findings = [asdict(finding) for finding in find(requests, logs, state.segments, piles)]
@@ -186,7 +186,7 @@ def _findings(state: State, dead_letters: DeadLetters, run: Run | None) -> list[
 
 
 def _period(run: Run | None, runs: Sequence[Run]) -> tuple[float, float]:
-    """Return when the dead letters of a run are written; no file says which run wrote it."""
+    """Return the period in which a run writes dead letters, whose files do not name the run."""
     number = run.number if run else 1
     after = runs[number - 2].ended + _SLACK_SECONDS if number > 1 else -math.inf
     until = runs[number - 1].ended + _SLACK_SECONDS if number < len(runs) else math.inf
@@ -198,7 +198,7 @@ CALLS = "/_emulator/"
 PAGE_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
-    # What arrived is untrusted text: the page can reach nothing but its own origin.
+    # The page shows untrusted text, so it may connect to nothing but its own origin.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -212,13 +212,13 @@ _SEED = Decoder(SegmentSeed)
 
 
 class ControlApi:
-    """Answers these calls; they need no key and are not logged."""
+    """Answers the emulator's own calls, which need no key and are not logged."""
 
     def __init__(self, emulator: StatsigEmulator) -> None:
         self._emulator = emulator
         self._state = emulator.state
         self._faults = emulator.faults
-        # A page that outlives its emulator must not take the next one's revision for that of the last.
+        # So that a page which outlives its emulator does not mistake the next one's revision for the same.
         self._name = secrets.token_hex(4)
         self._routes: dict[tuple[str, str], Callable[[Request], Response]] = {
             ("GET", "/"): lambda _: Response(HTTPStatus.OK, _page(), headers=PAGE_HEADERS),
@@ -235,7 +235,7 @@ class ControlApi:
         }
 
     def answer(self, request: Request) -> Response | None:
-        """Do what the request asks for; None where it is for one of Statsig's own APIs.
+        """Answer a request; return None if it is for one of Statsig's APIs.
 
         Raises:
             RefusalError: There is no such call, or its body is wrong.
@@ -266,7 +266,7 @@ class ControlApi:
         return json_response({"id": segment.id, "count": len(segment.ids)}, HTTPStatus.CREATED)
 
     def _overview(self, request: Request) -> Response:
-        """Return the overview; only its version where that is the one that `since` names."""
+        """Return the overview, or only its version if `since` names the same one."""
         workplace = self._emulator.workplace
         letters = workplace.dead_letters
         letters.refresh()
@@ -306,7 +306,7 @@ class ControlApi:
 
 
 def _number(query: Mapping[str, str]) -> int:
-    """Return the run that is asked for; 0, which no run has, where there is none."""
+    """Return the number of the requested run, or 0."""
     number = query.get("run", "")
     return int(number) if number.isdecimal() else 0
 

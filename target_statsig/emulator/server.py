@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from target_statsig.emulator.state import SegmentSeed
 
 _POLL_SECONDS = 0.02
-"""How long `close` may have to wait for the accepting thread to notice."""
+"""Seconds that `close` may have to wait for the accepting thread."""
 
 
 class StatsigEmulator:
@@ -43,10 +43,14 @@ class StatsigEmulator:
         segments: Sequence[SegmentSeed] = (),
         faults: Sequence[Fault] = (),
     ) -> None:
-        """Prepare a project that behaves as the options say; nothing listens yet.
+        """Create a project; nothing listens yet.
 
-        Port 0 picks a free one on 127.0.0.1; `workplace` is what is kept for the target beside it. The project begins
-        with these segments and faults, and begins with them again after `clear`.
+        Args:
+            options: The behaviour.
+            port: The port on 127.0.0.1; 0 for a free one.
+            workplace: The files of the target.
+            segments: The segments of the project at the start, and after `clear`.
+            faults: The faults at the start, and after `clear`.
         """
         self.options = options or Options()
         self.state = State(self.options)
@@ -62,7 +66,7 @@ class StatsigEmulator:
         self._begin()
 
     def start(self) -> Self:
-        """Listen and answer until `close`; after it this begins again, on the same port and with all it holds.
+        """Listen until `close`. May be called again after it, with the same port and state.
 
         Raises:
             OSError: The port is taken.
@@ -76,7 +80,7 @@ class StatsigEmulator:
         return self
 
     def close(self) -> None:
-        """Stop listening, end every wait and connection; what arrived can still be read."""
+        """Stop listening, and end all waits and connections. The state can still be read."""
         self._closing.set()
         if self._server is not None:
             self._server.shutdown()
@@ -84,11 +88,11 @@ class StatsigEmulator:
             self._server = None
 
     def clear(self) -> None:
-        """Forget all that arrived, and let the target forget it, too; begin again as in the beginning."""
+        """Return to the initial state, and remove the target's files."""
         with self.state.lock:
             self.state.clear()
             self.faults.clear()
-            # Its windows still count the changes that were just forgotten.
+            # Replaced, because its windows still count the forgotten changes.
             self._console_api = console_api.ConsoleApi(self.state, self.options)
             self._begin()
         self.workplace.clear()
@@ -107,17 +111,17 @@ class StatsigEmulator:
 
     @property
     def url(self) -> str:
-        """Where it listens, without a slash at the end."""
+        """The emulator's address, without a slash at the end."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def events_url(self) -> str:
-        """The base of the events API, for the setting `events_url`."""
+        """The address of the events API, for the setting `events_url`."""
         return f"{self.url}/v1"
 
     @property
     def console_url(self) -> str:
-        """The base of the Console API, for the setting `console_url`."""
+        """The address of the Console API, for the setting `console_url`."""
         return f"{self.url}/console/v1"
 
     @property
@@ -173,7 +177,7 @@ class StatsigEmulator:
                 segment.change("remove", fault.removes, time=self.options.clock())
 
     def _log(self, request: Request, own: Response | None, status: int | None, note: str) -> None:
-        """Log a request with its own response, where it was taken at all, and the status that was sent."""
+        """Log a request with its response, if it was accepted, and the status that was sent."""
         taken = own is not None and own.status < HTTPStatus.BAD_REQUEST
         items = own.items if own else 0
         respects = request.headers.get(console_api.REVIEW_HEADER) == "true"

@@ -1,4 +1,4 @@
-"""What arrived at an emulator, behind one lock: requests, items and segments; and the options of how it behaves."""
+"""The state of an emulator behind one lock: requests, items and segments; and the options of its behaviour."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ SegmentType = Literal["id_list", "rule_based", "analysis_list", "user_store_id_l
 Action = Literal["add", "remove", "reset"]
 
 MAX_SHOWN_IDS = 5
-"""Ids that a change names of those that it added or removed."""
+"""Ids that a change lists at most, of those added and of those removed."""
 
 _MAX_SORTED = 100_000
-"""Members of more are searched in no order: sorting them would hold up the next requests."""
+"""Larger segments are searched without sorting, which would delay the next requests."""
 
 
 class SegmentSeed(Struct, forbid_unknown_fields=True):
@@ -43,10 +43,10 @@ class Change:
     """One request that changed a list.
 
     Attributes:
-        given: How many ids it gave.
-        added: How many of them were no members before; the first of these are `added_ids`.
-        removed: How many are members no more; the first of these are `removed_ids`.
-        version: The list's version after it.
+        given: The number of ids in the request.
+        added: The number of new members; the first of them are in `added_ids`.
+        removed: The number of removed members; the first of them are in `removed_ids`.
+        version: The list's version after the change.
         time: Seconds since 1970-01-01T00:00:00Z.
     """
 
@@ -66,9 +66,9 @@ class Segment:
 
     Attributes:
         ids: The members. A plain set: ten million fit in about 1.2 GB.
-        before: How many members there were when the emulator first knew of it.
+        before: The number of members at the start.
         created: Whether it was created through the Console API.
-        updating: For how many more requests the list says that it is updating.
+        updating: The number of further requests for which the list says that it is updating.
         history: The changes, in order.
     """
 
@@ -89,7 +89,7 @@ class Segment:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What there is to say of it, but for its members and its history, in JSON's types."""
+        """The segment in JSON's types, without its members and its history."""
         names = ("id", "type", "id_type", "description", "tags", "created", "before", "added", "removed", "version")
         return {name: getattr(self, name) for name in names} | {"count": len(self.ids)}
 
@@ -102,7 +102,7 @@ class Segment:
         return sum(change.removed for change in self.history)
 
     def change(self, action: Action, ids: Iterable[str], *, time: float = 0.0, updating: int = 0) -> Change:
-        """Add or remove ids, or replace all members; what is so already is no change."""
+        """Add or remove ids, or replace all members; only members that are new or gone count as changed."""
         given = set(ids)
         added = set() if action == "remove" else given - self.ids
         removed = set() if action == "add" else given & self.ids if action == "remove" else self.ids - given
@@ -118,7 +118,7 @@ class Segment:
     def page(self, number: int, size: int, *, overlap: bool = False) -> list[str]:
         """Return the ids of a page, counted from 1, sorted; `overlap` repeats the last id of the page before."""
         if self._sorted_version != self.version:
-            # Once a version, so that reading all pages stays linear.
+            # Sorted once for each version, so that reading all pages stays linear.
             self._sorted = sorted(self.ids)
             self._sorted_version = self.version
         start = (number - 1) * size
@@ -126,46 +126,47 @@ class Segment:
         return self._sorted[first : start + size] if start < len(self._sorted) else []
 
     def find(self, text: str, most: int) -> list[str]:
-        """Return at most so many members whose ids contain a text; in order where there are not too many members."""
+        """Return at most `most` members whose ids contain a text, sorted unless there are too many members."""
         found = (unit for unit in self.ids if text in unit)
         return nsmallest(most, found) if len(self.ids) <= _MAX_SORTED else list(islice(found, most))
 
     def take_update_step(self) -> bool:
-        """Return whether the list is still updating; each request brings the end of the update nearer."""
+        """Return whether the list is still updating; each call brings the end of the update nearer."""
         updating = self.updating > 0
         self.updating = max(0, self.updating - 1)
         return updating
 
 
 QUIET_SECONDS = 3.0
-"""A target whose only connection broke is back sooner; one that somebody starts again is not."""
+"""Seconds without a connection after which a new one belongs to a new run. A run whose only connection broke is back
+sooner."""
 
 MAX_LISTED_IDS = 100_000
-"""A segment of more ids shows only their number in the JSON: that is for people and small tests."""
+"""The JSON lists the ids of segments up to this size; of larger ones it has only the number."""
 
 
 MUTATION_WINDOWS = (RateWindow(100, 10), RateWindow(900, 900))
-"""Changes through the Console API, a project: https://docs.statsig.com/console-api/introduction."""
+"""Limits for all changes of a project through the Console API: https://docs.statsig.com/console-api/introduction."""
 
 ID_LIST_WINDOWS = (RateWindow(12, 10), RateWindow(900, 900))
-"""Changes of ID lists, besides the windows above; they are the ones that a sync meets first."""
+"""Additional limits for changes of ID lists, which a sync meets first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The behaviour of one emulator; every default is Statsig's own where that is known.
+    """The behaviour of one emulator. Defaults are Statsig's own, as far as known.
 
     Attributes:
-        keep_events: `all` keeps every event; `samples` the first of each name and tier; `counts` none, it
-            only counts names, for benchmarks.
-        page_size: Ids or segments a page at most, whatever `limit` says; Statsig's own cap is not published.
-        joined_ids: So many ids come comma-joined in one string, as in a published example.
-        repeated_ids: The last id of a page comes again at the start of the next one.
-        updating_for_requests: After a change a list says that it is updating, and answers changes with 409,
-            for so many requests.
-        mutation_windows: Windows over all changes of a project; empty: no limit.
-        id_list_windows: Windows over changes of ID lists, besides; empty: no limit.
-        clock: Seconds since 1970-01-01T00:00:00Z, for the windows and the request log.
+        keep_events: `all` keeps every event, `samples` the first of each name and tier. `counts` only counts names, for
+            benchmarks.
+        page_size: The most ids or segments of a page, whatever `limit` says. Statsig's own cap is not published.
+        joined_ids: The number of ids that come comma-joined in one string, as in a published example.
+        repeated_ids: Whether the last id of a page comes again at the start of the next one.
+        updating_for_requests: The number of requests after a change for which a list says that it is updating, and
+            answers changes with 409.
+        mutation_windows: Limits for all changes of a project; empty for none.
+        id_list_windows: Additional limits for changes of ID lists; empty for none.
+        clock: Returns the seconds since 1970-01-01T00:00:00Z.
     """
 
     server_secret_key: str = "secret-emulator"  # noqa: S105 - made up, and good for nothing but this emulator
@@ -187,12 +188,12 @@ class RequestEntry:
 
     Attributes:
         time: Seconds since 1970-01-01T00:00:00Z.
-        status: What was sent; None where the client got no response.
-        items: Events or ids that it carried, as far as the body was read.
+        status: The status of the response; None if none was sent.
+        items: The number of events or ids in the body, as far as it was read.
         size: Bytes of the body on the wire.
         note: Why it was refused, or what a fault did; empty for an ordinary success.
-        taken: Whether it took effect; a response may be lost all the same.
-        respects_reviews: Whether it asked for the project's review settings to be respected.
+        taken: Whether it took effect, even if the response was lost.
+        respects_reviews: Whether it asked to respect the project's review settings.
     """
 
     time: float
@@ -208,13 +209,14 @@ class RequestEntry:
 
 @dataclass(slots=True)
 class Run:
-    """What one run of a target sent.
+    """The requests of one run of a target.
 
     Attributes:
-        number: Counted from 1.
-        started: When its first request came, in seconds since 1970-01-01T00:00:00Z.
-        ended: When it was last heard of.
-        logs: What it brought, by the member of the body that holds it.
+        number: The number of the run, from 1.
+        started: The time of its first request, in seconds since 1970-01-01T00:00:00Z.
+        ended: The time of its last request, or of the end of its last connection.
+        logs: The items that it sent, by the member of the body that holds them.
+        requests: Its lines of the request log.
     """
 
     number: int
@@ -225,18 +227,18 @@ class Run:
 
 
 class State:
-    """What an emulated project holds; every method may be called from any thread.
+    """The content of an emulated project. Thread-safe.
 
-    No request says which run of a target it belongs to. But a target keeps its connections open for as long as it
-    runs: when none is left, and nothing comes for a while, what comes next is another run.
+    Requests do not say to which run of a target they belong. But a target keeps its connections open while it runs. So
+    the first request after `QUIET_SECONDS` without a connection starts a new run.
 
     Attributes:
-        lock: Hold it for several steps that belong together.
+        lock: To be held for several steps that belong together.
         requests: The request log, in the order of the responses.
-        runs: The runs of a target; the last one is the current one.
-        segments: By id.
-        unit_id_types: The project's identifier names.
-        revision: Another number after every change.
+        runs: The runs of the target, the current one last.
+        segments: The segments by id.
+        unit_id_types: The project's ID types.
+        revision: A number that changes with every change of the state.
     """
 
     def __init__(self, options: Options) -> None:
@@ -255,7 +257,7 @@ class State:
 
     @property
     def logs(self) -> dict[str, ItemLog]:
-        """What was taken in all runs, by the member of the body that held it, as it is now."""
+        """A copy of the items of all runs, by the member of the body that held them."""
         with self.lock:
             return {
                 name: ItemLog.merged(item_type, (run.logs[name] for run in self.runs))
@@ -282,7 +284,7 @@ class State:
             return [entry for entry in self.requests if (entry.status or 0) >= HTTPStatus.BAD_REQUEST]
 
     def arrive(self, connection: int) -> None:
-        """Take note of a request on a connection, before it is answered."""
+        """Note a request on a connection, before it is answered."""
         now = self._options.clock()
         with self.lock:
             if not self._connections and self.runs and now - self.runs[-1].ended > QUIET_SECONDS:
@@ -291,7 +293,7 @@ class State:
             self._current_run(now).ended = now
 
     def leave(self, connection: int) -> None:
-        """Take note of a connection's end; one that asked for nothing is no target's."""
+        """Note the end of a connection; one without a request is ignored."""
         now = self._options.clock()
         with self.lock:
             if connection in self._connections:
@@ -300,13 +302,13 @@ class State:
                 self.revision += 1
 
     def take(self, name: str, body: dict[str, Any]) -> None:
-        """Take the items of a body, which are in its member `name`."""
+        """Add the items of a body, which are in its member `name`."""
         now = self._options.clock()
         with self.lock:
             self._current_run(now).logs[name].take(body[name], body, now * 1000)
 
     def count_names(self, names: dict[str, int]) -> None:
-        """Take the events of one request by their names alone."""
+        """Add the events of a request, given the number of each name."""
         with self.lock:
             self._current_run(self._options.clock()).logs["events"].count_names(names)
 
@@ -317,7 +319,7 @@ class State:
             self.revision += 1
 
     def clear(self) -> None:
-        """Forget everything; what a connection that is still open brings belongs to a new run."""
+        """Forget everything. Further requests on open connections belong to a new run."""
         with self.lock:
             self.requests.clear()
             self.runs.clear()
@@ -338,7 +340,7 @@ class State:
         segment_type: SegmentType = "id_list",
         id_type: str = "userID",
     ) -> Segment:
-        """Put a segment into the project, in the place of one with the same id."""
+        """Put a segment into the project; it replaces one with the same id."""
         members = set(ids)
         segment = Segment(segment_id, segment_type, id_type, members, name=segment_id, before=len(members))
         with self.lock:
@@ -349,7 +351,7 @@ class State:
         return segment
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything in JSON's types."""
+        """Return the whole state in JSON's types."""
         with self.lock:
             logs = self.logs
             events = logs["events"]

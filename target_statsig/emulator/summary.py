@@ -1,4 +1,4 @@
-"""What the requests and the items add up to: a line for each call, and what a user should look at."""
+"""Summaries for the report and the page: the requests of each call, and the findings that need attention."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CallTally:
     statuses: Counter[int | None] = field(default_factory=Counter)
 
     def answers(self) -> str:
-        """Return the statuses in the order of their first appearance, with their numbers where they differ."""
+        """Return the statuses in order of appearance, with their counts if there are several."""
         names = {status: "none" if status is None else str(status) for status in self.statuses}
         if len(names) == 1:
             return next(iter(names.values()))
@@ -39,7 +39,7 @@ class CallTally:
 
 
 def sum_calls(entries: Iterable[RequestEntry]) -> dict[tuple[str, str], CallTally]:
-    """Return what lines of the request log add up to, by method and path."""
+    """Return the tallies of lines of the request log, by method and path."""
     calls: dict[tuple[str, str], CallTally] = {}
     for entry in entries:
         call = calls.setdefault((entry.method, entry.path), CallTally())
@@ -51,12 +51,12 @@ def sum_calls(entries: Iterable[RequestEntry]) -> dict[tuple[str, str], CallTall
 
 
 def short_path(path: str) -> str:
-    """Return a path without the prefix that all calls of an API have in common."""
+    """Return a path without the prefix of its API."""
     return path.removeprefix(console_api.PREFIX).removeprefix(events_api.PREFIX)
 
 
 def is_lookup(entry: RequestEntry, segments: Mapping[str, Segment]) -> bool:
-    """Return whether a 404 only said that a segment had to be created, as it then was."""
+    """Return whether a request is a 404 for a segment that was created afterwards."""
     if entry.status != HTTPStatus.NOT_FOUND:
         return False
     segment = segments.get(console_api.split_path(entry.path)[0])
@@ -65,14 +65,14 @@ def is_lookup(entry: RequestEntry, segments: Mapping[str, Segment]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something to look at.
+    """Something that needs attention.
 
     Attributes:
-        count: How often.
+        count: How often it happened.
         what: What happened.
         why: Why, or to what.
         remedy: What to do about it, or empty.
-        example: An event, or the message of a dead letter; None where it is about neither.
+        example: An event, or the message of a dead letter; None for other findings.
     """
 
     count: int
@@ -88,10 +88,13 @@ def find(
     segments: Mapping[str, Segment],
     dead_letters: Mapping[str, Pile],
 ) -> list[Finding]:
-    """Return everything that a user should look at, the worst first.
+    """Return everything that needs attention, the worst first.
 
-    `entries` are lines of the request log, `logs` the items that those brought, `dead_letters` what the target gave up
-    on, by reason.
+    Args:
+        entries: Lines of the request log.
+        logs: The items of these requests.
+        segments: The segments by id.
+        dead_letters: The target's dead letters, by reason.
     """
     noted = Counter(_of_request(entry) for entry in entries if entry.note and not is_lookup(entry, segments))
     piles = sorted(dead_letters.items(), key=lambda item: -item[1].count)
@@ -117,7 +120,7 @@ def find(
 
 
 def _of_request(entry: RequestEntry) -> tuple[str, str, str]:
-    """Return what happened to a request, why, and the remedy."""
+    """Return the `what`, `why` and `remedy` of a request's finding."""
     segment_id, _ = console_api.split_path(entry.path)
     if entry.status == HTTPStatus.NOT_FOUND and segment_id:
         remedy = f"start with --segment {shlex.quote(segment_id)}, or set create_segment"
