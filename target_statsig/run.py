@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -104,30 +105,15 @@ class Run:
     @cached_property
     def events_client(self) -> EventsClient:
         """Sends events, exposures and metrics."""
-        return EventsClient(
-            self.sender,
-            base_url=self.settings.events_url,
-            key=self.settings.server_secret_key or NO_KEY,
-            compression=self.settings.compression,
-            timeout=self.settings.request_timeout,
-            clock=self.clock,
-            at_once=self.settings.max_parallel_requests,
-        )
+        settings = replace(self.settings, server_secret_key=self.settings.server_secret_key or NO_KEY)
+        return EventsClient(self.sender, settings, self.clock)
 
     @cached_property
     def console(self) -> ConsoleClient:
         """Reads and changes segments."""
         from target_statsig.client.console import ConsoleClient
 
-        return ConsoleClient(
-            self.sender,
-            base_url=self.settings.console_url,
-            key=self.settings.console_api_key or "",
-            timeout=self.settings.request_timeout,
-            limiter=self.rate_limiter,
-            clock=self.clock,
-            respect_reviews=self.settings.respect_review_settings,
-        )
+        return ConsoleClient(self.sender, self.settings, self.rate_limiter, self.clock)
 
     @cached_property
     def rate_limiter(self) -> RateLimiter:

@@ -15,6 +15,7 @@ from target_statsig.client.http import Request, Response, Transport
 from target_statsig.client.sender import Sender
 from target_statsig.clock import Clock, RunClock
 from target_statsig.config.choices import Compression
+from target_statsig.config.settings import Settings
 from target_statsig.errors import InterruptedRunError
 from target_statsig.events.workers import Workers
 from target_statsig.singer.records import Batch
@@ -144,11 +145,9 @@ class WorkersInHere(Workers):
 
 def events_client(transport: Transport, clock: Clock, *, retry_timeout: float = 0) -> EventsClient:
     """Make a client of the events API that compresses nothing and spreads no waits."""
-    return EventsClient(
-        Sender(transport, clock, retry_timeout=retry_timeout, rng=lambda: 1.0),
-        base_url="https://events.example/v1",
-        key="secret-abcdefghijklmnop",
+    settings = Settings(
+        server_secret_key="secret-abcdefghijklmnop",
+        events_url="https://events.example/v1",
         compression=Compression.NONE,
-        timeout=30,
-        clock=clock,
     )
+    return EventsClient(Sender(transport, clock, retry_timeout=retry_timeout, rng=lambda: 1.0), settings, clock)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from target_statsig.client.sender import Sender, Sent
     from target_statsig.clock import Clock
+    from target_statsig.config.settings import Settings
 
 API_VERSION = "20240601"
 
@@ -129,36 +130,24 @@ class ConsoleClient:
         ids_in_project: Ids in all lists of the project, counted on by the segments; None until it matters.
     """
 
-    def __init__(
-        self,
-        sender: Sender,
-        *,
-        base_url: str,
-        key: str,
-        timeout: float,
-        limiter: RateLimiter,
-        clock: Clock,
-        respect_reviews: bool = False,
-    ) -> None:
-        """Take the sender and the address.
-
-        `timeout` is in seconds for one HTTP request. The limiter spaces changes; the clock spaces pages of lists.
+    def __init__(self, sender: Sender, settings: Settings, limiter: RateLimiter, clock: Clock) -> None:
+        """Take the settings of the Console API; the limiter spaces changes, and the clock spaces pages of lists.
 
         Raises:
             AuthenticationError: The key is missing, or has characters that no key has.
         """
         self._sender = sender
-        self._base_url = base_url.rstrip("/")
-        self._timeout = timeout
+        self._base_url = settings.console_url.rstrip("/")
+        self._timeout = settings.request_timeout
         self._limiter = limiter
         self._headers = {
-            ApiKeyKind.CONSOLE.header: ApiKeyKind.CONSOLE.check(key),
+            ApiKeyKind.CONSOLE.header: ApiKeyKind.CONSOLE.check(settings.console_api_key or ""),
             "STATSIG-API-VERSION": API_VERSION,
             "content-type": "application/json",
         }
         self.ids_in_project: int | None = None
         self._pages = RateLimiter([PAGES], clock)
-        self._change_headers = self._headers | (RESPECT_REVIEWS if respect_reviews else {})
+        self._change_headers = self._headers | (RESPECT_REVIEWS if settings.respect_review_settings else {})
 
     def segment(self, segment_id: str) -> Segment:
         """Return a segment.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from target_statsig.client.sender import Sender, Sent
     from target_statsig.clock import Clock
+    from target_statsig.config.settings import Settings
 
 GZIP_LEVEL = 1
 """186 KB of events become 23 KB in 0.1 ms. The standard library's zlib takes 0.5 ms for as many, and more for fewer."""
@@ -64,35 +65,23 @@ def encode_body(endpoint: Endpoint, items: bytes, flags: Iterable[str], compress
 class EventsClient:
     """Delivers items to the events API. Thread-safe; bodies must have its compression."""
 
-    def __init__(
-        self,
-        sender: Sender,
-        *,
-        base_url: str,
-        key: str,
-        compression: Compression,
-        timeout: float,
-        clock: Clock,
-        at_once: int = 1_000,
-    ) -> None:
-        """Take the sender and the address.
-
-        `timeout` is in seconds for one HTTP request; at most `at_once` requests run at a time.
+    def __init__(self, sender: Sender, settings: Settings, clock: Clock) -> None:
+        """Take the settings of the events API.
 
         Raises:
             AuthenticationError: The key is missing, or has characters that no key has.
         """
+        self.compression = settings.compression
         self._sender = sender
-        self._base_url = base_url.rstrip("/")
-        self.compression = compression
-        self._timeout = timeout
+        self._base_url = settings.events_url.rstrip("/")
+        self._timeout = settings.request_timeout
         self._clock = clock
-        self._slots = threading.BoundedSemaphore(at_once)
+        self._slots = threading.BoundedSemaphore(settings.max_parallel_requests)
         self._headers = {
-            ApiKeyKind.SERVER_SECRET.header: ApiKeyKind.SERVER_SECRET.check(key),
+            ApiKeyKind.SERVER_SECRET.header: ApiKeyKind.SERVER_SECRET.check(settings.server_secret_key or ""),
             "content-type": "application/json",
         }
-        if compression is Compression.GZIP:
+        if self.compression is Compression.GZIP:
             self._headers["content-encoding"] = "gzip"
 
     def send_body(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -325,13 +325,9 @@ def _letters(settings: Settings) -> WaitingLetters | None:
         return None
 
 
-def open_console(settings: Settings, transport: Transport, clock: Clock, patience: float = PATIENCE) -> ConsoleClient:
+def open_console(settings: Settings, transport: Transport, clock: Clock, patience: int = PATIENCE) -> ConsoleClient:
     """Return a client of the Console API whose calls count as failed after `patience` seconds."""
-    return ConsoleClient(
-        Sender(transport, clock, retry_timeout=min(settings.retry_timeout, patience)),
-        base_url=settings.console_url,
-        key=settings.console_api_key or "",
-        timeout=min(settings.request_timeout, patience),
-        limiter=RateLimiter(parse_rate_windows(settings.console_rate_limits), clock),
-        clock=clock,
-    )
+    sender = Sender(transport, clock, retry_timeout=min(settings.retry_timeout, patience))
+    limiter = RateLimiter(parse_rate_windows(settings.console_rate_limits), clock)
+    within = replace(settings, request_timeout=min(settings.request_timeout, patience))
+    return ConsoleClient(sender, within, limiter, clock)

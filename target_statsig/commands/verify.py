@@ -6,6 +6,7 @@ name with too few of them was perhaps dropped. It lists no values of metrics.
 
 from __future__ import annotations
 
+import math
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -169,7 +170,7 @@ def _ask(run: PastRun, sent: SentItems, settings: Settings, transport: Transport
         left = deadline - clock.monotonic()
         recent = None
         if failure is None and number < MOST_ASKED and left > 0 and name.is_askable:
-            console = open_console(settings, transport, clock, min(PATIENCE, left))
+            console = open_console(settings, transport, clock, min(PATIENCE, math.ceil(left)))
             try:
                 recent = _recent(console, name, run, sent, clock.time())
             except (RequestError, FatalRunError) as error:

@@ -33,25 +33,20 @@ def sender(clock, monkeypatch):
 
 
 def events_client(statsig, sender, clock, *, compression=Compression.GZIP, timeout=5, key=None):
-    return EventsClient(
-        sender,
-        base_url=statsig.events_url,
-        key=key or statsig.server_secret_key,
+    settings = Settings(
+        server_secret_key=key or statsig.server_secret_key,
+        events_url=statsig.events_url,
         compression=compression,
-        timeout=timeout,
-        clock=clock,
+        request_timeout=timeout,
     )
+    return EventsClient(sender, settings, clock)
 
 
 def console_client(statsig, sender, clock, *, windows=UNLIMITED, key=None):
-    return ConsoleClient(
-        sender,
-        base_url=statsig.console_url,
-        key=key or statsig.console_api_key,
-        timeout=5,
-        limiter=RateLimiter(windows, clock),
-        clock=clock,
+    settings = Settings(
+        console_api_key=key or statsig.console_api_key, console_url=statsig.console_url, request_timeout=5
     )
+    return ConsoleClient(sender, settings, RateLimiter(windows, clock), clock)
 
 
 @pytest.mark.parametrize("compression", [pytest.param(choice, id=choice.value) for choice in Compression])

@@ -12,7 +12,7 @@ from target_statsig.client.console import ID_LIST, PAGE_SIZE, USER_STORE_LIST, C
 from target_statsig.client.http import TransportError
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
-from target_statsig.config.settings import RateWindow
+from target_statsig.config.settings import RateWindow, Settings
 from target_statsig.errors import AuthenticationError, Heading, NotNowError, RefusedError
 from tests.fakes import FakeClock, FakeTransport, answer
 
@@ -27,15 +27,9 @@ plain_ids = st.text("abc-_@.é 0", min_size=1).map(str.strip).filter(bool)
 
 def client(transport, clock=None, *, limit=1000, key=KEY, **options):
     clock = clock or FakeClock()
-    return ConsoleClient(
-        Sender(transport, clock, retry_timeout=60, rng=lambda: 0.5),
-        base_url=f"{BASE}/",
-        key=key,
-        timeout=30,
-        limiter=RateLimiter([RateWindow(limit, 10)], clock),
-        clock=clock,
-        **options,
-    )
+    settings = Settings(console_api_key=key, console_url=f"{BASE}/", **options)
+    sender = Sender(transport, clock, retry_timeout=60, rng=lambda: 0.5)
+    return ConsoleClient(sender, settings, RateLimiter([RateWindow(limit, 10)], clock), clock)
 
 
 def data(content, *, next_page: object = None, status=200):
@@ -199,7 +193,7 @@ def test_all_lists_that_are_read_share_one_quota():
 @pytest.mark.parametrize("respects", [True, False])
 def test_only_changes_ask_for_reviews_to_be_respected(respects):
     transport = FakeTransport(data(VIPS), DONE, DONE, data(VIPS, status=201))
-    console = client(transport, respect_reviews=respects)
+    console = client(transport, respect_review_settings=respects)
     console.segment("vips")
     console.add_ids("vips", ["a"], segment_type=ID_LIST)
     console.remove_ids("vips", ["a"], segment_type=ID_LIST)

@@ -9,7 +9,7 @@ from target_statsig.client.events import LOG_EVENT, EventsClient
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
 from target_statsig.config.choices import Compression
-from target_statsig.config.settings import RateWindow
+from target_statsig.config.settings import RateWindow, Settings
 from target_statsig.errors import RefusedError
 from tests.fakes import FakeClock, FakeTransport, answer
 from tests.send_items import send_items
@@ -29,14 +29,8 @@ class Rehearsal:
         self.clock = FakeClock()
         self.sender = Sender(self.transport, self.clock, retry_timeout=60)
         limiter = RateLimiter([RateWindow(1000, 10)], self.clock)
-        self.console = ConsoleClient(
-            self.sender,
-            base_url="https://console.example/console/v1",
-            key=KEY,
-            timeout=30,
-            limiter=limiter,
-            clock=self.clock,
-        )
+        settings = Settings(console_api_key=KEY, console_url="https://console.example/console/v1")
+        self.console = ConsoleClient(self.sender, settings, limiter, self.clock)
 
 
 def test_reads_go_through_and_nothing_else_does():
@@ -99,14 +93,8 @@ def test_some_ids_of_each_direction_are_kept():
 @pytest.mark.parametrize("compression", Compression)
 def test_events_are_taken_at_once_and_recorded_as_json(compression):
     run = Rehearsal()
-    client = EventsClient(
-        run.sender,
-        base_url="https://events.example/v1",
-        key="secret-0123456789",
-        compression=compression,
-        timeout=30,
-        clock=run.clock,
-    )
+    key, url = "secret-0123456789", "https://events.example/v1"
+    client = EventsClient(run.sender, Settings(key, events_url=url, compression=compression), run.clock)
     sent = send_items(client, LOG_EVENT, [b'{"eventName":"a"}'], what="1 event")
     (recorded,) = run.recorded
     assert (sent.requests, run.reads.requests) == (1, [])

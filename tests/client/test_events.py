@@ -11,6 +11,7 @@ from target_statsig import __version__
 from target_statsig.client.events import LOG_CUSTOM_METRIC, LOG_EVENT, EventsClient
 from target_statsig.client.sender import Sender
 from target_statsig.config.choices import Compression
+from target_statsig.config.settings import Settings
 from target_statsig.errors import AuthenticationError, NotNowError, RefusedError
 from tests.fakes import NOON, FakeClock, FakeTransport, answer
 from tests.send_items import send_items
@@ -20,16 +21,10 @@ ITEMS = [b'{"eventName":"purchase","value":89.99}', b'{"eventName":"refund"}']
 NO = answer(503, {"success": False})
 
 
-def client(transport, clock=None, *, compression=Compression.NONE, base_url="https://events.example/v1", key=KEY):
+def client(transport, clock=None, *, compression=Compression.NONE, url="https://events.example/v1", key=KEY):
     clock = clock or FakeClock()
-    return EventsClient(
-        Sender(transport, clock, retry_timeout=60, rng=lambda: 1.0),
-        base_url=base_url,
-        key=key,
-        compression=compression,
-        timeout=30,
-        clock=clock,
-    )
+    settings = Settings(server_secret_key=key, events_url=url, compression=compression)
+    return EventsClient(Sender(transport, clock, retry_timeout=60, rng=lambda: 1.0), settings, clock)
 
 
 def test_items_travel_in_the_envelope_with_their_headers():
@@ -111,7 +106,7 @@ def test_every_try_is_told_while_it_happens_also_of_what_is_never_taken():
 
 def test_a_base_url_may_end_in_a_slash():
     transport = FakeTransport(answer())
-    send_items(client(transport, base_url="http://127.0.0.1:8000/v1/"), LOG_EVENT, ITEMS, what="2 events")
+    send_items(client(transport, url="http://127.0.0.1:8000/v1/"), LOG_EVENT, ITEMS, what="2 events")
 
     assert transport.requests[0].url == "http://127.0.0.1:8000/v1/log_event"
 
