@@ -180,6 +180,8 @@ class Connection:
 
     def _execute(self, statement: str, values: dict[str, Any]) -> Any:
         if self._driver is None:
+            if self._is_writing and self._failure is not None:
+                raise self._failure  # the transaction is lost, and the rest of it must not be committed by itself
             self._driver = self._connect()
         return self._driver.execute(statement if self.is_sqlite else _for_psycopg(statement), values or ())
 

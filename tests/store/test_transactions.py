@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from contextlib import closing
 
+import psycopg
 import pytest
 
 from target_statsig.errors import StoreError
+from target_statsig.store.store import Store
+from target_statsig.store.url import StoreUrl
 from tests.store.rows import known
 
 
@@ -24,3 +28,22 @@ def test_a_transaction_of_which_a_statement_failed_keeps_nothing_though_the_erro
     assert known(members) == []
     members.record_added(["b"])
     assert known(members) == ["b"]
+
+
+def insert_while_the_connection_breaks(members, postgres_url):
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    with members._connection.writing():
+        with psycopg.connect(**StoreUrl.parse(postgres_url).parameters) as other:
+            other.execute(f"{end} AND datname = current_database()")
+        for member in ("b", "c"):
+            with contextlib.suppress(StoreError):
+                members._insert([member], ours=True)
+
+
+def test_nothing_is_written_after_a_connection_broke_within_a_transaction(postgres_url, clock):
+    with closing(Store(postgres_url, clock=clock, project="a project", run_id="run 1")) as store:
+        members = store.members("vip")
+        members.record_added(["a"])
+        with pytest.raises(StoreError, match="store_url"):
+            insert_while_the_connection_breaks(members, postgres_url)
+        assert known(members) == ["a"]
