@@ -25,22 +25,25 @@ import traceback
 from pathlib import Path
 from typing import Self
 
-COMES_AGAIN = "What Statsig acknowledged is kept; the next run sends the rest."
-CUT_OFF = "No STATE passes it, so the next run sends what was not delivered."
+REST_COMES_NEXT = "What Statsig acknowledged is kept; the next run sends the rest."
+"""The aftermath of most errors that end a run."""
+
+NO_STATE_PASSES = "No STATE passes it, so the next run sends what was not delivered."
+"""The aftermath of an error in the input."""
 
 
 class Heading(enum.Enum):
-    """A kind of error that fails a run, in the order of the troubleshooting page.
+    """The kinds of errors that fail a run, in the order of the troubleshooting page.
 
     Attributes:
-        value: The start of its text, which is a heading of the troubleshooting page.
-        code: Its name in `error_codes` of the report, which never changes.
+        value: The beginning of the error's text, and a heading of the troubleshooting page.
+        code: The name in `error_codes` of the report, which never changes.
     """
 
     code: str
 
     def __new__(cls, code: str, text: str) -> Self:
-        """Make a member whose value is the text."""
+        """Create a member with the text as its value."""
         member = object.__new__(cls)
         member._value_ = text
         member.code = code
@@ -74,9 +77,9 @@ class TargetStatsigError(Exception):
     """Base class of every error of this target.
 
     Attributes:
-        heading: What its text begins with in the log.
-        aftermath: What was and was not sent, if the text does not say so; may be empty.
-        maybe_taken: Whether it ended a request on which Statsig may have acted, because no response denied it.
+        heading: The beginning of its text in the log.
+        aftermath: A sentence about what was sent, if the text has none; may be empty.
+        maybe_taken: Whether it ended a request that Statsig may have accepted, because no response denies it.
     """
 
     heading = Heading.FAULT
@@ -92,8 +95,8 @@ class TargetStatsigError(Exception):
     def full_text(self) -> str:
         """The text for the log and the report: heading, what happened, what was sent, what to do."""
         text = str(self)
-        stop = "" if text.endswith((".", "?")) else "."
-        return f"{self.heading.value}: {text}{stop} {self.aftermath}".rstrip()
+        full_stop = "" if text.endswith((".", "?")) else "."
+        return f"{self.heading.value}: {text}{full_stop} {self.aftermath}".rstrip()
 
 
 class SettingsError(TargetStatsigError):
@@ -108,7 +111,7 @@ class SettingsError(TargetStatsigError):
 
 
 class RecordError(TargetStatsigError):
-    """A record cannot become what its stream is configured to become.
+    """A record cannot become an item or a member.
 
     Attributes:
         reason: The name in snake_case under which the record is counted.
@@ -146,20 +149,20 @@ class RequestError(TargetStatsigError):
 class RefusedError(RequestError):
     """Statsig refused this body for good (400, 404, 405, 422, 501, ...)."""
 
-    aftermath = COMES_AGAIN
+    aftermath = REST_COMES_NEXT
 
 
 class TooLargeError(RequestError):
     """Statsig refused the size of this body (413)."""
 
-    aftermath = COMES_AGAIN
+    aftermath = REST_COMES_NEXT
 
 
 class NotNowError(RequestError):
     """Retries are used up, or Statsig asked to come back later than `retry_timeout` allows."""
 
     heading = Heading.LATER
-    aftermath = COMES_AGAIN
+    aftermath = REST_COMES_NEXT
 
 
 class FatalRunError(TargetStatsigError):
@@ -170,7 +173,7 @@ class AuthenticationError(FatalRunError):
     """Statsig does not accept a key (401, 403)."""
 
     heading = Heading.KEY
-    aftermath = COMES_AGAIN
+    aftermath = REST_COMES_NEXT
 
 
 class InputError(FatalRunError):
@@ -189,7 +192,7 @@ class StoreError(FatalRunError):
     """The store cannot be opened, read or written."""
 
     heading = Heading.STORE
-    aftermath = COMES_AGAIN
+    aftermath = REST_COMES_NEXT
 
 
 class InterruptedRunError(TargetStatsigError):
@@ -204,13 +207,13 @@ def heading_of(error: BaseException) -> Heading:
 def text_of(error: BaseException) -> str:
     """Return the text of an error for the log and the report.
 
-    For an unexpected error it names the place and not the error's own text, which may quote a record.
+    For an unexpected error, it gives the place in the code instead of the error's own text, which may quote a record.
     """
     if isinstance(error, TargetStatsigError):
         return error.full_text
     frames = traceback.extract_tb(error.__traceback__)
     where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames[-4:]))
     return (
-        f"{Heading.FAULT.value}: unexpected {type(error).__name__} at {where}. {COMES_AGAIN} Please report it with "
+        f"{Heading.FAULT.value}: unexpected {type(error).__name__} at {where}. {REST_COMES_NEXT} Please report it with "
         "this line."
     )

@@ -23,7 +23,7 @@ from target_statsig.reports.progress import ProgressLog, terminal
 from target_statsig.reports.report import RunReport
 from target_statsig.reports.table import log_summary
 from target_statsig.segments.completeness import StreamObserver
-from target_statsig.singer.dead_letters import DeadLetterBox
+from target_statsig.singer.dead_letters import DeadLetterFiles
 from target_statsig.singer.rejections import whereabouts
 from target_statsig.singer.state import Patience, State, StateGate, write_state
 from target_statsig.store.values import Command, past_run
@@ -48,7 +48,7 @@ AGE_BYTES = 1 << 23
 small records are full long before."""
 
 NO_KEY = "none"
-"""Used in place of a missing key. Only a dry run gets that far without one, and it sends nothing."""
+"""Used in place of a missing key in a dry run, which sends nothing."""
 
 
 class Run:
@@ -335,7 +335,7 @@ class Run:
         return Store(self._store_url, clock=self.clock, project=project, run_id=self.run_id)
 
     def _open_dead_letters(self, directory: str) -> DeadLetters:
-        return DeadLetterBox(directory, self.run_id)
+        return DeadLetterFiles(directory, self.run_id)
 
     def _put_out(self, state: State) -> None:
         write_state(state)

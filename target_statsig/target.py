@@ -28,7 +28,7 @@ from target_statsig._compat import override
 from target_statsig.commands import command_line
 from target_statsig.commands.options import Options, TargetCommand
 from target_statsig.config.schema import config_schema
-from target_statsig.errors import CUT_OFF, InputError, SettingsError
+from target_statsig.errors import NO_STATE_PASSES, InputError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,7 +79,7 @@ class TargetStatsig(Target):
 
         Args:
             parse_env_config: Whether settings are also read from environment variables.
-            dry_run: Whether to change nothing, whatever the setting `dry_run` says.
+            dry_run: Whether to change nothing, even if the setting `dry_run` is false.
             show_ids: Whether a dry run shows ids of users.
             dry_run_output: The file to which a dry run writes the requests that it would send.
             options: Passed to singer-sdk.
@@ -194,8 +194,8 @@ class TargetStatsig(Target):
     def _process_batch_message(self, message_dict: Message) -> NoReturn:
         msg = (
             "The tap sent a BATCH message. These are refused, because their files would bypass stream maps and "
-            f"validation. {CUT_OFF} Remove `batch_config` from the tap's configuration, so that it sends RECORD "
-            "messages."
+            f"validation. {NO_STATE_PASSES} Remove `batch_config` from the tap's configuration, so that it sends "
+            "RECORD messages."
         )
         raise InputError(msg)
 
@@ -246,6 +246,30 @@ class TargetStatsig(Target):
         self.message_reader.stop = True
         if self.message_reader.waiting:
             raise self.message_reader.stopped()
+
+    # Instead of a run from a tap
+
+    def replay(self) -> int:
+        """Send all dead letters again, delete the files of those that arrived, and return the exit code."""
+        from target_statsig.commands.replay import send_again
+
+        return send_again(self.run, self.run_to_end)
+
+    def apply_held(self, segment_id: str | None = None) -> int:
+        """Remove the members whose removal the last run held, and return the exit code.
+
+        Args:
+            segment_id: The only segment to change; None for all.
+        """
+        from target_statsig.commands.apply_held import apply_held
+
+        return apply_held(self.run, segment_id)
+
+    def send(self, url: str) -> int:
+        """Send a table of prepared requests (see `commands.send`), and return the exit code."""
+        from target_statsig.commands.send import send
+
+        return send(self.run, url)
 
     # The configuration
 
@@ -363,25 +387,3 @@ class TargetStatsig(Target):
     @override
     def get_singer_command(cls) -> click.Command:
         return TargetCommand(super().get_singer_command())
-
-    def replay(self) -> int:
-        """Send all dead letters again, delete the files of those that arrived, and return the exit code."""
-        from target_statsig.commands.replay import send_again
-
-        return send_again(self.run, self.run_to_end)
-
-    def apply_held(self, segment_id: str | None = None) -> int:
-        """Remove the members whose removal the last run held, and return the exit code.
-
-        Args:
-            segment_id: The only segment to change; None for all.
-        """
-        from target_statsig.commands.apply_held import apply_held
-
-        return apply_held(self.run, segment_id)
-
-    def send(self, url: str) -> int:
-        """Send a table of prepared requests (see `commands.send`), and return the exit code."""
-        from target_statsig.commands.send import send
-
-        return send(self.run, url)

@@ -33,7 +33,7 @@ from target_statsig.reports.table import Forecast, id_lines, log_summary
 from target_statsig.reports.text import visible
 from target_statsig.run import Run
 from target_statsig.segments.members import MemberMapper
-from target_statsig.singer.dead_letters import UnkeptLetters
+from target_statsig.singer.dead_letters import NoDeadLetters
 from target_statsig.singer.fields import deleted_rows, id_destination, listed, places, reads_messages, sources_of
 from target_statsig.store.readonly import open_copy
 
@@ -151,7 +151,7 @@ class DryRun(Run):
 
     @override
     def _open_dead_letters(self, directory: str) -> DeadLetters:
-        return UnkeptLetters(directory)
+        return NoDeadLetters(directory)
 
     @override
     def _put_out(self, state: State) -> None:

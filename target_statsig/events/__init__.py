@@ -1,1 +1,1 @@
-"""Records become items of Statsig's events API, such as events, and items are delivered."""
+"""Mapping records to items of Statsig's events API (events, exposures, metric values), and delivering them."""

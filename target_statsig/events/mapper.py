@@ -1,4 +1,4 @@
-"""The interface of the mappers, which map a stream's records to items, and what counts as large."""
+"""The interface of the mappers, which map a stream's records to items, and the counts of large values."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ SINGER_PREFIX = "_sdc_"
 """The prefix of the columns that taps and targets add."""
 
 _ROWS_OF_A_SHAPE = 16
-"""Records with the same members, on average, from which on each such group is mapped by itself."""
+"""If at least so many records on average have the same members, each group of such records is mapped by itself."""
 
 _KEYS_KEPT = 16_384
 """Columns whose metadata key is remembered."""

@@ -118,7 +118,7 @@ class MetricMapper(Mapper):
 
 
 def _numbers(values: Column, wanted: Column, field: str, faults: Faults) -> Column:
-    """Return the numbers of those records in which one is wanted, also from texts; null for the others."""
+    """Return the number, or the number in a text, of each record in `wanted`; null for the others."""
     return [
         convert_one(partial(_number, field=field), value, row, faults) if needed else None
         for row, (value, needed) in enumerate(zip(values, wanted, strict=True))

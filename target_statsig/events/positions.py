@@ -53,7 +53,7 @@ def highest(values: Sequence[object]) -> Bookmark | None:
         numbers = cast("Sequence[int]", values)
         return position(max(numbers)) if position(min(numbers)) else None
     if kinds == {str}:
-        # If they are mere dates, there are few different ones.
+        # Dates without a time have few different values.
         times: Sequence[int | None] = parse_texts(values) or [*map(parse_text, set(cast("Sequence[str]", values)))]
         return None if None in times else _moment(max(cast("Sequence[int]", times)))
     top: Bookmark | None = None

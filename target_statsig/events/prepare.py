@@ -134,7 +134,7 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 class Prepares(Protocol):
-    """Prepares batches: `Preparation`, or `engine.send` with what was prepared earlier."""
+    """Prepares batches. `engine.send` implements it for batches that were prepared earlier."""
 
     def __call__(self, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
         """Prepare a batch.
@@ -244,7 +244,7 @@ class Preparation(Prepares):
         )
 
     def _lines(self, items: Column, limits: Limits, faults: Faults) -> Sequence[bytes]:
-        """Encode each item as JSON; one that cannot be encoded, or is too large even alone, is a fault."""
+        """Encode each item as JSON; a fault is an item that cannot be encoded, or is too large for any request."""
         try:
             # In JSON a line break within a text is escaped.
             lines: Sequence[bytes] = _ENCODER.encode_lines(items).split(b"\n")[:-1]

@@ -38,8 +38,8 @@ LATEST_MS = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z, the last one."""
 
 PLAUSIBLE_MS = range(946_684_800_000, 4_133_980_800_000)
-"""The years 2000 to 2100. With `time_unit: auto`, a number is a time only if some unit puts it there. Texts of other
-years are mostly placeholders: 0001-01-01, 1900-01-01, 1970-01-01, 9999-12-31."""
+"""The years 2000 to 2100. With `time_unit: auto`, a number is a time only if some unit makes it one of these years.
+Texts of other years are mostly placeholders: 0001-01-01, 1900-01-01, 1970-01-01, 9999-12-31."""
 
 SECONDS_BELOW = 10**11
 MILLISECONDS_BELOW = 10**14
@@ -56,7 +56,7 @@ _MS_IN: Mapping[TimeUnit, tuple[int, int]] = MappingProxyType(
 )
 """The milliseconds of each unit, as numerator and denominator."""
 
-# Only `local` is left to the standard library, because what else it accepts differs between versions of Python.
+# The standard library parses only `local`. Which other forms it accepts differs between versions of Python.
 _parts = re.compile(
     r"""
     (?P<local> \d{4}-\d\d-\d\d (?P<clock> [Tt\ ] (?:[01]\d|2[0-3]) : [0-5]\d (?P<seconds> :[0-5]\d )? )? )
@@ -289,7 +289,7 @@ def _from_number(number: Decimal | float, unit: TimeUnit) -> int | None:
 
 
 def _from_any_unit(numerator: int, denominator: int) -> int | None:
-    """Return the time that a number probably stands for: a date in digits, or a plausible time in some unit."""
+    """Return the time of a number without a known unit: a date in digits, or a plausible time in the likely unit."""
     size = abs(numerator) // denominator
     digits = _compact(str(numerator)) if denominator == 1 and size < MILLISECONDS_BELOW else None
     if digits is not None:

@@ -90,7 +90,7 @@ class UserMapper:
         Args:
             columns: The records.
             faults: Receives `missing_identifier` for records with neither a user id nor a custom id.
-            warnings: Receives what was ignored, and long user ids.
+            warnings: Counts ignored values, and long user ids.
         """
         plan = self._plan(columns.names)
         user: dict[str, Column] = {

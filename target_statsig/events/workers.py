@@ -244,7 +244,7 @@ def serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
 
 
 def main() -> None:
-    """Serve the process that started this one, which alone handles signals."""
+    """Serve the process that started this one. Signals are left to that process."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     collect_seldom()

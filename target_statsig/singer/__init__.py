@@ -1,1 +1,1 @@
-"""What comes in and what goes back: Singer messages, their records, STATEs and dead letters."""
+"""Singer messages: reading them, their records and schemas, STATEs, and dead letters."""

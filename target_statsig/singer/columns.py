@@ -114,7 +114,7 @@ def objects_in(column: Column) -> Sequence[Mapping[str, Any]]:
 
 
 def picked(values: Column, rows: Sequence[int]) -> Column:
-    """Return the values of some rows, of which each is named at most once."""
+    """Return the values of some rows, without repetition."""
     if len(rows) == len(values):
         return values
     # Given one row, `itemgetter` would return the bare value.
@@ -183,8 +183,8 @@ def digest(record: Mapping[str, Any]) -> bytes:
 def _digests(of: Columns, names: tuple[str, ...], rows: Sequence[int]) -> list[bytes]:
     """Return the digests of records that have the same columns.
 
-    Only values are encoded, in the order of the columns' names; to encode the names as well would take twice as long.
-    Instead, the names determine the seed of the hash. A single column's value is encoded alone.
+    Only values are encoded, in the order of the columns' names. Encoding the names as well would take twice as long, so
+    they determine the seed of the hash instead. The value of a single column is encoded without a list around it.
     """
     names, seed = _names_and_seed(names)
     columns = [picked(of.get(name), rows) for name in names]
@@ -201,7 +201,7 @@ def _digests(of: Columns, names: tuple[str, ...], rows: Sequence[int]) -> list[b
 
 @lru_cache(_SHAPES_KEPT)
 def _names_and_seed(columns: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
-    """Return the columns that belong to the digest, sorted by name, and the seed that stands for their names."""
+    """Return the columns that belong to the digest, sorted by name, and the seed made from their names."""
     names = sorted(name for name in columns if not name.startswith(TRANSPORT_PREFIX))
     return tuple(names), xxh3_64_intdigest(json.dumps(names).encode())
 

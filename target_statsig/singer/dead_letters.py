@@ -124,7 +124,7 @@ class DeadLetters(Protocol):
         """The paths of the written files."""
 
 
-class UnkeptLetters(DeadLetters):
+class NoDeadLetters(DeadLetters):
     """The dead letters of a dry run, which writes none."""
 
     def __init__(self, directory: str) -> None:
@@ -150,7 +150,7 @@ class UnkeptLetters(DeadLetters):
         return []
 
 
-class DeadLetterBox(DeadLetters):
+class DeadLetterFiles(DeadLetters):
     """Writes dead letters into a directory, which is created for the first one."""
 
     def __init__(self, directory: str, run_id: str) -> None:

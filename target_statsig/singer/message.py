@@ -75,7 +75,7 @@ def decode_around_record(line: bytes) -> Message:
 def decode_leniently(line: bytes) -> object:
     """Decode a line that is not strict JSON but that Python's `json` may write, for example with NaN.
 
-    A record with such a number is rejected later, without its neighbours.
+    A record with such a number is rejected later; the records around it are not.
 
     Raises:
         RecursionError: The line nests too deeply.

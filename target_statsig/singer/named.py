@@ -55,7 +55,7 @@ class NamedColumns:
         """
         self.seen = True
         if reads_messages(self._settings):
-            # The objects in these columns may come as JSON text, of which the schema says nothing.
+            # These columns may hold objects as JSON text, whose members are not in the schema.
             open_columns: dict[str, Any] = {name: {} for name in JSON_COLUMNS if name in _members(schema)}
             schema = {**schema, "properties": {**_members(schema), **open_columns}}
         self._schema = schema

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from target_statsig._compat import override
-from target_statsig.errors import CUT_OFF, InputError, InterruptedRunError
+from target_statsig.errors import NO_STATE_PASSES, InputError, InterruptedRunError
 from target_statsig.singer.message import Undecoded
 from target_statsig.singer.records import NO_END, Batch, decode, lines_of
 
@@ -52,7 +52,7 @@ def unreadable(number: int, what: str, *, remedy: str = LOOK_THERE) -> InputErro
     """Return an error about a line of the input, without any of its content."""
     if what.endswith(NO_END):
         remedy = "Check the tap's log for an error, and run again."
-    return InputError(f"Line {number} of the input {what}. {CUT_OFF} {remedy}")
+    return InputError(f"Line {number} of the input {what}. {NO_STATE_PASSES} {remedy}")
 
 
 class SingerMessageReader(GenericSingerReader[bytes]):

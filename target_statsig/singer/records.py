@@ -177,7 +177,7 @@ class RecordReader:
 
     @cached_property
     def _type(self) -> RecordType | None:
-        """A type that only sound records fit; None if the schema says more than a type can."""
+        """A type that only sound records fit; None if no type can express the schema."""
         try:
             return RecordType(self._tap_stream, self._schema, self._key_properties, validates=self._validates)
         except NotPlainError:

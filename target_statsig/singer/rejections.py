@@ -27,7 +27,7 @@ ALL = 100
 """The value of `max_rejected_percent` that allows all records to be rejected."""
 
 SHOWN_FIELDS = 3
-"""Fields at most for which the message says where they are read from."""
+"""The most fields whose sources the message names."""
 
 
 def too_many(records: int, rejected: int, max_percent: int) -> bool:

@@ -169,7 +169,7 @@ class NotPlainError(Exception):
 class RecordType:
     """Decodes and validates records of one stream that have no columns beyond its schema.
 
-    A column whose schema is a mere type is validated by msgspec while decoding, any other column afterwards.
+    A column whose schema gives only a type is validated by msgspec while decoding, any other column afterwards.
 
     Attributes:
         names: The columns of the schema.
@@ -306,7 +306,7 @@ class RecordType:
         if _NUMBER in kinds:
             self._allowed[name] = frozenset().union(*(_DECODED[kind] for kind in kinds))
             return Any
-        return Union[tuple(_bounded(kind, schema) for kind in kinds)]  # noqa: UP007 -- so many are known only now
+        return Union[tuple(_bounded(kind, schema) for kind in kinds)]  # noqa: UP007 -- their number varies
 
 
 def _refers(schema: object) -> bool:

@@ -25,7 +25,7 @@ State = Any
 """The value of a STATE, usually an object."""
 
 STATE_PATIENCE = 30.0
-"""Seconds that a STATE waits for the batch before it to fill up; then the batch is sent as it is."""
+"""Seconds that a STATE waits for the batch before it to fill up. Then the batch is sent even if it is not full."""
 
 
 class StateGate:

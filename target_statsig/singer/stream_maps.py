@@ -9,7 +9,7 @@ from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
 from singer_sdk.mapper import CustomStreamMap, PluginMapper
 
 from target_statsig._compat import override
-from target_statsig.errors import CUT_OFF, Heading, InputError, SettingsError
+from target_statsig.errors import NO_STATE_PASSES, Heading, InputError, SettingsError
 
 if TYPE_CHECKING:
     import logging
@@ -30,10 +30,8 @@ class StreamMapError(Exception):
 
     def at(self, number: int) -> InputError:
         """Return the error for the record on line `number` of the input."""
-        msg = (
-            f"A stream map of stream '{self._stream}' failed for the record in line {number}: {self} {CUT_OFF} {REMEDY}"
-        )
-        return InputError(msg, heading=Heading.SETTINGS)
+        what = f"A stream map of stream '{self._stream}' failed for the record in line {number}"
+        return InputError(f"{what}: {self} {NO_STATE_PASSES} {REMEDY}", heading=Heading.SETTINGS)
 
 
 class StreamMaps(PluginMapper):

@@ -9,7 +9,7 @@ import pytest
 
 import target_statsig
 from target_statsig.errors import (
-    COMES_AGAIN,
+    REST_COMES_NEXT,
     AuthenticationError,
     FatalRunError,
     Heading,
@@ -29,16 +29,16 @@ SOURCES = sorted(Path(target_statsig.__file__).parent.rglob("*.py"))
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        pytest.param(AuthenticationError("No."), f"Statsig does not accept the key: No. {COMES_AGAIN}", id="key"),
-        pytest.param(StoreError("no room"), f"The store cannot be used: no room. {COMES_AGAIN}", id="store"),
-        pytest.param(RefusedError("Why?"), f"Statsig refuses the request: Why? {COMES_AGAIN}", id="a question"),
-        pytest.param(RefusedError("No."), f"Statsig refuses the request: No. {COMES_AGAIN}", id="refused"),
+        pytest.param(AuthenticationError("No."), f"Statsig does not accept the key: No. {REST_COMES_NEXT}", id="key"),
+        pytest.param(StoreError("no room"), f"The store cannot be used: no room. {REST_COMES_NEXT}", id="store"),
+        pytest.param(RefusedError("Why?"), f"Statsig refuses the request: Why? {REST_COMES_NEXT}", id="a question"),
+        pytest.param(RefusedError("No."), f"Statsig refuses the request: No. {REST_COMES_NEXT}", id="refused"),
         pytest.param(
-            NotNowError("Wait."), f"Statsig accepts no more requests for now: Wait. {COMES_AGAIN}", id="later"
+            NotNowError("Wait."), f"Statsig accepts no more requests for now: Wait. {REST_COMES_NEXT}", id="later"
         ),
         pytest.param(
             NotNowError("Dead.", heading=Heading.UNREACHABLE),
-            f"Statsig cannot be reached: Dead. {COMES_AGAIN}",
+            f"Statsig cannot be reached: Dead. {REST_COMES_NEXT}",
             id="unreachable",
         ),
         pytest.param(InputError("Line 1."), "The input cannot be used: Line 1.", id="input"),
