@@ -11,8 +11,11 @@ from target_statsig.errors import InterruptedRunError
 
 
 def test_a_wait_ends_by_itself():
-    RunClock().sleep(0)
-    RunClock().sleep(-1)
+    clock = RunClock()
+    begun = clock.monotonic()
+    clock.sleep(0.01)
+    assert clock.monotonic() - begun >= 0.01
+    clock.sleep(-1)
 
 
 def test_after_stop_no_wait_begins():

@@ -4,7 +4,6 @@ import logging
 import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from itertools import islice
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from target_statsig._compat import override
 from target_statsig.client.http import Request, TransportError
 from target_statsig.client.rate_limit import RateLimiter
-from target_statsig.client.sender import MAX_DELAY, MAX_RETRY_AFTER, Sender, _delays, parse_retry_after
+from target_statsig.client.sender import MAX_DELAY, MAX_RETRY_AFTER, Sender, parse_retry_after
 from target_statsig.config.keys import ApiKeyKind
 from target_statsig.config.settings import RateWindow
 from target_statsig.errors import (
@@ -467,9 +466,14 @@ def test_both_forms_of_retry_after_say_the_same(seconds):
     assert parse_retry_after(date, now=NOON_UTC) == parse_retry_after(str(seconds), now=NOON_UTC) == seconds
 
 
-def test_delays_double_up_to_a_minute():
-    assert list(islice(_delays(lambda: 1.0), 8)) == [1, 2, 4, 8, 16, 32, MAX_DELAY, MAX_DELAY]
+def test_delays_double_up_to_a_minute(clock):
+    send(clock, *[NO] * 8, answer())
+
+    assert clock.sleeps == [1, 2, 4, 8, 16, 32, MAX_DELAY, MAX_DELAY]
 
 
-def test_delays_are_spread_from_nothing_to_all():
-    assert list(islice(_delays(iter([0.0, 0.5, 0.25]).__next__), 3)) == [0, 1, 1]
+def test_delays_are_spread_from_nothing_to_all(clock):
+    transport = FakeTransport(*[NO] * 3, answer())
+    send_by(Sender(transport, clock, retry_timeout=100, rng=iter([0.0, 0.5, 0.25, 1.0]).__next__))
+
+    assert clock.sleeps == [0, 1, 1]

@@ -13,9 +13,7 @@ PATIENCE = 30
 
 @pytest.fixture
 def pool():
-    pool = DeliveryPool(2)
-    yield pool
-    pool._pool.shutdown()
+    return DeliveryPool(2)
 
 
 def fail(error):
@@ -32,19 +30,23 @@ def test_all_jobs_are_done_when_it_has_finished(pool):
 
 def test_whoever_hands_one_over_waits_while_all_workers_are_busy(pool):
     going_on, done = threading.Event(), []
-    for _ in range(2):
-        pool.submit(lambda: going_on.wait(PATIENCE))
-    assert not pool._free_threads.acquire(blocking=False)
+    for number in range(2):
+        pool.submit(lambda number=number: (going_on.wait(PATIENCE), done.append(number)))
+    handing_over = threading.Thread(target=pool.submit, args=[lambda: done.append("third")])
+    handing_over.start()
+    handing_over.join(0.05)
+    assert handing_over.is_alive()
     going_on.set()
-    pool.submit(lambda: done.append(True))
+    handing_over.join(PATIENCE)
     pool.finish()
-    assert done == [True]
+    assert sorted(done, key=str) == [0, 1, "third"]
 
 
 def test_the_first_failure_is_for_whoever_comes_next_however_often(pool):
     first = ValueError("first")
     pool.submit(lambda: fail(first))
-    pool._pool.shutdown()
+    with pytest.raises(ValueError, match="first"):
+        pool.finish()
     for step in [pool.check, lambda: pool.submit(lambda: None), pool.check, pool.finish] * 3:
         with pytest.raises(ValueError, match="first"):
             step()

@@ -20,6 +20,7 @@ from target_statsig.events.item_types import EVENTS
 from target_statsig.events.prepare import Limits, Preparation
 from target_statsig.events.workers import Task, Workers
 from target_statsig.singer.records import Batch, RecordReader
+from tests.command import PATIENCE
 from tests.fakes import WorkersInHere
 from tests.singer import Blocks, record, schema, state, to_lines
 
@@ -45,7 +46,8 @@ def preparation():
 def wait_until_ready(workers):
     workers.start()
     for each in workers._workers:
-        assert select.select([each._answers], [], [], 30)[0]
+        assert select.select([each._answers], [], [], PATIENCE)[0], f"no worker after {PATIENCE} seconds"
+        # EOFError: it ended instead, and wrote to the standard error why.
         assert each.is_ready
 
 

@@ -231,8 +231,8 @@ DEPTHS = [
     (600, "objects"),
     (980, "lists"),
     (990, "objects"),
-    (100_000, "lists"),
-    (50_000, "objects"),
+    (20_000, "lists"),
+    (10_000, "objects"),
 ]
 
 
