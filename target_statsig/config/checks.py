@@ -1,6 +1,6 @@
 """Errors of a configuration: against its schema, and between settings.
 
-Each function returns texts, so that all errors are reported at once. No text quotes a value, which may be a secret.
+Each function gives texts, so that all errors are reported at once. No text quotes a value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -144,29 +144,27 @@ def _suggestion(name: str, known: Mapping[str, Any]) -> str:
 WHOLE_ADDRESS = re.compile(r"https?://[^/?#\s]+")
 
 
-def run_errors(settings: Settings, used: Collection[str]) -> list[str]:
-    """Return the errors of the run's settings; `used` are the object types of the streams."""
-    errors = []
+def run_errors(settings: Settings, used: Collection[str]) -> Iterator[str]:
+    """Yield the errors of the run's settings; `used` are the object types of the streams."""
     segments = {ObjectType.SEGMENT}.intersection(used)
     # A dry run sends no events, so it needs no key for them; but it reads segments.
     events = set() if settings.dry_run else set(used) - segments
-    errors += _key_errors(ApiKeyKind.SERVER_SECRET, settings.server_secret_key, events)
-    errors += _key_errors(ApiKeyKind.CONSOLE, settings.console_api_key, segments)
-    errors += _address_errors("events_url", settings.events_url, EVENTS_URL)
-    errors += _address_errors("console_url", settings.console_url, CONSOLE_URL)
+    yield from _key_errors(ApiKeyKind.SERVER_SECRET, settings.server_secret_key, events)
+    yield from _key_errors(ApiKeyKind.CONSOLE, settings.console_api_key, segments)
+    yield from _address_errors("events_url", settings.events_url, EVENTS_URL)
+    yield from _address_errors("console_url", settings.console_url, CONSOLE_URL)
     if settings.notify_url is not None and not (
         WHOLE_ADDRESS.match(settings.notify_url) and _can_be_read(settings.notify_url)
     ):
-        errors.append("`notify_url` must be a complete address, such as https://hooks.example.com/….")
+        yield "`notify_url` must be a complete address, such as https://hooks.example.com/…."
     if settings.store_url is not None and not settings.store_url.startswith(STORE_SCHEMES):
-        errors.append("`store_url` must begin with sqlite:/// or postgresql+psycopg://.")
+        yield "`store_url` must begin with sqlite:/// or postgresql+psycopg://."
     if settings.dead_letter_path is not None and (problem := file_system_error(settings.dead_letter_path)):
-        errors.append(f"`dead_letter_path` cannot be used: {problem}")
+        yield f"`dead_letter_path` cannot be used: {problem}"
     try:
         parse_rate_windows(settings.console_rate_limits)
     except ValueError as error:
-        errors.append(f"`console_rate_limits`: {error}")
-    return errors
+        yield f"`console_rate_limits`: {error}"
 
 
 def _can_be_read(url: str) -> bool:
@@ -178,35 +176,31 @@ def _can_be_read(url: str) -> bool:
     return True
 
 
-def _address_errors(setting: str, url: str, own: str) -> list[str]:
-    """Return the errors of an API's address; at Statsig's host it must have Statsig's path."""
+def _address_errors(setting: str, url: str, own: str) -> Iterator[str]:
+    """Yield the error of an API's address, if any; at Statsig's host it must have Statsig's path."""
     if not url.startswith(("http://", "https://")):
-        return [f"`{setting}` must begin with https:// (or http:// for a proxy on this machine)."]
-    if NOT_IN_A_BASE.search(url):
-        return [f"`{setting}` must end with a path, because the target appends to it. Remove `?`, `#` and blanks."]
-    if not _can_be_read(url):
-        return [f"`{setting}` is not a valid address. Check its host and port."]
-    given, statsig = urlsplit(url), urlsplit(own)
-    if given.netloc == statsig.netloc and given.path.rstrip("/") != statsig.path:
-        return [f"`{setting}` must end in {statsig.path} at this host: {own}"]
-    return []
+        yield f"`{setting}` must begin with https:// (or http:// for a proxy on this machine)."
+    elif NOT_IN_A_BASE.search(url):
+        yield f"`{setting}` must end with a path, because the target appends to it. Remove `?`, `#` and blanks."
+    elif not _can_be_read(url):
+        yield f"`{setting}` is not a valid address. Check its host and port."
+    else:
+        given, statsig = urlsplit(url), urlsplit(own)
+        if given.netloc == statsig.netloc and given.path.rstrip("/") != statsig.path:
+            yield f"`{setting}` must end in {statsig.path} at this host: {own}"
 
 
-def _key_errors(kind: ApiKeyKind, key: str | None, purposes: Collection[str]) -> list[str]:
+def _key_errors(kind: ApiKeyKind, key: str | None, purposes: Collection[str]) -> Iterator[str]:
     where = f"Find it in the Statsig console under {PLACE}."
-    if key is None:
+    if key is None and purposes:
         streams = " or ".join(f"{purpose}s" for purpose in sorted(purposes))
         text = f"a stream goes to {streams} and needs a {kind.title} ({kind.prefix}…)"
-        return [f"`{kind.setting}` is missing: {text}. {where}"] if purposes else []
-    other = kind.other_prefix(key)
-    if other is None:
-        return []
-    return [
-        (
+        yield f"`{kind.setting}` is missing: {text}. {where}"
+    if key is not None and (other := kind.other_prefix(key)):
+        yield (
             f"`{kind.setting}` holds a {TITLES[other]} ({other}…, ends in {key[-SHOWN_CHARACTERS:]}); it must be a "
             f"{kind.title} ({kind.prefix}…). {where}"
         )
-    ]
 
 
 def stream_errors(entry: Mapping[str, Any], *, where: str) -> list[str]:
@@ -220,53 +214,52 @@ def stream_errors(entry: Mapping[str, Any], *, where: str) -> list[str]:
     return [f"{where}{text}" for text in _CHECKS[entry["object_type"]](entry)]
 
 
-def _event_errors(entry: Mapping[str, Any]) -> list[str]:
-    errors = _destination_errors(entry, DESTINATIONS[ObjectType.EVENT]) + _attribute_errors(entry)
+def _event_errors(entry: Mapping[str, Any]) -> Iterator[str]:
+    yield from _destination_errors(entry, DESTINATIONS[ObjectType.EVENT])
+    yield from _attribute_errors(entry)
     sanitized = entry.get("invalid_event_name") == InvalidEventName.SANITIZE
     if not sanitized and dropped_characters(entry.get("event_name", "")):
-        errors.append(
+        yield (
             "`event_name` holds characters for which Statsig silently drops an event "
             f"({dropped_characters(entry['event_name'])}). Remove them, or set `invalid_event_name` to sanitize."
         )
-    return errors
 
 
-def _exposure_errors(entry: Mapping[str, Any]) -> list[str]:
-    errors = _destination_errors(entry, DESTINATIONS[ObjectType.EXPOSURE]) + _attribute_errors(entry)
+def _exposure_errors(entry: Mapping[str, Any]) -> Iterator[str]:
+    yield from _destination_errors(entry, DESTINATIONS[ObjectType.EXPOSURE])
+    yield from _attribute_errors(entry)
     if "experiment_name" in entry and "gate_name" in entry:
-        errors.append(
+        yield (
             "`experiment_name` and `gate_name` exclude each other. Keep one. (A stream may hold both kinds in columns.)"
         )
-    return errors
 
 
-def _metric_errors(entry: Mapping[str, Any]) -> list[str]:
+def _metric_errors(entry: Mapping[str, Any]) -> Iterator[str]:
     custom = [entry["custom_id_type"]] if "custom_id_type" in entry else []
-    return _destination_errors(entry, (*DESTINATIONS[ObjectType.METRIC], *custom)) + _id_type_errors(entry)
+    yield from _destination_errors(entry, (*DESTINATIONS[ObjectType.METRIC], *custom))
+    yield from _id_type_errors(entry)
 
 
-def _segment_errors(entry: Mapping[str, Any]) -> list[str]:
-    errors = []
+def _segment_errors(entry: Mapping[str, Any]) -> Iterator[str]:
     if "segment_id" not in entry and "segment_id_field" not in entry:
-        errors.append("`segment_id` is missing. Set it, or name the column that holds it with `segment_id_field`.")
+        yield "`segment_id` is missing. Set it, or name the column that holds it with `segment_id_field`."
     elif not is_segment_id(entry.get("segment_id", "-")):
-        errors.append(
+        yield (
             "`segment_id` is not a valid segment id. Copy it from the segment's page in the Statsig console. An id "
             f"has at most {MAX_SEGMENT_ID} characters, no control characters, and is neither blank nor `.` nor `..`."
         )
     if "segment_id" in entry and "segment_id_field" in entry:
-        errors.append("`segment_id` and `segment_id_field` exclude each other. Keep one.")
+        yield "`segment_id` and `segment_id_field` exclude each other. Keep one."
     if "sync_mode" not in entry:
-        errors.append(f"`sync_mode` is missing. Set it to one of {', '.join(SyncMode)}.")
-    errors += _id_type_errors(entry)
+        yield f"`sync_mode` is missing. Set it to one of {', '.join(SyncMode)}."
+    yield from _id_type_errors(entry)
     if len(entry.get("segment_description", "")) > MAX_DESCRIPTION:
-        errors.append(f"`segment_description` has more than {MAX_DESCRIPTION:,} characters, Statsig's limit.")
+        yield f"`segment_description` has more than {MAX_DESCRIPTION:,} characters, Statsig's limit."
     if "membership_field" in entry and entry.get("sync_mode", SyncMode.ADD) != SyncMode.ADD:
-        errors.append("`membership_field` needs `sync_mode: add`. (True adds, false removes.)")
-    return errors
+        yield "`membership_field` needs `sync_mode: add`. (True adds, false removes.)"
 
 
-_CHECKS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
+_CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
     ObjectType.EVENT: _event_errors,
     ObjectType.SEGMENT: _segment_errors,
     ObjectType.EXPOSURE: _exposure_errors,
@@ -274,31 +267,29 @@ _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
 }
 
 
-def _destination_errors(entry: Mapping[str, Any], known: Collection[str]) -> list[str]:
-    errors = []
+def _destination_errors(entry: Mapping[str, Any], known: Collection[str]) -> Iterator[str]:
     for destination in sorted(set(entry.get("field_mapping", {})).difference(known)):
         near = nearest(destination, known)
         hint = f"did you mean `{near}`?" if near else f"choose from {', '.join(known)}."
-        errors.append(f"`field_mapping` has no destination `{destination}`: {hint}")
-    return errors
+        yield f"`field_mapping` has no destination `{destination}`: {hint}"
 
 
-def _attribute_errors(entry: Mapping[str, Any]) -> list[str]:
-    return [
-        f"`custom_fields.{name}` names private attributes, which are only for evaluation and never sent. Remove it."
-        for name, sources in entry.get("custom_fields", {}).items()
-        for source in ([sources] if isinstance(sources, str) else sources)
-        if source.partition(".")[0] in PRIVATE_ATTRIBUTES
-    ]
+def _attribute_errors(entry: Mapping[str, Any]) -> Iterator[str]:
+    for name, sources in entry.get("custom_fields", {}).items():
+        for source in [sources] if isinstance(sources, str) else sources:
+            if source.partition(".")[0] in PRIVATE_ATTRIBUTES:
+                yield (
+                    f"`custom_fields.{name}` names private attributes, which are only for evaluation and never sent. "
+                    "Remove it."
+                )
 
 
-def _id_type_errors(entry: Mapping[str, Any]) -> list[str]:
+def _id_type_errors(entry: Mapping[str, Any]) -> Iterator[str]:
     custom = entry.get("id_type") == IdType.CUSTOM_ID
     if custom and "custom_id_type" not in entry:
-        return ["`custom_id_type` is missing. `id_type` is custom_id, so name the Statsig ID type."]
+        yield "`custom_id_type` is missing. `id_type` is custom_id, so name the Statsig ID type."
     if not custom and "custom_id_type" in entry:
-        return ["`custom_id_type` needs `id_type: custom_id`."]
-    return []
+        yield "`custom_id_type` needs `id_type: custom_id`."
 
 
 def segment_conflicts(streams: Mapping[str, StreamSettings]) -> list[str]:

@@ -167,7 +167,7 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
         for stream, entry in present.get("streams", {}).items()
     }
     used = {entry["object_type"] for entry in (defaults, *entries.values()) if "object_type" in entry}
-    errors = run_errors(settings, used)
+    errors = [*run_errors(settings, used)]
     for stream, entry in entries.items():
         errors += stream_errors(entry, where=f"streams.{stream}: ")
     if not entries and "object_type" in defaults:
