@@ -74,14 +74,6 @@ class Stream:
         )
 
 
-@dataclass
-class Suggestion:
-    """Settings for a stream, with remarks."""
-
-    settings: dict[str, Any]
-    remarks: list[str]
-
-
 def suggest(lines: Iterable[bytes]) -> str:
     """Return a `streams` block in YAML, with remarks as comments, for a tap's output or its catalog.
 
@@ -94,9 +86,9 @@ def suggest(lines: Iterable[bytes]) -> str:
             "The input holds neither a SCHEMA message nor a catalog. Pipe the output of a tap, or of its `--discover`."
         )
         raise InputError(msg)
-    found = {stream.name: suggestion_for(stream) for stream in streams}
-    left_out = [name for name, suggestion in found.items() if suggestion is None]
-    text = "".join(_block(name, suggestion) for name, suggestion in found.items() if suggestion is not None)
+    blocks = {stream.name: _block(stream) for stream in streams}
+    left_out = [name for name, block in blocks.items() if not block]
+    text = "".join(blocks.values())
     result = f"streams:\n{text}" if text else "streams: {}\n"
     if left_out:
         result += (
@@ -109,14 +101,14 @@ def suggest(lines: Iterable[bytes]) -> str:
 # What a stream becomes
 
 
-def suggestion_for(stream: Stream) -> Suggestion | None:
-    """Return settings for a stream; None if no column looks like an identifier."""
+def _block(stream: Stream) -> str:
+    """Return the entry of a stream, with remarks; empty if no column looks like an identifier."""
     mapping: dict[str, str] = {}
     remarks: list[str] = []
     if stream.has(source for name in IDENTIFIERS for source in DEFAULT_SOURCES[name]) is None:
         identifier = stream.like(LIKE_AN_IDENTIFIER)
         if identifier is None:
-            return None
+            return ""
         mapping["user_id"] = identifier
         remarks.append(f"`{identifier}` is a guess. Is it the id that your application passes to Statsig?")
     object_type = _object_type(stream)
@@ -127,7 +119,14 @@ def suggestion_for(stream: Stream) -> Suggestion | None:
         settings |= _event(stream, mapping, remarks)
     if mapping:
         settings["field_mapping"] = mapping
-    return Suggestion(settings, [*_reads(stream, object_type, settings, mapping), *remarks])
+    lines = [f"  {_scalar(stream.name)}:"]
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            lines += [f"    {key}:", *(f"      {inner}: {_scalar(source)}" for inner, source in value.items())]
+        else:
+            lines.append(f"    {key}: {_scalar(value)}")
+    remarks = [*_reads(stream, object_type, settings, mapping), *remarks]
+    return "\n".join([*lines, *(f"    # {_printable(remark)}" for remark in remarks)]) + "\n"
 
 
 def _object_type(stream: Stream) -> ObjectType:
@@ -217,18 +216,7 @@ def _reads(
         yield f"Metadata: {', '.join(rest)}." if rest else "No column is left for metadata."
 
 
-# The block
-
-
-def _block(name: str, suggestion: Suggestion) -> str:
-    lines = [f"  {_scalar(name)}:"]
-    for key, value in suggestion.settings.items():
-        if isinstance(value, dict):
-            lines += [f"    {key}:", *(f"      {inner}: {_scalar(source)}" for inner, source in value.items())]
-        else:
-            lines.append(f"    {key}: {_scalar(value)}")
-    lines += [f"    # {_printable(remark)}" for remark in suggestion.remarks]
-    return "\n".join(lines) + "\n"
+# YAML
 
 
 def _scalar(text: str) -> str:
