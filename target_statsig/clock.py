@@ -43,16 +43,16 @@ class RunClock(Clock):
     def __init__(self) -> None:
         self.while_waiting: Callable[[], None] = lambda: None
         self._stopping = False
-        # A plain lock, held until the run is stopped. A signal handler can always release it. `Event.set` could wait
-        # for ever there, for a lock that the interrupted thread holds.
-        self._going_on = threading.Lock()
-        self._going_on.acquire()
+        # A plain lock, because a signal handler can always release it. `Event.set` could wait there for ever, if the
+        # interrupted thread holds the event's own lock.
+        self._held_until_stop = threading.Lock()
+        self._held_until_stop.acquire()
 
     def stop(self) -> None:
         """Stop the run. Safe in a signal handler."""
         if not self._stopping:
             self._stopping = True
-            self._going_on.release()
+            self._held_until_stop.release()
 
     @override
     def time(self) -> float:
@@ -68,8 +68,8 @@ class RunClock(Clock):
         left = max(seconds, 0.0)
         while not self._stopping:
             self.while_waiting()
-            if self._going_on.acquire(timeout=min(left, LONGEST_WAIT)):
-                self._going_on.release()  # for other waiting threads
+            if self._held_until_stop.acquire(timeout=min(left, LONGEST_WAIT)):
+                self._held_until_stop.release()  # for other waiting threads
             left = end - time.monotonic()
             if left <= 0:
                 break

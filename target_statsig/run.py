@@ -84,9 +84,9 @@ class Run:
         self.command = Command.RUN
         self._complete = False
         self._patience = Patience(self.gate, self.clock)
-        self._bytes = 0
+        self._bytes_since_flush = 0
         self._ended_at = began
-        self._content: dict[str, Any] | None = None
+        self._report_json: dict[str, Any] | None = None
         self._opened = ExitStack()
         self._store_opened = ExitStack()
 
@@ -187,9 +187,9 @@ class Run:
         """
         self.streams.check()
         self._flush_in_time()
-        self._bytes += size
-        if self._bytes >= AGE_BYTES:
-            self._bytes = 0
+        self._bytes_since_flush += size
+        if self._bytes_since_flush >= AGE_BYTES:
+            self._bytes_since_flush = 0
             self.streams.flush_old()
         self.progress_log.update()
 
@@ -266,9 +266,9 @@ class Run:
     @property
     def _final_report(self) -> dict[str, Any]:
         """The report as JSON, made once; `fail` discards it."""
-        if self._content is None:
-            self._content = self.report.as_json(self._ended_at)
-        return self._content
+        if self._report_json is None:
+            self._report_json = self.report.as_json(self._ended_at)
+        return self._report_json
 
     def _remember(self) -> None:
         """Record the run for `--status`, if there is a store."""
@@ -303,7 +303,7 @@ class Run:
             logger.error("%s", text)
         self.failure = self.failure or error
         self.report.fail(text, heading_of(error))
-        self._content = None
+        self._report_json = None
 
     def _write_report(self) -> None:
         if self.settings.report_path is not None:

@@ -57,7 +57,7 @@ def send(df: DataFrame, config: Configuration, *, staging: str, stream: str | No
     Args:
         df: The rows.
         config: The target's configuration, or the path of its file.
-        staging: The directory of the table, under a name that both Spark and Python (fsspec) understand.
+        staging: The directory of the table, as a path or URL that both Spark and Python (fsspec) can open.
         stream: The stream whose settings apply. May be omitted if `streams` has one entry only.
 
     Raises:

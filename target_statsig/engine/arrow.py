@@ -17,6 +17,8 @@ import pyarrow as pa
 from pyarrow import types
 
 from target_statsig.errors import InputError
+from target_statsig.events.values import object_maker
+from target_statsig.singer.message import ENCODER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 
 _NANOSECONDS = re.compile(r"\.0{9}$|(?<=\.\d{6})000$", re.MULTILINE)
 """The zeros at the end of nanoseconds, which are cut."""
-
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 def read_columns(batches: Sequence[pa.RecordBatch]) -> dict[str, Column]:
@@ -162,7 +162,7 @@ def _objects(array: pa.Array, members: Mapping[str, pa.Array], apart: Sequence[s
 
 
 def _key(value: Any) -> str:
-    return value if isinstance(value, str) else _ENCODER.encode(value).decode()
+    return value if isinstance(value, str) else ENCODER.encode(value).decode()
 
 
 def _any_of(*predicates: Callable[[pa.DataType], bool]) -> Callable[[pa.DataType], bool]:
@@ -269,33 +269,19 @@ def record_lines(stream: str, columns: Mapping[str, Column], extracted: str) -> 
         columns: The records, as `read_columns` has them.
         extracted: When they were read, ISO 8601.
     """
-    records = [*map(_record_type(tuple(columns)), *columns.values())]
+    records = [*map(object_maker(tuple(columns), keeps_null=True), *columns.values())]
     try:
-        return _ENCODER.encode_lines([_Message(stream, record, extracted) for record in records])
+        return ENCODER.encode_lines([_Message(stream, record, extracted) for record in records])
     except UnicodeEncodeError:
         rows = zip(*columns.values(), strict=True)
         escaped = [_escaped(dict(zip(columns, row, strict=True))) for row in rows]
-        return _ENCODER.encode_lines([_Message(stream, record, extracted) for record in escaped])
+        return ENCODER.encode_lines([_Message(stream, record, extracted) for record in escaped])
 
 
 class _Message(msgspec.Struct, tag_field="type", tag="RECORD", gc=False):
     stream: str
     record: Any
     time_extracted: str
-
-
-@lru_cache
-def _record_type(names: tuple[str, ...]) -> Callable[..., Any]:
-    """Return a function that creates a record from the values of its columns.
-
-    It is a struct type of msgspec, which is the fastest to create and encode.
-    """
-    fields = [(f"f{place}", Any) for place in range(len(names))]
-    renamed = dict(zip([field for field, _ in fields], names, strict=True))
-    try:
-        return msgspec.defstruct("Record", fields, rename=renamed, gc=False)
-    except ValueError:  # a name has a character that msgspec would have to escape
-        return lambda *values: dict(zip(names, values, strict=True))
 
 
 def _escaped(value: Any) -> Any:

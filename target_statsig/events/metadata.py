@@ -91,12 +91,13 @@ class MetadataMapper:
                 (key, unpacked[name], each and picked(each, rows))
                 for (name, key), each in zip(keys, feeds, strict=True)
             ]
-            found: Faults = {}
+            faults_here: Faults = {}
+            # If keys are equal, `_joined` prefers members to whole columns, and sources that the setting names to both.
             before, after = ([(key, picked(column, rows)) for key, column in each] for each in (whole, named))
-            joined = _joined([*before, *self._converted(members, found), *after])
+            joined = _joined([*before, *self._converted(members, faults_here), *after])
             for row, item in zip(rows, objects(joined, len(rows)), strict=True):
                 metadata[row] = item
-            faults.update({rows[row]: fault for row, fault in found.items() if rows[row] not in faults})
+            faults.update({rows[row]: fault for row, fault in faults_here.items() if rows[row] not in faults})
         return metadata
 
     def _converted(

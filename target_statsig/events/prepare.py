@@ -22,6 +22,7 @@ from target_statsig.events.values import NOT_ENCODABLE
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.singer.columns import digests_of, picked
 from target_statsig.singer.fields import Faults, deleted_rows
+from target_statsig.singer.message import ENCODER
 from target_statsig.store.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ ENVELOPE_BYTES = 200
 
 FILLED = 0.95
 """The share of a request to fill with items of the average size, because some are larger."""
-
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 BILLED_TIERS = frozenset({None, Tier.PRODUCTION})
 """Only production is billed. An item without a tier belongs to it: https://docs.statsig.com/pricing."""
@@ -247,7 +246,7 @@ class Preparation(Prepares):
         """Encode each item as JSON; a fault is an item that cannot be encoded, or is too large for any request."""
         try:
             # In JSON a line break within a text is escaped.
-            lines: Sequence[bytes] = _ENCODER.encode_lines(items).split(b"\n")[:-1]
+            lines: Sequence[bytes] = ENCODER.encode_lines(items).split(b"\n")[:-1]
         except _NOT_JSON:
             lines = [b"" if row in faults else _encode_one(item, row, faults) for row, item in enumerate(items)]
         largest = limits.largest - ENVELOPE_BYTES
@@ -314,7 +313,7 @@ def _parts(sound: Sequence[int], lines: Sequence[bytes], limits: Limits) -> Iter
 
 def _encode_one(item: object, row: int, faults: Faults) -> bytes:
     try:
-        return _ENCODER.encode(item)
+        return ENCODER.encode(item)
     except _NOT_JSON:
         faults[row] = RecordError(NOT_ENCODABLE)
         return b""

@@ -52,7 +52,7 @@ CONSENT = "marketing_consent"
 
 _CONSENTS: Mapping[bool, Mapping[str, str]] = {True: {CONSENT: "granted"}, False: {CONSENT: "denied"}}
 
-_FEW_ANSWERS = frozenset({bool, NoneType})
+_FEW_VALUES = frozenset({bool, NoneType})
 """Types with few values. Consents of these types are parsed once per value; texts may all differ."""
 
 SHAPES_KEPT = 512
@@ -214,10 +214,10 @@ def _with_consent(
     if not plan.consent:
         return [custom or None for custom in customs]
     given = first_of(columns, plan.consent)
-    answers = {}
-    if set(map(type, given)) <= _FEW_ANSWERS:
-        answers = {value: parse_bool(value) for value in set(given)}
-    consents = [*map(answers.__getitem__, given)] if answers else [*map(parse_bool, given)]
+    parse: Callable[[Any], bool | None] = parse_bool
+    if set(map(type, given)) <= _FEW_VALUES:
+        parse = {value: parse_bool(value) for value in set(given)}.__getitem__
+    consents = [*map(parse, given)]
     warnings.consent_ignored += consents.count(None) - given.count(None)
     return [
         custom or None if consent is None else {**custom, **_CONSENTS[consent]} if custom else _CONSENTS[consent]

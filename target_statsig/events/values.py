@@ -14,6 +14,7 @@ import msgspec
 from target_statsig.errors import RecordError
 from target_statsig.events.mapper import count_long
 from target_statsig.singer.fields import convert, exact, plain_text, print_plainly
+from target_statsig.singer.message import ENCODER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,8 +36,6 @@ _NUMBERS = (int, float, Decimal)
 NOT_ENCODABLE = "not_encodable"
 """The reason for rejecting a record with a value that JSON cannot hold: half a surrogate pair, or NaN."""
 
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
-
 _PRINT_PLAINLY = frozenset({str, int, bool, NoneType})
 
 
@@ -48,7 +47,7 @@ def compact_json(value: object) -> str:
             double, or a value that is not JSON.
     """
     try:
-        return _ENCODER.encode(_plain(value)).decode()
+        return ENCODER.encode(_plain(value)).decode()
     except (TypeError, ValueError, RecursionError):
         raise RecordError(NOT_ENCODABLE) from None
 
@@ -255,21 +254,23 @@ def objects(members: Mapping[str, Column], count: int) -> Column:
     """
     if not members:
         return (None,) * count
-    make, columns = object_type(tuple(members)), [*members.values()]
+    make, columns = object_maker(tuple(members)), [*members.values()]
     if any(None not in column for column in columns):
         return [*map(make, *columns)]
     return [None if row.count(None) == len(row) else make(*row) for row in zip(*columns, strict=True)]
 
 
 @lru_cache(_TYPES_KEPT)
-def object_type(names: tuple[str, ...]) -> Callable[..., Any]:
-    """Return a function that creates an object from the values of its members.
+def object_maker(names: tuple[str, ...], *, keeps_null: bool = False) -> Callable[..., Any]:
+    """Return a function that creates an object from the values of its members, with or without those that are null.
 
     It is a struct type of msgspec, which is the fastest to create and encode.
     """
     fields = [(f"f{place}", Any, None) for place in range(len(names))]
     renamed = dict(zip([field for field, _, _ in fields], names, strict=True))
     try:
-        return msgspec.defstruct("Object", fields, rename=renamed, omit_defaults=True, gc=False)
+        return msgspec.defstruct("Object", fields, rename=renamed, omit_defaults=not keeps_null, gc=False)
     except ValueError:  # a name has a character that msgspec would have to escape
-        return lambda *values: {name: value for name, value in zip(names, values, strict=True) if value is not None}
+        return lambda *values: {
+            name: value for name, value in zip(names, values, strict=True) if keeps_null or value is not None
+        }

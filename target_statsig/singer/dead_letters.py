@@ -19,6 +19,7 @@ from upath import UPath
 from target_statsig._compat import override
 from target_statsig.config.paths import dead_letter_name, make_private
 from target_statsig.errors import FatalRunError, Heading
+from target_statsig.singer.message import ENCODER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,8 +30,6 @@ LOCAL = frozenset({"", "file", "local"})
 MARK = "target_statsig_dead_letter"
 """The member of a SCHEMA message that marks a dead-letter file."""
 
-
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 _EXTRA = b',"reason":'
 """The beginning of the members that are added to a RECORD message."""
@@ -73,7 +72,7 @@ def extended(line: bytes, members: Mapping[str, str]) -> bytes:
     added = own.rfind(_EXTRA)
     if added >= 0 and _are_extra(own[added + 1 :]):
         own = own[:added]
-    return own + b"," + _ENCODER.encode(members)[1:]
+    return own + b"," + ENCODER.encode(members)[1:]
 
 
 def _are_extra(members: bytes) -> bool:
@@ -176,7 +175,7 @@ class DeadLetterFiles(DeadLetters):
                 file = self._file_of(letter.schema["stream"])
                 if letter.schema != file.schema:
                     file.schema = letter.schema
-                    self._append(file, _ENCODER.encode({**letter.schema, MARK: True}))
+                    self._append(file, ENCODER.encode({**letter.schema, MARK: True}))
                 extra = {"reason": letter.reason, "field": letter.field, "statsig": letter.message, "run": self._run_id}
                 self._append(file, extended(letter.line, {name: value for name, value in extra.items() if value}))
                 file.unflushed += 1

@@ -19,6 +19,9 @@ Message = dict[str, Any]
 MESSAGES = msgspec.json.Decoder(Message, float_hook=decimal.Decimal)
 """Decodes lines. Numbers with a fraction become Decimals, which keep their digits."""
 
+ENCODER = msgspec.json.Encoder(decimal_format="number")
+"""Encodes Decimals as numbers, with the same digits."""
+
 DEEPEST = 200
 """Levels of nested objects and lists that a record or a schema may have. Python recurses for each level, and deeper
 nesting may reach its limit."""

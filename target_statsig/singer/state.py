@@ -12,9 +12,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from target_statsig.errors import FatalRunError, Heading
+from target_statsig.singer.message import ENCODER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,9 +124,6 @@ class Patience:
         return True
 
 
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
-
-
 def write_state(state: State) -> None:
     """Write a STATE to standard output and flush it.
 
@@ -152,7 +148,7 @@ def encode_state(state: State) -> str:
         return json.dumps(state)
     except TypeError:
         # It holds Decimals, because the reader decodes numbers with a fraction as such.
-        return _ENCODER.encode(state).decode()
+        return ENCODER.encode(state).decode()
 
 
 def _lost(why: str) -> FatalRunError:
