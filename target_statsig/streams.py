@@ -48,7 +48,6 @@ class Streams:
     """
 
     def __init__(self, run: Run) -> None:
-        """Start without streams; `run` holds the objects that they share."""
         self.events: dict[str, EventStream] = {}
         self.segments: dict[str, SegmentStream] = {}
         self.replaying = False
@@ -78,7 +77,7 @@ class Streams:
         return stream
 
     def follow(self, tap_stream: str, name: str, replication_key: str | None) -> None:
-        """Note that the tap's stream `tap_stream` feeds the stream that stream maps call `name`.
+        """Record that the tap's stream `tap_stream` feeds the stream `name`.
 
         `replication_key` is the column of the tap's bookmarks, if its SCHEMA names one.
         """

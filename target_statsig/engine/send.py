@@ -100,8 +100,6 @@ def _check_reject_limit(table: PreparedTable, max_percent: int) -> None:
 
 
 class _Sender:
-    """Sends one table."""
-
     def __init__(self, run: Run, table: PreparedTable, settings: StreamSettings) -> None:
         """Open the ledgers.
 

@@ -69,7 +69,6 @@ class RefusalStreak:
     """Single items refused before any request was accepted, after which the mapping or the address must be wrong."""
 
     def __init__(self) -> None:
-        """Start before the first request."""
         self._lock = threading.Lock()
         self._accepted = False
         self._refused = 0
@@ -189,8 +188,6 @@ class Delivery:
 
 
 class _BatchDelivery:
-    """The delivery of one batch."""
-
     def __init__(
         self, delivery: Delivery, preparation: Prepares, now_ms: int, epoch: int, on_retry: Callable[[], None]
     ) -> None:

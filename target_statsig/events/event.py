@@ -118,7 +118,6 @@ class EventMapper(Mapper):
     """
 
     def __init__(self, settings: StreamSettings) -> None:
-        """Determine the sources of every field."""
         mapping = settings.field_mapping
         self._event_name = settings.event_name
         self._names = EventNames(settings)

@@ -39,7 +39,6 @@ class ExposureMapper(Mapper):
     """
 
     def __init__(self, settings: StreamSettings) -> None:
-        """Determine the sources of every field."""
         self._static = {"experiment_name": settings.experiment_name, "gate_name": settings.gate_name}
         self._sources = {field: sources_of(field, settings.field_mapping) for field in FIELDS}
         self._times = Times("event_time", settings.time_unit)

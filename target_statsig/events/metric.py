@@ -45,7 +45,6 @@ class MetricMapper(Mapper):
     """
 
     def __init__(self, settings: StreamSettings) -> None:
-        """Determine the sources of every field."""
         self._mapping = settings.field_mapping
         self._static_name = label(settings.metric_name)
         custom = settings.id_type is IdType.CUSTOM_ID

@@ -50,10 +50,9 @@ WORKERS_AFTER = 5_000
 class DeliveryPool:
     """Runs jobs in threads. The thread that submits the next job gets the error of a failed one."""
 
-    def __init__(self, workers: int) -> None:
-        """Take the number of threads."""
-        self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="pool")
-        self._free_threads = threading.BoundedSemaphore(workers)
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pool")
+        self._free_threads = threading.BoundedSemaphore(threads)
         self._failure: BaseException | None = None
 
     def submit(self, job: Callable[[], None]) -> None:
@@ -169,7 +168,6 @@ class EventStream:
         counts: ItemCounts,
         rejections: Rejections,
     ) -> None:
-        """Start without records."""
         self.expected: int | None = None
         self._resources = resources
         self._delivery = Delivery(

@@ -63,7 +63,6 @@ class UserMapper:
     """Maps the users of the records of one stream."""
 
     def __init__(self, settings: StreamSettings) -> None:
-        """Determine the sources of every field."""
         is_message = reads_messages(settings)
         of = partial(sources_of, field_mapping=settings.field_mapping, of_messages=is_message)
         self._texts = {field: of(destination) for field, destination in TEXT_FIELDS.items()}
@@ -161,7 +160,6 @@ class _Plan(NamedTuple):
 
 
 def _unidentified(identifiers: Sequence[Column], count: int) -> Iterable[int]:
-    """Return the records without any identifier."""
     if not identifiers:
         return range(count)
     if any(None not in column for column in identifiers):

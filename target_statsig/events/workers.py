@@ -127,7 +127,7 @@ class Workers:
             worker.stop()
 
     def close(self) -> None:
-        """End the workers and close their pipes."""
+        """End the workers, and wait until they have ended."""
         self._closed.set()
         for worker in self._workers:
             worker.close()

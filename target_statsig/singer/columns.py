@@ -93,7 +93,7 @@ class Columns:
         return Columns(columns, extracted=self.extracted, versions=self.versions, shapes=self.shapes)
 
     def take(self, rows: Sequence[int]) -> Columns:
-        """Return the records with these numbers."""
+        """Return the records of these rows, numbered from 0."""
         shapes = None
         if self.shapes is not None:
             shape_of = {row: shape for shape, members in self.shapes.items() for row in members}

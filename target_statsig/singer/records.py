@@ -101,7 +101,7 @@ class Batch:
         )
 
     def take(self, rows: Sequence[int]) -> Batch:
-        """Return the messages with these numbers."""
+        """Return the messages with these numbers, from 0."""
         return Batch(
             [self.lines[row] for row in rows],
             None if self.messages is None else [self.messages[row] for row in rows],
