@@ -275,7 +275,7 @@ class _BatchDelivery:
             if isinstance(error, RefusedError) and error.status in NOT_ABOUT_THE_BODY:
                 result.fail(error, count)
             else:
-                self._split(_lines_of(batch, request), request, error, doubted=doubted)
+                self._split_or_reject(_lines_of(batch, request), request, error, doubted=doubted)
         except TargetStatsigError as error:
             result.fail(error, count)
         else:
@@ -315,13 +315,12 @@ class _BatchDelivery:
             self._on_retry()
         self._counts.bytes_sent += size
 
-    def _split(self, batch: Batch, request: PreparedRequest, error: RequestError, *, doubted: bool) -> None:
+    def _split_or_reject(self, batch: Batch, request: PreparedRequest, error: RequestError, *, doubted: bool) -> None:
         """Prepare and send the lines of a refused request again, in parts; reject a single line."""
-        alone = request.count == 1
         too_large = isinstance(error, TooLargeError)
         if too_large:
-            self._delivery.bounds.lower(request.size, alone=alone)
-        if not alone:
+            self._delivery.bounds.lower(request.size, alone=request.count == 1)
+        if request.count > 1:
             # A batch that was too large is divided by `prepare`, within the lowered limits.
             middle = len(batch) // 2
             parts = [batch] if too_large else [batch.part(0, middle), batch.part(middle, len(batch))]

@@ -212,8 +212,12 @@ class Preparation(Prepares):
             readable=len(read.rows) + len(read.faults) + len(deleted),
             warnings=MappingWarnings(),
         )
-        if not limits.rows:
-            return prepared
+        return self._with_requests(prepared, read, digests, limits, now_ms) if limits.rows else prepared
+
+    def _with_requests(
+        self, prepared: Prepared, read: Read, digests: Sequence[bytes], limits: Limits, now_ms: int
+    ) -> Prepared:
+        """Map the records, and return the prepared batch with its requests, rejected records and warnings."""
         warnings, faults = MappingWarnings(), Faults()
         items = self._mapper(read.columns, now_ms, warnings, faults)
         lines = self._lines(items.items, limits, faults)
@@ -224,14 +228,14 @@ class Preparation(Prepares):
             warnings = MappingWarnings()
             self._mapper(read.columns.take(sound), now_ms, warnings, {})
         warnings.large_users, warnings.large_metadata = count_large(picked(lines, sound))
-        if self.passed is not None and key is not None:
-            warnings.behind_bookmark = below(picked(read.source.get(key), sound), self.passed)
+        if self.passed is not None and self.replication_key is not None:
+            warnings.behind_bookmark = below(picked(read.source.get(self.replication_key), sound), self.passed)
         rejected = {**read.faults, **{read.rows[row]: error for row, error in faults.items()}}
         return msgspec.structs.replace(
             prepared,
             requests=[
                 self._request(
-                    None if is_whole and len(part) == len(read.rows) else [read.rows[row] for row in part],
+                    None if prepared.rows is None and len(part) == len(read.rows) else [read.rows[row] for row in part],
                     picked(lines, part),
                     picked(digests, part) if digests else [],
                     _part_of(items, part),
