@@ -38,7 +38,7 @@ from target_statsig.segments.segment import STATSIG_ID_TYPES, Misfit, misfit, mi
 from target_statsig.store.readonly import StoreLook, look_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from target_statsig.client.http import Transport
     from target_statsig.clock import Clock
@@ -272,9 +272,20 @@ def _few(names: Sequence[str], most: int = 5) -> str:
 
 def check(config: Config, clock: Clock) -> list[Section]:
     """Check everything that a run with this configuration needs; `clock` waits between tries."""
-    with closing(HttpTransport()) as transport:
-        streams = _streams_of(config)
-        return sections(config.settings, streams, _find_out(config.settings, streams, transport, clock))
+    settings, streams = config.settings, _streams_of(config)
+    failure: str | None = None
+    id_types: list[str] | None = None
+    segments: dict[str, Segment | RequestError] = {}
+    if settings.console_api_key:
+        try:
+            with closing(HttpTransport()) as transport:
+                console = open_console(settings, transport, clock)
+                id_types = console.unit_id_types()
+                segments = _segments(console, streams)
+        except (AuthenticationError, FatalRunError, RequestError) as error:
+            failure, id_types = f"{error.heading.value}: {error}", None
+    found = Found(failure, id_types, segments, _look(settings), _letters(settings), clock.time())
+    return sections(settings, streams, found)
 
 
 def _streams_of(config: Config) -> dict[str, StreamSettings]:
@@ -286,23 +297,9 @@ def _streams_of(config: Config) -> dict[str, StreamSettings]:
     return streams
 
 
-def _find_out(settings: Settings, streams: dict[str, StreamSettings], transport: Transport, clock: Clock) -> Found:
-    places = _look(settings), _letters(settings), clock.time()
-    if not settings.console_api_key:
-        return Found(None, None, {}, *places)
-    try:
-        console = open_console(settings, transport, clock)
-        id_types = console.unit_id_types()
-        segment_ids = dict.fromkeys(stream.segment_id for stream in streams.values() if stream.segment_id is not None)
-        segments = _segments(console, segment_ids)
-    except (AuthenticationError, FatalRunError, RequestError) as error:
-        return Found(f"{error.heading.value}: {error}", None, {}, *places)
-    return Found(None, id_types, segments, *places)
-
-
-def _segments(console: ConsoleClient, segment_ids: Iterable[str]) -> dict[str, Segment | RequestError]:
+def _segments(console: ConsoleClient, streams: Mapping[str, StreamSettings]) -> dict[str, Segment | RequestError]:
     found: dict[str, Segment | RequestError] = {}
-    for segment_id in segment_ids:
+    for segment_id in dict.fromkeys(stream.segment_id for stream in streams.values() if stream.segment_id is not None):
         try:
             found[segment_id] = console.segment(segment_id)
         except RequestError as error:
