@@ -99,7 +99,7 @@ class TargetStatsig(Target):
         except SettingsError as error:
             self._refuse(error.errors)
         self._fed: dict[str, dict[str, StatsigSink]] = {}
-        """For each stream of the tap, the sinks that it feeds, by their stream's name after stream maps."""
+        """The sinks that each stream of the tap feeds, by their names after stream maps."""
         self.message_reader.between_blocks = self.run.tick
         self.message_reader.take_records = self._take_records
 

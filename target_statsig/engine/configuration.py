@@ -26,7 +26,7 @@ KEYS: Mapping[str, str | None] = {
 """Settings that only the sender needs, and their values for the preparation."""
 
 CHANGES_RECORDS = ("stream_maps", "flattening_enabled")
-"""Settings of singer-sdk that would change records. On an engine, a query does that."""
+"""Settings of singer-sdk that would change records. On an engine, use a query instead."""
 
 SINGERS_OWN = (
     *("add_record_metadata", "faker_config", "flattening_max_depth", "flattening_max_key_length"),

@@ -54,7 +54,7 @@ PRESETS: Mapping[EventPreset, Mapping[str, str]] = MappingProxyType(
         EventPreset.SEGMENT: {"page": "page_view", "screen": "screen_view"},
     }
 )
-"""Statsig's names for events, by the names that analytics trackers give them."""
+"""Statsig's names for events, by their names in analytics trackers."""
 
 _NAMES_KEPT = 4_096
 """Event names to remember; a stream seldom has a hundred."""

@@ -86,10 +86,9 @@ class MetadataMapper:
         metadata: list[Any] = [None] * len(columns)
         for rows, unpacked in _unpacked(properties):
             keys = _in_fixed_order([(name, name.replace(".", "_")) for name in unpacked if name not in never])
-            feeds = [fed.get((PROPERTIES, name)) for name, _ in keys]
             members = [
-                (key, unpacked[name], each and picked(each, rows))
-                for (name, key), each in zip(keys, feeds, strict=True)
+                (key, unpacked[name], (feeds := fed.get((PROPERTIES, name))) and picked(feeds, rows))
+                for name, key in keys
             ]
             faults_here: Faults = {}
             # If keys are equal, `_joined` prefers members to whole columns, and sources that the setting names to both.

@@ -31,7 +31,7 @@ CONSOLE_NAMES = {"userID": USER_ID, "stableID": IdType.STABLE_ID.value}
 """The two ID types of every project: their names in Statsig's console, and in this API."""
 
 ID_DESTINATIONS = {USER_ID: "user_id", IdType.STABLE_ID.value: "anonymous_id"}
-"""The destination that holds a unit's id, by ID type. For a custom ID type it has the type's name."""
+"""The destination of a unit's id, by ID type. The destination of a custom ID type has the type's name."""
 
 VALUE, NUMERATOR, DENOMINATOR = "metric_value", "numerator", "denominator"
 

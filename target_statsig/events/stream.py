@@ -48,7 +48,7 @@ WORKERS_AFTER = 5_000
 
 
 class DeliveryPool:
-    """Runs jobs in threads. The thread that submits the next job gets the error of a failed one."""
+    """Runs jobs in threads, and raises the error of a failed job when the next one is submitted."""
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pool")

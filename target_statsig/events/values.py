@@ -79,7 +79,7 @@ TEXTS: Mapping[type, Callable[[Any], str]] = {
     dt.date: dt.date.isoformat,
     dt.time: dt.time.isoformat,
 }
-"""Functions that return a value as a text, by its type. A `ValueError` means that this value has no text."""
+"""Functions that return a value as a text, by the value's type. They raise ValueError if the value has no text."""
 
 
 def text(value: object) -> str:

@@ -32,7 +32,7 @@ MOST_WORKERS = 3
 """The main process cannot keep more of them busy."""
 
 PIPE_BYTES = 1 << 19
-"""The size of a pipe: room for a batch, so that the main process need not wait for the worker to read it."""
+"""The size of a pipe: room for a batch, so that the main process does not wait while the worker reads it."""
 
 COMMAND = (
     "import gc, sys; gc.disable(); sys.path[:] = {path!r}; "

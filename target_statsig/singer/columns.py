@@ -1,4 +1,4 @@
-"""Records of one stream, stored by column, and their digests, which identify them in the delivery ledger."""
+"""Records of one stream, stored by column, and their digests for the delivery ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warnings about columns and streams that the settings name and the input lacks, with the nearest name that it has."""
+"""Warnings about columns and streams that the settings name but the input lacks, with the nearest existing name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMING = {
 """The settings that name columns, by object type. For segments, the column of the id is added."""
 
 OPEN_KEYWORDS = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties", "dependentSchemas"})
-"""Keywords that let an object have members which `properties` does not name."""
+"""Keywords that allow an object members beyond `properties`."""
 
 SHOWN_STREAMS = 20
 """Streams that one warning names at most."""

@@ -196,7 +196,7 @@ class RecordType:
             raise NotPlainError
         self.names: Final = tuple(properties)
         self._allowed: dict[str, frozenset[type]] = {}
-        """The types that values of a column may have, where msgspec does not validate them."""
+        """For columns that msgspec does not validate: the types that their values may have."""
         self._checks: dict[str, Callable[[object], bool]] = {}
         """Compiled schemas of columns that no type expresses."""
         self.is_flat = True

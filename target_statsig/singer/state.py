@@ -45,9 +45,9 @@ class StateGate:
         self._lock = threading.Lock()
         self._next_ticket = 0
         self._open: dict[int, int] = {}
-        """The open tickets, each with the number of the last STATE that it does not hold back."""
+        """The open tickets, each with the number of the last STATE that may pass."""
         self._held: deque[tuple[int, int, State]] = deque()
-        """The STATEs that wait, each with the number of the first ticket opened after it, and its own number."""
+        """The waiting STATEs, each with the number of the first ticket opened later, and its own number."""
         self._last: State = None
 
     def open(self) -> int:
