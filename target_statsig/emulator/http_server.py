@@ -149,6 +149,7 @@ class LoopbackServer(ThreadingHTTPServer):
 class LoopbackHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    rbufsize = 262_144  # most requests are read at once
     wbufsize = -1  # head and body leave in one piece
     server: LoopbackServer
 
@@ -185,9 +186,9 @@ class LoopbackHandler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_request  # noqa: N815 - http.server's names
 
     def _read(self) -> Request:
-        raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        url = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
+        raw = self.rfile.read(int(headers.get("content-length", 0)))
+        url = urlsplit(self.path)
         body, flaw = unpack(raw, headers.get("content-encoding", ""))
         return Request(self.command, url.path, parse_qs(url.query), headers, body, len(raw), flaw, self.number)
 
