@@ -1,7 +1,7 @@
 """A Statsig on loopback: takes events, exposures, metrics and segment members as Statsig does, and shows them.
 
-For trying out a mapping (`statsig-emulator COMMAND…`) and for tests (`StatsigEmulator`). It holds what is published
-about Statsig's two APIs; nothing outside this package imports it.
+For trying out a mapping (`statsig-emulator COMMAND…`) and for tests (`StatsigEmulator`). It follows what Statsig
+publishes about its two APIs. Nothing outside this package imports it.
 """
 
 from target_statsig.emulator.faults import Fault, Faults, events_of

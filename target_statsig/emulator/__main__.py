@@ -131,7 +131,7 @@ def main(
     its address shows in a browser what arrives.
     """
     try:
-        import rich  # noqa: F401, PLC0415 - better said before COMMAND runs than after it
+        import rich  # noqa: F401, PLC0415 - reported before COMMAND runs, not after it
     except ModuleNotFoundError:
         _fail(RICH_MISSING, 1)
 
@@ -155,7 +155,7 @@ def main(
 
 @contextmanager
 def _workplace() -> Iterator[Workplace]:
-    """Give a folder to what the target remembers; afterwards only dead letters are left of it."""
+    """Make a folder for the target's files; afterwards remove all of them but the dead letters."""
     workplace = Workplace(Path(tempfile.mkdtemp(prefix="statsig-emulator-")))
     try:
         yield workplace
@@ -217,7 +217,7 @@ def _show(emulator: StatsigEmulator, *, failed: bool = False) -> None:
         print_report(emulator.state, _dead_letters(emulator), failed=failed, file=sys.stdout)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has gone, as in `| head`; the flush at the interpreter's end must not complain.
+        # The reader has closed the pipe, as `head` does; the flush at the interpreter's end must not fail too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -34,7 +34,7 @@ MAX_ROWS = 100
 MAX_RUNS = 20
 
 MAX_STEPS = 60
-"""The most steps of the timeline, whose bars still fit a phone."""
+"""The most steps of the timeline; more bars would not fit on a phone."""
 
 _FIRST_STEP_SECONDS = 1 / 64
 
@@ -218,7 +218,7 @@ class ControlApi:
         self._emulator = emulator
         self._state = emulator.state
         self._faults = emulator.faults
-        # So that a page which outlives its emulator does not mistake the next one's revision for the same.
+        # A page may stay open while another emulator takes the port; their versions must differ.
         self._name = secrets.token_hex(4)
         self._routes: dict[tuple[str, str], Callable[[Request], Response]] = {
             ("GET", "/"): lambda _: Response(HTTPStatus.OK, _page(), headers=PAGE_HEADERS),

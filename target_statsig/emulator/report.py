@@ -179,7 +179,7 @@ def _requests(calls: Mapping[tuple[str, str], CallTally]) -> Table:
     numbers = ("Times", "Items", "Bytes")
     table = _table("", "Call", *numbers, "Answers", numbers=numbers)
     table.columns[0].no_wrap = True
-    # Where there is no room, rather the answers stand below each other than a call on two lines.
+    # A narrow terminal wraps the answers, not the call.
     longest = max((len(short_path(path)) for _, path in calls), default=0)
     table.columns[1].min_width = min(longest, LONG_CALL)
     for (method, path), call in calls.items():

@@ -177,22 +177,12 @@ class StatsigEmulator:
                 segment.change("remove", fault.removes, time=self.options.clock())
 
     def _log(self, request: Request, own: Response | None, status: int | None, note: str) -> None:
-        """Log a request with its response, if it was accepted, and the status that was sent."""
-        taken = own is not None and own.status < HTTPStatus.BAD_REQUEST
-        items = own.items if own else 0
-        respects = request.headers.get(console_api.REVIEW_HEADER) == "true"
+        """Log a request, given its own response, if it was handled, and the status that was sent."""
+        items, taken = (own.items, own.status < HTTPStatus.BAD_REQUEST) if own else (0, False)
+        reviews = request.headers.get(console_api.REVIEW_HEADER) == "true"
+        now = self.options.clock()
         self.state.log(
-            RequestEntry(
-                self.options.clock(),
-                request.method,
-                request.path,
-                status,
-                items,
-                request.size,
-                note,
-                taken,
-                respects_reviews=respects,
-            )
+            RequestEntry(now, request.method, request.path, status, items, request.size, note, taken, reviews)
         )
 
 

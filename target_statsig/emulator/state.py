@@ -138,11 +138,10 @@ class Segment:
 
 
 QUIET_SECONDS = 3.0
-"""Seconds without a connection after which a new one belongs to a new run. A run whose only connection broke is back
-sooner."""
+"""Seconds without a connection after which a new one belongs to a new run. A run reconnects sooner than that."""
 
 MAX_LISTED_IDS = 100_000
-"""The JSON lists the ids of segments up to this size; of larger ones it has only the number."""
+"""The most ids for which the JSON lists a segment's ids; for larger segments it has only their number."""
 
 
 MUTATION_WINDOWS = (RateWindow(100, 10), RateWindow(900, 900))
@@ -169,7 +168,7 @@ class Options:
         clock: Returns the seconds since 1970-01-01T00:00:00Z.
     """
 
-    server_secret_key: str = "secret-emulator"  # noqa: S105 - made up, and good for nothing but this emulator
+    server_secret_key: str = "secret-emulator"  # noqa: S105 - made up, and valid only here
     console_api_key: str = "console-emulator"
     keep_events: KeepEvents = "all"
     page_size: int = 1_000
