@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, overload
 
@@ -15,7 +16,7 @@ from target_statsig.config.choices import ObjectType
 from target_statsig.engine.files import NOTHING_SENT, open_table
 from target_statsig.engine.ledger import TableLedger
 from target_statsig.engine.table import config_digest
-from target_statsig.errors import InputError, RejectionsError
+from target_statsig.errors import InputError, RejectionsError, StoreError
 from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.events.prepare import Preparation, Prepared, Prepares
 from target_statsig.reports.report import MappingWarnings
@@ -144,8 +145,11 @@ class _Sender:
         try:
             while (row := self._next_row()) is not None:
                 self._send(row)
-        finally:
-            self.ledger.record()
+        except BaseException:
+            with suppress(StoreError):  # the first error is reported
+                self.ledger.record()
+            raise
+        self.ledger.record()
 
     def _next_row(self) -> Row | None:
         """Return the next row; None if there is none, or if the run was stopped.
