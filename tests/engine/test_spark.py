@@ -23,6 +23,7 @@ from tests.engine.sessions import HOME, limited, session_on, two_hosts
 
 pytestmark = [
     pytest.mark.spark,
+    pytest.mark.e2e,
     pytest.mark.skipif(shutil.which("java") is None, reason="Java is not installed"),
     pytest.mark.filterwarnings("ignore"),  # Spark's own
 ]
