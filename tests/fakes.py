@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,8 +19,7 @@ from target_statsig.clock import Clock, RunClock
 from target_statsig.config.choices import Compression
 from target_statsig.config.settings import Settings
 from target_statsig.errors import InterruptedRunError
-from target_statsig.events.workers import Workers
-from target_statsig.singer.records import Batch
+from target_statsig.events.workers import Task, Workers, send, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -139,8 +140,14 @@ class WorkersInHere(Workers):
     def prepare(self, preparation, batch, limits, now_ms):
         if batch.messages is not None:
             return super().prepare(preparation, batch, limits, now_ms)
-        task = pickle.loads(pickle.dumps((preparation, Batch([*batch.lines]), limits, now_ms)))
-        return pickle.loads(pickle.dumps(task[0](*task[1:])))
+        tasks, answers = io.BytesIO(), io.BytesIO()
+        send(tasks, Task(0, preparation, b"".join(batch.lines), limits, now_ms))
+        tasks.seek(0)
+        with suppress(EOFError):
+            serve(tasks, answers)
+        answers.seek(0)
+        _, prepared = pickle.load(answers), pickle.load(answers)  # a worker first says that it is up
+        return prepared
 
 
 def events_client(transport: Transport, clock: Clock, *, retry_timeout: float = 0) -> EventsClient:

@@ -145,7 +145,10 @@ class _Repeats:
 
 
 def _whole_lines(file: IO[bytes], name: str) -> Iterator[bytes]:
-    """Yield the complete lines of a file. No STATE passed a cut-off line, so the tap sends its record again."""
+    """Yield the complete lines of a file, each with its end.
+
+    No STATE passed a cut-off line, so the tap sends its record again.
+    """
     for line in file:
         if not line.endswith(b"\n") and not _decode(line):
             logger.warning(
@@ -154,7 +157,7 @@ def _whole_lines(file: IO[bytes], name: str) -> Iterator[bytes]:
                 name,
             )
             return
-        yield line
+        yield line if line.endswith(b"\n") else line + b"\n"  # another file may follow
 
 
 def _decode(line: bytes) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, overload
 
@@ -146,8 +145,10 @@ class _Sender:
             while (row := self._next_row()) is not None:
                 self._send(row)
         except BaseException:
-            with suppress(StoreError):  # the first error is reported
+            try:
                 self.ledger.record()
+            except StoreError as error:
+                self._run.fail(error)  # besides the first error, and not in its place
             raise
         self.ledger.record()
 

@@ -149,7 +149,7 @@ class NoDeadLetters(DeadLetters):
         return []
 
 
-class DeadLetterFiles(DeadLetters):
+class DeadLetterWriter(DeadLetters):
     """Writes dead letters into a directory, which is created for the first one."""
 
     def __init__(self, directory: str, run_id: str) -> None:

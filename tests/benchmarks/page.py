@@ -180,7 +180,7 @@ def _speed(figures: Figures) -> str:
     machine = figures.machine.partition(" (")[0]
     flat, nested = figures.shapes.rates[:2]
     return (
-        f"On {machine} it sends about {round(flat.ours, -3):,.0f} flat events a second, or "
+        f"On {machine} the target sends about {round(flat.ours, -3):,.0f} flat events a second, or "
         f"{round(nested.ours, -3):,.0f} nested ones: {flat.ratio:.0f} and {nested.ratio:.0f} times as many as a plain "
         "singer-sdk target. [How fast is it?](docs/performance.md) has the measurements."
     )

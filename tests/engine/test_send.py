@@ -16,7 +16,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from target_statsig.commands import send as commands_send
+from target_statsig.engine.ledger import TableLedger
 from target_statsig.engine.table import to_batch
+from target_statsig.errors import Heading, StoreError
 from target_statsig.reports import progress
 from tests.engine.tables import (
     ORDERS,
@@ -94,6 +96,19 @@ def test_an_acknowledgement_outlives_a_next_request_that_the_store_refuses(send,
     again = send(url)
     assert arrived(statsig) == once(21)
     assert counts(again)["maybe_duplicated"] == 0
+
+
+def test_the_first_error_is_told_though_the_store_fails_after_it(send, table, statsig, monkeypatch):
+    def record(_):
+        if statsig.state.requests:
+            msg = "full"
+            raise StoreError(msg)
+
+    monkeypatch.setattr(TableLedger, "record", record)
+    statsig.faults.add(path="/v1/*", status=401)
+    outcome = send(table(orders(0, 20)), max_parallel_requests=1)
+    assert outcome.exit_code == 1
+    assert {*outcome.report["error_codes"]} == {Heading.KEY.code, Heading.STORE.code}
 
 
 @pytest.fixture

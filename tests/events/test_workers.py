@@ -20,6 +20,7 @@ from target_statsig.events.item_types import EVENTS
 from target_statsig.events.prepare import Limits, Preparation
 from target_statsig.events.workers import Task, Workers
 from target_statsig.singer.records import Batch, RecordReader
+from target_statsig.target import TargetStatsig
 from tests.command import PATIENCE
 from tests.fakes import WorkersInHere
 from tests.singer import Blocks, record, schema, state, to_lines
@@ -258,3 +259,17 @@ def test_a_later_run_prepares_only_what_no_earlier_one_delivered(run_target, sta
     outcome = run_target([table, *orders, state(orders={})], object_type="event", batch_size_rows=10)
     assert outcome.report["streams"]["orders"]["skipped_duplicates"] == 15
     assert sorted(event["user"]["userID"] for event in statsig.state.events) == sorted(f"u{n}" for n in range(30))
+
+
+def test_dead_letters_of_a_file_whose_last_line_has_no_end_are_sent(run_target, statsig, monkeypatch):
+    for run in ("first", "second"):
+        statsig.faults.add(event=f"{run} *", status=400)
+        orders = [record("orders", {"event": f"{run} {number}", "user_id": "u1"}) for number in range(2)]
+        run_target([schema("orders"), *orders], object_type="event", max_rejected_percent=100)
+    statsig.faults.clear()
+    first, _ = sorted(run_target.directory.glob("dead/*.singer"))
+    first.write_bytes(first.read_bytes().rstrip(b"\n"))
+    monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
+    monkeypatch.setattr(streams, "Workers", WorkersInHere)
+    assert TargetStatsig(config=run_target.config(object_type="event")).replay() == 0
+    assert len(statsig.state.events) == 4

@@ -15,7 +15,7 @@ from upath import UPath
 
 from target_statsig.config.paths import dead_letter_name
 from target_statsig.errors import FatalRunError
-from target_statsig.singer.dead_letters import MARK, DeadLetter, DeadLetterFiles
+from target_statsig.singer.dead_letters import MARK, DeadLetter, DeadLetterWriter
 
 SCHEMA = {"type": "SCHEMA", "stream": "public/orders", "schema": {"properties": {"id": {}}}, "key_properties": ["id"]}
 
@@ -37,7 +37,7 @@ def lines_of(path):
 
 
 def test_a_file_is_a_singer_stream_with_a_mark_and_reasons(tmp_path):
-    box = DeadLetterFiles(str(tmp_path / "dead"), "run-1")
+    box = DeadLetterWriter(str(tmp_path / "dead"), "run-1")
     box.put(letter({"id": 1, "amount": Decimal("89.90")}, field="user_id"))
     box.put(letter({"id": 2}, reason="refused_by_statsig", message="no such event"))
     box.close()
@@ -56,7 +56,7 @@ def test_a_file_is_a_singer_stream_with_a_mark_and_reasons(tmp_path):
 
 @pytest.mark.parametrize("scheme", ["", "file://", "local://"])
 def test_only_the_owner_may_read_the_file(tmp_path, scheme):
-    box = DeadLetterFiles(f"{scheme}{tmp_path}/made/dead", "run-1")
+    box = DeadLetterWriter(f"{scheme}{tmp_path}/made/dead", "run-1")
     box.put(letter({}))
     box.close()
     (path,) = (tmp_path / "made" / "dead").iterdir()
@@ -85,7 +85,7 @@ def test_the_file_of_a_stream_with_a_plain_name_is_named_like_it(stream):
 def test_nothing_is_written_over(tmp_path, remote):
     place = "memory://bucket/twice" if remote else str(tmp_path)
     for number in range(2):
-        box = DeadLetterFiles(place, "run-1")
+        box = DeadLetterWriter(place, "run-1")
         box.put(letter({"id": number}))
         box.close()
     files = sorted(UPath(place).iterdir(), key=str)
@@ -94,14 +94,14 @@ def test_nothing_is_written_over(tmp_path, remote):
 
 
 def test_a_box_without_letters_makes_no_directory(tmp_path):
-    box = DeadLetterFiles(str(tmp_path / "dead"), "run-1")
+    box = DeadLetterWriter(str(tmp_path / "dead"), "run-1")
     box.flush()
     box.close()
     assert not (tmp_path / "dead").exists()
 
 
 def test_a_letter_is_in_the_file_after_a_flush(tmp_path):
-    box = DeadLetterFiles(str(tmp_path), "run-1")
+    box = DeadLetterWriter(str(tmp_path), "run-1")
     box.put(letter({"id": 1}))
     box.flush()
     written = lines_of(box.paths[0])
@@ -110,7 +110,7 @@ def test_a_letter_is_in_the_file_after_a_flush(tmp_path):
 
 
 def test_a_schema_that_changes_is_written_again(tmp_path):
-    box = DeadLetterFiles(str(tmp_path), "run-1")
+    box = DeadLetterWriter(str(tmp_path), "run-1")
     box.put(letter({"id": 1}))
     box.put(letter({"id": 2}, schema={**SCHEMA, "key_properties": []}))
     box.close()
@@ -130,7 +130,7 @@ def test_a_schema_that_changes_is_written_again(tmp_path):
     ],
 )
 def test_a_record_is_kept_as_it_came(tmp_path, record):
-    box = DeadLetterFiles(str(tmp_path), "run-1")
+    box = DeadLetterWriter(str(tmp_path), "run-1")
     box.put(letter(record))
     box.close()
     kept = Path(box.paths[0]).read_bytes().splitlines()[1]
@@ -138,7 +138,7 @@ def test_a_record_is_kept_as_it_came(tmp_path, record):
 
 
 def test_of_a_dead_letter_that_was_sent_again_only_the_last_reason_is_told(tmp_path):
-    first, second = (DeadLetterFiles(str(tmp_path / name), name) for name in ("run-1", "run-2"))
+    first, second = (DeadLetterWriter(str(tmp_path / name), name) for name in ("run-1", "run-2"))
     record = {"id": 1, "reason": "late", "run": "away"}
     # The record stands last, as some taps write it.
     line = json.dumps({"type": "RECORD", "stream": "public/orders", "record": record}, separators=(",", ":")).encode()
@@ -154,7 +154,7 @@ def test_of_a_dead_letter_that_was_sent_again_only_the_last_reason_is_told(tmp_p
 
 
 def test_an_object_store_gets_a_part_for_each_flush():
-    box = DeadLetterFiles("memory://bucket/dead", "run-1")
+    box = DeadLetterWriter("memory://bucket/dead", "run-1")
     box.put(letter({"id": 1}))
     box.flush()
     box.put(letter({"id": 2}))
@@ -170,7 +170,7 @@ def test_an_object_store_gets_a_part_for_each_flush():
 
 def test_a_place_that_cannot_be_written_ends_the_run_and_names_the_setting(tmp_path):
     (tmp_path / "file").write_text("")
-    box = DeadLetterFiles(str(tmp_path / "file" / "dead"), "run-1")
+    box = DeadLetterWriter(str(tmp_path / "file" / "dead"), "run-1")
     with pytest.raises(FatalRunError, match="`dead_letter_path`"):
         box.put(letter({"email": "jane@example.com"}))
 
@@ -190,7 +190,7 @@ def full_disk(monkeypatch):
 
 def test_a_full_disk_ends_the_run_once_and_all_files_are_closed(tmp_path, monkeypatch):
     opened = full_disk(monkeypatch)
-    box = DeadLetterFiles(str(tmp_path), "run-1")
+    box = DeadLetterWriter(str(tmp_path), "run-1")
     box.put(letter({"id": 1}))
     box.put(DeadLetter({**SCHEMA, "stream": "other"}, line_of({}), "missing_identifier"))
     for step in (box.flush, box.close):
