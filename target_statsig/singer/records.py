@@ -59,7 +59,7 @@ class Batch:
     """RECORD messages of one stream, in the order of the input.
 
     Attributes:
-        lines: The messages as the tap sent them, each with its line end.
+        lines: The messages as the tap sent them, each with its line end; only the last line of the input may lack it.
         messages: The decoded messages; None if they are not decoded yet.
         mapped: The records after stream maps; None if no map changes the stream.
     """
