@@ -53,14 +53,14 @@ ITEM_SAMPLES = (
         "exposure",
         "log_custom_exposure",
         {"experiment": "checkout", "group": "Test"},
-        lambda statsig: statsig.state.exposures,
+        lambda statsig: statsig.state.items("exposures"),
         user_of,
     ),
     ItemSample(
         "metric",
         "log_custom_metric",
         {"metric": "net_revenue", "value": 89.99},
-        lambda statsig: statsig.state.metrics,
+        lambda statsig: statsig.state.items("metrics"),
         lambda metric: metric["user_id"],
     ),
 )

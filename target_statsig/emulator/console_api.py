@@ -58,7 +58,7 @@ _ROUTE = re.compile(
 
 
 class IdsRequest(Struct):
-    """`SegmentIDListContractDto` and `SegmentIDListResetContractDto` of the Console API's OpenAPI file."""
+    """`SegmentIDListContractDto` of the Console API's OpenAPI file."""
 
     ids: Annotated[list[str], Meta(max_length=100_000)]
 
@@ -117,7 +117,6 @@ class ConsoleApi:
             ("GET", "segments/*/id_list"): self._get_ids,
             ("PATCH", "segments/*/id_list"): self._change_ids,
             ("DELETE", "segments/*/id_list"): self._change_ids,
-            ("POST", "segments/*/id_list/reset"): self._change_ids,
             ("PATCH", "segments/*/add_ids"): self._change_user_store_ids,
             ("PATCH", "segments/*/remove_ids"): self._change_user_store_ids,
             ("GET", "segments/*/idlist_metadata"): self._get_metadata,
@@ -271,7 +270,7 @@ class ConsoleApi:
         if segment.take_update_step():
             raise RefusalError(HTTPStatus.CONFLICT, "Another update of this segment is in progress", items=len(ids))
         removing = request.method == "DELETE" or request.path.endswith("/remove_ids")
-        action: Action = "reset" if request.path.endswith("/reset") else "remove" if removing else "add"
+        action: Action = "remove" if removing else "add"
         if action == "add" and self._count_all_ids() + len(ids) > MAX_IDS_PER_PROJECT:
             new = len(set(ids) - segment.ids)
             if self._count_all_ids() + new > MAX_IDS_PER_PROJECT:

@@ -16,7 +16,7 @@ from msgspec.json import Decoder
 from target_statsig.emulator.http_server import Request
 
 
-class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A way in which the emulator misbehaves. All conditions must hold; effects may be combined.
 
     Attributes:
@@ -135,13 +135,6 @@ class Faults:
         """Return the fault that affects a request, or None."""
         with self._lock:
             return next((active.fault for active in self._active if active.meets(request)), None)
-
-    def to_json(self) -> list[dict[str, Any]]:
-        with self._lock:
-            return [
-                {"fault": msgspec.to_builtins(active.fault), "seen": active.seen, "hits": active.hits}
-                for active in self._active
-            ]
 
 
 _FAULTS: Decoder[Fault | list[Fault]] = Decoder(Fault | list[Fault])

@@ -228,7 +228,6 @@ class ControlApi:
             ("GET", f"{CALLS}page/users"): self._users,
             ("GET", f"{CALLS}state"): lambda _: json_response(self._state.to_json()),
             ("POST", f"{CALLS}clear"): self._clear,
-            ("GET", f"{CALLS}faults"): lambda _: json_response(self._faults.to_json()),
             ("POST", f"{CALLS}faults"): self._add_faults,
             ("DELETE", f"{CALLS}faults"): self._clear_faults,
             ("POST", f"{CALLS}segments"): self._seed_segment,
@@ -254,11 +253,11 @@ class ControlApi:
     def _add_faults(self, request: Request) -> Response:
         for fault in decode(decode_faults, request.body):
             self._faults.add(fault)
-        return json_response(self._faults.to_json(), HTTPStatus.CREATED)
+        return json_response({}, HTTPStatus.CREATED)
 
     def _clear_faults(self, _: Request) -> Response:
         self._faults.clear()
-        return json_response(self._faults.to_json())
+        return json_response({})
 
     def _seed_segment(self, request: Request) -> Response:
         seed = decode(_SEED.decode, request.body)

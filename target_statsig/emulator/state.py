@@ -6,7 +6,6 @@ import threading
 import time
 from dataclasses import asdict, dataclass, field
 from heapq import nsmallest
-from http import HTTPStatus
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 SegmentType = Literal["id_list", "rule_based", "analysis_list", "user_store_id_list"]
-Action = Literal["add", "remove", "reset"]
+Action = Literal["add", "remove"]
 
 MAX_SHOWN_IDS = 5
 """Ids that a change lists at most, of those added and of those removed."""
@@ -102,10 +101,10 @@ class Segment:
         return sum(change.removed for change in self.history)
 
     def change(self, action: Action, ids: Iterable[str], *, time: float = 0.0, updating: int = 0) -> Change:
-        """Add or remove ids, or replace all members; only members that are new or gone count as changed."""
+        """Add or remove ids; only members that are new or gone count as changed."""
         given = set(ids)
-        added = set() if action == "remove" else given - self.ids
-        removed = set() if action == "add" else given & self.ids if action == "remove" else self.ids - given
+        added = given - self.ids if action == "add" else set()
+        removed = given & self.ids if action == "remove" else set()
         self.ids |= added
         self.ids -= removed
         self.version += 1
@@ -266,21 +265,15 @@ class State:
     @property
     def events(self) -> list[dict[str, Any]]:
         """The events that Statsig would show, in the order of their arrival."""
-        return self._kept("events")
+        return self.items("events")
 
-    @property
-    def exposures(self) -> list[dict[str, Any]]:
-        return self._kept("exposures")
+    def items(self, name: str) -> list[dict[str, Any]]:
+        """Return the items of one type that Statsig would show, in the order of their arrival.
 
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        return self._kept("metrics")
-
-    @property
-    def refused(self) -> list[RequestEntry]:
-        """The requests that were answered with an error."""
+        `name` is the member of the body that held them.
+        """
         with self.lock:
-            return [entry for entry in self.requests if (entry.status or 0) >= HTTPStatus.BAD_REQUEST]
+            return [item for run in self.runs for item in run.logs[name].kept]
 
     def arrive(self, connection: int) -> None:
         """Note a request on a connection, before it is answered."""
@@ -370,10 +363,6 @@ class State:
                     for tally in log.tallies.values()
                 ]
             return content
-
-    def _kept(self, name: str) -> list[dict[str, Any]]:
-        with self.lock:
-            return [item for run in self.runs for item in run.logs[name].kept]
 
     def _current_run(self, now: float) -> Run:
         return self.runs[-1] if self.runs else self._begin_run(now)

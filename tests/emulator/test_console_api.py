@@ -41,13 +41,6 @@ def test_members_are_added_and_removed_and_repeating_changes_nothing(statsig):
     ]
 
 
-def test_a_reset_replaces_the_members(statsig):
-    statsig.state.seed_segment("vip_users", ["a", "b"])
-
-    assert call(statsig, "POST", "segments/vip_users/id_list/reset", ["c"]).status_code == 200
-    assert statsig.state.ids("vip_users") == {"c"}
-
-
 def test_an_id_in_the_path_is_percent_decoded(statsig):
     statsig.state.seed_segment("vip users/2", ["a"])
 

@@ -80,7 +80,7 @@ def test_a_body_that_cannot_be_unpacked_is_refused(statsig, body, encoding):
 def test_a_body_against_the_contract_is_refused_whole(statsig, body):
     assert post(statsig, body).status_code == 400
     assert statsig.state.events == []
-    assert "Invalid request body" in statsig.state.refused[0].note
+    assert "Invalid request body" in statsig.state.requests[0].note
 
 
 def without(item, *keys, **more):
@@ -91,8 +91,8 @@ def test_exposures_and_metrics_are_taken_as_they_were_sent(statsig):
     assert post(statsig, {"exposures": [EXPOSURE, CHECK]}, "log_custom_exposure").status_code == 202
     assert post(statsig, {"metrics": [METRIC, RATIO], "isTest": True}, "log_custom_metric").status_code == 202
 
-    assert statsig.state.exposures == [EXPOSURE, CHECK]
-    assert statsig.state.metrics == [METRIC, RATIO]
+    assert statsig.state.items("exposures") == [EXPOSURE, CHECK]
+    assert statsig.state.items("metrics") == [METRIC, RATIO]
     shown = statsig.state.to_json()
     assert shown["exposures"] == [EXPOSURE, CHECK]
     assert shown["exposure_counts"][1] == {
@@ -117,7 +117,7 @@ def test_where_everything_is_only_counted_none_is_kept(statsig_factory):
 
     post(statsig, {"exposures": [EXPOSURE] * 3}, "log_custom_exposure")
 
-    assert statsig.state.exposures == []
+    assert statsig.state.items("exposures") == []
     assert statsig.state.logs["exposures"].count == 3
 
 

@@ -50,10 +50,10 @@ def test_all_object_types_go_from_one_tap_in_one_command(run_target, statsig):
     assert statsig.state.events == [
         {"eventName": "order", "time": TIME_MS, "user": WHO, "metadata": {"price": "5"}},
     ]
-    assert statsig.state.exposures == [
+    assert statsig.state.items("exposures") == [
         {"experimentName": "checkout", "group": "Test", "time": TIME_MS, "user": WHO},
     ]
-    assert statsig.state.metrics == [
+    assert statsig.state.items("metrics") == [
         {"user_id": "u1", "id_type": "user_id", "metric_name": "net_revenue", "metric_value": 89.99},
         {"user_id": "c1", "id_type": "companyID", "metric_name": "basket", "numerator": 3, "denominator": 15},
     ]
@@ -90,7 +90,7 @@ def test_a_dry_run_says_so_of_all_of_them(run_target, statsig):
     assert (rows["vip_users"]["before"], rows["vip_users"]["added"]) == ("1", "1")
     for line in ("assignments: checkout 1", "metrics_daily: net_revenue 1, basket 1"):
         assert line in done.log, line
-    assert (statsig.state.exposures, statsig.state.metrics) == ([], [])
+    assert (statsig.state.items("exposures"), statsig.state.items("metrics")) == ([], [])
 
 
 @item_types

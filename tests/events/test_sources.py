@@ -60,7 +60,7 @@ def test_custom_fields_are_attributes_of_the_user_and_no_metadata(run_target, st
     settings = {**EVENT, "object_type": object_type, "custom_fields": {"plan": "plan", "seats": ["places", "seats"]}}
     settings |= {"experiment_name": "e", "field_mapping": {"group": "n"}} if object_type == "exposure" else {}
     run_target([schema("s"), record("s", row)], **settings)
-    (item,) = statsig.state.events or statsig.state.exposures
+    (item,) = statsig.state.events or statsig.state.items("exposures")
     assert item["user"]["custom"] == {"plan": "gold", "a": 1, "seats": 5}
     if object_type == "event":
         assert item["metadata"] == {"trial": "false", "n": "1"}
