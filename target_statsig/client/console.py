@@ -1,4 +1,4 @@
-"""The Console API's segments: read them, create them, add ids and remove them.
+"""The Console API: segments, which are read, created and changed, and what Statsig received recently under a name.
 
 Source of paths, bodies and shapes: https://docs.statsig.com/console-api/segments, version 20240601.
 """
@@ -31,6 +31,9 @@ API_VERSION = "20240601"
 
 ID_LIST = "id_list"
 USER_STORE_LIST = "user_store_id_list"
+
+EXPERIMENTS = "experiments"
+GATES = "gates"
 
 PAGE_SIZE = 1_000
 """Items to ask for per page. The largest page is not documented, so a shorter page need not be the last."""
@@ -91,7 +94,7 @@ class _Pagination(msgspec.Struct, rename="camel"):
     next_page: str | int | None = None
 
 
-class ConsoleResponse(msgspec.Struct, Generic[Data]):
+class _Response(msgspec.Struct, Generic[Data]):
     """The fields of a response that are read; others are ignored."""
 
     data: Data
@@ -121,6 +124,21 @@ class _ListedSegment(msgspec.Struct):
 
 class _UnitIdType(msgspec.Struct):
     name: str
+
+
+class _Event(msgspec.Struct):
+    timestamp: str | float | None = None
+
+
+class _ExposureCount(msgspec.Struct, rename={"past_day": "pastDay", "past_week": "past7Days"}):
+    id: str
+    past_day: float
+    past_week: float
+
+
+class _ExposureCounts(msgspec.Struct):
+    experiments: list[_ExposureCount] = []
+    gates: list[_ExposureCount] = []
 
 
 class ConsoleClient:
@@ -156,12 +174,12 @@ class ConsoleClient:
             RefusedError: It does not exist (status 404), or the response cannot be used.
         """
         what = f"reading segment '{segment_id}'"
-        return _segment(self.read(_path(segment_id), what, ConsoleResponse[_Segment]))
+        return _segment(self._read(_path(segment_id), what, _Response[_Segment]))
 
     def list_state(self, segment_id: str) -> ListState:
         """Return the state of an ID list."""
         what = f"reading the list state of segment '{segment_id}'"
-        data = self.read(_path(segment_id, "idlist_metadata"), what, ConsoleResponse[_ListState])
+        data = self._read(_path(segment_id, "idlist_metadata"), what, _Response[_ListState])
         version = data.current_version
         return ListState(None if version is None else int(version), bool(data.is_updating))
 
@@ -172,7 +190,7 @@ class ConsoleClient:
             RefusedError: The pages do not end.
         """
         what = f"reading the ids of segment '{segment_id}'"
-        return self._items(_path(segment_id, "id_list"), ConsoleResponse[_Ids], _split, what)
+        return self._items(_path(segment_id, "id_list"), _Response[_Ids], _split, what)
 
     def add_ids(self, segment_id: str, ids: Sequence[str], *, segment_type: str) -> Sent:
         """Add ids to a list: at most 100,000, or 1,000 in the user store. Adding a member again does no harm."""
@@ -200,7 +218,7 @@ class ConsoleClient:
         if tags:
             body["tags"] = tags
         try:
-            return _segment(_convert(self._change("POST", _path(), body, what), ConsoleResponse[_Segment], what).data)
+            return _segment(_convert(self._change("POST", _path(), body, what), _Response[_Segment], what).data)
         except RefusedError as error:
             if not error.maybe_taken:
                 raise
@@ -209,16 +227,53 @@ class ConsoleClient:
     def unit_id_types(self) -> list[str]:
         """Return the names of the project's ID types; case matters."""
         what = "reading the ID types of the project"
-        return [unit.name for unit in self._items("unit_id_types", ConsoleResponse[list[_UnitIdType]], list, what)]
+        return [unit.name for unit in self._items("unit_id_types", _Response[list[_UnitIdType]], list, what)]
 
     def count_ids(self) -> int:
         """Return how many ids all lists of the project hold together."""
         what = "reading the segments of the project"
-        segments = self._items(_path(), ConsoleResponse[list[_ListedSegment]], list, what)
+        segments = self._items(_path(), _Response[list[_ListedSegment]], list, what)
         return sum(int(segment.count or 0) for segment in segments if segment.type in {ID_LIST, USER_STORE_LIST})
 
+    def event_times(self, name: str) -> list[int | None]:
+        """Return the times of the recent events of a name in Unix milliseconds; None for a time that cannot be read.
+
+        They are of any sender: https://docs.statsig.com/api-reference/events/get-specific-events. The name may be
+        neither `.` nor `..`.
+        """
+        # The first page, which may be all: Statsig's own example is a list of a thousand.
+        path = f"events/{quote(name, safe='')}?{urlencode({'limit': PAGE_SIZE, 'page': 1})}"
+        what = "reading the recent events of a name"  # which comes from a record
+        return [_time_of(event) for event in self._known(path, what, _Response[list[_Event]]) or ()]
+
+    def exposure_count(self, where: str, name: str, *, past_week: bool) -> int:
+        """Return the number of exposures of an experiment or a gate (`where`) that Statsig received.
+
+        It is that of the last 7 days, or of the last 24 hours, from any sender: https://docs.statsig.com/api-reference/configs/read-exposure-event-count.
+        """
+        what = f"reading the number of exposures of one of the {where}"  # its name comes from a record
+        path = f"exposure_count?{urlencode({where: name})}"
+        counts = self._known(path, what, _Response[_ExposureCounts]) or _ExposureCounts()
+        own: list[_ExposureCount] = [count for count in getattr(counts, where) if count.id == name]
+        return int(sum(count.past_week if past_week else count.past_day for count in own))
+
+    def _read(
+        self, path: str, what: str, shape: type[_Response[Data]], *, max_response_bytes: int = MAX_RESPONSE_BYTES
+    ) -> Data:
+        """Read the data at a path below `console_url`, in this shape; `what` describes it in messages."""
+        return _convert(self._send("GET", path, what, max_response_bytes=max_response_bytes), shape, what).data
+
+    def _known(self, path: str, what: str, shape: type[_Response[Data]]) -> Data | None:
+        """Return the data at a path; None if Statsig does not know the name in it."""
+        try:
+            return self._read(path, what, shape, max_response_bytes=PAGE_BYTES)
+        except RefusedError as error:
+            if error.status == HTTPStatus.NOT_FOUND and error.heading is not Heading.SETTINGS:
+                return None
+            raise
+
     def _items(
-        self, path: str, shape: type[ConsoleResponse[Data]], items_of: Callable[[Data], list[Item]], what: str
+        self, path: str, shape: type[_Response[Data]], items_of: Callable[[Data], list[Item]], what: str
     ) -> Iterator[Item]:
         """Yield the items of all pages.
 
@@ -247,12 +302,6 @@ class ConsoleClient:
             if not items or page.pagination is None or not page.pagination.next_page:
                 return
             before = items
-
-    def read(
-        self, path: str, what: str, shape: type[ConsoleResponse[Data]], *, max_response_bytes: int = MAX_RESPONSE_BYTES
-    ) -> Data:
-        """Read the data at a path below `console_url`, in this shape; `what` describes it in messages."""
-        return _convert(self._send("GET", path, what, max_response_bytes=max_response_bytes), shape, what).data
 
     def _change(self, method: str, path: str, body: Mapping[str, object], what: str) -> Sent:
         return self._send(method, path, what, body=msgspec.json.encode(body), limiter=self._limiter)
@@ -305,7 +354,14 @@ def _segment(data: _Segment) -> Segment:
     return Segment(data.id, data.type, data.id_type, int(data.count or 0))
 
 
-def _convert(sent: Sent, shape: type[ConsoleResponse[Data]], what: str) -> ConsoleResponse[Data]:
+def _time_of(event: _Event) -> int | None:
+    try:
+        return int(float(event.timestamp or ""))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _convert(sent: Sent, shape: type[_Response[Data]], what: str) -> _Response[Data]:
     try:
         return msgspec.convert(sent.body, shape)
     except msgspec.ValidationError as error:

@@ -11,8 +11,8 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from target_statsig.client.console import EXPERIMENTS, GATES
 from target_statsig.client.http import HttpTransport
-from target_statsig.client.recent_items import EXPERIMENTS, GATES, event_times, exposure_count
 from target_statsig.commands.check import PATIENCE, open_console
 from target_statsig.config import paths
 from target_statsig.config.choices import Choice, ObjectType
@@ -190,13 +190,12 @@ def _recent(console: ConsoleClient, name: SentName, run: PastRun, sent: SentItem
     if name.type is NameType.EVENT:
         # None that is earlier than all of the run's.
         earliest = 0 if sent.span is None else sent.span[0] - CLOCKS_APART_MS
-        return sum(time is None or time >= earliest for time in event_times(console, name.name))
+        return sum(time is None or time >= earliest for time in console.event_times(name.name))
     began = now - run.ended_at + run.report.get("seconds", 0.0)
     if began > WEEK:
         return None
-    return exposure_count(
-        console, GATES if name.type is NameType.GATE else EXPERIMENTS, name.name, past_week=began > DAY
-    )
+    where = GATES if name.type is NameType.GATE else EXPERIMENTS
+    return console.exposure_count(where, name.name, past_week=began > DAY)
 
 
 def judge(name: SentName, recent: int | None, age: float) -> Found:
