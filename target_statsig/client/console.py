@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from target_statsig.client.http import MAX_RESPONSE_BYTES, Request
+from target_statsig.client.http import Request
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.config.keys import ApiKeyKind
 from target_statsig.config.settings import CONSOLE_URL, RateWindow
@@ -53,8 +53,8 @@ NO_SUCH_CALL = "Cannot "
 NAMED_THINGS = ("segment", "event", "experiment", "gate")
 """What a message for an unknown name says is not found."""
 
-PAGE_BYTES = 64 * 1024 * 1024
-"""Bytes of a page to read at most. 100,000 ids, the most in a request, take a tenth of it."""
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+"""Bytes of a response to read at most. 100,000 ids, the most in a request, take a tenth of it."""
 
 MAX_IDS = 10_000_000
 """Ids in all lists of a project together, at most: https://docs.statsig.com/segments/add-id-list."""
@@ -257,16 +257,14 @@ class ConsoleClient:
         own: list[_ExposureCount] = [count for count in getattr(counts, where) if count.id == name]
         return int(sum(count.past_week if past_week else count.past_day for count in own))
 
-    def _read(
-        self, path: str, what: str, shape: type[_Response[Data]], *, max_response_bytes: int = MAX_RESPONSE_BYTES
-    ) -> Data:
+    def _read(self, path: str, what: str, shape: type[_Response[Data]]) -> Data:
         """Read the data at a path below `console_url`, in this shape; `what` describes it in messages."""
-        return _convert(self._send("GET", path, what, max_response_bytes=max_response_bytes), shape, what).data
+        return _convert(self._send("GET", path, what), shape, what).data
 
     def _known(self, path: str, what: str, shape: type[_Response[Data]]) -> Data | None:
         """Return the data at a path; None if Statsig does not know the name in it."""
         try:
-            return self._read(path, what, shape, max_response_bytes=PAGE_BYTES)
+            return self._read(path, what, shape)
         except RefusedError as error:
             if error.status == HTTPStatus.NOT_FOUND and error.heading is not Heading.SETTINGS:
                 return None
@@ -284,13 +282,7 @@ class ConsoleClient:
         before: list[Item] = []
         for number in itertools.count(1):
             query = urlencode({"limit": PAGE_SIZE, "page": number})
-            sent = self._send(
-                "GET",
-                f"{path}?{query}",
-                f"{what}, page {number:,}",
-                max_response_bytes=PAGE_BYTES,
-                limiter=self._pages,
-            )
+            sent = self._send("GET", f"{path}?{query}", f"{what}, page {number:,}", limiter=self._pages)
             page = _convert(sent, shape, what)
             items = items_of(page.data)
             if items and items == before:
@@ -313,12 +305,11 @@ class ConsoleClient:
         what: str,
         *,
         body: bytes | None = None,
-        max_response_bytes: int = MAX_RESPONSE_BYTES,
         limiter: RateLimiter | None = None,
     ) -> Sent:
         kind = ApiKeyKind.CONSOLE
         url, headers = f"{self._base_url}/{path}", self._headers if body is None else self._change_headers
-        request = Request(method, url, headers, self._timeout, body, max_response_bytes)
+        request = Request(method, url, headers, self._timeout, body, MAX_RESPONSE_BYTES)
         try:
             return self._sender.send(request, what=what, kind=kind, limiter=limiter)
         except RefusedError as error:
