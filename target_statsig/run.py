@@ -23,7 +23,7 @@ from target_statsig.reports.progress import ProgressLog, terminal
 from target_statsig.reports.report import RunReport
 from target_statsig.reports.table import log_summary
 from target_statsig.segments.completeness import StreamObserver
-from target_statsig.singer.dead_letters import DeadLetterWriter
+from target_statsig.singer.dead_letters import DeadLetters
 from target_statsig.singer.rejections import whereabouts
 from target_statsig.singer.state import Patience, State, StateGate, write_state
 from target_statsig.store.values import Command, past_run
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from target_statsig.client.rate_limit import RateLimiter
     from target_statsig.clock import Clock
     from target_statsig.config.parse import Config
-    from target_statsig.singer.dead_letters import DeadLetters
     from target_statsig.singer.records import Batch, RecordReader
     from target_statsig.store.store import Store
 
@@ -335,7 +334,7 @@ class Run:
         return Store(self._store_url, clock=self.clock, project=project, run_id=self.run_id)
 
     def _open_dead_letters(self, directory: str) -> DeadLetters:
-        return DeadLetterWriter(directory, self.run_id)
+        return DeadLetters(directory, self.run_id)
 
     def _put_out(self, state: State) -> None:
         write_state(state)

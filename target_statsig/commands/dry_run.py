@@ -151,7 +151,7 @@ class DryRun(Run):
 
     @override
     def _open_dead_letters(self, directory: str) -> DeadLetters:
-        return NoDeadLetters(directory)
+        return NoDeadLetters(directory, self.run_id)
 
     @override
     def _put_out(self, state: State) -> None:

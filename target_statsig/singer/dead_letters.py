@@ -11,7 +11,7 @@ import os
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 from upath import UPath
@@ -24,36 +24,18 @@ from target_statsig.singer.message import ENCODER
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from target_statsig.errors import RecordError
+
 LOCAL = frozenset({"", "file", "local"})
 """The protocols of paths on this machine."""
 
 MARK = "target_statsig_dead_letter"
 """The member of a SCHEMA message that marks a dead-letter file."""
 
-
 _EXTRA = b',"reason":'
 """The beginning of the members that are added to a RECORD message."""
 
 _EXTRA_MEMBERS = frozenset({"reason", "field", "statsig", "run"})
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """One rejected record.
-
-    Attributes:
-        schema: The SCHEMA message of its stream, as the tap sent it.
-        line: The RECORD message, as the tap sent it.
-        reason: Why it was rejected: a reason of the report.
-        field: The field at fault, if any.
-        message: Statsig's message, if Statsig refused it.
-    """
-
-    schema: Mapping[str, Any]
-    line: bytes
-    reason: str
-    field: str | None = None
-    message: str = ""
 
 
 @dataclass(slots=True)
@@ -84,73 +66,15 @@ def _are_extra(members: bytes) -> bool:
     return "run" in decoded and decoded.keys() <= _EXTRA_MEMBERS
 
 
-class DeadLetters(Protocol):
-    """The place for rejected records. Thread-safe.
+class DeadLetters:
+    """Writes dead letters into a directory, which is created for the first one. Thread-safe.
 
     Attributes:
         directory: The directory, for messages.
+        paths: The paths of the written files.
         count: The number of dead letters that are written for good.
-        lost: Whether a dead letter could not be written. In a dry run: whether a real run could not write one.
+        lost: Whether a dead letter could not be written.
     """
-
-    directory: UPath
-    count: int
-    lost: bool
-
-    def put(self, letter: DeadLetter) -> None:
-        """Write a dead letter, at the latest when `flush` is called.
-
-        Raises:
-            FatalRunError: It cannot be written.
-        """
-
-    def flush(self) -> None:
-        """Write all dead letters for good, so that a STATE may follow.
-
-        Raises:
-            FatalRunError: They cannot be written.
-        """
-
-    def close(self) -> None:
-        """Flush, and close the files.
-
-        Raises:
-            FatalRunError: Something cannot be written.
-        """
-
-    @property
-    def paths(self) -> list[str]:
-        """The paths of the written files."""
-
-
-class NoDeadLetters(DeadLetters):
-    """The dead letters of a dry run, which writes none."""
-
-    def __init__(self, directory: str) -> None:
-        self.directory = UPath(directory)
-        self.count = 0
-        self.lost = False
-
-    @override
-    def put(self, letter: DeadLetter) -> None:
-        pass
-
-    @override
-    def flush(self) -> None:
-        pass
-
-    @override
-    def close(self) -> None:
-        pass
-
-    @property
-    @override
-    def paths(self) -> list[str]:
-        return []
-
-
-class DeadLetterWriter(DeadLetters):
-    """Writes dead letters into a directory, which is created for the first one."""
 
     def __init__(self, directory: str, run_id: str) -> None:
         """Start without files.
@@ -160,30 +84,44 @@ class DeadLetterWriter(DeadLetters):
             run_id: The name of the run, which is part of every file's name.
         """
         self.directory = UPath(directory)
+        self.paths: list[str] = []
         self.count = 0
         self.lost = False
         self._run_id = run_id
         self._remote = self.directory.protocol not in LOCAL
         self._lock = threading.Lock()
         self._files: dict[str, _OpenFile] = {}
-        self._paths: list[str] = []
 
-    @override
-    def put(self, letter: DeadLetter) -> None:
+    def put(self, line: bytes, schema: Mapping[str, Any], error: RecordError, message: str = "") -> None:
+        """Write a rejected record, at the latest when `flush` is called.
+
+        Args:
+            line: The RECORD message, as the tap sent it.
+            schema: The SCHEMA message of its stream, as the tap sent it.
+            error: Why it was rejected.
+            message: Statsig's message, if Statsig refused it.
+
+        Raises:
+            FatalRunError: It cannot be written.
+        """
         try:
             with self._lock:
-                file = self._file_of(letter.schema["stream"])
-                if letter.schema != file.schema:
-                    file.schema = letter.schema
-                    self._append(file, ENCODER.encode({**letter.schema, MARK: True}))
-                extra = {"reason": letter.reason, "field": letter.field, "statsig": letter.message, "run": self._run_id}
-                self._append(file, extended(letter.line, {name: value for name, value in extra.items() if value}))
+                file = self._file_of(schema["stream"])
+                if schema != file.schema:
+                    file.schema = schema
+                    self._append(file, ENCODER.encode({**schema, MARK: True}))
+                extra = {"reason": error.reason, "field": error.field, "statsig": message, "run": self._run_id}
+                self._append(file, extended(line, {name: value for name, value in extra.items() if value}))
                 file.unflushed += 1
-        except OSError as error:
-            raise self._unwritable(error) from error
+        except OSError as failure:
+            raise self._unwritable(failure) from failure
 
-    @override
     def flush(self) -> None:
+        """Write all dead letters for good, so that a STATE may follow.
+
+        Raises:
+            FatalRunError: They cannot be written.
+        """
         try:
             with self._lock:
                 for file in self._files.values():
@@ -193,8 +131,12 @@ class DeadLetterWriter(DeadLetters):
         except OSError as error:
             raise self._unwritable(error) from error
 
-    @override
     def close(self) -> None:
+        """Flush, and close the files.
+
+        Raises:
+            FatalRunError: Something cannot be written.
+        """
         try:
             self.flush()
         finally:
@@ -205,11 +147,6 @@ class DeadLetterWriter(DeadLetters):
                             file.handle.close()
                         file.handle = None
 
-    @property
-    @override
-    def paths(self) -> list[str]:
-        return self._paths
-
     def _file_of(self, stream: str) -> _OpenFile:
         if stream not in self._files:
             file = self._files[stream] = _OpenFile(dead_letter_name(stream, self._run_id))
@@ -219,7 +156,7 @@ class DeadLetterWriter(DeadLetters):
                 path = directory / f"{file.name}.singer"
                 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
                 file.handle = os.fdopen(descriptor, "ab")
-                self._paths.append(str(path))
+                self.paths.append(str(path))
         return self._files[stream]
 
     @staticmethod
@@ -236,7 +173,7 @@ class DeadLetterWriter(DeadLetters):
             part = self._next_part(file)
             with part.open("wb") as handle:
                 handle.write(b"\n".join(file.pending) + b"\n")
-            self._paths.append(str(part))
+            self.paths.append(str(part))
             file.pending.clear()
             file.schema = None
 
@@ -257,3 +194,11 @@ class DeadLetterWriter(DeadLetters):
             "`dead_letter_path`, and run again.",
             heading=Heading.DEAD_LETTERS,
         )
+
+
+class NoDeadLetters(DeadLetters):
+    """The dead letters of a dry run, which writes none."""
+
+    @override
+    def put(self, line: bytes, schema: Mapping[str, Any], error: RecordError, message: str = "") -> None:
+        pass

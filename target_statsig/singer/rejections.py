@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from target_statsig.config.load import command_for
 from target_statsig.errors import RecordError, RejectionsError
 from target_statsig.reports.text import counted
-from target_statsig.singer.dead_letters import DeadLetter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,7 +96,7 @@ class Rejections:
             RejectionsError: No record of this stream may be rejected.
             FatalRunError: The dead letters cannot be written.
         """
-        self._dead_letters.put(DeadLetter(schema, line, error.reason, error.field, message))
+        self._dead_letters.put(line, schema, error, message)
         with self._report.lock:
             self._counts.rejected += 1
             self._counts.reasons[error.reason] += 1

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from target_statsig.config.paths import dead_letter_name
-from target_statsig.errors import FatalRunError
-from target_statsig.singer.dead_letters import MARK, DeadLetter, DeadLetterWriter
+from target_statsig.errors import FatalRunError, RecordError
+from target_statsig.singer.dead_letters import MARK, DeadLetters
 
 SCHEMA = {"type": "SCHEMA", "stream": "public/orders", "schema": {"properties": {"id": {}}}, "key_properties": ["id"]}
 
@@ -28,8 +28,8 @@ def line_of(record):
     ).encode()
 
 
-def letter(record, reason="missing_identifier", schema=SCHEMA, **extra):
-    return DeadLetter(schema, line_of(record), reason, **extra)
+def letter(record, reason="missing_identifier", schema=SCHEMA, field=None, message=""):
+    return line_of(record), schema, RecordError(reason, field), message
 
 
 def lines_of(path):
@@ -37,9 +37,9 @@ def lines_of(path):
 
 
 def test_a_file_is_a_singer_stream_with_a_mark_and_reasons(tmp_path):
-    box = DeadLetterWriter(str(tmp_path / "dead"), "run-1")
-    box.put(letter({"id": 1, "amount": Decimal("89.90")}, field="user_id"))
-    box.put(letter({"id": 2}, reason="refused_by_statsig", message="no such event"))
+    box = DeadLetters(str(tmp_path / "dead"), "run-1")
+    box.put(*letter({"id": 1, "amount": Decimal("89.90")}, field="user_id"))
+    box.put(*letter({"id": 2}, reason="refused_by_statsig", message="no such event"))
     box.close()
     (path,) = box.paths
     schema, first, second = lines_of(path)
@@ -56,8 +56,8 @@ def test_a_file_is_a_singer_stream_with_a_mark_and_reasons(tmp_path):
 
 @pytest.mark.parametrize("scheme", ["", "file://", "local://"])
 def test_only_the_owner_may_read_the_file(tmp_path, scheme):
-    box = DeadLetterWriter(f"{scheme}{tmp_path}/made/dead", "run-1")
-    box.put(letter({}))
+    box = DeadLetters(f"{scheme}{tmp_path}/made/dead", "run-1")
+    box.put(*letter({}))
     box.close()
     (path,) = (tmp_path / "made" / "dead").iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -85,8 +85,8 @@ def test_the_file_of_a_stream_with_a_plain_name_is_named_like_it(stream):
 def test_nothing_is_written_over(tmp_path, remote):
     place = "memory://bucket/twice" if remote else str(tmp_path)
     for number in range(2):
-        box = DeadLetterWriter(place, "run-1")
-        box.put(letter({"id": number}))
+        box = DeadLetters(place, "run-1")
+        box.put(*letter({"id": number}))
         box.close()
     files = sorted(UPath(place).iterdir(), key=str)
     messages = [json.loads(line) for file in files for line in file.read_text().splitlines()]
@@ -94,15 +94,15 @@ def test_nothing_is_written_over(tmp_path, remote):
 
 
 def test_a_box_without_letters_makes_no_directory(tmp_path):
-    box = DeadLetterWriter(str(tmp_path / "dead"), "run-1")
+    box = DeadLetters(str(tmp_path / "dead"), "run-1")
     box.flush()
     box.close()
     assert not (tmp_path / "dead").exists()
 
 
 def test_a_letter_is_in_the_file_after_a_flush(tmp_path):
-    box = DeadLetterWriter(str(tmp_path), "run-1")
-    box.put(letter({"id": 1}))
+    box = DeadLetters(str(tmp_path), "run-1")
+    box.put(*letter({"id": 1}))
     box.flush()
     written = lines_of(box.paths[0])
     box.close()
@@ -110,9 +110,9 @@ def test_a_letter_is_in_the_file_after_a_flush(tmp_path):
 
 
 def test_a_schema_that_changes_is_written_again(tmp_path):
-    box = DeadLetterWriter(str(tmp_path), "run-1")
-    box.put(letter({"id": 1}))
-    box.put(letter({"id": 2}, schema={**SCHEMA, "key_properties": []}))
+    box = DeadLetters(str(tmp_path), "run-1")
+    box.put(*letter({"id": 1}))
+    box.put(*letter({"id": 2}, schema={**SCHEMA, "key_properties": []}))
     box.close()
     assert [line["type"] for line in lines_of(box.paths[0])] == ["SCHEMA", "RECORD", "SCHEMA", "RECORD"]
 
@@ -130,22 +130,22 @@ def test_a_schema_that_changes_is_written_again(tmp_path):
     ],
 )
 def test_a_record_is_kept_as_it_came(tmp_path, record):
-    box = DeadLetterWriter(str(tmp_path), "run-1")
-    box.put(letter(record))
+    box = DeadLetters(str(tmp_path), "run-1")
+    box.put(*letter(record))
     box.close()
     kept = Path(box.paths[0]).read_bytes().splitlines()[1]
     assert kept == line_of(record).rstrip()[:-1] + b',"reason":"missing_identifier","run":"run-1"}'
 
 
 def test_of_a_dead_letter_that_was_sent_again_only_the_last_reason_is_told(tmp_path):
-    first, second = (DeadLetterWriter(str(tmp_path / name), name) for name in ("run-1", "run-2"))
+    first, second = (DeadLetters(str(tmp_path / name), name) for name in ("run-1", "run-2"))
     record = {"id": 1, "reason": "late", "run": "away"}
     # The record stands last, as some taps write it.
     line = json.dumps({"type": "RECORD", "stream": "public/orders", "record": record}, separators=(",", ":")).encode()
-    first.put(DeadLetter(SCHEMA, line, "missing_identifier", field="user_id", message="no"))
+    first.put(line, SCHEMA, RecordError("missing_identifier", "user_id"), "no")
     first.close()
     again = Path(first.paths[0]).read_bytes().splitlines(keepends=True)[1]
-    second.put(DeadLetter(SCHEMA, again, "not_encodable"))
+    second.put(again, SCHEMA, RecordError("not_encodable"))
     second.close()
     message = lines_of(second.paths[0])[1]
     assert (message["record"], message["reason"]) == (record, "not_encodable")
@@ -154,10 +154,10 @@ def test_of_a_dead_letter_that_was_sent_again_only_the_last_reason_is_told(tmp_p
 
 
 def test_an_object_store_gets_a_part_for_each_flush():
-    box = DeadLetterWriter("memory://bucket/dead", "run-1")
-    box.put(letter({"id": 1}))
+    box = DeadLetters("memory://bucket/dead", "run-1")
+    box.put(*letter({"id": 1}))
     box.flush()
-    box.put(letter({"id": 2}))
+    box.put(*letter({"id": 2}))
     box.close()
     parts = sorted(box.directory.iterdir(), key=str)
     assert [part.name.partition("-run-1-")[2] for part in parts] == ["000001.singer", "000002.singer"]
@@ -170,9 +170,9 @@ def test_an_object_store_gets_a_part_for_each_flush():
 
 def test_a_place_that_cannot_be_written_ends_the_run_and_names_the_setting(tmp_path):
     (tmp_path / "file").write_text("")
-    box = DeadLetterWriter(str(tmp_path / "file" / "dead"), "run-1")
+    box = DeadLetters(str(tmp_path / "file" / "dead"), "run-1")
     with pytest.raises(FatalRunError, match="`dead_letter_path`"):
-        box.put(letter({"email": "jane@example.com"}))
+        box.put(*letter({"email": "jane@example.com"}))
 
 
 def full_disk(monkeypatch):
@@ -190,9 +190,9 @@ def full_disk(monkeypatch):
 
 def test_a_full_disk_ends_the_run_once_and_all_files_are_closed(tmp_path, monkeypatch):
     opened = full_disk(monkeypatch)
-    box = DeadLetterWriter(str(tmp_path), "run-1")
-    box.put(letter({"id": 1}))
-    box.put(DeadLetter({**SCHEMA, "stream": "other"}, line_of({}), "missing_identifier"))
+    box = DeadLetters(str(tmp_path), "run-1")
+    box.put(*letter({"id": 1}))
+    box.put(*letter({}, schema={**SCHEMA, "stream": "other"}))
     for step in (box.flush, box.close):
         with pytest.raises(FatalRunError, match=r"No space left on device.*`dead_letter_path`"):
             step()
