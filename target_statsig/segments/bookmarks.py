@@ -195,10 +195,6 @@ class Position:
     currently_syncing: bool = False
 
 
-NOWHERE = Position()
-"""The position before any STATE."""
-
-
 class BookmarkTracker:
     """Follows the bookmarks of a run's STATEs, in the order in which the messages come.
 

@@ -6,8 +6,7 @@ write midway, nor a later stream.
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ from target_statsig.config.choices import Choice, OnIncompleteStream, SyncMode
 from target_statsig.errors import FatalRunError, Heading
 from target_statsig.reports.text import counted
 from target_statsig.segments.bookmarks import (
-    NOWHERE,
     BookmarkTracker,
     Kind,
     Position,
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from target_statsig.config.settings import StreamSettings
-    from target_statsig.singer.columns import Column, Columns
+    from target_statsig.singer.columns import Column
     from target_statsig.singer.records import Read
 
 
@@ -101,17 +99,8 @@ FAIL_REMEDY = (
 )
 """What a run that fails leaves behind is not for `--apply-held`."""
 
-
-class Shared(enum.Enum):
-    """Stands for a value that the records of a stream do not share."""
-
-    MISSING = enum.auto()
-    """The records have no such column, or it was not read."""
-    MIXED = enum.auto()
-    """The records have different values."""
-
-
-MISSING = Shared.MISSING
+MIXED = object()
+"""Stands for a value that the records of a stream do not share."""
 
 
 @dataclass(slots=True)
@@ -121,7 +110,7 @@ class Seen:
     Attributes:
         schemas: SCHEMA messages of it.
         records: RECORD messages of it.
-        row_count: What every record's row count column holds.
+        row_count: What every record's row count column holds; None if they have none.
         version: The `version` of every RECORD message; None if they have none.
         activated: The `version` of an ACTIVATE_VERSION after its last SCHEMA or RECORD; None if none came.
         dead_letter: Whether a SCHEMA of it came from a dead-letter file.
@@ -131,12 +120,12 @@ class Seen:
     stream: str
     schemas: int = 0
     records: int = 0
-    row_count: object = MISSING
+    row_count: object = None
     version: object = None
     activated: object = None
     dead_letter: bool = False
     incremental_hint: bool = False
-    position: Position = NOWHERE
+    position: Position = field(default_factory=Position)
 
     @property
     def looks_incremental(self) -> bool:
@@ -198,11 +187,13 @@ class StreamObserver:
         seen.incremental_hint |= hints_at_incremental(message)
 
     def read(self, tap_stream: str, read: Read) -> None:
-        """See consecutive RECORDs."""
-        if read.messages is None:
-            self.columns(tap_stream, read.columns)
-        else:
+        """See consecutive RECORDs of a stream that feeds a segment."""
+        if read.messages is not None:
             self.records(tap_stream, read.messages)
+            return
+        field, columns = self._row_count_fields[tap_stream], read.columns
+        row_counts = (None,) * len(columns) if field is None else columns.get(field)
+        self._runs(tap_stream, row_counts, columns.versions)
 
     def records(self, tap_stream: str, messages: Sequence[Mapping[str, Any]]) -> None:
         """See consecutive RECORD messages."""
@@ -212,22 +203,14 @@ class StreamObserver:
         field = self._row_count_fields[tap_stream]
         records = [message["record"] for message in messages]
         # A record that is nested too deeply was not read as an object.
-        row_counts = [record.get(field, MISSING) if type(record) is dict else MISSING for record in records]
+        row_counts = [record.get(field) if type(record) is dict else None for record in records]
         self._runs(tap_stream, row_counts, [message.get("version") for message in messages])
-
-    def columns(self, tap_stream: str, columns: Columns) -> None:
-        """See consecutive RECORDs as columns."""
-        field = self._row_count_fields.get(tap_stream)
-        row_counts: Column = (MISSING,) * len(columns)
-        if field is not None and field in columns.names:
-            row_counts = columns.get(field)
-        self._runs(tap_stream, row_counts, columns.versions)
 
     def _runs(self, tap_stream: str, row_counts: Column, versions: Column) -> None:
         for (row_count, version), alike in groupby(zip(row_counts, versions, strict=True)):
             self.record(tap_stream, row_count, version=version, count=len([*alike]))
 
-    def record(self, tap_stream: str, row_count: object = MISSING, *, version: object = None, count: int = 1) -> None:
+    def record(self, tap_stream: str, row_count: object = None, *, version: object = None, count: int = 1) -> None:
         """See a RECORD, or several consecutive ones with the same row count and `version`."""
         seen = self._account(tap_stream, records=count)
         seen.activated = None
@@ -290,7 +273,7 @@ def _common(before: object, value: object, *, first: bool) -> object:
     """Return what all records so far have in common."""
     if first:
         return value
-    return before if value is before or value == before else Shared.MIXED
+    return before if value is before or value == before else MIXED
 
 
 def assess(seen: Seen, *, row_count_field: str | None = None, fails: bool = False) -> Verdict:
@@ -342,7 +325,7 @@ def _by_row_count(seen: Seen, field: str) -> tuple[Proof, str]:
     told = seen.row_count
     if seen.records == 0:
         return Proof.NONE, f"no record came, so the count in `{field}` is unknown"
-    if told is Shared.MIXED:
+    if told is MIXED:
         doubt = f"the records have different counts in `{field}`. Each must hold the number of all rows"
         return Proof.NONE, doubt
     if isinstance(told, bool) or not isinstance(told, int | float | Decimal | str):

@@ -9,6 +9,7 @@ from target_statsig.config.choices import ObjectType, SyncMode
 from target_statsig.config.settings import StreamSettings
 from target_statsig.segments.completeness import StreamObserver
 from target_statsig.singer.columns import Columns
+from target_statsig.singer.records import Read
 
 
 def verdict(told, *, field):
@@ -27,6 +28,7 @@ def verdict(told, *, field):
 def test_rows_are_counted_alike_by_record_and_by_column(counts, field):
     messages = [{"type": "RECORD", "stream": "people", "record": {"rows": count}} for count in counts]
     columns = Columns({"rows": counts}, extracted=[None] * len(counts), versions=[None] * len(counts))
+    read = Read(range(len(counts)), columns, columns)
     by_record = verdict(lambda sources: sources.records("people", messages), field=field)
-    by_column = verdict(lambda sources: sources.columns("people", columns), field=field)
+    by_column = verdict(lambda sources: sources.read("people", read), field=field)
     assert by_record == by_column

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from target_statsig.segments.completeness import MISSING, StreamObserver
+from target_statsig.segments.completeness import StreamObserver
 
 SAMPLES = Path(__file__).parents[1] / "data"
 
@@ -16,8 +16,8 @@ def schema(stream, **members):
     return [{"type": "SCHEMA", "stream": stream, **members}]
 
 
-def records(stream, count=1, row_count=MISSING, version=1):
-    row = {} if row_count is MISSING else {"n": row_count}
+def records(stream, count=1, row_count=None, version=1):
+    row = {} if row_count is None else {"n": row_count}
     return [{"type": "RECORD", "stream": stream, "record": row, "version": version}] * count
 
 
@@ -45,9 +45,8 @@ def observe(*parts, row_count_field="n", observer=None):
             case "SCHEMA":
                 observer.schema(message, dead_letter="dead" in message)
             case "RECORD":
-                observer.record(
-                    message["stream"], message["record"].get(row_count_field, MISSING), version=message.get("version")
-                )
+                row_count = message["record"].get(row_count_field)
+                observer.record(message["stream"], row_count, version=message.get("version"))
             case "ACTIVATE_VERSION":
                 observer.activate_version(message["stream"], message["version"])
             case "STATE":
