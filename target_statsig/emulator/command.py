@@ -53,7 +53,7 @@ class Workplace:
     def __init__(self, folder: Path | None = None) -> None:
         """Take the folder, whose content may be removed."""
         self.folder = folder
-        self.dead_letters = DeadLetters(folder / DEAD_LETTERS if folder else None)
+        self.dead_letters = DeadLetterReader(folder / DEAD_LETTERS if folder else None)
 
     def exports(self, emulator: StatsigEmulator) -> dict[str, str]:
         """Return the variables that direct a target and Meltano to the emulator.
@@ -126,7 +126,7 @@ class _File:
     piles: dict[str, Pile] = field(default_factory=dict)
 
 
-class DeadLetters:
+class DeadLetterReader:
     """The dead letters in a folder, read while they are being written. Thread-safe.
 
     Attributes:

@@ -23,7 +23,7 @@ from target_statsig.emulator.summary import DEAD_LETTERED, find, is_lookup, shor
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from target_statsig.emulator.command import DeadLetters
+    from target_statsig.emulator.command import DeadLetterReader
     from target_statsig.emulator.server import StatsigEmulator
     from target_statsig.emulator.state import Run, Segment, State
 
@@ -42,7 +42,7 @@ _SLACK_SECONDS = 1.0
 """Seconds after its last connection in which a target may still write dead letters."""
 
 
-def overview(state: State, dead_letters: DeadLetters, number: int) -> dict[str, Any]:
+def overview(state: State, dead_letters: DeadLetterReader, number: int) -> dict[str, Any]:
     """Return the content of the page, apart from what a click opens, for a run, by default the newest."""
     runs = state.runs
     run = runs[number - 1] if 1 <= number <= len(runs) else runs[-1] if runs else None
@@ -173,7 +173,7 @@ def _segment(segment: Segment, runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _findings(state: State, dead_letters: DeadLetters, run: Run | None) -> list[dict[str, Any]]:
+def _findings(state: State, dead_letters: DeadLetterReader, run: Run | None) -> list[dict[str, Any]]:
     """Return the findings of a run. There may be dead letters even before the first run."""
     piles = dead_letters.piles(*_period(run, state.runs))
     requests, logs = (run.requests, run.logs.values()) if run else ((), ())

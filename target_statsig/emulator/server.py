@@ -34,6 +34,9 @@ class StatsigEmulator:
         workplace: What is kept for the target beside it.
     """
 
+    server_secret_key = events_api.SECRET_KEY
+    console_api_key = console_api.API_KEY
+
     def __init__(
         self,
         options: Options | None = None,
@@ -123,14 +126,6 @@ class StatsigEmulator:
     def console_url(self) -> str:
         """The address of the Console API, for the setting `console_url`."""
         return f"{self.url}/console/v1"
-
-    @property
-    def server_secret_key(self) -> str:
-        return self.options.server_secret_key
-
-    @property
-    def console_api_key(self) -> str:
-        return self.options.console_api_key
 
     def _answer(self, request: Request) -> Response | None:
         if self._closing.is_set():

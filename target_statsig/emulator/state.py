@@ -142,6 +142,8 @@ QUIET_SECONDS = 3.0
 MAX_LISTED_IDS = 100_000
 """The most ids for which the JSON lists a segment's ids; for larger segments it has only their number."""
 
+UNIT_ID_TYPES = ("userID", "stableID")
+"""The ID types of every project."""
 
 MUTATION_WINDOWS = (RateWindow(100, 10), RateWindow(900, 900))
 """Limits for all changes of a project through the Console API: https://docs.statsig.com/console-api/introduction."""
@@ -167,8 +169,6 @@ class Options:
         clock: Returns the seconds since 1970-01-01T00:00:00Z.
     """
 
-    server_secret_key: str = "secret-emulator"  # noqa: S105 - made up, and valid only here
-    console_api_key: str = "console-emulator"
     keep_events: KeepEvents = "all"
     page_size: int = 1_000
     joined_ids: int = 1
@@ -176,7 +176,6 @@ class Options:
     updating_for_requests: int = 0
     mutation_windows: tuple[RateWindow, ...] = MUTATION_WINDOWS
     id_list_windows: tuple[RateWindow, ...] = ID_LIST_WINDOWS
-    unit_id_types: tuple[str, ...] = ("userID", "stableID")
     clock: Callable[[], float] = time.time
 
 
@@ -244,7 +243,7 @@ class State:
         self.requests: list[RequestEntry] = []
         self.runs: list[Run] = []
         self.segments: dict[str, Segment] = {}
-        self.unit_id_types: list[str] = list(options.unit_id_types)
+        self.unit_id_types: list[str] = [*UNIT_ID_TYPES]
         self.revision = 0
         self._options = options
         self._connections: set[int] = set()
@@ -316,7 +315,7 @@ class State:
             self.requests.clear()
             self.runs.clear()
             self.segments.clear()
-            self.unit_id_types[:] = self._options.unit_id_types
+            self.unit_id_types[:] = UNIT_ID_TYPES
             self._connections.clear()
             self.revision += 1
 

@@ -141,10 +141,11 @@ def test_ids_are_added_read_back_and_removed(statsig_factory, sender, clock, seg
     assert console.list_state("vips").version != before
 
 
-def test_a_segment_is_created_with_an_id_type_of_the_project(statsig_factory, sender, clock):
-    console = console_client(statsig_factory(unit_id_types=("userID", "companyID")), sender, clock)
+def test_a_segment_is_created_with_an_id_type_of_the_project(statsig, sender, clock):
+    statsig.state.unit_id_types.append("companyID")
+    console = console_client(statsig, sender, clock)
 
-    assert console.unit_id_types() == ["userID", "companyID"]
+    assert console.unit_id_types() == ["userID", "stableID", "companyID"]
     console.create_segment("vip_companies", id_type="companyID")
     assert (console.segment("vip_companies").type, console.segment("vip_companies").id_type) == ("id_list", "companyID")
 

@@ -6,12 +6,12 @@ import os
 
 import pytest
 
-from target_statsig.emulator.command import DeadLetters, Pile
+from target_statsig.emulator.command import DeadLetterReader, Pile
 
 
 @pytest.fixture
 def letters(tmp_path):
-    return DeadLetters(tmp_path)
+    return DeadLetterReader(tmp_path)
 
 
 def counts(letters, *period):
@@ -39,7 +39,7 @@ def test_they_are_counted_by_reason_with_the_first_of_each(letters, tmp_path):
 
 
 def test_without_a_folder_there_are_none(tmp_path):
-    assert counts(DeadLetters(tmp_path / "never made")) == {}
+    assert counts(DeadLetterReader(tmp_path / "never made")) == {}
 
 
 def test_a_line_counts_once_and_only_when_it_is_complete(letters, tmp_path):

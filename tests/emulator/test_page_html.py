@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.emulator import Options
-from target_statsig.emulator.command import DeadLetters
+from target_statsig.emulator.command import DeadLetterReader
 from target_statsig.emulator.page import MAX_ROWS, MAX_RUNS, MAX_STEPS, overview, users
 from target_statsig.emulator.state import QUIET_SECONDS, RequestEntry, State
 
@@ -38,7 +38,7 @@ class Shop:
         self.state.log(RequestEntry(self.now, "POST", "/v1/log_event", status, items, 100, note, taken=status == 202))
 
     def overview(self, number=0, dead_letters=None):
-        return overview(self.state, dead_letters or DeadLetters(None), number)
+        return overview(self.state, dead_letters or DeadLetterReader(None), number)
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def letter(folder, time, reason):
 
 
 def test_dead_letters_are_shown_with_the_run_in_which_they_were_written(shop, tmp_path):
-    letters = DeadLetters(tmp_path)
+    letters = DeadLetterReader(tmp_path)
     letter(tmp_path, shop.now, "just before run 1")
     shop.run("a")
     letter(tmp_path, shop.now + 0.5, "at the end of run 1")
@@ -229,7 +229,7 @@ def test_dead_letters_are_shown_with_the_run_in_which_they_were_written(shop, tm
 
 
 def test_a_dead_letter_is_shown_even_where_nothing_arrived(shop, tmp_path):
-    letters = DeadLetters(tmp_path)
+    letters = DeadLetterReader(tmp_path)
     letter(tmp_path, START, "missing_identifier")
     letters.refresh()
 
