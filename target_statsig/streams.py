@@ -13,8 +13,8 @@ from target_statsig.events.delivery import Bounds
 from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.events.stream import DeliveryPool, EventResources, EventStream
 from target_statsig.events.workers import Workers
+from target_statsig.singer.dead_letters import Rejections
 from target_statsig.singer.named import NamedColumns, warn_of_absent_streams
-from target_statsig.singer.rejections import Rejections
 from target_statsig.store.ledger import NoLedger
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.events.prepare import Preparation, Prepared, Prepares
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.reports.text import counted
+from target_statsig.singer.dead_letters import too_many
 from target_statsig.singer.records import Batch, RecordReader
-from target_statsig.singer.rejections import too_many
 from target_statsig.store.ledger import NoLedger
 
 if TYPE_CHECKING:

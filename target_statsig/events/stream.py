@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from target_statsig.events.prepare import Preparation, Prepares
     from target_statsig.events.workers import Workers
     from target_statsig.reports.report import ItemCounts, RunReport
+    from target_statsig.singer.dead_letters import Rejections
     from target_statsig.singer.message import Message
     from target_statsig.singer.records import Reading
-    from target_statsig.singer.rejections import Rejections
     from target_statsig.singer.state import State, StateGate
     from target_statsig.store.ledger import StreamLedger
 
