@@ -8,6 +8,7 @@ import re
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -36,16 +37,13 @@ MAX_MESSAGE = 200
 """Characters of Statsig's message that are quoted."""
 
 _MAX_READ = 2_000
-_HIDDEN = "…"
 _GZIP = b"\x1f\x8b"
 _ANY_WINDOW = zlib.MAX_WBITS | 32
 
 _OK = range(200, 300)
 _REDIRECTS = range(300, 400)
 _SERVER_ERRORS = range(500, 600)
-_NOT_IMPLEMENTED = 501
-_UNAVAILABLE = 503
-_ABOUT_THE_ADDRESS = frozenset({404, 405, _NOT_IMPLEMENTED})
+_ABOUT_THE_ADDRESS = frozenset({404, 405, 501})
 
 _TRY_AGAIN = frozenset({408, 409, 429})
 """Client errors that pass with time: a timeout, another update of the list, a quota.
@@ -112,7 +110,7 @@ class Answer:
             return Outcome.NOT_NOW
         if status in _OK:
             return Outcome.OK if isinstance(self.body, dict) and not self._denies else Outcome.NOT_NOW
-        if status in _SERVER_ERRORS and status != _NOT_IMPLEMENTED:
+        if status in _SERVER_ERRORS and status != HTTPStatus.NOT_IMPLEMENTED:
             return Outcome.NOT_NOW
         return _REFUSALS.get(status, Outcome.REFUSED)
 
@@ -127,7 +125,7 @@ class Answer:
             return self.sent
         if self.outcome is not Outcome.NOT_NOW or self.status in _TURNED_AWAY:
             return False
-        return not (self._denies and (self.status in _OK or self.status == _UNAVAILABLE))
+        return not (self._denies and (self.status in _OK or self.status == HTTPStatus.SERVICE_UNAVAILABLE))
 
     @property
     def _denies(self) -> bool:
@@ -286,7 +284,7 @@ def quote_message(body: object, *, sent: bytes | None, key: str) -> str:
     lower = text.lower()
     repeated = {value for value in (key, *_values_sent(sent)) if value and value.lower() in lower}
     for value in sorted(repeated, key=len, reverse=True):
-        text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", _HIDDEN, text, flags=re.IGNORECASE)
+        text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", text, flags=re.IGNORECASE)
     text = visible(text)
     return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
 

@@ -9,6 +9,7 @@ import re
 import threading
 import zlib
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -24,11 +25,7 @@ SHOWN_IDS = 5
 """Added and removed ids to keep for display, of each segment."""
 
 _CONSOLE_PATH = re.compile(r".*?/segments(?:/(?P<id>[^/]+)(?:/(?P<call>\w+))?)?")
-_ADDING = {("PATCH", "id_list"), ("PATCH", "add_ids")}
-_REMOVING = {("DELETE", "id_list"), ("PATCH", "remove_ids")}
 _ANY_GZIP = zlib.MAX_WBITS | 16
-
-_OK, _CREATED, _ACCEPTED = 200, 201, 202
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +77,7 @@ class DryRunTransport(Transport):
         with self._lock:
             self._record(recorded)
             if match is None:
-                return _response(_ACCEPTED, {"success": True})
+                return _response(HTTPStatus.ACCEPTED, {"success": True})
             return self._change(recorded, segment_id, call)
 
     @override
@@ -91,17 +88,17 @@ class DryRunTransport(Transport):
         body = msgspec.json.decode(recorded.body)
         if not segment_id:
             self.lists[body["id"]] = ListChanges(created={**body, "count": 0})
-            return _response(_CREATED, {"data": body})
+            return _response(HTTPStatus.CREATED, {"data": body})
         changes = self.lists.setdefault(segment_id, ListChanges())
         changes.requests += 1
         ids = body["ids"]
-        if (recorded.method, call) in _ADDING:
-            changes.added += len(ids)
-            changes.some_added += ids[: SHOWN_IDS - len(changes.some_added)]
-        elif (recorded.method, call) in _REMOVING:
+        if recorded.method == "DELETE" or call == "remove_ids":
             changes.removed += len(ids)
             changes.some_removed += ids[: SHOWN_IDS - len(changes.some_removed)]
-        return _response(_OK, {"message": "Recorded."})
+        else:
+            changes.added += len(ids)
+            changes.some_added += ids[: SHOWN_IDS - len(changes.some_added)]
+        return _response(HTTPStatus.OK, {"message": "Recorded."})
 
     def _read(self, request: Request, segment_id: str, call: str) -> Response:
         changes = self.lists.get(segment_id)
@@ -109,13 +106,13 @@ class DryRunTransport(Transport):
             return self._reads.send(request)
         if changes.created is not None:
             found = {"": changes.created, "id_list": {"ids": []}, "idlist_metadata": {"currentVersion": 0}}
-            return _changed(_response(_OK, {"data": found[call]}), changes)
+            return _changed(_response(HTTPStatus.OK, {"data": found[call]}), changes)
         return _changed(self._reads.send(request), changes)
 
 
 def _changed(response: Response, changes: ListChanges) -> Response:
     """Return Statsig's response about a segment or its list, with the recorded changes."""
-    if response.status != _OK:
+    if response.status != HTTPStatus.OK:
         return response
     body = msgspec.json.decode(response.body)
     data = body["data"]
@@ -123,7 +120,7 @@ def _changed(response: Response, changes: ListChanges) -> Response:
         data["currentVersion"] = (data["currentVersion"] or 0) + changes.requests
     elif "type" in data:
         data["count"] = max((data.get("count") or 0) + changes.added - changes.removed, 0)
-    return _response(_OK, body)
+    return _response(HTTPStatus.OK, body)
 
 
 def _decompressed(request: Request) -> bytes:
