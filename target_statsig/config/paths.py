@@ -22,8 +22,7 @@ MELTANO_DIRECTORY = "MELTANO_SYS_DIR_ROOT"
 STORE_FILE = "store.db"
 DEAD_LETTERS = "dead-letters"
 
-SQLITE = "sqlite:///"
-"""Prefix of an embedded store's URL, before the path of its file."""
+_SQLITE_URL = re.compile(r"sqlite:///(?!:memory:)(?P<path>[^?]+)(?:\?.*)?")
 
 MOST_CHARACTERS = 100
 """Most characters of a stream's name in a file's name, which may have 255."""
@@ -56,12 +55,13 @@ def store_url(settings: Settings) -> str:
     Raises:
         StoreError: It is in the working directory, and there is none.
     """
-    return settings.store_url or f"{SQLITE}{_home() / STORE_FILE}"
+    return settings.store_url or f"sqlite:///{_home() / STORE_FILE}"
 
 
 def store_file(url: str) -> Path | None:
     """Return the file of an embedded store; None for another database."""
-    return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
+    found = _SQLITE_URL.fullmatch(url)
+    return Path(found["path"]) if found else None
 
 
 def project_identity(settings: Settings) -> str:

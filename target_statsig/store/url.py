@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 import sqlite3
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
+from target_statsig.config.paths import store_file
 from target_statsig.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_SQLITE_URL = re.compile(r"sqlite(?:\+pysqlite)?:///(?!:memory:)(?P<path>[^?]+)(?:\?.*)?")
+    from pathlib import Path
 
 _POSTGRES_URL = re.compile(
     r"postgres(?:ql)?(?:\+psycopg)?://(?:(?P<user>[^:/?]*)(?::(?P<password>[^@]*))?@)?"
@@ -79,9 +78,9 @@ class StoreUrl:
         Raises:
             StoreError: It names no database that could be a store.
         """
-        # A database in memory would forget everything, and each connection would have one of its own.
-        if found := _SQLITE_URL.fullmatch(url):
-            return cls(url.partition("?")[0], Path(found["path"]), {})
+        # None of a database in memory: it would forget everything, and each connection would have one of its own.
+        if (path := store_file(url)) is not None:
+            return cls(url.partition("?")[0], path, {})
         if found := _POSTGRES_URL.fullmatch(url):
             given = {name: value for name, value in found.groupdict().items() if value and name != "query"}
             # By place and not by what is there: a password may hold a question mark, too.

@@ -140,12 +140,14 @@ def test_a_dry_run_is_not_remembered(run_target, status):
     assert len(status(**EVENT)["runs"]) == 1
 
 
-def test_a_run_that_needs_no_store_makes_none(run_target, status, tmp_path):
-    assert run_target(orders("u1"), **EVENT, dedupe=False).exit_code == 0
+@pytest.mark.parametrize("url", ["sqlite:///{}", "sqlite:///{}?timeout=5"])
+def test_a_run_that_needs_no_store_makes_none(run_target, status, tmp_path, url):
+    event = {**EVENT, "store_url": url.format(tmp_path / "store.db")}
+    assert run_target(orders("u1"), **event, dedupe=False).exit_code == 0
     assert not (tmp_path / "store.db").exists()
-    run_target(orders("u1"), **EVENT)
-    run_target(orders("u1"), **EVENT, dedupe=False)
-    assert len(status(**EVENT)["runs"]) == 2
+    run_target(orders("u1"), **event)
+    run_target(orders("u1"), **event, dedupe=False)
+    assert len(status(**event)["runs"]) == 2
 
 
 def test_replay_and_apply_held_are_remembered_as_such(run_target, statsig, status):
