@@ -32,9 +32,7 @@ LOOK_PATIENCE = 2.0
 """Seconds to wait for the database, and for a transaction of a run that is under way."""
 
 
-def open_copy(
-    url: str, directory: Path, *, clock: Clock, project: str, run_id: str, patience: float = PATIENCE
-) -> Store:
+def open_copy(store_url: str, directory: Path, *, clock: Clock, project: str, run_id: str) -> Store:
     """Open a copy of the store, made in `directory`; the store itself stays as it is, and none is created.
 
     The arguments are those of `Store`. A copy takes as much room; of a shared database only the project's rows are
@@ -43,23 +41,22 @@ def open_copy(
     Raises:
         StoreError: The store cannot be read.
     """
-    copy = directory / "store.db"
-    _copy_store(url, copy, clock=clock, project=project, patience=patience)
+    url, copy = StoreUrl.parse(store_url), directory / "store.db"
     copy_url = f"sqlite:///{copy}"
     try:
-        return Store(copy_url, clock=clock, project=project, run_id=run_id, patience=patience, copy_of=url)
+        if url.path is None:
+            _copy_project(url, copy, project, clock)
+        else:
+            _copy_file(url, url.path, copy)
+        return Store(copy_url, clock=clock, project=project, run_id=run_id, copy_of=store_url)
     except StoreError as error:
         # What is wrong with the copy is wrong with the store, and that is what a user knows.
-        raise StoreError(str(error).replace(copy_url, url)) from None
+        raise StoreError(str(error).replace(copy_url, url.place)) from None
 
 
-def _copy_store(store_url: str, copy: Path, *, clock: Clock, project: str, patience: float) -> None:
-    """Copy a store into a file; where there is no store, no file is made."""
-    url = StoreUrl.parse(store_url)
-    if url.path is not None:
-        _copy_file(url, url.path, copy)
-        return
-    with closing(connect_postgres(url, patience)) as source:
+def _copy_project(url: StoreUrl, copy: Path, project: str, clock: Clock) -> None:
+    """Copy a project's rows from PostgreSQL; where there is no store, no file is made."""
+    with closing(connect_postgres(url, PATIENCE)) as source:
         # One picture of all tables, and not a row locked.
         source.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         if has_this_version(source):

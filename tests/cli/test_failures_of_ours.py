@@ -12,6 +12,7 @@ import pytest
 
 from target_statsig.store.store import Store
 from target_statsig.target import TargetStatsig
+from tests.postgres import PASSWORD
 from tests.singer import record, schema, state, to_lines
 
 ALSO_IN_A_WORKER = True
@@ -94,6 +95,18 @@ def test_a_store_without_room_ends_the_run(run_target, statsig, monkeypatch):
     assert (again.exit_code, last(again)) == (0, 500)
     assert set(arrived(statsig)) == set(ids(500))
     assert len(arrived(statsig)) - 1_000 <= again.report["streams"]["orders"]["maybe_duplicated"] <= 2
+
+
+def test_a_dry_run_without_room_for_its_copy_names_the_store_without_its_password(
+    run_target, postgres_url, monkeypatch
+):
+    monkeypatch.setattr("target_statsig.store.database._PRAGMAS", ("max_page_count = 1",))
+    outcome = run_target(messages(1), **EVENT, store_url=postgres_url, dry_run=True)
+    (error,) = outcome.report["errors"]
+    assert "has no room left on its disk" in error
+    assert "target-statsig-dry-run-" not in error
+    assert "postgresql+psycopg://" in error
+    assert PASSWORD not in error
 
 
 @pytest.fixture

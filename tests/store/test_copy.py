@@ -30,7 +30,7 @@ def copying(store_url, clock, tmp_path):
     directory.mkdir()
 
     def opened(url=store_url, project="a project"):
-        return closing(open_copy(url, directory, clock=clock, project=project, run_id="a dry run", patience=1))
+        return closing(open_copy(url, directory, clock=clock, project=project, run_id="a dry run"))
 
     return opened
 
