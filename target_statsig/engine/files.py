@@ -32,17 +32,9 @@ MARKER = "_SUCCESS"
 PARQUET = ".parquet"
 
 SURVEYED = [
-    "version",
-    "config_digest",
-    "stream",
-    "partition",
-    "attempt",
-    "sequence",
-    "is_last",
-    "count",
-    "rejections",
-    "deleted",
-    "schema",
+    name
+    for name in SCHEMA.names
+    if name not in {"size", "body", "digests", "names", "billed", "warnings", "rows", "source"}
 ]
 """The columns that are read before anything is sent. They are small."""
 
@@ -240,44 +232,35 @@ class _Survey:
         self._identities.append(path.name.encode() + _footer(path))
         with _opened(path) as file:
             missing = [name for name in SURVEYED if name not in file.schema_arrow.names]
-            if missing and missing != ["version"]:
+            if missing:
                 msg = (
                     f"{path.name} at {self._url} holds no prepared requests: it has no column '{missing[0]}'. "
                     f"{NOTHING_SENT} Prepare the rows first, and give the table its own directory."
-                )
-                raise InputError(msg)
-            versions = {
-                version
-                for batch in file.iter_batches(SURVEYED_AT_ONCE, columns=["version"], use_threads=False)
-                for version in batch[0].to_pylist()
-            }
-            if versions - {VERSION}:
-                other = ", ".join(sorted(map(str, versions - {VERSION})))
-                msg = (
-                    f"The table at {self._url} has version {other}, but this target-statsig sends version {VERSION}. "
-                    f"{NOTHING_SENT} Prepare it with the target-statsig that sends it."
                 )
                 raise InputError(msg)
             for batch in file.iter_batches(SURVEYED_AT_ONCE, columns=SURVEYED, use_threads=False):
                 self._add(batch, counts=counts)
 
     def _add(self, batch: pa.RecordBatch, *, counts: bool) -> None:
-        columns = {name: batch.column(name) for name in SURVEYED}
-        self._prepared.update(zip(columns["stream"].to_pylist(), columns["config_digest"].to_pylist(), strict=True))
-        reasons = columns["rejections"].to_pylist()
-        names = ("partition", "attempt", "sequence", "is_last", "count", "deleted", "schema")
-        values = zip(*(columns[name].to_pylist() for name in names), reasons, strict=True)
-        for partition, number, sequence, is_last, count, deleted, schema, rejections in values:
-            attempt = self._attempts[partition, number]
-            attempt.sequences.append(sequence)
-            if is_last:
-                attempt.last = sequence
-            if schema is not None:
-                attempt.schema = self._schemas.setdefault(schema, schema)
+        others = {*batch.column("version").to_pylist()} - {VERSION}
+        if others:
+            msg = (
+                f"The table at {self._url} has version {', '.join(sorted(map(str, others)))}, but this target-statsig "
+                f"sends version {VERSION}. {NOTHING_SENT} Prepare it with the target-statsig that sends it."
+            )
+            raise InputError(msg)
+        for row in batch.to_pylist():
+            self._prepared.add((row["stream"], row["config_digest"]))
+            attempt = self._attempts[row["partition"], row["attempt"]]
+            attempt.sequences.append(row["sequence"])
+            if row["is_last"]:
+                attempt.last = row["sequence"]
+            if row["schema"] is not None:
+                attempt.schema = self._schemas.setdefault(row["schema"], row["schema"])
             if counts:
-                attempt.records += count + deleted + len(rejections or ())
-                attempt.requests += count > 0
-                attempt.rejections.update(rejection["reason"] for rejection in rejections or ())
+                attempt.records += row["count"] + row["deleted"] + len(row["rejections"])
+                attempt.requests += row["count"] > 0
+                attempt.rejections.update(rejection["reason"] for rejection in row["rejections"])
 
     def table(self, part: str | None, files: Sequence[UPath], *, is_marked: bool) -> PreparedTable:
         """Return the table.

@@ -92,6 +92,13 @@ def test_rows_that_nobody_prepared_are_refused(send, tmp_path, statsig):
     refused(send(tmp_path / "rows.parquet"), statsig, "rows.parquet", "holds no prepared requests")
 
 
+def test_a_table_that_does_not_name_its_version_is_refused(send, table, statsig):
+    url = table(orders(0, 10))
+    path = url / "part-00000.parquet"
+    pq.write_table(pq.read_table(path).drop_columns("version"), path)
+    refused(send(url), statsig, "part-00000.parquet", "it has no column 'version'")
+
+
 @pytest.mark.parametrize("url", ["nowhere", "nowhere/*.parquet", "empty"])
 def test_a_place_without_files_is_refused(send, tmp_path, statsig, url):
     (tmp_path / "empty").mkdir()
