@@ -46,10 +46,12 @@ def read_columns(batches: Sequence[pa.RecordBatch]) -> dict[str, Column]:
 
 
 def _read(array: pa.Array) -> list[Any]:
+    if types.is_dictionary(array.type):
+        return _read(array.dictionary_decode())
     if _is_plain(array.type):
         with suppress(ValueError):  # a text is not UTF-8, or a struct has two members of the same name
             return _plain(array)
-    return next(read for is_type, read in _READERS if is_type(array.type))(array)
+    return next(read for is_type, _, read in _TYPES if is_type(array.type))(array)
 
 
 def _plain(array: pa.Array) -> list[Any]:
@@ -107,10 +109,6 @@ def _moments(array: pa.Array, microseconds: pa.DataType, zone: str = "") -> list
     if not array.null_count:
         return [*moments]
     return [None if is_null else moment for is_null, moment in zip(array.is_null().to_pylist(), moments, strict=True)]
-
-
-def _encoded(array: pa.Array) -> list[Any]:
-    return _read(array.dictionary_decode())
 
 
 def _lists(array: pa.Array) -> list[Any]:
@@ -186,34 +184,22 @@ def _is_plain(kind: pa.DataType) -> bool:
     return _is_text(kind) or types.is_integer(kind) or types.is_boolean(kind) or types.is_null(kind)
 
 
-_READERS: Sequence[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], list[Any]]]] = (
-    (_is_text, _texts),
-    (types.is_integer, _plain),
-    (types.is_boolean, _plain),
-    (types.is_floating, _floats),
-    (types.is_timestamp, _timestamps),
-    (types.is_decimal, _decimals),
-    (types.is_date, _dates),
-    (types.is_null, _plain),
-    (types.is_struct, _structs),
-    (types.is_map, _maps),
-    (_is_list, _lists),
-    (_is_binary, _binary),
-    (types.is_time, _times),
-    (types.is_dictionary, _encoded),
+_TYPES: Sequence[tuple[Callable[[pa.DataType], bool], str, Callable[[pa.Array], list[Any]]]] = (
+    (_is_text, "string", _texts),
+    (types.is_integer, "integer", _plain),
+    (types.is_boolean, "boolean", _plain),
+    (types.is_floating, "number", _floats),
+    (types.is_timestamp, "string", _timestamps),
+    (types.is_decimal, "number", _decimals),
+    (types.is_date, "string", _dates),
+    (types.is_null, "null", _plain),
+    (types.is_struct, "object", _structs),
+    (types.is_map, "object", _maps),
+    (_is_list, "array", _lists),
+    (_is_binary, "string", _binary),
+    (types.is_time, "string", _times),
 )
-"""The function that reads a column, by its type."""
-
-_JSON_TYPES: Sequence[tuple[Callable[[pa.DataType], bool], str]] = (
-    (types.is_integer, "integer"),
-    (types.is_boolean, "boolean"),
-    (types.is_floating, "number"),
-    (types.is_decimal, "number"),
-    (types.is_struct, "object"),
-    (types.is_map, "object"),
-    (_is_list, "array"),
-)
-"""The JSON type of a column's values, by its type; all others are texts."""
+"""The types of columns, each with the JSON type of its values and the function that reads it."""
 
 
 def check_schema(schema: pa.Schema) -> None:
@@ -244,21 +230,20 @@ def _unreadable(kind: pa.DataType) -> pa.DataType | None:
         return _unreadable(kind.key_type) or _unreadable(kind.item_type)
     if types.is_struct(kind):
         return next(filter(None, (_unreadable(member.type) for member in kind)), None)
-    return None if any(is_type(kind) for is_type, _ in _READERS) else kind
+    return None if any(is_type(kind) for is_type, _, _ in _TYPES) else kind
 
 
 def singer_schema(stream: str, schema: pa.Schema) -> str:
     """Return the SCHEMA message of the records of a stream, as a line of JSON without its end."""
-    properties = {column.name: {"type": [*_json_types(column.type), "null"]} for column in schema}
+    properties = {column.name: {"type": [*dict.fromkeys((_json_type(column.type), "null"))]} for column in schema}
     body = {"type": "object", "properties": properties}
     return json.dumps({"type": "SCHEMA", "stream": stream, "schema": body, "key_properties": []})
 
 
-def _json_types(kind: pa.DataType) -> Iterator[str]:
+def _json_type(kind: pa.DataType) -> str:
     if types.is_dictionary(kind):
-        yield from _json_types(kind.value_type)
-    elif not types.is_null(kind):
-        yield next((name for is_type, name in _JSON_TYPES if is_type(kind)), "string")
+        return _json_type(kind.value_type)
+    return next(name for is_type, name, _ in _TYPES if is_type(kind))
 
 
 def record_lines(stream: str, columns: Mapping[str, Column], extracted: str) -> bytes:
