@@ -9,7 +9,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.engine import prepare_batches
+from target_statsig.engine.prepare import load, only_stream, prepare_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
-    from target_statsig.engine.configuration import Configuration
-    from target_statsig.engine.prepare import BatchPreparer
+    from target_statsig.engine.prepare import BatchPreparer, Configuration
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +41,6 @@ def prepare(df: DataFrame, config: Configuration, stream: str | None = None) -> 
     Raises:
         SettingsError: The configuration cannot be used, or the stream goes to a segment.
     """
-    from target_statsig.engine.configuration import only_stream
-
     preparer = prepare_batches(config, only_stream(config) if stream is None else stream)
     return df.mapInArrow(partial(_prepare, preparer), SCHEMA)
 
@@ -65,7 +62,6 @@ def send(df: DataFrame, config: Configuration, *, staging: str, stream: str | No
     """
     from upath import UPath
 
-    from target_statsig.engine.configuration import load
     from target_statsig.engine.files import MARKER
     from target_statsig.engine.send import send_table
     from target_statsig.run import Run

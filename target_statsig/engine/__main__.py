@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from target_statsig.engine.configuration import only_stream
 from target_statsig.engine.parquet import prepare_files
-from target_statsig.engine.prepare import prepare_batches
+from target_statsig.engine.prepare import only_stream, prepare_batches
 from target_statsig.errors import TargetStatsigError
 from target_statsig.reports.text import counted
 

@@ -1,6 +1,7 @@
 """Preparing Arrow batches as a table of requests, in the tasks of an engine.
 
-A task needs neither a key nor a store. It sends nothing, so it may fail and be repeated.
+A task needs neither a key nor a store. It sends nothing, so it may fail and be repeated. The configuration is read
+before, on the machine that starts the tasks.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import datetime as dt
 import itertools
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +23,7 @@ from target_statsig.errors import SettingsError
 from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.events.prepare import Limits, Preparation
 from target_statsig.reports.report import MappingWarnings
+from target_statsig.reports.text import counted
 from target_statsig.singer.columns import Columns
 from target_statsig.singer.records import Read, RecordReader
 
@@ -29,8 +33,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from target_statsig.config.choices import Compression
+    from target_statsig.config.parse import Config
     from target_statsig.config.settings import StreamSettings
-    from target_statsig.engine.configuration import Configuration
     from target_statsig.events.item_types import ItemType
 
 ROWS_AT_ONCE = 16
@@ -38,6 +42,67 @@ ROWS_AT_ONCE = 16
 
 OF_A_REQUEST = ("count", "size", "body", "digests", "names", "billed")
 """The columns of the table that hold attributes of a `PreparedRequest`."""
+
+Configuration = Mapping[str, Any] | str | Path
+"""The settings of the target, or the path of their file."""
+
+KEYS: dict[str, str | None] = {
+    "server_secret_key": "secret-of-the-sender",
+    "console_api_key": "console-of-the-sender",
+    "store_url": None,
+}
+"""Settings that only the sender needs, and their values for the preparation."""
+
+CHANGES_RECORDS = ("stream_maps", "flattening_enabled")
+"""Settings of singer-sdk that would change records. On an engine, use a query instead."""
+
+SINGERS_OWN = (
+    *("add_record_metadata", "faker_config", "flattening_max_depth", "flattening_max_key_length"),
+    *("flattening_separator", "process_activate_version_messages", "stream_map_config", "validate_records"),
+)
+"""singer-sdk's other settings, which do not apply to Arrow columns."""
+
+
+def read_settings(config: Configuration) -> dict[str, Any]:
+    """Return the settings as they are written.
+
+    Raises:
+        SettingsError: The file cannot be read.
+    """
+    from target_statsig.config.load import read_config_files, rejoin
+
+    return rejoin(config if isinstance(config, Mapping) else read_config_files([str(config)]))
+
+
+def load(config: Configuration) -> Config:
+    """Return a configuration as the target parses it.
+
+    Raises:
+        SettingsError: It cannot be used, or not for prepared tables.
+    """
+    from target_statsig.config.parse import parse_config
+    from target_statsig.config.schema import config_schema
+
+    given = read_settings(config)
+    changing = [f"`{name}`" for name in CHANGES_RECORDS if given.get(name)]
+    if changing:
+        msg = f"{' and '.join(changing)} cannot be used here. Change the records in the query."
+        raise SettingsError([msg])
+    own = {name: value for name, value in given.items() if name not in {*CHANGES_RECORDS, *SINGERS_OWN}}
+    return parse_config(own, config_schema())
+
+
+def only_stream(config: Configuration) -> str:
+    """Return the only stream that `streams` names.
+
+    Raises:
+        SettingsError: It names none, or more than one.
+    """
+    streams = [*(read_settings(config).get("streams") or {})]
+    if len(streams) != 1:
+        msg = f"`streams` names {counted(len(streams), 'stream')}. Say which one to use (`stream`)."
+        raise SettingsError([msg])
+    return str(streams[0])
 
 
 def prepare_batches(config: Configuration, stream: str) -> BatchPreparer:
@@ -50,9 +115,7 @@ def prepare_batches(config: Configuration, stream: str) -> BatchPreparer:
     Raises:
         SettingsError: The configuration cannot be used, or the stream goes to a segment.
     """
-    from target_statsig.engine.configuration import load_without_keys  # a task does not need it
-
-    parsed = load_without_keys(config)
+    parsed = load(read_settings(config) | KEYS)
     settings = parsed.for_stream(stream)
     item_type = ITEM_TYPES.get(settings.object_type)
     if item_type is None:

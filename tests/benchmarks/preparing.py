@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from target_statsig.engine import prepare_batches
-from target_statsig.engine.configuration import load_without_keys
+from target_statsig.engine.prepare import KEYS, load, read_settings
 from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.events.prepare import Limits, Preparation
 from target_statsig.singer.records import Batch, RecordReader
@@ -105,7 +105,7 @@ def _of_lines(config: dict[str, Any], shape: Shape, source: pa.Table) -> Callabl
         msgspec.json.encode({"type": "RECORD", "stream": stream, "record": row, "time_extracted": row[key]}) + b"\n"
         for row in source.to_pylist()
     ]
-    parsed = load_without_keys(config)
+    parsed = load(read_settings(config) | KEYS)
     run, settings = parsed.settings, parsed.for_stream(stream)
     reader = RecordReader(stream, stream, schema["schema"], schema["key_properties"], validates=True)
     prepare = Preparation(reader, settings, ITEM_TYPES[settings.object_type], True, run.compression, key)

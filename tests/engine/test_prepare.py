@@ -16,7 +16,7 @@ from target_statsig.config.choices import Compression
 from target_statsig.config.schema import config_schema
 from target_statsig.config.settings import StreamSettings
 from target_statsig.engine import prepare_batches
-from target_statsig.engine.configuration import CHANGES_RECORDS, SINGERS_OWN
+from target_statsig.engine.prepare import CHANGES_RECORDS, SINGERS_OWN
 from target_statsig.engine.table import SCHEMA, to_rows
 from target_statsig.errors import InputError, SettingsError
 from target_statsig.events.item_types import EVENTS
