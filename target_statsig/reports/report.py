@@ -133,10 +133,9 @@ def wider(span: Span | None, other: Span | None) -> Span | None:
 
 
 def _add_numbers(counts: ItemCounts | MappingWarnings, others: ItemCounts | MappingWarnings) -> None:
-    for each in fields(counts):
-        number = getattr(others, each.name)
-        if isinstance(number, int):
-            setattr(counts, each.name, getattr(counts, each.name) + number)
+    for name in _NUMBERS[type(counts)]:
+        if number := getattr(others, name):
+            setattr(counts, name, getattr(counts, name) + number)
 
 
 class RunStatus(Choice):
@@ -247,6 +246,12 @@ class ItemCounts:
         if not report["renamed"]:
             del report["renamed"]
         return report
+
+
+_NUMBERS = {
+    counts: [each.name for each in fields(counts) if each.type == "int"] for counts in (MappingWarnings, ItemCounts)
+}
+"""The fields that are numbers. To look them up takes as long as to add them."""
 
 
 @dataclass(slots=True)

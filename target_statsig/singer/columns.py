@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Column = Sequence[Any]
 """The values of one column, one for each record."""
 
-_EMPTY: Mapping[str, Any] = {}
+_EMPTY: dict[str, Any] = {}
 
 Shapes = Mapping[tuple[str, ...], Sequence[int]]
 """Sets of member names, each with the rows of the objects that have exactly these members."""
@@ -45,7 +45,7 @@ class Columns:
         self.shapes = shapes
         self._columns = columns
         self._members: dict[tuple[str, ...], Column | None] = {}
-        self._objects: dict[tuple[str, ...], Sequence[Mapping[str, Any]]] = {}
+        self._objects: dict[tuple[str, ...], tuple[Sequence[dict[str, Any]], set[str]]] = {}
 
     @classmethod
     def of(cls, records: Sequence[Mapping[str, Any]], *, extracted: Column, versions: Column) -> Columns:
@@ -70,14 +70,16 @@ class Columns:
         if len(path) == 1:
             return self._columns.get(path[0])
         if path not in self._members:
-            found = [each.get(path[-1]) for each in self._objects_at(path[:-1])]
+            objects, names = self._objects_at(path[:-1])
+            found = [*map(dict.get, objects, repeat(path[-1]))] if path[-1] in names else ()
             self._members[path] = None if {*map(type, found)} <= {NoneType} else found
         return self._members[path]
 
-    def _objects_at(self, path: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:
-        """Return the objects in a place, and an empty object for every other value."""
+    def _objects_at(self, path: tuple[str, ...]) -> tuple[Sequence[dict[str, Any]], set[str]]:
+        """Return the objects in a place, with an empty object for every other value, and the names of all members."""
         if path not in self._objects:
-            self._objects[path] = objects_in(self._at(path) or ())
+            objects = objects_in(self._at(path) or ())
+            self._objects[path] = objects, set().union(*objects)
         return self._objects[path]
 
     def has(self, name: str) -> Sequence[bool]:
@@ -106,7 +108,7 @@ class Columns:
         )
 
 
-def objects_in(column: Column) -> Sequence[Mapping[str, Any]]:
+def objects_in(column: Column) -> Sequence[dict[str, Any]]:
     """Return the objects of a column, and an empty object for every other value."""
     if {*map(type, column)} == {dict}:
         return column

@@ -94,8 +94,7 @@ class StoredLedger(StreamLedger):
     @property
     @override
     def is_blank(self) -> bool:
-        with self._turn:
-            return self._recollect().is_empty
+        return self._recollect().is_empty
 
     @property
     @override
@@ -116,9 +115,11 @@ class StoredLedger(StreamLedger):
 
     @override
     def in_doubt(self, digests: bytes) -> int:
+        doubtful = self._recollect().doubtful
+        if not doubtful:  # as nearly always, and then nobody needs to wait
+            return 0
         with self._turn:
-            doubtful = self._recollect().doubtful
-            return sum(doubtful.take_each(each(digests))) if doubtful else 0
+            return sum(doubtful.take_each(each(digests)))
 
     @override
     def intend(self, digests: bytes, *, highest: Bookmark | None, epoch: int) -> int:
@@ -156,7 +157,9 @@ class StoredLedger(StreamLedger):
 
     def _recollect(self) -> Recollection:
         if self._recollection is None:
-            self._recollection = Recollection(self._connection, self._stream, self._run_id)
+            with self._turn:
+                if self._recollection is None:
+                    self._recollection = Recollection(self._connection, self._stream, self._run_id)
         return self._recollection
 
     def _write(self, *rows: dict[str, Any]) -> int:
