@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -33,24 +33,11 @@ LOG_POSITION_COLUMN = "_sdc_lsn"
 
 
 class Kind(enum.Enum):
-    """Whether a stream holds all rows or changed ones, by its bookmark."""
+    """Whether a stream holds all rows or changed ones, by its bookmark; the most doubtful first."""
 
-    FULL_TABLE = enum.auto()
     INCREMENTAL = enum.auto()
     UNKNOWN = enum.auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Bookmark:
-    """What one stream's bookmark shows.
-
-    Attributes:
-        kind: Which rows the stream holds.
-        in_progress: True while the tap is in the middle of the stream or of one of its partitions.
-    """
-
-    kind: Kind
-    in_progress: bool
+    FULL_TABLE = enum.auto()
 
 
 def bookmarks_of(state: object) -> dict[str, Any]:
@@ -61,18 +48,17 @@ def bookmarks_of(state: object) -> dict[str, Any]:
     return {stream: content for stream, content in bookmarks.items() if content is not None}
 
 
-def read_bookmarks(contents: Iterable[object]) -> Bookmark | None:
-    """Return what a stream's bookmarks show together: the most doubtful kind counts. None if it has none."""
-    found = [_parts(content) for content in contents]
-    if not found:
-        return None
-    kinds = {_kind(parts) for parts in found}
-    return Bookmark(
-        kind=next(kind for kind in (Kind.INCREMENTAL, Kind.UNKNOWN, Kind.FULL_TABLE) if kind in kinds),
-        in_progress=any(
-            isinstance(part, Mapping) and not PROGRESS_KEYS.isdisjoint(part) for parts in found for part in parts
-        ),
-    )
+def kind_of(content: object) -> Kind:
+    """Return which rows the stream of a bookmark holds."""
+    parts = _parts(content)
+    if any(part.get(key) is not None for part in parts if isinstance(part, Mapping) for key in REPLICATION_KEYS):
+        return Kind.INCREMENTAL
+    return Kind.FULL_TABLE if all(map(_is_full_table, parts)) else Kind.UNKNOWN
+
+
+def is_in_progress(content: object) -> bool:
+    """Return whether a bookmark shows the tap in the middle of the stream or of one of its partitions."""
+    return any(isinstance(part, Mapping) and not PROGRESS_KEYS.isdisjoint(part) for part in _parts(content))
 
 
 def owner(name: str, streams: Collection[str]) -> str | None:
@@ -98,7 +84,7 @@ def begins_afresh(content: object) -> bool:
 
 def _is_resume_point(content: object) -> bool:
     """Return whether a tap may resume a full table from this bookmark."""
-    return not begins_afresh(content) and not _is_incremental(_parts(content))
+    return not begins_afresh(content) and kind_of(content) is not Kind.INCREMENTAL
 
 
 def without_resumption(state: Any, names: AbstractSet[str]) -> Any:
@@ -121,7 +107,7 @@ def without_resumption(state: Any, names: AbstractSet[str]) -> Any:
 
 def incremental_streams(state: object) -> set[str]:
     """Return the streams that are incremental by a STATE's value."""
-    return {stream for stream, content in bookmarks_of(state).items() if _is_incremental(_parts(content))}
+    return {stream for stream, content in bookmarks_of(state).items() if kind_of(content) is Kind.INCREMENTAL}
 
 
 def hints_at_incremental(schema_message: Mapping[str, Any]) -> bool:
@@ -160,16 +146,6 @@ def _without(content: object, key: str) -> object:
     return {name: value for name, value in content.items() if name != key}
 
 
-def _is_incremental(parts: list[object]) -> bool:
-    return any(part.get(key) is not None for part in parts if isinstance(part, Mapping) for key in REPLICATION_KEYS)
-
-
-def _kind(parts: list[object]) -> Kind:
-    if _is_incremental(parts):
-        return Kind.INCREMENTAL
-    return Kind.FULL_TABLE if all(_is_full_table(part) for part in parts) else Kind.UNKNOWN
-
-
 def _is_full_table(part: object) -> bool:
     return (
         isinstance(part, Mapping)
@@ -183,13 +159,15 @@ class Position:
     """The tap's position in a stream, by the STATEs so far.
 
     Attributes:
-        bookmark: The stream's bookmark in the last STATE that has one. If it has several, what they show together.
+        kind: Which rows the stream holds, by its bookmarks: the most doubtful kind of several; None if it has none.
+        in_progress: Whether a bookmark of it shows the tap in the middle of it.
         resumed: Whether a STATE before its first record shows that the tap resumed an earlier run.
         perhaps_resumed: Whether none has its name, and one without a stream's name is a position to resume from.
         currently_syncing: Whether the last STATE with a `currently_syncing` names it.
     """
 
-    bookmark: Bookmark | None = None
+    kind: Kind | None = None
+    in_progress: bool = False
     resumed: bool = False
     perhaps_resumed: bool = False
     currently_syncing: bool = False
@@ -245,9 +223,11 @@ class BookmarkTracker:
         unclaimed = {name for name, found in owners.items() if found is None and name not in self._moved_by}
         resumable = {name for name in unclaimed if not begins_afresh(self._bookmarks[name])}
         before = self._resume_points_before.get(stream, self._resume_points)
-        syncing = self._syncing
+        syncing, contents = self._syncing, [self._bookmarks[name] for name in own]
+        kinds = {*map(kind_of, contents)}
         return Position(
-            bookmark=read_bookmarks(self._bookmarks[name] for name in own),
+            kind=next((kind for kind in Kind if kind in kinds), None),
+            in_progress=any(map(is_in_progress, contents)),
             resumed=not own.isdisjoint(before),
             perhaps_resumed=not named and bool(resumable | (unclaimed & before)),
             currently_syncing=syncing is not None and (syncing in own or self._owner(syncing) == stream),

@@ -130,7 +130,7 @@ class Seen:
     @property
     def looks_incremental(self) -> bool:
         """Whether its SCHEMA looks incremental, and it has no bookmark that shows a full table."""
-        return self.position.bookmark is None and self.incremental_hint
+        return self.position.kind is None and self.incremental_hint
 
     @property
     def began_afresh(self) -> bool:
@@ -309,13 +309,13 @@ def _weakness(verdict: Verdict) -> tuple[int, int, bool]:
 
 
 def _signs(seen: Seen) -> tuple[Sign, ...]:
-    bookmark = seen.position.bookmark
+    position = seen.position
     shown = {
         Sign.DEAD_LETTER: seen.dead_letter,
-        Sign.INCREMENTAL: bookmark is not None and bookmark.kind is Kind.INCREMENTAL,
-        Sign.PROGRESS_MARKERS: bookmark is not None and bookmark.in_progress,
-        Sign.CURRENTLY_SYNCING: seen.position.currently_syncing,
-        Sign.UNKNOWN_BOOKMARK: bookmark is not None and bookmark.kind is Kind.UNKNOWN,
+        Sign.INCREMENTAL: position.kind is Kind.INCREMENTAL,
+        Sign.PROGRESS_MARKERS: position.in_progress,
+        Sign.CURRENTLY_SYNCING: position.currently_syncing,
+        Sign.UNKNOWN_BOOKMARK: position.kind is Kind.UNKNOWN,
     }
     return tuple(sign for sign in Sign if shown[sign])
 

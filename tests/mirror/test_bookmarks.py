@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 
 from target_statsig.segments.bookmarks import (
-    Bookmark,
     Kind,
     begins_afresh,
     bookmarks_of,
     hints_at_incremental,
     incremental_streams,
-    read_bookmarks,
+    is_in_progress,
+    kind_of,
     without_resumption,
 )
 
@@ -44,15 +44,16 @@ from target_statsig.segments.bookmarks import (
     ],
 )
 def test_what_a_bookmark_says_a_stream_carries(content, kind):
-    assert read_bookmarks([content]).kind is kind
+    assert kind_of(content) is kind
     assert (incremental_streams({"bookmarks": {"vips": content}}) == {"vips"}) is (kind is Kind.INCREMENTAL)
 
 
 @pytest.mark.parametrize("key", ["progress_markers", "starting_replication_value", "replication_key_signpost"])
 def test_a_tap_in_the_middle_of_a_stream_leaves_a_sign(key):
-    assert read_bookmarks([{key: {}}]) == Bookmark(Kind.FULL_TABLE, in_progress=True)
-    assert read_bookmarks([{"partitions": [{"context": {}}, {key: None}]}]).in_progress
-    assert not read_bookmarks([{"partitions": [{"context": {key: "a"}}]}]).in_progress
+    assert kind_of({key: {}}) is Kind.FULL_TABLE
+    assert is_in_progress({key: {}})
+    assert is_in_progress({"partitions": [{"context": {}}, {key: None}]})
+    assert not is_in_progress({"partitions": [{"context": {key: "a"}}]})
 
 
 @pytest.mark.parametrize(
