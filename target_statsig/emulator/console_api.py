@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote
 
 from msgspec import UNSET, Meta, Struct, UnsetType
-from msgspec.json import Decoder
 
 from target_statsig.emulator.http_server import RefusalError, Request, Response, decode, json_response
 from target_statsig.emulator.state import Action, Segment, SegmentType
@@ -80,11 +79,6 @@ class NewSegment(Struct):
     idType: str = "userID"
     description: Annotated[str, Meta(max_length=1000)] = ""
     tags: list[str] = []
-
-
-_IDS = Decoder(IdsRequest)
-_USER_STORE_IDS = Decoder(UserStoreIdsRequest)
-_NEW_SEGMENT = Decoder(NewSegment)
 
 
 class Quota:
@@ -222,7 +216,7 @@ class ConsoleApi:
         return json_response({"message": message, "data": shown, "pagination": pagination})
 
     def _create_segment(self, request: Request, _: str) -> Response:
-        wanted = decode(_NEW_SEGMENT.decode, request.body)
+        wanted = decode(request.body, NewSegment)
         segment_id = wanted.id or wanted.name.strip().lower().replace(" ", "_")
         if segment_id in self._state.segments:
             raise RefusalError(HTTPStatus.BAD_REQUEST, "A segment with this id exists already")
@@ -259,10 +253,10 @@ class ConsoleApi:
         return json_response(content, items=len(ids))
 
     def _change_ids(self, request: Request, segment_id: str) -> Response:
-        return self._change(request, self._segment(segment_id), "id_list", decode(_IDS.decode, request.body).ids)
+        return self._change(request, self._segment(segment_id), "id_list", decode(request.body, IdsRequest).ids)
 
     def _change_user_store_ids(self, request: Request, segment_id: str) -> Response:
-        ids = decode(_USER_STORE_IDS.decode, request.body).ids
+        ids = decode(request.body, UserStoreIdsRequest).ids
         return self._change(request, self._segment(segment_id), "user_store_id_list", ids)
 
     def _change(self, request: Request, segment: Segment, wanted_type: SegmentType, ids: list[str]) -> Response:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
-from msgspec.json import Decoder
 
 from target_statsig.emulator.http_server import RefusalError, Request, Response, decode, json_response
 
@@ -153,16 +152,12 @@ class CountedEvents(Struct):
     events: Annotated[list[NamedEvent], Meta(min_length=1)]
 
 
-COUNTED_EVENTS = Decoder(CountedEvents)
-
-_name_of = attrgetter("eventName")
-
-ENDPOINTS: dict[str, tuple[str, Decoder[Any]]] = {
-    "log_event": ("events", Decoder(LogEventRequest)),
-    "log_custom_exposure": ("exposures", Decoder(LogCustomExposureRequest)),
-    "log_custom_metric": ("metrics", Decoder(LogCustomMetricRequest)),
+ENDPOINTS: dict[str, tuple[str, type[Struct]]] = {
+    "log_event": ("events", LogEventRequest),
+    "log_custom_exposure": ("exposures", LogCustomExposureRequest),
+    "log_custom_metric": ("metrics", LogCustomMetricRequest),
 }
-"""For each call, the member of the body that holds the items, and the decoder that validates the body."""
+"""For each call, the member of the body that holds the items, and the type of the body."""
 
 
 class EventsApi:
@@ -201,9 +196,9 @@ class EventsApi:
             message = f"Invalid API key: this endpoint wants a Server Secret Key, and a {other} key was sent"
         raise RefusalError(HTTPStatus.UNAUTHORIZED, message)
 
-    def _take(self, name: str, decoder: Decoder[Any], request: Request) -> int:
+    def _take(self, name: str, contract: type[Struct], request: Request) -> int:
         only_names = name == "events" and self._options.keep_events == "counts"
-        items = getattr(decode((COUNTED_EVENTS if only_names else decoder).decode, request.body), name)
+        items = getattr(decode(request.body, CountedEvents if only_names else contract), name)
         count = len(items)
         announced = request.headers.get("statsig-event-count")
         if count > MAX_EVENTS_PER_REQUEST:
@@ -213,7 +208,7 @@ class EventsApi:
             message = f"statsig-event-count says {announced}, the body has {count} {name}"
             raise RefusalError(HTTPStatus.BAD_REQUEST, message, items=count)
         if only_names:
-            self._state.count_names(Counter(map(_name_of, items)))
+            self._state.count_names(Counter(map(attrgetter("eventName"), items)))
         else:
             self._state.take(name, msgspec.json.decode(request.body))
         return count

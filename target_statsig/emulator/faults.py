@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from msgspec.json import Decoder
 
 from target_statsig.emulator.http_server import Request
 
@@ -137,16 +136,13 @@ class Faults:
             return next((active.fault for active in self._active if active.meets(request)), None)
 
 
-_FAULTS: Decoder[Fault | list[Fault]] = Decoder(Fault | list[Fault])
-
-
 def decode_faults(data: bytes) -> list[Fault]:
     """Return the faults of a JSON text, which holds one or a list of them.
 
     Raises:
         msgspec.DecodeError: It is no JSON, or no fault.
     """
-    decoded = _FAULTS.decode(data)
+    decoded: Fault | list[Fault] = msgspec.json.decode(data, type=Fault | list[Fault])
     return decoded if isinstance(decoded, list) else [decoded]
 
 

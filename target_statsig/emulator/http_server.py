@@ -23,8 +23,6 @@ from target_statsig.config.names import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-JSON_TYPE = "application/json; charset=utf-8"
-
 _T = TypeVar("_T")
 
 
@@ -92,14 +90,14 @@ def json_response(content: object, status: int = HTTPStatus.OK, *, items: int = 
     return Response(status, msgspec.json.encode(content), items, note)
 
 
-def decode(decoder: Callable[[bytes], _T], body: bytes) -> _T:
-    """Decode a body.
+def decode(body: bytes, contract: type[_T]) -> _T:
+    """Decode a body as a type.
 
     Raises:
         RefusalError: It is not JSON, or violates the contract.
     """
     try:
-        return decoder(body)
+        return msgspec.json.decode(body, type=contract)
     except msgspec.DecodeError as error:
         raise RefusalError(HTTPStatus.BAD_REQUEST, f"Invalid request body: {error}") from error
 
@@ -177,7 +175,11 @@ class LoopbackHandler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.send_response(response.status)
-        headers = {"Content-Type": JSON_TYPE, "Content-Length": str(len(response.body)), **response.headers}
+        headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "Content-Length": str(len(response.body)),
+            **response.headers,
+        }
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()

@@ -12,9 +12,7 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from msgspec.json import Decoder
-
-from target_statsig.emulator.faults import decode_faults
+from target_statsig.emulator.faults import Fault
 from target_statsig.emulator.http_server import RefusalError, Request, Response, decode, json_response
 from target_statsig.emulator.item_log import ItemLog, Tally
 from target_statsig.emulator.state import SegmentSeed
@@ -208,9 +206,6 @@ PAGE_HEADERS = {
 }
 
 
-_SEED = Decoder(SegmentSeed)
-
-
 class ControlApi:
     """Answers the emulator's own calls, which need no key and are not logged."""
 
@@ -228,7 +223,7 @@ class ControlApi:
             ("GET", f"{CALLS}page/users"): self._users,
             ("GET", f"{CALLS}state"): lambda _: json_response(self._state.to_json()),
             ("POST", f"{CALLS}clear"): self._clear,
-            ("POST", f"{CALLS}faults"): self._add_faults,
+            ("POST", f"{CALLS}faults"): self._add_fault,
             ("DELETE", f"{CALLS}faults"): self._clear_faults,
             ("POST", f"{CALLS}segments"): self._seed_segment,
         }
@@ -250,9 +245,8 @@ class ControlApi:
         self._emulator.clear()
         return json_response({})
 
-    def _add_faults(self, request: Request) -> Response:
-        for fault in decode(decode_faults, request.body):
-            self._faults.add(fault)
+    def _add_fault(self, request: Request) -> Response:
+        self._faults.add(decode(request.body, Fault))
         return json_response({}, HTTPStatus.CREATED)
 
     def _clear_faults(self, _: Request) -> Response:
@@ -260,7 +254,7 @@ class ControlApi:
         return json_response({})
 
     def _seed_segment(self, request: Request) -> Response:
-        seed = decode(_SEED.decode, request.body)
+        seed = decode(request.body, SegmentSeed)
         segment = self._state.seed_segment(seed.id, seed.ids, segment_type=seed.type, id_type=seed.id_type)
         return json_response({"id": segment.id, "count": len(segment.ids)}, HTTPStatus.CREATED)
 

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 MISSING_IDENTIFIER = "missing_identifier"
 INVALID_IDENTIFIER = "invalid_identifier"
-INVALID_MEMBERSHIP = "invalid_membership"
-MISSING_SEGMENT_ID = "missing_segment_id"
-INVALID_SEGMENT_ID = "invalid_segment_id"
 
 UNSENDABLE = re.compile("[,\r\n\0\ud800-\udfff]")
 """What no id may hold. Statsig's published example of `GET /segments/{id}/id_list` has several ids in one string, with
@@ -92,7 +89,7 @@ class MemberMapper:
             if row in deleted:
                 members[row] = False
             elif member is None:
-                faults.setdefault(row, RecordError(INVALID_MEMBERSHIP, self._membership_field))
+                faults.setdefault(row, RecordError("invalid_membership", self._membership_field))
         return members
 
     def _segments(self, columns: Columns, faults: Faults) -> Column:
@@ -103,7 +100,7 @@ class MemberMapper:
         if not all(map(is_segment_id, set(segments))):
             for row, (value, segment_id) in enumerate(zip(named, segments, strict=True)):
                 if not is_segment_id(segment_id):
-                    reason = MISSING_SEGMENT_ID if value is None else INVALID_SEGMENT_ID
+                    reason = "missing_segment_id" if value is None else "invalid_segment_id"
                     faults.setdefault(row, RecordError(reason, self._segment_field))
         return segments
 

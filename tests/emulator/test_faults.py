@@ -175,7 +175,7 @@ def test_after_a_while_away_it_is_back_on_its_port_with_all_it_holds(statsig):
 def test_faults_are_switched_over_http(statsig):
     url = f"{statsig.url}/_emulator/faults"
 
-    assert requests.post(url, json=[{"status": 503, "times": 1}], timeout=10).status_code == 201
+    assert requests.post(url, json={"status": 503, "times": 1}, timeout=10).status_code == 201
     assert send(statsig).status_code == 503
     assert requests.post(url, json={"status": 503}, timeout=10).status_code == 201
     assert requests.delete(url, timeout=10).status_code == 200
