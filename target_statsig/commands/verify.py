@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.client.console import EXPERIMENTS, GATES
 from target_statsig.client.http import HttpTransport
 from target_statsig.commands.check import PATIENCE, open_console
 from target_statsig.config import paths
-from target_statsig.config.choices import Choice, ObjectType
+from target_statsig.config.choices import ObjectType
 from target_statsig.errors import FatalRunError, RequestError, SettingsError
 from target_statsig.events.exposure import GATE_MARK
 from target_statsig.reports.report import OTHER_NAMES
@@ -48,7 +49,7 @@ WEEK = 7 * DAY
 """Seconds for which Statsig counts exposures."""
 
 
-class Found(Choice):
+class Found(StrEnum):
     """What Statsig has of a name."""
 
     SEEN = "seen"
@@ -57,7 +58,7 @@ class Found(Choice):
     NOT_ASKED = "not asked"
 
 
-class NameType(Choice):
+class NameType(StrEnum):
     """What a name belongs to."""
 
     EVENT = "event"

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import enum
+from enum import StrEnum
 
 
-class Choice(enum.StrEnum):
-    """A closed set of strings; its members are a setting's allowed values."""
-
-
-class ObjectType(Choice):
+class ObjectType(StrEnum):
     """What a stream's records become in Statsig."""
 
     EVENT = "event"
@@ -18,7 +14,7 @@ class ObjectType(Choice):
     METRIC = "metric"
 
 
-class Tier(Choice):
+class Tier(StrEnum):
     """The environments of a new project, which may rename them and add others; only production events are billed."""
 
     PRODUCTION = "production"
@@ -26,7 +22,7 @@ class Tier(Choice):
     DEVELOPMENT = "development"
 
 
-class EventPreset(Choice):
+class EventPreset(StrEnum):
     """A ready-made set of event renames."""
 
     NONE = "none"
@@ -35,28 +31,28 @@ class EventPreset(Choice):
     SEGMENT = "segment"
 
 
-class InvalidEventName(Choice):
+class InvalidEventName(StrEnum):
     """What to do with a name that Statsig would drop silently."""
 
     REJECT = "reject"
     SANITIZE = "sanitize"
 
 
-class DeletedRows(Choice):
+class DeletedRows(StrEnum):
     """What to do with a record of a deleted row."""
 
     SKIP = "skip"
     SEND = "send"
 
 
-class MetadataTypes(Choice):
+class MetadataTypes(StrEnum):
     """The types of values of metadata."""
 
     TEXT = "text"
     TYPED = "typed"
 
 
-class TimeUnit(Choice):
+class TimeUnit(StrEnum):
     """The unit of a numeric time."""
 
     AUTO = "auto"
@@ -66,7 +62,7 @@ class TimeUnit(Choice):
     NANOSECONDS = "ns"
 
 
-class IdType(Choice):
+class IdType(StrEnum):
     """The ID type of a segment, or of a metric's value."""
 
     USER_ID = "user_id"
@@ -74,7 +70,7 @@ class IdType(Choice):
     CUSTOM_ID = "custom_id"
 
 
-class SyncMode(Choice):
+class SyncMode(StrEnum):
     """How a stream's records change a segment."""
 
     ADD = "add"
@@ -82,14 +78,14 @@ class SyncMode(Choice):
     MIRROR = "mirror"
 
 
-class RemovalScope(Choice):
+class RemovalScope(StrEnum):
     """Which members a mirror may remove."""
 
     ALL = "all"
     OWN = "own"
 
 
-class OnIncompleteStream(Choice):
+class OnIncompleteStream(StrEnum):
     """What a mirror does with removals if nothing proves that the tap finished."""
 
     HOLD = "hold"
@@ -97,14 +93,14 @@ class OnIncompleteStream(Choice):
     FAIL = "fail"
 
 
-class Compression(Choice):
+class Compression(StrEnum):
     """The encoding of a request's body."""
 
     GZIP = "gzip"
     NONE = "none"
 
 
-class NotifyOn(Choice):
+class NotifyOn(StrEnum):
     """Which runs are reported to `notify_url`."""
 
     FAILURE = "failure"

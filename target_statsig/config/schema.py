@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from enum import StrEnum
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from target_statsig.config.choices import Choice
 from target_statsig.config.settings import REQUIRED, Settings, Sources, StreamSettings
 
 if TYPE_CHECKING:
@@ -85,6 +85,6 @@ def _properties(declarations: type[Settings | StreamSettings], *, defaults: bool
 
 
 def _to_json(default: Any) -> Any:
-    if isinstance(default, Choice):
+    if isinstance(default, StrEnum):
         return default.value
     return list(default) if isinstance(default, tuple) else default

@@ -8,11 +8,12 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_statsig import __version__
-from target_statsig.config.choices import Choice, ObjectType, SyncMode
+from target_statsig.config.choices import ObjectType, SyncMode
 from target_statsig.reports.text import iso_time
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _add_numbers(counts: ItemCounts | MappingWarnings, others: ItemCounts | Mapp
             setattr(counts, name, getattr(counts, name) + number)
 
 
-class RunStatus(Choice):
+class RunStatus(StrEnum):
     """How a run ended."""
 
     COMPLETE = "complete"

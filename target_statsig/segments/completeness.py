@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from enum import StrEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.config.choices import Choice, OnIncompleteStream, SyncMode
+from target_statsig.config.choices import OnIncompleteStream, SyncMode
 from target_statsig.errors import FatalRunError, Heading
 from target_statsig.reports.text import counted
 from target_statsig.segments.bookmarks import (
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from target_statsig.singer.records import Read
 
 
-class Proof(Choice):
+class Proof(StrEnum):
     """What proves that the tap finished a stream, strongest first."""
 
     ROW_COUNT = "row_count"
@@ -41,7 +42,7 @@ class Proof(Choice):
     NONE = "none"
 
 
-class Sign(Choice):
+class Sign(StrEnum):
     """What forbids removals under all settings, gravest first."""
 
     DEAD_LETTER = "dead_letter"

@@ -6,9 +6,10 @@ Pure. Additions do not depend on it and go first.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from target_statsig.config.choices import Choice, OnIncompleteStream
+from target_statsig.config.choices import OnIncompleteStream
 from target_statsig.errors import Heading
 from target_statsig.reports.text import counted
 from target_statsig.segments.completeness import Proof, Sign
@@ -22,7 +23,7 @@ ALWAYS_REMOVABLE = 10
 """Members that may be removed whatever their share: one member of a small segment is a large share."""
 
 
-class Action(Choice):
+class Action(StrEnum):
     """What to do about missing members."""
 
     REMOVE = "remove"
@@ -33,7 +34,7 @@ class Action(Choice):
     """Remove none, remember the missing members, and fail the run."""
 
 
-class Reason(Choice):
+class Reason(StrEnum):
     """Why no member is removed, if it is not a `Sign`."""
 
     NONE = "none"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.config.choices import Choice, ObjectType
+from target_statsig.config.choices import ObjectType
 from target_statsig.reports.report import ItemCounts
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class SegmentFacts:
     list_read_at: float | None = None
 
 
-class HoldState(Choice):
+class HoldState(StrEnum):
     """How far a segment's last run, and what it held, have come."""
 
     BEGUN = "begun"
@@ -91,7 +92,7 @@ def columns(kind: type[SegmentFacts | Hold]) -> str:
     return ", ".join(f'"{each.name}"' for each in fields(kind))
 
 
-class Command(Choice):
+class Command(StrEnum):
     """What a run was started for."""
 
     RUN = "run"

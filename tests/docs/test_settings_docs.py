@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from enum import StrEnum
 from importlib.resources import files
 
 import jsonschema
@@ -11,7 +12,6 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from target_statsig.config.choices import Choice
 from target_statsig.config.parse import parse_config
 from target_statsig.config.settings import Settings, StreamSettings
 from target_statsig.target import TargetStatsig
@@ -96,7 +96,7 @@ def _defaults(values):
 
 
 def _plain(default):
-    if isinstance(default, Choice):
+    if isinstance(default, StrEnum):
         return default.value
     return list(default) if isinstance(default, tuple) else default
 
