@@ -29,21 +29,21 @@ class Config:
 
     Attributes:
         settings: The settings of the run.
-        defaults: The stream settings at the top level.
+        defaults: The stream settings at the top level, which alone may not be enough for a stream.
         entries: The entries of `streams`, with the defaults filled in.
     """
 
     settings: Settings
     defaults: dict[str, Any]
-    entries: dict[str, dict[str, Any]]
+    entries: dict[str, StreamSettings]
     _streams: dict[str, StreamSettings] = field(default_factory=dict)
 
     def for_stream(self, stream: str) -> StreamSettings:
         """Return a stream's settings, by its name after the stream maps.
 
         Raises:
-            SettingsError: The stream has no `object_type`, two globs match it equally well, or its settings have
-                errors.
+            SettingsError: The stream has no `object_type`, two globs match it equally well, the defaults have errors,
+                or another stream feeds a segment that one of them mirrors.
         """
         if stream not in self._streams:
             found = self._found(stream)
@@ -65,29 +65,25 @@ class Config:
     @property
     def mirrors(self) -> bool:
         """Whether any stream could mirror a segment."""
-        return any(entry.get("sync_mode") == SyncMode.MIRROR for entry in (self.defaults, *self.entries.values()))
+        modes = [self.defaults.get("sync_mode"), *(entry.sync_mode for entry in self.entries.values())]
+        return SyncMode.MIRROR in modes
 
     @property
     def mirrored_segments(self) -> set[str]:
         """The segments named in the settings of mirrored streams."""
-        return {
-            entry["segment_id"]
-            for entry in (self.defaults, *self.entries.values())
-            if entry.get("sync_mode") == SyncMode.MIRROR and "segment_id" in entry
-        }
+        pairs = [(self.defaults.get("segment_id"), self.defaults.get("sync_mode"))]
+        pairs += [(entry.segment_id, entry.sync_mode) for entry in self.entries.values()]
+        return {segment_id for segment_id, mode in pairs if segment_id is not None and mode == SyncMode.MIRROR}
 
     def _found(self, stream: str) -> StreamSettings:
         key = find_entry(stream, self.entries)
-        if key is None and "object_type" not in self.defaults:
+        if key is not None:
+            return self.entries[key]
+        if "object_type" not in self.defaults:
             raise SettingsError([self._unnamed(stream)])
-        entry = self.defaults if key is None else self.entries[key]
-        where = f"stream '{stream}': " if key is None else f"streams.{key}: "
-        found = _stream_settings(entry)
-        errors = stream_errors(entry, where=where)
-        errors += run_errors(self.settings, {entry["object_type"]} if "object_type" in entry else set())
-        if found is None or errors:
+        if errors := stream_errors(self.defaults, where=f"stream '{stream}': "):
             raise SettingsError(errors)
-        return found
+        return _stream_settings(self.defaults)
 
     def _unnamed(self, stream: str) -> str:
         """Return the text for a stream without an `object_type`."""
@@ -107,9 +103,9 @@ class Config:
         return [
             name
             for name, entry in self.entries.items()
-            if entry.get("object_type") == ObjectType.SEGMENT
-            and entry.get("sync_mode") in {SyncMode.ADD, SyncMode.REMOVE}
-            and "segment_id" in entry
+            if entry.object_type is ObjectType.SEGMENT
+            and entry.sync_mode in {SyncMode.ADD, SyncMode.REMOVE}
+            and entry.segment_id is not None
             and not WILDCARDS.intersection(name)
         ]
 
@@ -173,15 +169,14 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     if not entries and "object_type" in defaults:
         errors += stream_errors(defaults, where="")
     errors = fitted.errors + [text for text in errors if not text.startswith(fitted.reported)]
-    if not errors:
-        errors = segment_conflicts(
-            {stream: found for stream, entry in entries.items() if (found := _stream_settings(entry))}
-        )
     if errors:
         raise SettingsError(errors)
-    return Config(settings=settings, defaults=defaults, entries=entries)
+    streams = {stream: _stream_settings(entry) for stream, entry in entries.items()}
+    if conflicts := segment_conflicts(streams):
+        raise SettingsError(conflicts)
+    return Config(settings, defaults, streams)
 
 
-def _stream_settings(entry: Mapping[str, Any]) -> StreamSettings | None:
+def _stream_settings(entry: Mapping[str, Any]) -> StreamSettings:
     # Not strict: the schema takes 5.0 for an integer.
-    return msgspec.convert(entry, StreamSettings, strict=False) if "object_type" in entry else None
+    return msgspec.convert(entry, StreamSettings, strict=False)
