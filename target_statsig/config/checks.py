@@ -66,22 +66,11 @@ def fit(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Fitted:
     errors: list[str] = []
     reported: list[str] = []
     for error in Draft7Validator(schema).iter_errors(config):
-        errors += _describe(error, schema)
-        for path in _settings_at_fault(error, schema):
+        for path, text in _faults(error, schema):
+            errors.append(text)
             _remove(rest, path)
             reported += _beginnings(path, rest)
     return Fitted(rest, errors, tuple(reported))
-
-
-def _settings_at_fault(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    path = tuple(str(part) for part in error.absolute_path)
-    instance: Any = error.instance
-    depth = 3 if path[:1] == ("streams",) else 1
-    if error.validator == "additionalProperties" and len(path) < depth:
-        known = STREAM_TYPES if path else schema["properties"]
-        yield from ((*path, name) for name in instance.keys() - known.keys())
-    else:
-        yield path[:depth]
 
 
 def _remove(config: dict[str, Any], path: tuple[str, ...]) -> None:
@@ -99,31 +88,39 @@ def _beginnings(path: tuple[str, ...], rest: Mapping[str, Any]) -> list[str]:
     return [setting, *(f"streams.{stream}: {setting}" for stream in rest.get("streams", {}))]
 
 
-def _describe(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[str]:
-    path = [str(part) for part in error.absolute_path]
-    where = f"streams.{path[1]}: " if len(path) > 1 and path[0] == "streams" else ""
-    setting = ".".join(path[2:] if where else path) or "streams"
-    wanted: Any = error.validator_value
-    instance: Any = error.instance
+def _faults(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the path of each setting at fault, and the text about it."""
+    path = tuple(str(part) for part in error.absolute_path)
+    depth = 3 if path[:1] == ("streams",) else 1
+    where = f"streams.{path[1]}: " if len(path) > 1 and depth > 1 else ""
     if error.validator == "additionalProperties":
+        instance: Any = error.instance
         known = STREAM_TYPES if where else schema["properties"]
         for name in sorted(instance.keys() - known.keys()):
-            yield f"{where}`{name}` is not a setting{_suggestion(name, known)}"
-    elif error.validator == "type":
-        yield f"{where}`{setting}` must be {_described(wanted)}."
+            yield (*path, name), f"{where}`{name}` is not a setting{_suggestion(name, known)}"
     elif error.validator in {"anyOf", "oneOf"}:
         # singer-sdk's settings; of several alternatives the last is the most specific.
         ways = [*(error.context or ())]
-        yield from _describe(max(reversed(ways), key=lambda fault: len(fault.absolute_path)), schema)
-    elif error.validator == "enum":
-        yield f"{where}`{setting}` must be one of {', '.join(wanted)}."
-    elif error.validator in {"minimum", "maximum"}:
-        least = "least" if error.validator == "minimum" else "most"
-        yield f"{where}`{setting}` must be at {least} {wanted}."
-    elif error.validator in {"minLength", "minItems"}:
-        yield f"{where}`{setting}` must not be empty: leave it out, or give it a value."
+        yield from _faults(max(reversed(ways), key=lambda fault: len(fault.absolute_path)), schema)
     else:
-        yield f"{where}`{setting}` does not fit its schema ({error.validator})."
+        setting = ".".join(path[2:] if where else path) or "streams"
+        yield path[:depth], f"{where}`{setting}` {_wrong(error)}."
+
+
+def _wrong(error: ValidationError) -> str:
+    wanted: Any = error.validator_value
+    match error.validator:
+        case "type":
+            return f"must be {_described(wanted)}"
+        case "enum":
+            return f"must be one of {', '.join(wanted)}"
+        case "minimum":
+            return f"must be at least {wanted}"
+        case "maximum":
+            return f"must be at most {wanted}"
+        case "minLength" | "minItems":
+            return "must not be empty: leave it out, or give it a value"
+    return f"does not fit its schema ({error.validator})"
 
 
 def _described(types: str | Sequence[str]) -> str:
