@@ -91,11 +91,10 @@ def _beginnings(path: tuple[str, ...], rest: Mapping[str, Any]) -> list[str]:
 def _faults(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield the path of each setting at fault, and the text about it."""
     path = tuple(str(part) for part in error.absolute_path)
-    depth = 3 if path[:1] == ("streams",) else 1
-    where = f"streams.{path[1]}: " if len(path) > 1 and depth > 1 else ""
     if error.validator == "additionalProperties":
         instance: Any = error.instance
-        known = STREAM_TYPES if where else schema["properties"]
+        known = STREAM_TYPES if path else schema["properties"]
+        where = f"streams.{path[1]}: " if path else ""
         for name in sorted(instance.keys() - known.keys()):
             yield (*path, name), f"{where}`{name}` is not a setting{_suggestion(name, known)}"
     elif error.validator in {"anyOf", "oneOf"}:
@@ -103,8 +102,9 @@ def _faults(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[tuple
         ways = [*(error.context or ())]
         yield from _faults(max(reversed(ways), key=lambda fault: len(fault.absolute_path)), schema)
     else:
-        setting = ".".join(path[2:] if where else path) or "streams"
-        yield path[:depth], f"{where}`{setting}` {_wrong(error)}."
+        at_fault = path[:3] if path[0] == "streams" else path[:1]
+        where, setting = (f"streams.{path[1]}: ", path[2:]) if at_fault[2:] else ("", path)
+        yield at_fault, f"{where}`{'.'.join(setting)}` {_wrong(error)}."
 
 
 def _wrong(error: ValidationError) -> str:

@@ -86,9 +86,9 @@ def test_what_does_not_fit_hides_nothing_else():
         ["`batch_size_rows`", "must"],
         ["`console_api_key`", "is"],
         ["`server_secret_key`", "holds"],
+        ["`streams.x`", "must"],
         ["streams.orders:", "`dedupe`"],
         ["streams.vips:", "`segment_id`"],
-        ["streams.x:", "`streams`"],
     ]
 
 
@@ -137,7 +137,7 @@ def test_a_wrong_default_is_not_told_of_each_stream_too():
             "`custom_fields.x` names private attributes",
             id="private attributes",
         ),
-        pytest.param({"streams": {"a": 1}}, "streams.a: ", id="an entry that is no object"),
+        pytest.param({"streams": {"a": 1}}, "`streams.a` must be an object.", id="an entry that is no object"),
         pytest.param({"batch_size_rows": 3001}, "`batch_size_rows` must be at most 3000.", id="too large"),
         pytest.param(
             {"streams": {"a": {"object_type": "gate"}}},
