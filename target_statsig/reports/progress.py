@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 import shutil
 import sys
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from target_statsig.reports.text import MINUTE, counted, visible
+from target_statsig.reports.text import MINUTE, counted, duration, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -150,7 +149,7 @@ class ProgressLog:
             logger.info(
                 "The segments need %s, which take about %s under `console_rate_limits`.",
                 counted(requests, "request"),
-                counted(_minutes(seconds), "minute"),
+                duration(seconds),
             )
 
     def clear(self) -> None:
@@ -173,7 +172,7 @@ class ProgressLog:
         elapsed, self._shown_at, self._due = now - self._shown_at, now, now + self._every
         streams = list(self._progress())
         left = sum(progress.requests_left for progress in streams if isinstance(progress, SegmentProgress))
-        to_go = _duration(self._seconds_for(left)) if left else ""
+        to_go = _time_left(self._seconds_for(left)) if left else ""
         lines = []
         for progress in streams:
             before = self._last.get(progress.stream)
@@ -210,13 +209,9 @@ def _line(progress: Progress, rate: float, to_go: str) -> str:
     if isinstance(progress, SegmentProgress):
         last = (to_go,) if progress.requests_left else ()
     elif progress.records_left and speed:
-        last = (f"{counted(progress.records_left, 'record')} left", _duration(progress.records_left / rate))
+        last = (f"{counted(progress.records_left, 'record')} left", _time_left(progress.records_left / rate))
     return f"{progress.stream}: {', '.join((counted(progress.records, 'record') + speed, *progress.parts, *last))}"
 
 
-def _minutes(seconds: float) -> int:
-    return math.ceil(seconds / MINUTE)
-
-
-def _duration(seconds: float) -> str:
-    return "under 1 min" if seconds < MINUTE else f"about {_minutes(seconds)} min"
+def _time_left(seconds: float) -> str:
+    return "under 1 min" if seconds < MINUTE else f"about {duration(seconds)}"

@@ -132,8 +132,8 @@ def test_who_looks_while_another_thread_tells_goes_on(clock, lines):
     [
         pytest.param(0, None, id="none"),
         pytest.param(3, None, id="at once"),
-        pytest.param(4, "3 minutes", id="a window"),
-        pytest.param(7, "5 minutes", id="two"),
+        pytest.param(4, "3 min", id="a window"),
+        pytest.param(7, "5 min", id="two"),
     ],
 )
 def test_a_plan_of_more_than_a_minute_is_announced(clock, lines, requests, minutes):
