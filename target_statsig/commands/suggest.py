@@ -12,6 +12,7 @@ import msgspec
 from target_statsig.config.choices import ObjectType, SyncMode
 from target_statsig.config.sources import DEFAULT_SOURCES, DESTINATIONS
 from target_statsig.errors import InputError
+from target_statsig.reports.text import visible
 from target_statsig.singer.fields import places
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _block(stream: Stream) -> str:
         else:
             lines.append(f"    {key}: {_scalar(value)}")
     remarks = [*_reads(stream, object_type, settings, mapping), *remarks]
-    return "\n".join([*lines, *(f"    # {_printable(remark)}" for remark in remarks)]) + "\n"
+    return "\n".join([*lines, *(f"    # {visible(remark)}" for remark in remarks)]) + "\n"
 
 
 def _object_type(stream: Stream) -> ObjectType:
@@ -222,10 +223,6 @@ def _reads(
 def _scalar(text: str) -> str:
     """Return text as YAML, quoted as JSON where needed: YAML reads that too."""
     return text if _PLAIN.fullmatch(text) and text.lower() not in NOT_TEXT else json.dumps(text)
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 # Reading
