@@ -84,7 +84,6 @@ class Run:
         self._patience = Patience(self.gate, self.clock)
         self._bytes_since_flush = 0
         self._ended_at = began
-        self._report_json: dict[str, Any] | None = None
         self._opened = ExitStack()
         self._store_opened = ExitStack()
 
@@ -263,10 +262,7 @@ class Run:
 
     @property
     def _final_report(self) -> dict[str, Any]:
-        """The report as JSON, made once; `fail` discards it."""
-        if self._report_json is None:
-            self._report_json = self.report.as_json(self._ended_at)
-        return self._report_json
+        return self.report.as_json(self._ended_at)
 
     def _remember(self) -> None:
         """Record the run for `--status`, if there is a store."""
@@ -301,7 +297,6 @@ class Run:
             logger.error("%s", text)
         self.failure = self.failure or error
         self.report.fail(text, heading_of(error))
-        self._report_json = None
 
     def _write_report(self) -> None:
         if self.settings.report_path is not None:
