@@ -18,8 +18,14 @@ from target_statsig.config.keys import PLACE, SHOWN_CHARACTERS, TITLES, ApiKeyKi
 from target_statsig.config.load import TRIAL
 from target_statsig.config.names import MAX_SEGMENT_ID, dropped_characters, is_loopback, is_segment_id
 from target_statsig.config.paths import file_system_error
-from target_statsig.config.schema import STREAM_TYPES
-from target_statsig.config.settings import CONSOLE_URL, EVENTS_URL, Settings, StreamSettings, parse_rate_windows
+from target_statsig.config.settings import (
+    CONSOLE_URL,
+    EVENTS_URL,
+    STREAM_TYPES,
+    Settings,
+    StreamSettings,
+    parse_rate_windows,
+)
 from target_statsig.config.sources import DESTINATIONS, PRIVATE_ATTRIBUTES
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.config.schema import MAPPINGS, STREAM_TYPES
+from target_statsig.config.settings import MAPPINGS, STREAM_TYPES
 from target_statsig.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ import msgspec
 
 from target_statsig.config.checks import fit, run_errors, segment_conflicts, stream_errors
 from target_statsig.config.choices import ObjectType, SyncMode
-from target_statsig.config.schema import STREAM_TYPES
-from target_statsig.config.settings import Settings, StreamSettings
+from target_statsig.config.settings import STREAM_TYPES, Settings, StreamSettings
 from target_statsig.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
-"""Every setting, declared once: its type, default, bounds and sentence.
+"""Every setting, declared once: its type, default, bounds and sentence; and the JSON schema made of the declarations.
 
-The JSON schema, `--about`, the page of settings, `meltano.yml` and the entries for the Meltano Hub come from these
-declarations (`config.schema`). All values can be pickled for other processes.
+`--about`, the page of settings, `meltano.yml` and the entries for the Meltano Hub come from that schema. All values can
+be pickled for other processes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from enum import StrEnum
+from types import UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from target_statsig.config.choices import (
     Compression,
@@ -25,6 +27,9 @@ from target_statsig.config.choices import (
     SyncMode,
     TimeUnit,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 T = TypeVar("T")
 
@@ -223,20 +228,19 @@ def parse_rate_windows(text: str) -> tuple[RateWindow, ...]:
     Raises:
         ValueError: Its text says what is wrong.
     """
-    return tuple(_parse_rate(part.strip()) for part in text.split(","))
-
-
-def _parse_rate(text: str) -> RateWindow:
-    match = _RATE.fullmatch(text)
-    if match is None:
-        msg = f"'{text}' is not a number of requests and a period, such as `10/10s` or `850/15m`"
-        raise ValueError(msg)
-    number, period, unit = match.groups()
-    window = RateWindow(int(number), int(period) * _SECONDS[unit])
-    if not window.limit or not window.seconds:
-        msg = f"'{text}' would allow no request. Both numbers must be at least 1"
-        raise ValueError(msg)
-    return window
+    windows = []
+    for part in text.split(","):
+        match = _RATE.fullmatch(part.strip())
+        if match is None:
+            msg = f"'{part.strip()}' is not a number of requests and a period, such as `10/10s` or `850/15m`"
+            raise ValueError(msg)
+        number, period, unit = match.groups()
+        window = RateWindow(int(number), int(period) * _SECONDS[unit])
+        if not window.limit or not window.seconds:
+            msg = f"'{part.strip()}' would allow no request. Both numbers must be at least 1"
+            raise ValueError(msg)
+        windows.append(window)
+    return tuple(windows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,3 +310,81 @@ class Settings:
     dry_run: bool = setting(
         "Read everything, change nothing, write no STATE, and show what a run would do.", default=False
     )
+
+
+# The JSON schema
+
+STREAMS = (
+    "`{stream name or glob: its settings}`. An exact name wins, then the glob with the longest literal text. Every "
+    "stream setting may also stand at the top level, as the default for all streams."
+)
+"""The description of `streams`, the one setting that holds settings."""
+
+_JSON_TYPES: Mapping[Any, dict[str, Any]] = {
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    str: {"type": "string", "minLength": 1},
+    dict[str, str]: {"type": "object", "additionalProperties": {"type": "string"}},
+    dict[str, Sources]: {
+        "type": "object",
+        "additionalProperties": {
+            "type": ["string", "array"],
+            "items": {"type": "string", "minLength": 1},
+            "minItems": 1,
+        },
+    },
+    tuple[str, ...]: {"type": "array", "items": {"type": "string"}},
+}
+"""By the type of a value; every other type is a closed set."""
+
+
+def _types(declarations: type) -> dict[str, Any]:
+    """Return the type of each setting, without the None of an optional one."""
+    hints = get_type_hints(declarations)
+    return {name: get_args(hint)[0] if isinstance(hint, UnionType) else hint for name, hint in hints.items()}
+
+
+STREAM_TYPES = _types(StreamSettings)
+"""The types of a stream's settings, by name."""
+
+MAPPINGS = tuple(name for name, kind in STREAM_TYPES.items() if kind in {dict[str, str], dict[str, Sources]})
+"""The settings whose keys are a user's own names."""
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the closed JSON schema of the whole configuration, singer-sdk's own settings aside.
+
+    An entry of `streams` has no defaults: singer-sdk would fill them in and hide the value of the top level.
+    """
+    entry = _object(_properties(StreamSettings, defaults=False))
+    return _object(
+        {
+            **_properties(Settings),
+            "streams": {"type": "object", "additionalProperties": entry, "description": STREAMS},
+            **_properties(StreamSettings),
+        }
+    )
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _properties(declarations: type[Settings | StreamSettings], *, defaults: bool = True) -> dict[str, Any]:
+    types = _types(declarations)
+    properties: dict[str, Any] = {}
+    for field in dataclasses.fields(declarations):
+        kind = types[field.name]
+        allowed = _JSON_TYPES.get(kind) or {"type": "string", "enum": [choice.value for choice in kind]}
+        schema = {**allowed, **field.metadata}
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if defaults and default is not None and default is not REQUIRED:
+            schema["default"] = _to_json(default)
+        properties[field.name] = schema
+    return properties
+
+
+def _to_json(default: Any) -> Any:
+    if isinstance(default, StrEnum):
+        return default.value
+    return list(default) if isinstance(default, tuple) else default

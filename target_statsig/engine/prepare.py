@@ -81,7 +81,7 @@ def load(config: Configuration) -> Config:
         SettingsError: It cannot be used, or not for prepared tables.
     """
     from target_statsig.config.parse import parse_config
-    from target_statsig.config.schema import config_schema
+    from target_statsig.config.settings import config_schema
 
     given = read_settings(config)
     changing = [f"`{name}`" for name in CHANGES_RECORDS if given.get(name)]

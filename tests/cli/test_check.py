@@ -10,7 +10,7 @@ from target_statsig.commands.check import check
 from target_statsig.commands.check_table import failed
 from target_statsig.config.parse import parse_config
 from target_statsig.config.paths import project_identity
-from target_statsig.config.schema import config_schema
+from target_statsig.config.settings import config_schema
 from target_statsig.store.store import Store
 from target_statsig.store.values import SegmentFacts
 from tests.fakes import NOON, FakeClock

@@ -9,7 +9,7 @@ from target_statsig.commands.check import EVERY_STREAM, Found, sections
 from target_statsig.commands.check_table import Mark, failed
 from target_statsig.commands.replay import WaitingLetters
 from target_statsig.config.parse import parse_config
-from target_statsig.config.schema import config_schema
+from target_statsig.config.settings import config_schema
 from target_statsig.errors import RefusedError, RequestError
 from target_statsig.store.readonly import StoreLook
 from target_statsig.store.values import SegmentFacts

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from target_statsig.config.parse import parse_config
-from target_statsig.config.schema import config_schema
+from target_statsig.config.settings import config_schema
 from target_statsig.errors import InterruptedRunError, SegmentError
 from target_statsig.reports.report import RunStatus
 from target_statsig.run import AGE_BYTES, Run

@@ -34,7 +34,6 @@ NEEDED = {
     "target_statsig.config",
     "target_statsig.config.choices",
     "target_statsig.config.load",
-    "target_statsig.config.schema",
     "target_statsig.errors",
     "target_statsig.config.settings",
     "target_statsig.target",

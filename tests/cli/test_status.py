@@ -11,7 +11,7 @@ import pytest
 from target_statsig.commands.status import read_status, render
 from target_statsig.config.parse import parse_config
 from target_statsig.config.paths import project_identity
-from target_statsig.config.schema import config_schema
+from target_statsig.config.settings import config_schema
 from target_statsig.errors import StoreError
 from target_statsig.store.readonly import read_store_status
 from target_statsig.store.store import Store

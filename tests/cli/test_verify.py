@@ -22,7 +22,7 @@ from target_statsig.commands.verify import (
     verify,
 )
 from target_statsig.config.parse import parse_config
-from target_statsig.config.schema import config_schema
+from target_statsig.config.settings import config_schema
 from target_statsig.errors import SettingsError
 from tests.fakes import FakeClock
 from tests.singer import record, schema

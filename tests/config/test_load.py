@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.config.load import environment_errors, join_dotted_keys, join_stream_names, restore_dotted_keys
-from target_statsig.config.schema import config_schema
+from target_statsig.config.settings import config_schema
 
 EVENT = {"object_type": "event"}
 

@@ -7,7 +7,7 @@ import pytest
 from target_statsig.config.choices import EventPreset, ObjectType, SyncMode
 from target_statsig.config.load import rejoin
 from target_statsig.config.parse import find_entry, parse_config
-from target_statsig.config.schema import config_schema
+from target_statsig.config.settings import config_schema
 from target_statsig.errors import SettingsError
 
 KEYS = {"server_secret_key": "secret-abcdefgh", "console_api_key": "console-abcdefgh"}

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from target_statsig.config.parse import parse_config
-from target_statsig.config.schema import config_schema
+from target_statsig.config.settings import config_schema
 from tests.mapped import item_of
 from tests.tools.plugin_definition import ROOT
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from target_statsig.config.parse import parse_config
-from target_statsig.config.schema import config_schema
+from target_statsig.config.settings import config_schema
 from target_statsig.engine.table import VERSION, Row, config_digest, pack_source, to_batch
 from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.events.prepare import Limits, Preparation

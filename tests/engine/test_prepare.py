@@ -13,8 +13,7 @@ import pytest
 from isal import isal_zlib
 
 from target_statsig.config.choices import Compression
-from target_statsig.config.schema import config_schema
-from target_statsig.config.settings import StreamSettings
+from target_statsig.config.settings import StreamSettings, config_schema
 from target_statsig.engine import prepare_batches
 from target_statsig.engine.prepare import CHANGES_RECORDS, SINGERS_OWN
 from target_statsig.engine.table import SCHEMA, to_rows

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from target_statsig.config.schema import STREAM_TYPES
-from target_statsig.config.settings import Settings
+from target_statsig.config.settings import STREAM_TYPES, Settings
 from target_statsig.target import TargetStatsig
 from tests.tools import hub_definition
 
