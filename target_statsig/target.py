@@ -291,8 +291,7 @@ class TargetStatsig(Target):
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        from target_statsig.config.checks import trial_errors
-        from target_statsig.config.load import rejoin, restore_dotted_keys
+        from target_statsig.config.load import rejoin, restore_dotted_keys, trial_errors
         from target_statsig.config.parse import parse_config
 
         schema = self._whole_schema()

@@ -11,7 +11,7 @@ from isal import isal_zlib
 
 from target_statsig import __version__
 from target_statsig.config.choices import Compression
-from target_statsig.config.keys import ApiKeyKind
+from target_statsig.config.statsig import ApiKeyKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -21,9 +21,9 @@ from target_statsig.commands.replay import waiting_letters
 from target_statsig.config import paths
 from target_statsig.config.checks import nearest
 from target_statsig.config.choices import ObjectType, SyncMode, Tier
-from target_statsig.config.keys import ApiKeyKind
 from target_statsig.config.load import command_for
 from target_statsig.config.settings import parse_rate_windows
+from target_statsig.config.statsig import ApiKeyKind
 from target_statsig.errors import (
     AuthenticationError,
     FatalRunError,

@@ -77,7 +77,7 @@ def turn_down(errors: Iterable[str]) -> NoReturn:
 
 def name_unread_keys(errors: Sequence[str], environ: Mapping[str, str]) -> list[str]:
     """Return the errors, and add one if a missing key is in a variable that was not read."""
-    from target_statsig.config.keys import ApiKeyKind
+    from target_statsig.config.statsig import ApiKeyKind
 
     unread = []
     for kind in ApiKeyKind:

@@ -14,9 +14,6 @@ from urllib.parse import urlsplit
 from jsonschema import Draft7Validator
 
 from target_statsig.config.choices import IdType, InvalidEventName, ObjectType, SyncMode
-from target_statsig.config.keys import PLACE, SHOWN_CHARACTERS, TITLES, ApiKeyKind
-from target_statsig.config.load import TRIAL
-from target_statsig.config.names import MAX_SEGMENT_ID, dropped_characters, is_loopback, is_segment_id
 from target_statsig.config.paths import file_system_error
 from target_statsig.config.settings import (
     CONSOLE_URL,
@@ -27,6 +24,15 @@ from target_statsig.config.settings import (
     parse_rate_windows,
 )
 from target_statsig.config.sources import DESTINATIONS, PRIVATE_ATTRIBUTES
+from target_statsig.config.statsig import (
+    MAX_SEGMENT_ID,
+    PLACE,
+    SHOWN_CHARACTERS,
+    TITLES,
+    ApiKeyKind,
+    dropped_characters,
+    is_segment_id,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -311,19 +317,3 @@ def segment_conflicts(streams: Mapping[str, StreamSettings]) -> list[str]:
         for segment, names in fed.items()
         if len(names) > 1 and any(streams[name].sync_mode is SyncMode.MIRROR for name in names)
     ]
-
-
-def trial_errors(settings: Settings, environ: Mapping[str, str]) -> list[str]:
-    """Return why this must not run beside an emulator: its key and address are for another Statsig."""
-    if not environ.get(TRIAL):
-        return []
-    urls = {"events_url": settings.server_secret_key, "console_url": settings.console_api_key}
-    elsewhere = [
-        f"`{name}`" for name, key in urls.items() if key and not is_loopback(getattr(settings, name).partition("//")[2])
-    ]
-    msg = (
-        f"This command runs beside statsig-emulator ({TRIAL} is set), but {' and '.join(elsewhere)} would send it "
-        "elsewhere. To use the emulator, add `--config ENV`, which reads its addresses and keys from the environment. "
-        f"To send to Statsig, run the command without the emulator and unset {TRIAL}."
-    )
-    return [msg] if elsewhere else []

@@ -10,17 +10,21 @@ invoke target-statsig:check`) gets no file, only variables with the objects spli
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from target_statsig.config.settings import MAPPINGS, STREAM_TYPES
 from target_statsig.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from target_statsig.config.settings import Settings
 
 VARIABLE_PREFIX = "TARGET_STATSIG_"
 
@@ -98,6 +102,34 @@ def environment_errors(schema: Mapping[str, Any], environ: Mapping[str, str]) ->
                 wanted = "object" if "object" in kinds else "array"
                 errors.append(f"`{name}`: the variable {variable} must hold a JSON {wanted}.")
     return errors
+
+
+def trial_errors(settings: Settings, environ: Mapping[str, str]) -> list[str]:
+    """Return why this must not run beside an emulator: its key and address are for another Statsig."""
+    if not environ.get(TRIAL):
+        return []
+    urls = {"events_url": settings.server_secret_key, "console_url": settings.console_api_key}
+    elsewhere = [
+        f"`{name}`" for name, key in urls.items() if key and not is_loopback(getattr(settings, name).partition("//")[2])
+    ]
+    msg = (
+        f"This command runs beside statsig-emulator ({TRIAL} is set), but {' and '.join(elsewhere)} would send it "
+        "elsewhere. To use the emulator, add `--config ENV`, which reads its addresses and keys from the environment. "
+        f"To send to Statsig, run the command without the emulator and unset {TRIAL}."
+    )
+    return [msg] if elsewhere else []
+
+
+def is_loopback(server: str) -> bool:
+    """Return whether a server is `localhost`, in 127.0.0.0/8, or `[::1]`.
+
+    `server` is as in a `Host` header or after the `//` of a URL, with or without a port and a path.
+    """
+    try:
+        host = urlsplit(f"//{server}").hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def command_for(option: str, environ: Mapping[str, str]) -> str:

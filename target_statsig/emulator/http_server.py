@@ -18,7 +18,7 @@ from isal import igzip
 from isal.igzip_lib import IsalError
 
 from target_statsig._compat import override
-from target_statsig.config.names import is_loopback
+from target_statsig.config.load import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

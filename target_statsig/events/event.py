@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from target_statsig._compat import override
 from target_statsig.config.choices import EventPreset, InvalidEventName
-from target_statsig.config.names import dropped_characters, sanitized
+from target_statsig.config.statsig import dropped_characters, sanitized
 from target_statsig.errors import RecordError
 from target_statsig.events.mapper import Items, Mapper
 from target_statsig.events.metadata import MetadataMapper
