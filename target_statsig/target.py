@@ -26,7 +26,7 @@ from singer_sdk.plugin_base import _ConfigInput
 
 from target_statsig._compat import override
 from target_statsig.commands import command_line
-from target_statsig.commands.options import Options, TargetCommand
+from target_statsig.commands.command_line import Options, TargetCommand
 from target_statsig.config.settings import config_schema
 from target_statsig.errors import NO_STATE_PASSES, InputError, SettingsError
 

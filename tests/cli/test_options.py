@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from target_statsig.commands.options import COMMANDS, EXAMPLES, GROUPS, Options
+from target_statsig.commands.command_line import COMMANDS, EXAMPLES, GROUPS, Options
 from target_statsig.target import TargetStatsig
 
 COMMAND = TargetStatsig.get_singer_command()

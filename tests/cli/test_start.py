@@ -30,7 +30,6 @@ NEEDED = {
     "target_statsig._compat",
     "target_statsig.commands",
     "target_statsig.commands.command_line",
-    "target_statsig.commands.options",
     "target_statsig.config",
     "target_statsig.config.choices",
     "target_statsig.config.load",
