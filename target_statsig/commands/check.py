@@ -5,18 +5,21 @@ Its calls only read. It creates no store.
 
 from __future__ import annotations
 
+import enum
 import os
+import textwrap
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+import click
+
 from target_statsig.client.console import ConsoleClient, Segment
 from target_statsig.client.http import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
-from target_statsig.commands.check_table import Mark, Row, Section
 from target_statsig.commands.replay import waiting_letters
 from target_statsig.config import paths
 from target_statsig.config.checks import nearest
@@ -32,7 +35,7 @@ from target_statsig.errors import (
     SettingsError,
     StoreError,
 )
-from target_statsig.reports.text import counted, readable_time
+from target_statsig.reports.text import counted, readable_time, visible
 from target_statsig.segments.mirror import SEPARATE_FEEDERS, other_feeder
 from target_statsig.segments.segment import STATSIG_ID_TYPES, Misfit, misfit, missing, size_class, statsig_id_type
 from target_statsig.store.readonly import StoreLook, look_at
@@ -50,7 +53,6 @@ if TYPE_CHECKING:
 PATIENCE = 15
 """Seconds after which a call counts as failed: a user who checks does not wait for `retry_timeout`."""
 
-
 EVERY_STREAM = "*"
 """Stands for all streams that no entry of `streams` matches."""
 
@@ -58,6 +60,31 @@ UNASKED = "not checked, because the Console API cannot be read (see above)"
 
 BUILT_IN = frozenset(STATSIG_ID_TYPES.values())
 """ID types that every project has, whether or not they are listed."""
+
+
+class Mark(enum.Enum):
+    """The result of a check."""
+
+    OK = "ok"
+    UNKNOWN = "?"
+    FAIL = "FAIL"
+
+
+MARK_WIDTH = 4
+NAME_WIDTH = 20
+"""Characters. A longer name gets its own line."""
+
+COLOURS = {Mark.OK: "green", Mark.UNKNOWN: "yellow", Mark.FAIL: "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One check: its subject, what was found, and what to do."""
+
+    mark: Mark
+    name: str
+    found: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +113,17 @@ class Found:
         return {} if isinstance(self.store, str) else self.store.segments
 
 
-def sections(settings: Settings, streams: Mapping[str, StreamSettings], found: Found) -> list[Section]:
-    """Return the sections that have rows; `streams` are by their key in the setting of that name."""
-    made = [
-        Section("Keys", list(_key_rows(settings, streams, found))),
-        Section("Segments", list(_segment_rows(streams, found))),
-        Section("ID types", list(_id_type_rows(streams, found))),
-        Section("Environments", list(_tier_rows(streams))),
-        Section("Store", [_store_row(found.store)]),
-        Section("Dead letters", [] if found.letters is None else [_letters_row(found.letters)]),
-    ]
-    return [section for section in made if section.rows]
+def sections(settings: Settings, streams: Mapping[str, StreamSettings], found: Found) -> dict[str, list[Row]]:
+    """Return the rows by the title of their section; `streams` are by their key in the setting of that name."""
+    made = {
+        "Keys": list(_key_rows(settings, streams, found)),
+        "Segments": list(_segment_rows(streams, found)),
+        "ID types": list(_id_type_rows(streams, found)),
+        "Environments": list(_tier_rows(streams)),
+        "Store": [_store_row(found.store)],
+        "Dead letters": [] if found.letters is None else [_letters_row(found.letters)],
+    }
+    return {title: rows for title, rows in made.items() if rows}
 
 
 def _key_rows(settings: Settings, streams: Mapping[str, StreamSettings], found: Found) -> Iterator[Row]:
@@ -270,7 +297,7 @@ def _few(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def check(config: Config, clock: Clock) -> list[Section]:
+def check(config: Config, clock: Clock) -> dict[str, list[Row]]:
     """Check everything that a run with this configuration needs; `clock` waits between tries."""
     settings, streams = config.settings, _streams_of(config)
     failure: str | None = None
@@ -328,3 +355,40 @@ def open_console(settings: Settings, transport: Transport, clock: Clock, patienc
     limiter = RateLimiter(parse_rate_windows(settings.console_rate_limits), clock)
     within = replace(settings, request_timeout=min(settings.request_timeout, patience))
     return ConsoleClient(sender, within, limiter, clock)
+
+
+# The table
+
+
+def failed(sections: Mapping[str, Sequence[Row]]) -> int:
+    """Return how many rows failed."""
+    return sum(row.mark is Mark.FAIL for rows in sections.values() for row in rows)
+
+
+def render(sections: Mapping[str, Sequence[Row]], *, width: int = 80, colours: bool = False) -> str:
+    """Return the table in lines of `width` characters, with a summary as its last line."""
+    lines: list[str] = []
+    for title, rows in sections.items():
+        lines += [title, *(line for row in rows for line in _row_lines(row, width, colours=colours)), ""]
+    checks = sum(map(len, sections.values()))
+    return (
+        "\n".join([*lines, f"{failed(sections) or 'None'} of {checks} checks failed. Nothing was sent or changed."])
+        + "\n"
+    )
+
+
+def _row_lines(row: Row, width: int, *, colours: bool) -> Iterator[str]:
+    mark = row.mark.value.ljust(MARK_WIDTH)
+    if colours:
+        mark = click.style(mark, fg=COLOURS[row.mark], bold=row.mark is Mark.FAIL or None)
+    margin = " " * (2 + MARK_WIDTH + 2 + NAME_WIDTH + 2)
+    wrapper = textwrap.TextWrapper(
+        width, initial_indent=margin, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
+    )
+    lines = wrapper.wrap(visible(row.found)) + (wrapper.wrap(visible(f"→ {row.remedy}")) if row.remedy else [])
+    name = visible(row.name)
+    if len(name) > NAME_WIDTH:
+        yield f"  {mark}  {name}"
+    else:
+        yield f"  {mark}  {name.ljust(NAME_WIDTH)}  {lines.pop(0).lstrip()}"
+    yield from lines

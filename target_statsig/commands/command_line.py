@@ -287,14 +287,13 @@ def show_check(run: Run, table: str | None) -> NoReturn:
 
     `table` names the prepared requests that a run would send; None if it would read input.
     """
-    from target_statsig.commands.check import check
-    from target_statsig.commands.check_table import failed, render
+    from target_statsig.commands.check import check, failed, render
 
     sections = check(run.config, run.clock)
     if table is not None:
-        from target_statsig.commands.send import table_section
+        from target_statsig.commands.send import table_row
 
-        sections = [*sections, table_section(run, table)]
+        sections["Table"] = [table_row(run, table)]
     width = min(shutil.get_terminal_size((80, 24)).columns, WIDEST_TABLE)
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     sys.stdout.write(render(sections, width=width, colours=colours))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from target_statsig.commands.check_table import Mark, Row, Section
 from target_statsig.errors import FatalRunError, Heading, TargetStatsigError
 from target_statsig.reports.text import counted
 from target_statsig.store.values import Command
 
 if TYPE_CHECKING:
+    from target_statsig.commands.check import Row
     from target_statsig.run import Run
 
 
@@ -31,8 +31,10 @@ def send(run: Run, url: str) -> int:
     return send_table(run, url)
 
 
-def table_section(run: Run, url: str) -> Section:
-    """Return the section of `--check` about a table; `url` is as in `send`."""
+def table_row(run: Run, url: str) -> Row:
+    """Return the row of `--check` about a table; `url` is as in `send`."""
+    from target_statsig.commands.check import Mark, Row
+
     try:
         _need_pyarrow()
         from target_statsig.engine.files import open_table
@@ -41,14 +43,12 @@ def table_section(run: Run, url: str) -> Section:
         table = open_table(url)
         check_table(run, table)
     except TargetStatsigError as error:
-        row = Row(Mark.FAIL, "--send", str(error))
-    else:
-        found = (
-            f"{counted(table.records, 'record')} of stream '{table.stream}' in {counted(table.requests, 'request')}, "
-            f"{table.rejections.total():,} rejected during preparation."
-        )
-        row = Row(Mark.OK, "--send", found)
-    return Section("Table", [row])
+        return Row(Mark.FAIL, "--send", str(error))
+    found = (
+        f"{counted(table.records, 'record')} of stream '{table.stream}' in {counted(table.requests, 'request')}, "
+        f"{table.rejections.total():,} rejected during preparation."
+    )
+    return Row(Mark.OK, "--send", found)
 
 
 def _need_pyarrow() -> None:

@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from target_statsig.commands.check import check
-from target_statsig.commands.check_table import failed
+from target_statsig.commands.check import check, failed
 from target_statsig.config.parse import parse_config
 from target_statsig.config.paths import project_identity
 from target_statsig.config.settings import config_schema
@@ -28,7 +27,7 @@ def looked(statsig, tmp_path):
     def run(**settings):
         config = parse_config(runner.config(**settings), config_schema())
         sections = check(config, FakeClock())
-        texts = {row.name: f"{row.mark.value} {row.found}" for section in sections for row in section.rows}
+        texts = {row.name: f"{row.mark.value} {row.found}" for rows in sections.values() for row in rows}
         return failed(sections), texts
 
     return run

@@ -5,8 +5,7 @@ from collections import Counter
 import pytest
 
 from target_statsig.client.console import Segment
-from target_statsig.commands.check import EVERY_STREAM, Found, sections
-from target_statsig.commands.check_table import Mark, failed
+from target_statsig.commands.check import EVERY_STREAM, Found, Mark, failed, sections
 from target_statsig.commands.replay import WaitingLetters
 from target_statsig.config.parse import parse_config
 from target_statsig.config.settings import config_schema
@@ -30,7 +29,7 @@ def rows(
     config = parse_config({**KEYS, "streams": streams}, config_schema())
     settings = {name: config.for_stream(name) for name in config.entries}
     found = Found(console, id_types, segments, store, letters, NOON + 60)
-    made = {section.title: section.rows for section in sections(config.settings, settings, found)}
+    made = sections(config.settings, settings, found)
     return [f"{row.mark.value} {row.name} {row.found} {row.remedy}".rstrip() for row in made.get(title, [])]
 
 
@@ -294,4 +293,4 @@ def test_only_failures_count():
         config.settings, {EVERY_STREAM: config.for_stream("users")}, Found("no", None, {}, STORE, None, NOON)
     )
     assert failed(made) == 1
-    assert {row.mark for section in made for row in section.rows} == set(Mark)
+    assert {row.mark for rows in made.values() for row in rows} == set(Mark)

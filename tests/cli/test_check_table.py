@@ -3,7 +3,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from target_statsig.commands.check_table import Mark, Row, Section, render
+from target_statsig.commands.check import Mark, Row, render
 
 WELL = Row(Mark.OK, "vips", "id_list of userID, 480 members. Fed by stream 'users' (mirror), and this is a long story.")
 WRONG = Row(Mark.FAIL, "a_segment_with_quite_a_long_name", "does not exist.", "Create it.")
@@ -20,21 +20,21 @@ Segments
 
 
 def test_a_table_is_readable_in_80_columns():
-    assert render([Section("Segments", [WELL, WRONG])]) == TABLE
+    assert render({"Segments": [WELL, WRONG]}) == TABLE
 
 
 def test_a_table_without_failures_says_so():
-    assert render([Section("Segments", [WELL])]).endswith("\nNone of 1 checks failed. Nothing was sent or changed.\n")
+    assert render({"Segments": [WELL]}).endswith("\nNone of 1 checks failed. Nothing was sent or changed.\n")
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_no_line_is_wider_than_asked(width):
     row = Row(Mark.UNKNOWN, "vips", "word " * 200, "word " * 100)
-    assert max(map(len, render([Section("Keys", [row])], width=width).splitlines()[:-1])) <= width
+    assert max(map(len, render({"Keys": [row]}, width=width).splitlines()[:-1])) <= width
 
 
 def test_colours_are_only_there_where_they_are_wanted():
-    assert "\x1b" not in render([Section("Segments", [WELL, WRONG])])
-    coloured = render([Section("Segments", [WELL, WRONG])], colours=True)
+    assert "\x1b" not in render({"Segments": [WELL, WRONG]})
+    coloured = render({"Segments": [WELL, WRONG]}, colours=True)
     assert click.style("FAIL", fg="red", bold=True) in coloured
     assert click.unstyle(coloured) == TABLE
