@@ -65,8 +65,10 @@ def send(df: DataFrame, config: Configuration, *, staging: str, stream: str | No
     from target_statsig.engine.files import MARKER
     from target_statsig.engine.send import send_table
     from target_statsig.run import Run
+    from target_statsig.store.values import Command
 
     run = Run(load(config))
+    run.command = Command.SEND
     if (UPath(staging) / MARKER).exists():
         logger.info("The table in %s is complete and is sent as it is. Give other rows their own directory.", staging)
     else:

@@ -15,11 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from target_statsig import spark
 from target_statsig.commands import send as commands_send
+from target_statsig.commands.status import read_status
 from target_statsig.engine.ledger import TableLedger
 from target_statsig.engine.table import to_batch
 from target_statsig.errors import Heading, StoreError
 from target_statsig.reports import progress
+from target_statsig.target import TargetStatsig
 from tests.engine.tables import (
     ORDERS,
     arrived,
@@ -40,6 +43,15 @@ def test_every_event_of_a_table_arrives_once(send, table, statsig):
     assert arrived(statsig) == once(45)
     assert (counts(outcome)["records"], counts(outcome)["delivered"], counts(outcome)["requests"]) == (45, 45, 5)
     assert outcome.states == []
+
+
+def test_a_table_that_is_sent_after_its_preparation_on_spark_is_remembered_as_sent(run_target, table, statsig):
+    config = run_target.config(**ORDERS)
+    assert spark.send(None, config, staging=str(table(orders(0, 5))))["status"] == "complete"
+    assert arrived(statsig) == once(5)
+    assert [run["command"] for run in read_status(TargetStatsig(config=config).run.settings).as_json()["runs"]] == [
+        "send"
+    ]
 
 
 def test_a_table_that_was_sent_is_not_sent_again(send, table, statsig):
