@@ -45,9 +45,6 @@ AGE_BYTES = 1 << 23
 """Bytes of input between two calls of `flush_old`. This bounds memory where 500 records are a gigabyte; batches of
 small records are full long before."""
 
-NO_KEY = "none"
-"""Used in place of a missing key in a dry run, which sends nothing."""
-
 
 class Run:
     """The objects that the streams of one run share, and the end of the run.
@@ -102,7 +99,8 @@ class Run:
     @cached_property
     def events_client(self) -> EventsClient:
         """Sends events, exposures and metrics."""
-        settings = replace(self.settings, server_secret_key=self.settings.server_secret_key or NO_KEY)
+        # Only a dry run has no key, and it sends nothing.
+        settings = replace(self.settings, server_secret_key=self.settings.server_secret_key or "none")
         return EventsClient(self.sender, settings, self.clock)
 
     @cached_property
