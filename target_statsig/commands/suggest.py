@@ -37,7 +37,6 @@ NOT_TEXT = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n
 """Words that YAML does not read as text."""
 
 _PLAIN = re.compile(r"[A-Za-z_][\w-]*")
-_MESSAGE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Column(NamedTuple):
@@ -240,34 +239,33 @@ def read_streams(lines: Iterable[bytes]) -> list[Stream]:
         if not line.strip():
             continue
         try:
-            message = _MESSAGE.decode(line)
+            message = msgspec.json.decode(line)
         except msgspec.MsgspecError:
-            message = {}
-        if "type" not in message or held:
+            message = None
+        if held or not isinstance(message, dict) or "type" not in message:
             held.append(line)  # perhaps a catalog, which has several lines
             continue
         try:
             _add_message(message, streams)
-        except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError):
             msg = f"Line {number} of the input is not a Singer message."
             raise InputError(msg) from None
     return list(streams.values()) if not held else _from_catalog(b"".join(held))
 
 
-def _add_message(message: Mapping[str, msgspec.Raw], streams: dict[str, Stream]) -> None:
-    kind = _decoded(message["type"])
+def _add_message(message: Mapping[str, Any], streams: dict[str, Stream]) -> None:
+    kind = message["type"]
     if kind not in {"SCHEMA", "RECORD"}:
         return
-    name = str(_decoded(message["stream"]))
+    name = str(message["stream"])
     stream = streams.setdefault(name, Stream(name))
     if kind == "SCHEMA":
-        keys = _decoded(message.get("bookmark_properties")) or [None]
-        stream.replication_key = keys[0]
-        _add_columns(stream, _decoded(message.get("schema")))
+        stream.replication_key = (message.get("bookmark_properties") or [None])[0]
+        _add_columns(stream, message.get("schema"))
         return
     stream.records += 1
     if stream.records <= SAMPLE:
-        for column, value in _decoded(message["record"]).items():
+        for column, value in message["record"].items():
             stream.columns.setdefault(column, Column(frozenset({_json_type(value)}), is_time=False))
 
 
@@ -305,7 +303,3 @@ def _listed(kinds: Any) -> list[str]:
 def _json_type(value: object) -> str:
     names = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "object", list: "array"}
     return names.get(type(value), "null")
-
-
-def _decoded(raw: msgspec.Raw | None) -> Any:
-    return None if raw is None else msgspec.json.decode(raw)
