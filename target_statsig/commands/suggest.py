@@ -240,7 +240,7 @@ def read_streams(lines: Iterable[bytes]) -> list[Stream]:
             continue
         try:
             message = msgspec.json.decode(line)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             message = None
         if held or not isinstance(message, dict) or "type" not in message:
             held.append(line)  # perhaps a catalog, which has several lines
@@ -279,7 +279,7 @@ def _from_catalog(text: bytes) -> list[Stream]:
             stream.replication_key = root.get("replication-key") or entry.get("replication_key")
             _add_columns(stream, entry["schema"])
             streams.append((stream, root.get("selected", entry.get("selected"))))
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError):
+    except (msgspec.MsgspecError, RecursionError, KeyError, TypeError, ValueError, AttributeError):
         msg = "The input is neither a tap's output nor a catalog. Pipe the output of a tap, or of its `--discover`."
         raise InputError(msg) from None
     chosen = [stream for stream, selected in streams if selected]

@@ -123,7 +123,9 @@ def test_a_catalog_suggests_the_streams_that_are_selected():
 
 
 @pytest.mark.parametrize(
-    "lines", [b"", b"hello\n", b'{"a": 1}\n', b'{"type": "STATE", "value": {}}\n', b"[]", b"\xff\n"]
+    "lines",
+    [b"", b"hello\n", b'{"a": 1}\n', b'{"type": "STATE", "value": {}}\n', b"[]", b"\xff\n", b"[" * 100_000],
+    ids=["nothing", "text", "an object", "no SCHEMA", "a list", "no text", "nested too deeply"],
 )
 def test_what_is_neither_output_nor_catalog_is_an_error(lines, caplog):
     assert suggested(lines, exit_code=1) == ""
