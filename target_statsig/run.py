@@ -29,7 +29,7 @@ from target_statsig.store.values import Command, past_run
 from target_statsig.streams import Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from target_statsig.client.console import ConsoleClient
     from target_statsig.client.http import Transport
@@ -207,7 +207,6 @@ class Run:
             complete: Whether the input was read to its end. If not, no segment is synced, because a missing member may
                 be in the unread rest.
         """
-        self.ended = True
         self._complete = complete
         if self.report.stop_signal is not None:
             logger.warning(
@@ -215,9 +214,7 @@ class Run:
                 "A second signal ends the run at once.",
                 signal.Signals(self.report.stop_signal).name,
             )
-        for step in self._last_steps():
-            self._attempt(step)
-        self.conclude()
+        self._finish(self._last_steps())
 
     def _last_steps(self) -> Iterator[Callable[[], None]]:
         yield self.streams.finish_events
@@ -228,17 +225,19 @@ class Run:
         # A store that failed would fail again, perhaps after a long wait. Holds of a failed run are never applied.
         if not isinstance(self.failure, StoreError):
             yield self.streams.outdate_holds
-        if self._has_dead_letters:
-            yield self.dead_letters.flush
-        yield from [stream.check_reject_limit for stream in self.streams]
 
     def end_sending(self, remember: Callable[[], None]) -> None:
         """End a run that sent a prepared table: wait for all responses, then call `remember`."""
+        self._finish((self.streams.finish_events, remember))
+
+    def _finish(self, steps: Iterable[Callable[[], None]]) -> None:
         self.ended = True
-        flushing = [self.dead_letters.flush] if self._has_dead_letters else []
-        checks = [stream.check_reject_limit for stream in self.streams]
-        for step in (self.streams.finish_events, remember, *flushing, *checks):
+        for step in steps:
             self._attempt(step)
+        if self._has_dead_letters:
+            self._attempt(self.dead_letters.flush)
+        for stream in self.streams:
+            self._attempt(stream.check_reject_limit)
         self.conclude()
 
     def conclude(self) -> None:
