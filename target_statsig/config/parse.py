@@ -119,15 +119,11 @@ def find_entry(stream: str, entries: Collection[str]) -> str | None:
     """
     if stream in entries:
         return stream
-    matches = sorted(
-        (key for key in entries if WILDCARDS.intersection(key) and fnmatchcase(stream, key)),
-        key=_literal_length,
-        reverse=True,
-    )
+    matches = sorted((key for key in entries if fnmatchcase(stream, key)), key=_literal_length, reverse=True)
     if len(matches) > 1 and _literal_length(matches[0]) == _literal_length(matches[1]):
         msg = (
             f"`streams`: '{matches[0]}' and '{matches[1]}' match stream '{stream}' equally well. "
-            f"Add an entry with the stream's exact name."
+            "Add an entry with the stream's exact name."
         )
         raise SettingsError([msg])
     return matches[0] if matches else None
@@ -139,12 +135,7 @@ def _literal_length(pattern: str) -> int:
 
 def unmatched(streams: Collection[str], entries: Iterable[str]) -> list[str]:
     """Return the keys of `streams` that are neither the name of one of these streams nor a glob for it."""
-    return [
-        key
-        for key in entries
-        if key not in streams
-        and not (WILDCARDS.intersection(key) and any(fnmatchcase(stream, key) for stream in streams))
-    ]
+    return [key for key in entries if key not in streams and not any(fnmatchcase(stream, key) for stream in streams)]
 
 
 def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
