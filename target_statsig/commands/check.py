@@ -24,7 +24,7 @@ from target_statsig.commands.replay import waiting_letters
 from target_statsig.config import paths
 from target_statsig.config.checks import nearest
 from target_statsig.config.choices import ObjectType, SyncMode, Tier
-from target_statsig.config.load import command_for
+from target_statsig.config.load import replay_command
 from target_statsig.config.settings import parse_rate_windows
 from target_statsig.config.statsig import ApiKeyKind
 from target_statsig.errors import (
@@ -287,7 +287,7 @@ def _letters_row(letters: WaitingLetters) -> Row:
     if not letters.reasons:
         return Row(Mark.OK, name, f"{place}: {access}; none is waiting")
     waiting = ", ".join(f"{reason} {count:,}" for reason, count in letters.reasons.most_common())
-    remedy = f"Once the cause is fixed, send them again: {command_for('replay', os.environ)}"
+    remedy = f"Once the cause is fixed, send them again: {replay_command(os.environ)}"
     text = f"{place}: {access}; {counted(letters.reasons.total(), 'record')} waiting ({waiting})"
     return Row(Mark.UNKNOWN, name, text, remedy)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_statsig.commands.replay import waiting_letters
 from target_statsig.config import paths
-from target_statsig.config.load import command_for
+from target_statsig.config.load import replay_command
 from target_statsig.reports.table import table_lines
 from target_statsig.reports.text import counted, duration, iso_time, readable_time, visible
 from target_statsig.store.readonly import read_store_status
@@ -172,7 +172,7 @@ def _dead_letters(status: Status) -> Iterator[str]:
         yield from table_lines(
             [{"reason": reason, "records": count} for reason, count in letters.reasons.most_common()], texts=1
         )
-        yield f"  After you fix the cause, send them again: {command_for('replay', os.environ)}"
+        yield f"  After you fix the cause, send them again: {replay_command(os.environ)}"
 
 
 def _store(status: Status) -> Iterator[str]:

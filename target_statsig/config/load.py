@@ -132,10 +132,10 @@ def is_loopback(server: str) -> bool:
         return False
 
 
-def command_for(option: str, environ: Mapping[str, str]) -> str:
-    """Return the command line for an option such as `replay`; under Meltano it is a command of the plugin."""
+def replay_command(environ: Mapping[str, str]) -> str:
+    """Return the command line of a replay; under Meltano it is a command of the plugin."""
     loader = environ.get(LOADER_NAME)
-    return f"meltano invoke {loader}:{option}" if loader else f"target-statsig --config … --{option}"
+    return f"meltano invoke {loader}:replay" if loader else "target-statsig --config … --replay"
 
 
 def restore_dotted_keys(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:

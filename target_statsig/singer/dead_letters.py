@@ -19,7 +19,7 @@ import msgspec
 from upath import UPath
 
 from target_statsig._compat import override
-from target_statsig.config.load import command_for
+from target_statsig.config.load import replay_command
 from target_statsig.config.paths import dead_letter_name, make_private
 from target_statsig.errors import FatalRunError, Heading, RejectionsError
 from target_statsig.reports.text import counted
@@ -232,7 +232,7 @@ def whereabouts(letters: DeadLetters, environ: Mapping[str, str]) -> str:
     records = counted(letters.count, "rejected record is", "rejected records are")
     return (
         f"{records} in {letters.directory}. After you fix the cause, send them again with the same configuration: "
-        f"{command_for('replay', environ)}"
+        f"{replay_command(environ)}"
     )
 
 
