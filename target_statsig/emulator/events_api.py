@@ -33,7 +33,7 @@ MAX_EVENTS_PER_REQUEST = 3_000
 Name = Annotated[str, Meta(min_length=1)]
 
 
-class Environment(Struct):
+class Environment(Struct, frozen=True):
     """An environment. Statsig's schema has three tiers, but a project may rename them and add others."""
 
     tier: Name | UnsetType = UNSET
@@ -42,17 +42,17 @@ class Environment(Struct):
 class User(Struct):
     """`StatsigUser`."""
 
-    userID: str | UnsetType = UNSET
-    email: str | UnsetType = UNSET
-    ip: str | UnsetType = UNSET
-    userAgent: str | UnsetType = UNSET
-    country: str | UnsetType = UNSET
-    locale: str | UnsetType = UNSET
-    appVersion: str | UnsetType = UNSET
-    custom: dict[str, Any] | UnsetType = UNSET
-    privateAttributes: dict[str, Any] | UnsetType = UNSET
-    customIDs: dict[str, str] | UnsetType = UNSET
-    statsigEnvironment: Environment | UnsetType = UNSET
+    userID: str = ""
+    email: str = ""
+    ip: str = ""
+    userAgent: str = ""
+    country: str = ""
+    locale: str = ""
+    appVersion: str = ""
+    custom: dict[str, Any] = {}
+    privateAttributes: dict[str, Any] = {}
+    customIDs: dict[str, str] = {}
+    statsigEnvironment: Environment = Environment()
 
 
 class SecondaryExposure(Struct):
@@ -71,12 +71,12 @@ class Event(Struct):
     """
 
     eventName: Name
-    value: str | int | float | UnsetType | None = UNSET
-    time: int | datetime | UnsetType | None = UNSET
-    user: User | UnsetType | None = UNSET
-    metadata: dict[str, Any] | UnsetType | None = UNSET
-    secondaryExposures: list[SecondaryExposure] | UnsetType | None = UNSET
-    statsigMetadata: dict[str, Any] | UnsetType | None = UNSET
+    value: str | int | float | None = None
+    time: int | datetime | None = None
+    user: User | None = None
+    metadata: dict[str, Any] | None = None
+    secondaryExposures: list[SecondaryExposure] | None = None
+    statsigMetadata: dict[str, Any] | None = None
 
 
 class Exposure(Struct):
@@ -87,9 +87,9 @@ class Exposure(Struct):
     passes: bool | UnsetType = UNSET
     group: Name | UnsetType = UNSET
     ruleID: str | UnsetType = UNSET
-    user: User | UnsetType | None = UNSET
-    time: int | str | UnsetType | None = UNSET
-    secondaryExposures: list[SecondaryExposure] | UnsetType | None = UNSET
+    user: User | None = None
+    time: int | str | None = None
+    secondaryExposures: list[SecondaryExposure] | None = None
 
     def __post_init__(self) -> None:
         """Check what the schema's `oneOf` says."""
@@ -131,8 +131,8 @@ class NamedEvent(Struct, gc=False):
 class Body(Struct, kw_only=True):
     """The members that all bodies have."""
 
-    user: User | UnsetType | None = UNSET
-    statsigMetadata: dict[str, Any] | UnsetType | None = UNSET
+    user: User | None = None
+    statsigMetadata: dict[str, Any] | None = None
 
 
 class LogEventRequest(Body):
@@ -145,7 +145,7 @@ class LogCustomExposureRequest(Body):
 
 class LogCustomMetricRequest(Body):
     metrics: Annotated[list[Metric], Meta(min_length=1)]
-    isTest: bool | UnsetType | None = UNSET
+    isTest: bool | None = None
 
 
 class CountedEvents(Struct):
