@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Struct
 
 from target_statsig.emulator.http_server import RefusalError, Request, Response, decode, json_response
 from target_statsig.emulator.state import Action, Segment, SegmentType
@@ -75,7 +75,7 @@ class NewSegment(Struct):
 
     name: Annotated[str, Meta(min_length=3, max_length=100, pattern=r"^[a-zA-Z0-9_\- ]*$")]
     type: SegmentType
-    id: Annotated[str, Meta(min_length=3, max_length=100, pattern=r"^[a-zA-Z0-9_-]*$")] | UnsetType = UNSET
+    id: Annotated[str, Meta(min_length=3, max_length=100, pattern=r"^[a-zA-Z0-9_-]*$")] = ""
     idType: str = "userID"
     description: Annotated[str, Meta(max_length=1000)] = ""
     tags: list[str] = []
@@ -267,16 +267,12 @@ class ConsoleApi:
             raise RefusalError(HTTPStatus.CONFLICT, "Another update of this segment is in progress", items=len(ids))
         removing = request.method == "DELETE" or request.path.endswith("/remove_ids")
         action: Action = "remove" if removing else "add"
-        if action == "add" and self._count_all_ids() + len(ids) > MAX_IDS_PER_PROJECT:
-            new = len(set(ids) - segment.ids)
-            if self._count_all_ids() + new > MAX_IDS_PER_PROJECT:
-                message = f"A project holds at most {MAX_IDS_PER_PROJECT:,} ids"
-                raise RefusalError(HTTPStatus.BAD_REQUEST, message, items=len(ids))
+        in_project = sum(len(each.ids) for each in self._state.segments.values())
+        if action == "add" and in_project + len(set(ids) - segment.ids) > MAX_IDS_PER_PROJECT:
+            message = f"A project holds at most {MAX_IDS_PER_PROJECT:,} ids"
+            raise RefusalError(HTTPStatus.BAD_REQUEST, message, items=len(ids))
         segment.change(action, ids, time=self._options.clock(), updating=self._options.updating_for_requests)
         return json_response({"message": "Segment updated successfully."}, items=len(ids))
-
-    def _count_all_ids(self) -> int:
-        return sum(len(segment.ids) for segment in self._state.segments.values())
 
     def _get_metadata(self, _: Request, segment_id: str) -> Response:
         segment = self._segment(segment_id)
