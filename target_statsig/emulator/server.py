@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     from target_statsig.emulator.state import SegmentSeed
 
-_POLL_SECONDS = 0.02
-"""Seconds that `close` may have to wait for the accepting thread."""
-
 
 class StatsigEmulator:
     """A Statsig on loopback, running between `start` and `close` or inside a `with`.
@@ -77,9 +74,7 @@ class StatsigEmulator:
         self._closing = threading.Event()
         self._server = LoopbackServer(self._port, self._answer, self.state.leave)
         self._port = self._server.server_port
-        threading.Thread(
-            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="statsig-emulator", daemon=True
-        ).start()
+        threading.Thread(target=self._server.serve_forever, name="statsig-emulator", daemon=True).start()
         return self
 
     def close(self) -> None:
