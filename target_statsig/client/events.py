@@ -85,13 +85,7 @@ class EventsClient:
             self._headers["content-encoding"] = "gzip"
 
     def send_body(
-        self,
-        endpoint: Endpoint,
-        body: bytes,
-        count: int,
-        *,
-        what: str,
-        on_try: Callable[[int, int], None] | None = None,
+        self, endpoint: Endpoint, body: bytes, count: int, *, what: str, on_try: Callable[[int, int], None]
     ) -> Sent:
         """Deliver items in one request, which is taken or refused as a whole. Raises as `Sender.send`.
 
@@ -105,11 +99,9 @@ class EventsClient:
         from target_statsig.client.http import Request  # noqa: PLC0415 -- slow, and workers only encode
 
         def fresh_headers(tries: int) -> Mapping[str, str]:
-            if on_try:
-                on_try(tries, len(body))
-            headers = {
-                "STATSIG-CLIENT-TIME": str(int(self._clock.time() * 1000))
-            }  # Statsig corrects the events' times by it
+            on_try(tries, len(body))
+            # Statsig corrects the events' times by this one.
+            headers = {"STATSIG-CLIENT-TIME": str(int(self._clock.time() * 1000))}
             return {**headers, "statsig-retry-count": str(tries)} if tries else headers
 
         url, headers = f"{self._base_url}/{endpoint.path}", {**self._headers, "statsig-event-count": str(count)}

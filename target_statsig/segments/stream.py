@@ -136,7 +136,7 @@ class SegmentStream:
             if segment_id not in self._syncs:
                 # No record names it any more, so its audience is empty, and guarded as such.
                 self.begin(segment_id)
-        self._each(lambda sync: sync.plan(verdict, rejected=self._rejections.count))
+        self._each(lambda sync: sync.plan(verdict, rejected=self._counts.rejected))
         self._planned = self._unsent
 
     @property

@@ -45,7 +45,6 @@ _EXTRA = b',"reason":'
 
 _EXTRA_MEMBERS = frozenset({"reason", "field", "statsig", "run"})
 
-
 FEW = 10
 """Rejected records that are always tolerated, so that a small stream does not fail for one of them."""
 
@@ -270,11 +269,6 @@ class Rejections:
     def allows_none(self) -> bool:
         """Whether the first rejected record ends the run."""
         return self._max_percent == 0
-
-    @property
-    def count(self) -> int:
-        """The number of rejected records so far."""
-        return self._counts.rejected
 
     def add(self, line: bytes, schema: Message, error: RecordError, *, message: str = "") -> None:
         """Count a rejected record and write it to the dead letters.
