@@ -84,7 +84,8 @@ class RequestFile:
         Raises:
             FatalRunError: It cannot be written.
         """
-        body = msgspec.Raw(recorded.body)
+        # A body has line breaks between its items. Within a text JSON escapes them.
+        body = msgspec.Raw(recorded.body.replace(b"\n", b""))
         line = msgspec.json.encode({"method": recorded.method, "path": recorded.path, "body": body})
         try:
             self._file.write(line + b"\n")
