@@ -35,7 +35,7 @@ from target_statsig.config.statsig import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from jsonschema.exceptions import ValidationError
 
@@ -212,79 +212,73 @@ def _key_errors(kind: ApiKeyKind, key: str | None, purposes: Collection[str]) ->
         )
 
 
-def stream_errors(entry: Mapping[str, Any], *, where: str) -> list[str]:
-    """Return the errors of one stream's settings, merged over the top level's.
+def stream_errors(stream: StreamSettings) -> Iterator[str]:
+    """Yield the errors of one stream's settings."""
+    match stream.object_type:
+        case ObjectType.EVENT:
+            yield from _event_errors(stream)
+        case ObjectType.EXPOSURE:
+            yield from _exposure_errors(stream)
+        case ObjectType.METRIC:
+            yield from _metric_errors(stream)
+        case ObjectType.SEGMENT:
+            yield from _segment_errors(stream)
 
-    Every text begins with `where`, such as `streams.orders: `.
-    """
-    if "object_type" not in entry:
-        types = ", ".join(ObjectType)
-        return [f"{where}`object_type` is missing. Set it in this entry or at the top level to one of {types}."]
-    return [f"{where}{text}" for text in _CHECKS[entry["object_type"]](entry)]
 
-
-def _event_errors(entry: Mapping[str, Any]) -> Iterator[str]:
-    yield from _destination_errors(entry, DESTINATIONS[ObjectType.EVENT])
-    yield from _attribute_errors(entry)
-    sanitized = entry.get("invalid_event_name") == InvalidEventName.SANITIZE
-    if not sanitized and dropped_characters(entry.get("event_name", "")):
+def _event_errors(stream: StreamSettings) -> Iterator[str]:
+    yield from _destination_errors(stream, DESTINATIONS[ObjectType.EVENT])
+    yield from _attribute_errors(stream)
+    dropped = dropped_characters(stream.event_name or "")
+    if dropped and stream.invalid_event_name is not InvalidEventName.SANITIZE:
         yield (
-            "`event_name` holds characters for which Statsig silently drops an event "
-            f"({dropped_characters(entry['event_name'])}). Remove them, or set `invalid_event_name` to sanitize."
+            f"`event_name` holds characters for which Statsig silently drops an event ({dropped}). Remove them, or set "
+            "`invalid_event_name` to sanitize."
         )
 
 
-def _exposure_errors(entry: Mapping[str, Any]) -> Iterator[str]:
-    yield from _destination_errors(entry, DESTINATIONS[ObjectType.EXPOSURE])
-    yield from _attribute_errors(entry)
-    if "experiment_name" in entry and "gate_name" in entry:
+def _exposure_errors(stream: StreamSettings) -> Iterator[str]:
+    yield from _destination_errors(stream, DESTINATIONS[ObjectType.EXPOSURE])
+    yield from _attribute_errors(stream)
+    if stream.experiment_name is not None and stream.gate_name is not None:
         yield (
             "`experiment_name` and `gate_name` exclude each other. Keep one. (A stream may hold both kinds in columns.)"
         )
 
 
-def _metric_errors(entry: Mapping[str, Any]) -> Iterator[str]:
-    custom = [entry["custom_id_type"]] if "custom_id_type" in entry else []
-    yield from _destination_errors(entry, (*DESTINATIONS[ObjectType.METRIC], *custom))
-    yield from _id_type_errors(entry)
+def _metric_errors(stream: StreamSettings) -> Iterator[str]:
+    custom = [] if stream.custom_id_type is None else [stream.custom_id_type]
+    yield from _destination_errors(stream, (*DESTINATIONS[ObjectType.METRIC], *custom))
+    yield from _id_type_errors(stream)
 
 
-def _segment_errors(entry: Mapping[str, Any]) -> Iterator[str]:
-    if "segment_id" not in entry and "segment_id_field" not in entry:
+def _segment_errors(stream: StreamSettings) -> Iterator[str]:
+    if stream.segment_id is None and stream.segment_id_field is None:
         yield "`segment_id` is missing. Set it, or name the column that holds it with `segment_id_field`."
-    elif not is_segment_id(entry.get("segment_id", "-")):
+    if stream.segment_id is not None and not is_segment_id(stream.segment_id):
         yield (
             "`segment_id` is not a valid segment id. Copy it from the segment's page in the Statsig console. An id "
             f"has at most {MAX_SEGMENT_ID} characters, no control characters, and is neither blank nor `.` nor `..`."
         )
-    if "segment_id" in entry and "segment_id_field" in entry:
+    if stream.segment_id is not None and stream.segment_id_field is not None:
         yield "`segment_id` and `segment_id_field` exclude each other. Keep one."
-    if "sync_mode" not in entry:
+    if stream.sync_mode is None:
         yield f"`sync_mode` is missing. Set it to one of {', '.join(SyncMode)}."
-    yield from _id_type_errors(entry)
-    if len(entry.get("segment_description", "")) > MAX_DESCRIPTION:
+    yield from _id_type_errors(stream)
+    if len(stream.segment_description or "") > MAX_DESCRIPTION:
         yield f"`segment_description` has more than {MAX_DESCRIPTION:,} characters, Statsig's limit."
-    if "membership_field" in entry and entry.get("sync_mode", SyncMode.ADD) != SyncMode.ADD:
+    if stream.membership_field is not None and stream.sync_mode in {SyncMode.REMOVE, SyncMode.MIRROR}:
         yield "`membership_field` needs `sync_mode: add`. (True adds, false removes.)"
 
 
-_CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
-    ObjectType.EVENT: _event_errors,
-    ObjectType.SEGMENT: _segment_errors,
-    ObjectType.EXPOSURE: _exposure_errors,
-    ObjectType.METRIC: _metric_errors,
-}
-
-
-def _destination_errors(entry: Mapping[str, Any], known: Collection[str]) -> Iterator[str]:
-    for destination in sorted(set(entry.get("field_mapping", {})).difference(known)):
+def _destination_errors(stream: StreamSettings, known: Collection[str]) -> Iterator[str]:
+    for destination in sorted(stream.field_mapping.keys() - {*known}):
         near = nearest(destination, known)
         hint = f"did you mean `{near}`?" if near else f"choose from {', '.join(known)}."
         yield f"`field_mapping` has no destination `{destination}`: {hint}"
 
 
-def _attribute_errors(entry: Mapping[str, Any]) -> Iterator[str]:
-    for name, sources in entry.get("custom_fields", {}).items():
+def _attribute_errors(stream: StreamSettings) -> Iterator[str]:
+    for name, sources in stream.custom_fields.items():
         for source in [sources] if isinstance(sources, str) else sources:
             if source.partition(".")[0] in PRIVATE_ATTRIBUTES:
                 yield (
@@ -293,11 +287,11 @@ def _attribute_errors(entry: Mapping[str, Any]) -> Iterator[str]:
                 )
 
 
-def _id_type_errors(entry: Mapping[str, Any]) -> Iterator[str]:
-    custom = entry.get("id_type") == IdType.CUSTOM_ID
-    if custom and "custom_id_type" not in entry:
+def _id_type_errors(stream: StreamSettings) -> Iterator[str]:
+    custom = stream.id_type is IdType.CUSTOM_ID
+    if custom and stream.custom_id_type is None:
         yield "`custom_id_type` is missing. `id_type` is custom_id, so name the Statsig ID type."
-    if not custom and "custom_id_type" in entry:
+    if not custom and stream.custom_id_type is not None:
         yield "`custom_id_type` needs `id_type: custom_id`."
 
 

@@ -80,9 +80,10 @@ class Config:
             return self.entries[key]
         if "object_type" not in self.defaults:
             raise SettingsError([self._unnamed(stream)])
-        if errors := stream_errors(self.defaults, where=f"stream '{stream}': "):
+        found = _stream_settings(self.defaults)
+        if errors := [f"stream '{stream}': {text}" for text in stream_errors(found)]:
             raise SettingsError(errors)
-        return _stream_settings(self.defaults)
+        return found
 
     def _unnamed(self, stream: str) -> str:
         """Return the text for a stream without an `object_type`."""
@@ -93,8 +94,7 @@ class Config:
             names = ", ".join(f"'{name}'" for name in list(self.entries)[:SHOWN_ENTRIES])
             more = ", …" if len(self.entries) > SHOWN_ENTRIES else ""
             text += f", because no entry of `streams` matches it (there are {names}{more})"
-        types = ", ".join(ObjectType)
-        return f"{text}. Set it in an entry for this stream or at the top level to one of {types}."
+        return f"{text}. Set it in an entry for this stream or at the top level to one of {', '.join(ObjectType)}."
 
     @property
     def names_of_row_streams(self) -> list[str]:
@@ -148,23 +148,28 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     present = fitted.config
     settings = msgspec.convert(present, Settings, strict=False)
     defaults = {name: present[name] for name in STREAM_TYPES if name in present}
-    entries = {
+    given = {
         stream: defaults | {name: value for name, value in entry.items() if value is not None}
         for stream, entry in present.get("streams", {}).items()
     }
-    used = {entry["object_type"] for entry in (defaults, *entries.values()) if "object_type" in entry}
+    entries = {stream: _stream_settings(entry) for stream, entry in given.items() if "object_type" in entry}
+    used = {entry["object_type"] for entry in (defaults, *given.values()) if "object_type" in entry}
     errors = [*run_errors(settings, used)]
-    for stream, entry in entries.items():
-        errors += stream_errors(entry, where=f"streams.{stream}: ")
-    if not entries and "object_type" in defaults:
-        errors += stream_errors(defaults, where="")
+    errors += [
+        f"streams.{stream}: `object_type` is missing. Set it in this entry or at the top level to one of "
+        f"{', '.join(ObjectType)}."
+        for stream in given
+        if stream not in entries
+    ]
+    errors += [f"streams.{stream}: {text}" for stream, entry in entries.items() for text in stream_errors(entry)]
+    if not given and "object_type" in defaults:
+        errors += stream_errors(_stream_settings(defaults))
     errors = fitted.errors + [text for text in errors if not text.startswith(fitted.reported)]
+    if not errors:
+        errors = segment_conflicts(entries)
     if errors:
         raise SettingsError(errors)
-    streams = {stream: _stream_settings(entry) for stream, entry in entries.items()}
-    if conflicts := segment_conflicts(streams):
-        raise SettingsError(conflicts)
-    return Config(settings, defaults, streams)
+    return Config(settings, defaults, entries)
 
 
 def _stream_settings(entry: Mapping[str, Any]) -> StreamSettings:
