@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
+
+from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 from target_statsig._compat import override
 
@@ -66,7 +68,7 @@ class RateLimiter:
             self._clock.sleep(wait)
 
     def seconds_for(self, n_requests: int) -> float:
-        """Return the seconds until the last of `n_requests` requests may be made, without counting them."""
+        """Return the seconds until the last of `requests` requests may be made, without counting them."""
         now = self._clock.time()
         recent: list[float] = []
 
@@ -84,20 +86,32 @@ class RateLimiter:
 
 
 class _Room:
-    """The room in the windows after some requests."""
+    """The room in the windows after some requests.
+
+    Each window has its own bucket: one bucket for all does not take pairs such as `10/10s, 16/15s`, in which the longer
+    window allows more per second.
+    """
 
     def __init__(self, windows: Iterable[RateWindow], times: Sequence[float], now: float) -> None:
-        self._latest: list[tuple[float, deque[float]]] = []
-        """For each window its seconds, and the times of its latest requests, as many as its limit."""
+        self._buckets: list[InMemoryBucket] = []
         for window in windows:
             seconds = window.seconds + max(window.seconds * MARGIN_SHARE, MARGIN_SECONDS)
+            bucket = InMemoryBucket([Rate(window.limit, _milliseconds(seconds))])
             # A time more than a window ahead was recorded before the clock was set back.
-            credible = (time for time in times if time < now + seconds)
-            self._latest.append((seconds, deque(credible, maxlen=window.limit)))
+            credible = [time for time in times if time < now + seconds]
+            bucket.items = [RateItem("", _milliseconds(time)) for time in credible[-window.limit :]]
+            self._buckets.append(bucket)
 
     def take(self, now: float) -> float:
         """Count one more request at the time when every window has room; return the seconds until then."""
-        at = max([now, *(latest[0] + seconds for seconds, latest in self._latest if len(latest) == latest.maxlen)])
-        for _, latest in self._latest:
-            latest.append(at)
-        return at - now
+        asked = _milliseconds(now)
+        item = RateItem("", asked)
+        for bucket in self._buckets:
+            while not bucket.put(item):
+                # All buckets hold this one item; one that had room for it earlier has room for it later.
+                item.timestamp += cast("int", bucket.waiting(item))
+        return (item.timestamp - asked) / 1000
+
+
+def _milliseconds(seconds: float) -> int:
+    return math.ceil(seconds * 1000)

@@ -50,7 +50,7 @@ def modules_after(statements):
 def test_what_only_tells_of_the_target_imports_next_to_nothing_of_ours(option):
     imported = modules_after(COMMAND.format(options=[option])) - modules_after("import singer_sdk")
     assert {name for name in imported if name.startswith("target_statsig")} == NEEDED
-    assert not imported & {"difflib", "jsonschema_rs", "msgspec", "sqlite3", "xxhash"}
+    assert not imported & {"difflib", "jsonschema_rs", "msgspec", "pyrate_limiter", "sqlite3", "xxhash"}
 
 
 def test_nothing_that_was_imported_is_looked_through_for_garbage_at_the_end():
@@ -65,7 +65,7 @@ def test_nothing_that_was_imported_is_looked_through_for_garbage_at_the_end():
 )
 def test_a_process_that_only_prepares_records_does_without_singer_and_network(module):
     imported = modules_after(f"import {module}")
-    assert not imported & {"click", "jsonschema", "requests", "singer_sdk", "sqlite3", "urllib3"}
+    assert not imported & {"click", "jsonschema", "pyrate_limiter", "requests", "singer_sdk", "sqlite3", "urllib3"}
 
 
 def test_a_small_run_of_events_imports_nothing_that_it_does_not_use(run_target, tmp_path):
@@ -75,7 +75,7 @@ def test_a_small_run_of_events_imports_nothing_that_it_does_not_use(run_target, 
     imported = modules_after(COMMAND.format(options=["--config", str(config), "--input", str(messages)]))
     assert "target_statsig.events.delivery" in imported
     assert not imported & {
-        *("psycopg", "pyarrow", "sqlite3"),
+        *("psycopg", "pyarrow", "pyrate_limiter", "sqlite3"),
         *("target_statsig.client.console", "target_statsig.client.rate_limit", "target_statsig.client.webhook"),
         *("target_statsig.commands.dry_run", "target_statsig.reports.publish", "target_statsig.segments.stream"),
     }
