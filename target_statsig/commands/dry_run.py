@@ -84,8 +84,7 @@ class RequestFile:
         Raises:
             FatalRunError: It cannot be written.
         """
-        # A body has line breaks between its items. Within a text JSON escapes them.
-        body = msgspec.Raw(recorded.body.replace(b"\n", b""))
+        body = msgspec.Raw(recorded.body)
         line = msgspec.json.encode({"method": recorded.method, "path": recorded.path, "body": body})
         try:
             self._file.write(line + b"\n")

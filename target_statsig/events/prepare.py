@@ -23,7 +23,6 @@ from target_statsig.reports.report import MappingWarnings
 from target_statsig.singer.columns import digests_of, picked
 from target_statsig.singer.fields import Faults, deleted_rows
 from target_statsig.singer.message import ENCODER
-from target_statsig.singer.records import lines_of
 from target_statsig.store.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
 
 if TYPE_CHECKING:
@@ -250,8 +249,8 @@ class Preparation(Prepares):
     def _lines(self, items: Column, limits: Limits, faults: Faults) -> Sequence[bytes]:
         """Encode each item as JSON; a fault is an item that cannot be encoded, or is too large for any request."""
         try:
-            # In JSON a line break within a text is escaped, and one after an item has no meaning.
-            lines: Sequence[bytes] = lines_of(ENCODER.encode_lines(items))
+            # In JSON a line break within a text is escaped.
+            lines: Sequence[bytes] = ENCODER.encode_lines(items).split(b"\n")[:-1]
         except _NOT_JSON:
             lines = [b"" if row in faults else _encode_one(item, row, faults) for row, item in enumerate(items)]
         largest = limits.largest - ENVELOPE_BYTES

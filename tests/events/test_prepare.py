@@ -408,7 +408,7 @@ def test_no_number_is_sent_with_an_exponent(written, printed):
 def test_items_that_are_too_many_or_too_large_for_one_request_go_in_several():
     lines = [line({**PLAIN, "id": number}) for number in range(5)]
     assert [[*each] for each in requests_of(prepare(lines, Limits(2, 10_000, 10_000)), lines)] == [[0, 1], [2, 3], [4]]
-    size = len(json.dumps(SENT, separators=(",", ":")) + "\n")
+    size = len(json.dumps(SENT, separators=(",", ":")))
     two = Limits(500, ENVELOPE_BYTES + 2 * size + 1, 10_000)
     prepared = prepare(lines, two)
     assert [[*each] for each in requests_of(prepared, lines)] == [[0, 1], [2, 3], [4]]
