@@ -20,13 +20,14 @@ import msgspec
 from target_statsig.config.paths import make_private
 from target_statsig.errors import StoreError
 from target_statsig.store.tables import bring_up_to_date
-from target_statsig.store.url import DAMAGED, StoreUrl, sqlite_code
+from target_statsig.store.url import DAMAGED, sqlite_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from target_statsig.clock import Clock
+    from target_statsig.store.url import StoreUrl
 
 PAGE = 10_000
 """Rows read at a time while a table is walked: about a megabyte of ids."""
@@ -220,90 +221,81 @@ def as_list(ids: Sequence[str]) -> str:
     return msgspec.json.encode(ids).decode()
 
 
-class Database:
-    """An open database with this version's schema, and `quick`, the connection for fast statements."""
+def open_database(url: StoreUrl, *, clock: Clock, patience: float) -> Connection:
+    """Open a connection to a store's database; create it, or bring it to this version's schema, if necessary.
 
-    def __init__(self, store_url: str, *, clock: Clock, patience: float) -> None:
-        """Open the database; create or migrate it if necessary.
+    `patience` is the wait in seconds for the server, and for another run's transaction.
 
-        `patience` is the wait in seconds for the server, and for another run's transaction.
+    Raises:
+        StoreError: The database cannot be used.
+    """
+    size = _own_file(url, url.path) if url.path else 0
+    connection = connect(url, clock=clock, patience=patience)
+    try:
+        if 0 < size <= _CHECKED_BYTES:
+            _check_for_damage(connection)
+        bring_up_to_date(connection)
+    except StoreError:
+        connection.close()
+        raise
+    return connection
 
-        Raises:
-            StoreError: The URL or the database cannot be used.
-        """
-        self._url = StoreUrl.parse(store_url)
-        self._clock = clock
-        self._patience = patience
-        self._connections: list[Connection] = []
-        size = self._own_file(self._url.path) if self._url.path else 0
-        self.quick = self.connect()
+
+def connect(url: StoreUrl, *, clock: Clock, patience: float) -> Connection:
+    """Open another connection to a database that `open_database` has opened."""
+    if url.path is None:
+        return connect_postgres(url, patience)
+    return Connection(url, functools.partial(_open_file, url.path, clock, patience), sqlite3.Error)
+
+
+def _check_for_damage(connection: Connection) -> None:
+    if connection.value("PRAGMA quick_check(1)") != "ok":
+        msg = f"{connection.url.named} {DAMAGED}"
+        raise StoreError(msg)
+
+
+def _own_file(url: StoreUrl, path: Path) -> int:
+    """Create the file and its directory, for this user only, and return the file's size in bytes.
+
+    It does not open an existing file: closing it would drop the locks of this process's other connections.
+    """
+    try:
+        make_private(path.parent)
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE))
+        found = path.stat()
+        # SQLite gives the -wal and -shm files beside it the mode of the file itself.
+        if stat.S_IMODE(found.st_mode) != FILE_MODE:
+            path.chmod(FILE_MODE)
+    except OSError as error:
+        raise url.explain(error) from None
+    return found.st_size
+
+
+def _open_file(path: Path, clock: Clock, patience: float) -> sqlite3.Connection:
+    driver = sqlite3.connect(path, timeout=patience, check_same_thread=False, isolation_level=None)
+    try:
+        _use_write_ahead_log(driver, clock, patience)
+        for pragma in _PRAGMAS:
+            driver.execute(f"PRAGMA {pragma}").fetchall()
+    except BaseException:
+        driver.close()
+        raise
+    return driver
+
+
+def _use_write_ahead_log(driver: sqlite3.Connection, clock: Clock, patience: float) -> None:
+    """Switch the file to the write-ahead log. SQLite refuses at once while another run does the same."""
+    deadline = clock.monotonic() + patience
+    while True:
         try:
-            if 0 < size <= _CHECKED_BYTES:
-                self._check_for_damage()
-            bring_up_to_date(self.quick)
-        except StoreError:
-            self.close()
-            raise
-
-    def connect(self) -> Connection:
-        """Open a connection, which `close` closes."""
-        if self._url.path is None:
-            made = connect_postgres(self._url, self._patience)
+            driver.execute("PRAGMA journal_mode = WAL").fetchall()
+        except sqlite3.OperationalError as error:
+            if sqlite_code(error) not in _LOCKED or clock.monotonic() >= deadline:
+                raise
+            clock.sleep(_PAUSE)
         else:
-            made = Connection(self._url, functools.partial(self._open_file, self._url.path), sqlite3.Error)
-        self._connections.append(made)
-        return made
-
-    def close(self) -> None:
-        """Close every connection."""
-        for connection in self._connections:
-            connection.close()
-
-    def _check_for_damage(self) -> None:
-        if self.quick.value("PRAGMA quick_check(1)") != "ok":
-            msg = f"{self._url.named} {DAMAGED}"
-            raise StoreError(msg)
-
-    def _own_file(self, path: Path) -> int:
-        """Create the file and its directory, for this user only, and return the file's size in bytes.
-
-        It does not open an existing file: closing it would drop the locks of this process's other connections.
-        """
-        try:
-            make_private(path.parent)
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE))
-            found = path.stat()
-            # SQLite gives the -wal and -shm files beside it the mode of the file itself.
-            if stat.S_IMODE(found.st_mode) != FILE_MODE:
-                path.chmod(FILE_MODE)
-        except OSError as error:
-            raise self._url.explain(error) from None
-        return found.st_size
-
-    def _open_file(self, path: Path) -> sqlite3.Connection:
-        driver = sqlite3.connect(path, timeout=self._patience, check_same_thread=False, isolation_level=None)
-        try:
-            self._use_write_ahead_log(driver)
-            for pragma in _PRAGMAS:
-                driver.execute(f"PRAGMA {pragma}").fetchall()
-        except BaseException:
-            driver.close()
-            raise
-        return driver
-
-    def _use_write_ahead_log(self, driver: sqlite3.Connection) -> None:
-        """Switch the file to the write-ahead log. SQLite refuses at once while another run does the same."""
-        deadline = self._clock.monotonic() + self._patience
-        while True:
-            try:
-                driver.execute("PRAGMA journal_mode = WAL").fetchall()
-            except sqlite3.OperationalError as error:
-                if sqlite_code(error) not in _LOCKED or self._clock.monotonic() >= deadline:
-                    raise
-                self._clock.sleep(_PAUSE)
-            else:
-                return
+            return
 
 
 def connect_postgres(url: StoreUrl, patience: float) -> Connection:

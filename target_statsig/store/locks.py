@@ -15,7 +15,6 @@ from target_statsig._compat import override
 from target_statsig.errors import StoreError
 from target_statsig.reports.text import iso_time
 from target_statsig.store.database import FILE_MODE, connect_postgres, upsertion
-from target_statsig.store.url import StoreUrl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.errors import TargetStatsigError
     from target_statsig.store.database import Connection
+    from target_statsig.store.url import StoreUrl
 
 PATIENCE = 10.0
 """Seconds to wait for another run that holds the lock: it may be sending its last requests."""
@@ -175,9 +175,8 @@ class SessionLocks(Locks):
         self._connection.close()
 
 
-def open_locks(store_url: str, *, patience: float) -> Locks:
+def open_locks(url: StoreUrl, *, patience: float) -> Locks:
     """Open the locks of a store; wait at most `patience` seconds for the server."""
-    url = StoreUrl.parse(store_url)
     return FileLocks(url) if url.path is not None else SessionLocks(connect_postgres(url, patience))
 
 

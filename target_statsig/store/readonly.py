@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from target_statsig.errors import StoreError
-from target_statsig.store.database import Connection, Database, connect_postgres, insertion
+from target_statsig.store.database import Connection, connect_postgres, insertion, open_database
 from target_statsig.store.locks import key_of, open_locks
 from target_statsig.store.store import PATIENCE, Store
 from target_statsig.store.tables import OWNED, has_this_version, newest, read_version
@@ -48,7 +48,7 @@ def open_copy(store_url: str, directory: Path, *, clock: Clock, project: str, ru
             _copy_project(url, copy, project, clock)
         else:
             _copy_file(url, url.path, copy)
-        return Store(copy_url, clock=clock, project=project, run_id=run_id, copy_of=store_url)
+        return Store(copy_url, clock=clock, project=project, run_id=run_id, copy_of=url)
     except StoreError as error:
         # What is wrong with the copy is wrong with the store, and that is what a user knows.
         raise StoreError(str(error).replace(copy_url, url.place)) from None
@@ -97,18 +97,19 @@ def _back_up(original: Path, copy: Path, how: str) -> None:
 
 def _copy_rows(source: Connection, copy: Path, project: str, clock: Clock) -> None:
     ours = "SELECT project FROM target_statsig_projects WHERE identity = :identity"
-    with closing(Database(f"sqlite:///{copy}", clock=clock, patience=LOOK_PATIENCE)) as database:
+    copy_url = StoreUrl.parse(f"sqlite:///{copy}")
+    with closing(open_database(copy_url, clock=clock, patience=LOOK_PATIENCE)) as target:
         for table, owner in OWNED.items():
             owners = (
                 ours if owner == "project" else f"SELECT {owner} FROM target_statsig_{owner}s WHERE project IN ({ours})"
             )
             # Not all that are there: a store that is older than this version may have columns that nothing uses now.
-            named = database.quick.run(f"SELECT name FROM pragma_table_info('target_statsig_{table}')")
+            named = target.run(f"SELECT name FROM pragma_table_info('target_statsig_{table}')")
             columns = ", ".join(f'"{name}"' for (name,) in named)
             statement = f"SELECT {columns} FROM target_statsig_{table} WHERE {owner} IN ({owners})"
-            with database.quick.writing():
+            with target.writing():
                 for row in source.stream(statement, identity=project):
-                    database.quick.run(insertion(f"target_statsig_{table}", tuple(row)), **row)
+                    target.run(insertion(f"target_statsig_{table}", tuple(row)), **row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +264,7 @@ def read_store_status(store_url: str, *, project: str) -> StoreStatus:
             last_runs(connection, number),
             _held(connection, number),
             _kept(connection, number),
-            _holders(connection, number, store_url, project),
+            _holders(connection, number, project),
         )
 
 
@@ -296,10 +297,10 @@ def _kept(connection: Connection, project: int) -> dict[str, int]:
     return {name: int(count) for name, count in connection.run(query, project=project)}
 
 
-def _holders(connection: Connection, project: int, store_url: str, identity: str) -> list[Holder]:
+def _holders(connection: Connection, project: int, identity: str) -> list[Holder]:
     query = "SELECT name, run_id, host, pid, since FROM target_statsig_locks WHERE project = :project ORDER BY since"
     signed = [Holder(*row) for row in connection.run(query, project=project)]
     if not signed:
         return []
-    with closing(open_locks(store_url, patience=LOOK_PATIENCE)) as locks:
+    with closing(open_locks(connection.url, patience=LOOK_PATIENCE)) as locks:
         return [holder for holder in signed if not locks.is_free(key_of(identity, holder.name))]

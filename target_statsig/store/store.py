@@ -12,10 +12,11 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.errors import FatalRunError, Heading, SegmentError, StoreError
-from target_statsig.store.database import Database, insertion, upsertion
+from target_statsig.store.database import connect, insertion, open_database, upsertion
 from target_statsig.store.deliveries import StoredLedger
 from target_statsig.store.locks import Lock, StoredRequestLog, open_locks
 from target_statsig.store.members import Audience, Members, Pending
+from target_statsig.store.url import StoreUrl
 from target_statsig.store.values import Hold, HoldState, SegmentFacts, columns, record_run
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Store:
         project: str,
         run_id: str,
         patience: float = PATIENCE,
-        copy_of: str | None = None,
+        copy_of: StoreUrl | None = None,
     ) -> None:
         """Open the store; create it where there is none, and bring an older one up to date.
 
@@ -59,13 +60,14 @@ class Store:
         Raises:
             StoreError: The store cannot be opened.
         """
-        self._url = url
+        self._url = StoreUrl.parse(url)
         self._copy_of = copy_of
         self._patience = patience
         self._clock = clock
         self._run_id = run_id
-        self._database = Database(url, clock=clock, patience=patience)
-        self._quick = self._database.quick
+        self._opened = contextlib.ExitStack()
+        database = open_database(self._url, clock=clock, patience=patience)
+        self._quick = self._opened.enter_context(contextlib.closing(database))
         self._ledgers: dict[str, StoredLedger] = {}
         self._identity = project
         self._project = self._number("project", identity=project)
@@ -73,15 +75,20 @@ class Store:
 
     @functools.cached_property
     def _members(self) -> Connection:
-        return self._database.connect()
+        return self._connect()
 
     @functools.cached_property
     def _deliveries(self) -> Connection:
-        return self._database.connect()
+        return self._connect()
 
     @functools.cached_property
     def _locks(self) -> Locks:
-        return open_locks(self._copy_of or self._url, patience=self._patience)
+        locks = open_locks(self._copy_of or self._url, patience=self._patience)
+        return self._opened.enter_context(contextlib.closing(locks))
+
+    def _connect(self) -> Connection:
+        connection = connect(self._url, clock=self._clock, patience=self._patience)
+        return self._opened.enter_context(contextlib.closing(connection))
 
     def members(self, segment: str) -> Members:
         """Return what the store knows of a segment's members."""
@@ -209,9 +216,7 @@ class Store:
         with contextlib.suppress(StoreError):
             for ledger in self._ledgers.values():
                 ledger.settle()
-        if "_locks" in self.__dict__:
-            self._locks.close()
-        self._database.close()
+        self._opened.close()
 
     def _number(self, kind: str, **names: Any) -> int:
         """Return the number of the project, segment or stream with these names; make its row where there is none."""

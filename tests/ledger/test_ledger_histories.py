@@ -129,8 +129,7 @@ class History:
         try:
             self.deliver(store.ledger("orders", keep_days=self.tap.keep_days))
         except KilledError:
-            store._locks.close()
-            store._database.close()
+            store._opened.close()
             self.saved = self.written[-1 - (len(self.written) > 1 and self.random.random() < 0.5)]
         else:
             store.close()

@@ -250,8 +250,7 @@ def bury(target):
     if "_event_resources" in target.run.streams.__dict__:
         target.run.streams._event_resources.pool._pool.shutdown()
     if "store" in target.run.__dict__:
-        target.run.store._locks.close()
-        target.run.store._database.close()
+        target.run.store._opened.close()
 
 
 def smoothly(random):
