@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from array import array
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 MARKER = "_SUCCESS"
 """The file that an engine writes when a table is complete."""
-
-PARQUET = ".parquet"
 
 SURVEYED = [
     name
@@ -59,7 +56,7 @@ _FOOTER_END = 8
 """Bytes at the end of a Parquet file: the length of the footer, and the magic number."""
 
 _USER_INFO = re.compile(r"(?<=://)[^/@]*@")
-_GLOB = frozenset("*?[")
+_WILDCARD = re.compile(r"[*?[]")
 
 
 @dataclass(slots=True)
@@ -72,7 +69,7 @@ class _Attempt:
         schema: The SCHEMA message of its records; empty if it has none.
     """
 
-    sequences: array[int] = field(default_factory=lambda: array("q"))
+    sequences: list[int] = field(default_factory=list)
     last: int | None = None
     schema: str = ""
     records: int = 0
@@ -119,8 +116,7 @@ class PreparedTable:
     def rows(self, before_waiting: Callable[[], None]) -> Iterator[Row]:
         """Yield the rows to send, file by file. A thread reads the next few ahead, so that memory is bounded.
 
-        Args:
-            before_waiting: Called before each wait for that thread.
+        Before each wait for that thread, `before_waiting` is called.
 
         Raises:
             InputError: A file can no longer be read.
@@ -180,18 +176,17 @@ def open_table(url: str) -> PreparedTable:
 
 def _find_files(url: str) -> tuple[UPath, Sequence[UPath], Sequence[UPath], str | None]:
     """Return a table's directory, all its files, the files to send, and the glob that chose them, if any."""
-    if _GLOB.intersection(url):
-        literal, glob = url[: min(url.find(each) for each in _GLOB if each in url)], url
-        directory = literal[: literal.rfind("/") + 1]
+    root = UPath(url)
+    if _WILDCARD.search(url):
+        directory = url[: _WILDCARD.split(url)[0].rfind("/") + 1]
         root = UPath(directory or ".")
         selected = sorted(_visible(root, root.glob(url[len(directory) :])), key=str)
+    elif root.is_dir():
+        files = sorted(_visible(root, root.rglob("*.parquet")), key=str)
+        return root, files, files, None
     else:
-        root, glob = UPath(url), None
-        if root.is_dir():
-            files = sorted(_visible(root, root.rglob(f"*{PARQUET}")), key=str)
-            return root, files, files, None
-        selected, glob, root = [root] if root.exists() else [], url, root.parent
-    return root, sorted({*_visible(root, root.rglob(f"*{PARQUET}")), *selected}, key=str), selected, glob
+        selected, root = [root] if root.exists() else [], root.parent
+    return root, sorted({*_visible(root, root.rglob("*.parquet")), *selected}, key=str), selected, url
 
 
 def _visible(root: UPath, paths: Iterable[UPath]) -> Iterator[UPath]:
@@ -223,12 +218,7 @@ class _Survey:
         self._identities: list[bytes] = []
 
     def add(self, path: UPath, *, counts: bool) -> None:
-        """Read the small columns of a file.
-
-        Args:
-            path: The file.
-            counts: Whether it will be sent.
-        """
+        """Read the small columns of a file; `counts` says whether it will be sent."""
         self._identities.append(path.name.encode() + _footer(path))
         with _opened(path) as file:
             missing = [name for name in SURVEYED if name not in file.schema_arrow.names]
@@ -263,12 +253,7 @@ class _Survey:
                 attempt.rejections.update(rejection["reason"] for rejection in row["rejections"])
 
     def table(self, part: str | None, files: Sequence[UPath], *, is_marked: bool) -> PreparedTable:
-        """Return the table.
-
-        Args:
-            part: The glob that chooses the files to send, if any.
-            files: The files to send.
-            is_marked: Whether the engine has marked the table as complete.
+        """Return the table; `is_marked` says whether the engine has marked it as complete.
 
         Raises:
             InputError: It is not complete, or was prepared for several streams or with several configurations.

@@ -137,16 +137,7 @@ def prepare_batches(config: Configuration, stream: str) -> BatchPreparer:
 
 @dataclass(frozen=True)
 class BatchPreparer:
-    """Prepares the batches of one stream.
-
-    Attributes:
-        stream: The stream.
-        settings: Its settings.
-        item_type: The type of items that rows become.
-        compression: How bodies are compressed.
-        limits: How large a request may be.
-        config_digest: The digest of these settings.
-    """
+    """Prepares the batches of one stream."""
 
     stream: str
     settings: StreamSettings
@@ -241,11 +232,12 @@ class _Attempt:
             source = sent
             if number == 0:
                 source = [*sent, *(row for row, _, _ in prepared.rejected)] if prepared.rejected else sent
+                warnings = prepared.warnings
                 columns_of_row |= {
                     "rejections": [(len(sent) + i, *why) for i, (_, *why) in enumerate(prepared.rejected)],
                     "rows": [*range(len(sent))] if sent and prepared.rejected else None,
                     "deleted": prepared.deleted,
-                    "warnings": _encode_warnings(prepared.warnings),
+                    "warnings": None if warnings == MappingWarnings() else msgspec.json.encode(warnings).decode(),
                 }
             row = self._next
             self._next = replace(row, sequence=row.sequence + 1, schema=None)
@@ -253,18 +245,8 @@ class _Attempt:
 
 
 def _lines(text: bytes, rows: Sequence[int], count: int) -> bytes:
-    """Return the lines of some rows.
-
-    Args:
-        text: The lines of all rows.
-        rows: The numbers of the rows to return.
-        count: The number of all rows.
-    """
+    """Return the lines of some rows, by their numbers, from the text of all `count` rows."""
     if rows == range(count):
         return text
     lines = text.splitlines(keepends=True)
     return b"".join(lines[row] for row in rows)
-
-
-def _encode_warnings(warnings: MappingWarnings) -> str | None:
-    return None if warnings == MappingWarnings() else msgspec.json.encode(warnings).decode()

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 VERSION = 1
 """The version of the schema. Tables of another version cannot be sent."""
 
-_REJECTION = pa.struct([("row", pa.int32()), ("reason", pa.string()), ("field", pa.string())])
-
 SCHEMA = pa.schema(
     [
         ("version", pa.int32()),
@@ -43,7 +41,7 @@ SCHEMA = pa.schema(
         ("digests", pa.binary()),
         ("names", pa.map_(pa.string(), pa.int32())),
         ("billed", pa.int32()),
-        ("rejections", pa.list_(_REJECTION)),
+        ("rejections", pa.list_(pa.struct([("row", pa.int32()), ("reason", pa.string()), ("field", pa.string())]))),
         ("warnings", pa.string()),
         ("rows", pa.list_(pa.int32())),
         ("deleted", pa.int32()),
@@ -164,10 +162,6 @@ def config_digest(settings: Settings, stream: StreamSettings) -> str:
     """Return the digest of the settings that affect a preparation.
 
     Keys and addresses do not, so that a table which was tried with one project may be sent to another.
-
-    Args:
-        settings: The settings of the run.
-        stream: The settings of the stream.
     """
     prepared_by = {each.name: getattr(stream, each.name) for each in fields(stream) if each.name not in SENDERS_OWN}
     sizes = (settings.compression, settings.batch_size_rows, settings.batch_size_bytes)

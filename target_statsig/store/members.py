@@ -38,8 +38,18 @@ class _SegmentRows:
     def _value(self, statement: str, **values: Any) -> Any:
         return self._connection.value(statement, segment=self._segment, **values)
 
-    def _walk(self, query: str, size: int = PAGE) -> Iterator[list[tuple[Any, ...]]]:
-        return self._connection.walk(query, size=size, segment=self._segment)
+    def _count(self, rows: str) -> int:
+        return int(self._value(f"SELECT count(*) {rows}"))
+
+    def _walk(self, query: str) -> Iterator[list[tuple[Any, ...]]]:
+        return self._connection.walk(query, segment=self._segment)
+
+    def _lists(self, rows: str, size: int) -> Iterator[list[str]]:
+        for page in self._connection.walk(f"SELECT id {rows}", size=size, segment=self._segment):
+            yield [id_ for (id_,) in page]
+
+    def _sorted(self, purpose: str, query: str) -> str:
+        return sorted_table(self._connection, purpose, query, segment=self._segment)
 
     def _clear_pending(self, ids: Sequence[str]) -> None:
         # Nearly always there is nothing, and then a list of ids need not be unfolded again.
@@ -57,7 +67,7 @@ class Members(_SegmentRows):
 
     def count_known(self) -> int:
         """Return how many members the store has."""
-        return int(self._value(f"SELECT count(*) {_HERE}"))
+        return self._count(_HERE)
 
     def record_added(self, ids: Sequence[str]) -> None:
         """Record an acknowledged request that added members; none of them is missing or pending any more.
@@ -93,12 +103,12 @@ class Members(_SegmentRows):
         gone = self._sorted("gone", f"{known} EXCEPT {there} ORDER BY id")
         new = self._sorted("new", f"{there} EXCEPT {known} ORDER BY id")
         self._set_known(known=False)
-        for page in self._walk(f"SELECT id FROM {gone} WHERE true", _CHUNK):
-            self._delete([id_ for (id_,) in page])
-        for page in self._walk(f"SELECT id FROM {new} WHERE true", _CHUNK):
-            self._insert([id_ for (id_,) in page], ours=False)
+        for ids_gone in self._lists(f"FROM {gone} WHERE true", _CHUNK):
+            self._delete(ids_gone)
+        for new_ids in self._lists(f"FROM {new} WHERE true", _CHUNK):
+            self._insert(new_ids, ours=False)
         self._set_known(known=True)
-        total = int(self._value(f"SELECT count(*) FROM {baseline}"))
+        total = self._count(f"FROM {baseline}")
         drop(self._connection, baseline, gone, new)
         return total
 
@@ -118,12 +128,11 @@ class Members(_SegmentRows):
 
         `own_only` leaves out those that this target did not add.
         """
-        for page in self._walk(f"SELECT id {_held(own_only=own_only)}", size):
-            yield [id_ for (id_,) in page]
+        return self._lists(_held(own_only=own_only), size)
 
     def count_held(self, *, own_only: bool) -> int:
         """Return how many ids `held` yields."""
-        return int(self._value(f"SELECT count(*) {_held(own_only=own_only)}"))
+        return self._count(_held(own_only=own_only))
 
     def mark_missing(self, ids: Sequence[str], since: float) -> None:
         """Record members as missing `since` (seconds since 1970); those missing before keep their date."""
@@ -133,9 +142,6 @@ class Members(_SegmentRows):
 
     def _set_known(self, *, known: bool) -> None:
         self._run("UPDATE target_statsig_segments SET known = :known WHERE segment = :segment", known=known)
-
-    def _sorted(self, purpose: str, query: str) -> str:
-        return sorted_table(self._connection, purpose, query, segment=self._segment)
 
     def _insert(self, ids: Sequence[str], *, ours: bool) -> None:
         # `WHERE true`: without it SQLite takes the conflict clause for a join's.
@@ -203,21 +209,22 @@ class Audience(_SegmentRows):
         self._removed = None
         current, known = f"SELECT id FROM {self._settle()} WHERE member", f"SELECT id {_HERE}"
         # Both sides come in order, so that the databases merge them; SQLite does so only when asked for an order.
-        self._added, added = self._sorted("added", f"{current} EXCEPT {known} ORDER BY id")
-        if self._value(f"SELECT count(*) {_HERE}") == self._current - added:
+        self._added = self._sorted("added", f"{current} EXCEPT {known} ORDER BY id")
+        added = self._count(f"FROM {self._added}")
+        if self._count(_HERE) == self._current - added:
             # All that are recorded are current.
             return Plan(added, 0)
         removable = f"{known}{' AND ours' if own_only else ''}"
-        self._removed, removed = self._sorted("removed", f"{removable} EXCEPT {current} ORDER BY id")
-        return Plan(added, removed)
+        self._removed = self._sorted("removed", f"{removable} EXCEPT {current} ORDER BY id")
+        return Plan(added, self._count(f"FROM {self._removed}"))
 
     def additions(self, size: int) -> Iterator[list[str]]:
         """Yield lists of ids to add; members may be recorded in between."""
-        return self._lists(self._added, size)
+        return self._lists(f"FROM {self._added} WHERE true", size) if self._added else iter(())
 
     def removals(self, size: int) -> Iterator[list[str]]:
         """Yield lists of ids to remove; members may be recorded in between."""
-        return self._lists(self._removed, size)
+        return self._lists(f"FROM {self._removed} WHERE true", size) if self._removed else iter(())
 
     def clear_missing(self) -> None:
         """Record that the members in the end are not missing."""
@@ -234,17 +241,8 @@ class Audience(_SegmentRows):
     def _settle(self) -> str:
         if self._settled is None:
             self._settled = self._spool.settled("settled")
-            self._current = int(self._value(f"SELECT count(*) FROM {self._settled} WHERE member"))
+            self._current = self._count(f"FROM {self._settled} WHERE member")
         return self._settled
-
-    def _sorted(self, purpose: str, query: str) -> tuple[str, int]:
-        table = sorted_table(self._connection, purpose, query, segment=self._segment)
-        return table, int(self._value(f"SELECT count(*) FROM {table}"))
-
-    def _lists(self, table: str | None, size: int) -> Iterator[list[str]]:
-        if table is not None:
-            for page in self._walk(f"SELECT id FROM {table} WHERE true", size):
-                yield [id_ for (id_,) in page]
 
 
 class Pending(_SegmentRows):
@@ -269,7 +267,7 @@ class Pending(_SegmentRows):
 
     def count(self) -> int:
         """Return how many changes are kept."""
-        return int(self._value("SELECT count(*) FROM target_statsig_pending WHERE segment = :segment"))
+        return self._count("FROM target_statsig_pending WHERE segment = :segment")
 
     def clear(self, ids: Sequence[str]) -> None:
         """Forget what was kept for these ids; acknowledged requests do so by themselves."""

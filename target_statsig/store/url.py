@@ -27,11 +27,6 @@ _MOVE_ASIDE = (
 
 DAMAGED = f"is damaged; {_MOVE_ASIDE}"
 
-_FULL = (
-    "has no room left on its disk, or on the disk for temporary files; free some room, set `store_url` to another "
-    "disk, or SQLITE_TMPDIR to another directory"
-)
-
 _SQLITE_CAUSES: Mapping[int, str] = {
     sqlite3.SQLITE_NOTADB: f"is not a SQLite database; set `store_url` to another file, or {_MOVE_ASIDE}",
     sqlite3.SQLITE_CORRUPT: DAMAGED,
@@ -45,7 +40,10 @@ _SQLITE_CAUSES: Mapping[int, str] = {
     sqlite3.SQLITE_CANTOPEN: (
         "cannot be opened; let this user write the file and its directory, or change `store_url`"
     ),
-    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_FULL: (
+        "has no room left on its disk, or on the disk for temporary files; free some room, set `store_url` to another "
+        "disk, or SQLITE_TMPDIR to another directory"
+    ),
     sqlite3.SQLITE_IOERR: "cannot be read or written (disk I/O error); check the disk, or change `store_url`",
 }
 """What SQLite's errors mean here, by `sqlite_code`."""
