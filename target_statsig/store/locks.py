@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,8 +36,6 @@ KEY_BYTES = 8
 
 _SILENCE = (("tcp_keepalives_idle", 30), ("tcp_keepalives_interval", 10), ("tcp_keepalives_count", 3))
 """Keep-alives, so that the server drops the locks of a vanished machine after a minute, not two hours."""
-
-_SIGNATURE = ("run_id", "host", "pid", "since")
 
 
 class Locks(Protocol):
@@ -189,44 +188,33 @@ def _number(key: bytes) -> int:
     return int.from_bytes(key, "big", signed=True)
 
 
+@dataclass(frozen=True, slots=True)
 class Lock:
-    """The lock of one segment or stream, held by this run until it is released or the store is closed."""
+    """The lock of one segment or stream, held by this run until it is released or the store is closed.
 
-    def __init__(
-        self,
-        connection: Connection,
-        locks: Locks,
-        identity: tuple[str, str],
-        *,
-        only_look: bool,
-        project: int,
-        what: str,
-        error: Callable[[str], TargetStatsigError],
-        run_id: str,
-        clock: Clock,
-    ) -> None:
-        """Prepare the lock; `acquire` takes it.
+    Attributes:
+        connection: Where to record and read the holder of the lock.
+        locks: What keeps others out.
+        only_look: Whether only to test the lock, without taking it.
+        key: Its key, by `key_of`.
+        project: The project's number in the store.
+        name: The lock's name within the project.
+        what: A phrase for messages, such as "Stream 'orders'".
+        error: Makes the error if the lock cannot be taken, or was lost.
+        run_id: This run.
+        clock: The run's clock.
+    """
 
-        Args:
-            connection: Where to record and read the holder of the lock.
-            locks: What keeps others out.
-            identity: The identity of the Statsig project, and the lock's name within it.
-            only_look: Whether only to test the lock, without taking it.
-            project: The project's number in the store.
-            what: A phrase for messages, such as "Stream 'orders'".
-            error: Makes the error if the lock cannot be taken, or was lost.
-            run_id: This run.
-            clock: The run's clock.
-        """
-        self._connection = connection
-        self._locks = locks
-        self._only_look = only_look
-        self._key = key_of(*identity)
-        self._row = {"project": project, "name": identity[1]}
-        self._what = what
-        self._error = error
-        self._run_id = run_id
-        self._clock = clock
+    connection: Connection
+    locks: Locks
+    only_look: bool
+    key: bytes
+    project: int
+    name: str
+    what: str
+    error: Callable[[str], TargetStatsigError]
+    run_id: str
+    clock: Clock
 
     def acquire(self) -> None:
         """Take the lock; wait up to PATIENCE seconds for a run that holds it.
@@ -235,15 +223,15 @@ class Lock:
             TargetStatsigError: Another run holds it.
             InterruptedRunError: The run was asked to stop while it waited.
         """
-        deadline = self._clock.monotonic() + PATIENCE
-        while not (self._locks.is_free(self._key) if self._only_look else self._locks.take(self._key)):
-            if self._clock.monotonic() >= deadline:
+        deadline = self.clock.monotonic() + PATIENCE
+        while not (self.locks.is_free(self.key) if self.only_look else self.locks.take(self.key)):
+            if self.clock.monotonic() >= deadline:
                 msg = (
-                    f"{self._what} is being synced by another run{self._holder()}. This run did not touch it. Run "
+                    f"{self.what} is being synced by another run{self._holder()}. This run did not touch it. Run "
                     "again when that run has ended. If it hangs, end it; that also releases its lock."
                 )
-                raise self._error(msg)
-            self._clock.sleep(POLL)
+                raise self.error(msg)
+            self.clock.sleep(POLL)
         self._sign()
 
     def check(self) -> None:
@@ -252,26 +240,31 @@ class Lock:
         Raises:
             TargetStatsigError: It was lost, so another run may hold it.
         """
-        if not (self._only_look or self._locks.holds(self._key)):
+        if not (self.only_look or self.locks.holds(self.key)):
             msg = (
-                f"{self._what} is no longer locked for this run: the store's server closed the connection, or the "
+                f"{self.what} is no longer locked for this run: the store's server closed the connection, or the "
                 "lock's file is gone. It stays as it is; the next run goes on from there."
             )
-            raise self._error(msg)
+            raise self.error(msg)
 
     def release(self) -> None:
         """Release the lock, if it is held."""
-        self._locks.release(self._key)
+        self.locks.release(self.key)
 
     def _sign(self) -> None:
         """Record the holder, for the message of another run."""
-        signature = (self._run_id, socket.gethostname(), os.getpid(), self._clock.time())
-        statement = upsertion("target_statsig_locks", ("project", "name"), _SIGNATURE)
-        self._connection.run(statement, **self._row, **dict(zip(_SIGNATURE, signature, strict=True)))
+        signature = {
+            "run_id": self.run_id,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "since": self.clock.time(),
+        }
+        statement = upsertion("target_statsig_locks", ("project", "name"), tuple(signature))
+        self.connection.run(statement, project=self.project, name=self.name, **signature)
 
     def _holder(self) -> str:
         query = "SELECT run_id, pid, host, since FROM target_statsig_locks WHERE project = :project AND name = :name"
-        found = self._connection.run(query, **self._row)
+        found = self.connection.run(query, project=self.project, name=self.name)
         if not found:
             return ""
         ((run_id, pid, host, since),) = found

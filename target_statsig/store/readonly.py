@@ -59,14 +59,8 @@ def _copy_project(url: StoreUrl, copy: Path, project: str, clock: Clock) -> None
     with closing(connect_postgres(url, PATIENCE)) as source:
         # One picture of all tables, and not a row locked.
         source.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        if has_this_version(source):
+        if _is_there(source):
             _copy_rows(source, copy, project, clock)
-        elif read_version(source) is not None:
-            msg = (
-                f"{url.named} was written by an older target-statsig, and a dry run cannot update it to schema "
-                f"{newest()}. Do a normal run first"
-            )
-            raise StoreError(msg)
 
 
 def _copy_file(url: StoreUrl, original: Path, copy: Path) -> None:
@@ -110,6 +104,22 @@ def _copy_rows(source: Connection, copy: Path, project: str, clock: Clock) -> No
             with target.writing():
                 for row in source.stream(statement, identity=project):
                     target.run(insertion(f"target_statsig_{table}", tuple(row)), **row)
+
+
+def _is_there(connection: Connection) -> bool:
+    """Return whether the database holds a store.
+
+    Raises:
+        StoreError: It has the schema of another version, and nothing is updated here.
+    """
+    version = read_version(connection)
+    if version is None or has_this_version(connection):
+        return version is not None
+    msg = (
+        f"{connection.url.named} was written by an older target-statsig (schema {version}; this one needs {newest()}). "
+        "Do a normal run first to update it"
+    )
+    raise StoreError(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,15 +253,8 @@ def read_store_status(store_url: str, *, project: str) -> StoreStatus:
     if opened is None:
         return StoreStatus(url.place)
     with closing(opened) as connection:
-        if not has_this_version(connection):
-            version = read_version(connection)
-            if version is None:
-                return StoreStatus(url.place)
-            msg = (
-                f"{url.named} was written by an older target-statsig (schema {version}; this one needs {newest()}). "
-                "Do a normal run first to update it"
-            )
-            raise StoreError(msg)
+        if not _is_there(connection):
+            return StoreStatus(url.place)
         size = _size(connection, url.path)
         query = "SELECT project FROM target_statsig_projects WHERE identity = :identity"
         number = connection.value(query, identity=project)

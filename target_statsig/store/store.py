@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from target_statsig.errors import FatalRunError, Heading, SegmentError, StoreError
 from target_statsig.store.database import connect, insertion, open_database, upsertion
 from target_statsig.store.deliveries import StoredLedger
-from target_statsig.store.locks import Lock, StoredRequestLog, open_locks
+from target_statsig.store.locks import Lock, StoredRequestLog, key_of, open_locks
 from target_statsig.store.members import Audience, Members, Pending
 from target_statsig.store.url import StoreUrl
 from target_statsig.store.values import Hold, HoldState, SegmentFacts, columns, record_run
@@ -193,9 +193,10 @@ class Store:
         return Lock(
             self._quick,
             self._locks,
-            (self._identity, name),
             only_look=self._copy_of is not None,
+            key=key_of(self._identity, name),
             project=self._project,
+            name=name,
             what=what,
             error=functools.partial(error, heading=heading),
             run_id=self._run_id,

@@ -179,7 +179,7 @@ def test_a_store_of_an_older_version_is_brought_up_to_date_in_the_copy_alone(
         with copying() as copy:
             assert copy.members("vips").count_known() == 3
     else:
-        with pytest.raises(StoreError, match="a dry run cannot update it"):
+        with pytest.raises(StoreError, match="Do a normal run first to update it"):
             copying()
     assert content() == before
 
