@@ -139,7 +139,7 @@ class Run:
     def store_exists(self) -> bool:
         """Whether the store exists; a database server's always counts as existing."""
         path = paths.store_file(self._store_url)
-        return "store" in self.__dict__ or path is None or path.exists()
+        return "store" in self.__dict__ or path is None or paths.may_exist(path)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:

@@ -64,6 +64,14 @@ def store_file(url: str) -> Path | None:
     return Path(found["path"]) if found else None
 
 
+def may_exist(file: Path) -> bool:
+    """Return whether a file is there, or may be: where that cannot be seen, opening it says why."""
+    try:
+        return file.exists()
+    except OSError:
+        return True
+
+
 def project_identity(settings: Settings) -> str:
     """Return the identity of the Statsig project in the store: its address, and a digest of a key.
 

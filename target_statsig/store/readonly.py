@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
+from target_statsig.config.paths import may_exist
 from target_statsig.errors import StoreError
 from target_statsig.store.database import Connection, connect_postgres, insertion, open_database
 from target_statsig.store.locks import key_of, open_locks
@@ -171,7 +172,7 @@ def _open_there(url: StoreUrl) -> Connection | None:
     """
     if url.path is None:
         return connect_postgres(url, LOOK_PATIENCE)
-    return Connection(url, functools.partial(_open_file, url.path), sqlite3.Error) if url.path.exists() else None
+    return Connection(url, functools.partial(_open_file, url.path), sqlite3.Error) if may_exist(url.path) else None
 
 
 def may_make(path: Path) -> bool:

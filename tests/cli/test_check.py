@@ -107,6 +107,12 @@ def test_a_store_that_cannot_be_used_is_a_failure(looked, tmp_path):
     assert "is not a SQLite database" in rows["store_url"]
 
 
+def test_a_store_that_cannot_be_looked_for_is_a_failure(looked, tmp_path):
+    failures, rows = looked(object_type="event", store_url=f"sqlite:///{tmp_path / ('x' * 300)}")
+    assert failures == 1
+    assert "cannot be opened" in rows["store_url"]
+
+
 def test_without_a_console_key_nothing_is_asked(looked, statsig):
     failures, rows = looked(**EVENT, console_api_key=None)
     assert failures == 0

@@ -283,6 +283,12 @@ def test_no_store_is_made_where_there_is_none(run_target, apply_held):
     assert not (run_target.directory / "store.db").exists()
 
 
+def test_a_store_that_cannot_be_looked_for_is_not_taken_for_an_empty_one(run_target, apply_held):
+    exit_code, log = apply_held(**MIRROR, store_url=f"sqlite:///{run_target.directory / ('x' * 300)}")
+    assert exit_code == 1
+    assert "cannot be opened" in log
+
+
 def test_what_a_run_held_is_out_of_date_once_a_run_did_not_bring_its_stream(run_target, apply_held, statsig):
     """That this run's tap ended well says nothing of that run's, which may have died."""
     statsig.state.seed_segment("others", ["x"])
