@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import re
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -19,12 +21,14 @@ from target_statsig.events.workers import processors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from target_statsig.engine.prepare import BatchPreparer
 
 PART_ROWS = 200_000
 """The fewest rows that one process prepares at a time and writes as one file, a second or two of work."""
+
+PART_NAME = re.compile(r"part-\d{5,}\.parquet")
+"""The files of a table, by their number."""
 
 BATCH_ROWS = 10_000
 """Rows to read at once, some megabytes."""
@@ -40,15 +44,19 @@ def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path, work
         workers: The number of processes; by default one for each processor.
 
     Raises:
-        FileExistsError: The directory holds a complete table already.
+        FileExistsError: The directory holds a complete table already, or the rows.
     """
     if (out / MARKER).exists():
         msg = f"{out} already holds a complete table. Send it, or name another directory."
         raise FileExistsError(msg)
     dataset = pyarrow.dataset.dataset([*files] if len(files) > 1 else files[0], format="parquet", partitioning="hive")
+    if any(Path(file).resolve().is_relative_to(out.resolve()) for file in dataset.files):
+        msg = f"{out} holds the rows to prepare. Name another directory for the table."
+        raise FileExistsError(msg)
     out.mkdir(parents=True, exist_ok=True)
-    for left in out.glob("part-*.parquet"):  # from a preparation that was interrupted
-        left.unlink()
+    for left in out.iterdir():  # from a preparation that was interrupted; other writers use longer names
+        if PART_NAME.fullmatch(left.name):
+            left.unlink()
     counts: Counter[str] = Counter()
     work = partial(_prepare_part, preparer, dataset.schema, out)
     # Not forked, because Arrow has threads.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -98,6 +99,26 @@ def test_what_a_run_left_that_was_ended_is_replaced(tmp_path, orders):
     (tmp_path / "table" / "part-00007.parquet").write_bytes(b"half")
     prepare_files([orders("a.parquet", [1])], prepare_batches(CONFIG, "orders"), tmp_path / "table", 1)
     assert ids_of(rows_of(tmp_path / "table")) == [1]
+
+
+def test_files_of_others_stay_as_they_are(tmp_path, orders):
+    path = tmp_path / "table" / "part-00000-5c6f.snappy.parquet"
+    path.parent.mkdir()
+    path.write_bytes(b"theirs")
+    prepare_files([orders("a.parquet", [1])], prepare_batches(CONFIG, "orders"), tmp_path / "table", 1)
+    assert path.read_bytes() == b"theirs"
+
+
+@pytest.mark.parametrize("out", ["orders", "orders/../orders", "."])
+def test_rows_are_not_replaced_by_their_table(tmp_path, orders, out):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(CONFIG))
+    path = Path(orders("orders/part-00000.parquet", [1]))
+    before = path.read_bytes()
+    done = run(path.parent, "--config", config, "--out", tmp_path / out)
+    assert done.returncode == 1
+    assert "holds the rows to prepare" in done.stderr
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(
