@@ -22,7 +22,6 @@ from target_statsig.reports.text import counted
 from target_statsig.singer.columns import digest
 from target_statsig.singer.dead_letters import LOCAL
 from target_statsig.singer.message import is_too_deep
-from target_statsig.store.readonly import may_make
 from target_statsig.store.values import Command
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def waiting_letters(settings: Settings) -> WaitingLetters:
     directory = paths.dead_letter_path(settings)
     try:
         place = UPath(directory)
-        writable = may_make(Path(place.path) / PATTERN) if place.protocol in LOCAL else None
+        writable = paths.may_make(Path(place.path) / PATTERN) if place.protocol in LOCAL else None
         letters = DeadLetterFiles(directory)
         return WaitingLetters(directory, len(letters.paths), letters.reasons(), writable=writable)
     except Exception as error:  # noqa: BLE001 -- each file system has errors of its own

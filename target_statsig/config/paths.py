@@ -72,6 +72,12 @@ def may_exist(file: Path) -> bool:
         return True
 
 
+def may_make(file: Path) -> bool:
+    """Return whether a file and the directories that it lacks, can be made."""
+    nearest = next(folder for folder in file.absolute().parents if folder.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+
+
 def project_identity(settings: Settings) -> str:
     """Return the identity of the Statsig project in the store: its address, and a digest of a key.
 

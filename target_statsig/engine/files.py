@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -214,7 +215,6 @@ class _Survey:
         self._url = url
         self._attempts: defaultdict[tuple[int, int], _Attempt] = defaultdict(_Attempt)
         self._prepared: set[tuple[str, str]] = set()
-        self._schemas: dict[str, str] = {}
         self._identities: list[bytes] = []
 
     def add(self, path: UPath, *, counts: bool) -> None:
@@ -246,7 +246,7 @@ class _Survey:
             if row["is_last"]:
                 attempt.last = row["sequence"]
             if row["schema"] is not None:
-                attempt.schema = self._schemas.setdefault(row["schema"], row["schema"])
+                attempt.schema = sys.intern(row["schema"])
             if counts:
                 attempt.records += row["count"] + row["deleted"] + len(row["rejections"])
                 attempt.requests += row["count"] > 0

@@ -196,13 +196,10 @@ class Lock:
         connection: Where to record and read the holder of the lock.
         locks: What keeps others out.
         only_look: Whether only to test the lock, without taking it.
-        key: Its key, by `key_of`.
+        key: What `key_of` gives for its name.
         project: The project's number in the store.
-        name: The lock's name within the project.
         what: A phrase for messages, such as "Stream 'orders'".
         error: Makes the error if the lock cannot be taken, or was lost.
-        run_id: This run.
-        clock: The run's clock.
     """
 
     connection: Connection

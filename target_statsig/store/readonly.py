@@ -7,14 +7,13 @@ SQLite file, whatever the original is.
 from __future__ import annotations
 
 import functools
-import os
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from target_statsig.config.paths import may_exist
+from target_statsig.config.paths import may_exist, may_make
 from target_statsig.errors import StoreError
 from target_statsig.store.database import Connection, connect_postgres, insertion, open_database
 from target_statsig.store.locks import key_of, open_locks
@@ -173,12 +172,6 @@ def _open_there(url: StoreUrl) -> Connection | None:
     if url.path is None:
         return connect_postgres(url, LOOK_PATIENCE)
     return Connection(url, functools.partial(_open_file, url.path), sqlite3.Error) if may_exist(url.path) else None
-
-
-def may_make(path: Path) -> bool:
-    """Return whether a file, and the directories that it lacks, can be made."""
-    nearest = next(folder for folder in path.absolute().parents if folder.exists())
-    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
 
 
 def _open_file(path: Path) -> sqlite3.Connection:
