@@ -123,23 +123,25 @@ class PreparedTable:
             InputError: A file can no longer be read.
         """
         batches: Iterator[list[Row] | None] = self._batches()
-        with ThreadPoolExecutor(1, "reader") as reader:
+        # Its thread ends by itself, and is not waited for: where a run stops before the last row, the garbage collector
+        # closes this generator, perhaps in a thread that holds what the other needs to end.
+        reader = ThreadPoolExecutor(1, "reader")
+        ahead = reader.submit(next, batches, None)
+        while True:
+            if not ahead.done():
+                before_waiting()
+            try:
+                rows = ahead.result()
+            except (OSError, pa.ArrowException) as error:
+                msg = (
+                    f"The table at {self.url} cannot be read to its end: {type(error).__name__}. What was sent is "
+                    "remembered. Send it again when its files can be read."
+                )
+                raise InputError(msg) from error
+            if rows is None:
+                return
             ahead = reader.submit(next, batches, None)
-            while True:
-                if not ahead.done():
-                    before_waiting()
-                try:
-                    rows = ahead.result()
-                except (OSError, pa.ArrowException) as error:
-                    msg = (
-                        f"The table at {self.url} cannot be read to its end: {type(error).__name__}. What was sent is "
-                        "remembered. Send it again when its files can be read."
-                    )
-                    raise InputError(msg) from error
-                if rows is None:
-                    return
-                ahead = reader.submit(next, batches, None)
-                yield from rows
+            yield from rows
 
     def _batches(self) -> Iterator[list[Row]]:
         for path in self.files:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
@@ -18,6 +19,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 from target_statsig import spark
 from target_statsig.commands import send as commands_send
 from target_statsig.commands.status import read_status
+from target_statsig.engine import files
+from target_statsig.engine.files import open_table
 from target_statsig.engine.ledger import TableLedger
 from target_statsig.engine.table import to_batch
 from target_statsig.errors import Heading, StoreError
@@ -213,6 +216,27 @@ def test_several_senders_share_a_table_by_its_files_and_twins_stay_twins(send, t
     assert first.exit_code == second.exit_code == 0
     assert arrived(statsig) == once(25) + once(20, 45)
     assert counts(send(url))["requests"] == 0
+
+
+def test_rows_that_are_not_read_to_their_end_are_closed_without_waiting_for_a_file(table, monkeypatch):
+    """The garbage collector closes them after a run that was stopped, in whatever thread it runs."""
+    prepared = open_table(str(table(orders(0, 10), orders(10, 20))))
+    is_closed = threading.Event()
+
+    @contextlib.contextmanager
+    def opened(path, open_file=files._opened):
+        assert path.name == "part-00000.parquet" or is_closed.wait(60), "waited for the second file"
+        with open_file(path) as file:
+            yield file
+
+    monkeypatch.setattr(files, "_opened", opened)
+    rows = prepared.rows(lambda: None)
+    next(rows)
+    began = time.monotonic()
+    rows.close()
+    took = time.monotonic() - began
+    is_closed.set()
+    assert took < 30
 
 
 def test_a_lost_answer_is_the_only_thing_that_doubles_and_is_counted(send, table, statsig):
