@@ -44,12 +44,16 @@ def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path, work
         workers: The number of processes; by default one for each processor.
 
     Raises:
+        FileNotFoundError: There are no files.
         FileExistsError: The directory holds a complete table already, or the rows.
     """
     if (out / MARKER).exists():
         msg = f"{out} already holds a complete table. Send it, or name another directory."
         raise FileExistsError(msg)
     dataset = pyarrow.dataset.dataset([*files] if len(files) > 1 else files[0], format="parquet", partitioning="hive")
+    if not dataset.files:
+        msg = f"There are no Parquet files in {files[0]}."
+        raise FileNotFoundError(msg)
     if any(Path(file).resolve().is_relative_to(out.resolve()) for file in dataset.files):
         msg = f"{out} holds the rows to prepare. Name another directory for the table."
         raise FileExistsError(msg)
@@ -71,7 +75,7 @@ def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path, work
 
 
 def _parts(dataset: pyarrow.dataset.Dataset) -> Iterator[pyarrow.dataset.Fragment]:
-    """Yield the dataset in parts of at least `PART_ROWS` rows, made of whole row groups."""
+    """Yield the dataset in parts of at least `PART_ROWS` rows, made of whole row groups; also of a file without any."""
     for file in dataset.get_fragments():
         groups: list[int] = []
         rows = 0
@@ -81,7 +85,7 @@ def _parts(dataset: pyarrow.dataset.Dataset) -> Iterator[pyarrow.dataset.Fragmen
             if rows >= PART_ROWS:
                 yield file.subset(row_group_ids=groups)
                 groups, rows = [], 0
-        if groups:
+        if groups or not file.row_groups:
             yield file.subset(row_group_ids=groups)
 
 

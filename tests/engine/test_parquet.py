@@ -15,6 +15,7 @@ from target_statsig.engine import parquet, prepare_batches
 from target_statsig.engine.__main__ import main
 from target_statsig.engine.parquet import prepare_files
 from target_statsig.engine.table import SCHEMA, to_rows
+from tests.engine.tables import ORDERS
 
 CONFIG = {"streams": {"orders": {"object_type": "event", "event_name": "order"}}}
 
@@ -101,6 +102,13 @@ def test_what_a_run_left_that_was_ended_is_replaced(tmp_path, orders):
     assert ids_of(rows_of(tmp_path / "table")) == [1]
 
 
+def test_a_file_without_rows_becomes_a_table_without_requests(tmp_path, send):
+    with pq.ParquetWriter(tmp_path / "empty.parquet", pa.schema([("id", pa.int64())])):
+        pass  # no row group, as some engines write no rows
+    prepare_files([str(tmp_path / "empty.parquet")], prepare_batches(ORDERS, "orders"), tmp_path / "table", 1)
+    assert send(tmp_path / "table").exit_code == 0
+
+
 def test_files_of_others_stay_as_they_are(tmp_path, orders):
     path = tmp_path / "table" / "part-00000-5c6f.snappy.parquet"
     path.parent.mkdir()
@@ -126,6 +134,7 @@ def test_rows_are_not_replaced_by_their_table(tmp_path, orders, out):
     [
         pytest.param({"streams": {"a": {}, "b": {}}}, "a.parquet", "`streams` names 2 streams", id="which stream"),
         pytest.param(CONFIG, "none.parquet", "none.parquet", id="no such file"),
+        pytest.param(CONFIG, "empty", "no Parquet files in", id="no files"),
         pytest.param(
             {"streams": {"vip": {"object_type": "segment", "segment_id": "vip", "sync_mode": "add"}}},
             "a.parquet", "goes to a segment", id="segment",
@@ -134,6 +143,7 @@ def test_rows_are_not_replaced_by_their_table(tmp_path, orders, out):
 )  # fmt: skip
 def test_what_cannot_be_prepared_is_said_in_a_sentence(tmp_path, orders, monkeypatch, config, name, words):
     orders("a.parquet", [1])
+    (tmp_path / "empty").mkdir()
     (tmp_path / "config.json").write_text(json.dumps(config))
     arguments = [tmp_path / name, "--config", tmp_path / "config.json", "--out", tmp_path / "table"]
     monkeypatch.setattr("sys.argv", ["python -m target_statsig.engine", *map(str, arguments)])
