@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from target_statsig.errors import RecordError
 from target_statsig.events.delivery import Bounds, Delivery, RefusalStreak
 from target_statsig.events.positions import bookmark_of
-from target_statsig.reports.progress import ItemProgress
+from target_statsig.reports.progress import Progress
 from target_statsig.reports.report import REMARKS
+from target_statsig.reports.text import counted
 from target_statsig.singer.dead_letters import MARK
 from target_statsig.singer.reader import unreadable
 from target_statsig.singer.records import Batch
@@ -313,20 +314,20 @@ class EventStream:
         )
 
     @property
-    def progress(self) -> ItemProgress:
+    def progress(self) -> Progress:
         """The progress of the stream. Thread-safe."""
         counts = self._counts
         gathered = sum(gathering.rows for gathering in [*self._gatherings.values()])
-        return ItemProgress(
-            self._delivery.stream,
-            counts.records,
-            acknowledged=counts.delivered,
-            in_flight=max(counts.not_sent - gathered, 0),
-            skipped=counts.skipped_duplicates,
-            rejected=counts.rejected,
-            retries=self._retries,
-            expected=self.expected,
-        )
+        in_flight = max(counts.not_sent - gathered, 0)
+        parts = [
+            f"{counts.delivered:,} acknowledged",
+            f"{in_flight:,} in flight",
+            counted(self._retries, "retry", "retries"),
+        ]
+        sometimes = ((counts.skipped_duplicates, "skipped"), (counts.rejected, "rejected"))
+        parts += [f"{number:,} {word}" for number, word in sometimes if number]
+        records_left = max((self.expected or 0) - counts.records, 0)
+        return Progress(self._delivery.stream, counts.records, parts, busy=in_flight > 0, records_left=records_left)
 
     def check_reject_limit(self) -> None:
         """Compare the rejected records with `max_rejected_percent`.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from target_statsig.reports.text import MINUTE, counted, duration, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from target_statsig.clock import Clock
 
@@ -29,79 +29,23 @@ CLEAR = "\r\x1b[K"
 
 
 @dataclass(frozen=True, slots=True)
-class ItemProgress:
-    """The progress of a stream that goes to the events API.
+class Progress:
+    """The progress of a stream.
 
     Attributes:
-        expected: Records that will come; None if unknown.
+        records: Records that have come.
+        parts: What became of them, in words.
+        busy: Whether requests are under way, so that there is a line even if nothing else is new.
+        records_left: Expected records that have not come yet.
+        requests_left: Requests that planned changes of segments still need.
     """
 
     stream: str
     records: int
-    acknowledged: int
-    in_flight: int
-    skipped: int = 0
-    rejected: int = 0
-    retries: int = 0
-    expected: int | None = None
-
-    @property
-    def records_left(self) -> int:
-        """Expected records that have not come yet."""
-        return max((self.expected or 0) - self.records, 0)
-
-    @property
-    def busy(self) -> bool:
-        """Whether requests are under way."""
-        return self.in_flight > 0
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """What became of the records."""
-        always = (
-            f"{self.acknowledged:,} acknowledged",
-            f"{self.in_flight:,} in flight",
-            counted(self.retries, "retry", "retries"),
-        )
-        sometimes = ((self.skipped, "skipped"), (self.rejected, "rejected"))
-        return (*always, *(f"{number:,} {word}" for number, word in sometimes if number))
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentProgress:
-    """The progress of a stream that goes to segments.
-
-    Attributes:
-        staged: Records gathered so far.
-        planned: Planned changes; None before the plan.
-        unsent: Planned changes that are not sent yet.
-        read: Ids read so far while a list is read from Statsig, else None.
-    """
-
-    stream: str
-    records: int
-    staged: int
-    planned: int | None = None
-    unsent: int = 0
+    parts: Sequence[str]
+    busy: bool = False
+    records_left: int = 0
     requests_left: int = 0
-    read: int | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether changes are being sent, or a list is being read."""
-        return self.requests_left > 0 or self.read is not None
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The gathered and the sent changes."""
-        reading = () if self.read is None else (f"{self.read:,} ids of a list read, in spaced requests",)
-        if self.planned is None:
-            return (f"{self.staged:,} staged", *reading)
-        sent = f"{self.planned - self.unsent:,} of {counted(self.planned, 'change')} sent"
-        return (sent, f"{counted(self.requests_left, 'request')} left", *reading)
-
-
-Progress = ItemProgress | SegmentProgress
 
 
 class ProgressLog:
@@ -171,7 +115,7 @@ class ProgressLog:
         now = self._clock.monotonic()
         elapsed, self._shown_at, self._due = now - self._shown_at, now, now + self._every
         streams = list(self._progress())
-        left = sum(progress.requests_left for progress in streams if isinstance(progress, SegmentProgress))
+        left = sum(progress.requests_left for progress in streams)
         to_go = _time_left(self._seconds_for(left)) if left else ""
         lines = []
         for progress in streams:
@@ -205,12 +149,12 @@ def terminal() -> TextIO | None:
 
 def _line(progress: Progress, rate: float, to_go: str) -> str:
     speed = f" ({rate:,.0f}/s)" if round(rate) else ""
-    last: tuple[str, ...] = ()
-    if isinstance(progress, SegmentProgress):
-        last = (to_go,) if progress.requests_left else ()
-    elif progress.records_left and speed:
-        last = (f"{counted(progress.records_left, 'record')} left", _time_left(progress.records_left / rate))
-    return f"{progress.stream}: {', '.join((counted(progress.records, 'record') + speed, *progress.parts, *last))}"
+    parts = [counted(progress.records, "record") + speed, *progress.parts]
+    if progress.requests_left:
+        parts.append(to_go)
+    if progress.records_left and speed:
+        parts += [f"{counted(progress.records_left, 'record')} left", _time_left(progress.records_left / rate)]
+    return f"{progress.stream}: {', '.join(parts)}"
 
 
 def _time_left(seconds: float) -> str:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from target_statsig.config.choices import SyncMode
 from target_statsig.errors import SegmentError
-from target_statsig.reports.progress import SegmentProgress
+from target_statsig.reports.progress import Progress
 from target_statsig.reports.report import SegmentCounts
+from target_statsig.reports.text import counted
 from target_statsig.segments.changes import LimitedRowSync, RowSync
 from target_statsig.segments.completeness import Proof, Verdict
 from target_statsig.segments.members import MemberMapper
@@ -145,14 +146,21 @@ class SegmentStream:
         return sum(-(-ids // sync.remote.batch_size) for sync in self._going_on for ids in sync.unsent)
 
     @property
-    def progress(self) -> SegmentProgress:
+    def progress(self) -> Progress:
         """The progress of the stream."""
         counts, planned = self._counts, self._planned
-        staged = counts.records - counts.rejected
-        read = next((sync.remote.read for sync in self._going_on if sync.remote.read is not None), None)
+        requests = 0
         if planned is None:
-            return SegmentProgress(self.stream, counts.records, staged, read=read)
-        return SegmentProgress(self.stream, counts.records, staged, planned, self._unsent, self.requests, read)
+            parts = [f"{counts.accepted:,} staged"]
+        else:
+            requests = self.requests
+            sent = f"{planned - self._unsent:,} of {counted(planned, 'change')} sent"
+            parts = [sent, f"{counted(requests, 'request')} left"]
+        read = next((sync.remote.read for sync in self._going_on if sync.remote.read is not None), None)
+        if read is not None:
+            parts.append(f"{read:,} ids of a list read, in spaced requests")
+        busy = requests > 0 or read is not None
+        return Progress(self.stream, counts.records, parts, busy=busy, requests_left=requests)
 
     @property
     def _unsent(self) -> int:

@@ -32,6 +32,15 @@ def test_a_stream_of_events_tells_what_is_acknowledged_and_what_is_in_flight(run
     assert outcome.exit_code == 0
 
 
+def test_a_stream_of_events_tells_what_was_skipped_and_rejected(run_target):
+    settings = {"object_type": "event", "batch_size_rows": 1, "max_parallel_requests": 1}
+    first, *others = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(20)]
+    run_target([schema("orders"), first], **settings)
+    messages = [schema("orders"), first, record("orders", {"event": "order"}), *others]
+    outcome = run_target(io.BytesIO(to_lines(messages)), **settings)
+    assert any("0 retries, 1 skipped, 1 rejected" in line for line in told(outcome, "orders"))
+
+
 def test_a_mirror_tells_what_is_staged_planned_and_left(run_target, statsig):
     statsig.state.seed_segment("vips", ["a", "b"])
     users = [record("users", {"user_id": name}, version=1) for name in "acdef"]

@@ -9,10 +9,10 @@ import pytest
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.config.settings import parse_rate_windows
 from target_statsig.reports import progress as progress_module
-from target_statsig.reports.progress import CLEAR, ItemProgress, ProgressLog, SegmentProgress, terminal
+from target_statsig.reports.progress import CLEAR, Progress, ProgressLog, terminal
 from tests.fakes import FakeClock
 
-ORDERS = ItemProgress("orders", 12_500, acknowledged=12_000, in_flight=500)
+ORDERS = Progress("orders", 12_500, ["12,000 acknowledged", "500 in flight"], busy=True)
 
 
 @pytest.fixture
@@ -46,29 +46,16 @@ def test_nothing_is_told_before_it_is_time(clock, streams, watching, lines):
 @pytest.mark.parametrize(
     ("progress", "line"),
     [
+        pytest.param(ORDERS, "orders: 12,500 records (417/s), 12,000 acknowledged, 500 in flight", id="events"),
         pytest.param(
-            ORDERS, "orders: 12,500 records (417/s), 12,000 acknowledged, 500 in flight, 0 retries", id="events"
+            Progress("orders", 300, ["10 acknowledged"], records_left=600),
+            "orders: 300 records (10/s), 10 acknowledged, 600 records left, about 60 s",
+            id="expected records",
         ),
         pytest.param(
-            ItemProgress("orders", 30, acknowledged=10, in_flight=0, skipped=15, rejected=5, retries=2),
-            "orders: 30 records (1/s), 10 acknowledged, 0 in flight, 2 retries, 15 skipped, 5 rejected",
-            id="skipped and rejected",
-        ),
-        pytest.param(SegmentProgress("users", 300, 290), "users: 300 records (10/s), 290 staged", id="gathered"),
-        pytest.param(
-            SegmentProgress("users", 300, 290, planned=50_000, unsent=30_000, requests_left=3),
-            "users: 300 records (10/s), 20,000 of 50,000 changes sent, 3 requests left, about 4 min",
-            id="being sent",
-        ),
-        pytest.param(
-            SegmentProgress("users", 300, 290, read=80_000),
-            "users: 300 records (10/s), 290 staged, 80,000 ids of a list read, in spaced requests",
-            id="its list being read",
-        ),
-        pytest.param(
-            SegmentProgress("users", 300, 290, planned=0),
-            "users: 300 records (10/s), 0 of 0 changes sent, 0 requests left",
-            id="nothing to send",
+            Progress("users", 300, ["2 of 5 changes sent"], requests_left=3),
+            "users: 300 records (10/s), 2 of 5 changes sent, about 4 min",
+            id="changes of a segment",
         ),
     ],
 )
@@ -82,7 +69,7 @@ def test_each_stream_has_a_line_every_half_minute(clock, streams, watching, line
 
 def test_the_rate_is_that_of_the_last_half_minute(clock, streams, watching, lines):
     for records in (3_000, 3_300):
-        streams[:] = [ItemProgress("orders", records, acknowledged=records, in_flight=0)]
+        streams[:] = [Progress("orders", records, [])]
         clock.advance(30)
         watching.update()
     assert [line.partition(",")[2].partition(",")[0] for line in lines()] == [
@@ -92,16 +79,16 @@ def test_the_rate_is_that_of_the_last_half_minute(clock, streams, watching, line
 
 
 def test_a_stream_of_which_nothing_is_new_is_not_told_again(clock, streams, watching, lines):
-    streams[:] = [ItemProgress("done", 10, acknowledged=10, in_flight=0), ORDERS]
+    streams[:] = [Progress("done", 10, []), ORDERS]
     for _ in range(3):
         clock.advance(30)
         watching.update()
     assert [line.partition(":")[0] for line in lines()] == ["done", "orders", "orders", "orders"]
-    assert lines()[-1] == "orders: 12,500 records, 12,000 acknowledged, 500 in flight, 0 retries"
+    assert lines()[-1] == "orders: 12,500 records, 12,000 acknowledged, 500 in flight"
 
 
 def test_the_minutes_are_those_of_all_streams_together(clock, streams, watching, lines):
-    streams[:] = [SegmentProgress(name, 1, 1, planned=9, unsent=9, requests_left=2) for name in ("a", "b")]
+    streams[:] = [Progress(name, 1, [], requests_left=2) for name in ("a", "b")]
     clock.advance(30)
     watching.update()
     assert [line.rpartition(", ")[2] for line in lines()] == ["about 5 min"] * 2
@@ -169,16 +156,16 @@ def on_screen(clock, streams, screen, monkeypatch):
 
 def test_a_terminal_shows_one_line_in_place_every_second(clock, streams, on_screen, screen, lines):
     for records in (100, 200):
-        streams[:] = [ItemProgress("orders", records, acknowledged=0, in_flight=0)]
+        streams[:] = [Progress("orders", records, [])]
         clock.advance(1)
         on_screen.update()
-        assert screen.shown == f"orders: {records} records (100/s), 0 acknowledged, 0 in flight, 0 retries"
+        assert screen.shown == f"orders: {records} records (100/s)"
     assert "\n" not in screen.getvalue()
     assert lines() == []
 
 
 def test_a_line_that_is_too_long_for_the_terminal_is_cut(clock, streams, on_screen, screen):
-    streams[:] = [ORDERS, SegmentProgress("users", 1, 1)]
+    streams[:] = [ORDERS, Progress("users", 1, [])]
     clock.advance(1)
     on_screen.update()
     assert len(screen.shown) == 79
