@@ -265,7 +265,7 @@ class Run:
         """Record the run for `--status`, if there is a store."""
         # A store that failed would fail again, perhaps after a long wait.
         if not isinstance(self.failure, StoreError) and self.store_exists:
-            self.store.record_run(past_run(self.report, self._final_report, self.command, self._ended_at))
+            self.store.record_run(past_run(self.report, self.command, self._ended_at))
 
     def _afterwards(self, consequence: str, step: Callable[[], None]) -> None:
         """Take a step whose failure is only a warning, because all is sent, and the report is written."""

@@ -11,8 +11,6 @@ from target_statsig.config.choices import ObjectType
 from target_statsig.reports.report import ItemCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from target_statsig.reports.report import RunReport
     from target_statsig.store.database import Connection
 
@@ -133,9 +131,9 @@ class PastRun:
     sent: SentItems | None = None
 
 
-def past_run(report: RunReport, as_json: Mapping[str, Any], command: Command, ended_at: float) -> PastRun:
-    """Return what to remember of a run, given its report, and that as JSON; it ended so many seconds after 1970."""
-    content = {name: value for name, value in as_json.items() if name not in _UNREMEMBERED}
+def past_run(report: RunReport, command: Command, ended_at: float) -> PastRun:
+    """Return what to remember of a run, given its report; it ended so many seconds after 1970."""
+    content = {name: value for name, value in report.as_json(ended_at).items() if name not in _UNREMEMBERED}
     # One count for all streams of a type, so that it lists no more names than that of a stream.
     events, exposures = ItemCounts(ObjectType.EVENT), ItemCounts(ObjectType.EXPOSURE)
     with report.lock:
