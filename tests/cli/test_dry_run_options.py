@@ -57,7 +57,7 @@ def test_requests_are_json_lines_for_their_owner_alone(tmp_path):
     path.chmod(0o644)
     file = RequestFile(path)
     file.write(Recorded("PATCH", "/segments/vips/id_list", b'{"ids":["a"]}'))
-    file.write(Recorded("POST", "/log_event", b'{"events":[{"eventName":"a"}\n,{"eventName":"b"}\n]}'))
+    file.write(Recorded("POST", "/log_event", b'{"events":[{"eventName":"a"},{"eventName":"b"}]}'))
     file.close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [json.loads(line) for line in path.read_text().splitlines()] == [
