@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 PAGE = 10_000
 """Rows read at a time while a table is walked: about a megabyte of ids."""
 
+PATIENCE = 30.0
+"""Seconds to wait for the server, and for another run's transaction before the store counts as locked; ours take less
+than one."""
+
 FILE_MODE = 0o600
 
 _CACHE_KIB = 8 * 1024
@@ -221,16 +225,14 @@ def as_list(ids: Sequence[str]) -> str:
     return msgspec.json.encode(ids).decode()
 
 
-def open_database(url: StoreUrl, *, clock: Clock, patience: float) -> Connection:
+def open_database(url: StoreUrl, clock: Clock) -> Connection:
     """Open a connection to a store's database; create it, or bring it to this version's schema, if necessary.
-
-    `patience` is the wait in seconds for the server, and for another run's transaction.
 
     Raises:
         StoreError: The database cannot be used.
     """
     size = _own_file(url, url.path) if url.path else 0
-    connection = connect(url, clock=clock, patience=patience)
+    connection = connect(url, clock)
     try:
         if 0 < size <= _CHECKED_BYTES:
             _check_for_damage(connection)
@@ -241,11 +243,11 @@ def open_database(url: StoreUrl, *, clock: Clock, patience: float) -> Connection
     return connection
 
 
-def connect(url: StoreUrl, *, clock: Clock, patience: float) -> Connection:
+def connect(url: StoreUrl, clock: Clock) -> Connection:
     """Open another connection to a database that `open_database` has opened."""
     if url.path is None:
-        return connect_postgres(url, patience)
-    return Connection(url, functools.partial(_open_file, url.path, clock, patience), sqlite3.Error)
+        return connect_postgres(url, PATIENCE)
+    return Connection(url, functools.partial(_open_file, url.path, clock), sqlite3.Error)
 
 
 def _check_for_damage(connection: Connection) -> None:
@@ -272,10 +274,10 @@ def _own_file(url: StoreUrl, path: Path) -> int:
     return found.st_size
 
 
-def _open_file(path: Path, clock: Clock, patience: float) -> sqlite3.Connection:
-    driver = sqlite3.connect(path, timeout=patience, check_same_thread=False, isolation_level=None)
+def _open_file(path: Path, clock: Clock) -> sqlite3.Connection:
+    driver = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False, isolation_level=None)
     try:
-        _use_write_ahead_log(driver, clock, patience)
+        _use_write_ahead_log(driver, clock)
         for pragma in _PRAGMAS:
             driver.execute(f"PRAGMA {pragma}").fetchall()
     except BaseException:
@@ -284,9 +286,9 @@ def _open_file(path: Path, clock: Clock, patience: float) -> sqlite3.Connection:
     return driver
 
 
-def _use_write_ahead_log(driver: sqlite3.Connection, clock: Clock, patience: float) -> None:
+def _use_write_ahead_log(driver: sqlite3.Connection, clock: Clock) -> None:
     """Switch the file to the write-ahead log. SQLite refuses at once while another run does the same."""
-    deadline = clock.monotonic() + patience
+    deadline = clock.monotonic() + PATIENCE
     while True:
         try:
             driver.execute("PRAGMA journal_mode = WAL").fetchall()

@@ -174,7 +174,7 @@ class SessionLocks(Locks):
         self._connection.close()
 
 
-def open_locks(url: StoreUrl, *, patience: float) -> Locks:
+def open_locks(url: StoreUrl, patience: float) -> Locks:
     """Open the locks of a store; wait at most `patience` seconds for the server."""
     return FileLocks(url) if url.path is not None else SessionLocks(connect_postgres(url, patience))
 

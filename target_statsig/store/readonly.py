@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 from target_statsig.config.paths import may_exist, may_make
 from target_statsig.errors import StoreError
-from target_statsig.store.database import Connection, connect_postgres, insertion, open_database
+from target_statsig.store.database import PATIENCE, Connection, connect_postgres, insertion, open_database
 from target_statsig.store.locks import key_of, open_locks
-from target_statsig.store.store import PATIENCE, Store
+from target_statsig.store.store import Store
 from target_statsig.store.tables import OWNED, has_this_version, newest, read_version
 from target_statsig.store.url import StoreUrl, sqlite_code
 from target_statsig.store.values import SegmentFacts, columns, last_runs
@@ -91,8 +91,7 @@ def _back_up(original: Path, copy: Path, how: str) -> None:
 
 def _copy_rows(source: Connection, copy: Path, project: str, clock: Clock) -> None:
     ours = "SELECT project FROM target_statsig_projects WHERE identity = :identity"
-    copy_url = StoreUrl.parse(f"sqlite:///{copy}")
-    with closing(open_database(copy_url, clock=clock, patience=LOOK_PATIENCE)) as target:
+    with closing(open_database(StoreUrl.parse(f"sqlite:///{copy}"), clock)) as target:
         for table, owner in OWNED.items():
             owners = (
                 ours if owner == "project" else f"SELECT {owner} FROM target_statsig_{owner}s WHERE project IN ({ours})"
@@ -299,5 +298,5 @@ def _holders(connection: Connection, project: int, identity: str) -> list[Holder
     signed = [Holder(*row) for row in connection.run(query, project=project)]
     if not signed:
         return []
-    with closing(open_locks(connection.url, patience=LOOK_PATIENCE)) as locks:
+    with closing(open_locks(connection.url, LOOK_PATIENCE)) as locks:
         return [holder for holder in signed if not locks.is_free(key_of(identity, holder.name))]

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.errors import FatalRunError, Heading, SegmentError, StoreError
-from target_statsig.store.database import connect, insertion, open_database, upsertion
+from target_statsig.store.database import PATIENCE, connect, insertion, open_database, upsertion
 from target_statsig.store.deliveries import StoredLedger
 from target_statsig.store.locks import Lock, StoredRequestLog, key_of, open_locks
 from target_statsig.store.members import Audience, Members, Pending
@@ -30,23 +30,10 @@ if TYPE_CHECKING:
     from target_statsig.store.values import PastRun
 
 
-PATIENCE = 30.0
-"""Seconds to wait for another run's transaction before the store counts as locked; ours take less than one."""
-
-
 class Store:
     """An open store. Its methods take Statsig's ids of segments and the names of streams."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        clock: Clock,
-        project: str,
-        run_id: str,
-        patience: float = PATIENCE,
-        copy_of: StoreUrl | None = None,
-    ) -> None:
+    def __init__(self, url: str, *, clock: Clock, project: str, run_id: str, copy_of: StoreUrl | None = None) -> None:
         """Open the store; create it where there is none, and bring an older one up to date.
 
         Args:
@@ -54,7 +41,6 @@ class Store:
             clock: The run's clock.
             project: The identity of the Statsig project; rows of other projects stay out of sight.
             run_id: The identity of this run, which no other run has.
-            patience: Seconds to wait for another run's transaction.
             copy_of: The store of which this is a copy: its locks are only looked at, and not taken.
 
         Raises:
@@ -62,12 +48,10 @@ class Store:
         """
         self._url = StoreUrl.parse(url)
         self._copy_of = copy_of
-        self._patience = patience
         self._clock = clock
         self._run_id = run_id
         self._opened = contextlib.ExitStack()
-        database = open_database(self._url, clock=clock, patience=patience)
-        self._quick = self._opened.enter_context(contextlib.closing(database))
+        self._quick = self._opened.enter_context(contextlib.closing(open_database(self._url, clock)))
         self._ledgers: dict[str, StoredLedger] = {}
         self._identity = project
         self._project = self._number("project", identity=project)
@@ -83,12 +67,11 @@ class Store:
 
     @functools.cached_property
     def _locks(self) -> Locks:
-        locks = open_locks(self._copy_of or self._url, patience=self._patience)
+        locks = open_locks(self._copy_of or self._url, PATIENCE)
         return self._opened.enter_context(contextlib.closing(locks))
 
     def _connect(self) -> Connection:
-        connection = connect(self._url, clock=self._clock, patience=self._patience)
-        return self._opened.enter_context(contextlib.closing(connection))
+        return self._opened.enter_context(contextlib.closing(connect(self._url, self._clock)))
 
     def members(self, segment: str) -> Members:
         """Return what the store knows of a segment's members."""

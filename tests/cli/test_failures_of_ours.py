@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import sqlite3
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from target_statsig.store.store import Store
 from target_statsig.target import TargetStatsig
 from tests.postgres import PASSWORD
 from tests.singer import record, schema, state, to_lines
@@ -112,7 +110,7 @@ def test_a_dry_run_without_room_for_its_copy_names_the_store_without_its_passwor
 @pytest.fixture
 def lock(run_target, monkeypatch):
     """Hold the store as another process would, which never lets go."""
-    monkeypatch.setattr("target_statsig.store.store.Store", functools.partial(Store, patience=0.05))
+    monkeypatch.setattr("target_statsig.store.database.PATIENCE", 0.05)
     connections = []
 
     def lock():

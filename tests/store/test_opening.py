@@ -24,8 +24,8 @@ from tests.postgres import PASSWORD
 from tests.store.rows import known
 
 
-def opened(url, **options):
-    return contextlib.closing(Store(url, clock=FakeClock(), project="a project", run_id="a run", **options))
+def opened(url):
+    return contextlib.closing(Store(url, clock=FakeClock(), project="a project", run_id="a run"))
 
 
 def refusal(url):
@@ -131,11 +131,9 @@ class TestAFile:
         with opened(file_url) as store, pytest.raises(StoreError, match="no room left on its disk"):
             store.members("vip").record_added([f"{number:09}" for number in range(50_000)])
 
-    def test_that_another_run_keeps_busy_is_one_clear_error(self, path, file_url):
-        with (
-            opened(file_url, patience=0.01) as store,
-            contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other,
-        ):
+    def test_that_another_run_keeps_busy_is_one_clear_error(self, path, file_url, monkeypatch):
+        monkeypatch.setattr("target_statsig.store.database.PATIENCE", 0.01)
+        with opened(file_url) as store, contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreError, match="locked by another run"):
                 store.members("vip")
