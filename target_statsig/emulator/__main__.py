@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shlex
+import shutil
 import signal
 import sys
 import tempfile
@@ -16,10 +17,10 @@ from typing import TYPE_CHECKING, NoReturn, get_args
 import click
 import msgspec
 
-from target_statsig.emulator.command import FORWARDED, NOT_EXECUTABLE, NOT_FOUND, SIGNALLED, Workplace, run_command
+from target_statsig.emulator.command import FORWARDED, NOT_EXECUTABLE, NOT_FOUND, SIGNALLED, empty, run_command
 from target_statsig.emulator.faults import Fault, decode_faults
 from target_statsig.emulator.item_log import KeepEvents
-from target_statsig.emulator.server import StatsigEmulator
+from target_statsig.emulator.server import DEAD_LETTERS, StatsigEmulator
 from target_statsig.emulator.state import Options, SegmentSeed
 
 if TYPE_CHECKING:
@@ -136,8 +137,8 @@ def main(
         _fail(RICH_MISSING, 1)
 
     options = Options(keep_events=keep_events or ("all" if output or keep or not command else "samples"))
-    with _workplace() as workplace:
-        emulator = StatsigEmulator(options, port=port, workplace=workplace, segments=segments, faults=faults or ())
+    with _folder() as folder:
+        emulator = StatsigEmulator(options, port=port, folder=folder, segments=segments, faults=faults or ())
         try:
             emulator.start()
         except OSError as error:
@@ -154,22 +155,26 @@ def main(
 
 
 @contextmanager
-def _workplace() -> Iterator[Workplace]:
-    """Make a folder for the target's files; afterwards remove all of them but the dead letters."""
-    workplace = Workplace(Path(tempfile.mkdtemp(prefix="statsig-emulator-")))
+def _folder() -> Iterator[Path]:
+    """Make a folder for the target's files; afterwards remove all of them but the dead letters, if there are any."""
+    folder = Path(tempfile.mkdtemp(prefix="statsig-emulator-"))
+    letters = folder / DEAD_LETTERS
     try:
-        yield workplace
+        yield folder
     finally:
-        if left := workplace.leave():
+        if letters.is_dir() and any(letters.iterdir()):
+            empty(folder, but=letters)
             sys.stderr.write(
-                f"statsig-emulator: the dead letters are in {left}. To send them again, set "
+                f"statsig-emulator: the dead letters are in {letters}. To send them again, set "
                 f"TARGET_STATSIG_DEAD_LETTER_PATH to that folder and use --replay.\n"
             )
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run(emulator: StatsigEmulator, command: Sequence[str], *, keep: bool) -> int:
     """Run the command, serve where that is asked for, show what arrived; return the exit code."""
-    variables = emulator.workplace.exports(emulator)
+    variables = emulator.exports
     if not command:
         _serve(emulator, variables)
         _show(emulator)
@@ -222,8 +227,8 @@ def _show(emulator: StatsigEmulator, *, failed: bool = False) -> None:
 
 
 def _dead_letters(emulator: StatsigEmulator) -> dict[str, Pile]:
-    emulator.workplace.dead_letters.refresh()
-    return emulator.workplace.dead_letters.piles()
+    emulator.dead_letters.refresh()
+    return emulator.dead_letters.piles()
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The command that runs beside an emulator: its variables, its folder, its dead letters, its process."""
+"""The command that runs beside an emulator: its files, its dead letters, its process."""
 
 from __future__ import annotations
 
@@ -13,17 +13,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.config.load import TRIAL
 from target_statsig.singer.message import decode_around_record, is_too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from types import FrameType
-
-    from target_statsig.emulator.server import StatsigEmulator
-
-DEAD_LETTERS = "dead-letters"
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -42,68 +37,14 @@ _GRACE_SECONDS = 2.0
 _POLL_SECONDS = 0.02
 
 
-class Workplace:
-    """The target's files while it sends to an emulator.
-
-    Attributes:
-        folder: The folder of its store, dead letters and Meltano state; None if these are elsewhere.
-        dead_letters: The dead letters in the folder.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        """Take the folder, whose content may be removed."""
-        self.folder = folder
-        self.dead_letters = DeadLetterReader(folder / DEAD_LETTERS if folder else None)
-
-    def exports(self, emulator: StatsigEmulator) -> dict[str, str]:
-        """Return the variables that direct a target and Meltano to the emulator.
-
-        A trial must not move a real bookmark or change real memberships. So the state of a run is kept in the folder,
-        and a target whose own configuration names another Statsig refuses to run.
-        """
-        variables = {
-            TRIAL: emulator.url,
-            "TARGET_STATSIG_EVENTS_URL": emulator.events_url,
-            "TARGET_STATSIG_CONSOLE_URL": emulator.console_url,
-            "TARGET_STATSIG_SERVER_SECRET_KEY": emulator.server_secret_key,
-            "TARGET_STATSIG_CONSOLE_API_KEY": emulator.console_api_key,
-        }
-        if self.folder:
-            variables |= {
-                "TARGET_STATSIG_STORE_URL": f"sqlite:///{self.folder / 'store.db'}",
-                "TARGET_STATSIG_DEAD_LETTER_PATH": str(self.folder / DEAD_LETTERS),
-                "MELTANO_STATE_BACKEND_URI": (self.folder / "state").as_uri(),
-            }
-        if {"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"} & os.environ.keys():
-            hosts = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-            variables |= dict.fromkeys(("no_proxy", "NO_PROXY"), f"{hosts},127.0.0.1" if hosts else "127.0.0.1")
-        return variables
-
-    def clear(self) -> None:
-        """Remove all of the target's files: its store, bookmarks and dead letters."""
-        for path in self.folder.iterdir() if self.folder else ():
-            _remove(path)
-
-    def leave(self) -> Path | None:
-        """Remove the folder except dead letters, which the target has mentioned; return their folder, if any."""
-        if self.folder is None:
-            return None
-        letters = self.folder / DEAD_LETTERS
-        if not letters.is_dir() or not any(letters.iterdir()):
-            shutil.rmtree(self.folder, ignore_errors=True)
-            return None
-        for path in self.folder.iterdir():
-            if path != letters:
-                _remove(path)
-        return letters
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        # A target that is still running may be writing into it.
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+def empty(folder: Path, *, but: Path | None = None) -> None:
+    """Remove what is in a folder of the target's files, apart from one path."""
+    for path in folder.iterdir():
+        if path.is_dir() and path != but:
+            # A target that is still running may be writing into it.
+            shutil.rmtree(path, ignore_errors=True)
+        elif path != but:
+            path.unlink(missing_ok=True)
 
 
 @dataclass(slots=True)

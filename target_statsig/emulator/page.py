@@ -260,8 +260,7 @@ class ControlApi:
 
     def _overview(self, request: Request) -> Response:
         """Return the overview, or only its version if `since` names the same one."""
-        workplace = self._emulator.workplace
-        letters = workplace.dead_letters
+        letters = self._emulator.dead_letters
         letters.refresh()
         with self._state.lock:
             version = f"{self._name}-{self._state.revision}-{letters.revision}"
@@ -271,8 +270,8 @@ class ControlApi:
         shown |= {
             "version": version,
             "unchanged": False,
-            "exports": workplace.exports(self._emulator),
-            "remembers": workplace.folder is not None,
+            "exports": self._emulator.exports,
+            "remembers": self._emulator.folder is not None,
             "keeps": self._emulator.options.keep_events,
         }
         return json_response(shown)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from target_statsig.config.load import TRIAL
 from target_statsig.emulator import console_api, events_api
-from target_statsig.emulator.command import Workplace
+from target_statsig.emulator.command import DeadLetterReader, empty
 from target_statsig.emulator.faults import Fault, Faults
 from target_statsig.emulator.http_server import LoopbackServer, RefusalError, Request, Response, json_response
 from target_statsig.emulator.page import ControlApi
@@ -16,9 +18,13 @@ from target_statsig.emulator.state import Options, RequestEntry, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
     from typing import Self
 
     from target_statsig.emulator.state import SegmentSeed
+
+
+DEAD_LETTERS = "dead-letters"
 
 
 class StatsigEmulator:
@@ -28,7 +34,8 @@ class StatsigEmulator:
         options: How it behaves.
         state: What arrived.
         faults: The faults that are switched on.
-        workplace: What is kept for the target beside it.
+        folder: The folder of a target's store, dead letters and Meltano state; None if these are elsewhere.
+        dead_letters: The dead letters in the folder.
     """
 
     server_secret_key = events_api.SECRET_KEY
@@ -39,7 +46,7 @@ class StatsigEmulator:
         options: Options | None = None,
         *,
         port: int = 0,
-        workplace: Workplace | None = None,
+        folder: Path | None = None,
         segments: Sequence[SegmentSeed] = (),
         faults: Sequence[Fault] = (),
     ) -> None:
@@ -48,14 +55,15 @@ class StatsigEmulator:
         Args:
             options: The behaviour.
             port: The port on 127.0.0.1; 0 for a free one.
-            workplace: The files of the target.
+            folder: A folder for the files of a target, which `clear` removes.
             segments: The segments of the project at the start, and after `clear`.
             faults: The faults at the start, and after `clear`.
         """
         self.options = options or Options()
         self.state = State(self.options)
         self.faults = Faults()
-        self.workplace = workplace or Workplace()
+        self.folder = folder
+        self.dead_letters = DeadLetterReader(folder / DEAD_LETTERS if folder else None)
         self._first_segments, self._first_faults = segments, faults
         self._port = port
         self._closing = threading.Event()
@@ -93,7 +101,8 @@ class StatsigEmulator:
             # Replaced, because its windows still count the forgotten changes.
             self._console_api = console_api.ConsoleApi(self.state, self.options)
             self._begin()
-        self.workplace.clear()
+        if self.folder:
+            empty(self.folder)
 
     def _begin(self) -> None:
         for seed in self._first_segments:
@@ -121,6 +130,31 @@ class StatsigEmulator:
     def console_url(self) -> str:
         """The address of the Console API, for the setting `console_url`."""
         return f"{self.url}/console/v1"
+
+    @property
+    def exports(self) -> dict[str, str]:
+        """The variables that direct a target and Meltano to the emulator.
+
+        A trial must not move a real bookmark or change real memberships. So the state of a run is kept in the folder,
+        and a target whose own configuration names another Statsig refuses to run.
+        """
+        variables = {
+            TRIAL: self.url,
+            "TARGET_STATSIG_EVENTS_URL": self.events_url,
+            "TARGET_STATSIG_CONSOLE_URL": self.console_url,
+            "TARGET_STATSIG_SERVER_SECRET_KEY": self.server_secret_key,
+            "TARGET_STATSIG_CONSOLE_API_KEY": self.console_api_key,
+        }
+        if self.folder:
+            variables |= {
+                "TARGET_STATSIG_STORE_URL": f"sqlite:///{self.folder / 'store.db'}",
+                "TARGET_STATSIG_DEAD_LETTER_PATH": str(self.folder / DEAD_LETTERS),
+                "MELTANO_STATE_BACKEND_URI": (self.folder / "state").as_uri(),
+            }
+        if {"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"} & os.environ.keys():
+            hosts = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+            variables |= dict.fromkeys(("no_proxy", "NO_PROXY"), f"{hosts},127.0.0.1" if hosts else "127.0.0.1")
+        return variables
 
     def _answer(self, request: Request) -> Response | None:
         if self._closing.is_set():

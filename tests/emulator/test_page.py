@@ -6,7 +6,6 @@ import pytest
 import requests
 
 from target_statsig.emulator import Fault, StatsigEmulator
-from target_statsig.emulator.command import Workplace
 from target_statsig.emulator.state import SegmentSeed
 
 EVENT = {"eventName": "purchase", "user": {"userID": "u1"}, "value": 89.99}
@@ -39,7 +38,7 @@ def beside(tmp_path):
     """An emulator with a folder for the target, a segment and a fault to begin with."""
 
     segments, faults = [SegmentSeed("vip_users", ["a"])], [Fault(path="/v1/nowhere", status=503, times=1)]
-    with StatsigEmulator(workplace=Workplace(tmp_path), segments=segments, faults=faults) as statsig:
+    with StatsigEmulator(folder=tmp_path, segments=segments, faults=faults) as statsig:
         yield statsig
 
 
