@@ -26,7 +26,7 @@ from target_statsig.emulator.state import Options, SegmentSeed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from target_statsig.emulator.command import Pile
+    from target_statsig.emulator.item_log import Pile
 
 RICH_MISSING = "the tables need rich: pip install 'target-statsig[emulator]'"
 

@@ -10,9 +10,11 @@ import signal
 import subprocess
 import threading
 import time
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from target_statsig.emulator.item_log import Pile, add_piles
 from target_statsig.singer.message import decode_around_record, is_too_deep
 
 if TYPE_CHECKING:
@@ -48,23 +50,10 @@ def empty(folder: Path, *, but: Path | None = None) -> None:
 
 
 @dataclass(slots=True)
-class Pile:
-    """The dead letters of one reason: how many, and the message of the first one."""
-
-    count: int = 0
-    example: dict[str, Any] | None = None
-
-    def add(self, count: int, example: dict[str, Any] | None) -> None:
-        """Add more dead letters; the first example is kept."""
-        self.count += count
-        self.example = self.example or example
-
-
-@dataclass(slots=True)
 class _File:
     read: int = 0
     changed: float = 0.0
-    piles: dict[str, Pile] = field(default_factory=dict)
+    piles: defaultdict[str, Pile] = field(default_factory=lambda: defaultdict(Pile))
 
 
 class DeadLetterReader:
@@ -94,14 +83,13 @@ class DeadLetterReader:
     def piles(self, after: float = -math.inf, until: float = math.inf) -> dict[str, Pile]:
         """Return the dead letters of files that were last written in a period, by reason and field at fault.
 
-        The period is in seconds since 1970, and includes its end.
+        An example is the message of the first one. The period is in seconds since 1970, and includes its end.
         """
-        total: dict[str, Pile] = {}
+        total: defaultdict[str, Pile] = defaultdict(Pile)
         with self._lock:
             for file in self._files.values():
                 if after < file.changed <= until:
-                    for reason, pile in file.piles.items():
-                        total.setdefault(reason, Pile()).add(pile.count, pile.example)
+                    add_piles(total, file.piles)
         return total
 
     def _read(self, path: Path, file: _File) -> None:
@@ -114,7 +102,7 @@ class DeadLetterReader:
             file.changed = path.stat().st_mtime
             self.revision += 1
             for reason, message in _letters(complete):
-                file.piles.setdefault(reason, Pile()).add(1, message)
+                file.piles[reason].add(1, message)
 
 
 def _letters(lines: bytes) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from target_statsig.config.statsig import DROPPED_CHARACTERS, RESERVED_PREFIX
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Item = dict[str, Any]
+_Key = TypeVar("_Key")
 KeepEvents = Literal["all", "samples", "counts"]
 
 MAX_NAME_LENGTH = 128
@@ -63,6 +64,25 @@ class ItemType:
 
 
 @dataclass(slots=True)
+class Pile:
+    """What needs attention for one reason: how many items, and the first of them."""
+
+    count: int = 0
+    example: Item | None = None
+
+    def add(self, count: int, example: Item | None) -> None:
+        """Add more items; the first example is kept."""
+        self.count += count
+        self.example = self.example or example
+
+
+def add_piles(total: defaultdict[_Key, Pile], piles: Mapping[_Key, Pile]) -> None:
+    """Add piles to those with the same keys."""
+    for key, pile in piles.items():
+        total[key].add(pile.count, pile.example)
+
+
+@dataclass(slots=True)
 class Tally:
     """The items of one row: their number, their ids, and the first of them."""
 
@@ -79,9 +99,8 @@ class ItemLog:
         type: The type.
         kept: The items in order of arrival, as far as `keep_events` asks, without dropped ones.
         tallies: The rows by their cells, without dropped items.
-        dropped: The number of silently dropped items, by name and reason.
-        remarks: The number of doubtful items, by remark.
-        examples: The first item for each key of `dropped`, and for each remark (as a tuple of one).
+        dropped: The silently dropped items, by name and reason.
+        remarks: The doubtful items, by remark.
         ids: The number of items of each id, by ID type.
     """
 
@@ -89,9 +108,8 @@ class ItemLog:
         self.type = item_type
         self.kept: list[Item] = []
         self.tallies: dict[tuple[str, ...], Tally] = {}
-        self.dropped: Counter[tuple[str, str]] = Counter()
-        self.remarks: Counter[str] = Counter()
-        self.examples: dict[tuple[str, ...], Item] = {}
+        self.dropped: defaultdict[tuple[str, str], Pile] = defaultdict(Pile)
+        self.remarks: defaultdict[str, Pile] = defaultdict(Pile)
         self.ids: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._keep = keep
 
@@ -101,9 +119,8 @@ class ItemLog:
         whole = cls(item_type, "all")
         for log in logs:
             whole.kept += log.kept
-            whole.dropped.update(log.dropped)
-            whole.remarks.update(log.remarks)
-            whole.examples = log.examples | whole.examples
+            add_piles(whole.dropped, log.dropped)
+            add_piles(whole.remarks, log.remarks)
             for id_type, counts in log.ids.items():
                 whole.ids[id_type].update(counts)
             for key, tally in log.tallies.items():
@@ -126,8 +143,7 @@ class ItemLog:
         """Add the items of a request with a body; `now_ms` is the present, unix milliseconds."""
         for item in items:
             if reason := self.type.drop_reason(item):
-                self.dropped[item["eventName"], reason] += 1
-                self.examples.setdefault((item["eventName"], reason), item)
+                self.dropped[item["eventName"], reason].add(1, item)
                 continue
             tally = self._tally(self.type.key_of(item, body))
             tally.count += 1
@@ -140,14 +156,13 @@ class ItemLog:
                 tally.ids.add(item_id)
                 self.ids[id_type][item_id] += 1
             for remark in self.type.remarks_on(item, now_ms):
-                self.remarks[remark] += 1
-                self.examples.setdefault((remark,), item)
+                self.remarks[remark].add(1, item)
 
     def count_names(self, names: Mapping[str, int]) -> None:
         """Add the events of a request, given the number of each name."""
         for name, count in names.items():
             if reason := name_drop_reason(name):
-                self.dropped[name, reason] += count
+                self.dropped[name, reason].add(count, None)
             else:
                 self._tally((name, "")).count += count
 

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from target_statsig.emulator.command import Pile
-    from target_statsig.emulator.item_log import ItemType, Tally
+    from target_statsig.emulator.item_log import ItemType, Pile, Tally
     from target_statsig.emulator.state import Segment, State
     from target_statsig.emulator.summary import CallTally, Finding
 

@@ -348,9 +348,10 @@ class State:
             events = logs["events"]
             content: dict[str, Any] = {
                 "dropped": [
-                    {"name": name, "reason": reason, "count": count} for (name, reason), count in events.dropped.items()
+                    {"name": name, "reason": reason, "count": pile.count}
+                    for (name, reason), pile in events.dropped.items()
                 ],
-                "remarks": dict(events.remarks),
+                "remarks": {remark: pile.count for remark, pile in events.remarks.items()},
                 "segments": {segment.id: _segment_json(segment) for segment in self.segments.values()},
                 "requests": [asdict(entry) for entry in self.requests],
             }

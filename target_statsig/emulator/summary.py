@@ -14,8 +14,7 @@ from target_statsig.emulator import console_api, events_api
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from target_statsig.emulator.command import Pile
-    from target_statsig.emulator.item_log import ItemLog
+    from target_statsig.emulator.item_log import ItemLog, Pile
     from target_statsig.emulator.state import RequestEntry, Segment
 
 DEAD_LETTERED = "dead-lettered"
@@ -97,26 +96,20 @@ def find(
         dead_letters: The target's dead letters, by reason.
     """
     noted = Counter(_of_request(entry) for entry in entries if entry.note and not is_lookup(entry, segments))
-    piles = sorted(dead_letters.items(), key=lambda item: -item[1].count)
-    return [
-        *(Finding(count, *texts) for texts, count in noted.most_common()),
-        *(
-            Finding(
-                count,
-                "silently dropped",
-                f"{json.dumps(name, ensure_ascii=False)}: {reason}",
-                example=log.examples.get((name, reason)),
-            )
-            for log in logs
-            for (name, reason), count in log.dropped.most_common()
-        ),
-        *(Finding(pile.count, DEAD_LETTERED, reason, example=pile.example) for reason, pile in piles),
-        *(
-            Finding(count, "doubtful", remark, example=log.examples.get((remark,)))
-            for log in logs
-            for remark, count in log.remarks.most_common()
-        ),
-    ]
+    findings = [Finding(count, *texts) for texts, count in noted.most_common()]
+    for log in logs:
+        dropped = log.dropped.items()
+        why = {f"{json.dumps(name, ensure_ascii=False)}: {reason}": pile for (name, reason), pile in dropped}
+        findings += _of_piles("silently dropped", why)
+    findings += _of_piles(DEAD_LETTERED, dead_letters)
+    for log in logs:
+        findings += _of_piles("doubtful", log.remarks)
+    return findings
+
+
+def _of_piles(what: str, piles: Mapping[str, Pile]) -> list[Finding]:
+    largest_first = sorted(piles.items(), key=lambda item: -item[1].count)
+    return [Finding(pile.count, what, why, example=pile.example) for why, pile in largest_first]
 
 
 def _of_request(entry: RequestEntry) -> tuple[str, str, str]:

@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from target_statsig.emulator.command import DeadLetterReader, Pile
+from target_statsig.emulator.command import DeadLetterReader
+from target_statsig.emulator.item_log import Pile
 
 
 @pytest.fixture

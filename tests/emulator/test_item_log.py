@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from target_statsig.emulator import item_log
-from target_statsig.emulator.item_log import ITEM_TYPES, MAX_SAMPLES, ItemLog, name_drop_reason
+from target_statsig.emulator.item_log import ITEM_TYPES, MAX_SAMPLES, ItemLog, Pile, name_drop_reason
 
 NOW_MS = 1_800_000_000_000
 DAY_MS = 86_400_000
@@ -70,7 +70,7 @@ def test_a_doubtful_event_is_kept_and_remarked_upon(doubtful, remark):
     log.take([doubtful], {}, NOW_MS)
 
     assert log.kept == [doubtful]
-    assert log.remarks == {remark: 1}
+    assert log.remarks == {remark: Pile(1, doubtful)}
 
 
 def test_an_ordinary_event_is_not_remarked_upon():
@@ -85,7 +85,7 @@ def test_counting_names_drops_like_taking():
     log.count_names(Counter({"ok": 3, "bad|name": 2}))
 
     assert log.count == 3
-    assert log.dropped == {("bad|name", item_log.BAD_CHARACTER): 2}
+    assert log.dropped == {("bad|name", item_log.BAD_CHARACTER): Pile(2)}
 
 
 def test_the_first_events_of_each_name_are_kept_as_samples():
@@ -102,7 +102,8 @@ def test_what_is_dropped_or_doubtful_has_an_example():
     dropped, doubtful = event("bad|name"), event(time=0)
     log.take([dropped, event("bad|name", "u2"), doubtful, event(time=1)], {}, NOW_MS)
 
-    assert log.examples == {("bad|name", item_log.BAD_CHARACTER): dropped, (item_log.OLD_TIME,): doubtful}
+    assert log.dropped == {("bad|name", item_log.BAD_CHARACTER): Pile(2, dropped)}
+    assert log.remarks == {item_log.OLD_TIME: Pile(2, doubtful)}
 
 
 def test_users_are_counted_by_the_id_that_they_are_known_by():
@@ -122,5 +123,5 @@ def test_merging_gives_what_one_log_would_hold():
 
     merged = ItemLog.merged(ITEM_TYPES["events"], parts)
 
-    for name in ("kept", "tallies", "dropped", "remarks", "examples", "ids"):
+    for name in ("kept", "tallies", "dropped", "remarks", "ids"):
         assert getattr(merged, name) == getattr(whole, name)

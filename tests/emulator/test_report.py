@@ -7,8 +7,7 @@ import io
 import pytest
 
 from target_statsig.emulator import Options
-from target_statsig.emulator.command import Pile
-from target_statsig.emulator.item_log import NO_IDENTIFIER
+from target_statsig.emulator.item_log import NO_IDENTIFIER, Pile
 from target_statsig.emulator.report import MAX_ROWS, print_report, sample_lines, show_time
 from target_statsig.emulator.state import RequestEntry, State
 from target_statsig.emulator.summary import Finding, find
