@@ -91,14 +91,14 @@ def _compiler(stream: str, schema: dict[str, Any]) -> Callable[[Any], Callable[[
     named = {SCHEMA_KEYWORD: schema[SCHEMA_KEYWORD]} if SCHEMA_KEYWORD in schema else {}
     try:
         return compiler(jsonschema_rs.validator_for, **named)
-    except jsonschema_rs.ValidationError as error:
+    except ValueError as error:  # a ValidationError, or the schema holds half a surrogate pair
         if str(error).startswith(UNKNOWN_DRAFT):
             return _compiler(stream, {name: part for name, part in schema.items() if name != SCHEMA_KEYWORD})
         fault = error
     for older in (jsonschema_rs.Draft7Validator, jsonschema_rs.Draft4Validator):
-        with suppress(jsonschema_rs.ValidationError):
+        with suppress(ValueError):
             return compiler(older, **named)
-    where = "/".join(map(str, fault.instance_path)) or "its root"
+    where = "/".join(map(str, getattr(fault, "instance_path", ()))) or "its root"
     msg = (
         f"The SCHEMA of stream '{stream}' is not a JSON schema that can validate records (at {where}). Nothing of "
         "this stream was sent. Fix it in the tap, or set `validate_records` to false."

@@ -154,6 +154,7 @@ def test_a_state_of_any_form_passes_unharmed(run_target, statsig, value, becomes
         pytest.param({"type": "date"}, id="a type of its own"),
         pytest.param({"type": ["null", "date-time"]}, id="one of several"),
         pytest.param({"type": "string", "minLength": -1}, id="a length below zero"),
+        pytest.param({"type": "string", "description": "\ud83d"}, id="half a surrogate pair"),
     ],
 )
 @pytest.mark.parametrize("becomes", [pytest.param(EVENT, id="events"), pytest.param(MEMBER, id="members")])
@@ -161,6 +162,14 @@ def test_what_a_schema_says_wrongly_is_no_matter_where_nothing_is_validated(run_
     lines = [schema("orders", {**COLUMNS, "odd": odd}, ["id"]), order(1, odd="x"), state(orders={})]
     outcome = run_target(lines, validate_records=False, **becomes)
     assert (outcome.exit_code, arrived(statsig)) == (0, [1]), outcome.errors
+
+
+def test_a_schema_with_half_a_surrogate_pair_is_an_error_of_the_tap(run_target, statsig):
+    odd = {"type": "string", "description": "\ud83d"}
+    outcome = run_target([schema("orders", {**COLUMNS, "odd": odd}, ["id"]), order(1, odd="x")], **EVENT)
+    assert (outcome.exit_code, arrived(statsig)) == (1, [])
+    assert "The SCHEMA of stream 'orders' is not a JSON schema that can validate records" in outcome.errors
+    assert "`validate_records`" in outcome.errors
 
 
 @pytest.mark.parametrize(
