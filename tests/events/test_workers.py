@@ -41,7 +41,7 @@ def workers():
 @pytest.fixture
 def preparation():
     reader = RecordReader("orders", "orders", {}, [], validates=True)
-    return Preparation(reader, StreamSettings(ObjectType.EVENT), EVENTS, True, Compression.GZIP, None)
+    return Preparation(reader, StreamSettings(ObjectType.EVENT), EVENTS, True, Compression.NONE, None)
 
 
 def wait_until_ready(workers):
