@@ -67,13 +67,16 @@ def store_file(url: str) -> Path | None:
 def may_exist(file: Path) -> bool:
     """Return whether a file is there, or may be: where that cannot be seen, opening it says why."""
     try:
-        return file.exists()
+        file.stat()  # not `exists`, which is false from Python 3.14 on where it cannot be seen
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     except OSError:
         return True
+    return True
 
 
 def may_make(file: Path) -> bool:
-    """Return whether a file and the directories that it lacks, can be made."""
+    """Return whether a file, and the directories that it lacks, can be made."""
     nearest = next(folder for folder in file.absolute().parents if folder.exists())
     return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
 
