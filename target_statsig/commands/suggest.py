@@ -240,9 +240,9 @@ def read_streams(lines: Iterable[bytes]) -> list[Stream]:
             continue
         try:
             message = msgspec.json.decode(line)
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             message = None
-        if held or not isinstance(message, dict) or "type" not in message:
+        if not streams and (held or not isinstance(message, dict) or "type" not in message):
             held.append(line)  # perhaps a catalog, which has several lines
             continue
         try:

@@ -133,7 +133,14 @@ def test_what_is_neither_output_nor_catalog_is_an_error(lines, caplog):
 
 
 @pytest.mark.parametrize(
-    "line", [b'{"type": "SCHEMA"}', b'{"type": "RECORD", "stream": "s", "record": 1}', b'{"type": []}']
+    "line",
+    [
+        b'{"type": "SCHEMA"}',
+        b'{"type": "RECORD", "stream": "s", "record": 1}',
+        b'{"type": []}',
+        pytest.param(b'{"type": "RECORD", "stream": "s", "record": {"name": "Andr\xe9"}}', id="no UTF-8"),
+        b"hello",
+    ],
 )
 def test_a_line_that_is_no_message_is_named(line, caplog):
     assert suggested(to_lines([schema("s")]) + line + b"\n", exit_code=1) == ""
