@@ -75,14 +75,12 @@ class Fitted:
 def fit(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Fitted:
     """Split a configuration into settings that fit the schema, and errors."""
     rest = copy.deepcopy(dict(config))
-    errors: list[str] = []
-    reported: list[str] = []
-    for error in Draft7Validator(schema).iter_errors(config):
-        for path, text in _faults(error, schema):
-            errors.append(text)
-            _remove(rest, path)
-            reported += _beginnings(path, rest)
-    return Fitted(rest, errors, tuple(reported))
+    faults = [fault for error in Draft7Validator(schema).iter_errors(config) for fault in _faults(error, schema)]
+    for path, _ in faults:
+        _remove(rest, path)
+    # What is left of `streams` is an object.
+    reported = [beginning for path, _ in faults for beginning in _beginnings(path, rest)]
+    return Fitted(rest, [text for _, text in faults], tuple(reported))
 
 
 def _remove(config: dict[str, Any], path: tuple[str, ...]) -> None:

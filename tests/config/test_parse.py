@@ -92,6 +92,10 @@ def test_what_does_not_fit_hides_nothing_else():
     ]
 
 
+def test_streams_that_are_no_object_hide_no_other_error():
+    assert len(errors_of(**KEYS, batch_size_rows=0, streams=5)) == 2
+
+
 def test_a_wrong_default_is_not_told_of_each_stream_too():
     assert len(errors_of(**KEYS, object_type="evnt", streams={"a": {"event_name": "x"}, "b": {}})) == 1
 
