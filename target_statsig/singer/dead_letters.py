@@ -7,6 +7,7 @@ with the reason and the run as additional members of the message.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import threading
@@ -83,6 +84,13 @@ def _are_extra(members: bytes) -> bool:
     return "run" in decoded and decoded.keys() <= _EXTRA_MEMBERS
 
 
+def _encoded(schema: Mapping[str, Any]) -> bytes:
+    try:
+        return ENCODER.encode(schema)
+    except UnicodeEncodeError:  # half a surrogate pair, which is no UTF-8, but can be escaped
+        return json.dumps(schema, default=float).encode()
+
+
 class DeadLetters:
     """Writes dead letters into a directory, which is created for the first one. Thread-safe.
 
@@ -126,7 +134,7 @@ class DeadLetters:
                 file = self._file_of(schema["stream"])
                 if schema != file.schema:
                     file.schema = schema
-                    self._append(file, ENCODER.encode({**schema, MARK: True}))
+                    self._append(file, _encoded({**schema, MARK: True}))
                 extra = {"reason": error.reason, "field": error.field, "statsig": message, "run": self._run_id}
                 self._append(file, extended(line, {name: value for name, value in extra.items() if value}))
                 file.unflushed += 1

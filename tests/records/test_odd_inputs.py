@@ -159,9 +159,11 @@ def test_a_state_of_any_form_passes_unharmed(run_target, statsig, value, becomes
 )
 @pytest.mark.parametrize("becomes", [pytest.param(EVENT, id="events"), pytest.param(MEMBER, id="members")])
 def test_what_a_schema_says_wrongly_is_no_matter_where_nothing_is_validated(run_target, statsig, becomes, odd):
-    lines = [schema("orders", {**COLUMNS, "odd": odd}, ["id"]), order(1, odd="x"), state(orders={})]
+    described = schema("orders", {**COLUMNS, "odd": odd, "size": {"multipleOf": 0.5}}, ["id"])
+    lines = [described, order(1, odd="x"), order(2, user_id=None), state(orders={})]
     outcome = run_target(lines, validate_records=False, **becomes)
     assert (outcome.exit_code, arrived(statsig)) == (0, [1]), outcome.errors
+    assert [letter.get("schema") for letter in run_target.dead_letters] == [described["schema"], None]
 
 
 def test_a_schema_with_half_a_surrogate_pair_is_an_error_of_the_tap(run_target, statsig):
