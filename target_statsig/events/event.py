@@ -15,12 +15,11 @@ from target_statsig._compat import override
 from target_statsig.config.choices import EventPreset, InvalidEventName
 from target_statsig.config.statsig import dropped_characters, sanitized
 from target_statsig.errors import RecordError
-from target_statsig.events.mapper import Items, Mapper
 from target_statsig.events.metadata import MetadataMapper
 from target_statsig.events.times import Times
 from target_statsig.events.tracking import EVENT_TEXT, TYPE, read_objects, views_named
 from target_statsig.events.user import SHAPES_KEPT, UserMapper
-from target_statsig.events.values import event_values, label, objects
+from target_statsig.events.values import Items, Mapper, event_values, label, objects
 from target_statsig.singer.fields import convert, first_of, places, reads_messages, sources_of
 
 if TYPE_CHECKING:

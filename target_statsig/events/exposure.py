@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
 from target_statsig.errors import RecordError
-from target_statsig.events.mapper import Items, Mapper
 from target_statsig.events.times import Times
 from target_statsig.events.user import SHAPES_KEPT, UserMapper
-from target_statsig.events.values import labels, objects
+from target_statsig.events.values import Items, Mapper, labels, objects
 from target_statsig.singer.fields import first_of, parse_bool, places, sources_of
 
 if TYPE_CHECKING:

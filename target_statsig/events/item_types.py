@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from target_statsig.client.events import Endpoint
     from target_statsig.config.settings import StreamSettings
-    from target_statsig.events.mapper import Mapper
+    from target_statsig.events.values import Mapper
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING
 from target_statsig._compat import override
 from target_statsig.config.choices import IdType
 from target_statsig.errors import RecordError
-from target_statsig.events.mapper import Items, Mapper, count_long
-from target_statsig.events.values import label, labels, number, objects, parse_number, printable
+from target_statsig.events.values import (
+    Items,
+    Mapper,
+    count_long,
+    label,
+    labels,
+    number,
+    objects,
+    parse_number,
+    printable,
+)
 from target_statsig.singer.fields import convert_one, overlay, places, sources_of
 
 if TYPE_CHECKING:

@@ -16,9 +16,8 @@ from target_statsig._compat import override
 from target_statsig.client.events import encode_body
 from target_statsig.config.choices import DeletedRows, Tier
 from target_statsig.errors import RecordError
-from target_statsig.events.mapper import Items, count_large
 from target_statsig.events.positions import below, highest
-from target_statsig.events.values import NOT_ENCODABLE
+from target_statsig.events.values import NOT_ENCODABLE, Items
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.singer.columns import digests_of, picked
 from target_statsig.singer.fields import Faults, deleted_rows
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from target_statsig.config.choices import Compression
     from target_statsig.config.settings import StreamSettings
     from target_statsig.events.item_types import ItemType
-    from target_statsig.events.mapper import Mapper
+    from target_statsig.events.values import Mapper
     from target_statsig.singer.columns import Column
     from target_statsig.singer.records import Batch, Read, RecordReader
 
@@ -46,6 +45,9 @@ FILLED = 0.95
 
 BILLED_TIERS = frozenset({None, Tier.PRODUCTION})
 """Only production is billed. An item without a tier belongs to it: https://docs.statsig.com/pricing."""
+
+LARGEST = 4_096
+"""Bytes of an item's metadata or user. Statsig may cut or drop a larger one silently; its Node SDK has this limit."""
 
 _NOT_JSON = (TypeError, ValueError, RecursionError, ArithmeticError)
 
@@ -227,7 +229,7 @@ class Preparation(Prepares):
             # Counted again without the rejected records: warnings are only of records that are sent.
             warnings = MappingWarnings()
             self._mapper(read.columns.take(sound), now_ms, warnings, {})
-        warnings.large_users, warnings.large_metadata = count_large(picked(lines, sound))
+        warnings.large_users, warnings.large_metadata = _count_large(picked(lines, sound))
         if self.passed is not None and self.replication_key is not None:
             warnings.behind_bookmark = below(picked(read.source.get(self.replication_key), sound), self.passed)
         rejected = {**read.faults, **{read.rows[row]: error for row, error in faults.items()}}
@@ -313,6 +315,26 @@ def _parts(sound: Sequence[int], lines: Sequence[bytes], limits: Limits) -> Iter
         return
     for part in pack(sizes, max_rows=limits.rows, max_bytes=limits.bytes, overhead=ENVELOPE_BYTES):
         yield sound[part]
+
+
+class _Parts(msgspec.Struct, gc=False):
+    """The members of an encoded item that may be too large."""
+
+    user: msgspec.Raw = msgspec.Raw(b"")
+    metadata: msgspec.Raw = msgspec.Raw(b"")
+
+
+_parts_of = msgspec.json.Decoder(_Parts).decode
+
+
+def _count_large(bodies: Sequence[bytes]) -> tuple[int, int]:
+    """Return how many encoded items have over `LARGEST` bytes of user, and of metadata."""
+    # All at once first, because large ones are rare.
+    if max(map(len, bodies), default=0) <= LARGEST:
+        return 0, 0
+    parts = [_parts_of(body) for body in bodies if len(body) > LARGEST]
+    users = sum(len(bytes(each.user)) > LARGEST for each in parts)
+    return users, sum(len(bytes(each.metadata)) > LARGEST for each in parts)
 
 
 def _encode_one(item: object, row: int, faults: Faults) -> bytes:

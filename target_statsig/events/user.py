@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_statsig.config.sources import PRIVATE_ATTRIBUTES
 from target_statsig.errors import RecordError
-from target_statsig.events.mapper import count_long
 from target_statsig.events.tracking import STATSIG_IDS, STATSIG_TIER, members_of
-from target_statsig.events.values import json_value, labels, number, objects, printable, text, typed
+from target_statsig.events.values import count_long, json_value, labels, number, objects, printable, text, typed
 from target_statsig.singer.columns import transposed
 from target_statsig.singer.fields import (
     convert_one,

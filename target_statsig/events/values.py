@@ -1,4 +1,4 @@
-"""The values of a record as values in an item: texts, numbers, identifiers, and objects of several columns."""
+"""Items, the interface of the mappers, and values: texts, numbers, identifiers, and objects of several columns."""
 
 from __future__ import annotations
 
@@ -7,21 +7,54 @@ import re
 from decimal import Decimal
 from functools import lru_cache
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
 from target_statsig.errors import RecordError
-from target_statsig.events.mapper import count_long
 from target_statsig.singer.fields import convert, exact, plain_text, print_plainly
 from target_statsig.singer.message import ENCODER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from target_statsig.reports.report import MappingWarnings
-    from target_statsig.singer.columns import Column
+    from target_statsig.singer.columns import Column, Columns
     from target_statsig.singer.fields import Faults
+
+
+class Items(NamedTuple):
+    """Items that are ready to be encoded, one for each record. Those of records with a fault are meaningless.
+
+    Attributes:
+        items: The items.
+        names: The name of each item.
+        tiers: The environment tier of each item, or null; None if items of this type have no environment.
+        times: The time of each event, unix milliseconds; empty for other types.
+    """
+
+    items: Column
+    names: Column
+    tiers: Column | None = None
+    times: Column = ()
+
+
+class Mapper(Protocol):
+    """Maps the records of one stream. Thread-safe."""
+
+    def __call__(self, columns: Columns, now_ms: int, warnings: MappingWarnings, faults: Faults) -> Items:
+        """Return the item of each record.
+
+        Args:
+            columns: The records. Numbers with a fraction are `Decimal`.
+            now_ms: The time for items with neither a time nor a time of extraction, unix milliseconds.
+            warnings: Receives warnings.
+            faults: Receives the faults of records that cannot become items.
+        """
+
+
+LONGEST = 128
+"""Characters of a value or a user's id. Statsig may cut or drop a longer one silently; its Node SDK has this limit."""
 
 NULL = frozenset({NoneType})
 """The type of null, which is left out of items."""
@@ -239,6 +272,12 @@ def event_value(value: object) -> int | Decimal | str | None:
     if isinstance(value, _NUMBERS) and not isinstance(value, bool):
         return number(value)
     return text(value)
+
+
+def count_long(texts: Sequence[str | None]) -> int:
+    """Return how many texts have over `LONGEST` characters."""
+    present = [*filter(None, texts)]
+    return sum(len(text) > LONGEST for text in present) if max(map(len, present), default=0) > LONGEST else 0
 
 
 _TYPES_KEPT = 4_096
