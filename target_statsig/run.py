@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.client.events import EventsClient
-from target_statsig.client.http import HttpTransport
+from target_statsig.client.http import HttpTransport, notify
 from target_statsig.client.sender import Sender
 from target_statsig.clock import RunClock
 from target_statsig.config import paths
@@ -351,7 +351,6 @@ class Run:
         """Send the report to `notify_url`, if `notify_on` asks for it."""
         wanted = self.settings.notify_on is NotifyOn.ALWAYS or self.exit_code != 0
         if self.settings.notify_url is not None and wanted:
-            from target_statsig.client.webhook import notify
             from target_statsig.reports.publish import notification
 
             body = notification(self._final_report)

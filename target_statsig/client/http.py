@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from urllib.parse import urlsplit
 
 import requests
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
@@ -19,13 +20,15 @@ from urllib3.util.connection import allowed_gai_family
 
 from target_statsig import __version__
 from target_statsig._compat import override
-from target_statsig.errors import FatalRunError, Heading
+from target_statsig.errors import FatalRunError, Heading, TargetStatsigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from _typeshed import WriteableBuffer
     from urllib3.response import BaseHTTPResponse
+
+logger = logging.getLogger(__name__)
 
 # Its debug lines hold whole addresses, and `notify_url` is a secret.
 logging.getLogger("urllib3").setLevel(logging.INFO)
@@ -93,6 +96,22 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Close what was opened."""
+
+
+NOTIFY_TIMEOUT = 10.0
+"""Seconds for the only try: the run is over."""
+
+
+def notify(url: str, body: bytes, transport: Transport) -> None:
+    """POST a report to `notify_url`. A failure is only logged, with the host alone: the address may hold a secret."""
+    request = Request("POST", url, {"Content-Type": "application/json"}, NOTIFY_TIMEOUT, body)
+    try:
+        status = transport.send(request).status
+    except (TransportError, TargetStatsigError) as error:
+        logger.warning("The report could not be sent to `notify_url` (%s): %s.", urlsplit(url).hostname, error)
+        return
+    if status not in range(200, 300):
+        logger.warning("`notify_url` (%s) refused the report: it answered %d.", urlsplit(url).hostname, status)
 
 
 class HttpTransport(Transport):
