@@ -305,7 +305,7 @@ class TargetStatsig(Target):
 
     @override
     def setup_mapper(self) -> None:
-        from target_statsig.singer.stream_maps import StreamMaps
+        from target_statsig.singer.sinks import StreamMaps
 
         try:
             self._mapper = StreamMaps(self.config, self.logger)
