@@ -95,8 +95,11 @@ class StatsigSink(Sink):
             if record and not (may_be_deep and is_too_deep(record)):
                 try:
                     record = stream_map.transform(dict(record))
-                except StreamMapError as error:
-                    raise error.at(number + row) from None
+                except (MapExpressionError, StreamMapConfigError) as error:
+                    what = f"A stream map of stream '{tap_stream}' failed for the record in line {number + row}"
+                    msg = f"{what}: {_message_of(error)} {NO_STATE_PASSES} {REMEDY}"
+                    # `from None`, because the evaluator's error may quote the record.
+                    raise InputError(msg, heading=Heading.SETTINGS) from None
             if record is not None:
                 if self.include_sdc_metadata_properties and type(record) is dict:
                     self._add_sdc_metadata_to_record(record, message, self._get_context(record))
@@ -135,19 +138,6 @@ _ABOUT_THE_SETTING = (MapExpressionError, StreamMapConfigError, NotImplementedEr
 """Errors that singer-sdk raises on purpose. Any other error comes from a setting that it did not expect."""
 
 
-class StreamMapError(Exception):
-    """A stream map cannot be evaluated for a record."""
-
-    def __init__(self, stream: str, message: str) -> None:
-        super().__init__(message)
-        self._stream = stream
-
-    def at(self, number: int) -> InputError:
-        """Return the error for the record on line `number` of the input."""
-        what = f"A stream map of stream '{self._stream}' failed for the record in line {number}"
-        return InputError(f"{what}: {self} {NO_STATE_PASSES} {REMEDY}", heading=Heading.SETTINGS)
-
-
 class StreamMaps(PluginMapper):
     """The stream maps of a run."""
 
@@ -180,20 +170,8 @@ class StreamMaps(PluginMapper):
             raise SettingsError([f"stream '{stream_name}': {_message_of(error)} {REMEDY}"]) from None
         for stream_map in self.stream_maps[stream_name]:
             if isinstance(stream_map, CustomStreamMap):
-                # Only these methods are given the expression, and only their errors show that a map failed.
+                # Only this method is given the expression.
                 stream_map._eval = partial(_evaluate, stream_map._eval)  # type: ignore[method-assign]  # noqa: SLF001
-                transform = partial(_transform, stream_name, stream_map.transform)
-                stream_map.transform = transform  # type: ignore[method-assign]
-
-
-def _transform(
-    stream: str, transform: Callable[[dict[str, Any]], dict[str, Any] | None], record: dict[str, Any]
-) -> dict[str, Any] | None:
-    try:
-        return transform(record)
-    except (MapExpressionError, StreamMapConfigError) as error:
-        # `from None`, because the evaluator's error may quote the record.
-        raise StreamMapError(stream, _message_of(error)) from None
 
 
 def _message_of(error: Exception) -> str:
