@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
 from target_statsig.config.choices import EventPreset, InvalidEventName
@@ -18,17 +18,17 @@ from target_statsig.errors import RecordError
 from target_statsig.events.metadata import MetadataMapper
 from target_statsig.events.times import Times
 from target_statsig.events.tracking import EVENT_TEXT, TYPE, read_objects, views_named
-from target_statsig.events.user import SHAPES_KEPT, UserMapper
+from target_statsig.events.user import UserMapper
 from target_statsig.events.values import Items, Mapper, event_values, label, objects
-from target_statsig.singer.fields import convert, first_of, places, reads_messages, sources_of
+from target_statsig.singer.fields import convert, first_of, reads_messages, sources_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import MappingWarnings
     from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.fields import Faults, Place
+    from target_statsig.singer.fields import Faults
 
 MAX_NAME_LENGTH = 128
 """Characters (https://docs.statsig.com/data-warehouse-ingestion/data_mapping)."""
@@ -124,47 +124,34 @@ class EventMapper(Mapper):
         self._users = UserMapper(settings)
         self._reads_messages = reads_messages(settings)
         self._names_views = self._reads_messages and settings.event_name is None and "event_name" not in mapping
-        self._fields = tuple(
+        self._name, self._value, self._time = (
             sources_of(field, mapping, of_messages=self._reads_messages)
             for field in ("event_name", "event_value", "event_time")
         )
-        fed = [*(self._fields if settings.event_name is None else self._fields[1:]), *self._users.sources]
+        fed = [self._value, self._time, *self._users.sources]
+        if settings.event_name is None:
+            fed.insert(0, self._name)
         self._metadata = MetadataMapper(
             settings.metadata_fields, settings.metadata_types, fed, of_messages=self._reads_messages
         )
-        self._plan = lru_cache(SHAPES_KEPT)(self._plan_for)
 
     @override
     def __call__(self, columns: Columns, now_ms: int, warnings: MappingWarnings, faults: Faults) -> Items:
         if self._reads_messages:
             columns = read_objects(columns)
-        plan = self._plan(columns.names)
-        named = first_of(columns, plan.name) if self._event_name is None else (self._event_name,) * len(columns)
-        if plan.names_views:
+        named = first_of(columns, self._name) if self._event_name is None else (self._event_name,) * len(columns)
+        # A table of a warehouse, which has EVENT_TEXT, may have a property called `type`.
+        if self._names_views and TYPE in columns.names and EVENT_TEXT not in columns.names:
             named = views_named(columns, named)
         names = self._names(named, warnings, faults)
-        users = self._users(columns, faults, warnings)
-        values = event_values(first_of(columns, plan.value), warnings, faults)
-        times = self._times.column(first_of(columns, plan.time), columns.extracted, now_ms, warnings, faults)
+        users, tiers = self._users(columns, faults, warnings)
+        values = event_values(first_of(columns, self._value), warnings, faults)
+        times = self._times.column(first_of(columns, self._time), columns.extracted, now_ms, warnings, faults)
         event = {
             "eventName": names,
             "value": values,
             "time": times,
-            "user": users.users,
+            "user": users,
             "metadata": self._metadata(columns, faults),
         }
-        return Items(objects(event, len(columns)), names, users.tiers, times)
-
-    def _plan_for(self, names: tuple[str, ...]) -> _Plan:
-        name, value, time = ([*places(sources, names)] for sources in self._fields)
-        # A table of a warehouse, which has EVENT_TEXT, may have a property called `type`.
-        return _Plan(name, value, time, names_views=self._names_views and TYPE in names and EVENT_TEXT not in names)
-
-
-class _Plan(NamedTuple):
-    """The places of the fields, except those of the user, in records with certain columns."""
-
-    name: Sequence[Place]
-    value: Sequence[Place]
-    time: Sequence[Place]
-    names_views: bool
+        return Items(objects(event, len(columns)), names, tiers, times)

@@ -6,23 +6,20 @@ as for events.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
 from target_statsig.errors import RecordError
 from target_statsig.events.times import Times
-from target_statsig.events.user import SHAPES_KEPT, UserMapper
+from target_statsig.events.user import UserMapper
 from target_statsig.events.values import Items, Mapper, labels, objects
-from target_statsig.singer.fields import first_of, parse_bool, places, sources_of
+from target_statsig.singer.fields import first_of, parse_bool, sources_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import MappingWarnings
     from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.fields import Faults, Place
+    from target_statsig.singer.fields import Faults
 
 GATE_MARK = "gate:"
 """The prefix of gates where names are counted, because an experiment may have the same name."""
@@ -42,13 +39,12 @@ class ExposureMapper(Mapper):
         self._sources = {field: sources_of(field, settings.field_mapping) for field in FIELDS}
         self._times = Times("event_time", settings.time_unit)
         self._users = UserMapper(settings)
-        self._plan = lru_cache(SHAPES_KEPT)(self._plan_for)
 
     @override
     def __call__(self, columns: Columns, now_ms: int, warnings: MappingWarnings, faults: Faults) -> Items:
         found = {
-            field: (static,) * len(columns) if (static := self._static.get(field)) else first_of(columns, candidates)
-            for field, candidates in self._plan(columns.names).items()
+            field: (static,) * len(columns) if (static := self._static.get(field)) else first_of(columns, sources)
+            for field, sources in self._sources.items()
         }
         experiments, gates = labels(found["experiment_name"], faults), labels(found["gate_name"], faults)
         passed = _passes(experiments, gates, found["passes"], faults)
@@ -56,7 +52,7 @@ class ExposureMapper(Mapper):
         for row, (rule, group) in enumerate(zip(rules, groups, strict=True)):
             if rule is None and group is None:
                 faults.setdefault(row, RecordError("missing_group_or_rule", "group"))
-        users = self._users(columns, faults, warnings)
+        users, tiers = self._users(columns, faults, warnings)
         exposure = {
             "experimentName": experiments,
             "gateName": gates,
@@ -65,16 +61,13 @@ class ExposureMapper(Mapper):
             # Statsig accepts exactly one of the two. The rule's id is the more specific.
             "group": [group if rule is None else None for rule, group in zip(rules, groups, strict=True)],
             "time": self._times.column(found["event_time"], columns.extracted, now_ms, warnings, faults),
-            "user": users.users,
+            "user": users,
         }
         names = [
             experiment if gate is None else f"{GATE_MARK}{gate}"
             for experiment, gate in zip(experiments, gates, strict=True)
         ]
-        return Items(objects(exposure, len(columns)), names, users.tiers)
-
-    def _plan_for(self, names: tuple[str, ...]) -> Mapping[str, Sequence[Place]]:
-        return {field: [*places(sources, names)] for field, sources in self._sources.items()}
+        return Items(objects(exposure, len(columns)), names, tiers)
 
 
 def _passes(experiments: Column, gates: Column, passes: Column, faults: Faults) -> Column:

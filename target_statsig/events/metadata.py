@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from target_statsig.config.choices import MetadataTypes
 from target_statsig.config.sources import PRIVATE_ATTRIBUTES
 from target_statsig.events.tracking import STATSIG_MEMBERS, is_transport
-from target_statsig.events.user import SHAPES_KEPT
 from target_statsig.events.values import objects, texts, typed
 from target_statsig.singer.columns import objects_in, picked, rows_by_shape, transposed
-from target_statsig.singer.fields import FLATTENED, first_of, overlay, places
+from target_statsig.singer.fields import FLATTENED, find, overlay, places
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -36,6 +35,9 @@ SINGER_PREFIX = "_sdc_"
 
 _ROWS_OF_A_SHAPE = 16
 """If at least so many records on average have the same members, each group of such records is mapped by itself."""
+
+_SHAPES_KEPT = 512
+"""Sets of columns whose keys and places are remembered; a stream seldom has ten."""
 
 _KEYS_KEPT = 16_384
 """Columns whose metadata key is remembered."""
@@ -63,10 +65,10 @@ class MetadataMapper:
         self._of_messages = of_messages
         self._everything = EVERYTHING in metadata_fields
         self._unpacks = self._everything or PROPERTIES in metadata_fields
-        self._named = [source for source in metadata_fields if _may_be_named(source)]
+        self._named = [(source.replace(".", "_"), source) for source in metadata_fields if _may_be_named(source)]
         self._fed = tuple(fed)
         self._convert = typed if types is MetadataTypes.TYPED else texts
-        self._plan = lru_cache(SHAPES_KEPT)(self._plan_for)
+        self._plan = lru_cache(_SHAPES_KEPT)(self._plan_for)
 
     def __call__(self, columns: Columns, faults: Faults) -> Column:
         """Return the metadata of each record, or null.
@@ -78,7 +80,8 @@ class MetadataMapper:
         plan = self._plan(columns.names)
         fed = _fed_from(columns, plan.fields)
         whole = self._converted([(key, columns.get(name), fed.get((name, None))) for name, key in plan.keys], faults)
-        named = self._converted([(key, first_of(columns, candidates), None) for key, candidates in plan.named], faults)
+        sources = [(key, find(columns, (source,))) for key, source in self._named]
+        named = self._converted([(key, column, None) for key, column in sources if column is not None], faults)
         if not plan.unpacks:
             return objects(_joined([*whole, *named]), len(columns))
         properties = _without(columns.get(PROPERTIES), fed.get((PROPERTIES, None)))
@@ -111,7 +114,6 @@ class MetadataMapper:
         keys = [(name, key) for name in names if (key := _key(name)) is not None] if self._everything else []
         if self._of_messages:
             keys = [(name, key) for name, key in keys if not is_transport(name, names) and key not in STATSIG_MEMBERS]
-        named = [(source.replace(".", "_"), [*places((source,), names)]) for source in self._named]
         fields = [
             [place for place in places(sources, names) if place.column not in CONTAINERS] for sources in self._fed
         ]
@@ -119,7 +121,6 @@ class MetadataMapper:
             keys=_in_fixed_order(keys),
             unpacks=self._unpacks and PROPERTIES in names,
             fields=[candidates for candidates in fields if candidates] if self._unpacks else [],
-            named=[(key, candidates) for key, candidates in named if candidates],
         )
 
 
@@ -130,13 +131,11 @@ class _Plan(NamedTuple):
         keys: The columns that become metadata unless they feed another field, each with its key.
         unpacks: Whether the members of `properties` also become metadata.
         fields: For each other field, the places that may feed it.
-        named: The sources that `metadata_fields` names, each as its key and its places.
     """
 
     keys: Sequence[tuple[str, str]]
     unpacks: bool
     fields: Sequence[Sequence[Place]]
-    named: Sequence[tuple[str, Sequence[Place]]]
 
 
 _ALL: Sequence[bool] = ()

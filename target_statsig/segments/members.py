@@ -18,7 +18,6 @@ from target_statsig.singer.fields import (
     first_of,
     id_destination,
     parse_bool,
-    places,
     plain_text,
     sources_of,
 )
@@ -106,7 +105,7 @@ class MemberMapper:
 
     @staticmethod
     def _read(columns: Columns, *sources: str) -> Column:
-        return first_of(columns, [*places(sources, columns.names)])
+        return first_of(columns, sources)
 
 
 def normalise_id(value: object, field: str | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -77,15 +78,30 @@ def places(sources: Iterable[str], present: Container[str] | None = None) -> Ite
                     yield Place(column, tuple(parts[length:]))
 
 
-def first_of(columns: Columns, candidates: Sequence[Place]) -> Column:
-    """Return for each record the first value that is not null, in the order of the places."""
+_PLACES_KEPT = 8_192
+"""Places to remember, by sources and columns: a stream has some twenty fields, and seldom ten sets of columns."""
+
+
+@lru_cache(_PLACES_KEPT)
+def _places_in(sources: tuple[str, ...], names: tuple[str, ...]) -> Sequence[Place]:
+    return [*places(sources, names)]
+
+
+def find(columns: Columns, sources: tuple[str, ...]) -> Column | None:
+    """Return for each record the first value that is not null, in the order of the sources; None if all are null."""
     found: Column | None = None
-    for place in candidates:
+    for place in _places_in(sources, columns.names):
         if found is not None and NoneType not in map(type, found):  # faster than comparing numbers with null
             break
         column = columns.at(place)
         if column is not None:
             found = column if found is None else overlay(column, found)
+    return found
+
+
+def first_of(columns: Columns, sources: tuple[str, ...]) -> Column:
+    """Return the same as `find`, but nulls if all are null."""
+    found = find(columns, sources)
     return (None,) * len(columns) if found is None else found
 
 
