@@ -16,7 +16,7 @@ from target_statsig.config.choices import EventPreset, InvalidEventName
 from target_statsig.config.statsig import dropped_characters, sanitized
 from target_statsig.errors import RecordError
 from target_statsig.events.metadata import MetadataMapper
-from target_statsig.events.times import Times
+from target_statsig.events.times import event_times
 from target_statsig.events.tracking import EVENT_TEXT, TYPE, read_objects, views_named
 from target_statsig.events.user import UserMapper
 from target_statsig.events.values import Items, Mapper, event_values, label, objects
@@ -120,7 +120,7 @@ class EventMapper(Mapper):
         mapping = settings.field_mapping
         self._event_name = settings.event_name
         self._names = EventNames(settings)
-        self._times = Times("event_time", settings.time_unit)
+        self._time_unit = settings.time_unit
         self._users = UserMapper(settings)
         self._reads_messages = reads_messages(settings)
         self._names_views = self._reads_messages and settings.event_name is None and "event_name" not in mapping
@@ -146,7 +146,8 @@ class EventMapper(Mapper):
         names = self._names(named, warnings, faults)
         users, tiers = self._users(columns, faults, warnings)
         values = event_values(first_of(columns, self._value), warnings, faults)
-        times = self._times.column(first_of(columns, self._time), columns.extracted, now_ms, warnings, faults)
+        found = first_of(columns, self._time)
+        times = event_times(found, columns.extracted, self._time_unit, now_ms, warnings, faults)
         event = {
             "eventName": names,
             "value": values,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from target_statsig._compat import override
 from target_statsig.errors import RecordError
-from target_statsig.events.times import Times
+from target_statsig.events.times import event_times
 from target_statsig.events.user import UserMapper
 from target_statsig.events.values import Items, Mapper, labels, objects
 from target_statsig.singer.fields import first_of, parse_bool, sources_of
@@ -37,7 +37,7 @@ class ExposureMapper(Mapper):
     def __init__(self, settings: StreamSettings) -> None:
         self._static = {"experiment_name": settings.experiment_name, "gate_name": settings.gate_name}
         self._sources = {field: sources_of(field, settings.field_mapping) for field in FIELDS}
-        self._times = Times("event_time", settings.time_unit)
+        self._time_unit = settings.time_unit
         self._users = UserMapper(settings)
 
     @override
@@ -60,7 +60,7 @@ class ExposureMapper(Mapper):
             "ruleID": rules,
             # Statsig accepts exactly one of the two. The rule's id is the more specific.
             "group": [group if rule is None else None for rule, group in zip(rules, groups, strict=True)],
-            "time": self._times.column(found["event_time"], columns.extracted, now_ms, warnings, faults),
+            "time": event_times(found["event_time"], columns.extracted, self._time_unit, now_ms, warnings, faults),
             "user": users,
         }
         names = [

@@ -80,61 +80,39 @@ _PIECES_KEPT = 10_000
 """Pieces of one kind to remember: enough for the hours of a year, for all minutes and seconds, for all thousandths."""
 
 
-class Times:
-    """Parses the times of one stream."""
+def event_times(
+    values: Column, extracted: Column, unit: TimeUnit, now_ms: int, warnings: MappingWarnings, faults: Faults
+) -> Column:
+    """Return the time of each item, in unix milliseconds.
 
-    def __init__(self, field: str, unit: TimeUnit) -> None:
-        """Take the name of the field, for errors, and the unit of times that are numbers."""
-        self._field = field
-        self._unit = unit
-
-    def column(
-        self, values: Column, extracted: Column, now_ms: int, warnings: MappingWarnings, faults: Faults
-    ) -> Sequence[int | None]:
-        """Return the times of a column, as `__call__` does for one record; a fault is `invalid_time`."""
-        times = parse_texts(values)
-        if times is None:
-            return [
-                self._one(row, *each, now_ms, warnings, faults)
-                for row, each in enumerate(zip(values, extracted, strict=True))
-            ]
-        _warn(times, now_ms, warnings)
-        return times
-
-    def _one(
-        self, row: int, value: object, extracted: object, now_ms: int, warnings: MappingWarnings, faults: Faults
-    ) -> int | None:
-        try:
-            return self(value, extracted, now_ms, warnings)
-        except RecordError as error:
-            faults.setdefault(row, error)
-            return None
-
-    def __call__(self, value: object, time_extracted: object, now_ms: int, warnings: MappingWarnings) -> int:
-        """Return the time of an item, in unix milliseconds.
-
-        Args:
-            value: The record's time. If it is None or a blank text, the time of extraction is used, or else `now_ms`.
-            time_extracted: When the tap read the record, ISO 8601; any other value is ignored.
-            now_ms: The present, unix milliseconds.
-            warnings: Receives times that are missing, old, in the future, or placeholders.
-
-        Raises:
-            RecordError: `invalid_time`: the value is not a time.
-        """
+    Args:
+        values: The records' times. For None or a blank text, the time of extraction is used, or else `now_ms`.
+        extracted: When the tap read each record, ISO 8601; any other value is ignored.
+        unit: The unit of times that are numbers.
+        now_ms: The present, unix milliseconds.
+        warnings: Receives times that are missing, old, in the future, or placeholders.
+        faults: Receives `invalid_time` for values that are not times.
+    """
+    parsed = parse_texts(values)
+    if parsed is not None:
+        _warn(parsed, now_ms, warnings)
+        return parsed
+    times: list[int | None] = []
+    given: list[int] = []
+    for row, (value, time_extracted) in enumerate(zip(values, extracted, strict=True)):
         if value is None or (type(value) is str and not value.strip()):
             warnings.time_defaulted += 1
             time_ms = parse_text(time_extracted) if isinstance(time_extracted, str) else None
-            return now_ms if time_ms is None else time_ms
-        # Most times are texts, and most of these are not numbers.
-        time_ms = parse_text(value) if type(value) is str else None
+            times.append(now_ms if time_ms is None else time_ms)
+            continue
+        time_ms = unix_ms(value, unit)
+        times.append(time_ms)
         if time_ms is None:
-            time_ms = unix_ms(value, self._unit)
-        if time_ms is None:
-            reason = "invalid_time"
-            raise RecordError(reason, self._field)
-        _warn([time_ms], now_ms, warnings)
-        return time_ms
+            faults.setdefault(row, RecordError("invalid_time", "event_time"))
+        else:
+            given.append(time_ms)
+    _warn(given, now_ms, warnings)
+    return times
 
 
 def _warn(times: Sequence[int], now_ms: int, warnings: MappingWarnings) -> None:
@@ -161,7 +139,10 @@ def unix_ms(value: object, unit: TimeUnit = TimeUnit.AUTO) -> int | None:
     """
     if isinstance(value, str):
         time_ms = parse_text(value)
-        return time_ms if time_ms is not None else _parse_numeric(value, unit)
+        if time_ms is not None:
+            return time_ms
+        number = parse_number(value)
+        return None if number is None else _from_number(number, unit)
     if isinstance(value, (int, float, Decimal)):
         return None if isinstance(value, bool) else _from_number(value, unit)
     if isinstance(value, dt.datetime):
@@ -269,11 +250,6 @@ def _offset_ms(zone: str) -> int:
         return 0
     seconds = sum(int(digits[at : at + 2]) * unit for at, unit in ((0, 3_600), (2, 60), (4, 1)) if at < len(digits))
     return seconds * (-1_000 if zone[0] == "-" else 1_000)
-
-
-def _parse_numeric(text: str, unit: TimeUnit) -> int | None:
-    number = parse_number(text.strip())
-    return None if number is None else _from_number(number, unit)
 
 
 def _from_number(number: Decimal | float, unit: TimeUnit) -> int | None:

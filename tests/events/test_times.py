@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from target_statsig.config.choices import TimeUnit
 from target_statsig.errors import RecordError
-from target_statsig.events.times import CLOCKS_APART_MS, OLD_MS, Times, parse_text, parse_whole, unix_ms
+from target_statsig.events.times import CLOCKS_APART_MS, OLD_MS, event_times, parse_text, parse_whole, unix_ms
 from target_statsig.reports.report import MappingWarnings
 
 JUNE_6 = 1_717_632_000_000
@@ -205,8 +205,11 @@ def test_one_moment_in_every_unit_is_one_time(time_ms):
 
 
 def time_of(value, *, time_extracted=None, now_ms=JUNE_6):
-    notes = MappingWarnings()
-    return Times("event_time", TimeUnit.AUTO)(value, time_extracted, now_ms, notes), notes
+    notes, faults = MappingWarnings(), {}
+    (time_ms,) = event_times([value], [time_extracted], TimeUnit.AUTO, now_ms, notes, faults)
+    if faults:
+        raise faults[0]
+    return time_ms, notes
 
 
 @pytest.mark.parametrize("value", [None, "", " "])
@@ -254,13 +257,9 @@ def test_old_and_future_times_are_counted(time_ms, notes):
 def test_of_a_column_each_time_is_what_it_is_alone(values):
     extracted = ["2024-06-05T00:00:00Z", None, "at some time", "2024-06-04"][: len(values)]
     notes, alone, faults, expected = MappingWarnings(), MappingWarnings(), {}, []
-    times = Times("event_time", TimeUnit.AUTO)
     for value, each in zip(values, extracted, strict=True):
-        try:
-            expected.append(times(value, each, JUNE_6, alone))
-        except RecordError:
-            expected.append(None)
-    assert [*times.column(values, extracted, JUNE_6, notes, faults)] == expected
+        expected += event_times([value], [each], TimeUnit.AUTO, JUNE_6, alone, {})
+    assert [*event_times(values, extracted, TimeUnit.AUTO, JUNE_6, notes, faults)] == expected
     assert notes == alone
     assert [*faults] == [row for row, value in enumerate(values) if value == "soon"]
     assert {error.reason for error in faults.values()} <= {"invalid_time"}
