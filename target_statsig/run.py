@@ -24,7 +24,7 @@ from target_statsig.reports.report import RunReport
 from target_statsig.reports.table import log_summary
 from target_statsig.segments.completeness import StreamObserver
 from target_statsig.singer.dead_letters import DeadLetters, whereabouts
-from target_statsig.singer.state import Patience, State, StateGate, write_state
+from target_statsig.singer.state import State, StateGate, write_state
 from target_statsig.store.values import Command, past_run
 from target_statsig.streams import Streams
 
@@ -78,7 +78,6 @@ class Run:
         self.ended = False
         self.command = Command.RUN
         self._complete = False
-        self._patience = Patience(self.gate, self.clock)
         self._bytes_since_flush = 0
         self._ended_at = began
         self._opened = ExitStack()
@@ -189,7 +188,7 @@ class Run:
         self.progress_log.update()
 
     def _flush_in_time(self) -> None:
-        if self._patience.is_over():
+        if self.gate.is_overdue(self.clock.monotonic()):
             self.streams.flush()
 
     def stop(self, signum: int) -> None:

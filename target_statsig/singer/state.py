@@ -18,8 +18,6 @@ from target_statsig.singer.message import ENCODER
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_statsig.clock import Clock
-
 State = Any
 """The value of a STATE, usually an object."""
 
@@ -49,6 +47,7 @@ class StateGate:
         self._held: deque[tuple[int, int, State]] = deque()
         """The waiting STATEs, each with the number of the first ticket opened later, and its own number."""
         self._last: State = None
+        self._patient_until: float | None = None
 
     def open(self) -> int:
         """Open a ticket for records that are not settled yet, and return its number."""
@@ -89,6 +88,21 @@ class StateGate:
         """Whether any STATE is held back."""
         return bool(self._held)
 
+    def is_overdue(self, now: float) -> bool:
+        """Return whether a STATE has waited for `STATE_PATIENCE`; if so, start the wait again.
+
+        Call it often; `now` is in seconds that never go back.
+        """
+        if not self.waiting:
+            self._patient_until = None
+            return False
+        if self._patient_until is None:
+            self._patient_until = now + STATE_PATIENCE
+        is_over = now >= self._patient_until
+        if is_over:
+            self._patient_until = None
+        return is_over
+
     def _release(self) -> None:
         """Write the newest STATE that may pass, and drop older ones, which it supersedes."""
         passed = None
@@ -100,28 +114,6 @@ class StateGate:
         if passed is not None:
             _, number, state = passed
             self._write(state, number)
-
-
-class Patience:
-    """Decides when a STATE has waited long enough for a batch to fill up."""
-
-    def __init__(self, gate: StateGate, clock: Clock) -> None:
-        self._gate = gate
-        self._clock = clock
-        self._until: float | None = None
-
-    def is_over(self) -> bool:
-        """Return whether a STATE has waited for `STATE_PATIENCE`; if so, start the wait again."""
-        if not self._gate.waiting:
-            self._until = None
-            return False
-        now = self._clock.monotonic()
-        if self._until is None:
-            self._until = now + STATE_PATIENCE
-        if now < self._until:
-            return False
-        self._until = None
-        return True
 
 
 def write_state(state: State) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.singer.state import STATE_PATIENCE, Patience, StateGate
+from target_statsig.singer.state import STATE_PATIENCE, StateGate
 from tests.fakes import FakeClock
 
 
@@ -93,20 +93,19 @@ def test_no_state_passes_an_unsettled_record_for_any_interleaving(actions, order
 
 def test_patience_with_a_state_that_waits_ends_and_begins_anew():
     gate, clock = StateGate(lambda state, number: None), FakeClock()
-    patience = Patience(gate, clock)
-    assert not patience.is_over()
+    assert not gate.is_overdue(clock.monotonic())
     ticket = gate.open()
     gate.hold({"n": 1})
-    assert not patience.is_over()
+    assert not gate.is_overdue(clock.monotonic())
     clock.sleep(STATE_PATIENCE)
-    assert [patience.is_over(), patience.is_over()] == [True, False]
+    assert [gate.is_overdue(clock.monotonic()), gate.is_overdue(clock.monotonic())] == [True, False]
     clock.sleep(STATE_PATIENCE - 1)
     gate.close(ticket)
-    assert not patience.is_over()
+    assert not gate.is_overdue(clock.monotonic())
     gate.open()
     gate.hold({"n": 2})
     clock.sleep(1)
-    assert not patience.is_over()
+    assert not gate.is_overdue(clock.monotonic())
 
 
 def test_of_an_open_ticket_a_state_passes_that_came_before_what_is_not_settled():
