@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from itertools import compress
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union
@@ -69,36 +69,34 @@ def _compiler(stream: str, schema: dict[str, Any]) -> Callable[[Any], Callable[[
     """
     import jsonschema_rs  # slow to import, and seldom needed in a worker
 
-    def compiler(make: Callable[..., Any], **draft: str) -> Callable[[Any], Callable[[object], bool]]:
-        def compiled(part: Any) -> Callable[[object], bool]:
-            if isinstance(part, dict):
-                part = {**{name: each for name, each in part.items() if name != SCHEMA_KEYWORD}, **draft}
-            # By default jsonschema-rs asserts formats under drafts 4 and 7, and rejects the times of log-based taps.
-            is_valid = make(part, validate_formats=False, offline=True).is_valid
-
-            def check(value: object) -> bool:
-                try:
-                    return bool(is_valid(value))
-                except ValueError:
-                    # A stream map may produce a value that is not JSON, such as a datetime. No JSON type fits it.
-                    return False
-
-            return check
-
-        compiled(schema)
-        return compiled
-
     named = {SCHEMA_KEYWORD: schema[SCHEMA_KEYWORD]} if SCHEMA_KEYWORD in schema else {}
-    try:
-        return compiler(jsonschema_rs.validator_for, **named)
-    except ValueError as error:  # a ValidationError, or the schema holds half a surrogate pair
-        if str(error).startswith(UNKNOWN_DRAFT):
-            return _compiler(stream, {name: part for name, part in schema.items() if name != SCHEMA_KEYWORD})
-        fault = error
-    for older in (jsonschema_rs.Draft7Validator, jsonschema_rs.Draft4Validator):
-        with suppress(ValueError):
-            return compiler(older, **named)
-    where = "/".join(map(str, getattr(fault, "instance_path", ()))) or "its root"
+
+    def compiled(make: Callable[..., Any], part: Any) -> Callable[[object], bool]:
+        if isinstance(part, dict):
+            part = {**{name: each for name, each in part.items() if name != SCHEMA_KEYWORD}, **named}
+        # By default jsonschema-rs asserts formats under drafts 4 and 7, and rejects the times of log-based taps.
+        is_valid = make(part, validate_formats=False, offline=True).is_valid
+
+        def check(value: object) -> bool:
+            try:
+                return bool(is_valid(value))
+            except ValueError:
+                # A stream map may produce a value that is not JSON, such as a datetime. No JSON type fits it.
+                return False
+
+        return check
+
+    faults: list[ValueError] = []
+    for make in (jsonschema_rs.validator_for, jsonschema_rs.Draft7Validator, jsonschema_rs.Draft4Validator):
+        try:
+            compiled(make, schema)
+        except ValueError as error:  # a ValidationError, or the schema holds half a surrogate pair
+            if str(error).startswith(UNKNOWN_DRAFT):
+                return _compiler(stream, {name: part for name, part in schema.items() if name != SCHEMA_KEYWORD})
+            faults.append(error)
+        else:
+            return partial(compiled, make)
+    where = "/".join(map(str, getattr(faults[0], "instance_path", ()))) or "its root"
     msg = (
         f"The SCHEMA of stream '{stream}' is not a JSON schema that can validate records (at {where}). Nothing of "
         "this stream was sent. Fix it in the tap, or set `validate_records` to false."
