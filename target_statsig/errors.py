@@ -199,11 +199,6 @@ class InterruptedRunError(TargetStatsigError):
     """SIGTERM or SIGINT asked the run to end."""
 
 
-def heading_of(error: BaseException) -> Heading:
-    """Return the heading of an error; an unexpected one is a bug of this target."""
-    return error.heading if isinstance(error, TargetStatsigError) else Heading.FAULT
-
-
 def text_of(error: BaseException) -> str:
     """Return the text of an error for the log and the report.
 

@@ -18,7 +18,7 @@ from target_statsig.client.sender import Sender
 from target_statsig.clock import RunClock
 from target_statsig.config import paths
 from target_statsig.config.choices import NotifyOn
-from target_statsig.errors import InterruptedRunError, StoreError, heading_of, text_of
+from target_statsig.errors import Heading, InterruptedRunError, StoreError, TargetStatsigError, text_of
 from target_statsig.reports.progress import ProgressLog, terminal
 from target_statsig.reports.report import RunReport
 from target_statsig.reports.table import log_summary
@@ -292,7 +292,7 @@ class Run:
         if text not in self.report.errors:
             logger.error("%s", text)
         self.failure = self.failure or error
-        self.report.fail(text, heading_of(error))
+        self.report.fail(text, error.heading if isinstance(error, TargetStatsigError) else Heading.FAULT)
 
     def _write_report(self) -> None:
         if self.settings.report_path is not None:

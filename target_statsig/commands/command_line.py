@@ -15,7 +15,7 @@ import click
 
 from target_statsig._compat import override
 from target_statsig.config.load import VARIABLE_PREFIX, read_config_files
-from target_statsig.errors import Heading, InterruptedRunError, SettingsError, StoreError, heading_of
+from target_statsig.errors import Heading, InterruptedRunError, SettingsError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -333,5 +333,5 @@ def _json(content: object) -> str:
 
 
 def _fail(error: TargetStatsigError) -> NoReturn:
-    logger.error("%s: %s", heading_of(error).value, error)
+    logger.error("%s: %s", error.heading.value, error)
     sys.exit(1)

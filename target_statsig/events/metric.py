@@ -24,7 +24,7 @@ from target_statsig.events.values import (
     parse_number,
     printable,
 )
-from target_statsig.singer.fields import convert_one, overlay, places, sources_of
+from target_statsig.singer.fields import ID_DESTINATIONS, convert_one, overlay, places, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,13 +34,8 @@ if TYPE_CHECKING:
     from target_statsig.singer.columns import Column, Columns
     from target_statsig.singer.fields import Faults, Place
 
-USER_ID = IdType.USER_ID.value
-
-CONSOLE_NAMES = {"userID": USER_ID, "stableID": IdType.STABLE_ID.value}
+CONSOLE_NAMES = {"userID": IdType.USER_ID.value, "stableID": IdType.STABLE_ID.value}
 """The two ID types of every project: their names in Statsig's console, and in this API."""
-
-ID_DESTINATIONS = {USER_ID: "user_id", IdType.STABLE_ID.value: "anonymous_id"}
-"""The destination of a unit's id, by ID type. The destination of a custom ID type has the type's name."""
 
 VALUE, NUMERATOR, DENOMINATOR = "metric_value", "numerator", "denominator"
 
@@ -95,7 +90,7 @@ class MetricMapper(Mapper):
         units: list[str | None] = [None] * len(columns)
         for id_type in dict.fromkeys(types):
             destination = ID_DESTINATIONS.get(id_type, id_type)
-            found, others = self._read(columns, destination), self._read(columns, USER_ID)
+            found, others = self._read(columns, destination), self._read(columns, "user_id")
             has_own = self._has(columns, destination)
             for row in [row for row, each in enumerate(types) if each == id_type]:
                 value = found[row] if named[row] is None or has_own[row] else others[row]

@@ -50,11 +50,13 @@ def listed(sources: Sources) -> tuple[str, ...]:
     return (sources,) if isinstance(sources, str) else sources
 
 
+ID_DESTINATIONS: Mapping[str, str] = MappingProxyType({IdType.USER_ID: "user_id", IdType.STABLE_ID: "anonymous_id"})
+"""The destination of an id, by ID type. The destination of a custom ID type has the type's name."""
+
+
 def id_destination(settings: StreamSettings) -> str:
     """Return the destination that holds the id of a segment's member."""
-    if settings.id_type is IdType.STABLE_ID:
-        return "anonymous_id"
-    return (settings.custom_id_type or "") if settings.id_type is IdType.CUSTOM_ID else "user_id"
+    return ID_DESTINATIONS.get(settings.id_type) or settings.custom_id_type or ""
 
 
 class Place(NamedTuple):
@@ -153,17 +155,12 @@ def exact(number: Decimal | float) -> Decimal:
     """
     # repr gives the shortest digits of a float, such as 89.99, and not the 50 digits of its binary value.
     decimal = number if isinstance(number, Decimal) else Decimal(repr(number))
-    if is_double(decimal):
+    if decimal.is_finite() and SMALLEST_POWER <= decimal.adjusted() <= LARGEST_POWER:
         return decimal
     if decimal.is_zero():
         return Decimal(0)
     msg = "the number is not finite, or too large or too small"
     raise ValueError(msg)
-
-
-def is_double(number: Decimal) -> bool:
-    """Return whether a number is finite and in the range of a double."""
-    return number.is_finite() and SMALLEST_POWER <= number.adjusted() <= LARGEST_POWER
 
 
 def print_plainly(numbers: Collection[Decimal]) -> bool:

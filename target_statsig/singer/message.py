@@ -26,9 +26,6 @@ DEEPEST = 200
 """Levels of nested objects and lists that a record or a schema may have. Python recurses for each level, and deeper
 nesting may reach its limit."""
 
-NESTED_TOO_DEEPLY = "nested_too_deeply"
-"""The reason for rejecting a record that is nested deeper."""
-
 Undecoded = msgspec.Raw
 """A record that is nested too deeply to be decoded: its JSON as the tap wrote it."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import chain
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,7 +16,6 @@ from target_statsig.singer.columns import Columns
 from target_statsig.singer.message import (
     DEEPEST,
     MESSAGES,
-    NESTED_TOO_DEEPLY,
     Message,
     Undecoded,
     decode_around_record,
@@ -42,8 +39,6 @@ its schema does so in every batch."""
 
 _NO_OPENING = bytes({*range(256)} - {*b"{[\n"})
 """All bytes except those that begin an object or a list, or end a line."""
-
-_messages, _mapped = attrgetter("messages"), attrgetter("mapped")
 
 
 def lines_of(block: bytes) -> list[bytes]:
@@ -79,8 +74,10 @@ class Batch:
         return Batch(
             [line for part in parts for line in part.lines],
             # If only some parts are decoded, the whole batch is decoded again.
-            None if any(part.messages is None for part in parts) else [*chain.from_iterable(map(_messages, parts))],
-            None if parts[0].mapped is None else [*chain.from_iterable(map(_mapped, parts))],
+            None
+            if any(part.messages is None for part in parts)
+            else [message for part in parts for message in part.messages or ()],
+            None if parts[0].mapped is None else [record for part in parts for record in part.mapped or ()],
         )
 
     @property
@@ -213,7 +210,7 @@ class RecordReader:
 
     def _fault(self, record: Mapping[str, Any]) -> RecordError:
         if is_too_deep(record):
-            return RecordError(NESTED_TOO_DEEPLY)
+            return RecordError("nested_too_deeply")
         missing = next((name for name in self._key_properties if name not in record), None)
         return RecordError("schema_violation") if missing is None else RecordError("missing_key_property", missing)
 
