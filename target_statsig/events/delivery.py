@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import compress
 from typing import TYPE_CHECKING
 
-from target_statsig.errors import FatalRunError, Heading, RefusedError, TargetStatsigError, TooLargeError
+from target_statsig.errors import FatalRunError, Heading, RecordError, RefusedError, TargetStatsigError, TooLargeError
 from target_statsig.events.prepare import DIGESTS_ONLY, Limits, Preparation
 from target_statsig.reports.report import ItemCounts, wider
 from target_statsig.store.ledger import NoLedger, each
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from target_statsig.events.workers import Workers
     from target_statsig.singer.records import Batch, RecordReader
     from target_statsig.store.ledger import Bookmark, StreamLedger
-
-REFUSED = "refused_by_statsig"
 
 NOT_ABOUT_THE_BODY = frozenset({301, 302, 303, 307, 308, 404, 405})
 """Statuses of refusals that halving cannot fix, because there is no events API at `events_url`."""
@@ -86,11 +84,10 @@ class RefusalStreak:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A rejected record: its line as the tap sent it, and the reason."""
+    """A rejected record: its line as the tap sent it, the reason, and Statsig's message if Statsig refused it."""
 
     line: bytes
-    reason: str
-    field: str | None = None
+    error: RecordError
     message: str = ""
 
 
@@ -184,67 +181,63 @@ class Delivery:
             epoch: The number of STATE messages before the last record.
             on_retry: Called before each retry of a request.
         """
-        return _BatchDelivery(self, preparation, now_ms, epoch, on_retry).run(batch)
+        result = BatchResult(ItemCounts(self.item_type.object_type))
+        return _BatchDelivery(self, preparation, now_ms, epoch, on_retry, result).run(batch)
 
 
+@dataclass(slots=True)
 class _BatchDelivery:
-    def __init__(
-        self, delivery: Delivery, preparation: Prepares, now_ms: int, epoch: int, on_retry: Callable[[], None]
-    ) -> None:
-        self._delivery = delivery
-        self._preparation = preparation
-        self._ledger = delivery.ledger
-        self._now_ms = now_ms
-        self._epoch = epoch
-        self._on_retry = on_retry
-        self._highest: Bookmark | None = None
-        self._counts = ItemCounts(delivery.item_type.object_type)
-        self._result = BatchResult(self._counts)
+    delivery: Delivery
+    preparation: Prepares
+    now_ms: int
+    epoch: int
+    on_retry: Callable[[], None]
+    result: BatchResult
+    highest: Bookmark | None = None
 
     def run(self, batch: Batch) -> BatchResult:
-        result = self._result
-        delivery = self._delivery
+        result, delivery = self.result, self.delivery
         limits = DIGESTS_ONLY if delivery.all_known else delivery.bounds.limits
         prepared = self._prepare(batch, limits)
         if prepared.unreadable is not None:
             result.unreadable = (prepared.readable, prepared.unreadable)
             result.undelivered = len(batch) - 1 - prepared.readable
-        self._highest = prepared.highest
+        self.highest = prepared.highest
         try:
             known = self._known_rows(prepared, len(batch))
         except TargetStatsigError as error:
             result.fail(error, prepared.readable)
             return result
         delivery.all_known = 0 < len(known) == prepared.readable
-        self._counts.skipped_duplicates = len(known)
+        result.counts.skipped_duplicates = len(known)
         if delivery.all_known:
             return result
         if known or limits is DIGESTS_ONLY:
             batch = batch.take([row for row in range(prepared.readable) if row not in known])
             prepared = self._prepare(batch)
-        self._counts.deleted_row = prepared.deleted
-        self._counts.warnings = prepared.warnings
+        result.counts.deleted_row = prepared.deleted
+        result.counts.warnings = prepared.warnings
         self._send_all(batch, prepared)
         return result
 
     def _prepare(self, batch: Batch, limits: Limits | None = None) -> Prepared:
         """Prepare a batch within given limits, or within the current ones."""
-        delivery = self._delivery
-        return delivery.workers.prepare(self._preparation, batch, limits or delivery.bounds.limits, self._now_ms)
+        delivery = self.delivery
+        return delivery.workers.prepare(self.preparation, batch, limits or delivery.bounds.limits, self.now_ms)
 
     def _known_rows(self, prepared: Prepared, count: int) -> set[int]:
         """Return the numbers of the lines whose records an earlier run delivered."""
-        if self._ledger.is_blank or not prepared.digests:
+        if self.delivery.ledger.is_blank or not prepared.digests:
             return set()
-        are_known = self._ledger.known(each(prepared.digests), highest=prepared.highest, epoch=self._epoch)
+        are_known = self.delivery.ledger.known(each(prepared.digests), highest=prepared.highest, epoch=self.epoch)
         rows = range(count) if prepared.rows is None else prepared.rows
         return set(compress(rows, are_known))
 
     def _send_all(self, batch: Batch, prepared: Prepared, *, doubted: bool = False) -> None:
-        self._result.rejections += [
-            Rejection(batch.lines[row], reason, field) for row, reason, field in prepared.rejected
+        self.result.rejections += [
+            Rejection(batch.lines[row], RecordError(reason, field)) for row, reason, field in prepared.rejected
         ]
-        self._delivery.item_bytes = prepared.item_bytes or self._delivery.item_bytes
+        self.delivery.item_bytes = prepared.item_bytes or self.delivery.item_bytes
         for request in prepared.requests:
             if self._is_too_large_by_now(request):
                 part = _lines_of(batch, request)
@@ -254,7 +247,7 @@ class _BatchDelivery:
 
     def _is_too_large_by_now(self, request: PreparedRequest) -> bool:
         """Return whether the limits were lowered below the size of a request since it was prepared."""
-        return self._result.failure is None and request.count > 1 and request.size > self._delivery.bounds.limits.bytes
+        return self.result.failure is None and request.count > 1 and request.size > self.delivery.bounds.limits.bytes
 
     def _send(self, batch: Batch, request: PreparedRequest, *, doubted: bool) -> None:
         """Send a request.
@@ -264,7 +257,7 @@ class _BatchDelivery:
             request: The request.
             doubted: Whether Statsig may have accepted a larger request with the same items.
         """
-        result, count = self._result, request.count
+        result, count = self.result, request.count
         if result.failure is not None:
             result.undelivered += count
             return
@@ -279,8 +272,8 @@ class _BatchDelivery:
         except TargetStatsigError as error:
             result.fail(error, count)
         else:
-            self._delivery.refusals.accepted()
-            counts = self._counts
+            self.delivery.refusals.accepted()
+            counts = self.result.counts
             counts.delivered += count
             counts.names.update(request.names)
             counts.span = wider(counts.span, request.span)
@@ -289,37 +282,37 @@ class _BatchDelivery:
 
     def _post(self, request: PreparedRequest) -> int:
         """Send a request, recorded before and after, and return how many of its items may be in Statsig twice."""
-        batch = self._ledger.intend(request.digests, highest=self._highest, epoch=self._epoch)
+        batch = self.delivery.ledger.intend(request.digests, highest=self.highest, epoch=self.epoch)
         try:
-            sent = self._delivery.client.send_body(
-                self._delivery.item_type.endpoint,
+            sent = self.delivery.client.send_body(
+                self.delivery.item_type.endpoint,
                 request.body,
                 request.count,
-                what=f"{self._delivery.item_type.count(request.count)} of stream '{self._delivery.stream}'",
+                what=f"{self.delivery.item_type.count(request.count)} of stream '{self.delivery.stream}'",
                 on_try=self._begin_try,
             )
         except TargetStatsigError as error:
             if not error.maybe_taken:
-                self._ledger.withdraw(batch)
+                self.delivery.ledger.withdraw(batch)
             raise
-        self._ledger.acknowledge(batch)
+        self.delivery.ledger.acknowledge(batch)
         # Only now: `in_doubt` counts each record once, and the halves of a refused batch are still to be counted.
-        in_doubt = self._ledger.in_doubt(request.digests)
+        in_doubt = self.delivery.ledger.in_doubt(request.digests)
         return request.count if sent.maybe_duplicated else in_doubt
 
     def _begin_try(self, tries_before: int, size: int) -> None:
-        self._ledger.check()
-        self._counts.requests += 1
+        self.delivery.ledger.check()
+        self.result.counts.requests += 1
         if tries_before:
-            self._counts.retries += 1
-            self._on_retry()
-        self._counts.bytes_sent += size
+            self.result.counts.retries += 1
+            self.on_retry()
+        self.result.counts.bytes_sent += size
 
     def _split_or_reject(self, batch: Batch, request: PreparedRequest, error: RequestError, *, doubted: bool) -> None:
         """Prepare and send the lines of a refused request again, in parts; reject a single line."""
         too_large = isinstance(error, TooLargeError)
         if too_large:
-            self._delivery.bounds.lower(request.size, alone=request.count == 1)
+            self.delivery.bounds.lower(request.size, alone=request.count == 1)
         if request.count > 1:
             # A batch that was too large is divided by `prepare`, within the lowered limits.
             middle = len(batch) // 2
@@ -327,11 +320,11 @@ class _BatchDelivery:
             for part in parts:
                 self._send_all(part, self._prepare(part), doubted=doubted)
             return
-        reason = f"{self._delivery.item_type.object_type}_too_large" if too_large else REFUSED
-        self._result.rejections.append(Rejection(batch.lines[0], reason, message=error.message))
-        if self._delivery.refusals.refused():
-            what = f"{self._delivery.item_type.count(RefusalStreak.LIMIT)} of stream '{self._delivery.stream}'"
-            self._result.failure = FatalRunError(
+        reason = f"{self.delivery.item_type.object_type}_too_large" if too_large else "refused_by_statsig"
+        self.result.rejections.append(Rejection(batch.lines[0], RecordError(reason), error.message))
+        if self.delivery.refusals.refused():
+            what = f"{self.delivery.item_type.count(RefusalStreak.LIMIT)} of stream '{self.delivery.stream}'"
+            self.result.failure = FatalRunError(
                 f"Statsig refused {what} one by one and took none, so the mapping or `events_url` is wrong. Statsig's "
                 f"message: {error.message or 'none'}. The refused records are in the dead letters. Fix the "
                 "configuration and run again.",

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from target_statsig.errors import RecordError
 from target_statsig.events.delivery import Bounds, Delivery, RefusalStreak
 from target_statsig.events.positions import bookmark_of
 from target_statsig.reports.progress import Progress
@@ -352,8 +351,7 @@ class EventStream:
         result = delivery.deliver(preparation, batch, now_ms=now_ms, epoch=epoch, on_retry=self._count_retry)
         self._count(result)
         for rejection in result.rejections:
-            error = RecordError(rejection.reason, rejection.field)
-            self._rejections.add(rejection.line, schema, error, message=rejection.message)
+            self._rejections.add(rejection.line, schema, rejection.error, message=rejection.message)
         if result.unreadable is not None:
             row, what = result.unreadable
             part, number = _locate(row, parts)

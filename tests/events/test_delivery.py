@@ -166,7 +166,7 @@ def rejected(result):
 
 
 def reasons(result):
-    return Counter(rejection.reason for rejection in result.rejections)
+    return Counter(rejection.error.reason for rejection in result.rejections)
 
 
 def test_all_that_can_become_an_event_arrives_in_order():
@@ -228,7 +228,7 @@ def test_ten_culprits_in_five_hundred_cost_at_most_two_times_log_of_five_hundred
     result = send(orders(500), Statsig(poison=poison))
     assert rejected(result) == poison
     assert result.counts.requests <= 1 + 10 * 2 * math.ceil(math.log2(500))
-    assert {rejection.reason for rejection in result.rejections} == {"refused_by_statsig"}
+    assert {rejection.error.reason for rejection in result.rejections} == {"refused_by_statsig"}
     assert {rejection.message for rejection in result.rejections} == {"no such event"}
 
 
@@ -417,7 +417,7 @@ def test_a_known_record_that_the_mapping_rejects_is_skipped_and_no_dead_letter()
     statsig, ledger = Statsig(), Ledger(known=[bad])
     result = send([order(0), bad, order(2), order(3, user_id=None)], statsig, ledger=ledger)
     assert (result.counts.skipped_duplicates, result.counts.delivered) == (1, 2)
-    assert [(each.line, each.reason, each.field) for each in result.rejections] == [
+    assert [(each.line, each.error.reason, each.error.field) for each in result.rejections] == [
         (line(order(3, user_id=None)), "missing_identifier", "user_id")
     ]
 

@@ -44,7 +44,7 @@ def send(stream, rows, *answers):
 
 
 def reasons(result):
-    return Counter(rejection.reason for rejection in result.rejections)
+    return Counter(rejection.error.reason for rejection in result.rejections)
 
 
 def test_every_object_type_but_the_segment_is_a_kind_of_item():
