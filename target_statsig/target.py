@@ -137,12 +137,7 @@ class TargetStatsig(Target):
             self.run.streams.check_columns(name, sink.schema, original["schema"])
 
     def _take_records(self, tap_stream: str, number: int, batch: Batch) -> None:
-        """Pass RECORD messages to the sinks that their stream feeds.
-
-        Args:
-            tap_stream: The stream's name in the tap, before stream maps.
-            number: The line number of the first message.
-            batch: The messages.
+        """Pass RECORD messages to the sinks that their stream feeds; the first is on line `number`.
 
         Raises:
             InputError: The stream has no SCHEMA yet, or a line is not a RECORD message.
@@ -208,11 +203,8 @@ class TargetStatsig(Target):
     def run_to_end(self, file_input: Iterable[str] | Iterable[bytes] | None) -> int:
         """Read all input and end the run. STATE, report and summary are written even if the run fails.
 
-        Args:
-            file_input: The lines; None for standard input.
-
-        Returns:
-            The exit code: 0 if complete, 1 if failed, 128 plus the signal's number if interrupted.
+        Without lines, standard input is read. The exit code is 0 if the run is complete, 1 if it failed, and 128 plus
+        the signal's number if it was interrupted.
         """
         try:
             self.listen(cast("IO[str] | None", file_input))
@@ -256,11 +248,7 @@ class TargetStatsig(Target):
         return send_again(self.run, self.run_to_end)
 
     def apply_held(self, segment_id: str | None = None) -> int:
-        """Remove the members whose removal the last run held, and return the exit code.
-
-        Args:
-            segment_id: The only segment to change; None for all.
-        """
+        """Remove the members whose removal the last run held, in all segments or one, and return the exit code."""
         from target_statsig.commands.apply_held import apply_held
 
         return apply_held(self.run, segment_id)

@@ -48,12 +48,7 @@ class Bounds:
         self.limits = Limits(rows, size, size)
 
     def lower(self, refused: int, *, alone: bool) -> None:
-        """Lower the limits below a size that Statsig refused.
-
-        Args:
-            refused: The uncompressed bytes of the refused body.
-            alone: Whether it held a single item.
-        """
+        """Lower the limits below the uncompressed bytes of a refused body, which may have held one item `alone`."""
         limits = self.limits
         largest = min(limits.largest, refused - 1) if alone else limits.largest
         size = largest if alone else max(int(refused * LEFT_OF_REFUSED), 1)
@@ -97,7 +92,6 @@ class BatchResult:
 
     Attributes:
         counts: The counts, apart from `records` and `rejected`.
-        rejections: The rejected records.
         undelivered: Records not known to be delivered, because of `failure`. The next run sends them again.
         unreadable: The number of the first line that is no RECORD message, and what is wrong with it; None if there is
             none. That line and those after it were not processed.
@@ -121,14 +115,7 @@ class Delivery:
     """Delivers the batches of one stream. Thread-safe.
 
     Attributes:
-        stream: The stream's name after stream maps.
-        settings: The stream's settings.
-        item_type: The type of items that records become.
-        bounds: How large a request may be.
-        refusals: Counts refused items of this type.
-        workers: Prepares batches, here or in worker processes.
-        client: Sends requests.
-        ledger: Records deliveries.
+        refusals: Counts refused items of this type, in all streams.
         item_bytes: The average bytes of an item in the last batch; 0 before the first.
         all_known: Whether an earlier run delivered the whole last batch. The next one was then probably delivered, too,
             so only its digests are prepared first.
@@ -153,10 +140,8 @@ class Delivery:
     def preparation(self, reader: RecordReader, replication_key: str | None, *, is_late: bool = False) -> Preparation:
         """Return the preparation of the batches that a reader decodes.
 
-        Args:
-            reader: The reader.
-            replication_key: The column of the tap's bookmarks, if its SCHEMA names one.
-            is_late: Whether the records are dead letters, which no bookmark covers.
+        `replication_key` is the column of the tap's bookmarks, if its SCHEMA names one. Records that are late are dead
+        letters, which no bookmark covers.
         """
         remembers = not isinstance(self.ledger, NoLedger)
         return Preparation(
@@ -174,12 +159,8 @@ class Delivery:
     ) -> BatchResult:
         """Deliver a batch. A failed request raises nothing; the result holds the error and the undelivered records.
 
-        Args:
-            preparation: Prepares the batch.
-            batch: The batch.
-            now_ms: The time for items without one, unix milliseconds.
-            epoch: The number of STATE messages before the last record.
-            on_retry: Called before each retry of a request.
+        `now_ms` is the time for items without one, in unix milliseconds. `epoch` is the number of STATE messages before
+        the last record. `on_retry` is called before each retry of a request.
         """
         result = BatchResult(ItemCounts(self.item_type.object_type))
         return _BatchDelivery(self, preparation, now_ms, epoch, on_retry, result).run(batch)
@@ -250,13 +231,7 @@ class _BatchDelivery:
         return self.result.failure is None and request.count > 1 and request.size > self.delivery.bounds.limits.bytes
 
     def _send(self, batch: Batch, request: PreparedRequest, *, doubted: bool) -> None:
-        """Send a request.
-
-        Args:
-            batch: The batch from which it was prepared.
-            request: The request.
-            doubted: Whether Statsig may have accepted a larger request with the same items.
-        """
+        """Send a request of a batch; `doubted` if Statsig may have accepted a larger one with the same items."""
         result, count = self.result, request.count
         if result.failure is not None:
             result.undelivered += count

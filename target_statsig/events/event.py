@@ -69,13 +69,7 @@ class EventNames:
         self._named = lru_cache(_NAMES_KEPT)(self._name)
 
     def __call__(self, sources: Column, warnings: MappingWarnings, faults: Faults) -> Column:
-        """Return the event names for a column of source values.
-
-        Args:
-            sources: The value of each record.
-            warnings: Receives the sanitized names.
-            faults: Receives `missing_event_name`, `invalid_event_name` and `event_name_too_long`.
-        """
+        """Return the event names for a column of source values."""
 
         def name_of(source: object) -> str:
             before, name = self._named(source if type(source) is str else label(source) or "")

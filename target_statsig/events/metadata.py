@@ -54,13 +54,10 @@ class MetadataMapper:
         *,
         of_messages: bool = False,
     ) -> None:
-        """Read the settings.
+        """Read the settings `metadata_fields` and `metadata_types`.
 
-        Args:
-            metadata_fields: Sources, or `*`.
-            types: Whether values keep their types or become texts.
-            fed: The sources of each other field, the preferred one first.
-            of_messages: Whether the records are messages of Segment or RudderStack.
+        `fed` has the sources of each other field, the preferred one first. `of_messages` is whether the records are
+        messages of Segment or RudderStack.
         """
         self._of_messages = of_messages
         self._everything = EVERYTHING in metadata_fields
@@ -71,12 +68,7 @@ class MetadataMapper:
         self._plan = lru_cache(_SHAPES_KEPT)(self._plan_for)
 
     def __call__(self, columns: Columns, faults: Faults) -> Column:
-        """Return the metadata of each record, or null.
-
-        Args:
-            columns: The records.
-            faults: Receives `not_encodable` if a value cannot become a text.
-        """
+        """Return the metadata of each record, or null. A fault is `not_encodable`: a value without a text."""
         plan = self._plan(columns.names)
         fed = _fed_from(columns, plan.fields)
         whole = self._converted([(key, columns.get(name), fed.get((name, None))) for name, key in plan.keys], faults)
@@ -146,12 +138,7 @@ Fed = dict[tuple[str, "str | None"], Sequence[bool]]
 
 
 def _fed_from(columns: Columns, fields: Iterable[Sequence[Place]]) -> Fed:
-    """Return which values feed other fields: in each record, the first of a field's places that is not null.
-
-    Args:
-        columns: The records.
-        fields: The places of each field, the preferred one first.
-    """
+    """Return which values feed other fields: in each record, the first of a field's places that is not null."""
     fed: Fed = {}
     for candidates in fields:
         before: Column | None = None

@@ -66,11 +66,7 @@ class Limits(msgspec.Struct, frozen=True):
     largest: int
 
     def rows_of(self, item_bytes: float) -> int:
-        """Return how many items to gather for a request.
-
-        Args:
-            item_bytes: The average bytes of the last items; 0 if unknown.
-        """
+        """Return how many items to gather for a request, by the average bytes of the last items; 0 if unknown."""
         return max(min(self.rows, int(FILLED * self.bytes / item_bytes)), 1) if item_bytes else self.rows
 
 
@@ -138,13 +134,7 @@ class Prepares(Protocol):
     """Prepares batches. `engine.send` implements it for batches that were prepared earlier."""
 
     def __call__(self, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
-        """Prepare a batch.
-
-        Args:
-            batch: The batch.
-            limits: How large a request may be.
-            now_ms: The time for items without one, unix milliseconds.
-        """
+        """Prepare a batch. `now_ms` is the time for items without one, in unix milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -152,11 +142,7 @@ class Preparation(Prepares):
     """Prepares the batches of one stream until its next SCHEMA message.
 
     Attributes:
-        reader: Decodes and validates records.
-        settings: The stream's settings.
-        item_type: The type of items that records become.
         remembers: Whether the ledger needs digests.
-        compression: How bodies are compressed.
         replication_key: The column of the tap's bookmarks, if its SCHEMA names one.
         passed: The bookmark below which the ledger has forgotten deliveries, or None.
     """
@@ -188,12 +174,7 @@ class Preparation(Prepares):
         Records from columns instead of lines are `Read(range(count), columns, columns)`, where `columns` is
         `Columns({name: values}, extracted=times, versions=[None] * count)`. Values are those of JSON: texts, integers,
         `Decimal` for numbers with a fraction, booleans, objects, lists and None. `extracted` holds ISO 8601 texts or
-        None.
-
-        Args:
-            read: The records, and the faults of those that are not sound.
-            limits: How large a request may be.
-            now_ms: The time for items without one, unix milliseconds.
+        None. `now_ms` is the time for items without one, in unix milliseconds.
         """
         deleted = deleted_rows(read.source) if self.settings.deleted_rows is DeletedRows.SKIP else []
         if deleted:

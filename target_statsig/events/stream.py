@@ -112,13 +112,7 @@ class EventResources:
 
 
 class _Part(NamedTuple):
-    """Consecutive messages of the input.
-
-    Attributes:
-        number: The line number of the first one.
-        batch: The messages.
-        received: The number of STATE messages before them.
-    """
+    """Consecutive messages of the input; the first is on line `number`, after `received` STATE messages."""
 
     number: int
     batch: Batch
@@ -130,9 +124,6 @@ class _Gathering:
     """The batch that is being gathered from one stream of the tap.
 
     Attributes:
-        reading: How its records are read.
-        preparation: Prepares them.
-        parts: The messages so far.
         rows: The number of records so far.
         size: The bytes of their lines.
         ticket: The ticket with which the batch holds STATEs back.
@@ -198,24 +189,16 @@ class EventStream:
         self._replication_keys[tap_stream] = replication_key
 
     def state_written(self, state: State, number: int) -> None:
-        """Let the ledger forget records that the tap will not send again after a STATE.
-
-        Args:
-            state: The STATE that was written.
-            number: Its number in this run, from 1.
-        """
+        """Let the ledger forget records that the tap will not send again after this run's `number`th STATE."""
         tap_streams, bookmark = [*self._replication_keys], None
         if len(tap_streams) == 1:
             bookmark = bookmark_of(state, tap_streams[0], self._replication_key)
         self._delivery.ledger.state_written(bookmark, epoch=number)
 
     def accept(self, number: int, batch: Batch, reading: Reading) -> None:
-        """Take RECORD messages. A full batch is delivered at once; this waits while all threads are busy.
+        """Take RECORD messages, of which the first is on line `number` of the input.
 
-        Args:
-            number: The line number of the first message.
-            batch: The messages.
-            reading: How their records are read.
+        A full batch is delivered at once; this waits while all threads are busy.
 
         Raises:
             TargetStatsigError: The error of an earlier batch.
@@ -249,11 +232,7 @@ class EventStream:
     def deliver_prepared(self, preparation: Prepares, schema: Message, batch: Batch, ledger: StreamLedger) -> None:
         """Deliver a batch that was prepared elsewhere, in this thread, until all is acknowledged or a dead letter.
 
-        Args:
-            preparation: Returns the prepared batch, and prepares parts of it again.
-            schema: The SCHEMA message of its records.
-            batch: The messages.
-            ledger: Records its delivery.
+        `preparation` returns the prepared batch, and prepares parts of it again. `schema` is the SCHEMA message.
 
         Raises:
             TargetStatsigError: The error of a request.

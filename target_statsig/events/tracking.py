@@ -72,10 +72,5 @@ def members_of(value: object) -> dict[str, Any] | None:
 
 
 def is_transport(name: str, present: Collection[str]) -> bool:
-    """Return whether a column is about the transport of a message, or about its user.
-
-    Args:
-        name: The column.
-        present: All columns of the record.
-    """
+    """Return whether a column of a record with the columns `present` is about a message's transport, or its user."""
     return name in TRANSPORT or name.startswith(CONTEXT_PREFIX) or (name in OF_MESSAGES and "properties" in present)

@@ -79,10 +79,7 @@ class UserMapper:
     def __call__(self, columns: Columns, faults: Faults, warnings: MappingWarnings) -> tuple[Column, Column]:
         """Return the user of each record, and the environment tier of each, or null.
 
-        Args:
-            columns: The records.
-            faults: Receives `missing_identifier` for records with neither a user id nor a custom id.
-            warnings: Counts ignored values, and long user ids.
+        A fault is `missing_identifier`: a record with neither a user id nor a custom id.
         """
         user: dict[str, Column] = {
             field: labels(found, faults)

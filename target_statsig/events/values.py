@@ -43,13 +43,10 @@ class Mapper(Protocol):
     """Maps the records of one stream. Thread-safe."""
 
     def __call__(self, columns: Columns, now_ms: int, warnings: MappingWarnings, faults: Faults) -> Items:
-        """Return the item of each record.
+        """Return the item of each record, and add the faults of those that cannot become items.
 
-        Args:
-            columns: The records. Numbers with a fraction are `Decimal`.
-            now_ms: The time for items with neither a time nor a time of extraction, unix milliseconds.
-            warnings: Receives warnings.
-            faults: Receives the faults of records that cannot become items.
+        Numbers with a fraction are `Decimal`. `now_ms` is the time, in unix milliseconds, for items with neither a time
+        nor a time of extraction.
         """
 
 
@@ -285,12 +282,7 @@ _TYPES_KEPT = 4_096
 
 
 def objects(members: Mapping[str, Column], count: int) -> Column:
-    """Return an object for each record, or null if all its members are null.
-
-    Args:
-        members: The columns, by the names of the members.
-        count: How many records there are.
-    """
+    """Return an object for each of `count` records, or null if all its members are null."""
     if not members:
         return (None,) * count
     make, columns = object_maker(tuple(members)), [*members.values()]

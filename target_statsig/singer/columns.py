@@ -126,9 +126,7 @@ def picked(values: Column, rows: Sequence[int]) -> Column:
 def transposed(objects: Sequence[Mapping[str, Any]], shapes: Shapes | None = None) -> dict[str, Column]:
     """Return the members of objects as columns, in order of appearance, with null where an object lacks one.
 
-    Args:
-        objects: The objects.
-        shapes: The result of `rows_by_shape(objects)`, if known.
+    `shapes` is the result of `rows_by_shape(objects)`, if known.
     """
     shapes = rows_by_shape(objects) if shapes is None else shapes
     if len(shapes) == 1:

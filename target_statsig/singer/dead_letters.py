@@ -102,12 +102,7 @@ class DeadLetters:
     """
 
     def __init__(self, directory: str, run_id: str) -> None:
-        """Start without files.
-
-        Args:
-            directory: A path, or a URL of `universal-pathlib`.
-            run_id: The name of the run, which is part of every file's name.
-        """
+        """Take a path or a URL of `universal-pathlib`, and the id of the run, which is part of every file's name."""
         self.directory = UPath(directory)
         self.paths: list[str] = []
         self.count = 0
@@ -120,11 +115,7 @@ class DeadLetters:
     def put(self, line: bytes, schema: Mapping[str, Any], error: RecordError, message: str = "") -> None:
         """Write a rejected record, at the latest when `flush` is called.
 
-        Args:
-            line: The RECORD message, as the tap sent it.
-            schema: The SCHEMA message of its stream, as the tap sent it.
-            error: Why it was rejected.
-            message: Statsig's message, if Statsig refused it.
+        Line and SCHEMA message are as the tap sent them. `message` is Statsig's, if Statsig refused the record.
 
         Raises:
             FatalRunError: It cannot be written.
@@ -255,16 +246,7 @@ class Rejections:
         dead_letters: DeadLetters,
         where: Callable[[str], str],
     ) -> None:
-        """Start with none.
-
-        Args:
-            stream: The stream's name.
-            max_percent: The setting `max_rejected_percent`.
-            counts: The stream's counts in the report.
-            report: The report of the run.
-            dead_letters: The dead letters of the run.
-            where: Returns a sentence that says where a field is read from.
-        """
+        """Start with none. `where` returns a sentence that says where a field is read from."""
         self._stream = stream
         self._max_percent = max_percent
         self._counts = counts
@@ -279,13 +261,7 @@ class Rejections:
         return self._max_percent == 0
 
     def add(self, line: bytes, schema: Message, error: RecordError, *, message: str = "") -> None:
-        """Count a rejected record and write it to the dead letters.
-
-        Args:
-            line: The RECORD message as the tap sent it.
-            schema: The SCHEMA message as the tap sent it.
-            error: Why it was rejected.
-            message: Statsig's message, if Statsig refused it.
+        """Count a rejected record and write it to the dead letters (`DeadLetters.put`).
 
         Raises:
             RejectionsError: No record of this stream may be rejected.

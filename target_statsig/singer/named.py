@@ -47,11 +47,9 @@ class NamedColumns:
         self._warned: set[tuple[str, tuple[str, ...]]] = set()
 
     def check(self, schema: Mapping[str, Any], tap_schema: Mapping[str, Any]) -> None:
-        """Warn, once each, of named columns that the stream does not have.
+        """Warn, once each, of named columns that the stream does not have, after stream maps.
 
-        Args:
-            schema: The stream's JSON schema after stream maps.
-            tap_schema: The JSON schema as the tap sent it, to which `row_count_field` refers.
+        `row_count_field` refers to the JSON schema as the tap sent it.
         """
         self.seen = True
         if reads_messages(self._settings):
@@ -123,12 +121,7 @@ class NamedColumns:
 
 
 def warn_of_absent_streams(keys: Iterable[str], came: Sequence[str]) -> None:
-    """Warn of streams that the settings name and the input lacked.
-
-    Args:
-        keys: The keys of `streams` that matched no stream.
-        came: The names of the streams that came, after stream maps.
-    """
+    """Warn of the keys of `streams` that matched none of the streams that `came`, by their names after stream maps."""
     shown = ", ".join(f"'{stream}'" for stream in came[:SHOWN_STREAMS]) or "nothing"
     more = f" and {len(came) - SHOWN_STREAMS} more" if len(came) > SHOWN_STREAMS else ""
     for key in keys:

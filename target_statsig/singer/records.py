@@ -147,14 +147,10 @@ class RecordReader:
     def __init__(
         self, tap_stream: str, stream: str, schema: dict[str, Any], key_properties: Sequence[str], *, validates: bool
     ) -> None:
-        """Create a reader; the schema is compiled when first needed.
+        """Take the stream's names in the tap and after stream maps, and the JSON schema after them.
 
-        Args:
-            tap_stream: The stream's name in the tap.
-            stream: Its name after stream maps.
-            schema: The JSON schema of its records after stream maps.
-            key_properties: The columns that every record must have.
-            validates: Whether records must keep to the schema.
+        Every record must have the `key_properties`, and keep to the schema if the reader `validates`. The schema is
+        compiled when first needed.
         """
         self._tap_stream = tap_stream
         self._stream = stream

@@ -265,12 +265,7 @@ class RecordType:
 
     @staticmethod
     def _shapes(gaps: Mapping[str, Sequence[bool]], columns: Iterable[str]) -> Shapes:
-        """Return which records have the same columns.
-
-        Args:
-            gaps: For each column that some records lack, whether each record lacks it.
-            columns: The names of all columns.
-        """
+        """Return which records have the same columns; `gaps` are the columns that some lack, and which do."""
         rows_by_gaps: defaultdict[tuple[bool, ...], list[int]] = defaultdict(list)
         for row, lacks in enumerate(zip(*gaps.values(), strict=True)):
             rows_by_gaps[lacks].append(row)
@@ -361,10 +356,7 @@ def normalize(message: Message, error: Callable[[str], InputError]) -> Message:
     """Return a SCHEMA message whose key properties are a list, and whose schema has `properties`.
 
     A schema without columns, such as a document store's, gets its key properties as columns, which stream maps need.
-
-    Args:
-        message: The message.
-        error: Creates an error about the current line.
+    `error` creates an error about the current line.
 
     Raises:
         InputError: The message cannot be used.

@@ -69,13 +69,7 @@ class StatsigSink(Sink):
         self._readings[tap_stream] = Reading(reader, schema)
 
     def take(self, tap_stream: str, number: int, batch: Batch) -> None:
-        """Take RECORD messages of a tap's stream that feeds this one.
-
-        Args:
-            tap_stream: The stream's name in the tap.
-            number: The line number of the first message.
-            batch: The messages.
-        """
+        """Take RECORD messages of a tap's stream that feeds this one; the first is on line `number`."""
         self.record_counter_metric.increment(len(batch))
         reading = self._readings[tap_stream]
         self._run.look_at(self.stream_name, batch, reading.reader)

@@ -33,11 +33,7 @@ class StateGate:
     """
 
     def __init__(self, write: Callable[[State, int], None]) -> None:
-        """Start without tickets.
-
-        Args:
-            write: Writes a STATE, given its value and its number in the run, from 1. Called by one thread at a time.
-        """
+        """Take what writes a STATE, given its value and its number, from 1. One thread at a time calls it."""
         self.received = 0
         self._write = write
         self._lock = threading.Lock()
