@@ -236,7 +236,7 @@ class Run:
         if self._has_dead_letters:
             self._attempt(self.dead_letters.flush)
         for stream in self.streams:
-            self._attempt(stream.check_reject_limit)
+            self._attempt(stream.rejections.check_reject_limit)
         self.conclude()
 
     def conclude(self) -> None:

@@ -146,7 +146,8 @@ class EventStream:
     differently.
 
     Attributes:
-        expected: The number of records that will come; None if unknown.
+        expected: The number of records that will come; 0 if unknown.
+        rejections: The rejected records.
     """
 
     def __init__(
@@ -159,7 +160,7 @@ class EventStream:
         counts: ItemCounts,
         rejections: Rejections,
     ) -> None:
-        self.expected: int | None = None
+        self.expected = 0
         self._resources = resources
         self._delivery = Delivery(
             stream,
@@ -172,7 +173,7 @@ class EventStream:
             ledger,
         )
         self._counts = counts
-        self._rejections = rejections
+        self.rejections = rejections
         self._replication_keys: dict[str, str | None] = {}
         self._gatherings: dict[str, _Gathering] = {}
         self._retries = 0
@@ -304,16 +305,8 @@ class EventStream:
         ]
         sometimes = ((counts.skipped_duplicates, "skipped"), (counts.rejected, "rejected"))
         parts += [f"{number:,} {word}" for number, word in sometimes if number]
-        records_left = max((self.expected or 0) - counts.records, 0)
+        records_left = max(self.expected - counts.records, 0)
         return Progress(self._delivery.stream, counts.records, parts, busy=in_flight > 0, records_left=records_left)
-
-    def check_reject_limit(self) -> None:
-        """Compare the rejected records with `max_rejected_percent`.
-
-        Raises:
-            RejectionsError: There are too many.
-        """
-        self._rejections.check_reject_limit()
 
     def _deliver(
         self,
@@ -330,7 +323,7 @@ class EventStream:
         result = delivery.deliver(preparation, batch, now_ms=now_ms, epoch=epoch, on_retry=self._count_retry)
         self._count(result)
         for rejection in result.rejections:
-            self._rejections.add(rejection.line, schema, rejection.error, message=rejection.message)
+            self.rejections.add(rejection.line, schema, rejection.error, message=rejection.message)
         if result.unreadable is not None:
             row, what = result.unreadable
             part, number = _locate(row, parts)

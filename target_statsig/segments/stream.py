@@ -85,7 +85,7 @@ class SegmentStream:
         self.stream = stream
         self.settings = settings
         self._counts = counts
-        self._rejections = rejections
+        self.rejections = rejections
         self._mapper = MemberMapper(settings)
         self._make_sync = make_sync
         self._on_failure = on_failure
@@ -106,7 +106,7 @@ class SegmentStream:
         faults: Faults = {}
         changes = self._mapper.changes(read.columns, faults)
         rejected = {**read.faults, **{read.rows[row]: error for row, error in faults.items()}}
-        if rejected and self._rejections.allows_none and len(batch) > min(rejected) + 1:
+        if rejected and self.rejections.allows_none and len(batch) > min(rejected) + 1:
             # The run ends with the first rejected record. Later ones are not taken or counted.
             self.accept(number, batch.part(0, min(rejected) + 1), reading)
             return
@@ -120,7 +120,7 @@ class SegmentStream:
                 self._guarded(segment_id, methodcaller("add_changes", changes_here))
         finally:
             for row in sorted(rejected):
-                self._rejections.add(batch.lines[row], reading.schema, rejected[row])
+                self.rejections.add(batch.lines[row], reading.schema, rejected[row])
         if read.unreadable is not None:
             raise unreadable(number + len(read.rows) + len(read.faults), read.unreadable)
 
@@ -200,14 +200,6 @@ class SegmentStream:
         """Keep unsent changes for the next run."""
         for sync in self._syncs.values():
             sync.keep()
-
-    def check_reject_limit(self) -> None:
-        """Compare the stream's rejected records with `max_rejected_percent`.
-
-        Raises:
-            RejectionsError: Too many of its records were rejected.
-        """
-        self._rejections.check_reject_limit()
 
     def _each(self, step: Callable[[SegmentSync], None]) -> None:
         for segment_id in self._syncs:

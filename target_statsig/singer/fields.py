@@ -66,17 +66,17 @@ class Place(NamedTuple):
     path: tuple[str, ...] = ()
 
 
-def places(sources: Iterable[str], present: Container[str] | None = None) -> Iterator[Place]:
+def places(sources: Iterable[str], present: Container[str]) -> Iterator[Place]:
     """Yield the places where sources may be found, the preferred one first.
 
     The source `a.b` may be the column `a.b`, the column `a__b` (as flattening names it), or the member `b` of the
-    objects in column `a`. Only columns in `present` are considered; None means any.
+    objects in column `a`. Only columns in `present` are considered.
     """
     for source in sources:
         parts = source.split(".")
         for length in range(len(parts), 0, -1):
             for column in dict.fromkeys((".".join(parts[:length]), FLATTENED.join(parts[:length]))):
-                if present is None or column in present:
+                if column in present:
                     yield Place(column, tuple(parts[length:]))
 
 

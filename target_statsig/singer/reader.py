@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 LINES_AT_ONCE = 500
 """Undecoded lines that are passed on together. A signal is heeded after each batch."""
 
-LOOK_THERE = "Check what the tap writes there."
-"""The remedy for most unreadable lines."""
-
 RECORD = b'"record"'
 """The end of a RECORD message's head, which names the stream."""
 
@@ -48,8 +45,9 @@ def _heads(stream: str) -> list[bytes]:
     return [form.format(name).encode(errors="replace") for name in names for form in forms]
 
 
-def unreadable(number: int, what: str, *, remedy: str = LOOK_THERE) -> InputError:
+def unreadable(number: int, what: str) -> InputError:
     """Return an error about a line of the input, without any of its content."""
+    remedy = "Check what the tap writes there."
     if what.endswith(NO_END):
         remedy = "Check the tap's log for an error, and run again."
     return InputError(f"Line {number} of the input {what}. {NO_STATE_PASSES} {remedy}")
@@ -145,9 +143,9 @@ class SingerMessageReader(GenericSingerReader[bytes]):
             raise self.error(msg)
         return stream, Batch([line], [message])
 
-    def error(self, what: str, *, remedy: str = LOOK_THERE) -> InputError:
+    def error(self, what: str) -> InputError:
         """Return an error about the current line, without any of its content."""
-        return unreadable(self.line_number, what, remedy=remedy)
+        return unreadable(self.line_number, what)
 
     @override
     def deserialize_json(self, line: bytes) -> Message:
