@@ -12,7 +12,7 @@ from target_statsig.config.choices import MetadataTypes
 from target_statsig.config.sources import PRIVATE_ATTRIBUTES
 from target_statsig.events.tracking import STATSIG_MEMBERS, is_transport
 from target_statsig.events.values import objects, texts, typed
-from target_statsig.singer.columns import objects_in, picked, rows_by_shape, transposed
+from target_statsig.singer.columns import SINGER_PREFIX, objects_in, picked, rows_by_shape, transposed
 from target_statsig.singer.fields import FLATTENED, find, overlay, places
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ PROPERTIES = "properties"
 
 CONTAINERS = frozenset({"context", "traits", "consent"}) | PRIVATE_ATTRIBUTES
 """Columns of objects about the user, not the event. They never become metadata, flattened or not."""
-
-SINGER_PREFIX = "_sdc_"
-"""The prefix of the columns that taps and targets add."""
 
 _ROWS_OF_A_SHAPE = 16
 """If at least so many records on average have the same members, each group of such records is mapped by itself."""

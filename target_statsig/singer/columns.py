@@ -157,8 +157,9 @@ def _grouped(shapes: Sequence[tuple[str, ...]]) -> Shapes:
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 
-TRANSPORT_PREFIX = "_sdc_"
-"""The prefix of columns about the extraction. Their values change from run to run, even if the record does not."""
+SINGER_PREFIX = "_sdc_"
+"""The prefix of the columns that taps and targets add. Their values change from run to run, even if the record does
+not."""
 
 _SHAPES_KEPT = 512
 """Sets of columns to remember; a stream seldom has ten."""
@@ -202,7 +203,7 @@ def _digests(of: Columns, names: tuple[str, ...], rows: Sequence[int]) -> list[b
 @lru_cache(_SHAPES_KEPT)
 def _names_and_seed(columns: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
     """Return the columns that belong to the digest, sorted by name, and the seed made from their names."""
-    names = sorted(name for name in columns if not name.startswith(TRANSPORT_PREFIX))
+    names = sorted(name for name in columns if not name.startswith(SINGER_PREFIX))
     return tuple(names), xxh3_64_intdigest(json.dumps(names).encode())
 
 
