@@ -56,14 +56,10 @@ def highest(values: Sequence[object]) -> Bookmark | None:
         # Dates without a time have few different values.
         times: Sequence[int | None] = parse_texts(values) or [*map(parse_text, set(cast("Sequence[str]", values)))]
         return None if None in times else _moment(max(cast("Sequence[int]", times)))
-    top: Bookmark | None = None
-    for value in values:
-        found = position(value)
-        if found is None or (top is not None and found.kind != top.kind):
-            return None
-        if top is None or found.text > top.text:
-            top = found
-    return top
+    positions = [found for value in values if (found := position(value)) is not None]
+    if len(positions) < len(values) or len({found.kind for found in positions}) != 1:
+        return None
+    return max(positions, key=lambda found: found.text)
 
 
 def below(values: Sequence[object], bookmark: Bookmark) -> int:

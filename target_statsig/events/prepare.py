@@ -218,10 +218,11 @@ class Preparation(Prepares):
             prepared,
             requests=[
                 self._request(
+                    part,
                     None if prepared.rows is None and len(part) == len(read.rows) else [read.rows[row] for row in part],
-                    picked(lines, part),
-                    picked(digests, part) if digests else [],
-                    _part_of(items, part),
+                    lines,
+                    digests,
+                    items,
                 )
                 for part in _parts(sound, lines, limits)
             ],
@@ -244,20 +245,28 @@ class Preparation(Prepares):
         return lines
 
     def _request(
-        self, rows: list[int] | None, lines: Sequence[bytes], digests: Sequence[bytes], items: Items
+        self,
+        part: Sequence[int],
+        rows: list[int] | None,
+        lines: Sequence[bytes],
+        digests: Sequence[bytes],
+        items: Items,
     ) -> PreparedRequest:
+        """Return the request with a part of the records, which are on the lines `rows`."""
         flags = [member for member, setting in self.item_type.flags if getattr(self.settings, setting)]
-        encoded = b",".join(lines)
+        encoded = b",".join(picked(lines, part))
+        names = picked(items.names, part)
+        times = picked(items.times, part) if items.times else ()
         return PreparedRequest(
             body=encode_body(self.item_type.endpoint, encoded, flags, self.compression),
             size=len(encoded) + ENVELOPE_BYTES,
             rows=rows,
-            count=len(items.names),
-            digests=b"".join(digests),
-            names=dict(Counter(items.names)),
+            count=len(names),
+            digests=b"".join(picked(digests, part)) if digests else b"",
+            names=dict(Counter(names)),
             # Items of a type without environments are always billed.
-            billed=len(items.names) if items.tiers is None else sum(map(items.tiers.count, BILLED_TIERS)),
-            span=(min(items.times), max(items.times)) if items.times else None,
+            billed=len(names) if items.tiers is None else sum(map(picked(items.tiers, part).count, BILLED_TIERS)),
+            span=(min(times), max(times)) if times else None,
         )
 
 
@@ -280,12 +289,6 @@ def pack(sizes: Iterable[int], *, max_rows: int, max_bytes: int, overhead: int =
         end += 1
     if end > start:
         yield slice(start, end)
-
-
-def _part_of(items: Items, rows: Sequence[int]) -> Items:
-    tiers = None if items.tiers is None else picked(items.tiers, rows)
-    times = picked(items.times, rows) if items.times else ()
-    return Items(picked(items.items, rows), picked(items.names, rows), tiers, times)
 
 
 def _parts(sound: Sequence[int], lines: Sequence[bytes], limits: Limits) -> Iterator[Sequence[int]]:

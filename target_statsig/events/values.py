@@ -66,7 +66,9 @@ _NUMBERS = (int, float, Decimal)
 NOT_ENCODABLE = "not_encodable"
 """The reason for rejecting a record with a value that JSON cannot hold: half a surrogate pair, or NaN."""
 
-_PRINT_PLAINLY = frozenset({str, int, bool, NoneType})
+_PRINT_PLAINLY: frozenset[type] = frozenset({str, int, bool, NoneType})
+
+_WHOLE: frozenset[type] = frozenset({int, NoneType})
 
 
 def compact_json(value: object) -> str:
@@ -182,7 +184,7 @@ def texts(column: Column, faults: Faults) -> Column:
         return [value if value is None else TEXTS[type(value)](value) for value in column]
     if kinds == {Decimal} and print_plainly([value for value in column if value is not None]):
         return [value if value is None else _short(str(value)) for value in column]
-    return convert(_text_or_null, column, faults)
+    return convert(lambda value: None if value is None else text(value), column, faults)
 
 
 def _short(digits: str) -> str:
@@ -203,12 +205,9 @@ def json_value(text: str) -> Any:
 
 def event_values(column: Column, warnings: MappingWarnings, faults: Faults) -> Column:
     """Return a column as values of events, as `event_value` does, in a form that is encoded without an exponent."""
-    kinds = set(map(type, column)) - NULL
-    if kinds <= {int}:
+    if _prints_plainly(column, _WHOLE):
         return column
-    if kinds <= {int, Decimal} and print_plainly([value for value in column if type(value) is Decimal]):
-        return column
-    values = convert(_printable_value, column, faults)
+    values = convert(lambda value: None if value is None else printable(event_value(value)), column, faults)
     texts = [value for value in values if type(value) is str]
     warnings.text_values += len(texts)
     warnings.long_values += count_long(texts)
@@ -217,12 +216,13 @@ def event_values(column: Column, warnings: MappingWarnings, faults: Faults) -> C
 
 def typed(column: Column, faults: Faults) -> Column:
     """Return a column as `typed_value` does, in a form that is encoded without an exponent; null stays null."""
-    kinds = set(map(type, column)) - NULL
-    if kinds <= {str, int, bool}:
-        return column
-    if kinds <= {str, int, bool, Decimal} and print_plainly([value for value in column if type(value) is Decimal]):
-        return column
-    return convert(typed_value, column, faults)
+    return column if _prints_plainly(column, _PRINT_PLAINLY) else convert(typed_value, column, faults)
+
+
+def _prints_plainly(column: Column, kinds: frozenset[type]) -> bool:
+    """Return whether a column has only values of these types, and Decimals that are encoded without an exponent."""
+    others = set(map(type, column)) - kinds
+    return not others or (others == {Decimal} and print_plainly([value for value in column if type(value) is Decimal]))
 
 
 def typed_value(value: object) -> object:
@@ -238,14 +238,6 @@ def typed_value(value: object) -> object:
     if isinstance(value, (dict, list, tuple)):
         return msgspec.Raw(compact_json(value).encode())
     return text(value)
-
-
-def _text_or_null(value: object) -> str | None:
-    return None if value is None else text(value)
-
-
-def _printable_value(value: object) -> object:
-    return None if value is None else printable(event_value(value))
 
 
 def printable(value: object) -> object:
