@@ -48,7 +48,7 @@ WORKERS_AFTER = 5_000
 
 
 class DeliveryPool:
-    """Runs jobs in threads, and raises the error of a failed job when the next one is submitted."""
+    """Runs jobs in threads. Its methods raise the error of the first job that failed."""
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pool")
@@ -56,11 +56,7 @@ class DeliveryPool:
         self._failure: BaseException | None = None
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Wait until a thread is free, and run a job in it.
-
-        Raises:
-            BaseException: The error of an earlier job; then this job is not run.
-        """
+        """Wait until a thread is free, and run a job in it, unless an earlier one has failed."""
         self._free_threads.acquire()
         try:
             self.check()
@@ -70,20 +66,12 @@ class DeliveryPool:
         self._pool.submit(self._run, job)
 
     def check(self) -> None:
-        """Check that no job has failed.
-
-        Raises:
-            BaseException: The error of the first job that failed.
-        """
+        """Check that no job has failed."""
         if self._failure is not None:
             raise self._failure
 
     def finish(self) -> None:
-        """Wait for all jobs.
-
-        Raises:
-            BaseException: The error of the first job that failed.
-        """
+        """Wait for all jobs."""
         self._pool.shutdown(wait=True)
         self.check()
 
@@ -143,7 +131,7 @@ class EventStream:
     """Gathers the records of one stream into batches, and delivers them.
 
     If stream maps join several streams of the tap, each has a batch of its own, because their records are read
-    differently.
+    differently. Every method that sends may raise the TargetStatsigError of an earlier batch.
 
     Attributes:
         expected: The number of records that will come; 0 if unknown.
@@ -200,9 +188,6 @@ class EventStream:
         """Take RECORD messages, of which the first is on line `number` of the input.
 
         A full batch is delivered at once; this waits while all threads are busy.
-
-        Raises:
-            TargetStatsigError: The error of an earlier batch.
         """
         gathering = self._gathering_of(reading)
         start = 0
@@ -223,11 +208,7 @@ class EventStream:
                 self._flush(gathering)
 
     def run(self, job: Callable[[], None]) -> None:
-        """Wait until a thread of the pool is free, and run a job in it.
-
-        Raises:
-            TargetStatsigError: The error of an earlier job.
-        """
+        """Wait until a thread of the pool is free, and run a job in it."""
         self._resources.pool.submit(job)
 
     def deliver_prepared(self, preparation: Prepares, schema: Message, batch: Batch, ledger: StreamLedger) -> None:
@@ -263,20 +244,12 @@ class EventStream:
             self._resources.workers.start()
 
     def flush(self) -> None:
-        """Deliver what is gathered, even if the batch is not full.
-
-        Raises:
-            TargetStatsigError: The error of an earlier batch.
-        """
+        """Deliver what is gathered, even if the batch is not full."""
         for gathering in self._gatherings.values():
             self._flush(gathering)
 
     def flush_old(self) -> None:
-        """Deliver batches that were started before the last call.
-
-        Raises:
-            TargetStatsigError: The error of an earlier batch.
-        """
+        """Deliver batches that were started before the last call."""
         for gathering in self._gatherings.values():
             if gathering.is_old:
                 self._flush(gathering)

@@ -129,10 +129,7 @@ def text(value: object) -> str:
 def label(value: object) -> str | None:
     """Return a text or a number as an identifier or a name, without surrounding blanks.
 
-    Blank texts, booleans, objects and lists give None, because no id is called `true`.
-
-    Raises:
-        RecordError: As for `text`.
+    Blank texts, booleans, objects and lists give None, because no id is called `true`. Raises as `text`.
     """
     if type(value) is str:
         return value.strip() or None
@@ -226,11 +223,7 @@ def _prints_plainly(column: Column, kinds: frozenset[type]) -> bool:
 
 
 def typed_value(value: object) -> object:
-    """Return a number, a boolean, a text, an object or a list with its type, and a time as text.
-
-    Raises:
-        RecordError: As for `text`.
-    """
+    """Return a number, a boolean, a text, an object or a list with its type, and a time as text. Raises as `text`."""
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, _NUMBERS):
@@ -250,10 +243,8 @@ def printable(value: object) -> object:
 def event_value(value: object) -> int | Decimal | str | None:
     """Return a value that is not null as an event's `value`, which is a number or a string.
 
-    A text with a number becomes a number, a blank text becomes None, and any other value becomes its `text`.
-
-    Raises:
-        RecordError: As for `text`.
+    A text with a number becomes a number, a blank text becomes None, and any other value becomes its `text`. Raises as
+    `text`.
     """
     if isinstance(value, str):
         parsed = parse_number(value)

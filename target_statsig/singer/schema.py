@@ -64,8 +64,7 @@ def compile_check(stream: str, schema: dict[str, Any] | None, key_properties: Se
 def _compiler(stream: str, schema: dict[str, Any]) -> Callable[[Any], Callable[[object], bool]]:
     """Return a function that compiles a schema, or a part of it, by the draft in which it is valid.
 
-    Raises:
-        InputError: The schema is not a valid JSON schema, or refers to something outside of itself.
+    Raises as `compile_check`.
     """
     import jsonschema_rs  # slow to import, and seldom needed in a worker
 
@@ -161,7 +160,7 @@ _ANYTHING: Mapping[str, tuple[object, ...]] = {"additionalProperties": (True, {}
 
 
 class NotPlainError(Exception):
-    """A schema cannot be expressed as a type."""
+    """A schema cannot be expressed as a type. Raised by the functions below."""
 
 
 class RecordType:
@@ -180,7 +179,7 @@ class RecordType:
         """Create the type.
 
         Raises:
-            InputError: The schema is not a valid JSON schema, or refers to something outside of itself.
+            InputError: As `compile_check`.
             NotPlainError: The schema restricts records by more than their columns.
         """
         properties = schema.get("properties")
@@ -276,11 +275,7 @@ class RecordType:
         return shapes
 
     def _column(self, name: str, schema: Any) -> Any:
-        """Return the type of a column.
-
-        Raises:
-            NotPlainError: The column's schema cannot be expressed as a type.
-        """
+        """Return the type of a column, unless its schema is not plain."""
         if schema is True:
             return Any
         if not isinstance(schema, dict):
@@ -310,11 +305,7 @@ def _refers(schema: object) -> bool:
 
 
 def _bounded(kind: str, schema: Mapping[str, Any]) -> Any:
-    """Return the type, with its bounds, for one of JSON schema's types.
-
-    Raises:
-        NotPlainError: msgspec cannot express the bounds.
-    """
+    """Return the type, with its bounds, for one of JSON schema's types, unless msgspec cannot express the bounds."""
     bounds = {name: schema[keyword] for keyword, name in _BOUNDS.get(kind, {}).items() if keyword in schema}
     if not all(bound in _INT64 for bound in bounds.values()):
         raise NotPlainError
@@ -325,11 +316,7 @@ def _bounded(kind: str, schema: Mapping[str, Any]) -> Any:
 
 
 def _only(schema: Mapping[str, Any], keywords: frozenset[str] | set[str]) -> None:
-    """Check that a schema has no other keywords.
-
-    Raises:
-        NotPlainError: It has others.
-    """
+    """Check that a schema has no other keywords."""
     if any(
         keyword not in keywords and keyword not in _SAYS_NOTHING and not keyword.startswith(_EXTENSION)
         for keyword in schema
@@ -338,11 +325,7 @@ def _only(schema: Mapping[str, Any], keywords: frozenset[str] | set[str]) -> Non
 
 
 def _names(value: object) -> list[str]:
-    """Return a list of texts, or a single text as a list.
-
-    Raises:
-        NotPlainError: The value is neither.
-    """
+    """Return a list of texts, or a single text as a list, unless the value is neither."""
     listed = [value] if isinstance(value, str) else value
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
         raise NotPlainError
