@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 GATE_MARK = "gate:"
 """The prefix of gates where names are counted, because an experiment may have the same name."""
 
-FIELDS = ("experiment_name", "gate_name", "passes", "rule_id", "group", "event_time")
-
 
 class ExposureMapper(Mapper):
     """Maps the records of one stream.
@@ -36,7 +34,8 @@ class ExposureMapper(Mapper):
 
     def __init__(self, settings: StreamSettings) -> None:
         self._static = {"experiment_name": settings.experiment_name, "gate_name": settings.gate_name}
-        self._sources = {field: sources_of(field, settings.field_mapping) for field in FIELDS}
+        fields = ("experiment_name", "gate_name", "passes", "rule_id", "group", "event_time")
+        self._sources = {field: sources_of(field, settings.field_mapping) for field in fields}
         self._time_unit = settings.time_unit
         self._users = UserMapper(settings)
 

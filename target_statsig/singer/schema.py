@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 Check = Callable[[Mapping[str, Any]], bool]
 
-UNKNOWN_DRAFT = "Unknown meta-schema"
-
 SCHEMA_KEYWORD = "$schema"
 """The keyword that names the draft."""
 
@@ -90,7 +88,7 @@ def _compiler(stream: str, schema: dict[str, Any]) -> Callable[[Any], Callable[[
         try:
             compiled(make, schema)
         except ValueError as error:  # a ValidationError, or the schema holds half a surrogate pair
-            if str(error).startswith(UNKNOWN_DRAFT):
+            if str(error).startswith("Unknown meta-schema"):
                 return _compiler(stream, {name: part for name, part in schema.items() if name != SCHEMA_KEYWORD})
             faults.append(error)
         else:
@@ -111,8 +109,6 @@ _SAYS_NOTHING = frozenset(
     }
 )
 """Keywords that restrict no value."""
-
-_EXTENSION = "x-"
 
 _ROOT_KEYWORDS = frozenset({"type", "properties", "required", "additionalProperties", "$schema", "$id", "id"})
 """Keywords in the schema of a table. `additionalProperties` may have any value, because a record with a column beyond
@@ -318,8 +314,7 @@ def _bounded(kind: str, schema: Mapping[str, Any]) -> Any:
 def _only(schema: Mapping[str, Any], keywords: frozenset[str] | set[str]) -> None:
     """Check that a schema has no other keywords."""
     if any(
-        keyword not in keywords and keyword not in _SAYS_NOTHING and not keyword.startswith(_EXTENSION)
-        for keyword in schema
+        keyword not in keywords and keyword not in _SAYS_NOTHING and not keyword.startswith("x-") for keyword in schema
     ):
         raise NotPlainError
 
