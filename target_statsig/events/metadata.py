@@ -36,9 +36,6 @@ _ROWS_OF_A_SHAPE = 16
 _SHAPES_KEPT = 512
 """Sets of columns whose keys and places are remembered; a stream seldom has ten."""
 
-_KEYS_KEPT = 16_384
-"""Columns whose metadata key is remembered."""
-
 
 class MetadataMapper:
     """Maps the metadata of the records of one stream."""
@@ -207,7 +204,6 @@ def _may_be_named(source: str) -> bool:
     return not never and not source.startswith(SINGER_PREFIX)
 
 
-@lru_cache(_KEYS_KEPT)
 def _key(column: str) -> str | None:
     """Return the metadata key of a column, or None if it does not become metadata as a whole.
 
