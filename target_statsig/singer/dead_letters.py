@@ -7,7 +7,6 @@ with the reason and the run as additional members of the message.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import threading
@@ -24,7 +23,7 @@ from target_statsig.config.load import replay_command
 from target_statsig.config.paths import dead_letter_name, make_private
 from target_statsig.errors import FatalRunError, Heading, RejectionsError
 from target_statsig.reports.text import counted
-from target_statsig.singer.message import ENCODER
+from target_statsig.singer.message import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,7 +71,7 @@ def extended(line: bytes, members: Mapping[str, str]) -> bytes:
     added = own.rfind(_EXTRA)
     if added >= 0 and _are_extra(own[added + 1 :]):
         own = own[:added]
-    return own + b"," + ENCODER.encode(members)[1:]
+    return own + b"," + encode(members)[1:]
 
 
 def _are_extra(members: bytes) -> bool:
@@ -82,13 +81,6 @@ def _are_extra(members: bytes) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False  # the record's closing brace is among them, so `reason` is a column
     return "run" in decoded and decoded.keys() <= _EXTRA_MEMBERS
-
-
-def _encoded(schema: Mapping[str, Any]) -> bytes:
-    try:
-        return ENCODER.encode(schema)
-    except UnicodeEncodeError:  # half a surrogate pair, which is no UTF-8, but can be escaped
-        return json.dumps(schema, default=float).encode()
 
 
 class DeadLetters:
@@ -125,7 +117,7 @@ class DeadLetters:
                 file = self._file_of(schema["stream"])
                 if schema != file.schema:
                     file.schema = schema
-                    self._append(file, _encoded({**schema, MARK: True}))
+                    self._append(file, encode({**schema, MARK: True}))
                 extra = {"reason": error.reason, "field": error.field, "statsig": message, "run": self._run_id}
                 self._append(file, extended(line, {name: value for name, value in extra.items() if value}))
                 file.unflushed += 1

@@ -1,4 +1,4 @@
-"""Decoding Singer messages. Numbers keep their digits, and records that nest too deeply stay undecoded."""
+"""Decoding and encoding Singer messages. Numbers keep their digits, and records that nest too deeply stay undecoded."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ MESSAGES = msgspec.json.Decoder(Message, float_hook=decimal.Decimal)
 
 ENCODER = msgspec.json.Encoder(decimal_format="number")
 """Encodes Decimals as numbers, with the same digits."""
+
+
+def encode(value: object) -> bytes:
+    """Return a value as JSON, with the same digits."""
+    try:
+        return ENCODER.encode(value)
+    except UnicodeEncodeError:  # half a surrogate pair, which is no UTF-8, but can be escaped
+        return json.dumps(value, default=float).encode()
+
 
 DEEPEST = 200
 """Levels of nested objects and lists that a record or a schema may have. Python recurses for each level, and deeper

@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.errors import FatalRunError, Heading
-from target_statsig.singer.message import ENCODER
+from target_statsig.singer.message import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +136,7 @@ def encode_state(state: State) -> str:
         return json.dumps(state)
     except TypeError:
         # It holds Decimals, because the reader decodes numbers with a fraction as such.
-        return ENCODER.encode(state).decode()
+        return encode(state).decode()
 
 
 def _lost(why: str) -> FatalRunError:

@@ -166,6 +166,12 @@ def test_what_a_schema_says_wrongly_is_no_matter_where_nothing_is_validated(run_
     assert [letter.get("schema") for letter in run_target.dead_letters] == [described["schema"], None]
 
 
+def test_a_state_with_half_a_surrogate_pair_and_a_fraction_is_written_as_it_came(run_target):
+    odd = {"at": 1.5, "note": "\ud83d"}
+    outcome = run_target([schema("orders", COLUMNS, ["id"]), order(1), state(orders=odd)], **EVENT)
+    assert (outcome.exit_code, outcome.states[-1]["bookmarks"]["orders"]) == (0, odd), outcome.errors
+
+
 def test_a_schema_with_half_a_surrogate_pair_is_an_error_of_the_tap(run_target, statsig):
     odd = {"type": "string", "description": "\ud83d"}
     outcome = run_target([schema("orders", {**COLUMNS, "odd": odd}, ["id"]), order(1, odd="x")], **EVENT)
