@@ -35,6 +35,7 @@ from target_statsig.run import Run
 from target_statsig.segments.members import MemberMapper
 from target_statsig.singer.dead_letters import NoDeadLetters
 from target_statsig.singer.fields import deleted_rows, id_destination, listed, places, reads_messages, sources_of
+from target_statsig.singer.message import ENCODER
 from target_statsig.store.readonly import open_copy
 
 if TYPE_CHECKING:
@@ -56,8 +57,6 @@ logger = logging.getLogger(__name__)
 
 LOOKED_AT = 100
 """Records of a batch that are searched for one that would be sent."""
-
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 class RequestFile:
@@ -244,7 +243,7 @@ def _item(record: Columns, settings: StreamSettings, now_ms: int) -> list[str]:
     faults: Faults = {}
     items = ITEM_TYPES[settings.object_type].mapper(settings)(record, now_ms, MappingWarnings(), faults)
     try:
-        text = msgspec.json.format(_ENCODER.encode(items.items[0]), indent=2).decode()
+        text = msgspec.json.format(ENCODER.encode(items.items[0]), indent=2).decode()
     except (TypeError, ValueError, RecursionError, ArithmeticError):
         return []
     return [] if faults else text.splitlines()

@@ -70,8 +70,6 @@ _compact = re.compile(r"((?:19|20)\d\d)(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d))?", re.
 """Dates and times in digits, as warehouses write them: `20240606`, `20240606093000`. Read as seconds the first would be
 in August 1970, and as milliseconds the second in the year 2611."""
 
-_from_iso = dt.datetime.fromisoformat
-
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - subtracted from local times; their zone is subtracted separately
 
 _SECONDS_LENGTH = len("2024-06-06T00:00:00")
@@ -233,7 +231,7 @@ def parse_whole(text: str) -> int | None:
         return None
     local, _, _, fraction, zone = parts.groups()
     try:
-        since = _from_iso(local) - _EPOCH
+        since = dt.datetime.fromisoformat(local) - _EPOCH
     except ValueError:
         return None
     time_ms = since.days * 86_400_000 + since.seconds * 1_000
