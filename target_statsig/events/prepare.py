@@ -178,7 +178,8 @@ class Preparation(Prepares):
         """
         deleted = deleted_rows(read.source) if self.settings.deleted_rows is DeletedRows.SKIP else []
         if deleted:
-            kept = [row for row in range(len(read.rows)) if row not in {*deleted}]
+            gone = {*deleted}
+            kept = [row for row in range(len(read.rows)) if row not in gone]
             rows = [read.rows[row] for row in kept]
             read = replace(read, columns=read.columns.take(kept), source=read.source.take(kept), rows=rows)
         is_whole = not (deleted or read.faults or read.unreadable is not None)
