@@ -6,7 +6,8 @@ Pure. A value that cannot be compared reliably has no position (None), and the l
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
@@ -51,7 +52,8 @@ def highest(values: Sequence[object]) -> Bookmark | None:
     kinds = set(map(type, values))
     if kinds and kinds <= NUMBERS:
         numbers = cast("Sequence[int]", values)
-        return position(max(numbers)) if position(min(numbers)) else None
+        with suppress(InvalidOperation):  # NaN is neither below nor above a number
+            return position(max(numbers)) if position(min(numbers)) else None
     if kinds == {str}:
         # Dates without a time have few different values.
         times: Sequence[int | None] = parse_texts(values) or [*map(parse_text, set(cast("Sequence[str]", values)))]
@@ -70,8 +72,10 @@ def below(values: Sequence[object], bookmark: Bookmark) -> int:
         times, limit = parse_texts(values), int(bookmark.text)
         if times is not None:
             return sum(time < limit for time in times) if min(times) < limit else 0
-    if bookmark.kind == "number" and kinds and kinds <= NUMBERS and not _is_below(min(values), bookmark):  # type: ignore[type-var]
-        return 0
+    if bookmark.kind == "number" and kinds and kinds <= NUMBERS:
+        with suppress(InvalidOperation):
+            if not _is_below(min(cast("Sequence[int]", values)), bookmark):
+                return 0
     return sum(_is_below(value, bookmark) for value in values)
 
 

@@ -166,6 +166,17 @@ def test_what_a_schema_says_wrongly_is_no_matter_where_nothing_is_validated(run_
     assert [letter.get("schema") for letter in run_target.dead_letters] == [described["schema"], None]
 
 
+def test_a_replication_key_that_is_no_number_rejects_its_record_only(run_target, statsig):
+    columns = schema("orders", {**COLUMNS, "lsn": {}}, ["id"], bookmark_properties=["lsn"])
+    position = state(orders={"replication_key": "lsn", "replication_key_value": 2})
+    lines = [columns, order(1, lsn=2), order(2, lsn=float("nan")), position]
+    for arrive in ([1], [1, 3]):
+        outcome = run_target(lines, **EVENT)
+        assert (outcome.exit_code, arrived(statsig)) == (0, arrive), outcome.errors
+        assert outcome.report["streams"]["orders"]["reasons"] == {"not_encodable": 1}
+        lines = [columns, order(3, lsn=1), order(2, lsn=float("nan")), position]
+
+
 def test_a_state_with_half_a_surrogate_pair_and_a_fraction_is_written_as_it_came(run_target):
     odd = {"at": 1.5, "note": "\ud83d"}
     outcome = run_target([schema("orders", COLUMNS, ["id"]), order(1), state(orders=odd)], **EVENT)
