@@ -196,7 +196,8 @@ def test_a_command_that_a_signal_ends_is_128_and_its_number():
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_is_handed_on_to_the_whole_pipeline(started, number):
-    process = started("sh", "-c", "trap 'exit 9' TERM INT; echo ready; read line")
+    # A signal just before a `read` would wait for its end; `sleep` is in the group, and ends.
+    process = started("sh", "-c", "trap 'exit 9' TERM INT; echo ready; while sleep 1; do :; done")
     assert process.stdout.readline() == "ready\n"
 
     process.send_signal(number)
