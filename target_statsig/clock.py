@@ -6,7 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from target_statsig._compat import override
+from typing_extensions import override
+
 from target_statsig.errors import InterruptedRunError
 
 if TYPE_CHECKING:

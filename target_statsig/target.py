@@ -23,8 +23,8 @@ from singer_sdk.exceptions import ConfigValidationError, RecordsWithoutSchemaExc
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TargetCapabilities
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_sdk.plugin_base import _ConfigInput
+from typing_extensions import override
 
-from target_statsig._compat import override
 from target_statsig.commands import command_line
 from target_statsig.commands.command_line import Options, TargetCommand
 from target_statsig.config.settings import config_schema

@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
+from typing_extensions import override
 
-from target_statsig._compat import override
 from target_statsig.client.events import EventsClient
 from target_statsig.client.http import Request, Response, Transport
 from target_statsig.client.sender import Sender

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
+from typing_extensions import override
 
-from target_statsig._compat import override
 from target_statsig.client.http import Request, Response, Transport
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 import requests
+from typing_extensions import override
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.util.connection import allowed_gai_family
 
 from target_statsig import __version__
-from target_statsig._compat import override
 from target_statsig.errors import FatalRunError, Heading, TargetStatsigError
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
-
-from target_statsig._compat import override
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from typing_extensions import override
 
-from target_statsig._compat import override
 from target_statsig.config.load import VARIABLE_PREFIX, read_config_files
 from target_statsig.errors import Heading, InterruptedRunError, SettingsError, StoreError
 

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from typing_extensions import override
 
-from target_statsig._compat import override
 from target_statsig.client.dry_run import DryRunTransport
 from target_statsig.client.http import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter

@@ -16,8 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 from isal import igzip
 from isal.igzip_lib import IsalError
+from typing_extensions import override
 
-from target_statsig._compat import override
 from target_statsig.config.load import is_loopback
 
 if TYPE_CHECKING:

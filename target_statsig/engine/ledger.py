@@ -10,9 +10,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
 from xxhash import xxh3_128_digest
 
-from target_statsig._compat import override
 from target_statsig.store.ledger import DIGEST_BYTES, Bookmark, StreamLedger, each
 
 if TYPE_CHECKING:

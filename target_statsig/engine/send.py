@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, overload
 
 import msgspec
+from typing_extensions import override
 
-from target_statsig._compat import override
 from target_statsig.config.choices import ObjectType
 from target_statsig.engine.files import NOTHING_SENT, open_table
 from target_statsig.engine.ledger import TableLedger

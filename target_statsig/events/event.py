@@ -11,7 +11,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from target_statsig._compat import override
+from typing_extensions import override
+
 from target_statsig.config.choices import EventPreset, InvalidEventName
 from target_statsig.config.statsig import dropped_characters, sanitized
 from target_statsig.errors import RecordError

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from target_statsig._compat import override
+from typing_extensions import override
+
 from target_statsig.errors import RecordError
 from target_statsig.events.times import event_times
 from target_statsig.events.user import UserMapper

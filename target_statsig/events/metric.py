@@ -10,7 +10,8 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
-from target_statsig._compat import override
+from typing_extensions import override
+
 from target_statsig.config.choices import IdType
 from target_statsig.errors import RecordError
 from target_statsig.events.values import (

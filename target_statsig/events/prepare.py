@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+from typing_extensions import override
 
-from target_statsig._compat import override
 from target_statsig.client.events import encode_body
 from target_statsig.config.choices import DeletedRows, Tier
 from target_statsig.errors import RecordError

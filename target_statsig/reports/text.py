@@ -7,7 +7,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
-from target_statsig._compat import override
+from typing_extensions import override
 
 MINUTE = 60
 _TENTHS_UP_TO, _SECONDS_UP_TO, _MINUTES_UP_TO = 10, 120, 120

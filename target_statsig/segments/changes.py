@@ -10,7 +10,8 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
-from target_statsig._compat import override
+from typing_extensions import override
+
 from target_statsig.reports.text import counted
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from target_statsig._compat import override
+from typing_extensions import override
+
 from target_statsig.config.choices import RemovalScope
 from target_statsig.errors import Heading, SegmentError
 from target_statsig.reports.text import counted, iso_time

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
+from typing_extensions import override
 from upath import UPath
 
-from target_statsig._compat import override
 from target_statsig.config.load import replay_command
 from target_statsig.config.paths import dead_letter_name, make_private
 from target_statsig.errors import FatalRunError, Heading, RejectionsError

@@ -16,8 +16,8 @@ from itertools import islice, repeat, takewhile
 from typing import IO, TYPE_CHECKING
 
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
+from typing_extensions import override
 
-from target_statsig._compat import override
 from target_statsig.errors import NO_STATE_PASSES, InputError, InterruptedRunError
 from target_statsig.singer.message import Undecoded
 from target_statsig.singer.records import NO_END, Batch, decode, lines_of

@@ -8,8 +8,8 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from typing_extensions import override
 
-from target_statsig._compat import override
 from target_statsig.errors import RecordError
 from target_statsig.reports.text import counted
 from target_statsig.singer.columns import Columns

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.exceptions import MapExpressionError, StreamMapConfigError
 from singer_sdk.mapper import CustomStreamMap, PluginMapper
 from singer_sdk.sinks import Sink
+from typing_extensions import override
 
-from target_statsig._compat import override
 from target_statsig.errors import NO_STATE_PASSES, Heading, InputError, SettingsError
 from target_statsig.singer.message import is_too_deep
 from target_statsig.singer.records import Batch, Reading, RecordReader

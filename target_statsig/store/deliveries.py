@@ -11,7 +11,8 @@ from itertools import chain, compress
 from operator import not_
 from typing import TYPE_CHECKING, Any
 
-from target_statsig._compat import override
+from typing_extensions import override
+
 from target_statsig.store.database import as_list
 from target_statsig.store.ledger import DIGEST_BYTES, UNORDERED, Bookmark, DigestBag, StreamLedger, each
 

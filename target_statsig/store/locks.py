@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Protocol
 
-from target_statsig._compat import override
+from typing_extensions import override
+
 from target_statsig.errors import StoreError
 from target_statsig.reports.text import iso_time
 from target_statsig.store.database import FILE_MODE, connect_postgres, upsertion

@@ -27,7 +27,6 @@ except SystemExit as end:
 NEEDED = {
     "target_statsig",
     "target_statsig.__main__",
-    "target_statsig._compat",
     "target_statsig.commands",
     "target_statsig.commands.command_line",
     "target_statsig.config",

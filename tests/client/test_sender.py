@@ -8,8 +8,8 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import override
 
-from target_statsig._compat import override
 from target_statsig.client.http import Request, TransportError
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import MAX_DELAY, MAX_RETRY_AFTER, Sender, parse_retry_after
