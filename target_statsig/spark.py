@@ -64,7 +64,7 @@ def send(df: DataFrame, config: Configuration, *, staging: str, stream: str | No
 
     from target_statsig.engine.files import MARKER
     from target_statsig.engine.send import send_table
-    from target_statsig.run import Run
+    from target_statsig.run.run import Run
     from target_statsig.store.values import Command
 
     run = Run(load(config))

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import click
 
     from target_statsig.config.parse import Config
-    from target_statsig.run import Run
+    from target_statsig.run.run import Run
     from target_statsig.singer.message import Message
     from target_statsig.singer.reader import SingerMessageReader
     from target_statsig.singer.records import Batch
@@ -313,7 +313,7 @@ class TargetStatsig(Target):
             return DryRun(self.run_config, show_ids=show_ids, output=dry_run_output)
         if show_ids or dry_run_output is not None:
             raise SettingsError(["`--show-ids` and `--dry-run-output` need `--dry-run`."])
-        from target_statsig.run import Run
+        from target_statsig.run.run import Run
 
         return Run(self.run_config)
 

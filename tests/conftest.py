@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from target_statsig import streams
 from target_statsig.emulator import Options, StatsigEmulator
 from target_statsig.events import stream as event_stream
+from target_statsig.run import streams
 from target_statsig.store.store import Store
 from tests.browser import browser, misdeeds, page
 from tests.command import Command
@@ -115,7 +115,7 @@ def run_target(request, monkeypatch, statsig, tmp_path, capsys, caplog):
 @pytest.fixture
 def waits_take_no_time(monkeypatch):
     """Let runs within this process wait for nothing, and go by a clock that says that they have."""
-    monkeypatch.setattr("target_statsig.run.RunClock", WaitlessClock)
+    monkeypatch.setattr("target_statsig.run.run.RunClock", WaitlessClock)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from target_statsig.errors import TargetStatsigError
-    from target_statsig.run import Run
+    from target_statsig.run.run import Run
 
 logger = logging.getLogger(__name__)
 

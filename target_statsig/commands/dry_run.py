@@ -31,7 +31,7 @@ from target_statsig.events.tracking import read_objects
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.reports.table import Forecast, id_lines, log_summary
 from target_statsig.reports.text import visible
-from target_statsig.run import Run
+from target_statsig.run.run import Run
 from target_statsig.segments.members import MemberMapper
 from target_statsig.singer.dead_letters import NoDeadLetters
 from target_statsig.singer.fields import deleted_rows, id_destination, listed, places, reads_messages, sources_of

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from target_statsig.config.settings import Settings
-    from target_statsig.run import Run
+    from target_statsig.run.run import Run
     from target_statsig.singer.dead_letters import DeadLetters
 
 logger = logging.getLogger(__name__)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from target_statsig.engine.table import Row
     from target_statsig.events.prepare import Limits
     from target_statsig.events.stream import EventStream
-    from target_statsig.run import Run
+    from target_statsig.run.run import Run
     from target_statsig.singer.message import Message
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from target_statsig.config.parse import parse_config
 from target_statsig.config.settings import config_schema
 from target_statsig.errors import InterruptedRunError, SegmentError
 from target_statsig.reports.report import RunStatus
-from target_statsig.run import AGE_BYTES, Run
+from target_statsig.run.run import AGE_BYTES, Run
 
 
 def make_run(**settings):

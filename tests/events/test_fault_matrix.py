@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_statsig import streams
 from target_statsig.client.http import HttpTransport
 from target_statsig.events import stream as event_stream
-from target_statsig.run import Run
+from target_statsig.run import streams
+from target_statsig.run.run import Run
 from target_statsig.target import TargetStatsig
 from tests.fakes import WorkersInHere
 from tests.items import ITEM_SAMPLES

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from target_statsig.events.item_types import ItemType
     from target_statsig.reports.progress import Progress
     from target_statsig.reports.report import ItemCounts, MemberCounts
-    from target_statsig.run import Run
+    from target_statsig.run.run import Run
     from target_statsig.segments.stream import SegmentStream
     from target_statsig.singer.state import State
     from target_statsig.store.ledger import StreamLedger

@@ -22,11 +22,11 @@ from target_statsig.errors import Heading, InterruptedRunError, StoreError, Targ
 from target_statsig.reports.progress import ProgressLog, terminal
 from target_statsig.reports.report import RunReport
 from target_statsig.reports.table import log_summary
+from target_statsig.run.streams import Streams
 from target_statsig.segments.completeness import StreamObserver
 from target_statsig.singer.dead_letters import DeadLetters, whereabouts
 from target_statsig.singer.state import State, StateGate, write_state
 from target_statsig.store.values import Command, past_run
-from target_statsig.streams import Streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
