@@ -264,15 +264,8 @@ def _store_row(store: StoreLook | str) -> Row:
         remedy = "Let this user write there, or set `store_url` to a place that it can write to."
         return Row(Mark.FAIL, "store_url", f"{store.place}: does not exist yet, and cannot be created there", remedy)
     version = f"{store.place}: version {store.version}"
-    if store.version > store.newest:
-        remedy = "Upgrade target-statsig, or set `store_url` to another store."
-        return Row(
-            Mark.FAIL, "store_url", f"{version}, from a newer target-statsig (this one knows {store.newest})", remedy
-        )
     if not store.writable:
         return Row(Mark.FAIL, "store_url", f"{version}, cannot be written", "Let this user write to it.")
-    if store.version < store.newest:
-        version += f", which the next run updates to {store.newest}"
     busy = ", in use by another run" if store.busy else ""
     return Row(Mark.OK, "store_url", f"{version}, writable{busy}")
 

@@ -19,7 +19,7 @@ import msgspec
 
 from target_statsig.config.paths import make_private
 from target_statsig.errors import StoreError
-from target_statsig.store.tables import bring_up_to_date
+from target_statsig.store.tables import create_tables
 from target_statsig.store.url import DAMAGED, sqlite_code
 
 if TYPE_CHECKING:
@@ -226,17 +226,17 @@ def as_list(ids: Sequence[str]) -> str:
 
 
 def open_database(url: StoreUrl, clock: Clock) -> Connection:
-    """Open a connection to a store's database; create it, or bring it to this version's schema, if necessary.
+    """Open a connection to a store's database; create it if necessary.
 
     Raises:
-        StoreError: The database cannot be used.
+        StoreError: The database cannot be used, or has the schema of another version.
     """
     size = _own_file(url, url.path) if url.path else 0
     connection = connect(url, clock)
     try:
         if 0 < size <= _CHECKED_BYTES:
             _check_for_damage(connection)
-        bring_up_to_date(connection)
+        create_tables(connection)
     except StoreError:
         connection.close()
         raise

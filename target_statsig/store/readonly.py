@@ -18,7 +18,7 @@ from target_statsig.errors import StoreError
 from target_statsig.store.database import PATIENCE, Connection, connect_postgres, insertion, open_database
 from target_statsig.store.locks import key_of, open_locks
 from target_statsig.store.store import Store
-from target_statsig.store.tables import OWNED, has_this_version, newest, read_version
+from target_statsig.store.tables import OWNED, VERSION, has_tables
 from target_statsig.store.url import StoreUrl, sqlite_code
 from target_statsig.store.values import SegmentFacts, columns, last_runs
 
@@ -56,11 +56,20 @@ def open_copy(store_url: str, directory: Path, *, clock: Clock, project: str, ru
 
 def _copy_project(url: StoreUrl, copy: Path, project: str, clock: Clock) -> None:
     """Copy a project's rows from PostgreSQL; where there is no store, no file is made."""
+    ours = "SELECT project FROM target_statsig_projects WHERE identity = :identity"
     with closing(connect_postgres(url, PATIENCE)) as source:
         # One picture of all tables, and not a row locked.
         source.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        if _is_there(source):
-            _copy_rows(source, copy, project, clock)
+        if not has_tables(source):
+            return
+        with closing(open_database(StoreUrl.parse(f"sqlite:///{copy}"), clock)) as target, target.writing():
+            for table, owner in OWNED.items():
+                owners = ours
+                if owner != "project":
+                    owners = f"SELECT {owner} FROM target_statsig_{owner}s WHERE project IN ({ours})"
+                statement = f"SELECT * FROM target_statsig_{table} WHERE {owner} IN ({owners})"
+                for row in source.stream(statement, identity=project):
+                    target.run(insertion(f"target_statsig_{table}", tuple(row)), **row)
 
 
 def _copy_file(url: StoreUrl, original: Path, copy: Path) -> None:
@@ -89,38 +98,6 @@ def _back_up(original: Path, copy: Path, how: str) -> None:
         source.backup(target)
 
 
-def _copy_rows(source: Connection, copy: Path, project: str, clock: Clock) -> None:
-    ours = "SELECT project FROM target_statsig_projects WHERE identity = :identity"
-    with closing(open_database(StoreUrl.parse(f"sqlite:///{copy}"), clock)) as target:
-        for table, owner in OWNED.items():
-            owners = (
-                ours if owner == "project" else f"SELECT {owner} FROM target_statsig_{owner}s WHERE project IN ({ours})"
-            )
-            # Not all that are there: a store that is older than this version may have columns that nothing uses now.
-            named = target.run(f"SELECT name FROM pragma_table_info('target_statsig_{table}')")
-            columns = ", ".join(f'"{name}"' for (name,) in named)
-            statement = f"SELECT {columns} FROM target_statsig_{table} WHERE {owner} IN ({owners})"
-            with target.writing():
-                for row in source.stream(statement, identity=project):
-                    target.run(insertion(f"target_statsig_{table}", tuple(row)), **row)
-
-
-def _is_there(connection: Connection) -> bool:
-    """Return whether the database holds a store.
-
-    Raises:
-        StoreError: It has the schema of another version, and nothing is updated here.
-    """
-    version = read_version(connection)
-    if version is None or has_this_version(connection):
-        return version is not None
-    msg = (
-        f"{connection.url.named} was written by an older target-statsig (schema {version}; this one needs {newest()}). "
-        "Do a normal run first to update it"
-    )
-    raise StoreError(msg)
-
-
 @dataclass(frozen=True, slots=True)
 class StoreLook:
     """What a look at the store showed.
@@ -135,7 +112,6 @@ class StoreLook:
 
     place: str
     version: int | None
-    newest: int = field(default_factory=newest)
     writable: bool = True
     busy: bool = False
     segments: dict[str, SegmentFacts] = field(default_factory=dict)
@@ -145,16 +121,16 @@ def look_at(store_url: str, *, project: str) -> StoreLook:
     """Look at the store.
 
     Raises:
-        StoreError: The URL cannot be used, the database cannot be reached, or is no store of this target.
+        StoreError: The URL cannot be used, the database cannot be reached, or is no store of this version.
     """
     url = StoreUrl.parse(store_url)
     opened = _open_there(url)
     if opened is None:
         return StoreLook(url.place, None, writable=url.path is not None and may_make(url.path))
     with closing(opened) as connection:
-        version = read_version(connection)
-        segments = {}
-        if version == newest():
+        version, segments = None, {}
+        if has_tables(connection):
+            version = VERSION
             tables = "target_statsig_segments JOIN target_statsig_projects USING (project)"
             query = f"SELECT name, {columns(SegmentFacts)} FROM {tables} WHERE identity = :project"
             segments = {name: SegmentFacts(*facts) for name, *facts in connection.run(query, project=project)}
@@ -239,23 +215,23 @@ def read_store_status(store_url: str, *, project: str) -> StoreStatus:
     """Read what the store remembers of a project; the store is not created where there is none.
 
     Raises:
-        StoreError: It cannot be reached, is no store of this target, or has the schema of another version.
+        StoreError: It cannot be reached, or is no store of this version.
     """
     url = StoreUrl.parse(store_url)
     opened = _open_there(url)
     if opened is None:
         return StoreStatus(url.place)
     with closing(opened) as connection:
-        if not _is_there(connection):
+        if not has_tables(connection):
             return StoreStatus(url.place)
         size = _size(connection, url.path)
         query = "SELECT project FROM target_statsig_projects WHERE identity = :identity"
         number = connection.value(query, identity=project)
         if number is None:
-            return StoreStatus(url.place, newest(), size)
+            return StoreStatus(url.place, VERSION, size)
         return StoreStatus(
             url.place,
-            newest(),
+            VERSION,
             size,
             last_runs(connection, number),
             _held(connection, number),

@@ -34,7 +34,7 @@ class Store:
     """An open store. Its methods take Statsig's ids of segments and the names of streams."""
 
     def __init__(self, url: str, *, clock: Clock, project: str, run_id: str, copy_of: StoreUrl | None = None) -> None:
-        """Open the store; create it where there is none, and bring an older one up to date.
+        """Open the store; create it where there is none.
 
         Args:
             url: `store_url`: `sqlite:///…` or `postgresql+psycopg://…`.

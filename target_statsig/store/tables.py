@@ -1,4 +1,4 @@
-"""The store's tables, the version of their schema, and how an older store is migrated.
+"""The store's tables and the version of their schema.
 
 Every name has a prefix, so that a PostgreSQL database may be shared with others. Ids compare by code point
 everywhere: SQLite's BINARY does so by default, PostgreSQL does under COLLATE "C" in a UTF-8 database.
@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 from target_statsig.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from target_statsig.store.database import Connection
 
 _TYPES = {
@@ -26,35 +24,6 @@ _TYPES = {
     },
 }
 """What SQLite (True) and PostgreSQL call differently."""
-
-_LOCKS = """
-    CREATE TABLE target_statsig_locks (
-        project INTEGER NOT NULL, name TEXT NOT NULL,
-        run_id TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL, since DOUBLE PRECISION NOT NULL,
-        PRIMARY KEY (project, name)
-    )
-"""
-"""Who was at work last on a segment or a stream; whether that run still is, the lock itself shows."""
-
-_HOLDS = """
-    CREATE TABLE target_statsig_holds (
-        segment INTEGER NOT NULL PRIMARY KEY, run_id TEXT NOT NULL, stream TEXT NOT NULL, state TEXT NOT NULL,
-        "before" BIGINT NOT NULL, members BIGINT NOT NULL, removals BIGINT NOT NULL, "current" BIGINT NOT NULL,
-        rejected BIGINT NOT NULL, doubt TEXT NOT NULL
-    )
-"""
-"""What the last run of a mirrored segment left undone; no row: nothing. Who is held is marked among the members."""
-
-_RUNS = (
-    """
-    CREATE TABLE target_statsig_runs (
-        run {counter} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, ended_at DOUBLE PRECISION NOT NULL,
-        command TEXT NOT NULL, report TEXT NOT NULL, sent TEXT
-    )
-    """,
-    "CREATE INDEX target_statsig_runs_project ON target_statsig_runs (project, run)",
-)
-"""The last runs, each with its report as JSON; `sent`: names of events and exposures, of the last run that had any."""
 
 _SCHEMA = (
     "CREATE TABLE target_statsig_version (version INTEGER NOT NULL)",
@@ -81,14 +50,28 @@ _SCHEMA = (
     CREATE INDEX target_statsig_members_missing ON target_statsig_members (segment, missing_since)
     WHERE missing_since IS NOT NULL
     """,
-    _HOLDS,
+    # What the last run of a mirrored segment left undone; no row: nothing. Who is held is marked among the members.
+    """
+    CREATE TABLE target_statsig_holds (
+        segment INTEGER NOT NULL PRIMARY KEY, run_id TEXT NOT NULL, stream TEXT NOT NULL, state TEXT NOT NULL,
+        "before" BIGINT NOT NULL, members BIGINT NOT NULL, removals BIGINT NOT NULL, "current" BIGINT NOT NULL,
+        rejected BIGINT NOT NULL, doubt TEXT NOT NULL
+    )
+    """,
     # Changes that rows asked for and that an earlier run did not come to send.
     """
     CREATE TABLE target_statsig_pending (
         segment INTEGER NOT NULL, id TEXT {by_code_point} NOT NULL, member BOOLEAN NOT NULL, PRIMARY KEY (segment, id)
     ) {keyed}
     """,
-    _LOCKS,
+    # Who was at work last on a segment or a stream; whether that run still is, the lock itself shows.
+    """
+    CREATE TABLE target_statsig_locks (
+        project INTEGER NOT NULL, name TEXT NOT NULL,
+        run_id TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL, since DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (project, name)
+    )
+    """,
     # When list mutations were sent, in seconds since 1970: the rate windows outlive a process.
     """
     CREATE TABLE target_statsig_requests (
@@ -114,7 +97,14 @@ _SCHEMA = (
     """,
     "CREATE INDEX target_statsig_batches_stream ON target_statsig_batches (stream, batch)",
     "CREATE INDEX target_statsig_batches_epoch ON target_statsig_batches (stream, epoch)",
-    *_RUNS,
+    # The last runs, each with its report as JSON; `sent`: names of events and exposures, of the last run that had any.
+    """
+    CREATE TABLE target_statsig_runs (
+        run {counter} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, ended_at DOUBLE PRECISION NOT NULL,
+        command TEXT NOT NULL, report TEXT NOT NULL, sent TEXT
+    )
+    """,
+    "CREATE INDEX target_statsig_runs_project ON target_statsig_runs (project, run)",
 )
 
 OWNED = {
@@ -132,73 +122,38 @@ OWNED = {
 """The tables whose rows belong to a Statsig project, and the column that shows which one: by itself, or by its segment
 or stream."""
 
-
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    # Only three columns of segments (agreed_…) are not used any more.
-    (),
-    # The database itself keeps others out: of locks only their holders' names are left.
-    ("DROP TABLE target_statsig_locks", _LOCKS),
-    # Of older rows the STATE before the last is not known.
-    ("ALTER TABLE target_statsig_streams ADD COLUMN before_epoch BIGINT",),
-    # What runs held before this is not known.
-    (_HOLDS,),
-    (),
-    # When a list was read before this is not known.
-    ("ALTER TABLE target_statsig_segments ADD COLUMN list_read_at DOUBLE PRECISION",),
-    _RUNS,
-)
-"""The statements of step n (from 0) take a store from version n + 1 to version n + 2. An empty step lets an older
-target-statsig, which needs the columns that are gone, refuse a store that lacks them."""
+VERSION = 8
+"""The version of the schema, which is recorded in the store."""
 
 _RACE = 0x7A67_7374
 """Key of the advisory lock under which a PostgreSQL schema is made: any number that others are unlikely to use."""
 
 
-def bring_up_to_date(connection: Connection) -> None:
-    """Create the schema, or bring it to this version.
+def create_tables(connection: Connection) -> None:
+    """Create the tables where there are none.
 
     Raises:
-        StoreError: The store was written by a newer target-statsig.
+        StoreError: The store has the schema of another version.
     """
-    if has_this_version(connection):
+    if has_tables(connection):
         return
     with connection.writing():
         if not connection.is_sqlite:
             connection.run("SELECT pg_advisory_xact_lock(:race)", race=_RACE)
         # Another run may have done it meanwhile.
-        version = read_version(connection)
-        if version is None:
-            _run_all(connection, _SCHEMA)
-            connection.run("INSERT INTO target_statsig_version (version) VALUES (:newest)", newest=newest())
+        if has_tables(connection):
             return
-        for step in MIGRATIONS[version - 1 :]:
-            _run_all(connection, step)
-        connection.run("UPDATE target_statsig_version SET version = :newest", newest=newest())
+        for statement in _SCHEMA:
+            connection.run(statement.format(**_TYPES[connection.is_sqlite]))
+        connection.run("INSERT INTO target_statsig_version (version) VALUES (:version)", version=VERSION)
 
 
-def _run_all(connection: Connection, statements: Iterable[str]) -> None:
-    for statement in statements:
-        connection.run(statement.format(**_TYPES[connection.is_sqlite]))
-
-
-def has_this_version(connection: Connection) -> bool:
-    """Return whether the store has the schema of this version; False where it has none yet, or an older one.
+def has_tables(connection: Connection) -> bool:
+    """Return whether the database has the store's tables.
 
     Raises:
-        StoreError: The store was written by a newer target-statsig.
+        StoreError: They have the schema of another version.
     """
-    version = read_version(connection)
-    if version is not None and version > newest():
-        msg = (
-            f"{connection.url.named} was written by a newer target-statsig (schema {version}; this one knows "
-            f"{newest()}); upgrade target-statsig, or set `store_url` to another store"
-        )
-        raise StoreError(msg)
-    return version == newest()
-
-
-def read_version(connection: Connection) -> int | None:
-    """Return the version of the store's schema; None where it has none yet."""
     if connection.is_sqlite:
         there = connection.value("SELECT 1 FROM sqlite_master WHERE name = 'target_statsig_version'")
     else:
@@ -206,10 +161,15 @@ def read_version(connection: Connection) -> int | None:
         there = connection.value(
             "SELECT 1 FROM pg_class WHERE relname = 'target_statsig_version' AND pg_table_is_visible(oid)"
         )
-    version: int | None = there and connection.value("SELECT version FROM target_statsig_version")
-    return version
-
-
-def newest() -> int:
-    """Return the version that this target-statsig writes."""
-    return len(MIGRATIONS) + 1
+    if not there:
+        return False
+    version = connection.value("SELECT version FROM target_statsig_version")
+    if version == VERSION:
+        return True
+    is_newer = version > VERSION
+    msg = (
+        f"{connection.url.named} was written by {'a newer' if is_newer else 'an older'} target-statsig (schema "
+        f"{version}; this one knows {VERSION}); {'upgrade target-statsig, or ' if is_newer else ''}set `store_url` to "
+        "another store"
+    )
+    raise StoreError(msg)

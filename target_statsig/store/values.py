@@ -178,5 +178,4 @@ def last_runs(connection: Connection, project: int) -> list[PastRun]:
 
 def _sent(text: str) -> SentItems:
     content = json.loads(text)
-    # Rows of earlier versions have no exposures.
-    return SentItems(content["names"], content["span"] and tuple(content["span"]), content.get("exposures", {}))
+    return SentItems(content["names"], content["span"] and tuple(content["span"]), content["exposures"])

@@ -10,6 +10,8 @@ import sqlalchemy
 
 from target_statsig.errors import StoreError
 from target_statsig.store.readonly import look_at
+from target_statsig.store.store import Store
+from target_statsig.store.tables import VERSION
 from target_statsig.store.values import SegmentFacts
 from tests.fakes import NOON
 from tests.postgres import PASSWORD
@@ -49,7 +51,7 @@ def test_a_store_tells_its_version_and_what_it_remembers_of_this_project(look, o
     store.record_facts("vips", FACTS)
     opening(project="another").record_facts("others", FACTS)
     seen = look(store_url)
-    assert (seen.version, seen.writable, seen.busy) == (seen.newest, True, False)
+    assert (seen.version, seen.writable, seen.busy) == (VERSION, True, False)
     assert seen.segments == {"vips": FACTS}
 
 
@@ -63,21 +65,21 @@ def test_a_look_writes_nothing(look, opening, store_url):
         assert set(identities) == {"a project"}
 
 
-def test_the_store_of_a_newer_version_is_told_and_not_read(look, opening, store_url):
-    opening().record_facts("vips", FACTS)
-    execute(store_url, "UPDATE target_statsig_version SET version = 99")
-    seen = look(store_url)
-    assert (seen.version, seen.segments) == (99, {})
+@pytest.mark.parametrize(("version", "words"), [(99, "a newer"), (1, "an older")])
+def test_the_store_of_another_version_is_an_error(look, opening, store_url, version, words):
+    opening()
+    execute(store_url, f"UPDATE target_statsig_version SET version = {version}")
+    with pytest.raises(StoreError, match=f"was written by {words} target-statsig \\(schema {version};"):
+        look(store_url)
 
 
-def test_a_store_that_another_run_writes_is_in_use(look, tmp_path, monkeypatch):
+def test_a_store_that_another_run_writes_is_in_use(look, tmp_path, monkeypatch, clock):
     monkeypatch.setattr("target_statsig.store.readonly.LOOK_PATIENCE", 0.1)
+    url = f"sqlite:///{tmp_path / 'busy.db'}"
+    Store(url, clock=clock, project="a project", run_id="a run").close()
     with contextlib.closing(sqlite3.connect(tmp_path / "busy.db", isolation_level=None)) as other:
-        other.execute("PRAGMA journal_mode = WAL")
-        other.execute("CREATE TABLE target_statsig_version (version INTEGER)")
-        other.execute("INSERT INTO target_statsig_version VALUES (99)")
         other.execute("BEGIN IMMEDIATE")
-        seen = look(f"sqlite:///{tmp_path / 'busy.db'}")
+        seen = look(url)
     assert (seen.writable, seen.busy) == (True, True)
 
 

@@ -16,12 +16,10 @@ import pytest
 import sqlalchemy
 
 from target_statsig.errors import StoreError
-from target_statsig.store import tables
 from target_statsig.store.store import Store
-from target_statsig.store.values import SegmentFacts
+from target_statsig.store.tables import VERSION
 from tests.fakes import FakeClock
 from tests.postgres import PASSWORD
-from tests.store.rows import known
 
 
 def opened(url):
@@ -225,76 +223,30 @@ def test_a_url_of_no_use_is_refused(url):
 
 
 class TestTheSchema:
-    def test_of_a_new_store_has_the_newest_version(self, store_url):
+    def test_of_a_new_store_has_this_version(self, store_url):
         with opened(store_url):
-            assert version_of(store_url) == len(tables.MIGRATIONS) + 1
+            assert version_of(store_url) == VERSION
 
     def test_from_a_newer_target_is_refused(self, store_url):
         with opened(store_url):
             pass
         execute(store_url, "UPDATE target_statsig_version SET version = 99")
-        newest = len(tables.MIGRATIONS) + 1
-        assert re.search(f"newer target-statsig .schema 99; this one knows {newest}.*upgrade", refusal(store_url))
+        assert re.search(f"newer target-statsig .schema 99; this one knows {VERSION}.*upgrade", refusal(store_url))
 
-    def test_of_the_first_version_becomes_that_of_a_new_store_and_keeps_what_it_knew(self, opening, store_url):
-        with contextlib.closing(opening()) as store:
-            store.members("vip").replace_known(["a", "b"])
-            store.record_facts("vip", SegmentFacts(fed_by="users", list_version=7))
-        new = columns_of(store_url)
-        execute(store_url, "ALTER TABLE target_statsig_streams DROP COLUMN before_epoch")
-        execute(store_url, "DROP TABLE target_statsig_locks")
-        execute(store_url, "CREATE TABLE target_statsig_locks (segment INTEGER PRIMARY KEY, token TEXT NOT NULL)")
-        execute(store_url, "DROP TABLE target_statsig_holds")
-        execute(store_url, "ALTER TABLE target_statsig_segments DROP COLUMN list_read_at")
-        execute(store_url, "DROP TABLE target_statsig_runs")
-        execute(store_url, "UPDATE target_statsig_version SET version = 1")
-        with contextlib.closing(opening()) as store:
-            assert known(store.members("vip")) == ["a", "b"]
-            assert store.members("vip").is_known()
-            assert store.facts("vip") == SegmentFacts(fed_by="users", list_version=7)
-        assert columns_of(store_url) == new
-        assert version_of(store_url) == len(tables.MIGRATIONS) + 1
-
-    def test_with_columns_that_nothing_uses_any_more_goes_on_as_it_is(self, opening, store_url):
-        with contextlib.closing(opening()) as store:
-            store.members("vip").replace_known(["a", "b"])
-        for column in ("agreed_key", "agreed_count"):
-            execute(store_url, f"ALTER TABLE target_statsig_segments ADD COLUMN {column} BIGINT")
-        execute(store_url, "ALTER TABLE target_statsig_segments DROP COLUMN list_read_at")
-        execute(store_url, "UPDATE target_statsig_segments SET agreed_key = 1, agreed_count = 2")
-        execute(store_url, "DROP TABLE target_statsig_runs")
-        execute(store_url, "UPDATE target_statsig_version SET version = 5")
-        with contextlib.closing(opening()) as store:
-            store.members("vip").record_added(["c"])
-            store.members("staff").record_added(["d"])
-            assert store.members("vip").count_known() == 3
-        assert version_of(store_url) == len(tables.MIGRATIONS) + 1
-
-    def test_of_an_older_store_walks_the_steps_that_it_lacks_once(self, store_url, monkeypatch):
-        steps = tables.MIGRATIONS
-        adds_a_column = ("ALTER TABLE target_statsig_segments ADD COLUMN colour TEXT",)
-        adds_a_table = ("CREATE TABLE target_statsig_colours (colour TEXT)",)
-        with opened(store_url) as store:
-            store.members("vip").replace_known(["a"])
-        monkeypatch.setattr(tables, "MIGRATIONS", (*steps, adds_a_column))
+    def test_from_an_older_target_is_refused_and_stays_as_it_is(self, store_url):
         with opened(store_url):
-            assert version_of(store_url) == len(steps) + 2
-        monkeypatch.setattr(tables, "MIGRATIONS", (*steps, adds_a_column, adds_a_table))
-        for _ in range(2):
-            with opened(store_url) as store:
-                assert known(store.members("vip")) == ["a"]
-        assert version_of(store_url) == len(steps) + 3
-        execute(store_url, "SELECT segments.colour FROM target_statsig_segments AS segments, target_statsig_colours")
+            pass
+        execute(store_url, "UPDATE target_statsig_version SET version = 7")
+        before = columns_of(store_url)
+        assert f"older target-statsig (schema 7; this one knows {VERSION})" in refusal(store_url)
+        assert version_of(store_url) == 7
+        assert columns_of(store_url) == before
 
-    def test_stays_as_it_was_when_a_step_fails(self, store_url, monkeypatch):
-        breaks_off = ("CREATE TABLE target_statsig_colours (colour TEXT)", "SELECT nonsense")
-        with opened(store_url):
-            before = version_of(store_url)
-        monkeypatch.setattr(tables, "MIGRATIONS", (*tables.MIGRATIONS, breaks_off))
-        assert "nonsense" in refusal(store_url)
-        assert version_of(store_url) == before
-        with pytest.raises(sqlalchemy.exc.SQLAlchemyError):
-            execute(store_url, "SELECT * FROM target_statsig_colours")
+    def test_is_made_whole_or_not_at_all(self, store_url, path):
+        path.parent.mkdir()
+        execute(store_url, "CREATE TABLE target_statsig_runs (colour TEXT)")
+        assert "target_statsig_runs" in refusal(store_url)
+        assert list(columns_of(store_url)) == ["target_statsig_runs"]
 
     def test_is_made_once_when_many_runs_begin_together(self, store_url):
         begin = threading.Barrier(8)
