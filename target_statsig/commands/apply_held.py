@@ -48,7 +48,7 @@ def apply_held(run: Run, segment_id: str | None) -> int:
 
 
 def _apply(run: Run, segment_id: str | None) -> None:
-    mirrors = run.config.mirrors
+    mirrors = run.config.mirrored_segments
     held = run.store.holds() if mirrors and run.store_exists else {}
     if segment_id is not None:
         if segment_id not in held and not (mirrors and _is_mirrored(run, segment_id)):

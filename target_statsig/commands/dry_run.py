@@ -22,9 +22,8 @@ from target_statsig.client.http import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.clock import SkippingClock
 from target_statsig.config import paths
-from target_statsig.config.choices import DeletedRows, ObjectType
+from target_statsig.config.choices import DESTINATIONS, DeletedRows, ObjectType
 from target_statsig.config.settings import parse_rate_windows
-from target_statsig.config.sources import DESTINATIONS
 from target_statsig.errors import FatalRunError, Heading, SettingsError
 from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.events.tracking import read_objects

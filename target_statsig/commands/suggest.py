@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from target_statsig.config.choices import ObjectType, SyncMode
-from target_statsig.config.sources import DEFAULT_SOURCES, DESTINATIONS
+from target_statsig.config.choices import DEFAULT_SOURCES, DESTINATIONS, ObjectType, SyncMode
 from target_statsig.errors import InputError
 from target_statsig.reports.text import visible
 from target_statsig.singer.fields import places

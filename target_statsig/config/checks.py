@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import copy
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from jsonschema import Draft7Validator
 
-from target_statsig.config.choices import IdType, InvalidEventName, ObjectType, SyncMode
+from target_statsig.config.choices import (
+    DESTINATIONS,
+    PRIVATE_ATTRIBUTES,
+    IdType,
+    InvalidEventName,
+    ObjectType,
+    SyncMode,
+)
 from target_statsig.config.paths import file_system_error
 from target_statsig.config.settings import (
     CONSOLE_URL,
@@ -23,7 +29,6 @@ from target_statsig.config.settings import (
     StreamSettings,
     parse_rate_windows,
 )
-from target_statsig.config.sources import DESTINATIONS, PRIVATE_ATTRIBUTES
 from target_statsig.config.statsig import (
     MAX_SEGMENT_ID,
     PLACE,
@@ -57,37 +62,21 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return by_lower[close[0]] if close else None
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A configuration after the check.
+def fit(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], tuple[str, ...]]:
+    """Return the settings that fit the schema, and a text for each error.
 
-    Attributes:
-        config: The settings that fit the schema.
-        errors: A text for each error.
-        reported: How texts begin about settings that already have an error.
+    The third value is how texts begin about settings that already have an error.
     """
-
-    config: dict[str, Any]
-    errors: list[str]
-    reported: tuple[str, ...]
-
-
-def fit(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Fitted:
-    """Split a configuration into settings that fit the schema, and errors."""
     rest = copy.deepcopy(dict(config))
     faults = [fault for error in Draft7Validator(schema).iter_errors(config) for fault in _faults(error, schema)]
-    for path, _ in faults:
-        _remove(rest, path)
+    for (*way, name), _ in faults:
+        holder = rest
+        for step in way:
+            holder = holder.get(step, {})
+        holder.pop(name, None)
     # What is left of `streams` is an object.
     reported = [beginning for path, _ in faults for beginning in _beginnings(path, rest)]
-    return Fitted(rest, [text for _, text in faults], tuple(reported))
-
-
-def _remove(config: dict[str, Any], path: tuple[str, ...]) -> None:
-    *way, name = path
-    for step in way:
-        config = config.get(step, {})
-    config.pop(name, None)
+    return rest, [text for _, text in faults], tuple(reported)
 
 
 def _beginnings(path: tuple[str, ...], rest: Mapping[str, Any]) -> list[str]:
@@ -160,9 +149,8 @@ def run_errors(settings: Settings, used: Collection[str]) -> Iterator[str]:
     yield from _key_errors(ApiKeyKind.CONSOLE, settings.console_api_key, segments)
     yield from _address_errors("events_url", settings.events_url, EVENTS_URL)
     yield from _address_errors("console_url", settings.console_url, CONSOLE_URL)
-    if settings.notify_url is not None and not (
-        WHOLE_ADDRESS.match(settings.notify_url) and _can_be_read(settings.notify_url)
-    ):
+    notify = settings.notify_url
+    if notify is not None and not (WHOLE_ADDRESS.match(notify) and _has_valid_host(notify)):
         yield "`notify_url` must be a complete address, such as https://hooks.example.com/…."
     if settings.store_url is not None and not settings.store_url.startswith(STORE_SCHEMES):
         yield "`store_url` must begin with sqlite:/// or postgresql+psycopg://."
@@ -174,7 +162,7 @@ def run_errors(settings: Settings, used: Collection[str]) -> Iterator[str]:
         yield f"`console_rate_limits`: {error}"
 
 
-def _can_be_read(url: str) -> bool:
+def _has_valid_host(url: str) -> bool:
     """Return whether the host and the port of an address are valid."""
     try:
         _ = urlsplit(url).port
@@ -189,7 +177,7 @@ def _address_errors(setting: str, url: str, own: str) -> Iterator[str]:
         yield f"`{setting}` must begin with https:// (or http:// for a proxy on this machine)."
     elif NOT_IN_A_BASE.search(url):
         yield f"`{setting}` must end with a path, because the target appends to it. Remove `?`, `#` and blanks."
-    elif not _can_be_read(url):
+    elif not _has_valid_host(url):
         yield f"`{setting}` is not a valid address. Check its host and port."
     else:
         given, statsig = urlsplit(url), urlsplit(own)

@@ -62,17 +62,11 @@ class Config:
         return found if found.sync_mode is SyncMode.MIRROR and feeds else None
 
     @property
-    def mirrors(self) -> bool:
-        """Whether any stream could mirror a segment."""
-        modes = [self.defaults.get("sync_mode"), *(entry.sync_mode for entry in self.entries.values())]
-        return SyncMode.MIRROR in modes
-
-    @property
-    def mirrored_segments(self) -> set[str]:
-        """The segments named in the settings of mirrored streams."""
+    def mirrored_segments(self) -> set[str | None]:
+        """The segments that streams mirror, with None for all that a column names. Empty if no stream is a mirror."""
         pairs = [(self.defaults.get("segment_id"), self.defaults.get("sync_mode"))]
         pairs += [(entry.segment_id, entry.sync_mode) for entry in self.entries.values()]
-        return {segment_id for segment_id, mode in pairs if segment_id is not None and mode == SyncMode.MIRROR}
+        return {segment_id for segment_id, mode in pairs if mode == SyncMode.MIRROR}
 
     def _found(self, stream: str) -> StreamSettings:
         key = find_entry(stream, self.entries)
@@ -144,8 +138,7 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     Raises:
         SettingsError: With every error of the configuration.
     """
-    fitted = fit({name: value for name, value in raw.items() if value is not None}, schema)
-    present = fitted.config
+    present, misfits, reported = fit({name: value for name, value in raw.items() if value is not None}, schema)
     settings = msgspec.convert(present, Settings, strict=False)
     defaults = {name: present[name] for name in STREAM_TYPES if name in present}
     given = {
@@ -164,7 +157,7 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     errors += [f"streams.{stream}: {text}" for stream, entry in entries.items() for text in stream_errors(entry)]
     if not given and "object_type" in defaults:
         errors += stream_errors(_stream_settings(defaults))
-    errors = fitted.errors + [text for text in errors if not text.startswith(fitted.reported)]
+    errors = misfits + [text for text in errors if not text.startswith(reported)]
     if not errors:
         errors = segment_conflicts(entries)
     if errors:

@@ -8,8 +8,7 @@ from operator import or_
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from target_statsig.config.choices import MetadataTypes
-from target_statsig.config.sources import PRIVATE_ATTRIBUTES
+from target_statsig.config.choices import PRIVATE_ATTRIBUTES, MetadataTypes
 from target_statsig.events.tracking import STATSIG_MEMBERS, is_transport
 from target_statsig.events.values import objects, texts, typed
 from target_statsig.singer.columns import SINGER_PREFIX, objects_in, picked, rows_by_shape, transposed

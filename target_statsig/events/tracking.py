@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.config.sources import JSON_COLUMNS
+from target_statsig.config.choices import JSON_COLUMNS
 from target_statsig.events.values import json_value
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from functools import partial
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.config.sources import PRIVATE_ATTRIBUTES
+from target_statsig.config.choices import PRIVATE_ATTRIBUTES
 from target_statsig.errors import RecordError
 from target_statsig.events.tracking import STATSIG_IDS, STATSIG_TIER, members_of
 from target_statsig.events.values import count_long, json_value, labels, number, objects, printable, text, typed

@@ -171,7 +171,7 @@ class Streams:
         Raises:
             StoreError: The store cannot be used.
         """
-        if self._run.config.mirrors and self._run.store_exists:
+        if self._run.config.mirrored_segments and self._run.store_exists:
             store = self._run.store
             for segment_id, hold in store.holds().items():
                 if self._run.config.mirrored(hold.stream, segment_id) is not None:

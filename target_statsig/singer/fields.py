@@ -7,8 +7,7 @@ from functools import lru_cache
 from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from target_statsig.config.choices import EventPreset, IdType, ObjectType
-from target_statsig.config.sources import DEFAULT_SOURCES, SEGMENT_SOURCES
+from target_statsig.config.choices import DEFAULT_SOURCES, SEGMENT_SOURCES, EventPreset, IdType, ObjectType
 from target_statsig.errors import RecordError
 
 if TYPE_CHECKING:

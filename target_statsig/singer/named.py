@@ -6,8 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.checks import nearest
-from target_statsig.config.choices import IdType, ObjectType
-from target_statsig.config.sources import JSON_COLUMNS
+from target_statsig.config.choices import JSON_COLUMNS, IdType, ObjectType
 from target_statsig.singer.fields import id_destination, listed, places, reads_messages, sources_of
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ import jsonschema_rs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.config.choices import EventPreset, InvalidEventName, ObjectType, Tier, TimeUnit
+from target_statsig.config.choices import DEFAULT_SOURCES, EventPreset, InvalidEventName, ObjectType, Tier, TimeUnit
 from target_statsig.config.settings import StreamSettings
-from target_statsig.config.sources import DEFAULT_SOURCES
 from target_statsig.errors import RecordError
 from target_statsig.events.event import EventMapper
 from tests.events.statsig_schema import EVENT

@@ -4,7 +4,7 @@ from itertools import chain
 
 import pytest
 
-from target_statsig.config.sources import DEFAULT_SOURCES, DESTINATIONS
+from target_statsig.config.choices import DEFAULT_SOURCES, DESTINATIONS
 from target_statsig.singer.fields import (
     Place,
     deleted_rows,

@@ -8,9 +8,8 @@ from collections import Counter
 import jsonschema_rs
 import pytest
 
-from target_statsig.config.choices import ObjectType, Tier
+from target_statsig.config.choices import DESTINATIONS, ObjectType, Tier
 from target_statsig.config.settings import StreamSettings
-from target_statsig.config.sources import DESTINATIONS
 from target_statsig.emulator.events_api import ENDPOINTS
 from target_statsig.events.delivery import Bounds, Delivery, RefusalStreak
 from target_statsig.events.item_types import ITEM_TYPES
