@@ -65,7 +65,7 @@ def send(df: DataFrame, config: Configuration, *, staging: str, stream: str | No
     from target_statsig.engine.files import MARKER
     from target_statsig.engine.send import send_table
     from target_statsig.run.run import Run
-    from target_statsig.store.values import Command
+    from target_statsig.store.tables import Command
 
     run = Run(load(config))
     run.command = Command.SEND

@@ -17,13 +17,13 @@ from target_statsig.segments.completeness import Proof, Verdict
 from target_statsig.segments.guards import Action, decide
 from target_statsig.segments.mirror import Baseline
 from target_statsig.segments.segment import RemoteSegment
-from target_statsig.store.values import Command, HoldState
+from target_statsig.store.tables import Command, HoldState
 
 if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.run.run import Run
     from target_statsig.store.store import Store
-    from target_statsig.store.values import Hold
+    from target_statsig.store.tables import Hold
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class HeldRemovals:
         self._baseline.lock.acquire()
         try:
             # Read under the lock: another run may have changed it before.
-            hold = self._store.hold(self._remote.id)
+            hold = self._store.holds().get(self._remote.id)
             if hold is None or hold.state is HoldState.OUTDATED:
                 self._refuse_changed("another run came in between")
             self._apply(hold)

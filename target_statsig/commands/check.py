@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from target_statsig.commands.replay import WaitingLetters
     from target_statsig.config.parse import Config
     from target_statsig.config.settings import Settings, StreamSettings
-    from target_statsig.store.values import SegmentFacts
+    from target_statsig.store.tables import SegmentFacts
 
 PATIENCE = 15
 """Seconds after which a call counts as failed: a user who checks does not wait for `retry_timeout`."""

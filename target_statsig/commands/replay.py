@@ -22,7 +22,7 @@ from target_statsig.reports.text import counted
 from target_statsig.singer.columns import digest
 from target_statsig.singer.dead_letters import LOCAL
 from target_statsig.singer.message import is_too_deep
-from target_statsig.store.values import Command
+from target_statsig.store.tables import Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from target_statsig.errors import FatalRunError, Heading, TargetStatsigError
 from target_statsig.reports.text import counted
-from target_statsig.store.values import Command
+from target_statsig.store.tables import Command
 
 if TYPE_CHECKING:
     from target_statsig.commands.check import Row

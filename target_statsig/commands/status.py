@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from target_statsig.commands.replay import WaitingLetters
     from target_statsig.config.settings import Settings
     from target_statsig.store.readonly import StoreStatus
-    from target_statsig.store.values import PastRun
+    from target_statsig.store.tables import PastRun
 
 SHOWN_RUNS = 10
 """Runs in the text. The JSON has all remembered runs."""

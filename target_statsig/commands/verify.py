@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from target_statsig.client.http import Transport
     from target_statsig.clock import Clock
     from target_statsig.config.settings import Settings
-    from target_statsig.store.values import PastRun, SentItems
+    from target_statsig.store.tables import PastRun, SentItems
 
 MOST_ASKED = 100
 """Names to ask for at most, those with the most items first."""

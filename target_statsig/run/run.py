@@ -26,7 +26,7 @@ from target_statsig.run.streams import Streams
 from target_statsig.segments.completeness import StreamObserver
 from target_statsig.singer.dead_letters import DeadLetters, whereabouts
 from target_statsig.singer.state import State, StateGate, write_state
-from target_statsig.store.values import Command, past_run
+from target_statsig.store.tables import Command, past_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

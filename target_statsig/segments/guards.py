@@ -17,7 +17,7 @@ from target_statsig.segments.completeness import Proof, Sign
 if TYPE_CHECKING:
     from target_statsig.config.settings import StreamSettings
     from target_statsig.segments.completeness import Verdict
-    from target_statsig.store.values import Hold
+    from target_statsig.store.tables import Hold
 
 ALWAYS_REMOVABLE = 10
 """Members that may be removed whatever their share: one member of a small segment is a large share."""

@@ -21,7 +21,7 @@ from target_statsig.errors import Heading, SegmentError
 from target_statsig.reports.text import counted, iso_time
 from target_statsig.segments.changes import SegmentSync
 from target_statsig.segments.guards import Action, decide
-from target_statsig.store.values import Hold, HoldState
+from target_statsig.store.tables import Hold, HoldState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from target_statsig.segments.members import Changes
     from target_statsig.segments.segment import RemoteSegment
     from target_statsig.store.store import Store
-    from target_statsig.store.values import SegmentFacts
+    from target_statsig.store.tables import SegmentFacts
 
 logger = logging.getLogger(__name__)
 
@@ -242,18 +242,18 @@ class MirrorSync(SegmentSync):
                 "store was lost."
             )
         counts.before = self._baseline.ensure()
-        plan = self._audience.plan(own_only=own_only)
+        added, removed = self._audience.plan(own_only=own_only)
         current = self._audience.count_current()
-        counts.unchanged = current - plan.added
-        self.remote.check_growth(counts.before, plan.added)
+        counts.unchanged = current - added
+        self.remote.check_growth(counts.before, added)
         self._audience.clear_missing()
         counts.proof = verdict.proof.value
         self._hold = Hold(
             self._stream,
             HoldState.HELD,
             before=counts.before,
-            members=counts.before + plan.added,
-            removals=plan.removed,
+            members=counts.before + added,
+            removals=removed,
             current=current,
             rejected=rejected,
             doubt="" if verdict.applicable else verdict.hint,

@@ -7,7 +7,6 @@ connection and end with it. SQLite keeps them in a file, not in memory.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from itertools import chain, islice
 from operator import lt
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ _CHUNK = 50_000
 """Members to write in one transaction if no request sets the size, so that others wait half a second at most."""
 
 _HERE = "FROM target_statsig_members WHERE segment = :segment"
+_PENDING = "FROM target_statsig_pending WHERE segment = :segment"
 
 
 class _SegmentRows:
@@ -41,8 +41,9 @@ class _SegmentRows:
     def _count(self, rows: str) -> int:
         return int(self._value(f"SELECT count(*) {rows}"))
 
-    def _walk(self, query: str) -> Iterator[list[tuple[Any, ...]]]:
-        return self._connection.walk(query, segment=self._segment)
+    def _changes(self, rows: str) -> Iterator[tuple[str, bool]]:
+        for page in self._connection.walk(f"SELECT id, member {rows}", segment=self._segment):
+            yield from ((id_, bool(member)) for id_, member in page)
 
     def _lists(self, rows: str, size: int) -> Iterator[list[str]]:
         for page in self._connection.walk(f"SELECT id {rows}", size=size, segment=self._segment):
@@ -53,9 +54,8 @@ class _SegmentRows:
 
     def _clear_pending(self, ids: Sequence[str]) -> None:
         # Nearly always there is nothing, and then a list of ids need not be unfolded again.
-        if self._run("SELECT 1 FROM target_statsig_pending WHERE segment = :segment LIMIT 1"):
-            statement = "DELETE FROM target_statsig_pending WHERE segment = :segment AND id"
-            self._run(f"{statement} {self._connection.is_listed}", ids=as_list(ids))
+        if self._run(f"SELECT 1 {_PENDING} LIMIT 1"):
+            self._run(f"DELETE {_PENDING} AND id {self._connection.is_listed}", ids=as_list(ids))
 
 
 class Members(_SegmentRows):
@@ -158,14 +158,6 @@ def _held(*, own_only: bool) -> str:
     return f"{_HERE} AND missing_since IS NOT NULL{' AND ours' if own_only else ''}"
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How many members to add and to remove."""
-
-    added: int
-    removed: int
-
-
 class Audience(_SegmentRows):
     """The audience of one segment in one run; the last record of an id counts."""
 
@@ -190,17 +182,16 @@ class Audience(_SegmentRows):
         return self._current
 
     def members(self) -> Iterator[tuple[str, bool]]:
-        """Yield all ids in code-point order, each with whether it is a member in the end."""
-        for page in self._walk(f"SELECT id, member FROM {self._settle()} WHERE true"):
-            yield from ((id_, bool(member)) for id_, member in page)
+        """Return all ids in code-point order, each with whether it is a member in the end."""
+        return self._changes(f"FROM {self._settle()} WHERE true")
 
     def among(self, ids: Sequence[str]) -> list[str]:
         """Return those of some ids that are members in the end."""
         query = f"SELECT id FROM {self._settle()} WHERE member AND id {self._connection.is_listed}"
         return [id_ for (id_,) in self._run(query, ids=as_list(ids))]
 
-    def plan(self, *, own_only: bool = False) -> Plan:
-        """Work out which ids to add and which to remove, and keep both lists for `additions` and `removals`.
+    def plan(self, *, own_only: bool = False) -> tuple[int, int]:
+        """Work out which ids to add and which to remove, keep both lists, and return the number of each.
 
         Added are members in the end that are not recorded; removed, those recorded that are not members in the end, and
         with `own_only` only those that this target added.
@@ -213,10 +204,10 @@ class Audience(_SegmentRows):
         added = self._count(f"FROM {self._added}")
         if self._count(_HERE) == self._current - added:
             # All that are recorded are current.
-            return Plan(added, 0)
+            return added, 0
         removable = f"{known}{' AND ours' if own_only else ''}"
         self._removed = self._sorted("removed", f"{removable} EXCEPT {current} ORDER BY id")
-        return Plan(added, self._count(f"FROM {self._removed}"))
+        return added, self._count(f"FROM {self._removed}")
 
     def additions(self, size: int) -> Iterator[list[str]]:
         """Yield lists of ids to add; members may be recorded in between."""
@@ -261,13 +252,12 @@ class Pending(_SegmentRows):
                     self._run(statement, member=value, ids=ids)
 
     def changes(self) -> Iterator[tuple[str, bool]]:
-        """Yield what was kept, in code-point order of the ids; changes may be cleared in between."""
-        for page in self._walk("SELECT id, member FROM target_statsig_pending WHERE segment = :segment"):
-            yield from ((id_, bool(member)) for id_, member in page)
+        """Return what was kept, in code-point order of the ids; changes may be cleared in between."""
+        return self._changes(_PENDING)
 
     def count(self) -> int:
         """Return how many changes are kept."""
-        return self._count("FROM target_statsig_pending WHERE segment = :segment")
+        return self._count(_PENDING)
 
     def clear(self, ids: Sequence[str]) -> None:
         """Forget what was kept for these ids; acknowledged requests do so by themselves."""

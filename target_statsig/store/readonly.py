@@ -7,6 +7,7 @@ SQLite file, whatever the original is.
 from __future__ import annotations
 
 import functools
+import json
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -18,15 +19,22 @@ from target_statsig.errors import StoreError
 from target_statsig.store.database import PATIENCE, Connection, connect_postgres, insertion, open_database
 from target_statsig.store.locks import key_of, open_locks
 from target_statsig.store.store import Store
-from target_statsig.store.tables import OWNED, VERSION, has_tables
+from target_statsig.store.tables import (
+    OWNED,
+    VERSION,
+    Command,
+    PastRun,
+    SegmentFacts,
+    SentItems,
+    columns,
+    has_tables,
+)
 from target_statsig.store.url import StoreUrl, sqlite_code
-from target_statsig.store.values import SegmentFacts, columns, last_runs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from target_statsig.clock import Clock
-    from target_statsig.store.values import PastRun
 
 LOOK_PATIENCE = 2.0
 """Seconds to wait for the database, and for a transaction of a run that is under way."""
@@ -233,7 +241,7 @@ def read_store_status(store_url: str, *, project: str) -> StoreStatus:
             url.place,
             VERSION,
             size,
-            last_runs(connection, number),
+            _runs(connection, number),
             _held(connection, number),
             _kept(connection, number),
             _holders(connection, number, project),
@@ -251,6 +259,19 @@ def _size(connection: Connection, path: Path | None) -> int:
         with suppress(FileNotFoundError):
             size += part.stat().st_size
     return size
+
+
+def _runs(connection: Connection, project: int) -> list[PastRun]:
+    query = "SELECT ended_at, command, report, sent FROM target_statsig_runs WHERE project = :project ORDER BY run DESC"
+    return [
+        PastRun(ended_at, Command(command), json.loads(report), None if sent is None else _sent(sent))
+        for ended_at, command, report, sent in connection.run(query, project=project)
+    ]
+
+
+def _sent(text: str) -> SentItems:
+    content = json.loads(text)
+    return SentItems(content["names"], content["span"] and tuple(content["span"]), content["exposures"])
 
 
 def _held(connection: Connection, project: int) -> dict[str, HeldMembers]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +17,23 @@ from target_statsig.store.database import PATIENCE, connect, insertion, open_dat
 from target_statsig.store.deliveries import StoredLedger
 from target_statsig.store.locks import Lock, StoredRequestLog, key_of, open_locks
 from target_statsig.store.members import Audience, Members, Pending
+from target_statsig.store.tables import Hold, HoldState, SegmentFacts, columns
 from target_statsig.store.url import StoreUrl
-from target_statsig.store.values import Hold, HoldState, SegmentFacts, columns, record_run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from target_statsig.clock import Clock
     from target_statsig.errors import TargetStatsigError
     from target_statsig.store.database import Connection
     from target_statsig.store.ledger import StreamLedger
     from target_statsig.store.locks import Locks
-    from target_statsig.store.values import PastRun
+    from target_statsig.store.tables import PastRun
+
+
+KEPT_RUNS = 100
+"""Runs of a project that are remembered at most."""
+
+KEPT_SECONDS = 90 * 86_400
+"""Seconds for which a run is remembered at most."""
 
 
 class Store:
@@ -104,15 +110,10 @@ class Store:
 
     def holds(self) -> dict[str, Hold]:
         """Return what the last run of each segment left undone, by the segment's id."""
-        join = "target_statsig_segments AS segments JOIN target_statsig_holds AS holds USING (segment)"
+        join = "target_statsig_segments JOIN target_statsig_holds USING (segment)"
         query = f"SELECT name, {columns(Hold)} FROM {join} WHERE project = :project ORDER BY name"
-        return {name: _hold(row) for name, *row in self._quick.run(query, project=self._project)}
-
-    def hold(self, segment: str) -> Hold | None:
-        """Return what the last run of a segment left undone; None where that is nothing."""
-        query = f"SELECT {columns(Hold)} FROM target_statsig_holds WHERE segment = :segment"
-        rows = self._quick.run(query, segment=self._segment(segment))
-        return _hold(rows[0]) if rows else None
+        found = {name: Hold(*row) for name, *row in self._quick.run(query, project=self._project)}
+        return {name: replace(hold, state=HoldState(hold.state)) for name, hold in found.items()}
 
     def record_hold(self, segment: str, hold: Hold | None) -> None:
         """Replace, for this run, what the last run of a segment left undone; None where that is nothing."""
@@ -187,8 +188,23 @@ class Store:
         )
 
     def record_run(self, run: PastRun) -> None:
-        """Remember a run that ends."""
-        record_run(self._quick, self._project, run)
+        """Remember a run that ends, and forget those that are too many or too old."""
+        values = {
+            "ended_at": run.ended_at,
+            "command": run.command.value,
+            # Escapes keep out what no column can hold: NUL, and halves of a character.
+            "report": json.dumps(run.report),
+            "sent": None if run.sent is None else json.dumps(asdict(run.sent)),
+        }
+        execute, project = self._quick.run, self._project
+        latest = f"SELECT run FROM target_statsig_runs WHERE project = :project ORDER BY run DESC LIMIT {KEPT_RUNS}"
+        outdated = f"project = :project AND (ended_at < :oldest OR run NOT IN ({latest}))"
+        with self._quick.writing():
+            if run.sent is not None:
+                execute("UPDATE target_statsig_runs SET sent = NULL WHERE project = :project", project=project)
+            self._quick.insert("target_statsig_runs", "run", project=project, **values)
+            oldest = run.ended_at - KEPT_SECONDS
+            execute(f"DELETE FROM target_statsig_runs WHERE {outdated}", project=project, oldest=oldest)
 
     def request_log(self, *, keep: float) -> StoredRequestLog:
         """Return the times of list mutations, shared by all runs on this project, of the last `keep` seconds."""
@@ -212,8 +228,3 @@ class Store:
             self._quick.run(f"{insertion(f'target_statsig_{kind}s', tuple(values))} ON CONFLICT DO NOTHING", **values)
             number = int(self._quick.value(query, **names))
         return number
-
-
-def _hold(row: Sequence[Any]) -> Hold:
-    hold = Hold(*row)
-    return replace(hold, state=HoldState(hold.state))

@@ -25,6 +25,8 @@ _MOVE_ASIDE = (
     "may be sent twice"
 )
 
+_LET_WRITE = "let this user write the file and its directory, or change `store_url`"
+
 DAMAGED = f"is damaged; {_MOVE_ASIDE}"
 
 _SQLITE_CAUSES: Mapping[int, str] = {
@@ -34,12 +36,8 @@ _SQLITE_CAUSES: Mapping[int, str] = {
         (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
         "is locked by another run; wait for that run, or give this job its own `store_url`",
     ),
-    sqlite3.SQLITE_READONLY: (
-        "cannot be written; let this user write the file and its directory, or change `store_url`"
-    ),
-    sqlite3.SQLITE_CANTOPEN: (
-        "cannot be opened; let this user write the file and its directory, or change `store_url`"
-    ),
+    sqlite3.SQLITE_READONLY: f"cannot be written; {_LET_WRITE}",
+    sqlite3.SQLITE_CANTOPEN: f"cannot be opened; {_LET_WRITE}",
     sqlite3.SQLITE_FULL: (
         "has no room left on its disk, or on the disk for temporary files; free some room, set `store_url` to another "
         "disk, or SQLITE_TMPDIR to another directory"

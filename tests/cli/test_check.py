@@ -11,7 +11,7 @@ from target_statsig.config.parse import parse_config
 from target_statsig.config.paths import project_identity
 from target_statsig.config.settings import config_schema
 from target_statsig.store.store import Store
-from target_statsig.store.values import SegmentFacts
+from target_statsig.store.tables import SegmentFacts
 from tests.fakes import NOON, FakeClock
 from tests.singer import TargetRunner, record, schema
 

@@ -11,7 +11,7 @@ from target_statsig.config.parse import parse_config
 from target_statsig.config.settings import config_schema
 from target_statsig.errors import RefusedError, RequestError
 from target_statsig.store.readonly import StoreLook
-from target_statsig.store.values import SegmentFacts
+from target_statsig.store.tables import SegmentFacts
 from tests.fakes import NOON
 
 KEYS = {"server_secret_key": "secret-0123456789", "console_api_key": "console-abcdefghij"}

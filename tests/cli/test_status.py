@@ -14,8 +14,8 @@ from target_statsig.config.paths import project_identity
 from target_statsig.config.settings import config_schema
 from target_statsig.errors import StoreError
 from target_statsig.store.readonly import read_store_status
-from target_statsig.store.store import Store
-from target_statsig.store.values import KEPT_RUNS, KEPT_SECONDS, Command, PastRun, SentItems
+from target_statsig.store.store import KEPT_RUNS, KEPT_SECONDS, Store
+from target_statsig.store.tables import Command, PastRun, SentItems
 from target_statsig.target import TargetStatsig
 from tests.fakes import FakeClock
 from tests.singer import record, schema

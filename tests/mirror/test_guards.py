@@ -11,7 +11,7 @@ from target_statsig.config.choices import ObjectType, OnIncompleteStream
 from target_statsig.config.settings import StreamSettings
 from target_statsig.segments.completeness import Proof, Sign, Verdict
 from target_statsig.segments.guards import Action, Decision, Reason, decide
-from target_statsig.store.values import Hold
+from target_statsig.store.tables import Hold
 
 PROVEN = Verdict(Proof.ACTIVATE_VERSION)
 UNPROVEN = Verdict(Proof.NONE, (), "Nothing proves it.")

@@ -17,7 +17,7 @@ from target_statsig.errors import SegmentError, StoreError
 from target_statsig.store import tables
 from target_statsig.store.ledger import DIGEST_BYTES
 from target_statsig.store.readonly import open_copy
-from target_statsig.store.values import SegmentFacts
+from target_statsig.store.tables import SegmentFacts
 from tests.store.rows import known
 
 DIGESTS = [bytes([number]) * DIGEST_BYTES for number in range(3)]

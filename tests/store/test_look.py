@@ -11,8 +11,7 @@ import sqlalchemy
 from target_statsig.errors import StoreError
 from target_statsig.store.readonly import look_at
 from target_statsig.store.store import Store
-from target_statsig.store.tables import VERSION
-from target_statsig.store.values import SegmentFacts
+from target_statsig.store.tables import VERSION, SegmentFacts
 from tests.fakes import NOON
 from tests.postgres import PASSWORD
 

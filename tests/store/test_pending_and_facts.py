@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from target_statsig.store.values import SegmentFacts
+from target_statsig.store.tables import SegmentFacts
 
 
 def test_what_was_left_unsent_is_there_for_the_next_run(opening):
