@@ -26,7 +26,7 @@ from singer_sdk.plugin_base import _ConfigInput
 from typing_extensions import override
 
 from target_statsig.commands import command_line
-from target_statsig.commands.command_line import Options, TargetCommand
+from target_statsig.commands.command_line import TargetCommand
 from target_statsig.config.settings import config_schema
 from target_statsig.errors import NO_STATE_PASSES, InputError, SettingsError
 
@@ -333,37 +333,38 @@ class TargetStatsig(Target):
         super(Target, cls).invoke(about=about, about_format=about_format)
         cls.print_version(print_fn=cls.logger.info)
         command_line.quieten()
-        options = Options(**given)
-        if conflicts := list(options.conflicts(has_input=file_input is not None)):
+        if conflicts := list(command_line.conflicts({**given, "file_input": file_input})):
             command_line.turn_down(conflicts)
-        if options.suggest:
+        option = given.get
+        table: str | None = option("send")
+        if option("suggest"):
             command_line.show_suggestion(cast("IO[bytes] | None", file_input))
         config = config or _ConfigInput()
         try:
             target = cls(
                 config=config.config,
                 parse_env_config=config.parse_env,
-                dry_run=options.dry_run,
-                show_ids=options.show_ids,
-                dry_run_output=options.dry_run_output,
+                dry_run=option("dry_run", False),
+                show_ids=option("show_ids", False),
+                dry_run_output=option("dry_run_output"),
             )
         except ConfigValidationError as error:
             errors = error.errors
             command_line.turn_down(errors if config.parse_env else command_line.name_unread_keys(errors, os.environ))
-        if options.check:
-            command_line.show_check(target.run, options.send)
-        if options.status:
-            command_line.show_status(target.run, as_json=options.json)
-        if options.verify:
-            command_line.show_verification(target.run, as_json=options.json)
-        if options.apply_held:
-            sys.exit(target.apply_held(options.segment))
+        if option("check"):
+            command_line.show_check(target.run, table)
+        if option("status"):
+            command_line.show_status(target.run, as_json=option("json", False))
+        if option("verify"):
+            command_line.show_verification(target.run, as_json=option("json", False))
+        if option("apply_held"):
+            sys.exit(target.apply_held(option("segment")))
         from target_statsig.events.workers import collect_seldom
 
         collect_seldom()
-        if options.send is not None:
-            sys.exit(target.send(options.send))
-        command_line.leave(target.replay() if options.replay else target.run_to_end(file_input))
+        if table is not None:
+            sys.exit(target.send(table))
+        command_line.leave(target.replay() if option("replay") else target.run_to_end(file_input))
 
     @classmethod
     @override

@@ -40,47 +40,43 @@ def apply_held(run: Run, segment_id: str | None) -> int:
     """
     run.command = Command.APPLY_HELD
     try:
-        _apply(run, segment_id)
+        for name, hold in _holds(run, segment_id).items():
+            try:
+                _apply(run, name, hold)
+            except SegmentError as error:
+                run.fail(error)
     except Exception as error:  # noqa: BLE001 -- whatever fails, the report and the summary say so
         run.fail(error)
     run.conclude()
     return run.exit_code
 
 
-def _apply(run: Run, segment_id: str | None) -> None:
-    mirrors = run.config.mirrored_segments
-    held = run.store.holds() if mirrors and run.store_exists else {}
-    if segment_id is not None:
-        if segment_id not in held and not (mirrors and _is_mirrored(run, segment_id)):
-            names = ", ".join(f"'{name}'" for name in held) or "none"
-            msg = (
-                f"`--segment {segment_id}` is not a mirrored segment. Segments with held removals: {names}. No member "
-                "was removed"
-            )
-            raise FatalRunError(msg, heading=Heading.SETTINGS)
-        held = {name: hold for name, hold in held.items() if name == segment_id}
-    else:
+def _holds(run: Run, segment_id: str | None) -> dict[str, Hold]:
+    """Return what is held in the segments that this configuration mirrors, or in one segment only."""
+    mirrored = run.config.mirrored_segments
+    held = run.store.holds() if mirrored and run.store_exists else {}
+    if segment_id is None:
         # Several configurations may share a store, each with its own step.
         held = {name: hold for name, hold in held.items() if run.config.mirrored(hold.stream, name) is not None}
-    if not mirrors:
+    elif segment_id in held:
+        held = {segment_id: held[segment_id]}
+    elif segment_id in mirrored or (mirrored and run.store_exists and run.store.facts(segment_id).fed_by is not None):
+        held = {}  # a mirror without a hold
+    else:
+        names = ", ".join(f"'{name}'" for name in held) or "none"
+        msg = (
+            f"`--segment {segment_id}` is not a mirrored segment. Segments with held removals: {names}. No member "
+            "was removed"
+        )
+        raise FatalRunError(msg, heading=Heading.SETTINGS)
+    if not mirrored:
         logger.info("No stream of this configuration mirrors a segment. %s", NOTHING)
     elif not held:
         logger.info(NOTHING)
-    for name, hold in held.items():
-        try:
-            _apply_one(run, name, hold)
-        except SegmentError as error:
-            run.fail(error)
+    return held
 
 
-def _is_mirrored(run: Run, segment_id: str) -> bool:
-    """Return whether the settings name a segment for a mirror, or a stream was mirrored into it before."""
-    return segment_id in run.config.mirrored_segments or (
-        run.store_exists and run.store.facts(segment_id).fed_by is not None
-    )
-
-
-def _apply_one(run: Run, segment_id: str, hold: Hold) -> None:
+def _apply(run: Run, segment_id: str, hold: Hold) -> None:
     settings = run.config.mirrored(hold.stream, segment_id)
     if settings is None:
         msg = (
@@ -121,31 +117,29 @@ class HeldRemovals:
             SegmentError: No member may be removed, or Statsig refused a request; the text says why.
             InterruptedRunError: The run was asked to stop. Another `--apply-held` removes the rest.
         """
-        self._baseline.lock.acquire()
+        baseline = self._baseline
+        baseline.lock.acquire()
         try:
             # Read under the lock: another run may have changed it before.
             hold = self._store.holds().get(self._remote.id)
             if hold is None or hold.state is HoldState.OUTDATED:
                 self._refuse_changed("another run came in between")
-            self._apply(hold)
+            self._check_hold(hold)
+            baseline.begin()
+            removals = self._count_held(hold)
+            self._check_guards(hold, removals)
+            if removals:
+                self._store.record_hold(self._remote.id, replace(hold, state=HoldState.APPLYING))
+                baseline.remove(self._members.held(self._remote.batch_size, own_only=baseline.own_only))
+            self._finish(hold.stream)
         finally:
-            self._baseline.lock.release()
-
-    def _apply(self, hold: Hold) -> None:
-        self._counts.held = hold.removals
-        since = self._members.missing_since()
-        self._counts.held_since = None if since is None else iso_time(since)
-        self._check_hold(hold)
-        self._baseline.begin()
-        self._counts.before, removals = self._count_members(hold)
-        self._check_guards(hold, removals)
-        if removals:
-            self._store.record_hold(self._remote.id, replace(hold, state=HoldState.APPLYING))
-            self._baseline.remove(self._members.held(self._remote.batch_size, own_only=self._baseline.own_only))
-        self._finish(hold)
+            baseline.lock.release()
 
     def _check_hold(self, hold: Hold) -> None:
         """Refuse if the run did not end well, or if more than a proof is missing."""
+        self._counts.held = hold.removals
+        since = self._members.missing_since()
+        self._counts.held_since = None if since is None else iso_time(since)
         if hold.state is HoldState.BEGUN:
             self._counts.held = None
             self._refuse("the last run did not finish it, so the missing members are not known", RUN_AGAIN)
@@ -154,8 +148,8 @@ class HeldRemovals:
             held = f"{counted(hold.removals, 'member')} {'is' if hold.removals == 1 else 'are'} held"
             self._refuse(f"{held}, and more than a proof is missing", hold.doubt)
 
-    def _count_members(self, hold: Hold) -> tuple[int, int]:
-        """Return the number of members and of held members; refuse if the list has changed."""
+    def _count_held(self, hold: Hold) -> int:
+        """Return the number of held members; refuse if the list has changed."""
         drift = self._baseline.drift() if hold.state is HoldState.HELD else None
         if drift is not None:
             self._refuse_changed(drift)
@@ -166,7 +160,8 @@ class HeldRemovals:
                 f"it has {counted(members - held, 'member')} that are not held, but "
                 f"{hold.members - hold.removals:,} were expected"
             )
-        return members, held
+        self._counts.before = members
+        return held
 
     def _check_guards(self, hold: Hold, removals: int) -> None:
         """Refuse if a guard forbids it under the present settings."""
@@ -179,10 +174,10 @@ class HeldRemovals:
             what = f"{removals:,} of {counted(hold.before, 'member')} {are} not in stream '{hold.stream}'"
             self._refuse(what, decision.hint, heading=decision.heading)
 
-    def _finish(self, hold: Hold) -> None:
+    def _finish(self, stream: str) -> None:
         """Record that nothing is held any more, and read the segment's count back."""
         counts = self._counts
-        self._baseline.record(status="complete", stream=hold.stream)
+        self._baseline.record(status="complete", stream=stream)
         self._store.record_hold(self._remote.id, None)
         counts.held, counts.held_since = 0, None
         counts.proof = Proof.APPLIED.value

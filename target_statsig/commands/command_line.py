@@ -7,7 +7,6 @@ import logging
 import os
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -81,7 +80,8 @@ Under Meltano, run a command as `meltano invoke target-statsig:status`.
 Exit status: 0 complete, 1 failed, 2 wrong command line, 128 plus the signal's number if a signal ended it.
 """
 
-COMMANDS = "Commands instead of a run"
+COMMANDS = ("check", "suggest", "status", "verify", "replay", "apply_held")
+"""The options that exclude each other."""
 
 LAST = "This program"
 
@@ -89,7 +89,7 @@ GROUPS = {
     "Input": ("file_input", "send"),
     "Configuration": ("config",),
     "Dry run": ("dry_run", "show_ids", "dry_run_output"),
-    COMMANDS: ("check", "suggest", "status", "verify", "json", "replay", "apply_held", "segment"),
+    "Commands instead of a run": ("check", "suggest", "status", "verify", "json", "replay", "apply_held", "segment"),
     LAST: ("about", "about_format", "version"),
 }
 """Parameter names by group, in the order of the help. Options in no group come last."""
@@ -128,45 +128,24 @@ OWN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Our options as the user gave them."""
-
-    check: bool = False
-    suggest: bool = False
-    status: bool = False
-    verify: bool = False
-    json: bool = False
-    replay: bool = False
-    apply_held: bool = False
-    segment: str | None = None
-    send: str | None = None
-    dry_run: bool = False
-    show_ids: bool = False
-    dry_run_output: Path | None = None
-
-    def conflicts(self, *, has_input: bool) -> Iterator[str]:
-        """Yield a text for each conflict; `has_input` is whether `--input` is given."""
-        commands = ("check", "suggest", "status", "verify", "replay", "apply_held")
-        given = [_shown(name) for name in commands if getattr(self, name)]
-        if len(given) > 1:
-            yield f"{', '.join(given[:-1])} and {given[-1]} exclude each other: give one of them."
-        reading = [name for name in given if name not in {"`--replay`", "`--apply-held`"}]
-        if self.dry_run and reading:
-            yield f"{reading[0]} never changes anything: leave `--dry-run` out."
-        if self.send is not None and given and given != ["`--check`"]:
-            yield "`--send` goes with `--check` and `--dry-run` only: leave the other command out."
-        readers = [*(["`--send`"] if self.send is not None else []), *(name for name in given if name != "`--suggest`")]
-        if has_input and readers:
-            yield f"{readers[0]} reads no Singer messages: leave `--input` out."
-        if self.segment is not None and not self.apply_held:
-            yield "`--segment` is of no use without `--apply-held`: add it."
-        if self.json and not (self.status or self.verify):
-            yield "`--json` is of no use without `--status` or `--verify`: add one of them."
-
-
-def _shown(name: str) -> str:
-    return f"`--{name.replace('_', '-')}`"
+def conflicts(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a text for each conflict between options, which are given by the names of their parameters."""
+    commands = [f"`--{name.replace('_', '-')}`" for name in COMMANDS if given.get(name)]
+    reading = [name for name in commands if name not in {"`--replay`", "`--apply-held`"}]
+    sends = ["`--send`"] if given.get("send") is not None else []
+    readers = [*sends, *(name for name in commands if name != "`--suggest`")]
+    if len(commands) > 1:
+        yield f"{', '.join(commands[:-1])} and {commands[-1]} exclude each other: give one of them."
+    if given.get("dry_run") and reading:
+        yield f"{reading[0]} never changes anything: leave `--dry-run` out."
+    if sends and commands and commands != ["`--check`"]:
+        yield "`--send` goes with `--check` and `--dry-run` only: leave the other command out."
+    if given.get("file_input") is not None and readers:
+        yield f"{readers[0]} reads no Singer messages: leave `--input` out."
+    if given.get("segment") is not None and not given.get("apply_held"):
+        yield "`--segment` is of no use without `--apply-held`: add it."
+    if given.get("json") and not (given.get("status") or given.get("verify")):
+        yield "`--json` is of no use without `--status` or `--verify`: add one of them."
 
 
 class TargetCommand(click.Command):
