@@ -344,8 +344,8 @@ class TargetStatsig(Target):
             target = cls(
                 config=config.config,
                 parse_env_config=config.parse_env,
-                dry_run=option("dry_run", False),
-                show_ids=option("show_ids", False),
+                dry_run=bool(option("dry_run")),
+                show_ids=bool(option("show_ids")),
                 dry_run_output=option("dry_run_output"),
             )
         except ConfigValidationError as error:
@@ -354,9 +354,9 @@ class TargetStatsig(Target):
         if option("check"):
             command_line.show_check(target.run, table)
         if option("status"):
-            command_line.show_status(target.run, as_json=option("json", False))
+            command_line.show_status(target.run, as_json=bool(option("json")))
         if option("verify"):
-            command_line.show_verification(target.run, as_json=option("json", False))
+            command_line.show_verification(target.run, as_json=bool(option("json")))
         if option("apply_held"):
             sys.exit(target.apply_held(option("segment")))
         from target_statsig.events.workers import collect_seldom

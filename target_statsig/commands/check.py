@@ -116,10 +116,10 @@ class Found:
 def sections(settings: Settings, streams: Mapping[str, StreamSettings], found: Found) -> dict[str, list[Row]]:
     """Return the rows by the title of their section; `streams` are by their key in the setting of that name."""
     made = {
-        "Keys": list(_key_rows(settings, streams, found)),
-        "Segments": list(_segment_rows(streams, found)),
-        "ID types": list(_id_type_rows(streams, found)),
-        "Environments": list(_tier_rows(streams)),
+        "Keys": [*_key_rows(settings, streams, found)],
+        "Segments": [*_segment_rows(streams, found)],
+        "ID types": [*_id_type_rows(streams, found.id_types)],
+        "Environments": [*_tier_rows(streams)],
         "Store": [_store_row(found.store)],
         "Dead letters": [] if found.letters is None else [_letters_row(found.letters)],
     }
@@ -127,7 +127,6 @@ def sections(settings: Settings, streams: Mapping[str, StreamSettings], found: F
 
 
 def _key_rows(settings: Settings, streams: Mapping[str, StreamSettings], found: Found) -> Iterator[Row]:
-    types = {stream.object_type for stream in streams.values()}
     if settings.server_secret_key:
         kind, key = ApiKeyKind.SERVER_SECRET, settings.server_secret_key
         if key.startswith(kind.prefix):
@@ -143,11 +142,11 @@ def _key_rows(settings: Settings, streams: Mapping[str, StreamSettings], found: 
         kind, key = ApiKeyKind.CONSOLE, settings.console_api_key
         if found.console is not None:
             yield Row(Mark.FAIL, kind.setting, found.console)
-        else:
-            unneeded = (
-                "" if ObjectType.SEGMENT in types else "; only checks use it, because no stream goes to a segment"
-            )
-            yield Row(Mark.OK, kind.setting, f"accepted by Statsig, ends in …{key[-4:]}{unneeded}")
+            return
+        text = f"accepted by Statsig, ends in …{key[-4:]}"
+        if not any(stream.object_type is ObjectType.SEGMENT for stream in streams.values()):
+            text += "; only checks use it, because no stream goes to a segment"
+        yield Row(Mark.OK, kind.setting, text)
 
 
 def _segment_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterator[Row]:
@@ -164,13 +163,13 @@ def _segment_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterat
             before = sorted(
                 segment for segment, facts in found.remembered.items() if fnmatchcase(facts.fed_by or "", name)
             )
-            known = f" Earlier it fed {len(before):,}: {_few(before)}." if before else ""
-            yield Row(
-                Mark.UNKNOWN,
-                f"({settings.segment_id_field})",
+            text = (
                 f"{_stream(name)} ({settings.sync_mode}) names its segments in this column, so they are known only "
-                f"when its records come.{known}",
+                "when its records come."
             )
+            if before:
+                text += f" Earlier it fed {len(before):,}: {_few(before)}."
+            yield Row(Mark.UNKNOWN, f"({settings.segment_id_field})", text)
 
 
 def _segment_row(segment_id: str, stream: str, settings: StreamSettings, feeders: str, found: Found) -> Row:
@@ -180,7 +179,9 @@ def _segment_row(segment_id: str, stream: str, settings: StreamSettings, feeders
     if isinstance(segment, Segment):
         unfit = misfit(segment, settings) or _shared(segment_id, stream, settings, found)
         if unfit is None:
-            return Row(Mark.OK, segment_id, f"{_described(segment)}. {feeders}{_last_sync(found, segment_id)}")
+            size = f"{counted(segment.count, 'member')} ({size_class(segment.count)})"
+            text = f"{segment.type} of {segment.id_type}, {size}. {feeders}{_last_sync(found, segment_id)}"
+            return Row(Mark.OK, segment_id, text)
     elif segment.status != HTTPStatus.NOT_FOUND:
         return Row(Mark.FAIL, segment_id, f"{segment}. {feeders}")
     elif settings.create_segment:
@@ -199,11 +200,6 @@ def _shared(segment_id: str, stream: str, settings: StreamSettings, found: Found
     return None if other is None else Misfit(Heading.SHARED_SEGMENT, other, SEPARATE_FEEDERS)
 
 
-def _described(segment: Segment) -> str:
-    members = counted(segment.count, "member")
-    return f"{segment.type} of {segment.id_type}, {members} ({size_class(segment.count)})"
-
-
 def _stream(name: str) -> str:
     return "every other stream" if name == EVERY_STREAM else f"stream '{name}'"
 
@@ -217,7 +213,7 @@ def _last_sync(found: Found, segment_id: str) -> str:
     return f" Last synced {when} from stream '{facts.fed_by}' ({facts.last_status}: {changes})."
 
 
-def _id_type_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterator[Row]:
+def _id_type_rows(streams: Mapping[str, StreamSettings], known: Sequence[str] | None) -> Iterator[Row]:
     named: dict[str, list[str]] = {}
     for name, settings in streams.items():
         for id_type in settings.custom_ids:
@@ -225,21 +221,18 @@ def _id_type_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterat
         if settings.custom_id_type is not None:
             named.setdefault(settings.custom_id_type, []).append(f"`custom_id_type` of {_stream(name)}")
     for id_type, places in named.items():
-        yield _id_type_row(id_type, f"Named in {_few(places)}.", found.id_types)
-
-
-def _id_type_row(id_type: str, places: str, known: Sequence[str] | None) -> Row:
-    if id_type in BUILT_IN or (known is not None and id_type in known):
-        return Row(Mark.OK, id_type, f"exists in the project. {places}")
-    if known is None:
-        text = "cannot be checked without a valid `console_api_key`; case matters"
-        return Row(Mark.UNKNOWN, id_type, f"{text}. {places}")
-    near = nearest(id_type, [*known, *BUILT_IN.difference(known)])
-    if near is not None:
-        hint = f"Did you mean `{near}`?" + (" Case matters." if near.lower() == id_type.lower() else "")
-    else:
-        hint = "Create it in the Statsig console, or use one of these."
-    return Row(Mark.FAIL, id_type, f"is not an ID type of the project, which has {_few(known)}. {places}", hint)
+        where = f"Named in {_few(places)}."
+        if id_type in BUILT_IN or (known is not None and id_type in known):
+            yield Row(Mark.OK, id_type, f"exists in the project. {where}")
+        elif known is None:
+            text = "cannot be checked without a valid `console_api_key`; case matters"
+            yield Row(Mark.UNKNOWN, id_type, f"{text}. {where}")
+        else:
+            hint = "Create it in the Statsig console, or use one of these."
+            if near := nearest(id_type, [*known, *BUILT_IN.difference(known)]):
+                hint = f"Did you mean `{near}`?" + (" Case matters." if near.lower() == id_type.lower() else "")
+            text = f"is not an ID type of the project, which has {_few(known)}. {where}"
+            yield Row(Mark.FAIL, id_type, text, hint)
 
 
 def _tier_rows(streams: Mapping[str, StreamSettings]) -> Iterator[Row]:
@@ -254,20 +247,20 @@ def _tier_rows(streams: Mapping[str, StreamSettings]) -> Iterator[Row]:
 
 
 def _store_row(store: StoreLook | str) -> Row:
+    name = "store_url"
     if isinstance(store, str):
-        return Row(Mark.FAIL, "store_url", store)
-    if store.version is None:
-        if store.writable:
-            return Row(
-                Mark.OK, "store_url", f"{store.place}: does not exist yet. The first run that needs it creates it"
-            )
-        remedy = "Let this user write there, or set `store_url` to a place that it can write to."
-        return Row(Mark.FAIL, "store_url", f"{store.place}: does not exist yet, and cannot be created there", remedy)
-    version = f"{store.place}: version {store.version}"
-    if not store.writable:
-        return Row(Mark.FAIL, "store_url", f"{version}, cannot be written", "Let this user write to it.")
-    busy = ", in use by another run" if store.busy else ""
-    return Row(Mark.OK, "store_url", f"{version}, writable{busy}")
+        return Row(Mark.FAIL, name, store)
+    if store.version is not None:
+        text = f"{store.place}: version {store.version}"
+        if not store.writable:
+            return Row(Mark.FAIL, name, f"{text}, cannot be written", "Let this user write to it.")
+        busy = ", in use by another run" if store.busy else ""
+        return Row(Mark.OK, name, f"{text}, writable{busy}")
+    text = f"{store.place}: does not exist yet"
+    if store.writable:
+        return Row(Mark.OK, name, f"{text}. The first run that needs it creates it")
+    remedy = "Let this user write there, or set `store_url` to a place that it can write to."
+    return Row(Mark.FAIL, name, f"{text}, and cannot be created there", remedy)
 
 
 def _letters_row(letters: WaitingLetters) -> Row:
@@ -296,6 +289,8 @@ def check(config: Config, clock: Clock) -> dict[str, list[Row]]:
     failure: str | None = None
     id_types: list[str] | None = None
     segments: dict[str, Segment | RequestError] = {}
+    store: StoreLook | str
+    letters: WaitingLetters | None = None
     if settings.console_api_key:
         try:
             with closing(HttpTransport()) as transport:
@@ -304,8 +299,13 @@ def check(config: Config, clock: Clock) -> dict[str, list[Row]]:
                 segments = _segments(console, streams)
         except (AuthenticationError, FatalRunError, RequestError) as error:
             failure, id_types = f"{error.heading.value}: {error}", None
-    found = Found(failure, id_types, segments, _look(settings), _letters(settings), clock.time())
-    return sections(settings, streams, found)
+    try:
+        store = look_at(paths.store_url(settings), project=paths.project_identity(settings))
+    except StoreError as error:
+        store = str(error)
+    with suppress(StoreError):  # the store's row says why
+        letters = waiting_letters(settings)
+    return sections(settings, streams, Found(failure, id_types, segments, store, letters, clock.time()))
 
 
 def _streams_of(config: Config) -> dict[str, StreamSettings]:
@@ -325,21 +325,6 @@ def _segments(console: ConsoleClient, streams: Mapping[str, StreamSettings]) -> 
         except RequestError as error:
             found[segment_id] = error
     return found
-
-
-def _look(settings: Settings) -> StoreLook | str:
-    try:
-        url = paths.store_url(settings)
-        return look_at(url, project=paths.project_identity(settings))
-    except StoreError as error:
-        return str(error)
-
-
-def _letters(settings: Settings) -> WaitingLetters | None:
-    try:
-        return waiting_letters(settings)
-    except StoreError:
-        return None
 
 
 def open_console(settings: Settings, transport: Transport, clock: Clock, patience: int = PATIENCE) -> ConsoleClient:
@@ -364,10 +349,8 @@ def render(sections: Mapping[str, Sequence[Row]], *, width: int = 80, colours: b
     for title, rows in sections.items():
         lines += [title, *(line for row in rows for line in _row_lines(row, width, colours=colours)), ""]
     checks = sum(map(len, sections.values()))
-    return (
-        "\n".join([*lines, f"{failed(sections) or 'None'} of {checks} checks failed. Nothing was sent or changed."])
-        + "\n"
-    )
+    lines.append(f"{failed(sections) or 'None'} of {checks} checks failed. Nothing was sent or changed.")
+    return "\n".join(lines) + "\n"
 
 
 def _row_lines(row: Row, width: int, *, colours: bool) -> Iterator[str]:
