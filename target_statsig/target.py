@@ -2,10 +2,15 @@
 
 The way of a record:
 
-1. `singer.reader` passes consecutive RECORD lines of one stream, as a batch, to `_take_records`.
-2. `_take_records` passes the batch to the sinks that the stream feeds: undecoded if no stream map changes it, and else
-   through `_map_records`.
-3. The sink passes the batch to its stream. An `EventStream` sends it; a `SegmentStream` gathers members from it.
+1. `singer.reader` passes consecutive RECORD lines of one of the tap's streams, as a batch, to `_take_records`.
+2. `_take_records` passes the batch to the sinks that the stream feeds: the lines as they are if no stream map changes
+   them, and else decoded and mapped, by `_map_records`.
+3. `StatsigSink.take` adds what decodes the lines, and passes both to the `accept` of its stream, which `run.streams`
+   has made by the stream's `object_type`.
+4. An event goes on in `events`: `EventStream` gathers lines to a request, `prepare` decodes, validates, maps and
+   encodes them, and `Delivery` asks the ledger, sends, and splits what is refused.
+   A member goes on in `segments`: `SegmentStream` decodes the lines and reads ids from them. `RowSync` sends the
+   changes while the input comes, and `MirrorSync` after it.
 
 A STATE goes to `Run.take_state`, which holds it until everything before it is acknowledged.
 """
@@ -79,7 +84,7 @@ class TargetStatsig(Target):
 
         Args:
             parse_env_config: Whether settings are also read from environment variables.
-            dry_run: Whether to change nothing, even if the setting `dry_run` is false.
+            dry_run: Whether to change nothing, whatever the setting `dry_run` says.
             show_ids: Whether a dry run shows ids of users.
             dry_run_output: The file to which a dry run writes the requests that it would send.
             options: Passed to singer-sdk.
@@ -113,7 +118,6 @@ class TargetStatsig(Target):
 
     @override
     def _process_schema_message(self, message_dict: Message) -> None:
-        from target_statsig.events.positions import replication_key_of
         from target_statsig.singer.dead_letters import MARK
         from target_statsig.singer.schema import normalize
 
@@ -133,8 +137,7 @@ class TargetStatsig(Target):
             self._fed[stream] = {name: cast("StatsigSink", self._sinks_active[name]) for name in sorted(names)}
         for name, sink in self._fed[stream].items():
             sink.take_schema(original)
-            self.run.streams.follow(stream, name, replication_key_of(message_dict))
-            self.run.streams.check_columns(name, sink.schema, original["schema"])
+            self.run.streams.take_schema(name, original, sink.schema)
 
     def _take_records(self, tap_stream: str, number: int, batch: Batch) -> None:
         """Pass RECORD messages to the sinks that their stream feeds; the first is on line `number`.

@@ -118,7 +118,8 @@ class DryRun(Run):
         self._show_ids = show_ids
         # Piped output is often kept, and must hold no values from records.
         self._has_terminal = sys.stdout is not None and sys.stdout.isatty()
-        self._first_records = FirstRecords(config)
+        self._first_records: dict[str, list[str]] = {}
+        """The lines about the first record of each stream that would be sent. For a terminal only."""
         self._output = None if output is None else self._opened.enter_context(closing(RequestFile(output)))
         self._waits = SkippingClock(self.clock)
         logger.info(
@@ -166,15 +167,18 @@ class DryRun(Run):
         seconds_for = RateLimiter(windows, self.clock).seconds_for
         forecast = Forecast(seconds_for, self._waits.skipped, self.settings.server_secret_key is not None)
         log_summary(self.report, self._ended_at, forecast)
-        if self._has_terminal:
-            self._show(self._first_records.lines)
+        for stream, lines in self._first_records.items():
+            self._show([f"First record of stream '{stream}', as it would be sent:", *(f"  {line}" for line in lines)])
         if self._show_ids:
             self._write_ids()
 
     @override
     def look_at(self, stream: str, batch: Batch, reader: RecordReader) -> None:
-        if self._has_terminal:
-            self._first_records.look_at(stream, batch, reader, int(self.clock.time() * 1000))
+        if self._has_terminal and stream not in self._first_records:
+            columns = reader.read(batch.part(0, min(len(batch), LOOKED_AT))).columns
+            shown = first_record(columns, self.config.for_stream(stream), int(self.clock.time() * 1000))
+            if shown:
+                self._first_records[stream] = shown
 
     @override
     def _remember(self) -> None:
@@ -204,38 +208,21 @@ class DryRun(Run):
         sys.stdout.flush()
 
 
-class FirstRecords:
-    """The first record of each stream as it would be sent, and the sources of its fields. For a terminal only."""
+def first_record(columns: Columns, settings: StreamSettings, now_ms: int) -> list[str]:
+    """Return lines with the first record that would be sent, as it would be, and the sources of its fields.
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._lines: dict[str, list[str]] = {}
-
-    @property
-    def lines(self) -> Iterator[str]:
-        """The lines to show, stream by stream."""
-        for stream, lines in self._lines.items():
-            yield f"First record of stream '{stream}', as it would be sent:"
-            yield from (f"  {line}" for line in lines)
-
-    def look_at(self, stream: str, batch: Batch, reader: RecordReader, now_ms: int) -> None:
-        """Keep the first record of a stream that would be sent, unless one is kept already.
-
-        `now_ms` is the present time in Unix milliseconds.
-        """
-        if stream in self._lines:
-            return
-        settings = self._config.for_stream(stream)
-        columns = reader.read(batch.part(0, min(len(batch), LOOKED_AT))).columns
-        gone = {*deleted_rows(columns)} if settings.deleted_rows is DeletedRows.SKIP else set()
-        for row in range(len(columns)):
+    Empty if there is none. `now_ms` is the present time in Unix milliseconds.
+    """
+    is_segment = settings.object_type is ObjectType.SEGMENT
+    skips = settings.deleted_rows is DeletedRows.SKIP and not is_segment
+    gone = {*deleted_rows(columns)} if skips else set()
+    for row in range(len(columns)):
+        if row not in gone:
             record = columns.take([row])
-            is_segment = settings.object_type is ObjectType.SEGMENT
-            if row not in gone or is_segment:
-                shown = _change(record, settings) if is_segment else _item(record, settings, now_ms)
-                if shown:
-                    self._lines[stream] = [*shown, *_read_from(record, settings)]
-                    return
+            shown = _change(record, settings) if is_segment else _item(record, settings, now_ms)
+            if shown:
+                return [*shown, *_read_from(record, settings)]
+    return []
 
 
 def _item(record: Columns, settings: StreamSettings, now_ms: int) -> list[str]:

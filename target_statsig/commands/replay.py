@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from upath import UPath
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from target_statsig.config.settings import Settings
     from target_statsig.run.run import Run
-    from target_statsig.singer.dead_letters import DeadLetters
 
 logger = logging.getLogger(__name__)
 
@@ -43,18 +42,22 @@ def send_again(run: Run, run_to_end: Callable[[Iterable[bytes]], int]) -> int:
     """
     run.command = Command.REPLAY
     try:
-        letters = DeadLetterFiles(str(run.dead_letters.directory))
+        directory = run.dead_letters.directory
+        files = _files(str(directory))
     except StoreError as error:  # their place is unknown
         run.fail(error)
         run.end(complete=False)
         return run.exit_code
-    if not letters.paths:
-        logger.info("There are no dead letters in %s.", run.dead_letters.directory)
+    if not files:
+        logger.info("There are no dead letters in %s.", directory)
         return 0
-    logger.info("Sending the dead letters of %s again.", counted(len(letters.paths), "file"))
-    exit_code = run_to_end(letters.lines())
+    logger.info("Sending the dead letters of %s again.", counted(len(files), "file"))
+    exit_code = run_to_end(line for line, _ in _lines(files))
     if run.is_acknowledged:
-        letters.remove(run.dead_letters)
+        rejected_again = set(run.dead_letters.paths)
+        for file in files:
+            if str(file) not in rejected_again:
+                file.unlink()
     return exit_code
 
 
@@ -82,81 +85,56 @@ def waiting_letters(settings: Settings) -> WaitingLetters:
     try:
         place = UPath(directory)
         writable = paths.may_make(Path(place.path) / PATTERN) if place.protocol in LOCAL else None
-        letters = DeadLetterFiles(directory)
-        return WaitingLetters(directory, len(letters.paths), letters.reasons(), writable=writable)
+        files = _files(directory)
+        records = (message for _, message in _lines(files) if message.get("type") == "RECORD")
+        reasons = Counter(str(record.get("reason")) for record in records)
+        return WaitingLetters(directory, len(files), reasons, writable=writable)
     except Exception as error:  # noqa: BLE001 -- each file system has errors of its own
         reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
         return WaitingLetters(directory, 0, Counter(), reason)
 
 
-class DeadLetterFiles:
-    """The dead-letter files of earlier runs, in the order of their names."""
-
-    def __init__(self, directory: str) -> None:
-        """Find the files in a directory, which is a path or a `universal-pathlib` URL."""
-        place = UPath(directory)
-        self.paths = sorted(place.glob(PATTERN), key=str) if place.exists() else []
-
-    def lines(self) -> Iterator[bytes]:
-        """Yield the lines of all files, without repeats of the same record from other runs."""
-        repeats = _Repeats()
-        for path in self.paths:
-            with path.open("rb") as file:
-                for line in _whole_lines(file, path.name):
-                    if not repeats.has(line):
-                        yield line
-
-    def reasons(self) -> Counter[str]:
-        """Return the number of records that would be sent again, by reason."""
-        messages = map(_decode, self.lines())
-        return Counter(str(message.get("reason")) for message in messages if message.get("type") == "RECORD")
-
-    def remove(self, box: DeadLetters) -> None:
-        """Delete the files, except those of `box`, which hold what was rejected again."""
-        kept = set(box.paths)
-        for path in self.paths:
-            if str(path) not in kept:
-                path.unlink()
+def _files(directory: str) -> list[UPath]:
+    """Return the dead-letter files in a directory, a path or a `universal-pathlib` URL, in the order of their names."""
+    place = UPath(directory)
+    return sorted(place.glob(PATTERN), key=str) if place.exists() else []
 
 
-class _Repeats:
-    """Finds records that a file of an earlier run has held already."""
-
-    def __init__(self) -> None:
-        self._brought: Counter[tuple[str, bytes]] = Counter()
-        self._in_run: Counter[tuple[str, bytes]] = Counter()
-        self._run: object = None
-
-    def has(self, line: bytes) -> bool:
-        """Count a line, and return whether it repeats a record."""
-        message = _decode(line)
-        if message.get("type") != "RECORD" or not isinstance(message.get("record"), dict):
-            return False
-        if message.get("run") != self._run:
-            self._run = message.get("run")
-            self._in_run.clear()
-        record = (str(message.get("stream")), digest(message["record"]))
-        self._in_run[record] += 1
-        if self._in_run[record] <= self._brought[record]:
-            return True
-        self._brought[record] += 1
-        return False
+def _lines(files: Iterable[UPath]) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Yield the lines of all files as `_lines_of` does, without repeats of the same record from other runs."""
+    sent: Counter[tuple[str, bytes]] = Counter()
+    in_run: Counter[tuple[str, bytes]] = Counter()
+    run: object = None
+    for file in files:
+        for line, message in _lines_of(file):
+            if message.get("type") == "RECORD" and isinstance(message.get("record"), dict):
+                if message.get("run") != run:
+                    run = message.get("run")
+                    in_run.clear()
+                record = (str(message.get("stream")), digest(message["record"]))
+                in_run[record] += 1
+                if in_run[record] <= sent[record]:
+                    continue
+                sent[record] += 1
+            yield line, message
 
 
-def _whole_lines(file: IO[bytes], name: str) -> Iterator[bytes]:
-    """Yield the complete lines of a file, each with its end.
+def _lines_of(path: UPath) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Yield each complete line of a file, with its end, and its message, which is empty if the line holds none.
 
     No STATE passed a cut-off line, so the tap sends its record again.
     """
-    for line in file:
-        if not line.endswith(b"\n") and not _decode(line):
-            logger.warning(
-                "The last line of %s is cut off, because its run was killed or the disk was full. It is skipped; the "
-                "tap sends its record again.",
-                name,
-            )
-            return
-        yield line if line.endswith(b"\n") else line + b"\n"  # another file may follow
+    with path.open("rb") as file:
+        for line in file:
+            message = _decode(line)
+            if not line.endswith(b"\n") and not message:
+                logger.warning(
+                    "The last line of %s is cut off, because its run was killed or the disk was full. It is skipped; "
+                    "the tap sends its record again.",
+                    path.name,
+                )
+                return
+            yield line if line.endswith(b"\n") else line + b"\n", message  # another file may follow
 
 
 def _decode(line: bytes) -> dict[str, Any]:

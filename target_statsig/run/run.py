@@ -51,14 +51,10 @@ class Run:
 
     Attributes:
         run_id: The time at which the run began, and 128 random bits.
-        clock: The machine's clock. Its waits end when the run is stopped.
-        report: The counts and errors of the run.
         sources: Determines from the tap's messages which streams are complete.
         gate: Holds each STATE back until everything before it is acknowledged.
-        streams: The streams of the run.
         failure: The first error, or None.
         ended: Whether the end has begun.
-        command: The command that the run carries out.
     """
 
     def __init__(self, config: Config) -> None:
@@ -192,7 +188,7 @@ class Run:
             self.streams.flush()
 
     def stop(self, signum: int) -> None:
-        """Stop the run: all waits end at once, and no more input is read. Safe in a signal handler."""
+        """Note the signal, and end all waits at once. Safe in a signal handler."""
         self.report.stop_signal = signum
         self.clock.stop()
         self.streams.stop()

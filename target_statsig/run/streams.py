@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from functools import cached_property, partial
-from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.choices import SyncMode
 from target_statsig.config.parse import unmatched
 from target_statsig.events.delivery import Bounds
 from target_statsig.events.item_types import ITEM_TYPES
+from target_statsig.events.positions import replication_key_of
 from target_statsig.events.stream import DeliveryPool, EventResources, EventStream
 from target_statsig.events.workers import Workers
 from target_statsig.singer.dead_letters import Rejections
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from target_statsig.reports.report import ItemCounts, MemberCounts
     from target_statsig.run.run import Run
     from target_statsig.segments.stream import SegmentStream
+    from target_statsig.singer.message import Message
     from target_statsig.singer.state import State
     from target_statsig.store.ledger import StreamLedger
 
@@ -76,19 +77,14 @@ class Streams:
         self.events[name] = stream
         return stream
 
-    def follow(self, tap_stream: str, name: str, replication_key: str | None) -> None:
-        """Record that the tap's stream `tap_stream` feeds the stream `name`.
-
-        `replication_key` is the column of the tap's bookmarks, if its SCHEMA names one.
-        """
+    def take_schema(self, name: str, message: Message, schema: Mapping[str, Any]) -> None:
+        """Take the SCHEMA message of a tap's stream that feeds the stream `name`; `schema` is the one after its map."""
+        tap_stream = message["stream"]
         if name in self.segments:
             self._run.sources.follow(tap_stream, name, self.segments[name].settings)
         else:
-            self.events[name].follow(tap_stream, replication_key)
-
-    def check_columns(self, name: str, schema: Mapping[str, Any], tap_schema: Mapping[str, Any]) -> None:
-        """Warn of columns that a stream's settings name and its SCHEMA lacks (`NamedColumns.check`)."""
-        self._columns[name].check(schema, tap_schema)
+            self.events[name].follow(tap_stream, replication_key_of(message))
+        self._columns[name].check(schema, message["schema"])
 
     def warn_of_absent(self) -> None:
         """Warn of streams that the settings name and the input lacked, or of an input without any stream."""
@@ -150,15 +146,14 @@ class Streams:
         for stream in streams:
             stream.plan(self._run.sources.verdict(stream.stream))
         self._run.progress_log.announce(sum(stream.requests for stream in streams))
-        for step in map(methodcaller, ("add", "remove", "close")):
-            for stream in streams:
-                step(stream)
-        self._send_kept()
-
-    def _send_kept(self) -> None:
-        """Send the changes that earlier runs kept, also for streams that the input lacked this time."""
-        config = self._run.config
-        for name in config.names_of_row_streams:
+        for stream in streams:
+            stream.add()
+        for stream in streams:
+            stream.remove()
+        for stream in streams:
+            stream.close()
+        # Changes that earlier runs kept are sent also for streams that the input lacked this time.
+        for name in self._run.config.names_of_row_streams:
             if name not in self.segments and self._run.store_exists:
                 self.get(name)
                 self.segments[name].send_kept()
