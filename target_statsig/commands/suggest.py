@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -35,42 +35,39 @@ MOST_COLUMNS_OF_AN_AUDIENCE = 4
 NOT_TEXT = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 """Words that YAML does not read as text."""
 
+TIME = "time"
+
+_JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "object", list: "array"}
+
 _PLAIN = re.compile(r"[A-Za-z_][\w-]*")
-
-
-class Column(NamedTuple):
-    """What is known of a column."""
-
-    types: frozenset[str]
-    is_time: bool
 
 
 @dataclass
 class Stream:
-    """What the messages show of a stream."""
+    """What the messages show of a stream.
+
+    Attributes:
+        columns: The JSON types of each column, and `TIME` if it holds dates or times.
+    """
 
     name: str
-    columns: dict[str, Column] = field(default_factory=dict)
+    columns: dict[str, set[str]] = field(default_factory=dict)
     replication_key: str | None = None
     records: int = 0
 
     def has(self, sources: Iterable[str]) -> str | None:
         """Return the first of some sources that the stream has."""
-        return next(
-            (source for source in sources if any(not place.path for place in places((source,), self.columns))), None
-        )
+        for source in sources:
+            if any(not place.path for place in places((source,), self.columns)):
+                return source
+        return None
 
-    def like(self, pattern: re.Pattern[str], types: Iterable[str] = ()) -> str | None:
-        """Return the first column whose name fits a pattern, of one of these types."""
-        wanted = {*types}
-        return next(
-            (
-                name
-                for name, column in self.columns.items()
-                if pattern.fullmatch(name) and (not wanted or wanted & column.types)
-            ),
-            None,
-        )
+    def like(self, pattern: re.Pattern[str], *types: str) -> str | None:
+        """Return the first column whose name fits a pattern, of one of these types, if any are given."""
+        for name, of_column in self.columns.items():
+            if pattern.fullmatch(name) and (not types or of_column.intersection(types)):
+                return name
+        return None
 
 
 def suggest(lines: Iterable[bytes]) -> str:
@@ -154,7 +151,7 @@ def _event(stream: Stream, mapping: dict[str, str], remarks: list[str]) -> dict[
         else:
             mapping["event_time"] = time
     if stream.has(DEFAULT_SOURCES["event_value"]) is None:
-        value = stream.like(LIKE_A_VALUE, ("number", "integer"))
+        value = stream.like(LIKE_A_VALUE, "number", "integer")
         if value is not None:
             mapping["event_value"] = value
     return settings
@@ -163,7 +160,7 @@ def _event(stream: Stream, mapping: dict[str, str], remarks: list[str]) -> dict[
 def _segment(stream: Stream, remarks: list[str]) -> dict[str, Any]:
     settings: dict[str, Any] = {"segment_id": re.sub(r"\W", "_", re.split(r"[-.]", stream.name)[-1]) or "segment"}
     row_count = _row_count_of(stream)
-    membership = stream.like(LIKE_A_MEMBERSHIP, ("boolean",))
+    membership = stream.like(LIKE_A_MEMBERSHIP, "boolean")
     if row_count is not None:
         settings |= {"sync_mode": SyncMode.MIRROR.value, "row_count_field": row_count}
         remarks.append("The segment will equal the stream: members that are not in the stream are removed.")
@@ -179,7 +176,7 @@ def _segment(stream: Stream, remarks: list[str]) -> dict[str, Any]:
 
 
 def _row_count_of(stream: Stream) -> str | None:
-    return stream.like(LIKE_A_ROW_COUNT, ("integer", "number"))
+    return stream.like(LIKE_A_ROW_COUNT, "integer", "number")
 
 
 def _time_of(stream: Stream) -> str | None:
@@ -187,7 +184,7 @@ def _time_of(stream: Stream) -> str | None:
     known = stream.has(DEFAULT_SOURCES["event_time"])
     if known is not None:
         return known
-    times = [name for name in _plain_columns(stream) if stream.columns[name].is_time]
+    times = [name for name in _plain_columns(stream) if TIME in stream.columns[name]]
     if stream.replication_key in times:
         return stream.replication_key
     return next(iter([name for name in times if LIKE_A_TIME.fullmatch(name)] or times), None)
@@ -265,7 +262,7 @@ def _add_message(message: Mapping[str, Any], streams: dict[str, Stream]) -> None
     stream.records += 1
     if stream.records <= SAMPLE:
         for column, value in message["record"].items():
-            stream.columns.setdefault(column, Column(frozenset({_json_type(value)}), is_time=False))
+            stream.columns.setdefault(column, {_JSON_TYPES.get(type(value), "null")})
 
 
 def _from_catalog(text: bytes) -> list[Stream]:
@@ -289,16 +286,10 @@ def _add_columns(stream: Stream, schema: Any) -> None:
     properties = schema.get("properties") if isinstance(schema, dict) else None
     for name, declared in (properties or {}).items():
         says = declared if isinstance(declared, dict) else {}
-        choices = [says, *says.get("anyOf", []), *says.get("oneOf", [])]
-        types = {kind for choice in choices for kind in _listed(choice.get("type"))} - {"null"}
-        is_time = any(choice.get("format") in {"date-time", "date"} for choice in choices)
-        stream.columns[name] = Column(frozenset(types), is_time)
-
-
-def _listed(kinds: Any) -> list[str]:
-    return kinds if isinstance(kinds, list) else [] if kinds is None else [kinds]
-
-
-def _json_type(value: object) -> str:
-    names = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "object", list: "array"}
-    return names.get(type(value), "null")
+        types: set[str] = set()
+        for choice in (says, *says.get("anyOf", []), *says.get("oneOf", [])):
+            kinds = choice.get("type") or []
+            types.update([kinds] if isinstance(kinds, str) else kinds)
+            if choice.get("format") in {"date-time", "date"}:
+                types.add(TIME)
+        stream.columns[name] = types
