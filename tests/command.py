@@ -1,4 +1,7 @@
-"""The real command in a process of its own, as a shell or Meltano starts it; every wait ends after a while.
+"""The command: run to its end within this process, or started in its own, as a shell or Meltano starts it.
+
+A process costs a third of a second, so it is for what only a process has: signals, pipes, the end of an interpreter.
+Every wait for one ends after a while.
 
 Whatever a test does, all that the command logged and reported is searched for `CANARY`, which belongs into records.
 Its standard output is not: that has the STATEs of the tap, in which anything may stand.
@@ -6,15 +9,24 @@ Its standard output is not: that has the STATEs of the tap, in which anything ma
 
 from __future__ import annotations
 
+import gc
+import io
 import json
+import logging
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
+from target_statsig.__main__ import main
 from tests.singer import TargetRunner, to_lines
 
 PROGRAM = (sys.executable, "-m", "target_statsig")
@@ -30,6 +42,24 @@ def environment(**variables):
     left_out = ("MELTANO_", "TARGET_STATSIG_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return {**clean, "TARGET_STATSIG_LOGLEVEL": "DEBUG", **variables}
+
+
+@contextmanager
+def left_as_it_was():
+    """Undo afterwards what a command changes for the rest of its process."""
+    root, factory = logging.getLogger(), logging.getLogRecordFactory()
+    level, thresholds = root.level, gc.get_threshold()
+    on_signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        logging.setLogRecordFactory(factory)
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
+        gc.enable()
+        for number, handler in on_signals.items():
+            signal.signal(number, handler)
 
 
 def read_report(directory):
@@ -149,13 +179,37 @@ class Command:
         return self.start("--config", self.config_file(**settings))
 
     def run(self, *arguments, messages=(), **variables):
+        """Run the command line within this process, its input a file."""
+        stdout, log = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+        with left_as_it_was(), tempfile.TemporaryFile("w+") as source, pytest.MonkeyPatch.context() as patch:
+            source.buffer.write(to_lines(messages))
+            source.seek(0)
+            variables = environment(**variables)
+            for name in os.environ.keys() - variables.keys():
+                patch.delenv(name)
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            patch.setattr(logging.getLogger(), "handlers", [])
+            patch.setattr(sys, "argv", ["target-statsig", *map(str, arguments)])
+            patch.setattr(sys, "stdin", source)
+            patch.setattr(sys, "stdout", stdout)
+            patch.setattr(sys, "stderr", log)
+            with pytest.raises(SystemExit) as end:
+                main()
+        stdout.flush()
+        return Finished(
+            end.value.code or 0, stdout.buffer.getvalue().decode(), log.getvalue(), read_report(self.directory)
+        )
+
+    def __call__(self, messages, **settings):
+        return self.run("--config", self.config_file(**settings), messages=messages)
+
+    def process(self, *arguments, messages=(), **variables):
+        """Run the command line in a process of its own."""
         running = self.start(*arguments, **variables)
         running.write(messages)
         running.end_input()
         return running.finish()
-
-    def __call__(self, messages, **settings):
-        return self.run("--config", self.config_file(**settings), messages=messages)
 
     def line(self, **settings):
         """Return the command as a shell takes it."""

@@ -92,8 +92,9 @@ def removed(statsig):
 
 
 @pytest.fixture
-def command(statsig, tmp_path):
-    """Start the command as a process; what still runs is killed after the test."""
+def command(statsig, tmp_path, monkeypatch):
+    """Run the command, or start it as a process; what still runs is killed after the test."""
+    monkeypatch.chdir(tmp_path)
     command = Command(statsig, tmp_path)
     yield command
     command.close()

@@ -17,8 +17,9 @@ from tests.benchmarks.table import markdown
 RECORDS = 700
 """A full batch and a part of one."""
 
-COMPARED = [contender for contender in (*OTHERS, THIS) if contender is not RUST_SDK]
-"""The SDK sends `null` where the published contract has an object, and the emulator takes that only where it counts."""
+COMPARED = [contender for contender in (*OTHERS, THIS) if contender not in {PLAIN, RUST_SDK}]
+"""The plain target's events are compared with ours. The SDK sends `null` where the contract has an object, and
+the emulator takes that only where it counts."""
 
 
 def project_of(statsig) -> Project:

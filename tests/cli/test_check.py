@@ -122,7 +122,7 @@ def test_without_a_console_key_nothing_is_asked(looked, statsig):
 
 def test_the_command_prints_a_table_and_ends_with_0(command, statsig):
     statsig.state.seed_segment("vips", ["a"])
-    done = command.run("--config", command.config_file(**MIRROR), "--check")
+    done = command.process("--config", command.config_file(**MIRROR), "--check")
     assert done.exit_code == 0
     assert done.stdout.startswith("Keys\n  ?     server_secret_key ")
     assert "\nSegments\n  ok    vips                  id_list of userID, 1 member" in done.stdout

@@ -55,13 +55,17 @@ def removals(statsig):
     return [entry for entry in statsig.state.requests if entry.method == "DELETE" or entry.path.endswith("remove_ids")]
 
 
-def without_a_directory(command, *options, **settings):
+@pytest.fixture
+def without_a_directory(command, monkeypatch):
     """Run the command in a directory that is gone, on one record of no use and one of use."""
-    lines = command.directory / "input.singer"
-    lines.write_bytes(to_lines([schema("users"), *members("new"), record("users", {"user_id": []})]))
     gone = command.directory / "gone"
     gone.mkdir()
-    return command.shell(f"cd {gone} && rmdir {gone} && {command.line(**settings)} {' '.join(options)} < {lines}")
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    messages = [schema("users"), *members("new"), record("users", {"user_id": []})]
+    return lambda *options, **settings: command.run(
+        "--config", command.config_file(**settings), *options, messages=messages
+    )
 
 
 # What it says of itself
@@ -154,18 +158,18 @@ def test_a_configuration_file_that_cannot_be_used_is_named(command, content, wor
 
 
 @pytest.mark.parametrize("settings", [pytest.param(ADD, id="added"), pytest.param(MIRROR, id="mirrored")])
-def test_an_absolute_configuration_needs_no_working_directory(command, statsig, settings):
+def test_an_absolute_configuration_needs_no_working_directory(without_a_directory, command, statsig, settings):
     statsig.state.seed_segment("vips", [])
-    finished = without_a_directory(command, **settings)
+    finished = without_a_directory(**settings)
     assert finished.exit_code == 0
     assert statsig.state.ids("vips") == {f"{CANARY}-new"}
     assert len(command.target.dead_letters) == 2
-    assert without_a_directory(command, "--check", **settings).exit_code == 0
+    assert without_a_directory("--check", **settings).exit_code == 0
 
 
 @pytest.mark.parametrize("options", [(), ("--check",), ("--dry-run",), ("--replay",)])
-def test_what_needs_a_working_directory_says_so(command, options):
-    finished = without_a_directory(command, *options, store_url=None, dead_letter_path=None, **MIRROR)
+def test_what_needs_a_working_directory_says_so(without_a_directory, options):
+    finished = without_a_directory(*options, store_url=None, dead_letter_path=None, **MIRROR)
     assert finished.exit_code == 1
     words = " ".join((finished.stdout + finished.log).split())
     assert "The working directory does not exist" in words
@@ -243,7 +247,8 @@ def test_variables_that_cannot_be_read_come_at_once(command):
 
 
 def test_a_complete_run_ends_with_0(command, statsig):
-    done = command([schema("orders"), *orders(1, 2), state(orders={})], **EVENT)
+    messages = [schema("orders"), *orders(1, 2), state(orders={})]
+    done = command.process("--config", command.config_file(**EVENT), messages=messages)
     assert done.exit_code == 0
     assert done.states == [{"bookmarks": {"orders": {}}}]
     assert done.report["status"] == "complete"
@@ -280,7 +285,7 @@ def test_a_line_that_is_no_utf_8_ends_the_run_after_what_came_before_it(command,
         path.write_bytes(to_lines(lines))
         done = command.run("--config", command.config_file(**EVENT), "--input", path)
     else:
-        done = command(lines, **EVENT)
+        done = command.process("--config", command.config_file(**EVENT), messages=lines)
     assert done.exit_code == 1
     (error,) = done.errors
     assert error.startswith("The input cannot be used: Line 4 of the input is not valid UTF-8. No STATE passes it")

@@ -227,7 +227,7 @@ def test_the_command_prints_text(run_target, command, statsig):
     statsig.state.seed_segment("vips", ["a", "gone"])
     both = {"streams": {"orders": EVENT, "users": MIRROR}}
     run_target([*orders("u1", ""), *members("a")], **both)
-    done = command.run("--config", command.config_file(**both), "--status")
+    done = command.process("--config", command.config_file(**both), "--status")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert lines[0] == "Runs, the last one first (1 of 1 remembered)"

@@ -282,7 +282,7 @@ def test_the_command_prints_text_and_json_and_ends_with_0_while_events_may_be_on
     run_target(orders("order", "late"), **EVENT)
     config = command.config_file(**EVENT)
     statsig.faults.add(path=EVENTS + "late", body=NONE)
-    done = command.run("--config", config, "--verify")
+    done = command.process("--config", config, "--verify")
     assert done.exit_code == 0
     assert "  late   event  waiting     1           0\n" in done.stdout
     told = json.loads(command.run("--config", config, "--verify", "--json").stdout)

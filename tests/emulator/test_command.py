@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from target_statsig.emulator.__main__ import main
 from tests.singer import record, schema, to_lines
 
 SEND = """
@@ -31,8 +32,16 @@ def program(*arguments):
     return [sys.executable, "-m", "target_statsig.emulator", *map(str, arguments)]
 
 
-def run(*arguments):
-    return subprocess.run(program(*arguments), capture_output=True, text=True, timeout=30, check=False)
+@pytest.fixture
+def run(capfd):
+    """Run the program within this process, and catch what it and its command print."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main([*map(str, arguments)])
+        return subprocess.CompletedProcess(arguments, end.value.code, *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture
@@ -52,7 +61,7 @@ def started():
         process.communicate()
 
 
-def test_what_the_command_sends_is_shown_and_its_exit_code_kept(tmp_path):
+def test_what_the_command_sends_is_shown_and_its_exit_code_kept(run, tmp_path):
     ids, out = tmp_path / "ids.txt", tmp_path / "out.json"
     ids.write_text("a\nb\n", encoding="utf-8")
 
@@ -75,7 +84,7 @@ def test_what_the_command_sends_is_shown_and_its_exit_code_kept(tmp_path):
         pytest.param(["--json", "{out}", "--keep-events=counts"], "counts", id="as-asked-for"),
     ],
 )
-def test_all_events_are_kept_only_where_they_can_be_looked_at(tmp_path, options, kept):
+def test_all_events_are_kept_only_where_they_can_be_looked_at(run, tmp_path, options, kept):
     script = "import os, urllib.request as u; print(u.urlopen(os.environ['STATSIG_EMULATOR_URL'] + %r).read().decode())"
     options = [option.format(out=tmp_path / "out.json") for option in options]
 
@@ -84,7 +93,7 @@ def test_all_events_are_kept_only_where_they_can_be_looked_at(tmp_path, options,
     assert json.loads(done.stdout.splitlines()[0])["keeps"] == kept
 
 
-def test_a_single_argument_with_blanks_is_a_line_for_the_shell():
+def test_a_single_argument_with_blanks_is_a_line_for_the_shell(run):
     done = run("echo one | tr o 0; exit 4")
 
     assert done.returncode == 4
@@ -98,11 +107,11 @@ def test_a_single_argument_with_blanks_is_a_line_for_the_shell():
         pytest.param(1, "Nothing arrived, because the command failed.", id="the-command-failed"),
     ],
 )
-def test_where_nothing_arrives_a_hint_says_why(code, hint):
+def test_where_nothing_arrives_a_hint_says_why(run, code, hint):
     assert hint in run(f"exit {code}").stdout
 
 
-def test_the_command_remembers_nothing_outside_a_folder_that_goes_away():
+def test_the_command_remembers_nothing_outside_a_folder_that_goes_away(run):
     script = "import os; print(*(os.environ[name] for name in %r), sep='\\n')"
     names = ["TARGET_STATSIG_STORE_URL", "TARGET_STATSIG_DEAD_LETTER_PATH", "MELTANO_STATE_BACKEND_URI"]
 
@@ -118,29 +127,29 @@ MESSAGES = to_lines([schema("orders"), record("orders", {"event": "order", "user
 REAL = {"server_secret_key": "secret-of-a-real-project", "console_api_key": "console-of-a-real-project"}
 
 
-def run_a_target(tmp_path, *more, **settings):
+@pytest.fixture
+def run_a_target(run, tmp_path, monkeypatch):
     """Run a target beside an emulator, with a configuration file that was written for Statsig itself."""
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps({"object_type": "event", "retry_timeout": 0, **REAL, **settings}), encoding="utf-8")
-    target = [sys.executable, "-m", "target_statsig", "--config", config, *more]
-    done = subprocess.run(
-        program("--json", tmp_path / "out.json", *target),
-        capture_output=True,
-        input=MESSAGES,
-        cwd=tmp_path,
-        timeout=60,
-        check=False,
-    )
-    return done, json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    monkeypatch.chdir(tmp_path)
+
+    def run_a_target(*more, **settings):
+        config = {"object_type": "event", "retry_timeout": 0, **REAL, **settings}
+        Path("config.json").write_text(json.dumps(config), encoding="utf-8")
+        Path("messages.singer").write_bytes(MESSAGES)
+        target = shlex.join([sys.executable, "-m", "target_statsig", "--config", "config.json", *more])
+        done = run("--json", "out.json", f"{target} < messages.singer")
+        return done, json.loads(Path("out.json").read_text(encoding="utf-8"))
+
+    return run_a_target
 
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("option", [[], ["--check"], ["--dry-run"], ["--replay"]])
-def test_a_target_that_was_not_turned_to_the_emulator_sends_nothing_anywhere(tmp_path, option):
+def test_a_target_that_was_not_turned_to_the_emulator_sends_nothing_anywhere(run_a_target, option):
     elsewhere = {"events_url": "https://statsig.invalid/v1", "console_url": "https://statsig.invalid/console/v1"}
-    done, arrived = run_a_target(tmp_path, *option, **elsewhere)
+    done, arrived = run_a_target(*option, **elsewhere)
 
-    log = done.stderr.decode()
+    log = done.stderr
     assert done.returncode == 1
     assert "`events_url` and `console_url`" in log
     assert "`--config ENV`" in log
@@ -150,22 +159,22 @@ def test_a_target_that_was_not_turned_to_the_emulator_sends_nothing_anywhere(tmp
 
 
 @pytest.mark.e2e
-def test_a_target_whose_segments_alone_would_go_elsewhere_is_told_so(tmp_path):
-    done, _ = run_a_target(tmp_path, events_url="http://localhost:1/v1")
+def test_a_target_whose_segments_alone_would_go_elsewhere_is_told_so(run_a_target):
+    done, _ = run_a_target(events_url="http://localhost:1/v1")
 
     assert done.returncode == 1
-    assert "but `console_url` would send" in done.stderr.decode()
+    assert "but `console_url` would send" in done.stderr
 
 
-def test_a_target_that_was_turned_to_the_emulator_sends_to_it(tmp_path):
-    done, arrived = run_a_target(tmp_path, "--config", "ENV")
+def test_a_target_that_was_turned_to_the_emulator_sends_to_it(run_a_target):
+    done, arrived = run_a_target("--config", "ENV")
 
     assert done.returncode == 0
     assert [event["eventName"] for event in arrived["events"]] == ["order"]
 
 
-def test_dead_letters_are_told_and_stay(tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+def test_dead_letters_are_told_and_stay(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     line = shlex.quote('{"type": "RECORD", "reason": "missing_identifier"}')
     path = "$TARGET_STATSIG_DEAD_LETTER_PATH"
 
@@ -177,20 +186,20 @@ def test_dead_letters_are_told_and_stay(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("command", ["no-such-command", "/no/such/command"])
-def test_a_command_that_is_not_found_is_127(command):
+def test_a_command_that_is_not_found_is_127(run, command):
     done = run(command)
 
     assert (done.returncode, done.stdout) == (127, "")
     assert done.stderr == f"statsig-emulator: {command}: command not found\n"
 
 
-def test_a_command_that_cannot_be_run_is_126(tmp_path):
+def test_a_command_that_cannot_be_run_is_126(run, tmp_path):
     done = run(tmp_path)
 
     assert (done.returncode, done.stderr) == (126, f"statsig-emulator: {tmp_path}: Permission denied\n")
 
 
-def test_a_command_that_a_signal_ends_is_128_and_its_number():
+def test_a_command_that_a_signal_ends_is_128_and_its_number(run):
     assert run("sh", "-c", "kill -KILL $$").returncode == 137
 
 
@@ -241,7 +250,7 @@ def test_keep_goes_on_serving_after_the_command(started):
     assert process.wait(timeout=30) == 0
 
 
-def test_a_taken_port_is_said(statsig):
+def test_a_taken_port_is_said(run, statsig):
     port = statsig.url.rpartition(":")[2]
 
     done = run("--port", port, "true")

@@ -7,11 +7,12 @@ import random
 import signal
 import sqlite3
 import subprocess
+import threading
 from collections import Counter
 
 import pytest
 
-from tests.command import PROGRAM, environment, read_report
+from tests.command import PATIENCE, PROGRAM, environment, read_report
 from tests.engine.tables import write_table
 
 ROWS = 4_000
@@ -86,9 +87,8 @@ def killed_and_finished(command, statsig, url, requests, *, taken):
     process.communicate(timeout=60)
     assert process.returncode == -9
     assert fault.hits
-    again = start(config, url, command.directory)
-    output, _ = again.communicate(timeout=120)
-    assert again.returncode == 0, output
+    again = command.run("--config", config, "--send", url)
+    assert again.exit_code == 0, again.log
     return read_report(command.directory)
 
 
@@ -108,9 +108,7 @@ def test_a_killed_send_goes_on_and_doubles_only_what_it_says(command, statsig, t
     assert counts["maybe_duplicated"] <= 12 * SETTINGS["batch_size_rows"]
     letters = {line["record"]["id"] for line in command.target.dead_letters if line["type"] == "RECORD"}
     assert letters == POISON
-    third = start(command.config_file(**SETTINGS), url, command.directory)
-    third.communicate(timeout=60)
-    assert third.returncode == 0
+    assert command.run("--config", command.config_file(**SETTINGS), "--send", url).exit_code == 0
     assert arrived(statsig) == came
     statsig.faults.clear()
     replayed = command.run("--config", command.config_file(**SETTINGS), "--replay")
@@ -128,9 +126,7 @@ def test_a_request_that_was_under_way_is_the_only_one_in_doubt(command, statsig,
     process = start(config, url, command.directory)
     process.communicate(timeout=60)
     assert in_doubt(tmp_path / "store.db") == 1
-    again = start(config, url, command.directory)
-    again.communicate(timeout=60)
-    counts = read_report(command.directory)["streams"]["orders"]
+    counts = command.run("--config", config, "--send", url).report["streams"]["orders"]
     assert counts["maybe_duplicated"] == 50
     assert sum((arrived(statsig) - Counter(range(500))).values()) == (50 if taken else 0)
     assert not Counter(range(500)) - arrived(statsig)
@@ -147,16 +143,16 @@ def test_senders_of_disjoint_files_work_at_once(command, statsig, tmp_path):
     assert arrived(statsig) == Counter(dict.fromkeys(range(300), 4))
 
 
+@pytest.mark.usefixtures("waits_take_no_time")
 def test_two_senders_of_the_same_table_do_not_meet(command, statsig, tmp_path):
     url = write_table(tmp_path / "table", SETTINGS, [row(number) for number in range(500)])
-    statsig.faults.add(path="/v1/log_event", skip=1, hang=True)
-    first = command.start("--config", command.config_file(**SETTINGS), "--send", url)
-    while not statsig.state.requests:
-        assert first._process.poll() is None
-    second = start(command.config_file(**SETTINGS), url, command.directory)
-    output, _ = second.communicate(timeout=60)
-    assert second.returncode == 1
-    assert "Another run is sending the stream" in output
+    sending = threading.Event()
+    statsig.faults.add(path="/v1/log_event", hang=True, when=lambda _: sending.set() or True)
+    command.start("--config", command.config_file(**SETTINGS), "--send", url)
+    assert sending.wait(PATIENCE)
+    second = command.run("--config", command.config_file(**SETTINGS), "--send", url)
+    assert second.exit_code == 1
+    assert "Another run is sending the stream" in second.log
 
 
 def test_sigterm_ends_a_send_and_the_next_one_goes_on(command, statsig, tmp_path):
@@ -176,9 +172,7 @@ def test_sigterm_ends_a_send_and_the_next_one_goes_on(command, statsig, tmp_path
     assert process.returncode == 143, output
     assert read_report(command.directory)["status"] == "interrupted"
     assert 0 < sum(arrived(statsig).values()) < 500
-    again = start(config, url, command.directory)
-    again.communicate(timeout=60)
-    assert again.returncode == 0
+    assert command.run("--config", config, "--send", url).exit_code == 0
     assert arrived(statsig) == Counter(range(500))
 
 

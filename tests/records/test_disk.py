@@ -29,7 +29,7 @@ MESSAGES = [
 def test_a_run_with_its_store_elsewhere_writes_nothing_to_the_disk(command, statsig, postgres_url, tmp_path):
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    run = command.run(
+    run = command.process(
         "--config",
         "ENV",
         messages=MESSAGES,

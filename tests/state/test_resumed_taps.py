@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
+import subprocess
 import sys
 
 import pytest
 
+from tests.command import PATIENCE, environment
 from tests.tools.plugin_definition import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -24,7 +25,7 @@ MIRROR = {"object_type": "segment", "segment_id": "members", "sync_mode": "mirro
 
 @pytest.fixture
 def night(command, statsig, tmp_path):
-    """Run `tap | target` in a shell, and return the outcome and the last STATE that the tap wrote."""
+    """Run the tap and then the target, and return the outcome and the last STATE that the tap wrote."""
     statsig.state.seed_segment("members", TABLE | STRANGERS)
 
     def run(state=None, *, settings, **config):
@@ -33,10 +34,12 @@ def night(command, statsig, tmp_path):
         if state is not None:
             (tmp_path / "state.json").write_text(json.dumps(state))
             tap += ["--state", "state.json"]
-        target = command.line(streams={"members": MIRROR | settings})
-        done = command.shell(f"{shlex.join(tap)} 2>tap.log | tee tap.singer | {target}", PYTHONPATH=str(ROOT))
+        path = environment(PYTHONPATH=str(ROOT))
+        written = subprocess.run(tap, env=path, capture_output=True, timeout=PATIENCE, check=False).stdout
+        # As in a pipe, nothing tells the target how the tap ended.
+        done = command([written], streams={"members": MIRROR | settings})
         assert done.exit_code == 0, done.log
-        messages = [json.loads(line) for line in (tmp_path / "tap.singer").read_text().splitlines()]
+        messages = [json.loads(line) for line in written.splitlines()]
         assert messages[-1]["type"] == "ACTIVATE_VERSION" or "last_row" in config or not config["activates"]
         states = [message["value"] for message in messages if message["type"] == "STATE"]
         return done, states[-1] if states else None
