@@ -237,7 +237,7 @@ def open_database(url: StoreUrl, clock: Clock) -> Connection:
         if 0 < size <= _CHECKED_BYTES:
             _check_for_damage(connection)
         create_tables(connection)
-    except StoreError:
+    except BaseException:
         connection.close()
         raise
     return connection

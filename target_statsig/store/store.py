@@ -56,11 +56,12 @@ class Store:
         self._copy_of = copy_of
         self._clock = clock
         self._run_id = run_id
-        self._opened = contextlib.ExitStack()
-        self._quick = self._opened.enter_context(contextlib.closing(open_database(self._url, clock)))
         self._ledgers: dict[str, StoredLedger] = {}
         self._identity = project
-        self._project = self._number("project", identity=project)
+        with contextlib.ExitStack() as opened:  # closed again if something fails
+            self._quick = opened.enter_context(contextlib.closing(open_database(self._url, clock)))
+            self._project = self._number("project", identity=project)
+            self._opened = opened.pop_all()
         self._segment = functools.cache(lambda name: self._number("segment", project=self._project, name=name))
 
     @functools.cached_property

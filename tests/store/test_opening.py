@@ -136,6 +136,19 @@ class TestAFile:
             with pytest.raises(StoreError, match="locked by another run"):
                 store.members("vip")
 
+    def test_that_cannot_be_opened_after_all_is_closed_again(self, path, file_url, monkeypatch):
+        monkeypatch.setattr("target_statsig.store.database.PATIENCE", 0.01)
+        with opened(file_url):
+            pass
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreError) as caught:  # its traceback keeps alive whatever is not closed
+                Store(file_url, clock=FakeClock(), project="another project", run_id="a run")
+            other.execute("ROLLBACK")
+            assert "locked by another run" in str(caught.value)
+            # SQLite refuses this as long as another connection is open.
+            assert other.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+
 
 class TestAServer:
     def test_that_is_not_there_is_refused(self):
