@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from upath import UPath
 
 from target_statsig.config import paths
-from target_statsig.errors import StoreError
+from target_statsig.errors import FatalRunError, Heading, InputError, StoreError
 from target_statsig.reports.text import counted
 from target_statsig.singer.columns import digest
 from target_statsig.singer.dead_letters import LOCAL
@@ -44,21 +44,28 @@ def send_again(run: Run, run_to_end: Callable[[Iterable[bytes]], int]) -> int:
     try:
         directory = run.dead_letters.directory
         files = _files(str(directory))
-    except StoreError as error:  # their place is unknown
-        run.fail(error)
+    except (StoreError, OSError) as error:  # their place is unknown, or cannot be read
+        run.fail(error if isinstance(error, StoreError) else _unreadable(run, error))
         run.end(complete=False)
         return run.exit_code
     if not files:
         logger.info("There are no dead letters in %s.", directory)
         return 0
     logger.info("Sending the dead letters of %s again.", counted(len(files), "file"))
-    exit_code = run_to_end(line for line, _ in _lines(files))
+    run_to_end(_readable_lines(run, files))
     if run.is_acknowledged:
         rejected_again = set(run.dead_letters.paths)
-        for file in files:
-            if str(file) not in rejected_again:
-                file.unlink()
-    return exit_code
+        try:
+            for file in files:
+                if str(file) not in rejected_again:
+                    file.unlink()
+        except OSError as error:
+            msg = (
+                f"The files in {directory} were sent again, but cannot be deleted: {_reason(error)}. Delete them, or "
+                "the next `--replay` sends them once more."
+            )
+            run.fail(FatalRunError(msg, heading=Heading.DEAD_LETTERS))
+    return run.exit_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +97,39 @@ def waiting_letters(settings: Settings) -> WaitingLetters:
         reasons = Counter(str(record.get("reason")) for record in records)
         return WaitingLetters(directory, len(files), reasons, writable=writable)
     except Exception as error:  # noqa: BLE001 -- each file system has errors of its own
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-        return WaitingLetters(directory, 0, Counter(), reason)
+        return WaitingLetters(directory, 0, Counter(), _reason(error))
 
 
 def _files(directory: str) -> list[UPath]:
     """Return the dead-letter files in a directory, a path or a `universal-pathlib` URL, in the order of their names."""
     place = UPath(directory)
-    return sorted(place.glob(PATTERN), key=str) if place.exists() else []
+    if place.protocol not in LOCAL:
+        return sorted(place.glob(PATTERN), key=str) if place.exists() else []
+    try:
+        # Not `glob`: in a directory that it may not read, it finds nothing.
+        found = [path for path in Path(place.path).iterdir() if path.match(PATTERN)]
+    except FileNotFoundError:
+        return []
+    return [UPath(path) for path in sorted(found)]
+
+
+def _readable_lines(run: Run, files: Iterable[UPath]) -> Iterator[bytes]:
+    try:
+        for line, _ in _lines(files):
+            yield line
+    except OSError as error:
+        raise _unreadable(run, error) from error
+
+
+def _unreadable(run: Run, error: OSError) -> InputError:
+    return InputError(
+        f"The dead letters in {run.dead_letters.directory} cannot be read: {_reason(error)}. They stay. Let this user "
+        "read the directory and its files, or change `dead_letter_path`."
+    )
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
 
 
 def _lines(files: Iterable[UPath]) -> Iterator[tuple[bytes, dict[str, Any]]]:

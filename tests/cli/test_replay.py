@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from upath import UPath
 
@@ -102,6 +104,50 @@ def test_a_replay_that_cannot_reach_statsig_removes_no_file(run_target, statsig)
 
 def test_a_replay_without_dead_letters_says_so(run_target):
     assert replay(run_target, **EVENT) == 0
+
+
+class TestDeadLettersThatCannotBeRead:
+    """Each must fail a replay: `no dead letters` would let them be forgotten."""
+
+    @pytest.fixture
+    def directory(self, run_target, statsig):
+        statsig.faults.add(event="order 1", status=400)
+        run_target([schema("orders"), *orders(3)], **EVENT)
+        statsig.faults.clear()
+        directory = run_target.directory / "dead"
+        yield directory
+        directory.chmod(0o700)
+
+    def error_of_a_replay(self, run_target, caplog):
+        caplog.clear()
+        assert replay(run_target, **EVENT) == 1
+        (error,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+        return error
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+    @pytest.mark.parametrize("mode", [0o000, 0o100, 0o400])
+    def test_for_want_of_permission(self, run_target, directory, caplog, mode):
+        directory.chmod(mode)
+        assert "cannot be read: Permission denied" in self.error_of_a_replay(run_target, caplog)
+
+    def test_since_their_place_is_a_file(self, run_target, directory, caplog):
+        letters = directory.rename(run_target.directory / "elsewhere")
+        directory.touch()
+        error = self.error_of_a_replay(run_target, caplog)
+        assert "The input cannot be used: The dead letters in " in error
+        assert "cannot be read: Not a directory" in error
+        assert len(list(letters.iterdir())) == 1
+
+    def test_since_one_of_them_is_a_directory(self, run_target, directory, caplog):
+        (directory / "zzz.singer").mkdir()
+        assert "cannot be read: Is a directory" in self.error_of_a_replay(run_target, caplog)
+        assert len(list(directory.iterdir())) == 2
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may delete everything")
+    def test_that_cannot_be_deleted_are_named(self, run_target, directory, caplog):
+        directory.chmod(0o500)
+        error = self.error_of_a_replay(run_target, caplog)
+        assert "were sent again, but cannot be deleted: Permission denied" in error
 
 
 def test_what_several_runs_rejected_is_sent_once(run_target, statsig):
