@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
-from contextlib import closing
 
 import pytest
 
@@ -233,13 +231,6 @@ def test_events_and_exposures_share_the_names_and_the_time_that_is_asked_for(run
     found = asked()
     assert found["checkout"] is Found.SEEN
     assert [*found.values()].count(Found.NOT_ASKED) == 1
-
-
-def test_of_names_that_an_earlier_version_remembered_none_is_an_experiment_s(run_target, asked, tmp_path):
-    run_target(orders("order"), **EVENT)
-    with closing(sqlite3.connect(tmp_path / "store.db")) as store, store:
-        store.execute("UPDATE target_statsig_runs SET sent = json_remove(sent, '$.exposures')")
-    assert asked() == {"order": Found.SEEN}
 
 
 def test_verifying_changes_nothing(run_target, statsig, asked, tmp_path):
