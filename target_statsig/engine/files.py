@@ -166,7 +166,10 @@ def open_table(url: str) -> PreparedTable:
     try:
         root, files, selected, part = _find_files(url)
         if not selected:
-            msg = f"There are no Parquet files at {shown}. {NOTHING_SENT} Name the directory that was written."
+            msg = (
+                f"There are no Parquet files at {shown} that this user can list. {NOTHING_SENT} Name the directory "
+                "that was written."
+            )
             raise InputError(msg)
         survey = _Survey(shown)
         for path in files:
