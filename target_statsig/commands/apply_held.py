@@ -96,7 +96,7 @@ def _apply(run: Run, segment_id: str, hold: Hold) -> None:
     run.report.members(hold.stream).segments[segment_id] = counts
     # A deleted segment has no members to remove: do not create an empty one.
     settings = replace(settings, create_segment=False)
-    remote = RemoteSegment(segment_id, settings, run.console, counts, run.clock, run.settings.segment_batch_size)
+    remote = RemoteSegment(segment_id, settings, counts, run)
     HeldRemovals(remote, run.store, run.clock).apply()
 
 

@@ -6,7 +6,6 @@ import logging
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.config.choices import SyncMode
 from target_statsig.config.parse import unmatched
 from target_statsig.events.delivery import Bounds
 from target_statsig.events.item_types import ITEM_TYPES
@@ -206,17 +205,9 @@ class Streams:
         from target_statsig.segments.stream import SegmentStream, make_sync
 
         counts = self._run.report.members(name)
-        mirrors_many = settings.segment_id_field is not None and settings.sync_mode is SyncMode.MIRROR
-        return SegmentStream(
-            name,
-            settings,
-            counts,
-            self._rejections(name, settings, counts),
-            make_sync=partial(make_sync, self._run, name, settings, counts, lambda: self.replaying),
-            on_failure=self._run.fail,
-            fed_before=partial(self._run.store.segments_fed_by, name) if mirrors_many else list,
-            observe=self._run.sources.read,
-        )
+        rejections = self._rejections(name, settings, counts)
+        make = partial(make_sync, self._run, name, settings, counts)
+        return SegmentStream(name, settings, counts, rejections, self._run, make)
 
     def _rejections(self, name: str, settings: StreamSettings, counts: ItemCounts | MemberCounts) -> Rejections:
         columns = self._columns[name] = NamedColumns(name, settings)

@@ -15,8 +15,9 @@ from typing_extensions import override
 from target_statsig.reports.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from target_statsig.run.run import Run
     from target_statsig.segments.completeness import Verdict
     from target_statsig.segments.members import Changes
     from target_statsig.segments.segment import RemoteSegment
@@ -76,18 +77,10 @@ class SegmentSync(Protocol):
 class RowSync(SegmentSync):
     """Sends changes while the input is read; keeps those that fail for the next run, so that a STATE may pass."""
 
-    def __init__(
-        self,
-        remote: RemoteSegment,
-        gate: StateGate,
-        pending: Callable[[], Pending],
-        store_exists: Callable[[], bool],
-    ) -> None:
-        """Take the function that opens the store of kept changes. Without a store, no earlier run kept any."""
+    def __init__(self, remote: RemoteSegment, run: Run) -> None:
         self.remote = remote
-        self._gate = gate
-        self._pending = pending
-        self._store_exists = store_exists
+        self._run = run
+        self._gate = run.gate
         self._changes: Changes = {}
         self._ticket: int | None = None
         self._failed = False
@@ -95,8 +88,7 @@ class RowSync(SegmentSync):
     @override
     def begin(self) -> None:
         self.remote.check()
-        if self._store_exists():
-            pending = self._pending()
+        if (pending := self._kept_before()) is not None:
             for kept in _in_chunks(pending.changes()):
                 ids = list(kept)
                 self._send(kept, joins=True)
@@ -161,11 +153,15 @@ class RowSync(SegmentSync):
     @override
     def keep(self) -> None:
         self._put_away()
-        _report_kept(self.remote, self._pending() if self._store_exists() else None)
+        _report_kept(self.remote, self._kept_before())
+
+    def _kept_before(self) -> Pending | None:
+        """Return the changes that are kept in the store; None where there is no store, which is not created for it."""
+        return self._run.store.pending(self.remote.id) if self._run.store_exists else None
 
     def _put_away(self) -> None:
         if self._changes:
-            self._pending().keep(self._changes.items())
+            self._run.store.pending(self.remote.id).keep(self._changes.items())
             self._let_state_pass()
 
     def _send(self, changes: Changes, *, joins: bool) -> None:

@@ -20,10 +20,10 @@ from target_statsig.reports.text import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from target_statsig.client.console import ConsoleClient, ListState, Segment
-    from target_statsig.clock import Clock
+    from target_statsig.client.console import ListState, Segment
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import SegmentCounts
+    from target_statsig.run.run import Run
 
 logger = logging.getLogger(__name__)
 
@@ -129,23 +129,15 @@ class RemoteSegment:
         read: Ids read so far while the list is read, else None.
     """
 
-    def __init__(
-        self,
-        segment_id: str,
-        settings: StreamSettings,
-        console: ConsoleClient,
-        counts: SegmentCounts,
-        clock: Clock,
-        batch_size: int,
-    ) -> None:
-        """Ask nothing yet; `batch_size` is the most ids in a request."""
+    def __init__(self, segment_id: str, settings: StreamSettings, counts: SegmentCounts, run: Run) -> None:
+        """Ask nothing yet."""
         self.id = segment_id
         self.settings = settings
         self.counts = counts
         self.read: int | None = None
-        self._console = console
-        self._clock = clock
-        self._batch_size = batch_size
+        self._console = run.console
+        self._clock = run.clock
+        self._batch_size = run.settings.segment_batch_size
         self._type = ID_LIST
         self._most = 0
         """Upper bound of the list's members: the last count plus all ids added since."""

@@ -21,7 +21,7 @@ from target_statsig.segments.segment import RemoteSegment
 from target_statsig.singer.reader import unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import MemberCounts
@@ -29,28 +29,21 @@ if TYPE_CHECKING:
     from target_statsig.segments.changes import SegmentSync
     from target_statsig.singer.dead_letters import Rejections
     from target_statsig.singer.fields import Faults
-    from target_statsig.singer.records import Batch, Read, Reading
+    from target_statsig.singer.records import Batch, Reading
 
 
-def make_sync(
-    run: Run,
-    stream: str,
-    settings: StreamSettings,
-    counts: MemberCounts,
-    replaying: Callable[[], bool],
-    segment_id: str,
-) -> SegmentSync:
+def make_sync(run: Run, stream: str, settings: StreamSettings, counts: MemberCounts, segment_id: str) -> SegmentSync:
     """Return the sync of a segment: as a mirror, by row, or by row under a size limit.
 
     Rows of replayed dead letters add and remove, whatever the `sync_mode` of their stream.
     """
     counts_here = counts.segments.setdefault(segment_id, SegmentCounts(settings.sync_mode or SyncMode.ADD))
-    mirrors = settings.sync_mode is SyncMode.MIRROR and not replaying()
+    mirrors = settings.sync_mode is SyncMode.MIRROR and not run.streams.replaying
     # Open it before the Console API, which needs the quota's windows from it.
     store = run.store if mirrors or settings.max_segment_size is not None else None
-    remote = RemoteSegment(segment_id, settings, run.console, counts_here, run.clock, run.settings.segment_batch_size)
+    remote = RemoteSegment(segment_id, settings, counts_here, run)
     if store is None:
-        return RowSync(remote, run.gate, lambda: run.store.pending(segment_id), lambda: run.store_exists)
+        return RowSync(remote, run)
     if mirrors:
         return MirrorSync(stream, remote, store, run.clock)
     return LimitedRowSync(remote, run.gate, store.audience(segment_id), store.pending(segment_id))
@@ -65,32 +58,20 @@ class SegmentStream:
         settings: StreamSettings,
         counts: MemberCounts,
         rejections: Rejections,
+        run: Run,
         make_sync: Callable[[str], SegmentSync],
-        on_failure: Callable[[SegmentError], None],
-        fed_before: Callable[[], Sequence[str]],
-        observe: Callable[[str, Read], None],
     ) -> None:
-        """Begin with nothing gathered.
-
-        Args:
-            stream: The stream's name.
-            settings: The stream's settings.
-            counts: The stream's counts in the report.
-            rejections: Where its rejected records go.
-            make_sync: Makes the sync of a segment.
-            on_failure: Called with the error of each segment that failed.
-            fed_before: Returns the segments that earlier runs of this stream fed, where a record names its segment.
-            observe: Called with the name of the tap's stream and all records that were read.
-        """
+        """Begin with nothing gathered; `make_sync` makes the sync of a segment."""
         self.stream = stream
         self.settings = settings
         self._counts = counts
         self.rejections = rejections
         self._mapper = MemberMapper(settings)
+        self._run = run
         self._make_sync = make_sync
-        self._on_failure = on_failure
-        self._fed_before = fed_before
-        self._observe = observe
+        # Records name the segments of this mirror. The store knows those that no record names any more.
+        mirrors_many = settings.segment_id_field is not None and settings.sync_mode is SyncMode.MIRROR
+        self._store = run.store if mirrors_many else None
         self._syncs: dict[str, SegmentSync] = {}
         self._failed: set[str] = set()
         self._planned: int | None = None
@@ -111,7 +92,7 @@ class SegmentStream:
             self.accept(number, batch.part(0, min(rejected) + 1), reading)
             return
         if batch.mapped is None:
-            self._observe(reading.schema["stream"], read)
+            self._run.sources.read(reading.schema["stream"], read)
         self._counts.records += len(read.rows) + len(read.faults)
         try:
             for segment_id, changes_here in changes.items():
@@ -133,9 +114,9 @@ class SegmentStream:
 
     def plan(self, verdict: Verdict) -> None:
         """Plan the changes of each segment."""
-        for segment_id in self._fed_before():
+        for segment_id in self._store.segments_fed_by(self.stream) if self._store else ():
             if segment_id not in self._syncs:
-                # No record names it any more, so its audience is empty, and guarded as such.
+                # Its audience is empty, and guarded as such.
                 self.begin(segment_id)
         self._each(lambda sync: sync.plan(verdict, rejected=self._counts.rejected))
         self._planned = self._unsent
@@ -213,4 +194,4 @@ class SegmentStream:
         except SegmentError as error:
             self._failed.add(segment_id)
             self._syncs[segment_id].fail()
-            self._on_failure(error)
+            self._run.fail(error)

@@ -52,7 +52,8 @@ def row(monkeypatch):
     around = SimpleNamespace(
         segment=Segment(), gate=StateGate(lambda state, _: written.append(state)), pending=Pending()
     )
-    sync = RowSync(around.segment, around.gate, lambda: around.pending, store_exists=lambda: False)
+    store = SimpleNamespace(pending=lambda segment: around.pending if segment == "vips" else None)
+    sync = RowSync(around.segment, SimpleNamespace(gate=around.gate, store=store, store_exists=False))
     return SimpleNamespace(sync=sync, written=written, **vars(around))
 
 

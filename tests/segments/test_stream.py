@@ -106,10 +106,8 @@ def stream_of(stream_settings, *, rejections=None, failing=()):
     def observe(tap_stream, read):
         seen.observed.append((tap_stream, len(read.columns)))
 
-    stream = SegmentStream(
-        "people", stream_settings, seen.counts, seen.rejections, make_sync, seen.failures.append, list, observe
-    )
-    return stream, seen
+    run = SimpleNamespace(fail=seen.failures.append, sources=SimpleNamespace(read=observe), store=None)
+    return SegmentStream("people", stream_settings, seen.counts, seen.rejections, run, make_sync), seen
 
 
 def reading(schema):
