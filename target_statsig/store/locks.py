@@ -32,26 +32,23 @@ PATIENCE = 10.0
 POLL = 1.0
 """Seconds between two tries."""
 
-KEY_BYTES = 8
-"""A lock's key: a digest that fits PostgreSQL's lock numbers."""
-
 _SILENCE = (("tcp_keepalives_idle", 30), ("tcp_keepalives_interval", 10), ("tcp_keepalives_count", 3))
 """Keep-alives, so that the server drops the locks of a vanished machine after a minute, not two hours."""
 
 
 class Locks(Protocol):
-    """Locks that end with their process, however it ends. Thread-safe."""
+    """The locks of one Statsig project, by name. They end with their process, however it ends. Thread-safe."""
 
-    def take(self, key: bytes) -> bool:
+    def take(self, name: str) -> bool:
         """Take a lock, and return whether it was free."""
 
-    def is_free(self, key: bytes) -> bool:
+    def is_free(self, name: str) -> bool:
         """Return whether a lock is free, without taking it."""
 
-    def holds(self, key: bytes) -> bool:
+    def holds(self, name: str) -> bool:
         """Return whether a lock taken here is still held."""
 
-    def release(self, key: bytes) -> None:
+    def release(self, name: str) -> None:
         """Release a lock, if it is held."""
 
     def close(self) -> None:
@@ -64,129 +61,124 @@ class FileLocks(Locks):
     Files are never deleted: two runs could hold the lock between a deletion and the next creation.
     """
 
-    def __init__(self, url: StoreUrl) -> None:
+    def __init__(self, url: StoreUrl, project: str) -> None:
         self._url = url
-        self._held: dict[bytes, tuple[int, str]] = {}
+        self._project = project
+        self._held: dict[str, tuple[int, str]] = {}
 
     @override
-    def take(self, key: bytes) -> bool:
-        if key in self._held:
+    def take(self, name: str) -> bool:
+        path = self._path(name)
+        descriptor = None if name in self._held else self._locked(path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
+        if descriptor is None:
             return False
-        path = self._path(key)
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
-        except OSError as error:
-            raise self._url.explain(error) from None
-        if not self._lock(descriptor, fcntl.LOCK_EX):
-            os.close(descriptor)
-            return False
-        self._held[key] = descriptor, path
+        self._held[name] = descriptor, path
         return True
 
     @override
-    def is_free(self, key: bytes) -> bool:
-        try:
-            descriptor = os.open(self._path(key), os.O_RDONLY)
-        except FileNotFoundError:
+    def is_free(self, name: str) -> bool:
+        path = self._path(name)
+        if not os.path.exists(path):  # noqa: PTH110 -- as the other methods, on a text
             return True
-        except OSError as error:
-            raise self._url.explain(error) from None
         # Shared, so that two tests do not see each other; released at once.
-        is_free = self._lock(descriptor, fcntl.LOCK_SH)
-        os.close(descriptor)
-        return is_free
+        descriptor = self._locked(path, os.O_RDONLY, fcntl.LOCK_SH)
+        if descriptor is not None:
+            os.close(descriptor)
+        return descriptor is not None
 
     @override
-    def holds(self, key: bytes) -> bool:
-        if key not in self._held:
-            return False
-        descriptor, path = self._held[key]
+    def holds(self, name: str) -> bool:
         try:
+            descriptor, path = self._held[name]
             return os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116 -- asked before every request
-        except OSError:
+        except (KeyError, OSError):
             return False
 
     @override
-    def release(self, key: bytes) -> None:
-        held = self._held.pop(key, None)
-        if held is not None:
-            os.close(held[0])
+    def release(self, name: str) -> None:
+        if name in self._held:
+            descriptor, _ = self._held.pop(name)
+            os.close(descriptor)
 
     @override
     def close(self) -> None:
-        for key in list(self._held):
-            self.release(key)
+        for name in list(self._held):
+            self.release(name)
 
-    def _path(self, key: bytes) -> str:
-        return f"{self._url.path}-{key.hex()}.lock"
+    def _path(self, name: str) -> str:
+        return f"{self._url.path}-{_digest(self._project, name).hex()}.lock"
 
-    def _lock(self, descriptor: int, how: int) -> bool:
+    def _locked(self, path: str, flags: int, how: int) -> int | None:
+        """Return the descriptor of a file that was opened and locked; None where another holds its lock."""
+        descriptor = None
         try:
+            descriptor = os.open(path, flags, FILE_MODE)
             fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
         except OSError as error:
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                return None
             raise self._url.explain(error) from None
-        return True
+        return descriptor
 
 
 class SessionLocks(Locks):
     """PostgreSQL's advisory locks, in their own session; the server releases them when it ends."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, project: str) -> None:
         self._connection = connection
-        self._held: dict[bytes, int] = {}
+        self._project = project
+        self._held: dict[str, int] = {}
         for parameter, value in _SILENCE:
             connection.run(f"SET {parameter} = {value}")
 
     @override
-    def take(self, key: bytes) -> bool:
-        if key in self._held:
+    def take(self, name: str) -> bool:
+        if name in self._held:
             return False  # the server lets a session take a lock twice
         query = "SELECT pg_try_advisory_lock(:key), pg_backend_pid()"
-        ((is_taken, session),) = self._connection.run(query, key=_number(key))
+        ((is_taken, session),) = self._connection.run(query, key=self._number(name))
         if is_taken:
-            self._held[key] = session
+            self._held[name] = session
         return bool(is_taken)
 
     @override
-    def is_free(self, key: bytes) -> bool:
+    def is_free(self, name: str) -> bool:
         # It goes at once, with the statement's own transaction.
-        return bool(self._connection.value("SELECT pg_try_advisory_xact_lock_shared(:key)", key=_number(key)))
+        return bool(self._connection.value("SELECT pg_try_advisory_xact_lock_shared(:key)", key=self._number(name)))
 
     @override
-    def holds(self, key: bytes) -> bool:
+    def holds(self, name: str) -> bool:
         # A broken connection was opened again, and the new session holds no lock.
         try:
             session = self._connection.value("SELECT pg_backend_pid()")
         except StoreError:
             return False
-        return bool(self._held.get(key) == session)
+        return bool(self._held.get(name) == session)
 
     @override
-    def release(self, key: bytes) -> None:
-        if self._held.pop(key, None) is not None:
-            self._connection.run("SELECT pg_advisory_unlock(:key)", key=_number(key))
+    def release(self, name: str) -> None:
+        if self._held.pop(name, None) is not None:
+            self._connection.run("SELECT pg_advisory_unlock(:key)", key=self._number(name))
 
     @override
     def close(self) -> None:
         self._held.clear()
         self._connection.close()
 
-
-def open_locks(url: StoreUrl, patience: float) -> Locks:
-    """Open the locks of a store; wait at most `patience` seconds for the server."""
-    return FileLocks(url) if url.path is not None else SessionLocks(connect_postgres(url, patience))
+    def _number(self, name: str) -> int:
+        return int.from_bytes(_digest(self._project, name), "big", signed=True)
 
 
-def key_of(project: str, name: str) -> bytes:
-    """Return the key of a lock from the Statsig project's identity and the lock's name."""
-    return blake2b(f"{project}\n{name}".encode(), digest_size=KEY_BYTES).digest()
+def open_locks(url: StoreUrl, project: str, patience: float) -> Locks:
+    """Open the locks of a project, by its identity; wait at most `patience` seconds for the server."""
+    return FileLocks(url, project) if url.path else SessionLocks(connect_postgres(url, patience), project)
 
 
-def _number(key: bytes) -> int:
-    return int.from_bytes(key, "big", signed=True)
+def _digest(project: str, name: str) -> bytes:
+    """Return 8 bytes that stand for a lock, as many as PostgreSQL's numbers of locks have."""
+    return blake2b(f"{project}\n{name}".encode(), digest_size=8).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +189,6 @@ class Lock:
         connection: Where to record and read the holder of the lock.
         locks: What keeps others out.
         only_look: Whether only to test the lock, without taking it.
-        key: What `key_of` gives for its name.
         project: The project's number in the store.
         what: A phrase for messages, such as "Stream 'orders'".
         error: Makes the error if the lock cannot be taken, or was lost.
@@ -206,7 +197,6 @@ class Lock:
     connection: Connection
     locks: Locks
     only_look: bool
-    key: bytes
     project: int
     name: str
     what: str
@@ -222,7 +212,7 @@ class Lock:
             InterruptedRunError: The run was asked to stop while it waited.
         """
         deadline = self.clock.monotonic() + PATIENCE
-        while not (self.locks.is_free(self.key) if self.only_look else self.locks.take(self.key)):
+        while not (self.locks.is_free(self.name) if self.only_look else self.locks.take(self.name)):
             if self.clock.monotonic() >= deadline:
                 msg = (
                     f"{self.what} is being synced by another run{self._holder()}. This run did not touch it. Run "
@@ -238,7 +228,7 @@ class Lock:
         Raises:
             TargetStatsigError: It was lost, so another run may hold it.
         """
-        if not (self.only_look or self.locks.holds(self.key)):
+        if not (self.only_look or self.locks.holds(self.name)):
             msg = (
                 f"{self.what} is no longer locked for this run: the store's server closed the connection, or the "
                 "lock's file is gone. It stays as it is; the next run goes on from there."
@@ -247,7 +237,7 @@ class Lock:
 
     def release(self) -> None:
         """Release the lock, if it is held."""
-        self.locks.release(self.key)
+        self.locks.release(self.name)
 
     def _sign(self) -> None:
         """Record the holder, for the message of another run."""

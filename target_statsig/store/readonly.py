@@ -17,7 +17,7 @@ from urllib.parse import quote
 from target_statsig.config.paths import may_exist, may_make
 from target_statsig.errors import StoreError
 from target_statsig.store.database import PATIENCE, Connection, connect_postgres, insertion, open_database
-from target_statsig.store.locks import key_of, open_locks
+from target_statsig.store.locks import open_locks
 from target_statsig.store.store import Store
 from target_statsig.store.tables import (
     OWNED,
@@ -295,5 +295,5 @@ def _holders(connection: Connection, project: int, identity: str) -> list[Holder
     signed = [Holder(*row) for row in connection.run(query, project=project)]
     if not signed:
         return []
-    with closing(open_locks(connection.url, LOOK_PATIENCE)) as locks:
-        return [holder for holder in signed if not locks.is_free(key_of(identity, holder.name))]
+    with closing(open_locks(connection.url, identity, LOOK_PATIENCE)) as locks:
+        return [holder for holder in signed if not locks.is_free(holder.name)]

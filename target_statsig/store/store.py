@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from target_statsig.errors import FatalRunError, Heading, SegmentError, StoreError
 from target_statsig.store.database import PATIENCE, connect, insertion, open_database, upsertion
 from target_statsig.store.deliveries import StoredLedger
-from target_statsig.store.locks import Lock, StoredRequestLog, key_of, open_locks
+from target_statsig.store.locks import Lock, StoredRequestLog, open_locks
 from target_statsig.store.members import Audience, Members, Pending
 from target_statsig.store.tables import Hold, HoldState, SegmentFacts, columns
 from target_statsig.store.url import StoreUrl
@@ -74,7 +74,7 @@ class Store:
 
     @functools.cached_property
     def _locks(self) -> Locks:
-        locks = open_locks(self._copy_of or self._url, PATIENCE)
+        locks = open_locks(self._copy_of or self._url, self._identity, PATIENCE)
         return self._opened.enter_context(contextlib.closing(locks))
 
     def _connect(self) -> Connection:
@@ -179,7 +179,6 @@ class Store:
             self._quick,
             self._locks,
             only_look=self._copy_of is not None,
-            key=key_of(self._identity, name),
             project=self._project,
             name=name,
             what=what,
