@@ -8,13 +8,15 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
-from http.client import HTTPException, HTTPResponse
+from http import HTTPStatus, client
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 import requests
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from typing_extensions import override
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.util.connection import allowed_gai_family
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from _typeshed import WriteableBuffer
-    from urllib3.response import BaseHTTPResponse
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +146,7 @@ class HttpTransport(Transport):
             raise FatalRunError(msg, heading=Heading.SETTINGS) from None
         except (OSError, HTTPError) as error:
             late = f"not finished within the {request.timeout:g} s of `request_timeout`"
-            text = late if _DEADLINE.is_over else _cause(error)
+            text = late if _LIMITS.is_over else _cause(error)
             raise TransportError(text, sent=body is None or body.left) from None
 
     @override
@@ -155,10 +156,10 @@ class HttpTransport(Transport):
             self._adapter.close()
 
     def _send(self, request: Request, body: _Body | None) -> Response:
-        _DEADLINE.begin(request.timeout)
+        _LIMITS.begin(request.timeout, request.max_response_bytes)
         route = self._route(request.url)
         length = {} if body is None else {"content-length": str(len(body))}
-        response = route.pool.urlopen(
+        answer: Any = route.pool.urlopen(
             request.method,
             route.target,
             body,
@@ -167,11 +168,8 @@ class HttpTransport(Transport):
             redirect=False,
             assert_same_host=False,
             timeout=request.timeout,
-            preload_content=False,
         )
-        with response:
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return Response(response.status, headers, _read(response, request.max_response_bytes))
+        return Response(answer.status, answer.headers, answer.content)
 
     def _route(self, url: str) -> _Route:
         """Return the route to an address, cached: finding it takes as long as two requests."""
@@ -221,32 +219,30 @@ class _Body:
         yield self._content
 
 
-def _read(response: BaseHTTPResponse, most: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    for part in response.stream(_CHUNK_BYTES, decode_content=True):
-        parts.append(part)
-        size += len(part)
-        if size > most:
-            msg = f"the answer is longer than {most:,} bytes"
-            raise TransportError(msg, sent=True)
-    return b"".join(parts)
-
-
 def _cause(error: BaseException) -> str:
     """Return the first error's text: urllib3 wraps that once or twice, in texts that repeat the address."""
-    while isinstance(error.__context__, (OSError, HTTPException, HTTPError)):
+    while isinstance(error.__context__, (OSError, client.HTTPException, HTTPError)):
         error = error.__context__
     return f"{type(error).__name__}: {error}"[:_MAX_ERROR_TEXT]
 
 
-class _Deadline(threading.local):
-    """The time at which this thread's request must end; a socket's timeout restarts with every byte."""
+class _Limits(threading.local):
+    """The time at which this thread's request must end, and the bytes of its response.
+
+    (A socket's timeout restarts with every byte.)
+    """
 
     _end = 0.0
+    _bytes = 0
 
-    def begin(self, seconds: float) -> None:
+    def begin(self, seconds: float, max_bytes: int) -> None:
         self._end = time.monotonic() + seconds
+        self._bytes = max_bytes
+
+    def check_size(self, size: int) -> None:
+        if size > self._bytes:
+            msg = f"the answer is longer than {self._bytes:,} bytes"
+            raise TransportError(msg, sent=True)
 
     @property
     def is_over(self) -> bool:
@@ -261,39 +257,118 @@ class _Deadline(threading.local):
         return left
 
 
-_DEADLINE = _Deadline()
+_LIMITS = _Limits()
 
 
 class _Incoming(io.RawIOBase):
     """Reads from a socket within the time that is left."""
 
-    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._raw = raw
 
     @override
     def readable(self) -> bool:
         return True
 
     @override
-    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
-        self._sock.settimeout(_DEADLINE.left)
-        return self._raw.readinto(buffer)
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        self._sock.settimeout(_LIMITS.left)
+        return self._sock.recv_into(buffer)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+
+class _HttpResponse(client.HTTPResponse):
+    """A response, which is read to its end when it begins. The names of its headers are in lower case.
+
+    It is parsed by llhttp. The parsers of the standard library and of urllib3 took half of a request's processor time.
+    """
+
+    headers: Any
+
+    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(cast("socket.socket", _Incoming(sock)), *arguments, **options)
+        self._parser = HttpResponseParser(self)
+        self._fields: dict[str, str] = {}
+        self._body = bytearray()
+        self._ends_with_connection = False
+
+    @property
+    def content(self) -> bytes:
+        """The body, unpacked, although no server was asked to pack it."""
+        if "content-encoding" not in self.headers:
+            return bytes(self._body)
+        content = bytearray()
+        packed = HTTPResponse(io.BytesIO(self._body), self.headers, preload_content=False)
+        for part in packed.stream(_CHUNK_BYTES):
+            content += part
+            _LIMITS.check_size(len(content))
+        return bytes(content)
 
     @override
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
+    def begin(self) -> None:
+        """Read the response.
 
+        Raises:
+            TransportError: It is too long.
+        """
+        while self.headers is None:
+            self._feed(self.fp.read1(_CHUNK_BYTES))
+            _LIMITS.check_size(len(self._body))
+        del self._parser  # which refers to this object, too
+        self.close()
 
-class _HttpResponse(HTTPResponse):
-    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
-        super().__init__(sock, *arguments, **options)
-        self.fp = io.BufferedReader(_Incoming(sock, self.fp.detach()))
+    def _feed(self, received: bytes) -> None:
+        if not received:
+            if not self._ends_with_connection:
+                msg = "Remote end closed connection without response"
+                raise client.RemoteDisconnected(msg)
+            self.on_message_complete()
+            return
+        try:
+            self._parser.feed_data(received)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            msg = f"the answer is no HTTP ({type(error).__name__})"
+            raise client.HTTPException(msg) from None
+
+    # Called by the parser
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self._ends_with_connection = self._fields.keys().isdisjoint({"content-length", "transfer-encoding"})
+
+    def on_body(self, part: bytes) -> None:
+        self._body += part
+
+    def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < HTTPStatus.OK:
+            self._fields.clear()  # another response follows
+            self._ends_with_connection = False
+        elif self.headers is None:
+            self.status, self.headers = status, self._fields
+            self.will_close = not self._parser.should_keep_alive()
 
 
 class _Connection(HTTPConnection):
     response_class = _HttpResponse
+    putheader = client.HTTPConnection.putheader  # urllib3's looks for a mark of its own in every value
+
+    @override
+    def getresponse(self) -> Any:
+        """Return what `urlopen` needs of a response."""
+        # Not the response, which this connection keeps: `urlopen` refers it to the pool, which would never be closed.
+        response = cast("_HttpResponse", client.HTTPConnection.getresponse(self))
+        return SimpleNamespace(
+            status=response.status,
+            headers=response.headers,
+            content=response.content,
+            length_remaining=0,
+            version_string="",
+        )
 
     @override
     def _new_conn(self) -> socket.socket:
@@ -304,14 +379,14 @@ class _Connection(HTTPConnection):
         except socket.gaierror as error:
             raise NewConnectionError(self, str(error)) from error
         for others, address in zip(reversed(range(len(addresses))), addresses, strict=True):
-            self._dns_host, self.timeout = str(address[4][0]), _DEADLINE.left / (1 + others)
+            self._dns_host, self.timeout = str(address[4][0]), _LIMITS.left / (1 + others)
             try:
                 sock = super()._new_conn()
             except HTTPError:
                 if not others:
                     raise
             else:
-                sock.settimeout(_DEADLINE.left)
+                sock.settimeout(_LIMITS.left)
                 return sock
             finally:
                 self._dns_host = host
@@ -320,7 +395,7 @@ class _Connection(HTTPConnection):
     @override
     def send(self, data: Any) -> None:
         if self.sock is not None:
-            self.sock.settimeout(_DEADLINE.left)
+            self.sock.settimeout(_LIMITS.left)
         super().send(data)
 
 

@@ -133,6 +133,71 @@ def test_a_compressed_answer_is_unpacked(transport):
         assert transport.send(post(server.url)).body == b'{"data":{"ids":["a"]}}'
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n{}", id="the end of the connection"),
+        pytest.param(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", id="a length, HTTP 1.0"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}", id="a length, then closed"
+        ),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 4", id="a length, with more after it"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n", id="the last chunk"
+        ),
+        pytest.param(
+            b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+            id="a length, after hints",
+        ),
+    ],
+)
+def test_an_answer_ends_with(transport, answer):
+    def serve(connection: Connection) -> None:
+        connection.read()
+        connection.answer(answer)
+
+    with SocketServer(serve) as server:
+        for _ in range(2):  # the second on a connection of its own
+            got = transport.send(post(server.url))
+
+            assert (got.status, got.body) == (200, b"{}")
+            assert "a" not in got.headers
+            server.served.acquire(timeout=5)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nServer: a\r\n", id="no end of its headers"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n", id="another was to follow"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}", id="too short for its length"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", id="no last chunk"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", id="not packed"),
+    ],
+)
+def test_an_answer_that_is_not_whole_is_lost(transport, answer):
+    def serve(connection: Connection) -> None:
+        connection.read()
+        connection.answer(answer)
+
+    with SocketServer(serve) as server, pytest.raises(TransportError) as caught:
+        transport.send(post(server.url))
+
+    assert caught.value.sent
+
+
+def test_a_compressed_answer_is_unpacked_so_far_and_no_further(transport):
+    body = gzip.compress(bytes(2_000_000))
+
+    def serve(connection: Connection) -> None:
+        connection.read()
+        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.answer(head.encode() + body)
+
+    with SocketServer(serve) as server, pytest.raises(TransportError, match="longer than 1,048,576 bytes"):
+        transport.send(post(server.url))
+
+
 def test_netrc_adds_no_password(transport, monkeypatch, tmp_path):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login someone password something\n")
