@@ -97,8 +97,10 @@ class Connection:
         self._is_writing = False
         self._driver: Any = None
         self._failure: StoreError | None = None
-        with self._explained():
+        try:
             self._driver = connect()
+        except error as cause:
+            raise self._explained(cause) from None
 
     def unfolded(self, ids: str) -> str:
         """Return a table `listed` whose column `value` has the ids of a JSON list, which is an expression."""
@@ -108,9 +110,12 @@ class Connection:
 
     def run(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         """Run a statement, in its own transaction unless one is open, and return its rows."""
-        with self.turn, self._explained():
-            cursor = self._execute(statement, values)
-            return cursor.fetchall() if cursor.description else []
+        with self.turn:
+            try:
+                cursor = self._execute(statement, values)
+                return cursor.fetchall() if cursor.description else []
+            except self._error as error:
+                raise self._explained(error) from None
 
     def value(self, statement: str, **values: Any) -> Any:
         """Run a statement and return the first value of its first row; None if there is no row."""
@@ -120,10 +125,13 @@ class Connection:
     def insert(self, table: str, key: str, **values: Any) -> int:
         """Insert a row and return its number, which the database assigns in the column `key`."""
         statement = insertion(table, tuple(values))
-        with self.turn, self._explained():
-            # SQLite's RETURNING takes twice the time, and older builds lack it.
-            cursor = self._execute(statement if self.is_sqlite else f"{statement} RETURNING {key}", values)
-            return int(cursor.lastrowid if self.is_sqlite else cursor.fetchone()[0])
+        with self.turn:
+            try:
+                # SQLite's RETURNING takes twice the time, and older builds lack it.
+                cursor = self._execute(statement if self.is_sqlite else f"{statement} RETURNING {key}", values)
+                return int(cursor.lastrowid if self.is_sqlite else cursor.fetchone()[0])
+            except self._error as error:
+                raise self._explained(error) from None
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -171,11 +179,14 @@ class Connection:
 
     def stream(self, query: str, **values: Any) -> Iterator[dict[str, Any]]:
         """Yield the rows of a PostgreSQL query as the server sends them, within the caller's transaction."""
-        with self.turn, self._explained(), self._driver.cursor("stream") as cursor:
-            cursor.itersize = PAGE
-            cursor.execute(_for_psycopg(query), values)
-            names = [column.name for column in cursor.description]
-            yield from (dict(zip(names, row, strict=True)) for row in cursor)
+        try:
+            with self.turn, self._driver.cursor("stream") as cursor:
+                cursor.itersize = PAGE
+                cursor.execute(_for_psycopg(query), values)
+                names = [column.name for column in cursor.description]
+                yield from (dict(zip(names, row, strict=True)) for row in cursor)
+        except self._error as error:
+            raise self._explained(error) from None
 
     def close(self) -> None:
         """Close the connection, which drops its temporary tables."""
@@ -190,16 +201,12 @@ class Connection:
             self._driver = self._connect()
         return self._driver.execute(statement if self.is_sqlite else _for_psycopg(statement), values or ())
 
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except self._error as error:
-            if getattr(self._driver, "closed", False):
-                self._driver = None
-            self._failure = self.url.explain(error)
-            # `from None`, because the driver's message may quote the row.
-            raise self._failure from None
+    def _explained(self, error: Exception) -> StoreError:
+        """Return the error to raise for the driver's: from None, because the driver's message may quote the row."""
+        if getattr(self._driver, "closed", False):
+            self._driver = None
+        self._failure = self.url.explain(error)
+        return self._failure
 
 
 @functools.cache
