@@ -1,19 +1,4 @@
-"""The errors of this target, by what the caller should do, and the headings of errors that fail a run.
-
-    TargetStatsigError
-    ├── SettingsError              fix the configuration; nothing was sent
-    ├── RecordError                one record cannot go: count it by reason, keep it out, go on
-    ├── SegmentError               one segment failed: leave it, finish the other streams, end with 1
-    ├── RequestError               one request did not succeed
-    │   ├── RefusedError           Statsig will never take this body: split it, or give up on it
-    │   ├── TooLargeError          Statsig will not take a body of this size: halve it
-    │   └── NotNowError            retries are used up, or Retry-After is too far: come back later
-    ├── FatalRunError              end the run: the next run sends what was not acknowledged
-    │   ├── AuthenticationError    ... a key is missing, wrong, or of the wrong kind
-    │   ├── InputError             ... a line of the input is not a Singer message that can be used
-    │   ├── RejectionsError        ... more records were rejected than `max_rejected_percent` allows
-    │   └── StoreError             ... the store cannot be used
-    └── InterruptedRunError        a signal asked the run to end
+"""The errors of this target, a class for each thing to do about one, and the headings of errors that fail a run.
 
 No message holds a value from a record or a key: counts, reasons, names of fields and segments, sizes.
 """
@@ -35,15 +20,14 @@ NO_STATE_PASSES = "No STATE passes it, so the next run sends what was not delive
 class Heading(enum.Enum):
     """The kinds of errors that fail a run, in the order of the troubleshooting page.
 
-    Attributes:
-        value: The beginning of the error's text, and a heading of the troubleshooting page.
-        code: The name in `error_codes` of the report, which never changes.
+    The value is the beginning of the error's text, and a heading of that page. The code is the name in `error_codes` of
+    the report, which never changes.
     """
 
     code: str
 
     def __new__(cls, code: str, text: str) -> Self:
-        """Create a member with the text as its value."""
+        """Take the text as the value."""
         member = object.__new__(cls)
         member._value_ = text
         member.code = code
@@ -111,7 +95,7 @@ class SettingsError(TargetStatsigError):
 
 
 class RecordError(TargetStatsigError):
-    """A record cannot become an item or a member.
+    """A record cannot become an item or a member. It is counted and kept out, and the run goes on.
 
     Attributes:
         reason: The name in snake_case under which the record is counted.
@@ -125,7 +109,7 @@ class RecordError(TargetStatsigError):
 
 
 class SegmentError(TargetStatsigError):
-    """One segment cannot be synced; the other streams go on."""
+    """One segment cannot be synced. It is left as it is, the other streams go on, and the run ends with 1."""
 
 
 class RequestError(TargetStatsigError):
@@ -147,13 +131,13 @@ class RequestError(TargetStatsigError):
 
 
 class RefusedError(RequestError):
-    """Statsig refused this body for good (400, 404, 405, 422, 501, ...)."""
+    """Statsig will never take this body (400, 404, 405, 422, 501, ...): it is split, or given up."""
 
     aftermath = REST_COMES_NEXT
 
 
 class TooLargeError(RequestError):
-    """Statsig refused the size of this body (413)."""
+    """Statsig will not take a body of this size (413): it is halved."""
 
     aftermath = REST_COMES_NEXT
 
@@ -166,11 +150,11 @@ class NotNowError(RequestError):
 
 
 class FatalRunError(TargetStatsigError):
-    """The run cannot go on."""
+    """The run ends. The next run sends what was not acknowledged."""
 
 
 class AuthenticationError(FatalRunError):
-    """Statsig does not accept a key (401, 403)."""
+    """A key is missing, wrong, or of the wrong kind (401, 403)."""
 
     heading = Heading.KEY
     aftermath = REST_COMES_NEXT

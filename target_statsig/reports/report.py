@@ -9,7 +9,6 @@ import threading
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_statsig import __version__
@@ -42,83 +41,79 @@ class Remark(NamedTuple):
     warning: str = ""
 
 
-REMARKS: Mapping[str, Remark] = MappingProxyType(
-    {
-        "skipped_duplicates": Remark("skipped, because an earlier run delivered them"),
-        "deleted_row": Remark(
-            "of deleted rows, not sent",
-            "records of deleted rows are not sent. To send them, set `deleted_rows` to send.",
-        ),
-        "maybe_duplicated": Remark(
-            "perhaps delivered twice, because an answer was lost or unclear",
-            "an answer of Statsig was lost or unclear, so Statsig may count some records twice.",
-        ),
-        "behind_bookmark": Remark(
-            "from before the last bookmark, perhaps delivered by an earlier run too",
-            "some records are from before the last bookmark, as after a reset of it. What earlier runs delivered of "
-            "that is not remembered, so that Statsig perhaps counts it twice. Set `dedupe_days` before you reset a "
-            "bookmark.",
-        ),
-        "time_defaulted": Remark(
-            "without a time",
-            "some records have no time. They get the time of their extraction, or the current time. Name the column: "
-            "`field_mapping: {event_time: …}`.",
-        ),
-        "old_times": Remark(
-            "with a time over 60 days ago",
-            (
-                "some records have a time over 60 days ago. Statsig does not document how old an event may be: check "
-                "whether they arrive."
-            ),
-        ),
-        "future_times": Remark(
-            "with a time in the future",
-            "some records have a time in the future. Check the column of `event_time`, its time zone (UTC if it has "
-            "none), and `time_unit`.",
-        ),
-        "placeholder_times": Remark(
-            "with a time before 2000 or after 2100",
-            "some records have a time before 2000 or after 2100, such as 1970-01-01 or 9999-12-31, which usually "
-            "means that there is none. They are sent with that time. Let the tap or a stream map make it null.",
-        ),
-        "text_values": Remark(
-            "with a value that is text, not a number",
-            'some values are text, such as "$12.50" or "1,234.50". They are sent, but Statsig cannot add them up. '
-            "Let the tap or a stream map make numbers of them.",
-        ),
-        "long_values": Remark(
-            "with a value over 128 characters",
-            "some values have over 128 characters. Statsig may cut or drop them silently.",
-        ),
-        "long_user_ids": Remark(
-            "with a user id over 128 characters",
-            "some user ids have over 128 characters. Statsig may cut or drop them silently.",
-        ),
-        "large_metadata": Remark(
-            "with metadata over 4,096 bytes",
-            "some records have metadata over 4,096 bytes. Statsig may cut or drop it silently. Name the columns that "
-            "you need in `metadata_fields`.",
-        ),
-        "large_users": Remark(
-            "with a user over 4,096 bytes",
-            "some records have a user over 4,096 bytes. Statsig may cut or drop it silently.",
-        ),
-        "custom_ignored": Remark(
-            "with a `custom` that is not an object, left out",
-            "some records have a `custom` that is neither an object nor JSON text of one. It is left out.",
-        ),
-        "consent_ignored": Remark(
-            "with a marketing consent that is neither yes nor no, left out",
-            "some records have a marketing consent that is neither yes nor no. It is left out. Yes values are yes, "
-            "y, true, on, 1 and granted; no values are no, n, false, off, 0 and denied.",
-        ),
-        "tier_ignored": Remark(
-            "with an environment tier that is not text, left out",
-            "some records have an environment tier that is not text. It is left out. They get `environment_tier`, or "
-            "count as production if that is not set.",
-        ),
-    }
-)
+REMARKS: Mapping[str, Remark] = {
+    "skipped_duplicates": Remark("skipped, because an earlier run delivered them"),
+    "deleted_row": Remark(
+        "of deleted rows, not sent",
+        "records of deleted rows are not sent. To send them, set `deleted_rows` to send.",
+    ),
+    "maybe_duplicated": Remark(
+        "perhaps delivered twice, because an answer was lost or unclear",
+        "an answer of Statsig was lost or unclear, so Statsig may count some records twice.",
+    ),
+    "behind_bookmark": Remark(
+        "from before the last bookmark, perhaps delivered by an earlier run too",
+        "some records are from before the last bookmark, as after a reset of it. What earlier runs delivered of "
+        "that is not remembered, so that Statsig perhaps counts it twice. Set `dedupe_days` before you reset a "
+        "bookmark.",
+    ),
+    "time_defaulted": Remark(
+        "without a time",
+        "some records have no time. They get the time of their extraction, or the current time. Name the column: "
+        "`field_mapping: {event_time: …}`.",
+    ),
+    "old_times": Remark(
+        "with a time over 60 days ago",
+        "some records have a time over 60 days ago. Statsig does not document how old an event may be: check "
+        "whether they arrive.",
+    ),
+    "future_times": Remark(
+        "with a time in the future",
+        "some records have a time in the future. Check the column of `event_time`, its time zone (UTC if it has "
+        "none), and `time_unit`.",
+    ),
+    "placeholder_times": Remark(
+        "with a time before 2000 or after 2100",
+        "some records have a time before 2000 or after 2100, such as 1970-01-01 or 9999-12-31, which usually "
+        "means that there is none. They are sent with that time. Let the tap or a stream map make it null.",
+    ),
+    "text_values": Remark(
+        "with a value that is text, not a number",
+        'some values are text, such as "$12.50" or "1,234.50". They are sent, but Statsig cannot add them up. '
+        "Let the tap or a stream map make numbers of them.",
+    ),
+    "long_values": Remark(
+        "with a value over 128 characters",
+        "some values have over 128 characters. Statsig may cut or drop them silently.",
+    ),
+    "long_user_ids": Remark(
+        "with a user id over 128 characters",
+        "some user ids have over 128 characters. Statsig may cut or drop them silently.",
+    ),
+    "large_metadata": Remark(
+        "with metadata over 4,096 bytes",
+        "some records have metadata over 4,096 bytes. Statsig may cut or drop it silently. Name the columns that "
+        "you need in `metadata_fields`.",
+    ),
+    "large_users": Remark(
+        "with a user over 4,096 bytes",
+        "some records have a user over 4,096 bytes. Statsig may cut or drop it silently.",
+    ),
+    "custom_ignored": Remark(
+        "with a `custom` that is not an object, left out",
+        "some records have a `custom` that is neither an object nor JSON text of one. It is left out.",
+    ),
+    "consent_ignored": Remark(
+        "with a marketing consent that is neither yes nor no, left out",
+        "some records have a marketing consent that is neither yes nor no. It is left out. Yes values are yes, "
+        "y, true, on, 1 and granted; no values are no, n, false, off, 0 and denied.",
+    ),
+    "tier_ignored": Remark(
+        "with an environment tier that is not text, left out",
+        "some records have an environment tier that is not text. It is left out. They get `environment_tier`, or "
+        "count as production if that is not set.",
+    ),
+}
 """By name of the count, in the order of the log."""
 
 
@@ -311,10 +306,8 @@ class RunReport:
 
     Attributes:
         lock: Hold it to change counts that other threads change too.
-        dry_run: Whether the run changes nothing, so that the counts say what a run would do.
         item_streams: The counts of the streams that go to the events API.
         member_streams: The counts of the streams that feed segments.
-        dead_letter_files: Where the rejected records of this run are.
         errors: The code of each error, by its text.
         stop_signal: The number of the signal that ended the run, or None.
     """
