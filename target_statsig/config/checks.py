@@ -200,41 +200,25 @@ def _key_errors(kind: ApiKeyKind, key: str | None, purposes: Collection[str]) ->
 
 def stream_errors(stream: StreamSettings) -> Iterator[str]:
     """Yield the errors of one stream's settings."""
-    match stream.object_type:
-        case ObjectType.EVENT:
-            yield from _event_errors(stream)
-        case ObjectType.EXPOSURE:
-            yield from _exposure_errors(stream)
-        case ObjectType.METRIC:
-            yield from _metric_errors(stream)
-        case ObjectType.SEGMENT:
-            yield from _segment_errors(stream)
-
-
-def _event_errors(stream: StreamSettings) -> Iterator[str]:
-    yield from _destination_errors(stream, DESTINATIONS[ObjectType.EVENT])
+    if stream.object_type is ObjectType.SEGMENT:
+        yield from _segment_errors(stream)
+        return
+    yield from _destination_errors(stream)
+    if stream.object_type is ObjectType.METRIC:
+        yield from _id_type_errors(stream)
+        return
     yield from _attribute_errors(stream)
-    dropped = dropped_characters(stream.event_name or "")
-    if dropped and stream.invalid_event_name is not InvalidEventName.SANITIZE:
-        yield (
-            f"`event_name` holds characters for which Statsig silently drops an event ({dropped}). Remove them, or set "
-            "`invalid_event_name` to sanitize."
-        )
-
-
-def _exposure_errors(stream: StreamSettings) -> Iterator[str]:
-    yield from _destination_errors(stream, DESTINATIONS[ObjectType.EXPOSURE])
-    yield from _attribute_errors(stream)
-    if stream.experiment_name is not None and stream.gate_name is not None:
+    if stream.object_type is ObjectType.EVENT:
+        dropped = dropped_characters(stream.event_name or "")
+        if dropped and stream.invalid_event_name is not InvalidEventName.SANITIZE:
+            yield (
+                f"`event_name` holds characters for which Statsig silently drops an event ({dropped}). Remove them, or "
+                "set `invalid_event_name` to sanitize."
+            )
+    elif stream.experiment_name is not None and stream.gate_name is not None:
         yield (
             "`experiment_name` and `gate_name` exclude each other. Keep one. (A stream may hold both kinds in columns.)"
         )
-
-
-def _metric_errors(stream: StreamSettings) -> Iterator[str]:
-    custom = [] if stream.custom_id_type is None else [stream.custom_id_type]
-    yield from _destination_errors(stream, (*DESTINATIONS[ObjectType.METRIC], *custom))
-    yield from _id_type_errors(stream)
 
 
 def _segment_errors(stream: StreamSettings) -> Iterator[str]:
@@ -256,7 +240,10 @@ def _segment_errors(stream: StreamSettings) -> Iterator[str]:
         yield "`membership_field` needs `sync_mode: add`. (True adds, false removes.)"
 
 
-def _destination_errors(stream: StreamSettings, known: Collection[str]) -> Iterator[str]:
+def _destination_errors(stream: StreamSettings) -> Iterator[str]:
+    known = DESTINATIONS[stream.object_type]
+    if stream.object_type is ObjectType.METRIC and stream.custom_id_type is not None:
+        known = (*known, stream.custom_id_type)
     for destination in sorted(stream.field_mapping.keys() - {*known}):
         near = nearest(destination, known)
         hint = f"did you mean `{near}`?" if near else f"choose from {', '.join(known)}."

@@ -238,11 +238,9 @@ def join_stream_names(split: Mapping[str, Any]) -> dict[str, Any]:
     """Join stream names that Meltano split at their dots. An object with settings is an entry."""
     joined: dict[str, Any] = {}
     for name, value in split.items():
-        parts = (
-            {key: inner for key, inner in value.items() if _is_name_part(key, inner)}
-            if isinstance(value, Mapping)
-            else {}
-        )
+        parts = {}
+        if isinstance(value, Mapping):
+            parts = {key: inner for key, inner in value.items() if _is_name_part(key, inner)}
         for rest, inner in join_stream_names(parts).items():
             joined[f"{name}.{rest}"] = inner
         if not parts:

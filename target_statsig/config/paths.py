@@ -16,10 +16,6 @@ from target_statsig.errors import Heading, StoreError
 if TYPE_CHECKING:
     from target_statsig.config.settings import Settings
 
-MELTANO_DIRECTORY = "MELTANO_SYS_DIR_ROOT"
-"""Meltano exports its `.meltano` directory under this name to the plugins that it runs."""
-
-STORE_FILE = "store.db"
 DEAD_LETTERS = "dead-letters"
 
 _SQLITE_URL = re.compile(r"sqlite:///(?!:memory:)(?P<path>[^?]+)(?:\?.*)?")
@@ -33,7 +29,7 @@ _UNFIT = re.compile(r"^[.-]|[^A-Za-z0-9_.-]")
 
 def _home() -> Path:
     """Return the directory of the embedded store: Meltano's under Meltano, else in the working directory."""
-    root = os.environ.get(MELTANO_DIRECTORY)
+    root = os.environ.get("MELTANO_SYS_DIR_ROOT")  # Meltano's `.meltano`, for the plugins that it runs
     return Path(root) / "target-statsig" if root else _own()
 
 
@@ -55,7 +51,7 @@ def store_url(settings: Settings) -> str:
     Raises:
         StoreError: It is in the working directory, and there is none.
     """
-    return settings.store_url or f"sqlite:///{_home() / STORE_FILE}"
+    return settings.store_url or f"sqlite:///{_home() / 'store.db'}"
 
 
 def store_file(url: str) -> Path | None:
