@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.fs
 import pyarrow.parquet
 
 from target_statsig.engine.files import MARKER
@@ -54,7 +55,8 @@ def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path, work
     if not dataset.files:
         msg = f"There are no Parquet files in {files[0]}."
         raise FileNotFoundError(msg)
-    if any(Path(file).resolve().is_relative_to(out.resolve()) for file in dataset.files):
+    is_local = isinstance(dataset.filesystem, pyarrow.fs.LocalFileSystem)
+    if is_local and any(Path(file).resolve().is_relative_to(out.resolve()) for file in dataset.files):
         msg = f"{out} holds the rows to prepare. Name another directory for the table."
         raise FileExistsError(msg)
     out.mkdir(parents=True, exist_ok=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -127,6 +129,15 @@ def test_rows_are_not_replaced_by_their_table(tmp_path, orders, out):
     assert done.returncode == 1
     assert "holds the rows to prepare" in done.stderr
     assert path.read_bytes() == before
+
+
+def test_rows_elsewhere_may_have_the_path_of_the_table(monkeypatch, tmp_path, orders):
+    content = Path(orders("a.parquet", [1])).read_bytes()
+    fsspec.filesystem("memory").pipe_file(f"{tmp_path}/table/a.parquet", content)
+    # Another process would have another memory.
+    monkeypatch.setattr(parquet, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
+    prepare_files([f"fsspec+memory:/{tmp_path}/table"], prepare_batches(CONFIG, "orders"), tmp_path / "table", 1)
+    assert ids_of(rows_of(tmp_path / "table")) == [1]
 
 
 @pytest.mark.parametrize(
