@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 SHOWN_IDS = 5
 """Added and removed ids to keep for display, of each segment."""
 
-_CONSOLE_PATH = re.compile(r".*?/segments(?:/(?P<id>[^/]+)(?:/(?P<call>\w+))?)?")
 _ANY_GZIP = zlib.MAX_WBITS | 16
 
 
@@ -59,8 +58,10 @@ class DryRunTransport(Transport):
         lists: The recorded changes by the segment's id.
     """
 
-    def __init__(self, reads: Transport, record: Callable[[Recorded], None]) -> None:
+    def __init__(self, reads: Transport, console_url: str, record: Callable[[Recorded], None]) -> None:
         """Take the transport of the GETs, and the function that gets each unsent request, in order."""
+        segments = re.escape(f"{console_url.rstrip('/')}/segments")
+        self._segment_url = re.compile(segments + r"(?:/(?P<id>[^/?]+)(?:/(?P<call>\w+))?)?(?:\?.*)?")
         self.lists: dict[str, ListChanges] = {}
         self._reads = reads
         self._record = record
@@ -68,12 +69,11 @@ class DryRunTransport(Transport):
 
     @override
     def send(self, request: Request) -> Response:
-        path = urlsplit(request.url).path
-        match = _CONSOLE_PATH.fullmatch(path)
+        match = self._segment_url.fullmatch(request.url)
         segment_id, call = (unquote(match["id"] or ""), match["call"] or "") if match else ("", "")
         if request.method == "GET":
             return self._read(request, segment_id, call)
-        recorded = Recorded(request.method, path, _decompressed(request))
+        recorded = Recorded(request.method, urlsplit(request.url).path, _decompressed(request))
         with self._lock:
             self._record(recorded)
             if match is None:

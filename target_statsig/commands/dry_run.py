@@ -129,7 +129,8 @@ class DryRun(Run):
 
     @cached_property
     def _recording(self) -> DryRunTransport:
-        return DryRunTransport(HttpTransport(), self._output.write if self._output else lambda _: None)
+        record = self._output.write if self._output else lambda _: None
+        return DryRunTransport(HttpTransport(), self.settings.console_url, record)
 
     @override
     def _open_transport(self) -> Transport:

@@ -25,11 +25,12 @@ class Rehearsal:
     def __init__(self, *answers, then=None):
         self.reads = FakeTransport(*answers, then=then)
         self.recorded: list[Recorded] = []
-        self.transport = DryRunTransport(self.reads, self.recorded.append)
+        console_url = "https://console.example/console/v1"
+        self.transport = DryRunTransport(self.reads, console_url, self.recorded.append)
         self.clock = FakeClock()
         self.sender = Sender(self.transport, self.clock, retry_timeout=60)
         limiter = RateLimiter([RateWindow(1000, 10)], self.clock)
-        settings = Settings(console_api_key=KEY, console_url="https://console.example/console/v1")
+        settings = Settings(console_api_key=KEY, console_url=console_url)
         self.console = ConsoleClient(self.sender, settings, limiter, self.clock)
 
 
@@ -91,13 +92,14 @@ def test_some_ids_of_each_direction_are_kept():
 
 
 @pytest.mark.parametrize("compression", Compression)
-def test_events_are_taken_at_once_and_recorded_as_json(compression):
+@pytest.mark.parametrize("path", ["/v1", "/segments/statsig"])
+def test_events_are_taken_at_once_and_recorded_as_json(compression, path):
     run = Rehearsal()
-    key, url = "secret-0123456789", "https://events.example/v1"
+    key, url = "secret-0123456789", f"https://events.example{path}"
     client = EventsClient(run.sender, Settings(key, events_url=url, compression=compression), run.clock)
     sent = send_items(client, LOG_EVENT, [b'{"eventName":"a"}'], what="1 event")
     (recorded,) = run.recorded
     assert (sent.requests, run.reads.requests) == (1, [])
-    assert (recorded.method, recorded.path) == ("POST", "/v1/log_event")
+    assert (recorded.method, recorded.path) == ("POST", f"{path}/log_event")
     assert msgspec.json.decode(recorded.body)["events"] == [{"eventName": "a"}]
     assert "secret" not in repr(recorded)
