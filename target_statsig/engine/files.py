@@ -29,11 +29,10 @@ if TYPE_CHECKING:
 MARKER = "_SUCCESS"
 """The file that an engine writes when a table is complete."""
 
-SURVEYED = [
-    name
-    for name in SCHEMA.names
-    if name not in {"size", "body", "digests", "names", "billed", "warnings", "rows", "source"}
-]
+SURVEYED = (
+    *("version", "config_digest", "stream", "partition", "attempt", "sequence", "is_last"),
+    *("count", "rejections", "deleted", "schema"),
+)
 """The columns that are read before anything is sent. They are small."""
 
 SURVEYED_AT_ONCE = 8_192
@@ -65,12 +64,14 @@ class _Attempt:
     """The rows of one attempt at a partition, as surveyed. The counts are those of the files to send.
 
     Attributes:
-        sequences: The numbers of its rows.
+        seen: 1 for each row that is there, by its number.
+        has_duplicates: Whether a row is there more than once.
         last: The number of its last row; None if that row is missing.
         schema: The SCHEMA message of its records; empty if it has none.
     """
 
-    sequences: list[int] = field(default_factory=list)
+    seen: bytearray = field(default_factory=bytearray)
+    has_duplicates: bool = False
     last: int | None = None
     schema: str = ""
     records: int = 0
@@ -79,11 +80,14 @@ class _Attempt:
 
     @property
     def is_complete(self) -> bool:
-        return self.last is not None and {*range(self.last + 1)} <= {*self.sequences}
+        return self.last is not None and self.seen.find(0, 0, self.last + 1) < 0
 
-    @property
-    def has_duplicates(self) -> bool:
-        return len({*self.sequences}) < len(self.sequences)
+    def add(self, sequence: int, *, is_last: bool) -> None:
+        self.seen.extend(bytes(max(sequence + 1 - len(self.seen), 0)))
+        self.has_duplicates = self.has_duplicates or self.seen[sequence] > 0
+        self.seen[sequence] = 1
+        if is_last:
+            self.last = sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +237,7 @@ class _Survey:
                     f"{NOTHING_SENT} Prepare the rows first, and give the table its own directory."
                 )
                 raise InputError(msg)
-            for batch in file.iter_batches(SURVEYED_AT_ONCE, columns=SURVEYED, use_threads=False):
+            for batch in file.iter_batches(SURVEYED_AT_ONCE, columns=[*SURVEYED], use_threads=False):
                 self._add(batch, counts=counts)
 
     def _add(self, batch: pa.RecordBatch, *, counts: bool) -> None:
@@ -244,18 +248,18 @@ class _Survey:
                 f"sends version {VERSION}. {NOTHING_SENT} Prepare it with the target-statsig that sends it."
             )
             raise InputError(msg)
-        for row in batch.to_pylist():
-            self._prepared.add((row["stream"], row["config_digest"]))
-            attempt = self._attempts[row["partition"], row["attempt"]]
-            attempt.sequences.append(row["sequence"])
-            if row["is_last"]:
-                attempt.last = row["sequence"]
-            if row["schema"] is not None:
-                attempt.schema = sys.intern(row["schema"])
+        columns = [batch.column(name).to_pylist() for name in SURVEYED]
+        for row in zip(*columns, strict=True):
+            _, digest, stream, partition, number, sequence, is_last, count, rejections, deleted, schema = row
+            self._prepared.add((stream, digest))
+            attempt = self._attempts[partition, number]
+            attempt.add(sequence, is_last=is_last)
+            if schema is not None:
+                attempt.schema = sys.intern(schema)
             if counts:
-                attempt.records += row["count"] + row["deleted"] + len(row["rejections"])
-                attempt.requests += row["count"] > 0
-                attempt.rejections.update(rejection["reason"] for rejection in row["rejections"])
+                attempt.records += count + deleted + len(rejections)
+                attempt.requests += count > 0
+                attempt.rejections.update(rejection["reason"] for rejection in rejections)
 
     def table(self, part: str | None, files: Sequence[UPath], *, is_marked: bool) -> PreparedTable:
         """Return the table; `is_marked` says whether the engine has marked it as complete.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from target_statsig.engine.files import open_table
+from target_statsig.engine.table import to_batch
 from tests.engine.tables import ORDERS, arrived, once, orders, prepared_rows, refused, write_file
 
 
@@ -78,6 +82,24 @@ def test_a_table_for_a_segment_is_refused(send, table, statsig):
         console_api_key=statsig.console_api_key,
     )
     refused(outcome, statsig, "goes to a segment")
+
+
+def test_a_large_table_is_surveyed_in_little_memory(tmp_path):
+    rows = 200_000
+    (row,) = prepared_rows(ORDERS, orders(1))
+    same = pa.Table.from_batches([to_batch([row])]).take(pa.array([0] * rows))
+    columns = {"sequence": pa.array(range(rows), pa.int32()), "is_last": pa.array([n == rows - 1 for n in range(rows)])}
+    for name, values in columns.items():
+        same = same.set_column(same.schema.get_field_index(name), name, values)
+    pq.write_table(same, tmp_path / "part-0.parquet")
+    tracemalloc.start()
+    try:
+        table = open_table(str(tmp_path))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert table.requests == rows
+    assert peak < 8 << 20  # a list of the numbers alone would take 8 MB, and a set of them 15
 
 
 def test_two_tables_in_one_directory_are_refused(send, table, statsig):
