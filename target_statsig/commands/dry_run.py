@@ -170,8 +170,13 @@ class DryRun(Run):
         log_summary(self.report, self._ended_at, forecast)
         for stream, lines in self._first_records.items():
             self._show([f"First record of stream '{stream}', as it would be sent:", *(f"  {line}" for line in lines)])
-        if self._show_ids:
-            self._write_ids()
+        if self._show_ids and self._has_terminal:
+            self._show(id_lines(self._recording.lists))
+        elif self._show_ids:
+            logger.warning(
+                "`--show-ids` shows ids only on a terminal, and standard output is not one. `--dry-run-output` "
+                "writes all ids to a file that only you can read."
+            )
 
     @override
     def look_at(self, stream: str, batch: Batch, reader: RecordReader) -> None:
@@ -192,15 +197,6 @@ class DryRun(Run):
     @override
     def _notify(self) -> None:
         """Notify nobody."""
-
-    def _write_ids(self) -> None:
-        if not self._has_terminal:
-            logger.warning(
-                "`--show-ids` shows ids only on a terminal, and standard output is not one. `--dry-run-output` "
-                "writes all ids to a file that only you can read."
-            )
-            return
-        self._show(id_lines(self._recording.lists))
 
     @staticmethod
     def _show(lines: Iterable[str]) -> None:

@@ -113,10 +113,9 @@ class Verification:
     @property
     def not_verifiable(self) -> dict[str, int]:
         """How many values of metrics the run delivered, by stream: Statsig does not say whether it has them."""
-        streams = self.run.report.get("streams", {}) if self.run else {}
         return {
             name: counts["delivered"]
-            for name, counts in streams.items()
+            for name, counts in _streams(self.run).items()
             if counts["object_type"] == ObjectType.METRIC.value and counts.get("delivered")
         }
 
@@ -128,6 +127,11 @@ class Verification:
             "not_verifiable": self.not_verifiable,
             "error": self.failure and str(self.failure),
         }
+
+
+def _streams(run: PastRun | None) -> dict[str, Any]:
+    """Return the counts of each stream in the report of a run; what was 0 is not in them."""
+    return {} if run is None else run.report.get("streams", {})
 
 
 def verify(settings: Settings, clock: Clock) -> Verification:
@@ -142,15 +146,11 @@ def verify(settings: Settings, clock: Clock) -> Verification:
         raise SettingsError([msg])
     url = paths.store_url(settings)
     runs = read_store_status(url, project=paths.project_identity(settings)).runs
-    run = next((run for run in runs if _delivered(run)), None)
+    run = next((run for run in runs if any(counts.get("delivered") for counts in _streams(run).values())), None)
     if run is None or run.sent is None:
         return Verification(run)
     with closing(HttpTransport()) as transport:
         return _ask(run, run.sent, settings, transport, clock)
-
-
-def _delivered(run: PastRun) -> int:
-    return sum(stream.get("delivered", 0) for stream in run.report.get("streams", {}).values())
 
 
 def _names(sent: SentItems) -> list[SentName]:

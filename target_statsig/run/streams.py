@@ -180,7 +180,13 @@ class Streams:
             ledger = self._ledger(name, settings)
             event_stream = self.events[name] = self._event_stream(name, settings, item_type, ledger)
             return event_stream
-        segment_stream = self.segments[name] = self._segment_stream(name, settings)
+        # Imported here, because a run without segments does not need it.
+        from target_statsig.segments.stream import SegmentStream, make_sync
+
+        counts = self._run.report.members(name)
+        rejections = self._rejections(name, settings, counts)
+        make = partial(make_sync, self._run, name, settings, counts)
+        segment_stream = self.segments[name] = SegmentStream(name, settings, counts, rejections, self._run, make)
         if settings.segment_id is not None:
             # Without waiting for a record, because an audience may have become empty.
             segment_stream.begin(settings.segment_id)
@@ -199,15 +205,6 @@ class Streams:
         ledger = self._run.store.ledger(name, object_type=str(settings.object_type), keep_days=settings.dedupe_days)
         ledger.begin()
         return ledger
-
-    def _segment_stream(self, name: str, settings: StreamSettings) -> SegmentStream:
-        # Imported here, because a run without segments does not need it.
-        from target_statsig.segments.stream import SegmentStream, make_sync
-
-        counts = self._run.report.members(name)
-        rejections = self._rejections(name, settings, counts)
-        make = partial(make_sync, self._run, name, settings, counts)
-        return SegmentStream(name, settings, counts, rejections, self._run, make)
 
     def _rejections(self, name: str, settings: StreamSettings, counts: ItemCounts | MemberCounts) -> Rejections:
         columns = self._columns[name] = NamedColumns(name, settings)
