@@ -128,12 +128,8 @@ class ProgressLog:
             for line in lines:
                 logger.info("%s", line)
         elif lines:
-            self._draw(visible("  ".join(lines)))
-
-    def _draw(self, line: str) -> None:
-        width = shutil.get_terminal_size().columns - 1
-        self._line = line if len(line) <= width else f"{line[: width - 1]}…"
-        if self._screen is not None:
+            line, width = visible("  ".join(lines)), shutil.get_terminal_size().columns - 1
+            self._line = line if len(line) <= width else f"{line[: width - 1]}…"
             self._screen.write(f"{CLEAR}{self._line}")
             self._screen.flush()
 
