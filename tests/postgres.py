@@ -15,6 +15,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import psycopg
@@ -154,11 +155,21 @@ def connection(postgres_url):
         yield connection
 
 
+def _allow_wal2json(connection: psycopg.Connection) -> None:
+    """Allow the plugin on a server that asks for it (15.19 and later), as the guide says."""
+    if connection.execute("SELECT 1 FROM pg_settings WHERE name = 'output_plugin_libraries'").fetchone():
+        connection.execute("ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding, wal2json")
+        connection.execute("SELECT pg_reload_conf()")
+        while "wal2json" not in connection.execute("SHOW output_plugin_libraries").fetchone()[0]:
+            time.sleep(0.01)
+
+
 @pytest.fixture(scope="module")
 def warehouse_url():
     """Give the URL of a new database whose log a tap can read, for all tests of a file."""
     url = _new_database(f"warehouse_{next(_numbers)}")
     with psycopg.connect(url, autocommit=True) as connection:
+        _allow_wal2json(connection)
         try:
             connection.execute("SELECT pg_create_logical_replication_slot('trial', 'wal2json')")
         except psycopg.errors.UndefinedFile:
