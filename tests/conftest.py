@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, settings
 
 from target_statsig.emulator import Options, StatsigEmulator
 from target_statsig.events import stream as event_stream
-from target_statsig.run import streams
 from target_statsig.store.store import Store
 from tests.browser import browser, misdeeds, page
 from tests.command import Command
@@ -105,7 +104,7 @@ def run_target(request, monkeypatch, statsig, tmp_path, capsys, caplog):
     """Run targets within this process; singer-sdk's signal handlers do not outlive the test."""
     if request.param:
         monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-        monkeypatch.setattr(streams, "Workers", WorkersInHere)
+        monkeypatch.setattr("target_statsig.run.run.Workers", WorkersInHere)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     caplog.set_level(logging.DEBUG)
     yield TargetRunner(statsig, tmp_path, capsys, caplog)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from target_statsig.events.delivery import Bounds, Delivery, RefusalStreak
+from target_statsig.events.delivery import Delivery
 from target_statsig.events.positions import bookmark_of
 from target_statsig.reports.progress import Progress
 from target_statsig.reports.report import REMARKS
@@ -26,19 +25,16 @@ from target_statsig.singer.records import Batch
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from target_statsig.client.events import EventsClient
-    from target_statsig.clock import Clock
-    from target_statsig.config.choices import ObjectType
     from target_statsig.config.settings import StreamSettings
     from target_statsig.events.delivery import BatchResult
     from target_statsig.events.item_types import ItemType
     from target_statsig.events.prepare import Preparation, Prepares
-    from target_statsig.events.workers import Workers
-    from target_statsig.reports.report import ItemCounts, RunReport
+    from target_statsig.reports.report import ItemCounts
+    from target_statsig.run.run import Run
     from target_statsig.singer.dead_letters import Rejections
     from target_statsig.singer.message import Message
     from target_statsig.singer.records import Reading
-    from target_statsig.singer.state import State, StateGate
+    from target_statsig.singer.state import State
     from target_statsig.store.ledger import StreamLedger
 
 logger = logging.getLogger(__name__)
@@ -85,20 +81,6 @@ class DeliveryPool:
             self._free_threads.release()
 
 
-@dataclass(frozen=True, slots=True)
-class EventResources:
-    """The objects that all event streams of a run share."""
-
-    client: EventsClient
-    pool: DeliveryPool
-    workers: Workers
-    gate: StateGate
-    report: RunReport
-    clock: Clock
-    bounds: Bounds
-    refusals: defaultdict[ObjectType, RefusalStreak] = field(default_factory=partial(defaultdict, RefusalStreak))
-
-
 class _Part(NamedTuple):
     """Consecutive messages of the input; the first is on line `number`, after `received` STATE messages."""
 
@@ -143,21 +125,21 @@ class EventStream:
         stream: str,
         settings: StreamSettings,
         item_type: ItemType,
-        resources: EventResources,
+        run: Run,
         ledger: StreamLedger,
         counts: ItemCounts,
         rejections: Rejections,
     ) -> None:
         self.expected = 0
-        self._resources = resources
+        self._run = run
         self._delivery = Delivery(
             stream,
             settings,
             item_type,
-            resources.bounds,
-            resources.refusals[item_type.object_type],
-            resources.workers,
-            resources.client,
+            run.bounds,
+            run.refusals[item_type.object_type],
+            run.workers,
+            run.events_client,
             ledger,
         )
         self._counts = counts
@@ -196,20 +178,20 @@ class EventStream:
             if gathering.rows >= rows:
                 self._flush(gathering)  # `rows` has become smaller
             if not gathering.rows:
-                gathering.ticket, gathering.is_old = self._resources.gate.open(), False
+                gathering.ticket, gathering.is_old = self._run.gate.open(), False
             fitting = batch.part(start, rows - gathering.rows)
-            gathering.parts.append(_Part(number + start, fitting, self._resources.gate.received))
+            gathering.parts.append(_Part(number + start, fitting, self._run.gate.received))
             gathering.rows += len(fitting)
             gathering.size += sum(map(len, fitting.lines))
             start += len(fitting)
             self._count_read(len(fitting))
             # An item may take more bytes than its line.
-            if gathering.rows >= self._delivery.rows or 2 * gathering.size >= self._resources.bounds.limits.largest:
+            if gathering.rows >= self._delivery.rows or 2 * gathering.size >= self._run.bounds.limits.largest:
                 self._flush(gathering)
 
     def run(self, job: Callable[[], None]) -> None:
         """Wait until a thread of the pool is free, and run a job in it."""
-        self._resources.pool.submit(job)
+        self._run.pool.submit(job)
 
     def deliver_prepared(self, preparation: Prepares, schema: Message, batch: Batch, ledger: StreamLedger) -> None:
         """Deliver a batch that was prepared elsewhere, in this thread, until all is acknowledged or a dead letter.
@@ -219,9 +201,9 @@ class EventStream:
         Raises:
             TargetStatsigError: The error of a request.
         """
-        with self._resources.report.lock:
+        with self._run.report.lock:
             self._counts.records += len(batch)
-        part, ticket = _Part(0, batch, 0), self._resources.gate.open()
+        part, ticket = _Part(0, batch, 0), self._run.gate.open()
         self._deliver(preparation, schema, [part], ticket, 0, replace(self._delivery, ledger=ledger))
 
     def _gathering_of(self, reading: Reading) -> _Gathering:
@@ -238,10 +220,10 @@ class EventStream:
         return gathering
 
     def _count_read(self, records: int) -> None:
-        with self._resources.report.lock:  # other threads may subtract a line that is no record
+        with self._run.report.lock:  # other threads may subtract a line that is no record
             self._counts.records += records
         if self._counts.records > WORKERS_AFTER:
-            self._resources.workers.start()
+            self._run.workers.start()
 
     def flush(self) -> None:
         """Deliver what is gathered, even if the batch is not full."""
@@ -260,8 +242,8 @@ class EventStream:
             return
         parts, gathering.parts = gathering.parts, []
         gathering.rows = gathering.size = 0
-        schema, ticket, epoch = gathering.reading.schema, gathering.ticket, self._resources.gate.received
-        self._resources.pool.submit(
+        schema, ticket, epoch = gathering.reading.schema, gathering.ticket, self._run.gate.received
+        self._run.pool.submit(
             partial(self._deliver, gathering.preparation, schema, parts, ticket, epoch, self._delivery)
         )
 
@@ -290,8 +272,8 @@ class EventStream:
         epoch: int,
         delivery: Delivery,
     ) -> None:
-        resources = self._resources
-        now_ms = int(resources.clock.time() * 1000)
+        run = self._run
+        now_ms = int(run.clock.time() * 1000)
         batch = Batch.of([part.batch for part in parts])
         result = delivery.deliver(preparation, batch, now_ms=now_ms, epoch=epoch, on_retry=self._count_retry)
         self._count(result)
@@ -301,18 +283,18 @@ class EventStream:
             row, what = result.unreadable
             part, number = _locate(row, parts)
             if result.failure is None:
-                resources.gate.settle(ticket, part.received)
+                run.gate.settle(ticket, part.received)
             raise unreadable(number, what)
         if result.failure is not None:
             raise result.failure
-        resources.gate.close(ticket)
+        run.gate.close(ticket)
 
     def _count_retry(self) -> None:
-        with self._resources.report.lock:
+        with self._run.report.lock:
             self._retries += 1
 
     def _count(self, result: BatchResult) -> None:
-        with self._resources.report.lock:
+        with self._run.report.lock:
             self._counts.add(result.counts)
             if result.unreadable is not None:
                 self._counts.records -= 1

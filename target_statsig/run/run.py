@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import signal
+from collections import defaultdict
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,6 +20,9 @@ from target_statsig.clock import RunClock
 from target_statsig.config import paths
 from target_statsig.config.choices import NotifyOn
 from target_statsig.errors import Heading, InterruptedRunError, StoreError, TargetStatsigError, text_of
+from target_statsig.events.delivery import Bounds, RefusalStreak
+from target_statsig.events.stream import DeliveryPool
+from target_statsig.events.workers import Workers
 from target_statsig.reports.progress import ProgressLog, terminal
 from target_statsig.reports.report import RunReport
 from target_statsig.reports.table import log_summary
@@ -35,11 +39,15 @@ if TYPE_CHECKING:
     from target_statsig.client.http import Transport
     from target_statsig.client.rate_limit import RateLimiter
     from target_statsig.clock import Clock
+    from target_statsig.config.choices import ObjectType
     from target_statsig.config.parse import Config
     from target_statsig.singer.records import Batch, RecordReader
     from target_statsig.store.store import Store
 
 logger = logging.getLogger(__name__)
+
+BATCHES_AHEAD = 4
+"""Batches that are being prepared or recorded while the requests of others are in flight."""
 
 AGE_BYTES = 1 << 23
 """Bytes of input between two calls of `flush_old`. This bounds memory where 500 records are a gigabyte; batches of
@@ -53,6 +61,10 @@ class Run:
         run_id: The time at which the run began, and 128 random bits.
         sources: Determines from the tap's messages which streams are complete.
         gate: Holds each STATE back until everything before it is acknowledged.
+        bounds: The limits of a request to the events API.
+        refusals: Counts the items of each type that Statsig refused.
+        workers: The processes that prepare batches of events.
+        pool: The threads that deliver batches of events.
         failure: The first error, or None.
         ended: Whether the end has begun.
     """
@@ -67,6 +79,13 @@ class Run:
         self.report = RunReport(began, run_id=self.run_id, dry_run=self.settings.dry_run)
         self.sources = StreamObserver()
         self.gate = StateGate(self._write_state)
+        self.bounds = Bounds(self.settings.batch_size_rows, self.settings.batch_size_bytes)
+        self.refusals: defaultdict[ObjectType, RefusalStreak] = defaultdict(RefusalStreak)
+        self.workers = Workers()
+        requests = self.settings.max_parallel_requests
+        # More threads than requests, so that batches are prepared while others wait for a response. With
+        # `max_parallel_requests: 1` there is one thread, which keeps the order.
+        self.pool = DeliveryPool(requests + min(requests - 1, BATCHES_AHEAD))
         self.streams = Streams(self)
         self.progress_log = ProgressLog(self.clock, self.streams.progress, self._seconds_for, terminal())
         self.clock.while_waiting = self.progress_log.update
@@ -175,7 +194,7 @@ class Run:
         Raises:
             TargetStatsigError: The error of a failed batch.
         """
-        self.streams.check()
+        self.pool.check()
         self._flush_in_time()
         self._bytes_since_flush += size
         if self._bytes_since_flush >= AGE_BYTES:
@@ -191,7 +210,7 @@ class Run:
         """Note the signal, and end all waits at once. Safe in a signal handler."""
         self.report.stop_signal = signum
         self.clock.stop()
-        self.streams.stop()
+        self.workers.stop()
 
     # The end
 

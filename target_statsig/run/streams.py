@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.parse import unmatched
-from target_statsig.events.delivery import Bounds
 from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.events.positions import replication_key_of
-from target_statsig.events.stream import DeliveryPool, EventResources, EventStream
-from target_statsig.events.workers import Workers
+from target_statsig.events.stream import EventStream
 from target_statsig.singer.dead_letters import Rejections
 from target_statsig.singer.named import NamedColumns, warn_of_absent_streams
 from target_statsig.store.ledger import NoLedger
@@ -30,9 +28,6 @@ if TYPE_CHECKING:
     from target_statsig.store.ledger import StreamLedger
 
 logger = logging.getLogger(__name__)
-
-BATCHES_AHEAD = 4
-"""Batches that are being prepared or recorded while the requests of others are in flight."""
 
 
 class Streams:
@@ -100,11 +95,6 @@ class Streams:
 
     # While the input is read
 
-    def check(self) -> None:
-        """Raise the error of a failed batch of events, so that the run reads no further."""
-        if self.events:
-            self._event_resources.pool.check()
-
     def flush(self) -> None:
         """Send everything gathered so far, so that a waiting STATE can be written."""
         for stream in self:
@@ -120,24 +110,18 @@ class Streams:
         for stream in list(self.events.values()):
             stream.state_written(state, number)
 
-    def stop(self) -> None:
-        """End the worker processes at once. Safe in a signal handler."""
-        if "_event_resources" in self.__dict__:
-            self._event_resources.workers.stop()
-
     # The end of the input
 
     def finish_events(self) -> None:
         """Send the remaining events and wait for all responses, even if a batch has failed."""
-        if self.events:
+        try:
+            for stream in self.events.values():
+                stream.flush()
+        finally:
             try:
-                for stream in self.events.values():
-                    stream.flush()
+                self._run.pool.finish()
             finally:
-                try:
-                    self._event_resources.pool.finish()
-                finally:
-                    self._event_resources.workers.close()
+                self._run.workers.close()
 
     def sync_segments(self) -> None:
         """Update all segments: first all additions of the run, then the removals."""
@@ -197,7 +181,7 @@ class Streams:
     ) -> EventStream:
         counts = self._run.report.items(name, item_type.object_type)
         rejections = self._rejections(name, settings, counts)
-        return EventStream(name, settings, item_type, self._event_resources, ledger, counts, rejections)
+        return EventStream(name, settings, item_type, self._run, ledger, counts, rejections)
 
     def _ledger(self, name: str, settings: StreamSettings) -> StreamLedger:
         if not settings.dedupe:
@@ -210,19 +194,3 @@ class Streams:
         columns = self._columns[name] = NamedColumns(name, settings)
         letters = self._run.dead_letters
         return Rejections(name, settings.max_rejected_percent, counts, self._run.report, letters, columns.where)
-
-    @cached_property
-    def _event_resources(self) -> EventResources:
-        run, settings = self._run, self._run.settings
-        requests = settings.max_parallel_requests
-        return EventResources(
-            run.events_client,
-            # More threads than requests, so that batches are prepared while others wait for a response. With
-            # `max_parallel_requests: 1` there is one thread, which keeps the order.
-            DeliveryPool(requests + min(requests - 1, BATCHES_AHEAD)),
-            Workers(),
-            run.gate,
-            run.report,
-            run.clock,
-            Bounds(settings.batch_size_rows, settings.batch_size_bytes),
-        )

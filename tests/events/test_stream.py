@@ -67,7 +67,7 @@ def run(pool):
     states, clock, transport = [], FakeClock(), FakeTransport(then=answer(202))
     client = events_client(transport, clock)
     return SimpleNamespace(
-        client=client,
+        events_client=client,
         pool=pool,
         workers=WorkersInHere(),
         bounds=Bounds(3, 1_000),

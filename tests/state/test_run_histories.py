@@ -247,8 +247,7 @@ def written(life, statsig):
 
 def bury(target):
     """Let go of what a dead process would not hold any more."""
-    if "_event_resources" in target.run.streams.__dict__:
-        target.run.streams._event_resources.pool._pool.shutdown()
+    target.run.pool._pool.shutdown()
     if "store" in target.run.__dict__:
         target.run.store._opened.close()
 
