@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from target_statsig.config.settings import RateWindow
-    from target_statsig.emulator.state import Options, State
+    from target_statsig.emulator.state import State
 
 PREFIX = "/console/v1/"
 
@@ -101,11 +101,11 @@ class Quota:
 class ConsoleApi:
     """Answers the requests under `/console/v1/`."""
 
-    def __init__(self, state: State, options: Options) -> None:
+    def __init__(self, state: State) -> None:
         self._state = state
-        self._options = options
-        self._mutations = Quota(options.mutation_windows)
-        self._list_mutations = Quota(options.id_list_windows)
+        self._options = state.options
+        self._mutations = Quota(self._options.mutation_windows)
+        self._list_mutations = Quota(self._options.id_list_windows)
         self._routes: dict[tuple[str, str], Callable[[Request, str], Response]] = {
             ("GET", "segments"): self._list_segments,
             ("POST", "segments"): self._create_segment,
@@ -147,7 +147,7 @@ class ConsoleApi:
 
     def _check_quotas(self, *, is_list: bool) -> None:
         quotas = [self._mutations, self._list_mutations] if is_list else [self._mutations]
-        now = self._options.clock()
+        now = self._state.clock()
         full = any(quota.wait(now) for quota in quotas)
         for quota in quotas:
             quota.count(now)  # refused requests count, too
@@ -172,7 +172,7 @@ class ConsoleApi:
     def _list_events(self, request: Request, name: str) -> Response:
         """List the last events of a name: https://docs.statsig.com/api-reference/events/get-specific-events."""
         kept = [event for run in self._state.runs for event in run.logs["events"].kept if event["eventName"] == name]
-        now_ms = int(self._options.clock() * 1000)
+        now_ms = int(self._state.clock() * 1000)
         events = [_event_dto(event, now_ms) for event in reversed(kept[-MAX_LISTED_EVENTS:])]
         return self._list(request, "Event values listed successfully.", events)
 
@@ -200,7 +200,7 @@ class ConsoleApi:
 
     def _exposures(self, kind: str, name: str, seconds: int) -> int:
         """Return the number of exposures of a name in the runs that began in the last `seconds`."""
-        since = self._options.clock() - seconds
+        since = self._state.clock() - seconds
         return sum(
             tally.count
             for run in self._state.runs
@@ -271,7 +271,7 @@ class ConsoleApi:
         if action == "add" and in_project + len(set(ids) - segment.ids) > MAX_IDS_PER_PROJECT:
             message = f"A project holds at most {MAX_IDS_PER_PROJECT:,} ids"
             raise RefusalError(HTTPStatus.BAD_REQUEST, message, items=len(ids))
-        segment.change(action, ids, time=self._options.clock(), updating=self._options.updating_for_requests)
+        segment.change(action, ids, time=self._state.clock(), updating=self._options.updating_for_requests)
         return json_response({"message": "Segment updated successfully."}, items=len(ids))
 
     def _get_metadata(self, _: Request, segment_id: str) -> Response:

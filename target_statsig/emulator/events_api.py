@@ -18,7 +18,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from target_statsig.emulator.http_server import RefusalError, Request, Response, decode, json_response
 
 if TYPE_CHECKING:
-    from target_statsig.emulator.state import Options, State
+    from target_statsig.emulator.state import State
 
 PREFIX = "/v1/"
 
@@ -160,55 +160,50 @@ ENDPOINTS: dict[str, tuple[str, type[Struct]]] = {
 """For each call, the member of the body that holds the items, and the type of the body."""
 
 
-class EventsApi:
-    """Answers the requests under `/v1/`, and refuses those under no known prefix."""
+def answer(request: Request, state: State) -> Response:
+    """Accept a request or refuse it as a whole, because Statsig has no errors for single events.
 
-    def __init__(self, state: State, options: Options) -> None:
-        self._state = state
-        self._options = options
+    Raises:
+        RefusalError: It is refused.
+    """
+    endpoint = ENDPOINTS.get(request.path.removeprefix(PREFIX))
+    if endpoint is None or request.method != "POST":
+        raise RefusalError(HTTPStatus.NOT_FOUND, f"Cannot {request.method} {request.path}")
+    _check_key(request.headers.get("statsig-api-key", ""))
+    if request.flaw:
+        raise RefusalError(HTTPStatus.BAD_REQUEST, request.flaw)
+    if max(request.size, len(request.body)) > MAX_REQUEST_BYTES:
+        note = f"dropped unread: over {MAX_REQUEST_BYTES:,} bytes"
+        return json_response({"success": True}, HTTPStatus.ACCEPTED, note=note)
+    count = _take(*endpoint, request, state)
+    return json_response({"success": True}, HTTPStatus.ACCEPTED, items=count)
 
-    def answer(self, request: Request) -> Response:
-        """Accept a request or refuse it as a whole, because Statsig has no errors for single events.
 
-        Raises:
-            RefusalError: It is refused.
-        """
-        endpoint = ENDPOINTS.get(request.path.removeprefix(PREFIX))
-        if endpoint is None or request.method != "POST":
-            raise RefusalError(HTTPStatus.NOT_FOUND, f"Cannot {request.method} {request.path}")
-        self._check_key(request.headers.get("statsig-api-key", ""))
-        if request.flaw:
-            raise RefusalError(HTTPStatus.BAD_REQUEST, request.flaw)
-        if max(request.size, len(request.body)) > MAX_REQUEST_BYTES:
-            note = f"dropped unread: over {MAX_REQUEST_BYTES:,} bytes"
-            return json_response({"success": True}, HTTPStatus.ACCEPTED, note=note)
-        count = self._take(*endpoint, request)
-        return json_response({"success": True}, HTTPStatus.ACCEPTED, items=count)
+def _check_key(key: str) -> None:
+    if key == SECRET_KEY:
+        return
+    message = "Invalid API key: it is not the Server Secret Key of this project"
+    if not key:
+        message = "Missing API key: send a Server Secret Key in the statsig-api-key header"
+    elif key.startswith(("client-", "console-")):
+        other = key.partition("-")[0]
+        message = f"Invalid API key: this endpoint wants a Server Secret Key, and a {other} key was sent"
+    raise RefusalError(HTTPStatus.UNAUTHORIZED, message)
 
-    def _check_key(self, key: str) -> None:
-        if key == SECRET_KEY:
-            return
-        message = "Invalid API key: it is not the Server Secret Key of this project"
-        if not key:
-            message = "Missing API key: send a Server Secret Key in the statsig-api-key header"
-        elif key.startswith(("client-", "console-")):
-            other = key.partition("-")[0]
-            message = f"Invalid API key: this endpoint wants a Server Secret Key, and a {other} key was sent"
-        raise RefusalError(HTTPStatus.UNAUTHORIZED, message)
 
-    def _take(self, name: str, contract: type[Struct], request: Request) -> int:
-        only_names = name == "events" and self._options.keep_events == "counts"
-        items = getattr(decode(request.body, CountedEvents if only_names else contract), name)
-        count = len(items)
-        announced = request.headers.get("statsig-event-count")
-        if count > MAX_EVENTS_PER_REQUEST:
-            message = f"Too many {name}: {count:,}, over {MAX_EVENTS_PER_REQUEST:,}"
-            raise RefusalError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, items=count)
-        if announced is not None and announced != str(count):
-            message = f"statsig-event-count says {announced}, the body has {count} {name}"
-            raise RefusalError(HTTPStatus.BAD_REQUEST, message, items=count)
-        if only_names:
-            self._state.count_names(Counter(map(attrgetter("eventName"), items)))
-        else:
-            self._state.take(name, msgspec.json.decode(request.body))
-        return count
+def _take(name: str, contract: type[Struct], request: Request, state: State) -> int:
+    only_names = name == "events" and state.options.keep_events == "counts"
+    items = getattr(decode(request.body, CountedEvents if only_names else contract), name)
+    count = len(items)
+    announced = request.headers.get("statsig-event-count")
+    if count > MAX_EVENTS_PER_REQUEST:
+        message = f"Too many {name}: {count:,}, over {MAX_EVENTS_PER_REQUEST:,}"
+        raise RefusalError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, items=count)
+    if announced is not None and announced != str(count):
+        message = f"statsig-event-count says {announced}, the body has {count} {name}"
+        raise RefusalError(HTTPStatus.BAD_REQUEST, message, items=count)
+    if only_names:
+        state.count_names(Counter(map(attrgetter("eventName"), items)))
+    else:
+        state.take(name, msgspec.json.decode(request.body))
+    return count

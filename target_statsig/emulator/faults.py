@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -25,10 +24,8 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         over_bytes: Condition: the decompressed body has more bytes than this.
         skip: The number of matching requests to leave alone at first.
         times: The number of matching requests to affect after that; None for all.
-        probability: The probability (0.0 to 1.0) with which each of them is affected.
-        seed: The seed of the generator for `probability`.
+        probability: With which each of them is affected, from 0.0 to 1.0; `seed` is that of its generator.
         status: Effect: respond with this status, and with Statsig's body for it unless `body` is given.
-        body: Effect: respond with this body.
         retry_after: Effect: the response's `Retry-After`, in seconds or as an HTTP date.
         drop: Effect: close the connection without a response.
         hang: Effect: do not respond until the emulator closes.
@@ -85,18 +82,15 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 When = Callable[[Request], bool]
 
 
-@dataclass(slots=True)
 class ActiveFault:
     """A fault that is switched on, with its counters."""
 
-    fault: Fault
-    when: When | None = None
-    seen: int = 0
-    hits: int = 0
-    _random: random.Random = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._random = random.Random(self.fault.seed)  # noqa: S311 - not for security
+    def __init__(self, fault: Fault, when: When | None = None) -> None:
+        self.fault = fault
+        self.when = when
+        self.seen = 0
+        self.hits = 0
+        self._random = random.Random(fault.seed)  # noqa: S311 - not for security
 
     def meets(self, request: Request) -> bool:
         """Return whether the fault affects a request, and count it."""

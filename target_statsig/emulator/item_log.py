@@ -96,7 +96,6 @@ class ItemLog:
     """The accepted items of one type.
 
     Attributes:
-        type: The type.
         kept: The items in order of arrival, as far as `keep_events` asks, without dropped ones.
         tallies: The rows by their cells, without dropped items.
         dropped: The silently dropped items, by name and reason.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from heapq import nlargest
 from http import HTTPStatus
@@ -135,14 +135,6 @@ def _items(log: ItemLog) -> dict[str, Any]:
     }
 
 
-@dataclass(slots=True)
-class _Step:
-    requests: int = 0
-    refused: int = 0
-    items: int = 0
-    size: int = 0
-
-
 def _timeline(run: Run, segments: Mapping[str, Segment]) -> dict[str, Any]:
     """Return the requests over time, in at most `MAX_STEPS` steps of equal length; `size` is in bytes."""
     # A request before the start, because the clock was set back, falls into the first step.
@@ -150,15 +142,16 @@ def _timeline(run: Run, segments: Mapping[str, Segment]) -> dict[str, Any]:
     last, seconds = max(offsets, default=0.0), _FIRST_STEP_SECONDS
     while last / seconds >= MAX_STEPS:
         seconds *= 2
-    steps = [_Step() for _ in range(int(last / seconds) + 1)] if offsets else []
+    count = int(last / seconds) + 1 if offsets else 0
+    steps = [{"requests": 0, "refused": 0, "items": 0, "size": 0} for _ in range(count)]
     for entry, offset in zip(run.requests, offsets, strict=True):
         step = steps[int(offset / seconds)]
         refused = entry.status is None or entry.status >= HTTPStatus.BAD_REQUEST
-        step.requests += 1
-        step.refused += refused and not is_lookup(entry, segments)
-        step.items += entry.items
-        step.size += entry.size
-    return {"seconds": seconds, "steps": [asdict(step) for step in steps]}
+        step["requests"] += 1
+        step["refused"] += refused and not is_lookup(entry, segments)
+        step["items"] += entry.items
+        step["size"] += entry.size
+    return {"seconds": seconds, "steps": steps}
 
 
 def _segment(segment: Segment, runs: Sequence[Run]) -> dict[str, Any]:
@@ -272,7 +265,7 @@ class ControlApi:
             "unchanged": False,
             "exports": self._emulator.exports,
             "remembers": self._emulator.folder is not None,
-            "keeps": self._emulator.options.keep_events,
+            "keeps": self._state.options.keep_events,
         }
         return json_response(shown)
 

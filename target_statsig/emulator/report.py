@@ -60,7 +60,7 @@ def print_report(
 
     Args:
         state: What arrived.
-        dead_letters: The dead letters, by reason.
+        dead_letters: By reason.
         failed: Whether the command failed.
         file: Where to print; with colours if it is a terminal.
         width: Characters of a line; by default the terminal's, or 80.

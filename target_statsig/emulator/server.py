@@ -28,15 +28,7 @@ DEAD_LETTERS = "dead-letters"
 
 
 class StatsigEmulator:
-    """A Statsig on loopback, running between `start` and `close` or inside a `with`.
-
-    Attributes:
-        options: How it behaves.
-        state: What arrived.
-        faults: The faults that are switched on.
-        folder: The folder of a target's store, dead letters and Meltano state; None if these are elsewhere.
-        dead_letters: The dead letters in the folder.
-    """
+    """A Statsig on loopback, running between `start` and `close` or inside a `with`."""
 
     server_secret_key = events_api.SECRET_KEY
     console_api_key = console_api.API_KEY
@@ -55,12 +47,11 @@ class StatsigEmulator:
         Args:
             options: The behaviour.
             port: The port on 127.0.0.1; 0 for a free one.
-            folder: A folder for the files of a target, which `clear` removes.
-            segments: The segments of the project at the start, and after `clear`.
+            folder: A folder for a target's store, dead letters and Meltano state; None if these are elsewhere.
+            segments: The segments at the start, and after `clear`.
             faults: The faults at the start, and after `clear`.
         """
-        self.options = options or Options()
-        self.state = State(self.options)
+        self.state = State(options or Options())
         self.faults = Faults()
         self.folder = folder
         self.dead_letters = DeadLetterReader(folder / DEAD_LETTERS if folder else None)
@@ -68,8 +59,7 @@ class StatsigEmulator:
         self._port = port
         self._closing = threading.Event()
         self._server: LoopbackServer | None = None
-        self._events_api = events_api.EventsApi(self.state, self.options)
-        self._console_api = console_api.ConsoleApi(self.state, self.options)
+        self._console_api = console_api.ConsoleApi(self.state)
         self._control_api = ControlApi(self)
         self._begin()
 
@@ -81,7 +71,7 @@ class StatsigEmulator:
         """
         self._closing = threading.Event()
         self._server = LoopbackServer(self._port, self._answer, self.state.leave)
-        self._port = self._server.server_port
+        self._port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, name="statsig-emulator", daemon=True).start()
         return self
 
@@ -99,7 +89,7 @@ class StatsigEmulator:
             self.state.clear()
             self.faults.clear()
             # Replaced, because its windows still count the forgotten changes.
-            self._console_api = console_api.ConsoleApi(self.state, self.options)
+            self._console_api = console_api.ConsoleApi(self.state)
             self._begin()
         if self.folder:
             empty(self.folder)
@@ -118,17 +108,17 @@ class StatsigEmulator:
 
     @property
     def url(self) -> str:
-        """The emulator's address, without a slash at the end."""
+        """The address, without a slash at the end."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def events_url(self) -> str:
-        """The address of the events API, for the setting `events_url`."""
+        """For the setting `events_url`."""
         return f"{self.url}/v1"
 
     @property
     def console_url(self) -> str:
-        """The address of the Console API, for the setting `console_url`."""
+        """For the setting `console_url`."""
         return f"{self.url}/console/v1"
 
     @property
@@ -173,7 +163,7 @@ class StatsigEmulator:
         try:
             if request.path.startswith(console_api.PREFIX):
                 return self._console_api.answer(request)
-            return self._events_api.answer(request)
+            return events_api.answer(request, self.state)
         except RefusalError as refusal:
             return refusal.response
 
@@ -196,15 +186,15 @@ class StatsigEmulator:
         with self.state.lock:
             segment = self.state.segments.get(segment_id)
             if segment is not None and fault.adds:
-                segment.change("add", fault.adds, time=self.options.clock())
+                segment.change("add", fault.adds, time=self.state.clock())
             if segment is not None and fault.removes:
-                segment.change("remove", fault.removes, time=self.options.clock())
+                segment.change("remove", fault.removes, time=self.state.clock())
 
     def _log(self, request: Request, own: Response | None, status: int | None, note: str) -> None:
         """Log a request, given its own response, if it was handled, and the status that was sent."""
         items, taken = (own.items, own.status < HTTPStatus.BAD_REQUEST) if own else (0, False)
         reviews = request.headers.get(console_api.REVIEW_HEADER) == "true"
-        now = self.options.clock()
+        now = self.state.clock()
         self.state.log(
             RequestEntry(now, request.method, request.path, status, items, request.size, note, taken, reviews)
         )

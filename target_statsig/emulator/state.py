@@ -43,10 +43,10 @@ class Change:
 
     Attributes:
         given: The number of ids in the request.
-        added: The number of new members; the first of them are in `added_ids`.
-        removed: The number of removed members; the first of them are in `removed_ids`.
         version: The list's version after the change.
         time: Seconds since 1970-01-01T00:00:00Z.
+        added_ids: The first of the new members.
+        removed_ids: The first of the removed members.
     """
 
     action: Action
@@ -209,11 +209,10 @@ class Run:
     """The requests of one run of a target.
 
     Attributes:
-        number: The number of the run, from 1.
+        number: Counts the runs, from 1.
         started: The time of its first request, in seconds since 1970-01-01T00:00:00Z.
         ended: The time of its last request, or of the end of its last connection.
         logs: The items that it sent, by the member of the body that holds them.
-        requests: Its lines of the request log.
     """
 
     number: int
@@ -233,8 +232,6 @@ class State:
         lock: To be held for several steps that belong together.
         requests: The request log, in the order of the responses.
         runs: The runs of the target, the current one last.
-        segments: The segments by id.
-        unit_id_types: The project's ID types.
         revision: A number that changes with every change of the state.
     """
 
@@ -245,7 +242,8 @@ class State:
         self.segments: dict[str, Segment] = {}
         self.unit_id_types: list[str] = [*UNIT_ID_TYPES]
         self.revision = 0
-        self._options = options
+        self.options = options
+        self.clock = options.clock
         self._connections: set[int] = set()
 
     @property
@@ -276,7 +274,7 @@ class State:
 
     def arrive(self, connection: int) -> None:
         """Note a request on a connection, before it is answered."""
-        now = self._options.clock()
+        now = self.clock()
         with self.lock:
             if not self._connections and self.runs and now - self.runs[-1].ended > QUIET_SECONDS:
                 self._begin_run(now)
@@ -285,7 +283,7 @@ class State:
 
     def leave(self, connection: int) -> None:
         """Note the end of a connection; one without a request is ignored."""
-        now = self._options.clock()
+        now = self.clock()
         with self.lock:
             if connection in self._connections:
                 self._connections.remove(connection)
@@ -294,14 +292,14 @@ class State:
 
     def take(self, name: str, body: dict[str, Any]) -> None:
         """Add the items of a body, which are in its member `name`."""
-        now = self._options.clock()
+        now = self.clock()
         with self.lock:
             self._current_run(now).logs[name].take(body[name], body, now * 1000)
 
     def count_names(self, names: dict[str, int]) -> None:
         """Add the events of a request, given the number of each name."""
         with self.lock:
-            self._current_run(self._options.clock()).logs["events"].count_names(names)
+            self._current_run(self.clock()).logs["events"].count_names(names)
 
     def log(self, entry: RequestEntry) -> None:
         with self.lock:
@@ -368,7 +366,7 @@ class State:
         return self.runs[-1] if self.runs else self._begin_run(now)
 
     def _begin_run(self, now: float) -> Run:
-        logs = {name: ItemLog(item_type, self._options.keep_events) for name, item_type in ITEM_TYPES.items()}
+        logs = {name: ItemLog(item_type, self.options.keep_events) for name, item_type in ITEM_TYPES.items()}
         run = Run(len(self.runs) + 1, now, now, logs)
         self.runs.append(run)
         return run

@@ -87,14 +87,7 @@ def find(
     segments: Mapping[str, Segment],
     dead_letters: Mapping[str, Pile],
 ) -> list[Finding]:
-    """Return everything that needs attention, the worst first.
-
-    Args:
-        entries: Lines of the request log.
-        logs: The items of these requests.
-        segments: The segments by id.
-        dead_letters: The target's dead letters, by reason.
-    """
+    """Return everything that needs attention, the worst first; the dead letters are given by reason."""
     noted = Counter(_of_request(entry) for entry in entries if entry.note and not is_lookup(entry, segments))
     findings = [Finding(count, *texts) for texts, count in noted.most_common()]
     for log in logs:

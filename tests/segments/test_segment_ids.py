@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from singer_sdk.exceptions import ConfigValidationError
 
-from target_statsig.emulator.http_server import LoopbackHandler
 from tests.singer import record, schema
 
 BY_COLUMN = {"object_type": "segment", "segment_id_field": "list", "sync_mode": "add"}
@@ -37,60 +36,54 @@ UNUSABLE = [
 
 
 @pytest.fixture
-def request_lines(monkeypatch):
-    """Collect the first line of each request, as it reached the server."""
-    lines = []
-    read = LoopbackHandler._read
-
-    def reading(self):
-        lines.append(self.requestline)
-        return read(self)
-
-    monkeypatch.setattr(LoopbackHandler, "_read", reading)
-    return lines
+def calls(statsig):
+    """Collect the method and the path of each request, as it reached the server."""
+    calls = []
+    statsig.faults.add(when=lambda request: calls.append((request.method, request.path)))
+    return calls
 
 
 def changing(encoded):
     return [
-        f"GET /console/v1/segments/{encoded} HTTP/1.1",
-        f"PATCH /console/v1/segments/{encoded}/id_list HTTP/1.1",
+        ("GET", f"/console/v1/segments/{encoded}"),
+        ("PATCH", f"/console/v1/segments/{encoded}/id_list"),
     ]
 
 
 @pytest.mark.parametrize(("name", "encoded"), ENCODED)
-def test_the_id_of_a_record_is_one_part_of_the_path(run_target, statsig, request_lines, name, encoded):
+def test_the_id_of_a_record_is_one_part_of_the_path(run_target, statsig, calls, name, encoded):
     statsig.state.seed_segment(name)
     outcome = run_target([schema("users"), record("users", {"user_id": "a", "list": name})], **BY_COLUMN)
     assert outcome.exit_code == 0
-    assert request_lines == changing(encoded)
+    assert calls == changing(encoded)
     assert statsig.state.ids(name) == {"a"}
 
 
 @pytest.mark.parametrize(("name", "encoded"), ENCODED)
-def test_the_id_of_the_settings_is_one_part_of_the_path(run_target, statsig, request_lines, name, encoded):
+def test_the_id_of_the_settings_is_one_part_of_the_path(run_target, statsig, calls, name, encoded):
     statsig.state.seed_segment(name)
     settings = {"object_type": "segment", "segment_id": name, "sync_mode": "add"}
     assert run_target([schema("users"), record("users", {"user_id": "a"})], **settings).exit_code == 0
-    assert request_lines == changing(encoded)
+    assert calls == changing(encoded)
 
 
 @pytest.mark.parametrize("name", UNUSABLE)
-def test_a_record_whose_segment_can_have_no_such_id_is_rejected(run_target, statsig, request_lines, name):
+def test_a_record_whose_segment_can_have_no_such_id_is_rejected(run_target, statsig, calls, name):
     statsig.state.seed_segment("vips")
     rows = [{"user_id": "a", "list": "vips"}, {"user_id": "b", "list": name}]
     outcome = run_target([schema("users"), *(record("users", row) for row in rows)], **BY_COLUMN)
     assert outcome.report["streams"]["users"]["reasons"] == {"invalid_segment_id": 1}
-    assert request_lines == changing("vips")
+    assert calls == changing("vips")
     assert statsig.state.ids("vips") == {"a"}
     assert [letter["record"] for letter in run_target.dead_letters[1:]] == [rows[1]]
 
 
 @pytest.mark.parametrize("name", UNUSABLE[:2] + UNUSABLE[3:])
-def test_settings_with_an_id_that_no_segment_can_have_are_turned_down(run_target, request_lines, name):
+def test_settings_with_an_id_that_no_segment_can_have_are_turned_down(run_target, calls, name):
     with pytest.raises(ConfigValidationError) as turned_down:
         run_target([], object_type="segment", segment_id=name, sync_mode="add")
     assert "`segment_id` is not a valid segment id" in turned_down.value.errors[0]
-    assert request_lines == []
+    assert calls == []
 
 
 @pytest.mark.parametrize("setting", ["events_url", "console_url"])
