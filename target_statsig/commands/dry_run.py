@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
     from target_statsig.client.dry_run import Recorded
     from target_statsig.client.http import Transport
-    from target_statsig.clock import Clock
     from target_statsig.config.parse import Config
     from target_statsig.config.settings import StreamSettings
     from target_statsig.singer.columns import Columns
@@ -121,7 +120,7 @@ class DryRun(Run):
         self._first_records: dict[str, list[str]] = {}
         """The lines about the first record of each stream that would be sent. For a terminal only."""
         self._output = None if output is None else self._opened.enter_context(closing(RequestFile(output)))
-        self._waits = SkippingClock(self.clock)
+        self._limiter_clock = self._waits = SkippingClock(self.clock)
         logger.info(
             "This is a dry run. It sends nothing, changes neither the store nor the dead letters, and writes no "
             "STATE. The messages below say what a run would have done."
@@ -135,11 +134,6 @@ class DryRun(Run):
     @override
     def _open_transport(self) -> Transport:
         return self._recording
-
-    @property
-    @override
-    def _limiter_clock(self) -> Clock:
-        return self._waits
 
     @override
     def _open_store(self) -> Store:

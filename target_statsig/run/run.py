@@ -19,6 +19,7 @@ from target_statsig.client.sender import Sender
 from target_statsig.clock import RunClock
 from target_statsig.config import paths
 from target_statsig.config.choices import NotifyOn
+from target_statsig.config.settings import parse_rate_windows
 from target_statsig.errors import Heading, InterruptedRunError, StoreError, TargetStatsigError, text_of
 from target_statsig.events.delivery import Bounds, RefusalStreak
 from target_statsig.events.stream import DeliveryPool
@@ -92,6 +93,7 @@ class Run:
         self.failure: BaseException | None = None
         self.ended = False
         self.command = Command.RUN
+        self._limiter_clock: Clock = self.clock
         self._complete = False
         self._bytes_since_flush = 0
         self._ended_at = began
@@ -101,14 +103,10 @@ class Run:
     # Shared by the streams
 
     @cached_property
-    def transport(self) -> Transport:
-        """Sends a request once."""
-        return self._opened.enter_context(closing(self._open_transport()))
-
-    @cached_property
     def sender(self) -> Sender:
         """Sends a request, with retries, until Statsig accepts or refuses it."""
-        return Sender(self.transport, self.clock, retry_timeout=self.settings.retry_timeout)
+        transport = self._opened.enter_context(closing(self._open_transport()))
+        return Sender(transport, self.clock, retry_timeout=self.settings.retry_timeout)
 
     @cached_property
     def events_client(self) -> EventsClient:
@@ -128,7 +126,6 @@ class Run:
     def rate_limiter(self) -> RateLimiter:
         """Spaces the changes of all segments, over all runs that share a store."""
         from target_statsig.client.rate_limit import RateLimiter
-        from target_statsig.config.settings import parse_rate_windows
 
         windows = parse_rate_windows(self.settings.console_rate_limits)
         log = None
@@ -327,10 +324,6 @@ class Run:
 
     def _open_transport(self) -> Transport:
         return HttpTransport()
-
-    @property
-    def _limiter_clock(self) -> Clock:
-        return self.clock
 
     def _open_store(self) -> Store:
         from target_statsig.store.store import Store
