@@ -1,0 +1,263 @@
+"""Connections of urllib3 that keep to the limits of a request, send it at once, and let llhttp parse the response."""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+import time
+from http import HTTPStatus, client
+from typing import TYPE_CHECKING, Any, cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from typing_extensions import override
+from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, NewConnectionError, ResponseError
+from urllib3.util.connection import allowed_gai_family
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from _typeshed import WriteableBuffer
+
+_CHUNK_BYTES = 64 * 1024
+
+
+class Limits(threading.local):
+    """The time at which this thread's request must end, and the most bytes of its response.
+
+    A socket's own timeout restarts with every byte.
+    """
+
+    _end = 0.0
+    _bytes = 0
+
+    def begin(self, seconds: float, max_bytes: int) -> None:
+        """Set the limits of a request that begins now."""
+        self._end = time.monotonic() + seconds
+        self._bytes = max_bytes
+
+    def check_size(self, size: int) -> None:
+        """Check the bytes of a response.
+
+        Raises:
+            ResponseError: There are too many.
+        """
+        if size > self._bytes:
+            msg = f"the answer is longer than {self._bytes:,} bytes"
+            raise ResponseError(msg)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no time is left."""
+        return self._end <= time.monotonic()
+
+    @property
+    def left(self) -> float:
+        """The seconds that are left.
+
+        Raises:
+            TimeoutError: There are none.
+        """
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+
+LIMITS = Limits()
+"""The limits of the request that the current thread makes."""
+
+
+class _Incoming(io.RawIOBase):
+    """Reads from a socket within the time that is left."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        self._sock.settimeout(LIMITS.left)
+        return self._sock.recv_into(buffer)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+
+class _TunnelResponse(client.HTTPResponse):
+    """The response of a proxy to CONNECT."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(cast("socket.socket", _Incoming(sock)), *arguments, **options)
+
+
+class _Answer:
+    """A response that llhttp parses, with the attributes that urllib3's `urlopen` uses.
+
+    The parsers of urllib3 and of the standard library took half of a request's processor time.
+
+    Attributes:
+        headers: By their names in lower case.
+        data: The body.
+        will_close: Whether the connection is of no further use.
+    """
+
+    length_remaining = 0
+    version_string = ""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.data = b""
+        self.will_close = True
+        self._parser = HttpResponseParser(self)
+        self._parts: list[bytes] = []
+        self._ends_with_connection = False
+        self._is_complete = False
+
+    def read(self, sock: socket.socket) -> None:
+        """Read the response to its end.
+
+        Raises:
+            ResponseError: It is too long.
+            HTTPException: It is not whole, or not HTTP.
+        """
+        size = 0
+        while not self._is_complete:
+            sock.settimeout(LIMITS.left)
+            received = sock.recv(_CHUNK_BYTES)
+            size += len(received)
+            LIMITS.check_size(size)
+            self._feed(received)
+        del self._parser  # which refers to this object, too
+        self.data = b"".join(self._parts)
+        if "content-encoding" in self.headers:  # although only `identity` is accepted
+            self.data = _unpacked(self.data, self.headers)
+
+    def _feed(self, received: bytes) -> None:
+        if not received and not self._ends_with_connection:
+            msg = "Remote end closed connection without response"
+            raise client.RemoteDisconnected(msg)
+        if not received:
+            self._is_complete = True
+            return
+        try:
+            self._parser.feed_data(received)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            if self._is_complete:  # what follows it, nobody asked for
+                self.will_close = True
+                return
+            msg = f"the answer is no HTTP ({type(error).__name__})"
+            raise client.HTTPException(msg) from None
+
+    # Called by the parser
+
+    def on_message_begin(self) -> None:
+        if self._is_complete:
+            raise HttpParserError
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        self._ends_with_connection = self.headers.keys().isdisjoint({"content-length", "transfer-encoding"})
+
+    def on_body(self, part: bytes) -> None:
+        self._parts.append(part)
+
+    def on_message_complete(self) -> None:
+        if self.status < HTTPStatus.OK:  # another follows
+            self.headers.clear()
+            self._ends_with_connection = False
+        else:
+            self.will_close = not self._parser.should_keep_alive()
+            self._is_complete = True
+
+
+def _unpacked(content: bytes, headers: Mapping[str, str]) -> bytes:
+    parts: list[bytes] = []
+    for part in HTTPResponse(io.BytesIO(content), headers, preload_content=False).stream(_CHUNK_BYTES):
+        parts.append(part)
+        LIMITS.check_size(sum(map(len, parts)))
+    return b"".join(parts)
+
+
+class _Connection(HTTPConnection):
+    response_class = _TunnelResponse
+
+    @override
+    def request(
+        self, method: str, url: str, body: Any = None, headers: Mapping[str, Any] | None = None, **_: Any
+    ) -> None:
+        """Send a request at once; `headers` are all that it has. Header by header it takes four times as long.
+
+        Raises:
+            ValueError: A header has a line break.
+        """
+        fields = headers or {}
+        lines = [f"{method} {url} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+        head = "\r\n".join(lines)
+        if not head.count("\r") == head.count("\n") == len(lines) - 1:
+            msg = "a header has a line break"
+            raise ValueError(msg)
+        if self.sock is None:
+            self.connect()
+        self.send(b"".join((head.encode("latin-1"), *(body or ()))))
+
+    @override
+    def getresponse(self) -> Any:
+        answer = _Answer()
+        answer.read(self.sock)
+        if answer.will_close:
+            self.close()
+        return answer
+
+    @override
+    def _new_conn(self) -> socket.socket:
+        """Connect to the first address of the host that answers; the addresses share the time that is left."""
+        host = self._dns_host
+        try:
+            addresses = socket.getaddrinfo(host.strip("[]"), self.port, allowed_gai_family(), socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise NewConnectionError(self, str(error)) from error
+        for others, address in zip(reversed(range(len(addresses))), addresses, strict=True):
+            self._dns_host, self.timeout = str(address[4][0]), LIMITS.left / (1 + others)
+            try:
+                sock = super()._new_conn()
+            except HTTPError:
+                if not others:
+                    raise
+            else:
+                sock.settimeout(LIMITS.left)
+                return sock
+            finally:
+                self._dns_host = host
+        raise NewConnectionError(self, "the host has no address")
+
+    @override
+    def send(self, data: Any) -> None:
+        if self.sock is not None:
+            self.sock.settimeout(LIMITS.left)
+        super().send(data)
+
+
+class _TlsConnection(_Connection, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+POOLS = {"http": _Pool, "https": _TlsPool}
+"""The classes of connection pools, by scheme."""
