@@ -84,8 +84,9 @@ class Streams:
         """Warn of streams that the settings name and the input lacked, or of an input without any stream."""
         if not self.replaying:
             came = sorted(name for name, columns in self._columns.items() if columns.seen)
-            absent = unmatched(came, self._run.config.entries)
-            warn_of_absent_streams(absent, came)
+            entries = self._run.config.entries
+            absent = unmatched(came, entries)
+            warn_of_absent_streams(absent, came, entries)
             if not (came or absent):
                 logger.warning("No stream came: the input held no SCHEMA message. If the tap failed, its log says why.")
 

@@ -10,7 +10,7 @@ from target_statsig.config.choices import JSON_COLUMNS, IdType, ObjectType
 from target_statsig.singer.fields import id_destination, listed, places, reads_messages, sources_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from target_statsig.config.settings import StreamSettings
 
@@ -119,12 +119,16 @@ class NamedColumns:
         )
 
 
-def warn_of_absent_streams(keys: Iterable[str], came: Sequence[str]) -> None:
-    """Warn of the keys of `streams` that matched none of the streams that `came`, by their names after stream maps."""
+def warn_of_absent_streams(keys: Iterable[str], came: Sequence[str], entries: Container[str]) -> None:
+    """Warn of the keys of `streams` that matched none of the streams that `came`, by their names after stream maps.
+
+    A stream that has an entry of its own in `entries` is not suggested for another.
+    """
+    unnamed = [stream for stream in came if stream not in entries]
     shown = ", ".join(f"'{stream}'" for stream in came[:SHOWN_STREAMS]) or "nothing"
     more = f" and {len(came) - SHOWN_STREAMS} more" if len(came) > SHOWN_STREAMS else ""
     for key in keys:
-        near = nearest(key, came)
+        near = nearest(key, unnamed)
         logger.warning(
             (
                 "`streams` names '%s', but no such stream came.%s Streams that came: %s%s. Names are those after "

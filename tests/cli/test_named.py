@@ -126,6 +126,12 @@ def test_a_stream_that_never_came_is_told_at_the_end(warnings, entry, words):
     assert told == [f"`streams` {words} Streams that came: 'Orders', 'other'. Names are those after stream maps."]
 
 
+def test_a_stream_with_an_entry_of_its_own_is_not_suggested_for_another(warnings):
+    streams = {"public-orders": EVENT, "public-order_lines": EVENT}
+    (told,) = warnings([schema("public-orders", {})], streams=streams)
+    assert told.startswith("`streams` names 'public-order_lines', but no such stream came. Streams that came:")
+
+
 def test_where_nothing_came_that_is_told(warnings):
     assert warnings([], streams={"orders": EVENT}) == [
         (
