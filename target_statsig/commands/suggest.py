@@ -150,8 +150,10 @@ def _event(stream: Stream, mapping: dict[str, str], remarks: list[str]) -> dict[
             remarks.append("No column looks like a time, so the time of extraction is sent.")
         else:
             mapping["event_time"] = time
+            if TIME not in stream.columns[time]:
+                remarks.append(f"`{time}` is text. A record whose `{time}` is not a time is rejected.")
     if stream.has(DEFAULT_SOURCES["event_value"]) is None:
-        value = stream.like(LIKE_A_VALUE, "number", "integer")
+        value = stream.like(LIKE_A_VALUE, "number", "integer") or stream.like(LIKE_A_VALUE, "string")
         if value is not None:
             mapping["event_value"] = value
     return settings
@@ -184,10 +186,13 @@ def _time_of(stream: Stream) -> str | None:
     known = stream.has(DEFAULT_SOURCES["event_time"])
     if known is not None:
         return known
-    times = [name for name in _plain_columns(stream) if TIME in stream.columns[name]]
+    columns = _plain_columns(stream)
+    times = [name for name in columns if TIME in stream.columns[name]]
     if stream.replication_key in times:
         return stream.replication_key
-    return next(iter([name for name in times if LIKE_A_TIME.fullmatch(name)] or times), None)
+    named = [name for name in columns if LIKE_A_TIME.fullmatch(name)]
+    in_text = [name for name in named if "string" in stream.columns[name]]  # a tap of CSV has nothing but text
+    return next(iter([name for name in named if name in times] or times or in_text), None)
 
 
 def _plain_columns(stream: Stream) -> list[str]:

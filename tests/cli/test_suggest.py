@@ -58,6 +58,15 @@ def test_what_is_suggested_runs_as_it_stands(sample, run_target, statsig):
             id="names of its own",
         ),
         pytest.param(
+            {"customer": TEXT, "total": TEXT, "plan": TEXT, "placed_at": TEXT},
+            {
+                "object_type": "event",
+                "event_name": "orders",
+                "field_mapping": {"user_id": "customer", "event_time": "placed_at", "event_value": "total"},
+            },
+            id="nothing but text, as in a CSV file",
+        ),
+        pytest.param(
             {"user_id": TEXT, "row_count": {"type": "integer"}},
             {"object_type": "segment", "segment_id": "orders", "sync_mode": "mirror", "row_count_field": "row_count"},
             id="an audience that counts its rows",
@@ -107,6 +116,12 @@ def test_the_remarks_say_what_is_read_and_what_becomes_metadata():
     assert "# Read: user_id ← customer, event_name ← event, event_time ← time." in text
     assert "# Metadata: plan." in text
     assert "# `customer` is a guess" in text
+
+
+def test_of_a_time_in_a_column_of_text_the_remarks_say_what_a_run_does():
+    told = "# `placed_at` is text. A record whose `placed_at` is not a time is rejected."
+    assert told in suggested(to_lines([schema("s", {"user_id": TEXT, "placed_at": TEXT})]))
+    assert "is text" not in suggested(to_lines([schema("s", {"user_id": TEXT, "placed_at": TIME})]))
 
 
 def test_a_catalog_suggests_the_streams_that_are_selected():
