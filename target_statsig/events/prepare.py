@@ -21,7 +21,7 @@ from target_statsig.events.values import NOT_ENCODABLE, Items
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.singer.columns import digests_of, picked
 from target_statsig.singer.fields import Faults, deleted_rows
-from target_statsig.singer.message import ENCODER
+from target_statsig.singer.message import ENCODER, encode_each
 from target_statsig.store.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
 
 if TYPE_CHECKING:
@@ -231,11 +231,10 @@ class Preparation(Prepares):
             warnings=warnings,
         )
 
-    def _lines(self, items: Column, limits: Limits, faults: Faults) -> Sequence[bytes]:
+    def _lines(self, items: Column, limits: Limits, faults: Faults) -> list[bytes]:
         """Encode each item as JSON; a fault is an item that cannot be encoded, or is too large for any request."""
         try:
-            # In JSON a line break within a text is escaped.
-            lines: Sequence[bytes] = ENCODER.encode_lines(items).split(b"\n")[:-1]
+            lines = encode_each(items)
         except _NOT_JSON:
             lines = [b"" if row in faults else _encode_one(item, row, faults) for row, item in enumerate(items)]
         largest = limits.largest - ENVELOPE_BYTES

@@ -21,7 +21,8 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING, NamedTuple, cast
 
-from target_statsig.singer.records import Batch, lines_of
+from target_statsig.singer.message import lines_of
+from target_statsig.singer.records import Batch
 
 if TYPE_CHECKING:
     from target_statsig.events.prepare import Limits, Prepared, Prepares

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, repeat
 from operator import itemgetter
-from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
+
+from target_statsig.singer.message import encode_each
 
 if TYPE_CHECKING:
     from target_statsig.singer.fields import Place
@@ -45,7 +46,7 @@ class Columns:
         self.shapes = shapes
         self._columns = columns
         self._members: dict[tuple[str, ...], Column | None] = {}
-        self._objects: dict[tuple[str, ...], tuple[Sequence[dict[str, Any]], set[str]]] = {}
+        self._objects: dict[tuple[str, ...], Sequence[dict[str, Any]]] = {}
 
     @classmethod
     def of(cls, records: Sequence[Mapping[str, Any]], *, extracted: Column, versions: Column) -> Columns:
@@ -70,16 +71,14 @@ class Columns:
         if len(path) == 1:
             return self._columns.get(path[0])
         if path not in self._members:
-            objects, names = self._objects_at(path[:-1])
-            found = [*map(dict.get, objects, repeat(path[-1]))] if path[-1] in names else ()
-            self._members[path] = None if {*map(type, found)} <= {NoneType} else found
+            found = [*map(dict.get, self._objects_at(path[:-1]), repeat(path[-1]))]
+            self._members[path] = found if any(found) or found.count(None) < len(found) else None
         return self._members[path]
 
-    def _objects_at(self, path: tuple[str, ...]) -> tuple[Sequence[dict[str, Any]], set[str]]:
-        """Return the objects in a place, with an empty object for every other value, and the names of all members."""
+    def _objects_at(self, path: tuple[str, ...]) -> Sequence[dict[str, Any]]:
+        """Return the objects in a place, with an empty object for every other value."""
         if path not in self._objects:
-            objects = objects_in(self._at(path) or ())
-            self._objects[path] = objects, set().union(*objects)
+            self._objects[path] = objects_in(self._at(path) or ())
         return self._objects[path]
 
     def has(self, name: str) -> Sequence[bool]:
@@ -193,8 +192,7 @@ def _digests(of: Columns, names: tuple[str, ...], rows: Sequence[int]) -> list[b
     if columns:
         values = [*zip(*columns, strict=True)] if len(columns) > 1 else columns[0]
     try:
-        # In JSON a line break within a text is escaped.
-        texts = _ENCODER.encode_lines(values).split(b"\n")[:-1]
+        texts = encode_each(values, _ENCODER)
     except (UnicodeEncodeError, msgspec.EncodeError):
         texts = [*map(_encoded, values)]
     return [*map(xxh3_128_digest, texts, repeat(seed))]
