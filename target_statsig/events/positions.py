@@ -56,8 +56,11 @@ def highest(values: Sequence[object]) -> Bookmark | None:
             return position(max(numbers)) if position(min(numbers)) else None
     if kinds == {str}:
         # Dates without a time have few different values.
-        times: Sequence[int | None] = parse_texts(values) or [*map(parse_text, set(cast("Sequence[str]", values)))]
-        return None if None in times else _moment(max(cast("Sequence[int]", times)))
+        times = parse_texts(values)
+        if times is not None:
+            return _moment(max(times))
+        each = [*map(parse_text, set(cast("Sequence[str]", values)))]
+        return None if None in each else _moment(max(cast("Sequence[int]", each)))
     positions = [found for value in values if (found := position(value)) is not None]
     if len(positions) < len(values) or len({found.kind for found in positions}) != 1:
         return None

@@ -16,6 +16,7 @@ from target_statsig.singer.fields import (
     convert_one,
     find,
     first_of,
+    is_full,
     listed,
     overlay,
     parse_bool,
@@ -24,7 +25,7 @@ from target_statsig.singer.fields import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import MappingWarnings
@@ -49,8 +50,7 @@ CONSENT = "marketing_consent"
 
 _CONSENTS: Mapping[bool, Mapping[str, str]] = {True: {CONSENT: "granted"}, False: {CONSENT: "denied"}}
 
-_FEW_VALUES = frozenset({bool, NoneType})
-"""Types with few values. Consents of these types are parsed once per value; texts may all differ."""
+_BOOLEANS = frozenset({bool, NoneType})
 
 
 class UserMapper:
@@ -152,7 +152,7 @@ class UserMapper:
 def _unidentified(identifiers: Sequence[Column], count: int) -> Iterable[int]:
     if not identifiers:
         return range(count)
-    if any(None not in column for column in identifiers):
+    if any(map(is_full, identifiers)):
         return ()
     return [row for row, found in enumerate(zip(*identifiers, strict=True)) if not any(found)]
 
@@ -168,12 +168,11 @@ def _is_text(value: object) -> bool:
     return type(value) is str
 
 
-def _consents(given: Column, warnings: MappingWarnings) -> list[bool | None]:
+def _consents(given: Column, warnings: MappingWarnings) -> Column:
     """Return the marketing consent of each record."""
-    parse: Callable[[Any], bool | None] = parse_bool
-    if set(map(type, given)) <= _FEW_VALUES:
-        parse = {value: parse_bool(value) for value in set(given)}.__getitem__
-    consents = [*map(parse, given)]
+    if set(map(type, given)) <= _BOOLEANS:
+        return given
+    consents = [*map(parse_bool, given)]
     warnings.consent_ignored += consents.count(None) - given.count(None)
     return consents
 

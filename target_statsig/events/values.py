@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 
 from target_statsig.errors import RecordError
-from target_statsig.singer.fields import convert, exact, plain_text, print_plainly
+from target_statsig.singer.fields import convert, exact, is_full, plain_text, print_plainly
 from target_statsig.singer.message import ENCODER
 
 if TYPE_CHECKING:
@@ -163,13 +163,11 @@ def number(value: Decimal | float) -> int | Decimal:
 
 def labels(column: Column, faults: Faults) -> Column:
     """Return a column as identifiers or names, as `label` does."""
-    kinds = set(map(type, column))
-    if kinds == {str}:
-        stripped = [*map(str.strip, column)]
-        return stripped if all(stripped) else [value or None for value in stripped]
-    if kinds == {str, NoneType}:
-        return [(value.strip() or None) if value else None for value in column]
-    return column if kinds <= NULL else convert(label, column, faults)
+    strip = str.strip
+    try:
+        return [value if value is None else strip(value) or None for value in column]
+    except TypeError:  # a value is no text
+        return convert(label, column, faults)
 
 
 def texts(column: Column, faults: Faults) -> Column:
@@ -269,7 +267,7 @@ def objects(members: Mapping[str, Column], count: int) -> Column:
     if not members:
         return (None,) * count
     make, columns = object_maker(tuple(members)), [*members.values()]
-    if any(None not in column for column in columns):
+    if any(map(is_full, columns)):
         return [*map(make, *columns)]
     return [None if row.count(None) == len(row) else make(*row) for row in zip(*columns, strict=True)]
 

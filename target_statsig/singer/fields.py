@@ -92,7 +92,7 @@ def find(columns: Columns, sources: tuple[str, ...]) -> Column | None:
     """Return for each record the first value that is not null, in the order of the sources; None if all are null."""
     found: Column | None = None
     for place in _places_in(sources, columns.names):
-        if found is not None and NoneType not in map(type, found):  # faster than comparing numbers with null
+        if found is not None and is_full(found):
             break
         column = columns.at(place)
         if column is not None:
@@ -104,6 +104,11 @@ def first_of(columns: Columns, sources: tuple[str, ...]) -> Column:
     """Return the same as `find`, but nulls if all are null."""
     found = find(columns, sources)
     return (None,) * len(columns) if found is None else found
+
+
+def is_full(column: Column) -> bool:
+    """Return whether no value is null."""
+    return all(column) or NoneType not in map(type, column)  # both are faster than comparing values with null
 
 
 def overlay(below: Column, above: Column) -> Column:
