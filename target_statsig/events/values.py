@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
 from types import NoneType
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 
 from target_statsig.errors import RecordError
-from target_statsig.singer.fields import convert, exact, is_full, plain_text, print_plainly
-from target_statsig.singer.message import ENCODER
+from target_statsig.singer.fields import are_plain, convert, exact, is_full, plain_text
+from target_statsig.singer.message import ENCODER, encode_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -66,6 +67,8 @@ _NUMBERS = (int, float, Decimal)
 NOT_ENCODABLE = "not_encodable"
 """The reason for rejecting a record with a value that JSON cannot hold: half a surrogate pair, or NaN."""
 
+_NOT_JSON = (TypeError, ValueError, RecursionError)
+
 _PRINT_PLAINLY: frozenset[type] = frozenset({str, int, bool, NoneType})
 
 _WHOLE: frozenset[type] = frozenset({int, NoneType})
@@ -80,7 +83,7 @@ def compact_json(value: object) -> str:
     """
     try:
         return ENCODER.encode(_plain(value)).decode()
-    except (TypeError, ValueError, RecursionError):
+    except _NOT_JSON:
         raise RecordError(NOT_ENCODABLE) from None
 
 
@@ -177,14 +180,16 @@ def texts(column: Column, faults: Faults) -> Column:
         return column
     if kinds <= {int, bool}:
         return [value if value is None else TEXTS[type(value)](value) for value in column]
-    if kinds == {Decimal} and print_plainly([value for value in column if value is not None]):
-        return [value if value is None else _short(str(value)) for value in column]
+    if kinds == {Decimal}:
+        digits = [value if value is None else str(value) for value in column]
+        if are_plain([*filter(None, digits)]):
+            # Only a fraction of zeros is cut.
+            return [plain_text(Decimal(each)) if each and each[-1] == "0" else each for each in digits]
+    if kinds <= {dict, list}:
+        with suppress(*_NOT_JSON):
+            encoded = encode_each([*map(_plain, column)])
+            return [value if value is None else each.decode() for value, each in zip(column, encoded, strict=True)]
     return convert(lambda value: None if value is None else text(value), column, faults)
-
-
-def _short(digits: str) -> str:
-    """Return digits without a fraction of zeros, as `plain_text` does."""
-    return plain_text(Decimal(digits)) if digits[-1] == "0" and "." in digits else digits
 
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -217,7 +222,7 @@ def typed(column: Column, faults: Faults) -> Column:
 def _prints_plainly(column: Column, kinds: frozenset[type]) -> bool:
     """Return whether a column has only values of these types, and Decimals that are encoded without an exponent."""
     others = set(map(type, column)) - kinds
-    return not others or (others == {Decimal} and print_plainly([value for value in column if type(value) is Decimal]))
+    return not others or (others == {Decimal} and are_plain([str(value) for value in column if type(value) is Decimal]))
 
 
 def typed_value(value: object) -> object:
@@ -233,7 +238,7 @@ def typed_value(value: object) -> object:
 
 def printable(value: object) -> object:
     """Return a value in a form that is encoded without an exponent."""
-    if type(value) is Decimal and not print_plainly([value]):
+    if type(value) is Decimal and not are_plain([str(value)]):
         return msgspec.Raw(format(value, "f").encode())
     return value
 

@@ -167,10 +167,9 @@ def exact(number: Decimal | float) -> Decimal:
     raise ValueError(msg)
 
 
-def print_plainly(numbers: Collection[Decimal]) -> bool:
-    """Return whether all numbers are in the range of a double and print without an exponent."""
-    texts = [*map(str, numbers)]
-    return not "".join(texts).strip("-.0123456789") and max(map(len, texts), default=0) <= LARGEST_POWER
+def are_plain(digits: Collection[str]) -> bool:
+    """Return whether all numbers, given as Python prints them, are in the range of a double and have no exponent."""
+    return not "".join(digits).strip("-.0123456789") and max(map(len, digits), default=0) <= LARGEST_POWER
 
 
 def plain_text(number: float | Decimal) -> str:

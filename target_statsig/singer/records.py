@@ -38,6 +38,7 @@ MOST_MISSES = 10
 """Batches in a row that do not fit the `RecordType`, after which it is no longer tried. A tap that sends columns beyond
 its schema does so in every batch."""
 
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """RECORD messages of one stream, in the order of the input.
