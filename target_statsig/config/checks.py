@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from jsonschema import Draft7Validator
 
 from target_statsig.config.choices import (
+    DEFAULT_SOURCES,
     DESTINATIONS,
     PRIVATE_ATTRIBUTES,
     IdType,
@@ -200,10 +201,10 @@ def _key_errors(kind: ApiKeyKind, key: str | None, purposes: Collection[str]) ->
 
 def stream_errors(stream: StreamSettings) -> Iterator[str]:
     """Yield the errors of one stream's settings."""
+    yield from _destination_errors(stream)
     if stream.object_type is ObjectType.SEGMENT:
         yield from _segment_errors(stream)
         return
-    yield from _destination_errors(stream)
     if stream.object_type is ObjectType.METRIC:
         yield from _id_type_errors(stream)
         return
@@ -241,10 +242,13 @@ def _segment_errors(stream: StreamSettings) -> Iterator[str]:
 
 
 def _destination_errors(stream: StreamSettings) -> Iterator[str]:
-    known = DESTINATIONS[stream.object_type]
-    if stream.object_type is ObjectType.METRIC and stream.custom_id_type is not None:
+    is_segment = stream.object_type is ObjectType.SEGMENT
+    known = ("user_id", "anonymous_id") if is_segment else DESTINATIONS[stream.object_type]
+    if stream.object_type in {ObjectType.SEGMENT, ObjectType.METRIC} and stream.custom_id_type is not None:
         known = (*known, stream.custom_id_type)
-    for destination in sorted(stream.field_mapping.keys() - {*known}):
+    # A segment does without the other destinations, which the top level may map for other streams.
+    ignored = DEFAULT_SOURCES.keys() if is_segment else set()
+    for destination in sorted(stream.field_mapping.keys() - {*known} - ignored):
         near = nearest(destination, known)
         hint = f"did you mean `{near}`?" if near else f"choose from {', '.join(known)}."
         yield f"`field_mapping` has no destination `{destination}`: {hint}"

@@ -218,6 +218,16 @@ def test_a_wrong_default_is_not_told_of_each_stream_too():
             id="no such destination of a metric",
         ),
         pytest.param(
+            {**KEYS, **MIRROR, "field_mapping": {"userid": "x"}},
+            "`field_mapping` has no destination `userid`: did you mean `user_id`?",
+            id="no such destination of a segment",
+        ),
+        pytest.param(
+            {**KEYS, **MIRROR, "id_type": "custom_id", "custom_id_type": "shop", "field_mapping": {"company": "x"}},
+            "`field_mapping` has no destination `company`: choose from user_id, anonymous_id, shop.",
+            id="a custom id type of another segment",
+        ),
+        pytest.param(
             {**KEYS, "object_type": "metric", "id_type": "custom_id"},
             "`custom_id_type` is missing",
             id="which custom id a metric has",
@@ -248,6 +258,10 @@ def test_no_error_quotes_a_key():
 def test_the_custom_type_of_a_metrics_id_is_a_destination():
     company = {"id_type": "custom_id", "custom_id_type": "companyID", "field_mapping": {"companyID": "account"}}
     assert parse(**KEYS, object_type="metric", **company).for_stream("x").custom_id_type == "companyID"
+
+
+def test_a_segment_may_inherit_a_mapping_of_what_other_streams_need():
+    parse(**KEYS, **MIRROR, field_mapping={"user_id": "id", "event_time": "at", "metric_value": "total"})
 
 
 def test_two_streams_may_add_to_one_segment():

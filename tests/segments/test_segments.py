@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from singer_sdk.exceptions import ConfigValidationError
 
 from tests.singer import TargetRunner, activate_version, record, schema, state
 
@@ -41,6 +42,14 @@ def test_add_adds_and_normalises_ids(run_target, statsig):
     assert members(statsig) == {"a", "b", "c", "d", "7", "8"}
     assert changes(statsig) == [("PATCH", 4)]
     assert outcome.states == [{"bookmarks": {"users": {}}}]
+
+
+def test_a_slip_in_the_mapping_does_not_send_the_ids_of_another_column(run_target, statsig):
+    rows = [schema("users"), record("users", {"user_id": "internal", "customer": "d"})]
+    with pytest.raises(ConfigValidationError) as turned_down:
+        run_target(rows, field_mapping={"userid": "customer"}, **ADD)
+    assert turned_down.value.errors == ["`field_mapping` has no destination `userid`: did you mean `user_id`?"]
+    assert members(statsig) == {"a", "b", "c"}
 
 
 def test_remove_removes(run_target, statsig):
