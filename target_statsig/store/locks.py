@@ -181,7 +181,7 @@ def _digest(project: str, name: str) -> bytes:
     return blake2b(f"{project}\n{name}".encode(), digest_size=8).digest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lock:
     """The lock of one segment or stream, held by this run until it is released or the store is closed.
 
@@ -192,6 +192,7 @@ class Lock:
         project: The project's number in the store.
         what: A phrase for messages, such as "Stream 'orders'".
         error: Makes the error if the lock cannot be taken, or was lost.
+        taken: Whether it was taken here, and not by another stream of the same run.
     """
 
     connection: Connection
@@ -203,14 +204,21 @@ class Lock:
     error: Callable[[str], TargetStatsigError]
     run_id: str
     clock: Clock
+    taken: bool = False
 
     def acquire(self) -> None:
         """Take the lock; wait up to PATIENCE seconds for a run that holds it.
 
         Raises:
-            TargetStatsigError: Another run holds it.
+            TargetStatsigError: Another run holds it, or another stream of this run.
             InterruptedRunError: The run was asked to stop while it waited.
         """
+        if self.locks.holds(self.name):
+            msg = (
+                f"{self.what} is being synced from another stream of this run. This stream did not touch it. Give each "
+                "stream its own segment, or unite them in one stream."
+            )
+            raise self.error(msg)
         deadline = self.clock.monotonic() + PATIENCE
         while not (self.locks.is_free(self.name) if self.only_look else self.locks.take(self.name)):
             if self.clock.monotonic() >= deadline:
@@ -220,6 +228,7 @@ class Lock:
                 )
                 raise self.error(msg)
             self.clock.sleep(POLL)
+        self.taken = not self.only_look
         self._sign()
 
     def check(self) -> None:
@@ -236,8 +245,10 @@ class Lock:
             raise self.error(msg)
 
     def release(self) -> None:
-        """Release the lock, if it is held."""
-        self.locks.release(self.name)
+        """Release the lock, if it was taken here."""
+        if self.taken:
+            self.taken = False
+            self.locks.release(self.name)
 
     def _sign(self) -> None:
         """Record the holder, for the message of another run."""

@@ -444,3 +444,17 @@ def test_a_long_list_is_read_in_spaced_requests_and_the_log_says_how_far_it_is(
     assert segment_report(outcome)["held"] == 3_300
     # 330 pages, 80 in 10 seconds: half a minute has passed before the last hundred.
     assert re.search("users: 1 record, 1 staged, [123],000 ids of a list read, in spaced requests", outcome.log)
+
+
+def test_of_two_streams_that_name_the_same_segment_only_the_first_is_mirrored(run_target, statsig):
+    statsig.state.seed_segment("vips", ["a"])
+    mirror = {"object_type": "segment", "segment_id_field": "list", "sync_mode": "mirror"}
+    lines = []
+    for stream, name in [("users", "c"), ("staff", "d")]:
+        rows = [record(stream, {"user_id": member, "list": "vips"}, version=1) for member in ("a", name)]
+        lines += [schema(stream), *rows, activate_version(stream)]
+    outcome = run_target(lines, streams={"users": mirror, "staff": mirror})
+    assert outcome.exit_code == 1
+    assert members(statsig) == {"a", "c"}
+    (error,) = outcome.report["errors"]
+    assert "Segment 'vips' is being synced from another stream of this run." in error
