@@ -20,7 +20,7 @@ from target_statsig.config.choices import RemovalScope
 from target_statsig.errors import Heading, SegmentError
 from target_statsig.reports.text import counted, iso_time
 from target_statsig.segments.changes import SegmentSync
-from target_statsig.segments.guards import Action, decide
+from target_statsig.segments.guards import Action, Decision, decide
 from target_statsig.store.tables import Hold, HoldState
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from target_statsig.clock import Clock
     from target_statsig.segments.completeness import Verdict
-    from target_statsig.segments.guards import Decision
     from target_statsig.segments.members import Changes
     from target_statsig.segments.segment import RemoteSegment
     from target_statsig.store.store import Store
@@ -109,12 +108,11 @@ class Baseline:
         Raises:
             SegmentError: The list cannot be read, or changed during each reading.
         """
-        if not self.members.is_known():
-            self._read()
-        elif (drift := self.drift()) is not None:
+        is_known = self.members.is_known()
+        drift = self.drift() if is_known else None
+        if drift is not None:
             logger.warning("Segment '%s': %s. The list is read again from Statsig.", self.remote.id, drift)
-            self._read()
-        elif self._is_check_due():
+        if not is_known or drift is not None or self._is_check_due():
             self._read()
         return self.members.count_known()
 
@@ -182,9 +180,8 @@ class Baseline:
             after = self.remote.list_state()
             if not after.updating and after.version == before.version:
                 self._counted = segment.count
-                known = self._store.facts(self.remote.id)
                 facts = replace(
-                    known,
+                    self._store.facts(self.remote.id),
                     list_version=after.version,
                     expected_count=segment.count,
                     list_read_at=self._clock.time(),
@@ -212,7 +209,7 @@ class MirrorSync(SegmentSync):
         self._baseline = Baseline(remote, store, clock)
         self._members = self._baseline.members
         self._audience = store.audience(remote.id)
-        self._decision: Decision | None = None
+        self._decision = Decision(Action.NOTHING_TO_REMOVE)
         self._hold = Hold(stream)
         self._closed = False
 
@@ -264,7 +261,7 @@ class MirrorSync(SegmentSync):
     @override
     def unsent(self) -> tuple[int, int]:
         counts, hold = self.remote.counts, self._hold
-        removals = hold.removals if self._decision and self._decision.action is Action.REMOVE else 0
+        removals = hold.removals if self._decision.action is Action.REMOVE else 0
         return hold.members - hold.before - counts.added, max(removals - counts.removed, 0)
 
     @override
@@ -273,11 +270,9 @@ class MirrorSync(SegmentSync):
 
     @override
     def remove(self) -> None:
-        if self._decision is None or self._decision.action is Action.NOTHING_TO_REMOVE:
-            return
         if self._decision.action is Action.REMOVE:
             self._baseline.remove(self._audience.removals(self.remote.batch_size))
-        else:
+        elif self._decision.action is not Action.NOTHING_TO_REMOVE:
             self._hold_back(self._decision)
 
     @override

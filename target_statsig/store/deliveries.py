@@ -60,7 +60,7 @@ class StoredLedger(StreamLedger):
     def __init__(
         self, connection: Connection, lock: Lock, stream: int, *, run_id: str, clock: Clock, keep_days: int
     ) -> None:
-        """Read the end of the last run. For `keep_days` days everything is kept, whatever STATE says."""
+        """Read the last STATEs. For `keep_days` days everything is kept, whatever STATE says."""
         self._connection = connection
         self._lock = lock
         self._stream = stream
@@ -79,14 +79,12 @@ class StoredLedger(StreamLedger):
                 oldest=clock.time() - keep_days * _DAY,
             )
         self._states = _WrittenStates(connection, stream, run_id)
-        self._passed = self._states.ordered
 
     @override
     def begin(self) -> None:
         self._lock.acquire()
         # Another run may have ended since.
         self._states = _WrittenStates(self._connection, self._stream, self._run_id)
-        self._passed = self._states.ordered
 
     @override
     def check(self) -> None:
@@ -100,7 +98,7 @@ class StoredLedger(StreamLedger):
     @property
     @override
     def passed(self) -> Bookmark | None:
-        return self._passed if self._forgets else None
+        return self._states.passed if self._forgets else None
 
     @override
     def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:
@@ -164,7 +162,7 @@ class StoredLedger(StreamLedger):
         return self._recollection
 
     def _write(self, *rows: dict[str, Any]) -> int:
-        """Insert the skipped records and then the batches; return the number of the last batch."""
+        """Insert the skipped records and then the rows; return the number of the last row."""
         if not self._skipped and len(rows) == 1:
             return self._insert(rows[0])
         with self._turn:
@@ -216,22 +214,27 @@ class _WrittenStates:
 
     Attributes:
         epochs_before: STATEs that earlier runs have read, as far as the store shows.
+        passed: The bookmark of their last STATE, where it has one that others can be compared with.
     """
 
     def __init__(self, connection: Connection, stream: int, run_id: str) -> None:
         self._connection = connection
         self._stream = stream
         self._run_id = run_id
-        self._states, newest = self._look_up()
-        self._stored = self._states[-1] if self._states else None
-        self.epochs_before = max(self._stored.epoch if self._stored else 0, newest)
         self._has_own = False
-
-    @property
-    def ordered(self) -> Bookmark | None:
-        """The bookmark of the last STATE, where it has one that others can be compared with."""
-        last = self._states[-1].bookmark if self._states else None
-        return None if last is None or last.kind == UNORDERED else last
+        ((before, epoch, kind, text),) = connection.run(
+            "SELECT before_epoch, state_epoch, state_kind, state_bookmark FROM target_statsig_streams "
+            "WHERE stream = :stream",
+            stream=stream,
+        )
+        last = None if kind is None else Bookmark(kind, text)
+        self._states = [] if before is None else [_State(before, None)]
+        if epoch is not None:
+            self._states.append(_State(epoch, last))
+        self._stored = self._states[-1] if self._states else None
+        self.passed = None if last is None or last.kind == UNORDERED else last
+        newest = "SELECT max(epoch) FROM target_statsig_batches WHERE stream = :stream"
+        self.epochs_before = max(epoch or 0, connection.value(newest, stream=stream) or 0)
 
     def add(self, bookmark: Bookmark | None, *, epoch: int) -> None:
         """Note a written STATE; only `settle` stores it."""
@@ -287,20 +290,6 @@ class _WrittenStates:
             ids=as_list(behind),
         )
 
-    def _look_up(self) -> tuple[list[_State], int]:
-        """Return the last STATEs of earlier runs, and the epoch of the newest batch."""
-        columns = "before_epoch, state_epoch, state_kind, state_bookmark"
-        ((before, epoch, kind, text),) = self._connection.run(
-            f"SELECT {columns} FROM target_statsig_streams WHERE stream = :stream", stream=self._stream
-        )
-        newest = self._connection.value(
-            "SELECT max(epoch) FROM target_statsig_batches WHERE stream = :stream", stream=self._stream
-        )
-        states = [] if before is None else [_State(before, None)]
-        if epoch is not None:
-            states.append(_State(epoch, None if kind is None else Bookmark(kind, text)))
-        return states, newest or 0
-
 
 class Recollection:
     """The deliveries of all earlier runs in the store. Not thread-safe.
@@ -323,9 +312,15 @@ class Recollection:
         self._stream = stream
         self._run_id = run_id
         self._looked_at = 0
-        runs = self._earlier_runs()
+        # The newest first, each with the bytes of its digests.
+        runs = connection.run(
+            "SELECT run_id, sum(length(digests)) FROM target_statsig_batches "
+            "WHERE stream = :stream AND run_id <> :run_id GROUP BY run_id ORDER BY max(batch) DESC",
+            stream=stream,
+            run_id=run_id,
+        )
         self.is_empty = not runs
-        expected = sum(size for _, size in runs) // DIGEST_BYTES
+        expected = sum(int(size) for _, size in runs) // DIGEST_BYTES
         self.known, self.doubtful = DigestBag(expected), DigestBag(expected)
         covered = [run for run, _ in runs if not self._add(run)]
         if covered:
@@ -345,14 +340,6 @@ class Recollection:
                 self._unmet = [run for run in self._unmet if all(map(met.isdisjoint, self._batches(run)))]
                 self._looked_at = page[-1][0]
         return self._unmet if self._looked_at else []
-
-    def _earlier_runs(self) -> list[tuple[str, int]]:
-        """Return each run with batches, the newest first, and the size of its digests in bytes."""
-        runs = "SELECT run_id, sum(length(digests)) FROM target_statsig_batches"
-        condition = "stream = :stream AND run_id <> :run_id"
-        query = f"{runs} WHERE {condition} GROUP BY run_id ORDER BY max(batch) DESC"
-        found = self._connection.run(query, stream=self._stream, run_id=self._run_id)
-        return [(run, int(size)) for run, size in found]
 
     def _pages(self, run: str, condition: str = "true") -> Iterator[list[tuple[int, bytes]]]:
         batches = "SELECT batch, digests FROM target_statsig_batches WHERE stream = :stream AND run_id = :run_id"
