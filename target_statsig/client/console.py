@@ -23,7 +23,8 @@ from target_statsig.reports.text import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from target_statsig.client.sender import Sender, Sent
+    from target_statsig.client.answers import Call
+    from target_statsig.client.sender import Sender
     from target_statsig.clock import Clock
     from target_statsig.config.settings import Settings
 
@@ -192,13 +193,13 @@ class ConsoleClient:
         what = f"reading the ids of segment '{segment_id}'"
         return self._items(_path(segment_id, "id_list"), _Response[_Ids], _split, what)
 
-    def add_ids(self, segment_id: str, ids: Sequence[str], *, segment_type: str) -> Sent:
+    def add_ids(self, segment_id: str, ids: Sequence[str], *, segment_type: str) -> Call:
         """Add ids to a list: at most 100,000, or 1,000 in the user store. Adding a member again does no harm."""
         what = f"adding {counted(len(ids), 'id')} to segment '{segment_id}'"
         call = "add_ids" if segment_type == USER_STORE_LIST else "id_list"
         return self._change("PATCH", _path(segment_id, call), {"ids": ids}, what)
 
-    def remove_ids(self, segment_id: str, ids: Sequence[str], *, segment_type: str) -> Sent:
+    def remove_ids(self, segment_id: str, ids: Sequence[str], *, segment_type: str) -> Call:
         """Remove ids from a list: at most 100,000, or 1,000 in the user store. Other ids are ignored."""
         what = f"removing {counted(len(ids), 'id')} from segment '{segment_id}'"
         method, call = ("PATCH", "remove_ids") if segment_type == USER_STORE_LIST else ("DELETE", "id_list")
@@ -218,7 +219,7 @@ class ConsoleClient:
         if tags:
             body["tags"] = tags
         try:
-            return _segment(_convert(self._change("POST", _path(), body, what), _Response[_Segment], what).data)
+            return _segment(_convert(self._change("POST", _path(), body, what), _Response[_Segment]).data)
         except RefusedError as error:
             if not error.maybe_taken:
                 raise
@@ -259,7 +260,7 @@ class ConsoleClient:
 
     def _read(self, path: str, what: str, shape: type[_Response[Data]]) -> Data:
         """Read the data at a path below `console_url`, in this shape; `what` describes it in messages."""
-        return _convert(self._send("GET", path, what), shape, what).data
+        return _convert(self._send("GET", path, what), shape).data
 
     def _known(self, path: str, what: str, shape: type[_Response[Data]]) -> Data | None:
         """Return the data at a path; None if Statsig does not know the name in it."""
@@ -282,20 +283,20 @@ class ConsoleClient:
         before: list[Item] = []
         for number in itertools.count(1):
             query = urlencode({"limit": PAGE_SIZE, "page": number})
-            sent = self._send("GET", f"{path}?{query}", f"{what}, page {number:,}", limiter=self._pages)
-            page = _convert(sent, shape, what)
+            call = self._send("GET", f"{path}?{query}", f"{what}, page {number:,}", limiter=self._pages)
+            page = _convert(call, shape)
             items = items_of(page.data)
             if items and items == before:
-                raise _unusable(what, f"page {number:,} repeats the page before", sent.status)
+                raise _unusable(call, f"page {number:,} repeats the page before")
             yield from items
             n_items += len(items)
             if n_items > MAX_IDS:
-                raise _unusable(what, f"there are more than {MAX_IDS:,}", sent.status)
+                raise _unusable(call, f"there are more than {MAX_IDS:,}")
             if not items or page.pagination is None or not page.pagination.next_page:
                 return
             before = items
 
-    def _change(self, method: str, path: str, body: Mapping[str, object], what: str) -> Sent:
+    def _change(self, method: str, path: str, body: Mapping[str, object], what: str) -> Call:
         return self._send(method, path, what, body=msgspec.json.encode(body), limiter=self._limiter)
 
     def _send(
@@ -306,7 +307,7 @@ class ConsoleClient:
         *,
         body: bytes | None = None,
         limiter: RateLimiter | None = None,
-    ) -> Sent:
+    ) -> Call:
         kind = ApiKeyKind.CONSOLE
         url, headers = f"{self._base_url}/{path}", self._headers if body is None else self._change_headers
         request = Request(method, url, headers, self._timeout, body, MAX_RESPONSE_BYTES)
@@ -352,13 +353,14 @@ def _time_of(event: _Event) -> int | None:
         return None
 
 
-def _convert(sent: Sent, shape: type[_Response[Data]], what: str) -> _Response[Data]:
+def _convert(call: Call, shape: type[_Response[Data]]) -> _Response[Data]:
     try:
-        return msgspec.convert(sent.body, shape)
+        return msgspec.convert(call.answer.body, shape)
     except msgspec.ValidationError as error:
-        raise _unusable(what, str(error), sent.status) from None
+        raise _unusable(call, str(error)) from None
 
 
-def _unusable(what: str, why: str, status: int) -> RefusedError:
+def _unusable(call: Call, why: str) -> RefusedError:
     """Return the error for a response of another shape; `why` holds no value from it."""
-    return RefusedError(f"Statsig's answer ({status}) to {what} cannot be used: {why}.", status=status)
+    status = call.answer.status
+    return RefusedError(f"Statsig's answer ({status}) to {call.what} cannot be used: {why}.", status=status)

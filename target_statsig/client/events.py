@@ -16,7 +16,8 @@ from target_statsig.config.statsig import ApiKeyKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from target_statsig.client.sender import Sender, Sent
+    from target_statsig.client.answers import Call
+    from target_statsig.client.sender import Sender
     from target_statsig.clock import Clock
     from target_statsig.config.settings import Settings
 
@@ -86,7 +87,7 @@ class EventsClient:
 
     def send_body(
         self, endpoint: Endpoint, body: bytes, count: int, *, what: str, on_try: Callable[[int, int], None]
-    ) -> Sent:
+    ) -> Call:
         """Deliver items in one request, which is taken or refused as a whole. Raises as `Sender.send`.
 
         Args:

@@ -6,20 +6,14 @@ import logging
 import random
 import re
 import threading
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import backoff
 
-from target_statsig.client.answers import (
-    Answer,
-    Call,
-    Outcome,
-    decode_json,
-    quote_message,
-)
+from target_statsig.client.answers import Answer, Call, Outcome, decode_json, quote_message
 from target_statsig.client.http import TransportError
 from target_statsig.errors import TargetStatsigError
 
@@ -49,21 +43,6 @@ _NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?", re.ASCII)
 
 _CLOSES_THE_API = frozenset({429, 503})
 """Statuses whose `Retry-After` holds for the project: no request with its key is sent meanwhile."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A request that Statsig confirmed.
-
-    Attributes:
-        requests: The number of HTTP requests.
-        maybe_duplicated: Whether Statsig may also have acted on an earlier try.
-    """
-
-    status: int
-    body: Any
-    requests: int
-    maybe_duplicated: bool
 
 
 class Sender:
@@ -98,7 +77,7 @@ class Sender:
         kind: ApiKeyKind,
         limiter: RateLimiter | None = None,
         fresh_headers: Callable[[int], Mapping[str, str]] | None = None,
-    ) -> Sent:
+    ) -> Call:
         """Send a request until it is taken, or until more tries are pointless.
 
         Args:
@@ -119,55 +98,41 @@ class Sender:
         """
         call = Call(what, kind, request, self._retry_timeout)
         try:
-            return self._settle(call, limiter, fresh_headers)
+            for delay in _delays(self._rng):
+                self._await_turn(call, limiter)
+                fresh = fresh_headers(call.tries) if fresh_headers else {}
+                outcome = self._try(call, fresh)
+                if outcome is Outcome.OK:
+                    break
+                if outcome is not Outcome.NOT_NOW:
+                    raise call.refusal()
+                self._wait(call, delay)
         except TargetStatsigError as error:
             error.maybe_taken = call.maybe_taken
             raise
+        if call.tries > LOGGED_TRIES:
+            logger.info("%s", call.done)
+        return call
 
-    def _settle(
-        self, call: Call, limiter: RateLimiter | None, fresh_headers: Callable[[int], Mapping[str, str]] | None
-    ) -> Sent:
-        for delay in _delays(self._rng):
-            self._await_turn(call, limiter)
-            fresh = fresh_headers(call.tries) if fresh_headers else {}
-            begun = self._clock.monotonic()
-            answer = self._try(replace(call.request, headers={**call.request.headers, **fresh}), call)
-            call.record(answer, self._clock.monotonic() - begun)
-            if answer.outcome is Outcome.OK and answer.status is not None:
-                if call.tries > LOGGED_TRIES:
-                    logger.info("%s", call.done)
-                return Sent(answer.status, answer.body, call.tries, call.maybe_taken)
-            if answer.outcome is not Outcome.NOT_NOW:
-                break
-            wait = self._wait(call, delay)
-            if call.tries < LOGGED_TRIES:
-                self._log(call.retrying(wait))
-            else:
-                logger.debug("%s", call.retrying(wait))
-            self._pause(wait, call)
-            call.seconds_left -= wait
-        raise call.refusal()
-
-    def _try(self, request: Request, call: Call) -> Answer:
+    def _try(self, call: Call, fresh_headers: Mapping[str, str]) -> Outcome:
+        request = replace(call.request, headers={**call.request.headers, **fresh_headers})
+        begun = self._clock.monotonic()
         try:
             response = self._transport.send(request)
         except TransportError as error:
-            return Answer(message=str(error), sent=error.sent)
-        now = datetime.fromtimestamp(self._clock.time(), tz=UTC)
-        retry_after = parse_retry_after(response.headers.get("retry-after"), now=now)
-        body = decode_json(response.body)
-        answer = Answer(
-            response.status,
-            body,
-            retry_after=retry_after or 0.0,
-            wants_review=call.wants_review(response.status, body),
-        )
-        if answer.outcome is Outcome.OK:
-            return answer
-        return replace(answer, message=quote_message(answer.body, sent=request.body, key=call.key))
+            answer = Answer(message=str(error), sent=error.sent)
+        else:
+            body = decode_json(response.body)
+            retry_after = parse_retry_after(response.headers.get("retry-after"), now=self._clock.time())
+            wants_review = call.wants_review(response.status, body)
+            answer = Answer(response.status, body, retry_after=retry_after, wants_review=wants_review)
+            if answer.outcome is not Outcome.OK:
+                answer = replace(answer, message=quote_message(body, sent=request.body, key=call.key))
+        call.record(answer, self._clock.monotonic() - begun)
+        return answer.outcome
 
-    def _wait(self, call: Call, delay: float) -> float:
-        """Return the seconds until the next try: `Retry-After` plus the delay.
+    def _wait(self, call: Call, delay: float) -> None:
+        """Wait for the next try: `Retry-After` plus the delay.
 
         Raises:
             NotNowError: That is more than the time left.
@@ -181,7 +146,13 @@ class Sender:
             with self._lock:
                 until = self._clock.monotonic() + asked
                 self._closed_until[call.kind] = max(until, self._closed_until.get(call.kind, 0.0))
-        return min(asked + delay, left)
+        wait = min(asked + delay, left)
+        if call.tries < LOGGED_TRIES:
+            self._log(call.retrying(wait))
+        else:
+            logger.debug("%s", call.retrying(wait))
+        self._pause(wait, call)
+        call.seconds_left -= wait
 
     def _await_turn(self, call: Call, limiter: RateLimiter | None) -> None:
         while (closed := self._closed_until.get(call.kind, 0.0) - self._clock.monotonic()) > 0:
@@ -211,21 +182,20 @@ def _delays(rng: Callable[[], float]) -> Iterator[float]:
         yield rng() * ceiling
 
 
-def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
-    """Return the seconds of a `Retry-After` header, 0 if its date is before `now`.
+def parse_retry_after(value: str | None, *, now: float) -> float:
+    """Return the seconds of a `Retry-After` header; 0 if it is missing, cannot be read, or is a date before `now`.
 
-    None if the header is missing or cannot be read (https://www.rfc-editor.org/rfc/rfc9110#field.retry-after).
+    `now` is in seconds since 1970. Source: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after.
     """
     if value is None:
-        return None
+        return 0.0
     if _NUMBER.fullmatch(value.strip()):
         seconds = float(value)
     else:
         try:
             date = parsedate_to_datetime(value)
         except (ValueError, OverflowError):
-            return None
+            return 0.0
         # The three forms of an HTTP date are all in UTC; the oldest does not say so.
-        aware = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
-        seconds = (aware - now).total_seconds()
+        seconds = (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp() - now
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)

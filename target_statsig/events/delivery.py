@@ -259,7 +259,7 @@ class _BatchDelivery:
         """Send a request, recorded before and after, and return how many of its items may be in Statsig twice."""
         batch = self.delivery.ledger.intend(request.digests, highest=self.highest, epoch=self.epoch)
         try:
-            sent = self.delivery.client.send_body(
+            call = self.delivery.client.send_body(
                 self.delivery.item_type.endpoint,
                 request.body,
                 request.count,
@@ -273,7 +273,7 @@ class _BatchDelivery:
         self.delivery.ledger.acknowledge(batch)
         # Only now: `in_doubt` counts each record once, and the halves of a refused batch are still to be counted.
         in_doubt = self.delivery.ledger.in_doubt(request.digests)
-        return request.count if sent.maybe_duplicated else in_doubt
+        return request.count if call.maybe_taken else in_doubt
 
     def _begin_try(self, tries_before: int, size: int) -> None:
         self.delivery.ledger.check()

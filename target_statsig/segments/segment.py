@@ -204,15 +204,15 @@ class RemoteSegment:
     def add(self, ids: Sequence[str]) -> None:
         """Add ids, in one request."""
         with self._failing("added to"):
-            answer = self._console.add_ids(self.id, ids, segment_type=self._type)
-        self.counts.requests += answer.requests
+            call = self._console.add_ids(self.id, ids, segment_type=self._type)
+        self.counts.requests += call.tries
         self.counts.added += len(ids)
 
     def remove(self, ids: Sequence[str]) -> None:
         """Remove ids, in one request."""
         with self._failing("removed from"):
-            answer = self._console.remove_ids(self.id, ids, segment_type=self._type)
-        self.counts.requests += answer.requests
+            call = self._console.remove_ids(self.id, ids, segment_type=self._type)
+        self.counts.requests += call.tries
         self.counts.removed += len(ids)
 
     def check_growth(self, before: int, new: int) -> None:

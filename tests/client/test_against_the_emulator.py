@@ -72,7 +72,7 @@ def test_a_quota_is_waited_for_as_long_as_it_asks(statsig, sender, clock):
 
     sent = send_items(events_client(statsig, sender, clock), LOG_EVENT, EVENTS, what="20 events")
 
-    assert (sent.requests, sent.maybe_duplicated) == (3, False)
+    assert (sent.tries, sent.maybe_taken) == (3, False)
     assert min(clock.sleeps) >= 45
     assert len(statsig.state.events) == 20
 
@@ -81,7 +81,7 @@ def test_a_quota_is_waited_for_as_long_as_it_asks(statsig, sender, clock):
 def test_an_answer_that_is_lost_may_mean_a_duplicate(statsig, sender, clock, taken):
     statsig.faults.add(path="*/log_event", drop=True, taken=taken, times=1)
 
-    assert send_items(events_client(statsig, sender, clock), LOG_EVENT, EVENTS, what="20 events").maybe_duplicated
+    assert send_items(events_client(statsig, sender, clock), LOG_EVENT, EVENTS, what="20 events").maybe_taken
     assert len(statsig.state.events) == (40 if taken else 20)
 
 
@@ -90,14 +90,14 @@ def test_an_answer_that_never_comes_is_waited_for_no_longer_than_the_timeout(sta
 
     assert send_items(
         events_client(statsig, sender, clock, timeout=0.1), LOG_EVENT, EVENTS, what="20 events"
-    ).maybe_duplicated
+    ).maybe_taken
 
 
 def test_a_yes_that_is_none_is_sent_again(statsig, sender, clock):
     statsig.faults.add(path="*/log_event", status=202, body='{"success":false}', times=1)
     statsig.faults.add(path="*/log_event", status=200, body="<html>Welcome to the hotel</html>", times=1)
 
-    assert send_items(events_client(statsig, sender, clock), LOG_EVENT, EVENTS, what="20 events").requests == 3
+    assert send_items(events_client(statsig, sender, clock), LOG_EVENT, EVENTS, what="20 events").tries == 3
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_an_update_under_way_is_waited_for(statsig_factory, sender, clock):
     console = console_client(statsig, sender, clock)
     console.add_ids("vips", ["a"], segment_type=ID_LIST)
 
-    assert console.add_ids("vips", ["b"], segment_type=ID_LIST).requests > 1
+    assert console.add_ids("vips", ["b"], segment_type=ID_LIST).tries > 1
     assert statsig.state.ids("vips") == {"a", "b"}
 
 

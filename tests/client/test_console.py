@@ -156,7 +156,7 @@ def test_a_change_goes_where_its_list_takes_it(change, segment_type, method, pat
     transport = FakeTransport(DONE)
     got = getattr(client(transport), change)("vips", ["a", "b"], segment_type=segment_type)
 
-    assert (got.requests, got.body) == (1, {"message": "done"})
+    assert (got.tries, got.answer.body) == (1, {"message": "done"})
     (request,) = transport.requests
     assert (request.method, request.url) == (method, f"{BASE}/segments/vips/{path}")
     assert request.headers["content-type"] == "application/json"
@@ -230,7 +230,7 @@ def test_a_change_that_must_be_reviewed_is_refused_with_the_remedy(status, messa
 )
 def test_other_messages_ask_for_no_review(status, message):
     sent = client(FakeTransport(answer(status, {"message": message}))).add_ids("vips", ["a"], segment_type=ID_LIST)
-    assert sent.status == status
+    assert sent.answer.status == status
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_a_failed_change_names_the_segment_and_no_id(ids, what):
 def test_another_update_under_way_is_waited_for():
     busy = answer(409, {"status": 409, "message": "Update in progress"})
 
-    assert client(FakeTransport(busy, busy, DONE)).add_ids("vips", ["a"], segment_type=ID_LIST).requests == 3
+    assert client(FakeTransport(busy, busy, DONE)).add_ids("vips", ["a"], segment_type=ID_LIST).tries == 3
 
 
 def test_a_change_that_says_it_failed_has_failed():

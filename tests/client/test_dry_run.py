@@ -99,7 +99,7 @@ def test_events_are_taken_at_once_and_recorded_as_json(compression, path):
     client = EventsClient(run.sender, Settings(key, events_url=url, compression=compression), run.clock)
     sent = send_items(client, LOG_EVENT, [b'{"eventName":"a"}'], what="1 event")
     (recorded,) = run.recorded
-    assert (sent.requests, run.reads.requests) == (1, [])
+    assert (sent.tries, run.reads.requests) == (1, [])
     assert (recorded.method, recorded.path) == ("POST", f"{path}/log_event")
     assert msgspec.json.decode(recorded.body)["events"] == [{"eventName": "a"}]
     assert "secret" not in repr(recorded)

@@ -92,7 +92,7 @@ def test_what_it_took_is_told():
     transport = FakeTransport(NO, answer())
     sent = send_items(client(transport), LOG_EVENT, ITEMS, what="2 events")
 
-    assert (sent.requests, sent.maybe_duplicated) == (2, False)
+    assert (sent.tries, sent.maybe_taken) == (2, False)
 
 
 def test_every_try_is_told_while_it_happens_also_of_what_is_never_taken():
