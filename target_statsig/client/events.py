@@ -90,12 +90,8 @@ class EventsClient:
     ) -> Call:
         """Deliver items in one request, which is taken or refused as a whole. Raises as `Sender.send`.
 
-        Args:
-            endpoint: Where to.
-            body: What `encode_body` made of at least one item, with this client's compression.
-            count: How many items it holds.
-            what: A phrase for messages, such as "500 events of stream 'orders'".
-            on_try: Called before each try with the number of tries before it, and the bytes of its body.
+        `body` is what `encode_body` made of `count` items, with this client's compression; `what` is a phrase for
+        messages. `on_try` is called before each try with the number of tries before it, and the bytes of the body.
         """
         from target_statsig.client.http import Request  # noqa: PLC0415 -- slow, and workers only encode
 

@@ -80,12 +80,8 @@ class Sender:
     ) -> Call:
         """Send a request until it is taken, or until more tries are pointless.
 
-        Args:
-            request: The request, as all tries have it.
-            what: A phrase for it, such as "500 events of stream 'orders'" or "adding 10 ids to segment 'vips'".
-            kind: The kind of key that it carries.
-            limiter: Asked before every try.
-            fresh_headers: Returns the headers of one try, given the number of tries before it.
+        `what` is a phrase for messages, and `kind` is that of the key. `limiter` is asked before every try.
+        `fresh_headers` returns the headers of one try, given the number of tries before it.
 
         Raises:
             AuthenticationError: The key is not accepted (401, 403).
@@ -115,7 +111,9 @@ class Sender:
         return call
 
     def _try(self, call: Call, fresh_headers: Mapping[str, str]) -> Outcome:
-        request = replace(call.request, headers={**call.request.headers, **fresh_headers})
+        request = call.request
+        if fresh_headers:
+            request = replace(request, headers={**request.headers, **fresh_headers})
         begun = self._clock.monotonic()
         try:
             response = self._transport.send(request)

@@ -98,10 +98,7 @@ class PreparedTable:
         url: Its address, for messages.
         part: The glob that chooses the files to send; None for all files.
         identity: A digest that no other table has.
-        stream: The stream that it was prepared for.
-        config_digest: The digest of the settings that it was prepared with.
         records: The number of records, with those rejected or left out during preparation.
-        requests: The number of requests.
         rejections: The number of records rejected during preparation, by reason.
         schemas: The partition and the number of each complete attempt, with the SCHEMA message of its records.
         files: The files to send.

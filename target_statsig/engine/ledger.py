@@ -29,13 +29,7 @@ class TableLedger:
     """The deliveries of one table. Thread-safe."""
 
     def __init__(self, requests: StoredLedger, records: StreamLedger, flush: Callable[[], None]) -> None:
-        """Take the ledgers.
-
-        Args:
-            requests: The ledger of requests.
-            records: The stream's ledger.
-            flush: Writes the dead letters.
-        """
+        """Take the ledger of requests, the stream's ledger, and the function that writes the dead letters."""
         self._requests = requests
         self._records = records
         self._flush = flush

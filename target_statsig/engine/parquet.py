@@ -35,14 +35,10 @@ BATCH_ROWS = 10_000
 """Rows to read at once, some megabytes."""
 
 
-def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path, workers: int | None = None) -> Counter[str]:
-    """Prepare the rows of Parquet files as a table, and return the counts of its records, requests and rejections.
+def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path) -> Counter[str]:
+    """Prepare the rows of Parquet files as a table in `out`, and return how many records and requests it has.
 
-    Args:
-        files: The files, or one directory. A directory `day=2026-01-31` in the path of a file becomes a column.
-        preparer: Prepares the rows.
-        out: The directory of the table.
-        workers: The number of processes; by default one for each processor.
+    `files` may be one directory. A directory `day=2026-01-31` in the path of a file becomes a column.
 
     Raises:
         FileNotFoundError: There are no files.
@@ -67,9 +63,7 @@ def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path, work
     work = partial(_prepare_part, preparer, dataset.schema, out)
     # Not forked, because Arrow has threads.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers or processors(), mp_context=context, initializer=pa.set_cpu_count, initargs=(1,)
-    ) as pool:
+    with ProcessPoolExecutor(processors(), mp_context=context, initializer=pa.set_cpu_count, initargs=(1,)) as pool:
         for found in pool.map(work, itertools.count(), _parts(dataset)):
             counts.update(found)
     (out / MARKER).touch()

@@ -108,10 +108,6 @@ def only_stream(config: Configuration) -> str:
 def prepare_batches(config: Configuration, stream: str) -> BatchPreparer:
     """Return a function that prepares Arrow batches of a stream. It is picklable and holds no key.
 
-    Args:
-        config: The target's configuration, or the path of its file.
-        stream: The stream whose settings apply.
-
     Raises:
         SettingsError: The configuration cannot be used, or the stream goes to a segment.
     """

@@ -39,12 +39,8 @@ logger = logging.getLogger(__name__)
 def send_table(run: Run, url: str) -> int:
     """Send the requests of a table that are not acknowledged yet, and end the run with its report and summary.
 
-    Args:
-        run: The run.
-        url: A directory of Parquet files, a glob, or one file. A path, or a URL of fsspec.
-
-    Returns:
-        The exit code: 0 if complete, 1 if failed, 128 plus the signal's number if interrupted.
+    `url` is as in `open_table`. Returns the exit code: 0 if complete, 1 if failed, 128 plus the signal's number if
+    interrupted.
     """
     sender: _Sender | None = None
     try:
@@ -59,10 +55,6 @@ def send_table(run: Run, url: str) -> int:
 
 def check_table(run: Run, table: PreparedTable) -> StreamSettings:
     """Return the settings of a table's stream, after checking that the table may be sent with them.
-
-    Args:
-        run: The run.
-        table: The table.
 
     Raises:
         SettingsError: The stream has no `object_type`.
@@ -126,7 +118,7 @@ class _Sender:
         self._readings: dict[str, tuple[Message, Preparation]] = {}
 
     def send(self) -> None:
-        """Start the threads that send all rows not settled yet. A signal ends them early."""
+        """Start the threads that send all rows. A signal ends them early."""
         table = self._table
         logger.info(
             "Sending %s of stream '%s' in %s from %s; environment tier: %s.",
@@ -140,7 +132,7 @@ class _Sender:
             self._stream.run(self._send_rows)
 
     def _send_rows(self) -> None:
-        """Send rows until there are none left; several threads do this."""
+        """Send rows until there are none left."""
         try:
             while (row := self._next_row()) is not None:
                 self._send(row)
@@ -246,12 +238,7 @@ class _Ready(Prepares):
 
 
 def _prepared(row: Row, *, sends: bool) -> Prepared:
-    """Return a row as a prepared batch.
-
-    Args:
-        row: The row.
-        sends: Whether its request is included; otherwise only its rejections are, with only their lines.
-    """
+    """Return a row as a prepared batch; with its rejections alone, and only their lines, unless it `sends`."""
     request = row.request if sends else None
     rejected = row.rejections
     if not sends:

@@ -69,9 +69,7 @@ def test_files_become_a_table_that_says_that_it_is_whole(tmp_path, orders):
 
 def test_row_groups_are_shared_out(monkeypatch, tmp_path, orders):
     monkeypatch.setattr(parquet, "PART_ROWS", 250)
-    counts = prepare_files(
-        [orders("a.parquet", range(1_000))], prepare_batches(CONFIG, "orders"), tmp_path / "table", 1
-    )
+    counts = prepare_files([orders("a.parquet", range(1_000))], prepare_batches(CONFIG, "orders"), tmp_path / "table")
     rows = rows_of(tmp_path / "table")
     assert ids_of(rows) == [*range(1_000)]
     assert [row.partition for row in rows if row.is_last] == [0, 1, 2, 3]
@@ -81,7 +79,7 @@ def test_row_groups_are_shared_out(monkeypatch, tmp_path, orders):
 def test_a_directory_stands_for_its_files_and_its_path_for_columns(tmp_path, orders):
     orders("days/day=7/a.parquet", range(3))
     orders("days/day=8/a.parquet", range(3, 5))
-    prepare_files([str(tmp_path / "days")], prepare_batches(CONFIG, "orders"), tmp_path / "table", 1)
+    prepare_files([str(tmp_path / "days")], prepare_batches(CONFIG, "orders"), tmp_path / "table")
     lines = [json.loads(line)["record"] for row in rows_of(tmp_path / "table") for line in row.lines]
     assert sorted((line["id"], line["day"]) for line in lines) == [(0, 7), (1, 7), (2, 7), (3, 8), (4, 8)]
 
@@ -100,14 +98,14 @@ def test_a_whole_table_is_not_prepared_again(tmp_path, orders):
 def test_what_a_run_left_that_was_ended_is_replaced(tmp_path, orders):
     (tmp_path / "table").mkdir()
     (tmp_path / "table" / "part-00007.parquet").write_bytes(b"half")
-    prepare_files([orders("a.parquet", [1])], prepare_batches(CONFIG, "orders"), tmp_path / "table", 1)
+    prepare_files([orders("a.parquet", [1])], prepare_batches(CONFIG, "orders"), tmp_path / "table")
     assert ids_of(rows_of(tmp_path / "table")) == [1]
 
 
 def test_a_file_without_rows_becomes_a_table_without_requests(tmp_path, send):
     with pq.ParquetWriter(tmp_path / "empty.parquet", pa.schema([("id", pa.int64())])):
         pass  # no row group, as some engines write no rows
-    prepare_files([str(tmp_path / "empty.parquet")], prepare_batches(ORDERS, "orders"), tmp_path / "table", 1)
+    prepare_files([str(tmp_path / "empty.parquet")], prepare_batches(ORDERS, "orders"), tmp_path / "table")
     assert send(tmp_path / "table").exit_code == 0
 
 
@@ -115,7 +113,7 @@ def test_files_of_others_stay_as_they_are(tmp_path, orders):
     path = tmp_path / "table" / "part-00000-5c6f.snappy.parquet"
     path.parent.mkdir()
     path.write_bytes(b"theirs")
-    prepare_files([orders("a.parquet", [1])], prepare_batches(CONFIG, "orders"), tmp_path / "table", 1)
+    prepare_files([orders("a.parquet", [1])], prepare_batches(CONFIG, "orders"), tmp_path / "table")
     assert path.read_bytes() == b"theirs"
 
 
@@ -136,7 +134,7 @@ def test_rows_elsewhere_may_have_the_path_of_the_table(monkeypatch, tmp_path, or
     fsspec.filesystem("memory").pipe_file(f"{tmp_path}/table/a.parquet", content)
     # Another process would have another memory.
     monkeypatch.setattr(parquet, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
-    prepare_files([f"fsspec+memory:/{tmp_path}/table"], prepare_batches(CONFIG, "orders"), tmp_path / "table", 1)
+    prepare_files([f"fsspec+memory:/{tmp_path}/table"], prepare_batches(CONFIG, "orders"), tmp_path / "table")
     assert ids_of(rows_of(tmp_path / "table")) == [1]
 
 
