@@ -54,6 +54,31 @@ def test_a_mirror_tells_what_is_staged_planned_and_left(run_target, statsig):
     assert "5 records, 4 of 5 changes sent, 1 request left, under 1 min" in lines
 
 
+@pytest.mark.usefixtures("waits_take_no_time")
+def test_the_minutes_are_those_that_the_requests_left_take_under_the_rate_limits(run_target, statsig):
+    statsig.state.seed_segment("vips", ["a"])
+    users = [record("users", {"user_id": name}, version=1) for name in "abcd"]
+    limits = {"segment_batch_size": 1, "console_rate_limits": "1/140s"}
+    settings = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror", **limits}
+    outcome = run_target([schema("users"), *users, activate_version("users"), state(users={})], **settings)
+    lines = told(outcome, "users")
+    assert "4 records, 1 of 3 changes sent, 2 requests left, about 5 min" in lines
+    assert "4 records, 2 of 3 changes sent, 1 request left, about 3 min" in lines
+
+
+def test_a_mirror_that_changes_nothing_says_so_while_another_is_at_work(run_target, statsig):
+    streams = {}
+    messages = []
+    for name, ids in (("still", "ab"), ("users", "bc")):
+        statsig.state.seed_segment(name, ["a", "b"])
+        streams[name] = {"object_type": "segment", "segment_id": name, "sync_mode": "mirror"}
+        messages.append(schema(name))
+        messages += [record(name, {"user_id": user}, version=1) for user in ids]
+        messages.append(activate_version(name))
+    outcome = run_target([*messages, state(users={})], streams=streams)
+    assert told(outcome, "still")[-1] == "2 records, 0 of 0 changes sent, 0 requests left"
+
+
 def test_rows_tell_what_is_left_too(run_target, statsig):
     statsig.state.seed_segment("vips", [])
     users = [record("users", {"user_id": name}) for name in "abc"]
