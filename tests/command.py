@@ -55,7 +55,6 @@ def left_as_it_was():
     finally:
         root.setLevel(level)
         logging.setLogRecordFactory(factory)
-        gc.unfreeze()
         gc.set_threshold(*thresholds)
         gc.enable()
         for number, handler in on_signals.items():
@@ -190,6 +189,7 @@ class Command:
             for name, value in variables.items():
                 patch.setenv(name, value)
             patch.setattr(logging.getLogger(), "handlers", [])
+            patch.setattr(gc, "freeze", lambda: None)  # would keep what the run leaves behind
             patch.setattr(sys, "argv", ["target-statsig", *map(str, arguments)])
             patch.setattr(sys, "stdin", source)
             patch.setattr(sys, "stdout", stdout)

@@ -12,6 +12,8 @@ import pytest
 from tests.command import environment
 from tests.singer import record, schema, to_lines
 
+pytestmark = pytest.mark.e2e
+
 TELL = "\nimport json, sys\nprint()\nprint(json.dumps(sorted(sys.modules)))"
 
 COMMAND = """

@@ -15,6 +15,8 @@ import pytest
 from target_statsig.emulator.__main__ import main
 from tests.singer import record, schema, to_lines
 
+pytestmark = pytest.mark.e2e
+
 SEND = """
 import json, os, urllib.request
 def call(base, path, body, key):
@@ -143,7 +145,6 @@ def run_a_target(run, tmp_path, monkeypatch):
     return run_a_target
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("option", [[], ["--check"], ["--dry-run"], ["--replay"]])
 def test_a_target_that_was_not_turned_to_the_emulator_sends_nothing_anywhere(run_a_target, option):
     elsewhere = {"events_url": "https://statsig.invalid/v1", "console_url": "https://statsig.invalid/console/v1"}
@@ -158,7 +159,6 @@ def test_a_target_that_was_not_turned_to_the_emulator_sends_nothing_anywhere(run
     assert arrived["requests"] == []
 
 
-@pytest.mark.e2e
 def test_a_target_whose_segments_alone_would_go_elsewhere_is_told_so(run_a_target):
     done, _ = run_a_target(events_url="http://localhost:1/v1")
 

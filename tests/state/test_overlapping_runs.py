@@ -9,7 +9,7 @@ from tests.singer import record, schema, state
 SCHEMA = schema("orders", bookmark_properties=["at"])
 ORDERS = {"object_type": "event", "batch_size_rows": 2, "max_parallel_requests": 1}
 
-pytestmark = pytest.mark.usefixtures("waits_take_no_time")
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("waits_take_no_time")]
 
 
 def rows(*numbers, stream="orders"):
