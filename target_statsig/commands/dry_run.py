@@ -25,8 +25,8 @@ from target_statsig.config import paths
 from target_statsig.config.choices import DESTINATIONS, DeletedRows, ObjectType
 from target_statsig.config.settings import parse_rate_windows
 from target_statsig.errors import FatalRunError, Heading, SettingsError
+from target_statsig.events.event import read_objects
 from target_statsig.events.item_types import ITEM_TYPES
-from target_statsig.events.tracking import read_objects
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.reports.table import Forecast, id_lines, log_summary
 from target_statsig.reports.text import visible

@@ -18,7 +18,7 @@ from target_statsig.commands.check import PATIENCE, open_console
 from target_statsig.config import paths
 from target_statsig.config.choices import ObjectType
 from target_statsig.errors import FatalRunError, RequestError, SettingsError
-from target_statsig.events.exposure import GATE_MARK
+from target_statsig.events.event import GATE_MARK
 from target_statsig.reports.report import OTHER_NAMES
 from target_statsig.reports.table import table_lines
 from target_statsig.reports.text import counted, iso_time, readable_time, visible

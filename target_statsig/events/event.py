@@ -1,7 +1,7 @@
-"""Records of a stream as Statsig events (`POST /v1/log_event`), and the names of events.
+"""Records of a stream as Statsig events (`POST /v1/log_event`) and exposures (`POST /v1/log_custom_exposure`).
 
-Statsig answers 202 and then drops, without a message, an event whose name holds one of a few characters
-(https://docs.statsig.com/metrics/raw-events).
+An exposure says that someone was in a group of an experiment, or met a rule of a gate. Events may also be messages of
+Segment or RudderStack, or rows of the tables that these write: https://segment.com/docs/connections/spec/common/.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from target_statsig.config.choices import EventPreset, InvalidEventName
+from target_statsig.config.choices import JSON_COLUMNS, EventPreset, InvalidEventName
 from target_statsig.config.statsig import dropped_characters, sanitized
 from target_statsig.errors import RecordError
 from target_statsig.events.metadata import MetadataMapper
 from target_statsig.events.times import event_times
-from target_statsig.events.tracking import EVENT_TEXT, TYPE, read_objects, views_named
 from target_statsig.events.user import UserMapper
-from target_statsig.events.values import Items, Mapper, event_values, label, objects
-from target_statsig.singer.fields import convert, first_of, reads_messages, sources_of
+from target_statsig.events.values import Items, Mapper, event_values, json_value, label, labels, objects
+from target_statsig.singer.fields import convert, first_of, parse_bool, reads_messages, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,12 +55,28 @@ PRESETS: Mapping[EventPreset, Mapping[str, str]] = MappingProxyType(
 )
 """Statsig's names for events, by their names in analytics trackers."""
 
+TYPE = "type"
+"""The column with the kind of call."""
+
+EVENT_TEXT = "event_text"
+"""The column with the name of an event in a warehouse, where `event` is the name of its table."""
+
+VIEWS = ("page", "screen")
+"""Kinds of calls that are no event. For these, RudderStack's mobile SDKs put the name of the screen into `event`."""
+
+GATE_MARK = "gate:"
+"""The prefix of gates where names are counted, because an experiment may have the same name."""
+
 _NAMES_KEPT = 4_096
 """Event names to remember; a stream seldom has a hundred."""
 
 
 class EventNames:
-    """Names the events of one stream."""
+    """Names the events of one stream.
+
+    Statsig answers 202 and then drops, without a message, an event whose name holds one of a few characters
+    (https://docs.statsig.com/metrics/raw-events).
+    """
 
     def __init__(self, settings: StreamSettings) -> None:
         """Combine the renames of the preset and of `event_name_mapping`, which takes precedence."""
@@ -104,6 +119,17 @@ def _fault(name: str) -> str | None:
     return "event_name_too_long" if len(name) > MAX_NAME_LENGTH else None
 
 
+def read_objects(columns: Columns) -> Columns:
+    """Return the columns with JSON texts of objects decoded; other texts stay as they are."""
+    parsed = {name: _parsed(columns.get(name)) for name in JSON_COLUMNS if str in set(map(type, columns.get(name)))}
+    return columns.replaced(parsed) if parsed else columns
+
+
+def _parsed(column: Column) -> Column:
+    decoded = [json_value(value) if type(value) is str else value for value in column]
+    return [new if type(new) is dict else old for new, old in zip(decoded, column, strict=True)]
+
+
 class EventMapper(Mapper):
     """Maps the records of one stream.
 
@@ -137,7 +163,7 @@ class EventMapper(Mapper):
         named = first_of(columns, self._name) if self._event_name is None else (self._event_name,) * len(columns)
         # A table of a warehouse, which has EVENT_TEXT, may have a property called `type`.
         if self._names_views and TYPE in columns.names and EVENT_TEXT not in columns.names:
-            named = views_named(columns, named)
+            named = [kind if kind in VIEWS else name for kind, name in zip(columns.get(TYPE), named, strict=True)]
         names = self._names(named, warnings, faults)
         users, tiers = self._users(columns, faults, warnings)
         values = event_values(first_of(columns, self._value), warnings, faults)
@@ -151,3 +177,61 @@ class EventMapper(Mapper):
             "metadata": self._metadata(columns, faults),
         }
         return Items(objects(event, len(columns)), names, tiers, times)
+
+
+class ExposureMapper(Mapper):
+    """Maps the records of one stream.
+
+    Its faults: `missing_experiment_or_gate`, `both_experiment_and_gate`, `missing_passes`, `invalid_passes`,
+    `missing_group_or_rule`, `missing_identifier`, `invalid_time` and `not_encodable`.
+    """
+
+    def __init__(self, settings: StreamSettings) -> None:
+        self._static = {"experiment_name": settings.experiment_name, "gate_name": settings.gate_name}
+        fields = ("experiment_name", "gate_name", "passes", "rule_id", "group", "event_time")
+        self._sources = {field: sources_of(field, settings.field_mapping) for field in fields}
+        self._time_unit = settings.time_unit
+        self._users = UserMapper(settings)
+
+    @override
+    def __call__(self, columns: Columns, now_ms: int, warnings: MappingWarnings, faults: Faults) -> Items:
+        found = {
+            field: (static,) * len(columns) if (static := self._static.get(field)) else first_of(columns, sources)
+            for field, sources in self._sources.items()
+        }
+        experiments, gates = labels(found["experiment_name"], faults), labels(found["gate_name"], faults)
+        passed = _passes(experiments, gates, found["passes"], faults)
+        rules, groups = labels(found["rule_id"], faults), labels(found["group"], faults)
+        for row, (rule, group) in enumerate(zip(rules, groups, strict=True)):
+            if rule is None and group is None:
+                faults.setdefault(row, RecordError("missing_group_or_rule", "group"))
+        users, tiers = self._users(columns, faults, warnings)
+        exposure = {
+            "experimentName": experiments,
+            "gateName": gates,
+            "passes": passed,
+            "ruleID": rules,
+            # Statsig accepts exactly one of the two. The rule's id is the more specific.
+            "group": [group if rule is None else None for rule, group in zip(rules, groups, strict=True)],
+            "time": event_times(found["event_time"], columns.extracted, self._time_unit, now_ms, warnings, faults),
+            "user": users,
+        }
+        names = [
+            experiment if gate is None else f"{GATE_MARK}{gate}"
+            for experiment, gate in zip(experiments, gates, strict=True)
+        ]
+        return Items(objects(exposure, len(columns)), names, tiers)
+
+
+def _passes(experiments: Column, gates: Column, passes: Column, faults: Faults) -> Column:
+    """Return whether each gate passed; null for experiments. A record must name an experiment or a gate, not both."""
+    passed: list[bool | None] = []
+    for row, (experiment, gate, value) in enumerate(zip(experiments, gates, passes, strict=True)):
+        passed.append(None if gate is None or value is None else parse_bool(value))
+        if experiment is not None and gate is not None:
+            faults.setdefault(row, RecordError("both_experiment_and_gate"))
+        elif experiment is None and gate is None:
+            faults.setdefault(row, RecordError("missing_experiment_or_gate", "experiment_name"))
+        elif gate is not None and passed[-1] is None:
+            faults.setdefault(row, RecordError("missing_passes" if value is None else "invalid_passes", "passes"))
+    return passed

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from target_statsig.client.events import LOG_CUSTOM_EXPOSURE, LOG_CUSTOM_METRIC, LOG_EVENT
 from target_statsig.config.choices import ObjectType
-from target_statsig.events.event import EventMapper
-from target_statsig.events.exposure import ExposureMapper
+from target_statsig.events.event import EventMapper, ExposureMapper
 from target_statsig.events.metric import MetricMapper
 from target_statsig.reports.text import counted
 

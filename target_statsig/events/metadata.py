@@ -9,7 +9,6 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_statsig.config.choices import PRIVATE_ATTRIBUTES, MetadataTypes
-from target_statsig.events.tracking import STATSIG_MEMBERS, is_transport
 from target_statsig.events.values import objects, texts, typed
 from target_statsig.singer.columns import SINGER_PREFIX, objects_in, picked, rows_by_shape, transposed
 from target_statsig.singer.fields import FLATTENED, find, overlay, places
@@ -28,6 +27,25 @@ PROPERTIES = "properties"
 
 CONTAINERS = frozenset({"context", "traits", "consent"}) | PRIVATE_ATTRIBUTES
 """Columns of objects about the user, not the event. They never become metadata, flattened or not."""
+
+STATSIG_MEMBERS = frozenset({"statsigCustomIDs", "statsigCustom", "statsigEnvironment"})
+"""Members of `properties` that Statsig reads as the user's
+(https://docs.statsig.com/integrations/data-connectors/segment and `/rudderstack`)."""
+
+TRANSPORT = frozenset(
+    {
+        *("event", "event_text", "originalTimestamp", "original_timestamp", "sentAt", "sent_at"),
+        *("receivedAt", "received_at", "uuid_ts", "loaded_at"),
+    }
+)
+"""Columns about the transport of a message. They become metadata only if `metadata_fields` names them."""
+
+OF_MESSAGES = frozenset({"type", "channel", "version", "integrations", "writeKey", "projectId", "_metadata"})
+"""Further columns about the transport, of messages only: in a warehouse, they may be properties."""
+
+CONTEXT_PREFIX = "context_"
+"""The prefix of the columns in a warehouse that were members of `context`."""
+
 
 _ROWS_OF_A_SHAPE = 16
 """If at least so many records on average have the same members, each group of such records is mapped by itself."""
@@ -98,7 +116,7 @@ class MetadataMapper:
     def _plan_for(self, names: tuple[str, ...]) -> _Plan:
         keys = [(name, key) for name in names if (key := _key(name)) is not None] if self._everything else []
         if self._of_messages:
-            keys = [(name, key) for name, key in keys if not is_transport(name, names) and key not in STATSIG_MEMBERS]
+            keys = [(name, key) for name, key in keys if not _is_transport(name, names) and key not in STATSIG_MEMBERS]
         fields = [
             [place for place in places(sources, names) if place.column not in CONTAINERS] for sources in self._fed
         ]
@@ -195,6 +213,11 @@ def _unpacked(properties: Column) -> Iterator[tuple[Sequence[int], dict[str, Col
             bare = [None if type(value) is dict else value for value in picked(properties, rows)]
             members[PROPERTIES] = overlay(members[PROPERTIES], bare) if PROPERTIES in members else bare
         yield rows, members
+
+
+def _is_transport(name: str, present: Collection[str]) -> bool:
+    """Return whether a column of a record with the columns `present` is about a message's transport, or its user."""
+    return name in TRANSPORT or name.startswith(CONTEXT_PREFIX) or (name in OF_MESSAGES and "properties" in present)
 
 
 def _may_be_named(source: str) -> bool:

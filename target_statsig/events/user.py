@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.choices import PRIVATE_ATTRIBUTES
 from target_statsig.errors import RecordError
-from target_statsig.events.tracking import STATSIG_IDS, STATSIG_TIER, members_of
 from target_statsig.events.values import count_long, json_value, labels, number, objects, printable, text, typed
 from target_statsig.singer.columns import transposed
 from target_statsig.singer.fields import (
@@ -47,6 +46,9 @@ TEXT_FIELDS = {
 """The fields that hold a text, each with its destination."""
 
 CONSENT = "marketing_consent"
+
+STATSIG_IDS = "properties.statsigCustomIDs"
+STATSIG_TIER = "properties.statsigEnvironment.tier"
 
 _CONSENTS: Mapping[bool, Mapping[str, str]] = {True: {CONSENT: "granted"}, False: {CONSENT: "denied"}}
 
@@ -181,6 +183,16 @@ def _object(value: object) -> dict[str, Any] | None:
     """Return a value, or the value of a JSON text, if it is an object, and else None."""
     if isinstance(value, str):
         value = json_value(value)
+    return value if isinstance(value, dict) else None
+
+
+def members_of(value: object) -> dict[str, Any] | None:
+    """Return an object, a list of alternating names and values, or a JSON text of either as an object; else None."""
+    if isinstance(value, str):
+        value = json_value(value)
+    if isinstance(value, list):
+        pairs = zip(value[::2], value[1::2], strict=False)
+        return {name: member for name, member in pairs if isinstance(name, str) and name.strip()}
     return value if isinstance(value, dict) else None
 
 

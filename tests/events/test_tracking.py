@@ -10,7 +10,7 @@ import pytest
 from target_statsig.config.choices import EventPreset, ObjectType
 from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import RecordError
-from target_statsig.events.tracking import members_of
+from target_statsig.events.user import members_of
 from tests.mapped import item_of
 from tests.singer import record, schema
 
