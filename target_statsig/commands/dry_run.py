@@ -32,8 +32,8 @@ from target_statsig.reports.table import Forecast, id_lines, log_summary
 from target_statsig.reports.text import visible
 from target_statsig.run.run import Run
 from target_statsig.segments.members import MemberMapper
+from target_statsig.singer.columns import deleted_rows, id_destination, listed, places, reads_messages, sources_of
 from target_statsig.singer.dead_letters import NoDeadLetters
-from target_statsig.singer.fields import deleted_rows, id_destination, listed, places, reads_messages, sources_of
 from target_statsig.singer.message import ENCODER
 from target_statsig.store.readonly import open_copy
 
@@ -44,9 +44,8 @@ if TYPE_CHECKING:
     from target_statsig.client.http import Transport
     from target_statsig.config.parse import Config
     from target_statsig.config.settings import StreamSettings
-    from target_statsig.singer.columns import Columns
+    from target_statsig.singer.columns import Columns, Faults
     from target_statsig.singer.dead_letters import DeadLetters
-    from target_statsig.singer.fields import Faults
     from target_statsig.singer.records import Batch, RecordReader
     from target_statsig.singer.state import State
     from target_statsig.store.store import Store

@@ -18,8 +18,8 @@ from upath import UPath
 
 from target_statsig.config import paths
 from target_statsig.errors import FatalRunError, Heading, InputError, StoreError
+from target_statsig.events.remembered import digest
 from target_statsig.reports.text import counted
-from target_statsig.singer.columns import digest
 from target_statsig.singer.dead_letters import LOCAL
 from target_statsig.singer.message import is_too_deep
 from target_statsig.store.tables import Command

@@ -12,7 +12,7 @@ import msgspec
 from target_statsig.config.choices import DEFAULT_SOURCES, DESTINATIONS, ObjectType, SyncMode
 from target_statsig.errors import InputError
 from target_statsig.reports.text import visible
-from target_statsig.singer.fields import places
+from target_statsig.singer.columns import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

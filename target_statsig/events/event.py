@@ -20,15 +20,14 @@ from target_statsig.events.metadata import MetadataMapper
 from target_statsig.events.times import event_times
 from target_statsig.events.user import UserMapper
 from target_statsig.events.values import Items, Mapper, event_values, json_value, label, labels, objects
-from target_statsig.singer.fields import convert, first_of, parse_bool, reads_messages, sources_of
+from target_statsig.singer.columns import convert, first_of, parse_bool, reads_messages, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import MappingWarnings
-    from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.fields import Faults
+    from target_statsig.singer.columns import Column, Columns, Faults
 
 MAX_NAME_LENGTH = 128
 """Characters (https://docs.statsig.com/data-warehouse-ingestion/data_mapping)."""

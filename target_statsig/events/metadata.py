@@ -10,14 +10,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_statsig.config.choices import PRIVATE_ATTRIBUTES, MetadataTypes
 from target_statsig.events.values import objects, texts, typed
-from target_statsig.singer.columns import SINGER_PREFIX, objects_in, picked, rows_by_shape, transposed
-from target_statsig.singer.fields import FLATTENED, find, overlay, places
+from target_statsig.singer.columns import (
+    FLATTENED,
+    SINGER_PREFIX,
+    find,
+    objects_in,
+    overlay,
+    picked,
+    places,
+    rows_by_shape,
+    transposed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from target_statsig.singer.columns import Column, Columns, Shapes
-    from target_statsig.singer.fields import Faults, Place
+    from target_statsig.singer.columns import Column, Columns, Faults, Place, Shapes
 
 EVERYTHING = "*"
 """In `metadata_fields`: every column that feeds no other field."""

@@ -25,15 +25,14 @@ from target_statsig.events.values import (
     parse_number,
     printable,
 )
-from target_statsig.singer.fields import ID_DESTINATIONS, convert_one, overlay, places, sources_of
+from target_statsig.singer.columns import ID_DESTINATIONS, convert_one, overlay, places, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import MappingWarnings
-    from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.fields import Faults, Place
+    from target_statsig.singer.columns import Column, Columns, Faults, Place
 
 CONSOLE_NAMES = {"userID": IdType.USER_ID.value, "stableID": IdType.STABLE_ID.value}
 """The two ID types of every project: their names in Statsig's console, and in this API."""

@@ -16,11 +16,10 @@ from typing_extensions import override
 from target_statsig.client.events import encode_body
 from target_statsig.config.choices import DeletedRows, Tier
 from target_statsig.errors import RecordError
-from target_statsig.events.positions import below, highest
+from target_statsig.events.remembered import below, digests_of, highest
 from target_statsig.events.values import NOT_ENCODABLE, Items
 from target_statsig.reports.report import MappingWarnings
-from target_statsig.singer.columns import digests_of, picked
-from target_statsig.singer.fields import Faults, deleted_rows
+from target_statsig.singer.columns import Faults, deleted_rows, picked
 from target_statsig.singer.message import ENCODER, encode_each
 from target_statsig.store.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
 

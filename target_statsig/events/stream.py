@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_statsig.events.delivery import Delivery
-from target_statsig.events.positions import bookmark_of
+from target_statsig.events.remembered import bookmark_of
 from target_statsig.reports.progress import Progress
 from target_statsig.reports.report import REMARKS
 from target_statsig.reports.text import counted

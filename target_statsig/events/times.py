@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 from target_statsig.config.choices import TimeUnit
 from target_statsig.errors import RecordError
 from target_statsig.events.values import parse_number
-from target_statsig.singer.fields import exact
+from target_statsig.singer.columns import exact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from target_statsig.reports.report import MappingWarnings
-    from target_statsig.singer.columns import Column
-    from target_statsig.singer.fields import Faults
+    from target_statsig.singer.columns import Column, Faults
 
 OLD_MS = 60 * 86_400_000
 """The age from which on an event is called old, in milliseconds. Statsig does not document how old one may be."""

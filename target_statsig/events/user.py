@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from target_statsig.config.choices import PRIVATE_ATTRIBUTES
 from target_statsig.errors import RecordError
 from target_statsig.events.values import count_long, json_value, labels, number, objects, printable, text, typed
-from target_statsig.singer.columns import transposed
-from target_statsig.singer.fields import (
+from target_statsig.singer.columns import (
     convert_one,
     find,
     first_of,
@@ -21,6 +20,7 @@ from target_statsig.singer.fields import (
     parse_bool,
     reads_messages,
     sources_of,
+    transposed,
 )
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import MappingWarnings
-    from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.fields import Faults
+    from target_statsig.singer.columns import Column, Columns, Faults
 
 STABLE_ID = "stableID"
 """Statsig's ID type for users who are not logged in."""

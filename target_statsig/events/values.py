@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 
 from target_statsig.errors import RecordError
-from target_statsig.singer.fields import are_plain, convert, exact, is_full, plain_text
+from target_statsig.singer.columns import are_plain, convert, exact, is_full, plain_text
 from target_statsig.singer.message import ENCODER, encode_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from target_statsig.reports.report import MappingWarnings
-    from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.fields import Faults
+    from target_statsig.singer.columns import Column, Columns, Faults
 
 
 class Items(NamedTuple):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from target_statsig.config.choices import SyncMode
 from target_statsig.config.statsig import is_segment_id
 from target_statsig.errors import RecordError
-from target_statsig.singer.fields import (
+from target_statsig.singer.columns import (
     convert,
     deleted_rows,
     first_of,
@@ -24,8 +24,7 @@ from target_statsig.singer.fields import (
 
 if TYPE_CHECKING:
     from target_statsig.config.settings import StreamSettings
-    from target_statsig.singer.columns import Column, Columns
-    from target_statsig.singer.fields import Faults
+    from target_statsig.singer.columns import Column, Columns, Faults
 
 MISSING_IDENTIFIER = "missing_identifier"
 INVALID_IDENTIFIER = "invalid_identifier"

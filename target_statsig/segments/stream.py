@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from target_statsig.reports.report import MemberCounts
     from target_statsig.run.run import Run
     from target_statsig.segments.changes import SegmentSync
+    from target_statsig.singer.columns import Faults
     from target_statsig.singer.dead_letters import Rejections
-    from target_statsig.singer.fields import Faults
     from target_statsig.singer.records import Batch, Reading
 
 

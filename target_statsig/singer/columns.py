@@ -1,22 +1,23 @@
-"""Records of one stream, stored by column, and their digests for the delivery ledger."""
+"""Records of one stream, stored by column: where a field is found in them, and how its values are converted."""
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from functools import lru_cache
 from itertools import chain, repeat
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType, NoneType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-from xxhash import xxh3_64_intdigest, xxh3_128_digest
-
-from target_statsig.singer.message import encode_each
+from target_statsig.config.choices import DEFAULT_SOURCES, SEGMENT_SOURCES, EventPreset, IdType, ObjectType
+from target_statsig.errors import RecordError
 
 if TYPE_CHECKING:
-    from target_statsig.singer.fields import Place
+    from collections.abc import Callable, Collection, Container, Iterable, Iterator
+
+    from target_statsig.config.settings import Sources, StreamSettings
 
 Column = Sequence[Any]
 """The values of one column, one for each record."""
@@ -25,6 +26,25 @@ _EMPTY: dict[str, Any] = {}
 
 Shapes = Mapping[tuple[str, ...], Sequence[int]]
 """Sets of member names, each with the rows of the objects that have exactly these members."""
+
+
+SINGER_PREFIX = "_sdc_"
+"""The prefix of the columns that taps and targets add. Their values change from run to run, even if the record does
+not."""
+
+DELETED_COLUMNS = ("_sdc_deleted_at", "_sdc_lsn_deleted_at")
+"""Columns of log-based streams with the time at which a row was deleted; the second one is tap-mssql's. The record of a
+deleted row may hold only its key, or the whole row."""
+
+FLATTENED = "__"
+"""singer-sdk's default separator in the names of flattened columns."""
+
+
+class Place(NamedTuple):
+    """A column, and the path of a member in the objects that it holds."""
+
+    column: str
+    path: tuple[str, ...] = ()
 
 
 class Columns:
@@ -151,63 +171,175 @@ def _grouped(shapes: Sequence[tuple[str, ...]]) -> Shapes:
     return rows
 
 
-# Key properties do not identify an event, and two identical rows are two events. So the ledger counts digests of whole
-# records, as the tap sent them. They protect no secret, so a fast hash of 128 bits is enough.
-
-_ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")
-
-SINGER_PREFIX = "_sdc_"
-"""The prefix of the columns that taps and targets add. Their values change from run to run, even if the record does
-not."""
-
-_SHAPES_KEPT = 512
-"""Sets of columns to remember; a stream seldom has ten."""
+def reads_messages(settings: StreamSettings) -> bool:
+    """Return whether a stream's records are messages of Segment or RudderStack."""
+    return settings.event_preset is EventPreset.SEGMENT and settings.object_type is ObjectType.EVENT
 
 
-def digests_of(columns: Columns) -> list[bytes]:
-    """Return the digest of each record: 16 bytes, the same in every run that extracts the record unchanged."""
-    if columns.shapes is None:
-        return _digests(columns, columns.names, range(len(columns)))
-    digests = [b""] * len(columns)
-    for names, rows in columns.shapes.items():
-        for row, each in zip(rows, _digests(columns, names, rows), strict=True):
-            digests[row] = each
-    return digests
+def sources_of(destination: str, field_mapping: Mapping[str, Sources], *, of_messages: bool = False) -> tuple[str, ...]:
+    """Return the sources of a destination, the preferred one first.
 
-
-def digest(record: Mapping[str, Any]) -> bytes:
-    """Return the digest of one record."""
-    return digests_of(Columns.of([record], extracted=[None], versions=[None]))[0]
-
-
-def _digests(of: Columns, names: tuple[str, ...], rows: Sequence[int]) -> list[bytes]:
-    """Return the digests of records that have the same columns.
-
-    Only values are encoded, in the order of the columns' names. Encoding the names as well would take twice as long, so
-    they determine the seed of the hash instead. The value of a single column is encoded without a list around it.
+    Args:
+        destination: A name from `DEFAULT_SOURCES`, or a custom ID type, whose default source is the column of its name.
+        field_mapping: The setting. Its entry for the destination replaces all defaults.
+        of_messages: Whether the defaults are those of `event_preset: segment`.
     """
-    names, seed = _names_and_seed(names)
-    columns = [picked(of.get(name), rows) for name in names]
-    values: Sequence[object] = [None] * len(rows)
-    if columns:
-        values = [*zip(*columns, strict=True)] if len(columns) > 1 else columns[0]
+    if destination in field_mapping:
+        return listed(field_mapping[destination])
+    if of_messages and destination in SEGMENT_SOURCES:
+        return SEGMENT_SOURCES[destination]
+    return DEFAULT_SOURCES.get(destination, (destination,))
+
+
+def listed(sources: Sources) -> tuple[str, ...]:
+    """Return the sources that a setting names, the preferred one first."""
+    return (sources,) if isinstance(sources, str) else sources
+
+
+ID_DESTINATIONS: Mapping[str, str] = MappingProxyType({IdType.USER_ID: "user_id", IdType.STABLE_ID: "anonymous_id"})
+"""The destination of an id, by ID type. The destination of a custom ID type has the type's name."""
+
+
+def id_destination(settings: StreamSettings) -> str:
+    """Return the destination that holds the id of a segment's member."""
+    return ID_DESTINATIONS.get(settings.id_type) or settings.custom_id_type or ""
+
+
+def places(sources: Iterable[str], present: Container[str]) -> Iterator[Place]:
+    """Yield the places where sources may be found, the preferred one first.
+
+    The source `a.b` may be the column `a.b`, the column `a__b` (as flattening names it), or the member `b` of the
+    objects in column `a`. Only columns in `present` are considered.
+    """
+    for source in sources:
+        parts = source.split(".")
+        for length in range(len(parts), 0, -1):
+            for column in dict.fromkeys((".".join(parts[:length]), FLATTENED.join(parts[:length]))):
+                if column in present:
+                    yield Place(column, tuple(parts[length:]))
+
+
+_PLACES_KEPT = 8_192
+"""Places to remember, by sources and columns: a stream has some twenty fields, and seldom ten sets of columns."""
+
+
+@lru_cache(_PLACES_KEPT)
+def _places_in(sources: tuple[str, ...], names: tuple[str, ...]) -> Sequence[Place]:
+    return [*places(sources, names)]
+
+
+def find(columns: Columns, sources: tuple[str, ...]) -> Column | None:
+    """Return for each record the first value that is not null, in the order of the sources; None if all are null."""
+    found: Column | None = None
+    for place in _places_in(sources, columns.names):
+        if found is not None and is_full(found):
+            break
+        column = columns.at(place)
+        if column is not None:
+            found = column if found is None else overlay(column, found)
+    return found
+
+
+def first_of(columns: Columns, sources: tuple[str, ...]) -> Column:
+    """Return the same as `find`, but nulls if all are null."""
+    found = find(columns, sources)
+    return (None,) * len(columns) if found is None else found
+
+
+def is_full(column: Column) -> bool:
+    """Return whether no value is null."""
+    return all(column) or NoneType not in map(type, column)  # both are faster than comparing values with null
+
+
+def overlay(below: Column, above: Column) -> Column:
+    """Return `above`, with the values of `below` where it is null."""
+    return [lower if upper is None else upper for lower, upper in zip(below, above, strict=True)]
+
+
+def deleted_rows(columns: Columns) -> list[int]:
+    """Return the numbers of the records whose row was deleted. In a CSV file, a blank means null."""
+    marks = [columns.get(name) for name in DELETED_COLUMNS if name in columns.names]
+    marks = [mark for mark in marks if mark.count(None) < len(mark)]
+    return [row for row, each in enumerate(zip(*marks, strict=True)) if any(value not in (None, "") for value in each)]
+
+
+Faults = dict[int, RecordError]
+"""The reasons why records cannot be mapped, by row. If a record has several, the first counts."""
+
+
+def convert(function: Callable[[Any], Any], column: Column, faults: Faults) -> Column:
+    """Return the function's result for each value; null, and an entry in `faults`, where it raises RecordError."""
     try:
-        texts = encode_each(values, _ENCODER)
-    except (UnicodeEncodeError, msgspec.EncodeError):
-        texts = [*map(_encoded, values)]
-    return [*map(xxh3_128_digest, texts, repeat(seed))]
+        return [*map(function, column)]
+    except RecordError:
+        return [convert_one(function, value, row, faults) for row, value in enumerate(column)]
 
 
-@lru_cache(_SHAPES_KEPT)
-def _names_and_seed(columns: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
-    """Return the columns that belong to the digest, sorted by name, and the seed made from their names."""
-    names = sorted(name for name in columns if not name.startswith(SINGER_PREFIX))
-    return tuple(names), xxh3_64_intdigest(json.dumps(names).encode())
-
-
-def _encoded(values: object) -> bytes:
+def convert_one(function: Callable[[Any], Any], value: object, row: int, faults: Faults) -> Any:
+    """Return the function's result for the value of one row, as `convert` does."""
     try:
-        return _ENCODER.encode(values)
-    except (UnicodeEncodeError, msgspec.EncodeError):
-        # Half a surrogate pair. Such a record is rejected, but only after it was looked up in the ledger.
-        return json.dumps(values, default=str, sort_keys=True).encode()
+        return function(value)
+    except RecordError as error:
+        faults.setdefault(row, error)
+        return None
+
+
+LARGEST_POWER = 308
+"""The power of ten of the largest double (IEEE 754: about 1.8e308), which limits many readers of JSON."""
+
+SMALLEST_POWER = -324
+"""The power of ten of the smallest double. The two bounds keep `1E+400000` from becoming 400,000 digits."""
+
+
+def exact(number: Decimal | float) -> Decimal:
+    """Return a number as a Decimal with the digits that it was written with.
+
+    Raises:
+        ValueError: It is not finite, or too large or too small for a double.
+    """
+    # repr gives the shortest digits of a float, such as 89.99, and not the 50 digits of its binary value.
+    decimal = number if isinstance(number, Decimal) else Decimal(repr(number))
+    if decimal.is_finite() and SMALLEST_POWER <= decimal.adjusted() <= LARGEST_POWER:
+        return decimal
+    if decimal.is_zero():
+        return Decimal(0)
+    msg = "the number is not finite, or too large or too small"
+    raise ValueError(msg)
+
+
+def are_plain(digits: Collection[str]) -> bool:
+    """Return whether all numbers, given as Python prints them, are in the range of a double and have no exponent."""
+    return not "".join(digits).strip("-.0123456789") and max(map(len, digits), default=0) <= LARGEST_POWER
+
+
+def plain_text(number: float | Decimal) -> str:
+    """Return a number in plain decimal, without an exponent; a fraction of zeros is cut.
+
+    Raises:
+        ValueError: It is not finite, or too large or too small for a double.
+    """
+    if isinstance(number, int):
+        return str(int(number))
+    text = format(exact(number), "f")
+    whole, _, fraction = text.partition(".")
+    if fraction.strip("0"):
+        return text
+    return "0" if whole == "-0" else whole
+
+
+BOOLEANS: Mapping[object, bool] = MappingProxyType(
+    {
+        **dict.fromkeys((True, "true", "t", "yes", "y", "on", "1", "granted"), True),
+        **dict.fromkeys((False, "false", "f", "no", "n", "off", "0", "denied"), False),
+    }
+)
+"""Values that stand for a boolean. The numbers 1 and 0 equal the keys True and False."""
+
+
+def parse_bool(value: object) -> bool | None:
+    """Return the boolean that a value stands for, or None."""
+    if isinstance(value, str):
+        return BOOLEANS.get(value.strip().lower())
+    if isinstance(value, Decimal) and value.is_snan():
+        return None  # it cannot be hashed
+    return BOOLEANS.get(value) if isinstance(value, int | float | Decimal) else None

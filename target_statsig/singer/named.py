@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.checks import nearest
 from target_statsig.config.choices import JSON_COLUMNS, IdType, ObjectType
-from target_statsig.singer.fields import id_destination, listed, places, reads_messages, sources_of
+from target_statsig.singer.columns import id_destination, listed, places, reads_messages, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence

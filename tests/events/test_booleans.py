@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from target_statsig.singer.fields import parse_bool
+from target_statsig.singer.columns import parse_bool
 
 
 @pytest.mark.parametrize("value", [True, 1, 1.0, Decimal(1), "true", " TRUE ", "t", "Yes", "y", "On", "1", "granted"])

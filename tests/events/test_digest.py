@@ -5,7 +5,8 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.singer.columns import Columns, digest, digests_of
+from target_statsig.events.remembered import digest, digests_of
+from target_statsig.singer.columns import Columns
 from target_statsig.store.ledger import DIGEST_BYTES
 from tests.mapped import columns_of
 

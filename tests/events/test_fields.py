@@ -5,7 +5,7 @@ from itertools import chain
 import pytest
 
 from target_statsig.config.choices import DEFAULT_SOURCES, DESTINATIONS
-from target_statsig.singer.fields import (
+from target_statsig.singer.columns import (
     Place,
     deleted_rows,
     first_of,

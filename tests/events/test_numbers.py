@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.singer.fields import exact, plain_text
+from target_statsig.singer.columns import exact, plain_text
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from target_statsig.config.choices import Compression, DeletedRows, EventPreset, InvalidEventName, Tier, TimeUnit
 from target_statsig.config.settings import StreamSettings
 from target_statsig.events.item_types import EVENTS, EXPOSURES, ITEM_TYPES, METRICS
-from target_statsig.events.positions import position
 from target_statsig.events.prepare import ENVELOPE_BYTES, Limits, Preparation
+from target_statsig.events.remembered import digest, position
 from target_statsig.reports.report import MappingWarnings
-from target_statsig.singer.columns import digest
 from target_statsig.singer.message import MESSAGES
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import DIGEST_BYTES

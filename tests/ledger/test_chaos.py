@@ -16,7 +16,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from target_statsig.singer.columns import digest
+from target_statsig.events.remembered import digest
 from target_statsig.store.ledger import DIGEST_BYTES
 from tests.command import PROGRAM, environment
 from tests.singer import TargetRunner, record, schema, state

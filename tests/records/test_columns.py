@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.errors import InputError
-from target_statsig.singer.columns import Columns, digest, digests_of, transposed
-from target_statsig.singer.fields import Place
+from target_statsig.events.remembered import digest, digests_of
+from target_statsig.singer.columns import Columns, Place, transposed
 from target_statsig.singer.message import MESSAGES
 from target_statsig.singer.schema import NotPlainError, RecordType, compile_check
 from tests.mapped import columns_of

@@ -1,6 +1,10 @@
-"""Positions: replication-key values and bookmarks in a form that can be compared.
+"""What the delivery ledger remembers of records: their digests, and the positions of their replication keys.
 
-Pure. A value that cannot be compared reliably has no position (None), and the ledger forgets nothing because of it.
+Pure. Key properties do not identify an event, and two identical rows are two events. So the ledger counts digests of
+whole records, as the tap sent them. They protect no secret, so a fast hash of 128 bits is enough.
+
+A position is a replication-key value or a bookmark in a form that can be compared. A value that cannot be compared
+reliably has none, and the ledger forgets nothing because of it.
 """
 
 from __future__ import annotations
@@ -8,10 +12,17 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from hashlib import blake2b
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+from xxhash import xxh3_64_intdigest, xxh3_128_digest
+
 from target_statsig.events.times import parse_text, parse_texts
+from target_statsig.singer.columns import SINGER_PREFIX, Columns, picked
+from target_statsig.singer.message import encode_each
 from target_statsig.store.ledger import UNORDERED, Bookmark
 
 if TYPE_CHECKING:
@@ -25,6 +36,60 @@ FRACTION = 10**9
 
 NUMBERS = frozenset({int, Decimal})
 """The types of decoded numbers, whose minimum and maximum are found without converting each."""
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")
+
+_SHAPES_KEPT = 512
+"""Sets of columns to remember; a stream seldom has ten."""
+
+
+def digests_of(columns: Columns) -> list[bytes]:
+    """Return the digest of each record: 16 bytes, the same in every run that extracts the record unchanged."""
+    if columns.shapes is None:
+        return _digests(columns, columns.names, range(len(columns)))
+    digests = [b""] * len(columns)
+    for names, rows in columns.shapes.items():
+        for row, each in zip(rows, _digests(columns, names, rows), strict=True):
+            digests[row] = each
+    return digests
+
+
+def digest(record: Mapping[str, Any]) -> bytes:
+    """Return the digest of one record."""
+    return digests_of(Columns.of([record], extracted=[None], versions=[None]))[0]
+
+
+def _digests(of: Columns, names: tuple[str, ...], rows: Sequence[int]) -> list[bytes]:
+    """Return the digests of records that have the same columns.
+
+    Only values are encoded, in the order of the columns' names. Encoding the names as well would take twice as long, so
+    they determine the seed of the hash instead. The value of a single column is encoded without a list around it.
+    """
+    names, seed = _names_and_seed(names)
+    columns = [picked(of.get(name), rows) for name in names]
+    values: Sequence[object] = [None] * len(rows)
+    if columns:
+        values = [*zip(*columns, strict=True)] if len(columns) > 1 else columns[0]
+    try:
+        texts = encode_each(values, _ENCODER)
+    except (UnicodeEncodeError, msgspec.EncodeError):
+        texts = [*map(_encoded, values)]
+    return [*map(xxh3_128_digest, texts, repeat(seed))]
+
+
+@lru_cache(_SHAPES_KEPT)
+def _names_and_seed(columns: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
+    """Return the columns that belong to the digest, sorted by name, and the seed made from their names."""
+    names = sorted(name for name in columns if not name.startswith(SINGER_PREFIX))
+    return tuple(names), xxh3_64_intdigest(json.dumps(names).encode())
+
+
+def _encoded(values: object) -> bytes:
+    try:
+        return _ENCODER.encode(values)
+    except (UnicodeEncodeError, msgspec.EncodeError):
+        # Half a surrogate pair. Such a record is rejected, but only after it was looked up in the ledger.
+        return json.dumps(values, default=str, sort_keys=True).encode()
 
 
 def position(value: object) -> Bookmark | None:

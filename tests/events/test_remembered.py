@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from target_statsig.events.positions import NUMBER_LIMIT, below, highest, position
+from target_statsig.events.remembered import NUMBER_LIMIT, below, highest, position
 
 NOON = position("2026-11-01T12:00:00Z")
 TEN = position(10)
