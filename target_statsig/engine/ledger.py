@@ -140,10 +140,6 @@ class RowLedger(StreamLedger):
             self._is_doubted = not self.is_delivered and requests.in_doubt(self._id) > 0
 
     @override
-    def begin(self) -> None:
-        self._requests.begin()
-
-    @override
     def check(self) -> None:
         self._requests.check()
 

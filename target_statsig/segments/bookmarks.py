@@ -181,24 +181,25 @@ class BookmarkTracker:
     """
 
     def __init__(self) -> None:
-        self._records: dict[str, int] = {}
+        self._streams: set[str] = set()
         self._bookmarks: dict[str, object] = {}
         self._syncing: str | None = None
         self._resume_points: frozenset[str] = frozenset()
         self._resume_points_before: dict[str, frozenset[str]] = {}
         self._has_state = False
-        self._records_at_state: dict[str, int] = {}
+        self._with_records: set[str] = set()
+        """Streams with records after the last STATE."""
         self._writers: set[str] = set()
-        """Streams with records between the last two STATEs."""
+        """Streams with records between the last two STATEs that had any between them."""
         self._moved_by: dict[str, set[str]] = {}
         self._unsure: dict[str, str] = {}
 
-    def message(self, stream: str, *, records: int = 0) -> None:
-        """Note a message of a stream, or several of its records."""
-        before = self._records.get(stream, 0)
-        if records and not before:
-            self._resume_points_before[stream] = self._resume_points
-        self._records[stream] = before + records
+    def message(self, stream: str, *, is_record: bool) -> None:
+        """Note a message of a stream."""
+        self._streams.add(stream)
+        if is_record:
+            self._with_records.add(stream)
+            self._resume_points_before.setdefault(stream, self._resume_points)
 
     def state(self, value: object) -> None:
         """Note a STATE's value. One without bookmarks is ignored."""
@@ -246,16 +247,15 @@ class BookmarkTracker:
 
     def _attribute(self, moved: Mapping[str, object]) -> None:
         """Note the streams that moved bookmarks may belong to: those whose records came before."""
-        wrote = {stream for stream, count in self._records.items() if count != self._records_at_state.get(stream, 0)}
-        self._records_at_state.update(self._records)
-        self._writers = wrote or self._writers
+        self._writers = self._with_records or self._writers
+        self._with_records = set()
         is_first, self._has_state = not self._has_state, True
         self._unsure = {
             name: stream
             for name, stream in self._unsure.items()
             if name not in moved and self._writers == {stream} and self._owner(name) in {None, stream}
         }
-        strange = {name: content for name, content in moved.items() if name not in self._records}
+        strange = {name: content for name, content in moved.items() if name not in self._streams}
         if not strange or not self._writers:
             return
         nameless = self._only_writer_without_bookmark()
@@ -281,4 +281,4 @@ class BookmarkTracker:
 
     def _owner(self, name: str) -> str | None:
         """Return the stream of this run that a bookmark belongs to by its name."""
-        return owner(name, [stream for stream in self._records if stream == name or stream not in self._bookmarks])
+        return owner(name, [stream for stream in self._streams if stream == name or stream not in self._bookmarks])

@@ -109,8 +109,6 @@ class Seen:
     """What the messages of one of the tap's streams showed.
 
     Attributes:
-        schemas: SCHEMA messages of it.
-        records: RECORD messages of it.
         row_count: What every record's row count column holds; None if they have none.
         version: The `version` of every RECORD message; None if they have none.
         activated: The `version` of an ACTIVATE_VERSION after its last SCHEMA or RECORD; None if none came.
@@ -213,7 +211,7 @@ class StreamObserver:
 
     def record(self, tap_stream: str, row_count: object = None, *, version: object = None, count: int = 1) -> None:
         """See a RECORD, or several consecutive ones with the same row count and `version`."""
-        seen = self._account(tap_stream, records=count)
+        seen = self._account(tap_stream, is_record=count > 0)
         seen.activated = None
         first = seen.records == 0
         seen.records += count
@@ -265,8 +263,8 @@ class StreamObserver:
         seen = self._accounts.get(tap_stream, Seen(tap_stream))
         return replace(seen, position=self.bookmarks.position(tap_stream))
 
-    def _account(self, tap_stream: str, *, records: int = 0) -> Seen:
-        self.bookmarks.message(tap_stream, records=records)
+    def _account(self, tap_stream: str, *, is_record: bool = False) -> Seen:
+        self.bookmarks.message(tap_stream, is_record=is_record)
         return self._accounts.setdefault(tap_stream, Seen(tap_stream))
 
 

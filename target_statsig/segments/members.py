@@ -55,7 +55,7 @@ class MemberMapper:
         A row that was deleted at its source means "not a member" in every `sync_mode`. In `remove` it meant the same
         while it was there: taking someone off a list of removals does not add them again.
         """
-        ids = self._ids(self._read(columns, *self._sources), faults)
+        ids = self._ids(first_of(columns, self._sources), faults)
         deleted = deleted_rows(columns)
         if ids and not (faults or deleted or self._membership_field or self._segment_field):
             return {self._segment_id: dict.fromkeys(ids, self._joins)}
@@ -81,7 +81,7 @@ class MemberMapper:
     def _members(self, columns: Columns, deleted: set[int], faults: Faults) -> Column:
         if self._membership_field is None:
             return [row not in deleted and self._joins for row in range(len(columns))]
-        members = [*map(parse_bool, self._read(columns, self._membership_field))]
+        members = [*map(parse_bool, first_of(columns, (self._membership_field,)))]
         for row, member in enumerate(members):
             # A deleted row may have no other column.
             if row in deleted:
@@ -93,7 +93,7 @@ class MemberMapper:
     def _segments(self, columns: Columns, faults: Faults) -> Column:
         if self._segment_field is None:
             return (self._segment_id,) * len(columns)
-        named = self._read(columns, self._segment_field)
+        named = first_of(columns, (self._segment_field,))
         segments = [each.strip() if type(each) is str else "" for each in named]
         if not all(map(is_segment_id, set(segments))):
             for row, (value, segment_id) in enumerate(zip(named, segments, strict=True)):
@@ -101,10 +101,6 @@ class MemberMapper:
                     reason = "missing_segment_id" if value is None else "invalid_segment_id"
                     faults.setdefault(row, RecordError(reason, self._segment_field))
         return segments
-
-    @staticmethod
-    def _read(columns: Columns, *sources: str) -> Column:
-        return first_of(columns, sources)
 
 
 def normalise_id(value: object, field: str | None = None) -> str:

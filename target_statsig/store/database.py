@@ -77,8 +77,6 @@ class Connection:
     Every method raises StoreError if the database fails or cannot be reached.
 
     Attributes:
-        url: The store's URL.
-        is_sqlite: Whether this is SQLite, else PostgreSQL.
         turn: Held while a statement or a transaction runs.
         is_listed: After a column, the condition that its value is in the JSON list `:ids` of `as_list`.
     """

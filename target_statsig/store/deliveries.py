@@ -80,8 +80,13 @@ class StoredLedger(StreamLedger):
             )
         self._states = _WrittenStates(connection, stream, run_id)
 
-    @override
     def begin(self) -> None:
+        """Keep other runs out of the stream until the store is closed; wait a little for a running one.
+
+        Raises:
+            FatalRunError: Another run is sending the stream.
+            InterruptedRunError: The run was asked to stop while it waited.
+        """
         self._lock.acquire()
         # Another run may have ended since.
         self._states = _WrittenStates(self._connection, self._stream, self._run_id)

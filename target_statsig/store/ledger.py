@@ -44,16 +44,8 @@ class Bookmark:
 class StreamLedger(Protocol):
     """The deliveries of one stream. Thread-safe."""
 
-    def begin(self) -> None:
-        """Keep other runs out of the stream until the store is closed; wait a little for a running one.
-
-        Raises:
-            FatalRunError: Another run is sending the stream.
-            InterruptedRunError: The run was asked to stop while it waited.
-        """
-
     def check(self) -> None:
-        """Check that other runs are still kept out.
+        """Check that other runs are still kept out of the stream.
 
         Raises:
             FatalRunError: They are not.
@@ -107,10 +99,6 @@ class StreamLedger(Protocol):
 
 class NoLedger(StreamLedger):
     """Remembers nothing and needs no store (`dedupe: false`): several runs may send the stream at once."""
-
-    @override
-    def begin(self) -> None:
-        pass
 
     @override
     def check(self) -> None:

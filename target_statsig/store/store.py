@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from target_statsig.clock import Clock
     from target_statsig.errors import TargetStatsigError
     from target_statsig.store.database import Connection
-    from target_statsig.store.ledger import StreamLedger
     from target_statsig.store.locks import Locks
     from target_statsig.store.tables import PastRun
 
@@ -134,7 +133,7 @@ class Store:
             run_id=self._run_id,
         )
 
-    def ledger(self, stream: str, *, object_type: str = "event", keep_days: int = 0) -> StreamLedger:
+    def ledger(self, stream: str, *, object_type: str = "event", keep_days: int = 0) -> StoredLedger:
         """Return the ledger of a stream's deliveries: one for a stream in a run.
 
         It is for an object type: of what the stream became before, Statsig has nothing as what it becomes now. For

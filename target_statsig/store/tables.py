@@ -273,7 +273,6 @@ class PastRun:
 
     Attributes:
         ended_at: When it ended, in seconds since 1970.
-        command: What it was started for.
         report: Its report, without what is 0 or empty.
         sent: What it delivered, by name; None where that was nothing, and of all but the last run that did.
     """
