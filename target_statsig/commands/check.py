@@ -56,6 +56,8 @@ PATIENCE = 15
 EVERY_STREAM = "*"
 """Stands for all streams that no entry of `streams` matches."""
 
+SHOWN_NAMES = 5
+
 UNASKED = "not checked, because the Console API cannot be read (see above)"
 
 BUILT_IN = frozenset(STATSIG_ID_TYPES.values())
@@ -278,9 +280,9 @@ def _letters_row(letters: WaitingLetters) -> Row:
     return Row(Mark.UNKNOWN, name, text, remedy)
 
 
-def _few(names: Sequence[str], most: int = 5) -> str:
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN_NAMES
+    return ", ".join(names[:SHOWN_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def check(config: Config, clock: Clock) -> dict[str, list[Row]]:

@@ -106,7 +106,7 @@ class RequestFile:
 class DryRun(Run):
     """A run that sends nothing, works on a copy of the store, and writes no dead letters and no STATE."""
 
-    def __init__(self, config: Config, *, show_ids: bool = False, output: Path | None = None) -> None:
+    def __init__(self, config: Config, *, show_ids: bool, output: Path | None) -> None:
         """Open `output`, the file for the requests that would be sent, if given.
 
         Raises:
