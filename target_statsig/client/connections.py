@@ -116,6 +116,14 @@ class _Answer:
         self.data = b""
         self.will_close = True
         self._parser = HttpResponseParser(self)
+        # The request of an answer that cannot be read is sent again, and may count twice. So what is only untidy, as
+        # some proxies write it, is read.
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True,
+            lenient_chunked_length=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
+        )
         self._parts: list[bytes] = []
         self._ends_with_connection = False
         self._is_complete = False

@@ -149,6 +149,14 @@ def test_a_compressed_answer_is_unpacked(transport):
             b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
             id="a length, after hints",
         ),
+        pytest.param(b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}", id="a length, in lines of Unix"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nB: b\r\n c\r\nContent-Length: 2\r\n\r\n{}", id="a length, after a folded line"
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\n{}\r\n0\r\n\r\n",
+            id="the last chunk, whatever its length",
+        ),
     ],
 )
 def test_an_answer_ends_with(transport, answer):
