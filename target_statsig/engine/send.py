@@ -17,7 +17,7 @@ from target_statsig.engine.ledger import TableLedger
 from target_statsig.engine.table import config_digest
 from target_statsig.errors import InputError, RejectionsError, StoreError
 from target_statsig.events.item_types import ITEM_TYPES
-from target_statsig.events.prepare import Preparation, Prepared, Prepares
+from target_statsig.events.prepare import Preparation, Prepared
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.reports.text import counted
 from target_statsig.singer.dead_letters import too_many
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from target_statsig.config.settings import StreamSettings
     from target_statsig.engine.files import PreparedTable
     from target_statsig.engine.table import Row
-    from target_statsig.events.prepare import Limits
     from target_statsig.events.stream import EventStream
     from target_statsig.run.run import Run
     from target_statsig.singer.message import Message
@@ -175,8 +174,8 @@ class _Sender:
         if ledger.is_delivered:
             batch = batch.take([line for line, _, _ in row.rejections])
         # A divided request is prepared again, because each of its records is looked up.
-        ready = None if ledger.was_split else _prepared(row, sends=not ledger.is_delivered)
-        self._stream.deliver_prepared(_Ready(ready, preparation), schema, batch, ledger)
+        prepared = None if ledger.was_split else _prepared(row, sends=not ledger.is_delivered)
+        self._stream.deliver_prepared(prepared, preparation, schema, batch, ledger)
         if row.rejections or ledger.was_split:
             self.ledger.settle(ledger)
 
@@ -222,19 +221,6 @@ class _Lines(Sequence[bytes]):
     @cached_property
     def _lines(self) -> list[bytes]:
         return self._row.lines
-
-
-class _Ready(Prepares):
-    """Returns the prepared batch at the first call, and prepares parts of it at later calls."""
-
-    def __init__(self, prepared: Prepared | None, preparation: Preparation) -> None:
-        self._prepared = prepared
-        self._preparation = preparation
-
-    @override
-    def __call__(self, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
-        prepared, self._prepared = self._prepared, None
-        return prepared or self._preparation(batch, limits, now_ms)
 
 
 def _prepared(row: Row, *, sends: bool) -> Prepared:

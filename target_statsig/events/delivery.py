@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from target_statsig.config.settings import StreamSettings
     from target_statsig.errors import RequestError
     from target_statsig.events.item_types import ItemType
-    from target_statsig.events.prepare import Prepared, PreparedRequest, Prepares
+    from target_statsig.events.prepare import Prepared, PreparedRequest
     from target_statsig.events.workers import Workers
     from target_statsig.singer.records import Batch, RecordReader
     from target_statsig.store.ledger import Bookmark, StreamLedger
@@ -155,31 +155,39 @@ class Delivery:
         )
 
     def deliver(
-        self, preparation: Prepares, batch: Batch, *, now_ms: int, epoch: int = 0, on_retry: Callable[[], None]
+        self,
+        preparation: Preparation,
+        batch: Batch,
+        *,
+        now_ms: int,
+        epoch: int = 0,
+        on_retry: Callable[[], None],
+        prepared: Prepared | None = None,
     ) -> BatchResult:
         """Deliver a batch. A failed request raises nothing; the result holds the error and the undelivered records.
 
         `now_ms` is the time for items without one, in unix milliseconds. `epoch` is the number of STATE messages before
-        the last record. `on_retry` is called before each retry of a request.
+        the last record. `on_retry` is called before each retry of a request. `prepared` is the batch as it was prepared
+        earlier, if it was.
         """
         result = BatchResult(ItemCounts(self.item_type.object_type))
-        return _BatchDelivery(self, preparation, now_ms, epoch, on_retry, result).run(batch)
+        return _BatchDelivery(self, preparation, now_ms, epoch, on_retry, result).run(batch, prepared)
 
 
 @dataclass(slots=True)
 class _BatchDelivery:
     delivery: Delivery
-    preparation: Prepares
+    preparation: Preparation
     now_ms: int
     epoch: int
     on_retry: Callable[[], None]
     result: BatchResult
     highest: Bookmark | None = None
 
-    def run(self, batch: Batch) -> BatchResult:
+    def run(self, batch: Batch, prepared: Prepared | None) -> BatchResult:
         result, delivery = self.result, self.delivery
         limits = DIGESTS_ONLY if delivery.all_known else delivery.bounds.limits
-        prepared = self._prepare(batch, limits)
+        prepared = prepared or self._prepare(batch, limits)
         if prepared.unreadable is not None:
             result.unreadable = (prepared.readable, prepared.unreadable)
             result.undelivered = len(batch) - 1 - prepared.readable

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 from typing_extensions import override
@@ -129,15 +129,8 @@ class Prepared(msgspec.Struct, frozen=True):
         return sum(request.size for request in self.requests) / items if items else 0.0
 
 
-class Prepares(Protocol):
-    """Prepares batches. `engine.send` implements it for batches that were prepared earlier."""
-
-    def __call__(self, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
-        """Prepare a batch. `now_ms` is the time for items without one, in unix milliseconds."""
-
-
 @dataclass(frozen=True)
-class Preparation(Prepares):
+class Preparation:
     """Prepares the batches of one stream until its next SCHEMA message.
 
     Attributes:
@@ -163,8 +156,8 @@ class Preparation(Prepares):
     def _mapper(self) -> Mapper:
         return self.item_type.mapper(self.settings)
 
-    @override
     def __call__(self, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
+        """Prepare a batch. `now_ms` is the time for items without one, in unix milliseconds."""
         return self.prepare(self.reader.read(batch), limits, now_ms)
 
     def prepare(self, read: Read, limits: Limits, now_ms: int) -> Prepared:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from target_statsig.config.settings import StreamSettings
     from target_statsig.events.delivery import BatchResult
     from target_statsig.events.item_types import ItemType
-    from target_statsig.events.prepare import Preparation, Prepares
+    from target_statsig.events.prepare import Preparation, Prepared
     from target_statsig.reports.report import ItemCounts
     from target_statsig.run.run import Run
     from target_statsig.singer.dead_letters import Rejections
@@ -193,10 +193,18 @@ class EventStream:
         """Wait until a thread of the pool is free, and run a job in it."""
         self._run.pool.submit(job)
 
-    def deliver_prepared(self, preparation: Prepares, schema: Message, batch: Batch, ledger: StreamLedger) -> None:
+    def deliver_prepared(
+        self,
+        prepared: Prepared | None,
+        preparation: Preparation,
+        schema: Message,
+        batch: Batch,
+        ledger: StreamLedger,
+    ) -> None:
         """Deliver a batch that was prepared elsewhere, in this thread, until all is acknowledged or a dead letter.
 
-        `preparation` returns the prepared batch, and prepares parts of it again. `schema` is the SCHEMA message.
+        `preparation` prepares parts of the batch again, and all of it if `prepared` is None. `schema` is the SCHEMA
+        message.
 
         Raises:
             TargetStatsigError: The error of a request.
@@ -204,7 +212,7 @@ class EventStream:
         with self._run.report.lock:
             self._counts.records += len(batch)
         part, ticket = _Part(0, batch, 0), self._run.gate.open()
-        self._deliver(preparation, schema, [part], ticket, 0, replace(self._delivery, ledger=ledger))
+        self._deliver(preparation, schema, [part], ticket, 0, replace(self._delivery, ledger=ledger), prepared)
 
     def _gathering_of(self, reading: Reading) -> _Gathering:
         key, tap_stream = self._replication_key, reading.schema["stream"]
@@ -265,17 +273,20 @@ class EventStream:
 
     def _deliver(
         self,
-        preparation: Prepares,
+        preparation: Preparation,
         schema: Message,
         parts: list[_Part],
         ticket: int,
         epoch: int,
         delivery: Delivery,
+        prepared: Prepared | None = None,
     ) -> None:
         run = self._run
         now_ms = int(run.clock.time() * 1000)
         batch = Batch.of([part.batch for part in parts])
-        result = delivery.deliver(preparation, batch, now_ms=now_ms, epoch=epoch, on_retry=self._count_retry)
+        result = delivery.deliver(
+            preparation, batch, now_ms=now_ms, epoch=epoch, on_retry=self._count_retry, prepared=prepared
+        )
         self._count(result)
         for rejection in result.rejections:
             self.rejections.add(rejection.line, schema, rejection.error, message=rejection.message)

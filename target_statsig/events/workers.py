@@ -25,7 +25,7 @@ from target_statsig.singer.message import lines_of
 from target_statsig.singer.records import Batch
 
 if TYPE_CHECKING:
-    from target_statsig.events.prepare import Limits, Prepared, Prepares
+    from target_statsig.events.prepare import Limits, Preparation, Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Task(NamedTuple):
     """
 
     number: int
-    preparation: Prepares | None
+    preparation: Preparation | None
     lines: bytes
     limits: Limits
     now_ms: int
@@ -109,7 +109,7 @@ class Workers:
                 self._idle.put(self._workers[-1])
         threading.Thread(target=self._end_late_ones, name="workers", daemon=True).start()
 
-    def prepare(self, preparation: Prepares, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
+    def prepare(self, preparation: Preparation, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
         """Wait until a worker is free, and prepare a batch in it; without workers, prepare it here.
 
         A decoded batch is always prepared here, because passing it to a worker would take longer.
@@ -154,7 +154,7 @@ class _Worker:
         for pipe in (self._tasks, self._answers):
             with contextlib.suppress(OSError, AttributeError):  # over the user's limit, or not Linux
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self._preparations: dict[int, Prepares] = {}
+        self._preparations: dict[int, Preparation] = {}
         self._is_up = self._is_stopped = False
         self._until: float | None = None
 
@@ -167,7 +167,7 @@ class _Worker:
                 self._receive()
         return not self._is_stopped and self._is_up
 
-    def prepare(self, preparation: Prepares, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
+    def prepare(self, preparation: Preparation, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
         """Prepare a batch in the process; while it starts, and after it has died, prepare the batch here."""
         try:
             if self.is_ready:
@@ -181,7 +181,7 @@ class _Worker:
                 )
         return preparation(batch, limits, now_ms)
 
-    def _ask(self, preparation: Prepares, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
+    def _ask(self, preparation: Preparation, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
         number = id(preparation)
         unknown = None if number in self._preparations else preparation
         # The preparation is kept, so that its id is not reused.
@@ -234,7 +234,7 @@ def serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
         UnpicklingError: The main process ended in the middle of a task.
         OSError: The main process reads no more answers.
     """
-    preparations: dict[int, Prepares] = {}
+    preparations: dict[int, Preparation] = {}
     send(answers, None)
     while True:
         # The data comes from the process that started this one.
