@@ -98,9 +98,10 @@ def test_a_killed_send_goes_on_and_doubles_only_what_it_says(command, statsig, t
     dice = random.Random(instant)
     url = write_table(tmp_path / "table", SETTINGS, *([row(n) for n in range(p, ROWS, PARTS)] for p in range(PARTS)))
     report = killed_and_finished(command, statsig, url, dice.randint(1, REQUESTS), taken=instant % 2 == 0)
-    once = Counter(range(ROWS)) - Counter(POISON)
+    once = Counter(range(ROWS))
     came = arrived(statsig)
-    assert not once - came
+    assert not once - Counter(POISON) - came
+    # The request that kills may be taken with its poison, which then came once.
     doubled = sum((came - once).values())
     counts = report["streams"]["orders"]
     assert doubled <= counts["maybe_duplicated"]
