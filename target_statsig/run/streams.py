@@ -6,6 +6,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from target_statsig.config.choices import ObjectType
 from target_statsig.config.parse import unmatched
 from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.events.remembered import replication_key_of
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from target_statsig.config.settings import StreamSettings
-    from target_statsig.events.item_types import ItemType
     from target_statsig.reports.progress import Progress
     from target_statsig.reports.report import ItemCounts, MemberCounts
     from target_statsig.run.run import Run
@@ -65,10 +65,8 @@ class Streams:
 
     def add_prepared(self, name: str, ledger: StreamLedger, *, expected: int) -> EventStream:
         """Create a stream for `expected` events that are already prepared; `ledger` records its deliveries."""
-        settings = self._run.config.for_stream(name)
-        stream = self._event_stream(name, settings, ITEM_TYPES[settings.object_type], ledger)
+        stream = self._event_stream(name, self._run.config.for_stream(name), ledger)
         stream.expected = expected
-        self.events[name] = stream
         return stream
 
     def take_schema(self, name: str, message: Message, schema: Mapping[str, Any]) -> None:
@@ -160,11 +158,8 @@ class Streams:
 
     def _make(self, name: str) -> EventStream | SegmentStream:
         settings = self._run.config.for_stream(name)
-        item_type = ITEM_TYPES.get(settings.object_type)
-        if item_type is not None:
-            ledger = self._ledger(name, settings)
-            event_stream = self.events[name] = self._event_stream(name, settings, item_type, ledger)
-            return event_stream
+        if settings.object_type is not ObjectType.SEGMENT:
+            return self._event_stream(name, settings, self._ledger(name, settings))
         # Imported here, because a run without segments does not need it.
         from target_statsig.segments.stream import SegmentStream, make_sync
 
@@ -177,12 +172,12 @@ class Streams:
             segment_stream.begin(settings.segment_id)
         return segment_stream
 
-    def _event_stream(
-        self, name: str, settings: StreamSettings, item_type: ItemType, ledger: StreamLedger
-    ) -> EventStream:
+    def _event_stream(self, name: str, settings: StreamSettings, ledger: StreamLedger) -> EventStream:
+        item_type = ITEM_TYPES[settings.object_type]
         counts = self._run.report.items(name, item_type.object_type)
         rejections = self._rejections(name, settings, counts)
-        return EventStream(name, settings, item_type, self._run, ledger, counts, rejections)
+        stream = self.events[name] = EventStream(name, settings, item_type, self._run, ledger, counts, rejections)
+        return stream
 
     def _ledger(self, name: str, settings: StreamSettings) -> StreamLedger:
         if not settings.dedupe:
