@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.choices import ObjectType
@@ -161,12 +160,11 @@ class Streams:
         if settings.object_type is not ObjectType.SEGMENT:
             return self._event_stream(name, settings, self._ledger(name, settings))
         # Imported here, because a run without segments does not need it.
-        from target_statsig.segments.stream import SegmentStream, make_sync
+        from target_statsig.segments.stream import SegmentStream
 
         counts = self._run.report.members(name)
         rejections = self._rejections(name, settings, counts)
-        make = partial(make_sync, self._run, name, settings, counts)
-        segment_stream = self.segments[name] = SegmentStream(name, settings, counts, rejections, self._run, make)
+        segment_stream = self.segments[name] = SegmentStream(name, settings, counts, rejections, self._run)
         if settings.segment_id is not None:
             # Without waiting for a record, because an audience may have become empty.
             segment_stream.begin(settings.segment_id)

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from target_statsig.segments.completeness import Verdict
     from target_statsig.segments.members import Changes
     from target_statsig.segments.segment import RemoteSegment
-    from target_statsig.singer.state import StateGate
-    from target_statsig.store.members import Audience, Pending
+    from target_statsig.store.members import Pending
 
 logger = logging.getLogger(__name__)
 
@@ -188,11 +187,12 @@ class LimitedRowSync(SegmentSync):
     the end of the run, and without it the tap sends the rows again.
     """
 
-    def __init__(self, remote: RemoteSegment, gate: StateGate, audience: Audience, pending: Pending) -> None:
+    def __init__(self, remote: RemoteSegment, run: Run) -> None:
+        """Open the store, and only then use the Console API: its limits on requests are in the store."""
         self.remote = remote
-        self._gate = gate
-        self._audience = audience
-        self._pending = pending
+        self._gate = run.gate
+        self._audience = run.store.audience(remote.id)
+        self._pending = run.store.pending(remote.id)
         self._planned: Counter[bool] = Counter()
         self._ticket: int | None = None
 

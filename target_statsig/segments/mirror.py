@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from target_statsig.clock import Clock
+    from target_statsig.run.run import Run
     from target_statsig.segments.completeness import Verdict
     from target_statsig.segments.members import Changes
     from target_statsig.segments.segment import RemoteSegment
@@ -200,15 +201,15 @@ class Baseline:
 class MirrorSync(SegmentSync):
     """Makes a segment equal its stream."""
 
-    def __init__(self, stream: str, remote: RemoteSegment, store: Store, clock: Clock) -> None:
-        """Start with an empty audience; `stream` is the name of the stream."""
+    def __init__(self, stream: str, remote: RemoteSegment, run: Run) -> None:
+        """Open the store, and only then use the Console API: its limits on requests are in the store."""
         self.remote = remote
         self._stream = stream
-        self._store = store
-        self._clock = clock
-        self._baseline = Baseline(remote, store, clock)
+        self._store = run.store
+        self._clock = run.clock
+        self._baseline = Baseline(remote, run.store, run.clock)
         self._members = self._baseline.members
-        self._audience = store.audience(remote.id)
+        self._audience = run.store.audience(remote.id)
         self._decision = Decision(Action.NOTHING_TO_REMOVE)
         self._hold = Hold(stream)
         self._closed = False

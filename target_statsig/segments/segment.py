@@ -135,9 +135,7 @@ class RemoteSegment:
         self.settings = settings
         self.counts = counts
         self.read: int | None = None
-        self._console = run.console
-        self._clock = run.clock
-        self._batch_size = run.settings.segment_batch_size
+        self._run = run
         self._type = ID_LIST
         self._most = 0
         """Upper bound of the list's members: the last count plus all ids added since."""
@@ -145,7 +143,8 @@ class RemoteSegment:
     @property
     def batch_size(self) -> int:
         """The most ids in a request for this segment."""
-        return min(self._batch_size, USER_STORE_BATCH) if self._type == USER_STORE_LIST else self._batch_size
+        size = self._run.settings.segment_batch_size
+        return min(size, USER_STORE_BATCH) if self._type == USER_STORE_LIST else size
 
     def check(self) -> Segment:
         """Return the segment if its ids may be changed.
@@ -155,7 +154,7 @@ class RemoteSegment:
         """
         with self._failing("read"):
             try:
-                segment = self._console.segment(self.id)
+                segment = self._run.console.segment(self.id)
             except RefusedError as error:
                 if error.status != HTTPStatus.NOT_FOUND:
                     raise
@@ -177,11 +176,11 @@ class RemoteSegment:
         with self._failing("read"):
             self.read = 0
             try:
-                for number, member in enumerate(self._console.ids(self.id)):
+                for number, member in enumerate(self._run.console.ids(self.id)):
                     if not number % READ_BETWEEN_CHECKS:
                         self.read = number
                         # A signal ends the reading, which takes minutes for a long list.
-                        self._clock.sleep(0)
+                        self._run.clock.sleep(0)
                     yield member
             finally:
                 self.read = None
@@ -189,7 +188,7 @@ class RemoteSegment:
     def list_state(self) -> ListState:
         """Return the list's version, and whether Statsig is still updating it."""
         with self._failing("read"):
-            return self._console.list_state(self.id)
+            return self._run.console.list_state(self.id)
 
     def settled(self) -> tuple[Segment, ListState]:
         """Return the segment and its list after Statsig has finished updating it, or has taken too long."""
@@ -197,21 +196,21 @@ class RemoteSegment:
         for _ in range(UPDATE_POLLS):
             if not state.updating:
                 break
-            self._clock.sleep(UPDATE_POLL_SECONDS)
+            self._run.clock.sleep(UPDATE_POLL_SECONDS)
             state = self.list_state()
         return self.check(), state
 
     def add(self, ids: Sequence[str]) -> None:
         """Add ids, in one request."""
         with self._failing("added to"):
-            call = self._console.add_ids(self.id, ids, segment_type=self._type)
+            call = self._run.console.add_ids(self.id, ids, segment_type=self._type)
         self.counts.requests += call.tries
         self.counts.added += len(ids)
 
     def remove(self, ids: Sequence[str]) -> None:
         """Remove ids, in one request."""
         with self._failing("removed from"):
-            call = self._console.remove_ids(self.id, ids, segment_type=self._type)
+            call = self._run.console.remove_ids(self.id, ids, segment_type=self._type)
         self.counts.requests += call.tries
         self.counts.removed += len(ids)
 
@@ -245,7 +244,7 @@ class RemoteSegment:
         too_many = limit is not None and most > limit
         if too_many or crossings(self._most, most) or self._project_size_with(ids) > MAX_IDS:
             # The count may include ids that were members before.
-            self._console.ids_in_project = None
+            self._run.console.ids_in_project = None
             members, remaining = self.check().count, self.ids()
             among_them: set[str] = set()
             while page := list(itertools.islice(remaining, READ_BETWEEN_CHECKS)):
@@ -265,22 +264,22 @@ class RemoteSegment:
 
         It matters if the ids take several requests, of which some could succeed. Statsig refuses a single one whole.
         """
-        if self._console.ids_in_project is None:
+        if self._run.console.ids_in_project is None:
             if new <= self.batch_size:
                 return 0
             with self._failing("measured against the project's limit"):
-                self._console.ids_in_project = self._console.count_ids()
-        return self._console.ids_in_project + new
+                self._run.console.ids_in_project = self._run.console.count_ids()
+        return self._run.console.ids_in_project + new
 
     def _count_new(self, new: int) -> None:
-        if self._console.ids_in_project is not None:
-            self._console.ids_in_project += new
+        if self._run.console.ids_in_project is not None:
+            self._run.console.ids_in_project += new
 
     def _create(self, error: RefusedError) -> Segment:
         if not self.settings.create_segment:
             raise self._unfit(missing(self.settings, error.message)) from error
         with self._failing("created"):
-            return self._console.create_segment(
+            return self._run.console.create_segment(
                 self.id,
                 id_type=statsig_id_type(self.settings),
                 description=self.settings.segment_description,

@@ -32,43 +32,19 @@ if TYPE_CHECKING:
     from target_statsig.singer.records import Batch, Reading
 
 
-def make_sync(run: Run, stream: str, settings: StreamSettings, counts: MemberCounts, segment_id: str) -> SegmentSync:
-    """Return the sync of a segment: as a mirror, by row, or by row under a size limit.
-
-    Rows of replayed dead letters add and remove, whatever the `sync_mode` of their stream.
-    """
-    counts_here = counts.segments.setdefault(segment_id, SegmentCounts(settings.sync_mode or SyncMode.ADD))
-    mirrors = settings.sync_mode is SyncMode.MIRROR and not run.streams.replaying
-    # Open it before the Console API, which needs the quota's windows from it.
-    store = run.store if mirrors or settings.max_segment_size is not None else None
-    remote = RemoteSegment(segment_id, settings, counts_here, run)
-    if store is None:
-        return RowSync(remote, run)
-    if mirrors:
-        return MirrorSync(stream, remote, store, run.clock)
-    return LimitedRowSync(remote, run.gate, store.audience(segment_id), store.pending(segment_id))
-
-
 class SegmentStream:
     """Takes the records of one stream and gathers the members of its segments."""
 
     def __init__(
-        self,
-        stream: str,
-        settings: StreamSettings,
-        counts: MemberCounts,
-        rejections: Rejections,
-        run: Run,
-        make_sync: Callable[[str], SegmentSync],
+        self, stream: str, settings: StreamSettings, counts: MemberCounts, rejections: Rejections, run: Run
     ) -> None:
-        """Begin with nothing gathered; `make_sync` makes the sync of a segment."""
+        """Begin with nothing gathered."""
         self.stream = stream
         self.settings = settings
         self._counts = counts
         self.rejections = rejections
         self._mapper = MemberMapper(settings)
         self._run = run
-        self._make_sync = make_sync
         # Records name the segments of this mirror. The store knows those that no record names any more.
         mirrors_many = settings.segment_id_field is not None and settings.sync_mode is SyncMode.MIRROR
         self._store = run.store if mirrors_many else None
@@ -107,8 +83,20 @@ class SegmentStream:
 
     def begin(self, segment_id: str) -> None:
         """Begin the sync of a segment."""
-        self._syncs[segment_id] = self._make_sync(segment_id)
+        self._syncs[segment_id] = self.make_sync(segment_id)
         self._guarded(segment_id, lambda sync: sync.begin())
+
+    def make_sync(self, segment_id: str) -> SegmentSync:
+        """Return the sync of a segment: as a mirror, by row, or by row under a size limit.
+
+        Rows of replayed dead letters add and remove, whatever the `sync_mode` of their stream.
+        """
+        settings, run = self.settings, self._run
+        counts = self._counts.segments.setdefault(segment_id, SegmentCounts(settings.sync_mode or SyncMode.ADD))
+        remote = RemoteSegment(segment_id, settings, counts, run)
+        if settings.sync_mode is SyncMode.MIRROR and not run.streams.replaying:
+            return MirrorSync(self.stream, remote, run)
+        return RowSync(remote, run) if settings.max_segment_size is None else LimitedRowSync(remote, run)
 
     # The end of the input: a run takes each step for all segments before the next, additions before removals
 

@@ -99,15 +99,16 @@ def stream_of(stream_settings, *, rejections=None, failing=()):
         counts=MemberCounts(), rejections=rejections or Rejections(), syncs={}, failures=[], begun=[], observed=[]
     )
 
-    def make_sync(segment_id):
-        seen.begun.append(segment_id)
-        return seen.syncs.setdefault(segment_id, Sync(segment_id, fails=segment_id in failing))
+    class Stream(SegmentStream):
+        def make_sync(self, segment_id):
+            seen.begun.append(segment_id)
+            return seen.syncs.setdefault(segment_id, Sync(segment_id, fails=segment_id in failing))
 
     def observe(tap_stream, read):
         seen.observed.append((tap_stream, len(read.columns)))
 
     run = SimpleNamespace(fail=seen.failures.append, sources=SimpleNamespace(read=observe), store=None)
-    return SegmentStream("people", stream_settings, seen.counts, seen.rejections, run, make_sync), seen
+    return Stream("people", stream_settings, seen.counts, seen.rejections, run), seen
 
 
 def reading(schema):
