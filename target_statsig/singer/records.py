@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from operator import sub
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from target_statsig.singer.message import (
 from target_statsig.singer.schema import Check, NotPlainError, RecordType, compile_check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 NO_END = " and has no end, because the program that wrote it ended or failed"
 """The end of the message about a line that was cut off."""
@@ -81,12 +81,7 @@ class Batch:
         """Return at most `size` consecutive messages, beginning with number `start`."""
         if start == 0 and len(self) <= size:
             return self
-        rows = slice(start, start + size)
-        return Batch(
-            self.lines[rows],
-            None if self.messages is None else self.messages[rows],
-            None if self.mapped is None else self.mapped[rows],
-        )
+        return self.take(range(len(self))[start : start + size])
 
     def take(self, rows: Sequence[int]) -> Batch:
         """Return the messages with these numbers, from 0."""
@@ -132,23 +127,29 @@ class Read:
     unreadable: str | None = None
 
 
+@dataclass(eq=False)
 class RecordReader:
-    """Reads the RECORD messages of a stream and validates their records; it pickles."""
+    """Reads the RECORD messages of a stream and validates their records. Picklable.
 
-    def __init__(
-        self, tap_stream: str, stream: str, schema: dict[str, Any], key_properties: Sequence[str], *, validates: bool
-    ) -> None:
-        """Take the stream's names in the tap and after stream maps, and the JSON schema after them.
+    Attributes:
+        tap_stream: The stream's name in the tap.
+        stream: Its name after stream maps.
+        schema: The JSON schema after them. It is compiled when first needed.
+        key_properties: The members that every record must have.
+        validates: Whether every record must also keep to the schema.
+    """
 
-        Every record must have the `key_properties`, and keep to the schema if the reader `validates`. The schema is
-        compiled when first needed.
-        """
-        self._tap_stream = tap_stream
-        self._stream = stream
-        self._schema = schema
-        self._key_properties = tuple(key_properties)
-        self._validates = validates
-        self._misses = 0
+    tap_stream: str
+    stream: str
+    schema: dict[str, Any]
+    key_properties: Sequence[str]
+    validates: bool = field(kw_only=True)
+    _misses: int = field(default=0, init=False)
+
+    @override
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out the compiled schema."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @cached_property
     def is_sound(self) -> Check:
@@ -157,13 +158,13 @@ class RecordReader:
         Raises:
             InputError: The schema cannot be used. Raised at the first access.
         """
-        return compile_check(self._stream, self._schema if self._validates else None, self._key_properties)
+        return compile_check(self.stream, self.schema if self.validates else None, self.key_properties)
 
     @cached_property
     def _type(self) -> RecordType | None:
         """A type that only sound records fit; None if no type can express the schema."""
         try:
-            return RecordType(self._tap_stream, self._schema, self._key_properties, validates=self._validates)
+            return RecordType(self.tap_stream, self.schema, self.key_properties, validates=self.validates)
         except NotPlainError:
             return None
 
@@ -179,7 +180,7 @@ class RecordReader:
         return self._read_objects(batch)
 
     def _read_objects(self, batch: Batch) -> Read:
-        messages, unreadable = decode_records(self._tap_stream, batch)
+        messages, unreadable = decode_records(self.tap_stream, batch)
         records = batch.mapped or [message["record"] for message in messages]
         is_sound = self._is_shallow_and_sound if batch.may_be_deep else self.is_sound
         rows: Sequence[int] = [row for row, record in enumerate(records) if is_sound(record)]
@@ -198,14 +199,8 @@ class RecordReader:
     def _fault(self, record: Mapping[str, Any]) -> RecordError:
         if is_too_deep(record):
             return RecordError("nested_too_deeply")
-        missing = next((name for name in self._key_properties if name not in record), None)
+        missing = next((name for name in self.key_properties if name not in record), None)
         return RecordError("schema_violation") if missing is None else RecordError("missing_key_property", missing)
-
-    @override
-    def __reduce__(self) -> tuple[Callable[..., RecordReader], tuple[str, str, dict[str, Any], Sequence[str]]]:
-        """Pickle the arguments: the schema is compiled again in the other process, if it is needed there."""
-        make = partial(RecordReader, validates=self._validates)
-        return make, (self._tap_stream, self._stream, self._schema, self._key_properties)
 
 
 def _columns(messages: Sequence[Message], records: Sequence[Mapping[str, Any]]) -> Columns:
