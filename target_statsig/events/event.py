@@ -151,9 +151,7 @@ class EventMapper(Mapper):
         fed = [self._value, self._time, *self._users.sources]
         if settings.event_name is None:
             fed.insert(0, self._name)
-        self._metadata = MetadataMapper(
-            settings.metadata_fields, settings.metadata_types, fed, of_messages=self._reads_messages
-        )
+        self._metadata = MetadataMapper(settings, fed)
 
     @override
     def __call__(self, columns: Columns, now_ms: int, warnings: MappingWarnings, faults: Faults) -> Items:

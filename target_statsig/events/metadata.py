@@ -18,6 +18,7 @@ from target_statsig.singer.columns import (
     overlay,
     picked,
     places,
+    reads_messages,
     rows_by_shape,
     transposed,
 )
@@ -25,6 +26,7 @@ from target_statsig.singer.columns import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from target_statsig.config.settings import StreamSettings
     from target_statsig.singer.columns import Column, Columns, Faults, Place, Shapes
 
 EVERYTHING = "*"
@@ -65,25 +67,15 @@ _SHAPES_KEPT = 512
 class MetadataMapper:
     """Maps the metadata of the records of one stream."""
 
-    def __init__(
-        self,
-        metadata_fields: Collection[str],
-        types: MetadataTypes,
-        fed: Iterable[tuple[str, ...]],
-        *,
-        of_messages: bool = False,
-    ) -> None:
-        """Read the settings `metadata_fields` and `metadata_types`.
-
-        `fed` has the sources of each other field, the preferred one first. `of_messages` is whether the records are
-        messages of Segment or RudderStack.
-        """
-        self._of_messages = of_messages
-        self._everything = EVERYTHING in metadata_fields
-        self._unpacks = self._everything or PROPERTIES in metadata_fields
-        self._named = [(source.replace(".", "_"), source) for source in metadata_fields if _may_be_named(source)]
-        self._fed = tuple(fed)
-        self._convert = typed if types is MetadataTypes.TYPED else texts
+    def __init__(self, settings: StreamSettings, fed: Sequence[tuple[str, ...]]) -> None:
+        """Take the sources of each other field, the preferred one first."""
+        sources = settings.metadata_fields
+        self._of_messages = reads_messages(settings)
+        self._everything = EVERYTHING in sources
+        self._unpacks = self._everything or PROPERTIES in sources
+        self._named = [(source.replace(".", "_"), source) for source in sources if _may_be_named(source)]
+        self._fed = fed
+        self._convert = typed if settings.metadata_types is MetadataTypes.TYPED else texts
         self._plan = lru_cache(_SHAPES_KEPT)(self._plan_for)
 
     def __call__(self, columns: Columns, faults: Faults) -> Column:

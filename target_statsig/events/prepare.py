@@ -17,7 +17,7 @@ from target_statsig.client.events import encode_body
 from target_statsig.config.choices import DeletedRows, Tier
 from target_statsig.errors import RecordError
 from target_statsig.events.remembered import below, digests_of, highest
-from target_statsig.events.values import NOT_ENCODABLE, Items
+from target_statsig.events.values import NOT_ENCODABLE, NOT_JSON, Items
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.singer.columns import Faults, deleted_rows, picked
 from target_statsig.singer.message import ENCODER, encode_each
@@ -47,8 +47,6 @@ BILLED_TIERS = frozenset({None, Tier.PRODUCTION})
 
 LARGEST = 4_096
 """Bytes of an item's metadata or user. Statsig may cut or drop a larger one silently; its Node SDK has this limit."""
-
-_NOT_JSON = (TypeError, ValueError, RecursionError, ArithmeticError)
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -227,7 +225,7 @@ class Preparation:
         """Encode each item as JSON; a fault is an item that cannot be encoded, or is too large for any request."""
         try:
             lines = encode_each(items)
-        except _NOT_JSON:
+        except NOT_JSON:
             lines = [b"" if row in faults else _encode_one(item, row, faults) for row, item in enumerate(items)]
         largest = limits.largest - ENVELOPE_BYTES
         if max(map(len, lines), default=0) > largest:
@@ -316,6 +314,6 @@ def _count_large(bodies: Sequence[bytes]) -> tuple[int, int]:
 def _encode_one(item: object, row: int, faults: Faults) -> bytes:
     try:
         return ENCODER.encode(item)
-    except _NOT_JSON:
+    except NOT_JSON:
         faults[row] = RecordError(NOT_ENCODABLE)
         return b""

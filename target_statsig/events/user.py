@@ -160,13 +160,14 @@ def _unidentified(identifiers: Sequence[Column], count: int) -> Iterable[int]:
 
 def _tiers(named: Column, otherwise: str | None, warnings: MappingWarnings) -> Column:
     """Return the tier of each record: its own text, or else `otherwise`."""
-    texts = {value: value.strip() or otherwise for value in {*filter(_is_text, named)}}
-    warnings.tier_ignored += sum(value is not None and not _is_text(value) for value in named)
-    return [texts[value] if _is_text(value) else otherwise for value in named]
 
+    def tier_of(value: object) -> str | None:
+        if isinstance(value, str):
+            return value.strip() or otherwise
+        warnings.tier_ignored += value is not None
+        return otherwise
 
-def _is_text(value: object) -> bool:
-    return type(value) is str
+    return [*map(tier_of, named)]
 
 
 def _consents(given: Column, warnings: MappingWarnings) -> Column:

@@ -66,7 +66,8 @@ _NUMBERS = (int, float, Decimal)
 NOT_ENCODABLE = "not_encodable"
 """The reason for rejecting a record with a value that JSON cannot hold: half a surrogate pair, or NaN."""
 
-_NOT_JSON = (TypeError, ValueError, RecursionError)
+NOT_JSON = (TypeError, ValueError, RecursionError, ArithmeticError)
+"""Errors of encoding a value that JSON cannot hold."""
 
 _PRINT_PLAINLY: frozenset[type] = frozenset({str, int, bool, NoneType})
 
@@ -82,7 +83,7 @@ def compact_json(value: object) -> str:
     """
     try:
         return ENCODER.encode(_plain(value)).decode()
-    except _NOT_JSON:
+    except NOT_JSON:
         raise RecordError(NOT_ENCODABLE) from None
 
 
@@ -185,7 +186,7 @@ def texts(column: Column, faults: Faults) -> Column:
             # Only a fraction of zeros is cut.
             return [plain_text(Decimal(each)) if each and each[-1] == "0" else each for each in digits]
     if kinds <= {dict, list}:
-        with suppress(*_NOT_JSON):
+        with suppress(*NOT_JSON):
             encoded = encode_each([*map(_plain, column)])
             return [value if value is None else each.decode() for value, each in zip(column, encoded, strict=True)]
     return convert(lambda value: None if value is None else text(value), column, faults)

@@ -19,7 +19,8 @@ FED = (("user_id", "userId"), ("event_value", "revenue", "properties.revenue", "
 
 def metadata_of(record, *metadata_fields, fed=FED, types=MetadataTypes.TEXT):
     faults = {}
-    (metadata,) = MetadataMapper(metadata_fields or ("*",), types, fed)(columns_of(record), faults)
+    settings = StreamSettings(ObjectType.EVENT, metadata_fields=metadata_fields or ("*",), metadata_types=types)
+    (metadata,) = MetadataMapper(settings, fed)(columns_of(record), faults)
     if faults:
         raise faults[0]
     return {} if metadata is None else msgspec.json.decode(_ENCODER.encode(metadata))
@@ -201,7 +202,8 @@ def test_of_many_records_each_has_the_metadata_that_it_has_alone():
     for fields in (("*",), ("properties", "x", "properties.price"), ("x",)):
         for batch in (records, records + others):
             faults = {}
-            found = MetadataMapper(fields, MetadataTypes.TEXT, FED)(columns_of(*batch), faults)
+            settings = StreamSettings(ObjectType.EVENT, metadata_fields=fields)
+            found = MetadataMapper(settings, FED)(columns_of(*batch), faults)
             for row, (record, metadata) in enumerate(zip(batch, found, strict=True)):
                 if record is others[1] and fields != ("x",):
                     assert faults.pop(row).reason == "not_encodable"
