@@ -40,7 +40,7 @@ class Locks(Protocol):
     """The locks of one Statsig project, by name. They end with their process, however it ends. Thread-safe."""
 
     def take(self, name: str) -> bool:
-        """Take a lock, and return whether it was free."""
+        """Take a lock that was not taken here yet, and return whether it was free."""
 
     def is_free(self, name: str) -> bool:
         """Return whether a lock is free, without taking it."""
@@ -69,7 +69,7 @@ class FileLocks(Locks):
     @override
     def take(self, name: str) -> bool:
         path = self._path(name)
-        descriptor = None if name in self._held else self._locked(path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
+        descriptor = self._locked(path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
         if descriptor is None:
             return False
         self._held[name] = descriptor, path
@@ -135,8 +135,6 @@ class SessionLocks(Locks):
 
     @override
     def take(self, name: str) -> bool:
-        if name in self._held:
-            return False  # the server lets a session take a lock twice
         query = "SELECT pg_try_advisory_lock(:key), pg_backend_pid()"
         ((is_taken, session),) = self._connection.run(query, key=self._number(name))
         if is_taken:
@@ -181,7 +179,7 @@ def _digest(project: str, name: str) -> bytes:
     return blake2b(f"{project}\n{name}".encode(), digest_size=8).digest()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Lock:
     """The lock of one segment or stream, held by this run until it is released or the store is closed.
 
@@ -192,7 +190,7 @@ class Lock:
         project: The project's number in the store.
         what: A phrase for messages, such as "Stream 'orders'".
         error: Makes the error if the lock cannot be taken, or was lost.
-        taken: Whether it was taken here, and not by another stream of the same run.
+        taken: The locks that this run has taken, by name.
     """
 
     connection: Connection
@@ -204,7 +202,7 @@ class Lock:
     error: Callable[[str], TargetStatsigError]
     run_id: str
     clock: Clock
-    taken: bool = False
+    taken: dict[str, Lock]
 
     def acquire(self) -> None:
         """Take the lock; wait up to PATIENCE seconds for a run that holds it.
@@ -213,7 +211,7 @@ class Lock:
             TargetStatsigError: Another run holds it, or another stream of this run.
             InterruptedRunError: The run was asked to stop while it waited.
         """
-        if self.locks.holds(self.name):
+        if self.name in self.taken:
             msg = (
                 f"{self.what} is being synced from another stream of this run. This stream did not touch it. Give each "
                 "stream its own segment, or unite them in one stream."
@@ -228,7 +226,7 @@ class Lock:
                 )
                 raise self.error(msg)
             self.clock.sleep(POLL)
-        self.taken = not self.only_look
+        self.taken[self.name] = self
         self._sign()
 
     def check(self) -> None:
@@ -246,8 +244,8 @@ class Lock:
 
     def release(self) -> None:
         """Release the lock, if it was taken here."""
-        if self.taken:
-            self.taken = False
+        if self.taken.get(self.name) is self:
+            del self.taken[self.name]
             self.locks.release(self.name)
 
     def _sign(self) -> None:

@@ -56,6 +56,7 @@ class Store:
         self._clock = clock
         self._run_id = run_id
         self._ledgers: dict[str, StoredLedger] = {}
+        self._taken: dict[str, Lock] = {}
         self._identity = project
         with contextlib.ExitStack() as opened:  # closed again if something fails
             self._quick = opened.enter_context(contextlib.closing(open_database(self._url, clock)))
@@ -184,6 +185,7 @@ class Store:
             error=functools.partial(error, heading=heading),
             run_id=self._run_id,
             clock=self._clock,
+            taken=self._taken,
         )
 
     def record_run(self, run: PastRun) -> None:

@@ -446,15 +446,17 @@ def test_a_long_list_is_read_in_spaced_requests_and_the_log_says_how_far_it_is(
     assert re.search("users: 1 record, 1 staged, [123],000 ids of a list read, in spaced requests", outcome.log)
 
 
-def test_of_two_streams_that_name_the_same_segment_only_the_first_is_mirrored(run_target, statsig):
+@pytest.mark.parametrize(("dry_run", "after"), [(False, {"a", "c"}), (True, {"a"})], ids=["run", "dry run"])
+def test_of_two_streams_that_name_the_same_segment_only_the_first_is_mirrored(run_target, statsig, dry_run, after):
     statsig.state.seed_segment("vips", ["a"])
     mirror = {"object_type": "segment", "segment_id_field": "list", "sync_mode": "mirror"}
     lines = []
     for stream, name in [("users", "c"), ("staff", "d")]:
         rows = [record(stream, {"user_id": member, "list": "vips"}, version=1) for member in ("a", name)]
         lines += [schema(stream), *rows, activate_version(stream)]
-    outcome = run_target(lines, streams={"users": mirror, "staff": mirror})
+    outcome = run_target(lines, streams={"users": mirror, "staff": mirror}, dry_run=dry_run)
     assert outcome.exit_code == 1
-    assert members(statsig) == {"a", "c"}
+    assert members(statsig) == after
+    assert [stream["segments"]["vips"]["added"] for stream in outcome.report["streams"].values()] == [1, 0]
     (error,) = outcome.report["errors"]
     assert "Segment 'vips' is being synced from another stream of this run." in error
