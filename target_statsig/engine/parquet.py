@@ -17,7 +17,7 @@ import pyarrow.fs
 import pyarrow.parquet
 
 from target_statsig.engine.files import MARKER
-from target_statsig.engine.table import SCHEMA, to_rows
+from target_statsig.engine.table import SCHEMA
 from target_statsig.events.workers import processors
 
 if TYPE_CHECKING:
@@ -93,9 +93,10 @@ def _prepare_part(
     with pyarrow.parquet.ParquetWriter(out / f"part-{number:05}.parquet", SCHEMA) as table:
         for batch in preparer(batches, partition=number):
             table.write_batch(batch)
-            for row in to_rows(batch):
-                counts["records"] += row.records
-                counts["requests"] += row.body is not None
-                counts["rejected"] += len(row.rejections)
-                counts["deleted"] += row.deleted
+            columns = batch.select(["count", "rejections", "deleted"]).to_pydict()
+            rejected, deleted = sum(map(len, columns["rejections"])), sum(columns["deleted"])
+            counts["records"] += sum(columns["count"]) + rejected + deleted
+            counts["requests"] += len(batch) - batch.column("body").null_count
+            counts["rejected"] += rejected
+            counts["deleted"] += deleted
     return counts

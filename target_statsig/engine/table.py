@@ -62,9 +62,7 @@ class Row:
     """A row of the table.
 
     Attributes:
-        version: `VERSION`.
         config_digest: The digest of the settings that it was prepared with.
-        stream: The stream.
         partition: The number of the partition of the input.
         attempt: The number of the attempt at the partition, unique in the table; random if the engine has none.
         sequence: The number of the row in its attempt, from 0 without a gap.
@@ -106,11 +104,6 @@ class Row:
     schema: str | None = None
 
     @property
-    def records(self) -> int:
-        """The number of records that the row accounts for."""
-        return self.count + len(self.rejections) + self.deleted
-
-    @property
     def lines(self) -> list[bytes]:
         """The RECORD messages of `source`, each with its line end."""
         return [] if self.source is None else isal_zlib.decompress(self.source, _GZIP_FORMAT).splitlines(keepends=True)
@@ -128,12 +121,9 @@ class Row:
         return MappingWarnings() if self.warnings is None else msgspec.json.decode(self.warnings, type=MappingWarnings)
 
 
-_NAMES = tuple(each.name for each in fields(Row))
-
-
 def to_batch(rows: Sequence[Row]) -> pa.RecordBatch:
     """Return rows as Arrow columns."""
-    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in _NAMES}
+    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
     columns["names"] = [[*names.items()] for names in columns["names"]]
     columns["rejections"] = [
         [{"row": row, "reason": reason, "field": at} for row, reason, at in rejections]
@@ -144,7 +134,7 @@ def to_batch(rows: Sequence[Row]) -> pa.RecordBatch:
 
 def to_rows(batch: pa.RecordBatch | pa.Table) -> Iterator[Row]:
     """Yield the rows of Arrow columns; columns beyond `SCHEMA` are ignored."""
-    columns = {name: batch.column(name).to_pylist() for name in _NAMES}
+    columns = {name: batch.column(name).to_pylist() for name in SCHEMA.names}
     columns["names"] = [dict(names) for names in columns["names"]]
     columns["rejections"] = [
         [(each["row"], each["reason"], each["field"]) for each in rejections] for rejections in columns["rejections"]

@@ -70,6 +70,11 @@ def rows_of(blank, prepared, lines):
         yield replace(row, source=pack_source(b"".join(lines[each] for each in sent)))
 
 
+def records_of(row):
+    """Return how many records a row accounts for."""
+    return row.count + len(row.rejections) + row.deleted
+
+
 def write_file(directory, name, rows, **options):
     directory.mkdir(exist_ok=True, parents=True)
     path = directory / f"{name}.parquet"

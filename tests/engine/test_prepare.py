@@ -22,6 +22,7 @@ from target_statsig.events.item_types import EVENTS
 from target_statsig.events.prepare import Limits, Preparation
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.target import TargetStatsig
+from tests.engine.tables import records_of
 
 ORDERS = {"object_type": "event", "event_name": "order", "metadata_fields": ["id"]}
 
@@ -64,7 +65,7 @@ def test_rows_are_numbered_and_the_last_one_says_that_it_is():
 @pytest.mark.parametrize("batches", [[], [orders(0)]], ids=["no batch", "an empty batch"])
 def test_an_empty_part_still_says_that_it_was_prepared(batches):
     (row,) = prepare(batches, partition=9)
-    assert (row.partition, row.sequence, row.is_last, row.body, row.records) == (9, 0, True, None, 0)
+    assert (row.partition, row.sequence, row.is_last, row.body, records_of(row)) == (9, 0, True, None, 0)
 
 
 def test_requests_are_filled_whatever_batches_the_engine_gives():
@@ -95,7 +96,7 @@ def test_a_row_that_cannot_be_sent_stands_beside_the_others_with_its_reason():
     ]
     ids = [json.loads(line)["record"]["id"] for line in row.lines]
     assert ids == [0, 2, 1, 3]
-    assert (row.rows, row.count, row.records) == ([0, 1], 2, 4)
+    assert (row.rows, row.count, records_of(row)) == ([0, 1], 2, 4)
 
 
 def test_a_part_of_rows_that_cannot_be_sent_has_no_body():
@@ -106,7 +107,7 @@ def test_a_part_of_rows_that_cannot_be_sent_has_no_body():
 def test_deleted_rows_are_counted_and_left_out():
     deleted = [None, "2026-01-30T00:00:00Z", None]
     (row,) = prepare([orders(3, _sdc_deleted_at=deleted)])
-    assert (row.deleted, row.count, len(row.lines), row.records) == (1, 2, 2, 3)
+    assert (row.deleted, row.count, len(row.lines), records_of(row)) == (1, 2, 2, 3)
 
 
 def test_what_is_worth_a_warning_comes_along():

@@ -9,6 +9,7 @@ from target_statsig.config.choices import ObjectType
 from target_statsig.config.settings import Settings, StreamSettings
 from target_statsig.engine.table import SCHEMA, VERSION, Row, config_digest, pack_source, to_batch, to_rows
 from target_statsig.reports.report import MappingWarnings
+from tests.engine.tables import records_of
 
 LINES = [
     b'{"type":"RECORD","stream":"orders","record":{"id":1}}\n',
@@ -33,12 +34,12 @@ def test_rows_come_back_from_the_table_as_they_went_in():
 def test_a_row_holds_the_records_that_it_was_made_of():
     assert FULL.lines == LINES
     assert FULL.request is not None
-    assert (FULL.request.rows, FULL.request.count, FULL.records) == ([0], 1, 4)
+    assert (FULL.request.rows, FULL.request.count, records_of(FULL)) == ([0], 1, 4)
     assert FULL.mapping_warnings == MappingWarnings(old_times=1)
 
 
 def test_a_row_without_a_body_has_no_request():
-    assert (LAST.request, LAST.lines, LAST.records, LAST.mapping_warnings) == (None, [], 0, MappingWarnings())
+    assert (LAST.request, LAST.lines, records_of(LAST), LAST.mapping_warnings) == (None, [], 0, MappingWarnings())
 
 
 @pytest.mark.parametrize(
