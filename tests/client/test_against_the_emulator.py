@@ -32,7 +32,7 @@ def sender(clock, monkeypatch):
     transport.close()
 
 
-def events_client(statsig, sender, clock, *, compression=Compression.GZIP, timeout=5, key=None):
+def events_client(statsig, sender, clock, *, compression=Compression.GZIP, timeout=60, key=None):
     settings = Settings(
         server_secret_key=key or statsig.server_secret_key,
         events_url=statsig.events_url,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -44,18 +45,32 @@ def ids_of(rows):
     return sorted(json.loads(line)["record"]["id"] for row in rows for line in row.lines)
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "target_statsig.engine", *map(str, arguments)],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+@pytest.fixture(autouse=True)
+def pool_in_here(monkeypatch):
+    """Prepare in threads, which start at once; the program alone does it in processes."""
+    monkeypatch.setattr(parquet, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
+
+
+@pytest.fixture
+def refusal(monkeypatch):
+    """Run the program within this process, and return why it prepares nothing."""
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["python -m target_statsig.engine", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code
+
+    return run
 
 
 def test_files_become_a_table_that_says_that_it_is_whole(tmp_path, orders):
     config = tmp_path / "config.json"
     config.write_text(json.dumps(CONFIG | {"server_secret_key": "secret-canary"}))
     files = [orders("a.parquet", range(1_000)), orders("b.parquet", range(1_000, 1_200))]
-    done = run(*files, "--config", config, "--out", tmp_path / "table")
+    arguments = [*files, "--config", config, "--out", tmp_path / "table"]
+    program = [sys.executable, "-m", "target_statsig.engine", *map(str, arguments)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "1,200 records of stream 'orders': 3 requests, 0 rejected" in done.stdout
     assert f"--send {tmp_path / 'table'}" in done.stdout
@@ -84,14 +99,13 @@ def test_a_directory_stands_for_its_files_and_its_path_for_columns(tmp_path, ord
     assert sorted((line["id"], line["day"]) for line in lines) == [(0, 7), (1, 7), (2, 7), (3, 8), (4, 8)]
 
 
-def test_a_whole_table_is_not_prepared_again(tmp_path, orders):
+def test_a_whole_table_is_not_prepared_again(tmp_path, orders, refusal):
     config = tmp_path / "config.json"
     config.write_text(json.dumps(CONFIG))
     (tmp_path / "table").mkdir()
     (tmp_path / "table" / "_SUCCESS").touch()
-    done = run(orders("a.parquet", [1]), "--config", config, "--out", tmp_path / "table")
-    assert done.returncode == 1
-    assert "already holds a complete table" in done.stderr
+    told = refusal(orders("a.parquet", [1]), "--config", config, "--out", tmp_path / "table")
+    assert "already holds a complete table" in told
     assert [path.name for path in (tmp_path / "table").iterdir()] == ["_SUCCESS"]
 
 
@@ -118,22 +132,18 @@ def test_files_of_others_stay_as_they_are(tmp_path, orders):
 
 
 @pytest.mark.parametrize("out", ["orders", "orders/../orders", "."])
-def test_rows_are_not_replaced_by_their_table(tmp_path, orders, out):
+def test_rows_are_not_replaced_by_their_table(tmp_path, orders, refusal, out):
     config = tmp_path / "config.json"
     config.write_text(json.dumps(CONFIG))
     path = Path(orders("orders/part-00000.parquet", [1]))
     before = path.read_bytes()
-    done = run(path.parent, "--config", config, "--out", tmp_path / out)
-    assert done.returncode == 1
-    assert "holds the rows to prepare" in done.stderr
+    assert "holds the rows to prepare" in refusal(path.parent, "--config", config, "--out", tmp_path / out)
     assert path.read_bytes() == before
 
 
-def test_rows_elsewhere_may_have_the_path_of_the_table(monkeypatch, tmp_path, orders):
+def test_rows_elsewhere_may_have_the_path_of_the_table(tmp_path, orders):
     content = Path(orders("a.parquet", [1])).read_bytes()
     fsspec.filesystem("memory").pipe_file(f"{tmp_path}/table/a.parquet", content)
-    # Another process would have another memory.
-    monkeypatch.setattr(parquet, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
     prepare_files([f"fsspec+memory:/{tmp_path}/table"], prepare_batches(CONFIG, "orders"), tmp_path / "table")
     assert ids_of(rows_of(tmp_path / "table")) == [1]
 
@@ -150,12 +160,10 @@ def test_rows_elsewhere_may_have_the_path_of_the_table(monkeypatch, tmp_path, or
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_be_prepared_is_said_in_a_sentence(tmp_path, orders, monkeypatch, config, name, words):
+def test_what_cannot_be_prepared_is_said_in_a_sentence(tmp_path, orders, refusal, config, name, words):
     orders("a.parquet", [1])
     (tmp_path / "empty").mkdir()
     (tmp_path / "config.json").write_text(json.dumps(config))
-    arguments = [tmp_path / name, "--config", tmp_path / "config.json", "--out", tmp_path / "table"]
-    monkeypatch.setattr("sys.argv", ["python -m target_statsig.engine", *map(str, arguments)])
-    with pytest.raises(SystemExit, match=f"^Nothing can be sent: .*{words}"):
-        main()
+    told = refusal(tmp_path / name, "--config", tmp_path / "config.json", "--out", tmp_path / "table")
+    assert re.match(f"Nothing can be sent: .*{words}", told)
     assert not (tmp_path / "table" / "_SUCCESS").exists()
