@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+METHODS = frozenset({"DELETE", "GET", "PATCH", "POST", "PUT"})
+
 RECEIVED_BYTES = 65_536
 """Bytes to receive at once, which are most requests whole."""
 
@@ -209,7 +211,7 @@ class LoopbackHandler(BaseRequestHandler):
 
     def _answer(self, request: Request) -> None:
         try:
-            check_origin(request)
+            check_request(request)
             response = self.server.answer(request)
         except RefusalError as refusal:
             response = refusal.response
@@ -230,11 +232,12 @@ class LoopbackHandler(BaseRequestHandler):
         self.request.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + response.body)
 
 
-def check_origin(request: Request) -> None:
+def check_request(request: Request) -> None:
     """Refuse requests of web pages from elsewhere, which may be open in a browser on this machine.
 
     Raises:
-        RefusalError: The host is another name for 127.0.0.1 (DNS rebinding), or a page of another origin sends data.
+        RefusalError: The host is another name for 127.0.0.1 (DNS rebinding), a page of another origin sends data, or
+            Statsig has no such method.
     """
     host = request.headers.get("host", "")
     if not is_loopback(host):
@@ -243,6 +246,8 @@ def check_origin(request: Request) -> None:
     if request.method != "GET" and request.headers.get("origin", f"http://{host}") != f"http://{host}":
         msg = "The emulator takes nothing from a web page of another origin"
         raise RefusalError(HTTPStatus.FORBIDDEN, msg)
+    if request.method not in METHODS:
+        raise RefusalError(HTTPStatus.NOT_IMPLEMENTED, f"Unsupported method {request.method}")
 
 
 def unpack(raw: bytes, encoding: str) -> tuple[bytes, str]:

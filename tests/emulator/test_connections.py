@@ -64,3 +64,8 @@ def test_a_connection_that_is_not_to_be_kept_is_closed_after_the_answer(statsig,
 def test_what_is_no_http_is_refused(statsig, exchange):
     assert exchange(b"\x16\x03\x01 hello\r\n\r\n").startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert statsig.state.requests == []
+
+
+def test_a_method_that_statsig_does_not_know_is_refused_and_not_logged(statsig, exchange):
+    assert exchange(b"OPTIONS /v1/log_event HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 501 ")
+    assert statsig.state.requests == []
