@@ -150,7 +150,7 @@ class LoopbackServer(ThreadingTCPServer):
 
 
 class LoopbackHandler(BaseRequestHandler):
-    """One connection: it feeds what arrives to the parser, which calls the methods `on_…`."""
+    """Passes what arrives on a connection to a parser, which calls the methods `on_…`."""
 
     server: LoopbackServer
     request: socket.socket
