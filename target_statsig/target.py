@@ -240,7 +240,7 @@ class TargetStatsig(Target):
         self.run.stop(signum)
         self.message_reader.stop = True
         if self.message_reader.waiting:
-            raise self.message_reader.stopped()
+            self.message_reader.check_stop()
 
     # Instead of a run from a tap
 

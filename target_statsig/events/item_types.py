@@ -31,13 +31,11 @@ class ItemType:
         object_type: Its name in a stream's settings.
         endpoint: The endpoint of the events API.
         mapper: Creates the mapper of a stream, given the stream's settings.
-        flags: Members of a request's body, each with the setting of the stream that makes it true.
     """
 
     object_type: ObjectType
     endpoint: Endpoint
     mapper: Callable[[StreamSettings], Mapper]
-    flags: tuple[tuple[str, str], ...] = ()
 
     def count(self, number: int) -> str:
         """Return a number of items in words, such as "1 event" or "500 events"."""
@@ -48,12 +46,7 @@ EVENTS = ItemType(ObjectType.EVENT, LOG_EVENT, EventMapper)
 
 EXPOSURES = ItemType(ObjectType.EXPOSURE, LOG_CUSTOM_EXPOSURE, ExposureMapper)
 
-METRICS = ItemType(
-    ObjectType.METRIC,
-    LOG_CUSTOM_METRIC,
-    MetricMapper,
-    flags=(("isTest", "is_test"),),
-)
+METRICS = ItemType(ObjectType.METRIC, LOG_CUSTOM_METRIC, MetricMapper)
 
 ITEM_TYPES: Mapping[ObjectType, ItemType] = MappingProxyType(
     {item_type.object_type: item_type for item_type in (EVENTS, EXPOSURES, METRICS)}

@@ -14,7 +14,7 @@ import msgspec
 from typing_extensions import override
 
 from target_statsig.client.events import encode_body
-from target_statsig.config.choices import DeletedRows, Tier
+from target_statsig.config.choices import DeletedRows, ObjectType, Tier
 from target_statsig.errors import RecordError
 from target_statsig.events.remembered import below, digests_of, highest
 from target_statsig.events.values import NOT_ENCODABLE, NOT_JSON, Items
@@ -243,12 +243,12 @@ class Preparation:
         items: Items,
     ) -> PreparedRequest:
         """Return the request with a part of the records, which are on the lines `rows`."""
-        flags = [member for member, setting in self.item_type.flags if getattr(self.settings, setting)]
+        is_test = self.settings.is_test and self.item_type.object_type is ObjectType.METRIC
         encoded = b",".join(picked(lines, part))
         names = picked(items.names, part)
         times = picked(items.times, part) if items.times else ()
         return PreparedRequest(
-            body=encode_body(self.item_type.endpoint, encoded, flags, self.compression),
+            body=encode_body(self.item_type.endpoint, encoded, ["isTest"] if is_test else [], self.compression),
             size=len(encoded) + ENVELOPE_BYTES,
             rows=rows,
             count=len(names),

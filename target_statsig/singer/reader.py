@@ -101,8 +101,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
                     if content["type"] == "SCHEMA":
                         known: str = content["stream"]
                         self._stream_of |= dict.fromkeys(_heads(known), known)
-                if self.stop:
-                    raise self.stopped()
+                self.check_stop()
         return stats
 
     def _messages(self, block: bytes) -> Iterator[tuple[str, Batch | Message]]:
@@ -174,25 +173,28 @@ class SingerMessageReader(GenericSingerReader[bytes]):
                 block = next(source, None)
             finally:
                 self.waiting = False
-            if self.stop:
-                raise self.stopped()
+            self.check_stop()
             if block is None:
                 return
             self.between_blocks(len(block))
             yield block if isinstance(block, bytes) else block.encode()
 
-    @staticmethod
-    def stopped() -> InterruptedRunError:
-        """Return the error that ends the reading when the run is stopped."""
-        return InterruptedRunError("the run was asked to stop before the input ended")
+    def check_stop(self) -> None:
+        """End the reading if the run was stopped.
+
+        Raises:
+            InterruptedRunError: It was.
+        """
+        if self.stop:
+            msg = "the run was asked to stop before the input ended"
+            raise InterruptedRunError(msg)
 
     def _while_idle(self) -> None:
         # A signal handler must not raise during the callback.
         self.waiting = False
         self.between_blocks(0)
         self.waiting = True
-        if self.stop:
-            raise self.stopped()
+        self.check_stop()
 
 
 CHUNK_BYTES = 1 << 17
