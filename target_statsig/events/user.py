@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from functools import partial
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.choices import PRIVATE_ATTRIBUTES
 from target_statsig.errors import RecordError
-from target_statsig.events.values import count_long, json_value, labels, number, objects, printable, text, typed
+from target_statsig.events.values import count_long, json_value, labels, objects, text, typed, typed_value
 from target_statsig.singer.columns import (
     convert_one,
     find,
@@ -206,10 +205,6 @@ def _attributes(members: Mapping[str, object]) -> dict[str, Any]:
 
 def _attribute(value: object) -> object:
     """Return a value as `user.custom` accepts it: a text, a number, a boolean or a list of texts."""
-    if isinstance(value, (str, bool)):
-        return value
-    if isinstance(value, (int, float, Decimal)):
-        return printable(number(value))
     if isinstance(value, list) and all(isinstance(element, str) for element in value):
         return value
-    return text(value)
+    return text(value) if isinstance(value, (dict, list, tuple)) else typed_value(value)

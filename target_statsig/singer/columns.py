@@ -65,8 +65,8 @@ class Columns:
         self.versions = versions
         self.shapes = shapes
         self._columns = columns
-        self._members: dict[tuple[str, ...], Column | None] = {}
-        self._objects: dict[tuple[str, ...], Sequence[dict[str, Any]]] = {}
+        self._members: dict[Place, Column | None] = {}
+        self._objects: dict[Place, Sequence[dict[str, Any]]] = {}
 
     @classmethod
     def of(cls, records: Sequence[Mapping[str, Any]], *, extracted: Column, versions: Column) -> Columns:
@@ -85,21 +85,19 @@ class Columns:
 
     def at(self, place: Place) -> Column | None:
         """Return the values in a place; None if all are null."""
-        return self._at((place.column, *place.path))
+        if not place.path:
+            return self._columns.get(place.column)
+        if place not in self._members:
+            objects = self._objects_at(Place(place.column, place.path[:-1]))
+            found = [*map(dict.get, objects, repeat(place.path[-1]))]
+            self._members[place] = found if any(found) or found.count(None) < len(found) else None
+        return self._members[place]
 
-    def _at(self, path: tuple[str, ...]) -> Column | None:
-        if len(path) == 1:
-            return self._columns.get(path[0])
-        if path not in self._members:
-            found = [*map(dict.get, self._objects_at(path[:-1]), repeat(path[-1]))]
-            self._members[path] = found if any(found) or found.count(None) < len(found) else None
-        return self._members[path]
-
-    def _objects_at(self, path: tuple[str, ...]) -> Sequence[dict[str, Any]]:
+    def _objects_at(self, place: Place) -> Sequence[dict[str, Any]]:
         """Return the objects in a place, with an empty object for every other value."""
-        if path not in self._objects:
-            self._objects[path] = objects_in(self._at(path) or ())
-        return self._objects[path]
+        if place not in self._objects:
+            self._objects[place] = objects_in(self.at(place) or ())
+        return self._objects[place]
 
     def has(self, name: str) -> Sequence[bool]:
         """Return for each record whether it has a column, null or not."""
@@ -118,7 +116,7 @@ class Columns:
         shapes = None
         if self.shapes is not None:
             shape_of = {row: shape for shape, members in self.shapes.items() for row in members}
-            shapes = _grouped([shape_of[row] for row in rows])
+            shapes = grouped(shape_of[row] for row in rows)
         return Columns(
             {name: [column[row] for row in rows] for name, column in self._columns.items()},
             extracted=[self.extracted[row] for row in rows],
@@ -161,13 +159,14 @@ def transposed(objects: Sequence[Mapping[str, Any]], shapes: Shapes | None = Non
 
 def rows_by_shape(objects: Sequence[Mapping[str, Any]]) -> Shapes:
     """Return the rows of the objects that have the same members in the same order."""
-    return _grouped([*map(tuple, objects)])
+    return grouped(map(tuple, objects))
 
 
-def _grouped(shapes: Sequence[tuple[str, ...]]) -> Shapes:
-    rows: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
-    for row, shape in enumerate(shapes):
-        rows[shape].append(row)
+def grouped(keys: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], list[int]]:
+    """Return the rows of each key."""
+    rows: defaultdict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for row, key in enumerate(keys):
+        rows[key].append(row)
     return rows
 
 

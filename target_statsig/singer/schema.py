@@ -10,7 +10,6 @@ lines in one step, without a dictionary for each record.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
@@ -22,7 +21,7 @@ import msgspec
 from msgspec import UNSET, UnsetType, structs
 
 from target_statsig.errors import InputError
-from target_statsig.singer.columns import Columns, Shapes
+from target_statsig.singer.columns import Columns, Shapes, grouped
 from target_statsig.singer.message import is_too_deep
 
 if TYPE_CHECKING:
@@ -261,11 +260,8 @@ class RecordType:
     @staticmethod
     def _shapes(gaps: Mapping[str, Sequence[bool]], columns: Iterable[str]) -> Shapes:
         """Return which records have the same columns; `gaps` are the columns that some lack, and which do."""
-        rows_by_gaps: defaultdict[tuple[bool, ...], list[int]] = defaultdict(list)
-        for row, lacks in enumerate(zip(*gaps.values(), strict=True)):
-            rows_by_gaps[lacks].append(row)
         shapes: dict[tuple[str, ...], Sequence[int]] = {}
-        for lacks, rows in rows_by_gaps.items():
+        for lacks, rows in grouped(zip(*gaps.values(), strict=True)).items():
             lacking = {*compress(gaps, lacks)}
             shapes[tuple(name for name in columns if name not in lacking)] = rows
         return shapes
