@@ -168,10 +168,9 @@ def _fed_from(columns: Columns, fields: Iterable[Sequence[Place]]) -> Fed:
             feeds = [value is not None for value in found]
             if before is not None:
                 feeds = [feed and earlier is None for feed, earlier in zip(feeds, before, strict=True)]
-            if key in fed and fed[key] is not _ALL:
-                feeds = [*map(or_, feeds, fed[key])]
-            if fed.get(key) is not _ALL:
-                fed[key] = feeds
+            others = fed.get(key)
+            if others is not _ALL:
+                fed[key] = feeds if others is None else [*map(or_, feeds, others)]
             before = found if before is None else overlay(found, before)
     return fed
 
