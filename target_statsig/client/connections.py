@@ -149,6 +149,9 @@ class _Answer:
 
     def _feed(self, received: bytes) -> None:
         if not received and not self._ends_with_connection:
+            if self.status:
+                msg = "the connection was closed before the end of the answer"
+                raise client.HTTPException(msg)
             msg = "Remote end closed connection without response"
             raise client.RemoteDisconnected(msg)
         if not received:
@@ -174,7 +177,11 @@ class _Answer:
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
-        self._ends_with_connection = self.headers.keys().isdisjoint({"content-length", "transfer-encoding"})
+        encoding = self.headers.get("transfer-encoding")
+        if encoding is None:
+            self._ends_with_connection = "content-length" not in self.headers
+        else:
+            self._ends_with_connection = "chunked" not in encoding.lower()
 
     def on_body(self, part: bytes) -> None:
         self._parts.append(part)

@@ -139,6 +139,9 @@ def test_a_compressed_answer_is_unpacked(transport):
         pytest.param(b"HTTP/1.1 200 OK\r\n\r\n{}", id="the end of the connection"),
         pytest.param(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", id="a length, HTTP 1.0"),
         pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n{}", id="the connection, in an encoding of its own"
+        ),
+        pytest.param(
             b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}", id="a length, then closed"
         ),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 4", id="a length, with more after it"),
@@ -174,21 +177,27 @@ def test_an_answer_ends_with(transport, answer):
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "what"),
     [
-        pytest.param(b"HTTP/1.1 200 OK\r\nServer: a\r\n", id="no end of its headers"),
-        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n", id="another was to follow"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}", id="too short for its length"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", id="no last chunk"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", id="not packed"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nServer: a\r\n", "without response", id="no end of its headers"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n", "before the end", id="another was to follow"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}", "before the end", id="too short for its length"
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", "before the end", id="no last chunk"
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", "decode", id="not packed"
+        ),
     ],
 )
-def test_an_answer_that_is_not_whole_is_lost(transport, answer):
+def test_an_answer_that_is_not_whole_is_lost(transport, answer, what):
     def serve(connection: Connection) -> None:
         connection.read()
         connection.answer(answer)
 
-    with SocketServer(serve) as server, pytest.raises(TransportError) as caught:
+    with SocketServer(serve) as server, pytest.raises(TransportError, match=what) as caught:
         transport.send(post(server.url))
 
     assert caught.value.sent
