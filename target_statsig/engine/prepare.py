@@ -100,7 +100,7 @@ def only_stream(config: Configuration) -> str:
     """
     streams = [*(read_settings(config).get("streams") or {})]
     if len(streams) != 1:
-        msg = f"`streams` names {counted(len(streams), 'stream')}. Say which one to use (`stream`)."
+        msg = f"`streams` names {counted(len(streams), 'stream')}. Say which one the rows are (`stream`, `--stream`)."
         raise SettingsError([msg])
     return str(streams[0])
 
