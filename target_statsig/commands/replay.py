@@ -11,6 +11,7 @@ import json
 import logging
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,20 +53,23 @@ def send_again(run: Run, run_to_end: Callable[[Iterable[bytes]], int]) -> int:
         logger.info("There are no dead letters in %s.", directory)
         return 0
     logger.info("Sending the dead letters of %s again.", counted(len(files), "file"))
-    run_to_end(_readable_lines(run, files))
-    if run.is_acknowledged:
-        rejected_again = set(run.dead_letters.paths)
-        try:
-            for file in files:
-                if str(file) not in rejected_again:
-                    file.unlink()
-        except OSError as error:
-            msg = (
-                f"The files in {directory} were sent again, but cannot be deleted: {_reason(error)}. Delete them, or "
-                "the next `--replay` sends them once more."
-            )
-            run.fail(FatalRunError(msg, heading=Heading.DEAD_LETTERS))
-    return run.exit_code
+    run.when_acknowledged = partial(_delete, run, files)
+    return run_to_end(_readable_lines(run, files))
+
+
+def _delete(run: Run, files: Iterable[UPath]) -> None:
+    """Delete the files, except those that hold what was rejected again."""
+    rejected_again = set(run.dead_letters.paths)
+    try:
+        for file in files:
+            if str(file) not in rejected_again:
+                file.unlink()
+    except OSError as error:
+        msg = (
+            f"The files in {run.dead_letters.directory} were sent again, but cannot be deleted: {_reason(error)}. "
+            "Delete them, or the next `--replay` sends them once more."
+        )
+        raise FatalRunError(msg, heading=Heading.DEAD_LETTERS) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,7 @@ class Run:
         workers: The processes that prepare batches of events.
         pool: The threads that deliver batches of events.
         failure: The first error, or None.
+        when_acknowledged: Called before the report is written, if the run `is_acknowledged`.
         ended: Whether the end has begun.
     """
 
@@ -93,6 +94,7 @@ class Run:
         self.failure: BaseException | None = None
         self.ended = False
         self.command = Command.RUN
+        self.when_acknowledged: Callable[[], None] = lambda: None
         self._limiter_clock: Clock = self.clock
         self._complete = False
         self._bytes_since_flush = 0
@@ -249,6 +251,8 @@ class Run:
             self._attempt(self.dead_letters.flush)
         for stream in self.streams:
             self._attempt(stream.rejections.check_reject_limit)
+        if self.is_acknowledged:
+            self._attempt(self.when_acknowledged)
         self.conclude()
 
     def conclude(self) -> None:
@@ -343,7 +347,8 @@ class Run:
     @property
     def is_acknowledged(self) -> bool:
         """Whether all input was read and every record is acknowledged, in the store, or a dead letter."""
-        return self._complete and self.gate.settled
+        is_lost = self._has_dead_letters and self.dead_letters.lost
+        return self._complete and self.gate.settled and not is_lost
 
     def _log_summary(self) -> None:
         log_summary(self.report, self._ended_at)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
+from pathlib import Path
 
 import pytest
 from upath import UPath
@@ -21,6 +24,10 @@ def orders(count):
 
 def replay(run_target, **settings):
     return TargetStatsig(config=run_target.config(**settings)).replay()
+
+
+def undeletable(*_, **__):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def names(statsig):
@@ -148,6 +155,30 @@ class TestDeadLettersThatCannotBeRead:
         directory.chmod(0o500)
         error = self.error_of_a_replay(run_target, caplog)
         assert "were sent again, but cannot be deleted: Permission denied" in error
+
+    def test_that_cannot_be_deleted_fail_the_run_in_its_report(self, run_target, directory, caplog, monkeypatch):
+        (letter,) = directory.iterdir()
+        monkeypatch.setattr("pathlib.Path.unlink", undeletable)
+        report = run_target.directory / "report.json"
+        caplog.clear()
+        assert replay(run_target, report_path=str(report), **EVENT) == 1
+        (error,) = json.loads(report.read_text())["errors"]
+        assert "were sent again, but cannot be deleted: Permission denied" in error
+        assert error in caplog.text
+        assert letter.exists()
+
+    def test_stay_where_what_is_rejected_again_cannot_be_written(self, run_target, statsig, directory, monkeypatch):
+        (letter,) = directory.iterdir()
+        content = letter.read_bytes()
+        statsig.faults.add(event="order 1", status=400)
+        os_open = os.open
+
+        def open_on_full_disk(path, *more):
+            return os_open("/dev/full", os.O_WRONLY) if Path(path).suffix == ".singer" else os_open(path, *more)
+
+        monkeypatch.setattr("os.open", open_on_full_disk)
+        assert replay(run_target, **EVENT) == 1
+        assert letter.read_bytes() == content
 
 
 def test_what_several_runs_rejected_is_sent_once(run_target, statsig):
