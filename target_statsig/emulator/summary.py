@@ -64,13 +64,9 @@ def is_lookup(entry: RequestEntry, segments: Mapping[str, Segment]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that needs attention.
+    """Something that needs attention: how often it happened, what, why or to what, and what to do about it.
 
     Attributes:
-        count: How often it happened.
-        what: What happened.
-        why: Why, or to what.
-        remedy: What to do about it, or empty.
         example: An event, or the message of a dead letter; None for other findings.
     """
 

@@ -1,4 +1,4 @@
-"""The command as a process: what it prints, how it ends, and what a signal leaves behind."""
+"""The command: what it prints, how it ends, and what a signal leaves behind."""
 
 from __future__ import annotations
 
