@@ -97,7 +97,7 @@ class _TunnelResponse(client.HTTPResponse):
 
 
 class _Answer:
-    """A response that llhttp parses, with the attributes that urllib3's `urlopen` uses.
+    """A response that llhttp parses.
 
     The parsers of urllib3 and of the standard library took half of a request's processor time.
 
@@ -106,9 +106,6 @@ class _Answer:
         data: The body.
         will_close: Whether the connection is of no further use.
     """
-
-    length_remaining = 0
-    version_string = ""
 
     def __init__(self) -> None:
         self.status = 0
@@ -226,12 +223,12 @@ class _Connection(HTTPConnection):
         self.send(b"".join((head.encode("latin-1"), *(body or ()))))
 
     @override
-    def getresponse(self) -> Any:
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         answer = _Answer()
         answer.read(self.sock)
         if answer.will_close:
             self.close()
-        return answer
+        return HTTPResponse(answer.data, answer.headers, answer.status, version=11, preload_content=False)
 
     @override
     def _new_conn(self) -> socket.socket:

@@ -150,7 +150,7 @@ class HttpTransport(Transport):
         LIMITS.begin(request.timeout, request.max_response_bytes)
         route = self._route(request.url)
         length = {} if body is None else {"content-length": str(len(body))}
-        answer: Any = route.pool.urlopen(
+        answer = route.pool.urlopen(
             request.method,
             route.target,
             body,
@@ -160,8 +160,9 @@ class HttpTransport(Transport):
             assert_same_host=False,
             timeout=request.timeout,
         )
-        LIMITS.check_size(len(answer.data))  # which urllib3 has read where there is a SOCKS proxy
-        return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.data)
+        content = answer.data or b""  # urllib3 has None for an empty body
+        LIMITS.check_size(len(content))  # which urllib3 has read where there is a SOCKS proxy
+        return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, content)
 
     def _route(self, url: str) -> _Route:
         """Return the route to an address, cached: finding it takes as long as two requests."""
