@@ -167,7 +167,7 @@ class TestDeadLettersThatCannotBeRead:
         assert error in caplog.text
         assert letter.exists()
 
-    def test_stay_where_what_is_rejected_again_cannot_be_written(self, run_target, statsig, directory, monkeypatch):
+    def test_stay_where_what_is_rejected_again_cannot_be_written(self, run_target, statsig, directory):
         (letter,) = directory.iterdir()
         content = letter.read_bytes()
         statsig.faults.add(event="order 1", status=400)
@@ -176,8 +176,9 @@ class TestDeadLettersThatCannotBeRead:
         def open_on_full_disk(path, *more):
             return os_open("/dev/full", os.O_WRONLY) if Path(path).suffix == ".singer" else os_open(path, *more)
 
-        monkeypatch.setattr("os.open", open_on_full_disk)
-        assert replay(run_target, **EVENT) == 1
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("os.open", open_on_full_disk)
+            assert replay(run_target, **EVENT) == 1
         assert letter.read_bytes() == content
 
 
