@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from typing_extensions import override
 
+from target_statsig.errors import Heading, SegmentError
 from target_statsig.reports.text import counted
 
 if TYPE_CHECKING:
@@ -83,10 +84,15 @@ class RowSync(SegmentSync):
         self._changes: Changes = {}
         self._ticket: int | None = None
         self._failed = False
+        self._has_wrong_ids = False
 
     @override
     def begin(self) -> None:
-        self.remote.check()
+        try:
+            self.remote.check()
+        except SegmentError as error:
+            self._has_wrong_ids = error.heading is Heading.ID_TYPE
+            raise
         if (pending := self._kept_before()) is not None:
             for kept in _in_chunks(pending.changes()):
                 ids = list(kept)
@@ -159,7 +165,10 @@ class RowSync(SegmentSync):
         return self._run.store.pending(self.remote.id) if self._run.store_exists else None
 
     def _put_away(self) -> None:
-        if self._changes:
+        if self._has_wrong_ids:
+            # They would join the list once `id_type` is right. So no STATE passes, and the tap sends the rows again.
+            self._changes.clear()
+        elif self._changes:
             self._run.store.pending(self.remote.id).keep(self._changes.items())
             self._let_state_pass()
 

@@ -28,6 +28,17 @@ def test_a_missing_segment_keeps_what_its_rows_asked_for(run_target, statsig):
     assert " kept" not in outcome.log
 
 
+def test_ids_of_another_type_than_the_segment_s_are_not_kept_and_their_rows_come_again(run_target, statsig):
+    statsig.state.seed_segment("vips", [], id_type="stableID")
+    rows = [schema("users"), record("users", {"user_id": "u1", "stable_id": "s1"}), state(users={})]
+    outcome = run_target(rows, **ADD)
+    assert (outcome.exit_code, outcome.states) == (1, [])
+    assert segment_report(outcome)["kept"] == 0
+    outcome = run_target(rows, id_type="stable_id", **ADD)
+    assert (outcome.exit_code, outcome.states) == (0, [{"bookmarks": {"users": {}}}])
+    assert members(statsig) == {"s1"}
+
+
 def test_what_is_still_kept_is_told_again(run_target):
     run_target(ROWS, **ADD)
     outcome = run_target([schema("users"), *users("f", "d")], **ADD)
