@@ -6,17 +6,14 @@ import itertools
 import socket
 import sys
 import traceback
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.client import responses
-from socketserver import BaseRequestHandler, ThreadingTCPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from isal import igzip
 from isal.igzip_lib import IsalError
 from typing_extensions import override
@@ -27,11 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _T = TypeVar("_T")
-
-METHODS = frozenset({"DELETE", "GET", "PATCH", "POST", "PUT"})
-
-RECEIVED_BYTES = 65_536
-"""Bytes to receive at once, which are most requests whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +98,9 @@ def decode(body: bytes, contract: type[_T]) -> _T:
         raise RefusalError(HTTPStatus.BAD_REQUEST, f"Invalid request body: {error}") from error
 
 
-class LoopbackServer(ThreadingTCPServer):
+class LoopbackServer(ThreadingHTTPServer):
     """A server with a thread for each connection; the threads end with it."""
 
-    allow_reuse_address = True
     daemon_threads = True
     request_queue_size = 128
 
@@ -149,95 +140,66 @@ class LoopbackServer(ThreadingTCPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
 
-class LoopbackHandler(BaseRequestHandler):
-    """Passes what arrives on a connection to a parser, which calls the methods `on_…`."""
-
+class LoopbackHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    rbufsize = 262_144  # most requests are read at once
+    wbufsize = -1  # head and body leave in one piece
     server: LoopbackServer
-    request: socket.socket
 
     @override
     def setup(self) -> None:
-        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._number = next(self.server.numbers)
-        self.server.connections.add(self.request)
-        self._parser = HttpRequestParser(self)
-        self._arrived: deque[Request] = deque()
-        self._keep_alive = True
+        super().setup()
+        self.number = next(self.server.numbers)
+        self.server.connections.add(self.connection)
 
     @override
     def finish(self) -> None:
-        self.server.connections.discard(self.request)
-        self.server.closed(self._number)
+        self.server.connections.discard(self.connection)
+        self.server.closed(self.number)
+        super().finish()
 
-    @override
-    def handle(self) -> None:
-        while self._keep_alive and (data := self.request.recv(RECEIVED_BYTES)):
-            try:
-                self._parser.feed_data(data)
-            except HttpParserUpgrade:
-                self._keep_alive = False
-            except HttpParserError as error:
-                self._send(RefusalError(HTTPStatus.BAD_REQUEST, f"Not HTTP: {error}").response)
-                return
-            while self._arrived:
-                self._answer(self._arrived.popleft())
-
-    def on_message_begin(self) -> None:
-        self._url = b""
-        self._headers: dict[str, str] = {}
-        self._parts: list[bytes] = []
-
-    def on_url(self, part: bytes) -> None:
-        self._url += part
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def on_headers_complete(self) -> None:
-        if self._headers.get("expect") == "100-continue":
-            self.request.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def on_body(self, part: bytes) -> None:
-        self._parts.append(part)
-
-    def on_message_complete(self) -> None:
-        self._keep_alive = self._parser.should_keep_alive()
-        raw = b"".join(self._parts)
-        url = urlsplit(self._url.decode("latin-1"))
-        body, flaw = unpack(raw, self._headers.get("content-encoding", ""))
-        method = self._parser.get_method().decode()
-        query = parse_qs(url.query)
-        self._arrived.append(Request(method, url.path, query, self._headers, body, len(raw), flaw, self._number))
-
-    def _answer(self, request: Request) -> None:
+    def handle_request(self) -> None:
+        """Read one request and write its response."""
+        request = self._read()
         try:
-            check_request(request)
+            check_origin(request)
             response = self.server.answer(request)
         except RefusalError as refusal:
             response = refusal.response
-        if response is not None:
-            self._send(response)
-        else:
-            self._keep_alive = False
-            self._arrived.clear()
-
-    def _send(self, response: Response) -> None:
+        if response is None:
+            self.close_connection = True
+            return
+        self.send_response(response.status)
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "Content-Length": str(len(response.body)),
             **response.headers,
         }
-        lines = [f"HTTP/1.1 {response.status} {responses.get(response.status, '')}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        self.request.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + response.body)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(response.body)
+
+    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_request  # noqa: N815 - http.server's names
+
+    def _read(self) -> Request:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        raw = self.rfile.read(int(headers.get("content-length", 0)))
+        url = urlsplit(self.path)
+        body, flaw = unpack(raw, headers.get("content-encoding", ""))
+        return Request(self.command, url.path, parse_qs(url.query), headers, body, len(raw), flaw, self.number)
+
+    @override
+    def log_message(self, *_: object) -> None:
+        pass  # the request log is in the state
 
 
-def check_request(request: Request) -> None:
+def check_origin(request: Request) -> None:
     """Refuse requests of web pages from elsewhere, which may be open in a browser on this machine.
 
     Raises:
-        RefusalError: The host is another name for 127.0.0.1 (DNS rebinding), a page of another origin sends data, or
-            Statsig has no such method.
+        RefusalError: The host is another name for 127.0.0.1 (DNS rebinding), or a page of another origin sends data.
     """
     host = request.headers.get("host", "")
     if not is_loopback(host):
@@ -246,8 +208,6 @@ def check_request(request: Request) -> None:
     if request.method != "GET" and request.headers.get("origin", f"http://{host}") != f"http://{host}":
         msg = "The emulator takes nothing from a web page of another origin"
         raise RefusalError(HTTPStatus.FORBIDDEN, msg)
-    if request.method not in METHODS:
-        raise RefusalError(HTTPStatus.NOT_IMPLEMENTED, f"Unsupported method {request.method}")
 
 
 def unpack(raw: bytes, encoding: str) -> tuple[bytes, str]:
