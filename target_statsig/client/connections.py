@@ -71,10 +71,12 @@ LIMITS = Limits()
 
 
 class _Incoming(io.RawIOBase):
-    """Reads from a socket within the time that is left."""
+    """Reads what a socket has sent already, and then from the socket, within the limits."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, received: bytes = b"") -> None:
         self._sock = sock
+        self._received = io.BytesIO(received)
+        self._size = 0
 
     @override
     def readable(self) -> bool:
@@ -83,7 +85,10 @@ class _Incoming(io.RawIOBase):
     @override
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         self._sock.settimeout(LIMITS.left)
-        return self._sock.recv_into(buffer)
+        size = self._received.readinto(buffer) or self._sock.recv_into(buffer)
+        self._size += size
+        LIMITS.check_size(self._size)
+        return size
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         return io.BufferedReader(self)
@@ -113,14 +118,6 @@ class _Answer:
         self.data = b""
         self.will_close = True
         self._parser = HttpResponseParser(self)
-        # The request of an answer that cannot be read is sent again, and may count twice. So what is only untidy, as
-        # some proxies write it, is read.
-        self._parser.set_dangerous_leniencies(
-            lenient_headers=True,
-            lenient_chunked_length=True,
-            lenient_optional_cr_before_lf=True,
-            lenient_spaces_after_chunk_size=True,
-        )
         self._parts: list[bytes] = []
         self._ends_with_connection = False
         self._is_complete = False
@@ -132,36 +129,46 @@ class _Answer:
             ResponseError: It is too long.
             HTTPException: It is not whole, or not HTTP.
         """
-        size = 0
-        while not self._is_complete:
-            sock.settimeout(LIMITS.left)
-            received = sock.recv(_CHUNK_BYTES)
-            size += len(received)
-            LIMITS.check_size(size)
-            self._feed(received)
+        received = bytearray()
+        try:
+            while not self._is_complete:
+                sock.settimeout(LIMITS.left)
+                block = sock.recv(_CHUNK_BYTES)
+                received += block
+                LIMITS.check_size(len(received))
+                self._feed(block)
+        except (HttpParserError, HttpParserUpgrade):
+            if not self._is_complete:
+                self._read_untidy(sock, bytes(received))
+            self.will_close = True  # nobody asked for what follows the answer
         del self._parser  # which refers to this object, too
         self.data = b"".join(self._parts)
         if "content-encoding" in self.headers:  # although only `identity` is accepted
             self.data = _unpacked(self.data, self.headers)
 
-    def _feed(self, received: bytes) -> None:
-        if not received and not self._ends_with_connection:
-            if self.status:
-                msg = "the connection was closed before the end of the answer"
-                raise client.HTTPException(msg)
+    def _feed(self, block: bytes) -> None:
+        if block:
+            self._parser.feed_data(block)
+        elif self._ends_with_connection:
+            self._is_complete = True
+        elif self.status:
+            msg = "the connection was closed before the end of the answer"
+            raise client.HTTPException(msg)
+        else:
             msg = "Remote end closed connection without response"
             raise client.RemoteDisconnected(msg)
-        if not received:
-            self._is_complete = True
-            return
-        try:
-            self._parser.feed_data(received)
-        except (HttpParserError, HttpParserUpgrade) as error:
-            if self._is_complete:  # what follows it, nobody asked for
-                self.will_close = True
-                return
-            msg = f"the answer is no HTTP ({type(error).__name__})"
-            raise client.HTTPException(msg) from None
+
+    def _read_untidy(self, sock: socket.socket, received: bytes) -> None:
+        """Read a response that llhttp refuses, as some proxies write it.
+
+        Otherwise its request, which Statsig has taken, would be sent again.
+        """
+        response = client.HTTPResponse(cast("socket.socket", _Incoming(sock, received)))
+        response.begin()
+        LIMITS.check_size(response.length or 0)
+        self._parts = [response.read()]
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
 
     # Called by the parser
 
@@ -175,10 +182,9 @@ class _Answer:
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
         encoding = self.headers.get("transfer-encoding")
-        if encoding is None:
-            self._ends_with_connection = "content-length" not in self.headers
-        else:
-            self._ends_with_connection = "chunked" not in encoding.lower()
+        if encoding is not None and "chunked" not in encoding.lower():
+            raise HttpParserError
+        self._ends_with_connection = encoding is None and "content-length" not in self.headers
 
     def on_body(self, part: bytes) -> None:
         self._parts.append(part)

@@ -203,6 +203,49 @@ def test_an_answer_that_is_not_whole_is_lost(transport, answer, what):
     assert caught.value.sent
 
 
+UNTIDY = {
+    "its length twice": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+    "an encoding that is none": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}",
+    "another version": b"HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    "a prefix of a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", UNTIDY.values(), ids=UNTIDY)
+@pytest.mark.parametrize("first", [1, 20, 1_000])
+def test_an_answer_with_what_llhttp_refuses_is_read_at_once(transport, answer, first):
+    def serve(connection: Connection) -> None:
+        connection.read()
+        connection.answer(answer[:first])
+        connection.answer(answer[first:])
+        connection.read()  # it stays open until the client has closed it
+
+    with SocketServer(serve) as server:
+        for _ in range(2):
+            got = transport.send(post(server.url))
+
+            assert (got.status, got.body) == (200, b"{}")
+
+
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        pytest.param(UNTIDY["its length twice"][:-1], "IncompleteRead", id="cut off"),
+        pytest.param(b"HTTP/1.2 200 OK\r\nContent-Length: 99999999999999\r\n\r\n", "longer than", id="too long"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", "BadStatusLine", id="not HTTP"),
+    ],
+)
+def test_an_untidy_answer_that_is_not_whole_is_lost(transport, answer, what):
+    def serve(connection: Connection) -> None:
+        connection.read()
+        connection.answer(answer)
+
+    with SocketServer(serve) as server, pytest.raises(TransportError, match=what) as caught:
+        transport.send(post(server.url))
+
+    assert caught.value.sent
+
+
 def test_a_compressed_answer_is_unpacked_so_far_and_no_further(transport):
     body = gzip.compress(bytes(2_000_000))
 
