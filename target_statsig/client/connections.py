@@ -141,6 +141,7 @@ class _Answer:
             if not self._is_complete:
                 self._read_untidy(sock, bytes(received))
             self.will_close = True  # nobody asked for what follows the answer
+        received.clear()  # a list of ids takes many megabytes
         del self._parser  # which refers to this object, too
         self.data = b"".join(self._parts)
         if "content-encoding" in self.headers:  # although only `identity` is accepted
