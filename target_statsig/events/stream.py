@@ -48,12 +48,13 @@ class DeliveryPool:
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pool")
+        self._threads = threads
         self._free_threads = threading.BoundedSemaphore(threads)
         self._failure: BaseException | None = None
 
     def submit(self, job: Callable[[], None]) -> None:
         """Wait until a thread is free, and run a job in it, unless an earlier one has failed."""
-        self._free_threads.acquire()
+        self._wait_for_a_thread()
         try:
             self.check()
         except BaseException:
@@ -68,8 +69,16 @@ class DeliveryPool:
 
     def finish(self) -> None:
         """Wait for all jobs."""
+        for _ in range(self._threads):
+            self._wait_for_a_thread()
+        self._free_threads.release(self._threads)
         self._pool.shutdown(wait=True)
         self.check()
+
+    def _wait_for_a_thread(self) -> None:
+        # In steps, because Python sleeps through a signal that comes just before a wait without an end.
+        while not self._free_threads.acquire(timeout=1.0):
+            pass
 
     def _run(self, job: Callable[[], None]) -> None:
         try:
