@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import itertools
 import json
@@ -125,6 +126,28 @@ def run_target(request, monkeypatch, statsig, tmp_path, capsys, caplog):
 def waits_take_no_time(monkeypatch):
     """Let runs within this process wait for nothing, and go by a clock that says that they have."""
     monkeypatch.setattr("target_statsig.run.run.RunClock", WaitlessClock)
+
+
+@pytest.fixture
+def bound_by_permissions():
+    """Bind root, as whom containers run tests, to the permissions of files, like any other user.
+
+    This thread, and those that it starts, give up the capabilities CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH:
+    https://man7.org/linux/man-pages/man2/capset.2.html.
+    """
+    if os.geteuid() != 0:
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x2008_0522)  # the third version, this thread
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted and inheritable, their low halves first
+    assert libc.capget(header, sets) == 0, os.strerror(ctypes.get_errno())
+    effective = sets[0]
+    sets[0] &= ~0b110
+    assert libc.capset(header, sets) == 0, os.strerror(ctypes.get_errno())
+    yield
+    sets[0] = effective
+    assert libc.capset(header, sets) == 0, os.strerror(ctypes.get_errno())
 
 
 @pytest.fixture

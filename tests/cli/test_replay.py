@@ -131,7 +131,7 @@ class TestDeadLettersThatCannotBeRead:
         (error,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
         return error
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+    @pytest.mark.usefixtures("bound_by_permissions")
     @pytest.mark.parametrize("mode", [0o000, 0o100, 0o400])
     def test_for_want_of_permission(self, run_target, directory, caplog, mode):
         directory.chmod(mode)
@@ -150,7 +150,7 @@ class TestDeadLettersThatCannotBeRead:
         assert "cannot be read: Is a directory" in self.error_of_a_replay(run_target, caplog)
         assert len(list(directory.iterdir())) == 2
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may delete everything")
+    @pytest.mark.usefixtures("bound_by_permissions")
     def test_that_cannot_be_deleted_are_named(self, run_target, directory, caplog):
         directory.chmod(0o500)
         error = self.error_of_a_replay(run_target, caplog)

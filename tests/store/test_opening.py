@@ -119,7 +119,7 @@ class TestAFile:
         monkeypatch.setattr(os, "open", read_only)
         assert "Read-only file system" in refusal(file_url)
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+    @pytest.mark.usefixtures("bound_by_permissions")
     def test_in_a_directory_of_another_s_is_refused(self, path, file_url):
         path.parent.mkdir(mode=0o500)
         assert "Permission denied" in refusal(file_url)
