@@ -62,9 +62,9 @@ def send(df: DataFrame, config: Configuration, *, staging: str, stream: str | No
     """
     from upath import UPath
 
+    from target_statsig.commands.run import Run
     from target_statsig.engine.files import MARKER
     from target_statsig.engine.send import send_table
-    from target_statsig.run.run import Run
     from target_statsig.store.tables import Command
 
     run = Run(load(config))

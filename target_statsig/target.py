@@ -5,7 +5,7 @@ The way of a record:
 1. `singer.reader` passes consecutive RECORD lines of one of the tap's streams, as a batch, to `_take_records`.
 2. `_take_records` passes the batch to the sinks that the stream feeds: the lines as they are if no stream map changes
    them, and else decoded and mapped, by `_map_records`.
-3. `StatsigSink.take` adds what decodes the lines, and passes both to the `accept` of its stream, which `run.streams`
+3. `StatsigSink.take` adds what decodes the lines, and passes both to the `accept` of its stream, which `Run.streams`
    has made by the stream's `object_type`.
 4. An event goes on in `events`: `EventStream` gathers lines to a request, `prepare` decodes, validates, maps and
    encodes them, and `Delivery` asks the ledger, sends, and splits what is refused.
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
     import click
 
+    from target_statsig.commands.run import Run
     from target_statsig.config.parse import Config
-    from target_statsig.run.run import Run
     from target_statsig.singer.message import Message
     from target_statsig.singer.reader import SingerMessageReader
     from target_statsig.singer.records import Batch
@@ -316,7 +316,7 @@ class TargetStatsig(Target):
             return DryRun(self.run_config, show_ids=show_ids, output=dry_run_output)
         if show_ids or dry_run_output is not None:
             raise SettingsError(["`--show-ids` and `--dry-run-output` need `--dry-run`."])
-        from target_statsig.run.run import Run
+        from target_statsig.commands.run import Run
 
         return Run(self.run_config)
 

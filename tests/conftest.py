@@ -114,7 +114,7 @@ def run_target(request, monkeypatch, statsig, tmp_path, capsys, caplog):
     """Run targets within this process; singer-sdk's signal handlers do not outlive the test."""
     if request.param:
         monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-        monkeypatch.setattr("target_statsig.run.run.Workers", WorkersInHere)
+        monkeypatch.setattr("target_statsig.commands.run.Workers", WorkersInHere)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     caplog.set_level(logging.DEBUG)
     yield TargetRunner(statsig, tmp_path, capsys, caplog)
@@ -125,7 +125,7 @@ def run_target(request, monkeypatch, statsig, tmp_path, capsys, caplog):
 @pytest.fixture
 def waits_take_no_time(monkeypatch):
     """Let runs within this process wait for nothing, and go by a clock that says that they have."""
-    monkeypatch.setattr("target_statsig.run.run.RunClock", WaitlessClock)
+    monkeypatch.setattr("target_statsig.commands.run.RunClock", WaitlessClock)
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""The commands beside a run: check, replay, apply-held and others."""
+"""A run, a dry run, and the commands beside them: check, replay, apply-held and others."""

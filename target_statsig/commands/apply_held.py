@@ -21,7 +21,7 @@ from target_statsig.store.tables import Command, HoldState
 
 if TYPE_CHECKING:
     from target_statsig.clock import Clock
-    from target_statsig.run.run import Run
+    from target_statsig.commands.run import Run
     from target_statsig.store.store import Store
     from target_statsig.store.tables import Hold
 

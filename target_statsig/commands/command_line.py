@@ -19,8 +19,8 @@ from target_statsig.errors import Heading, InterruptedRunError, SettingsError, S
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from target_statsig.commands.run import Run
     from target_statsig.errors import TargetStatsigError
-    from target_statsig.run.run import Run
 
 logger = logging.getLogger(__name__)
 

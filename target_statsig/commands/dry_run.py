@@ -21,6 +21,7 @@ from target_statsig.client.dry_run import DryRunTransport
 from target_statsig.client.http import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.clock import SkippingClock
+from target_statsig.commands.run import Run
 from target_statsig.config import paths
 from target_statsig.config.choices import DESTINATIONS, DeletedRows, ObjectType
 from target_statsig.config.settings import parse_rate_windows
@@ -30,7 +31,6 @@ from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.reports.table import Forecast, id_lines, log_summary
 from target_statsig.reports.text import visible
-from target_statsig.run.run import Run
 from target_statsig.segments.members import MemberMapper
 from target_statsig.singer.columns import deleted_rows, id_destination, listed, places, reads_messages, sources_of
 from target_statsig.singer.dead_letters import NoDeadLetters

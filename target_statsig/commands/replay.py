@@ -28,8 +28,8 @@ from target_statsig.store.tables import Command
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from target_statsig.commands.run import Run
     from target_statsig.config.settings import Settings
-    from target_statsig.run.run import Run
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from target_statsig.store.tables import Command
 
 if TYPE_CHECKING:
     from target_statsig.commands.check import Row
-    from target_statsig.run.run import Run
+    from target_statsig.commands.run import Run
 
 
 def send(run: Run, url: str) -> int:

@@ -25,11 +25,11 @@ from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import NoLedger
 
 if TYPE_CHECKING:
+    from target_statsig.commands.run import Run
     from target_statsig.config.settings import StreamSettings
     from target_statsig.engine.files import PreparedTable
     from target_statsig.engine.table import Row
     from target_statsig.events.stream import EventStream
-    from target_statsig.run.run import Run
     from target_statsig.singer.message import Message
 
 logger = logging.getLogger(__name__)

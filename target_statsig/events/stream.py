@@ -25,12 +25,12 @@ from target_statsig.singer.records import Batch
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from target_statsig.commands.run import Run
     from target_statsig.config.settings import StreamSettings
     from target_statsig.events.delivery import BatchResult
     from target_statsig.events.item_types import ItemType
     from target_statsig.events.prepare import Preparation, Prepared
     from target_statsig.reports.report import ItemCounts
-    from target_statsig.run.run import Run
     from target_statsig.singer.dead_letters import Rejections
     from target_statsig.singer.message import Message
     from target_statsig.singer.records import Reading

@@ -18,7 +18,7 @@ from target_statsig.reports.text import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_statsig.run.run import Run
+    from target_statsig.commands.run import Run
     from target_statsig.segments.completeness import Verdict
     from target_statsig.segments.members import Changes
     from target_statsig.segments.segment import RemoteSegment

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from target_statsig.clock import Clock
-    from target_statsig.run.run import Run
+    from target_statsig.commands.run import Run
     from target_statsig.segments.completeness import Verdict
     from target_statsig.segments.members import Changes
     from target_statsig.segments.segment import RemoteSegment

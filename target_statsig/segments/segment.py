@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from target_statsig.client.console import ListState, Segment
+    from target_statsig.commands.run import Run
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import SegmentCounts
-    from target_statsig.run.run import Run
 
 logger = logging.getLogger(__name__)
 

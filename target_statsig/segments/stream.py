@@ -23,9 +23,9 @@ from target_statsig.singer.reader import unreadable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from target_statsig.commands.run import Run
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import MemberCounts
-    from target_statsig.run.run import Run
     from target_statsig.segments.changes import SegmentSync
     from target_statsig.singer.columns import Faults
     from target_statsig.singer.dead_letters import Rejections

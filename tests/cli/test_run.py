@@ -1,10 +1,10 @@
 from __future__ import annotations
 
+from target_statsig.commands.run import AGE_BYTES, Run
 from target_statsig.config.parse import parse_config
 from target_statsig.config.settings import config_schema
 from target_statsig.errors import InterruptedRunError, SegmentError
 from target_statsig.reports.report import RunStatus
-from target_statsig.run.run import AGE_BYTES, Run
 
 
 def make_run(**settings):

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_statsig.client.http import HttpTransport
+from target_statsig.commands.run import Run
 from target_statsig.events import stream as event_stream
-from target_statsig.run.run import Run
 from target_statsig.target import TargetStatsig
 from tests.fakes import WorkersInHere
 from tests.items import ITEM_SAMPLES
@@ -299,7 +299,7 @@ def run(request, statsig, tmp_path, capsys, caplog, monkeypatch, waits_take_no_t
     in_a_worker = request.node.callspec.params["flow"].in_a_worker
     if in_a_worker:
         monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-        monkeypatch.setattr("target_statsig.run.run.Workers", WorkersInHere)
+        monkeypatch.setattr("target_statsig.commands.run.Workers", WorkersInHere)
     yield TargetRunner(statsig, tmp_path, capsys, caplog)
     for number, handler in handlers.items():
         signal.signal(number, handler)

@@ -162,7 +162,7 @@ def mortal(fate):
 @pytest.mark.parametrize("properties", [None, {"event": {}, "user_id": {"type": "string"}}], ids=["any", "a table"])
 def test_a_run_outlives_its_worker(run_target, statsig, monkeypatch, properties):
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 100)
-    monkeypatch.setattr("target_statsig.run.run.Workers", mortal(subprocess.Popen.kill))
+    monkeypatch.setattr("target_statsig.commands.run.Workers", mortal(subprocess.Popen.kill))
     orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(5_000)]
     blocks = [to_lines([schema("orders", properties), *orders[:200]]), to_lines([*orders[200:], state(orders={})])]
     outcome = run_target(Blocks(blocks), object_type="event", batch_size_rows=100)
@@ -187,7 +187,7 @@ SMALL, MORE_THAN_A_PIPE_HOLDS = 10, 20_000
 @pytest.mark.parametrize("signalled", [True, False], ids=["until a signal comes", "until its time is over"])
 def test_a_run_outlives_a_worker_that_answers_no_more(run_target, statsig, monkeypatch, size, signalled):
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 100)
-    monkeypatch.setattr("target_statsig.run.run.Workers", mortal(stop_and_be_stopped if signalled else stop))
+    monkeypatch.setattr("target_statsig.commands.run.Workers", mortal(stop_and_be_stopped if signalled else stop))
     if not signalled:
         monkeypatch.setattr("target_statsig.events.workers.ANSWER_SECONDS", 0.05)
     orders = [record("orders", {"event": "order", "user_id": f"u{n}", "note": "x" * size}) for n in range(2_000)]
@@ -204,7 +204,7 @@ def test_a_run_outlives_a_worker_that_answers_no_more(run_target, statsig, monke
 
 def test_a_new_schema_counts_for_what_comes_behind_it(run_target, statsig, monkeypatch):
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 10)
-    monkeypatch.setattr("target_statsig.run.run.Workers", WorkersInHere)
+    monkeypatch.setattr("target_statsig.commands.run.Workers", WorkersInHere)
     orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(40)]
     stricter = schema("orders", {"event": {}, "user_id": {"maxLength": 2}})
     blocks = [to_lines([schema("orders"), *orders[:10]]), to_lines([*orders[10:20], stricter, *orders])]
@@ -215,7 +215,7 @@ def test_a_new_schema_counts_for_what_comes_behind_it(run_target, statsig, monke
 
 def test_records_written_now_so_now_so_share_requests(run_target, statsig, monkeypatch):
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-    monkeypatch.setattr("target_statsig.run.run.Workers", WorkersInHere)
+    monkeypatch.setattr("target_statsig.commands.run.Workers", WorkersInHere)
     records = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(400)]
     turned = [dict(reversed(each.items())) if number % 2 else each for number, each in enumerate(records)]
     outcome = run_target([schema("orders"), *turned], object_type="event")
@@ -226,7 +226,7 @@ def test_records_written_now_so_now_so_share_requests(run_target, statsig, monke
 
 def test_what_comes_before_a_line_that_cannot_be_read_is_sent(run_target, statsig, monkeypatch):
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-    monkeypatch.setattr("target_statsig.run.run.Workers", WorkersInHere)
+    monkeypatch.setattr("target_statsig.commands.run.Workers", WorkersInHere)
     orders = to_lines([record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(5)])
     broken = orders.replace(b'"u3"', b'"u3')
     outcome = run_target(
@@ -241,7 +241,7 @@ def test_what_comes_before_a_line_that_cannot_be_read_is_sent(run_target, statsi
 
 def test_a_line_that_the_tap_was_cut_off_in_is_no_record(run_target, statsig, monkeypatch):
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-    monkeypatch.setattr("target_statsig.run.run.Workers", WorkersInHere)
+    monkeypatch.setattr("target_statsig.commands.run.Workers", WorkersInHere)
     orders = to_lines([record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(5)])
     outcome = run_target(Blocks([to_lines([schema("orders")]), orders[:-20]]), object_type="event")
     assert "Check the tap's log for an error" in outcome.report["errors"][0]
@@ -251,7 +251,7 @@ def test_a_line_that_the_tap_was_cut_off_in_is_no_record(run_target, statsig, mo
 
 def test_a_later_run_prepares_only_what_no_earlier_one_delivered(run_target, statsig, monkeypatch):
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-    monkeypatch.setattr("target_statsig.run.run.Workers", WorkersInHere)
+    monkeypatch.setattr("target_statsig.commands.run.Workers", WorkersInHere)
     orders = [record("orders", {"event": "order", "user_id": f"u{number}"}) for number in range(30)]
     table = schema("orders", {"event": {}, "user_id": {"type": "string"}})
     run_target([table, *orders[:15], state(orders={})], object_type="event", batch_size_rows=10)
@@ -269,6 +269,6 @@ def test_dead_letters_of_a_file_whose_last_line_has_no_end_are_sent(run_target, 
     first, _ = sorted(run_target.directory.glob("dead/*.singer"))
     first.write_bytes(first.read_bytes().rstrip(b"\n"))
     monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
-    monkeypatch.setattr("target_statsig.run.run.Workers", WorkersInHere)
+    monkeypatch.setattr("target_statsig.commands.run.Workers", WorkersInHere)
     assert TargetStatsig(config=run_target.config(object_type="event")).replay() == 0
     assert len(statsig.state.events) == 4

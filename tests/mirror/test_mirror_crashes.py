@@ -68,7 +68,9 @@ def apply_held(config):
 @pytest.fixture(scope="module")
 def processes():
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["target_statsig.run.run", "target_statsig.target", "target_statsig.store.store"])
+    context.set_forkserver_preload(
+        ["target_statsig.commands.run", "target_statsig.target", "target_statsig.store.store"]
+    )
     return context
 
 

@@ -76,7 +76,7 @@ def test_a_notification_that_fails_as_nobody_expects_changes_nothing(run_target,
         msg = "a secret"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr("target_statsig.run.run.notify", fail)
+    monkeypatch.setattr("target_statsig.commands.run.notify", fail)
     outcome = run_target(GOOD, **settings(hook, notify_on="always"))
     assert (outcome.exit_code, outcome.report["status"]) == (0, "complete")
     assert "The report could not be sent to `notify_url`: RuntimeError." in outcome.log

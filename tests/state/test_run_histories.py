@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from target_statsig.client.answers import decode_json
 from target_statsig.client.http import Response, Transport, TransportError
-from target_statsig.run.run import Run
+from target_statsig.commands.run import Run
 from target_statsig.store.database import Connection
 from target_statsig.target import TargetStatsig
 from tests.fakes import WaitlessClock
@@ -207,7 +207,7 @@ class History:
         }
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(Run, "_open_transport", lambda _: statsig)
-            patched.setattr("target_statsig.run.run.RunClock", WaitlessClock)
+            patched.setattr("target_statsig.commands.run.RunClock", WaitlessClock)
             patched.setattr("sys.stdout", output)
             patched.setattr(Connection, "_execute", written(life, statsig))
             target = TargetStatsig(config=config)

@@ -17,6 +17,7 @@ from target_statsig.client.events import EventsClient
 from target_statsig.client.http import HttpTransport, notify
 from target_statsig.client.sender import Sender
 from target_statsig.clock import RunClock
+from target_statsig.commands.streams import Streams
 from target_statsig.config import paths
 from target_statsig.config.choices import NotifyOn
 from target_statsig.config.settings import parse_rate_windows
@@ -27,7 +28,6 @@ from target_statsig.events.workers import Workers
 from target_statsig.reports.progress import ProgressLog, terminal
 from target_statsig.reports.report import RunReport
 from target_statsig.reports.table import log_summary
-from target_statsig.run.streams import Streams
 from target_statsig.segments.completeness import StreamObserver
 from target_statsig.singer.dead_letters import DeadLetters, whereabouts
 from target_statsig.singer.state import State, StateGate, write_state

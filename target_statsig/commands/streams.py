@@ -17,10 +17,10 @@ from target_statsig.store.ledger import NoLedger
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from target_statsig.commands.run import Run
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.progress import Progress
     from target_statsig.reports.report import ItemCounts, MemberCounts
-    from target_statsig.run.run import Run
     from target_statsig.segments.stream import SegmentStream
     from target_statsig.singer.message import Message
     from target_statsig.singer.state import State
