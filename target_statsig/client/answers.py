@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from target_statsig.config.statsig import ApiKeyKind
+from target_statsig.config.choices import ApiKeyKind
 from target_statsig.errors import (
     AuthenticationError,
     Heading,

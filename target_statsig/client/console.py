@@ -15,8 +15,8 @@ import msgspec
 
 from target_statsig.client.http import Request
 from target_statsig.client.rate_limit import RateLimiter
+from target_statsig.config.choices import ApiKeyKind
 from target_statsig.config.settings import CONSOLE_URL, RateWindow
-from target_statsig.config.statsig import ApiKeyKind
 from target_statsig.errors import Heading, RefusedError
 from target_statsig.reports.text import counted
 

@@ -10,8 +10,7 @@ import msgspec
 from isal import isal_zlib
 
 from target_statsig import __version__
-from target_statsig.config.choices import Compression
-from target_statsig.config.statsig import ApiKeyKind
+from target_statsig.config.choices import ApiKeyKind, Compression
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

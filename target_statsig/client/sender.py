@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from target_statsig.client.http import Request, Transport
     from target_statsig.client.rate_limit import RateLimiter
     from target_statsig.clock import Clock
-    from target_statsig.config.statsig import ApiKeyKind
+    from target_statsig.config.choices import ApiKeyKind
 
 logger = logging.getLogger(__name__)
 

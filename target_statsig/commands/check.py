@@ -23,10 +23,9 @@ from target_statsig.client.sender import Sender
 from target_statsig.commands.replay import waiting_letters
 from target_statsig.config import paths
 from target_statsig.config.checks import nearest
-from target_statsig.config.choices import ObjectType, SyncMode, Tier
+from target_statsig.config.choices import ApiKeyKind, ObjectType, SyncMode, Tier
 from target_statsig.config.load import replay_command
 from target_statsig.config.settings import parse_rate_windows
-from target_statsig.config.statsig import ApiKeyKind
 from target_statsig.errors import (
     AuthenticationError,
     FatalRunError,

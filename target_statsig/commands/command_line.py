@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from typing_extensions import override
 
+from target_statsig.config.choices import ApiKeyKind
 from target_statsig.config.load import VARIABLE_PREFIX, read_config_files
 from target_statsig.errors import Heading, InterruptedRunError, SettingsError, StoreError
 
@@ -235,8 +236,6 @@ def turn_down(errors: Iterable[str]) -> NoReturn:
 
 def name_unread_keys(errors: Sequence[str], environ: Mapping[str, str]) -> list[str]:
     """Return the errors, and add one if a missing key is in a variable that was not read."""
-    from target_statsig.config.statsig import ApiKeyKind
-
     unread = []
     for kind in ApiKeyKind:
         variable = VARIABLE_PREFIX + kind.setting.upper()

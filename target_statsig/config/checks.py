@@ -15,11 +15,18 @@ from jsonschema import Draft7Validator
 from target_statsig.config.choices import (
     DEFAULT_SOURCES,
     DESTINATIONS,
+    MAX_SEGMENT_ID,
+    PLACE,
     PRIVATE_ATTRIBUTES,
+    SHOWN_CHARACTERS,
+    TITLES,
+    ApiKeyKind,
     IdType,
     InvalidEventName,
     ObjectType,
     SyncMode,
+    dropped_characters,
+    is_segment_id,
 )
 from target_statsig.config.paths import file_system_error
 from target_statsig.config.settings import (
@@ -29,15 +36,6 @@ from target_statsig.config.settings import (
     Settings,
     StreamSettings,
     parse_rate_windows,
-)
-from target_statsig.config.statsig import (
-    MAX_SEGMENT_ID,
-    PLACE,
-    SHOWN_CHARACTERS,
-    TITLES,
-    ApiKeyKind,
-    dropped_characters,
-    is_segment_id,
 )
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from target_statsig.config.statsig import DROPPED_CHARACTERS, RESERVED_PREFIX
+from target_statsig.config.choices import DROPPED_CHARACTERS, RESERVED_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

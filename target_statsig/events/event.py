@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from target_statsig.config.choices import JSON_COLUMNS, EventPreset, InvalidEventName
-from target_statsig.config.statsig import dropped_characters, sanitized
+from target_statsig.config.choices import JSON_COLUMNS, EventPreset, InvalidEventName, dropped_characters, sanitized
 from target_statsig.errors import RecordError
 from target_statsig.events.metadata import MetadataMapper
 from target_statsig.events.times import event_times

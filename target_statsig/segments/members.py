@@ -9,8 +9,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
-from target_statsig.config.choices import SyncMode
-from target_statsig.config.statsig import is_segment_id
+from target_statsig.config.choices import SyncMode, is_segment_id
 from target_statsig.errors import RecordError
 from target_statsig.singer.columns import (
     convert,

@@ -12,8 +12,8 @@ from target_statsig.client.answers import (
     decode_json,
     quote_message,
 )
+from target_statsig.config.choices import ApiKeyKind
 from target_statsig.config.settings import Settings
-from target_statsig.config.statsig import ApiKeyKind
 from target_statsig.errors import AuthenticationError
 from target_statsig.reports.text import duration
 

@@ -13,8 +13,8 @@ from typing_extensions import override
 from target_statsig.client.http import Request, TransportError
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import MAX_DELAY, MAX_RETRY_AFTER, Sender, parse_retry_after
+from target_statsig.config.choices import ApiKeyKind
 from target_statsig.config.settings import RateWindow
-from target_statsig.config.statsig import ApiKeyKind
 from target_statsig.errors import (
     AuthenticationError,
     InterruptedRunError,

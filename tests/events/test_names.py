@@ -6,9 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.config.choices import EventPreset, InvalidEventName, ObjectType
+from target_statsig.config.choices import (
+    DROPPED_CHARACTERS,
+    EventPreset,
+    InvalidEventName,
+    ObjectType,
+    dropped_characters,
+    sanitized,
+)
 from target_statsig.config.settings import StreamSettings
-from target_statsig.config.statsig import DROPPED_CHARACTERS, dropped_characters, sanitized
 from target_statsig.errors import RecordError
 from target_statsig.events.event import MAX_NAME_LENGTH, PRESETS, EventNames
 from target_statsig.reports.report import RENAMED_LISTED, MappingWarnings
