@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from contextlib import closing
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -112,7 +113,9 @@ class DryRun(Run):
         Raises:
             SettingsError: The file cannot be written.
         """
-        super().__init__(config)
+        # A collector would mistake its metrics for those of a run.
+        settings = replace(config.settings, metrics_path=None, notify_url=None)
+        super().__init__(replace(config, settings=settings))
         self._show_ids = show_ids
         # Piped output is often kept, and must hold no values from records.
         self._has_terminal = sys.stdout is not None and sys.stdout.isatty()
@@ -182,14 +185,6 @@ class DryRun(Run):
     @override
     def _remember(self) -> None:
         """Record nothing."""
-
-    @override
-    def _write_metrics(self) -> None:
-        """Write none: a collector would mistake them for those of a run."""
-
-    @override
-    def _notify(self) -> None:
-        """Notify nobody."""
 
     @staticmethod
     def _show(lines: Iterable[str]) -> None:

@@ -26,7 +26,7 @@ from target_statsig.events.delivery import Bounds, RefusalStreak
 from target_statsig.events.stream import DeliveryPool
 from target_statsig.events.workers import Workers
 from target_statsig.reports.progress import ProgressLog, terminal
-from target_statsig.reports.report import RunReport
+from target_statsig.reports.report import RunReport, notification, write_open_metrics, write_report
 from target_statsig.reports.table import log_summary
 from target_statsig.segments.completeness import StreamObserver
 from target_statsig.singer.dead_letters import DeadLetters, whereabouts
@@ -312,9 +312,19 @@ class Run:
 
     def _write_report(self) -> None:
         if self.settings.report_path is not None:
-            from target_statsig.reports.publish import write_report
-
             write_report(self.settings.report_path, self._final_report)
+
+    def _write_metrics(self) -> None:
+        if self.settings.metrics_path is not None:
+            write_open_metrics(self.settings.metrics_path, self._final_report, self._ended_at)
+
+    def _notify(self) -> None:
+        """Send the report to `notify_url`, if `notify_on` asks for it."""
+        wanted = self.settings.notify_on is NotifyOn.ALWAYS or self.exit_code != 0
+        if self.settings.notify_url is not None and wanted:
+            body = notification(self._final_report)
+            with closing(HttpTransport()) as transport:
+                notify(self.settings.notify_url, body, transport)
 
     def _write_state(self, state: State, number: int) -> None:
         """Write a STATE to standard output, after the dead letters and before the ledgers forget anything."""
@@ -324,7 +334,7 @@ class Run:
         self._put_out(state)
         self.streams.state_written(state, number)
 
-    # Overridden by `commands.dry_run`
+    # Overridden by `DryRun`
 
     def _open_transport(self) -> Transport:
         return HttpTransport()
@@ -352,19 +362,3 @@ class Run:
 
     def _log_summary(self) -> None:
         log_summary(self.report, self._ended_at)
-
-    def _write_metrics(self) -> None:
-        if self.settings.metrics_path is not None:
-            from target_statsig.reports.publish import write_open_metrics
-
-            write_open_metrics(self.settings.metrics_path, self._final_report, self._ended_at)
-
-    def _notify(self) -> None:
-        """Send the report to `notify_url`, if `notify_on` asks for it."""
-        wanted = self.settings.notify_on is NotifyOn.ALWAYS or self.exit_code != 0
-        if self.settings.notify_url is not None and wanted:
-            from target_statsig.reports.publish import notification
-
-            body = notification(self._final_report)
-            with closing(HttpTransport()) as transport:
-                notify(self.settings.notify_url, body, transport)

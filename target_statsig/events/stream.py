@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from target_statsig.events.delivery import Delivery
 from target_statsig.events.remembered import bookmark_of
 from target_statsig.reports.progress import Progress
-from target_statsig.reports.report import REMARKS
+from target_statsig.reports.table import REMARKS, remarks
 from target_statsig.reports.text import counted
 from target_statsig.singer.dead_letters import MARK
 from target_statsig.singer.reader import unreadable
@@ -318,7 +318,7 @@ class EventStream:
             self._counts.add(result.counts)
             if result.unreadable is not None:
                 self._counts.records -= 1
-            new = {name for name, _ in self._counts.remarks} - self._warned
+            new = {name for name, _ in remarks(self._counts)} - self._warned
             self._warned |= new
         for name, remark in REMARKS.items():
             if name in new and remark.warning:

@@ -1,24 +1,30 @@
-"""The report of a run: counts and reasons, and the JSON of `report_path`.
+"""The report of a run: counts and reasons, as JSON, as OpenMetrics text, and as a notification.
 
 It holds names of streams, segments and reasons, never a value from a record and never a key.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from target_statsig import __version__
 from target_statsig.config.choices import ObjectType, SyncMode
+from target_statsig.errors import FatalRunError, Heading
 from target_statsig.reports.text import iso_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from target_statsig.errors import Heading
 
 MOST_NAMES = 1_000
 """Most names to count: a mapping that mistakes an id for a name must not fill the memory."""
@@ -27,94 +33,6 @@ OTHER_NAMES = "…"
 
 RENAMED_LISTED = 100
 """Renamed events to list at most, because every record may have a name of its own."""
-
-
-class Remark(NamedTuple):
-    """The texts about records that were sent although unusual, or left out on purpose.
-
-    Attributes:
-        text: The text after the number in the summary.
-        warning: The warning in the log, once for a stream; empty if there is none.
-    """
-
-    text: str
-    warning: str = ""
-
-
-REMARKS: Mapping[str, Remark] = {
-    "skipped_duplicates": Remark("skipped, because an earlier run delivered them"),
-    "deleted_row": Remark(
-        "of deleted rows, not sent",
-        "records of deleted rows are not sent. To send them, set `deleted_rows` to send.",
-    ),
-    "maybe_duplicated": Remark(
-        "perhaps delivered twice, because an answer was lost or unclear",
-        "an answer of Statsig was lost or unclear, so Statsig may count some records twice.",
-    ),
-    "behind_bookmark": Remark(
-        "from before the last bookmark, perhaps delivered by an earlier run too",
-        "some records are from before the last bookmark, as after a reset of it. What earlier runs delivered of "
-        "that is not remembered, so that Statsig perhaps counts it twice. Set `dedupe_days` before you reset a "
-        "bookmark.",
-    ),
-    "time_defaulted": Remark(
-        "without a time",
-        "some records have no time. They get the time of their extraction, or the current time. Name the column: "
-        "`field_mapping: {event_time: …}`.",
-    ),
-    "old_times": Remark(
-        "with a time over 60 days ago",
-        "some records have a time over 60 days ago. Statsig does not document how old an event may be: check "
-        "whether they arrive.",
-    ),
-    "future_times": Remark(
-        "with a time in the future",
-        "some records have a time in the future. Check the column of `event_time`, its time zone (UTC if it has "
-        "none), and `time_unit`.",
-    ),
-    "placeholder_times": Remark(
-        "with a time before 2000 or after 2100",
-        "some records have a time before 2000 or after 2100, such as 1970-01-01 or 9999-12-31, which usually "
-        "means that there is none. They are sent with that time. Let the tap or a stream map make it null.",
-    ),
-    "text_values": Remark(
-        "with a value that is text, not a number",
-        'some values are text, such as "$12.50" or "1,234.50". They are sent, but Statsig cannot add them up. '
-        "Let the tap or a stream map make numbers of them.",
-    ),
-    "long_values": Remark(
-        "with a value over 128 characters",
-        "some values have over 128 characters. Statsig may cut or drop them silently.",
-    ),
-    "long_user_ids": Remark(
-        "with a user id over 128 characters",
-        "some user ids have over 128 characters. Statsig may cut or drop them silently.",
-    ),
-    "large_metadata": Remark(
-        "with metadata over 4,096 bytes",
-        "some records have metadata over 4,096 bytes. Statsig may cut or drop it silently. Name the columns that "
-        "you need in `metadata_fields`.",
-    ),
-    "large_users": Remark(
-        "with a user over 4,096 bytes",
-        "some records have a user over 4,096 bytes. Statsig may cut or drop it silently.",
-    ),
-    "custom_ignored": Remark(
-        "with a `custom` that is not an object, left out",
-        "some records have a `custom` that is neither an object nor JSON text of one. It is left out.",
-    ),
-    "consent_ignored": Remark(
-        "with a marketing consent that is neither yes nor no, left out",
-        "some records have a marketing consent that is neither yes nor no. It is left out. Yes values are yes, "
-        "y, true, on, 1 and granted; no values are no, n, false, off, 0 and denied.",
-    ),
-    "tier_ignored": Remark(
-        "with an environment tier that is not text, left out",
-        "some records have an environment tier that is not text. It is left out. They get `environment_tier`, or "
-        "count as production if that is not set.",
-    ),
-}
-"""By name of the count, in the order of the log."""
 
 
 Span = tuple[int, int]
@@ -144,7 +62,7 @@ class RunStatus(StrEnum):
 
 @dataclass(slots=True)
 class MappingWarnings:
-    """What the mapping of records warns of; `REMARKS` has a text for each number.
+    """What the mapping of records warns of; `table.REMARKS` has a text for each number.
 
     Attributes:
         behind_bookmark: Records below the bookmark of the last STATE of an earlier run.
@@ -207,13 +125,6 @@ class ItemCounts:
     billable: int = 0
     names: Counter[str] = field(default_factory=Counter)
     span: Span | None = None
-
-    @property
-    def remarks(self) -> Iterator[tuple[str, int]]:
-        """The counts above 0 that the log explains, by name."""
-        for name in REMARKS:
-            if count := getattr(self if name in self.__slots__ else self.warnings, name):
-                yield name, count
 
     @property
     def not_sent(self) -> int:
@@ -373,3 +284,96 @@ class RunReport:
                 "errors": [*self.errors],
                 "error_codes": [*self.errors.values()],
             }
+
+
+# For other programs
+
+PREFIX = "target_statsig"
+
+_LABEL_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+def write_report(path: str, report: Mapping[str, Any]) -> None:
+    """Write the report as JSON.
+
+    Raises:
+        FatalRunError: The file cannot be written.
+    """
+    with _file_of("report_path", path) as file:
+        file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def open_metrics(report: Mapping[str, Any], ended_at: float) -> str:
+    """Return the counts of a report as OpenMetrics text (https://prometheus.io/docs/specs/om/open_metrics_spec/).
+
+    All are gauges, because each run begins at zero. `report` is that of `RunReport.as_json`; `ended_at` is in seconds
+    since 1970.
+    """
+    families: dict[str, list[str]] = {}
+    for name, labels, value in _samples(report, ended_at):
+        shown = ",".join(f'{label}="{text.translate(_LABEL_ESCAPES)}"' for label, text in labels.items())
+        families.setdefault(name, []).append(f"{name}{f'{{{shown}}}' if shown else ''} {value}")
+    lines = [line for name, samples in families.items() for line in (f"# TYPE {name} gauge", *samples)]
+    return "\n".join([*lines, "# EOF", ""])
+
+
+def write_open_metrics(path: str, report: Mapping[str, Any], ended_at: float) -> None:
+    """Write the metrics in one step, so that a collector never reads half of them.
+
+    Raises:
+        FatalRunError: The file cannot be written.
+    """
+    with _file_of("metrics_path", path) as file:
+        unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+        unfinished.write_bytes(open_metrics(report, ended_at).encode("utf-8", "backslashreplace"))
+        unfinished.replace(file)
+
+
+@contextmanager
+def _file_of(setting: str, path: str) -> Iterator[Path]:
+    """Give the file of a setting, in a directory that exists; an error names both."""
+    file = Path(path)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield file
+    except OSError as error:
+        msg = f"`{setting}` ({path}) cannot be written: {error.strerror}. The run itself is done."
+        raise FatalRunError(msg, heading=Heading.REPORT) from error
+
+
+def _samples(report: Mapping[str, Any], ended_at: float) -> Iterator[tuple[str, dict[str, str], float]]:
+    yield f"{PREFIX}_run_success", {}, int(report["status"] == "complete")
+    yield f"{PREFIX}_run_seconds", {}, report["seconds"]
+    yield f"{PREFIX}_run_ended_timestamp_seconds", {}, round(ended_at, 3)
+    for stream, counts in report["streams"].items():
+        labels = {"stream": stream, "object_type": counts["object_type"]}
+        yield from _numbers("stream", labels, counts)
+        for reason, count in counts["reasons"].items():
+            yield f"{PREFIX}_stream_rejected_by_reason", labels | {"reason": reason}, count
+        for segment, changes in counts.get("segments", {}).items():
+            yield from _numbers("segment", {"stream": stream, "segment": segment}, changes)
+
+
+def _numbers(of: str, labels: dict[str, str], counts: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], float]]:
+    for name, value in counts.items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            yield f"{PREFIX}_{of}_{name}", labels, value
+
+
+def notification(report: Mapping[str, Any]) -> bytes:
+    """Return the report as JSON, with a sentence in `text` for Slack and similar services."""
+    return msgspec.json.encode({"text": summary_of(report), **report})
+
+
+def summary_of(report: Mapping[str, Any]) -> str:
+    """Return a report as a sentence, and its errors."""
+    streams = report["streams"].values()
+    delivered = sum(counts.get("delivered", 0) for counts in streams)
+    rejected = sum(counts["rejected"] for counts in streams)
+    segments = [segment for counts in streams for segment in counts.get("segments", {}).values()]
+    facts = [f"{delivered:,} delivered", f"{rejected:,} rejected"]
+    if segments:
+        changes = {name: sum(segment[name] or 0 for segment in segments) for name in ("added", "removed", "held")}
+        facts += [f"{count:,} {name}" for name, count in changes.items()]
+    text = f"target-statsig: run {report['status']} after {report['seconds']:,} s. {', '.join(facts)}."
+    return "\n".join([text, *report["errors"]])

@@ -1,4 +1,4 @@
-"""The table at the end of a run or a dry run: a row for each stream and segment, then remarks.
+"""The report in words: the table at the end of a run or a dry run, with a row for each stream and segment, and remarks.
 
 A dry run adds the names of events, although they come from records: a preview is for seeing them.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from target_statsig.config.choices import SyncMode
-from target_statsig.reports.report import OTHER_NAMES, REMARKS, MemberCounts, RunStatus
+from target_statsig.reports.report import OTHER_NAMES, MemberCounts, RunStatus
 from target_statsig.reports.text import counted, duration, visible
 
 if TYPE_CHECKING:
@@ -39,6 +39,101 @@ ENDS = {
     RunStatus.FAILED: "A run would end with 1:",
     RunStatus.INTERRUPTED: "The dry run was stopped early. The table shows what it read until then.",
 }
+
+
+class Remark(NamedTuple):
+    """The texts about records that were sent although unusual, or left out on purpose.
+
+    Attributes:
+        text: The text after the number in the summary.
+        warning: The warning in the log, once for a stream; empty if there is none.
+    """
+
+    text: str
+    warning: str = ""
+
+
+REMARKS: Mapping[str, Remark] = {
+    "skipped_duplicates": Remark("skipped, because an earlier run delivered them"),
+    "deleted_row": Remark(
+        "of deleted rows, not sent",
+        "records of deleted rows are not sent. To send them, set `deleted_rows` to send.",
+    ),
+    "maybe_duplicated": Remark(
+        "perhaps delivered twice, because an answer was lost or unclear",
+        "an answer of Statsig was lost or unclear, so Statsig may count some records twice.",
+    ),
+    "behind_bookmark": Remark(
+        "from before the last bookmark, perhaps delivered by an earlier run too",
+        "some records are from before the last bookmark, as after a reset of it. What earlier runs delivered of "
+        "that is not remembered, so that Statsig perhaps counts it twice. Set `dedupe_days` before you reset a "
+        "bookmark.",
+    ),
+    "time_defaulted": Remark(
+        "without a time",
+        "some records have no time. They get the time of their extraction, or the current time. Name the column: "
+        "`field_mapping: {event_time: …}`.",
+    ),
+    "old_times": Remark(
+        "with a time over 60 days ago",
+        "some records have a time over 60 days ago. Statsig does not document how old an event may be: check "
+        "whether they arrive.",
+    ),
+    "future_times": Remark(
+        "with a time in the future",
+        "some records have a time in the future. Check the column of `event_time`, its time zone (UTC if it has "
+        "none), and `time_unit`.",
+    ),
+    "placeholder_times": Remark(
+        "with a time before 2000 or after 2100",
+        "some records have a time before 2000 or after 2100, such as 1970-01-01 or 9999-12-31, which usually "
+        "means that there is none. They are sent with that time. Let the tap or a stream map make it null.",
+    ),
+    "text_values": Remark(
+        "with a value that is text, not a number",
+        'some values are text, such as "$12.50" or "1,234.50". They are sent, but Statsig cannot add them up. '
+        "Let the tap or a stream map make numbers of them.",
+    ),
+    "long_values": Remark(
+        "with a value over 128 characters",
+        "some values have over 128 characters. Statsig may cut or drop them silently.",
+    ),
+    "long_user_ids": Remark(
+        "with a user id over 128 characters",
+        "some user ids have over 128 characters. Statsig may cut or drop them silently.",
+    ),
+    "large_metadata": Remark(
+        "with metadata over 4,096 bytes",
+        "some records have metadata over 4,096 bytes. Statsig may cut or drop it silently. Name the columns that "
+        "you need in `metadata_fields`.",
+    ),
+    "large_users": Remark(
+        "with a user over 4,096 bytes",
+        "some records have a user over 4,096 bytes. Statsig may cut or drop it silently.",
+    ),
+    "custom_ignored": Remark(
+        "with a `custom` that is not an object, left out",
+        "some records have a `custom` that is neither an object nor JSON text of one. It is left out.",
+    ),
+    "consent_ignored": Remark(
+        "with a marketing consent that is neither yes nor no, left out",
+        "some records have a marketing consent that is neither yes nor no. It is left out. Yes values are yes, "
+        "y, true, on, 1 and granted; no values are no, n, false, off, 0 and denied.",
+    ),
+    "tier_ignored": Remark(
+        "with an environment tier that is not text, left out",
+        "some records have an environment tier that is not text. It is left out. They get `environment_tier`, or "
+        "count as production if that is not set.",
+    ),
+}
+"""By name of the count, in the order of the log."""
+
+
+def remarks(counts: ItemCounts) -> Iterator[tuple[str, int]]:
+    """Yield the counts above 0 that the log explains, by name."""
+    for name in REMARKS:
+        if count := getattr(counts if name in counts.__slots__ else counts.warnings, name):
+            yield name, count
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +264,7 @@ def _stream_remarks(counts: ItemCounts | MemberCounts, forecast: Forecast | None
         return
     if counts.not_sent:
         yield "the next run sends what was not sent"
-    for name, count in counts.remarks:
+    for name, count in remarks(counts):
         yield f"{count:,} {REMARKS[name].text}"
     if renamed := counts.warnings.renamed:
         names = ", ".join(f"{old!r} → {new!r}" for old, new in sorted(renamed.items()))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.client.http import TransportError, notify
-from target_statsig.reports.publish import notification, open_metrics, summary_of, write_open_metrics
+from target_statsig.reports.report import notification, open_metrics, summary_of, write_open_metrics
 from tests.fakes import FakeTransport, answer
 
 REPORT = {

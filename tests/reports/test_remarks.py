@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from target_statsig.reports.report import REMARKS, ItemCounts, MappingWarnings
+from target_statsig.reports.report import ItemCounts, MappingWarnings
+from target_statsig.reports.table import REMARKS
 from tests.singer import record, schema, state
 
 ALSO_IN_A_WORKER = True

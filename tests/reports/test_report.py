@@ -11,8 +11,7 @@ import pytest
 
 from target_statsig.config.choices import ObjectType, SyncMode
 from target_statsig.errors import Heading
-from target_statsig.reports.publish import write_report
-from target_statsig.reports.report import RunReport, SegmentCounts
+from target_statsig.reports.report import RunReport, SegmentCounts, write_report
 from tests.singer import record, schema
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
