@@ -57,7 +57,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response of any status; names of headers are in lower case."""
+    """A response of any status; its headers are found by their names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -162,7 +162,7 @@ class HttpTransport(Transport):
         )
         content = answer.data or b""  # urllib3 has None for an empty body
         LIMITS.check_size(len(content))  # which urllib3 has read where there is a SOCKS proxy
-        return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, content)
+        return Response(answer.status, answer.headers, content)
 
     def _route(self, url: str) -> _Route:
         """Return the route to an address, cached: finding it takes as long as two requests."""

@@ -71,8 +71,7 @@ class TableLedger:
 
     def _record(self) -> None:
         for number, of_records in self._unrecorded.numbers:
-            self._records.acknowledge(of_records)
-            self._requests.acknowledge(number)
+            self._requests.acknowledge(number, also=of_records)
 
     def settle(self, row: RowLedger) -> None:
         """Record that every record of a row is delivered or a dead letter, after the dead letters are written.
@@ -181,7 +180,7 @@ class RowLedger(StreamLedger):
         return number
 
     @override
-    def acknowledge(self, batch: int) -> None:
+    def acknowledge(self, batch: int, *, also: int = 0) -> None:
         self._table.acknowledge((batch, self._numbers.pop(batch)))
 
     @override

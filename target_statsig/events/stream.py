@@ -318,11 +318,11 @@ class EventStream:
             self._counts.add(result.counts)
             if result.unreadable is not None:
                 self._counts.records -= 1
-            new = {name for name, _ in remarks(self._counts)} - self._warned
-            self._warned |= new
-        for name, remark in REMARKS.items():
-            if name in new and remark.warning:
-                logger.warning("Stream '%s': %s", self._delivery.stream, remark.warning)
+            new = [name for name, _ in remarks(self._counts) if name not in self._warned]
+            self._warned.update(new)
+        for name in new:
+            if warning := REMARKS[name].warning:
+                logger.warning("Stream '%s': %s", self._delivery.stream, warning)
 
 
 def _locate(row: int, parts: Sequence[_Part]) -> tuple[_Part, int]:

@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,9 @@ def wider(span: Span | None, other: Span | None) -> Span | None:
 
 
 def _add_numbers(counts: ItemCounts | MappingWarnings, others: ItemCounts | MappingWarnings) -> None:
-    for name in _NUMBERS[type(counts)]:
-        if number := getattr(others, name):
+    names, numbers = _NUMBERS[type(counts)]
+    for name, number in zip(names, numbers(others), strict=True):
+        if number:
             setattr(counts, name, getattr(counts, name) + number)
 
 
@@ -156,9 +158,11 @@ class ItemCounts:
 
 
 _NUMBERS = {
-    counts: [each.name for each in fields(counts) if each.type == "int"] for counts in (MappingWarnings, ItemCounts)
+    counts: (names, attrgetter(*names))
+    for counts in (MappingWarnings, ItemCounts)
+    if (names := [each.name for each in fields(counts) if each.type == "int"])
 }
-"""The fields that are numbers. To look them up takes as long as to add them."""
+"""The fields that are numbers, by name, and their values at once. To look them up takes as long as to add them."""
 
 
 @dataclass(slots=True)

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_statsig.config.choices import SyncMode
-from target_statsig.reports.report import OTHER_NAMES, MemberCounts, RunStatus
+from target_statsig.reports.report import OTHER_NAMES, ItemCounts, MemberCounts, RunStatus
 from target_statsig.reports.text import counted, duration, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from target_statsig.client.dry_run import ListChanges
-    from target_statsig.reports.report import ItemCounts, RunReport, SegmentCounts
+    from target_statsig.reports.report import RunReport, SegmentCounts
 
     Cell = int | str | None
 
@@ -129,10 +130,14 @@ REMARKS: Mapping[str, Remark] = {
 """By name of the count, in the order of the log."""
 
 
+_REMARKED = attrgetter(*(name if name in ItemCounts.__slots__ else f"warnings.{name}" for name in REMARKS))
+"""The counts that have a remark, in the order of `REMARKS`."""
+
+
 def remarks(counts: ItemCounts) -> Iterator[tuple[str, int]]:
     """Yield the counts above 0 that the log explains, by name."""
-    for name in REMARKS:
-        if count := getattr(counts if name in counts.__slots__ else counts.warnings, name):
+    for name, count in zip(REMARKS, _REMARKED(counts), strict=True):
+        if count:
             yield name, count
 
 

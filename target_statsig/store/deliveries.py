@@ -130,8 +130,12 @@ class StoredLedger(StreamLedger):
         return self._write(self._row(digests, highest, epoch, acknowledged=False))
 
     @override
-    def acknowledge(self, batch: int) -> None:
-        self._connection.run("UPDATE target_statsig_batches SET acknowledged = true WHERE batch = :batch", batch=batch)
+    def acknowledge(self, batch: int, *, also: int = 0) -> None:
+        self._connection.run(
+            "UPDATE target_statsig_batches SET acknowledged = true WHERE batch IN (:batch, :also)",
+            batch=batch,
+            also=also,
+        )
 
     @override
     def withdraw(self, batch: int) -> None:

@@ -101,7 +101,6 @@ _SCHEMA = (
     )
     """,
     "CREATE INDEX target_statsig_batches_stream ON target_statsig_batches (stream, batch)",
-    "CREATE INDEX target_statsig_batches_epoch ON target_statsig_batches (stream, epoch)",
     # The last runs, each with its report as JSON; `sent`: names of events and exposures, of the last run that had any.
     """
     CREATE TABLE target_statsig_runs (
