@@ -27,6 +27,7 @@ from tests.benchmarks import figures, page, prepared, preparing, segments, shape
 from tests.benchmarks.contenders import module
 from tests.benchmarks.emulated import EmulatedStatsig
 from tests.benchmarks.figures import Figures
+from tests.benchmarks.loopback import CountingServer
 from tests.benchmarks.speed import Course
 from tests.benchmarks.table import circumstances, machine
 from tests.benchmarks.this_target import COMMAND, events_command
@@ -55,6 +56,9 @@ def main() -> None:
             found = measure_all(folder, arguments.rounds, arguments.records, arguments.memory or SIZES)
             figures.save(found)
             page.write(found)
+        elif arguments.prepared is not None:
+            with CountingServer() as server:
+                show_prepared(Course(server, folder), arguments)
         else:
             with EmulatedStatsig() as emulator:
                 events(Course(emulator, folder), arguments)
@@ -86,14 +90,6 @@ def events(course: Course, arguments: argparse.Namespace) -> None:
         found = shapes.measure(course, rounds=rounds, records=records)
         sentences = "\n".join(page.shapes_sentences(found))
         show(f"Shapes: {records:,} events, medians of {rounds} rounds", f"{page.shapes_table(found)}\n\n{sentences}")
-    elif arguments.prepared is not None:
-        sizes = arguments.prepared or PREPARED
-        table = prepared.table(course, rounds=rounds, records=records, sizes=sizes)
-        show(
-            f"Preparing {records:,} rows, medians of {rounds} rounds",
-            preparing.table(course, rounds=rounds, records=records),
-        )
-        show(f"Prepared: {sizes[0]:,} events, medians of {rounds} rounds", table)
     elif arguments.memory is not None:
         show("Time and memory by size", page.sizes_table(speed.sizes(course, arguments.memory or SIZES)))
     elif arguments.latency_ms:
@@ -103,6 +99,14 @@ def events(course: Course, arguments: argparse.Namespace) -> None:
         rates = speed.rates(course, rounds=rounds, records=records)
         show(f"{records:,} events of twelve columns; medians of {rounds} rounds", page.rates_table(rates))
         show("Start-up", speed.startups(course, rounds=rounds))
+
+
+def show_prepared(course: Course, arguments: argparse.Namespace) -> None:
+    rounds, records, sizes = arguments.rounds, arguments.records, arguments.prepared or PREPARED
+    prepares = preparing.table(course, rounds=rounds, records=records)
+    show(f"Preparing {records:,} rows, medians of {rounds} rounds", prepares)
+    sends = prepared.table(course, rounds=rounds, records=records, sizes=sizes)
+    show(f"Prepared: {sizes[0]:,} events, medians of {rounds} rounds", sends)
 
 
 def parse() -> argparse.Namespace:

@@ -1,7 +1,8 @@
 """Requests that were prepared before: how fast they are sent, beside the command line at its default; and the memory.
 
 A table of many rows is one of a few, written again and again as another partition: as much is sent, and
-to prepare it takes no time.
+to prepare it takes no time. Pipe and table go to a server that takes next to no time itself, as Statsig's takes none of
+this machine's.
 """
 
 from __future__ import annotations

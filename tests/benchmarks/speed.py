@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.benchmarks.emulated import EmulatedStatsig
+    from tests.benchmarks.loopback import CountingServer
     from tests.benchmarks.measure import Usage
 
 MEGABYTE = 1_000_000
@@ -52,9 +53,9 @@ class Lap:
 
 
 class Course:
-    """Where the contenders run: the data, written once, and the emulator that counts what arrives."""
+    """Where the contenders run: the data, written once, and the server that counts what arrives."""
 
-    def __init__(self, emulator: EmulatedStatsig, folder: Path) -> None:
+    def __init__(self, emulator: EmulatedStatsig | CountingServer, folder: Path) -> None:
         self.emulator = emulator
         self.folder = folder
 

@@ -8,10 +8,11 @@ import jsonschema
 import msgspec
 import pytest
 
-from tests.benchmarks import data, measure
+from tests.benchmarks import data, measure, this_target
 from tests.benchmarks.contenders import OTHERS, PLAIN, RUST_SDK, THIS, Contender
 from tests.benchmarks.data import Shape
 from tests.benchmarks.emulated import Project
+from tests.benchmarks.loopback import CountingServer
 from tests.benchmarks.table import markdown
 
 RECORDS = 700
@@ -90,6 +91,14 @@ def comparable(texts):
 
 def unix_ms(time):
     return round(datetime.fromisoformat(time).timestamp() * 1000)
+
+
+@pytest.mark.e2e
+def test_the_server_on_loopback_counts_every_event(source, tmp_path):
+    with CountingServer() as server:
+        for runs in (1, 2):
+            measure.run(this_target.forgetful_command(server.project, tmp_path, Shape.ROWS), source)
+            assert server.events() == runs * RECORDS
 
 
 def test_the_input_is_the_same_every_time(source, tmp_path):
