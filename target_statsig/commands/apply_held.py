@@ -14,8 +14,7 @@ from target_statsig.errors import FatalRunError, Heading, SegmentError
 from target_statsig.reports.report import SegmentCounts
 from target_statsig.reports.text import counted, iso_time
 from target_statsig.segments.completeness import Proof, Verdict
-from target_statsig.segments.guards import Action, decide
-from target_statsig.segments.mirror import Baseline
+from target_statsig.segments.mirror import Action, Baseline, decide
 from target_statsig.segments.segment import RemoteSegment
 from target_statsig.store.tables import Command, HoldState
 

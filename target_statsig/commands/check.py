@@ -26,17 +26,17 @@ from target_statsig.config.checks import nearest
 from target_statsig.config.choices import ApiKeyKind, ObjectType, SyncMode, Tier
 from target_statsig.config.load import replay_command
 from target_statsig.config.settings import parse_rate_windows
-from target_statsig.errors import (
-    AuthenticationError,
-    FatalRunError,
-    Heading,
-    RequestError,
-    SettingsError,
-    StoreError,
-)
+from target_statsig.errors import AuthenticationError, FatalRunError, RequestError, SettingsError, StoreError
 from target_statsig.reports.text import counted, readable_time, visible
-from target_statsig.segments.mirror import SEPARATE_FEEDERS, other_feeder
-from target_statsig.segments.segment import STATSIG_ID_TYPES, Misfit, misfit, missing, size_class, statsig_id_type
+from target_statsig.segments.segment import (
+    STATSIG_ID_TYPES,
+    Misfit,
+    misfit,
+    missing,
+    other_feeder,
+    size_class,
+    statsig_id_type,
+)
 from target_statsig.store.readonly import StoreLook, look_at
 
 if TYPE_CHECKING:
@@ -197,8 +197,7 @@ def _shared(segment_id: str, stream: str, settings: StreamSettings, found: Found
     facts = found.remembered.get(segment_id)
     if facts is None or settings.sync_mode is not SyncMode.MIRROR:
         return None
-    other = other_feeder(facts, stream, found.now)
-    return None if other is None else Misfit(Heading.SHARED_SEGMENT, other, SEPARATE_FEEDERS)
+    return other_feeder(facts, stream, found.now)
 
 
 def _stream(name: str) -> str:

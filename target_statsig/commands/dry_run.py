@@ -32,7 +32,7 @@ from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.reports.table import Forecast, id_lines, log_summary
 from target_statsig.reports.text import visible
-from target_statsig.segments.members import MemberMapper
+from target_statsig.segments.stream import MemberMapper
 from target_statsig.singer.columns import deleted_rows, id_destination, listed, places, reads_messages, sources_of
 from target_statsig.singer.dead_letters import NoDeadLetters
 from target_statsig.singer.message import ENCODER

@@ -16,15 +16,15 @@ from target_statsig.errors import Heading, SegmentError
 from target_statsig.reports.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from target_statsig.commands.run import Run
     from target_statsig.segments.completeness import Verdict
-    from target_statsig.segments.members import Changes
     from target_statsig.segments.segment import RemoteSegment
     from target_statsig.store.members import Pending
 
 logger = logging.getLogger(__name__)
+
+Changes = dict[str, bool]
+"""Ids with whether each becomes a member; a later change of an id replaces an earlier one."""
 
 GATHERED = 100_000
 """Ids held in memory at most, about 20 MB: ten full requests of the default size."""
@@ -94,7 +94,7 @@ class RowSync(SegmentSync):
             self._has_wrong_ids = error.heading is Heading.ID_TYPE
             raise
         if (pending := self._kept_before()) is not None:
-            for kept in _in_chunks(pending.changes()):
+            for kept in pending.changes(GATHERED):
                 ids = list(kept)
                 self._send(kept, joins=True)
                 self._send(kept, joins=False)
@@ -169,15 +169,18 @@ class RowSync(SegmentSync):
             # They would join the list once `id_type` is right. So no STATE passes, and the tap sends the rows again.
             self._changes.clear()
         elif self._changes:
-            self._run.store.pending(self.remote.id).keep(self._changes.items())
+            self._run.store.pending(self.remote.id).keep(self._changes)
             self._let_state_pass()
 
     def _send(self, changes: Changes, *, joins: bool) -> None:
         """Send all additions or all removals, and drop them from the changes."""
-        ids = [member for member, joining in changes.items() if joining is joins]
+        ids = iter([member for member, joining in changes.items() if joining is joins])
+        send = self.remote.remove
         if joins:
-            self.remote.check_additions(len(ids), lambda members: changes.keys() & members)
-        for batch in _sent(self.remote, iter(ids), joins=joins):
+            self.remote.check_additions(sum(changes.values()), lambda members: changes.keys() & members)
+            send = self.remote.add
+        while batch := list(itertools.islice(ids, self.remote.batch_size)):
+            send(batch)
             for member in batch:
                 del changes[member]
 
@@ -208,7 +211,7 @@ class LimitedRowSync(SegmentSync):
     @override
     def begin(self) -> None:
         self.remote.check()
-        for kept in _in_chunks(self._pending.changes()):
+        for kept in self._pending.changes(GATHERED):
             self._audience.take(kept)
 
     @override
@@ -223,8 +226,8 @@ class LimitedRowSync(SegmentSync):
 
     @override
     def plan(self, verdict: Verdict, *, rejected: int) -> None:
-        self.remote.check_additions(self._audience.count_current(), self._audience.among)
-        self._planned = Counter(joins for _, joins in self._audience.members())
+        self.remote.check_additions(self._audience.count(), self._audience.among)
+        self._planned = Counter({joins: self._audience.count(members=joins) for joins in (True, False)})
 
     @property
     @override
@@ -256,23 +259,11 @@ class LimitedRowSync(SegmentSync):
         _report_kept(self.remote, self._pending)
 
     def _send(self, *, joins: bool) -> None:
-        ids = (member for member, joining in self._audience.members() if joining is joins)
-        for batch in _sent(self.remote, ids, joins=joins):
+        send = self.remote.add if joins else self.remote.remove
+        for batch in self._audience.lists(self.remote.batch_size, members=joins):
+            send(batch)
             self._pending.clear(batch)
             self._planned[joins] -= len(batch)
-
-
-def _in_chunks(changes: Iterator[tuple[str, bool]]) -> Iterator[Changes]:
-    while chunk := dict(itertools.islice(changes, GATHERED)):
-        yield chunk
-
-
-def _sent(remote: RemoteSegment, ids: Iterator[str], *, joins: bool) -> Iterator[list[str]]:
-    """Add or remove ids, and yield those of each request when it is acknowledged."""
-    send = remote.add if joins else remote.remove
-    while batch := list(itertools.islice(ids, remote.batch_size)):
-        send(batch)
-        yield batch
 
 
 def _report_kept(remote: RemoteSegment, pending: Pending | None) -> None:

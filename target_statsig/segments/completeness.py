@@ -143,13 +143,13 @@ class Verdict:
 
     Attributes:
         proof: The strongest proof; `NONE` if there is a sign.
-        signs: What forbids removals, gravest first. A met row count has lifted its signs already.
+        sign: What forbids removals: the gravest sign. A met row count has lifted its signs already.
         hint: Why nothing is proven, and which proof is possible. Empty if there is a proof.
         applicable: Whether only a proof is missing, so that `--apply-held` may remove the held members.
     """
 
     proof: Proof
-    signs: tuple[Sign, ...] = ()
+    sign: Sign | None = None
     hint: str = ""
     applicable: bool = False
 
@@ -281,20 +281,17 @@ def assess(seen: Seen, *, row_count_field: str | None = None, fails: bool = Fals
     The remedy depends on whether the run `fails` without a proof.
     """
     if row_count_field is None:
-        proof, doubt = _by_messages(seen, fails=fails)
-        applicable = seen.began_afresh
+        proof, doubt = Proof.ACTIVATE_VERSION, _doubt_by_messages(seen, fails=fails)
     else:
-        proof, doubt = _by_row_count(seen, row_count_field)
-        applicable = False
-    signs = _signs(seen)
-    if proof is Proof.ROW_COUNT:
-        signs = tuple(sign for sign in signs if sign in OVER_ROW_COUNT)
-    if signs:
-        proof, doubt = Proof.NONE, SIGN_HINTS[signs[0]]
-    if proof is not Proof.NONE:
+        proof, doubt = Proof.ROW_COUNT, _doubt_by_row_count(seen, row_count_field)
+    sign = _gravest_sign(seen)
+    if proof is Proof.ROW_COUNT and not doubt and sign not in OVER_ROW_COUNT:
+        sign = None
+    if not (sign or doubt):
         return Verdict(proof, applicable=True)
-    hint = f"Nothing proves that the tap finished stream '{seen.stream}': {doubt}."
-    return Verdict(proof, signs, hint, applicable=applicable and not signs)
+    hint = f"Nothing proves that the tap finished stream '{seen.stream}': {SIGN_HINTS[sign] if sign else doubt}."
+    applicable = sign is None and row_count_field is None and seen.began_afresh
+    return Verdict(Proof.NONE, sign, hint, applicable=applicable)
 
 
 def weakest(verdicts: Iterable[Verdict]) -> Verdict:
@@ -303,11 +300,11 @@ def weakest(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def _weakness(verdict: Verdict) -> tuple[int, int, bool]:
-    gravity = len(Sign) - list(Sign).index(verdict.signs[0]) if verdict.signs else 0
+    gravity = len(Sign) - list(Sign).index(verdict.sign) if verdict.sign else 0
     return gravity, list(Proof).index(verdict.proof), not verdict.applicable
 
 
-def _signs(seen: Seen) -> tuple[Sign, ...]:
+def _gravest_sign(seen: Seen) -> Sign | None:
     position = seen.position
     shown = {
         Sign.DEAD_LETTER: seen.dead_letter,
@@ -316,32 +313,31 @@ def _signs(seen: Seen) -> tuple[Sign, ...]:
         Sign.CURRENTLY_SYNCING: position.currently_syncing,
         Sign.UNKNOWN_BOOKMARK: position.kind is Kind.UNKNOWN,
     }
-    return tuple(sign for sign in Sign if shown[sign])
+    return next((sign for sign in Sign if shown[sign]), None)
 
 
-def _by_row_count(seen: Seen, field: str) -> tuple[Proof, str]:
-    """Compare the number of records with their row count column."""
+def _doubt_by_row_count(seen: Seen, field: str) -> str:
+    """Return why the row count column does not prove that all records came; empty if it does."""
     told = seen.row_count
     if seen.records == 0:
-        return Proof.NONE, f"no record came, so the count in `{field}` is unknown"
+        return f"no record came, so the count in `{field}` is unknown"
     if told is MIXED:
-        doubt = f"the records have different counts in `{field}`. Each must hold the number of all rows"
-        return Proof.NONE, doubt
+        return f"the records have different counts in `{field}`. Each must hold the number of all rows"
     if isinstance(told, bool) or not isinstance(told, int | float | Decimal | str):
-        return Proof.NONE, f"the records have no number in `{field}`. Each must hold the number of all rows"
+        return f"the records have no number in `{field}`. Each must hold the number of all rows"
     if told in {seen.records, str(seen.records)}:
-        return Proof.ROW_COUNT, ""
+        return ""
     came = f"{counted(seen.records, 'record')} came, but `{field}` holds"
     if isinstance(told, int) and told < seen.records:
-        return Proof.NONE, (
+        return (
             f"{came} a smaller number. Rows come twice, or the query counts rows before a join multiplies them. Let "
             "the query count the rows that it returns, and run again"
         )
-    return Proof.NONE, f"{came} another number. Check the tap's log for an error, and run again"
+    return f"{came} another number. Check the tap's log for an error, and run again"
 
 
-def _by_messages(seen: Seen, *, fails: bool) -> tuple[Proof, str]:
-    """Look for an ACTIVATE_VERSION that ends a stream which began afresh in this run."""
+def _doubt_by_messages(seen: Seen, *, fails: bool) -> str:
+    """Return why no ACTIVATE_VERSION ends a stream that began afresh in this run; empty if one does."""
     doubts = (
         (seen.records == 0, "no record came"),
         (seen.position.resumed, RESUMED),
@@ -353,6 +349,6 @@ def _by_messages(seen: Seen, *, fails: bool) -> tuple[Proof, str]:
     )
     doubt = next((text for applies, text in doubts if applies), None)
     if doubt is None:
-        return Proof.ACTIVATE_VERSION, ""
+        return ""
     remedies = [APPLY_REMEDY, PROOF_REMEDY] if seen.began_afresh else [PROOF_REMEDY]
-    return Proof.NONE, ". ".join([doubt, *([FAIL_REMEDY] if fails else remedies)])
+    return ". ".join([doubt, *([FAIL_REMEDY] if fails else remedies)])

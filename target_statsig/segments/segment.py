@@ -9,13 +9,14 @@ import itertools
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from target_statsig.client.console import ID_LIST, MAX_IDS, USER_STORE_LIST
 from target_statsig.config.choices import IdType
 from target_statsig.errors import Heading, RefusedError, RequestError, SegmentError
-from target_statsig.reports.text import counted
+from target_statsig.reports.text import counted, iso_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from target_statsig.commands.run import Run
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import SegmentCounts
+    from target_statsig.store.tables import SegmentFacts
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,11 @@ MEANINGS = {
     SLOWEST_FROM: f"over {SLOWEST_FROM:,}. Its changes reach SDKs later, and on some plans not at all",
 }
 """What growing over a size means: the end of a sentence, without its full stop."""
+
+DAY = 86_400
+
+FORGOTTEN = 7 * DAY
+"""Seconds after its last sync until a stream no longer counts as the segment's feeder."""
 
 
 def size_class(members: int) -> str:
@@ -116,6 +123,24 @@ def missing(settings: StreamSettings, message: str) -> Misfit:
         f"does not exist in this Statsig project (404: {message})",
         f"Check `segment_id` for a typo, create an ID list of ID type {statsig_id_type(settings)} in the console, or "
         "set `create_segment` to true.",
+    )
+
+
+def other_feeder(facts: SegmentFacts, stream: str, now: float) -> Misfit | None:
+    """Return why a stream cannot be mirrored into a segment: another one is. None if none is.
+
+    `stream` is a name, or a glob that the other's name may match; `now` is in seconds since 1970.
+    """
+    if facts.fed_by is None or facts.last_sync_at is None or now - facts.last_sync_at > FORGOTTEN:
+        return None
+    if facts.fed_by == stream or fnmatchcase(facts.fed_by, stream):
+        return None
+    return Misfit(
+        Heading.SHARED_SEGMENT,
+        f"is mirrored from stream '{facts.fed_by}' (last on {iso_time(facts.last_sync_at)})",
+        "Give each stream its own segment, or unite them in one stream. If you renamed the stream, wait until "
+        f"{FORGOTTEN // DAY} days after the last sync, or move the store away; the next run then reads the members "
+        "from Statsig.",
     )
 
 

@@ -41,10 +41,6 @@ class _SegmentRows:
     def _count(self, rows: str) -> int:
         return int(self._value(f"SELECT count(*) {rows}"))
 
-    def _changes(self, rows: str) -> Iterator[tuple[str, bool]]:
-        for page in self._connection.walk(f"SELECT id, member {rows}", segment=self._segment):
-            yield from ((id_, bool(member)) for id_, member in page)
-
     def _lists(self, rows: str, size: int) -> Iterator[list[str]]:
         for page in self._connection.walk(f"SELECT id {rows}", size=size, segment=self._segment):
             yield [id_ for (id_,) in page]
@@ -176,14 +172,14 @@ class Audience(_SegmentRows):
             drop(self._connection, self._settled)
             self._settled = None
 
-    def count_current(self) -> int:
-        """Return how many ids are members in the end."""
-        self._settle()
-        return self._current
+    def count(self, *, members: bool = True) -> int:
+        """Return how many ids are members in the end, or how many are not."""
+        rows = self._all(members=members)
+        return self._current if members else self._count(rows)
 
-    def members(self) -> Iterator[tuple[str, bool]]:
-        """Return all ids in code-point order, each with whether it is a member in the end."""
-        return self._changes(f"FROM {self._settle()} WHERE true")
+    def lists(self, size: int, *, members: bool = True) -> Iterator[list[str]]:
+        """Yield lists of the ids that are members in the end, or of those that are not."""
+        return self._lists(self._all(members=members), size)
 
     def among(self, ids: Sequence[str]) -> list[str]:
         """Return those of some ids that are members in the end."""
@@ -235,25 +231,27 @@ class Audience(_SegmentRows):
             self._current = self._count(f"FROM {self._settled} WHERE member")
         return self._settled
 
+    def _all(self, *, members: bool) -> str:
+        return f"FROM {self._settle()} WHERE {'member' if members else 'NOT member'}"
+
 
 class Pending(_SegmentRows):
     """Changes that rows asked for and that an earlier run did not send; the next run sends them first."""
 
-    def keep(self, changes: Iterable[tuple[str, bool]]) -> None:
-        """Keep changes for a later run, each an id and whether it shall be a member; the last one of an id counts."""
+    def keep(self, changes: Mapping[str, bool]) -> None:
+        """Keep changes for a later run: ids with whether each shall be a member. They replace those kept before."""
         rows = f"SELECT :segment, value, :member FROM {self._connection.unfolded(':ids')} WHERE true"
         conflict = "ON CONFLICT (segment, id) DO UPDATE SET member = excluded.member"
         statement = f"INSERT INTO target_statsig_pending (segment, id, member) {rows} {conflict}"
-        remaining = iter(changes)
-        while chunk := dict(itertools.islice(remaining, PAGE)):
-            with self._connection.writing():
-                for value in (True, False):
-                    ids = as_list([id_ for id_, member in chunk.items() if member is value])
-                    self._run(statement, member=value, ids=ids)
+        for value in (True, False):
+            remaining = iter([id_ for id_, member in changes.items() if member is value])
+            while ids := list(islice(remaining, PAGE)):
+                self._run(statement, member=value, ids=as_list(ids))
 
-    def changes(self) -> Iterator[tuple[str, bool]]:
-        """Return what was kept, in code-point order of the ids; changes may be cleared in between."""
-        return self._changes(_PENDING)
+    def changes(self, size: int) -> Iterator[dict[str, bool]]:
+        """Yield what was kept, in code-point order and at most `size` ids at a time; they may be cleared in between."""
+        for page in self._connection.walk(f"SELECT id, member {_PENDING}", size=size, segment=self._segment):
+            yield {id_: bool(member) for id_, member in page}
 
     def count(self) -> int:
         """Return how many changes are kept."""

@@ -104,7 +104,7 @@ def test_a_row_count_proves_whatever_nobodys_bookmark_says():
 
 def test_a_tap_in_the_middle_of_a_bookmark_with_a_longer_name_is_in_the_middle_of_the_stream():
     parts = [schema("vips"), records("vips"), activate("vips"), raw_state({"currently_syncing": "shop-vips"})]
-    assert assess(observe(*parts).seen("vips")).signs == (Sign.CURRENTLY_SYNCING,)
+    assert assess(observe(*parts).seen("vips")).sign is Sign.CURRENTLY_SYNCING
 
 
 BEFORE = {"orders": {"at": 5}, "gone": {"at": 1}}

@@ -156,60 +156,56 @@ def test_proofs(parts, proof):
 
 
 @pytest.mark.parametrize(
-    ("parts", "signs"),
+    ("parts", "sign"),
     [
-        pytest.param([state(vips=MIDWAY)], {Sign.PROGRESS_MARKERS}, id="progress markers"),
-        pytest.param(
-            [state(vips={"starting_replication_value": None})], {Sign.PROGRESS_MARKERS}, id="a starting value"
-        ),
-        pytest.param(
-            [state(vips={"replication_key_signpost": "2026-11-01"})], {Sign.PROGRESS_MARKERS}, id="a signpost"
-        ),
+        pytest.param([state(vips=MIDWAY)], Sign.PROGRESS_MARKERS, id="progress markers"),
+        pytest.param([state(vips={"starting_replication_value": None})], Sign.PROGRESS_MARKERS, id="a starting value"),
+        pytest.param([state(vips={"replication_key_signpost": "2026-11-01"})], Sign.PROGRESS_MARKERS, id="a signpost"),
         pytest.param(
             [state(vips={"partitions": [{"context": {}}, {"context": {}, **MIDWAY}]})],
-            {Sign.PROGRESS_MARKERS},
+            Sign.PROGRESS_MARKERS,
             id="progress markers in a partition",
         ),
-        pytest.param([state(vips=MIDWAY), state(vips={})], set(), id="progress markers that a later STATE drops"),
-        pytest.param([state(vips={}), state(vips=MIDWAY)], {Sign.PROGRESS_MARKERS}, id="a STATE that brings them"),
-        pytest.param([state(vips=MIDWAY), raw_state({})], {Sign.PROGRESS_MARKERS}, id="a later STATE says nothing"),
-        pytest.param([state(zoo=MIDWAY), state(vips={})], set(), id="progress markers of another stream"),
-        pytest.param([syncing("vips", vips={})], {Sign.CURRENTLY_SYNCING}, id="currently syncing it"),
-        pytest.param([state(vips={}), syncing("vips")], {Sign.CURRENTLY_SYNCING}, id="syncing it, no bookmark"),
-        pytest.param([syncing("zoo", vips={})], set(), id="currently syncing another stream"),
-        pytest.param([syncing(None, vips={})], set(), id="currently syncing none"),
-        pytest.param([syncing(["vips"], vips={})], set(), id="currently syncing what is no name"),
-        pytest.param([syncing("vips"), syncing("zoo", vips={})], set(), id="syncing moved on to another"),
-        pytest.param([syncing("vips"), state(vips={})], set(), id="syncing it, then its bookmark without that"),
-        pytest.param([syncing("vips"), raw_state({})], {Sign.CURRENTLY_SYNCING}, id="syncing it, then nothing said"),
-        pytest.param([state(vips=INCREMENTAL)], {Sign.INCREMENTAL}, id="a replication key"),
+        pytest.param([state(vips=MIDWAY), state(vips={})], None, id="progress markers that a later STATE drops"),
+        pytest.param([state(vips={}), state(vips=MIDWAY)], Sign.PROGRESS_MARKERS, id="a STATE that brings them"),
+        pytest.param([state(vips=MIDWAY), raw_state({})], Sign.PROGRESS_MARKERS, id="a later STATE says nothing"),
+        pytest.param([state(zoo=MIDWAY), state(vips={})], None, id="progress markers of another stream"),
+        pytest.param([syncing("vips", vips={})], Sign.CURRENTLY_SYNCING, id="currently syncing it"),
+        pytest.param([state(vips={}), syncing("vips")], Sign.CURRENTLY_SYNCING, id="syncing it, no bookmark"),
+        pytest.param([syncing("zoo", vips={})], None, id="currently syncing another stream"),
+        pytest.param([syncing(None, vips={})], None, id="currently syncing none"),
+        pytest.param([syncing(["vips"], vips={})], None, id="currently syncing what is no name"),
+        pytest.param([syncing("vips"), syncing("zoo", vips={})], None, id="syncing moved on to another"),
+        pytest.param([syncing("vips"), state(vips={})], None, id="syncing it, then its bookmark without that"),
+        pytest.param([syncing("vips"), raw_state({})], Sign.CURRENTLY_SYNCING, id="syncing it, then nothing said"),
+        pytest.param([state(vips=INCREMENTAL)], Sign.INCREMENTAL, id="a replication key"),
         pytest.param(
             [state(vips={"replication_key": None, "replication_key_value": 24584256})],
-            {Sign.INCREMENTAL},
+            Sign.INCREMENTAL,
             id="a position in the log",
         ),
-        pytest.param([state(vips={"updated_at": "2026-11-01"})], {Sign.UNKNOWN_BOOKMARK}, id="a column's value"),
+        pytest.param([state(vips={"updated_at": "2026-11-01"})], Sign.UNKNOWN_BOOKMARK, id="a column's value"),
         pytest.param(
             [state(vips={"updated_at": "2026-11-01", **MIDWAY})],
-            {Sign.PROGRESS_MARKERS, Sign.UNKNOWN_BOOKMARK},
+            Sign.PROGRESS_MARKERS,
             id="a column's value and progress markers",
         ),
     ],
 )
-def test_signs_forbid_whatever_else_is_proven(parts, signs):
+def test_a_sign_forbids_whatever_else_is_proven(parts, sign):
     proven_thrice = [schema("vips"), records("vips", 7), *parts, activate("vips"), schema("zoo")]
 
     verdict = verdict_on_vips(*proven_thrice)
 
-    assert set(verdict.signs) == signs
-    assert verdict.proof is (Proof.NONE if signs else Proof.ACTIVATE_VERSION)
+    assert verdict.sign is sign
+    assert verdict.proof is (Proof.NONE if sign else Proof.ACTIVATE_VERSION)
 
 
-def test_signs_of_an_echoed_start_state_count_until_another_state_speaks():
+def test_a_sign_of_an_echoed_start_state_counts_until_another_state_speaks():
     before = [syncing("vips", vips=INCREMENTAL), schema("vips"), records("vips", 7)]
 
-    assert verdict_on_vips(*before).signs == (Sign.INCREMENTAL, Sign.CURRENTLY_SYNCING)
-    assert verdict_on_vips(*before, state(vips={})).signs == ()
+    assert verdict_on_vips(*before).sign is Sign.INCREMENTAL
+    assert verdict_on_vips(*before, state(vips={})).sign is None
 
 
 @pytest.mark.parametrize(
@@ -262,27 +258,27 @@ def test_row_count_is_not_looked_at_where_the_setting_is_not_set():
 
 
 @pytest.mark.parametrize(
-    ("parts", "signs"),
+    ("parts", "sign"),
     [
-        pytest.param([state(vips=MIDWAY)], (), id="progress markers"),
-        pytest.param([syncing("vips")], (), id="currently syncing"),
-        pytest.param([state(vips={"updated_at": "2026-11-01"})], (), id="an unknown bookmark"),
-        pytest.param([schema("vips"), state(vips=PARTITIONS)], (), id="a second SCHEMA and partitions"),
-        pytest.param([state(vips=INCREMENTAL)], (Sign.INCREMENTAL,), id="an incremental bookmark stays"),
-        pytest.param([schema("vips", dead="letter")], (Sign.DEAD_LETTER,), id="a dead-letter file stays"),
+        pytest.param([state(vips=MIDWAY)], None, id="progress markers"),
+        pytest.param([syncing("vips")], None, id="currently syncing"),
+        pytest.param([state(vips={"updated_at": "2026-11-01"})], None, id="an unknown bookmark"),
+        pytest.param([schema("vips"), state(vips=PARTITIONS)], None, id="a second SCHEMA and partitions"),
+        pytest.param([state(vips=INCREMENTAL)], Sign.INCREMENTAL, id="an incremental bookmark stays"),
+        pytest.param([schema("vips", dead="letter")], Sign.DEAD_LETTER, id="a dead-letter file stays"),
     ],
 )
-def test_an_equal_row_count_lifts_signs_but_not_what_says_that_rows_are_not_members(parts, signs):
+def test_an_equal_row_count_lifts_a_sign_but_not_what_says_that_rows_are_not_members(parts, sign):
     verdict = verdict_on_vips(schema("vips"), records("vips", 7, 7), *parts, row_count_field="n")
 
-    assert verdict.signs == signs
-    assert verdict.proof is (Proof.NONE if signs else Proof.ROW_COUNT)
+    assert verdict.sign is sign
+    assert verdict.proof is (Proof.NONE if sign else Proof.ROW_COUNT)
 
 
 def test_an_unequal_row_count_lifts_no_sign():
     short = [schema("vips"), records("vips", 7, 8), state(vips=MIDWAY)]
 
-    assert verdict_on_vips(*short, row_count_field="n").signs == (Sign.PROGRESS_MARKERS,)
+    assert verdict_on_vips(*short, row_count_field="n").sign is Sign.PROGRESS_MARKERS
 
 
 @pytest.mark.parametrize(
@@ -365,11 +361,9 @@ def test_what_forbids_removals_does_not_advise_to_remove_all_the_same():
         pytest.param(
             [Verdict(Proof.ROW_COUNT), Verdict(Proof.NONE), Verdict(Proof.ACTIVATE_VERSION)], 1, id="no proof"
         ),
+        pytest.param([Verdict(Proof.NONE), Verdict(Proof.NONE, Sign.UNKNOWN_BOOKMARK)], 1, id="a sign before no proof"),
         pytest.param(
-            [Verdict(Proof.NONE), Verdict(Proof.NONE, (Sign.UNKNOWN_BOOKMARK,))], 1, id="a sign before no proof"
-        ),
-        pytest.param(
-            [Verdict(Proof.NONE, (Sign.PROGRESS_MARKERS,)), Verdict(Proof.NONE, (Sign.INCREMENTAL,))],
+            [Verdict(Proof.NONE, Sign.PROGRESS_MARKERS), Verdict(Proof.NONE, Sign.INCREMENTAL)],
             1,
             id="the graver sign",
         ),

@@ -10,15 +10,15 @@ import pytest
 from target_statsig.config.choices import ObjectType, OnIncompleteStream
 from target_statsig.config.settings import StreamSettings
 from target_statsig.segments.completeness import Proof, Sign, Verdict
-from target_statsig.segments.guards import Action, Decision, Reason, decide
+from target_statsig.segments.mirror import Action, Decision, Reason, decide
 from target_statsig.store.tables import Hold
 
 PROVEN = Verdict(Proof.ACTIVATE_VERSION)
-UNPROVEN = Verdict(Proof.NONE, (), "Nothing proves it.")
+UNPROVEN = Verdict(Proof.NONE, None, "Nothing proves it.")
 
 
-def signed(*signs):
-    return Verdict(Proof.NONE, signs, "Nothing proves it, and a sign stands against it.")
+def signed(sign):
+    return Verdict(Proof.NONE, sign, "Nothing proves it, and a sign stands against it.")
 
 
 class Facts(NamedTuple):
@@ -53,7 +53,6 @@ VERDICTS = [
     *(Verdict(proof) for proof in Proof if proof is not Proof.NONE),
     UNPROVEN,
     *(signed(sign) for sign in Sign),
-    signed(Sign.INCREMENTAL, Sign.PROGRESS_MARKERS),
 ]
 
 TRUTH_TABLE = [
@@ -77,9 +76,9 @@ TRUTH_TABLE = [
 
 def judged(facts):
     """Say in words that do not follow the code's order what each decision asks for."""
-    signs, proven = set(facts.verdict.signs), facts.verdict.proof is not Proof.NONE
-    dead, incremental = Sign.DEAD_LETTER in signs, Sign.INCREMENTAL in signs
-    trusted = proven or (not signs and facts.on_incomplete_stream is OnIncompleteStream.REMOVE)
+    sign, proven = facts.verdict.sign, facts.verdict.proof is not Proof.NONE
+    dead, incremental = sign is Sign.DEAD_LETTER, sign is Sign.INCREMENTAL
+    trusted = proven or (sign is None and facts.on_incomplete_stream is OnIncompleteStream.REMOVE)
     able = trusted and facts.rejected == 0
     emptying, too_many = facts.current == 0, facts.removals == 50
     if able and facts.removals and ((emptying and facts.allow_empty_segment) or (not emptying and not too_many)):
@@ -93,7 +92,7 @@ def judged(facts):
 
 
 def test_every_combination_of_the_facts():
-    assert len(TRUTH_TABLE) == 720
+    assert len(TRUTH_TABLE) == 648
     wrong = [facts for facts in TRUTH_TABLE if decision_on(facts).action is not judged(facts)]
     assert wrong == []
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from target_statsig.config.choices import IdType, ObjectType, SyncMode
 from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import RecordError
-from target_statsig.segments.members import MemberMapper, normalise_id
+from target_statsig.segments.stream import MemberMapper, normalise_id
 from tests.mapped import columns_of
 
 

@@ -15,7 +15,18 @@ def count_own(members):
 
 def current(audience):
     """Return the ids that are members at last, in the order in which the audience gives them."""
-    return [id_ for id_, member in audience.members() if member]
+    return [id_ for ids in audience.lists(2) for id_ in ids]
+
+
+def last_words(audience):
+    """Return all ids of an audience in their order, each with whether it is a member at last."""
+    gone = [id_ for ids in audience.lists(2, members=False) for id_ in ids]
+    return sorted([*((id_, True) for id_ in current(audience)), *((id_, False) for id_ in gone)])
+
+
+def kept(pending):
+    """Return the changes that are kept, in the order in which they are given."""
+    return [change for changes in pending.changes(2) for change in changes.items()]
 
 
 def count_batches(store):
