@@ -257,8 +257,8 @@ class TargetStatsig(Target):
         return apply_held(self.run, segment_id)
 
     def send(self, url: str) -> int:
-        """Send a table of prepared requests (see `commands.send`), and return the exit code."""
-        from target_statsig.commands.send import send
+        """Send a table of prepared requests (see `commands.replay.send`), and return the exit code."""
+        from target_statsig.commands.replay import send
 
         return send(self.run, url)
 

@@ -20,13 +20,13 @@ from target_statsig.client.console import ConsoleClient, Segment
 from target_statsig.client.http import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
-from target_statsig.commands.replay import waiting_letters
+from target_statsig.commands.replay import need_pyarrow, waiting_letters
 from target_statsig.config import paths
 from target_statsig.config.checks import nearest
 from target_statsig.config.choices import ApiKeyKind, ObjectType, SyncMode, Tier
 from target_statsig.config.load import replay_command
 from target_statsig.config.settings import parse_rate_windows
-from target_statsig.errors import AuthenticationError, FatalRunError, RequestError, SettingsError, StoreError
+from target_statsig.errors import FatalRunError, RequestError, SettingsError, StoreError, TargetStatsigError
 from target_statsig.reports.text import counted, readable_time, visible
 from target_statsig.segments.segment import (
     STATSIG_ID_TYPES,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from target_statsig.client.http import Transport
     from target_statsig.clock import Clock
     from target_statsig.commands.replay import WaitingLetters
+    from target_statsig.commands.run import Run
     from target_statsig.config.parse import Config
     from target_statsig.config.settings import Settings, StreamSettings
     from target_statsig.store.tables import SegmentFacts
@@ -278,6 +279,24 @@ def _letters_row(letters: WaitingLetters) -> Row:
     return Row(Mark.UNKNOWN, name, text, remedy)
 
 
+def table_row(run: Run, url: str) -> Row:
+    """Return the row about a table of prepared requests; `url` is as in `replay.send`."""
+    try:
+        need_pyarrow()
+        from target_statsig.engine.files import open_table
+        from target_statsig.engine.send import check_table
+
+        table = open_table(url)
+        check_table(run, table)
+    except TargetStatsigError as error:
+        return Row(Mark.FAIL, "--send", str(error))
+    found = (
+        f"{counted(table.records, 'record')} of stream '{table.stream}' in {counted(table.requests, 'request')}, "
+        f"{table.rejections.total():,} rejected during preparation."
+    )
+    return Row(Mark.OK, "--send", found)
+
+
 def _few(names: Sequence[str]) -> str:
     more = len(names) - SHOWN_NAMES
     return ", ".join(names[:SHOWN_NAMES]) + (f" and {more:,} more" if more > 0 else "")
@@ -297,7 +316,7 @@ def check(config: Config, clock: Clock) -> dict[str, list[Row]]:
                 console = open_console(settings, transport, clock)
                 id_types = console.unit_id_types()
                 segments = _segments(console, streams)
-        except (AuthenticationError, FatalRunError, RequestError) as error:
+        except (FatalRunError, RequestError) as error:
             failure, id_types = f"{error.heading.value}: {error}", None
     try:
         store = look_at(paths.store_url(settings), project=paths.project_identity(settings))

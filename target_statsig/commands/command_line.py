@@ -269,7 +269,7 @@ def show_check(run: Run, table: str | None) -> NoReturn:
 
     sections = check(run.config, run.clock)
     if table is not None:
-        from target_statsig.commands.send import table_row
+        from target_statsig.commands.check import table_row
 
         sections["Table"] = [table_row(run, table)]
     width = min(shutil.get_terminal_size((80, 24)).columns, WIDEST_TABLE)

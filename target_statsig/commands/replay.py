@@ -1,8 +1,9 @@
-"""`--replay`: sends all dead-letter files as one input, and deletes them when every record in them is settled.
+"""What is sent instead of input: dead letters (`--replay`), or a table of prepared requests (`--send`).
 
-A record is settled when it was delivered, or was rejected again and so is in a new file. A tap sends the rows at its
-bookmark in every run, and after a failed run all rows since the last STATE, so one rejected record is in the dead
-letters of several runs. It is sent as often as the run with the most copies of it had it, as in the ledger.
+A replay sends all dead-letter files as one input, and deletes them when every record in them is settled. A record is
+settled when it was delivered, or was rejected again and so is in a new file. A tap sends the rows at its bookmark in
+every run, and after a failed run all rows since the last STATE, so one rejected record is in the dead letters of
+several runs. It is sent as often as the run with the most copies of it had it, as in the ledger.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,7 @@ from target_statsig.config import paths
 from target_statsig.errors import FatalRunError, Heading, InputError, StoreError
 from target_statsig.events.remembered import digest
 from target_statsig.reports.text import counted
-from target_statsig.singer.dead_letters import LOCAL
+from target_statsig.singer.dead_letters import LOCAL, cause_of
 from target_statsig.singer.message import is_too_deep
 from target_statsig.store.tables import Command
 
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PATTERN = "*.singer"
+SUFFIX = ".singer"
 
 
 def send_again(run: Run, run_to_end: Callable[[Iterable[bytes]], int]) -> int:
@@ -43,10 +46,11 @@ def send_again(run: Run, run_to_end: Callable[[Iterable[bytes]], int]) -> int:
     """
     run.command = Command.REPLAY
     try:
-        directory = run.dead_letters.directory
-        files = _files(str(directory))
-    except (StoreError, OSError) as error:  # their place is unknown, or cannot be read
-        run.fail(error if isinstance(error, StoreError) else _unreadable(run, error))
+        directory = paths.dead_letter_path(run.settings)
+        with _reading(directory):
+            files = _files(directory)
+    except (StoreError, InputError) as error:  # their place is unknown, or cannot be read
+        run.fail(error)
         run.end(complete=False)
         return run.exit_code
     if not files:
@@ -54,7 +58,7 @@ def send_again(run: Run, run_to_end: Callable[[Iterable[bytes]], int]) -> int:
         return 0
     logger.info("Sending the dead letters of %s again.", counted(len(files), "file"))
     run.when_acknowledged = partial(_delete, run, files)
-    return run_to_end(_readable_lines(run, files))
+    return run_to_end(_readable_lines(directory, files))
 
 
 def _delete(run: Run, files: Iterable[UPath]) -> None:
@@ -64,9 +68,9 @@ def _delete(run: Run, files: Iterable[UPath]) -> None:
         for file in files:
             if str(file) not in rejected_again:
                 file.unlink()
-    except OSError as error:
+    except Exception as error:
         msg = (
-            f"The files in {run.dead_letters.directory} were sent again, but cannot be deleted: {_reason(error)}. "
+            f"The files in {run.dead_letters.directory} were sent again, but cannot be deleted: {cause_of(error)}. "
             "Delete them, or the next `--replay` sends them once more."
         )
         raise FatalRunError(msg, heading=Heading.DEAD_LETTERS) from error
@@ -95,45 +99,45 @@ def waiting_letters(settings: Settings) -> WaitingLetters:
     directory = paths.dead_letter_path(settings)
     try:
         place = UPath(directory)
-        writable = paths.may_make(Path(place.path) / PATTERN) if place.protocol in LOCAL else None
+        writable = paths.may_make(Path(place.path) / SUFFIX) if place.protocol in LOCAL else None
         files = _files(directory)
         records = (message for _, message in _lines(files) if message.get("type") == "RECORD")
         reasons = Counter(str(record.get("reason")) for record in records)
         return WaitingLetters(directory, len(files), reasons, writable=writable)
     except Exception as error:  # noqa: BLE001 -- each file system has errors of its own
-        return WaitingLetters(directory, 0, Counter(), _reason(error))
+        return WaitingLetters(directory, 0, Counter(), cause_of(error))
 
 
 def _files(directory: str) -> list[UPath]:
     """Return the dead-letter files in a directory, a path or a `universal-pathlib` URL, in the order of their names."""
     place = UPath(directory)
-    if place.protocol not in LOCAL:
-        return sorted(place.glob(PATTERN), key=str) if place.exists() else []
+    is_local = place.protocol in LOCAL
     try:
-        # Not `glob`: in a directory that it may not read, it finds nothing.
-        found = [path for path in Path(place.path).iterdir() if path.match(PATTERN)]
+        # Neither `glob` nor `exists`: in a directory that they may not read, they find nothing.
+        names = [*map(str, Path(place.path).iterdir())] if is_local else place.fs.ls(place.path, detail=False)
     except FileNotFoundError:
         return []
-    return [UPath(path) for path in sorted(found)]
+    place = UPath(place.path) if is_local else place
+    return [place / name.rpartition("/")[2] for name in sorted(names) if name.endswith(SUFFIX)]
 
 
-def _readable_lines(run: Run, files: Iterable[UPath]) -> Iterator[bytes]:
-    try:
+def _readable_lines(directory: str, files: Iterable[UPath]) -> Iterator[bytes]:
+    with _reading(directory):
         for line, _ in _lines(files):
             yield line
-    except OSError as error:
-        raise _unreadable(run, error) from error
 
 
-def _unreadable(run: Run, error: OSError) -> InputError:
-    return InputError(
-        f"The dead letters in {run.dead_letters.directory} cannot be read: {_reason(error)}. They stay. Let this user "
-        "read the directory and its files, or change `dead_letter_path`."
-    )
-
-
-def _reason(error: Exception) -> str:
-    return error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+@contextmanager
+def _reading(directory: str) -> Iterator[None]:
+    """Name the setting in any error, because each file system has errors of its own."""
+    try:
+        yield
+    except Exception as error:
+        msg = (
+            f"The dead letters in {directory} cannot be read: {cause_of(error)}. They stay. Let this user read the "
+            "directory and its files, or change `dead_letter_path`."
+        )
+        raise InputError(msg) from error
 
 
 def _lines(files: Iterable[UPath]) -> Iterator[tuple[bytes, dict[str, Any]]]:
@@ -179,3 +183,37 @@ def _decode(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return message if isinstance(message, dict) and not is_too_deep(message) else {}
+
+
+# A table of prepared requests
+
+
+def send(run: Run, url: str) -> int:
+    """Send the requests of a table that were not sent yet: a directory of Parquet files, a glob, or one file.
+
+    Returns the exit code: 0 complete, 1 failed, 128 plus the signal's number if interrupted.
+    """
+    run.command = Command.SEND
+    try:
+        need_pyarrow()
+    except FatalRunError as error:
+        run.fail(error)
+        run.conclude()
+        return run.exit_code
+    from target_statsig.engine.send import send_table
+
+    return send_table(run, url)
+
+
+def need_pyarrow() -> None:
+    """Check that the extra for prepared tables is installed.
+
+    Raises:
+        FatalRunError: It is not.
+    """
+    if find_spec("pyarrow") is None:
+        msg = (
+            "`--send` reads Parquet files and needs pyarrow, which is not installed. Nothing was sent. Add the "
+            "extra: pip install 'target-statsig[spark]'; under Meltano, `pip_url: target-statsig[spark]`"
+        )
+        raise FatalRunError(msg, heading=Heading.SETTINGS)

@@ -65,6 +65,11 @@ class _OpenFile:
     pending: list[bytes] = field(default_factory=list)
 
 
+def cause_of(error: Exception) -> str:
+    """Return the cause of an error of a file system, which may have errors of its own; those may hold a key."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+
+
 def extended(line: bytes, members: Mapping[str, str]) -> bytes:
     """Return a line, which is a JSON object, with more members; they replace those that an earlier run added."""
     own = line.rstrip().removesuffix(b"}")
@@ -136,7 +141,7 @@ class DeadLetters:
                     self._flush_file(file)
                     self.count += file.unflushed
                     file.unflushed = 0
-        except OSError as error:
+        except Exception as error:
             raise self._unwritable(error) from error
 
     def close(self) -> None:
@@ -194,12 +199,11 @@ class DeadLetters:
         part = self.directory / f"{file.name}-{file.parts:06}.singer"
         return self._next_part(file) if part.exists() else part
 
-    def _unwritable(self, error: OSError) -> FatalRunError:
+    def _unwritable(self, error: Exception) -> FatalRunError:
         self.lost = True
         return FatalRunError(
-            f"Dead letters cannot be written to {self.directory}: {error.strerror or type(error).__name__}. The run "
-            "stops so that no record is lost; no STATE passed them. Free or repair the disk, or change "
-            "`dead_letter_path`, and run again.",
+            f"Dead letters cannot be written to {self.directory}: {cause_of(error)}. The run stops so that no record "
+            "is lost; no STATE passed them. Free or repair the disk, or change `dead_letter_path`, and run again.",
             heading=Heading.DEAD_LETTERS,
         )
 

@@ -6,8 +6,12 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import ClassVar
 
+import fsspec
 import pytest
+import upath.registry
+from fsspec.implementations.memory import MemoryFileSystem
 from upath import UPath
 
 from target_statsig.target import TargetStatsig
@@ -233,3 +237,76 @@ def test_a_replayed_member_of_a_mirror_is_added_and_nobody_is_missed(run_target,
     assert replay(run_target, **MIRROR) == 0
     assert set(statsig.state.ids("vips")) == {"a", "b", "c"}
     assert list(run_target.directory.glob(DEAD)) == []
+
+
+class ForbiddingFileSystem(MemoryFileSystem):
+    """Files elsewhere, whose service forbids some calls with an error of its own, as clients of clouds do."""
+
+    protocol = "forbidding"
+    store: ClassVar = {}
+    pseudo_dirs: ClassVar = [""]
+    forbidden: ClassVar[set[str]] = set()
+
+    def _check(self, call):
+        if call in self.forbidden:
+            raise ForbiddenError(call)
+
+    def ls(self, path, detail=True, **options):
+        self._check("list")
+        return super().ls(path, detail, **options)
+
+    def _open(self, path, mode="rb", **options):
+        self._check("read" if mode == "rb" else "write")
+        return super()._open(path, mode, **options)
+
+    def _rm(self, path):
+        self._check("delete")
+        super()._rm(path)
+
+
+class ForbiddenError(Exception):
+    """An error that is no OSError."""
+
+
+class TestDeadLettersElsewhere:
+    """A service may forbid what it likes. No dead letter is lost by that, and the error names the setting."""
+
+    @pytest.fixture
+    def settings(self, run_target, statsig):
+        fsspec.register_implementation("forbidding", ForbiddingFileSystem, clobber=True)
+        upath.registry.register_implementation("forbidding", UPath, clobber=True)
+        settings = {**EVENT, "dead_letter_path": f"forbidding://bucket{run_target.directory}"}
+        statsig.faults.add(event="order 1", status=400)
+        run_target([schema("orders"), *orders(3)], **settings)
+        statsig.faults.clear()
+        yield settings
+        ForbiddingFileSystem.forbidden.clear()
+        ForbiddingFileSystem.store.clear()
+
+    def error_of_a_replay(self, run_target, caplog, **settings):
+        letters = dict(ForbiddingFileSystem.store)
+        caplog.clear()
+        assert replay(run_target, **settings) == 1
+        assert letters.items() <= ForbiddingFileSystem.store.items()
+        return [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+
+    @pytest.mark.parametrize("call", ["list", "read"])
+    def test_that_cannot_be_read_are_named(self, run_target, caplog, settings, call):
+        ForbiddingFileSystem.forbidden.add(call)
+        (error,) = self.error_of_a_replay(run_target, caplog, **settings)
+        assert error.startswith("The input cannot be used: The dead letters in forbidding://bucket/")
+        assert "cannot be read: ForbiddenError. They stay." in error
+        assert "`dead_letter_path`" in error
+
+    def test_that_cannot_be_deleted_are_named(self, run_target, caplog, settings):
+        ForbiddingFileSystem.forbidden.add("delete")
+        (error,) = self.error_of_a_replay(run_target, caplog, **settings)
+        assert "were sent again, but cannot be deleted: ForbiddenError" in error
+
+    def test_stay_where_what_is_rejected_again_cannot_be_written(self, run_target, statsig, caplog, settings):
+        ForbiddingFileSystem.forbidden.add("write")
+        statsig.faults.add(event="order 1", status=400)
+        error, *_ = self.error_of_a_replay(run_target, caplog, **settings)
+        assert error.startswith("The dead letters cannot be written: ")
+        assert "ForbiddenError" in error
+        assert "`dead_letter_path`" in error

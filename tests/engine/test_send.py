@@ -18,7 +18,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from target_statsig import spark
-from target_statsig.commands import send as commands_send
+from target_statsig.commands import replay
 from target_statsig.commands.status import read_status
 from target_statsig.engine import files
 from target_statsig.engine.files import open_table
@@ -396,7 +396,7 @@ def test_progress_says_what_is_left_and_for_how_long(send, table, monkeypatch):
 
 def test_pyarrow_is_asked_for_where_it_is_missing(send, table, statsig, monkeypatch):
     url = table(orders(0, 10))
-    monkeypatch.setattr(commands_send, "find_spec", lambda _: None)
+    monkeypatch.setattr(replay, "find_spec", lambda _: None)
     outcome = send(url)
     refused(outcome, statsig, "The configuration cannot be used", "pip install 'target-statsig[spark]'")
     assert "not installed. Nothing was sent" in outcome.errors
