@@ -339,7 +339,6 @@ class TargetStatsig(Target):
         if conflicts := list(command_line.conflicts({**given, "file_input": file_input})):
             command_line.turn_down(conflicts)
         option = given.get
-        table: str | None = option("send")
         if option("suggest"):
             command_line.show_suggestion(cast("IO[bytes] | None", file_input))
         config = config or _ConfigInput()
@@ -354,19 +353,14 @@ class TargetStatsig(Target):
         except ConfigValidationError as error:
             errors = error.errors
             command_line.turn_down(errors if config.parse_env else command_line.name_unread_keys(errors, os.environ))
-        if option("check"):
-            command_line.show_check(target.run, table)
-        if option("status"):
-            command_line.show_status(target.run, as_json=bool(option("json")))
-        if option("verify"):
-            command_line.show_verification(target.run, as_json=bool(option("json")))
+        command_line.show(target.run, option)
         if option("apply_held"):
             sys.exit(target.apply_held(option("segment")))
         from target_statsig.events.workers import collect_seldom
 
         collect_seldom()
-        if table is not None:
-            sys.exit(target.send(table))
+        if option("send") is not None:
+            sys.exit(target.send(given["send"]))
         command_line.leave(target.replay() if option("replay") else target.run_to_end(file_input))
 
     @classmethod

@@ -18,10 +18,11 @@ from target_statsig.config.load import VARIABLE_PREFIX, read_config_files
 from target_statsig.errors import Heading, InterruptedRunError, SettingsError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from target_statsig.commands.run import Run
-    from target_statsig.errors import TargetStatsigError
+    from target_statsig.commands.status import Status
+    from target_statsig.commands.verify import Verification
 
 logger = logging.getLogger(__name__)
 
@@ -260,56 +261,42 @@ def leave(exit_code: int) -> NoReturn:
     sys.exit(exit_code)
 
 
-def show_check(run: Run, table: str | None) -> NoReturn:
-    """Print the checks, and exit with 1 if one failed.
+def show(run: Run, option: Callable[[str], Any]) -> None:
+    """Print what `--check`, `--status` or `--verify` found, and exit. Do nothing without these options.
 
-    `table` names the prepared requests that a run would send; None if it would read input.
+    `option` returns the value of an option by its parameter's name. Exits with 1 if a check failed, if an item was
+    perhaps dropped, or if the store cannot be read.
     """
-    from target_statsig.commands.check import check, failed, render
-
-    sections = check(run.config, run.clock)
-    if table is not None:
-        from target_statsig.commands.check import table_row
-
-        sections["Table"] = [table_row(run, table)]
-    width = min(shutil.get_terminal_size((80, 24)).columns, WIDEST_TABLE)
-    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    sys.stdout.write(render(sections, width=width, colours=colours))
-    sys.exit(failed(sections) > 0)
-
-
-def show_status(run: Run, *, as_json: bool) -> NoReturn:
-    """Print the status, and exit with 1 if the store cannot be read."""
-    from target_statsig.commands.status import read_status, render
-
+    found: Status | Verification
+    is_good = True
     try:
-        status = read_status(run.settings)
-    except StoreError as error:
-        _fail(error)
-    sys.stdout.write(_json(status.as_json()) if as_json else render(status))
-    sys.exit(0)
+        if option("check"):
+            from target_statsig.commands.check import check, failed, render, table_row
 
+            sections = check(run.config, run.clock)
+            if option("send") is not None:
+                sections["Table"] = [table_row(run, option("send"))]
+            width = min(shutil.get_terminal_size((80, 24)).columns, WIDEST_TABLE)
+            colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+            sys.stdout.write(render(sections, width=width, colours=colours))
+            sys.exit(failed(sections) > 0)
+        if option("status"):
+            from target_statsig.commands.status import read_status
 
-def show_verification(run: Run, *, as_json: bool) -> NoReturn:
-    """Print what Statsig has of the last run, and exit with 1 if an item was perhaps dropped."""
-    from target_statsig.commands.verify import render, verify
+            found = read_status(run.settings)
+        elif option("verify"):
+            from target_statsig.commands.verify import verify
 
-    try:
-        verification = verify(run.settings, run.clock)
+            found = verify(run.settings, run.clock)
+            is_good = found.is_good
+        else:
+            return
     except SettingsError as error:
         turn_down(error.errors)
     except StoreError as error:
-        _fail(error)
+        logger.error("%s: %s", error.heading.value, error)  # noqa: TRY400 -- the message says it all
+        sys.exit(1)
     except InterruptedRunError:
         sys.exit(run.exit_code)
-    sys.stdout.write(_json(verification.as_json()) if as_json else render(verification))
-    sys.exit(not verification.is_good)
-
-
-def _json(content: object) -> str:
-    return f"{json.dumps(content, indent=2)}\n"
-
-
-def _fail(error: TargetStatsigError) -> NoReturn:
-    logger.error("%s: %s", error.heading.value, error)
-    sys.exit(1)
+    sys.stdout.write(f"{json.dumps(found.as_json(), indent=2)}\n" if option("json") else found.as_text())
+    sys.exit(not is_good)

@@ -69,6 +69,15 @@ class Status:
             "at_work": [holder._asdict() | {"since": iso_time(holder.since)} for holder in store.holders],
         }
 
+    def as_text(self) -> str:
+        """Return the status for people."""
+        lines: list[str] = []
+        for part in (_runs, _at_work, _held, _kept, _dead_letters, _store):
+            section = [visible(line) for line in part(self)]
+            # Blank lines set a table apart.
+            lines += [*section, ""] if len(section) > 1 else section
+        return "\n".join(lines) + "\n"
+
 
 def read_status(settings: Settings) -> Status:
     """Read the store and the dead letters, without changing or creating them.
@@ -79,16 +88,6 @@ def read_status(settings: Settings) -> Status:
     url = paths.store_url(settings)
     store = read_store_status(url, project=paths.project_identity(settings))
     return Status(store, waiting_letters(settings))
-
-
-def render(status: Status) -> str:
-    """Return the status as text."""
-    lines: list[str] = []
-    for part in (_runs, _at_work, _held, _kept, _dead_letters, _store):
-        section = [visible(line) for line in part(status)]
-        # Blank lines set a table apart.
-        lines += [*section, ""] if len(section) > 1 else section
-    return "\n".join(lines) + "\n"
 
 
 def _runs(status: Status) -> Iterator[str]:

@@ -128,6 +128,10 @@ class Verification:
             "error": self.failure and str(self.failure),
         }
 
+    def as_text(self) -> str:
+        """Return it for people."""
+        return "".join(f"{visible(line)}\n" for line in _lines(self))
+
 
 def _streams(run: PastRun | None) -> dict[str, Any]:
     """Return the counts of each stream in the report of a run; what was 0 is not in them."""
@@ -209,11 +213,6 @@ def judge(name: SentName, recent: int | None, age: float) -> Found:
     if recent >= (1 if name.type is NameType.EVENT else name.sent):
         return Found.SEEN
     return Found.WAITING if age < ARRIVES_WITHIN else Found.PERHAPS_DROPPED
-
-
-def render(verification: Verification) -> str:
-    """Return it as text."""
-    return "".join(f"{visible(line)}\n" for line in _lines(verification))
 
 
 def _lines(verification: Verification) -> Iterator[str]:

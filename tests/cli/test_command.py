@@ -400,6 +400,16 @@ def test_a_signal_while_an_answer_trickles_in_waits_for_the_request_s_time_and_n
     assert len(server.received) == 1
 
 
+def test_a_signal_ends_a_check_that_waits_for_statsig(command, arrival):
+    arrived = arrival("/console/*", status=503)
+    running = command.start("--config", command.config_file(**ADD, retry_timeout=3600), "--check")
+    arrived()
+    running.signal(signal.SIGTERM)
+    done = running.finish()
+    assert done.exit_code == 143
+    assert done.stdout == ""
+
+
 def test_a_second_signal_ends_at_once(command, arrival):
     arrived = arrival("*/log_event", hang=True)
     running = command.start_with(**EVENT, batch_size_rows=1, request_timeout=3600)

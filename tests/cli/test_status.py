@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from target_statsig.commands.status import read_status, render
+from target_statsig.commands.status import read_status
 from target_statsig.config.parse import parse_config
 from target_statsig.config.paths import project_identity
 from target_statsig.config.settings import config_schema
@@ -42,7 +42,7 @@ def status(run_target):
 
     def read(**settings):
         found = read_status(settings_of(run_target, settings))
-        assert render(found)
+        assert found.as_text()
         return found.as_json()
 
     return read

@@ -16,7 +16,6 @@ from target_statsig.commands.verify import (
     NameType,
     SentName,
     judge,
-    render,
     verify,
 )
 from target_statsig.config.parse import parse_config
@@ -45,7 +44,7 @@ def asked(run_target):
         clock = FakeClock()
         clock.now = time.time() + later
         run.last = verify(config.settings, clock)
-        run.text = render(run.last)
+        run.text = run.last.as_text()
         return {each.name: each.found for each in run.last.names}
 
     return run
