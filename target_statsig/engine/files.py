@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections import Counter, defaultdict
@@ -189,11 +190,27 @@ def _find_files(url: str) -> tuple[UPath, Sequence[UPath], Sequence[UPath], str 
         root = UPath(directory or ".")
         selected = sorted(_visible(root, root.glob(url[len(directory) :])), key=str)
     elif root.is_dir():
-        files = sorted(_visible(root, root.rglob("*.parquet")), key=str)
+        files = sorted(_files_below(root), key=str)
         return root, files, files, None
     else:
         selected, root = [root] if root.exists() else [], root.parent
-    return root, sorted({*_visible(root, root.rglob("*.parquet")), *selected}, key=str), selected, url
+    return root, sorted({*_files_below(root), *selected}, key=str), selected, url
+
+
+def _files_below(root: UPath) -> Iterator[UPath]:
+    """Return the Parquet files of a table.
+
+    Raises:
+        OSError: A directory on this machine cannot be listed. `rglob` passes it over, and its rows would not be sent.
+    """
+    if root.protocol in {"", "file"} and root.exists():
+        for _ in os.walk(root.path, onerror=_raise):
+            pass
+    return _visible(root, root.rglob("*.parquet"))
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _visible(root: UPath, paths: Iterable[UPath]) -> Iterator[UPath]:

@@ -127,6 +127,15 @@ def test_a_place_without_files_is_refused(send, tmp_path, statsig, url):
     refused(send(tmp_path / url), statsig, "There are no Parquet files at")
 
 
+@pytest.mark.usefixtures("bound_by_permissions")
+def test_a_table_with_a_directory_that_cannot_be_listed_is_refused(send, table, statsig):
+    url = table(orders(0, 10), orders(10, 20), success=True)
+    (url / "day=2").mkdir()
+    (url / "part-00001.parquet").rename(url / "day=2" / "part-00001.parquet")
+    (url / "day=2").chmod(0o000)
+    refused(send(url), statsig, "cannot be read: PermissionError")
+
+
 def test_a_file_that_is_no_parquet_is_refused(send, tmp_path, statsig):
     (tmp_path / "table").mkdir()
     (tmp_path / "table" / "part.parquet").write_bytes(b"PAR1 but no more")
