@@ -37,7 +37,7 @@ from target_statsig.segments.segment import (
     size_class,
     statsig_id_type,
 )
-from target_statsig.store.readonly import StoreLook, look_at
+from target_statsig.store.readonly import StoreStatus, read_store_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -105,7 +105,7 @@ class Found:
     console: str | None
     id_types: Sequence[str] | None
     segments: Mapping[str, Segment | RequestError]
-    store: StoreLook | str
+    store: StoreStatus | str
     letters: WaitingLetters | None
     now: float
 
@@ -247,7 +247,7 @@ def _tier_rows(streams: Mapping[str, StreamSettings]) -> Iterator[Row]:
         yield Row(Mark.UNKNOWN, tier, f"{text}. Named in `environment_tier` of {_few(places)}.")
 
 
-def _store_row(store: StoreLook | str) -> Row:
+def _store_row(store: StoreStatus | str) -> Row:
     name = "store_url"
     if isinstance(store, str):
         return Row(Mark.FAIL, name, store)
@@ -308,7 +308,7 @@ def check(config: Config, clock: Clock) -> dict[str, list[Row]]:
     failure: str | None = None
     id_types: list[str] | None = None
     segments: dict[str, Segment | RequestError] = {}
-    store: StoreLook | str
+    store: StoreStatus | str
     letters: WaitingLetters | None = None
     if settings.console_api_key:
         try:
@@ -319,7 +319,8 @@ def check(config: Config, clock: Clock) -> dict[str, list[Row]]:
         except (FatalRunError, RequestError) as error:
             failure, id_types = f"{error.heading.value}: {error}", None
     try:
-        store = look_at(paths.store_url(settings), project=paths.project_identity(settings))
+        url, project = paths.store_url(settings), paths.project_identity(settings)
+        store = read_store_status(url, project=project, tries_writing=True)
     except StoreError as error:
         store = str(error)
     with suppress(StoreError):  # the store's row says why

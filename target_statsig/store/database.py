@@ -1,4 +1,4 @@
-"""The database of `store_url`, SQLite or PostgreSQL: connections and transactions.
+"""The database of `store_url`, SQLite or PostgreSQL: its connections, transactions and errors.
 
 Statements are text that both understand; `:name` stands for a value. Lists of ids travel as one JSON value, which the
 database unfolds: twice as fast as one value per id. Ids hold neither NUL nor lone surrogates.
@@ -8,26 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import re
 import sqlite3
-import stat
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from target_statsig.config.paths import make_private
+from target_statsig.config.paths import store_file
 from target_statsig.errors import StoreError
-from target_statsig.store.tables import create_tables
-from target_statsig.store.url import DAMAGED, sqlite_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from target_statsig.clock import Clock
-    from target_statsig.store.url import StoreUrl
 
 PAGE = 10_000
 """Rows read at a time while a table is walked: about a megabyte of ids."""
@@ -38,37 +33,127 @@ than one."""
 
 FILE_MODE = 0o600
 
-_CACHE_KIB = 8 * 1024
-"""Page cache of a connection, and the most that a sort holds in memory. More does not help: with four times as much,
-comparing ten million unordered ids takes longer."""
-
-_WAL_BYTES = 64 * 1024 * 1024
-"""Size of the write-ahead log after a burst, in bytes."""
-
-_CHECKPOINT_PAGES = 8_192
-"""Pages of 4 KB in the write-ahead log before they are written to the file, while the writer waits. Rows deleted before
-that are never written; SQLite's default of 1,000 fills up earlier."""
-
-_CHECKED_BYTES = 64 * 1024 * 1024
-"""Files up to this size are checked for damage when they are opened, in under half a second."""
-
-_PRAGMAS = (
-    # A killed process loses nothing. A power cut may lose the last transactions but does not damage the file.
-    "synchronous = NORMAL",
-    f"journal_size_limit = {_WAL_BYTES}",
-    f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
-    f"cache_size = -{_CACHE_KIB}",
-    # Keep ten million staged ids on disk, whatever the default of this SQLite build.
-    "temp_store = FILE",
-    f"temp.cache_size = -{_CACHE_KIB}",
-    # Some builds overwrite deleted data, which temporary files do not need.
-    "temp.secure_delete = OFF",
+_POSTGRES_URL = re.compile(
+    r"postgres(?:ql)?(?:\+psycopg)?://(?:(?P<user>[^:/?]*)(?::(?P<password>[^@]*))?@)?"
+    r"(?:\[(?P<ipv6>[^/?]+)\]|(?P<host>[^/:?]*))(?::(?P<port>[^/?]*))?(?:/(?P<dbname>[^?]*))?(?:\?(?P<query>.*))?"
 )
 
-_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_MOVE_ASIDE = (
+    "move the file away and run again. The run then reads the members of segments from Statsig again; recent events "
+    "may be sent twice"
+)
 
-_PAUSE = 0.05
-"""Seconds between two attempts to switch to the write-ahead log."""
+_LET_WRITE = "let this user write the file and its directory, or change `store_url`"
+
+DAMAGED = f"is damaged; {_MOVE_ASIDE}"
+
+_SQLITE_CAUSES: Mapping[int, str] = {
+    sqlite3.SQLITE_NOTADB: f"is not a SQLite database; set `store_url` to another file, or {_MOVE_ASIDE}",
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
+    **dict.fromkeys(
+        (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
+        "is locked by another run; wait for that run, or give this job its own `store_url`",
+    ),
+    sqlite3.SQLITE_READONLY: f"cannot be written; {_LET_WRITE}",
+    sqlite3.SQLITE_CANTOPEN: f"cannot be opened; {_LET_WRITE}",
+    sqlite3.SQLITE_FULL: (
+        "has no room left on its disk, or on the disk for temporary files; free some room, set `store_url` to another "
+        "disk, or SQLITE_TMPDIR to another directory"
+    ),
+    sqlite3.SQLITE_IOERR: "cannot be read or written (disk I/O error); check the disk, or change `store_url`",
+}
+"""What SQLite's errors mean here, by `sqlite_code`."""
+
+
+def sqlite_code(error: Exception) -> int | None:
+    """Return the primary code of an error of SQLite (https://sqlite.org/rescode.html); None if it has none."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUrl:
+    """A `store_url` that was understood.
+
+    Attributes:
+        place: The URL without password and query.
+        path: SQLite's file; None for PostgreSQL.
+        parameters: What PostgreSQL's driver is given.
+    """
+
+    place: str
+    path: Path | None
+    parameters: dict[str, str]
+
+    @classmethod
+    def parse(cls, url: str) -> StoreUrl:
+        """Parse a `store_url`.
+
+        Raises:
+            StoreError: It names no database that could be a store.
+        """
+        # None of a database in memory: it would forget everything, and each connection would have one of its own.
+        if (path := store_file(url)) is not None:
+            return cls(url.partition("?")[0], path, {})
+        if found := _POSTGRES_URL.fullmatch(url):
+            given = {name: value for name, value in found.groupdict().items() if value and name != "query"}
+            # By place and not by what is there: a password may hold a question mark, too.
+            place = url if found["query"] is None else url[: found.start("query") - 1]
+            if password := given.get("password"):
+                place = f"{place[: found.start('password')]}***{place[found.end('password') :]}"
+                given["password"] = unquote(password)
+            if "user" in given:
+                given["user"] = unquote(given["user"])
+            if "ipv6" in given:
+                given["host"] = given.pop("ipv6")
+            return cls(place, None, given | _parameters(found["query"] or ""))
+        msg = "`store_url` must be sqlite:///path/to/store.db or postgresql+psycopg://user:password@host/database"
+        raise StoreError(msg)
+
+    @property
+    def named(self) -> str:
+        """How a message names the store."""
+        return f"the store of `store_url` ({self.place})"
+
+    def explain(self, error: Exception) -> StoreError:
+        """Return what to raise instead of an error of the database or the system: one sentence with the remedy.
+
+        It quotes neither a statement nor a value: a driver's message only where it is about the database and not rows.
+        """
+        if isinstance(error, OSError):
+            reason = error.strerror or type(error).__name__
+            return StoreError(
+                f"{self.named} cannot be opened ({reason}); let this user read and write there, or change `store_url`"
+            )
+        if (cause := _SQLITE_CAUSES.get(sqlite_code(error) or 0)) is not None:
+            return StoreError(f"{self.named} {cause}")
+        # These are about connections, disks and permissions; messages of other errors may hold the row at fault.
+        if {"OperationalError", "ProgrammingError"} & {kind.__name__ for kind in type(error).__mro__}:
+            message, *_ = str(error).strip().splitlines() or [""]
+            return StoreError(
+                f"{self.named} cannot be used: {message}; check `store_url`, that the database is up, and that its "
+                "user may create and write tables"
+            )
+        state = getattr(error, "sqlstate", None)
+        return StoreError(
+            f"{self.named} failed ({type(error).__name__}{f', SQLSTATE {state}' if state else ''}); check the "
+            "database's log, or set `store_url` to another store"
+        )
+
+
+def _parameters(query: str) -> dict[str, str]:
+    """Return the parameters of a query.
+
+    Raises:
+        StoreError: One is given more than once.
+    """
+    pairs = parse_qsl(query)
+    parameters = dict(pairs)
+    if len(parameters) < len(pairs):
+        repeated = next(name for name in parameters if [name for name, _ in pairs].count(name) > 1)
+        msg = f"store_url gives `{repeated}` more than once; give it once (of several hosts as `host=first,second`)"
+        raise StoreError(msg)
+    return parameters
 
 
 class Connection:
@@ -228,81 +313,6 @@ def upsertion(table: str, key: Sequence[str], columns: Sequence[str]) -> str:
 def as_list(ids: Sequence[str]) -> str:
     """Return ids as one value that the database can unfold."""
     return msgspec.json.encode(ids).decode()
-
-
-def open_database(url: StoreUrl, clock: Clock) -> Connection:
-    """Open a connection to a store's database; create it if necessary.
-
-    Raises:
-        StoreError: The database cannot be used, or has the schema of another version.
-    """
-    size = _own_file(url, url.path) if url.path else 0
-    connection = connect(url, clock)
-    try:
-        if 0 < size <= _CHECKED_BYTES:
-            _check_for_damage(connection)
-        create_tables(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def connect(url: StoreUrl, clock: Clock) -> Connection:
-    """Open another connection to a database that `open_database` has opened."""
-    if url.path is None:
-        return connect_postgres(url, PATIENCE)
-    return Connection(url, functools.partial(_open_file, url.path, clock), sqlite3.Error)
-
-
-def _check_for_damage(connection: Connection) -> None:
-    if connection.value("PRAGMA quick_check(1)") != "ok":
-        msg = f"{connection.url.named} {DAMAGED}"
-        raise StoreError(msg)
-
-
-def _own_file(url: StoreUrl, path: Path) -> int:
-    """Create the file and its directory, for this user only, and return the file's size in bytes.
-
-    It does not open an existing file: closing it would drop the locks of this process's other connections.
-    """
-    try:
-        make_private(path.parent)
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE))
-        found = path.stat()
-        # SQLite gives the -wal and -shm files beside it the mode of the file itself.
-        if stat.S_IMODE(found.st_mode) != FILE_MODE:
-            path.chmod(FILE_MODE)
-    except OSError as error:
-        raise url.explain(error) from None
-    return found.st_size
-
-
-def _open_file(path: Path, clock: Clock) -> sqlite3.Connection:
-    driver = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False, isolation_level=None)
-    try:
-        _use_write_ahead_log(driver, clock)
-        for pragma in _PRAGMAS:
-            driver.execute(f"PRAGMA {pragma}").fetchall()
-    except BaseException:
-        driver.close()
-        raise
-    return driver
-
-
-def _use_write_ahead_log(driver: sqlite3.Connection, clock: Clock) -> None:
-    """Switch the file to the write-ahead log. SQLite refuses at once while another run does the same."""
-    deadline = clock.monotonic() + PATIENCE
-    while True:
-        try:
-            driver.execute("PRAGMA journal_mode = WAL").fetchall()
-        except sqlite3.OperationalError as error:
-            if sqlite_code(error) not in _LOCKED or clock.monotonic() >= deadline:
-                raise
-            clock.sleep(_PAUSE)
-        else:
-            return
 
 
 def connect_postgres(url: StoreUrl, patience: float) -> Connection:

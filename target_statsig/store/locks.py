@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from target_statsig.clock import Clock
     from target_statsig.errors import TargetStatsigError
-    from target_statsig.store.database import Connection
-    from target_statsig.store.url import StoreUrl
+    from target_statsig.store.database import Connection, StoreUrl
 
 PATIENCE = 10.0
 """Seconds to wait for another run that holds the lock: it may be sending its last requests."""

@@ -1,4 +1,4 @@
-"""Reading a store without changing it: a copy for a dry run, a look at it for a check, and what `--status` says of it.
+"""Reading a store without changing it: a copy for a dry run, and what `--check`, `--status` and `--verify` read.
 
 It takes no lock that another run would wait for, leaves no file beside the store and makes no table. A copy is a
 SQLite file, whatever the original is.
@@ -10,15 +10,15 @@ import functools
 import json
 import sqlite3
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from target_statsig.config.paths import may_exist, may_make
 from target_statsig.errors import StoreError
-from target_statsig.store.database import PATIENCE, Connection, connect_postgres, insertion, open_database
+from target_statsig.store.database import PATIENCE, Connection, StoreUrl, connect_postgres, insertion, sqlite_code
 from target_statsig.store.locks import open_locks
-from target_statsig.store.store import Store
+from target_statsig.store.store import Store, open_database
 from target_statsig.store.tables import (
     OWNED,
     VERSION,
@@ -29,7 +29,6 @@ from target_statsig.store.tables import (
     columns,
     has_tables,
 )
-from target_statsig.store.url import StoreUrl, sqlite_code
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,27 +105,56 @@ def _back_up(original: Path, copy: Path, how: str) -> None:
         source.backup(target)
 
 
+class HeldMembers(NamedTuple):
+    """How many members of a mirrored segment are gone from its stream and were not removed, and since when.
+
+    The time is in seconds since 1970; the stream is None where it is not known.
+    """
+
+    members: int
+    since: float
+    stream: str | None
+
+
+class Holder(NamedTuple):
+    """A run that is at work since a time, in seconds since 1970; `name` is the kind and name of what it has locked."""
+
+    name: str
+    run_id: str
+    host: str
+    pid: int
+    since: float
+
+
 @dataclass(frozen=True, slots=True)
-class StoreLook:
-    """What a look at the store showed.
+class StoreStatus:
+    """What the store remembers of a Statsig project, the last run first.
 
     Attributes:
         place: Its URL without password.
         version: The version of its schema; None where there is no store yet.
-        writable: Whether this user may write it, or make it where there is none.
+        writable: Whether this user may write it, or make it where there is none; true where that was not tried.
         busy: Whether another run is writing just now, so that `writable` is taken for granted.
-        segments: What it remembers of the project's segments, by Statsig id.
+        size: Its bytes, with those of other projects.
+        segments: What it remembers of segments, by Statsig id.
+        held: Held members, by segment.
+        kept: How many changes are kept for the next run, by segment.
     """
 
     place: str
-    version: int | None
+    version: int | None = None
     writable: bool = True
     busy: bool = False
+    size: int = 0
     segments: dict[str, SegmentFacts] = field(default_factory=dict)
+    runs: list[PastRun] = field(default_factory=list)
+    held: dict[str, HeldMembers] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
+    holders: list[Holder] = field(default_factory=list)
 
 
-def look_at(store_url: str, *, project: str) -> StoreLook:
-    """Look at the store.
+def read_store_status(store_url: str, *, project: str, tries_writing: bool = False) -> StoreStatus:
+    """Read what the store remembers of a project, and try whether it may be written if asked to. It is not created.
 
     Raises:
         StoreError: The URL cannot be used, the database cannot be reached, or is no store of this version.
@@ -134,16 +162,25 @@ def look_at(store_url: str, *, project: str) -> StoreLook:
     url = StoreUrl.parse(store_url)
     opened = _open_there(url)
     if opened is None:
-        return StoreLook(url.place, None, writable=url.path is not None and may_make(url.path))
+        return StoreStatus(url.place, writable=url.path is not None and may_make(url.path))
     with closing(opened) as connection:
-        version, segments = None, {}
-        if has_tables(connection):
-            version = VERSION
-            tables = "target_statsig_segments JOIN target_statsig_projects USING (project)"
-            query = f"SELECT name, {columns(SegmentFacts)} FROM {tables} WHERE identity = :project"
-            segments = {name: SegmentFacts(*facts) for name, *facts in connection.run(query, project=project)}
-        writable, busy = _may_write(connection, url.path, version)
-        return StoreLook(url.place, version, writable=writable, busy=busy, segments=segments)
+        version = VERSION if has_tables(connection) else None
+        writable, busy = _may_write(connection, url.path, version) if tries_writing else (True, False)
+        if version is None:
+            return StoreStatus(url.place, writable=writable, busy=busy)
+        status = StoreStatus(url.place, version, writable, busy, _size(connection, url.path))
+        query = "SELECT project FROM target_statsig_projects WHERE identity = :identity"
+        number = connection.value(query, identity=project)
+        if number is None:
+            return status
+        return replace(
+            status,
+            segments=_segments(connection, number),
+            runs=_runs(connection, number),
+            held=_held(connection, number),
+            kept=_kept(connection, number),
+            holders=_holders(connection, number, project),
+        )
 
 
 def _open_there(url: StoreUrl) -> Connection | None:
@@ -177,77 +214,6 @@ def _may_write(connection: Connection, path: Path | None, version: int | None) -
     return bool(connection.value(f"SELECT {right} AND current_setting('transaction_read_only') <> 'on'")), False
 
 
-class HeldMembers(NamedTuple):
-    """How many members of a mirrored segment are gone from its stream and were not removed, and since when.
-
-    The time is in seconds since 1970; the stream is None where it is not known.
-    """
-
-    members: int
-    since: float
-    stream: str | None
-
-
-class Holder(NamedTuple):
-    """A run that is at work since a time, in seconds since 1970; `name` is the kind and name of what it has locked."""
-
-    name: str
-    run_id: str
-    host: str
-    pid: int
-    since: float
-
-
-@dataclass(frozen=True, slots=True)
-class StoreStatus:
-    """What the store remembers of a Statsig project, the last run first.
-
-    Attributes:
-        place: Its URL without password.
-        version: The version of its schema; None where there is no store yet.
-        size: Its bytes, with those of other projects.
-        held: Held members, by segment.
-        kept: How many changes are kept for the next run, by segment.
-    """
-
-    place: str
-    version: int | None = None
-    size: int = 0
-    runs: list[PastRun] = field(default_factory=list)
-    held: dict[str, HeldMembers] = field(default_factory=dict)
-    kept: dict[str, int] = field(default_factory=dict)
-    holders: list[Holder] = field(default_factory=list)
-
-
-def read_store_status(store_url: str, *, project: str) -> StoreStatus:
-    """Read what the store remembers of a project; the store is not created where there is none.
-
-    Raises:
-        StoreError: It cannot be reached, or is no store of this version.
-    """
-    url = StoreUrl.parse(store_url)
-    opened = _open_there(url)
-    if opened is None:
-        return StoreStatus(url.place)
-    with closing(opened) as connection:
-        if not has_tables(connection):
-            return StoreStatus(url.place)
-        size = _size(connection, url.path)
-        query = "SELECT project FROM target_statsig_projects WHERE identity = :identity"
-        number = connection.value(query, identity=project)
-        if number is None:
-            return StoreStatus(url.place, VERSION, size)
-        return StoreStatus(
-            url.place,
-            VERSION,
-            size,
-            _runs(connection, number),
-            _held(connection, number),
-            _kept(connection, number),
-            _holders(connection, number, project),
-        )
-
-
 def _size(connection: Connection, path: Path | None) -> int:
     if path is None:
         tables = "relkind = 'r' AND left(relname, 15) = 'target_statsig_' AND pg_table_is_visible(oid)"
@@ -259,6 +225,11 @@ def _size(connection: Connection, path: Path | None) -> int:
         with suppress(FileNotFoundError):
             size += part.stat().st_size
     return size
+
+
+def _segments(connection: Connection, project: int) -> dict[str, SegmentFacts]:
+    query = f"SELECT name, {columns(SegmentFacts)} FROM target_statsig_segments WHERE project = :project"
+    return {name: SegmentFacts(*facts) for name, *facts in connection.run(query, project=project)}
 
 
 def _runs(connection: Connection, project: int) -> list[PastRun]:

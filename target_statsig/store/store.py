@@ -1,4 +1,4 @@
-"""The store as the rest of the target sees it: an open database, one Statsig project, one run.
+"""The store as the rest of the target sees it: how a database is opened for one Statsig project and one run.
 
 It has three connections: one for members, whose queries may take a minute, one for deliveries, and one for everything
 that is answered at once.
@@ -9,21 +9,35 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
+import sqlite3
+import stat
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from target_statsig.config.paths import make_private
 from target_statsig.errors import FatalRunError, Heading, SegmentError, StoreError
-from target_statsig.store.database import PATIENCE, connect, insertion, open_database, upsertion
+from target_statsig.store.database import (
+    DAMAGED,
+    FILE_MODE,
+    PATIENCE,
+    Connection,
+    StoreUrl,
+    connect_postgres,
+    insertion,
+    sqlite_code,
+    upsertion,
+)
 from target_statsig.store.deliveries import StoredLedger
 from target_statsig.store.locks import Lock, StoredRequestLog, open_locks
 from target_statsig.store.members import Audience, Members, Pending
-from target_statsig.store.tables import Hold, HoldState, SegmentFacts, columns
-from target_statsig.store.url import StoreUrl
+from target_statsig.store.tables import Hold, HoldState, SegmentFacts, columns, create_tables
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from target_statsig.clock import Clock
     from target_statsig.errors import TargetStatsigError
-    from target_statsig.store.database import Connection
     from target_statsig.store.locks import Locks
     from target_statsig.store.tables import PastRun
 
@@ -33,6 +47,114 @@ KEPT_RUNS = 100
 
 KEPT_SECONDS = 90 * 86_400
 """Seconds for which a run is remembered at most."""
+
+
+_CACHE_KIB = 8 * 1024
+"""Page cache of a connection, and the most that a sort holds in memory. More does not help: with four times as much,
+comparing ten million unordered ids takes longer."""
+
+_WAL_BYTES = 64 * 1024 * 1024
+"""Size of the write-ahead log after a burst, in bytes."""
+
+_CHECKPOINT_PAGES = 8_192
+"""Pages of 4 KB in the write-ahead log before they are written to the file, while the writer waits. Rows deleted before
+that are never written; SQLite's default of 1,000 fills up earlier."""
+
+_CHECKED_BYTES = 64 * 1024 * 1024
+"""Files up to this size are checked for damage when they are opened, in under half a second."""
+
+_PRAGMAS = (
+    # A killed process loses nothing. A power cut may lose the last transactions but does not damage the file.
+    "synchronous = NORMAL",
+    f"journal_size_limit = {_WAL_BYTES}",
+    f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+    f"cache_size = -{_CACHE_KIB}",
+    # Keep ten million staged ids on disk, whatever the default of this SQLite build.
+    "temp_store = FILE",
+    f"temp.cache_size = -{_CACHE_KIB}",
+    # Some builds overwrite deleted data, which temporary files do not need.
+    "temp.secure_delete = OFF",
+)
+
+_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+_PAUSE = 0.05
+"""Seconds between two attempts to switch to the write-ahead log."""
+
+
+def open_database(url: StoreUrl, clock: Clock) -> Connection:
+    """Open a connection to a store's database; create it if necessary.
+
+    Raises:
+        StoreError: The database cannot be used, or has the schema of another version.
+    """
+    size = _own_file(url, url.path) if url.path else 0
+    connection = connect(url, clock)
+    try:
+        if 0 < size <= _CHECKED_BYTES:
+            _check_for_damage(connection)
+        create_tables(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect(url: StoreUrl, clock: Clock) -> Connection:
+    """Open another connection to a database that `open_database` has opened."""
+    if url.path is None:
+        return connect_postgres(url, PATIENCE)
+    return Connection(url, functools.partial(_open_file, url.path, clock), sqlite3.Error)
+
+
+def _check_for_damage(connection: Connection) -> None:
+    if connection.value("PRAGMA quick_check(1)") != "ok":
+        msg = f"{connection.url.named} {DAMAGED}"
+        raise StoreError(msg)
+
+
+def _own_file(url: StoreUrl, path: Path) -> int:
+    """Create the file and its directory, for this user only, and return the file's size in bytes.
+
+    It does not open an existing file: closing it would drop the locks of this process's other connections.
+    """
+    try:
+        make_private(path.parent)
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE))
+        found = path.stat()
+        # SQLite gives the -wal and -shm files beside it the mode of the file itself.
+        if stat.S_IMODE(found.st_mode) != FILE_MODE:
+            path.chmod(FILE_MODE)
+    except OSError as error:
+        raise url.explain(error) from None
+    return found.st_size
+
+
+def _open_file(path: Path, clock: Clock) -> sqlite3.Connection:
+    driver = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False, isolation_level=None)
+    try:
+        _use_write_ahead_log(driver, clock)
+        for pragma in _PRAGMAS:
+            driver.execute(f"PRAGMA {pragma}").fetchall()
+    except BaseException:
+        driver.close()
+        raise
+    return driver
+
+
+def _use_write_ahead_log(driver: sqlite3.Connection, clock: Clock) -> None:
+    """Switch the file to the write-ahead log. SQLite refuses at once while another run does the same."""
+    deadline = clock.monotonic() + PATIENCE
+    while True:
+        try:
+            driver.execute("PRAGMA journal_mode = WAL").fetchall()
+        except sqlite3.OperationalError as error:
+            if sqlite_code(error) not in _LOCKED or clock.monotonic() >= deadline:
+                raise
+            clock.sleep(_PAUSE)
+        else:
+            return
 
 
 class Store:

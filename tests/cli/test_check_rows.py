@@ -10,7 +10,7 @@ from target_statsig.commands.replay import WaitingLetters
 from target_statsig.config.parse import parse_config
 from target_statsig.config.settings import config_schema
 from target_statsig.errors import RefusedError, RequestError
-from target_statsig.store.readonly import StoreLook
+from target_statsig.store.readonly import StoreStatus
 from target_statsig.store.tables import SegmentFacts
 from tests.fakes import NOON
 
@@ -18,7 +18,7 @@ KEYS = {"server_secret_key": "secret-0123456789", "console_api_key": "console-ab
 EVENT = {"object_type": "event"}
 ADD = {"object_type": "segment", "segment_id": "vips", "sync_mode": "add"}
 ID_TYPES = ("userID", "stableID", "companyID")
-STORE = StoreLook("sqlite:////data/store.db", None)
+STORE = StoreStatus("sqlite:////data/store.db")
 FACTS = SegmentFacts(fed_by="users", last_sync_at=NOON, last_status="held", last_added=3, last_removed=0)
 
 
@@ -139,7 +139,7 @@ def test_a_segment_is_not_judged_where_nobody_could_ask():
 
 
 def test_the_store_tells_of_the_last_sync():
-    (text,) = rows("Segments", {"users": ADD}, store=StoreLook("", 1, segments={"vips": FACTS}), vips=segment())
+    (text,) = rows("Segments", {"users": ADD}, store=StoreStatus("", 1, segments={"vips": FACTS}), vips=segment())
     assert text.endswith("Last synced 2026-11-22 12:00 UTC from stream 'users' (held: 3 added, 0 removed).")
 
 
@@ -153,14 +153,14 @@ def test_the_store_tells_of_the_last_sync():
 )
 def test_a_mirror_of_what_another_stream_mirrors_fails(stream, mark):
     mirror = {**ADD, "sync_mode": "mirror"}
-    (text,) = rows("Segments", {stream: mirror}, store=StoreLook("", 1, segments={"vips": FACTS}), vips=segment())
+    (text,) = rows("Segments", {stream: mirror}, store=StoreStatus("", 1, segments={"vips": FACTS}), vips=segment())
     assert text.startswith(mark)
     assert ("is mirrored from stream 'users' (last on 2026-11-22T12:00:00+00:00)" in text) is (mark == "FAIL")
 
 
 def test_segments_named_by_records_are_those_that_were_fed_before():
     stream = {"object_type": "segment", "segment_id_field": "audience", "sync_mode": "mirror"}
-    store = StoreLook("", 1, segments={f"s{number}": FACTS for number in range(7)} | {"other": SegmentFacts()})
+    store = StoreStatus("", 1, segments={f"s{number}": FACTS for number in range(7)} | {"other": SegmentFacts()})
     (text,) = rows("Segments", {"user?": stream}, store=store)
     assert text == (
         "? (audience) stream 'user?' (mirror) names its segments in this column, so they are known only when its "
@@ -206,20 +206,22 @@ def test_the_id_type_of_a_segment_is_looked_at_too():
     ("store", "text"),
     [
         pytest.param(
-            StoreLook("s", None), "ok store_url s: does not exist yet. The first run that needs it creates it", id="new"
+            StoreStatus("s"),
+            "ok store_url s: does not exist yet. The first run that needs it creates it",
+            id="new",
         ),
         pytest.param(
-            StoreLook("s", None, writable=False),
+            StoreStatus("s", writable=False),
             "FAIL store_url s: does not exist yet, and cannot be created there Let this user write there, or set "
             "`store_url` to a place that it can write to.",
             id="cannot be created",
         ),
-        pytest.param(StoreLook("s", 2), "ok store_url s: version 2, writable", id="there"),
+        pytest.param(StoreStatus("s", 2), "ok store_url s: version 2, writable", id="there"),
         pytest.param(
-            StoreLook("s", 2, busy=True), "ok store_url s: version 2, writable, in use by another run", id="busy"
+            StoreStatus("s", 2, busy=True), "ok store_url s: version 2, writable, in use by another run", id="busy"
         ),
         pytest.param(
-            StoreLook("s", 2, writable=False),
+            StoreStatus("s", 2, writable=False),
             "FAIL store_url s: version 2, cannot be written Let this user write to it.",
             id="read-only",
         ),

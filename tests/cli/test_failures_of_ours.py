@@ -80,7 +80,7 @@ def test_a_store_without_room_ends_the_run(run_target, statsig, monkeypatch):
     rest = [schema("orders"), *orders(*range(2, 1_000)), state(orders={"n": 500})]
     with monkeypatch.context() as patched:
         # SQLite takes as many pages as the file has now, and no more.
-        patched.setattr("target_statsig.store.database._PRAGMAS", ("max_page_count = 1",))
+        patched.setattr("target_statsig.store.store._PRAGMAS", ("max_page_count = 1",))
         outcome = run_target(rest, **EVENT)
     assert outcome.exit_code == 1
     (error,) = outcome.report["errors"]
@@ -98,7 +98,7 @@ def test_a_store_without_room_ends_the_run(run_target, statsig, monkeypatch):
 def test_a_dry_run_without_room_for_its_copy_names_the_store_without_its_password(
     run_target, postgres_url, monkeypatch
 ):
-    monkeypatch.setattr("target_statsig.store.database._PRAGMAS", ("max_page_count = 1",))
+    monkeypatch.setattr("target_statsig.store.store._PRAGMAS", ("max_page_count = 1",))
     outcome = run_target(messages(1), **EVENT, store_url=postgres_url, dry_run=True)
     (error,) = outcome.report["errors"]
     assert "has no room left on its disk" in error
@@ -110,7 +110,7 @@ def test_a_dry_run_without_room_for_its_copy_names_the_store_without_its_passwor
 @pytest.fixture
 def lock(run_target, monkeypatch):
     """Hold the store as another process would, which never lets go."""
-    monkeypatch.setattr("target_statsig.store.database.PATIENCE", 0.05)
+    monkeypatch.setattr("target_statsig.store.store.PATIENCE", 0.05)
     connections = []
 
     def lock():

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy
 
 from target_statsig.errors import StoreError
-from target_statsig.store.readonly import look_at
+from target_statsig.store.readonly import read_store_status
 from target_statsig.store.store import Store
 from target_statsig.store.tables import VERSION, SegmentFacts
 from tests.fakes import NOON
@@ -20,7 +20,7 @@ FACTS = SegmentFacts(fed_by="users", last_sync_at=NOON, last_status="complete", 
 
 @pytest.fixture
 def look():
-    return lambda url, project="a project": look_at(url, project=project)
+    return lambda url, project="a project": read_store_status(url, project=project, tries_writing=True)
 
 
 def execute(url, *statements):

@@ -125,19 +125,19 @@ class TestAFile:
         assert "Permission denied" in refusal(file_url)
 
     def test_whose_disk_is_full_is_one_clear_error(self, file_url, monkeypatch):
-        monkeypatch.setattr("target_statsig.store.database._PRAGMAS", ("max_page_count = 100",))
+        monkeypatch.setattr("target_statsig.store.store._PRAGMAS", ("max_page_count = 100",))
         with opened(file_url) as store, pytest.raises(StoreError, match="no room left on its disk"):
             store.members("vip").record_added([f"{number:09}" for number in range(50_000)])
 
     def test_that_another_run_keeps_busy_is_one_clear_error(self, path, file_url, monkeypatch):
-        monkeypatch.setattr("target_statsig.store.database.PATIENCE", 0.01)
+        monkeypatch.setattr("target_statsig.store.store.PATIENCE", 0.01)
         with opened(file_url) as store, contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreError, match="locked by another run"):
                 store.members("vip")
 
     def test_that_cannot_be_opened_after_all_is_closed_again(self, path, file_url, monkeypatch):
-        monkeypatch.setattr("target_statsig.store.database.PATIENCE", 0.01)
+        monkeypatch.setattr("target_statsig.store.store.PATIENCE", 0.01)
         with opened(file_url):
             pass
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from target_statsig.errors import StoreError
+from target_statsig.store.database import StoreUrl
 from target_statsig.store.store import Store
-from target_statsig.store.url import StoreUrl
 from tests.store.rows import known
 
 
