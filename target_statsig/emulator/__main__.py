@@ -7,9 +7,11 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, get_args
@@ -17,18 +19,32 @@ from typing import TYPE_CHECKING, NoReturn, get_args
 import click
 import msgspec
 
-from target_statsig.emulator.command import FORWARDED, NOT_EXECUTABLE, NOT_FOUND, SIGNALLED, empty, run_command
 from target_statsig.emulator.faults import Fault, decode_faults
 from target_statsig.emulator.item_log import KeepEvents
-from target_statsig.emulator.server import DEAD_LETTERS, StatsigEmulator
+from target_statsig.emulator.server import DEAD_LETTERS, StatsigEmulator, empty
 from target_statsig.emulator.state import Options, SegmentSeed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from target_statsig.emulator.item_log import Pile
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import FrameType
 
 RICH_MISSING = "the tables need rich: pip install 'target-statsig[emulator]'"
+
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+NOT_FOUND = 127
+"""The exit code of a shell if there is no such command."""
+
+NOT_EXECUTABLE = 126
+"""The exit code of a shell if the command cannot be run."""
+
+SIGNALLED = 128
+"""A shell adds this to the number of the signal that ended a command."""
+
+_GRACE_SECONDS = 2.0
+"""Seconds that processes which the command left running may take to end after SIGTERM."""
+
+_POLL_SECONDS = 0.02
 
 EXAMPLES = """\
 \b
@@ -146,7 +162,7 @@ def main(
         try:
             code = _run(emulator, command, keep=keep)
             if output:
-                dead_letters = {reason: pile.count for reason, pile in _dead_letters(emulator).items()}
+                dead_letters = {reason: tally.count for reason, tally in emulator.dead_letters.tallies().items()}
                 content = emulator.state.to_json() | {"dead_letters": dead_letters, "exit_code": code}
                 output.write_bytes(msgspec.json.format(msgspec.json.encode(content)))
         finally:
@@ -219,21 +235,72 @@ def _show(emulator: StatsigEmulator, *, failed: bool = False) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
-        print_report(emulator.state, _dead_letters(emulator), failed=failed, file=sys.stdout)
+        print_report(emulator.state, emulator.dead_letters.tallies(), failed=failed, file=sys.stdout)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has closed the pipe, as `head` does; the flush at the interpreter's end must not fail too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _dead_letters(emulator: StatsigEmulator) -> dict[str, Pile]:
-    emulator.dead_letters.refresh()
-    return emulator.dead_letters.piles()
-
-
 def _fail(message: str, code: int) -> NoReturn:
     sys.stderr.write(f"statsig-emulator: {message}\n")
     sys.exit(code)
+
+
+def run_command(command: Sequence[str], variables: Mapping[str, str]) -> int:
+    """Run a command to its end, with this process's input and output.
+
+    It runs in its own session, to which this process forwards signals, so that each process of a pipeline gets a signal
+    once. A single argument with blanks is a line for the shell.
+
+    Returns:
+        The exit code, or 128 plus the number of the signal that ended it.
+
+    Raises:
+        OSError: The command cannot be started.
+    """
+    if len(command) == 1 and len(command[0].split()) > 1 and shutil.which(command[0]) is None:
+        command = ("/bin/sh", "-c", command[0])
+    received: list[int] = []
+    process: subprocess.Popen[bytes] | None = None
+
+    def forward(number: int, _: FrameType | None) -> None:
+        if process is None:
+            received.append(number)
+        else:
+            _signal_group(process.pid, number)
+
+    before = {number: signal.signal(number, forward) for number in FORWARDED}
+    try:
+        process = subprocess.Popen(command, env=os.environ | variables, start_new_session=True)  # noqa: S603 - what the user typed
+        for number in received:
+            _signal_group(process.pid, number)
+        code = process.wait()
+    finally:
+        if process is not None:
+            _end_group(process.pid)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else SIGNALLED - code
+
+
+def _signal_group(group: int, number: int) -> bool:
+    """Send a signal to a process group; return whether the group exists."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _end_group(group: int) -> None:
+    """End processes that the command left running."""
+    if not _signal_group(group, signal.SIGTERM):
+        return
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while _signal_group(group, 0) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    _signal_group(group, signal.SIGKILL)
 
 
 if __name__ == "__main__":

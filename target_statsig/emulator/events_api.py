@@ -170,8 +170,6 @@ def answer(request: Request, state: State) -> Response:
     if endpoint is None or request.method != "POST":
         raise RefusalError(HTTPStatus.NOT_FOUND, f"Cannot {request.method} {request.path}")
     _check_key(request.headers.get("statsig-api-key", ""))
-    if request.flaw:
-        raise RefusalError(HTTPStatus.BAD_REQUEST, request.flaw)
     if max(request.size, len(request.body)) > MAX_REQUEST_BYTES:
         note = f"dropped unread: over {MAX_REQUEST_BYTES:,} bytes"
         return json_response({"success": True}, HTTPStatus.ACCEPTED, note=note)
@@ -193,7 +191,7 @@ def _check_key(key: str) -> None:
 
 def _take(name: str, contract: type[Struct], request: Request, state: State) -> int:
     only_names = name == "events" and state.options.keep_events == "counts"
-    items = getattr(decode(request.body, CountedEvents if only_names else contract), name)
+    items = getattr(decode(request, CountedEvents if only_names else contract), name)
     count = len(items)
     announced = request.headers.get("statsig-event-count")
     if count > MAX_EVENTS_PER_REQUEST:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import socket
 import sys
 import traceback
@@ -37,7 +36,7 @@ class Request:
         body: The body, decompressed; empty if there is a flaw.
         size: Bytes of the body on the wire.
         flaw: Why the body cannot be decompressed, or empty.
-        connection: The number of its connection.
+        connection: The port that its connection comes from, by which open connections differ.
     """
 
     method: str
@@ -86,14 +85,16 @@ def json_response(content: object, status: int = HTTPStatus.OK, *, items: int = 
     return Response(status, msgspec.json.encode(content), items, note)
 
 
-def decode(body: bytes, contract: type[_T]) -> _T:
-    """Decode a body as a type.
+def decode(request: Request, contract: type[_T]) -> _T:
+    """Decode the body of a request as a type.
 
     Raises:
-        RefusalError: It is not JSON, or violates the contract.
+        RefusalError: It cannot be decompressed, is not JSON, or violates the contract.
     """
+    if request.flaw:
+        raise RefusalError(HTTPStatus.BAD_REQUEST, request.flaw)
     try:
-        return msgspec.json.decode(body, type=contract)
+        return msgspec.json.decode(request.body, type=contract)
     except msgspec.DecodeError as error:
         raise RefusalError(HTTPStatus.BAD_REQUEST, f"Invalid request body: {error}") from error
 
@@ -110,11 +111,10 @@ class LoopbackServer(ThreadingHTTPServer):
         Args:
             port: The port on 127.0.0.1; 0 for a free one.
             answer: Called for each request. If it returns None, the connection is closed without a response.
-            closed: Called with the number of each connection that has ended.
+            closed: Called with `Request.connection` of each connection that has ended.
         """
         self.answer = answer
         self.closed = closed
-        self.numbers = itertools.count(1)
         self.connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), LoopbackHandler)
 
@@ -150,13 +150,12 @@ class LoopbackHandler(BaseHTTPRequestHandler):
     @override
     def setup(self) -> None:
         super().setup()
-        self.number = next(self.server.numbers)
         self.server.connections.add(self.connection)
 
     @override
     def finish(self) -> None:
         self.server.connections.discard(self.connection)
-        self.server.closed(self.number)
+        self.server.closed(self.client_address[1])
         super().finish()
 
     def handle_request(self) -> None:
@@ -188,7 +187,8 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(headers.get("content-length", 0)))
         url = urlsplit(self.path)
         body, flaw = unpack(raw, headers.get("content-encoding", ""))
-        return Request(self.command, url.path, parse_qs(url.query), headers, body, len(raw), flaw, self.number)
+        connection = self.client_address[1]
+        return Request(self.command, url.path, parse_qs(url.query), headers, body, len(raw), flaw, connection)
 
     @override
     def log_message(self, *_: object) -> None:

@@ -64,32 +64,26 @@ class ItemType:
 
 
 @dataclass(slots=True)
-class Pile:
-    """What needs attention for one reason: how many items, and the first of them."""
-
-    count: int = 0
-    example: Item | None = None
-
-    def add(self, count: int, example: Item | None) -> None:
-        """Add more items; the first example is kept."""
-        self.count += count
-        self.example = self.example or example
-
-
-def add_piles(total: defaultdict[_Key, Pile], piles: Mapping[_Key, Pile]) -> None:
-    """Add piles to those with the same keys."""
-    for key, pile in piles.items():
-        total[key].add(pile.count, pile.example)
-
-
-@dataclass(slots=True)
 class Tally:
-    """The items of one row: their number, their ids, and the first of them."""
+    """Items of one row of a table, or for one reason: their number, their ids, and the first of them."""
 
-    key: tuple[str, ...]
     count: int = 0
     ids: set[str] = field(default_factory=set)
     samples: list[Item] = field(default_factory=list)
+
+    def add(self, item: Item) -> None:
+        self.count += 1
+        if len(self.samples) < MAX_SAMPLES:
+            self.samples.append(item)
+
+
+def add_tallies(total: defaultdict[_Key, Tally], tallies: Mapping[_Key, Tally]) -> None:
+    """Add tallies to those with the same keys."""
+    for key, tally in tallies.items():
+        sum_of_both = total[key]
+        sum_of_both.count += tally.count
+        sum_of_both.ids |= tally.ids
+        sum_of_both.samples = (sum_of_both.samples + tally.samples)[:MAX_SAMPLES]
 
 
 class ItemLog:
@@ -106,9 +100,9 @@ class ItemLog:
     def __init__(self, item_type: ItemType, keep: KeepEvents) -> None:
         self.type = item_type
         self.kept: list[Item] = []
-        self.tallies: dict[tuple[str, ...], Tally] = {}
-        self.dropped: defaultdict[tuple[str, str], Pile] = defaultdict(Pile)
-        self.remarks: defaultdict[str, Pile] = defaultdict(Pile)
+        self.tallies: defaultdict[tuple[str, ...], Tally] = defaultdict(Tally)
+        self.dropped: defaultdict[tuple[str, str], Tally] = defaultdict(Tally)
+        self.remarks: defaultdict[str, Tally] = defaultdict(Tally)
         self.ids: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._keep = keep
 
@@ -118,15 +112,11 @@ class ItemLog:
         whole = cls(item_type, "all")
         for log in logs:
             whole.kept += log.kept
-            add_piles(whole.dropped, log.dropped)
-            add_piles(whole.remarks, log.remarks)
+            add_tallies(whole.tallies, log.tallies)
+            add_tallies(whole.dropped, log.dropped)
+            add_tallies(whole.remarks, log.remarks)
             for id_type, counts in log.ids.items():
                 whole.ids[id_type].update(counts)
-            for key, tally in log.tallies.items():
-                total = whole._tally(key)
-                total.count += tally.count
-                total.ids |= tally.ids
-                total.samples = (total.samples + tally.samples)[:MAX_SAMPLES]
         return whole
 
     @property
@@ -134,42 +124,33 @@ class ItemLog:
         """The number of items that Statsig would show."""
         return sum(tally.count for tally in self.tallies.values())
 
-    def rows(self) -> list[Tally]:
-        """Return the tallies, the largest first."""
-        return sorted(self.tallies.values(), key=lambda tally: -tally.count)
+    def rows(self) -> list[tuple[tuple[str, ...], Tally]]:
+        """Return the cells and the tally of each row, the largest first."""
+        return sorted(self.tallies.items(), key=lambda row: -row[1].count)
 
     def take(self, items: Sequence[Item], body: Item, now_ms: float) -> None:
         """Add the items of a request with a body; `now_ms` is the present, unix milliseconds."""
         for item in items:
             if reason := self.type.drop_reason(item):
-                self.dropped[item["eventName"], reason].add(1, item)
+                self.dropped[item["eventName"], reason].add(item)
                 continue
-            tally = self._tally(self.type.key_of(item, body))
-            tally.count += 1
+            tally = self.tallies[self.type.key_of(item, body)]
+            tally.add(item)
             if self._keep == "all" or (self._keep == "samples" and tally.count == 1):
                 self.kept.append(item)
-            if len(tally.samples) < MAX_SAMPLES:
-                tally.samples.append(item)
             id_type, item_id = self.type.id_of(item)
             if item_id:
                 tally.ids.add(item_id)
                 self.ids[id_type][item_id] += 1
             for remark in self.type.remarks_on(item, now_ms):
-                self.remarks[remark].add(1, item)
+                self.remarks[remark].add(item)
 
     def count_names(self, names: Mapping[str, int]) -> None:
         """Add the events of a request, given the number of each name."""
         for name, count in names.items():
-            if reason := name_drop_reason(name):
-                self.dropped[name, reason].add(count, None)
-            else:
-                self._tally((name, "")).count += count
-
-    def _tally(self, key: tuple[str, ...]) -> Tally:
-        tally = self.tallies.get(key)
-        if tally is None:
-            tally = self.tallies[key] = Tally(key)
-        return tally
+            reason = name_drop_reason(name)
+            tally = self.dropped[name, reason] if reason else self.tallies[name, ""]
+            tally.count += count
 
 
 @lru_cache(maxsize=10_000)

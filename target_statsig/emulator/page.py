@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import secrets
+from bisect import bisect
 from collections import Counter
 from dataclasses import asdict
 from functools import cache
@@ -16,15 +16,13 @@ from target_statsig.emulator.faults import Fault
 from target_statsig.emulator.http_server import RefusalError, Request, Response, decode, json_response
 from target_statsig.emulator.item_log import ItemLog, Tally
 from target_statsig.emulator.state import SegmentSeed
-from target_statsig.emulator.summary import DEAD_LETTERED, find, is_lookup, short_path, sum_calls
+from target_statsig.emulator.summary import DeadLetterReader, find, is_lookup, sum_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from target_statsig.emulator.command import DeadLetterReader
     from target_statsig.emulator.server import StatsigEmulator
-    from target_statsig.emulator.state import Run, Segment, State
-
+    from target_statsig.emulator.state import Change, Run, Segment, State
 
 MAX_ROWS = 100
 """Rows of a table: names, findings, segments, changes, calls, users, members."""
@@ -42,14 +40,16 @@ _SLACK_SECONDS = 1.0
 
 def overview(state: State, dead_letters: DeadLetterReader, number: int) -> dict[str, Any]:
     """Return the content of the page, apart from what a click opens, for a run, by default the newest."""
-    runs = state.runs
-    run = runs[number - 1] if 1 <= number <= len(runs) else runs[-1] if runs else None
+    run = state.run(number) or (state.runs[-1] if state.runs else None)
+    # There may be dead letters even before the first run.
+    requests, logs = (run.requests, run.logs.values()) if run else ((), ())
+    letters = dead_letters.tallies(*_period(run, state.runs))
     return {
         "active": state.active,
-        "runs": [_run_line(run) for run in runs[: -MAX_RUNS - 1 : -1]],
-        "run": _run(run, runs, state.segments) if run else None,
-        "findings": _findings(state, dead_letters, run)[:MAX_ROWS],
-        "segments": [_segment(segment, runs) for segment in list(state.segments.values())[:MAX_ROWS]],
+        "runs": [_run_line(run) for run in state.runs[: -MAX_RUNS - 1 : -1]],
+        "run": _run(run, state) if run else None,
+        "findings": find(requests, logs, state.segments, letters)[:MAX_ROWS],
+        "segments": [_segment(segment, state) for segment in list(state.segments.values())[:MAX_ROWS]],
         "segment_count": len(state.segments),
     }
 
@@ -75,51 +75,38 @@ def _run_line(run: Run) -> dict[str, Any]:
     }
 
 
-def _run(run: Run, runs: Sequence[Run], segments: Mapping[str, Segment]) -> dict[str, Any]:
-    events = run.logs["events"]
-    until = runs[run.number].started if run.number < len(runs) else math.inf
+def _run(run: Run, state: State) -> dict[str, Any]:
+    events, previous = run.logs["events"], state.run(run.number - 1)
     tiers: Counter[str] = Counter()
     for (_, tier), tally in events.tallies.items():
         tiers[tier] += tally.count
     return _run_line(run) | {
-        "names": _names(events, runs[run.number - 2].logs["events"] if run.number > 1 else None),
+        "names": _names(events, previous.logs["events"] if previous else None),
         "items": [_items(log) for log in run.logs.values() if log is not events and log.tallies],
         "segments_changed": sum(
-            any(run.started <= change.time < until for change in segment.history) for segment in segments.values()
+            any(_run_of(change, state) == run.number for change in segment.history)
+            for segment in state.segments.values()
         ),
         "tiers": [{"tier": tier, "count": count} for tier, count in tiers.most_common()],
         "users": {id_type: len(counts) for id_type, counts in events.ids.items()},
-        "timeline": _timeline(run, segments),
-        "calls": [
-            {
-                "method": method,
-                "path": short_path(path),
-                "times": call.times,
-                "items": call.items,
-                "size": call.size,
-                "answers": call.answers(),
-            }
-            for (method, path), call in list(sum_calls(run.requests).items())[:MAX_ROWS]
-        ],
+        "timeline": _timeline(run, state.segments),
+        "calls": sum_calls(run.requests)[:MAX_ROWS],
     }
 
 
 def _names(events: ItemLog, previous: ItemLog | None) -> list[dict[str, Any]]:
     """Return the events by name and tier, with those that only the previous run had."""
-    before = previous.tallies if previous else {}
-    nothing = Tally(())
-    keys = [tally.key for tally in events.rows()]
-    if previous:
-        keys += [tally.key for tally in previous.rows() if tally.key not in events.tallies]
+    before = {cells: tally.count for cells, tally in previous.rows()} if previous else {}
+    rows = events.rows() + [(cells, Tally()) for cells in before if cells not in events.tallies]
     return [
         {
-            "name": key[0],
-            "tier": key[1],
-            "count": events.tallies.get(key, nothing).count,
-            "users": len(events.tallies.get(key, nothing).ids),
-            "before": before.get(key, nothing).count if previous else None,
+            "name": cells[0],
+            "tier": cells[1],
+            "count": tally.count,
+            "users": len(tally.ids),
+            "before": before.get(cells, 0) if previous else None,
         }
-        for key in keys[:MAX_ROWS]
+        for cells, tally in rows[:MAX_ROWS]
     ]
 
 
@@ -130,7 +117,7 @@ def _items(log: ItemLog) -> dict[str, Any]:
         "count": log.count,
         "columns": log.type.columns,
         "units": log.type.ids_title,
-        "lines": [{"cells": tally.key, "count": tally.count, "units": len(tally.ids)} for tally in rows[:MAX_ROWS]],
+        "lines": [{"cells": cells, "count": tally.count, "units": len(tally.ids)} for cells, tally in rows[:MAX_ROWS]],
         "more": max(len(rows) - MAX_ROWS, 0),
     }
 
@@ -154,26 +141,17 @@ def _timeline(run: Run, segments: Mapping[str, Segment]) -> dict[str, Any]:
     return {"seconds": seconds, "steps": steps}
 
 
-def _segment(segment: Segment, runs: Sequence[Run]) -> dict[str, Any]:
+def _segment(segment: Segment, state: State) -> dict[str, Any]:
+    latest = segment.history[: -MAX_ROWS - 1 : -1]
     return segment.facts | {
         "changes": len(segment.history),
-        "history": [
-            asdict(change) | {"run": max((run.number for run in runs if run.started <= change.time), default=None)}
-            for change in segment.history[: -MAX_ROWS - 1 : -1]
-        ],
+        "history": [asdict(change) | {"run": _run_of(change, state)} for change in latest],
     }
 
 
-def _findings(state: State, dead_letters: DeadLetterReader, run: Run | None) -> list[dict[str, Any]]:
-    """Return the findings of a run. There may be dead letters even before the first run."""
-    piles = dead_letters.piles(*_period(run, state.runs))
-    requests, logs = (run.requests, run.logs.values()) if run else ((), ())
-    findings = [asdict(finding) for finding in find(requests, logs, state.segments, piles)]
-    for finding in findings:
-        if finding["what"] == DEAD_LETTERED and finding["example"]:
-            shown = ((key, finding["example"].get(key)) for key in ("stream", "statsig", "record"))
-            finding["example"] = {key: value for key, value in shown if value is not None}
-    return findings
+def _run_of(change: Change, state: State) -> int | None:
+    """Return the number of the run in which a list was changed, or None if that was before the first one."""
+    return bisect(state.runs, change.time, key=lambda run: run.started) or None
 
 
 def _period(run: Run | None, runs: Sequence[Run]) -> tuple[float, float]:
@@ -199,103 +177,101 @@ PAGE_HEADERS = {
 }
 
 
-class ControlApi:
-    """Answers the emulator's own calls, which need no key and are not logged."""
+def answer(request: Request, emulator: StatsigEmulator) -> Response | None:
+    """Answer one of the emulator's own calls, which need no key and are not logged.
 
-    def __init__(self, emulator: StatsigEmulator) -> None:
-        self._emulator = emulator
-        self._state = emulator.state
-        self._faults = emulator.faults
-        # A page may stay open while another emulator takes the port; their versions must differ.
-        self._name = secrets.token_hex(4)
-        self._routes: dict[tuple[str, str], Callable[[Request], Response]] = {
-            ("GET", "/"): lambda _: Response(HTTPStatus.OK, _page(), headers=PAGE_HEADERS),
-            ("GET", f"{CALLS}page.json"): self._overview,
-            ("GET", f"{CALLS}page/samples"): self._samples,
-            ("GET", f"{CALLS}page/members"): self._members,
-            ("GET", f"{CALLS}page/users"): self._users,
-            ("GET", f"{CALLS}state"): lambda _: json_response(self._state.to_json()),
-            ("POST", f"{CALLS}clear"): self._clear,
-            ("POST", f"{CALLS}faults"): self._add_fault,
-            ("DELETE", f"{CALLS}faults"): self._clear_faults,
-            ("POST", f"{CALLS}segments"): self._seed_segment,
-        }
+    Returns:
+        The response, or None if the request is for one of Statsig's APIs.
 
-    def answer(self, request: Request) -> Response | None:
-        """Answer a request; return None if it is for one of Statsig's APIs.
-
-        Raises:
-            RefusalError: There is no such call, or its body is wrong.
-        """
-        route = self._routes.get((request.method, request.path))
-        if route is not None:
-            return route(request)
-        if request.path.startswith(CALLS):
-            raise RefusalError(HTTPStatus.NOT_FOUND, f"Cannot {request.method} {request.path}")
+    Raises:
+        RefusalError: There is no such call, or its body is wrong.
+    """
+    if (request.method, request.path) == ("GET", "/"):
+        return Response(HTTPStatus.OK, _page(), headers=PAGE_HEADERS)
+    if not request.path.startswith(CALLS):
         return None
-
-    def _clear(self, _: Request) -> Response:
-        self._emulator.clear()
-        return json_response({})
-
-    def _add_fault(self, request: Request) -> Response:
-        self._faults.add(decode(request.body, Fault))
-        return json_response({}, HTTPStatus.CREATED)
-
-    def _clear_faults(self, _: Request) -> Response:
-        self._faults.clear()
-        return json_response({})
-
-    def _seed_segment(self, request: Request) -> Response:
-        seed = decode(request.body, SegmentSeed)
-        segment = self._state.seed_segment(seed.id, seed.ids, segment_type=seed.type, id_type=seed.id_type)
-        return json_response({"id": segment.id, "count": len(segment.ids)}, HTTPStatus.CREATED)
-
-    def _overview(self, request: Request) -> Response:
-        """Return the overview, or only its version if `since` names the same one."""
-        letters = self._emulator.dead_letters
-        letters.refresh()
-        with self._state.lock:
-            version = f"{self._name}-{self._state.revision}-{letters.revision}"
-            if request.query.get("since") == version:
-                return json_response({"version": version, "unchanged": True})
-            shown = overview(self._state, letters, _number(request.query))
-        shown |= {
-            "version": version,
-            "unchanged": False,
-            "exports": self._emulator.exports,
-            "remembers": self._emulator.folder is not None,
-            "keeps": self._state.options.keep_events,
-        }
-        return json_response(shown)
-
-    def _samples(self, request: Request) -> Response:
-        with self._state.lock:
-            run, key = self._run(request), (request.query.get("name", ""), request.query.get("tier", ""))
-            tally = run.logs["events"].tallies.get(key) if run else None
-            return json_response(tally.samples if tally else [])
-
-    def _members(self, request: Request) -> Response:
-        with self._state.lock:
-            segment = self._state.segments.get(request.query.get("segment", ""))
-            return json_response(segment.find(request.query.get("find", ""), MAX_ROWS) if segment else [])
-
-    def _users(self, request: Request) -> Response:
-        with self._state.lock:
-            run = self._run(request)
-            return json_response(users(run, request.query.get("find", "")) if run else [])
-
-    def _run(self, request: Request) -> Run | None:
-        number = _number(request.query)
-        return self._state.runs[number - 1] if 1 <= number <= len(self._state.runs) else None
-
-
-def _number(query: Mapping[str, str]) -> int:
-    """Return the number of the requested run, or 0."""
-    number = query.get("run", "")
-    return int(number) if number.isdecimal() else 0
+    handler = _HANDLERS.get((request.method, request.path.removeprefix(CALLS)))
+    if handler is None:
+        raise RefusalError(HTTPStatus.NOT_FOUND, f"Cannot {request.method} {request.path}")
+    with emulator.state.lock:
+        return handler(request, emulator)
 
 
 @cache
 def _page() -> bytes:
     return files(__package__).joinpath("page.html").read_bytes()
+
+
+def _overview(request: Request, emulator: StatsigEmulator) -> Response:
+    """Return the overview, or only its version if `since` names the same one."""
+    state, letters = emulator.state, emulator.dead_letters
+    version = f"{state.revision}-{letters.refresh()}"
+    if request.query.get("since") == version:
+        return json_response({"version": version, "unchanged": True})
+    shown = {
+        "version": version,
+        "unchanged": False,
+        "exports": emulator.exports,
+        "remembers": emulator.folder is not None,
+        "keeps": state.options.keep_events,
+    }
+    return json_response(shown | overview(state, letters, _number(request)))
+
+
+def _samples(request: Request, emulator: StatsigEmulator) -> Response:
+    run, cells = emulator.state.run(_number(request)), (request.query.get("name", ""), request.query.get("tier", ""))
+    tally = run.logs["events"].tallies.get(cells) if run else None
+    return json_response(tally.samples if tally else [])
+
+
+def _members(request: Request, emulator: StatsigEmulator) -> Response:
+    segment = emulator.state.segments.get(request.query.get("segment", ""))
+    return json_response(segment.find(request.query.get("find", ""), MAX_ROWS) if segment else [])
+
+
+def _users(request: Request, emulator: StatsigEmulator) -> Response:
+    run = emulator.state.run(_number(request))
+    return json_response(users(run, request.query.get("find", "")) if run else [])
+
+
+def _number(request: Request) -> int:
+    """Return the number of the requested run, or 0."""
+    number = request.query.get("run", "")
+    return int(number) if number.isdecimal() else 0
+
+
+def _state(_: Request, emulator: StatsigEmulator) -> Response:
+    return json_response(emulator.state.to_json())
+
+
+def _clear(_: Request, emulator: StatsigEmulator) -> Response:
+    emulator.clear()
+    return json_response({})
+
+
+def _add_fault(request: Request, emulator: StatsigEmulator) -> Response:
+    emulator.faults.add(decode(request, Fault))
+    return json_response({}, HTTPStatus.CREATED)
+
+
+def _clear_faults(_: Request, emulator: StatsigEmulator) -> Response:
+    emulator.faults.clear()
+    return json_response({})
+
+
+def _add_segment(request: Request, emulator: StatsigEmulator) -> Response:
+    segment = emulator.state.add_seed(decode(request, SegmentSeed))
+    return json_response({"id": segment.id, "count": len(segment.ids)}, HTTPStatus.CREATED)
+
+
+_HANDLERS: dict[tuple[str, str], Callable[[Request, StatsigEmulator], Response]] = {
+    ("GET", "page.json"): _overview,
+    ("GET", "page/samples"): _samples,
+    ("GET", "page/members"): _members,
+    ("GET", "page/users"): _users,
+    ("GET", "state"): _state,
+    ("POST", "clear"): _clear,
+    ("POST", "faults"): _add_fault,
+    ("DELETE", "faults"): _clear_faults,
+    ("POST", "segments"): _add_segment,
+}

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from target_statsig.emulator.summary import find, short_path, sum_calls
+from target_statsig.emulator.summary import find, sum_calls
 from target_statsig.reports.text import counted, visible
 
 if TYPE_CHECKING:
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from target_statsig.emulator.item_log import ItemType, Pile, Tally
+    from target_statsig.emulator.item_log import ItemType, Tally
     from target_statsig.emulator.state import Segment, State
-    from target_statsig.emulator.summary import CallTally, Finding
+    from target_statsig.emulator.summary import CallSum, Finding
+
+    Rows = Sequence[tuple[tuple[str, ...], Tally]]
 
 MAX_ROWS = 30
 """Rows of a table; `--json` writes all of them."""
@@ -54,7 +56,7 @@ _SHOWN_APART = frozenset({"custom", "customIDs", "statsigEnvironment"})
 
 
 def print_report(
-    state: State, dead_letters: Mapping[str, Pile], *, failed: bool = False, file: TextIO, width: int | None = None
+    state: State, dead_letters: Mapping[str, Tally], *, failed: bool = False, file: TextIO, width: int | None = None
 ) -> None:
     """Print what arrived and what needs attention.
 
@@ -94,10 +96,10 @@ def print_report(
         if not state.requests:
             console.print(Padding(Text(COMMAND_FAILED if failed else NOTHING_ARRIVED, "yellow"), (1, 2, 0, 2)))
         for name, log in logs.items():
-            tallies = log.rows()
-            section(log.type.title, tallies, _items(log.type, tallies[:MAX_ROWS]))
+            rows = log.rows()
+            section(log.type.title, rows, _items(log.type, rows[:MAX_ROWS]))
             if name == "events":
-                samples = [tally for tally in tallies if tally.samples]
+                samples = [row for row in rows if row[1].samples]
                 shown = _samples(samples[:MAX_SAMPLES], whole=console.width >= WIDE)
                 section("First of each", samples, shown, MAX_SAMPLES)
         section("Segments", segments, _segments(segments[:MAX_ROWS]))
@@ -132,21 +134,19 @@ def _table(*columns: str, numbers: Sequence[str] = ()) -> Table:
     return table
 
 
-def _items(item_type: ItemType, tallies: Iterable[Tally]) -> Table:
+def _items(item_type: ItemType, rows: Rows) -> Table:
     numbers = ("Count", item_type.ids_title)
     table = _table(*item_type.columns, *numbers, numbers=numbers)
-    for tally in tallies:
-        name, *cells = tally.key
+    for (name, *cells), tally in rows:
         counts = (f"{tally.count:,}", f"{len(tally.ids):,}" if tally.ids else NOTHING)
         table.add_row(_text(name, "cyan"), *(_text(cell or NOTHING) for cell in cells), *counts)
     return table
 
 
-def _samples(tallies: Iterable[Tally], *, whole: bool) -> Group:
+def _samples(rows: Rows, *, whole: bool) -> Group:
     """Return the first event of each name, a line for each member; `whole` cuts no line of the first one."""
     shown: list[RenderableType] = []
-    for number, tally in enumerate(tallies):
-        name, tier = tally.key
+    for number, ((name, tier), tally) in enumerate(rows):
         shown.append(Text.assemble(_text(name, "cyan"), " ", _text(tier, "dim"), no_wrap=True, overflow="ellipsis"))
         grid = Table.grid(padding=(0, 1, 0, 0))
         grid.add_column(style="dim", min_width=11, no_wrap=True)
@@ -174,16 +174,16 @@ def _segments(segments: Iterable[Segment]) -> Table:
     return table
 
 
-def _requests(calls: Mapping[tuple[str, str], CallTally]) -> Table:
+def _requests(calls: Sequence[CallSum]) -> Table:
     numbers = ("Times", "Items", "Bytes")
     table = _table("", "Call", *numbers, "Answers", numbers=numbers)
     table.columns[0].no_wrap = True
     # A narrow terminal wraps the answers, not the call.
-    longest = max((len(short_path(path)) for _, path in calls), default=0)
+    longest = max((len(call.path) for call in calls), default=0)
     table.columns[1].min_width = min(longest, LONG_CALL)
-    for (method, path), call in calls.items():
+    for call in calls:
         numbers = (f"{call.times:,}", f"{call.items:,}", f"{call.size:,}")
-        table.add_row(_text(method, "dim"), _text(short_path(path)), *numbers, call.answers())
+        table.add_row(_text(call.method, "dim"), _text(call.path), *numbers, call.answers)
     return table
 
 

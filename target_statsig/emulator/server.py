@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from target_statsig.config.load import TRIAL
-from target_statsig.emulator import console_api, events_api
-from target_statsig.emulator.command import DeadLetterReader, empty
+from target_statsig.emulator import console_api, events_api, page
 from target_statsig.emulator.faults import Fault, Faults
 from target_statsig.emulator.http_server import LoopbackServer, RefusalError, Request, Response, json_response
-from target_statsig.emulator.page import ControlApi
 from target_statsig.emulator.state import Options, RequestEntry, State
+from target_statsig.emulator.summary import DeadLetterReader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,16 +51,12 @@ class StatsigEmulator:
             segments: The segments at the start, and after `clear`.
             faults: The faults at the start, and after `clear`.
         """
-        self.state = State(options or Options())
-        self.faults = Faults()
         self.folder = folder
         self.dead_letters = DeadLetterReader(folder / DEAD_LETTERS if folder else None)
-        self._first_segments, self._first_faults = segments, faults
+        self._options, self._first_segments, self._first_faults = options or Options(), segments, faults
         self._port = port
         self._closing = threading.Event()
         self._server: LoopbackServer | None = None
-        self._console_api = console_api.ConsoleApi(self.state)
-        self._control_api = ControlApi(self)
         self._begin()
 
     def start(self) -> Self:
@@ -70,7 +66,7 @@ class StatsigEmulator:
             OSError: The port is taken.
         """
         self._closing = threading.Event()
-        self._server = LoopbackServer(self._port, self._answer, self.state.leave)
+        self._server = LoopbackServer(self._port, self._answer, self._leave)
         self._port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, name="statsig-emulator", daemon=True).start()
         return self
@@ -85,18 +81,14 @@ class StatsigEmulator:
 
     def clear(self) -> None:
         """Return to the initial state, and remove the target's files."""
-        with self.state.lock:
-            self.state.clear()
-            self.faults.clear()
-            # Replaced, because its windows still count the forgotten changes.
-            self._console_api = console_api.ConsoleApi(self.state)
-            self._begin()
+        self._begin()
         if self.folder:
             empty(self.folder)
 
     def _begin(self) -> None:
+        self.state, self.faults = State(self._options), Faults()
         for seed in self._first_segments:
-            self.state.seed_segment(seed.id, seed.ids, segment_type=seed.type, id_type=seed.id_type)
+            self.state.add_seed(seed)
         for fault in self._first_faults:
             self.faults.add(fault)
 
@@ -146,58 +138,62 @@ class StatsigEmulator:
             variables |= dict.fromkeys(("no_proxy", "NO_PROXY"), f"{hosts},127.0.0.1" if hosts else "127.0.0.1")
         return variables
 
+    def _leave(self, connection: int) -> None:
+        self.state.leave(connection)
+
     def _answer(self, request: Request) -> Response | None:
         if self._closing.is_set():
             return None
-        if response := self._control_api.answer(request):
+        if response := page.answer(request, self):
             return response
-        self.state.arrive(request.connection)
+        state = self.state
+        state.arrive(request.connection)
         fault = self.faults.pick(request)
         if fault is not None:
-            return self._misbehave(fault, request)
-        response = self._take(request)
-        self._log(request, response, response.status, response.note)
+            return self._misbehave(fault, request, state)
+        response = _take(request, state)
+        _log(request, response, response.status, response.note, state)
         return response
 
-    def _take(self, request: Request) -> Response:
-        try:
-            if request.path.startswith(console_api.PREFIX):
-                return self._console_api.answer(request)
-            return events_api.answer(request, self.state)
-        except RefusalError as refusal:
-            return refusal.response
-
-    def _misbehave(self, fault: Fault, request: Request) -> Response | None:
+    def _misbehave(self, fault: Fault, request: Request, state: State) -> Response | None:
         closing = self._closing
         if closing.wait(fault.latency):
             return None
-        self._change_list(fault, request)
-        own = self._take(request) if fault.taken or not fault.replaces else None
+        _change_list(fault, request, state)
+        own = _take(request, state) if fault.taken or not fault.replaces else None
         response = _replacement(fault, request) if fault.replaces else own
         if fault.drop or fault.hang:
             response = None
-        self._log(request, own, response.status if response else None, fault.note)
+        _log(request, own, response.status if response else None, fault.note, state)
         if fault.hang:
             closing.wait()
         return response
 
-    def _change_list(self, fault: Fault, request: Request) -> None:
-        segment_id, _ = console_api.split_path(request.path)
-        with self.state.lock:
-            segment = self.state.segments.get(segment_id)
-            if segment is not None and fault.adds:
-                segment.change("add", fault.adds, time=self.state.clock())
-            if segment is not None and fault.removes:
-                segment.change("remove", fault.removes, time=self.state.clock())
 
-    def _log(self, request: Request, own: Response | None, status: int | None, note: str) -> None:
-        """Log a request, given its own response, if it was handled, and the status that was sent."""
-        items, taken = (own.items, own.status < HTTPStatus.BAD_REQUEST) if own else (0, False)
-        reviews = request.headers.get(console_api.REVIEW_HEADER) == "true"
-        now = self.state.clock()
-        self.state.log(
-            RequestEntry(now, request.method, request.path, status, items, request.size, note, taken, reviews)
-        )
+def _take(request: Request, state: State) -> Response:
+    answer = console_api.answer if request.path.startswith(console_api.PREFIX) else events_api.answer
+    try:
+        return answer(request, state)
+    except RefusalError as refusal:
+        return refusal.response
+
+
+def _change_list(fault: Fault, request: Request, state: State) -> None:
+    segment_id, _ = console_api.split_path(request.path)
+    with state.lock:
+        segment = state.segments.get(segment_id)
+        if segment is not None and fault.adds:
+            segment.change("add", fault.adds, time=state.clock())
+        if segment is not None and fault.removes:
+            segment.change("remove", fault.removes, time=state.clock())
+
+
+def _log(request: Request, own: Response | None, status: int | None, note: str, state: State) -> None:
+    """Log a request, given its own response, if it was handled, and the status that was sent."""
+    items, taken = (own.items, own.status < HTTPStatus.BAD_REQUEST) if own else (0, False)
+    reviews = request.headers.get(console_api.REVIEW_HEADER) == "true"
+    now = state.clock()
+    state.log(RequestEntry(now, request.method, request.path, status, items, request.size, note, taken, reviews))
 
 
 def _replacement(fault: Fault, request: Request) -> Response:
@@ -211,3 +207,13 @@ def _replacement(fault: Fault, request: Request) -> Response:
     if fault.retry_after is None:
         return response
     return replace(response, headers={"Retry-After": str(fault.retry_after)})
+
+
+def empty(folder: Path, *, but: Path | None = None) -> None:
+    """Remove what is in a folder of the target's files, apart from one path."""
+    for path in folder.iterdir():
+        if path.is_dir() and path != but:
+            # A target that is still running may be writing into it.
+            shutil.rmtree(path, ignore_errors=True)
+        elif path != but:
+            path.unlink(missing_ok=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from collections import deque
+from dataclasses import dataclass, field
 from heapq import nsmallest
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
@@ -23,9 +24,6 @@ Action = Literal["add", "remove"]
 
 MAX_SHOWN_IDS = 5
 """Ids that a change lists at most, of those added and of those removed."""
-
-_MAX_SORTED = 100_000
-"""Larger segments are searched without sorting, which would delay the next requests."""
 
 
 class SegmentSeed(Struct, forbid_unknown_fields=True):
@@ -125,9 +123,8 @@ class Segment:
         return self._sorted[first : start + size] if start < len(self._sorted) else []
 
     def find(self, text: str, most: int) -> list[str]:
-        """Return at most `most` members whose ids contain a text, sorted unless there are too many members."""
-        found = (unit for unit in self.ids if text in unit)
-        return nsmallest(most, found) if len(self.ids) <= _MAX_SORTED else list(islice(found, most))
+        """Return at most `most` members whose ids contain a text, sorted."""
+        return nsmallest(most, (unit for unit in self.ids if text in unit))
 
     def take_update_step(self) -> bool:
         """Return whether the list is still updating; each call brings the end of the update nearer."""
@@ -222,6 +219,23 @@ class Run:
     requests: list[RequestEntry] = field(default_factory=list)
 
 
+class Quota:
+    """Counts requests in sliding windows, all of which must have room. Not thread-safe."""
+
+    def __init__(self, windows: tuple[RateWindow, ...]) -> None:
+        self._windows = windows
+        self._times: deque[float] = deque(maxlen=max((window.limit for window in windows), default=0))
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until every window has room for one more request, or 0.0."""
+        full = (window for window in self._windows if len(self._times) >= window.limit)
+        return max((0.0, *(self._times[-window.limit] + window.seconds - now for window in full)))
+
+    def count(self, now: float) -> None:
+        """Count a request at time `now`."""
+        self._times.append(now)
+
+
 class State:
     """The content of an emulated project. Thread-safe.
 
@@ -232,6 +246,8 @@ class State:
         lock: To be held for several steps that belong together.
         requests: The request log, in the order of the responses.
         runs: The runs of the target, the current one last.
+        mutations: The quota of all changes through the Console API.
+        list_mutations: The further quota of changes of lists.
         revision: A number that changes with every change of the state.
     """
 
@@ -241,14 +257,20 @@ class State:
         self.runs: list[Run] = []
         self.segments: dict[str, Segment] = {}
         self.unit_id_types: list[str] = [*UNIT_ID_TYPES]
-        self.revision = 0
+        # A page may stay open while another state takes its place; their revisions must differ.
+        self.revision = secrets.randbits(48)
         self.options = options
         self.clock = options.clock
+        self.mutations = Quota(options.mutation_windows)
+        self.list_mutations = Quota(options.id_list_windows)
         self._connections: set[int] = set()
 
     @property
     def active(self) -> bool:
         return bool(self._connections)
+
+    def run(self, number: int) -> Run | None:
+        return self.runs[number - 1] if 1 <= number <= len(self.runs) else None
 
     @property
     def logs(self) -> dict[str, ItemLog]:
@@ -307,16 +329,6 @@ class State:
             self._current_run(entry.time).requests.append(entry)
             self.revision += 1
 
-    def clear(self) -> None:
-        """Forget everything. Further requests on open connections belong to a new run."""
-        with self.lock:
-            self.requests.clear()
-            self.runs.clear()
-            self.segments.clear()
-            self.unit_id_types[:] = UNIT_ID_TYPES
-            self._connections.clear()
-            self.revision += 1
-
     def ids(self, segment_id: str) -> set[str]:
         with self.lock:
             return set(self.segments[segment_id].ids)
@@ -339,26 +351,29 @@ class State:
             self.revision += 1
         return segment
 
+    def add_seed(self, seed: SegmentSeed) -> Segment:
+        return self.seed_segment(seed.id, seed.ids, segment_type=seed.type, id_type=seed.id_type)
+
     def to_json(self) -> dict[str, Any]:
-        """Return the whole state in JSON's types."""
+        """Return the whole state as what `msgspec` encodes as JSON."""
         with self.lock:
             logs = self.logs
             events = logs["events"]
             content: dict[str, Any] = {
                 "dropped": [
-                    {"name": name, "reason": reason, "count": pile.count}
-                    for (name, reason), pile in events.dropped.items()
+                    {"name": name, "reason": reason, "count": tally.count}
+                    for (name, reason), tally in events.dropped.items()
                 ],
-                "remarks": {remark: pile.count for remark, pile in events.remarks.items()},
+                "remarks": {remark: tally.count for remark, tally in events.remarks.items()},
                 "segments": {segment.id: _segment_json(segment) for segment in self.segments.values()},
-                "requests": [asdict(entry) for entry in self.requests],
+                "requests": [*self.requests],
             }
             for name, log in logs.items():
                 columns = [column.lower().replace(" ", "_") for column in (*log.type.columns, log.type.ids_title)]
                 content[name] = log.kept
                 content[f"{name.removesuffix('s')}_counts"] = [
-                    dict(zip(columns, (*tally.key, len(tally.ids)), strict=True)) | {"count": tally.count}
-                    for tally in log.tallies.values()
+                    dict(zip(columns, (*cells, len(tally.ids)), strict=True)) | {"count": tally.count}
+                    for cells, tally in log.tallies.items()
                 ]
             return content
 
@@ -374,6 +389,6 @@ class State:
 
 def _segment_json(segment: Segment) -> dict[str, Any]:
     return segment.facts | {
-        "history": [asdict(change) for change in segment.history],
+        "history": [*segment.history],
         "ids": sorted(segment.ids) if len(segment.ids) <= MAX_LISTED_IDS else None,
     }

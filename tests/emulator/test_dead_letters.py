@@ -6,8 +6,7 @@ import os
 
 import pytest
 
-from target_statsig.emulator.command import DeadLetterReader
-from target_statsig.emulator.item_log import Pile
+from target_statsig.emulator.summary import DeadLetterReader
 
 
 @pytest.fixture
@@ -16,26 +15,24 @@ def letters(tmp_path):
 
 
 def counts(letters, *period):
-    letters.refresh()
-    return {reason: pile.count for reason, pile in letters.piles(*period).items()}
+    return {reason: tally.count for reason, tally in letters.tallies(*period).items()}
 
 
-def test_they_are_counted_by_reason_with_the_first_of_each(letters, tmp_path):
+def test_they_are_counted_by_reason_with_what_is_shown_of_the_first_of_each(letters, tmp_path):
     (tmp_path / "events").mkdir()
     (tmp_path / "events" / "1.singer").write_text(
         '{"type": "SCHEMA", "stream": "orders"}\n'
-        '{"type": "RECORD", "reason": "missing_identifier", "record": {"id": 1}}\n'
-        '{"type": "RECORD", "reason": "missing_identifier", "record": {"id": 2}}\n'
+        '{"type": "RECORD", "stream": "orders", "reason": "missing_identifier", "record": {"id": 1}}\n'
+        '{"type": "RECORD", "stream": "orders", "reason": "missing_identifier", "record": {"id": 2}}\n'
         '{"type": "RECORD", "reason": "invalid_time", "field": "at"}\n'
         '{"type": "RECORD"}\n'
         "cut off\n",
         encoding="utf-8",
     )
-    first = {"type": "RECORD", "reason": "missing_identifier", "record": {"id": 1}}
-
-    letters.refresh()
-
-    assert letters.piles()["missing_identifier"] == Pile(2, first)
+    assert letters.tallies()["missing_identifier"].samples == [
+        {"stream": "orders", "record": {"id": 1}},
+        {"stream": "orders", "record": {"id": 2}},
+    ]
     assert counts(letters) == {"missing_identifier": 2, "invalid_time (at)": 1, "no reason given": 1}
 
 
@@ -54,17 +51,22 @@ def test_a_line_counts_once_and_only_when_it_is_complete(letters, tmp_path):
 
 
 def test_the_revision_changes_with_what_there_is(letters, tmp_path):
-    seen = [letters.revision]
+    seen = [letters.refresh()]
     file = tmp_path / "1.singer"
     file.write_text('{"type": "RECORD"}\n', encoding="utf-8")
-    counts(letters)
-    seen.append(letters.revision)
-    counts(letters)
-    assert letters.revision == seen[-1]
+    seen.append(letters.refresh())
+    assert letters.refresh() == seen[-1]
     file.unlink()
 
+    assert len({*seen, letters.refresh()}) == 3
     assert counts(letters) == {}
-    assert len({*seen, letters.revision}) == 3
+
+
+def test_a_file_that_is_deleted_meanwhile_counts_no_more(letters, tmp_path, monkeypatch):
+    (tmp_path / "1.singer").symlink_to("sent again")
+    monkeypatch.setattr("pathlib.Path.is_file", lambda _: True)
+
+    assert counts(letters) == {}
 
 
 def test_a_period_ends_where_the_next_one_begins(letters, tmp_path):

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from target_statsig.emulator import item_log
-from target_statsig.emulator.item_log import ITEM_TYPES, MAX_SAMPLES, ItemLog, Pile, name_drop_reason
+from target_statsig.emulator.item_log import ITEM_TYPES, MAX_SAMPLES, ItemLog, Tally, name_drop_reason
 
 NOW_MS = 1_800_000_000_000
 DAY_MS = 86_400_000
@@ -70,7 +70,7 @@ def test_a_doubtful_event_is_kept_and_remarked_upon(doubtful, remark):
     log.take([doubtful], {}, NOW_MS)
 
     assert log.kept == [doubtful]
-    assert log.remarks == {remark: Pile(1, doubtful)}
+    assert log.remarks == {remark: Tally(1, samples=[doubtful])}
 
 
 def test_an_ordinary_event_is_not_remarked_upon():
@@ -85,7 +85,7 @@ def test_counting_names_drops_like_taking():
     log.count_names(Counter({"ok": 3, "bad|name": 2}))
 
     assert log.count == 3
-    assert log.dropped == {("bad|name", item_log.BAD_CHARACTER): Pile(2)}
+    assert log.dropped == {("bad|name", item_log.BAD_CHARACTER): Tally(2)}
 
 
 def test_the_first_events_of_each_name_are_kept_as_samples():
@@ -97,13 +97,13 @@ def test_the_first_events_of_each_name_are_kept_as_samples():
     assert log.kept == [event(user_id="u0")]
 
 
-def test_what_is_dropped_or_doubtful_has_an_example():
+def test_what_is_dropped_or_doubtful_has_examples():
     log = log_of("all")
-    dropped, doubtful = event("bad|name"), event(time=0)
-    log.take([dropped, event("bad|name", "u2"), doubtful, event(time=1)], {}, NOW_MS)
+    dropped, doubtful = [event("bad|name"), event("bad|name", "u2")], [event(time=0), event(time=1)]
+    log.take([*dropped, *doubtful], {}, NOW_MS)
 
-    assert log.dropped == {("bad|name", item_log.BAD_CHARACTER): Pile(2, dropped)}
-    assert log.remarks == {item_log.OLD_TIME: Pile(2, doubtful)}
+    assert log.dropped == {("bad|name", item_log.BAD_CHARACTER): Tally(2, samples=dropped)}
+    assert log.remarks == {item_log.OLD_TIME: Tally(2, samples=doubtful)}
 
 
 def test_users_are_counted_by_the_id_that_they_are_known_by():

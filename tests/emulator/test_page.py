@@ -172,6 +172,18 @@ def test_after_clearing_the_quota_is_whole(statsig):
     assert ask(statsig)["run"]["number"] == 1
 
 
+def test_after_clearing_an_open_connection_begins_again(statsig):
+    with requests.Session() as target:
+        for events in (2, 1):
+            clear(statsig)
+            url, headers = f"{statsig.events_url}/log_event", {"statsig-api-key": statsig.server_secret_key}
+            target.post(url, json={"events": [EVENT] * events}, headers=headers, timeout=10)
+
+    while statsig.state.active:
+        pass
+    assert [(run["number"], run["events"]) for run in ask(statsig)["runs"]] == [(1, 1)]
+
+
 def test_clearing_where_there_is_no_folder_forgets_what_arrived(statsig):
     send(statsig, EVENT)
     clear(statsig)

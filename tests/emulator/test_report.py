@@ -7,7 +7,7 @@ import io
 import pytest
 
 from target_statsig.emulator import Options
-from target_statsig.emulator.item_log import NO_IDENTIFIER, Pile
+from target_statsig.emulator.item_log import NO_IDENTIFIER, Tally
 from target_statsig.emulator.report import MAX_ROWS, print_report, sample_lines, show_time
 from target_statsig.emulator.state import RequestEntry, State
 from target_statsig.emulator.summary import Finding, find
@@ -42,7 +42,7 @@ def take(state, events):
 
 def printed(state, dead_letters=(), width=80):
     file = io.StringIO()
-    print_report(state, {reason: Pile(1) for reason in dead_letters}, file=file, width=width)
+    print_report(state, {reason: Tally(1) for reason in dead_letters}, file=file, width=width)
     return file.getvalue()
 
 
@@ -163,7 +163,7 @@ def test_findings_tell_the_remedy(state):
     state.log(entry(401, note="Invalid API key"))
     state.log(entry(None, note="fault: connection dropped"))
 
-    findings = found(state, missing_identifier=Pile(2))
+    findings = found(state, missing_identifier=Tally(2))
 
     assert findings[0] == Finding(
         2, "404", "segment 'vip users' not found", "start with --segment 'vip users', or set create_segment"
@@ -171,6 +171,17 @@ def test_findings_tell_the_remedy(state):
     assert findings[1].remedy.startswith("the target does not use the key")
     assert findings[2].what == "no answer POST log_event"
     assert findings[3] == Finding(2, "dead-lettered", "missing_identifier")
+
+
+def test_a_call_that_is_not_there_is_no_missing_segment(state):
+    state.seed_segment("vip_users")
+    state.log(entry(404, "GET", "/console/v1/segments/vip_users/rules", 0, "Cannot GET it"))
+    state.log(entry(404, "GET", "/console/v1/segments/vip_users", 0, "fault: 404 answered"))
+
+    assert [(finding.what, finding.why) for finding in found(state)] == [
+        ("404 GET segments/vip_users/rules", "Cannot GET it"),
+        ("404 GET segments/vip_users", "fault: 404 answered"),
+    ]
 
 
 def test_a_segment_that_is_missing_and_then_created_is_no_finding(state):
