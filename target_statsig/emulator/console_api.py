@@ -219,7 +219,7 @@ def _get_ids(request: Request, state: State, segment_id: str) -> Response:
     content = {
         "message": "ID list read successfully.",
         "data": {
-            "name": segment.name or segment.id,
+            "name": segment.name,
             "count": len(segment.ids),
             "ids": [",".join(ids[at : at + joined]) for at in range(0, len(ids), joined)],
         },
@@ -236,21 +236,18 @@ def _change_ids(request: Request, state: State, segment_id: str) -> Response:
     if segment.type != wanted_type:
         message = f"Segment must be of type '{wanted_type}' to perform this operation"
         raise RefusalError(HTTPStatus.BAD_REQUEST, message, items=len(ids))
-    if segment.take_update_step():
-        raise RefusalError(HTTPStatus.CONFLICT, "Another update of this segment is in progress", items=len(ids))
     removing = request.method == "DELETE" or request.path.endswith("/remove_ids")
     in_project = sum(len(each.ids) for each in state.segments.values())
     if not removing and in_project + len(set(ids) - segment.ids) > MAX_IDS_PER_PROJECT:
         message = f"A project holds at most {MAX_IDS_PER_PROJECT:,} ids"
         raise RefusalError(HTTPStatus.BAD_REQUEST, message, items=len(ids))
     action: Action = "remove" if removing else "add"
-    segment.change(action, ids, time=state.clock(), updating=state.options.updating_for_requests)
+    segment.change(action, ids, time=state.clock())
     return json_response({"message": "Segment updated successfully."}, items=len(ids))
 
 
 def _get_metadata(_: Request, state: State, segment_id: str) -> Response:
-    segment = _segment(state, segment_id)
-    data = {"currentVersion": segment.version, "isUpdating": segment.take_update_step()}
+    data = {"currentVersion": _segment(state, segment_id).version, "isUpdating": False}
     return json_response({"message": "ID list metadata read successfully.", "data": data})
 
 
@@ -313,7 +310,7 @@ def _segment_dto(segment: Segment) -> dict[str, Any]:
     """Return a segment with the members that `SegmentDto` requires."""
     return _NOBODY | {
         "id": segment.id,
-        "name": segment.name or segment.id,
+        "name": segment.name,
         "type": segment.type,
         "idType": segment.id_type,
         "count": len(segment.ids),

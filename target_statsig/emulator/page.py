@@ -1,4 +1,4 @@
-"""The page, and the emulator's own calls for it and for tests, whose JSON stays small."""
+"""The page, and the emulator's own calls behind it, whose JSON stays small."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from target_statsig.emulator.faults import Fault
-from target_statsig.emulator.http_server import RefusalError, Request, Response, decode, json_response
+from target_statsig.emulator.http_server import RefusalError, Request, Response, json_response
 from target_statsig.emulator.item_log import ItemLog, Tally
-from target_statsig.emulator.state import SegmentSeed
 from target_statsig.emulator.summary import DeadLetterReader, find, is_lookup, sum_calls
 
 if TYPE_CHECKING:
@@ -81,8 +79,19 @@ def _run(run: Run, state: State) -> dict[str, Any]:
     for (_, tier), tally in events.tallies.items():
         tiers[tier] += tally.count
     return _run_line(run) | {
-        "names": _names(events, previous.logs["events"] if previous else None),
-        "items": [_items(log) for log in run.logs.values() if log is not events and log.tallies],
+        "names": _lines(events, previous.logs["events"] if previous else None),
+        "items": [
+            {
+                "title": log.type.title,
+                "count": log.count,
+                "columns": log.type.columns,
+                "units": log.type.ids_title,
+                "lines": _lines(log),
+                "more": max(len(log.tallies) - MAX_ROWS, 0),
+            }
+            for log in run.logs.values()
+            if log is not events and log.tallies
+        ],
         "segments_changed": sum(
             any(_run_of(change, state) == run.number for change in segment.history)
             for segment in state.segments.values()
@@ -94,32 +103,19 @@ def _run(run: Run, state: State) -> dict[str, Any]:
     }
 
 
-def _names(events: ItemLog, previous: ItemLog | None) -> list[dict[str, Any]]:
-    """Return the events by name and tier, with those that only the previous run had."""
+def _lines(log: ItemLog, previous: ItemLog | None = None) -> list[dict[str, Any]]:
+    """Return the rows of a log, with those that only the log of the previous run had."""
     before = {cells: tally.count for cells, tally in previous.rows()} if previous else {}
-    rows = events.rows() + [(cells, Tally()) for cells in before if cells not in events.tallies]
+    rows = log.rows() + [(cells, Tally()) for cells in before if cells not in log.tallies]
     return [
         {
-            "name": cells[0],
-            "tier": cells[1],
+            "cells": cells,
             "count": tally.count,
-            "users": len(tally.ids),
+            "units": len(tally.ids),
             "before": before.get(cells, 0) if previous else None,
         }
         for cells, tally in rows[:MAX_ROWS]
     ]
-
-
-def _items(log: ItemLog) -> dict[str, Any]:
-    rows = log.rows()
-    return {
-        "title": log.type.title,
-        "count": log.count,
-        "columns": log.type.columns,
-        "units": log.type.ids_title,
-        "lines": [{"cells": cells, "count": tally.count, "units": len(tally.ids)} for cells, tally in rows[:MAX_ROWS]],
-        "more": max(len(rows) - MAX_ROWS, 0),
-    }
 
 
 def _timeline(run: Run, segments: Mapping[str, Segment]) -> dict[str, Any]:
@@ -184,7 +180,7 @@ def answer(request: Request, emulator: StatsigEmulator) -> Response | None:
         The response, or None if the request is for one of Statsig's APIs.
 
     Raises:
-        RefusalError: There is no such call, or its body is wrong.
+        RefusalError: There is no such call.
     """
     if (request.method, request.path) == ("GET", "/"):
         return Response(HTTPStatus.OK, _page(), headers=PAGE_HEADERS)
@@ -249,21 +245,6 @@ def _clear(_: Request, emulator: StatsigEmulator) -> Response:
     return json_response({})
 
 
-def _add_fault(request: Request, emulator: StatsigEmulator) -> Response:
-    emulator.faults.add(decode(request, Fault))
-    return json_response({}, HTTPStatus.CREATED)
-
-
-def _clear_faults(_: Request, emulator: StatsigEmulator) -> Response:
-    emulator.faults.clear()
-    return json_response({})
-
-
-def _add_segment(request: Request, emulator: StatsigEmulator) -> Response:
-    segment = emulator.state.add_seed(decode(request, SegmentSeed))
-    return json_response({"id": segment.id, "count": len(segment.ids)}, HTTPStatus.CREATED)
-
-
 _HANDLERS: dict[tuple[str, str], Callable[[Request, StatsigEmulator], Response]] = {
     ("GET", "page.json"): _overview,
     ("GET", "page/samples"): _samples,
@@ -271,7 +252,4 @@ _HANDLERS: dict[tuple[str, str], Callable[[Request, StatsigEmulator], Response]]
     ("GET", "page/users"): _users,
     ("GET", "state"): _state,
     ("POST", "clear"): _clear,
-    ("POST", "faults"): _add_fault,
-    ("DELETE", "faults"): _clear_faults,
-    ("POST", "segments"): _add_segment,
 }

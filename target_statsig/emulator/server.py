@@ -88,7 +88,7 @@ class StatsigEmulator:
     def _begin(self) -> None:
         self.state, self.faults = State(self._options), Faults()
         for seed in self._first_segments:
-            self.state.add_seed(seed)
+            self.state.seed_segment(seed.id, seed.ids, id_type=seed.id_type)
         for fault in self._first_faults:
             self.faults.add(fault)
 

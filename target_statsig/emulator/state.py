@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, Literal
 
-from msgspec import Struct
-
 from target_statsig.config.settings import RateWindow
 from target_statsig.emulator.item_log import ITEM_TYPES, ItemLog, KeepEvents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 
 SegmentType = Literal["id_list", "rule_based", "analysis_list", "user_store_id_list"]
@@ -26,12 +24,12 @@ MAX_SHOWN_IDS = 5
 """Ids that a change lists at most, of those added and of those removed."""
 
 
-class SegmentSeed(Struct, forbid_unknown_fields=True):
-    """A segment to put into the project."""
+@dataclass(frozen=True, slots=True)
+class SegmentSeed:
+    """An ID list to put into the project."""
 
     id: str
-    ids: list[str] = []
-    type: SegmentType = "id_list"
+    ids: Sequence[str]
     id_type: str = "userID"
 
 
@@ -65,7 +63,6 @@ class Segment:
         ids: The members. A plain set: ten million fit in about 1.2 GB.
         before: The number of members at the start.
         created: Whether it was created through the Console API.
-        updating: The number of further requests for which the list says that it is updating.
         history: The changes, in order.
     """
 
@@ -79,7 +76,6 @@ class Segment:
     before: int = 0
     created: bool = False
     version: int = 1
-    updating: int = 0
     history: list[Change] = field(default_factory=list)
     _sorted: list[str] = field(default_factory=list, repr=False)
     _sorted_version: int = field(default=0, repr=False)
@@ -98,7 +94,7 @@ class Segment:
     def removed(self) -> int:
         return sum(change.removed for change in self.history)
 
-    def change(self, action: Action, ids: Iterable[str], *, time: float = 0.0, updating: int = 0) -> Change:
+    def change(self, action: Action, ids: Iterable[str], *, time: float = 0.0) -> Change:
         """Add or remove ids; only members that are new or gone count as changed."""
         given = set(ids)
         added = given - self.ids if action == "add" else set()
@@ -106,7 +102,6 @@ class Segment:
         self.ids |= added
         self.ids -= removed
         self.version += 1
-        self.updating = updating
         first = (nsmallest(MAX_SHOWN_IDS, some) for some in (added, removed))
         change = Change(action, len(given), len(added), len(removed), self.version, time, *first)
         self.history.append(change)
@@ -125,12 +120,6 @@ class Segment:
     def find(self, text: str, most: int) -> list[str]:
         """Return at most `most` members whose ids contain a text, sorted."""
         return nsmallest(most, (unit for unit in self.ids if text in unit))
-
-    def take_update_step(self) -> bool:
-        """Return whether the list is still updating; each call brings the end of the update nearer."""
-        updating = self.updating > 0
-        self.updating = max(0, self.updating - 1)
-        return updating
 
 
 QUIET_SECONDS = 3.0
@@ -159,8 +148,6 @@ class Options:
         page_size: The most ids or segments of a page, whatever `limit` says. Statsig's own cap is not published.
         joined_ids: The number of ids that come comma-joined in one string, as in a published example.
         repeated_ids: Whether the last id of a page comes again at the start of the next one.
-        updating_for_requests: The number of requests after a change for which a list says that it is updating, and
-            answers changes with 409.
         mutation_windows: Limits for all changes of a project; empty for none.
         id_list_windows: Additional limits for changes of ID lists; empty for none.
         clock: Returns the seconds since 1970-01-01T00:00:00Z.
@@ -170,7 +157,6 @@ class Options:
     page_size: int = 1_000
     joined_ids: int = 1
     repeated_ids: bool = False
-    updating_for_requests: int = 0
     mutation_windows: tuple[RateWindow, ...] = MUTATION_WINDOWS
     id_list_windows: tuple[RateWindow, ...] = ID_LIST_WINDOWS
     clock: Callable[[], float] = time.time
@@ -350,9 +336,6 @@ class State:
                 self.unit_id_types.append(id_type)
             self.revision += 1
         return segment
-
-    def add_seed(self, seed: SegmentSeed) -> Segment:
-        return self.seed_segment(seed.id, seed.ids, segment_type=seed.type, id_type=seed.id_type)
 
     def to_json(self) -> dict[str, Any]:
         """Return the whole state as what `msgspec` encodes as JSON."""

@@ -163,14 +163,12 @@ def test_a_missing_segment_is_told_in_statsigs_words(statsig, sender, clock):
     assert (caught.value.status, caught.value.message) == (404, "Segment not found")
 
 
-def test_an_update_under_way_is_waited_for(statsig_factory, sender, clock):
-    statsig = statsig_factory(updating_for_requests=2)
+def test_an_update_under_way_is_waited_for(statsig, sender, clock):
+    statsig.faults.add(method="PATCH", path="*/id_list", status=409, times=2)
     statsig.state.seed_segment("vips")
-    console = console_client(statsig, sender, clock)
-    console.add_ids("vips", ["a"], segment_type=ID_LIST)
 
-    assert console.add_ids("vips", ["b"], segment_type=ID_LIST).tries > 1
-    assert statsig.state.ids("vips") == {"a", "b"}
+    assert console_client(statsig, sender, clock).add_ids("vips", ["b"], segment_type=ID_LIST).tries == 3
+    assert statsig.state.ids("vips") == {"b"}
 
 
 def test_the_default_rates_never_run_into_statsigs_quotas(statsig_factory, sender, clock):

@@ -32,8 +32,8 @@ def test_the_command_is_what_follows_the_options(argv, command):
 @pytest.mark.parametrize(
     ("text", "seed"),
     [
-        pytest.param("vip_users", SegmentSeed("vip_users"), id="empty"),
-        pytest.param("vip_users:stableID", SegmentSeed("vip_users", id_type="stableID"), id="id-type"),
+        pytest.param("vip_users", SegmentSeed("vip_users", []), id="empty"),
+        pytest.param("vip_users:stableID", SegmentSeed("vip_users", [], id_type="stableID"), id="id-type"),
         pytest.param("vip_users={file}", SegmentSeed("vip_users", ["a", "b"]), id="file"),
         pytest.param("b:companyID={file}", SegmentSeed("b", ["a", "b"], id_type="companyID"), id="both"),
     ],

@@ -142,19 +142,6 @@ def test_ids_must_be_strings(statsig):
     assert call(statsig, "PATCH", "segments/vip_users/id_list", [1]).status_code == 400
 
 
-def test_a_list_that_is_updating_answers_409_until_it_is_done(statsig_factory):
-    statsig = statsig_factory(updating_for_requests=2)
-    statsig.state.seed_segment("vip_users")
-
-    def is_updating():
-        return call(statsig, "GET", "segments/vip_users/idlist_metadata").json()["data"]["isUpdating"]
-
-    assert call(statsig, "PATCH", "segments/vip_users/id_list", ["a"]).status_code == 200
-    assert call(statsig, "PATCH", "segments/vip_users/id_list", ["b"]).status_code == 409
-    assert [is_updating(), is_updating()] == [True, False]
-    assert call(statsig, "PATCH", "segments/vip_users/id_list", ["b"]).status_code == 200
-
-
 def test_a_segment_is_created_and_empty(statsig):
     answer = call(statsig, "POST", "segments", json={"name": "VIP users", "type": "id_list", "idType": "stableID"})
 

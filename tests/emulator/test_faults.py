@@ -172,20 +172,8 @@ def test_after_a_while_away_it_is_back_on_its_port_with_all_it_holds(statsig):
     assert (statsig.url, len(statsig.state.events)) == (url, 2)
 
 
-def test_faults_are_switched_over_http(statsig):
-    url = f"{statsig.url}/_emulator/faults"
-
-    assert requests.post(url, json={"status": 503, "times": 1}, timeout=10).status_code == 201
-    assert send(statsig).status_code == 503
-    assert requests.post(url, json={"status": 503}, timeout=10).status_code == 201
-    assert requests.delete(url, timeout=10).status_code == 200
-    assert send(statsig).status_code == 202
-    assert requests.post(url, json={"staus": 503}, timeout=10).status_code == 400
-
-
-def test_the_state_is_told_and_segments_are_seeded_over_http(statsig):
-    seed = {"id": "vip_users", "ids": ["a", "b"], "id_type": "stableID"}
-    assert requests.post(f"{statsig.url}/_emulator/segments", json=seed, timeout=10).status_code == 201
+def test_the_state_is_told_over_http(statsig):
+    statsig.state.seed_segment("vip_users", ["a", "b"])
     send(statsig)
 
     state = requests.get(f"{statsig.url}/_emulator/state", timeout=10).json()

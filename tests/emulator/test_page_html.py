@@ -48,7 +48,7 @@ def shop():
 
 
 def counts(shown):
-    return {row["name"]: (row["count"], row["before"]) for row in shown["run"]["names"]}
+    return {row["cells"][0]: (row["count"], row["before"]) for row in shown["run"]["names"]}
 
 
 def test_before_anything_has_arrived_there_is_no_run(shop):
@@ -65,7 +65,7 @@ def test_exposures_and_metrics_are_lines_under_their_columns(shop):
     (shown,) = shop.overview()["run"]["items"]
 
     assert (shown["title"], shown["columns"], shown["units"]) == ("Metrics", ("Name", "ID type", "Kind"), "Units")
-    assert shown["lines"] == [{"cells": ("m", "user_id", "value"), "count": 3, "units": 1}]
+    assert shown["lines"] == [{"cells": ("m", "user_id", "value"), "count": 3, "units": 1, "before": None}]
     assert (shown["count"], shown["more"]) == (3, 0)
 
 
@@ -100,7 +100,7 @@ def test_a_name_in_two_tiers_has_two_rows(shop):
 
     shown = shop.overview()["run"]
 
-    assert [(row["tier"], row["count"]) for row in shown["names"]] == [("production", 2), ("", 1)]
+    assert [(row["cells"][1], row["count"]) for row in shown["names"]] == [("production", 2), ("", 1)]
     assert shown["tiers"] == [{"tier": "production", "count": 2}, {"tier": "", "count": 1}]
 
 
