@@ -33,9 +33,7 @@ REMEDY = "python -m tests.tools.plugin_definition --write"
 
 def test_the_entry_is_what_the_schema_makes_of_it():
     assert definition.HUB.read() == definition.hub_text(), REMEDY
-    assert definition.HUB_UTILITY.read() == definition.hub_utility_text(), (
-        "python -m tests.tools.plugin_definition --write"
-    )
+    assert definition.HUB_UTILITY.read() == definition.hub_utility_text(), REMEDY
 
 
 @pytest.mark.parametrize(("kind", "entry"), [("loaders", ENTRY), ("utilities", UTILITY_ENTRY)])
