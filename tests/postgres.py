@@ -131,7 +131,7 @@ def _store_database() -> str:
 
 @pytest.fixture
 def postgres_url():
-    """Give the SQLAlchemy URL of an empty database, to which nobody is connected.
+    """Give the URL of an empty database, to which nobody is connected.
 
     It is emptied rather than made anew, which takes a tenth of the time.
     """

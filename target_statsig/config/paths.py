@@ -46,7 +46,7 @@ def _own() -> Path:
 
 
 def store_url(settings: Settings) -> str:
-    """Return the store's SQLAlchemy URL.
+    """Return the store's URL, in SQLAlchemy's form (no SQLAlchemy is used).
 
     Raises:
         StoreError: It is in the working directory, and there is none.

@@ -287,8 +287,8 @@ class Settings:
         default=False,
     )
     store_url: str | None = setting(
-        "SQLAlchemy URL of the store: `sqlite:///…` or `postgresql+psycopg://…`. Default: `target-statsig/store.db`"
-        " under `MELTANO_SYS_DIR_ROOT` if that is set, else `.target-statsig/store.db`.",
+        "URL of the store, in SQLAlchemy's form: `sqlite:///…` or `postgresql+psycopg://…`. Default: "
+        "`target-statsig/store.db` under `MELTANO_SYS_DIR_ROOT` if that is set, else `.target-statsig/store.db`.",
         default=None,
         secret=True,
     )
