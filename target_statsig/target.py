@@ -282,11 +282,11 @@ class TargetStatsig(Target):
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        from target_statsig.config.load import rejoin, restore_dotted_keys, trial_errors
+        from target_statsig.config.load import restore_keys, trial_errors
         from target_statsig.config.parse import parse_config
 
         schema = self._whole_schema()
-        self._config = rejoin(restore_dotted_keys(self._config, os.environ)) | self._overrides
+        self._config = restore_keys(self._config, os.environ) | self._overrides
         try:
             self.run_config = parse_config(self._config, schema)
         except SettingsError as error:

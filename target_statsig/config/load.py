@@ -138,17 +138,15 @@ def replay_command(environ: Mapping[str, str]) -> str:
     return f"meltano invoke {loader}:replay" if loader else "target-statsig --config … --replay"
 
 
-def restore_dotted_keys(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return Meltano's configuration with the keys that it dropped from `streams` and the mappings."""
-    restored = dict(config)
-    if isinstance(streams := config.get("streams"), Mapping):
-        restored["streams"] = _put_together(streams)
+def restore_keys(raw: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return a configuration with the keys that Meltano split at their dots, or dropped, in `streams` and mappings."""
+    config = _join(raw)
     for setting in ("streams", *MAPPINGS):
         given = _read(environ.get(MELTANO_PREFIX + setting.upper()))
-        got = restored.get(setting, {})
+        got = config.get(setting, {})
         if given and isinstance(got, Mapping):
-            restored[setting] = _restore(given, got)
-    return restored
+            config[setting] = _with_dropped(got, _unescape(_join({setting: given})[setting]))
+    return config
 
 
 def _read(text: str | None) -> Mapping[str, Any]:
@@ -159,28 +157,32 @@ def _read(text: str | None) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _put_together(streams: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object for each stream from paths of settings such as `orders.object_type`."""
-    if all(isinstance(settings, Mapping) for settings in streams.values()):
-        return dict(streams)
-    together: dict[str, Any] = {}
-    for path, value in streams.items():
-        *way, name = (part.replace(ESCAPED_DOT, ".") for part in SEPARATOR.split(path))
-        place = together
-        for part in way:
-            place = place.setdefault(part, {})
-        place[name] = value
-    return together
+def _join(raw: Mapping[str, Any]) -> dict[str, Any]:
+    config = dict(raw)
+    if isinstance(streams := config.get("streams"), Mapping):
+        config["streams"] = {
+            name: _join_mappings(entry) if isinstance(entry, Mapping) else entry
+            for name, entry in join_stream_names(_without_paths(streams)).items()
+        }
+    return _join_mappings(config)
 
 
-def _restore(given: Mapping[str, Any], got: Mapping[str, Any]) -> dict[str, Any]:
+def _join_mappings(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: join_dotted_keys(value) if name in MAPPINGS and isinstance(value, Mapping) else value
+        for name, value in entry.items()
+    }
+
+
+def _with_dropped(got: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what Meltano passed, with the keys that it dropped: those with a dot."""
     restored = dict(got)
     for key, value in given.items():
         inner = got.get(key)
         if isinstance(value, Mapping) and isinstance(inner, Mapping):
-            restored[key] = _restore(value, inner)
-        elif "." in key and ESCAPED_DOT not in key and value is not None and not _has_path(got, key.split(".")):
-            restored[key] = _unescape(value)
+            restored[key] = _with_dropped(inner, value)
+        elif "." in key and key not in got and value is not None:
+            restored[key] = value
     return restored
 
 
@@ -190,34 +192,20 @@ def _unescape(value: Any) -> Any:
     return {key.replace(ESCAPED_DOT, "."): _unescape(inner) for key, inner in value.items()}
 
 
-def _has_path(got: object, parts: list[str]) -> bool:
-    """Return whether a key is there after all, split at its dots.
-
-    Meltano also puts settings of `meltano.yml` into this variable, with the whole path as one key.
-    """
-    for part in parts:
-        if not isinstance(got, Mapping) or part not in got:
-            return False
-        got = got[part]
-    return True
-
-
-def rejoin(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Restore the keys with dots that Meltano split, in `streams` and in every mapping."""
-    config = dict(raw)
-    if isinstance(config.get("streams"), Mapping):
-        config["streams"] = {
-            name: _rejoin_mappings(entry) if isinstance(entry, Mapping) else entry
-            for name, entry in join_stream_names(config["streams"]).items()
-        }
-    return _rejoin_mappings(config)
-
-
-def _rejoin_mappings(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: join_dotted_keys(value) if name in MAPPINGS and isinstance(value, Mapping) else value
-        for name, value in entry.items()
-    }
+def _without_paths(streams: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object for each stream from paths of settings such as `orders.object_type`."""
+    if all(isinstance(settings, Mapping) for settings in streams.values()):
+        return dict(streams)
+    together: dict[str, Any] = {}
+    for path, value in streams.items():
+        *way, name = (part.replace(ESCAPED_DOT, ".") for part in SEPARATOR.split(path))
+        place = together
+        for part in way:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                return dict(streams)  # `{"orders": "text", "orders.dedupe": false}`: the schema says what is wrong
+        place[name] = value
+    return together
 
 
 def join_dotted_keys(split: Mapping[str, Any]) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def unmatched(streams: Collection[str], entries: Iterable[str]) -> list[str]:
 
 
 def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
-    """Read a configuration whose keys are put together (`load.rejoin`), by the closed schema of all settings.
+    """Read a configuration with whole keys (`load.restore_keys`), by the closed schema of all settings.
 
     Raises:
         SettingsError: With every error of the configuration.

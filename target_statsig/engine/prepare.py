@@ -69,9 +69,9 @@ def read_settings(config: Configuration) -> dict[str, Any]:
     Raises:
         SettingsError: The file cannot be read.
     """
-    from target_statsig.config.load import read_config_files, rejoin
+    from target_statsig.config.load import read_config_files, restore_keys
 
-    return rejoin(config if isinstance(config, Mapping) else read_config_files([str(config)]))
+    return restore_keys(config if isinstance(config, Mapping) else read_config_files([str(config)]), {})
 
 
 def load(config: Configuration) -> Config:

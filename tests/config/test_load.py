@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.config.load import environment_errors, join_dotted_keys, join_stream_names, restore_dotted_keys
+from target_statsig.config.load import environment_errors, join_dotted_keys, join_stream_names, restore_keys
 from target_statsig.config.settings import config_schema
 
 EVENT = {"object_type": "event"}
@@ -17,17 +17,29 @@ EVENT = {"object_type": "event"}
 @pytest.mark.parametrize(
     ("told", "got", "expected"),
     [
-        pytest.param({"a.b": "x"}, {}, {"a.b": "x"}, id="left out"),
-        pytest.param({"a.b": "x", "c": "y"}, {"c": "y"}, {"c": "y", "a.b": "x"}, id="beside one that was kept"),
+        pytest.param({"a.b": EVENT}, {}, {"a.b": EVENT}, id="left out"),
+        pytest.param(
+            {"a.b": EVENT, "c": EVENT}, {"c": EVENT}, {"c": EVENT, "a.b": EVENT}, id="beside one that was kept"
+        ),
         pytest.param({"a.b": EVENT}, {"a.b": EVENT}, {"a.b": EVENT}, id="kept whole"),
-        pytest.param({"a.b": "x"}, {"a": {"b": "x"}}, {"a": {"b": "x"}}, id="split, not left out"),
-        pytest.param({"a.b": "x"}, {"a": {"c": "z"}}, {"a": {"c": "z"}, "a.b": "x"}, id="beside one that was split"),
+        pytest.param({"a.b": EVENT}, {"a": {"b": EVENT}}, {"a.b": EVENT}, id="split, not left out"),
+        pytest.param({"a.b": EVENT}, {"a": {"c": EVENT}}, {"a.c": EVENT, "a.b": EVENT}, id="beside one that was split"),
         pytest.param({r"a\.b": EVENT}, {"a.b": EVENT}, {"a.b": EVENT}, id="escaped for Meltano"),
-        pytest.param({"a.b": {r"c\.d": "x"}}, {}, {"a.b": {"c.d": "x"}}, id="escaped inside what was left out"),
-        pytest.param({"a": "x"}, {}, {}, id="without a dot Meltano decides"),
+        pytest.param(
+            {"a.b": {"custom_ids": {r"c\.d": "x"}}},
+            {},
+            {"a.b": {"custom_ids": {"c.d": "x"}}},
+            id="escaped inside what was left out",
+        ),
+        pytest.param({"a": EVENT}, {}, {}, id="without a dot Meltano decides"),
         pytest.param({"a.b": None}, {}, {}, id="null is nothing"),
-        pytest.param({"a.b": "x"}, {"a": "text"}, {"a": "text", "a.b": "x"}, id="beside a plain value"),
-        pytest.param({"raw.1": EVENT}, {"events": EVENT}, {"events": EVENT, "raw.1": EVENT}, id="a stream"),
+        pytest.param({"a.b": EVENT}, {"a": EVENT}, {"a": EVENT, "a.b": EVENT}, id="beside a stream"),
+        pytest.param(
+            {"raw.1": EVENT, "orders.object_type": "event"},
+            {"orders": EVENT},
+            {"orders": EVENT, "raw.1": EVENT},
+            id="beside paths of settings",
+        ),
         pytest.param(
             {"orders": EVENT | {"event_name_mapping": {"v2.0": "x"}}},
             {"orders": EVENT | {"event_name_mapping": {}}},
@@ -38,7 +50,7 @@ EVENT = {"object_type": "event"}
 )
 def test_what_meltano_left_out_is_put_back(told, got, expected):
     environ = {"MELTANO_LOAD_STREAMS": json.dumps(told)}
-    assert restore_dotted_keys({"streams": got, "other": 1}, environ) == {"streams": expected, "other": 1}
+    assert restore_keys({"streams": got, "other": 1}, environ) == {"streams": expected, "other": 1}
 
 
 @pytest.mark.parametrize(
@@ -52,7 +64,7 @@ def test_what_meltano_left_out_is_put_back(told, got, expected):
     ],
 )
 def test_anything_else_leaves_the_configuration_alone(environ):
-    assert restore_dotted_keys({"streams": {"a": EVENT}}, environ) == {"streams": {"a": EVENT}}
+    assert restore_keys({"streams": {"a": EVENT}}, environ) == {"streams": {"a": EVENT}}
 
 
 @pytest.mark.parametrize(
@@ -70,20 +82,34 @@ def test_anything_else_leaves_the_configuration_alone(environ):
         ),
         pytest.param({"Shop v2.0": EVENT}, {"Shop v2.0": EVENT}, id="no path, but a name with a dot"),
         pytest.param({"orders": "text"}, {"orders": "text"}, id="a slip is left to the schema"),
+        pytest.param(
+            {"orders": "text", "orders.dedupe": False},
+            {"orders": "text", "orders.dedupe": False},
+            id="a slip beside a path is left to the schema",
+        ),
     ],
 )
 def test_paths_are_put_together(paths, expected):
-    assert restore_dotted_keys({"streams": paths}, {}) == {"streams": expected}
+    assert restore_keys({"streams": paths}, {}) == {"streams": expected}
 
 
-def test_a_setting_that_meltano_left_out_altogether_is_put_back():
-    environ = {"MELTANO_LOAD_CUSTOM_IDS": '{"shop.id": "shop"}'}
-    assert restore_dotted_keys({}, environ) == {"custom_ids": {"shop.id": "shop"}}
+@pytest.mark.parametrize(
+    ("got", "expected"),
+    [
+        pytest.param({}, {"custom_ids": {"shop.id": "shop"}}, id="left out altogether"),
+        pytest.param({"custom_ids": {"shop": {"id": "x"}}}, {"custom_ids": {"shop.id": "x"}}, id="split, not left out"),
+        pytest.param(
+            {"custom_ids": {"shop": "y"}}, {"custom_ids": {"shop": "y", "shop.id": "shop"}}, id="beside a plain value"
+        ),
+    ],
+)
+def test_what_meltano_left_out_of_a_mapping_is_put_back(got, expected):
+    assert restore_keys(got, {"MELTANO_LOAD_CUSTOM_IDS": '{"shop.id": "shop"}'}) == expected
 
 
 def test_a_value_that_is_no_object_is_left_to_the_schema():
     environ = {"MELTANO_LOAD_STREAMS": '{"a.b": "x"}'}
-    assert restore_dotted_keys({"streams": "text"}, environ) == {"streams": "text"}
+    assert restore_keys({"streams": "text"}, environ) == {"streams": "text"}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from target_statsig.config.choices import EventPreset, ObjectType, SyncMode
-from target_statsig.config.load import rejoin
+from target_statsig.config.load import restore_keys
 from target_statsig.config.parse import find_entry, parse_config
 from target_statsig.config.settings import config_schema
 from target_statsig.errors import SettingsError
@@ -16,7 +16,7 @@ MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror"}
 
 
 def parse(**raw):
-    return parse_config(rejoin(raw), config_schema())
+    return parse_config(restore_keys(raw, {}), config_schema())
 
 
 def errors_of(**raw):
