@@ -73,7 +73,10 @@ def may_exist(file: Path) -> bool:
 
 def may_make(file: Path) -> bool:
     """Return whether a file, and the directories that it lacks, can be made."""
-    nearest = next(folder for folder in file.absolute().parents if folder.exists())
+    try:
+        nearest = next(folder for folder in file.absolute().parents if folder.exists())
+    except FileNotFoundError:  # the working directory is gone
+        return False
     return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
 
 
