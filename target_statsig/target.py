@@ -246,9 +246,10 @@ class TargetStatsig(Target):
 
     def replay(self) -> int:
         """Send all dead letters again, delete the files of those that arrived, and return the exit code."""
-        from target_statsig.commands.replay import send_again
+        from target_statsig.commands.replay import dead_letters
 
-        return send_again(self.run, self.run_to_end)
+        lines = dead_letters(self.run)
+        return self.run.exit_code if lines is None else self.run_to_end(lines)
 
     def apply_held(self, segment_id: str | None = None) -> int:
         """Remove the members whose removal the last run held, in all segments or one, and return the exit code."""

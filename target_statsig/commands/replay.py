@@ -29,7 +29,7 @@ from target_statsig.singer.message import is_too_deep
 from target_statsig.store.tables import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from target_statsig.commands.run import Run
     from target_statsig.config.settings import Settings
@@ -39,10 +39,10 @@ logger = logging.getLogger(__name__)
 SUFFIX = ".singer"
 
 
-def send_again(run: Run, run_to_end: Callable[[Iterable[bytes]], int]) -> int:
-    """Send all dead letters again, and delete the files whose records are settled.
+def dead_letters(run: Run) -> Iterator[bytes] | None:
+    """Return the lines of all dead letters; at its end the run deletes the files whose records are settled.
 
-    `run_to_end` reads their lines and returns the exit code. Returns 0 if there are no dead letters.
+    None if there are none, and if they cannot be read, which ends the run.
     """
     run.command = Command.REPLAY
     try:
@@ -52,13 +52,13 @@ def send_again(run: Run, run_to_end: Callable[[Iterable[bytes]], int]) -> int:
     except (StoreError, InputError) as error:  # their place is unknown, or cannot be read
         run.fail(error)
         run.end(complete=False)
-        return run.exit_code
+        return None
     if not files:
         logger.info("There are no dead letters in %s.", directory)
-        return 0
+        return None
     logger.info("Sending the dead letters of %s again.", counted(len(files), "file"))
     run.when_acknowledged = partial(_delete, run, files)
-    return run_to_end(_readable_lines(directory, files))
+    return _readable_lines(directory, files)
 
 
 def _delete(run: Run, files: Iterable[UPath]) -> None:
