@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from target_statsig.config.choices import SyncMode
 from target_statsig.errors import FatalRunError, Heading, SegmentError
@@ -19,7 +19,6 @@ from target_statsig.segments.segment import RemoteSegment
 from target_statsig.store.tables import Command, HoldState
 
 if TYPE_CHECKING:
-    from target_statsig.clock import Clock
     from target_statsig.commands.run import Run
     from target_statsig.store.store import Store
     from target_statsig.store.tables import Hold
@@ -76,6 +75,13 @@ def _holds(run: Run, segment_id: str | None) -> dict[str, Hold]:
 
 
 def _apply(run: Run, segment_id: str, hold: Hold) -> None:
+    """Remove what is held in one segment.
+
+    Raises:
+        SegmentError: No member may be removed, or Statsig refused a request; the text says why.
+        FatalRunError: This configuration does not mirror the stream into the segment.
+        InterruptedRunError: The run was asked to stop. Another `--apply-held` removes the rest.
+    """
     settings = run.config.mirrored(hold.stream, segment_id)
     if settings is None:
         msg = (
@@ -94,104 +100,90 @@ def _apply(run: Run, segment_id: str, hold: Hold) -> None:
     counts = SegmentCounts(SyncMode.MIRROR)
     run.report.members(hold.stream).segments[segment_id] = counts
     # A deleted segment has no members to remove: do not create an empty one.
-    settings = replace(settings, create_segment=False)
-    remote = RemoteSegment(segment_id, settings, counts, run)
-    HeldRemovals(remote, run.store, run.clock).apply()
+    remote = RemoteSegment(segment_id, replace(settings, create_segment=False), counts, run)
+    baseline = Baseline(remote, run.store, run.clock)
+    baseline.lock.acquire()
+    try:
+        _remove_held(baseline, run.store)
+    finally:
+        baseline.lock.release()
 
 
-class HeldRemovals:
-    """What the last run of one segment held."""
+def _remove_held(baseline: Baseline, store: Store) -> None:
+    """Remove the held members of a segment whose lock is taken, and record that nothing is held any more."""
+    remote, members, counts = baseline.remote, baseline.members, baseline.remote.counts
+    # Read under the lock: another run may have changed it before.
+    hold = store.holds().get(remote.id)
+    if hold is None or hold.state is HoldState.OUTDATED:
+        raise _changed(remote, "another run came in between")
+    _check_hold(baseline, hold)
+    baseline.begin()
+    removals = _count_held(baseline, hold)
+    _check_guards(remote, hold, removals)
+    if removals:
+        store.record_hold(remote.id, replace(hold, state=HoldState.APPLYING))
+        baseline.remove(members.held(remote.batch_size, own_only=baseline.own_only))
+    baseline.record(status="complete", stream=hold.stream)
+    store.record_hold(remote.id, None)
+    counts.held, counts.held_since = 0, None
+    counts.proof = Proof.APPLIED.value
+    counts.after = counts.unchanged = members.count_known()
+    logger.info(
+        "Segment '%s': removed %s that the last run held. Members now: %s.",
+        remote.id,
+        counted(counts.removed, "member"),
+        f"{counts.after:,}",
+    )
 
-    def __init__(self, remote: RemoteSegment, store: Store, clock: Clock) -> None:
-        self._remote = remote
-        self._counts = remote.counts
-        self._store = store
-        self._baseline = Baseline(remote, store, clock)
-        self._members = self._baseline.members
 
-    def apply(self) -> None:
-        """Remove the held members.
+def _check_hold(baseline: Baseline, hold: Hold) -> None:
+    """Refuse if the run did not end well, or if more than a proof is missing."""
+    remote, counts = baseline.remote, baseline.remote.counts
+    counts.held = hold.removals
+    since = baseline.members.missing_since()
+    counts.held_since = None if since is None else iso_time(since)
+    if hold.state is HoldState.BEGUN:
+        counts.held = None
+        raise _refusal(remote, "the last run did not finish it, so the missing members are not known", RUN_AGAIN)
+    if hold.doubt:
+        counts.held_because = "unproven"
+        held = f"{counted(hold.removals, 'member')} {'is' if hold.removals == 1 else 'are'} held"
+        raise _refusal(remote, f"{held}, and more than a proof is missing", hold.doubt)
 
-        Raises:
-            SegmentError: No member may be removed, or Statsig refused a request; the text says why.
-            InterruptedRunError: The run was asked to stop. Another `--apply-held` removes the rest.
-        """
-        baseline = self._baseline
-        baseline.lock.acquire()
-        try:
-            # Read under the lock: another run may have changed it before.
-            hold = self._store.holds().get(self._remote.id)
-            if hold is None or hold.state is HoldState.OUTDATED:
-                self._refuse_changed("another run came in between")
-            self._check_hold(hold)
-            baseline.begin()
-            removals = self._count_held(hold)
-            self._check_guards(hold, removals)
-            if removals:
-                self._store.record_hold(self._remote.id, replace(hold, state=HoldState.APPLYING))
-                baseline.remove(self._members.held(self._remote.batch_size, own_only=baseline.own_only))
-            self._finish(hold.stream)
-        finally:
-            baseline.lock.release()
 
-    def _check_hold(self, hold: Hold) -> None:
-        """Refuse if the run did not end well, or if more than a proof is missing."""
-        self._counts.held = hold.removals
-        since = self._members.missing_since()
-        self._counts.held_since = None if since is None else iso_time(since)
-        if hold.state is HoldState.BEGUN:
-            self._counts.held = None
-            self._refuse("the last run did not finish it, so the missing members are not known", RUN_AGAIN)
-        if hold.doubt:
-            self._counts.held_because = "unproven"
-            held = f"{counted(hold.removals, 'member')} {'is' if hold.removals == 1 else 'are'} held"
-            self._refuse(f"{held}, and more than a proof is missing", hold.doubt)
-
-    def _count_held(self, hold: Hold) -> int:
-        """Return the number of held members; refuse if the list has changed."""
-        drift = self._baseline.drift() if hold.state is HoldState.HELD else None
-        if drift is not None:
-            self._refuse_changed(drift)
-        members = self._baseline.ensure()
-        held = self._members.count_held(own_only=self._baseline.own_only)
-        if members - held != hold.members - hold.removals:
-            self._refuse_changed(
-                f"it has {counted(members - held, 'member')} that are not held, but "
-                f"{hold.members - hold.removals:,} were expected"
-            )
-        self._counts.before = members
-        return held
-
-    def _check_guards(self, hold: Hold, removals: int) -> None:
-        """Refuse if a guard forbids it under the present settings."""
-        verdict = Verdict(Proof.APPLIED, applicable=True)
-        decision = decide(verdict, replace(hold, removals=removals), self._remote.settings)
-        if decision.action in {Action.HOLD, Action.FAIL}:
-            self._counts.held = removals
-            self._counts.held_because = decision.reason.value
-            are = "is" if removals == 1 else "are"
-            what = f"{removals:,} of {counted(hold.before, 'member')} {are} not in stream '{hold.stream}'"
-            self._refuse(what, decision.hint, heading=decision.heading)
-
-    def _finish(self, stream: str) -> None:
-        """Record that nothing is held any more, and read the segment's count back."""
-        counts = self._counts
-        self._baseline.record(status="complete", stream=stream)
-        self._store.record_hold(self._remote.id, None)
-        counts.held, counts.held_since = 0, None
-        counts.proof = Proof.APPLIED.value
-        counts.after = counts.unchanged = self._members.count_known()
-        logger.info(
-            "Segment '%s': removed %s that the last run held. Members now: %s.",
-            self._remote.id,
-            counted(counts.removed, "member"),
-            f"{counts.after:,}",
+def _count_held(baseline: Baseline, hold: Hold) -> int:
+    """Return the number of held members; refuse if the list has changed."""
+    drift = baseline.drift() if hold.state is HoldState.HELD else None
+    if drift is not None:
+        raise _changed(baseline.remote, drift)
+    members = baseline.ensure()
+    held = baseline.members.count_held(own_only=baseline.own_only)
+    if members - held != hold.members - hold.removals:
+        drift = (
+            f"it has {counted(members - held, 'member')} that are not held, but {hold.members - hold.removals:,} were "
+            "expected"
         )
+        raise _changed(baseline.remote, drift)
+    baseline.remote.counts.before = members
+    return held
 
-    def _refuse_changed(self, drift: str) -> NoReturn:
-        self._counts.held_because = "changed"
-        self._refuse(drift, RUN_AGAIN, heading=Heading.SHARED_SEGMENT)
 
-    def _refuse(self, what: str, remedy: str, *, heading: Heading = Heading.UNPROVEN) -> NoReturn:
-        msg = f"Segment '{self._remote.id}': {what}. No member was removed. {remedy}"
-        raise SegmentError(msg, heading=heading)
+def _check_guards(remote: RemoteSegment, hold: Hold, removals: int) -> None:
+    """Refuse if a guard forbids it under the present settings."""
+    verdict = Verdict(Proof.APPLIED, applicable=True)
+    decision = decide(verdict, replace(hold, removals=removals), remote.settings)
+    if decision.action in {Action.HOLD, Action.FAIL}:
+        remote.counts.held = removals
+        remote.counts.held_because = decision.reason.value
+        are = "is" if removals == 1 else "are"
+        what = f"{removals:,} of {counted(hold.before, 'member')} {are} not in stream '{hold.stream}'"
+        raise _refusal(remote, what, decision.hint, decision.heading)
+
+
+def _changed(remote: RemoteSegment, drift: str) -> SegmentError:
+    remote.counts.held_because = "changed"
+    return _refusal(remote, drift, RUN_AGAIN, Heading.SHARED_SEGMENT)
+
+
+def _refusal(remote: RemoteSegment, what: str, remedy: str, heading: Heading = Heading.UNPROVEN) -> SegmentError:
+    return SegmentError(f"Segment '{remote.id}': {what}. No member was removed. {remedy}", heading=heading)
