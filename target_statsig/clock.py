@@ -1,9 +1,13 @@
-"""Clocks. Code that reads the time or waits is given a `Clock`, so that tests need not sleep."""
+"""Clocks, and how times are written.
+
+Code that reads the time or waits is given a `Clock`, so that tests need not sleep.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from typing_extensions import override
@@ -102,3 +106,13 @@ class SkippingClock(Clock):
     def sleep(self, seconds: float) -> None:
         self._clock.sleep(0)
         self.skipped += seconds
+
+
+def iso_time(seconds: float) -> str:
+    """Return a time in ISO 8601, given in seconds since 1970."""
+    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="seconds")
+
+
+def readable_time(seconds: float) -> str:
+    """Return a time in UTC to the minute, given in seconds since 1970."""
+    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M} UTC"

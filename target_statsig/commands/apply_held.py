@@ -9,10 +9,11 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from target_statsig.clock import iso_time
 from target_statsig.config.choices import SyncMode
 from target_statsig.errors import FatalRunError, Heading, SegmentError
 from target_statsig.reports.report import SegmentCounts
-from target_statsig.reports.text import counted, iso_time
+from target_statsig.reports.text import counted
 from target_statsig.segments.completeness import Proof, Verdict
 from target_statsig.segments.mirror import Action, Baseline, decide
 from target_statsig.segments.segment import RemoteSegment

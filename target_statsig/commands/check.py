@@ -20,6 +20,7 @@ from target_statsig.client.console import ConsoleClient, Segment
 from target_statsig.client.http import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
+from target_statsig.clock import readable_time
 from target_statsig.commands.replay import need_pyarrow, waiting_letters
 from target_statsig.config import paths
 from target_statsig.config.checks import nearest
@@ -27,7 +28,7 @@ from target_statsig.config.choices import ApiKeyKind, ObjectType, SyncMode, Tier
 from target_statsig.config.load import replay_command
 from target_statsig.config.settings import parse_rate_windows
 from target_statsig.errors import FatalRunError, RequestError, SettingsError, StoreError, TargetStatsigError
-from target_statsig.reports.text import counted, readable_time, visible
+from target_statsig.reports.text import counted, visible
 from target_statsig.segments.segment import (
     STATSIG_ID_TYPES,
     Misfit,

@@ -6,11 +6,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from target_statsig.clock import iso_time, readable_time
 from target_statsig.commands.replay import waiting_letters
 from target_statsig.config import paths
 from target_statsig.config.load import replay_command
-from target_statsig.reports.table import table_lines
-from target_statsig.reports.text import counted, duration, iso_time, readable_time, visible
+from target_statsig.reports.text import counted, duration, table_lines, visible
 from target_statsig.store.readonly import read_store_status
 
 if TYPE_CHECKING:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from target_statsig.client.console import EXPERIMENTS, GATES
 from target_statsig.client.http import HttpTransport
+from target_statsig.clock import iso_time, readable_time
 from target_statsig.commands.check import PATIENCE, open_console
 from target_statsig.config import paths
 from target_statsig.config.choices import ObjectType
 from target_statsig.errors import FatalRunError, RequestError, SettingsError
 from target_statsig.events.event import GATE_MARK
 from target_statsig.reports.report import OTHER_NAMES
-from target_statsig.reports.table import table_lines
-from target_statsig.reports.text import counted, iso_time, readable_time, visible
+from target_statsig.reports.text import counted, table_lines, visible
 from target_statsig.store.readonly import read_store_status
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from target_statsig.events.delivery import Delivery
 from target_statsig.events.remembered import bookmark_of
 from target_statsig.reports.progress import Progress
-from target_statsig.reports.table import REMARKS, remarks
-from target_statsig.reports.text import counted
+from target_statsig.reports.text import REMARKS, counted, remarks
 from target_statsig.singer.dead_letters import MARK
 from target_statsig.singer.reader import unreadable
 from target_statsig.singer.records import Batch

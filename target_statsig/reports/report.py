@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_statsig import __version__
+from target_statsig.clock import iso_time
 from target_statsig.config.choices import ObjectType, SyncMode
 from target_statsig.errors import FatalRunError, Heading
-from target_statsig.reports.text import iso_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,7 +64,7 @@ class RunStatus(StrEnum):
 
 @dataclass(slots=True)
 class MappingWarnings:
-    """What the mapping of records warns of; `table.REMARKS` has a text for each number.
+    """What the mapping of records warns of; `text.REMARKS` has a text for each number.
 
     Attributes:
         behind_bookmark: Records below the bookmark of the last STATE of an earlier run.

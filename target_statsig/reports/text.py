@@ -1,16 +1,320 @@
-"""How counts, times and text from others are written in a message."""
+"""How a message is written: the table at the end of a run or a dry run, remarks, numbers, text from others.
+
+The table has a row for each stream and segment. A dry run adds the names of events, although they come from records: a
+preview is for seeing them.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from typing_extensions import override
 
+from target_statsig.config.choices import SyncMode
+from target_statsig.reports.report import OTHER_NAMES, ItemCounts, MemberCounts, RunStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from target_statsig.client.dry_run import ListChanges
+    from target_statsig.reports.report import RunReport, SegmentCounts
+
+    Cell = int | str | None
+
+logger = logging.getLogger(__name__)
+
 MINUTE = 60
 _TENTHS_UP_TO, _SECONDS_UP_TO, _MINUTES_UP_TO = 10, 120, 120
+
+OFTEN_EMPTY = frozenset({"not sent", "skipped", "rejected", "retries", "held", "kept"})
+"""Columns that are left out if all their cells are 0."""
+
+UNKNOWN = "?"
+"""Stands for an unknown number, which is not 0."""
+
+MINUS = "\N{MINUS SIGN}"
+
+SHOWN_NAMES = 20
+"""Most names of events that a dry run shows for a stream."""
+
+ENDS = {
+    RunStatus.COMPLETE: "A run would end with 0, unless Statsig refuses a request.",
+    RunStatus.FAILED: "A run would end with 1:",
+    RunStatus.INTERRUPTED: "The dry run was stopped early. The table shows what it read until then.",
+}
+
+
+class Remark(NamedTuple):
+    """The texts about records that were sent although unusual, or left out on purpose.
+
+    Attributes:
+        text: The text after the number in the summary.
+        warning: The warning in the log, once for a stream; empty if there is none.
+    """
+
+    text: str
+    warning: str = ""
+
+
+REMARKS: Mapping[str, Remark] = {
+    "skipped_duplicates": Remark("skipped, because an earlier run delivered them"),
+    "deleted_row": Remark(
+        "of deleted rows, not sent",
+        "records of deleted rows are not sent. To send them, set `deleted_rows` to send.",
+    ),
+    "maybe_duplicated": Remark(
+        "perhaps delivered twice, because an answer was lost or unclear",
+        "an answer of Statsig was lost or unclear, so Statsig may count some records twice.",
+    ),
+    "behind_bookmark": Remark(
+        "from before the last bookmark, perhaps delivered by an earlier run too",
+        "some records are from before the last bookmark, as after a reset of it. What earlier runs delivered of "
+        "that is not remembered, so that Statsig perhaps counts it twice. Set `dedupe_days` before you reset a "
+        "bookmark.",
+    ),
+    "time_defaulted": Remark(
+        "without a time",
+        "some records have no time. They get the time of their extraction, or the current time. Name the column: "
+        "`field_mapping: {event_time: …}`.",
+    ),
+    "old_times": Remark(
+        "with a time over 60 days ago",
+        "some records have a time over 60 days ago. Statsig does not document how old an event may be: check "
+        "whether they arrive.",
+    ),
+    "future_times": Remark(
+        "with a time in the future",
+        "some records have a time in the future. Check the column of `event_time`, its time zone (UTC if it has "
+        "none), and `time_unit`.",
+    ),
+    "placeholder_times": Remark(
+        "with a time before 2000 or after 2100",
+        "some records have a time before 2000 or after 2100, such as 1970-01-01 or 9999-12-31, which usually "
+        "means that there is none. They are sent with that time. Let the tap or a stream map make it null.",
+    ),
+    "text_values": Remark(
+        "with a value that is text, not a number",
+        'some values are text, such as "$12.50" or "1,234.50". They are sent, but Statsig cannot add them up. '
+        "Let the tap or a stream map make numbers of them.",
+    ),
+    "long_values": Remark(
+        "with a value over 128 characters",
+        "some values have over 128 characters. Statsig may cut or drop them silently.",
+    ),
+    "long_user_ids": Remark(
+        "with a user id over 128 characters",
+        "some user ids have over 128 characters. Statsig may cut or drop them silently.",
+    ),
+    "large_metadata": Remark(
+        "with metadata over 4,096 bytes",
+        "some records have metadata over 4,096 bytes. Statsig may cut or drop it silently. Name the columns that "
+        "you need in `metadata_fields`.",
+    ),
+    "large_users": Remark(
+        "with a user over 4,096 bytes",
+        "some records have a user over 4,096 bytes. Statsig may cut or drop it silently.",
+    ),
+    "custom_ignored": Remark(
+        "with a `custom` that is not an object, left out",
+        "some records have a `custom` that is neither an object nor JSON text of one. It is left out.",
+    ),
+    "consent_ignored": Remark(
+        "with a marketing consent that is neither yes nor no, left out",
+        "some records have a marketing consent that is neither yes nor no. It is left out. Yes values are yes, "
+        "y, true, on, 1 and granted; no values are no, n, false, off, 0 and denied.",
+    ),
+    "tier_ignored": Remark(
+        "with an environment tier that is not text, left out",
+        "some records have an environment tier that is not text. It is left out. They get `environment_tier`, or "
+        "count as production if that is not set.",
+    ),
+}
+"""By name of the count, in the order of the log."""
+
+
+_REMARKED = attrgetter(*(name if name in ItemCounts.__slots__ else f"warnings.{name}" for name in REMARKS))
+"""The counts that have a remark, in the order of `REMARKS`."""
+
+
+def remarks(counts: ItemCounts) -> Iterator[tuple[str, int]]:
+    """Yield the counts above 0 that the log explains, by name."""
+    for name, count in zip(REMARKS, _REMARKED(counts), strict=True):
+        if count:
+            yield name, count
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a dry run knows beside its counts.
+
+    Attributes:
+        seconds_for: Returns the seconds that a number of list changes takes under the rate limits.
+        waits: Seconds that all changes would wait, after those of earlier runs.
+        has_server_key: Whether `server_secret_key` is set; a dry run of events does not need it.
+    """
+
+    seconds_for: Callable[[int], float]
+    waits: float
+    has_server_key: bool
+
+
+def run_table(report: RunReport, now: float, forecast: Forecast | None = None) -> list[str]:
+    """Return the summary of a run; `now` is in seconds since 1970, `forecast` is for a dry run."""
+    with report.lock:
+        streams: list[tuple[str, ItemCounts | MemberCounts]] = list(report.item_streams.items())
+        streams += report.member_streams.items()
+        segments = [fed for counts in report.member_streams.values() for fed in counts.segments.items()]
+        lines = [
+            _title(report, now),
+            *table_lines([_stream_row(name, counts) for name, counts in streams]),
+            *table_lines([_segment_row(name, counts) for name, counts in segments]),
+        ]
+        lines += (f"  {name}: {remark}" for name, counts in streams for remark in _stream_remarks(counts, forecast))
+        lines += (f"  {name}: {remark}" for name, counts in segments for remark in _segment_remarks(counts, forecast))
+        if forecast is not None:
+            lines += (f"  {line}" for line in _forecast_lines(report, forecast))
+    return [visible(line) for line in lines]
+
+
+def log_summary(report: RunReport, now: float, forecast: Forecast | None = None) -> None:
+    """Log the summary as one entry; the arguments are those of `run_table`."""
+    lines = run_table(report, now, forecast)
+    logger.info("\n".join(["%s"] * len(lines)), *lines)
+
+
+def id_lines(lists: Mapping[str, ListChanges]) -> Iterator[str]:
+    """Yield lines with some ids that would join or leave each segment. For a terminal only."""
+    for segment, changes in lists.items():
+        yield f"{segment}: +{changes.added:,} {MINUS}{changes.removed:,}"
+        for sign, ids, number in (
+            ("+", changes.some_added, changes.added),
+            (MINUS, changes.some_removed, changes.removed),
+        ):
+            for member in ids:
+                yield f"  {sign} {member}"
+            if number > len(ids):
+                yield f"  {sign} … and {number - len(ids):,} more"
+
+
+def _title(report: RunReport, now: float) -> str:
+    title = f"{report.status} after {report.seconds(now):,.1f} s"
+    if report.dry_run:
+        return f"Dry run {title}. Nothing was changed. A run would do this:"
+    if report.status is not RunStatus.FAILED:
+        return f"Run {title}"
+    headings = dict.fromkeys(error.partition(":")[0] for error in report.errors)
+    return f"Run {title}: {', '.join(headings)}"
+
+
+def _stream_row(stream: str, counts: ItemCounts | MemberCounts) -> dict[str, Cell]:
+    if isinstance(counts, MemberCounts):
+        return {"stream": stream, "becomes": "segments", "records": counts.records, "rejected": counts.rejected}
+    return {
+        "stream": stream,
+        "becomes": f"{counts.object_type}s",
+        "records": counts.records,
+        "delivered": counts.delivered,
+        "not sent": counts.not_sent,
+        "skipped": counts.skipped_duplicates,
+        "rejected": counts.rejected,
+        "retries": counts.retries,
+        "requests": counts.requests,
+        "bytes": counts.bytes_sent,
+        "billed": counts.billable,
+    }
+
+
+def _segment_row(segment: str, counts: SegmentCounts) -> dict[str, Cell]:
+    def known(number: int | None) -> Cell:
+        # Changes by row do not ask for the segment's other members.
+        return UNKNOWN if number is None and counts.sync_mode is SyncMode.MIRROR else number
+
+    return {
+        "segment": segment,
+        "mode": counts.sync_mode.value,
+        "before": known(counts.before),
+        "added": counts.added,
+        "removed": counts.removed,
+        "unchanged": known(counts.unchanged),
+        "held": known(counts.held),
+        "kept": counts.kept,
+        "after": known(counts.after),
+        "requests": counts.requests,
+    }
+
+
+def table_lines(rows: Sequence[Mapping[str, Cell]], *, texts: int = 2) -> Iterator[str]:
+    """Yield the lines of a table: names of columns, then rows. After `texts` columns of text come numbers."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = [name for name in names if name not in OFTEN_EMPTY or any(row.get(name) for row in rows)]
+    cells = [[_text(row.get(name)) for name in names] for row in rows]
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    for line in [names, *cells] if rows else []:
+        shown = [
+            cell.ljust(width) if place < texts else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        yield f"  {'  '.join(shown)}".rstrip()
+
+
+def _text(cell: Cell) -> str:
+    if cell is None:
+        return "-"
+    return f"{cell:,}" if isinstance(cell, int) else visible(cell)
+
+
+def _stream_remarks(counts: ItemCounts | MemberCounts, forecast: Forecast | None) -> Iterator[str]:
+    if counts.rejected:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common())
+        yield f"{counts.rejected:,} rejected: {reasons}"
+    if isinstance(counts, MemberCounts):
+        return
+    if counts.not_sent:
+        yield "the next run sends what was not sent"
+    for name, count in remarks(counts):
+        yield f"{count:,} {REMARKS[name].text}"
+    if renamed := counts.warnings.renamed:
+        names = ", ".join(f"{old!r} → {new!r}" for old, new in sorted(renamed.items()))
+        yield f"names made valid: {names}"
+    if forecast is not None and counts.names:
+        shown = [(name, count) for name, count in counts.names.most_common() if name != OTHER_NAMES][:SHOWN_NAMES]
+        others = counts.delivered - sum(count for _, count in shown)
+        names = ", ".join(f"{name} {count:,}" for name, count in shown)
+        yield f"{names}{f', and {others:,} of other names' if others else ''}"
+
+
+def _segment_remarks(counts: SegmentCounts, forecast: Forecast | None) -> Iterator[str]:
+    if counts.held is None:
+        yield "the members to remove are not known"
+    elif counts.held:
+        since = f" since {counts.held_since}" if counts.held_since else ""
+        yield f"{counts.held:,} held{since} ({counts.held_because})"
+    if counts.kept:
+        yield f"{counts.kept:,} kept; the next run sends them first"
+    if forecast is not None:
+        yield from counts.warnings
+        seconds = forecast.seconds_for(counts.requests)
+        if seconds:
+            yield f"{counted(counts.requests, 'request')} take {duration(seconds)} under `console_rate_limits`"
+
+
+def _forecast_lines(report: RunReport, forecast: Forecast) -> Iterator[str]:
+    if forecast.waits:
+        yield f"All segments together take about {duration(forecast.waits)} under `console_rate_limits`."
+    key_missing = bool(report.item_streams) and not forecast.has_server_key
+    if key_missing:
+        yield "A run cannot start: these streams need `server_secret_key`, which is not set."
+        yield "Without it, the dry run does not know what earlier runs delivered. A run may skip more records."
+    if not key_missing or report.status is not RunStatus.COMPLETE:
+        yield ENDS[report.status]
+    yield from (f"  {error}" for error in report.errors)
+
+
+# Numbers and text from others
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -30,16 +334,6 @@ def duration(seconds: float) -> str:
         return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
-
-
-def iso_time(seconds: float) -> str:
-    """Return a time in ISO 8601, given in seconds since 1970."""
-    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="seconds")
-
-
-def readable_time(seconds: float) -> str:
-    """Return a time in UTC to the minute, given in seconds since 1970."""
-    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def visible(text: str) -> str:

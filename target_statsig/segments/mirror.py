@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from target_statsig.clock import iso_time
 from target_statsig.config.choices import OnIncompleteStream, RemovalScope
 from target_statsig.errors import Heading, SegmentError
-from target_statsig.reports.text import counted, iso_time
+from target_statsig.reports.text import counted
 from target_statsig.segments.changes import SegmentSync
 from target_statsig.segments.completeness import Proof, Sign
 from target_statsig.segments.segment import DAY, other_feeder

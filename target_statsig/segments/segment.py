@@ -14,9 +14,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from target_statsig.client.console import ID_LIST, MAX_IDS, USER_STORE_LIST
+from target_statsig.clock import iso_time
 from target_statsig.config.choices import IdType
 from target_statsig.errors import Heading, RefusedError, RequestError, SegmentError
-from target_statsig.reports.text import counted, iso_time
+from target_statsig.reports.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence

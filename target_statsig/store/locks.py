@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from typing_extensions import override
 
+from target_statsig.clock import iso_time
 from target_statsig.errors import StoreError
-from target_statsig.reports.text import iso_time
 from target_statsig.store.database import FILE_MODE, connect_postgres, upsertion
 
 if TYPE_CHECKING:

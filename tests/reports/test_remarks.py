@@ -10,7 +10,7 @@ import time
 import pytest
 
 from target_statsig.reports.report import ItemCounts, MappingWarnings
-from target_statsig.reports.table import REMARKS
+from target_statsig.reports.text import REMARKS
 from tests.singer import record, schema, state
 
 ALSO_IN_A_WORKER = True

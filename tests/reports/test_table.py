@@ -8,7 +8,7 @@ from target_statsig.client.dry_run import ListChanges
 from target_statsig.config.choices import ObjectType, SyncMode
 from target_statsig.errors import Heading
 from target_statsig.reports.report import MOST_NAMES, ItemCounts, RunReport, SegmentCounts
-from target_statsig.reports.table import SHOWN_NAMES, Forecast, id_lines, run_table
+from target_statsig.reports.text import SHOWN_NAMES, Forecast, id_lines, run_table
 from tests.tables import table_row
 
 
