@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 _CHUNK = 50_000
 """Members to write in one transaction if no request sets the size, so that others wait half a second at most."""
 
+LIST = 4_000
+"""Ids in a list, at least. Until then they are held in memory, half a megabyte of them, for each segment of a run."""
+
+_numbers = itertools.count(1)
+
 _HERE = "FROM target_statsig_members WHERE segment = :segment"
 _PENDING = "FROM target_statsig_pending WHERE segment = :segment"
 
@@ -44,9 +49,6 @@ class _SegmentRows:
     def _lists(self, rows: str, size: int) -> Iterator[list[str]]:
         for page in self._connection.walk(f"SELECT id {rows}", size=size, segment=self._segment):
             yield [id_ for (id_,) in page]
-
-    def _sorted(self, purpose: str, query: str) -> str:
-        return sorted_table(self._connection, purpose, query, segment=self._segment)
 
     def _clear_pending(self, ids: Sequence[str]) -> None:
         # Nearly always there is nothing, and then a list of ids need not be unfolded again.
@@ -87,26 +89,21 @@ class Members(_SegmentRows):
         ours. Nothing changes until the last id was read; a run that dies after that leaves a list that does not count
         as known. `ids` may come in any order, repeated or not.
         """
-        spool = Spool(self._connection, "read")
+        there = Audience(self._connection, self._segment)
         remaining = iter(ids)
         try:
-            while chunk := dict.fromkeys(itertools.islice(remaining, PAGE), True):
-                spool.take(chunk)
-            baseline = spool.settled("baseline")
+            while chunk := dict.fromkeys(islice(remaining, PAGE), True):
+                there.take(chunk)
+            there.plan()
+            self._set_known(known=False)
+            for gone in there.removals(_CHUNK):
+                self._delete(gone)
+            for new in there.additions(_CHUNK):
+                self._insert(new, ours=False)
+            self._set_known(known=True)
+            return there.count()
         finally:
-            spool.drop()
-        known, there = f"SELECT id {_HERE}", f"SELECT id FROM {baseline}"
-        gone = self._sorted("gone", f"{known} EXCEPT {there} ORDER BY id")
-        new = self._sorted("new", f"{there} EXCEPT {known} ORDER BY id")
-        self._set_known(known=False)
-        for ids_gone in self._lists(f"FROM {gone} WHERE true", _CHUNK):
-            self._delete(ids_gone)
-        for new_ids in self._lists(f"FROM {new} WHERE true", _CHUNK):
-            self._insert(new_ids, ours=False)
-        self._set_known(known=True)
-        total = self._count(f"FROM {baseline}")
-        drop(self._connection, baseline, gone, new)
-        return total
+            there.close()
 
     def forget(self) -> None:
         """Remove all members from the store: the next run reads the list from Statsig."""
@@ -155,22 +152,42 @@ def _held(*, own_only: bool) -> str:
 
 
 class Audience(_SegmentRows):
-    """The audience of one segment in one run; the last record of an id counts."""
+    """The audience of one segment in one run; the last record of an id counts.
+
+    Ids stand in a temporary table of lists, in the order in which they come. The database unfolds the lists where it
+    sorts them: a row for each id would take ten times as long to write.
+    """
 
     def __init__(self, connection: Connection, segment: int) -> None:
         super().__init__(connection, segment)
-        self._spool = Spool(connection, "seen")
+        self._gathered: list[Mapping[str, bool]] = []
+        self._ids_gathered = 0
+        self._written = 0
+        self._last = ""
+        # Whether the ids came in code-point order, each once: then nothing has to be sorted.
+        self._in_order = True
         self._settled: str | None = None
         self._current = 0
         self._added: str | None = None
         self._removed: str | None = None
+        columns = "number INTEGER NOT NULL PRIMARY KEY, member BOOLEAN NOT NULL, ids TEXT NOT NULL"
+        self._seen = f"seen_{next(_numbers)}"
+        connection.run(f"CREATE TEMPORARY TABLE {self._seen} ({columns})")
+        if not connection.is_sqlite:
+            # To compress a list takes longer than to write it.
+            connection.run(f"ALTER TABLE {self._seen} ALTER ids SET STORAGE EXTERNAL")
 
     def take(self, members: Mapping[str, bool]) -> None:
-        """Take ids, each with whether it is a member; later calls override earlier ones."""
-        self._spool.take(members)
-        if self._settled is not None:
-            drop(self._connection, self._settled)
-            self._settled = None
+        """Take ids, each with whether it is a member; later calls override earlier ones.
+
+        The mapping must not change afterwards.
+        """
+        self._gathered.append(members)
+        self._ids_gathered += len(members)
+        if self._ids_gathered >= LIST:
+            self._write()
+        self._drop(self._settled)
+        self._settled = None
 
     def count(self, *, members: bool = True) -> int:
         """Return how many ids are members in the end, or how many are not."""
@@ -183,7 +200,7 @@ class Audience(_SegmentRows):
 
     def among(self, ids: Sequence[str]) -> list[str]:
         """Return those of some ids that are members in the end."""
-        query = f"SELECT id FROM {self._settle()} WHERE member AND id {self._connection.is_listed}"
+        query = f"SELECT id {self._all(members=True)} AND id {self._connection.is_listed}"
         return [id_ for (id_,) in self._run(query, ids=as_list(ids))]
 
     def plan(self, *, own_only: bool = False) -> tuple[int, int]:
@@ -192,17 +209,17 @@ class Audience(_SegmentRows):
         Added are members in the end that are not recorded; removed, those recorded that are not members in the end, and
         with `own_only` only those that this target added.
         """
-        drop(self._connection, self._added, self._removed)
+        self._drop(self._added, self._removed)
         self._removed = None
-        current, known = f"SELECT id FROM {self._settle()} WHERE member", f"SELECT id {_HERE}"
+        current, known = f"SELECT id {self._all(members=True)}", f"SELECT id {_HERE}"
         # Both sides come in order, so that the databases merge them; SQLite does so only when asked for an order.
-        self._added = self._sorted("added", f"{current} EXCEPT {known} ORDER BY id")
+        self._added = self._table("added", f"{current} EXCEPT {known} ORDER BY id")
         added = self._count(f"FROM {self._added}")
         if self._count(_HERE) == self._current - added:
             # All that are recorded are current.
             return added, 0
         removable = f"{known}{' AND ours' if own_only else ''}"
-        self._removed = self._sorted("removed", f"{removable} EXCEPT {current} ORDER BY id")
+        self._removed = self._table("removed", f"{removable} EXCEPT {current} ORDER BY id")
         return added, self._count(f"FROM {self._removed}")
 
     def additions(self, size: int) -> Iterator[list[str]]:
@@ -220,19 +237,72 @@ class Audience(_SegmentRows):
         self._run(f"{statement} AND missing_since IS NOT NULL AND EXISTS ({seen})")
 
     def close(self) -> None:
-        """Free the disk space; the audience cannot be used afterwards."""
-        self._spool.drop()
-        drop(self._connection, self._settled, self._added, self._removed)
+        """Free the disk space before the run ends; the audience cannot be used afterwards."""
+        self._drop(self._seen, self._settled, self._added, self._removed)
         self._settled = self._added = self._removed = None
 
-    def _settle(self) -> str:
-        if self._settled is None:
-            self._settled = self._spool.settled("settled")
-            self._current = self._count(f"FROM {self._settled} WHERE member")
-        return self._settled
+    def _drop(self, *tables: str | None) -> None:
+        for table in tables:
+            if table is not None:
+                self._run(f"DROP TABLE {table}")
+
+    def _write(self) -> None:
+        gathered, self._gathered, self._ids_gathered = self._gathered, [], 0
+        values = set(chain.from_iterable(members.values() for members in gathered))
+        if len(values) == 1:
+            self._write_list(list(chain.from_iterable(gathered)), member=values.pop())
+            return
+        last = dict(chain.from_iterable(members.items() for members in gathered))
+        for value in values:
+            if ids := [id_ for id_, member in last.items() if member is value]:
+                self._write_list(ids, member=value)
+
+    def _write_list(self, ids: Sequence[str], *, member: bool) -> None:
+        if self._in_order:
+            self._in_order = self._last < ids[0] and all(map(lt, ids, islice(ids, 1, None)))
+            self._last = ids[-1]
+        self._written += 1
+        insert = f"INSERT INTO {self._seen} (number, member, ids) VALUES (:number, :member, :ids)"
+        self._run(insert, number=self._written, member=member, ids=as_list(ids))
 
     def _all(self, *, members: bool) -> str:
         return f"FROM {self._settle()} WHERE {'member' if members else 'NOT member'}"
+
+    def _settle(self) -> str:
+        """Return a temporary table of the ids in code-point order, each once with what came last of it."""
+        if self._settled is None:
+            self._write()
+            # The lists come first: PostgreSQL unfolds what stands to its left.
+            source = f"FROM {self._seen} AS lists, {self._connection.unfolded('lists.ids')}"
+            if self._in_order:
+                query = f"SELECT listed.value, lists.member {source} ORDER BY lists.number"
+            elif self._connection.is_sqlite:
+                # Right in any order that keeps the lists', and quickest in that of the ids.
+                query = f"SELECT listed.value, lists.member {source} ORDER BY 1, lists.number"
+            else:
+                value = 'listed.value COLLATE "C"'
+                query = f"SELECT DISTINCT ON (1) {value}, lists.member {source} ORDER BY 1, lists.number DESC"
+            self._settled = self._table("settled", query, columns="id, member")
+            self._current = self._count(f"FROM {self._settled} WHERE member")
+        return self._settled
+
+    def _table(self, purpose: str, query: str, *, columns: str = "id") -> str:
+        """Run a query and keep its rows in a temporary table with columns `id` and `member`; return the table's name.
+
+        The query gives each id once, in code-point order, or the table takes long to fill. In SQLite ids may repeat,
+        and the last row of an id stays.
+        """
+        name = f"{purpose}_{next(_numbers)}"
+        if self._connection.is_sqlite:
+            self._run(f"CREATE TEMPORARY TABLE {name} (id TEXT NOT NULL PRIMARY KEY, member BOOLEAN) WITHOUT ROWID")
+            self._run(f"INSERT OR REPLACE INTO {name} ({columns}) {query}")
+        else:
+            self._run(f'CREATE TEMPORARY TABLE {name} (id TEXT COLLATE "C" NOT NULL, member BOOLEAN)')
+            self._run(f"INSERT INTO {name} ({columns}) {query}")
+            # An index over what is there already costs half, and no background job analyses a temporary table.
+            self._run(f"ALTER TABLE {name} ADD PRIMARY KEY (id)")
+            self._run(f"ANALYZE {name}")
+        return name
 
 
 class Pending(_SegmentRows):
@@ -261,107 +331,3 @@ class Pending(_SegmentRows):
         """Forget what was kept for these ids; acknowledged requests do so by themselves."""
         with self._connection.writing():
             self._clear_pending(ids)
-
-
-LIST = 4_000
-"""Ids in a list, at least. Until then they are held in memory, half a megabyte of them, for each segment of a run."""
-
-_numbers = itertools.count(1)
-
-
-def sorted_table(connection: Connection, purpose: str, query: str, *, columns: str = "id", **values: Any) -> str:
-    """Run a query and keep its rows in a temporary table with columns `id` and `member`; return the table's name.
-
-    The query gives each id once, in code-point order, or the table takes long to fill. In SQLite ids may repeat, and
-    the last row of an id stays.
-    """
-    name = f"{purpose}_{next(_numbers)}"
-    if connection.is_sqlite:
-        connection.run(f"CREATE TEMPORARY TABLE {name} (id TEXT NOT NULL PRIMARY KEY, member BOOLEAN) WITHOUT ROWID")
-        connection.run(f"INSERT OR REPLACE INTO {name} ({columns}) {query}", **values)
-    else:
-        connection.run(f'CREATE TEMPORARY TABLE {name} (id TEXT COLLATE "C" NOT NULL, member BOOLEAN)')
-        connection.run(f"INSERT INTO {name} ({columns}) {query}", **values)
-        # An index over what is there already costs half, and no background job analyses a temporary table.
-        connection.run(f"ALTER TABLE {name} ADD PRIMARY KEY (id)")
-        connection.run(f"ANALYZE {name}")
-    return name
-
-
-def drop(connection: Connection, *tables: str | None) -> None:
-    """Free the space of temporary tables before the run ends."""
-    for table in tables:
-        if table is not None:
-            connection.run(f"DROP TABLE {table}")
-
-
-class Spool:
-    """Ids in the order in which they come, each with whether it is a member; the last one of an id counts.
-
-    They stand in a temporary table of lists, which the database unfolds where it sorts them: a row for each id would
-    take ten times as long to write.
-    """
-
-    def __init__(self, connection: Connection, purpose: str) -> None:
-        self._connection = connection
-        self._lists = f"{purpose}_{next(_numbers)}"
-        self._written = 0
-        self._gathered: list[Mapping[str, bool]] = []
-        self._ids_gathered = 0
-        self._last = ""
-        # Whether they came in code-point order, each once: then nothing has to be sorted.
-        self._in_order = True
-        columns = "number INTEGER NOT NULL PRIMARY KEY, member BOOLEAN NOT NULL, ids TEXT NOT NULL"
-        connection.run(f"CREATE TEMPORARY TABLE {self._lists} ({columns})")
-        if not connection.is_sqlite:
-            # To compress a list takes longer than to write it.
-            connection.run(f"ALTER TABLE {self._lists} ALTER ids SET STORAGE EXTERNAL")
-
-    def take(self, members: Mapping[str, bool]) -> None:
-        """Take ids that come next, each with whether it is a member; the mapping must not change afterwards."""
-        self._gathered.append(members)
-        self._ids_gathered += len(members)
-        if self._ids_gathered >= LIST:
-            self._write()
-
-    def settled(self, purpose: str) -> str:
-        """Return a temporary table of the ids in code-point order, each once with what came last of it."""
-        self._write()
-        # The lists come first: PostgreSQL unfolds what stands to its left.
-        source = f"FROM {self._lists} AS lists, {self._connection.unfolded('lists.ids')}"
-        if self._in_order:
-            query = f"SELECT listed.value, lists.member {source} ORDER BY lists.number"
-        elif self._connection.is_sqlite:
-            # Right in any order that keeps the lists', and quickest in that of the ids.
-            query = f"SELECT listed.value, lists.member {source} ORDER BY 1, lists.number"
-        else:
-            value = 'listed.value COLLATE "C"'
-            query = f"SELECT DISTINCT ON (1) {value}, lists.member {source} ORDER BY 1, lists.number DESC"
-        return sorted_table(self._connection, purpose, query, columns="id, member")
-
-    def drop(self) -> None:
-        """Free the disk space; the spool cannot be used afterwards."""
-        drop(self._connection, self._lists)
-
-    def _write(self) -> None:
-        gathered, self._gathered, self._ids_gathered = self._gathered, [], 0
-        values = set(chain.from_iterable(members.values() for members in gathered))
-        if len(values) == 1:
-            self._write_list(list(chain.from_iterable(gathered)), member=values.pop())
-            return
-        last = dict(chain.from_iterable(members.items() for members in gathered))
-        for value in values:
-            if ids := [id_ for id_, member in last.items() if member is value]:
-                self._write_list(ids, member=value)
-
-    def _write_list(self, ids: Sequence[str], *, member: bool) -> None:
-        if self._in_order:
-            self._in_order = self._last < ids[0] and all(map(lt, ids, islice(ids, 1, None)))
-            self._last = ids[-1]
-        self._written += 1
-        self._connection.run(
-            f"INSERT INTO {self._lists} (number, member, ids) VALUES (:number, :member, :ids)",
-            number=self._written,
-            member=member,
-            ids=as_list(ids),
-        )
