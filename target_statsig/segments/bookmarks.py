@@ -51,14 +51,14 @@ def bookmarks_of(state: object) -> dict[str, Any]:
 def kind_of(content: object) -> Kind:
     """Return which rows the stream of a bookmark holds."""
     parts = _parts(content)
-    if any(part.get(key) is not None for part in parts if isinstance(part, Mapping) for key in REPLICATION_KEYS):
+    if any(part.get(key) is not None for part in parts for key in REPLICATION_KEYS):
         return Kind.INCREMENTAL
     return Kind.FULL_TABLE if all(map(_is_full_table, parts)) else Kind.UNKNOWN
 
 
 def is_in_progress(content: object) -> bool:
     """Return whether a bookmark shows the tap in the middle of the stream or of one of its partitions."""
-    return any(isinstance(part, Mapping) and not PROGRESS_KEYS.isdisjoint(part) for part in _parts(content))
+    return not all(map(PROGRESS_KEYS.isdisjoint, _parts(content)))
 
 
 def owner(name: str, streams: Collection[str]) -> str | None:
@@ -76,10 +76,7 @@ def owner(name: str, streams: Collection[str]) -> str | None:
 
 def begins_afresh(content: object) -> bool:
     """Return whether a tap that starts from this bookmark sends the whole table."""
-    return all(
-        isinstance(part, Mapping) and all(value is None or key in FRESH_KEYS for key, value in part.items())
-        for part in _parts(content)
-    )
+    return all(value is None or key in FRESH_KEYS for part in _parts(content) for key, value in part.items())
 
 
 def _is_resume_point(content: object) -> bool:
@@ -130,28 +127,24 @@ def _end_alike(words: list[str], others: list[str]) -> bool:
     return shorter > 0 and words[-shorter:] == others[-shorter:]
 
 
-def _parts(content: object) -> list[object]:
-    """Return the bookmark without its partitions, then each partition without the context that names it."""
-    if not isinstance(content, Mapping):
-        return [content]
-    partitions = content.get("partitions") or []
+def _parts(content: object) -> list[Mapping[str, Any]]:
+    """Return the bookmark without its partitions, then each partition without the context that names it.
+
+    What is no object, such as a bare position, counts as an object that holds a position without a name.
+    """
+    partitions = (content.get("partitions") if isinstance(content, Mapping) else None) or []
     if not isinstance(partitions, list):
         partitions = [partitions]
-    return [_without(content, "partitions"), *(_without(part, "context") for part in partitions)]
+    parts = [(content, "partitions"), *((partition, "context") for partition in partitions)]
+    return [
+        {key: value for key, value in part.items() if key != left_out} if isinstance(part, Mapping) else {"": True}
+        for part, left_out in parts
+    ]
 
 
-def _without(content: object, key: str) -> object:
-    if not isinstance(content, Mapping):
-        return content
-    return {name: value for name, value in content.items() if name != key}
-
-
-def _is_full_table(part: object) -> bool:
-    return (
-        isinstance(part, Mapping)
-        and part.keys() <= FULL_TABLE_KEYS | PROGRESS_KEYS
-        and part.get("last_replication_method", "FULL_TABLE") == "FULL_TABLE"
-    )
+def _is_full_table(part: Mapping[str, Any]) -> bool:
+    method = part.get("last_replication_method", "FULL_TABLE")
+    return part.keys() <= FULL_TABLE_KEYS | PROGRESS_KEYS and method == "FULL_TABLE"
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,10 +196,7 @@ class StreamObserver:
 
     def records(self, tap_stream: str, messages: Sequence[Mapping[str, Any]]) -> None:
         """See consecutive RECORD messages."""
-        if tap_stream not in self._row_count_fields:
-            self.record(tap_stream, count=len(messages))
-            return
-        field = self._row_count_fields[tap_stream]
+        field = self._row_count_fields.get(tap_stream)
         records = [message["record"] for message in messages]
         # A record that is nested too deeply was not read as an object.
         row_counts = [record.get(field) if type(record) is dict else None for record in records]
