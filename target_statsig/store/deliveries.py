@@ -6,7 +6,7 @@ is the number of STATE messages before its last record, counted over all runs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, compress
 from operator import not_
 from typing import TYPE_CHECKING, Any
@@ -39,21 +39,6 @@ _BATCHES_AT_A_TIME = 100
 """Batches to read at a time, about a megabyte."""
 
 
-@dataclass(slots=True)
-class _Skipped:
-    """Skipped records that are not recorded yet."""
-
-    digests: bytearray = field(default_factory=bytearray)
-    highest: Bookmark | None = None
-    epoch: int = 0
-
-    def add(self, digests: Sequence[bytes], highest: Bookmark | None, epoch: int) -> None:
-        self.digests += b"".join(digests)
-        self.epoch = max(self.epoch, epoch)
-        if highest is not None and (self.highest is None or self.highest.text < highest.text):
-            self.highest = highest
-
-
 class StoredLedger(StreamLedger):
     """The deliveries of one stream in the store."""
 
@@ -69,7 +54,8 @@ class StoredLedger(StreamLedger):
         # The connection's lock, so that two ledgers in one transaction never wait for each other.
         self._turn = connection.turn
         self._recollection: Recollection | None = None
-        self._skipped: dict[str | None, _Skipped] = {}
+        self._skipped: dict[str | None, dict[str, Any]] = {}
+        """The rows of skipped records that are not recorded yet, by the kind of their highest bookmark."""
         self._unsettled = 0
         self._forgets = not keep_days
         if keep_days:
@@ -111,9 +97,12 @@ class StoredLedger(StreamLedger):
             answers = self._recollect().known.take_each(digests)
             known = list(compress(digests, answers))
             if known:
-                kind = highest.kind if highest else None
-                self._skipped.setdefault(kind, _Skipped()).add(known, highest, epoch)
-                if sum(len(skipped.digests) for skipped in self._skipped.values()) >= _SKIPPED_BYTES:
+                new = self._row(bytearray(), highest, epoch, acknowledged=True)
+                row = self._skipped.setdefault(new["kind"], new)
+                row["digests"] += b"".join(known)
+                row["epoch"] = max(row["epoch"], new["epoch"])
+                row["highest"] = None if highest is None else max(row["highest"], highest.text)
+                if sum(len(row["digests"]) for row in self._skipped.values()) >= _SKIPPED_BYTES:
                     self._write()
             return answers
 
@@ -175,16 +164,13 @@ class StoredLedger(StreamLedger):
         if not self._skipped and len(rows) == 1:
             return self._insert(rows[0])
         with self._turn:
-            skipped = [
-                self._row(bytes(these.digests), these.highest, these.epoch, acknowledged=True)
-                for these in self._skipped.values()
-            ]
+            rows = (*self._skipped.values(), *rows)
             # Only once: if the answer to the COMMIT is lost, they may be stored, and would be stored twice. So forget
             # nothing without that answer: the batches of earlier runs still hold them.
             self._skipped.clear()
             forgets, self._forgets = self._forgets, False
             with self._connection.writing():
-                *_, number = [self._insert(row) for row in (*skipped, *rows)]
+                *_, number = [self._insert(row) for row in rows]
             self._forgets = forgets
             return number
 
@@ -192,7 +178,9 @@ class StoredLedger(StreamLedger):
         self._unsettled += 1
         return self._connection.insert("target_statsig_batches", "batch", **row)
 
-    def _row(self, digests: bytes, highest: Bookmark | None, epoch: int, *, acknowledged: bool) -> dict[str, Any]:
+    def _row(
+        self, digests: bytes | bytearray, highest: Bookmark | None, epoch: int, *, acknowledged: bool
+    ) -> dict[str, Any]:
         return {
             "stream": self._stream,
             "run_id": self._run_id,
