@@ -197,12 +197,14 @@ def show_suggestion(source: Iterable[bytes] | None) -> NoReturn:
     """Print settings for the streams of a tap's output or catalog; exit with 1 if it is neither."""
     from target_statsig.commands.suggest import suggest
     from target_statsig.errors import InputError
+    from target_statsig.singer.reader import SingerMessageReader
 
     try:
-        sys.stdout.write(suggest(source or sys.stdin.buffer))
+        text = suggest(source or SingerMessageReader().default_input)
     except InputError as error:
         logger.error("%s", error)  # noqa: TRY400 -- the message says it all
         sys.exit(1)
+    _put_out(text)
     sys.exit(0)
 
 
@@ -277,8 +279,8 @@ def show(run: Run, option: Callable[[str], Any]) -> None:
             if option("send") is not None:
                 sections["Table"] = [table_row(run, option("send"))]
             width = min(shutil.get_terminal_size((80, 24)).columns, WIDEST_TABLE)
-            colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-            sys.stdout.write(render(sections, width=width, colours=colours))
+            colours = sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
+            _put_out(render(sections, width=width, colours=colours))
             sys.exit(failed(sections) > 0)
         if option("status"):
             from target_statsig.commands.status import read_status
@@ -298,5 +300,17 @@ def show(run: Run, option: Callable[[str], Any]) -> None:
         sys.exit(1)
     except InterruptedRunError:
         sys.exit(run.exit_code)
-    sys.stdout.write(f"{json.dumps(found.as_json(), indent=2)}\n" if option("json") else found.as_text())
+    _put_out(f"{json.dumps(found.as_json(), indent=2)}\n" if option("json") else found.as_text())
     sys.exit(not is_good)
+
+
+def _put_out(text: str) -> None:
+    """Write to standard output. If that fails, log why, and exit with 1."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except (OSError, ValueError, AttributeError) as error:
+        cause = error.strerror if isinstance(error, OSError) else "it is closed"
+        logger.error("Standard output cannot be written: %s.", cause)  # noqa: TRY400 -- the message says it all
+        sys.stdout = None  # otherwise Python flushes again at exit, prints the error, and exits with 120
+        sys.exit(1)

@@ -353,6 +353,22 @@ def test_a_closed_input_is_said(command):
     assert [error[:51] for error in done.errors] == ["The input cannot be used: Standard input is closed,"]
 
 
+@pytest.mark.parametrize(
+    ("redirection", "cause"), [(">&-", "it is closed"), ("> /dev/full", "No space left on device")]
+)
+@pytest.mark.parametrize("option", ["--check", "--status", "--suggest"])
+def test_a_command_whose_output_cannot_be_written_says_so(command, option, redirection, cause):
+    (command.directory / "messages").write_bytes(to_lines([schema("orders", {"user_id": {"type": "string"}})]))
+    done = command.shell(f"{command.line(**EVENT)} {option} {redirection} < {command.directory / 'messages'}")
+    assert (done.exit_code, done.errors) == (1, [f"Standard output cannot be written: {cause}."])
+
+
+def test_a_suggestion_for_an_input_that_is_closed_says_so(command):
+    done = command.shell(f"{command.line(**EVENT)} --suggest <&-")
+    assert done.exit_code == 1
+    assert [error[:25] for error in done.errors] == ["Standard input is closed,"]
+
+
 # Signals
 
 
