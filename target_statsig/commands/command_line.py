@@ -202,8 +202,7 @@ def show_suggestion(source: Iterable[bytes] | None) -> NoReturn:
     try:
         text = suggest(source or SingerMessageReader().default_input)
     except InputError as error:
-        logger.error("%s", error)  # noqa: TRY400 -- the message says it all
-        sys.exit(1)
+        _fail(str(error))
     _put_out(text)
     sys.exit(0)
 
@@ -296,8 +295,7 @@ def show(run: Run, option: Callable[[str], Any]) -> None:
     except SettingsError as error:
         turn_down(error.errors)
     except StoreError as error:
-        logger.error("%s: %s", error.heading.value, error)  # noqa: TRY400 -- the message says it all
-        sys.exit(1)
+        _fail(f"{error.heading.value}: {error}")
     except InterruptedRunError:
         sys.exit(run.exit_code)
     _put_out(f"{json.dumps(found.as_json(), indent=2)}\n" if option("json") else found.as_text())
@@ -306,11 +304,17 @@ def show(run: Run, option: Callable[[str], Any]) -> None:
 
 def _put_out(text: str) -> None:
     """Write to standard output. If that fails, log why, and exit with 1."""
+    from target_statsig.reports.text import encodable
+
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(encodable(text, sys.stdout.encoding))
         sys.stdout.flush()
     except (OSError, ValueError, AttributeError) as error:
-        cause = error.strerror if isinstance(error, OSError) else "it is closed"
-        logger.error("Standard output cannot be written: %s.", cause)  # noqa: TRY400 -- the message says it all
         sys.stdout = None  # otherwise Python flushes again at exit, prints the error, and exits with 120
-        sys.exit(1)
+        cause = error.strerror if isinstance(error, OSError) else "it is closed"
+        _fail(f"Standard output cannot be written: {cause}.")
+
+
+def _fail(text: str) -> NoReturn:
+    logger.error("%s", text)
+    sys.exit(1)

@@ -30,7 +30,7 @@ from target_statsig.errors import FatalRunError, Heading, SettingsError
 from target_statsig.events.event import read_objects
 from target_statsig.events.item_types import ITEM_TYPES
 from target_statsig.reports.report import MappingWarnings
-from target_statsig.reports.text import Forecast, id_lines, log_summary, visible
+from target_statsig.reports.text import Forecast, encodable, id_lines, log_summary, visible
 from target_statsig.segments.stream import MemberMapper
 from target_statsig.singer.columns import deleted_rows, id_destination, listed, places, reads_messages, sources_of
 from target_statsig.singer.dead_letters import NoDeadLetters
@@ -188,7 +188,7 @@ class DryRun(Run):
     @staticmethod
     def _show(lines: Iterable[str]) -> None:
         for line in lines:
-            sys.stdout.write(f"{visible(line)}\n")
+            sys.stdout.write(encodable(f"{visible(line)}\n", sys.stdout.encoding))
         sys.stdout.flush()
 
 

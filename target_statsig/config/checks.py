@@ -1,6 +1,6 @@
 """Errors of a configuration: against its schema, and between settings.
 
-Each function gives texts, so that all errors are reported at once. No text quotes a value, which may be a secret.
+Each function gives texts, so that all errors are reported at once. No text quotes a value that may be a secret.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def run_errors(settings: Settings, used: Collection[str]) -> Iterator[str]:
     try:
         parse_rate_windows(settings.console_rate_limits)
     except ValueError as error:
-        yield f"`console_rate_limits`: {error}"
+        yield f"`console_rate_limits`: {error}."
 
 
 def _has_valid_host(url: str) -> bool:

@@ -363,6 +363,12 @@ def test_a_command_whose_output_cannot_be_written_says_so(command, option, redir
     assert (done.exit_code, done.errors) == (1, [f"Standard output cannot be written: {cause}."])
 
 
+def test_a_command_is_readable_where_the_output_lacks_a_character(command):
+    done = command.process("--config", command.config_file(**EVENT), "--check", PYTHONIOENCODING="latin-1")
+    assert done.exit_code == 0
+    assert r"ends in \u2026" in done.stdout
+
+
 def test_a_suggestion_for_an_input_that_is_closed_says_so(command):
     done = command.shell(f"{command.line(**EVENT)} --suggest <&-")
     assert done.exit_code == 1

@@ -359,13 +359,19 @@ def test_a_file_that_cannot_be_written_ends_the_dry_run_before_it_begins(command
     assert "cannot be written: No such file or directory" in done.log
 
 
-def shown_on_a_terminal(command, messages, *options, **settings):
+def shown_on_a_terminal(command, messages, *options, encoding="utf-8", **settings):
     """Return the lines that a dry run shows on a terminal, and see that no value of a record is anywhere else."""
     arguments = [*PROGRAM, "--config", str(command.config_file(**settings)), "--dry-run", *options]
     terminal, end = pty.openpty()
     log = subprocess.PIPE
     done = subprocess.run(
-        arguments, input=to_lines(messages), stdout=end, stderr=log, env=environment(), check=False, timeout=60
+        arguments,
+        input=to_lines(messages),
+        stdout=end,
+        stderr=log,
+        env=environment(PYTHONIOENCODING=encoding),
+        check=False,
+        timeout=60,
     )
     os.close(end)
     shown = os.read(terminal, 10_000).decode()
@@ -411,6 +417,11 @@ def test_some_ids_are_shown_on_a_terminal_and_nowhere_else(command):
         "  + … and 2 more",
         "  \N{MINUS SIGN} c",
     ]
+
+
+def test_what_a_terminal_cannot_show_is_escaped(command):
+    shown = shown_on_a_terminal(command, [schema("users"), *users(CANARY), COMPLETE], encoding="latin-1", **MIRROR)
+    assert shown[-1] == r"  user_id \u2190 user_id"
 
 
 def test_ids_are_not_shown_where_standard_output_is_no_terminal(command):
