@@ -92,17 +92,18 @@ class TargetStatsig(Target):
         Raises:
             ConfigValidationError: With all errors in the configuration.
         """
-        from target_statsig.config.load import environment_errors
+        from target_statsig.config.load import check_environment
         from target_statsig.singer.reader import SingerMessageReader
 
         self._overrides = {"dry_run": True} if dry_run else {}
-        if parse_env_config:
-            self._refuse(environment_errors(self._whole_schema(), os.environ))
-        super().__init__(parse_env_config=parse_env_config, message_reader=SingerMessageReader(), **options)
         try:
+            if parse_env_config:
+                check_environment(self._whole_schema(), os.environ)
+            super().__init__(parse_env_config=parse_env_config, message_reader=SingerMessageReader(), **options)
             self.run = self._new_run(show_ids=show_ids, dry_run_output=dry_run_output)
         except SettingsError as error:
-            self._refuse(error.errors)
+            msg = "Nothing was read or sent."
+            raise ConfigValidationError(msg, errors=error.errors) from error
         self._fed: dict[str, dict[str, StatsigSink]] = {}
         """The sinks that each stream of the tap feeds, by their names after stream maps."""
         self.message_reader.between_blocks = self.run.tick
@@ -283,32 +284,20 @@ class TargetStatsig(Target):
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        from target_statsig.config.load import restore_keys, trial_errors
+        from target_statsig.config.load import check_trial, restore_keys
         from target_statsig.config.parse import parse_config
 
         schema = self._whole_schema()
         self._config = restore_keys(self._config, os.environ) | self._overrides
-        try:
-            self.run_config = parse_config(self._config, schema)
-        except SettingsError as error:
-            self._refuse(error.errors)
-        self._refuse(trial_errors(self.run_config.settings, os.environ))
+        self.run_config = parse_config(self._config, schema)
+        check_trial(self.run_config.settings, os.environ)
         return []
 
     @override
     def setup_mapper(self) -> None:
         from target_statsig.singer.sinks import StreamMaps
 
-        try:
-            self._mapper = StreamMaps(self.config, self.logger)
-        except SettingsError as error:
-            self._refuse(error.errors)
-
-    @staticmethod
-    def _refuse(errors: list[str]) -> None:
-        if errors:
-            msg = "Nothing was read or sent."
-            raise ConfigValidationError(msg, errors=errors)
+        self._mapper = StreamMaps(self.config, self.logger)
 
     def _new_run(self, *, show_ids: bool, dry_run_output: Path | None) -> Run:
         if self.run_config.settings.dry_run:

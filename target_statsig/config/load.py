@@ -76,10 +76,13 @@ def read_config_files(paths: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
-def environment_errors(schema: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
-    """Return a text for each variable whose value does not fit its setting's type; values are never quoted.
+def check_environment(schema: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+    """Check that the value of each variable fits its setting's type.
 
     singer-sdk reads the variables afterwards, but fails with a bare `ValueError` if one is not a number or not JSON.
+
+    Raises:
+        SettingsError: With a text for each variable that does not fit; values are never quoted.
     """
     errors = []
     for name, declared in schema["properties"].items():
@@ -101,23 +104,27 @@ def environment_errors(schema: Mapping[str, Any], environ: Mapping[str, str]) ->
             except ValueError:
                 wanted = "object" if "object" in kinds else "array"
                 errors.append(f"`{name}`: the variable {variable} must hold a JSON {wanted}.")
-    return errors
+    if errors:
+        raise SettingsError(errors)
 
 
-def trial_errors(settings: Settings, environ: Mapping[str, str]) -> list[str]:
-    """Return why this must not run beside an emulator: its key and address are for another Statsig."""
-    if not environ.get(TRIAL):
-        return []
+def check_trial(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Check that what runs beside an emulator sends to it.
+
+    Raises:
+        SettingsError: A key and an address are for another Statsig.
+    """
     urls = {"events_url": settings.server_secret_key, "console_url": settings.console_api_key}
     elsewhere = [
         f"`{name}`" for name, key in urls.items() if key and not is_loopback(getattr(settings, name).partition("//")[2])
     ]
-    msg = (
-        f"This command runs beside statsig-emulator ({TRIAL} is set), but {' and '.join(elsewhere)} would send it "
-        "elsewhere. To use the emulator, add `--config ENV`, which reads its addresses and keys from the environment. "
-        f"To send to Statsig, run the command without the emulator and unset {TRIAL}."
-    )
-    return [msg] if elsewhere else []
+    if environ.get(TRIAL) and elsewhere:
+        msg = (
+            f"This command runs beside statsig-emulator ({TRIAL} is set), but {' and '.join(elsewhere)} would send it "
+            "elsewhere. To use the emulator, add `--config ENV`, which reads its addresses and keys from the "
+            f"environment. To send to Statsig, run the command without the emulator and unset {TRIAL}."
+        )
+        raise SettingsError([msg])
 
 
 def is_loopback(server: str) -> bool:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.config.load import environment_errors, join_dotted_keys, join_stream_names, restore_keys
+from target_statsig.config.load import check_environment, join_dotted_keys, join_stream_names, restore_keys
 from target_statsig.config.settings import config_schema
+from target_statsig.errors import SettingsError
 
 EVENT = {"object_type": "event"}
 
@@ -173,7 +174,9 @@ def test_what_meltano_splits_is_put_together_as_it_was(names):
     ],
 )
 def test_a_variable_that_cannot_be_read_is_named(variable, value, words):
-    (error,) = environment_errors(config_schema(), {f"TARGET_STATSIG_{variable}": value})
+    with pytest.raises(SettingsError) as caught:
+        check_environment(config_schema(), {f"TARGET_STATSIG_{variable}": value})
+    (error,) = caught.value.errors
     assert words in error
     assert f"TARGET_STATSIG_{variable}" in error
     assert value not in error
@@ -181,4 +184,4 @@ def test_a_variable_that_cannot_be_read_is_named(variable, value, words):
 
 def test_variables_that_can_be_read_are_no_errors():
     environ = {"TARGET_STATSIG_REQUEST_TIMEOUT": "5", "TARGET_STATSIG_FIELD_MAPPING": "{}", "PATH": "/bin"}
-    assert environment_errors(config_schema(), environ) == []
+    check_environment(config_schema(), environ)
