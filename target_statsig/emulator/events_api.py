@@ -25,7 +25,7 @@ PREFIX = "/v1/"
 SECRET_KEY = "secret-emulator"  # noqa: S105 - made up, and valid only here
 
 MAX_REQUEST_BYTES = 10_000_000
-"""Bytes of a body; Statsig drops a bigger one: https://docs.statsig.com/http-api."""
+"""Bytes of a body, decompressed; Statsig drops a bigger one: https://docs.statsig.com/http-api."""
 
 MAX_EVENTS_PER_REQUEST = 3_000
 """The most events of a request, about which the guide gives this as a rough limit: https://docs.statsig.com/http-api."""
@@ -170,7 +170,7 @@ def answer(request: Request, state: State) -> Response:
     if endpoint is None or request.method != "POST":
         raise RefusalError(HTTPStatus.NOT_FOUND, f"Cannot {request.method} {request.path}")
     _check_key(request.headers.get("statsig-api-key", ""))
-    if max(request.size, len(request.body)) > MAX_REQUEST_BYTES:
+    if len(request.body) > MAX_REQUEST_BYTES:
         note = f"dropped unread: over {MAX_REQUEST_BYTES:,} bytes"
         return json_response({"success": True}, HTTPStatus.ACCEPTED, note=note)
     count = _take(*endpoint, request, state)

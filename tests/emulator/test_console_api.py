@@ -6,6 +6,7 @@ import pytest
 import requests
 
 from target_statsig.config.settings import RateWindow
+from target_statsig.emulator import console_api
 
 
 def call(statsig, method, path, ids=None, *, json=None, key=None):
@@ -45,6 +46,19 @@ def test_an_id_in_the_path_is_percent_decoded(statsig):
     statsig.state.seed_segment("vip users/2", ["a"])
 
     assert call(statsig, "GET", "segments/vip%20users%2F2").json()["data"]["id"] == "vip users/2"
+
+
+@pytest.mark.parametrize(
+    ("path", "split"),
+    [
+        pytest.param("/console/v1/segments", ("", "segments"), id="all"),
+        pytest.param("/console/v1/segments/a%2Fb", ("a/b", "segments/*"), id="one"),
+        pytest.param("/console/v1/segments/a/id_list", ("a", "segments/*/id_list"), id="part-of-one"),
+        pytest.param("/v1/log_event", ("", ""), id="another-api"),
+    ],
+)
+def test_a_path_has_an_id_and_a_route(path, split):
+    assert console_api.split_path(path) == split
 
 
 def test_a_segment_tells_its_kind_and_size(statsig):
@@ -136,6 +150,17 @@ def test_too_many_ids_are_400(statsig, segment, path, most):
     assert len(statsig.state.ids(segment)) == most
 
 
+def test_a_project_holds_only_so_many_ids(statsig, monkeypatch):
+    monkeypatch.setattr(console_api, "MAX_IDS_PER_PROJECT", 3)
+    statsig.state.seed_segment("vip_users", ["a"])
+    statsig.state.seed_segment("beta", ["b"])
+
+    assert call(statsig, "PATCH", "segments/beta/id_list", ["b", "c"]).status_code == 200
+    assert call(statsig, "PATCH", "segments/beta/id_list", ["d"]).status_code == 400
+    assert call(statsig, "DELETE", "segments/beta/id_list", ["b"]).status_code == 200
+    assert call(statsig, "PATCH", "segments/beta/id_list", ["d"]).status_code == 200
+
+
 def test_ids_must_be_strings(statsig):
     statsig.state.seed_segment("vip_users")
 
@@ -177,12 +202,16 @@ def test_segments_and_unit_id_types_are_listed(statsig):
     assert [kind["name"] for kind in types] == ["userID", "stableID", "companyID"]
 
 
-@pytest.mark.parametrize("key", ["", "secret-emulator", "client-1"])
-def test_only_the_console_key_opens_the_console_api(statsig, key):
+@pytest.mark.parametrize(
+    ("key", "ending"),
+    [("", "was sent."), ("secret-emulator", "Key ended in ator."), ("client-1", "Key ended in nt-1.")],
+)
+def test_only_the_console_key_opens_the_console_api(statsig, key, ending):
     answer = call(statsig, "GET", "segments", key=key)
 
     assert answer.status_code == 401
     assert "CONSOLE key" in answer.json()["message"]
+    assert answer.json()["message"].endswith(ending)
 
 
 def test_attempts_that_are_turned_away_count_too(statsig_factory):
@@ -196,9 +225,17 @@ def test_attempts_that_are_turned_away_count_too(statsig_factory):
         return response.status_code, response.headers.get("Retry-After")
 
     assert [attempt(0), attempt(0)] == [(200, None), (200, None)]
-    assert [attempt(4), attempt(5)] == [(429, "6"), (429, "9")]
+    assert [attempt(4), attempt(4.5)] == [(429, "6"), (429, "10")]
     assert attempt(10) == (429, "5")
     assert attempt(15) == (200, None)
+
+
+def test_the_quota_of_lists_is_for_lists_alone(statsig_factory):
+    statsig = statsig_factory(clock=lambda: 0.0, id_list_windows=(RateWindow(1, 10),))
+    new = ({"name": name, "type": "id_list"} for name in ("vip_users", "beta"))
+
+    assert [call(statsig, "POST", "segments", json=one).status_code for one in new] == [201, 201]
+    assert [call(statsig, "PATCH", "segments/beta/id_list", ["a"]).status_code for _ in range(2)] == [200, 429]
 
 
 def log(statsig, *events):
@@ -225,6 +262,13 @@ def test_the_last_events_of_a_name_are_listed_the_last_one_first(statsig):
     assert (pages["itemsPerPage"], pages["pageNumber"], pages["totalItems"], pages["nextPage"]) == (1, 2, 2, None)
     last = call(statsig, "GET", "events/Plan%20Upgraded").json()["data"][0]
     assert last["timestamp"] == "1793491200000"
+
+
+def test_only_the_last_events_are_listed(statsig, monkeypatch):
+    monkeypatch.setattr(console_api, "MAX_LISTED_EVENTS", 2)
+    log(statsig, *({"eventName": "login", "value": value} for value in (1, 2, 3)))
+
+    assert [event["value"] for event in call(statsig, "GET", "events/login").json()["data"]] == ["3", "2"]
 
 
 def test_events_that_statsig_drops_are_not_listed(statsig):
