@@ -36,6 +36,32 @@ def test_a_fault_meets_what_all_its_conditions_hold_for(conditions, met):
     assert [request for request in (EVENTS, IDS) if faults.pick(request)] == met
 
 
+@pytest.mark.parametrize("body", [b"no JSON", b"[]", b'{"events": [7]}', b'{"events": [{"eventName": 7}]}'])
+def test_a_body_without_events_has_none_of_the_name_that_a_fault_is_for(body):
+    faults = Faults()
+    faults.add(status=503, event="*")
+
+    assert faults.pick(Request("POST", "/v1/log_event", body=body)) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "note"),
+    [
+        pytest.param({"drop": True}, "connection dropped", id="dropped"),
+        pytest.param({"drop": True, "taken": True}, "answer lost", id="dropped-but-taken"),
+        pytest.param({"hang": True}, "no answer", id="hanging"),
+        pytest.param({"status": 503}, "503 answered", id="status"),
+        pytest.param({"status": 503, "taken": True}, "503 although taken", id="status-but-taken"),
+        pytest.param({"body": "{}"}, "another answered", id="body"),
+        pytest.param({"adds": ("a",)}, "a list changed meanwhile", id="adds"),
+        pytest.param({"removes": ("a",)}, "a list changed meanwhile", id="removes"),
+        pytest.param({"latency": 1.0}, "late", id="late"),
+    ],
+)
+def test_the_request_log_says_what_a_fault_did(fields, note):
+    assert Fault(**fields).note == f"fault: {note}"
+
+
 def test_a_fault_skips_the_first_and_ends_after_so_many():
     faults = Faults()
     fault = faults.add(status=503, path="/v1/*", skip=2, times=2)

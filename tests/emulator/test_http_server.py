@@ -8,6 +8,8 @@ import socket
 import pytest
 import requests
 
+from target_statsig.emulator.http_server import LoopbackServer
+
 BODY = json.dumps({"events": [{"eventName": "ping", "user": {"userID": "u1"}}]}).encode()
 
 
@@ -56,6 +58,29 @@ def test_a_connection_that_is_not_to_be_kept_is_closed_after_the_answer(statsig)
         connection.sendall(b"GET /_emulator/state HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answered = b"".join(iter(lambda: connection.recv(65_536), b""))
     assert answered.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_closing_ends_a_connection_on_which_nobody_asks(statsig):
+    with socket.create_connection(("127.0.0.1", port_of(statsig)), timeout=10) as connection:
+        connection.sendall(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 404 ")
+        statsig.close()
+        assert connection.recv(65_536) == b""
+
+
+def handle(error, server):
+    try:
+        raise error
+    except (OSError, ValueError):
+        server.handle_error()
+
+
+@pytest.mark.parametrize(("error", "is_told"), [(ConnectionResetError, False), (ValueError, True)])
+def test_only_an_error_of_the_emulator_s_own_is_told(capfd, error, is_told):
+    with LoopbackServer(0, lambda _: None, lambda _: None) as server:
+        handle(error, server)
+
+    assert (error.__name__ in capfd.readouterr().err) == is_told
 
 
 def test_a_method_that_statsig_does_not_know_is_refused_and_not_logged(statsig, exchange):

@@ -108,14 +108,17 @@ def test_what_is_dropped_or_doubtful_has_examples():
 
 def test_users_are_counted_by_the_id_that_they_are_known_by():
     log = log_of("all")
-    log.take([event(), event(), {"eventName": "a", "user": {"customIDs": {"stableID": "s1"}}}], {}, NOW_MS)
+    anonymous = {"eventName": "b"}
+    log.take([event(), event(), {"eventName": "a", "user": {"customIDs": {"stableID": "s1"}}}, anonymous], {}, NOW_MS)
 
     assert log.ids == {"userID": {"u1": 2}, "stableID": {"s1": 1}}
+    assert log.tallies["b", ""].ids == set()
 
 
 def test_merging_gives_what_one_log_would_hold():
     batches = [[event(), event("bad|name"), event(time=0)], [event(tier="staging"), event(user_id="u2"), event(time=1)]]
-    parts = [log_of("all"), log_of("all")]
+    batches.append([event(value=value) for value in range(MAX_SAMPLES)])
+    parts = [log_of("all") for _ in batches]
     whole = log_of("all")
     for part, batch in zip(parts, batches, strict=True):
         part.take(batch, {}, NOW_MS)
