@@ -146,12 +146,17 @@ def test_what_is_sent_stays_small(shop):
         shop.run(*(f"event {number}" for number in range(MAX_ROWS + 1)))
     for number in range(MAX_ROWS + 1):
         shop.state.seed_segment(f"segment_{number}")
+        shop.state.segments["segment_0"].change("add", [f"u{number}"])
+        metric = {"user_id": "u", "id_type": "user_id", "metric_name": f"metric {number}", "metric_value": 1}
+        shop.state.take("metrics", {"metrics": [metric]})
 
     shown = shop.overview()
 
     assert len(shown["runs"]) == MAX_RUNS
     assert len(shown["run"]["names"]) == len(shown["segments"]) == MAX_ROWS
     assert shown["segment_count"] == MAX_ROWS + 1
+    assert (len(shown["segments"][0]["history"]), shown["segments"][0]["changes"]) == (MAX_ROWS, MAX_ROWS + 1)
+    assert (len(shown["run"]["items"][0]["lines"]), shown["run"]["items"][0]["more"]) == (MAX_ROWS, 1)
 
 
 def test_users_with_the_most_events_come_first(shop):

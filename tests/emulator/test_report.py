@@ -63,14 +63,23 @@ def test_no_line_is_wider_than_the_terminal_and_none_has_colours(state, width):
     assert "\x1b" not in text
 
 
+def test_a_narrow_terminal_wraps_the_answers_and_not_the_call(state):
+    for status in range(400, 405):
+        state.log(entry(status, "DELETE", "/console/v1/segments/vips/id_list"))
+
+    assert "DELETE  segments/vips/id_list" in printed(state, width=60)
+
+
 def test_events_segments_and_requests_are_counted_with_separators(state):
     take(state, [PURCHASE] * 1_200)
     state.seed_segment("vip_users", ["a"]).change("add", map(str, range(12_000)))
     state.log(entry(items=1_200))
     state.log(entry(503, items=0, note="fault: 503 answered"))
 
-    rows = [line.split() for line in printed(state).splitlines()]
+    text = printed(state)
+    rows = [line.split() for line in text.splitlines()]
 
+    assert text.splitlines()[2].strip() == "1,200 events · 1 segment changed · 2 requests"
     assert ["purchase", "production", "1,200", "1"] in rows
     assert ["vip_users", "id_list", "userID", "1", "+12,000", "-", "12,001"] in rows
     assert ["POST", "log_event", "2", "1,200", "200", "202", "(1),", "503", "(1)"] in rows
@@ -152,9 +161,10 @@ def test_a_created_segment_was_not_there_before(state):
     state.seed_segment("vip_users").created = True
     state.log(entry(201, path="/console/v1/segments"))
 
-    assert ["vip_users", "id_list", "userID", "new", "-", "-", "0"] in [
-        line.split() for line in printed(state).splitlines()
-    ]
+    text = printed(state)
+
+    assert "1 segment changed" in text
+    assert ["vip_users", "id_list", "userID", "new", "-", "-", "0"] in [line.split() for line in text.splitlines()]
 
 
 def test_findings_tell_the_remedy(state):
