@@ -250,6 +250,12 @@ def test_keep_goes_on_serving_after_the_command(started):
     assert process.wait(timeout=30) == 0
 
 
+def test_keep_does_not_serve_after_a_command_that_a_signal_ended(started):
+    process = started("--keep", "sh", "-c", "kill -KILL $$")
+
+    assert process.wait(timeout=30) == 137
+
+
 def test_a_taken_port_is_said(run, statsig):
     port = statsig.url.rpartition(":")[2]
 

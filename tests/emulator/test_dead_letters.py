@@ -22,7 +22,7 @@ def test_they_are_counted_by_reason_with_what_is_shown_of_the_first_of_each(lett
     (tmp_path / "events").mkdir()
     (tmp_path / "events" / "1.singer").write_text(
         '{"type": "SCHEMA", "stream": "orders"}\n'
-        '{"type": "RECORD", "stream": "orders", "reason": "missing_identifier", "record": {"id": 1}}\n'
+        '{"type": "RECORD", "stream": "orders", "statsig": null, "reason": "missing_identifier", "record": {"id": 1}}\n'
         '{"type": "RECORD", "stream": "orders", "reason": "missing_identifier", "record": {"id": 2}}\n'
         '{"type": "RECORD", "reason": "invalid_time", "field": "at"}\n'
         '{"type": "RECORD"}\n'

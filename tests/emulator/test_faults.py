@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import msgspec
 import pytest
@@ -233,6 +234,16 @@ def test_a_list_can_change_between_its_pages(statsig_factory):
     pages = [requests.get(f"{url}?page={n}", headers=headers, timeout=10).json() for n in (1, 2)]
 
     assert [page["data"]["ids"] for page in pages] == [["b", "c"], ["c", "d"]]
+    assert statsig.state.ids("vip_users") == {"a", "b", "c", "d"}
+
+
+def test_an_answer_may_be_late(statsig):
+    statsig.faults.add(latency=0.2, times=1)
+    begun = time.monotonic()
+
+    assert send(statsig).status_code == 202
+    assert time.monotonic() - begun >= 0.2
+    assert len(statsig.state.events) == 1
 
 
 def test_closing_ends_late_and_hanging_answers(statsig):
@@ -286,13 +297,16 @@ def test_after_a_while_away_it_is_back_on_its_port_with_all_it_holds(statsig):
     assert (statsig.url, len(statsig.state.events)) == (url, 2)
 
 
-def test_the_state_is_told_over_http(statsig):
+def test_the_state_is_told_over_http(statsig, monkeypatch):
+    monkeypatch.setattr("target_statsig.emulator.state.MAX_LISTED_IDS", 2)
     statsig.state.seed_segment("vip_users", ["a", "b"])
+    statsig.state.seed_segment("too_big", ["a", "b", "c"])
     send(statsig)
 
     state = requests.get(f"{statsig.url}/_emulator/state", timeout=10).json()
 
     assert state["segments"]["vip_users"]["ids"] == ["a", "b"]
+    assert (state["segments"]["too_big"]["ids"], state["segments"]["too_big"]["count"]) == (None, 3)
     assert state["events"] == BODY["events"]
     assert [entry["path"] for entry in state["requests"]] == ["/v1/log_event"]
     assert requests.get(f"{statsig.url}/_emulator/nothing", timeout=10).status_code == 404

@@ -70,6 +70,17 @@ def test_before_anything_has_arrived_the_page_can_tell_how_to_point_a_target_her
     assert ask(beside)["remembers"]
 
 
+@pytest.mark.parametrize(
+    ("hosts", "passed_by"), [("", "127.0.0.1"), ("db.internal", "db.internal,127.0.0.1")], ids=["no other", "another"]
+)
+def test_a_target_passes_a_proxy_by(statsig, monkeypatch, hosts, passed_by):
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("NO_PROXY", hosts)
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.internal:3128")
+
+    assert (statsig.exports["no_proxy"], statsig.exports["NO_PROXY"]) == (passed_by, passed_by)
+
+
 def test_what_has_arrived_is_told_until_nothing_changes(statsig):
     send(statsig, EVENT, EVENT)
 

@@ -183,6 +183,23 @@ def test_findings_tell_the_remedy(state):
     assert findings[3] == Finding(2, "dead-lettered", "missing_identifier")
 
 
+def test_what_happened_most_comes_first(state):
+    for status, times in ((503, 1), (429, 3), (500, 2)):
+        for _ in range(times):
+            state.log(entry(status, note="no"))
+    take(state, [PURCHASE | {"eventName": name} for name in ("a|b", "c|d", "c|d")])
+
+    assert [(finding.count, finding.what.split()[0]) for finding in found(state, few=Tally(1), many=Tally(5))] == [
+        (3, "429"),
+        (2, "500"),
+        (1, "503"),
+        (2, "silently"),
+        (1, "silently"),
+        (5, "dead-lettered"),
+        (1, "dead-lettered"),
+    ]
+
+
 def test_a_call_that_is_not_there_is_no_missing_segment(state):
     state.seed_segment("vip_users")
     state.log(entry(404, "GET", "/console/v1/segments/vip_users/rules", 0, "Cannot GET it"))
