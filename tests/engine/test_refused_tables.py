@@ -84,6 +84,7 @@ def test_a_table_for_a_segment_is_refused(send, table, statsig):
     refused(outcome, statsig, "goes to a segment")
 
 
+@pytest.mark.slow
 def test_a_large_table_is_surveyed_in_little_memory(tmp_path):
     rows = 200_000
     (row,) = prepared_rows(ORDERS, orders(1))
