@@ -7,6 +7,7 @@ import re
 from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
+from itertools import chain
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -72,6 +73,9 @@ NOT_JSON = (TypeError, ValueError, RecursionError, ArithmeticError)
 _PRINT_PLAINLY: frozenset[type] = frozenset({str, int, bool, NoneType})
 
 _WHOLE: frozenset[type] = frozenset({int, NoneType})
+
+_NESTED: frozenset[type] = frozenset({dict, list})
+"""The types of values that hold other values."""
 
 
 def compact_json(value: object) -> str:
@@ -185,9 +189,10 @@ def texts(column: Column, faults: Faults) -> Column:
         if are_plain([*filter(None, digits)]):
             # Only a fraction of zeros is cut.
             return [plain_text(Decimal(each)) if each and each[-1] == "0" else each for each in digits]
-    if kinds <= {dict, list}:
+    if kinds <= _NESTED:
         with suppress(*NOT_JSON):
-            encoded = encode_each([*map(_plain, column)])
+            prints_plainly = _prints_plainly(_members_of(column), _PRINT_PLAINLY | _NESTED)
+            encoded = encode_each(column if prints_plainly else [*map(_plain, column)])
             return [value if value is None else each.decode() for value, each in zip(column, encoded, strict=True)]
     return convert(lambda value: None if value is None else text(value), column, faults)
 
@@ -223,6 +228,17 @@ def _prints_plainly(column: Column, kinds: frozenset[type]) -> bool:
     """Return whether a column has only values of these types, and Decimals that are encoded without an exponent."""
     others = set(map(type, column)) - kinds
     return not others or (others == {Decimal} and are_plain([str(value) for value in column if type(value) is Decimal]))
+
+
+def _members_of(values: Column) -> Column:
+    """Return the members of objects and lists, and theirs, at all levels."""
+    found: list[Any] = []
+    level = [value for value in values if type(value) in _NESTED]
+    while level:
+        members = [*chain.from_iterable(each.values() if type(each) is dict else each for each in level)]
+        found += members
+        level = [member for member in members if type(member) in _NESTED]
+    return found
 
 
 def typed_value(value: object) -> object:

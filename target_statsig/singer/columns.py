@@ -127,8 +127,6 @@ class Columns:
 
 def objects_in(column: Column) -> Sequence[dict[str, Any]]:
     """Return the objects of a column, and an empty object for every other value."""
-    if {*map(type, column)} == {dict}:
-        return column
     return [each if type(each) is dict else _EMPTY for each in column]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from operator import sub
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,7 +20,6 @@ from target_statsig.singer.message import (
     decode_around_record,
     decode_leniently,
     is_too_deep,
-    lines_of,
 )
 from target_statsig.singer.schema import Check, NotPlainError, RecordType, compile_check
 
@@ -37,6 +35,16 @@ NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Arithmet
 MOST_MISSES = 10
 """Batches in a row that do not fit the `RecordType`, after which it is no longer tried. A tap that sends columns beyond
 its schema does so in every batch."""
+
+
+_LINES_AT_ONCE = 25
+"""Lines whose brackets are counted together."""
+
+
+def _brackets(text: bytes) -> int:
+    """Return how many objects and lists begin in a text, or more."""
+    # `replace` skips other bytes many at a time; `count` and `translate` look at each.
+    return len(text) - len(text.replace(b"{", b"").replace(b"[", b""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +81,9 @@ class Batch:
     @property
     def may_be_deep(self) -> bool:
         """Whether a record may nest too deeply, going by the number of brackets in its line."""
-        # `replace` and `lines_of` skip other bytes many at a time; `count` and `translate` look at each.
-        without = lines_of(b"".join(self.lines).replace(b"{", b"").replace(b"[", b""))
-        return max(map(sub, map(len, self.lines), map(len, without)), default=0) > DEEPEST
+        groups = (self.lines[start : start + _LINES_AT_ONCE] for start in range(0, len(self.lines), _LINES_AT_ONCE))
+        # Seldom does a whole group have as many brackets as one line may have.
+        return any(_brackets(b"".join(group)) > DEEPEST and max(map(_brackets, group)) > DEEPEST for group in groups)
 
     def part(self, start: int, size: int) -> Batch:
         """Return at most `size` consecutive messages, beginning with number `start`."""
