@@ -14,8 +14,8 @@ from target_statsig.config.choices import SyncMode
 from target_statsig.errors import FatalRunError, Heading, SegmentError
 from target_statsig.reports.report import SegmentCounts
 from target_statsig.reports.text import counted
-from target_statsig.segments.completeness import Proof, Verdict
-from target_statsig.segments.mirror import Action, Baseline, decide
+from target_statsig.segments.completeness import Action, Proof, Verdict, decide
+from target_statsig.segments.mirror import Baseline
 from target_statsig.segments.segment import RemoteSegment
 from target_statsig.store.tables import Command, HoldState
 

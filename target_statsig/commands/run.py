@@ -28,7 +28,7 @@ from target_statsig.events.workers import Workers
 from target_statsig.reports.progress import ProgressLog, terminal
 from target_statsig.reports.report import RunReport, notification, write_open_metrics, write_report
 from target_statsig.reports.text import log_summary
-from target_statsig.segments.completeness import StreamObserver
+from target_statsig.segments.observer import StreamObserver
 from target_statsig.singer.dead_letters import DeadLetters, whereabouts
 from target_statsig.singer.state import State, StateGate, write_state
 from target_statsig.store.tables import Command, past_run

@@ -1,35 +1,26 @@
-"""Whether the tap's messages prove that it finished a stream.
+"""Whether a stream is complete, by what the tap's messages showed, and whether its mirror may remove members.
 
-The end of the input proves nothing: the pipe of a dead tap closes like any other. Neither does a STATE, which taps also
-write midway, nor a later stream.
+Pure. The end of the input proves nothing: the pipe of a dead tap closes like any other. Neither does a STATE, which
+taps also write midway, nor a later stream.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import enum
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from target_statsig.config.choices import OnIncompleteStream, SyncMode
-from target_statsig.errors import FatalRunError, Heading
+from target_statsig.config.choices import OnIncompleteStream
+from target_statsig.errors import Heading
 from target_statsig.reports.text import counted
-from target_statsig.segments.bookmarks import (
-    BookmarkTracker,
-    Kind,
-    Position,
-    hints_at_incremental,
-    incremental_streams,
-    without_resumption,
-)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
     from target_statsig.config.settings import StreamSettings
-    from target_statsig.singer.columns import Column
-    from target_statsig.singer.records import Read
+    from target_statsig.store.tables import Hold
 
 
 class Proof(StrEnum):
@@ -104,9 +95,17 @@ MIXED = object()
 """Stands for a value that the records of a stream do not share."""
 
 
+class Kind(enum.Enum):
+    """Whether a stream holds all rows or changed ones, by its bookmark; the most doubtful first."""
+
+    INCREMENTAL = enum.auto()
+    UNKNOWN = enum.auto()
+    FULL_TABLE = enum.auto()
+
+
 @dataclass(slots=True)
 class Seen:
-    """What the messages of one of the tap's streams showed.
+    """What the messages of one of the tap's streams showed up to now.
 
     Attributes:
         row_count: What every record's row count column holds; None if they have none.
@@ -114,6 +113,12 @@ class Seen:
         activated: The `version` of an ACTIVATE_VERSION after its last SCHEMA or RECORD; None if none came.
         dead_letter: Whether a SCHEMA of it came from a dead-letter file.
         incremental_hint: Whether a SCHEMA of it looked like that of an incremental stream.
+        resume_points: The bookmarks to resume from that STATEs held before its first record; None before that.
+        kind: Which rows it holds, by its bookmarks: the most doubtful kind of several; None if it has none.
+        in_progress: Whether a bookmark of it shows the tap in the middle of it.
+        resumed: Whether a STATE before its first record shows that the tap resumed an earlier run.
+        perhaps_resumed: Whether none has its name, and one without a stream's name is a position to resume from.
+        currently_syncing: Whether the last STATE with a `currently_syncing` names it.
     """
 
     stream: str
@@ -124,17 +129,22 @@ class Seen:
     activated: object = None
     dead_letter: bool = False
     incremental_hint: bool = False
-    position: Position = field(default_factory=Position)
+    resume_points: frozenset[str] | None = None
+    kind: Kind | None = None
+    in_progress: bool = False
+    resumed: bool = False
+    perhaps_resumed: bool = False
+    currently_syncing: bool = False
 
     @property
     def looks_incremental(self) -> bool:
         """Whether its SCHEMA looks incremental, and it has no bookmark that shows a full table."""
-        return self.position.kind is None and self.incremental_hint
+        return self.kind is None and self.incremental_hint
 
     @property
     def began_afresh(self) -> bool:
         """Whether the run held all of it, if the tap ended well."""
-        return not (self.position.resumed or self.position.perhaps_resumed or self.looks_incremental)
+        return not (self.resumed or self.perhaps_resumed or self.looks_incremental)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,124 +162,6 @@ class Verdict:
     sign: Sign | None = None
     hint: str = ""
     applicable: bool = False
-
-
-class StreamObserver:
-    """Observes all messages of a run before any stream map.
-
-    It counts under the tap's stream names. Stream maps rename and copy streams; `follow` notes which of the tap's
-    streams feed which of ours. Not thread-safe.
-    """
-
-    def __init__(self) -> None:
-        self.bookmarks = BookmarkTracker()
-        self._accounts: dict[str, Seen] = {}
-        self._row_count_fields: dict[str, str | None] = {}
-        self._feeding: dict[str, set[str]] = {}
-        self._settings: dict[str, StreamSettings] = {}
-        self._mirrored: dict[str, str] = {}
-
-    def follow(self, tap_stream: str, stream: str, settings: StreamSettings) -> None:
-        """Note that a stream of the tap feeds a segment stream with these settings."""
-        self._feeding.setdefault(stream, set()).add(tap_stream)
-        self._settings[stream] = settings
-        self._row_count_fields[tap_stream] = settings.row_count_field or self._row_count_fields.get(tap_stream)
-        if settings.sync_mode is SyncMode.MIRROR:
-            self._mirrored.setdefault(tap_stream, stream)
-
-    def schema(self, message: Mapping[str, Any], *, dead_letter: bool) -> None:
-        """See a SCHEMA message; `dead_letter` is whether it has the mark of a dead-letter file."""
-        seen = self._account(message["stream"])
-        seen.schemas += 1
-        seen.activated = None
-        seen.dead_letter |= dead_letter
-        seen.incremental_hint |= hints_at_incremental(message)
-
-    def read(self, tap_stream: str, read: Read) -> None:
-        """See consecutive RECORDs of a stream that feeds a segment."""
-        if read.messages is not None:
-            self.records(tap_stream, read.messages)
-            return
-        field, columns = self._row_count_fields[tap_stream], read.columns
-        row_counts = (None,) * len(columns) if field is None else columns.get(field)
-        self._runs(tap_stream, row_counts, columns.versions)
-
-    def records(self, tap_stream: str, messages: Sequence[Mapping[str, Any]]) -> None:
-        """See consecutive RECORD messages."""
-        field = self._row_count_fields.get(tap_stream)
-        records = [message["record"] for message in messages]
-        # A record that is nested too deeply was not read as an object.
-        row_counts = [record.get(field) if type(record) is dict else None for record in records]
-        self._runs(tap_stream, row_counts, [message.get("version") for message in messages])
-
-    def _runs(self, tap_stream: str, row_counts: Column, versions: Column) -> None:
-        for (row_count, version), alike in groupby(zip(row_counts, versions, strict=True)):
-            self.record(tap_stream, row_count, version=version, count=len([*alike]))
-
-    def record(self, tap_stream: str, row_count: object = None, *, version: object = None, count: int = 1) -> None:
-        """See a RECORD, or several consecutive ones with the same row count and `version`."""
-        seen = self._account(tap_stream, is_record=count > 0)
-        seen.activated = None
-        first = seen.records == 0
-        seen.records += count
-        seen.row_count = _common(seen.row_count, row_count, first=first)
-        seen.version = _common(seen.version, version, first=first)
-
-    def activate_version(self, tap_stream: str, version: object) -> None:
-        """See an ACTIVATE_VERSION."""
-        self._account(tap_stream).activated = version
-
-    def state(self, value: object) -> None:
-        """See a STATE's value.
-
-        Raises:
-            FatalRunError: It shows that a mirrored stream is incremental.
-        """
-        self.bookmarks.state(value)
-        incremental = self._mirrored.keys() & incremental_streams(value)
-        if incremental:
-            msg = (
-                f"Stream '{self._mirrored[min(incremental)]}' is mirrored, but the tap's STATE shows that it is "
-                "incremental. It holds only changed rows, so a mirror would remove everyone else. No member was "
-                "added or removed, and the run stops. Sync the stream as FULL_TABLE and clear its bookmark from the "
-                "tap's state, or set `sync_mode` to add."
-            )
-            raise FatalRunError(msg, heading=Heading.INCREMENTAL)
-
-    def without_resumption(self, state: Any) -> Any:
-        """Return a STATE's value from which the tap begins every mirrored stream afresh.
-
-        A mirror needs the whole table in one run. A tap that resumes sends only the rest.
-        """
-        return without_resumption(state, self.bookmarks.names(self._mirrored.keys()))
-
-    @property
-    def must_keep_state(self) -> bool:
-        """Whether the last STATE must not be written, because an unnamed bookmark may let a mirrored stream resume."""
-        return self.bookmarks.is_unsure(self._mirrored.keys())
-
-    def verdict(self, stream: str) -> Verdict:
-        """Return whether the tap finished all that feeds a stream."""
-        settings = self._settings[stream]
-        field, fails = settings.row_count_field, settings.on_incomplete_stream is OnIncompleteStream.FAIL
-        tap_streams = sorted(self._feeding[stream])
-        return weakest(assess(self.seen(each), row_count_field=field, fails=fails) for each in tap_streams)
-
-    def seen(self, tap_stream: str) -> Seen:
-        """Return what was seen of one of the tap's streams up to now."""
-        seen = self._accounts.get(tap_stream, Seen(tap_stream))
-        return replace(seen, position=self.bookmarks.position(tap_stream))
-
-    def _account(self, tap_stream: str, *, is_record: bool = False) -> Seen:
-        self.bookmarks.message(tap_stream, is_record=is_record)
-        return self._accounts.setdefault(tap_stream, Seen(tap_stream))
-
-
-def _common(before: object, value: object, *, first: bool) -> object:
-    """Return what all records so far have in common."""
-    if first:
-        return value
-    return before if value is before or value == before else MIXED
 
 
 def assess(seen: Seen, *, row_count_field: str | None = None, fails: bool = False) -> Verdict:
@@ -302,13 +194,12 @@ def _weakness(verdict: Verdict) -> tuple[int, int, bool]:
 
 
 def _gravest_sign(seen: Seen) -> Sign | None:
-    position = seen.position
     shown = {
         Sign.DEAD_LETTER: seen.dead_letter,
-        Sign.INCREMENTAL: position.kind is Kind.INCREMENTAL,
-        Sign.PROGRESS_MARKERS: position.in_progress,
-        Sign.CURRENTLY_SYNCING: position.currently_syncing,
-        Sign.UNKNOWN_BOOKMARK: position.kind is Kind.UNKNOWN,
+        Sign.INCREMENTAL: seen.kind is Kind.INCREMENTAL,
+        Sign.PROGRESS_MARKERS: seen.in_progress,
+        Sign.CURRENTLY_SYNCING: seen.currently_syncing,
+        Sign.UNKNOWN_BOOKMARK: seen.kind is Kind.UNKNOWN,
     }
     return next((sign for sign in Sign if shown[sign]), None)
 
@@ -337,8 +228,8 @@ def _doubt_by_messages(seen: Seen, *, fails: bool) -> str:
     """Return why no ACTIVATE_VERSION ends a stream that began afresh in this run; empty if one does."""
     doubts = (
         (seen.records == 0, "no record came"),
-        (seen.position.resumed, RESUMED),
-        (seen.position.perhaps_resumed, PERHAPS_RESUMED),
+        (seen.resumed, RESUMED),
+        (seen.perhaps_resumed, PERHAPS_RESUMED),
         (seen.looks_incremental, "its SCHEMA looks like that of an incremental stream, and no STATE denies it"),
         (seen.schemas > 1, "its SCHEMA came more than once, so the stream came in several pieces"),
         (seen.activated is None, "no ACTIVATE_VERSION came after its last record"),
@@ -349,3 +240,91 @@ def _doubt_by_messages(seen: Seen, *, fails: bool) -> str:
         return ""
     remedies = [APPLY_REMEDY, PROOF_REMEDY] if seen.began_afresh else [PROOF_REMEDY]
     return ". ".join([doubt, *([FAIL_REMEDY] if fails else remedies)])
+
+
+ALWAYS_REMOVABLE = 10
+"""Members that may be removed whatever their share: one member of a small segment is a large share."""
+
+
+class Action(StrEnum):
+    """What to do about missing members."""
+
+    REMOVE = "remove"
+    NOTHING_TO_REMOVE = "nothing_to_remove"
+    HOLD = "hold"
+    """Remove none, remember the missing members, and warn."""
+    FAIL = "fail"
+    """Remove none, remember the missing members, and fail the run."""
+
+
+class Reason(StrEnum):
+    """Why no member is removed, if it is not a `Sign`."""
+
+    NONE = "none"
+    REJECTED_RECORDS = "rejected_records"
+    EMPTY_STREAM = "empty_stream"
+    UNPROVEN = "unproven"
+    TOO_MANY = "too_many"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do about missing members, and why.
+
+    Attributes:
+        reason: Why no member is removed; `NONE` if some are, or none is missing.
+        hint: The reason and the remedy as text; empty with `NONE`.
+    """
+
+    action: Action
+    reason: Reason | Sign = Reason.NONE
+    hint: str = ""
+
+    @property
+    def heading(self) -> Heading:
+        """The heading of the error, if this fails the run."""
+        headings = {Sign.INCREMENTAL: Heading.INCREMENTAL, Reason.TOO_MANY: Heading.TOO_MANY_REMOVALS}
+        return headings.get(self.reason, Heading.UNPROVEN)
+
+
+def decide(verdict: Verdict, hold: Hold, settings: StreamSettings) -> Decision:
+    """Decide about a mirror's removals at the end of the input; additions do not depend on it.
+
+    `on_incomplete_stream: remove` replaces a missing proof and nothing else.
+
+    Args:
+        verdict: Whether the tap finished what feeds the segment.
+        hold: The counts of the mirror, which are held if no member may be removed.
+        settings: The settings of the stream.
+    """
+    sign, hint, unproven = verdict.sign, verdict.hint, verdict.proof is Proof.NONE
+    doubt = sign or Reason.UNPROVEN
+    fails = unproven and settings.on_incomplete_stream is OnIncompleteStream.FAIL
+    holds = unproven and settings.on_incomplete_stream is not OnIncompleteStream.REMOVE
+    is_empty = hold.current == 0
+    exceeds_share = hold.removals * 100 > hold.before * settings.max_removal_percent
+    too_many = exceeds_share and hold.removals > ALWAYS_REMOVABLE and not is_empty
+    rejected = counted(hold.rejected, "record of the stream was", "records of the stream were")
+    rejected_hint = (
+        f"{rejected} rejected, and may hold missing members. The summary and the report have the reasons. Fix the "
+        "records, and run again."
+    )
+    empty_hint = "The stream held no member. Check its source. To empty the segment, set `allow_empty_segment` to true."
+    share_hint = (
+        f"That is more than `max_removal_percent` ({settings.max_removal_percent}) allows. Check the stream's source. "
+        "To remove them all, raise the setting for one run."
+    )
+    # The order matters: a dead-letter file never removes; then errors even if no member is missing; then what forbids a
+    # removal. An empty stream comes before a missing proof, because its source is the likely cause.
+    rules: tuple[tuple[bool, Action, Reason | Sign, str], ...] = (
+        (sign is Sign.DEAD_LETTER, Action.HOLD, doubt, hint),
+        (sign is Sign.INCREMENTAL or fails, Action.FAIL, doubt, hint),
+        (hold.removals == 0, Action.NOTHING_TO_REMOVE, Reason.NONE, ""),
+        (sign is not None, Action.HOLD, doubt, hint),
+        (hold.rejected > 0, Action.HOLD, Reason.REJECTED_RECORDS, rejected_hint),
+        (is_empty and not settings.allow_empty_segment, Action.HOLD, Reason.EMPTY_STREAM, empty_hint),
+        (holds, Action.HOLD, doubt, hint),
+        (too_many, Action.FAIL, Reason.TOO_MANY, share_hint),
+        (True, Action.REMOVE, Reason.NONE, ""),
+    )
+    return next(Decision(action, reason, text) for applies, action, reason, text in rules if applies)

@@ -1,7 +1,7 @@
 """A segment that mirrors its stream: adds ids that are new in the stream and, with a proof, removes missing ones.
 
 Gathers the whole audience in the store, compares it with the list in Statsig, sends additions first and removals last.
-`completeness` says what is proven, and the guards (`decide`) whether members may be removed.
+`completeness` says what is proven, and whether members may be removed.
 
 The store remembers the list. It is read again from Statsig if it has drifted, which shows in Statsig's count and in the
 list's version. Neither shows every change, so the list is also read every `full_check_days`.
@@ -10,18 +10,17 @@ list's version. Neither shows every change, so the list is also read every `full
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from target_statsig.clock import iso_time
-from target_statsig.config.choices import OnIncompleteStream, RemovalScope
+from target_statsig.config.choices import RemovalScope
 from target_statsig.errors import Heading, SegmentError
 from target_statsig.reports.text import counted
 from target_statsig.segments.changes import SegmentSync
-from target_statsig.segments.completeness import Proof, Sign
+from target_statsig.segments.completeness import Action, Decision, decide
 from target_statsig.segments.segment import DAY, other_feeder
 from target_statsig.store.tables import Hold, HoldState
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     from target_statsig.clock import Clock
     from target_statsig.commands.run import Run
-    from target_statsig.config.settings import StreamSettings
     from target_statsig.segments.changes import Changes
     from target_statsig.segments.completeness import Verdict
     from target_statsig.segments.segment import RemoteSegment
@@ -43,93 +41,6 @@ READINGS = 3
 
 MARKED_AT_ONCE = 10_000
 """Ids to mark as missing in one transaction."""
-
-ALWAYS_REMOVABLE = 10
-"""Members that may be removed whatever their share: one member of a small segment is a large share."""
-
-
-class Action(StrEnum):
-    """What to do about missing members."""
-
-    REMOVE = "remove"
-    NOTHING_TO_REMOVE = "nothing_to_remove"
-    HOLD = "hold"
-    """Remove none, remember the missing members, and warn."""
-    FAIL = "fail"
-    """Remove none, remember the missing members, and fail the run."""
-
-
-class Reason(StrEnum):
-    """Why no member is removed, if it is not a `Sign`."""
-
-    NONE = "none"
-    REJECTED_RECORDS = "rejected_records"
-    EMPTY_STREAM = "empty_stream"
-    UNPROVEN = "unproven"
-    TOO_MANY = "too_many"
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do about missing members, and why.
-
-    Attributes:
-        reason: Why no member is removed; `NONE` if some are, or none is missing.
-        hint: The reason and the remedy as text; empty with `NONE`.
-    """
-
-    action: Action
-    reason: Reason | Sign = Reason.NONE
-    hint: str = ""
-
-    @property
-    def heading(self) -> Heading:
-        """The heading of the error, if this fails the run."""
-        headings = {Sign.INCREMENTAL: Heading.INCREMENTAL, Reason.TOO_MANY: Heading.TOO_MANY_REMOVALS}
-        return headings.get(self.reason, Heading.UNPROVEN)
-
-
-def decide(verdict: Verdict, hold: Hold, settings: StreamSettings) -> Decision:
-    """Decide about a mirror's removals at the end of the input; additions do not depend on it.
-
-    `on_incomplete_stream: remove` replaces a missing proof and nothing else.
-
-    Args:
-        verdict: Whether the tap finished what feeds the segment.
-        hold: The counts of the mirror, which are held if no member may be removed.
-        settings: The settings of the stream.
-    """
-    sign, hint, unproven = verdict.sign, verdict.hint, verdict.proof is Proof.NONE
-    doubt = sign or Reason.UNPROVEN
-    fails = unproven and settings.on_incomplete_stream is OnIncompleteStream.FAIL
-    holds = unproven and settings.on_incomplete_stream is not OnIncompleteStream.REMOVE
-    is_empty = hold.current == 0
-    exceeds_share = hold.removals * 100 > hold.before * settings.max_removal_percent
-    too_many = exceeds_share and hold.removals > ALWAYS_REMOVABLE and not is_empty
-    rejected = counted(hold.rejected, "record of the stream was", "records of the stream were")
-    rejected_hint = (
-        f"{rejected} rejected, and may hold missing members. The summary and the report have the reasons. Fix the "
-        "records, and run again."
-    )
-    empty_hint = "The stream held no member. Check its source. To empty the segment, set `allow_empty_segment` to true."
-    share_hint = (
-        f"That is more than `max_removal_percent` ({settings.max_removal_percent}) allows. Check the stream's source. "
-        "To remove them all, raise the setting for one run."
-    )
-    # The order matters: a dead-letter file never removes; then errors even if no member is missing; then what forbids a
-    # removal. An empty stream comes before a missing proof, because its source is the likely cause.
-    rules: tuple[tuple[bool, Action, Reason | Sign, str], ...] = (
-        (sign is Sign.DEAD_LETTER, Action.HOLD, doubt, hint),
-        (sign is Sign.INCREMENTAL or fails, Action.FAIL, doubt, hint),
-        (hold.removals == 0, Action.NOTHING_TO_REMOVE, Reason.NONE, ""),
-        (sign is not None, Action.HOLD, doubt, hint),
-        (hold.rejected > 0, Action.HOLD, Reason.REJECTED_RECORDS, rejected_hint),
-        (is_empty and not settings.allow_empty_segment, Action.HOLD, Reason.EMPTY_STREAM, empty_hint),
-        (holds, Action.HOLD, doubt, hint),
-        (too_many, Action.FAIL, Reason.TOO_MANY, share_hint),
-        (True, Action.REMOVE, Reason.NONE, ""),
-    )
-    return next(Decision(action, reason, text) for applies, action, reason, text in rules if applies)
 
 
 class Baseline:

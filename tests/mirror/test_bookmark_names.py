@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from target_statsig.segments.bookmarks import owner, without_resumption
 from target_statsig.segments.completeness import Proof, Sign, assess
-from tests.mirror.wire import activate, observe, raw_state, records, schema, state
+from target_statsig.segments.observer import owner
+from tests.mirror.wire import activate, mirroring, observe, raw_state, records, schema, state
 
 HALF = {"version": 1, "last_id_fetched": "650f"}
 DONE = {"version": 1, "last_replication_method": "FULL_TABLE", "initial_full_table_complete": True}
@@ -167,10 +167,10 @@ BEFORE = {"orders": {"at": 5}, "gone": {"at": 1}}
     ],
 )
 def test_what_is_left_of_the_last_state(parts, left):
-    observer = observe(*parts)
+    observer = observe(*parts, observer=mirroring("vips"))
     last = parts[-1][-1]["value"]
-    assert not observer.bookmarks.is_unsure({"vips"})
-    assert without_resumption(last, observer.bookmarks.names({"vips"})) == {**last, "bookmarks": left}
+    assert not observer.must_keep_state
+    assert observer.without_resumption(last) == {**last, "bookmarks": left}
 
 
 STARTED = [schema("vips"), records("vips"), state(pages={"page": 3}, orders={"at": 5})]
@@ -200,4 +200,4 @@ STARTED = [schema("vips"), records("vips"), state(pages={"page": 3}, orders={"at
     ],
 )
 def test_whether_a_state_may_hold_a_place_that_cannot_be_told(parts, is_unsure):
-    assert observe(*parts).bookmarks.is_unsure({"vips"}) is is_unsure
+    assert observe(*parts, observer=mirroring("vips")).must_keep_state is is_unsure

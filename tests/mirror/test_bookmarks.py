@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from target_statsig.segments.bookmarks import (
+from target_statsig.segments.observer import (
     Kind,
     begins_afresh,
     bookmarks_of,

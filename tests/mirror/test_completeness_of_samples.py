@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from target_statsig.segments.bookmarks import incremental_streams
 from target_statsig.segments.completeness import Proof, Sign, assess
+from target_statsig.segments.observer import incremental_streams
 from tests.mirror.wire import SAMPLES, observe, sample
 
 

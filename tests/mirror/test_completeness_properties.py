@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from target_statsig.segments.bookmarks import begins_afresh, without_resumption
-from target_statsig.segments.completeness import Proof, Sign, StreamObserver, assess
-from tests.mirror.wire import SdkStream, SdkTap, activate, observe, raw_state, records, schema, state
+from target_statsig.segments.completeness import Proof, Sign, assess
+from target_statsig.segments.observer import begins_afresh
+from tests.mirror.wire import SdkStream, SdkTap, activate, mirroring, observe, raw_state, records, schema, state
 
 CADENCE = 5
 """singer-sdk's 10,000 in miniature, so that every example crosses it."""
@@ -115,7 +115,7 @@ def test_however_often_a_full_table_is_interrupted_and_resumed_only_a_whole_one_
     assume(obedient or tap.echoes)
     bookmarks = {}
     for rows, dies_after in nights:
-        observer = StreamObserver()
+        observer = mirroring("vips")
         orders = bookmarks.get("orders", {"at": 0})
         messages = list(tap.night(rows, bookmarks))
         for message in messages[:dies_after]:
@@ -124,8 +124,8 @@ def test_however_often_a_full_table_is_interrupted_and_resumed_only_a_whole_one_
                 orders = message["value"]["bookmarks"]["orders"]
                 if not obedient:
                     bookmarks = message["value"]["bookmarks"]
-                elif not observer.bookmarks.is_unsure({"vips"}):
-                    bookmarks = without_resumption(message["value"], observer.bookmarks.names({"vips"}))["bookmarks"]
+                elif not observer.must_keep_state:
+                    bookmarks = observer.without_resumption(message["value"])["bookmarks"]
         seen = observer.seen("vips")
 
         assert assess(seen).proof is Proof.NONE or seen.records == rows

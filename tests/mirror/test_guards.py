@@ -9,8 +9,7 @@ import pytest
 
 from target_statsig.config.choices import ObjectType, OnIncompleteStream
 from target_statsig.config.settings import StreamSettings
-from target_statsig.segments.completeness import Proof, Sign, Verdict
-from target_statsig.segments.mirror import Action, Decision, Reason, decide
+from target_statsig.segments.completeness import Action, Decision, Proof, Reason, Sign, Verdict, decide
 from target_statsig.store.tables import Hold
 
 PROVEN = Verdict(Proof.ACTIVATE_VERSION)

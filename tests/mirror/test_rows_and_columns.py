@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from target_statsig.config.choices import ObjectType, SyncMode
 from target_statsig.config.settings import StreamSettings
-from target_statsig.segments.completeness import StreamObserver
+from target_statsig.segments.observer import StreamObserver
 from target_statsig.singer.columns import Columns
 from target_statsig.singer.records import Read
 

@@ -7,7 +7,9 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from target_statsig.segments.completeness import StreamObserver
+from target_statsig.config.choices import ObjectType, SyncMode
+from target_statsig.config.settings import StreamSettings
+from target_statsig.segments.observer import StreamObserver
 
 SAMPLES = Path(__file__).parents[1] / "data"
 
@@ -35,6 +37,13 @@ def state(**bookmarks):
 
 def sample(name):
     return [json.loads(line) for line in (SAMPLES / name).read_text().splitlines()]
+
+
+def mirroring(stream):
+    """Return an observer of a run that mirrors a stream."""
+    observer = StreamObserver()
+    observer.follow(stream, stream, StreamSettings(ObjectType.SEGMENT, sync_mode=SyncMode.MIRROR, segment_id="vips"))
+    return observer
 
 
 def observe(*parts, row_count_field="n", observer=None):

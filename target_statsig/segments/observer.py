@@ -1,16 +1,28 @@
-"""The bookmarks of a STATE: which stream each belongs to, and what it shows.
+"""What the tap's messages show of each of its streams: records, versions, and the bookmarks of its STATEs.
 
-Pure. `completeness` draws the conclusions.
+`completeness` draws the conclusions.
 """
 
 from __future__ import annotations
 
-import enum
 import re
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from target_statsig.config.choices import OnIncompleteStream, SyncMode
+from target_statsig.errors import FatalRunError, Heading
+from target_statsig.segments.completeness import MIXED, Kind, Seen, assess, weakest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_statsig.config.settings import StreamSettings
+    from target_statsig.segments.completeness import Verdict
+    from target_statsig.singer.columns import Column
+    from target_statsig.singer.records import Read
 
 PROGRESS_KEYS = frozenset({"progress_markers", "starting_replication_value", "replication_key_signpost"})
 """Keys that singer-sdk keeps in a bookmark while it syncs the stream, and removes when it has finished:
@@ -30,14 +42,6 @@ CURRENTLY_SYNCING = "currently_syncing"
 
 LOG_POSITION_COLUMN = "_sdc_lsn"
 """Log-based database taps add this column. Their SCHEMA names no bookmark properties."""
-
-
-class Kind(enum.Enum):
-    """Whether a stream holds all rows or changed ones, by its bookmark; the most doubtful first."""
-
-    INCREMENTAL = enum.auto()
-    UNKNOWN = enum.auto()
-    FULL_TABLE = enum.auto()
 
 
 def bookmarks_of(state: object) -> dict[str, Any]:
@@ -147,38 +151,25 @@ def _is_full_table(part: Mapping[str, Any]) -> bool:
     return part.keys() <= FULL_TABLE_KEYS | PROGRESS_KEYS and method == "FULL_TABLE"
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """The tap's position in a stream, by the STATEs so far.
+class StreamObserver:
+    """Observes all messages of a run before any stream map.
 
-    Attributes:
-        kind: Which rows the stream holds, by its bookmarks: the most doubtful kind of several; None if it has none.
-        in_progress: Whether a bookmark of it shows the tap in the middle of it.
-        resumed: Whether a STATE before its first record shows that the tap resumed an earlier run.
-        perhaps_resumed: Whether none has its name, and one without a stream's name is a position to resume from.
-        currently_syncing: Whether the last STATE with a `currently_syncing` names it.
-    """
-
-    kind: Kind | None = None
-    in_progress: bool = False
-    resumed: bool = False
-    perhaps_resumed: bool = False
-    currently_syncing: bool = False
-
-
-class BookmarkTracker:
-    """Follows the bookmarks of a run's STATEs, in the order in which the messages come.
+    It counts under the tap's stream names. Stream maps rename and copy streams; `follow` notes which of the tap's
+    streams feed which of ours.
 
     A bookmark may have another name than its stream. Then it belongs to the stream whose name has the same ending
-    (`owner`), or perhaps to the stream whose records came when it moved.
+    (`owner`), or perhaps to the stream whose records came when it moved. Not thread-safe.
     """
 
     def __init__(self) -> None:
-        self._streams: set[str] = set()
+        self._accounts: dict[str, Seen] = {}
+        self._row_count_fields: dict[str, str | None] = {}
+        self._feeding: dict[str, set[str]] = {}
+        self._settings: dict[str, StreamSettings] = {}
+        self._mirrored: dict[str, str] = {}
         self._bookmarks: dict[str, object] = {}
         self._syncing: str | None = None
         self._resume_points: frozenset[str] = frozenset()
-        self._resume_points_before: dict[str, frozenset[str]] = {}
         self._has_state = False
         self._with_records: set[str] = set()
         """Streams with records after the last STATE."""
@@ -186,16 +177,68 @@ class BookmarkTracker:
         """Streams with records between the last two STATEs that had any between them."""
         self._moved_by: dict[str, set[str]] = {}
         self._unsure: dict[str, str] = {}
+        """Bookmarks of which no earlier STATE shows whether they moved, with the stream whose position they may be."""
 
-    def message(self, stream: str, *, is_record: bool) -> None:
-        """Note a message of a stream."""
-        self._streams.add(stream)
-        if is_record:
-            self._with_records.add(stream)
-            self._resume_points_before.setdefault(stream, self._resume_points)
+    def follow(self, tap_stream: str, stream: str, settings: StreamSettings) -> None:
+        """Note that a stream of the tap feeds a segment stream with these settings."""
+        self._feeding.setdefault(stream, set()).add(tap_stream)
+        self._settings[stream] = settings
+        self._row_count_fields[tap_stream] = settings.row_count_field or self._row_count_fields.get(tap_stream)
+        if settings.sync_mode is SyncMode.MIRROR:
+            self._mirrored.setdefault(tap_stream, stream)
+
+    def schema(self, message: Mapping[str, Any], *, dead_letter: bool) -> None:
+        """See a SCHEMA message; `dead_letter` is whether it has the mark of a dead-letter file."""
+        seen = self._account(message["stream"])
+        seen.schemas += 1
+        seen.activated = None
+        seen.dead_letter |= dead_letter
+        seen.incremental_hint |= hints_at_incremental(message)
+
+    def read(self, tap_stream: str, read: Read) -> None:
+        """See consecutive RECORDs of a stream that feeds a segment."""
+        if read.messages is not None:
+            self.records(tap_stream, read.messages)
+            return
+        field, columns = self._row_count_fields[tap_stream], read.columns
+        row_counts = (None,) * len(columns) if field is None else columns.get(field)
+        self._runs(tap_stream, row_counts, columns.versions)
+
+    def records(self, tap_stream: str, messages: Sequence[Mapping[str, Any]]) -> None:
+        """See consecutive RECORD messages."""
+        field = self._row_count_fields.get(tap_stream)
+        records = [message["record"] for message in messages]
+        # A record that is nested too deeply was not read as an object.
+        row_counts = [record.get(field) if type(record) is dict else None for record in records]
+        self._runs(tap_stream, row_counts, [message.get("version") for message in messages])
+
+    def _runs(self, tap_stream: str, row_counts: Column, versions: Column) -> None:
+        for (row_count, version), alike in groupby(zip(row_counts, versions, strict=True)):
+            self.record(tap_stream, row_count, version=version, count=len([*alike]))
+
+    def record(self, tap_stream: str, row_count: object = None, *, version: object = None, count: int = 1) -> None:
+        """See a RECORD, or several consecutive ones with the same row count and `version`."""
+        seen = self._account(tap_stream)
+        if count:
+            self._with_records.add(tap_stream)
+            if seen.resume_points is None:
+                seen.resume_points = self._resume_points
+        seen.activated = None
+        first = seen.records == 0
+        seen.records += count
+        seen.row_count = _common(seen.row_count, row_count, first=first)
+        seen.version = _common(seen.version, version, first=first)
+
+    def activate_version(self, tap_stream: str, version: object) -> None:
+        """See an ACTIVATE_VERSION."""
+        self._account(tap_stream).activated = version
 
     def state(self, value: object) -> None:
-        """Note a STATE's value. One without bookmarks is ignored."""
+        """See a STATE's value. Bookmarks that it lacks stay as they were.
+
+        Raises:
+            FatalRunError: It shows that a mirrored stream is incremental.
+        """
         bookmarks = bookmarks_of(value)
         moved = {
             name: content
@@ -208,35 +251,62 @@ class BookmarkTracker:
         if isinstance(value, Mapping) and (CURRENTLY_SYNCING in value or self._syncing in bookmarks):
             syncing = value.get(CURRENTLY_SYNCING)
             self._syncing = syncing if isinstance(syncing, str) else None
+        incremental = self._mirrored.keys() & incremental_streams(value)
+        if incremental:
+            msg = (
+                f"Stream '{self._mirrored[min(incremental)]}' is mirrored, but the tap's STATE shows that it is "
+                "incremental. It holds only changed rows, so a mirror would remove everyone else. No member was "
+                "added or removed, and the run stops. Sync the stream as FULL_TABLE and clear its bookmark from the "
+                "tap's state, or set `sync_mode` to add."
+            )
+            raise FatalRunError(msg, heading=Heading.INCREMENTAL)
 
-    def position(self, stream: str) -> Position:
-        """Return the tap's position in a stream."""
+    def without_resumption(self, state: Any) -> Any:
+        """Return a STATE's value from which the tap begins every mirrored stream afresh.
+
+        A mirror needs the whole table in one run. A tap that resumes sends only the rest.
+        """
+        mirrored = self._mirrored.keys()
+        moved_with = {name for name in self._moved_by if self._may_be_of(name, mirrored)}
+        return without_resumption(state, mirrored | moved_with)
+
+    @property
+    def must_keep_state(self) -> bool:
+        """Whether the last STATE must not be written, because an unnamed bookmark may let a mirrored stream resume.
+
+        It came after records, and no earlier STATE shows which bookmarks moved.
+        """
+        return not self._mirrored.keys().isdisjoint(self._unsure.values())
+
+    def verdict(self, stream: str) -> Verdict:
+        """Return whether the tap finished all that feeds a stream."""
+        settings = self._settings[stream]
+        field, fails = settings.row_count_field, settings.on_incomplete_stream is OnIncompleteStream.FAIL
+        tap_streams = sorted(self._feeding[stream])
+        return weakest(assess(self.seen(each), row_count_field=field, fails=fails) for each in tap_streams)
+
+    def seen(self, tap_stream: str) -> Seen:
+        """Return what was seen of one of the tap's streams up to now."""
+        seen = self._accounts.get(tap_stream, Seen(tap_stream))
         owners = {name: self._owner(name) for name in self._bookmarks}
-        named = {name for name, found in owners.items() if found == stream}
-        own = named or {name for name in owners if self._may_be_of(name, {stream})}
+        named = {name for name, found in owners.items() if found == tap_stream}
+        own = named or {name for name in owners if self._may_be_of(name, {tap_stream})}
         unclaimed = {name for name, found in owners.items() if found is None and name not in self._moved_by}
         resumable = {name for name in unclaimed if not begins_afresh(self._bookmarks[name])}
-        before = self._resume_points_before.get(stream, self._resume_points)
+        before = self._resume_points if seen.resume_points is None else seen.resume_points
         syncing, contents = self._syncing, [self._bookmarks[name] for name in own]
         kinds = {*map(kind_of, contents)}
-        return Position(
+        return replace(
+            seen,
             kind=next((kind for kind in Kind if kind in kinds), None),
             in_progress=any(map(is_in_progress, contents)),
             resumed=not own.isdisjoint(before),
             perhaps_resumed=not named and bool(resumable | (unclaimed & before)),
-            currently_syncing=syncing is not None and (syncing in own or self._owner(syncing) == stream),
+            currently_syncing=syncing is not None and (syncing in own or self._owner(syncing) == tap_stream),
         )
 
-    def names(self, streams: AbstractSet[str]) -> set[str]:
-        """Return the names of the bookmarks that may belong to these streams."""
-        return {*streams, *(name for name in self._moved_by if self._may_be_of(name, streams))}
-
-    def is_unsure(self, streams: AbstractSet[str]) -> bool:
-        """Return whether the last STATE may hold a position within these streams under an unknown name.
-
-        It came after records, and no earlier STATE shows which bookmarks moved.
-        """
-        return not streams.isdisjoint(self._unsure.values())
+    def _account(self, tap_stream: str) -> Seen:
+        return self._accounts.setdefault(tap_stream, Seen(tap_stream))
 
     def _attribute(self, moved: Mapping[str, object]) -> None:
         """Note the streams that moved bookmarks may belong to: those whose records came before."""
@@ -248,7 +318,7 @@ class BookmarkTracker:
             for name, stream in self._unsure.items()
             if name not in moved and self._writers == {stream} and self._owner(name) in {None, stream}
         }
-        strange = {name: content for name, content in moved.items() if name not in self._streams}
+        strange = {name: content for name, content in moved.items() if name not in self._accounts}
         if not strange or not self._writers:
             return
         nameless = self._only_writer_without_bookmark()
@@ -274,4 +344,11 @@ class BookmarkTracker:
 
     def _owner(self, name: str) -> str | None:
         """Return the stream of this run that a bookmark belongs to by its name."""
-        return owner(name, [stream for stream in self._streams if stream == name or stream not in self._bookmarks])
+        return owner(name, [stream for stream in self._accounts if stream == name or stream not in self._bookmarks])
+
+
+def _common(before: object, value: object, *, first: bool) -> object:
+    """Return what all records so far have in common."""
+    if first:
+        return value
+    return before if value is before or value == before else MIXED
