@@ -177,7 +177,7 @@ class RowSync(SegmentSync):
         ids = iter([member for member, joining in changes.items() if joining is joins])
         send = self.remote.remove
         if joins:
-            self.remote.check_additions(sum(changes.values()), lambda members: changes.keys() & members)
+            self.remote.check_additions(sum(changes.values()), lambda members: [*filter(changes.get, members)])
             send = self.remote.add
         while batch := list(itertools.islice(ids, self.remote.batch_size)):
             send(batch)

@@ -78,6 +78,15 @@ def test_additions_that_go_before_removals_go_through_the_door_too(run_target, s
     assert DOOR in segment_report(outcome)["warnings"][0]
 
 
+def test_rows_that_remove_members_bring_those_that_add_others_no_farther_from_the_door(run_target, statsig, vips):
+    vips(1_000)
+    rows = [record("users", {"user_id": name, "active": name == "new"}) for name in ("u00000", "new")]
+    outcome = run_target([schema("users"), *rows], **BY_ROW)
+    assert (outcome.exit_code, len(members(statsig))) == (0, 1_000)
+    (warning,) = segment_report(outcome)["warnings"]
+    assert f"grows from 1,000 to 1,001 members, {DOOR}" in warning
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_segment_that_would_grow_over_its_limit_stays_as_it_is(run_target, statsig, vips, mode):
     vips(5)
