@@ -173,16 +173,17 @@ def test_a_target_that_was_turned_to_the_emulator_sends_to_it(run_a_target):
     assert [event["eventName"] for event in arrived["events"]] == ["order"]
 
 
-def test_dead_letters_are_told_and_stay(run, tmp_path, monkeypatch):
+def test_dead_letters_are_told_and_stay_alone(run, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     line = shlex.quote('{"type": "RECORD", "reason": "missing_identifier"}')
     path = "$TARGET_STATSIG_DEAD_LETTER_PATH"
 
-    done = run("sh", "-c", f"mkdir {path}; echo {line} >{path}/a.singer")
+    done = run("sh", "-c", f"mkdir {path}; echo {line} >{path}/a.singer; cd {path}/..; touch store.db; mkdir state")
 
     assert "1  dead-lettered: missing_identifier" in done.stdout
     (letters,) = tmp_path.rglob("a.singer")
     assert str(letters.parent) in done.stderr
+    assert [*letters.parent.parent.iterdir()] == [letters.parent]
 
 
 @pytest.mark.parametrize("command", ["no-such-command", "/no/such/command"])
@@ -247,7 +248,9 @@ def test_keep_goes_on_serving_after_the_command(started):
 
     process.send_signal(signal.SIGTERM)
 
-    assert process.wait(timeout=30) == 0
+    rest, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "Statsig emulator" not in rest  # nothing has arrived since the report
 
 
 def test_keep_does_not_serve_after_a_command_that_a_signal_ended(started):
@@ -274,6 +277,15 @@ def test_without_rich_one_line_says_what_to_install(tmp_path):
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "pip install 'target-statsig[emulator]'" in done.stderr
+
+
+def test_a_terminal_without_unicode_is_no_error():
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+
+    done = subprocess.run(program("true"), env=environment, capture_output=True, text=True, timeout=30, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Statsig emulator" in done.stdout
 
 
 def test_who_stops_reading_is_no_error():
