@@ -86,11 +86,13 @@ class StatsigEmulator:
             empty(self.folder)
 
     def _begin(self) -> None:
-        self.state, self.faults = State(self._options), Faults()
+        state, faults = State(self._options), Faults()
         for seed in self._first_segments:
-            self.state.seed_segment(seed.id, seed.ids, id_type=seed.id_type)
+            state.seed_segment(seed.id, seed.ids, id_type=seed.id_type)
         for fault in self._first_faults:
-            self.faults.add(fault)
+            faults.add(fault)
+        # Only now, because a target may be asking.
+        self.state, self.faults = state, faults
 
     def __enter__(self) -> Self:
         return self.start()
