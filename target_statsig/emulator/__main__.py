@@ -14,7 +14,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, get_args
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, get_args
 
 import click
 import msgspec
@@ -118,7 +118,13 @@ def _faults(file: str) -> list[Fault]:
 )
 @click.option("--keep", is_flag=True, help="Keep serving after COMMAND, until Ctrl-C, and print the page's address.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="The port on 127.0.0.1 (default: a free one).")
-@click.option("--json", "output", metavar="FILE", type=Path, help="Write everything that arrived to FILE, as JSON.")
+@click.option(
+    "--json",
+    "output",
+    metavar="FILE",
+    type=click.File("wb", lazy=False),  # opened before COMMAND runs: what arrived shall not be lost in the end
+    help="Write everything that arrived to FILE, as JSON.",
+)
 @click.option(
     "--keep-events",
     type=click.Choice(get_args(KeepEvents)),
@@ -132,7 +138,7 @@ def main(
     segments: Sequence[SegmentSeed],
     keep: bool,
     port: int,
-    output: Path | None,
+    output: BinaryIO | None,
     keep_events: KeepEvents | None,
     faults: Sequence[Fault] | None,
     command: Sequence[str],
@@ -164,7 +170,7 @@ def main(
             if output:
                 dead_letters = {reason: tally.count for reason, tally in emulator.dead_letters.tallies().items()}
                 content = emulator.state.to_json() | {"dead_letters": dead_letters, "exit_code": code}
-                output.write_bytes(msgspec.json.format(msgspec.json.encode(content)))
+                output.write(msgspec.json.format(msgspec.json.encode(content)))
         finally:
             emulator.close()
     sys.exit(code)

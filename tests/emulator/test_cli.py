@@ -49,11 +49,13 @@ def test_options_may_be_repeated_and_joined(tmp_path):
     faults = tmp_path / "faults.json"
     faults.write_text('{"status": 503, "times": 2}', encoding="utf-8")
 
-    found = parse("--segment", "a", "--segment=b", "--faults", str(faults), "--port=8080", "--json", "out", "x")
+    out = str(tmp_path / "out.json")
+    found = parse("--segment", "a", "--segment=b", "--faults", str(faults), "--port=8080", "--json", out, "x")
+    found["output"].close()
 
     assert [seed.id for seed in found["segments"]] == ["a", "b"]
     assert found["faults"] == [Fault(status=503, times=2)]
-    assert (found["port"], str(found["output"]), found["command"]) == (8080, "out", ("x",))
+    assert (found["port"], found["output"].name, found["command"]) == (8080, out, ("x",))
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,13 @@ def test_what_the_command_sends_is_shown_and_its_exit_code_kept(run, tmp_path):
     assert written["exit_code"] == 3
 
 
+def test_a_file_that_cannot_be_written_is_told_before_the_command_runs(run, tmp_path):
+    done = run("--json", tmp_path / "missing" / "out.json", "echo", "ran")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "No such file or directory" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "kept"),
     [
@@ -216,8 +223,9 @@ def test_a_signal_is_handed_on_to_the_whole_pipeline(started, number):
     assert "Statsig emulator" in process.stdout.read()
 
 
-def test_nothing_that_the_command_started_is_left_behind(started):
-    process = started("sh", "-c", "sleep 1000 & echo started")
+@pytest.mark.parametrize("trap", ["", "trap '' TERM; "], ids=["that ends when asked to", "that must be killed"])
+def test_nothing_that_the_command_started_is_left_behind(started, trap):
+    process = started("sh", "-c", f"{trap}sleep 1000 & echo started")
 
     # What sleeps holds the output open: reading to its end waits for its end.
     rest, _ = process.communicate(timeout=30)
