@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
-from pathlib import Path
 
 import yaml
 
 from tests.command import environment
+from tests.terminal import PROGRAMS
 from tests.tools.plugin_definition import ROOT
-
-PROGRAMS = Path(sys.executable).parent
 
 
 def write_project(folder, extractor, **config):
