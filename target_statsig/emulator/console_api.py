@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote
 
+import msgspec
 from msgspec import Meta, Struct
 
 from target_statsig.emulator.http_server import RefusalError, Request, Response, decode, json_response
@@ -295,7 +296,9 @@ def _pagination(path: str, number: int, size: int, total: int) -> dict[str, Any]
 def _event_dto(event: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
     time = event.get("time")
     if isinstance(time, str):
-        time = int(datetime.fromisoformat(time).timestamp() * 1000)
+        moment = msgspec.convert(time, datetime)
+        # Without a time zone it is in UTC.
+        time = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
     return {
         "timestamp": str(now_ms if time is None else time),
         "name": event["eventName"],

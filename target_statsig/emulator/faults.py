@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from target_statsig.emulator.http_server import Request
+from target_statsig.emulator.http_server import NOT_DECODED, Request
 
 
 class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -144,5 +144,5 @@ def events_of(request: Request) -> list[dict[str, Any]]:
     """Return the events of a body, or none if the body is invalid."""
     try:
         return [event for event in msgspec.json.decode(request.body)["events"] if isinstance(event["eventName"], str)]
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (*NOT_DECODED, KeyError, TypeError):
         return []

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""Errors of decoding what is not JSON, not of the wanted type, or nests too deeply."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -89,13 +92,13 @@ def decode(request: Request, contract: type[_T]) -> _T:
     """Decode the body of a request as a type.
 
     Raises:
-        RefusalError: It cannot be decompressed, is not JSON, or violates the contract.
+        RefusalError: It cannot be decompressed or decoded.
     """
     if request.flaw:
         raise RefusalError(HTTPStatus.BAD_REQUEST, request.flaw)
     try:
         return msgspec.json.decode(request.body, type=contract)
-    except msgspec.DecodeError as error:
+    except NOT_DECODED as error:
         raise RefusalError(HTTPStatus.BAD_REQUEST, f"Invalid request body: {error}") from error
 
 

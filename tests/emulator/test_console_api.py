@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import tzset
+
 import pytest
 import requests
 
@@ -246,7 +248,7 @@ def log(statsig, *events):
 
 def test_the_last_events_of_a_name_are_listed_the_last_one_first(statsig):
     first = {"eventName": "Plan Upgraded", "time": 1_720_567_904_601, "value": 12, "metadata": {"plan": "pro"}}
-    log(statsig, first, {"eventName": "login"}, {"eventName": "Plan Upgraded", "time": "2026-11-01T00:00:00Z"})
+    log(statsig, first, {"eventName": "login"}, {"eventName": "Plan Upgraded"})
     content = call(statsig, "GET", "events/Plan%20Upgraded?limit=1&page=2").json()
     assert content["data"] == [
         {
@@ -260,8 +262,23 @@ def test_the_last_events_of_a_name_are_listed_the_last_one_first(statsig):
     ]
     pages = content["pagination"]
     assert (pages["itemsPerPage"], pages["pageNumber"], pages["totalItems"], pages["nextPage"]) == (1, 2, 2, None)
-    last = call(statsig, "GET", "events/Plan%20Upgraded").json()["data"][0]
-    assert last["timestamp"] == "1793491200000"
+
+
+@pytest.fixture
+def in_tokyo(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    tzset()
+    yield
+    monkeypatch.undo()
+    tzset()
+
+
+@pytest.mark.usefixtures("in_tokyo")
+@pytest.mark.parametrize("time", ["2026-11-01T01:00:00+01:00", "2026-11-01t00:00:00z", "2026-11-01T00:00:00"])
+def test_the_time_of_an_event_is_listed_in_unix_milliseconds(statsig, time):
+    log(statsig, {"eventName": "login", "time": time})
+
+    assert call(statsig, "GET", "events/login").json()["data"][0]["timestamp"] == "1793491200000"
 
 
 def test_only_the_last_events_are_listed(statsig, monkeypatch):

@@ -64,6 +64,9 @@ def test_a_body_that_cannot_be_unpacked_is_refused(statsig, body, encoding):
     [
         pytest.param(b"", id="nothing"),
         pytest.param(b"<html>", id="not-json"),
+        pytest.param(b'{"events": [{"eventName": "\xff"}]}', id="not-utf-8"),
+        pytest.param(b'{"events": ' + b"[" * 100_000, id="too-deep"),
+        pytest.param(b'{"events": [{"eventName": "a", "metadata": {"a": ' + b"[" * 100_000, id="metadata-too-deep"),
         pytest.param({}, id="no-events"),
         pytest.param({"events": []}, id="not-one-event"),
         pytest.param({"events": [{}]}, id="no-name"),

@@ -37,7 +37,17 @@ def test_a_fault_meets_what_all_its_conditions_hold_for(conditions, met):
     assert [request for request in (EVENTS, IDS) if faults.pick(request)] == met
 
 
-@pytest.mark.parametrize("body", [b"no JSON", b"[]", b'{"events": [7]}', b'{"events": [{"eventName": 7}]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"no JSON", id="no-json"),
+        pytest.param(b'{"events": [{"eventName": "\xff"}]}', id="no-utf-8"),
+        pytest.param(b"[" * 100_000, id="too-deep"),
+        pytest.param(b"[]", id="no-object"),
+        pytest.param(b'{"events": [7]}', id="no-event"),
+        pytest.param(b'{"events": [{"eventName": 7}]}', id="no-name"),
+    ],
+)
 def test_a_body_without_events_has_none_of_the_name_that_a_fault_is_for(body):
     faults = Faults()
     faults.add(status=503, event="*")
