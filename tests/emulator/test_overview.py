@@ -231,13 +231,3 @@ def test_dead_letters_are_shown_with_the_run_in_which_they_were_written(shop, tm
 
     assert reasons(1) == {"just before run 1", "at the end of run 1"}
     assert reasons(2) == {"just before run 2", "long after run 2"}
-
-
-def test_a_dead_letter_is_shown_even_where_nothing_arrived(shop, tmp_path):
-    letters = DeadLetterReader(tmp_path)
-    letter(tmp_path, START, "missing_identifier")
-
-    (finding,) = shop.overview(0, letters)["findings"]
-
-    assert (finding["what"], finding["why"], finding["count"]) == ("dead-lettered", "missing_identifier", 1)
-    assert finding["example"] == {"stream": "s", "record": {"id": 1}}

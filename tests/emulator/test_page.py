@@ -153,7 +153,8 @@ def test_dead_letters_are_shown_although_nothing_arrived(beside, tmp_path):
 
     (finding,) = ask(beside, since=first)["findings"]
 
-    assert (finding["why"], finding["example"]) == ("missing_identifier", {"stream": "orders", "record": {"id": 1}})
+    assert (finding["what"], finding["why"], finding["count"]) == ("dead-lettered", "missing_identifier", 1)
+    assert finding["example"] == {"stream": "orders", "record": {"id": 1}}
 
 
 def test_clearing_begins_again_as_in_the_beginning(beside, tmp_path):
