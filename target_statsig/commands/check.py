@@ -10,7 +10,6 @@ import os
 import textwrap
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from target_statsig.config import paths
 from target_statsig.config.checks import nearest
 from target_statsig.config.choices import ApiKeyKind, ObjectType, SyncMode, Tier
 from target_statsig.config.load import replay_command
+from target_statsig.config.parse import find_entry
 from target_statsig.config.settings import parse_rate_windows
 from target_statsig.errors import FatalRunError, RequestError, SettingsError, StoreError, TargetStatsigError
 from target_statsig.reports.text import counted, visible
@@ -164,7 +164,7 @@ def _segment_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterat
     for name, settings in streams.items():
         if settings.segment_id_field is not None:
             before = sorted(
-                segment for segment, facts in found.remembered.items() if fnmatchcase(facts.fed_by or "", name)
+                segment for segment, facts in found.remembered.items() if _entry_of(facts.fed_by, streams) == name
             )
             text = (
                 f"{_stream(name)} ({settings.sync_mode}) names its segments in this column, so they are known only "
@@ -173,6 +173,13 @@ def _segment_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterat
             if before:
                 text += f" Earlier it fed {len(before):,}: {_few(before)}."
             yield Row(Mark.UNKNOWN, f"({settings.segment_id_field})", text)
+
+
+def _entry_of(stream: str | None, streams: Mapping[str, StreamSettings]) -> str | None:
+    """Return the key in `streams` of a stream; None if there is none, or if two globs match it equally well."""
+    with suppress(SettingsError):
+        return None if stream is None else find_entry(stream, streams)
+    return None
 
 
 def _segment_row(segment_id: str, stream: str, settings: StreamSettings, feeders: str, found: Found) -> Row:

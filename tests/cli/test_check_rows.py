@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -156,6 +157,18 @@ def test_a_mirror_of_what_another_stream_mirrors_fails(stream, mark):
     (text,) = rows("Segments", {stream: mirror}, store=StoreStatus("", 1, segments={"vips": FACTS}), vips=segment())
     assert text.startswith(mark)
     assert ("is mirrored from stream 'users' (last on 2026-11-22T12:00:00+00:00)" in text) is (mark == "FAIL")
+
+
+def test_a_segment_was_fed_by_the_stream_whose_settings_it_has():
+    stream = {"object_type": "segment", "segment_id_field": "audience", "sync_mode": "mirror"}
+    store = StoreStatus("", 1, segments={"vips": FACTS, "other": SegmentFacts()})
+    fed, everything, globs, ambiguous = rows(
+        "Segments", {"users": stream, "*": stream, "ab*": stream, "*xy": stream}, store=store
+    )
+    assert fed.endswith("Earlier it fed 1: vips.")
+    assert "Earlier" not in everything + globs + ambiguous
+    store = StoreStatus("", 1, segments={"vips": replace(FACTS, fed_by="abxy")})
+    assert all("Earlier" not in text for text in rows("Segments", {"ab*": stream, "*xy": stream}, store=store))
 
 
 def test_segments_named_by_records_are_those_that_were_fed_before():
