@@ -306,7 +306,9 @@ def exact(number: Decimal | float) -> Decimal:
 
 def are_plain(digits: Collection[str]) -> bool:
     """Return whether all numbers, given as Python prints them, are in the range of a double and have no exponent."""
-    return not "".join(digits).strip("-.0123456789") and max(map(len, digits), default=0) <= LARGEST_POWER
+    joined = "".join(digits)
+    # Exponents, infinities and NaN have letters. Comparing cases takes a tenth of the time of a search for them.
+    return joined.lower() == joined.upper() and max(map(len, digits), default=0) <= LARGEST_POWER
 
 
 def plain_text(number: float | Decimal) -> str:
