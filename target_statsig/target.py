@@ -252,18 +252,6 @@ class TargetStatsig(Target):
         lines = dead_letters(self.run)
         return self.run.exit_code if lines is None else self.run_to_end(lines)
 
-    def apply_held(self, segment_id: str | None = None) -> int:
-        """Remove the members whose removal the last run held, in all segments or one, and return the exit code."""
-        from target_statsig.commands.apply_held import apply_held
-
-        return apply_held(self.run, segment_id)
-
-    def send(self, url: str) -> int:
-        """Send a table of prepared requests (see `commands.replay.send`), and return the exit code."""
-        from target_statsig.commands.replay import send
-
-        return send(self.run, url)
-
     # The configuration
 
     @classmethod
@@ -345,12 +333,16 @@ class TargetStatsig(Target):
             command_line.turn_down(errors if config.parse_env else command_line.name_unread_keys(errors, os.environ))
         command_line.show(target.run, option)
         if option("apply_held"):
-            sys.exit(target.apply_held(option("segment")))
+            from target_statsig.commands.apply_held import apply_held
+
+            sys.exit(apply_held(target.run, option("segment")))
         from target_statsig.events.workers import collect_seldom
 
         collect_seldom()
         if option("send") is not None:
-            sys.exit(target.send(given["send"]))
+            from target_statsig.commands.replay import send
+
+            sys.exit(send(target.run, given["send"]))
         command_line.leave(target.replay() if option("replay") else target.run_to_end(file_input))
 
     @classmethod

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from target_statsig.commands.replay import send
 from target_statsig.errors import Heading
 from target_statsig.target import TargetStatsig
 
@@ -103,7 +104,7 @@ class TargetRunner:
 
     def send(self, table, **settings):
         """Send a table of prepared requests."""
-        return self._run(lambda target: target.send(str(table)), settings)
+        return self._run(lambda target: send(target.run, str(table)), settings)
 
     def replay(self, **settings):
         """Send the dead letters again."""

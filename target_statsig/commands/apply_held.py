@@ -31,7 +31,7 @@ RUN_AGAIN = "Run the tap into the target again to find the missing members anew.
 NOTHING = "No member is held, so none is removed."
 
 
-def apply_held(run: Run, segment_id: str | None) -> int:
+def apply_held(run: Run, segment_id: str | None = None) -> int:
     """Remove the members that the last run of each segment held, or of one segment only, and write the report.
 
     Errors are kept in the run. Returns the exit code: 0 if all was applied or nothing was held, 1 if anything was

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 
+from target_statsig.commands.apply_held import apply_held
 from target_statsig.commands.status import read_status
 from target_statsig.config.parse import parse_config
 from target_statsig.config.paths import project_identity
@@ -155,7 +156,7 @@ def test_replay_and_apply_held_are_remembered_as_such(run_target, statsig, statu
     both = {"streams": {"orders": EVENT, "users": MIRROR}}
     run_target([*orders("u1", ""), *members("a")], **both)
     run_target.replay(**both)
-    TargetStatsig(config=run_target.config(**both)).apply_held()
+    apply_held(TargetStatsig(config=run_target.config(**both)).run)
     assert [run["command"] for run in status(**both)["runs"]] == ["apply-held", "replay", "run"]
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from target_statsig.clock import RunClock
+from target_statsig.commands import apply_held as command
 from target_statsig.errors import InterruptedRunError
 from target_statsig.target import TargetStatsig
 from tests.singer import activate_version, record, schema, state
@@ -48,7 +49,7 @@ def apply_held(run_target, caplog):
 
     def apply(segment=None, **settings):
         caplog.clear()
-        exit_code = TargetStatsig(config=run_target.config(**settings)).apply_held(segment)
+        exit_code = command.apply_held(TargetStatsig(config=run_target.config(**settings)).run, segment)
         return exit_code, caplog.text
 
     return apply

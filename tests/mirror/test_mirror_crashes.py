@@ -62,7 +62,7 @@ def apply_held(config):
     """Apply what it held."""
     from target_statsig.target import TargetStatsig  # noqa: PLC0415 -- as above
 
-    os._exit(TargetStatsig(config=config).apply_held())
+    os._exit(apply_held(TargetStatsig(config=config).run))
 
 
 @pytest.fixture(scope="module")

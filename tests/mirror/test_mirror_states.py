@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from target_statsig.commands.apply_held import apply_held
 from target_statsig.emulator import Options, StatsigEmulator
 from target_statsig.target import TargetStatsig
 from tests.singer import activate_version, record, schema, to_lines
@@ -112,7 +113,7 @@ class MirroredAudience(RuleBasedStateMachine):
     def apply_held(self):
         """Do the orchestrator's next step, which may be tried again."""
         self.removed_before = len(self.segment.history)
-        exit_code = TargetStatsig(config=self.config()).apply_held()
+        exit_code = apply_held(TargetStatsig(config=self.config()).run)
         assert not self.removed_now() & self.last_table
         return exit_code
 
