@@ -32,6 +32,7 @@ from typing_extensions import override
 
 from target_statsig.commands import command_line
 from target_statsig.commands.command_line import TargetCommand
+from target_statsig.config.load import read_config_files
 from target_statsig.config.settings import config_schema
 from target_statsig.errors import NO_STATE_PASSES, InputError, SettingsError
 
@@ -348,7 +349,11 @@ class TargetStatsig(Target):
     @classmethod
     @override
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> _ConfigInput:
-        return _ConfigInput(*command_line.read_config(value))
+        files = [path for path in value if path != "ENV"]
+        try:
+            return _ConfigInput(read_config_files(files), parse_env=len(files) < len(value))
+        except SettingsError as error:
+            command_line.turn_down(error.errors)
 
     @classmethod
     @override

@@ -14,7 +14,7 @@ import click
 from typing_extensions import override
 
 from target_statsig.config.choices import ApiKeyKind
-from target_statsig.config.load import VARIABLE_PREFIX, read_config_files
+from target_statsig.config.load import VARIABLE_PREFIX
 from target_statsig.errors import Heading, InterruptedRunError, SettingsError, StoreError
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from target_statsig.commands.verify import Verification
 
 logger = logging.getLogger(__name__)
-
-FROM_ENVIRONMENT = "ENV"
 
 WIDEST_TABLE = 100
 """Characters. Longer lines are hard to read, however wide the terminal is."""
@@ -213,18 +211,6 @@ def quieten() -> None:
     variables = logging.getLogger("singer_sdk.configuration")
     if not variables.isEnabledFor(logging.DEBUG):
         variables.setLevel(logging.WARNING)
-
-
-def read_config(values: Sequence[str]) -> tuple[dict[str, Any], bool]:
-    """Return the settings of all files of `--config`, and whether to read variables too.
-
-    Exits with 1 if a file cannot be used.
-    """
-    files = [path for path in values if path != FROM_ENVIRONMENT]
-    try:
-        return read_config_files(files), len(files) < len(values)
-    except SettingsError as error:
-        turn_down(error.errors)
 
 
 def turn_down(errors: Iterable[str]) -> NoReturn:
