@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from target_statsig.config.choices import ApiKeyKind
 from target_statsig.config.load import VARIABLE_PREFIX
-from target_statsig.errors import Heading, InterruptedRunError, SettingsError, StoreError
+from target_statsig.errors import Heading, InputError, InterruptedRunError, SettingsError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -194,7 +194,6 @@ def keep_lines() -> None:
 def show_suggestion(source: Iterable[bytes] | None) -> NoReturn:
     """Print settings for the streams of a tap's output or catalog; exit with 1 if it is neither."""
     from target_statsig.commands.suggest import suggest
-    from target_statsig.errors import InputError
     from target_statsig.singer.reader import SingerMessageReader
 
     try:
