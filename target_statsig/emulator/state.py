@@ -8,6 +8,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from heapq import nsmallest
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from target_statsig.config.settings import RateWindow
@@ -22,6 +23,10 @@ Action = Literal["add", "remove"]
 
 MAX_SHOWN_IDS = 5
 """Ids that a change lists at most, of those added and of those removed."""
+
+
+_MAX_SORTED = 100_000
+"""Larger segments are searched without sorting, which would delay the next requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +123,9 @@ class Segment:
         return self._sorted[first : start + size] if start < len(self._sorted) else []
 
     def find(self, text: str, most: int) -> list[str]:
-        """Return at most `most` members whose ids contain a text, sorted."""
-        return nsmallest(most, (unit for unit in self.ids if text in unit))
+        """Return at most `most` members whose ids contain a text, sorted unless there are too many members."""
+        found = (unit for unit in self.ids if text in unit)
+        return nsmallest(most, found) if len(self.ids) <= _MAX_SORTED else list(islice(found, most))
 
 
 QUIET_SECONDS = 3.0

@@ -58,6 +58,14 @@ def test_members_are_found_by_a_part_of_their_id():
     assert segment.find("nobody", 10) == []
 
 
+def test_members_of_a_large_segment_are_found_in_any_order(monkeypatch):
+    monkeypatch.setattr("target_statsig.emulator.state._MAX_SORTED", 3)
+    segment = Segment("vip_users", ids={"u-1", "u-10", "u-2", "v-1"})
+
+    assert {*segment.find("-1", 10)} == {"u-1", "u-10", "v-1"}
+    assert len(segment.find("", 2)) == 2
+
+
 @pytest.mark.parametrize(("now", "wait"), [pytest.param(10, 90, id="the-long-one"), pytest.param(100, 0, id="neither")])
 def test_every_window_must_have_room(now, wait):
     quota = Quota((RateWindow(2, 10), RateWindow(3, 100)))
