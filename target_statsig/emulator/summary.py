@@ -62,8 +62,10 @@ def _short(path: str) -> str:
 
 def is_lookup(entry: RequestEntry, segments: Mapping[str, Segment]) -> bool:
     """Return whether a request is a 404 for a segment that was created afterwards."""
+    if entry.status != HTTPStatus.NOT_FOUND:
+        return False
     segment = segments.get(console_api.split_path(entry.path)[0])
-    return entry.status == HTTPStatus.NOT_FOUND and segment is not None and segment.created
+    return segment is not None and segment.created
 
 
 @dataclass(frozen=True, slots=True)
