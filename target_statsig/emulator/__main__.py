@@ -131,7 +131,13 @@ def _faults(file: str) -> list[Fault]:
     help="Keep all events, the first of each name, or only count them, which needs little memory and time "
     "(default: all with --json, with --keep and without COMMAND, else samples).",
 )
-@click.option("--faults", metavar="FILE", type=_faults, help="Switch on the faults in FILE (JSON).")
+@click.option(
+    "--faults",
+    metavar="FILE",
+    type=_faults,
+    help="Switch on the faults in FILE: a JSON object, or a list of them, with any of the members "
+    f"{', '.join(Fault.__struct_fields__)}.",
+)
 @click.argument("command", metavar="[COMMAND ...]", nargs=-1, type=click.UNPROCESSED)
 def main(
     *,

@@ -89,3 +89,4 @@ def test_the_help_has_examples(capsys):
     help_text = capsys.readouterr().out
     assert "\n      statsig-emulator meltano run" in help_text
     assert "--config ENV" in help_text
+    assert "members method, path, event," in " ".join(help_text.split())
