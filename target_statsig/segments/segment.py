@@ -290,6 +290,8 @@ class RemoteSegment:
 
         It matters if the ids take several requests, of which some could succeed. Statsig refuses a single one whole.
         """
+        if not new:
+            return 0
         if self._run.console.ids_in_project is None:
             if new <= self.batch_size:
                 return 0

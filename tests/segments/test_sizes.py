@@ -184,6 +184,19 @@ def test_members_who_are_in_a_full_project_already_are_no_more_of_them(run_targe
     assert len(members(statsig)) == 10
 
 
+@pytest.mark.usefixtures("project_limit")
+def test_a_mirror_in_a_project_over_its_limit_may_lose_members(run_target, statsig, vips):
+    vips(1_998)
+    statsig.state.seed_segment("mirrored", ["m0", "m1", "m2"])
+    streams = {"users": MIRROR, "others": {**MIRROR, "segment_id": "mirrored"}}
+    messages = [schema("users"), *sized(2_010), activate_version("users")]
+    messages += [schema("others"), *users("m1", stream="others"), activate_version("others")]
+    outcome = run_target(messages, streams=streams, segment_batch_size=4)
+    assert "all lists of the project together to 2,013" in outcome.errors
+    assert "'mirrored'" not in outcome.errors
+    assert members(statsig, "mirrored") == {"m1"}
+
+
 def test_the_projects_lists_are_read_once_and_page_by_page(run_target, statsig, vips):
     for number in range(1_500):
         statsig.state.seed_segment(f"list-{number}")
