@@ -189,7 +189,6 @@ class MirrorSync(SegmentSync):
         self._audience = run.store.audience(remote.id)
         self._decision = Decision(Action.NOTHING_TO_REMOVE)
         self._hold = Hold(stream)
-        self._closed = False
 
     @override
     def begin(self) -> None:
@@ -261,7 +260,6 @@ class MirrorSync(SegmentSync):
         counts.after = self._members.count_known()
         self._audience.close()
         self._baseline.lock.release()
-        self._closed = True
 
     @override
     def fail(self) -> None:
@@ -272,7 +270,7 @@ class MirrorSync(SegmentSync):
     @override
     def keep(self) -> None:
         """Keep nothing: without the end of the input, the missing members are not known. The report says so."""
-        if not self._closed:
+        if self.remote.counts.after is None:
             self.fail()
 
     def _hold_back(self, decision: Decision) -> None:

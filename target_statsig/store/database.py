@@ -246,7 +246,7 @@ class Connection:
             raise self._failure
         self.run("COMMIT")
 
-    def walk(self, query: str, *, key: str = "id", size: int = PAGE, **values: Any) -> Iterator[list[tuple[Any, ...]]]:
+    def walk(self, query: str, *, key: str = "id", size: int, **values: Any) -> Iterator[list[tuple[Any, ...]]]:
         """Yield pages of a query's rows, ordered by its first column. No cursor stays open, so others may write.
 
         The query ends with its WHERE clause; its first column, called `key`, is unique among its rows.

@@ -88,12 +88,10 @@ class StreamLedger(Protocol):
         """Delete a batch that Statsig refused for good; its halves become batches."""
 
     def state_written(self, bookmark: Bookmark | None, *, epoch: int) -> None:
-        """Forget what no tap sends again after a written STATE.
+        """Forget what no tap sends again after a written STATE, though that STATE may still get lost.
 
         Call it after the STATE was written, with its bookmark of this stream, if any, and its number among those that
-        this run has read, from 1. The STATE may still get lost, so only what lies below the STATE before it is
-        forgotten, in this run or an earlier one. If bookmarks have no order, it is what came before the STATE before
-        that one: the rows at a bookmark come before its STATE.
+        this run has read, from 1.
         """
 
 

@@ -194,7 +194,7 @@ class Audience(_SegmentRows):
         rows = self._all(members=members)
         return self._current if members else self._count(rows)
 
-    def lists(self, size: int, *, members: bool = True) -> Iterator[list[str]]:
+    def lists(self, size: int, *, members: bool) -> Iterator[list[str]]:
         """Yield lists of the ids that are members in the end, or of those that are not."""
         return self._lists(self._all(members=members), size)
 
@@ -223,8 +223,8 @@ class Audience(_SegmentRows):
         return added, self._count(f"FROM {self._removed}")
 
     def additions(self, size: int) -> Iterator[list[str]]:
-        """Yield lists of ids to add; members may be recorded in between."""
-        return self._lists(f"FROM {self._added} WHERE true", size) if self._added else iter(())
+        """Yield lists of ids to add, once that is planned; members may be recorded in between."""
+        return self._lists(f"FROM {self._added} WHERE true", size)
 
     def removals(self, size: int) -> Iterator[list[str]]:
         """Yield lists of ids to remove; members may be recorded in between."""

@@ -15,7 +15,7 @@ def count_own(members):
 
 def current(audience):
     """Return the ids that are members at last, in the order in which the audience gives them."""
-    return [id_ for ids in audience.lists(2) for id_ in ids]
+    return [id_ for ids in audience.lists(2, members=True) for id_ in ids]
 
 
 def last_words(audience):
