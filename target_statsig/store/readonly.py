@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
@@ -80,12 +81,11 @@ def _copy_project(url: StoreUrl, copy: Path, project: str, clock: Clock) -> None
 
 
 def _copy_file(url: StoreUrl, original: Path, copy: Path) -> None:
-    log = original.with_name(f"{original.name}-wal")
     try:
         if not original.exists():
             return
-        if not log.exists() or not log.stat().st_size:
-            # There is no writer. Where SQLite knows that, it leaves no files of its own beside the store.
+        if _is_at_rest(original):
+            # Where SQLite knows that, it leaves no files of its own beside the store.
             before = original.stat()
             with suppress(sqlite3.Error):
                 _back_up(original, copy, "mode=ro&immutable=1")
@@ -95,6 +95,14 @@ def _copy_file(url: StoreUrl, original: Path, copy: Path) -> None:
         _back_up(original, copy, "mode=ro")
     except (sqlite3.Error, OSError) as error:
         raise url.explain(error) from None
+
+
+def _is_at_rest(path: Path) -> bool:
+    """Return whether a file has no log of changes beside it, so that no run writes it."""
+    try:
+        return not path.with_name(f"{path.name}-wal").stat().st_size
+    except OSError:
+        return True
 
 
 def _back_up(original: Path, copy: Path, how: str) -> None:
@@ -195,17 +203,26 @@ def _open_there(url: StoreUrl) -> Connection | None:
 
 
 def _open_file(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=LOOK_PATIENCE, isolation_level=None)
+    # Where SQLite may write, it deletes its own files beside the store when it is closed. Elsewhere it must need none.
+    how = "mode=ro&immutable=1" if _is_at_rest(path) and not _may_change(path) else "mode=rw"
+    return sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, timeout=LOOK_PATIENCE, isolation_level=None)
+
+
+def _may_change(path: Path) -> bool:
+    return all(os.access(place, os.W_OK, effective_ids=True) for place in (path, path.parent))
 
 
 def _may_write(connection: Connection, path: Path | None, version: int | None) -> tuple[bool, bool]:
     """Return whether this user may write, and whether that could not be tried because another run was writing."""
     if path is not None:
+        # Where SQLite may not write, it begins to read instead, and does not say so.
+        if not _may_change(path):
+            return False, False
         try:
             with closing(_open_file(path)) as driver:
                 driver.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            return sqlite_code(error) != sqlite3.SQLITE_READONLY, sqlite_code(error) == sqlite3.SQLITE_BUSY
+            return True, sqlite_code(error) == sqlite3.SQLITE_BUSY
         return True, False
     right = "has_schema_privilege(current_schema(), 'CREATE')"
     if version is not None:

@@ -82,6 +82,39 @@ def test_a_store_that_another_run_writes_is_in_use(look, tmp_path, monkeypatch, 
     assert (seen.writable, seen.busy) == (True, True)
 
 
+@pytest.mark.usefixtures("bound_by_permissions")
+@pytest.mark.parametrize(
+    ("file_mode", "directory_mode"),
+    [pytest.param(0o400, 0o700, id="the file"), pytest.param(0o600, 0o500, id="its directory")],
+)
+def test_a_store_that_may_only_be_read_is_read(look, tmp_path, clock, file_mode, directory_mode):
+    path = tmp_path / "there" / "store.db"
+    store = Store(f"sqlite:///{path}", clock=clock, project="a project", run_id="a run")
+    store.record_facts("vips", FACTS)
+    store.close()
+    path.chmod(file_mode)
+    path.parent.chmod(directory_mode)
+    try:
+        seen = look(f"sqlite:///{path}")
+        assert (seen.version, seen.writable, seen.busy, seen.segments) == (VERSION, False, False, {"vips": FACTS})
+        assert list(path.parent.iterdir()) == [path]
+    finally:
+        path.parent.chmod(0o700)
+
+
+@pytest.mark.usefixtures("bound_by_permissions")
+def test_a_directory_that_may_not_be_entered_is_an_error(look, tmp_path):
+    place = tmp_path / "closed"
+    place.mkdir()
+    (place / "store.db").touch()
+    place.chmod(0)
+    try:
+        with pytest.raises(StoreError, match="cannot be opened"):
+            look(f"sqlite:///{place / 'store.db'}")
+    finally:
+        place.chmod(0o700)
+
+
 def test_a_file_that_is_no_database_is_an_error_and_stays_as_it_is(look, tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("not a database " * 100)
