@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 import stat
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.paths import make_private
@@ -235,8 +235,8 @@ class Store:
         """Return what the last run of each segment left undone, by the segment's id."""
         join = "target_statsig_segments JOIN target_statsig_holds USING (segment)"
         query = f"SELECT name, {columns(Hold)} FROM {join} WHERE project = :project ORDER BY name"
-        found = {name: Hold(*row) for name, *row in self._quick.run(query, project=self._project)}
-        return {name: replace(hold, state=HoldState(hold.state)) for name, hold in found.items()}
+        rows = self._quick.run(query, project=self._project)
+        return {name: Hold(stream, HoldState(state), *counts) for name, stream, state, *counts in rows}
 
     def record_hold(self, segment: str, hold: Hold | None) -> None:
         """Replace, for this run, what the last run of a segment left undone; None where that is nothing."""
