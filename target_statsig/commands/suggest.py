@@ -235,23 +235,20 @@ def read_streams(lines: Iterable[bytes]) -> list[Stream]:
         InputError: They are neither.
     """
     streams: dict[str, Stream] = {}
-    held: list[bytes] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+    for number, line in numbered:
         try:
             message = msgspec.json.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             message = None
-        if not streams and (held or not isinstance(message, dict) or "type" not in message):
-            held.append(line)  # perhaps a catalog, which has several lines
-            continue
+        if not streams and not (isinstance(message, dict) and "type" in message):
+            return _from_catalog(line + b"".join(more for _, more in numbered))
         try:
             _add_message(message, streams)
         except (KeyError, TypeError, AttributeError):
             msg = f"Line {number} of the input is not a Singer message."
             raise InputError(msg) from None
-    return list(streams.values()) if not held else _from_catalog(b"".join(held))
+    return list(streams.values())
 
 
 def _add_message(message: Mapping[str, Any], streams: dict[str, Stream]) -> None:
