@@ -273,7 +273,7 @@ def _from_catalog(text: bytes) -> list[Stream]:
         streams = []
         for entry in entries:
             (root,) = [part["metadata"] for part in entry.get("metadata", []) if not part["breadcrumb"]] or [{}]
-            stream = Stream(entry.get("stream") or entry["tap_stream_id"])
+            stream = Stream(str(entry.get("stream") or entry["tap_stream_id"]))
             stream.replication_key = root.get("replication-key") or entry.get("replication_key")
             _add_columns(stream, entry["schema"])
             streams.append((stream, root.get("selected", entry.get("selected"))))

@@ -137,6 +137,12 @@ def test_a_catalog_suggests_the_streams_that_are_selected():
     assert yaml.safe_load(text)["streams"] == {"taken": {"object_type": "event"}}
 
 
+def test_a_stream_may_have_a_number_for_a_name():
+    entry = {"tap_stream_id": 5, "schema": {"properties": {"user_id": TEXT, "event": TEXT}}}
+    text = suggested(json.dumps({"streams": [entry]}).encode())
+    assert yaml.safe_load(text)["streams"] == {"5": {"object_type": "event"}}
+
+
 @pytest.mark.parametrize(
     "lines",
     [b"", b"hello\n", b'{"a": 1}\n', b'{"type": "STATE", "value": {}}\n', b"[]", b"\xff\n", b"[" * 100_000],
