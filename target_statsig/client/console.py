@@ -147,6 +147,7 @@ class ConsoleClient:
 
     Attributes:
         ids_in_project: Ids in all lists of the project, counted on by the segments; None until it matters.
+        ids_planned: Those of them that the segments will add.
     """
 
     def __init__(self, sender: Sender, settings: Settings, limiter: RateLimiter, clock: Clock) -> None:
@@ -165,6 +166,7 @@ class ConsoleClient:
             "content-type": "application/json",
         }
         self.ids_in_project: int | None = None
+        self.ids_planned = 0
         self._pages = RateLimiter([PAGES], clock)
         self._change_headers = self._headers | (RESPECT_REVIEWS if settings.respect_review_settings else {})
 

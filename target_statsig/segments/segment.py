@@ -163,6 +163,8 @@ class RemoteSegment:
         self.read: int | None = None
         self._run = run
         self._type = ID_LIST
+        self._planned = 0
+        """Ids that were counted and are not added yet, a part of `ids_planned`."""
         self._most = 0
         """Upper bound of the list's members: the last count plus all ids added since."""
 
@@ -232,6 +234,9 @@ class RemoteSegment:
             call = self._run.console.add_ids(self.id, ids, segment_type=self._type)
         self.counts.requests += call.tries
         self.counts.added += len(ids)
+        sent = min(self._planned, len(ids))
+        self._planned -= sent
+        self._run.console.ids_planned -= sent
 
     def remove(self, ids: Sequence[str]) -> None:
         """Remove ids, in one request."""
@@ -254,6 +259,10 @@ class RemoteSegment:
             raise self._too_large(why, "Narrow the audience, or raise the setting.")
         in_project = self._project_size_with(new)
         if in_project > MAX_IDS:
+            # Ids that were counted since may have been members before.
+            self._run.console.ids_in_project = None
+            in_project = self._project_size_with(new)
+        if in_project > MAX_IDS:
             why = f"{grows}, and all lists of the project together to {in_project:,}, but Statsig takes {MAX_IDS:,}"
             raise self._too_large(why, "Narrow the audience, or empty lists that you no longer use.")
         self._count_new(new)
@@ -269,8 +278,6 @@ class RemoteSegment:
         most, limit = self._most + ids, self.settings.max_segment_size
         too_many = limit is not None and most > limit
         if too_many or crossings(self._most, most) or self._project_size_with(ids) > MAX_IDS:
-            # The count may include ids that were members before.
-            self._run.console.ids_in_project = None
             members, remaining = self.check().count, self.ids()
             among_them: set[str] = set()
             while page := list(itertools.islice(remaining, READ_BETWEEN_CHECKS)):
@@ -296,10 +303,12 @@ class RemoteSegment:
             if new <= self.batch_size:
                 return 0
             with self._failing("measured against the project's limit"):
-                self._run.console.ids_in_project = self._run.console.count_ids()
+                self._run.console.ids_in_project = self._run.console.count_ids() + self._run.console.ids_planned
         return self._run.console.ids_in_project + new
 
     def _count_new(self, new: int) -> None:
+        self._planned += new
+        self._run.console.ids_planned += new
         if self._run.console.ids_in_project is not None:
             self._run.console.ids_in_project += new
 

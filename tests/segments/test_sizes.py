@@ -197,6 +197,34 @@ def test_a_mirror_in_a_project_over_its_limit_may_lose_members(run_target, stats
     assert members(statsig, "mirrored") == {"m1"}
 
 
+@pytest.mark.usefixtures("project_limit")
+def test_members_that_were_added_again_are_no_more_of_the_project(run_target, statsig, vips, monkeypatch):
+    monkeypatch.setattr("target_statsig.segments.changes.GATHERED", 8)
+    vips(11)
+    statsig.state.seed_segment("mirrored")
+    statsig.state.seed_segment("large", map(str, range(1_979)))
+    streams = {"users": ADD, "others": {**MIRROR, "segment_id": "mirrored"}}
+    others = [schema("others"), *sized(10, "others"), activate_version("others")]
+    outcome = run_target([schema("users"), *sized(11), *others], streams=streams, segment_batch_size=4)
+    assert (outcome.exit_code, len(members(statsig, "mirrored"))) == (0, 10)
+
+
+@pytest.mark.usefixtures("project_limit")
+def test_what_is_planned_for_one_segment_is_no_room_for_another(run_target, statsig, vips):
+    vips(0)
+    statsig.state.seed_segment("second")
+    statsig.state.seed_segment("large", map(str, range(1_989)))
+    streams = {
+        name: {**ADD, "segment_id": id_, "max_segment_size": 50} for name, id_ in [("a", "vips"), ("b", "second")]
+    }
+    rows = [message for name in streams for message in (schema(name), *sized(6, name))]
+    outcome = run_target(rows, streams=streams, segment_batch_size=4)
+    assert "Segment 'second' would grow from 0 to 6 members, and all lists of the project together to 2,001" in (
+        outcome.errors
+    )
+    assert (len(members(statsig)), members(statsig, "second")) == (6, set())
+
+
 def test_the_projects_lists_are_read_once_and_page_by_page(run_target, statsig, vips):
     for number in range(1_500):
         statsig.state.seed_segment(f"list-{number}")
