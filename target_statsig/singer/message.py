@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from target_statsig.reports.text import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -19,6 +21,12 @@ Message = dict[str, Any]
 
 MESSAGES = msgspec.json.Decoder(Message, float_hook=decimal.Decimal)
 """Decodes lines. Numbers with a fraction become Decimals, which keep their digits."""
+
+NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
+"""Errors of decoding a line that is not strict JSON or nests too deeply."""
+
+NO_END = " and has no end, because the program that wrote it ended or failed"
+"""The end of the message about a line that was cut off."""
 
 ENCODER = msgspec.json.Encoder(decimal_format="number")
 """Encodes Decimals as numbers, with the same digits."""
@@ -73,6 +81,37 @@ def is_too_deep(value: object, levels: int = DEEPEST) -> bool:
     return False
 
 
+def decode(line: bytes) -> Message | str:
+    """Return a line as a message, or as a text that says what is wrong with it.
+
+    A JSON value that is no object becomes an empty message. A record that nests too deeply stays undecoded.
+    """
+    try:
+        return _decode(line)
+    except UnicodeDecodeError:
+        return "is not valid UTF-8"
+    except RecursionError:
+        return f"({counted(len(line.rstrip()), 'byte')}) is nested too deeply"
+    except ValueError:
+        fault = f"({counted(len(line.rstrip()), 'byte')}) is not valid JSON"
+        return fault if line.endswith(b"\n") else f"{fault}{NO_END}"
+
+
+def _decode(line: bytes) -> Message:
+    message: object
+    try:
+        try:
+            message = MESSAGES.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
+            message = _decode_leniently(line)
+    except RecursionError:
+        try:
+            message = decode_around_record(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
+            raise RecursionError from None
+    return message if isinstance(message, dict) else {}
+
+
 def decode_around_record(line: bytes) -> Message:
     """Decode a line, but leave its record, which nests too deeply, undecoded.
 
@@ -96,7 +135,7 @@ def decode_around_record(line: bytes) -> Message:
     return MESSAGES.decode(line[:start] + b"null" + line[end:]) | {"record": Undecoded(line[start:end])}
 
 
-def decode_leniently(line: bytes) -> object:
+def _decode_leniently(line: bytes) -> object:
     """Decode a line that is not strict JSON but that Python's `json` may write, for example with NaN.
 
     A record with such a number is rejected later; the records around it are not.

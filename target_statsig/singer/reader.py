@@ -19,8 +19,8 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from typing_extensions import override
 
 from target_statsig.errors import NO_STATE_PASSES, InputError, InterruptedRunError
-from target_statsig.singer.message import Undecoded, lines_of
-from target_statsig.singer.records import NO_END, Batch, decode
+from target_statsig.singer.message import NO_END, Undecoded, decode, lines_of
+from target_statsig.singer.records import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

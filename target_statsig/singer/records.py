@@ -6,19 +6,17 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from typing_extensions import override
 
 from target_statsig.errors import RecordError
-from target_statsig.reports.text import counted
 from target_statsig.singer.columns import Columns
 from target_statsig.singer.message import (
     DEEPEST,
     MESSAGES,
+    NOT_DECODED,
     Message,
     Undecoded,
-    decode_around_record,
-    decode_leniently,
+    decode,
     is_too_deep,
 )
 from target_statsig.singer.schema import Check, NotPlainError, RecordType, compile_check
@@ -26,16 +24,9 @@ from target_statsig.singer.schema import Check, NotPlainError, RecordType, compi
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-NO_END = " and has no end, because the program that wrote it ended or failed"
-"""The end of the message about a line that was cut off."""
-
-NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
-"""Errors of decoding a line that is not strict JSON or nests too deeply."""
-
 MOST_MISSES = 10
 """Batches in a row that do not fit the `RecordType`, after which it is no longer tried. A tap that sends columns beyond
 its schema does so in every batch."""
-
 
 _LINES_AT_ONCE = 25
 """Lines whose brackets are counted together."""
@@ -247,34 +238,3 @@ def _is_record(stream: str, message: Message) -> bool:
 
 
 _RECORDS = frozenset({dict, Undecoded})
-
-
-def decode(line: bytes) -> Message | str:
-    """Return a line as a message, or as a text that says what is wrong with it.
-
-    A JSON value that is no object becomes an empty message. A record that nests too deeply stays undecoded.
-    """
-    try:
-        return _decode(line)
-    except UnicodeDecodeError:
-        return "is not valid UTF-8"
-    except RecursionError:
-        return f"({counted(len(line.rstrip()), 'byte')}) is nested too deeply"
-    except ValueError:
-        fault = f"({counted(len(line.rstrip()), 'byte')}) is not valid JSON"
-        return fault if line.endswith(b"\n") else f"{fault}{NO_END}"
-
-
-def _decode(line: bytes) -> Message:
-    message: object
-    try:
-        try:
-            message = MESSAGES.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
-            message = decode_leniently(line)
-    except RecursionError:
-        try:
-            message = decode_around_record(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
-            raise RecursionError from None
-    return message if isinstance(message, dict) else {}
