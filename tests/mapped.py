@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from target_statsig.errors import RecordError
-from target_statsig.events.item_types import ITEM_TYPES
+from target_statsig.events.items import ITEM_TYPES
 from target_statsig.events.values import NOT_ENCODABLE
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.singer.columns import Columns

@@ -27,8 +27,7 @@ from target_statsig.config import paths
 from target_statsig.config.choices import DESTINATIONS, DeletedRows, ObjectType
 from target_statsig.config.settings import parse_rate_windows
 from target_statsig.errors import FatalRunError, Heading, SettingsError
-from target_statsig.events.event import read_objects
-from target_statsig.events.item_types import ITEM_TYPES
+from target_statsig.events.items import ITEM_TYPES, read_objects
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.reports.text import Forecast, encodable, id_lines, log_summary, visible
 from target_statsig.segments.stream import MemberMapper

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.choices import ObjectType
 from target_statsig.config.parse import unmatched
-from target_statsig.events.item_types import ITEM_TYPES
+from target_statsig.events.items import ITEM_TYPES
 from target_statsig.events.remembered import replication_key_of
 from target_statsig.events.stream import EventStream
 from target_statsig.singer.dead_letters import Rejections

@@ -19,7 +19,7 @@ from target_statsig.commands.check import PATIENCE, open_console
 from target_statsig.config import paths
 from target_statsig.config.choices import ObjectType
 from target_statsig.errors import FatalRunError, RequestError, SettingsError
-from target_statsig.events.event import GATE_MARK
+from target_statsig.events.items import GATE_MARK
 from target_statsig.reports.report import OTHER_NAMES
 from target_statsig.reports.text import counted, table_lines, visible
 from target_statsig.store.readonly import read_store_status

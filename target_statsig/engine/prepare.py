@@ -20,7 +20,7 @@ import msgspec
 from target_statsig.engine.arrow import check_schema, read_columns, record_lines, singer_schema
 from target_statsig.engine.table import VERSION, Row, config_digest, pack_source, to_batch
 from target_statsig.errors import SettingsError
-from target_statsig.events.item_types import ITEM_TYPES
+from target_statsig.events.items import ITEM_TYPES
 from target_statsig.events.prepare import Limits, Preparation
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.reports.text import counted
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from target_statsig.config.choices import Compression
     from target_statsig.config.parse import Config
     from target_statsig.config.settings import StreamSettings
-    from target_statsig.events.item_types import ItemType
+    from target_statsig.events.items import ItemType
 
 ROWS_AT_ONCE = 16
 """Rows of the table in one Arrow batch, some hundred kilobytes."""

@@ -16,7 +16,7 @@ from target_statsig.engine.files import NOTHING_SENT, open_table
 from target_statsig.engine.ledger import TableLedger
 from target_statsig.engine.table import config_digest
 from target_statsig.errors import InputError, RejectionsError, StoreError
-from target_statsig.events.item_types import ITEM_TYPES
+from target_statsig.events.items import ITEM_TYPES
 from target_statsig.events.prepare import Preparation, Prepared
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.reports.text import counted

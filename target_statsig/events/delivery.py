@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from target_statsig.client.events import EventsClient
     from target_statsig.config.settings import StreamSettings
     from target_statsig.errors import RequestError
-    from target_statsig.events.item_types import ItemType
+    from target_statsig.events.items import ItemType
     from target_statsig.events.prepare import Prepared, PreparedRequest
     from target_statsig.events.workers import Workers
     from target_statsig.singer.records import Batch, RecordReader

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from target_statsig.config.choices import Compression
     from target_statsig.config.settings import StreamSettings
-    from target_statsig.events.item_types import ItemType
+    from target_statsig.events.items import ItemType
     from target_statsig.events.values import Mapper
     from target_statsig.singer.columns import Column
     from target_statsig.singer.records import Batch, Read, RecordReader

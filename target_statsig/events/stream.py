@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from target_statsig.commands.run import Run
     from target_statsig.config.settings import StreamSettings
     from target_statsig.events.delivery import BatchResult
-    from target_statsig.events.item_types import ItemType
+    from target_statsig.events.items import ItemType
     from target_statsig.events.prepare import Preparation, Prepared
     from target_statsig.reports.report import ItemCounts
     from target_statsig.singer.dead_letters import Rejections

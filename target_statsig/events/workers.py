@@ -37,7 +37,7 @@ PIPE_BYTES = 1 << 19
 
 COMMAND = (
     "import gc, sys; gc.disable(); sys.path[:] = {path!r}; "
-    "from target_statsig.events import item_types, prepare, workers; workers.main()"
+    "from target_statsig.events import items, prepare, workers; workers.main()"
 )
 """The path is that of this process, because `-m` would search the working directory first. Python's collector is off,
 because it takes a tenth of a worker's start."""

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from target_statsig.engine import prepare_batches
 from target_statsig.engine.prepare import KEYS, load, read_settings
-from target_statsig.events.item_types import ITEM_TYPES
+from target_statsig.events.items import ITEM_TYPES
 from target_statsig.events.prepare import Limits, Preparation
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.spark import SCHEMA as COLUMNS

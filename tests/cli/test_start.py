@@ -62,7 +62,7 @@ def test_nothing_that_was_imported_is_looked_through_for_garbage_at_the_end():
 
 
 @pytest.mark.parametrize(
-    "module", ["target_statsig.events.delivery", "target_statsig.events.item_types", "target_statsig.singer.schema"]
+    "module", ["target_statsig.events.delivery", "target_statsig.events.items", "target_statsig.singer.schema"]
 )
 def test_a_process_that_only_prepares_records_does_without_singer_and_network(module):
     imported = modules_after(f"import {module}")

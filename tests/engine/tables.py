@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from target_statsig.config.parse import parse_config
 from target_statsig.config.settings import config_schema
 from target_statsig.engine.table import VERSION, Row, config_digest, pack_source, to_batch
-from target_statsig.events.item_types import ITEM_TYPES
+from target_statsig.events.items import ITEM_TYPES
 from target_statsig.events.prepare import Limits, Preparation
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.singer.records import Batch, RecordReader

@@ -22,7 +22,7 @@ from target_statsig.engine import prepare_batches
 from target_statsig.engine.arrow import check_schema, read_columns, record_lines, singer_schema
 from target_statsig.engine.table import to_rows
 from target_statsig.errors import InputError
-from target_statsig.events.item_types import EVENTS
+from target_statsig.events.items import EVENTS
 from target_statsig.events.prepare import Limits, Preparation
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import each

@@ -18,7 +18,7 @@ from target_statsig.engine import prepare_batches
 from target_statsig.engine.prepare import CHANGES_RECORDS, SINGERS_OWN
 from target_statsig.engine.table import SCHEMA, to_rows
 from target_statsig.errors import InputError, SettingsError
-from target_statsig.events.item_types import EVENTS
+from target_statsig.events.items import EVENTS
 from target_statsig.events.prepare import Limits, Preparation
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.target import TargetStatsig

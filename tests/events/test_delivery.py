@@ -16,7 +16,7 @@ from target_statsig.config.choices import DeletedRows, ObjectType, Tier
 from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import AuthenticationError, FatalRunError, NotNowError, RefusedError, StoreError
 from target_statsig.events.delivery import Bounds, Delivery, RefusalStreak
-from target_statsig.events.item_types import EVENTS
+from target_statsig.events.items import EVENTS
 from target_statsig.events.remembered import digests_of
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import NoLedger, StreamLedger, each

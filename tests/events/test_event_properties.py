@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from target_statsig.config.choices import DEFAULT_SOURCES, EventPreset, InvalidEventName, ObjectType, Tier, TimeUnit
 from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import RecordError
-from target_statsig.events.event import EventMapper
+from target_statsig.events.items import EventMapper
 from tests.events.statsig_schema import EVENT
 from tests.mapped import encoded, item_of, outcomes
 

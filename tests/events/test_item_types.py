@@ -12,7 +12,7 @@ from target_statsig.config.choices import DESTINATIONS, ObjectType, Tier
 from target_statsig.config.settings import StreamSettings
 from target_statsig.emulator.events_api import ENDPOINTS
 from target_statsig.events.delivery import Bounds, Delivery, RefusalStreak
-from target_statsig.events.item_types import ITEM_TYPES
+from target_statsig.events.items import ITEM_TYPES
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import NoLedger

@@ -16,7 +16,7 @@ from target_statsig.config.choices import (
 )
 from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import RecordError
-from target_statsig.events.event import MAX_NAME_LENGTH, PRESETS, EventNames
+from target_statsig.events.items import MAX_NAME_LENGTH, PRESETS, EventNames
 from target_statsig.reports.report import RENAMED_LISTED, MappingWarnings
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from target_statsig.config.choices import Compression, DeletedRows, EventPreset, InvalidEventName, Tier, TimeUnit
 from target_statsig.config.settings import StreamSettings
-from target_statsig.events.item_types import EVENTS, EXPOSURES, ITEM_TYPES, METRICS
+from target_statsig.events.items import EVENTS, EXPOSURES, ITEM_TYPES, METRICS
 from target_statsig.events.prepare import ENVELOPE_BYTES, Limits, Preparation
 from target_statsig.events.remembered import digest, position
 from target_statsig.reports.report import MappingWarnings

@@ -11,7 +11,7 @@ from target_statsig.config.choices import ObjectType
 from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import InputError, NotNowError
 from target_statsig.events.delivery import Bounds, RefusalStreak
-from target_statsig.events.item_types import EVENTS
+from target_statsig.events.items import EVENTS
 from target_statsig.events.stream import EventStream
 from target_statsig.reports.report import ItemCounts, RunReport
 from target_statsig.singer.records import Batch, Reading, RecordReader

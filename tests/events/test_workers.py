@@ -15,7 +15,7 @@ import pytest
 from target_statsig.config.choices import Compression, ObjectType
 from target_statsig.config.settings import StreamSettings
 from target_statsig.events import stream as event_stream
-from target_statsig.events.item_types import EVENTS
+from target_statsig.events.items import EVENTS
 from target_statsig.events.prepare import Limits, Preparation
 from target_statsig.events.workers import Task, Workers
 from target_statsig.singer.records import Batch, RecordReader

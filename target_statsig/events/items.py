@@ -1,29 +1,44 @@
-"""Records of a stream as Statsig events (`POST /v1/log_event`) and exposures (`POST /v1/log_custom_exposure`).
+"""Records of a stream as items of the events API: events and exposures, and the list of all types of items.
 
-An exposure says that someone was in a group of an experiment, or met a rule of a gate. Events may also be messages of
-Segment or RudderStack, or rows of the tables that these write: https://segment.com/docs/connections/spec/common/.
+Batching, delivery, the ledger and the dead letters are the same for all types. Their settings are in `config`.
+
+An event (`POST /v1/log_event`) may also be a message of Segment or RudderStack, or a row of the tables that these
+write: https://segment.com/docs/connections/spec/common/. An exposure (`POST /v1/log_custom_exposure`) says that someone
+was in a group of an experiment, or met a rule of a gate.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from target_statsig.config.choices import JSON_COLUMNS, EventPreset, InvalidEventName, dropped_characters, sanitized
+from target_statsig.client.events import LOG_CUSTOM_EXPOSURE, LOG_CUSTOM_METRIC, LOG_EVENT
+from target_statsig.config.choices import (
+    JSON_COLUMNS,
+    EventPreset,
+    InvalidEventName,
+    ObjectType,
+    dropped_characters,
+    sanitized,
+)
 from target_statsig.errors import RecordError
 from target_statsig.events.metadata import MetadataMapper
+from target_statsig.events.metric import MetricMapper
 from target_statsig.events.times import event_times
 from target_statsig.events.user import UserMapper
 from target_statsig.events.values import Items, Mapper, event_values, json_value, label, labels, objects
+from target_statsig.reports.text import counted
 from target_statsig.singer.columns import convert, first_of, parse_bool, reads_messages, sources_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from target_statsig.client.events import Endpoint
     from target_statsig.config.settings import StreamSettings
     from target_statsig.reports.report import MappingWarnings
     from target_statsig.singer.columns import Column, Columns, Faults
@@ -231,3 +246,34 @@ def _passes(experiments: Column, gates: Column, passes: Column, faults: Faults) 
         elif gate is not None and passed[-1] is None:
             faults.setdefault(row, RecordError("missing_passes" if value is None else "invalid_passes", "passes"))
     return passed
+
+
+@dataclass(frozen=True, slots=True)
+class ItemType:
+    """A type of items. Picklable.
+
+    Attributes:
+        object_type: Its name in a stream's settings.
+        endpoint: The endpoint of the events API.
+        mapper: Creates the mapper of a stream, given the stream's settings.
+    """
+
+    object_type: ObjectType
+    endpoint: Endpoint
+    mapper: Callable[[StreamSettings], Mapper]
+
+    def count(self, number: int) -> str:
+        """Return a number of items in words, such as "1 event" or "500 events"."""
+        return counted(number, self.object_type, self.endpoint.items)
+
+
+EVENTS = ItemType(ObjectType.EVENT, LOG_EVENT, EventMapper)
+
+EXPOSURES = ItemType(ObjectType.EXPOSURE, LOG_CUSTOM_EXPOSURE, ExposureMapper)
+
+METRICS = ItemType(ObjectType.METRIC, LOG_CUSTOM_METRIC, MetricMapper)
+
+ITEM_TYPES: Mapping[ObjectType, ItemType] = MappingProxyType(
+    {item_type.object_type: item_type for item_type in (EVENTS, EXPOSURES, METRICS)}
+)
+"""The types by their object type."""
