@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
-from target_statsig.events.times import parse_text, parse_texts
+from target_statsig.events.times import latest, parse_text, parse_texts
 from target_statsig.singer.columns import SINGER_PREFIX, Columns, picked
 from target_statsig.singer.message import encode_each
 from target_statsig.store.ledger import UNORDERED, Bookmark
@@ -121,9 +121,9 @@ def highest(values: Sequence[object]) -> Bookmark | None:
             return position(max(numbers)) if position(min(numbers)) else None
     if kinds == {str}:
         # Dates without a time have few different values.
-        times = parse_texts(values)
-        if times is not None:
-            return _moment(max(times))
+        time_ms = latest(values)
+        if time_ms is not None:
+            return _moment(time_ms)
         each = [*map(parse_text, set(cast("Sequence[str]", values)))]
         return None if None in each else _moment(max(cast("Sequence[int]", each)))
     positions = [found for value in values if (found := position(value)) is not None]
@@ -139,7 +139,8 @@ def below(values: Sequence[object], bookmark: Bookmark) -> int:
     if bookmark.kind == "time" and kinds == {str}:
         times, limit = parse_texts(values), int(bookmark.text)
         if times is not None:
-            return sum(time < limit for time in times) if min(times) < limit else 0
+            # Times before 1970 have no position.
+            return sum(0 <= time < limit for time in times) if min(times) < limit else 0
     if bookmark.kind == "number" and kinds and kinds <= NUMBERS:
         with suppress(InvalidOperation):
             if not _is_below(min(cast("Sequence[int]", values)), bookmark):

@@ -8,10 +8,15 @@ from __future__ import annotations
 import datetime as dt
 import re
 from bisect import bisect_left, bisect_right
+from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
+from itertools import repeat
+from operator import floordiv, sub
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from target_statsig.config.choices import TimeUnit
 from target_statsig.errors import RecordError
@@ -70,6 +75,8 @@ _compact = re.compile(r"((?:19|20)\d\d)(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d))?", re.
 in August 1970, and as milliseconds the second in the year 2611."""
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - subtracted from local times; their zone is subtracted separately
+
+_MILLISECOND = dt.timedelta(milliseconds=1)
 
 _SECONDS_LENGTH = len("2024-06-06T00:00:00")
 
@@ -178,7 +185,21 @@ def parse_texts(texts: Sequence[Any]) -> Sequence[int] | None:
         return None
 
 
+def latest(texts: Sequence[Any]) -> int | None:
+    """Return the unix milliseconds of the latest time, or None if the fast way does not fit all of them."""
+    moments = _moments(texts)
+    if moments:
+        with suppress(TypeError):  # only some have a zone
+            return _milliseconds([max(moments)])[0]
+    times = parse_texts(texts)
+    return max(times) if times else None
+
+
 def _parse_texts(texts: Sequence[Any]) -> Sequence[int] | None:
+    moments = _moments(texts)
+    if moments is not None:
+        with suppress(TypeError):  # only some have a zone
+            return _milliseconds(moments)
     try:
         return [
             _hours[text[:13]]
@@ -192,6 +213,38 @@ def _parse_texts(texts: Sequence[Any]) -> Sequence[int] | None:
 
 _parse_column = lru_cache(4)(_parse_texts)
 """Cached, because the column of the tap's bookmarks is often the time of the event, too."""
+
+
+def _moments(texts: Sequence[Any]) -> Sequence[dt.datetime] | None:
+    """Return times in the form of RFC 3339, with or without a zone; None if one has another form.
+
+    This and `_milliseconds` take half the time of adding pieces.
+    """
+    try:
+        return _decode_column(texts) if type(texts) is tuple else _decode_moments(texts)
+    except (TypeError, UnicodeEncodeError, msgspec.ValidationError):  # a value is not a text, or has another form
+        return None
+
+
+def _decode_moments(texts: Sequence[Any]) -> Sequence[dt.datetime] | None:
+    # msgspec would round to the microsecond, not down.
+    return None if _has_nanoseconds("\n".join(texts)) else msgspec.convert(texts, list[dt.datetime])
+
+
+_decode_column = lru_cache(4)(_decode_moments)
+"""Cached as `_parse_column` is."""
+
+_has_nanoseconds = re.compile(r"\.\d{7}").search
+
+
+def _milliseconds(moments: Sequence[dt.datetime]) -> list[int]:
+    """Return times in unix milliseconds.
+
+    Raises:
+        TypeError: Only some have a zone.
+    """
+    epoch = _EPOCH if moments and moments[0].tzinfo is None else _EPOCH.replace(tzinfo=dt.UTC)
+    return [*map(floordiv, map(sub, moments, repeat(epoch)), repeat(_MILLISECOND))]
 
 
 class _Pieces(dict[str, Any]):

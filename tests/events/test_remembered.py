@@ -19,6 +19,8 @@ TEN = position(10)
         pytest.param(("2026-11-01T11:59:59.999Z", "2026-11-01T12:00:00Z"), NOON, 1, id="a time before it"),
         pytest.param(("2026-11-01T11:00:00Z", "2026-11-01T13:00:00+02:00"), NOON, 2, id="times of other zones"),
         pytest.param(("2026-11-01", "2026-11-02"), NOON, 1, id="dates"),
+        pytest.param(("1969-12-31T23:00:00Z", "2026-11-01T11:00:00Z"), NOON, 1, id="a time before 1970"),
+        pytest.param(("1969-12-31T23:00:00 Z", "2026-11-01T11:00Z"), NOON, 1, id="times of rare forms"),
         pytest.param(("2026-11-01T11:00:00Z", None, "soon", 7), NOON, 1, id="what cannot be compared counts nothing"),
         pytest.param((10, 11, Decimal("10.5")), TEN, 0, id="numbers at it and behind it"),
         pytest.param((9, Decimal("9.99"), 10), TEN, 2, id="numbers before it"),
@@ -43,6 +45,12 @@ def test_what_is_before_a_bookmark_is_counted(values, bookmark, count):
         pytest.param((True, 3), None, id="a boolean"),
         pytest.param((3, "2026-11-01"), None, id="numbers and times"),
         pytest.param(("2026-11-01", "2026-11-02"), position("2026-11-02"), id="dates"),
+        pytest.param(
+            ("2026-11-01T00:00:00Z", "2026-11-01T02:00:00.5+03:00"), position("2026-11-01T00:00:00Z"), id="times"
+        ),
+        pytest.param(
+            ("2026-11-01T00:00:00", "2026-11-01T00:30:00Z"), position("2026-11-01T00:30:00Z"), id="half with zones"
+        ),
         pytest.param((), None, id="none"),
     ],
 )

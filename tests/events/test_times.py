@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from target_statsig.config.choices import TimeUnit
 from target_statsig.errors import RecordError
-from target_statsig.events.times import CLOCKS_APART_MS, OLD_MS, event_times, parse_text, parse_whole, unix_ms
+from target_statsig.events.times import (
+    CLOCKS_APART_MS,
+    OLD_MS,
+    event_times,
+    latest,
+    parse_text,
+    parse_texts,
+    parse_whole,
+    unix_ms,
+)
 from target_statsig.reports.report import MappingWarnings
 
 JUNE_6 = 1_717_632_000_000
@@ -263,6 +272,24 @@ def test_of_a_column_each_time_is_what_it_is_alone(values):
     assert notes == alone
     assert [*faults] == [row for row, value in enumerate(values) if value == "soon"]
     assert {error.reason for error in faults.values()} <= {"invalid_time"}
+
+
+@given(
+    st.lists(
+        st.builds(
+            "{}{}{}".format,
+            st.sampled_from(["2024-06-06T01:02:03", "1969-12-31 23:59:59", "0001-01-01t00:00:00"]),
+            st.sampled_from(["", ".5", ".999", ".999999", ".9999999", ".123999999999"]),
+            st.sampled_from(["Z", "z", "+00:00", "-08:00", "+0530", "+23:59"]) | st.sampled_from(["", "+00", " UTC"]),
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_times_are_rounded_down_in_a_column_as_they_are_alone(texts):
+    alone = [*map(parse_whole, texts)]
+    assert parse_texts(texts) in (alone, None)
+    assert latest(texts) in (max(alone), None)
 
 
 def test_the_time_of_extraction_has_no_other_shapes_than_text():
