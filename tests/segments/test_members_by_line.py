@@ -70,8 +70,9 @@ def test_what_comes_before_a_line_that_cannot_be_read_is_taken(run_target, stats
     assert outcome.report["streams"]["users"]["records"] == 4
 
 
-def test_a_tap_that_leaves_columns_out_is_read_all_the_same(run_target, statsig):
-    ragged = [record("users", {"user_id": f"u{number:03}"}) for number in range(400)]
+@pytest.mark.parametrize("more", [{}, {"beyond_the_schema": 1}])
+def test_a_tap_that_leaves_columns_out_or_adds_some_is_read_all_the_same(run_target, statsig, more):
+    ragged = [record("users", {"user_id": f"u{number:03}", **more}) for number in range(400)]
     blocks = [to_lines(ragged[begin : begin + 10]) for begin in range(0, 400, 10)]
     outcome = run_target(Blocks([to_lines([TABLE]), *blocks, to_lines(users(40))]), **ADD)
     assert outcome.exit_code == 0

@@ -10,7 +10,9 @@ from target_statsig.store import members
 from tests.store.rows import known, last_words
 from tests.store.test_audience import ids, on_one_store
 
-CALLS = st.lists(st.dictionaries(ids, st.booleans(), max_size=4), max_size=8)
+SOME = st.sampled_from(["a", "b", "c"])  # drawn again and again
+
+CALLS = st.lists(st.dictionaries(SOME | ids, st.booleans(), max_size=4), max_size=8)
 SORTED_CALLS = st.lists(ids, unique=True, max_size=12).map(
     lambda found: [{id_: True} for id_ in sorted(found)],
 )
