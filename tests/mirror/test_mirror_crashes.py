@@ -60,9 +60,10 @@ def mirror_without_proof(config):
 
 def apply_held(config):
     """Apply what it held."""
+    from target_statsig.commands import apply_held  # noqa: PLC0415 -- as above
     from target_statsig.target import TargetStatsig  # noqa: PLC0415 -- as above
 
-    os._exit(apply_held(TargetStatsig(config=config).run))
+    os._exit(apply_held.apply_held(TargetStatsig(config=config).run))
 
 
 @pytest.fixture(scope="module")
