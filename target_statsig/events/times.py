@@ -12,7 +12,7 @@ from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
 from itertools import repeat
-from operator import floordiv, sub
+from operator import sub
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -75,8 +75,6 @@ _compact = re.compile(r"((?:19|20)\d\d)(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d))?", re.
 in August 1970, and as milliseconds the second in the year 2611."""
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - subtracted from local times; their zone is subtracted separately
-
-_MILLISECOND = dt.timedelta(milliseconds=1)
 
 _SECONDS_LENGTH = len("2024-06-06T00:00:00")
 
@@ -244,7 +242,8 @@ def _milliseconds(moments: Sequence[dt.datetime]) -> list[int]:
         TypeError: Only some have a zone.
     """
     epoch = _EPOCH if moments and moments[0].tzinfo is None else _EPOCH.replace(tzinfo=dt.UTC)
-    return [*map(floordiv, map(sub, moments, repeat(epoch)), repeat(_MILLISECOND))]
+    since = map(sub, moments, repeat(epoch))
+    return [each.days * 86_400_000 + each.seconds * 1_000 + each.microseconds // 1_000 for each in since]
 
 
 class _Pieces(dict[str, Any]):
