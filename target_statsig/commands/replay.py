@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from upath import UPath
 
 from target_statsig.config import paths
-from target_statsig.errors import FatalRunError, Heading, InputError, StoreError
+from target_statsig.errors import FatalRunError, Heading, InputError, InterruptedRunError, StoreError
 from target_statsig.events.remembered import digest
 from target_statsig.reports.text import counted
 from target_statsig.singer.dead_letters import LOCAL, cause_of
@@ -129,9 +129,11 @@ def _readable_lines(directory: str, files: Iterable[UPath]) -> Iterator[bytes]:
 
 @contextmanager
 def _reading(directory: str) -> Iterator[None]:
-    """Name the setting in any error, because each file system has errors of its own."""
+    """Name the setting in any error, because each file system has errors of its own; a signal is none."""
     try:
         yield
+    except InterruptedRunError:  # by a signal while a file was read
+        raise
     except Exception as error:
         msg = (
             f"The dead letters in {directory} cannot be read: {cause_of(error)}. They stay. Let this user read the "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 from pathlib import Path
 from typing import ClassVar
 
@@ -115,6 +116,19 @@ def test_a_replay_that_cannot_reach_statsig_removes_no_file(run_target, statsig)
 
 def test_a_replay_without_dead_letters_says_so(run_target):
     assert replay(run_target, **EVENT) == 0
+
+
+def test_a_signal_while_dead_letters_are_read_interrupts_the_replay(run_target, statsig, monkeypatch, caplog):
+    statsig.faults.add(event="order 1", status=400)
+    run_target([schema("orders"), *orders(3)], **EVENT)
+    statsig.faults.clear()
+    target = TargetStatsig(config=run_target.config(**EVENT))
+    caplog.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr("target_statsig.commands.replay.digest", lambda _: signal.raise_signal(signal.SIGTERM))
+        assert target.replay() == 128 + signal.SIGTERM
+    assert [line.getMessage() for line in caplog.records if line.levelname == "ERROR"] == []
+    assert len(list(run_target.directory.glob(DEAD))) == 1
 
 
 class TestDeadLettersThatCannotBeRead:
