@@ -222,7 +222,7 @@ def _may_write(connection: Connection, path: Path | None, version: int | None) -
             with closing(_open_file(path)) as driver:
                 driver.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            return True, sqlite_code(error) == sqlite3.SQLITE_BUSY
+            return sqlite_code(error) != sqlite3.SQLITE_READONLY, sqlite_code(error) == sqlite3.SQLITE_BUSY
         return True, False
     right = "has_schema_privilege(current_schema(), 'CREATE')"
     if version is not None:

@@ -103,6 +103,19 @@ def test_a_store_that_may_only_be_read_is_read(look, tmp_path, clock, file_mode,
 
 
 @pytest.mark.usefixtures("bound_by_permissions")
+def test_a_store_whose_log_another_user_left_is_not_writable(look, tmp_path):
+    path = tmp_path / "store.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as run:
+        run.execute("PRAGMA journal_mode = WAL")
+        run.execute("CREATE TABLE other (id)")
+        left = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    for file, content in left.items():
+        file.write_bytes(content)
+        file.chmod(0o600 if file == path else 0o400)
+    assert not look(f"sqlite:///{path}").writable
+
+
+@pytest.mark.usefixtures("bound_by_permissions")
 def test_a_directory_that_may_not_be_entered_is_an_error(look, tmp_path):
     place = tmp_path / "closed"
     place.mkdir()
