@@ -154,6 +154,7 @@ class RowSync(SegmentSync):
     @override
     def fail(self) -> None:
         self._failed = True
+        self.remote.give_up()
 
     @override
     def keep(self) -> None:
@@ -252,6 +253,7 @@ class LimitedRowSync(SegmentSync):
     @override
     def fail(self) -> None:
         self._planned.clear()
+        self.remote.give_up()
 
     @override
     def keep(self) -> None:

@@ -245,6 +245,11 @@ class RemoteSegment:
         self.counts.requests += call.tries
         self.counts.removed += len(ids)
 
+    def give_up(self) -> None:
+        """Leave the room in the project that was kept for this segment to the others: no more is added."""
+        self._run.console.ids_planned -= self._planned
+        self._planned = 0
+
     def check_growth(self, before: int, new: int) -> None:
         """Warn if `new` more members make the list cross a size, and refuse too many.
 
