@@ -244,7 +244,8 @@ class Audience(_SegmentRows):
     def _drop(self, *tables: str | None) -> None:
         for table in tables:
             if table is not None:
-                self._run(f"DROP TABLE {table}")
+                # A connection that broke took its tables along; what broke it must stay the error.
+                self._run(f"DROP TABLE IF EXISTS {table}")
 
     def _write(self) -> None:
         gathered, self._gathered, self._ids_gathered = self._gathered, [], 0

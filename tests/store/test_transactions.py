@@ -30,11 +30,15 @@ def test_a_transaction_of_which_a_statement_failed_keeps_nothing_though_the_erro
     assert known(members) == ["b"]
 
 
-def insert_while_the_connection_breaks(members, postgres_url):
+def break_connections(postgres_url):
     end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    with psycopg.connect(**StoreUrl.parse(postgres_url).parameters) as other:
+        other.execute(f"{end} AND datname = current_database()")
+
+
+def insert_while_the_connection_breaks(members, postgres_url):
     with members._connection.writing():
-        with psycopg.connect(**StoreUrl.parse(postgres_url).parameters) as other:
-            other.execute(f"{end} AND datname = current_database()")
+        break_connections(postgres_url)
         for member in ("b", "c"):
             with contextlib.suppress(StoreError):
                 members._insert([member], ours=True)
@@ -47,3 +51,14 @@ def test_nothing_is_written_after_a_connection_broke_within_a_transaction(postgr
         with pytest.raises(StoreError, match="store_url"):
             insert_while_the_connection_breaks(members, postgres_url)
         assert known(members) == ["a"]
+
+
+def test_a_connection_that_breaks_while_a_list_is_read_is_the_error(postgres_url, clock):
+    def ids():
+        yield from map(str, range(10_000))
+        break_connections(postgres_url)
+        yield "last"
+
+    opened = closing(Store(postgres_url, clock=clock, project="a project", run_id="run 1"))
+    with opened as store, pytest.raises(StoreError, match="connection"):
+        store.members("vip").replace_known(ids())
