@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 MARKER = "_SUCCESS"
 """The file that an engine writes when a table is complete."""
 
+HIDDEN = (".", "_")
+"""How the names of files and directories begin that engines keep beside those of a table."""
+
 SURVEYED = (
     *("version", "config_digest", "stream", "partition", "attempt", "sequence", "is_last"),
     *("count", "rejections", "deleted", "schema"),
@@ -204,8 +207,8 @@ def _files_below(root: UPath) -> Iterator[UPath]:
         OSError: A directory on this machine cannot be listed. `rglob` passes it over, and its rows would not be sent.
     """
     if root.protocol in {"", "file"} and root.exists():
-        for _ in os.walk(root.path, onerror=_raise):
-            pass
+        for _, directories, _ in os.walk(root.path, onerror=_raise):
+            directories[:] = [name for name in directories if not name.startswith(HIDDEN)]
     return _visible(root, root.rglob("*.parquet"))
 
 
@@ -214,9 +217,9 @@ def _raise(error: OSError) -> None:
 
 
 def _visible(root: UPath, paths: Iterable[UPath]) -> Iterator[UPath]:
-    """Yield the files that belong to the table. Engines hide others by a dot or an underscore in front."""
+    """Yield the files that belong to the table, which are not hidden."""
     depth = len(root.parts)
-    return (path for path in paths if not any(name.startswith((".", "_")) for name in path.parts[depth:]))
+    return (path for path in paths if not any(name.startswith(HIDDEN) for name in path.parts[depth:]))
 
 
 def _rows_at_once(file: pq.ParquetFile) -> int:

@@ -137,6 +137,15 @@ def test_a_table_with_a_directory_that_cannot_be_listed_is_refused(send, table, 
     refused(send(url), statsig, "cannot be read: PermissionError")
 
 
+@pytest.mark.usefixtures("bound_by_permissions")
+@pytest.mark.parametrize("name", [".snapshot", "_temporary"])
+def test_a_hidden_directory_need_not_be_listed(send, table, statsig, name):
+    url = table(orders(0, 10))
+    (url / name).mkdir(mode=0o000)
+    assert send(url).exit_code == 0
+    assert arrived(statsig) == once(10)
+
+
 def test_a_file_that_is_no_parquet_is_refused(send, tmp_path, statsig):
     (tmp_path / "table").mkdir()
     (tmp_path / "table" / "part.parquet").write_bytes(b"PAR1 but no more")
