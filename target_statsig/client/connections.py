@@ -6,6 +6,7 @@ import io
 import socket
 import threading
 import time
+from contextlib import closing
 from http import HTTPStatus, client
 from typing import TYPE_CHECKING, Any, cast
 
@@ -164,10 +165,11 @@ class _Answer:
 
         Otherwise its request, which Statsig has taken, would be sent again.
         """
-        response = client.HTTPResponse(cast("socket.socket", _Incoming(sock, received)))
-        response.begin()
-        LIMITS.check_size(response.length or 0)
-        self._parts = [response.read()]
+        # Closed here: Python 3.13 complains on standard error if the garbage collector closes its parts out of order.
+        with closing(client.HTTPResponse(cast("socket.socket", _Incoming(sock, received)))) as response:
+            response.begin()
+            LIMITS.check_size(response.length or 0)
+            self._parts = [response.read()]
         self.status = response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
 
