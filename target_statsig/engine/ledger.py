@@ -180,7 +180,7 @@ class RowLedger(StreamLedger):
         return number
 
     @override
-    def acknowledge(self, batch: int, *, also: int = 0) -> None:
+    def acknowledge(self, batch: int) -> None:
         self._table.acknowledge((batch, self._numbers.pop(batch)))
 
     @override

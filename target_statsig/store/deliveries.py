@@ -120,6 +120,7 @@ class StoredLedger(StreamLedger):
 
     @override
     def acknowledge(self, batch: int, *, also: int = 0) -> None:
+        """Record that Statsig has taken a batch, and the batch `also` of another ledger of the store; 0 is none."""
         self._connection.run(
             "UPDATE target_statsig_batches SET acknowledged = true WHERE batch IN (:batch, :also)",
             batch=batch,

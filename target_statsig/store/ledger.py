@@ -81,8 +81,8 @@ class StreamLedger(Protocol):
     def intend(self, digests: bytes, *, highest: Bookmark | None, epoch: int) -> int:
         """Record a batch of concatenated digests before it is sent, and return its number."""
 
-    def acknowledge(self, batch: int, *, also: int = 0) -> None:
-        """Record that Statsig has taken a batch, and the batch `also` of another ledger of the store; 0 is none."""
+    def acknowledge(self, batch: int) -> None:
+        """Record that Statsig has taken a batch."""
 
     def withdraw(self, batch: int) -> None:
         """Delete a batch that Statsig refused for good; its halves become batches."""
@@ -125,7 +125,7 @@ class NoLedger(StreamLedger):
         return 0
 
     @override
-    def acknowledge(self, batch: int, *, also: int = 0) -> None:
+    def acknowledge(self, batch: int) -> None:
         pass
 
     @override
