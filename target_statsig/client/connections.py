@@ -6,7 +6,7 @@ import io
 import socket
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from http import HTTPStatus, client
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,13 +29,18 @@ class Limits(threading.local):
     """The time at which this thread's request must end, and the most bytes of its response.
 
     A socket's own timeout restarts with every byte.
+
+    Attributes:
+        has_sent: Whether any byte of the request has left. Before that, no server can have acted on it.
     """
 
+    has_sent = False
     _end = 0.0
     _bytes = 0
 
     def begin(self, seconds: float, max_bytes: int) -> None:
         """Set the limits of a request that begins now."""
+        self.has_sent = False
         self._end = time.monotonic() + seconds
         self._bytes = max_bytes
 
@@ -209,36 +214,32 @@ def _unpacked(content: bytes, headers: Mapping[str, str]) -> bytes:
     return b"".join(parts)
 
 
-class _Connection(HTTPConnection):
+class _Exchanging(HTTPConnection):
+    """A connection that sends a request and reads its response, within the limits."""
+
     response_class = _TunnelResponse
 
-    @override
-    def request(
-        self, method: str, url: str, body: Any = None, headers: Mapping[str, Any] | None = None, **_: Any
-    ) -> None:
-        """Send a request at once; `headers` are all that it has. Header by header it takes four times as long.
-
-        Raises:
-            ValueError: A header has a line break.
-        """
-        fields = headers or {}
-        lines = [f"{method} {url} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
-        head = "\r\n".join(lines)
-        if not head.count("\r") == head.count("\n") == len(lines) - 1:
-            msg = "a header has a line break"
-            raise ValueError(msg)
-        if self.sock is None:
-            self.connect()
-        self.send(b"".join((head.encode("latin-1"), *(body or ()))))
-
-    @override
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+    def exchange(self, message: bytes) -> _Answer:
+        """Send a request and read the response. Raises as `Pool.exchange`."""
+        self.sock.settimeout(LIMITS.left)
+        LIMITS.has_sent = True
+        # A server may answer, and close the connection, before it has read everything.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.sock.sendall(message)
         answer = _Answer()
         answer.read(self.sock)
         if answer.will_close:
             self.close()
-        return HTTPResponse(answer.data, answer.headers, answer.status, version=11, preload_content=False)
+        return answer
 
+    @override
+    def send(self, data: Any) -> None:
+        if self.sock is not None:
+            self.sock.settimeout(LIMITS.left)
+        super().send(data)
+
+
+class _Connection(_Exchanging):
     @override
     def _new_conn(self) -> socket.socket:
         """Connect to the first address of the host that answers; the addresses share the time that is left."""
@@ -261,24 +262,58 @@ class _Connection(HTTPConnection):
                 self._dns_host = host
         raise NewConnectionError(self, "the host has no address")
 
-    @override
-    def send(self, data: Any) -> None:
-        if self.sock is not None:
-            self.sock.settimeout(LIMITS.left)
-        super().send(data)
-
 
 class _TlsConnection(_Connection, HTTPSConnection):
     pass
 
 
-class _Pool(HTTPConnectionPool):
+class Pool(HTTPConnectionPool):
+    """Connections to a server, kept open for later requests.
+
+    Its own `urlopen`, with repetitions, redirects and responses that can be read in parts, takes as long as all the
+    rest of a request.
+    """
+
     ConnectionCls = _Connection
 
+    @property
+    def has_tunnels(self) -> bool:
+        """Whether a proxy passes the connections on unread."""
+        return self.proxy is not None and self.scheme == "https"
 
-class _TlsPool(HTTPSConnectionPool):
+    def exchange(self, message: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Send a request, its head and its body, and return the response: status, headers (in lower case) and body.
+
+        Raises:
+            OSError, HTTPError, HTTPException: There was no connection or no whole response. `LIMITS.has_sent` says
+                whether any byte of the request has left.
+        """
+        connection = cast("_Exchanging", self._get_conn())
+        try:
+            if connection.sock is None:
+                connection.timeout = LIMITS.left
+                if self.has_tunnels:
+                    self._prepare_proxy(connection)
+                else:
+                    connection.connect()
+            answer = connection.exchange(message)
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            self._put_conn(connection)
+        return answer.status, answer.headers, answer.data
+
+
+class _TlsPool(Pool, HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
-POOLS = {"http": _Pool, "https": _TlsPool}
+POOLS: Mapping[str, type[HTTPConnectionPool]] = {"http": Pool, "https": _TlsPool}
 """The classes of connection pools, by scheme."""
+
+
+def socks_pool(pool: type[HTTPConnectionPool]) -> type[Pool]:
+    """Return a class of pools that connect through a SOCKS proxy, as those of urllib3's class do."""
+    connection = type("_SocksConnection", (_Exchanging, pool.ConnectionCls), {})
+    return type("_SocksPool", (Pool, pool), {"ConnectionCls": connection})

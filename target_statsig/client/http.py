@@ -14,13 +14,13 @@ from typing_extensions import override
 from urllib3.exceptions import HTTPError
 
 from target_statsig import __version__
-from target_statsig.client.connections import LIMITS, POOLS
+from target_statsig.client.connections import LIMITS, POOLS, socks_pool
 from target_statsig.errors import FatalRunError, Heading, TargetStatsigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from urllib3 import HTTPConnectionPool
+    from target_statsig.client.connections import Pool
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class HttpTransport(Transport):
 
     Proxies and certificates are taken from the environment (`HTTPS_PROXY`, `NO_PROXY`, `REQUESTS_CA_BUNDLE`).
     There are no cookies, no `.netrc` and no redirects: `requests` only finds out how a server is reached, and urllib3
-    keeps the connections, below the layers that have them.
+    makes and keeps the connections, below the layers that have them.
 
     A running request cannot be interrupted: a run that is asked to stop waits for it, up to the request's timeout.
     (The system's look-up of a host's addresses has no limit.)
@@ -125,44 +125,25 @@ class HttpTransport(Transport):
 
     @override
     def send(self, request: Request) -> Response:
-        body = None if request.body is None else _Body(request.body)
+        LIMITS.begin(request.timeout, request.max_response_bytes)
         try:
-            return self._send(request, body)
+            route = self._route(request.url)
+            message = route.message(request)
         except ValueError:
-            # The text of these errors may quote the header at fault, and so a key.
-            msg = (
-                "The request could not be built and was not sent. Check `events_url`, `console_url`, the keys and "
-                "the proxy variables of the environment."
-            )
-            raise FatalRunError(msg, heading=Heading.SETTINGS) from None
-        except (OSError, HTTPError) as error:
+            raise _not_built() from None
+        try:
+            return Response(*route.pool.exchange(message))
+        except UnicodeError:  # a part of the host's name is too long
+            raise _not_built() from None
+        except (OSError, HTTPException, HTTPError, ValueError) as error:  # the last one about a certificate
             late = f"not finished within the {request.timeout:g} s of `request_timeout`"
-            text = late if LIMITS.is_over else _cause(error)
-            raise TransportError(text, sent=body is None or body.left) from None
+            raise TransportError(late if LIMITS.is_over else _cause(error), sent=LIMITS.has_sent) from None
 
     @override
     def close(self) -> None:
         with self._lock:
             self._routes.clear()
             self._adapter.close()
-
-    def _send(self, request: Request, body: _Body | None) -> Response:
-        LIMITS.begin(request.timeout, request.max_response_bytes)
-        route = self._route(request.url)
-        length = {} if body is None else {"content-length": str(len(body))}
-        answer = route.pool.urlopen(
-            request.method,
-            route.target,
-            body,
-            {"host": route.host, "accept-encoding": "identity", "user-agent": USER_AGENT, **request.headers, **length},
-            retries=self._adapter.max_retries,
-            redirect=False,
-            assert_same_host=False,
-            timeout=request.timeout,
-        )
-        content = answer.data or b""  # urllib3 has None for an empty body
-        LIMITS.check_size(len(content))  # which urllib3 has read where there is a SOCKS proxy
-        return Response(answer.status, answer.headers, content)
 
     def _route(self, url: str) -> _Route:
         """Return the route to an address, cached: finding it takes as long as two requests."""
@@ -172,7 +153,7 @@ class HttpTransport(Transport):
                 address = str(prepared.url)
                 found = session.merge_environment_settings(address, {}, stream=True, verify=None, cert=None)
                 verify, proxies, cert = found["verify"], dict(found["proxies"]), found["cert"]
-                pool = self._adapter.get_connection_with_tls_context(prepared, verify, proxies, cert)
+                pool = cast("Pool", self._adapter.get_connection_with_tls_context(prepared, verify, proxies, cert))
                 try:
                     self._adapter.cert_verify(pool, address, verify, cert)  # type: ignore[no-untyped-call]
                 except OSError:
@@ -181,37 +162,47 @@ class HttpTransport(Transport):
                         "`CURL_CA_BUNDLE` of the environment."
                     )
                     raise FatalRunError(msg, heading=Heading.SETTINGS) from None
-                target = self._adapter.request_url(prepared, proxies)
-                host = urlsplit(address).netloc.rpartition("@")[2]
-                self._routes[url] = _Route(cast("HTTPConnectionPool", pool), host, target)
+                headers = {
+                    "host": urlsplit(address).netloc.rpartition("@")[2],
+                    "accept-encoding": "identity",
+                    "user-agent": USER_AGENT,
+                    **({} if pool.has_tunnels else pool.proxy_headers),
+                }
+                self._routes[url] = _Route(pool, self._adapter.request_url(prepared, proxies), headers)
             return self._routes[url]
 
 
 class _Route(NamedTuple):
-    """The route to an address: its connections, and the host and the request target to name on them."""
+    """The route to an address: its connections, and the request target and the headers of every request on them."""
 
-    pool: HTTPConnectionPool
-    host: str
+    pool: Pool
     target: str
+    headers: Mapping[str, str]
+
+    def message(self, request: Request) -> bytes:
+        """Return a request, its head and its body, as it is sent.
+
+        Raises:
+            ValueError: A header cannot be sent.
+        """
+        headers = {**self.headers, **request.headers}
+        if request.body is not None:
+            headers["content-length"] = str(len(request.body))
+        lines = [f"{request.method} {self.target} HTTP/1.1", *map(": ".join, headers.items()), "", ""]
+        head = "\r\n".join(lines)
+        if not head.count("\r") == head.count("\n") == len(lines) - 1:
+            msg = "a header has a line break"
+            raise ValueError(msg)
+        return head.encode("latin-1") + (request.body or b"")
 
 
-class _Body:
-    """A body that notes whether any byte has left. Before that, no server can have acted on the request.
-
-    The errors of urllib3 do not show it: a connection that breaks while TLS is agreed upon raises the same as
-    one that breaks after the last byte was sent.
-    """
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.left = False
-
-    def __len__(self) -> int:
-        return len(self._content)
-
-    def __iter__(self) -> Iterator[bytes]:
-        self.left = True
-        yield self._content
+def _not_built() -> FatalRunError:
+    # The text of the error that led to it may quote the header at fault, and so a key.
+    return FatalRunError(
+        "The request could not be built and was not sent. Check `events_url`, `console_url`, the keys and the proxy "
+        "variables of the environment.",
+        heading=Heading.SETTINGS,
+    )
 
 
 def _cause(error: BaseException) -> str:
@@ -222,7 +213,7 @@ def _cause(error: BaseException) -> str:
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
-    """Makes connections that keep to the deadline. A SOCKS proxy has its own manager."""
+    """Makes connections that keep to the deadline."""
 
     @override
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
@@ -232,6 +223,9 @@ class _Adapter(requests.adapters.HTTPAdapter):
     @override
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **options)
-        if not proxy.lower().startswith("socks"):
+        if proxy.lower().startswith("socks"):
+            pools = manager.pool_classes_by_scheme
+            manager.pool_classes_by_scheme = {scheme: socks_pool(pool) for scheme, pool in pools.items()}
+        else:
             manager.pool_classes_by_scheme = POOLS
         return manager

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     Behaviour = Callable[["Connection"], None]
+
+CERTIFICATE = Path(__file__).with_name("server.pem")
+"""A key and its own certificate for `statsig.invalid` and 127.0.0.1, which nobody else trusts."""
 
 YES = b'HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"success":true}'
 
@@ -31,8 +36,18 @@ class Connection:
 
     def __init__(self, server: SocketServer, sock: socket.socket) -> None:
         self._server = server
+        self._use(sock)
+
+    def _use(self, sock: socket.socket) -> None:
         self.sock = sock
         self._file = sock.makefile("rb")
+
+    def secure(self) -> None:
+        """Agree upon TLS; what follows is encrypted."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATE)
+        self._file.close()
+        self._use(context.wrap_socket(self.sock, server_side=True))
 
     def read(self) -> Received | None:
         """Read one whole request and remember it; None where the client has hung up."""
@@ -65,6 +80,19 @@ def say_yes(connection: Connection) -> None:
     """Answer every request of a connection."""
     while connection.read():
         connection.answer()
+
+
+def say_yes_in_secret(connection: Connection) -> None:
+    """Answer every request of a connection that is encrypted."""
+    connection.secure()
+    say_yes(connection)
+
+
+def tunnel(connection: Connection) -> None:
+    """Be a proxy, and the server behind it, too."""
+    connection.read()
+    connection.answer(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    say_yes_in_secret(connection)
 
 
 def trickle(head: bytes, drop: bytes, drops: int = 200) -> Behaviour:

@@ -12,7 +12,7 @@ import pytest
 from target_statsig.client.http import USER_AGENT, HttpTransport, Request, Response, TransportError
 from target_statsig.errors import FatalRunError
 
-from .socket_server import TRICKLED_BODY, YES, Connection, SocketServer, trickle
+from .socket_server import CERTIFICATE, TRICKLED_BODY, YES, Connection, SocketServer, say_yes_in_secret, trickle, tunnel
 
 KEY = "secret-abcdefghijklmnop"
 
@@ -278,6 +278,55 @@ def test_a_proxy_is_taken_from_the_environment(transport, monkeypatch):
         transport.send(post("http://statsig.invalid/v1/log_event"))
 
         assert proxy.received[0].line == "POST http://statsig.invalid/v1/log_event HTTP/1.1"
+        assert proxy.received[0].headers["host"] == "statsig.invalid"
+
+
+def test_the_password_of_a_proxy_goes_to_the_proxy(transport, monkeypatch):
+    with SocketServer() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://me:secret@127.0.0.1:{proxy.port}")
+        transport.send(post("http://statsig.invalid/v1/log_event"))
+
+        assert proxy.received[0].headers["proxy-authorization"] == "Basic bWU6c2VjcmV0"
+
+
+@pytest.fixture
+def trusted(monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+
+
+@pytest.mark.usefixtures("trusted")
+def test_requests_are_encrypted_over_one_connection_that_is_kept(transport):
+    with SocketServer(say_yes_in_secret) as server:
+        url = server.url.replace("http:", "https:")
+        answers = [transport.send(post(url)) for _ in range(3)]
+
+        assert [answer.status for answer in answers] == [202, 202, 202]
+        assert server.connections == 1
+        assert server.received[2].headers["host"] == f"127.0.0.1:{server.port}"
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_proxy_passes_on_what_it_cannot_read(transport, monkeypatch):
+    with SocketServer(tunnel) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@127.0.0.1:{proxy.port}")
+        for _ in range(2):
+            transport.send(post("https://statsig.invalid/v1/log_event"))
+
+        asked, *sent = proxy.received
+        assert asked.line.startswith("CONNECT statsig.invalid:443 ")
+        assert asked.headers["proxy-authorization"] == "Basic bWU6c2VjcmV0"
+        assert [request.line for request in sent] == ["POST /v1/log_event HTTP/1.1"] * 2
+        assert all(request.headers["statsig-api-key"] == KEY for request in sent)
+        assert not any("proxy-authorization" in request.headers for request in sent)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent(transport):
+    with SocketServer(say_yes_in_secret) as server:
+        with pytest.raises(TransportError, match="SSLCertVerificationError") as caught:
+            transport.send(post(server.url.replace("http:", "https:")))
+
+        assert not caught.value.sent
+        assert not server.received
 
 
 def read_and_reset(connection: Connection) -> None:
