@@ -113,7 +113,7 @@ class Sender:
     def _try(self, call: Call, fresh_headers: Mapping[str, str]) -> Outcome:
         request = call.request
         if fresh_headers:
-            request = replace(request, headers={**request.headers, **fresh_headers})
+            request = request.with_headers(fresh_headers)
         begun = self._clock.monotonic()
         try:
             response = self._transport.send(request)
@@ -124,10 +124,11 @@ class Sender:
             retry_after = parse_retry_after(response.headers.get("retry-after"), now=self._clock.time())
             wants_review = call.wants_review(response.status, body)
             answer = Answer(response.status, body, retry_after=retry_after, wants_review=wants_review)
-            if answer.outcome is not Outcome.OK:
-                answer = replace(answer, message=quote_message(body, sent=request.body, key=call.key))
+        outcome = answer.outcome
+        if outcome is not Outcome.OK and answer.status is not None:
+            answer = replace(answer, message=quote_message(answer.body, sent=request.body, key=call.key))
         call.record(answer, self._clock.monotonic() - begun)
-        return answer.outcome
+        return outcome
 
     def _wait(self, call: Call, delay: float) -> None:
         """Wait for the next try: `Retry-After` plus the delay.

@@ -163,20 +163,23 @@ class Delivery:
         epoch: int = 0,
         on_retry: Callable[[], None],
         prepared: Prepared | None = None,
+        ledger: StreamLedger | None = None,
     ) -> BatchResult:
         """Deliver a batch. A failed request raises nothing; the result holds the error and the undelivered records.
 
         `now_ms` is the time for items without one, in unix milliseconds. `epoch` is the number of STATE messages before
         the last record. `on_retry` is called before each retry of a request. `prepared` is the batch as it was prepared
-        earlier, if it was.
+        earlier, if it was, and `ledger` records it if the stream's does not.
         """
         result = BatchResult(ItemCounts(self.item_type.object_type))
-        return _BatchDelivery(self, preparation, now_ms, epoch, on_retry, result).run(batch, prepared)
+        delivery = _BatchDelivery(self, ledger or self.ledger, preparation, now_ms, epoch, on_retry, result)
+        return delivery.run(batch, prepared)
 
 
 @dataclass(slots=True)
 class _BatchDelivery:
     delivery: Delivery
+    ledger: StreamLedger
     preparation: Preparation
     now_ms: int
     epoch: int
@@ -216,9 +219,9 @@ class _BatchDelivery:
 
     def _known_rows(self, prepared: Prepared, count: int) -> set[int]:
         """Return the numbers of the lines whose records an earlier run delivered."""
-        if self.delivery.ledger.is_blank or not prepared.digests:
+        if self.ledger.is_blank or not prepared.digests:
             return set()
-        are_known = self.delivery.ledger.known(each(prepared.digests), highest=prepared.highest, epoch=self.epoch)
+        are_known = self.ledger.known(each(prepared.digests), highest=prepared.highest, epoch=self.epoch)
         rows = range(count) if prepared.rows is None else prepared.rows
         return set(compress(rows, are_known))
 
@@ -265,7 +268,7 @@ class _BatchDelivery:
 
     def _post(self, request: PreparedRequest) -> int:
         """Send a request, recorded before and after, and return how many of its items may be in Statsig twice."""
-        batch = self.delivery.ledger.intend(request.digests, highest=self.highest, epoch=self.epoch)
+        batch = self.ledger.intend(request.digests, highest=self.highest, epoch=self.epoch)
         try:
             call = self.delivery.client.send_body(
                 self.delivery.item_type.endpoint,
@@ -276,15 +279,15 @@ class _BatchDelivery:
             )
         except TargetStatsigError as error:
             if not error.maybe_taken:
-                self.delivery.ledger.withdraw(batch)
+                self.ledger.withdraw(batch)
             raise
-        self.delivery.ledger.acknowledge(batch)
+        self.ledger.acknowledge(batch)
         # Only now: `in_doubt` counts each record once, and the halves of a refused batch are still to be counted.
-        in_doubt = self.delivery.ledger.in_doubt(request.digests)
+        in_doubt = self.ledger.in_doubt(request.digests)
         return request.count if call.maybe_taken else in_doubt
 
     def _begin_try(self, tries_before: int, size: int) -> None:
-        self.delivery.ledger.check()
+        self.ledger.check()
         self.result.counts.requests += 1
         if tries_before:
             self.result.counts.retries += 1

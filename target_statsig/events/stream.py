@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -220,7 +220,7 @@ class EventStream:
         with self._run.report.lock:
             self._counts.records += len(batch)
         part, ticket = _Part(0, batch, 0), self._run.gate.open()
-        self._deliver(preparation, schema, [part], ticket, 0, replace(self._delivery, ledger=ledger), prepared)
+        self._deliver(preparation, schema, [part], ticket, 0, prepared, ledger)
 
     def _gathering_of(self, reading: Reading) -> _Gathering:
         key, tap_stream = self._replication_key, reading.schema["stream"]
@@ -259,9 +259,7 @@ class EventStream:
         parts, gathering.parts = gathering.parts, []
         gathering.rows = gathering.size = 0
         schema, ticket, epoch = gathering.reading.schema, gathering.ticket, self._run.gate.received
-        self._run.pool.submit(
-            partial(self._deliver, gathering.preparation, schema, parts, ticket, epoch, self._delivery)
-        )
+        self._run.pool.submit(partial(self._deliver, gathering.preparation, schema, parts, ticket, epoch))
 
     @property
     def progress(self) -> Progress:
@@ -286,14 +284,20 @@ class EventStream:
         parts: list[_Part],
         ticket: int,
         epoch: int,
-        delivery: Delivery,
         prepared: Prepared | None = None,
+        ledger: StreamLedger | None = None,
     ) -> None:
         run = self._run
         now_ms = int(run.clock.time() * 1000)
         batch = Batch.of([part.batch for part in parts])
-        result = delivery.deliver(
-            preparation, batch, now_ms=now_ms, epoch=epoch, on_retry=self._count_retry, prepared=prepared
+        result = self._delivery.deliver(
+            preparation,
+            batch,
+            now_ms=now_ms,
+            epoch=epoch,
+            on_retry=self._count_retry,
+            prepared=prepared,
+            ledger=ledger,
         )
         self._count(result)
         for rejection in result.rejections:
