@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 from xxhash import xxh3_128_digest
 
+from target_statsig.store.deliveries import StoredLedger
 from target_statsig.store.ledger import DIGEST_BYTES, Bookmark, StreamLedger, each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from target_statsig.engine.table import Row
-    from target_statsig.store.deliveries import StoredLedger
 
 SETTLED_AT_ONCE = 1_000
 """Rows with dead letters that are recorded together, because the dead letters must be written first each time."""
@@ -49,10 +49,12 @@ class TableLedger:
         """Record a request before it is sent, and return its numbers in both ledgers."""
         with self._requests.transaction():
             self._record()
-            number = self._requests.intend(ids, highest=None, epoch=epoch)
-            of_records = self._records.intend(digests, highest=highest, epoch=epoch)
+            if isinstance(self._records, StoredLedger):
+                numbers = self._records.intend_for(self._requests, ids, digests, highest=highest, epoch=epoch)
+            else:
+                numbers = self._requests.intend(ids, highest=None, epoch=epoch), 0
         self._unrecorded.numbers.clear()
-        return number, of_records
+        return numbers
 
     def acknowledge(self, numbers: tuple[int, int]) -> None:
         """Take the numbers of an acknowledged request. The next `intend` or `record` of this thread records them."""

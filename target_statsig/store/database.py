@@ -205,14 +205,17 @@ class Connection:
         rows = self.run(statement, **values)
         return rows[0][0] if rows else None
 
-    def insert(self, table: str, key: str, **values: Any) -> int:
-        """Insert a row and return its number, which the database assigns in the column `key`."""
-        statement = insertion(table, tuple(values))
+    def insert(self, table: str, key: str, *rows: Mapping[str, Any]) -> list[int]:
+        """Insert rows of the same columns; return their numbers, which the database assigns in the column `key`."""
+        statement = _insertion_of_rows(table, tuple(rows[0]), len(rows), "?" if self.is_sqlite else "%s")
+        values = [value for row in rows for value in row.values()]
         with self.turn:
             try:
                 # SQLite's RETURNING takes twice the time, and older builds lack it.
                 cursor = self._execute(statement if self.is_sqlite else f"{statement} RETURNING {key}", values)
-                return int(cursor.lastrowid if self.is_sqlite else cursor.fetchone()[0])
+                if self.is_sqlite:
+                    return [*range(cursor.lastrowid - len(rows) + 1, cursor.lastrowid + 1)]
+                return [int(number) for (number,) in cursor]
             except self._error as error:
                 raise self._explained(error) from None
 
@@ -277,7 +280,7 @@ class Connection:
             if self._driver is not None:
                 self._driver.close()
 
-    def _execute(self, statement: str, values: dict[str, Any]) -> Any:
+    def _execute(self, statement: str, values: dict[str, Any] | list[Any]) -> Any:
         if self._driver is None:
             if self._is_writing and self._failure is not None:
                 raise self._failure  # the transaction is lost, and the rest of it must not be committed by itself
@@ -302,6 +305,12 @@ def insertion(table: str, columns: tuple[str, ...]) -> str:
     """Return an INSERT of one row with these columns."""
     names, places = ", ".join(f'"{column}"' for column in columns), ", ".join(f":{column}" for column in columns)
     return f"INSERT INTO {table} ({names}) VALUES ({places})"
+
+
+@functools.cache
+def _insertion_of_rows(table: str, columns: tuple[str, ...], count: int, place: str) -> str:
+    names, row = ", ".join(f'"{column}"' for column in columns), ", ".join([place] * len(columns))
+    return f"INSERT INTO {table} ({names}) VALUES {', '.join([f'({row})'] * count)}"
 
 
 def upsertion(table: str, key: Sequence[str], columns: Sequence[str]) -> str:

@@ -116,7 +116,15 @@ class StoredLedger(StreamLedger):
 
     @override
     def intend(self, digests: bytes, *, highest: Bookmark | None, epoch: int) -> int:
-        return self._write(self._row(digests, highest, epoch, acknowledged=False))
+        return self._write(self._row(digests, highest, epoch, acknowledged=False))[-1]
+
+    def intend_for(
+        self, request: StoredLedger, ids: bytes, digests: bytes, *, highest: Bookmark | None, epoch: int
+    ) -> tuple[int, int]:
+        """Record a batch in another ledger, and in this one, as `intend` would; return the numbers of both."""
+        asked = request._row(ids, None, epoch, acknowledged=False)
+        *_, number, own = self._write(asked, self._row(digests, highest, epoch, acknowledged=False))
+        return number, own
 
     @override
     def acknowledge(self, batch: int, *, also: int = 0) -> None:
@@ -160,24 +168,20 @@ class StoredLedger(StreamLedger):
                     self._recollection = Recollection(self._connection, self._stream, self._run_id)
         return self._recollection
 
-    def _write(self, *rows: dict[str, Any]) -> int:
-        """Insert the skipped records and then the rows; return the number of the last row."""
-        if not self._skipped and len(rows) == 1:
-            return self._insert(rows[0])
+    def _write(self, *rows: dict[str, Any]) -> list[int]:
+        """Insert the skipped records and then the rows; return their numbers."""
         with self._turn:
-            rows = (*self._skipped.values(), *rows)
-            # Only once: if the answer to the COMMIT is lost, they may be stored, and would be stored twice. So forget
-            # nothing without that answer: the batches of earlier runs still hold them.
-            self._skipped.clear()
-            forgets, self._forgets = self._forgets, False
-            with self._connection.writing():
-                *_, number = [self._insert(row) for row in rows]
+            forgets = self._forgets
+            if self._skipped:
+                rows = (*self._skipped.values(), *rows)
+                # Only once: if the answer to the COMMIT is lost, they may be stored, and would be stored twice. So
+                # forget nothing without that answer: the batches of earlier runs still hold them.
+                self._skipped.clear()
+                self._forgets = False
+            numbers = self._connection.insert("target_statsig_batches", "batch", *rows)
             self._forgets = forgets
-            return number
-
-    def _insert(self, row: dict[str, Any]) -> int:
-        self._unsettled += 1
-        return self._connection.insert("target_statsig_batches", "batch", **row)
+            self._unsettled += len(rows)
+            return numbers
 
     def _row(
         self, digests: bytes | bytearray, highest: Bookmark | None, epoch: int, *, acknowledged: bool

@@ -325,7 +325,7 @@ class Store:
         with self._quick.writing():
             if run.sent is not None:
                 execute("UPDATE target_statsig_runs SET sent = NULL WHERE project = :project", project=project)
-            self._quick.insert("target_statsig_runs", "run", project=project, **values)
+            self._quick.insert("target_statsig_runs", "run", {"project": project, **values})
             oldest = run.ended_at - KEPT_SECONDS
             execute(f"DELETE FROM target_statsig_runs WHERE {outdated}", project=project, oldest=oldest)
 

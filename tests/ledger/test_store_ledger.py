@@ -351,17 +351,16 @@ def test_a_write_that_fails_raises_and_leaves_what_was_skipped_to_the_next(openi
 
 def lose_the_answer_to_a_commit(run, *, committed):
     connection = run.ledger._connection
-    send = connection.run
+    insert = connection.insert
 
-    def send_and_lose(statement, **values):
-        if statement != "COMMIT":
-            return send(statement, **values)
-        connection.run = send
-        send("COMMIT" if committed else "ROLLBACK")
+    def insert_and_lose(*arguments):
+        connection.insert = insert
+        if committed:
+            insert(*arguments)
         msg = "the connection is lost"
         raise StoreError(msg)
 
-    connection.run = send_and_lose
+    connection.insert = insert_and_lose
     with pytest.raises(StoreError, match="lost"):
         run.intend("c")
 
