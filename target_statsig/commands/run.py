@@ -25,7 +25,7 @@ from target_statsig.errors import Heading, InterruptedRunError, StoreError, Targ
 from target_statsig.events.delivery import Bounds, RefusalStreak
 from target_statsig.events.stream import DeliveryPool
 from target_statsig.events.workers import Workers
-from target_statsig.reports.progress import ProgressLog, terminal
+from target_statsig.reports.progress import ProgressLog
 from target_statsig.reports.report import RunReport, notification, write_open_metrics, write_report
 from target_statsig.reports.text import log_summary
 from target_statsig.segments.observer import StreamObserver
@@ -89,7 +89,7 @@ class Run:
         # `max_parallel_requests: 1` there is one thread, which keeps the order.
         self.pool = DeliveryPool(requests + min(requests - 1, BATCHES_AHEAD))
         self.streams = Streams(self)
-        self.progress_log = ProgressLog(self.clock, self.streams.progress, self._seconds_for, terminal())
+        self.progress_log = ProgressLog(self.clock, self.streams.progress, self._seconds_for)
         self.clock.while_waiting = self.progress_log.update
         self.failure: BaseException | None = None
         self.ended = False
@@ -257,7 +257,6 @@ class Run:
 
     def conclude(self) -> None:
         """Close everything, write the report and log the summary. The first error is kept in `failure`."""
-        self.progress_log.close()
         self._attempt(self._opened.close)
         if self._has_dead_letters:
             self.report.dead_letter_files = list(self.dead_letters.paths)
@@ -330,7 +329,6 @@ class Run:
         """Write a STATE to standard output, after the dead letters and before the ledgers forget anything."""
         if self._has_dead_letters:
             self.dead_letters.flush()
-        self.progress_log.clear()
         self._put_out(state)
         self.streams.state_written(state, number)
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import logging
 import threading
 
@@ -9,7 +8,7 @@ import pytest
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.config.settings import parse_rate_windows
 from target_statsig.reports import progress as progress_module
-from target_statsig.reports.progress import CLEAR, Progress, ProgressLog, terminal
+from target_statsig.reports.progress import Progress, ProgressLog
 from tests.fakes import FakeClock
 
 ORDERS = Progress("orders", 12_500, ["12,000 acknowledged", "500 in flight"], busy=True)
@@ -128,83 +127,3 @@ def test_a_plan_of_more_than_a_minute_is_announced(clock, lines, requests, minut
     ProgressLog(clock, list, limiter.seconds_for).announce(requests)
     told = [f"The segments need {requests} requests, which take about {minutes} under `console_rate_limits`."]
     assert lines() == (told if minutes else [])
-
-
-# On a terminal
-
-
-class Screen(io.StringIO):
-    """What a terminal shows after all that was written to it."""
-
-    @property
-    def shown(self):
-        return self.getvalue().rpartition(CLEAR)[2]
-
-
-@pytest.fixture
-def screen():
-    return Screen()
-
-
-@pytest.fixture
-def on_screen(clock, streams, screen, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    watching = ProgressLog(clock, lambda: streams, lambda requests: 70.0 * requests, screen)
-    yield watching
-    watching.close()
-
-
-def test_a_terminal_shows_one_line_in_place_every_second(clock, streams, on_screen, screen, lines):
-    for records in (100, 200):
-        streams[:] = [Progress("orders", records, [])]
-        clock.advance(1)
-        on_screen.update()
-        assert screen.shown == f"orders: {records} records (100/s)"
-    assert "\n" not in screen.getvalue()
-    assert lines() == []
-
-
-def test_a_line_that_is_too_long_for_the_terminal_is_cut(clock, streams, on_screen, screen):
-    streams[:] = [ORDERS, Progress("users", 1, [])]
-    clock.advance(1)
-    on_screen.update()
-    assert len(screen.shown) == 79
-    assert screen.shown.endswith("…")
-
-
-def test_a_log_line_finds_its_place_cleared(clock, streams, screen):
-    handler = logging.StreamHandler(screen)
-    logger = logging.getLogger()
-    logger.addHandler(handler)
-    try:
-        watching = ProgressLog(clock, lambda: [ORDERS], lambda _: 0.0, screen)
-        clock.advance(1)
-        watching.update()
-        logging.getLogger("some.room").warning("A warning")
-        logging.getLogger("some.room").warning("Another")
-        assert screen.shown == "A warning\nAnother\n"
-        watching.close()
-        assert handler.filters == []
-    finally:
-        logger.removeHandler(handler)
-
-
-def test_after_the_end_nothing_is_shown_any_more(clock, streams, on_screen, screen):
-    streams.append(ORDERS)
-    clock.advance(1)
-    on_screen.update()
-    on_screen.close()
-    clock.advance(100)
-    on_screen.update()
-    assert screen.shown == ""
-
-
-def test_standard_error_is_a_terminal_or_none(monkeypatch):
-    monkeypatch.setattr("sys.stderr", None)
-    assert terminal() is None
-    monkeypatch.setattr("sys.stderr", io.StringIO())
-    assert terminal() is None
-    monkeypatch.setattr(Screen, "isatty", lambda _: True)
-    screen = Screen()
-    monkeypatch.setattr("sys.stderr", screen)
-    assert terminal() is screen
