@@ -10,9 +10,8 @@ import os
 import threading
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,9 +47,8 @@ def wider(span: Span | None, other: Span | None) -> Span | None:
 
 
 def _add_numbers(counts: ItemCounts | MappingWarnings, others: ItemCounts | MappingWarnings) -> None:
-    names, numbers = _NUMBERS[type(counts)]
-    for name, number in zip(names, numbers(others), strict=True):
-        if number:
+    for name in counts.__slots__:
+        if isinstance(number := getattr(others, name), int):
             setattr(counts, name, getattr(counts, name) + number)
 
 
@@ -155,14 +153,6 @@ class ItemCounts:
         if not report["renamed"]:
             del report["renamed"]
         return report
-
-
-_NUMBERS = {
-    counts: (names, attrgetter(*names))
-    for counts in (MappingWarnings, ItemCounts)
-    if (names := [each.name for each in fields(counts) if each.type == "int"])
-}
-"""The fields that are numbers, by name, and their values at once. To look them up takes as long as to add them."""
 
 
 @dataclass(slots=True)

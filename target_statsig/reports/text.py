@@ -9,19 +9,18 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from typing_extensions import override
 
 from target_statsig.config.choices import SyncMode
-from target_statsig.reports.report import OTHER_NAMES, ItemCounts, MemberCounts, RunStatus
+from target_statsig.reports.report import OTHER_NAMES, MemberCounts, RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from target_statsig.client.dry_run import ListChanges
-    from target_statsig.reports.report import RunReport, SegmentCounts
+    from target_statsig.reports.report import ItemCounts, RunReport, SegmentCounts
 
     Cell = int | str | None
 
@@ -32,9 +31,6 @@ _TENTHS_UP_TO, _SECONDS_UP_TO, _MINUTES_UP_TO = 10, 120, 120
 
 OFTEN_EMPTY = frozenset({"not sent", "skipped", "rejected", "retries", "held", "kept"})
 """Columns that are left out if all their cells are 0."""
-
-UNKNOWN = "?"
-"""Stands for an unknown number, which is not 0."""
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -53,97 +49,77 @@ class Remark(NamedTuple):
 
     Attributes:
         text: The text after the number in the summary.
-        warning: The warning in the log, once for a stream; empty if there is none.
+        advice: The rest of the warning, which is logged once for a stream; None if there is none.
     """
 
     text: str
-    warning: str = ""
+    advice: str | None = None
 
+    @property
+    def warning(self) -> str:
+        """The warning in the log; empty if there is none."""
+        return "" if self.advice is None else f"there are records {self.text}. {self.advice}"
+
+
+MAY_BE_CUT = "Statsig may cut or drop it silently."
 
 REMARKS: Mapping[str, Remark] = {
     "skipped_duplicates": Remark("skipped, because an earlier run delivered them"),
-    "deleted_row": Remark(
-        "of deleted rows, not sent",
-        "records of deleted rows are not sent. To send them, set `deleted_rows` to send.",
-    ),
+    "deleted_row": Remark("of deleted rows, not sent", "To send them, set `deleted_rows` to send."),
     "maybe_duplicated": Remark(
-        "perhaps delivered twice, because an answer was lost or unclear",
-        "an answer of Statsig was lost or unclear, so Statsig may count some records twice.",
+        "perhaps delivered twice, because an answer was lost or unclear", "Statsig may count them twice."
     ),
     "behind_bookmark": Remark(
         "from before the last bookmark, perhaps delivered by an earlier run too",
-        "some records are from before the last bookmark, as after a reset of it. What earlier runs delivered of "
-        "that is not remembered, so that Statsig perhaps counts it twice. Set `dedupe_days` before you reset a "
-        "bookmark.",
+        "After a reset of the bookmark, what earlier runs delivered is not remembered, so Statsig may count it twice. "
+        "Set `dedupe_days` before you reset a bookmark.",
     ),
     "time_defaulted": Remark(
         "without a time",
-        "some records have no time. They get the time of their extraction, or the current time. Name the column: "
-        "`field_mapping: {event_time: …}`.",
+        "They get the time of their extraction, or the current time. Name the column in `field_mapping.event_time`.",
     ),
     "old_times": Remark(
         "with a time over 60 days ago",
-        "some records have a time over 60 days ago. Statsig does not document how old an event may be: check "
-        "whether they arrive.",
+        "Statsig does not document how old an event may be: check whether they arrive.",
     ),
     "future_times": Remark(
         "with a time in the future",
-        "some records have a time in the future. Check the column of `event_time`, its time zone (UTC if it has "
-        "none), and `time_unit`.",
+        "Check the column of `event_time`, its time zone (UTC if it has none), and `time_unit`.",
     ),
     "placeholder_times": Remark(
         "with a time before 2000 or after 2100",
-        "some records have a time before 2000 or after 2100, such as 1970-01-01 or 9999-12-31, which usually "
-        "means that there is none. They are sent with that time. Let the tap or a stream map make it null.",
+        "Such a time, as 1970-01-01 or 9999-12-31, usually means that there is none. It is sent all the same. Let the "
+        "tap or a stream map make it null.",
     ),
     "text_values": Remark(
         "with a value that is text, not a number",
-        'some values are text, such as "$12.50" or "1,234.50". They are sent, but Statsig cannot add them up. '
-        "Let the tap or a stream map make numbers of them.",
+        'Statsig cannot add up text such as "$12.50" or "1,234.50". Let the tap or a stream map make numbers of it.',
     ),
-    "long_values": Remark(
-        "with a value over 128 characters",
-        "some values have over 128 characters. Statsig may cut or drop them silently.",
-    ),
-    "long_user_ids": Remark(
-        "with a user id over 128 characters",
-        "some user ids have over 128 characters. Statsig may cut or drop them silently.",
-    ),
+    "long_values": Remark("with a value over 128 characters", MAY_BE_CUT),
+    "long_user_ids": Remark("with a user id over 128 characters", MAY_BE_CUT),
     "large_metadata": Remark(
-        "with metadata over 4,096 bytes",
-        "some records have metadata over 4,096 bytes. Statsig may cut or drop it silently. Name the columns that "
-        "you need in `metadata_fields`.",
+        "with metadata over 4,096 bytes", f"{MAY_BE_CUT} Name the columns that you need in `metadata_fields`."
     ),
-    "large_users": Remark(
-        "with a user over 4,096 bytes",
-        "some records have a user over 4,096 bytes. Statsig may cut or drop it silently.",
-    ),
+    "large_users": Remark("with a user over 4,096 bytes", MAY_BE_CUT),
     "custom_ignored": Remark(
-        "with a `custom` that is not an object, left out",
-        "some records have a `custom` that is neither an object nor JSON text of one. It is left out.",
+        "with a `custom` that is not an object, left out", "It must be an object, or JSON text of one."
     ),
     "consent_ignored": Remark(
         "with a marketing consent that is neither yes nor no, left out",
-        "some records have a marketing consent that is neither yes nor no. It is left out. Yes values are yes, "
-        "y, true, on, 1 and granted; no values are no, n, false, off, 0 and denied.",
+        "Yes is yes, y, true, on, 1 or granted; no is no, n, false, off, 0 or denied.",
     ),
     "tier_ignored": Remark(
         "with an environment tier that is not text, left out",
-        "some records have an environment tier that is not text. It is left out. They get `environment_tier`, or "
-        "count as production if that is not set.",
+        "They get `environment_tier`, or count as production if that is not set.",
     ),
 }
 """By name of the count, in the order of the log."""
 
 
-_REMARKED = attrgetter(*(name if name in ItemCounts.__slots__ else f"warnings.{name}" for name in REMARKS))
-"""The counts that have a remark, in the order of `REMARKS`."""
-
-
 def remarks(counts: ItemCounts) -> Iterator[tuple[str, int]]:
     """Yield the counts above 0 that the log explains, by name."""
-    for name, count in zip(REMARKS, _REMARKED(counts), strict=True):
-        if count:
+    for name in REMARKS:
+        if count := getattr(counts if hasattr(counts, name) else counts.warnings, name):
             yield name, count
 
 
@@ -177,7 +153,7 @@ def run_table(report: RunReport, now: float, forecast: Forecast | None = None) -
         lines += (f"  {name}: {remark}" for name, counts in segments for remark in _segment_remarks(counts, forecast))
         if forecast is not None:
             lines += (f"  {line}" for line in _forecast_lines(report, forecast))
-    return [visible(line) for line in lines]
+    return lines
 
 
 def log_summary(report: RunReport, now: float, forecast: Forecast | None = None) -> None:
@@ -230,8 +206,8 @@ def _stream_row(stream: str, counts: ItemCounts | MemberCounts) -> dict[str, Cel
 
 def _segment_row(segment: str, counts: SegmentCounts) -> dict[str, Cell]:
     def known(number: int | None) -> Cell:
-        # Changes by row do not ask for the segment's other members.
-        return UNKNOWN if number is None and counts.sync_mode is SyncMode.MIRROR else number
+        # Changes by row do not ask for the segment's other members. Of a mirror, an unknown number is not 0.
+        return "?" if number is None and counts.sync_mode is SyncMode.MIRROR else number
 
     return {
         "segment": segment,
