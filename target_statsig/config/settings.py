@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from target_statsig.config.choices import (
     Compression,
@@ -31,8 +31,6 @@ from target_statsig.config.choices import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-T = TypeVar("T")
-
 Sources = str | tuple[str, ...]
 """One source or several; for each record the first that is present and not null counts."""
 
@@ -47,17 +45,20 @@ REQUIRED: Any = dataclasses.MISSING
 """The default of a setting that must be given."""
 
 
-def setting(sentence: str, *, default: T, least: int | None = None, most: int | None = None, secret: bool = False) -> T:
+def setting(
+    sentence: str, *, default: Any = None, bounds: tuple[int, int | None] | None = None, secret: bool = False
+) -> Any:
     """Declare a setting, described by a sentence, as a field of a dataclass; its JSON type comes from the annotation.
 
-    `default` may be `REQUIRED`, or None if leaving it out has its own meaning. A number is at least `least` and at most
-    `most`. A `secret` stays out of logs and of `repr`.
+    `default` may be `REQUIRED`, or None if leaving it out has its own meaning. A number is within its `bounds`. A
+    `secret` stays out of logs and of `repr`.
     """
+    least, most = bounds or (None, None)
     schema = {"secret": secret or None, "minimum": least, "maximum": most, "description": sentence}
     metadata = {name: value for name, value in schema.items() if value is not None}
-    start: dict[str, Any] = {"default_factory": default.copy} if isinstance(default, dict) else {"default": default}
-    declared: T = dataclasses.field(**start, repr=not secret, metadata=metadata)
-    return declared
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +76,16 @@ class StreamSettings:
         "rejected. It also fails if all were rejected (unless this is 100). With 0 it fails at the first "
         "rejected record.",
         default=10,
-        least=0,
-        most=100,
+        bounds=(0, 100),
     )
     environment_tier: str | None = setting(
         "Events, exposures: the tier, sent as `user.statsigEnvironment.tier`: `production`, `staging`, "
-        "`development`, or another environment of the project.",
-        default=None,
+        "`development`, or another environment of the project."
     )
     environment_tier_field: str | None = setting(
-        "Events, exposures: the column with the tier of each record. If it is null, `environment_tier` is used.",
-        default=None,
+        "Events, exposures: the column with the tier of each record. If it is null, `environment_tier` is used."
     )
-    event_name: str | None = setting("Events: one name for every record of the stream.", default=None)
+    event_name: str | None = setting("Events: one name for every record of the stream.")
     event_preset: EventPreset = setting(
         "Events: a set of renames. `segment` reads rows as Segment and RudderStack write them.",
         default=EventPreset.NONE,
@@ -115,11 +113,9 @@ class StreamSettings:
         "Events: send metadata as `text`, or `typed`: numbers, booleans, objects and lists as they are.",
         default=MetadataTypes.TEXT,
     )
-    experiment_name: str | None = setting("Exposures: the experiment of every record of the stream.", default=None)
-    gate_name: str | None = setting(
-        "Exposures: the gate of every record of the stream, instead of an experiment.", default=None
-    )
-    metric_name: str | None = setting("Metrics: the metric of every record of the stream.", default=None)
+    experiment_name: str | None = setting("Exposures: the experiment of every record of the stream.")
+    gate_name: str | None = setting("Exposures: the gate of every record of the stream, instead of an experiment.")
+    metric_name: str | None = setting("Metrics: the metric of every record of the stream.")
     is_test: bool = setting("Metrics: mark the values as a test (`isTest`).", default=False)
     deleted_rows: DeletedRows = setting(
         "Events, exposures, metrics: skip a record marked `_sdc_deleted_at` or `_sdc_lsn_deleted_at`, or send it.",
@@ -134,48 +130,42 @@ class StreamSettings:
     dedupe_days: int = setting(
         "Events, exposures, metrics: remember everything for this many days (for FULL_TABLE streams).",
         default=0,
-        least=0,
-        most=3650,
+        bounds=(0, 3650),
     )
-    segment_id: str | None = setting("Segments: the segment's id.", default=None)
+    segment_id: str | None = setting("Segments: the segment's id.")
     segment_id_field: str | None = setting(
-        "Segments: the column that names the segment of each record, instead of `segment_id`.", default=None
+        "Segments: the column that names the segment of each record, instead of `segment_id`."
     )
     id_type: IdType = setting(
         "Segments: the ID type of the segment. Metrics: the ID type of a record without `id_type`.",
         default=IdType.USER_ID,
     )
     custom_id_type: str | None = setting(
-        "Segments, metrics: with `id_type: custom_id`, the name of the Statsig ID type, and the default id column.",
-        default=None,
+        "Segments, metrics: with `id_type: custom_id`, the name of the Statsig ID type, and the default id column."
     )
     sync_mode: SyncMode | None = setting(
-        "Segments (required): `add` the records' ids, `remove` them, or `mirror` the stream.", default=None
+        "Segments (required): `add` the records' ids, `remove` them, or `mirror` the stream."
     )
     membership_field: str | None = setting(
         "Segments: with `add`, a boolean column: true adds, false removes. A record with `_sdc_deleted_at` "
-        "always means “not a member”.",
-        default=None,
+        "always means “not a member”."
     )
     max_segment_size: int | None = setting(
         "Segments: a run that would make the segment larger fails before its first change. (Growing over 1,000 "
         "members cannot be undone.)",
-        default=None,
-        least=1,
-        most=10_000_000,
+        bounds=(1, 10_000_000),
     )
     full_check_days: int = setting(
         "Segments: a mirror reads Statsig's whole list at least this often, even if its count and version are as "
         "expected. 0: in every run.",
         default=7,
-        least=0,
-        most=3650,
+        bounds=(0, 3650),
     )
     create_segment: bool = setting(
         "Segments: create a missing segment, as an ID list of the right ID type.", default=False
     )
     segment_description: str | None = setting(
-        "Segments: the description of a segment that `create_segment` creates, at most 1,000 characters.", default=None
+        "Segments: the description of a segment that `create_segment` creates, at most 1,000 characters."
     )
     segment_tags: tuple[str, ...] = setting(
         "Segments: the tags of a segment that `create_segment` creates.", default=()
@@ -189,8 +179,7 @@ class StreamSettings:
         "Segments: a mirror that would remove more than this share of a segment, and more than 10 members, "
         "removes none and fails.",
         default=20,
-        least=0,
-        most=100,
+        bounds=(0, 100),
     )
     allow_empty_segment: bool = setting(
         "Segments: let a mirror empty a segment. Without it, an empty stream removes no members and logs a warning.",
@@ -198,8 +187,7 @@ class StreamSettings:
     )
     row_count_field: str | None = setting(
         "Segments: a column with the number of rows of the stream (`count(*) over ()`). The stream is complete "
-        "if that many records came. If this is set, nothing else proves it.",
-        default=None,
+        "if that many records came. If this is set, nothing else proves it."
     )
     on_incomplete_stream: OnIncompleteStream = setting(
         "Segments: what a mirror does if nothing proves that the tap finished: `hold` the removals, `remove` "
@@ -248,61 +236,53 @@ class Settings:
     """The settings of a run that belong to no stream."""
 
     server_secret_key: str | None = setting(
-        "Server Secret Key (`secret-…`). Needed if any stream goes to events, exposures or metrics.",
-        default=None,
-        secret=True,
+        "Server Secret Key (`secret-…`). Needed if any stream goes to events, exposures or metrics.", secret=True
     )
     console_api_key: str | None = setting(
-        "Console API Key (`console-…`). Needed if any stream goes to a segment.", default=None, secret=True
+        "Console API Key (`console-…`). Needed if any stream goes to a segment.", secret=True
     )
     events_url: str = setting(
         "Base URL of Statsig's events API. Change it for a proxy or the emulator.", default=EVENTS_URL
     )
     console_url: str = setting("Base URL of Statsig's Console API.", default=CONSOLE_URL)
-    request_timeout: int = setting("Seconds for one HTTP request in total.", default=30, least=1)
+    request_timeout: int = setting("Seconds for one HTTP request in total.", default=30, bounds=(1, None))
     retry_timeout: int = setting(
-        "Seconds that one request may spend on all its retries before the run fails.", default=1800, least=0
+        "Seconds that one request may spend on all its retries before the run fails.", default=1800, bounds=(0, None)
     )
     max_parallel_requests: int = setting(
-        "Largest number of requests to the events API at the same time.", default=8, least=1, most=64
+        "Largest number of requests to the events API at the same time.", default=8, bounds=(1, 64)
     )
     compression: Compression = setting("Encoding of request bodies to the events API.", default=Compression.GZIP)
     batch_size_rows: int = setting(
-        "Largest number of events, exposures or metric values in a request.", default=500, least=1, most=3000
+        "Largest number of events, exposures or metric values in a request.", default=500, bounds=(1, 3000)
     )
     batch_size_bytes: int = setting(
-        "Largest number of uncompressed body bytes in a request.", default=1_000_000, least=1000, most=10_000_000
+        "Largest number of uncompressed body bytes in a request.", default=1_000_000, bounds=(1000, 10_000_000)
     )
     segment_batch_size: int = setting(
         "Largest number of ids in a request. (A list in the user store takes 1,000, whatever this says.)",
         default=10_000,
-        least=1,
-        most=100_000,
+        bounds=(1, 100_000),
     )
     console_rate_limits: str = setting(
         "Changes of ID lists: at most N in each period (`s`, `m`, `h`). All pairs apply.", default="10/10s, 850/15m"
     )
     respect_review_settings: bool = setting(
-        "Ask Statsig to refuse changes of a segment that must be reviewed (`x-respect-review-settings`).",
-        default=False,
+        "Ask Statsig to refuse changes of a segment that must be reviewed (`x-respect-review-settings`).", default=False
     )
     store_url: str | None = setting(
         "URL of the store, in SQLAlchemy's form: `sqlite:///…` or `postgresql+psycopg://…`. Default: "
         "`target-statsig/store.db` under `MELTANO_SYS_DIR_ROOT` if that is set, else `.target-statsig/store.db`.",
-        default=None,
         secret=True,
     )
     dead_letter_path: str | None = setting(
         "Directory, or a `universal-pathlib` URL (`s3://…`), for records that could not be delivered. Default: "
-        "`dead-letters/` beside the embedded store, else `.target-statsig/dead-letters/`.",
-        default=None,
+        "`dead-letters/` beside the embedded store, else `.target-statsig/dead-letters/`."
     )
-    report_path: str | None = setting("Write the run report (JSON) to this file.", default=None)
-    metrics_path: str | None = setting("Write the report's counts to this file, as OpenMetrics text.", default=None)
+    report_path: str | None = setting("Write the run report (JSON) to this file.")
+    metrics_path: str | None = setting("Write the report's counts to this file, as OpenMetrics text.")
     notify_url: str | None = setting(
-        "POST the run report (JSON, with a sentence in `text`) to this address at the end of a run.",
-        default=None,
-        secret=True,
+        "POST the run report (JSON, with a sentence in `text`) to this address at the end of a run.", secret=True
     )
     notify_on: NotifyOn = setting(
         "Which runs to report to `notify_url`: those that failed or were interrupted, or all.", default=NotifyOn.FAILURE
