@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-import click
-
 from target_statsig.client.console import ConsoleClient, Segment
 from target_statsig.client.http import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter
@@ -25,13 +23,11 @@ from target_statsig.config import paths
 from target_statsig.config.checks import nearest
 from target_statsig.config.choices import ApiKeyKind, ObjectType, SyncMode, Tier
 from target_statsig.config.load import replay_command
-from target_statsig.config.parse import find_entry
 from target_statsig.config.settings import parse_rate_windows
 from target_statsig.errors import FatalRunError, RequestError, SettingsError, StoreError, TargetStatsigError
 from target_statsig.reports.text import counted, visible
 from target_statsig.segments.segment import (
     STATSIG_ID_TYPES,
-    Misfit,
     misfit,
     missing,
     other_feeder,
@@ -59,8 +55,6 @@ EVERY_STREAM = "*"
 
 SHOWN_NAMES = 5
 
-UNASKED = "not checked, because the Console API cannot be read (see above)"
-
 BUILT_IN = frozenset(STATSIG_ID_TYPES.values())
 """ID types that every project has, whether or not they are listed."""
 
@@ -76,8 +70,6 @@ class Mark(enum.Enum):
 MARK_WIDTH = 4
 NAME_WIDTH = 20
 """Characters. A longer name gets its own line."""
-
-COLOURS = {Mark.OK: "green", Mark.UNKNOWN: "yellow", Mark.FAIL: "red"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +91,7 @@ class Found:
         id_types: The project's ID types; None if unknown.
         segments: Each segment as Statsig has it, or why it could not be read.
         store: The state of the store, or why it cannot be used.
-        letters: The waiting dead letters; None if their place is unknown, which the store's row explains.
+        letters: The waiting dead letters.
         now: Time of the check, in seconds since 1970.
     """
 
@@ -107,13 +99,12 @@ class Found:
     id_types: Sequence[str] | None
     segments: Mapping[str, Segment | RequestError]
     store: StoreStatus | str
-    letters: WaitingLetters | None
+    letters: WaitingLetters
     now: float
 
-    @property
-    def remembered(self) -> Mapping[str, SegmentFacts]:
-        """What the store remembers of segments."""
-        return {} if isinstance(self.store, str) else self.store.segments
+    def facts(self, segment_id: str) -> SegmentFacts | None:
+        """Return what the store remembers of a segment."""
+        return None if isinstance(self.store, str) else self.store.segments.get(segment_id)
 
 
 def sections(settings: Settings, streams: Mapping[str, StreamSettings], found: Found) -> dict[str, list[Row]]:
@@ -124,7 +115,7 @@ def sections(settings: Settings, streams: Mapping[str, StreamSettings], found: F
         "ID types": [*_id_type_rows(streams, found.id_types)],
         "Environments": [*_tier_rows(streams)],
         "Store": [_store_row(found.store)],
-        "Dead letters": [] if found.letters is None else [_letters_row(found.letters)],
+        "Dead letters": [_letters_row(found.letters)],
     }
     return {title: rows for title, rows in made.items() if rows}
 
@@ -153,7 +144,6 @@ def _key_rows(settings: Settings, streams: Mapping[str, StreamSettings], found: 
 
 
 def _segment_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterator[Row]:
-    """Yield a row for each configured segment, and for each stream whose records name their segment."""
     fed: dict[tuple[str, str], list[str]] = {}
     for name, settings in streams.items():
         if settings.segment_id is not None:
@@ -163,34 +153,29 @@ def _segment_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterat
         yield _segment_row(segment_id, names[0], streams[names[0]], f"Fed by {feeders}.", found)
     for name, settings in streams.items():
         if settings.segment_id_field is not None:
-            before = sorted(
-                segment for segment, facts in found.remembered.items() if _entry_of(facts.fed_by, streams) == name
-            )
             text = (
                 f"{_stream(name)} ({settings.sync_mode}) names its segments in this column, so they are known only "
                 "when its records come."
             )
-            if before:
-                text += f" Earlier it fed {len(before):,}: {_few(before)}."
             yield Row(Mark.UNKNOWN, f"({settings.segment_id_field})", text)
 
 
-def _entry_of(stream: str | None, streams: Mapping[str, StreamSettings]) -> str | None:
-    """Return the key in `streams` of a stream; None if there is none, or if two globs match it equally well."""
-    with suppress(SettingsError):
-        return None if stream is None else find_entry(stream, streams)
-    return None
-
-
 def _segment_row(segment_id: str, stream: str, settings: StreamSettings, feeders: str, found: Found) -> Row:
-    segment = found.segments.get(segment_id)
+    segment, facts = found.segments.get(segment_id), found.facts(segment_id)
     if segment is None:
-        return Row(Mark.UNKNOWN, segment_id, f"{UNASKED}. {feeders}")
+        text = "not checked, because the Console API cannot be read (see above)"
+        return Row(Mark.UNKNOWN, segment_id, f"{text}. {feeders}")
     if isinstance(segment, Segment):
-        unfit = misfit(segment, settings) or _shared(segment_id, stream, settings, found)
+        unfit = misfit(segment, settings)
+        if unfit is None and facts is not None and settings.sync_mode is SyncMode.MIRROR:
+            unfit = other_feeder(facts, stream, found.now)
         if unfit is None:
-            size = f"{counted(segment.count, 'member')} ({size_class(segment.count)})"
-            text = f"{segment.type} of {segment.id_type}, {size}. {feeders}{_last_sync(found, segment_id)}"
+            text = f"{segment.type} of {segment.id_type}, {counted(segment.count, 'member')}"
+            text += f" ({size_class(segment.count)}). {feeders}"
+            if facts is not None and facts.last_sync_at is not None:
+                changes = f"{facts.last_added or 0:,} added, {facts.last_removed or 0:,} removed"
+                text += f" Last synced {readable_time(facts.last_sync_at)} from stream '{facts.fed_by}'"
+                text += f" ({facts.last_status}: {changes})."
             return Row(Mark.OK, segment_id, text)
     elif segment.status != HTTPStatus.NOT_FOUND:
         return Row(Mark.FAIL, segment_id, f"{segment}. {feeders}")
@@ -202,24 +187,8 @@ def _segment_row(segment_id: str, stream: str, settings: StreamSettings, feeders
     return Row(Mark.FAIL, segment_id, f"{unfit.what}. {feeders}", unfit.remedy)
 
 
-def _shared(segment_id: str, stream: str, settings: StreamSettings, found: Found) -> Misfit | None:
-    facts = found.remembered.get(segment_id)
-    if facts is None or settings.sync_mode is not SyncMode.MIRROR:
-        return None
-    return other_feeder(facts, stream, found.now)
-
-
 def _stream(name: str) -> str:
     return "every other stream" if name == EVERY_STREAM else f"stream '{name}'"
-
-
-def _last_sync(found: Found, segment_id: str) -> str:
-    facts = found.remembered.get(segment_id)
-    if facts is None or facts.last_sync_at is None:
-        return ""
-    changes = f"{facts.last_added or 0:,} added, {facts.last_removed or 0:,} removed"
-    when = readable_time(facts.last_sync_at)
-    return f" Last synced {when} from stream '{facts.fed_by}' ({facts.last_status}: {changes})."
 
 
 def _id_type_rows(streams: Mapping[str, StreamSettings], known: Sequence[str] | None) -> Iterator[Row]:
@@ -246,30 +215,24 @@ def _id_type_rows(streams: Mapping[str, StreamSettings], known: Sequence[str] | 
 
 def _tier_rows(streams: Mapping[str, StreamSettings]) -> Iterator[Row]:
     """Yield a row for each tier that a project does not have by default."""
-    named: dict[str, list[str]] = {}
     for name, settings in streams.items():
-        if settings.environment_tier is not None and settings.environment_tier not in [*Tier]:
-            named.setdefault(settings.environment_tier, []).append(_stream(name))
-    for tier, places in named.items():
-        text = f"is not one of {', '.join(Tier)}, so the project must have an environment of this name"
-        yield Row(Mark.UNKNOWN, tier, f"{text}. Named in `environment_tier` of {_few(places)}.")
+        tier = settings.environment_tier
+        if tier is not None and tier not in [*Tier]:
+            text = f"is not one of {', '.join(Tier)}, so the project must have an environment of this name"
+            yield Row(Mark.UNKNOWN, tier, f"{text}. Named in `environment_tier` of {_stream(name)}.")
 
 
 def _store_row(store: StoreStatus | str) -> Row:
     name = "store_url"
     if isinstance(store, str):
         return Row(Mark.FAIL, name, store)
-    if store.version is not None:
-        text = f"{store.place}: version {store.version}"
-        if not store.writable:
-            return Row(Mark.FAIL, name, f"{text}, cannot be written", "Let this user write to it.")
-        busy = ", in use by another run" if store.busy else ""
-        return Row(Mark.OK, name, f"{text}, writable{busy}")
-    text = f"{store.place}: does not exist yet"
-    if store.writable:
+    text = f"{store.place}: " + ("does not exist yet" if store.version is None else f"version {store.version}")
+    if not store.writable:
+        remedy = "Let this user write there, or set `store_url` to a place that it can write to."
+        return Row(Mark.FAIL, name, f"{text}, and cannot be written", remedy)
+    if store.version is None:
         return Row(Mark.OK, name, f"{text}. The first run that needs it creates it")
-    remedy = "Let this user write there, or set `store_url` to a place that it can write to."
-    return Row(Mark.FAIL, name, f"{text}, and cannot be created there", remedy)
+    return Row(Mark.OK, name, f"{text}, writable{', in use by another run' if store.busy else ''}")
 
 
 def _letters_row(letters: WaitingLetters) -> Row:
@@ -288,7 +251,7 @@ def _letters_row(letters: WaitingLetters) -> Row:
 
 
 def table_row(run: Run, url: str) -> Row:
-    """Return the row about a table of prepared requests; `url` is as in `replay.send`."""
+    """Return the row about a table of prepared requests."""
     try:
         need_pyarrow()
         from target_statsig.engine.files import open_table
@@ -317,7 +280,6 @@ def check(config: Config, clock: Clock) -> dict[str, list[Row]]:
     id_types: list[str] | None = None
     segments: dict[str, Segment | RequestError] = {}
     store: StoreStatus | str
-    letters: WaitingLetters | None = None
     if settings.console_api_key:
         try:
             with closing(HttpTransport()) as transport:
@@ -327,13 +289,13 @@ def check(config: Config, clock: Clock) -> dict[str, list[Row]]:
         except (FatalRunError, RequestError) as error:
             failure, id_types = f"{error.heading.value}: {error}", None
     try:
-        url, project = paths.store_url(settings), paths.project_identity(settings)
-        store = read_store_status(url, project=project, tries_writing=True)
+        store = read_store_status(
+            paths.store_url(settings), project=paths.project_identity(settings), tries_writing=True
+        )
     except StoreError as error:
         store = str(error)
-    with suppress(StoreError):  # the store's row says why
-        letters = waiting_letters(settings)
-    return sections(settings, streams, Found(failure, id_types, segments, store, letters, clock.time()))
+    found = Found(failure, id_types, segments, store, waiting_letters(settings), clock.time())
+    return sections(settings, streams, found)
 
 
 def _streams_of(config: Config) -> dict[str, StreamSettings]:
@@ -371,20 +333,18 @@ def failed(sections: Mapping[str, Sequence[Row]]) -> int:
     return sum(row.mark is Mark.FAIL for rows in sections.values() for row in rows)
 
 
-def render(sections: Mapping[str, Sequence[Row]], *, width: int = 80, colours: bool = False) -> str:
+def render(sections: Mapping[str, Sequence[Row]], *, width: int = 80) -> str:
     """Return the table in lines of `width` characters, with a summary as its last line."""
     lines: list[str] = []
     for title, rows in sections.items():
-        lines += [title, *(line for row in rows for line in _row_lines(row, width, colours=colours)), ""]
+        lines += [title, *(line for row in rows for line in _row_lines(row, width)), ""]
     checks = sum(map(len, sections.values()))
     lines.append(f"{failed(sections) or 'None'} of {checks} checks failed. Nothing was sent or changed.")
     return "\n".join(lines) + "\n"
 
 
-def _row_lines(row: Row, width: int, *, colours: bool) -> Iterator[str]:
+def _row_lines(row: Row, width: int) -> Iterator[str]:
     mark = row.mark.value.ljust(MARK_WIDTH)
-    if colours:
-        mark = click.style(mark, fg=COLOURS[row.mark], bold=row.mark is Mark.FAIL or None)
     margin = " " * (2 + MARK_WIDTH + 2 + NAME_WIDTH + 2)
     wrapper = textwrap.TextWrapper(
         width, initial_indent=margin, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False

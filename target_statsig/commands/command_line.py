@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -263,8 +262,7 @@ def show(run: Run, option: Callable[[str], Any]) -> None:
             if option("send") is not None:
                 sections["Table"] = [table_row(run, option("send"))]
             width = min(shutil.get_terminal_size((80, 24)).columns, WIDEST_TABLE)
-            colours = sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
-            _put_out(render(sections, width=width, colours=colours))
+            _put_out(render(sections, width=width))
             sys.exit(failed(sections) > 0)
         if option("status"):
             from target_statsig.commands.status import read_status

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import click
 import pytest
 
 from target_statsig.commands.check import Mark, Row, render
@@ -31,10 +30,3 @@ def test_a_table_without_failures_says_so():
 def test_no_line_is_wider_than_asked(width):
     row = Row(Mark.UNKNOWN, "vips", "word " * 200, "word " * 100)
     assert max(map(len, render({"Keys": [row]}, width=width).splitlines()[:-1])) <= width
-
-
-def test_colours_are_only_there_where_they_are_wanted():
-    assert "\x1b" not in render({"Segments": [WELL, WRONG]})
-    coloured = render({"Segments": [WELL, WRONG]}, colours=True)
-    assert click.style("FAIL", fg="red", bold=True) in coloured
-    assert click.unstyle(coloured) == TABLE
