@@ -24,6 +24,7 @@ import sys
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from singer_sdk import Target
+from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError, RecordsWithoutSchemaException
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TargetCapabilities
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
@@ -32,7 +33,7 @@ from typing_extensions import override
 
 from target_statsig.commands import command_line
 from target_statsig.commands.command_line import TargetCommand
-from target_statsig.config.load import read_config_files
+from target_statsig.config.load import VARIABLE_PREFIX, check_trial, read_config_files, restore_keys, typed
 from target_statsig.config.settings import config_schema
 from target_statsig.errors import NO_STATE_PASSES, InputError, SettingsError
 
@@ -75,32 +76,34 @@ class TargetStatsig(Target):
     def __init__(
         self,
         *,
+        config: dict[str, Any],
         parse_env_config: bool = False,
         dry_run: bool = False,
         show_ids: bool = False,
         dry_run_output: Path | None = None,
-        **options: Any,
     ) -> None:
         """Read the configuration and prepare the run.
 
         Args:
+            config: The settings of all files.
             parse_env_config: Whether settings are also read from environment variables.
             dry_run: Whether to change nothing, whatever the setting `dry_run` says.
             show_ids: Whether a dry run shows ids of users.
             dry_run_output: The file to which a dry run writes the requests that it would send.
-            options: Passed to singer-sdk.
 
         Raises:
             ConfigValidationError: With all errors in the configuration.
         """
-        from target_statsig.config.load import check_environment
         from target_statsig.singer.reader import SingerMessageReader
 
-        self._overrides = {"dry_run": True} if dry_run else {}
+        if parse_env_config:
+            schema = self._whole_schema()
+            # As texts: singer-sdk would fail with a bare `ValueError` if a number is none, and read a typo as false.
+            texts = {"properties": {name: {"type": "string"} for name in schema["properties"]}}
+            config = config | typed(parse_environment_config(texts, VARIABLE_PREFIX), schema)
+        config = config | ({"dry_run": True} if dry_run else {})
         try:
-            if parse_env_config:
-                check_environment(self._whole_schema(), os.environ)
-            super().__init__(parse_env_config=parse_env_config, message_reader=SingerMessageReader(), **options)
+            super().__init__(config=config, message_reader=SingerMessageReader())
             self.run = self._new_run(show_ids=show_ids, dry_run_output=dry_run_output)
         except SettingsError as error:
             msg = "Nothing was read or sent."
@@ -273,11 +276,10 @@ class TargetStatsig(Target):
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        from target_statsig.config.load import check_trial, restore_keys
         from target_statsig.config.parse import parse_config
 
         schema = self._whole_schema()
-        self._config = restore_keys(self._config, os.environ) | self._overrides
+        self._config = restore_keys(self._config, os.environ)
         self.run_config = parse_config(self._config, schema)
         check_trial(self.run_config.settings, os.environ)
         return []

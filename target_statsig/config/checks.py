@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -49,6 +50,7 @@ NOT_IN_A_BASE = re.compile(r"[?#\s\0-\x1f\x7f-\x9f]")
 MAX_DESCRIPTION = 1_000
 """Most characters of a segment's description: https://api.statsig.com/openapi/20240601.json."""
 
+WEB = ("http://", "https://")
 STORE_SCHEMES = ("sqlite://", "postgresql+psycopg://")
 
 
@@ -61,11 +63,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return by_lower[close[0]] if close else None
 
 
-def fit(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], tuple[str, ...]]:
-    """Return the settings that fit the schema, and a text for each error.
-
-    The third value is how texts begin about settings that already have an error.
-    """
+def fit(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings that fit the schema, and a text for each error."""
     rest = copy.deepcopy(dict(config))
     faults = [fault for error in Draft7Validator(schema).iter_errors(config) for fault in _faults(error, schema)]
     for (*way, name), _ in faults:
@@ -73,17 +72,7 @@ def fit(config: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str,
         for step in way:
             holder = holder.get(step, {})
         holder.pop(name, None)
-    # What is left of `streams` is an object.
-    reported = [beginning for path, _ in faults for beginning in _beginnings(path, rest)]
-    return rest, [text for _, text in faults], tuple(reported)
-
-
-def _beginnings(path: tuple[str, ...], rest: Mapping[str, Any]) -> list[str]:
-    """Return how texts about a setting begin; one at the top level is also a default of every stream."""
-    setting = f"`{path[-1]}`"
-    if len(path) > 1:
-        return [f"streams.{path[1]}: {setting}"]
-    return [setting, *(f"streams.{stream}: {setting}" for stream in rest.get("streams", {}))]
+    return rest, [text for _, text in faults]
 
 
 def _faults(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -136,9 +125,6 @@ def _suggestion(name: str, known: Mapping[str, Any]) -> str:
     return f"; did you mean `{near}`?" if near else "."
 
 
-WHOLE_ADDRESS = re.compile(r"https?://[^/?#\s]+")
-
-
 def run_errors(settings: Settings, used: Collection[str]) -> Iterator[str]:
     """Yield the errors of the run's settings; `used` are the object types of the streams."""
     segments = {ObjectType.SEGMENT}.intersection(used)
@@ -149,7 +135,7 @@ def run_errors(settings: Settings, used: Collection[str]) -> Iterator[str]:
     yield from _address_errors("events_url", settings.events_url, EVENTS_URL)
     yield from _address_errors("console_url", settings.console_url, CONSOLE_URL)
     notify = settings.notify_url
-    if notify is not None and not (WHOLE_ADDRESS.match(notify) and _has_valid_host(notify)):
+    if notify is not None and not (notify.startswith(WEB) and _has_valid_host(notify)):
         yield "`notify_url` must be a complete address, such as https://hooks.example.com/…."
     if settings.store_url is not None and not settings.store_url.startswith(STORE_SCHEMES):
         yield "`store_url` must begin with sqlite:/// or postgresql+psycopg://."
@@ -163,16 +149,15 @@ def run_errors(settings: Settings, used: Collection[str]) -> Iterator[str]:
 
 def _has_valid_host(url: str) -> bool:
     """Return whether the host and the port of an address are valid."""
-    try:
-        _ = urlsplit(url).port
-    except ValueError:
-        return False
-    return True
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        return parts.hostname is not None and parts.port != 0
+    return False
 
 
 def _address_errors(setting: str, url: str, own: str) -> Iterator[str]:
     """Yield the error of an API's address, if any; at Statsig's host it must have Statsig's path."""
-    if not url.startswith(("http://", "https://")):
+    if not url.startswith(WEB):
         yield f"`{setting}` must begin with https:// (or http:// for a proxy on this machine)."
     elif NOT_IN_A_BASE.search(url):
         yield f"`{setting}` must end with a path, because the target appends to it. Remove `?`, `#` and blanks."

@@ -14,6 +14,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -31,8 +32,8 @@ VARIABLE_PREFIX = "TARGET_STATSIG_"
 TRIAL = "STATSIG_EMULATOR_URL"
 """`statsig-emulator` sets this variable to its address for the command beside it."""
 
-SWITCHES = frozenset({"true", "1", "yes", "on", "false", "0", "no", "off"})
-"""Texts of booleans, in any case. singer-sdk reads all but the first four as false, a typo too."""
+SWITCHES = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
+"""Texts of booleans, in any case."""
 
 MELTANO_PREFIX = "MELTANO_LOAD_"
 """Meltano sets a variable with this prefix for every setting of a loader, whatever the plugin's name."""
@@ -76,36 +77,18 @@ def read_config_files(paths: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
-def check_environment(schema: Mapping[str, Any], environ: Mapping[str, str]) -> None:
-    """Check that the value of each variable fits its setting's type.
-
-    singer-sdk reads the variables afterwards, but fails with a bare `ValueError` if one is not a number or not JSON.
-
-    Raises:
-        SettingsError: With a text for each variable that does not fit; values are never quoted.
-    """
-    errors = []
-    for name, declared in schema["properties"].items():
-        variable = VARIABLE_PREFIX + name.upper()
-        text = environ.get(variable)
-        kinds = declared.get("type", ())
-        if text is None:
-            continue
-        if "boolean" in kinds and text.lower() not in SWITCHES:
-            errors.append(f"`{name}`: the variable {variable} must hold true or false.")
-        elif "integer" in kinds:
-            try:
-                int(text)
-            except ValueError:
-                errors.append(f"`{name}`: the variable {variable} must hold a whole number.")
-        elif "object" in kinds or "array" in kinds:
-            try:
-                json.loads(text)
-            except ValueError:
-                wanted = "object" if "object" in kinds else "array"
-                errors.append(f"`{name}`: the variable {variable} must hold a JSON {wanted}.")
-    if errors:
-        raise SettingsError(errors)
+def typed(texts: Mapping[str, str], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of some variables. Text that is not of its setting's type stays: the schema has the error."""
+    settings: dict[str, Any] = {}
+    for name, text in texts.items():
+        kinds = schema["properties"][name].get("type", "string")
+        settings[name] = text
+        if "boolean" in kinds:
+            settings[name] = SWITCHES.get(text.lower(), text)
+        elif "string" not in kinds:
+            with suppress(ValueError):
+                settings[name] = json.loads(text)
+    return settings
 
 
 def check_trial(settings: Settings, environ: Mapping[str, str]) -> None:

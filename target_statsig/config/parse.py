@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 WILDCARDS = frozenset("*?[]")
 
-SHOWN_ENTRIES = 10
-"""Most entries of `streams` in a message."""
-
 
 @dataclass(slots=True)
 class Config:
@@ -85,9 +82,7 @@ class Config:
         if not self.defaults and not self.entries:
             return f"{text}, and so is every other setting. Give `--config` a file, or ENV for the environment."
         if self.entries:
-            names = ", ".join(f"'{name}'" for name in list(self.entries)[:SHOWN_ENTRIES])
-            more = ", …" if len(self.entries) > SHOWN_ENTRIES else ""
-            text += f", because no entry of `streams` matches it (there are {names}{more})"
+            text += f", because no entry of `streams` matches it (there are {', '.join(map(repr, self.entries))})"
         return f"{text}. Set it in an entry for this stream or at the top level to one of {', '.join(ObjectType)}."
 
     @property
@@ -138,7 +133,7 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     Raises:
         SettingsError: With every error of the configuration.
     """
-    present, misfits, reported = fit({name: value for name, value in raw.items() if value is not None}, schema)
+    present, misfits = fit({name: value for name, value in raw.items() if value is not None}, schema)
     settings = msgspec.convert(present, Settings, strict=False)
     defaults = {name: present[name] for name in STREAM_TYPES if name in present}
     given = {
@@ -157,12 +152,18 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     errors += [f"streams.{stream}: {text}" for stream, entry in entries.items() for text in stream_errors(entry)]
     if not given and "object_type" in defaults:
         errors += stream_errors(_stream_settings(defaults))
-    errors = misfits + [text for text in errors if not text.startswith(reported)]
+    reported = {_named(text) for text in misfits}
+    errors = misfits + [text for text in errors if _named(text) not in reported]
     if not errors:
         errors = segment_conflicts(entries)
     if errors:
         raise SettingsError(errors)
     return Config(settings, defaults, entries)
+
+
+def _named(text: str) -> str:
+    """Return the setting that the text of an error is about."""
+    return text.split("`")[1].partition(".")[0]
 
 
 def _stream_settings(entry: Mapping[str, Any]) -> StreamSettings:

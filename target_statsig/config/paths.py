@@ -1,7 +1,4 @@
-"""The default places of the store and the dead letters, and the owner of stored rows.
-
-The working directory is read only if it matters: a run with absolute places needs none.
-"""
+"""The default places of the store and the dead letters, and the owner of stored rows."""
 
 from __future__ import annotations
 
@@ -11,12 +8,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from target_statsig.errors import Heading, StoreError
-
 if TYPE_CHECKING:
     from target_statsig.config.settings import Settings
 
-DEAD_LETTERS = "dead-letters"
+OWN = ".target-statsig"
+"""This target's directory within the working directory, which a run with absolute places does not need."""
 
 _SQLITE_URL = re.compile(r"sqlite:///(?!:memory:)(?P<path>[^?]+)(?:\?.*)?")
 
@@ -27,31 +23,15 @@ _PLAIN = re.compile(r"(?!.*--)[a-z0-9_][a-z0-9_.-]*")
 _UNFIT = re.compile(r"^[.-]|[^A-Za-z0-9_.-]")
 
 
-def _home() -> Path:
-    """Return the directory of the embedded store: Meltano's under Meltano, else in the working directory."""
-    root = os.environ.get("MELTANO_SYS_DIR_ROOT")  # Meltano's `.meltano`, for the plugins that it runs
-    return Path(root) / "target-statsig" if root else _own()
-
-
-def _own() -> Path:
-    """Return this target's directory within the working directory."""
-    try:
-        return Path.cwd() / ".target-statsig"
-    except OSError:
-        msg = (
-            "The working directory does not exist or cannot be entered, and no setting says where the store and the "
-            "dead letters are. Set `store_url` and `dead_letter_path` to absolute paths, or start the run elsewhere."
-        )
-        raise StoreError(msg, heading=Heading.SETTINGS) from None
-
-
 def store_url(settings: Settings) -> str:
     """Return the store's URL, in SQLAlchemy's form (no SQLAlchemy is used).
 
-    Raises:
-        StoreError: It is in the working directory, and there is none.
+    The embedded store is in Meltano's directory under Meltano, else in the working directory.
     """
-    return settings.store_url or f"sqlite:///{_home() / 'store.db'}"
+    if settings.store_url is not None:
+        return settings.store_url
+    root = os.environ.get("MELTANO_SYS_DIR_ROOT")  # Meltano's `.meltano`, for the plugins that it runs
+    return f"sqlite:///{Path(root) / 'target-statsig' if root else Path.cwd() / OWN}/store.db"
 
 
 def store_file(url: str) -> Path | None:
@@ -73,10 +53,7 @@ def may_exist(file: Path) -> bool:
 
 def may_make(file: Path) -> bool:
     """Return whether a file, and the directories that it lacks, can be made."""
-    try:
-        nearest = next(folder for folder in file.absolute().parents if folder.exists())
-    except FileNotFoundError:  # the working directory is gone
-        return False
+    nearest = next(folder for folder in file.absolute().parents if folder.exists())
     return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
 
 
@@ -93,17 +70,11 @@ def project_identity(settings: Settings) -> str:
 
 
 def dead_letter_path(settings: Settings) -> str:
-    """Return the directory of the dead letters: beside the embedded store, if there is one.
-
-    Raises:
-        StoreError: It is in the working directory, and there is none.
-    """
+    """Return the directory of the dead letters: beside the embedded store, if there is one."""
     if settings.dead_letter_path is not None:
         return settings.dead_letter_path
-    if settings.store_url is None:
-        return str(_home() / DEAD_LETTERS)
-    file = store_file(settings.store_url)
-    return str((file.parent if file else _own()) / DEAD_LETTERS)
+    file = store_file(store_url(settings))
+    return str((file.parent if file else Path.cwd() / OWN) / "dead-letters")
 
 
 def dead_letter_name(stream: str, run_id: str) -> str:

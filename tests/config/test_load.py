@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.config.load import check_environment, join_dotted_keys, join_stream_names, restore_keys
+from target_statsig.config.load import join_dotted_keys, join_stream_names, restore_keys, typed
 from target_statsig.config.settings import config_schema
-from target_statsig.errors import SettingsError
 
 EVENT = {"object_type": "event"}
 
@@ -166,22 +165,19 @@ def test_what_meltano_splits_is_put_together_as_it_was(names):
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "words"),
+    ("name", "text", "value"),
     [
-        pytest.param("REQUEST_TIMEOUT", "soon", "must hold a whole number", id="no number"),
-        pytest.param("FIELD_MAPPING", "user_id=x", "must hold a JSON object", id="no JSON object"),
-        pytest.param("METADATA_FIELDS", "a,b", "must hold a JSON array", id="no JSON array"),
+        pytest.param("request_timeout", "5", 5, id="a number"),
+        pytest.param("request_timeout", "soon", "soon", id="no number"),
+        pytest.param("dedupe", "False", False, id="a switch"),
+        pytest.param("dedupe", "on", True, id="another"),
+        pytest.param("dedupe", "ture", "ture", id="no switch"),
+        pytest.param("field_mapping", '{"user_id": "x"}', {"user_id": "x"}, id="an object"),
+        pytest.param("field_mapping", "user_id=x", "user_id=x", id="no object"),
+        pytest.param("metadata_fields", "[]", [], id="an array"),
+        pytest.param("segment_id", "5", "5", id="text"),
+        pytest.param("event_preset", "none", "none", id="one of some"),
     ],
 )
-def test_a_variable_that_cannot_be_read_is_named(variable, value, words):
-    with pytest.raises(SettingsError) as caught:
-        check_environment(config_schema(), {f"TARGET_STATSIG_{variable}": value})
-    (error,) = caught.value.errors
-    assert words in error
-    assert f"TARGET_STATSIG_{variable}" in error
-    assert value not in error
-
-
-def test_variables_that_can_be_read_are_no_errors():
-    environ = {"TARGET_STATSIG_REQUEST_TIMEOUT": "5", "TARGET_STATSIG_FIELD_MAPPING": "{}", "PATH": "/bin"}
-    check_environment(config_schema(), environ)
+def test_what_a_variable_holds_has_its_setting_s_type_or_stays_text(name, text, value):
+    assert typed({name: text}, config_schema()) == {name: value}

@@ -284,11 +284,6 @@ def test_a_glob_that_mirrors_two_streams_into_one_segment_is_refused_at_the_seco
         pytest.param(
             {"streams": {"public-x": MIRROR}}, "(there are 'public-x'). Set it in an entry", id="another stream's entry"
         ),
-        pytest.param(
-            {"streams": {f"s{number}": {**MIRROR, "segment_id": f"s{number}"} for number in range(11)}},
-            "'s8', 's9', …). Set it",
-            id="many entries",
-        ),
     ],
 )
 def test_a_stream_that_nothing_gives_an_object_type_is_refused_at_its_schema(settings, words):
