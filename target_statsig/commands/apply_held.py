@@ -21,14 +21,13 @@ from target_statsig.store.tables import Command, HoldState
 
 if TYPE_CHECKING:
     from target_statsig.commands.run import Run
+    from target_statsig.config.settings import StreamSettings
     from target_statsig.store.store import Store
     from target_statsig.store.tables import Hold
 
 logger = logging.getLogger(__name__)
 
 RUN_AGAIN = "Run the tap into the target again to find the missing members anew."
-
-NOTHING = "No member is held, so none is removed."
 
 
 def apply_held(run: Run, segment_id: str | None = None) -> int:
@@ -39,9 +38,12 @@ def apply_held(run: Run, segment_id: str | None = None) -> int:
     """
     run.command = Command.APPLY_HELD
     try:
-        for name, hold in _holds(run, segment_id).items():
+        held = _held(run, segment_id)
+        if not held:
+            logger.info("No member is held, so none is removed.")
+        for name, (hold, settings) in held.items():
             try:
-                _apply(run, name, hold)
+                _apply(run, name, hold, settings)
             except SegmentError as error:
                 run.fail(error)
     except Exception as error:  # noqa: BLE001 -- whatever fails, the report and the summary say so
@@ -50,46 +52,38 @@ def apply_held(run: Run, segment_id: str | None = None) -> int:
     return run.exit_code
 
 
-def _holds(run: Run, segment_id: str | None) -> dict[str, Hold]:
+def _held(run: Run, segment_id: str | None) -> dict[str, tuple[Hold, StreamSettings]]:
     """Return what is held in the segments that this configuration mirrors, or in one segment only."""
     mirrored = run.config.mirrored_segments
-    held = run.store.holds() if mirrored and run.store_exists else {}
+    store = run.store if mirrored and run.store_exists else None
+    holds = store.holds() if store else {}
+    # Several configurations may share a store, each with its own step.
+    held = {
+        name: (hold, settings)
+        for name, hold in holds.items()
+        if (settings := run.config.mirrored(hold.stream, name)) is not None
+    }
     if segment_id is None:
-        # Several configurations may share a store, each with its own step.
-        held = {name: hold for name, hold in held.items() if run.config.mirrored(hold.stream, name) is not None}
-    elif segment_id in held:
-        held = {segment_id: held[segment_id]}
-    elif segment_id in mirrored or (mirrored and run.store_exists and run.store.facts(segment_id).fed_by is not None):
-        held = {}  # a mirror without a hold
-    else:
-        names = ", ".join(f"'{name}'" for name in held) or "none"
-        msg = (
-            f"`--segment {segment_id}` is not a mirrored segment. Segments with held removals: {names}. No member "
-            "was removed"
-        )
-        raise FatalRunError(msg, heading=Heading.SETTINGS)
-    if not mirrored:
-        logger.info("No stream of this configuration mirrors a segment. %s", NOTHING)
-    elif not held:
-        logger.info(NOTHING)
-    return held
+        return held
+    if segment_id in held:
+        return {segment_id: held[segment_id]}
+    if segment_id not in holds and (segment_id in mirrored or (store and store.facts(segment_id).fed_by)):
+        return {}  # a mirror without a hold
+    names = ", ".join(f"'{name}'" for name in held) or "none"
+    msg = (
+        f"`--segment {segment_id}` is not a segment that this configuration mirrors. Segments with held removals: "
+        f"{names}. No member was removed"
+    )
+    raise FatalRunError(msg, heading=Heading.SETTINGS)
 
 
-def _apply(run: Run, segment_id: str, hold: Hold) -> None:
+def _apply(run: Run, segment_id: str, hold: Hold, settings: StreamSettings) -> None:
     """Remove what is held in one segment.
 
     Raises:
         SegmentError: No member may be removed, or Statsig refused a request; the text says why.
-        FatalRunError: This configuration does not mirror the stream into the segment.
         InterruptedRunError: The run was asked to stop. Another `--apply-held` removes the rest.
     """
-    settings = run.config.mirrored(hold.stream, segment_id)
-    if settings is None:
-        msg = (
-            f"Segment '{segment_id}' was mirrored from stream '{hold.stream}', but this configuration does not mirror "
-            "that stream into it. No member was removed. Use the configuration that mirrors it"
-        )
-        raise FatalRunError(msg, heading=Heading.SETTINGS)
     if hold.state is HoldState.OUTDATED:
         logger.info(
             "Segment '%s': the last run did not contain stream '%s', so what an earlier run held stays held. %s",
@@ -159,11 +153,9 @@ def _count_held(baseline: Baseline, hold: Hold) -> int:
         raise _changed(baseline.remote, drift)
     members = baseline.ensure()
     held = baseline.members.count_held(own_only=baseline.own_only)
-    if members - held != hold.members - hold.removals:
-        drift = (
-            f"it has {counted(members - held, 'member')} that are not held, but {hold.members - hold.removals:,} were "
-            "expected"
-        )
+    stay, expected = members - held, hold.members - hold.removals
+    if stay != expected:
+        drift = f"it has {counted(stay, 'member')} that are not held, but {expected:,} were expected"
         raise _changed(baseline.remote, drift)
     baseline.remote.counts.before = members
     return held
@@ -171,11 +163,9 @@ def _count_held(baseline: Baseline, hold: Hold) -> int:
 
 def _check_guards(remote: RemoteSegment, hold: Hold, removals: int) -> None:
     """Refuse if a guard forbids it under the present settings."""
-    verdict = Verdict(Proof.APPLIED, applicable=True)
-    decision = decide(verdict, replace(hold, removals=removals), remote.settings)
+    decision = decide(Verdict(Proof.APPLIED, applicable=True), replace(hold, removals=removals), remote.settings)
     if decision.action in {Action.HOLD, Action.FAIL}:
-        remote.counts.held = removals
-        remote.counts.held_because = decision.reason.value
+        remote.counts.held, remote.counts.held_because = removals, decision.reason.value
         are = "is" if removals == 1 else "are"
         what = f"{removals:,} of {counted(hold.before, 'member')} {are} not in stream '{hold.stream}'"
         raise _refusal(remote, what, decision.hint, decision.heading)

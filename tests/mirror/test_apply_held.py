@@ -252,7 +252,10 @@ def test_one_segment_can_be_asked_for(run_target, apply_held, statsig):
     assert (members(statsig), members(statsig, "staff")) == (BEFORE, {"a"})
     exit_code, log = apply_held("stuff", **MANY)
     assert exit_code == 1
-    assert "`--segment stuff` is not a mirrored segment. Segments with held removals: 'vips'." in log
+    assert (
+        "`--segment stuff` is not a segment that this configuration mirrors. Segments with held removals: 'vips'."
+        in log
+    )
     assert members(statsig) == BEFORE
 
 
