@@ -26,8 +26,6 @@ SHOWN_RUNS = 10
 
 SHOWN_STREAMS = 3
 
-UNIT = 1_024
-
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -85,8 +83,7 @@ def read_status(settings: Settings) -> Status:
     Raises:
         StoreError: The store cannot be read, or has the schema of another version.
     """
-    url = paths.store_url(settings)
-    store = read_store_status(url, project=paths.project_identity(settings))
+    store = read_store_status(paths.store_url(settings), project=paths.project_identity(settings))
     return Status(store, waiting_letters(settings))
 
 
@@ -179,12 +176,4 @@ def _store(status: Status) -> Iterator[str]:
     if store.version is None:
         yield f"Store: {store.place}, does not exist yet"
     else:
-        yield f"Store: {store.place}, {_size(store.size)}, version {store.version}"
-
-
-def _size(number: float) -> str:
-    for unit in ("bytes", "KiB", "MiB"):
-        if number < UNIT:
-            return f"{number:,.0f} {unit}"
-        number /= UNIT
-    return f"{number:,.1f} GiB"
+        yield f"Store: {store.place}, {store.size / 1_000_000:,.1f} MB, version {store.version}"

@@ -50,7 +50,7 @@ WEEK = 7 * DAY
 
 
 class Found(StrEnum):
-    """What Statsig has of a name."""
+    """What became of a name."""
 
     SEEN = "seen"
     WAITING = "waiting"
@@ -80,11 +80,6 @@ class SentName:
     sent: int
     found: Found = Found.NOT_ASKED
     recent: int | None = None
-
-    @property
-    def is_askable(self) -> bool:
-        """Whether it can be asked for: it does not stand for many, and its path is none that leads elsewhere."""
-        return self.name != OTHER_NAMES and (self.type is not NameType.EVENT or self.name not in {".", ".."})
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +153,12 @@ def verify(settings: Settings, clock: Clock) -> Verification:
 
 
 def _names(sent: SentItems) -> list[SentName]:
-    """Return all names in the order of the questions."""
+    """Return all names in the order of the questions; the one that stands for many comes last."""
     names = [SentName(name, NameType.EVENT, count) for name, count in sent.names.items()]
     for name, count in sent.exposures.items():
-        of_gate = name.startswith(GATE_MARK)
-        type_ = NameType.GATE if of_gate else NameType.EXPERIMENT
-        names.append(SentName(name.removeprefix(GATE_MARK) if of_gate else name, type_, count))
-    return sorted(names, key=lambda name: (not name.is_askable, -name.sent))
+        type_ = NameType.GATE if name.startswith(GATE_MARK) else NameType.EXPERIMENT
+        names.append(SentName(name.removeprefix(GATE_MARK), type_, count))
+    return sorted(names, key=lambda name: (name.name == OTHER_NAMES, -name.sent))
 
 
 def _ask(run: PastRun, sent: SentItems, settings: Settings, transport: Transport, clock: Clock) -> Verification:
@@ -174,7 +168,7 @@ def _ask(run: PastRun, sent: SentItems, settings: Settings, transport: Transport
     for number, name in enumerate(_names(sent)):
         left = deadline - clock.monotonic()
         recent = None
-        if failure is None and number < MOST_ASKED and left > 0 and name.is_askable:
+        if failure is None and number < MOST_ASKED and left > 0 and name.name != OTHER_NAMES:
             console = open_console(settings, transport, clock, min(PATIENCE, math.ceil(left)))
             try:
                 recent = _recent(console, name, run, sent, clock.time())
@@ -186,12 +180,7 @@ def _ask(run: PastRun, sent: SentItems, settings: Settings, transport: Transport
 
 
 def _recent(console: ConsoleClient, name: SentName, run: PastRun, sent: SentItems, now: float) -> int | None:
-    """Return how many items may be the run's; None where Statsig does not count so far back.
-
-    Raises:
-        RequestError: It does not say.
-        FatalRunError: The key is not accepted.
-    """
+    """Return how many items may be the run's; None where Statsig does not count so far back."""
     if name.type is NameType.EVENT:
         # None that is earlier than all of the run's.
         earliest = 0 if sent.span is None else sent.span[0] - CLOCKS_APART_MS
@@ -221,16 +210,11 @@ def _lines(verification: Verification) -> Iterator[str]:
         yield "No remembered run delivered anything, so there is nothing to verify."
         return
     yield f"Run {run.report.get('run_id')}, ended {readable_time(run.ended_at)}, delivered:"
+    names = verification.names
     yield from table_lines(
         [
-            {
-                "name": each.name,
-                "of": each.type,
-                "found": each.found,
-                "sent": each.sent,
-                "in Statsig": each.recent,
-            }
-            for each in verification.names
+            {"name": name.name, "of": name.type, "found": name.found, "sent": name.sent, "in Statsig": name.recent}
+            for name in names
         ],
         texts=3,
     )
@@ -241,34 +225,30 @@ def _lines(verification: Verification) -> Iterator[str]:
         )
     if verification.failure is not None:
         yield f"Not all names were asked for. {verification.failure.heading.value}: {verification.failure}"
-    yield from _verdict(verification)
-
-
-def _verdict(verification: Verification) -> Iterator[str]:
-    names = len(verification.names)
+    of_all = f"of {counted(len(names), 'name')}"
     if unasked := len(verification.named(Found.NOT_ASKED)):
         yield (
-            f"{unasked:,} of {counted(names, 'name')} not asked for. The limits are {MOST_ASKED} names, "
-            f"{ALL_SECONDS:.0f} seconds, and {WEEK / DAY:.0f} days for exposures."
+            f"{unasked:,} {of_all} not asked for. The limits are {MOST_ASKED} names, {ALL_SECONDS:.0f} seconds, and "
+            f"{WEEK / DAY:.0f} days for exposures."
         )
     if waiting := len(verification.named(Found.WAITING)):
         yield (
-            f"{waiting:,} of {counted(names, 'name')} not seen yet. Statsig takes some minutes; ask again "
-            f"{ARRIVES_WITHIN / 60:.0f} minutes after the run."
+            f"{waiting:,} {of_all} not seen yet. Statsig takes some minutes; ask again {ARRIVES_WITHIN / 60:.0f} "
+            "minutes after the run."
         )
     dropped = verification.named(Found.PERHAPS_DROPPED)
     events = sum(each.type is NameType.EVENT for each in dropped)
     if events:
         yield (
-            f"{events:,} of {counted(names, 'name')} perhaps dropped: Statsig lists no event of that name and time. "
-            "Check the name for characters that Statsig drops, `environment_tier` (the console may show another "
-            "environment), and the times (Statsig lists only recent events)."
+            f"{events:,} {of_all} perhaps dropped: Statsig lists no event of that name and time. Check the name for "
+            "characters that Statsig drops, `environment_tier` (the console may show another environment), and the "
+            "times (Statsig lists only recent events)."
         )
     if exposures := len(dropped) - events:
         yield (
-            f"{exposures:,} of {counted(names, 'name')} perhaps dropped: Statsig counts fewer exposures than were "
-            "sent. Check that an experiment or a gate of that name exists, `environment_tier`, and the times (Statsig "
-            "counts only recent exposures)."
+            f"{exposures:,} {of_all} perhaps dropped: Statsig counts fewer exposures than were sent. Check that an "
+            "experiment or a gate of that name exists, `environment_tier`, and the times (Statsig counts only recent "
+            "exposures)."
         )
-    if names and len(verification.named(Found.SEEN)) == names:
-        yield f"All {counted(names, 'name')} seen." if names > 1 else "The name was seen."
+    if names and len(verification.named(Found.SEEN)) == len(names):
+        yield f"All {counted(len(names), 'name')} seen." if len(names) > 1 else "The name was seen."
