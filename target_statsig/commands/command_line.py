@@ -183,11 +183,17 @@ class TargetCommand(click.Command):
 # What the commands print
 
 
-def keep_lines() -> None:
-    """Escape control characters in log lines, so that names from data cannot break lines or control a terminal."""
+def quieten() -> None:
+    """Escape control characters in log lines, so that names from data cannot break lines or control a terminal.
+
+    Also silence singer-sdk's line for each variable: under Meltano there are forty.
+    """
     from target_statsig.reports.text import LineRecord  # `--about` and the like log no names from data
 
     logging.setLogRecordFactory(LineRecord)
+    variables = logging.getLogger("singer_sdk.configuration")
+    if not variables.isEnabledFor(logging.DEBUG):
+        variables.setLevel(logging.WARNING)
 
 
 def show_suggestion(source: Iterable[bytes] | None) -> NoReturn:
@@ -203,17 +209,9 @@ def show_suggestion(source: Iterable[bytes] | None) -> NoReturn:
     sys.exit(0)
 
 
-def quieten() -> None:
-    """Escape log lines, and silence singer-sdk's line for each variable: under Meltano there are forty."""
-    keep_lines()
-    variables = logging.getLogger("singer_sdk.configuration")
-    if not variables.isEnabledFor(logging.DEBUG):
-        variables.setLevel(logging.WARNING)
-
-
 def turn_down(errors: Iterable[str]) -> NoReturn:
     """Log the errors of a configuration, and exit with 1."""
-    keep_lines()
+    quieten()
     logger.error("%s. Nothing was read or sent.", Heading.SETTINGS.value)
     for error in errors:
         logger.error("  %s", error)
@@ -222,11 +220,12 @@ def turn_down(errors: Iterable[str]) -> NoReturn:
 
 def name_unread_keys(errors: Sequence[str], environ: Mapping[str, str]) -> list[str]:
     """Return the errors, and add one if a missing key is in a variable that was not read."""
-    unread = []
-    for kind in ApiKeyKind:
-        variable = VARIABLE_PREFIX + kind.setting.upper()
-        if environ.get(variable) and any(error.startswith(f"`{kind.setting}` is missing") for error in errors):
-            unread.append(f"The variable {variable} is set, but variables are read only with `--config ENV`. Add it.")
+    unread = [
+        f"The variable {variable} is set, but variables are read only with `--config ENV`. Add it."
+        for kind in ApiKeyKind
+        if environ.get(variable := VARIABLE_PREFIX + kind.setting.upper())
+        and any(error.startswith(f"`{kind.setting}` is missing") for error in errors)
+    ]
     return [*errors, *unread]
 
 
@@ -241,8 +240,7 @@ def leave(exit_code: int) -> NoReturn:
         if sys.stdout is not None:
             sys.stdout.flush()
     except (OSError, ValueError):
-        # Otherwise Python flushes again at exit, prints the error, and exits with 120.
-        sys.stdout = None
+        sys.stdout = None  # otherwise Python flushes again at exit, prints the error, and exits with 120
     sys.exit(exit_code)
 
 
@@ -252,7 +250,6 @@ def show(run: Run, option: Callable[[str], Any]) -> None:
     `option` returns the value of an option by its parameter's name. Exits with 1 if a check failed, if an item was
     perhaps dropped, or if the store cannot be read.
     """
-    found: Status | Verification
     is_good = True
     try:
         if option("check"):
@@ -261,18 +258,17 @@ def show(run: Run, option: Callable[[str], Any]) -> None:
             sections = check(run.config, run.clock)
             if option("send") is not None:
                 sections["Table"] = [table_row(run, option("send"))]
-            width = min(shutil.get_terminal_size((80, 24)).columns, WIDEST_TABLE)
-            _put_out(render(sections, width=width))
-            sys.exit(failed(sections) > 0)
-        if option("status"):
+            text = render(sections, width=min(shutil.get_terminal_size((80, 24)).columns, WIDEST_TABLE))
+            is_good = not failed(sections)
+        elif option("status"):
             from target_statsig.commands.status import read_status
 
-            found = read_status(run.settings)
+            text = _text(read_status(run.settings), option)
         elif option("verify"):
             from target_statsig.commands.verify import verify
 
-            found = verify(run.settings, run.clock)
-            is_good = found.is_good
+            verification = verify(run.settings, run.clock)
+            text, is_good = _text(verification, option), verification.is_good
         else:
             return
     except SettingsError as error:
@@ -281,8 +277,12 @@ def show(run: Run, option: Callable[[str], Any]) -> None:
         _fail(f"{error.heading.value}: {error}")
     except InterruptedRunError:
         sys.exit(run.exit_code)
-    _put_out(f"{json.dumps(found.as_json(), indent=2)}\n" if option("json") else found.as_text())
+    _put_out(text)
     sys.exit(not is_good)
+
+
+def _text(found: Status | Verification, option: Callable[[str], Any]) -> str:
+    return f"{json.dumps(found.as_json(), indent=2)}\n" if option("json") else found.as_text()
 
 
 def _put_out(text: str) -> None:
@@ -293,7 +293,7 @@ def _put_out(text: str) -> None:
         sys.stdout.write(encodable(text, sys.stdout.encoding))
         sys.stdout.flush()
     except (OSError, ValueError, AttributeError) as error:
-        sys.stdout = None  # otherwise Python flushes again at exit, prints the error, and exits with 120
+        sys.stdout = None  # as in `leave`
         cause = error.strerror if isinstance(error, OSError) else "it is closed"
         _fail(f"Standard output cannot be written: {cause}.")
 

@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from typing_extensions import override
@@ -66,40 +65,31 @@ class RequestFile:
         """
         self._path = path
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            path.touch(0o600)
+            path.chmod(0o600)  # an existing file may be readable for others
+            self._file = path.open("wb")
         except OSError as error:
             msg = f"`--dry-run-output` ({path}) cannot be written: {error.strerror}."
             raise SettingsError([msg]) from error
-        os.fchmod(descriptor, 0o600)  # an existing file may be readable for others
-        self._file = os.fdopen(descriptor, "wb")
 
     def write(self, recorded: Recorded) -> None:
-        """Append a request.
-
-        Raises:
-            FatalRunError: It cannot be written.
-        """
-        body = msgspec.Raw(recorded.body)
-        line = msgspec.json.encode({"method": recorded.method, "path": recorded.path, "body": body})
-        try:
-            self._file.write(line + b"\n")
-        except OSError as error:
-            raise self._full(error) from error
+        """Append a request, or raise a FatalRunError."""
+        line = {"method": recorded.method, "path": recorded.path, "body": msgspec.Raw(recorded.body)}
+        with self._writing():
+            self._file.write(msgspec.json.encode(line) + b"\n")
 
     def close(self) -> None:
-        """Close the file.
-
-        Raises:
-            FatalRunError: Its end cannot be written.
-        """
-        try:
+        """Close the file. Its end is written only now, so this too may raise a FatalRunError."""
+        with self._writing():
             self._file.close()
-        except OSError as error:
-            raise self._full(error) from error
 
-    def _full(self, error: OSError) -> FatalRunError:
-        msg = f"`--dry-run-output` ({self._path}) cannot be written: {error.strerror}. Nothing was changed."
-        return FatalRunError(msg, heading=Heading.REPORT)
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            msg = f"`--dry-run-output` ({self._path}) cannot be written: {error.strerror}. Nothing was changed."
+            raise FatalRunError(msg, heading=Heading.REPORT) from error
 
 
 class DryRun(Run):
@@ -141,7 +131,9 @@ class DryRun(Run):
         # A lock in a copy never opens, so skip the wait for it.
         clock = SkippingClock(self.clock)
         project = paths.project_identity(self.settings)
-        return open_copy(self._store_url, Path(directory), clock=clock, project=project, run_id=self.run_id)
+        return open_copy(
+            paths.store_url(self.settings), Path(directory), clock=clock, project=project, run_id=self.run_id
+        )
 
     @override
     def _open_dead_letters(self, directory: str) -> DeadLetters:
@@ -220,33 +212,29 @@ def _item(record: Columns, settings: StreamSettings, now_ms: int) -> list[str]:
 
 def _change(record: Columns, settings: StreamSettings) -> list[str]:
     """Return a line for each id that joins or leaves a segment."""
-    changes = MemberMapper(settings).changes(record, {})
+    changes = MemberMapper(settings).changes(record, {}).items()
     return [
         f"{'add' if joins else 'remove'} {member} ({segment})"
-        for segment, members in changes.items()
+        for segment, members in changes
         for member, joins in members.items()
     ]
 
 
 def _read_from(record: Columns, settings: StreamSettings) -> Iterator[str]:
     """Yield the column that fills each destination in a record."""
-    if reads_messages(settings):
+    is_message, kind = reads_messages(settings), settings.object_type
+    named: list[tuple[str, tuple[str, ...]]] = []
+    for destination in (id_destination(settings),) if kind is ObjectType.SEGMENT else DESTINATIONS[kind]:
+        # A setting of the same name replaces the column for every record.
+        if getattr(settings, destination, None) is None:
+            named.append((destination, sources_of(destination, settings.field_mapping, of_messages=is_message)))
+    if kind in {ObjectType.EVENT, ObjectType.EXPOSURE}:
+        named += [(name, listed(own)) for name, own in {**settings.custom_ids, **settings.custom_fields}.items()]
+        named.append(("environment_tier", listed(settings.environment_tier_field or ())))
+    if is_message:
         record = read_objects(record)
-    for destination, sources in _destinations(settings):
+    for destination, sources in named:
         for place in places(sources, record.names):
             if (record.at(place) or [None])[0] is not None:
                 yield f"{destination} \N{LEFTWARDS ARROW} {'.'.join((place.column, *place.path))}"
                 break
-
-
-def _destinations(settings: StreamSettings) -> Iterator[tuple[str, tuple[str, ...]]]:
-    mapping, is_message = settings.field_mapping, reads_messages(settings)
-    kind = settings.object_type
-    for destination in (id_destination(settings),) if kind is ObjectType.SEGMENT else DESTINATIONS[kind]:
-        # A setting of the same name replaces the column for every record.
-        if getattr(settings, destination, None) is None:
-            yield destination, sources_of(destination, mapping, of_messages=is_message)
-    if kind in {ObjectType.EVENT, ObjectType.EXPOSURE}:
-        named: dict[str, Any] = {**settings.custom_ids, **settings.custom_fields}
-        yield from ((name, listed(sources)) for name, sources in named.items())
-        yield "environment_tier", listed(settings.environment_tier_field or ())

@@ -10,7 +10,7 @@ from collections import defaultdict
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.client.events import EventsClient
@@ -59,10 +59,8 @@ class Run:
     """The objects that the streams of one run share, and the end of the run.
 
     Attributes:
-        run_id: The time at which the run began, and 128 random bits.
         sources: Determines from the tap's messages which streams are complete.
         gate: Holds each STATE back until everything before it is acknowledged.
-        bounds: The limits of a request to the events API.
         refusals: Counts the items of each type that Statsig refused.
         workers: The processes that prepare batches of events.
         pool: The threads that deliver batches of events.
@@ -144,14 +142,10 @@ class Run:
         """
         return self._store_opened.enter_context(closing(self._open_store()))
 
-    @cached_property
-    def _store_url(self) -> str:
-        return paths.store_url(self.settings)
-
     @property
     def store_exists(self) -> bool:
         """Whether the store exists; a database server's always counts as existing."""
-        path = paths.store_file(self._store_url)
+        path = paths.store_file(paths.store_url(self.settings))
         return "store" in self.__dict__ or path is None or paths.may_exist(path)
 
     @cached_property
@@ -261,8 +255,11 @@ class Run:
         if self._has_dead_letters:
             self.report.dead_letter_files = list(self.dead_letters.paths)
         self._ended_at = self.clock.time()
-        for step in (self._write_report, self._write_metrics):
-            self._attempt(step)
+        settings = self.settings
+        if settings.report_path is not None:
+            self._attempt(partial(write_report, settings.report_path, self._final_report))
+        if settings.metrics_path is not None:
+            self._attempt(partial(write_open_metrics, settings.metrics_path, self._final_report, self._ended_at))
         # After all steps that may fail the run, because the store records how it ended.
         self._afterwards("`--status` will not show this run", self._remember)
         self._attempt(self._log_summary)
@@ -309,21 +306,12 @@ class Run:
         self.failure = self.failure or error
         self.report.fail(text, error.heading if isinstance(error, TargetStatsigError) else Heading.FAULT)
 
-    def _write_report(self) -> None:
-        if self.settings.report_path is not None:
-            write_report(self.settings.report_path, self._final_report)
-
-    def _write_metrics(self) -> None:
-        if self.settings.metrics_path is not None:
-            write_open_metrics(self.settings.metrics_path, self._final_report, self._ended_at)
-
     def _notify(self) -> None:
         """Send the report to `notify_url`, if `notify_on` asks for it."""
         wanted = self.settings.notify_on is NotifyOn.ALWAYS or self.exit_code != 0
         if self.settings.notify_url is not None and wanted:
-            body = notification(self._final_report)
             with closing(HttpTransport()) as transport:
-                notify(self.settings.notify_url, body, transport)
+                notify(self.settings.notify_url, notification(self._final_report), transport)
 
     def _write_state(self, state: State, number: int) -> None:
         """Write a STATE to standard output, after the dead letters and before the ledgers forget anything."""
@@ -341,7 +329,7 @@ class Run:
         from target_statsig.store.store import Store
 
         project = paths.project_identity(self.settings)
-        return Store(self._store_url, clock=self.clock, project=project, run_id=self.run_id)
+        return Store(paths.store_url(self.settings), clock=self.clock, project=project, run_id=self.run_id)
 
     def _open_dead_letters(self, directory: str) -> DeadLetters:
         return DeadLetters(directory, self.run_id)

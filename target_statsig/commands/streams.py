@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.choices import ObjectType
@@ -112,14 +113,11 @@ class Streams:
 
     def finish_events(self) -> None:
         """Send the remaining events and wait for all responses, even if a batch has failed."""
-        try:
+        with ExitStack() as stack:
+            stack.callback(self._run.workers.close)
+            stack.callback(self._run.pool.finish)
             for stream in self.events.values():
                 stream.flush()
-        finally:
-            try:
-                self._run.pool.finish()
-            finally:
-                self._run.workers.close()
 
     def sync_segments(self) -> None:
         """Update all segments: first all additions of the run, then the removals."""
@@ -174,8 +172,8 @@ class Streams:
         item_type = ITEM_TYPES[settings.object_type]
         counts = self._run.report.items(name, item_type.object_type)
         rejections = self._rejections(name, settings, counts)
-        stream = self.events[name] = EventStream(name, settings, item_type, self._run, ledger, counts, rejections)
-        return stream
+        self.events[name] = EventStream(name, settings, item_type, self._run, ledger, counts, rejections)
+        return self.events[name]
 
     def _ledger(self, name: str, settings: StreamSettings) -> StreamLedger:
         if not settings.dedupe:
@@ -186,5 +184,5 @@ class Streams:
 
     def _rejections(self, name: str, settings: StreamSettings, counts: ItemCounts | MemberCounts) -> Rejections:
         columns = self._columns[name] = NamedColumns(name, settings)
-        letters = self._run.dead_letters
-        return Rejections(name, settings.max_rejected_percent, counts, self._run.report, letters, columns.where)
+        run, percent = self._run, settings.max_rejected_percent
+        return Rejections(name, percent, counts, run.report, run.dead_letters, columns.where)

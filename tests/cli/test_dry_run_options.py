@@ -69,7 +69,7 @@ def test_requests_are_json_lines_for_their_owner_alone(tmp_path):
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("size", [pytest.param(1, id="when it is closed"), pytest.param(100_000, id="at once")])
 def test_a_full_disk_is_said(monkeypatch, tmp_path, size):
-    monkeypatch.setattr("os.fchmod", lambda *_: None)
+    monkeypatch.setattr("pathlib.Path.chmod", lambda *_: None)
     full = tmp_path / "full"
     full.symlink_to(FULL)
     file = RequestFile(full)
