@@ -223,11 +223,11 @@ def _change(record: Columns, settings: StreamSettings) -> list[str]:
 def _read_from(record: Columns, settings: StreamSettings) -> Iterator[str]:
     """Yield the column that fills each destination in a record."""
     is_message, kind = reads_messages(settings), settings.object_type
-    named: list[tuple[str, tuple[str, ...]]] = []
-    for destination in (id_destination(settings),) if kind is ObjectType.SEGMENT else DESTINATIONS[kind]:
-        # A setting of the same name replaces the column for every record.
-        if getattr(settings, destination, None) is None:
-            named.append((destination, sources_of(destination, settings.field_mapping, of_messages=is_message)))
+    named = [
+        (destination, sources_of(destination, settings.field_mapping, of_messages=is_message))
+        for destination in ((id_destination(settings),) if kind is ObjectType.SEGMENT else DESTINATIONS[kind])
+        if getattr(settings, destination, None) is None  # which replaces the column for every record
+    ]
     if kind in {ObjectType.EVENT, ObjectType.EXPOSURE}:
         named += [(name, listed(own)) for name, own in {**settings.custom_ids, **settings.custom_fields}.items()]
         named.append(("environment_tier", listed(settings.environment_tier_field or ())))
