@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import signal
 import sqlite3
@@ -131,6 +132,30 @@ def test_a_request_that_was_under_way_is_the_only_one_in_doubt(command, statsig,
     assert counts["maybe_duplicated"] == 50
     assert sum((arrived(statsig) - Counter(range(500))).values()) == (50 if taken else 0)
     assert not Counter(range(500)) - arrived(statsig)
+
+
+def test_what_statsig_took_without_an_answer_is_doubled_and_reported_exactly(command, statsig, tmp_path):
+    settings = {**SETTINGS, "max_parallel_requests": 4}
+    url = write_table(tmp_path / "table", SETTINGS, [row(number) for number in range(1_000)])
+    config = command.config_file(**settings)
+    under_way, all_under_way = itertools.count(1), threading.Event()
+
+    def note(arrival):
+        if next(under_way) == 8 + 4:
+            all_under_way.set()
+        return True
+
+    statsig.faults.add(path="/v1/log_event", hang=True, taken=True, skip=8, when=note)
+    process = start(config, url, command.directory)
+    assert all_under_way.wait(PATIENCE)
+    process.kill()
+    process.communicate(timeout=60)
+    statsig.faults.clear()
+    assert in_doubt(tmp_path / "store.db") == 4
+    counts = command.run("--config", config, "--send", url).report["streams"]["orders"]
+    doubled = arrived(statsig) - Counter(range(1_000))
+    assert sum(doubled.values()) == counts["maybe_duplicated"] == 4 * 50
+    assert not Counter(range(1_000)) - arrived(statsig)
 
 
 def test_senders_of_disjoint_files_work_at_once(command, statsig, tmp_path):
