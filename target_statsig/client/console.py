@@ -143,12 +143,7 @@ class _ExposureCounts(msgspec.Struct):
 
 
 class ConsoleClient:
-    """Asks the Console API of one project; every method may raise a RequestError.
-
-    Attributes:
-        ids_in_project: Ids in all lists of the project, counted on by the segments; None until it matters.
-        ids_planned: Those of them that the segments will add.
-    """
+    """Asks the Console API of one project; every method may raise a RequestError."""
 
     def __init__(self, sender: Sender, settings: Settings, limiter: RateLimiter, clock: Clock) -> None:
         """Take the settings of the Console API; the limiter spaces changes, and the clock spaces pages of lists.
@@ -165,8 +160,6 @@ class ConsoleClient:
             "STATSIG-API-VERSION": API_VERSION,
             "content-type": "application/json",
         }
-        self.ids_in_project: int | None = None
-        self.ids_planned = 0
         self._pages = RateLimiter([PAGES], clock)
         self._change_headers = self._headers | (RESPECT_REVIEWS if settings.respect_review_settings else {})
 

@@ -154,7 +154,6 @@ class RowSync(SegmentSync):
     @override
     def fail(self) -> None:
         self._failed = True
-        self.remote.give_up()
 
     @override
     def keep(self) -> None:
@@ -253,7 +252,6 @@ class LimitedRowSync(SegmentSync):
     @override
     def fail(self) -> None:
         self._planned.clear()
-        self.remote.give_up()
 
     @override
     def keep(self) -> None:

@@ -265,7 +265,6 @@ class MirrorSync(SegmentSync):
     def fail(self) -> None:
         if self.remote.counts.held_because is None:  # otherwise a guard has set the number of held members
             self.remote.counts.held = None
-        self.remote.give_up()
         self._baseline.lock.release()
 
     @override

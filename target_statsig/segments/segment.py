@@ -163,8 +163,6 @@ class RemoteSegment:
         self.read: int | None = None
         self._run = run
         self._type = ID_LIST
-        self._planned = 0
-        """Ids that were counted and are not added yet, a part of `ids_planned`."""
         self._most = 0
         """Upper bound of the list's members: the last count plus all ids added since."""
 
@@ -234,9 +232,6 @@ class RemoteSegment:
             call = self._run.console.add_ids(self.id, ids, segment_type=self._type)
         self.counts.requests += call.tries
         self.counts.added += len(ids)
-        sent = min(self._planned, len(ids))
-        self._planned -= sent
-        self._run.console.ids_planned -= sent
 
     def remove(self, ids: Sequence[str]) -> None:
         """Remove ids, in one request."""
@@ -244,11 +239,6 @@ class RemoteSegment:
             call = self._run.console.remove_ids(self.id, ids, segment_type=self._type)
         self.counts.requests += call.tries
         self.counts.removed += len(ids)
-
-    def give_up(self) -> None:
-        """Leave the room in the project that was kept for this segment to the others: no more is added."""
-        self._run.console.ids_planned -= self._planned
-        self._planned = 0
 
     def check_growth(self, before: int, new: int) -> None:
         """Warn if `new` more members make the list cross a size, and refuse too many.
@@ -264,13 +254,8 @@ class RemoteSegment:
             raise self._too_large(why, "Narrow the audience, or raise the setting.")
         in_project = self._project_size_with(new)
         if in_project > MAX_IDS:
-            # Ids that were counted since may have been members before.
-            self._run.console.ids_in_project = None
-            in_project = self._project_size_with(new)
-        if in_project > MAX_IDS:
             why = f"{grows}, and all lists of the project together to {in_project:,}, but Statsig takes {MAX_IDS:,}"
             raise self._too_large(why, "Narrow the audience, or empty lists that you no longer use.")
-        self._count_new(new)
         self._most = after
         for meaning in crossings(before, after):
             self.warn(f"Segment '{self.id}' grows from {before:,} to {counted(after, 'member')}, {meaning}.")
@@ -289,7 +274,6 @@ class RemoteSegment:
                 among_them.update(known(page))
             self.check_growth(members, ids - len(among_them))
         else:
-            self._count_new(ids)
             self._most = most
 
     def warn(self, text: str) -> None:
@@ -298,24 +282,14 @@ class RemoteSegment:
         logger.warning("%s", text)
 
     def _project_size_with(self, new: int) -> int:
-        """Return how many ids the project would hold with `new` more, or 0 if that cannot matter.
+        """Return how many ids the project would hold with `new` more, or 0 if one request takes them.
 
-        It matters if the ids take several requests, of which some could succeed. Statsig refuses a single one whole.
+        Of several requests some could succeed. Statsig refuses a single one whole.
         """
-        if not new:
+        if new <= self.batch_size:
             return 0
-        if self._run.console.ids_in_project is None:
-            if new <= self.batch_size:
-                return 0
-            with self._failing("measured against the project's limit"):
-                self._run.console.ids_in_project = self._run.console.count_ids() + self._run.console.ids_planned
-        return self._run.console.ids_in_project + new
-
-    def _count_new(self, new: int) -> None:
-        self._planned += new
-        self._run.console.ids_planned += new
-        if self._run.console.ids_in_project is not None:
-            self._run.console.ids_in_project += new
+        with self._failing("measured against the project's limit"):
+            return self._run.console.count_ids() + new
 
     def _create(self, error: RefusedError) -> Segment:
         if not self.settings.create_segment:

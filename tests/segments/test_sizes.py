@@ -209,40 +209,6 @@ def test_members_that_were_added_again_are_no_more_of_the_project(run_target, st
     assert (outcome.exit_code, len(members(statsig, "mirrored"))) == (0, 10)
 
 
-@pytest.mark.usefixtures("project_limit")
-def test_what_is_planned_for_one_segment_is_no_room_for_another(run_target, statsig, vips):
-    vips(0)
-    statsig.state.seed_segment("second")
-    statsig.state.seed_segment("large", map(str, range(1_989)))
-    streams = {
-        name: {**ADD, "segment_id": id_, "max_segment_size": 50} for name, id_ in [("a", "vips"), ("b", "second")]
-    }
-    rows = [message for name in streams for message in (schema(name), *sized(6, name))]
-    outcome = run_target(rows, streams=streams, segment_batch_size=4)
-    assert "Segment 'second' would grow from 0 to 6 members, and all lists of the project together to 2,001" in (
-        outcome.errors
-    )
-    assert (len(members(statsig)), members(statsig, "second")) == (6, set())
-
-
-@pytest.mark.usefixtures("project_limit")
-def test_a_segment_that_fails_leaves_its_room_to_others(run_target, statsig, vips, monkeypatch):
-    monkeypatch.setattr("target_statsig.segments.changes.GATHERED", 6)
-    vips(0)
-    statsig.state.seed_segment("second")
-    statsig.state.seed_segment("large", map(str, range(1_989)))
-    statsig.faults.add(path="*/vips/id_list", method="PATCH", status=400)
-    streams = {
-        "a": {**ADD, "segment_id": "vips"},
-        "b": {**ADD, "segment_id": "second", "max_segment_size": 50},
-    }
-    rows = [message for name in streams for message in (schema(name), *sized(6, name))]
-    outcome = run_target(rows, streams=streams, segment_batch_size=4)
-    assert "Segment 'vips' could not be added to" in outcome.errors
-    assert "'second'" not in outcome.errors
-    assert len(members(statsig, "second")) == 6
-
-
 def test_the_projects_lists_are_read_once_and_page_by_page(run_target, statsig, vips):
     for number in range(1_500):
         statsig.state.seed_segment(f"list-{number}")
