@@ -8,9 +8,7 @@ whether a record is known before it sends it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
-
-from typing_extensions import override
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,8 +39,8 @@ class Bookmark:
     text: str
 
 
-class StreamLedger(Protocol):
-    """The deliveries of one stream. Thread-safe."""
+class StreamLedger:
+    """The deliveries of one stream. Thread-safe. A method that is not overridden remembers nothing."""
 
     def check(self) -> None:
         """Check that other runs are still kept out of the stream.
@@ -54,12 +52,14 @@ class StreamLedger(Protocol):
     @property
     def is_blank(self) -> bool:
         """Whether earlier runs left nothing, so that no record can be known."""
+        return True
 
     @property
     def passed(self) -> Bookmark | None:
         """The bookmark of the last STATE of earlier runs, where what is before it was forgotten; None: not known."""
+        return None
 
-    def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:
+    def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:  # noqa: ARG002
         """Return for each record whether an earlier run has delivered it.
 
         A record is known as often as one earlier run delivered or skipped it, and each answer uses up one. Records that
@@ -71,15 +71,18 @@ class StreamLedger(Protocol):
             highest: The highest replication-key value among the records; None if unknown.
             epoch: STATE messages that this run has read before the last of the records.
         """
+        return [False] * len(digests)
 
-    def in_doubt(self, digests: bytes) -> int:
+    def in_doubt(self, digests: bytes) -> int:  # noqa: ARG002
         """Return how many of these records an earlier run may have delivered before it died.
 
         Each is counted once. Ask after this run has delivered records that were not known. `digests` are concatenated.
         """
+        return 0
 
-    def intend(self, digests: bytes, *, highest: Bookmark | None, epoch: int) -> int:
+    def intend(self, digests: bytes, *, highest: Bookmark | None, epoch: int) -> int:  # noqa: ARG002
         """Record a batch of concatenated digests before it is sent, and return its number."""
+        return 0
 
     def acknowledge(self, batch: int) -> None:
         """Record that Statsig has taken a batch."""
@@ -97,44 +100,6 @@ class StreamLedger(Protocol):
 
 class NoLedger(StreamLedger):
     """Remembers nothing and needs no store (`dedupe: false`): several runs may send the stream at once."""
-
-    @override
-    def check(self) -> None:
-        pass
-
-    @property
-    @override
-    def is_blank(self) -> bool:
-        return True
-
-    @property
-    @override
-    def passed(self) -> Bookmark | None:
-        return None
-
-    @override
-    def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:
-        return [False] * len(digests)
-
-    @override
-    def in_doubt(self, digests: bytes) -> int:
-        return 0
-
-    @override
-    def intend(self, digests: bytes, *, highest: Bookmark | None, epoch: int) -> int:
-        return 0
-
-    @override
-    def acknowledge(self, batch: int) -> None:
-        pass
-
-    @override
-    def withdraw(self, batch: int) -> None:
-        pass
-
-    @override
-    def state_written(self, bookmark: Bookmark | None, *, epoch: int) -> None:
-        pass
 
 
 _PER_BUCKET = 8

@@ -63,16 +63,14 @@ class FileLocks(Locks):
     def __init__(self, url: StoreUrl, project: str) -> None:
         self._url = url
         self._project = project
-        self._held: dict[str, tuple[int, str]] = {}
+        self._held: dict[str, int] = {}
 
     @override
     def take(self, name: str) -> bool:
-        path = self._path(name)
-        descriptor = self._locked(path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
-        if descriptor is None:
-            return False
-        self._held[name] = descriptor, path
-        return True
+        descriptor = self._locked(self._path(name), os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
+        if descriptor is not None:
+            self._held[name] = descriptor
+        return descriptor is not None
 
     @override
     def is_free(self, name: str) -> bool:
@@ -88,16 +86,14 @@ class FileLocks(Locks):
     @override
     def holds(self, name: str) -> bool:
         try:
-            descriptor, path = self._held[name]
-            return os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116 -- asked before every request
+            return os.path.samestat(os.fstat(self._held[name]), os.stat(self._path(name)))  # noqa: PTH116 -- on a text
         except (KeyError, OSError):
             return False
 
     @override
     def release(self, name: str) -> None:
         if name in self._held:
-            descriptor, _ = self._held.pop(name)
-            os.close(descriptor)
+            os.close(self._held.pop(name))
 
     @override
     def close(self) -> None:
@@ -204,7 +200,7 @@ class Lock:
     taken: dict[str, Lock]
 
     def acquire(self) -> None:
-        """Take the lock; wait up to PATIENCE seconds for a run that holds it.
+        """Take the lock, waiting up to PATIENCE seconds for a run that holds it, and record the holder for others.
 
         Raises:
             TargetStatsigError: Another run holds it, or another stream of this run.
@@ -226,7 +222,9 @@ class Lock:
                 raise self.error(msg)
             self.clock.sleep(POLL)
         self.taken[self.name] = self
-        self._sign()
+        holder = {"run_id": self.run_id, "host": socket.gethostname(), "pid": os.getpid(), "since": self.clock.time()}
+        statement = upsertion("target_statsig_locks", ("project", "name"), tuple(holder))
+        self.connection.run(statement, project=self.project, name=self.name, **holder)
 
     def check(self) -> None:
         """Check that the lock is still held.
@@ -247,46 +245,33 @@ class Lock:
             del self.taken[self.name]
             self.locks.release(self.name)
 
-    def _sign(self) -> None:
-        """Record the holder, for the message of another run."""
-        signature = {
-            "run_id": self.run_id,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "since": self.clock.time(),
-        }
-        statement = upsertion("target_statsig_locks", ("project", "name"), tuple(signature))
-        self.connection.run(statement, project=self.project, name=self.name, **signature)
-
     def _holder(self) -> str:
         query = "SELECT run_id, pid, host, since FROM target_statsig_locks WHERE project = :project AND name = :name"
-        found = self.connection.run(query, project=self.project, name=self.name)
-        if not found:
-            return ""
-        ((run_id, pid, host, since),) = found
-        return f" ({run_id}, process {pid} on {host}, since {iso_time(since)})"
+        for run_id, pid, host, since in self.connection.run(query, project=self.project, name=self.name):
+            return f" ({run_id}, process {pid} on {host}, since {iso_time(since)})"
+        return ""
 
 
+@dataclass(frozen=True, slots=True)
 class StoredRequestLog:
     """The times of list changes in one Statsig project, over all runs; see `client.rate_limit.RequestLog`.
 
     Requests are remembered for `keep` seconds, the length of the longest window.
     """
 
-    def __init__(self, connection: Connection, project: int, *, keep: float) -> None:
-        self._connection = connection
-        self._project = project
-        self._keep = keep
+    connection: Connection
+    project: int
+    keep: float
 
     def reserve(self, decide: Callable[[Sequence[float]], float], now: float) -> float:
         """Record a request if it may be made now, as `RequestLog.reserve` does; no other run reserves meanwhile."""
-        run, project = self._connection.run, self._project
-        with self._connection.writing():
-            if not self._connection.is_sqlite:
+        run, project = self.connection.run, self.project
+        with self.connection.writing():
+            if not self.connection.is_sqlite:
                 # SQLite has one writer at a time. In PostgreSQL, runs queue for the project's row.
                 run("SELECT 1 FROM target_statsig_projects WHERE project = :project FOR UPDATE", project=project)
             outdated = "DELETE FROM target_statsig_requests WHERE project = :project AND at < :oldest"
-            run(outdated, project=project, oldest=now - self._keep)
+            run(outdated, project=project, oldest=now - self.keep)
             times = run("SELECT at FROM target_statsig_requests WHERE project = :project ORDER BY at", project=project)
             wait = decide([at for (at,) in times])
             if wait == 0.0:

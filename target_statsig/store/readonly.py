@@ -11,9 +11,11 @@ import json
 import os
 import sqlite3
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
+
+import msgspec
 
 from target_statsig.config.paths import may_exist, may_make
 from target_statsig.errors import StoreError
@@ -168,38 +170,32 @@ def read_store_status(store_url: str, *, project: str, tries_writing: bool = Fal
         StoreError: The URL cannot be used, the database cannot be reached, or is no store of this version.
     """
     url = StoreUrl.parse(store_url)
-    opened = _open_there(url)
-    if opened is None:
-        return StoreStatus(url.place, writable=url.path is not None and may_make(url.path))
+    if url.path is None:
+        opened = connect_postgres(url, LOOK_PATIENCE)
+    elif may_exist(url.path):
+        opened = Connection(url, functools.partial(_open_file, url.path), sqlite3.Error)
+    else:
+        return StoreStatus(url.place, writable=may_make(url.path))
     with closing(opened) as connection:
         version = VERSION if has_tables(connection) else None
         writable, busy = _may_write(connection, url.path, version) if tries_writing else (True, False)
         if version is None:
             return StoreStatus(url.place, writable=writable, busy=busy)
-        status = StoreStatus(url.place, version, writable, busy, _size(connection, url.path))
         query = "SELECT project FROM target_statsig_projects WHERE identity = :identity"
+        # No row has the number None.
         number = connection.value(query, identity=project)
-        if number is None:
-            return status
-        return replace(
-            status,
+        return StoreStatus(
+            url.place,
+            version,
+            writable,
+            busy,
+            _size(connection, url.path),
             segments=_segments(connection, number),
             runs=_runs(connection, number),
             held=_held(connection, number),
             kept=_kept(connection, number),
             holders=_holders(connection, number, project),
         )
-
-
-def _open_there(url: StoreUrl) -> Connection | None:
-    """Open a database that is there; return None where there is no file yet.
-
-    Raises:
-        StoreError: It cannot be reached.
-    """
-    if url.path is None:
-        return connect_postgres(url, LOOK_PATIENCE)
-    return Connection(url, functools.partial(_open_file, url.path), sqlite3.Error) if may_exist(url.path) else None
 
 
 def _open_file(path: Path) -> sqlite3.Connection:
@@ -252,14 +248,9 @@ def _segments(connection: Connection, project: int) -> dict[str, SegmentFacts]:
 def _runs(connection: Connection, project: int) -> list[PastRun]:
     query = "SELECT ended_at, command, report, sent FROM target_statsig_runs WHERE project = :project ORDER BY run DESC"
     return [
-        PastRun(ended_at, Command(command), json.loads(report), None if sent is None else _sent(sent))
+        PastRun(ended_at, Command(command), json.loads(report), sent and msgspec.convert(json.loads(sent), SentItems))
         for ended_at, command, report, sent in connection.run(query, project=project)
     ]
-
-
-def _sent(text: str) -> SentItems:
-    content = json.loads(text)
-    return SentItems(content["names"], content["span"] and tuple(content["span"]), content["exposures"])
 
 
 def _held(connection: Connection, project: int) -> dict[str, HeldMembers]:
@@ -280,8 +271,6 @@ def _kept(connection: Connection, project: int) -> dict[str, int]:
 
 def _holders(connection: Connection, project: int, identity: str) -> list[Holder]:
     query = "SELECT name, run_id, host, pid, since FROM target_statsig_locks WHERE project = :project ORDER BY since"
-    signed = [Holder(*row) for row in connection.run(query, project=project)]
-    if not signed:
-        return []
     with closing(open_locks(connection.url, identity, LOOK_PATIENCE)) as locks:
-        return [holder for holder in signed if not locks.is_free(holder.name)]
+        holders = (Holder(*row) for row in connection.run(query, project=project))
+        return [holder for holder in holders if not locks.is_free(holder.name)]

@@ -331,7 +331,7 @@ class Store:
 
     def request_log(self, *, keep: float) -> StoredRequestLog:
         """Return the times of list mutations, shared by all runs on this project, of the last `keep` seconds."""
-        return StoredRequestLog(self._quick, self._project, keep=keep)
+        return StoredRequestLog(self._quick, self._project, keep)
 
     def close(self) -> None:
         """Close the store; nothing that came from it can be used afterwards."""
