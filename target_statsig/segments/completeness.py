@@ -43,9 +43,6 @@ class Sign(StrEnum):
     UNKNOWN_BOOKMARK = "unknown_bookmark"
 
 
-OVER_ROW_COUNT = frozenset({Sign.DEAD_LETTER, Sign.INCREMENTAL})
-"""Signs that count even if the row count is met: the rows of such a stream are not all members."""
-
 SIGN_HINTS = {
     Sign.DEAD_LETTER: "it came from a dead-letter file, which never holds all records, so it only adds members",
     Sign.INCREMENTAL: (
@@ -76,13 +73,14 @@ PERHAPS_RESUMED = (
 
 APPLY_HELD = "`target-statsig --config … --apply-held` (under Meltano the block `statsig:apply-held`)"
 
-APPLY_REMEDY = f"If the tap ended well, {APPLY_HELD} removes them. Make it the next step, which runs only then"
-
 PROOF_REMEDY = (
     "Or set `row_count_field` to a column that holds `count(*) over ()`. Or, if you notice when the tap fails, set "
     "`on_incomplete_stream: remove` to remove without a proof"
 )
 
+HOLD_REMEDY = (
+    f"If the tap ended well, {APPLY_HELD} removes them. Make it the next step, which runs only then. {PROOF_REMEDY}"
+)
 
 FAIL_REMEDY = (
     "`on_incomplete_stream: fail` makes that an error. To prove it, set `row_count_field` to a column that holds "
@@ -174,7 +172,8 @@ def assess(seen: Seen, *, row_count_field: str | None = None, fails: bool = Fals
     else:
         proof, doubt = Proof.ROW_COUNT, _doubt_by_row_count(seen, row_count_field)
     sign = _gravest_sign(seen)
-    if proof is Proof.ROW_COUNT and not doubt and sign not in OVER_ROW_COUNT:
+    # Of a stream from a dead-letter file, or an incremental one, even all rows are not all members.
+    if proof is Proof.ROW_COUNT and not doubt and sign not in {Sign.DEAD_LETTER, Sign.INCREMENTAL}:
         sign = None
     if not (sign or doubt):
         return Verdict(proof, applicable=True)
@@ -185,12 +184,8 @@ def assess(seen: Seen, *, row_count_field: str | None = None, fails: bool = Fals
 
 def weakest(verdicts: Iterable[Verdict]) -> Verdict:
     """Return the weakest verdict, which counts if several of the tap's streams feed one."""
-    return max(verdicts, key=_weakness)
-
-
-def _weakness(verdict: Verdict) -> tuple[int, int, bool]:
-    gravity = len(Sign) - list(Sign).index(verdict.sign) if verdict.sign else 0
-    return gravity, list(Proof).index(verdict.proof), not verdict.applicable
+    signs, proofs = [*Sign, None], list(Proof)
+    return min(verdicts, key=lambda each: (signs.index(each.sign), -proofs.index(each.proof), each.applicable))
 
 
 def _gravest_sign(seen: Seen) -> Sign | None:
@@ -238,8 +233,7 @@ def _doubt_by_messages(seen: Seen, *, fails: bool) -> str:
     doubt = next((text for applies, text in doubts if applies), None)
     if doubt is None:
         return ""
-    remedies = [APPLY_REMEDY, PROOF_REMEDY] if seen.began_afresh else [PROOF_REMEDY]
-    return ". ".join([doubt, *([FAIL_REMEDY] if fails else remedies)])
+    return f"{doubt}. {FAIL_REMEDY if fails else HOLD_REMEDY if seen.began_afresh else PROOF_REMEDY}"
 
 
 ALWAYS_REMOVABLE = 10

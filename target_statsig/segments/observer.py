@@ -60,11 +60,6 @@ def kind_of(content: object) -> Kind:
     return Kind.FULL_TABLE if all(map(_is_full_table, parts)) else Kind.UNKNOWN
 
 
-def is_in_progress(content: object) -> bool:
-    """Return whether a bookmark shows the tap in the middle of the stream or of one of its partitions."""
-    return not all(map(PROGRESS_KEYS.isdisjoint, _parts(content)))
-
-
 def owner(name: str, streams: Collection[str]) -> str | None:
     """Return the stream to which a bookmark belongs by its name, or None.
 
@@ -73,8 +68,7 @@ def owner(name: str, streams: Collection[str]) -> str | None:
     """
     if name in streams:
         return name
-    words = _words(name)
-    alike = [stream for stream in streams if _end_alike(words, _words(stream))]
+    alike = [stream for stream in streams if _end_alike(name, stream)]
     return max(alike, key=lambda stream: (len(stream), stream), default=None)
 
 
@@ -88,29 +82,6 @@ def _is_resume_point(content: object) -> bool:
     return not begins_afresh(content) and kind_of(content) is not Kind.INCREMENTAL
 
 
-def without_resumption(state: Any, names: AbstractSet[str]) -> Any:
-    """Return a STATE's value from which a tap begins the streams with these bookmarks afresh.
-
-    It leaves out bookmarks from which a tap may resume a full table, and a `currently_syncing` that names one of them:
-    singer-python taps resume with that stream and skip those before it. It keeps the bookmark of an incremental stream.
-    """
-    if not isinstance(state, Mapping):
-        return state
-    resumed = {name for name, content in bookmarks_of(state).items() if name in names and _is_resume_point(content)}
-    syncing = state.get(CURRENTLY_SYNCING)
-    written = dict(state)
-    if resumed:
-        written["bookmarks"] = {name: content for name, content in state["bookmarks"].items() if name not in resumed}
-    if isinstance(syncing, str) and syncing in names:
-        del written[CURRENTLY_SYNCING]
-    return written
-
-
-def incremental_streams(state: object) -> set[str]:
-    """Return the streams that are incremental by a STATE's value."""
-    return {stream for stream, content in bookmarks_of(state).items() if kind_of(content) is Kind.INCREMENTAL}
-
-
 def hints_at_incremental(schema_message: Mapping[str, Any]) -> bool:
     """Return whether a SCHEMA message looks like that of an incremental stream.
 
@@ -122,11 +93,8 @@ def hints_at_incremental(schema_message: Mapping[str, Any]) -> bool:
     return log_based or bool(schema_message.get("bookmark_properties"))
 
 
-def _words(name: str) -> list[str]:
-    return re.findall(r"[^\W_]+", name.casefold())
-
-
-def _end_alike(words: list[str], others: list[str]) -> bool:
+def _end_alike(name: str, other: str) -> bool:
+    words, others = (re.findall(r"[^\W_]+", each.casefold()) for each in (name, other))
     shorter = min(len(words), len(others))
     return shorter > 0 and words[-shorter:] == others[-shorter:]
 
@@ -219,10 +187,9 @@ class StreamObserver:
     def record(self, tap_stream: str, row_count: object = None, *, version: object = None, count: int = 1) -> None:
         """See a RECORD, or several consecutive ones with the same row count and `version`."""
         seen = self._account(tap_stream)
-        if count:
-            self._with_records.add(tap_stream)
-            if seen.resume_points is None:
-                seen.resume_points = self._resume_points
+        self._with_records.add(tap_stream)
+        if seen.resume_points is None:
+            seen.resume_points = self._resume_points
         seen.activated = None
         first = seen.records == 0
         seen.records += count
@@ -240,18 +207,15 @@ class StreamObserver:
             FatalRunError: It shows that a mirrored stream is incremental.
         """
         bookmarks = bookmarks_of(value)
-        moved = {
-            name: content
-            for name, content in bookmarks.items()
-            if name not in self._bookmarks or self._bookmarks[name] != content
-        }
+        moved = {name: content for name, content in bookmarks.items() if self._bookmarks.get(name) != content}
         self._bookmarks.update(bookmarks)
         self._resume_points |= {name for name, content in moved.items() if not begins_afresh(content)}
         self._attribute(moved)
         if isinstance(value, Mapping) and (CURRENTLY_SYNCING in value or self._syncing in bookmarks):
             syncing = value.get(CURRENTLY_SYNCING)
             self._syncing = syncing if isinstance(syncing, str) else None
-        incremental = self._mirrored.keys() & incremental_streams(value)
+        mirrored = self._mirrored.keys() & bookmarks.keys()
+        incremental = [name for name in mirrored if kind_of(bookmarks[name]) is Kind.INCREMENTAL]
         if incremental:
             msg = (
                 f"Stream '{self._mirrored[min(incremental)]}' is mirrored, but the tap's STATE shows that it is "
@@ -264,11 +228,22 @@ class StreamObserver:
     def without_resumption(self, state: Any) -> Any:
         """Return a STATE's value from which the tap begins every mirrored stream afresh.
 
-        A mirror needs the whole table in one run. A tap that resumes sends only the rest.
+        A mirror needs the whole table in one run. A tap that resumes sends only the rest. So this leaves out bookmarks
+        from which it may resume a full table, and a `currently_syncing` that names one of them: singer-python taps
+        resume with that stream and skip those before it. The bookmark of an incremental stream stays.
         """
+        if not isinstance(state, Mapping):
+            return state
         mirrored = self._mirrored.keys()
-        moved_with = {name for name in self._moved_by if self._may_be_of(name, mirrored)}
-        return without_resumption(state, mirrored | moved_with)
+        names = mirrored | {name for name in self._moved_by if self._may_be_of(name, mirrored)}
+        resumed = {name for name, content in bookmarks_of(state).items() if name in names and _is_resume_point(content)}
+        written = dict(state)
+        if resumed:
+            written["bookmarks"] = {name: kept for name, kept in state["bookmarks"].items() if name not in resumed}
+        syncing = state.get(CURRENTLY_SYNCING)
+        if isinstance(syncing, str) and syncing in names:
+            del written[CURRENTLY_SYNCING]
+        return written
 
     @property
     def must_keep_state(self) -> bool:
@@ -299,7 +274,7 @@ class StreamObserver:
         return replace(
             seen,
             kind=next((kind for kind in Kind if kind in kinds), None),
-            in_progress=any(map(is_in_progress, contents)),
+            in_progress=not all(PROGRESS_KEYS.isdisjoint(part) for content in contents for part in _parts(content)),
             resumed=not own.isdisjoint(before),
             perhaps_resumed=not named and bool(resumable | (unclaimed & before)),
             currently_syncing=syncing is not None and (syncing in own or self._owner(syncing) == tap_stream),
@@ -321,7 +296,9 @@ class StreamObserver:
         strange = {name: content for name, content in moved.items() if name not in self._accounts}
         if not strange or not self._writers:
             return
-        nameless = self._only_writer_without_bookmark()
+        # A bookmark without a stream's name may be that of the only stream with records, if none has its name.
+        has_own = self._writers & {self._owner(name) for name in self._bookmarks}
+        nameless = None if len(self._writers) > 1 or has_own else next(iter(self._writers))
         for name, content in strange.items():
             stream = self._owner(name) or nameless
             if stream not in self._writers:
@@ -330,12 +307,6 @@ class StreamObserver:
                 self._moved_by.setdefault(name, set()).add(stream)
             elif _is_resume_point(content):
                 self._unsure[name] = stream
-
-    def _only_writer_without_bookmark(self) -> str | None:
-        """Return the only stream with records before the last STATE, if no bookmark has its name."""
-        if len(self._writers) != 1 or self._writers & {self._owner(name) for name in self._bookmarks}:
-            return None
-        return next(iter(self._writers))
 
     def _may_be_of(self, name: str, streams: AbstractSet[str]) -> bool:
         """Return whether a bookmark moved with one of these streams, and has the name of no other."""

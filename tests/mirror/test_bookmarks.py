@@ -2,16 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from target_statsig.segments.observer import (
-    Kind,
-    begins_afresh,
-    bookmarks_of,
-    hints_at_incremental,
-    incremental_streams,
-    is_in_progress,
-    kind_of,
-    without_resumption,
-)
+from target_statsig.segments.observer import Kind, begins_afresh, bookmarks_of, hints_at_incremental, kind_of
+from tests.mirror.wire import mirroring, observe, records, state
 
 
 @pytest.mark.parametrize(
@@ -45,15 +37,18 @@ from target_statsig.segments.observer import (
 )
 def test_what_a_bookmark_says_a_stream_carries(content, kind):
     assert kind_of(content) is kind
-    assert (incremental_streams({"bookmarks": {"vips": content}}) == {"vips"}) is (kind is Kind.INCREMENTAL)
+
+
+def in_progress(content):
+    return observe(records("vips"), state(vips=content)).seen("vips").in_progress
 
 
 @pytest.mark.parametrize("key", ["progress_markers", "starting_replication_value", "replication_key_signpost"])
 def test_a_tap_in_the_middle_of_a_stream_leaves_a_sign(key):
     assert kind_of({key: {}}) is Kind.FULL_TABLE
-    assert is_in_progress({key: {}})
-    assert is_in_progress({"partitions": [{"context": {}}, {key: None}]})
-    assert not is_in_progress({"partitions": [{"context": {key: "a"}}]})
+    assert in_progress({key: {}})
+    assert in_progress({"partitions": [{"context": {}}, {key: None}]})
+    assert not in_progress({"partitions": [{"context": {key: "a"}}]})
 
 
 @pytest.mark.parametrize(
@@ -75,7 +70,7 @@ def test_whether_a_tap_begins_a_full_table_afresh(content, afresh):
 
 
 @pytest.mark.parametrize(
-    ("state", "written"),
+    ("value", "written"),
     [
         pytest.param(None, None, id="null"),
         pytest.param({}, {}, id="nothing"),
@@ -89,12 +84,12 @@ def test_whether_a_tap_begins_a_full_table_afresh(content, afresh):
         pytest.param({"currently_syncing": ["vips"]}, {"currently_syncing": ["vips"]}, id="syncing no name"),
     ],
 )
-def test_what_is_left_of_a_state_lets_no_tap_resume_a_mirrored_stream(state, written):
-    assert without_resumption(state, {"vips"}) == written
+def test_what_is_left_of_a_state_lets_no_tap_resume_a_mirrored_stream(value, written):
+    assert mirroring("vips").without_resumption(value) == written
 
 
 @pytest.mark.parametrize(
-    "state",
+    "value",
     [
         pytest.param(None, id="null"),
         pytest.param("bookmarks", id="a string"),
@@ -105,15 +100,8 @@ def test_what_is_left_of_a_state_lets_no_tap_resume_a_mirrored_stream(state, wri
         pytest.param({"vips": {"replication_key": "id"}}, id="no bookmarks, but streams"),
     ],
 )
-def test_a_state_may_say_nothing(state):
-    assert bookmarks_of(state) == {}
-    assert incremental_streams(state) == set()
-
-
-def test_incremental_streams_are_told_from_the_others():
-    state = {"bookmarks": {"a": {}, "b": {"replication_key": "id"}, "c": {"partitions": [{"replication_key": "id"}]}}}
-
-    assert incremental_streams(state) == {"b", "c"}
+def test_a_state_may_say_nothing(value):
+    assert bookmarks_of(value) == {}
 
 
 @pytest.mark.parametrize(

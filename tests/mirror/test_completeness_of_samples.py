@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from target_statsig.segments.completeness import Proof, Sign, assess
-from target_statsig.segments.observer import incremental_streams
+from target_statsig.segments.observer import Kind, bookmarks_of, kind_of
 from tests.mirror.wire import SAMPLES, observe, sample
 
 
@@ -45,6 +45,10 @@ def test_a_real_stream_is_never_proven_before_its_last_record(path):
             assert assess(seen).proof is Proof.NONE or seen.records == total[stream]
 
 
+def incremental(value):
+    return {stream for stream, content in bookmarks_of(value).items() if kind_of(content) is Kind.INCREMENTAL}
+
+
 @pytest.mark.parametrize(
     ("name", "first", "streams"),
     [
@@ -58,10 +62,8 @@ def test_a_real_stream_is_never_proven_before_its_last_record(path):
 def test_the_first_state_that_shows_an_incremental_stream(name, first, streams):
     messages = sample(f"{name}.singer")
     showing = [
-        index
-        for index, message in enumerate(messages)
-        if message["type"] == "STATE" and incremental_streams(message["value"])
+        index for index, message in enumerate(messages) if message["type"] == "STATE" and incremental(message["value"])
     ]
 
     assert (showing[0] if showing else None) == first
-    assert showing == [] or incremental_streams(messages[showing[0]]["value"]) == streams
+    assert showing == [] or incremental(messages[showing[0]]["value"]) == streams
