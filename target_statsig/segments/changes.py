@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
@@ -30,11 +30,12 @@ GATHERED = 100_000
 """Ids held in memory at most, about 20 MB: ten full requests of the default size."""
 
 
-class SegmentSync(Protocol):
+class SegmentSync:
     """Brings the changes of one segment to Statsig.
 
     At the end of the input the run calls `plan`, `add`, `remove` and `close` in this order, each for all segments
-    before the next. Every method raises SegmentError if this segment cannot go on.
+    before the next. Every method raises SegmentError if this segment cannot go on. A step that is not overridden does
+    nothing.
     """
 
     remote: RemoteSegment
@@ -49,7 +50,7 @@ class SegmentSync(Protocol):
         """
 
     def flush(self) -> None:
-        """Send what can be sent during the input, so that a STATE may pass it."""
+        """Send what can be sent during the input, so that a STATE may pass it: what depends on no later record."""
 
     def plan(self, verdict: Verdict, *, rejected: int) -> None:
         """Plan the changes; they depend on whether the tap finished the stream, and on rejected records."""
@@ -57,6 +58,7 @@ class SegmentSync(Protocol):
     @property
     def unsent(self) -> tuple[int, int]:
         """Return the numbers of unsent additions and unsent removals."""
+        return 0, 0
 
     def add(self) -> None:
         """Send the additions."""
@@ -80,7 +82,6 @@ class RowSync(SegmentSync):
     def __init__(self, remote: RemoteSegment, run: Run) -> None:
         self.remote = remote
         self._run = run
-        self._gate = run.gate
         self._changes: Changes = {}
         self._ticket: int | None = None
         self._failed = False
@@ -103,7 +104,7 @@ class RowSync(SegmentSync):
     @override
     def add_changes(self, changes: Changes) -> None:
         if self._ticket is None:
-            self._ticket = self._gate.open()
+            self._ticket = self._run.gate.open()
         self._changes.update(changes)
         if len(self._changes) >= GATHERED:
             self._send_first(GATHERED)
@@ -128,10 +129,6 @@ class RowSync(SegmentSync):
         if rest:
             self.add_changes(rest)
 
-    @override
-    def plan(self, verdict: Verdict, *, rejected: int) -> None:
-        """Plan nothing: each row is an instruction."""
-
     @property
     @override
     def unsent(self) -> tuple[int, int]:
@@ -146,10 +143,6 @@ class RowSync(SegmentSync):
     def remove(self) -> None:
         self._send(self._changes, joins=False)
         self._let_state_pass()
-
-    @override
-    def close(self) -> None:
-        """Record nothing: the next run has its own rows."""
 
     @override
     def fail(self) -> None:
@@ -188,7 +181,7 @@ class RowSync(SegmentSync):
         """Release the STATE that waited for the changes so far, which are sent or kept."""
         self._changes.clear()
         if self._ticket is not None:
-            self._gate.close(self._ticket)
+            self._run.gate.close(self._ticket)
             self._ticket = None
 
 
@@ -219,10 +212,6 @@ class LimitedRowSync(SegmentSync):
         if self._ticket is None:
             self._ticket = self._gate.open()
         self._audience.take(changes)
-
-    @override
-    def flush(self) -> None:
-        """Send nothing: there may be too many in the end."""
 
     @override
     def plan(self, verdict: Verdict, *, rejected: int) -> None:

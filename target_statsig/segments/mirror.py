@@ -10,8 +10,7 @@ list's version. Neither shows every change, so the list is also read every `full
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
@@ -25,7 +24,7 @@ from target_statsig.segments.segment import DAY, other_feeder
 from target_statsig.store.tables import Hold, HoldState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from target_statsig.clock import Clock
     from target_statsig.commands.run import Run
@@ -86,11 +85,15 @@ class Baseline:
         Raises:
             SegmentError: The list cannot be read, or changed during each reading.
         """
+        read_at = self._store.facts(self.remote.id).list_read_at
+        # A member exchanged for another shows in no count. A future time was recorded before the clock was set back.
+        most = self.remote.settings.full_check_days * DAY
+        is_due = read_at is None or not 0 <= self._clock.time() - read_at < most
         is_known = self.members.is_known()
         drift = self.drift() if is_known else None
         if drift is not None:
             logger.warning("Segment '%s': %s. The list is read again from Statsig.", self.remote.id, drift)
-        if not is_known or drift is not None or self._is_check_due():
+        if not is_known or drift is not None or is_due:
             self._read()
         return self.members.count_known()
 
@@ -101,54 +104,43 @@ class Baseline:
             SegmentError: Statsig did not take them, or the lock was lost.
             InterruptedRunError: The run was asked to stop.
         """
-        for batch in batches:
-            self._check_may_go_on()
-            self.remote.add(batch)
-            self.members.record_added(batch)
+        self._change(batches, self.remote.add, self.members.record_added)
 
     def remove(self, batches: Iterable[Sequence[str]]) -> None:
         """Remove members, as `add` adds them. This is the only way in which a mirror removes members."""
-        for batch in batches:
-            self._check_may_go_on()
-            self.remote.remove(batch)
-            self.members.record_removed(batch)
+        self._change(batches, self.remote.remove, self.members.record_removed)
 
-    def _check_may_go_on(self) -> None:
-        self._clock.sleep(0)  # raises where a signal came
-        self.lock.check()
+    def _change(self, batches: Iterable[Sequence[str]], *steps: Callable[[Sequence[str]], None]) -> None:
+        for batch in batches:
+            self._clock.sleep(0)  # raises where a signal came
+            self.lock.check()
+            for step in steps:
+                step(batch)
 
     def record(self, *, status: str, stream: str) -> None:
         """Record how the sync ended. After changes, read Statsig's count back and warn if it is wrong."""
         added, removed = self.remote.counts.added, self.remote.counts.removed
         expected = self._counted + added - removed
-        facts = replace(
-            self._store.facts(self.remote.id),
-            fed_by=stream,
-            expected_count=expected,
-            last_sync_at=self._clock.time(),
-            last_status=status,
-            last_added=added,
-            last_removed=removed,
-        )
+        facts: dict[str, Any] = {
+            "fed_by": stream,
+            "expected_count": expected,
+            "last_sync_at": self._clock.time(),
+            "last_status": status,
+            "last_added": added,
+            "last_removed": removed,
+        }
         counts_now = expected
         if added or removed:
             segment, state = self.remote.settled()
-            facts = replace(facts, list_version=None if state.updating else state.version)
+            facts["list_version"] = None if state.updating else state.version
             counts_now = segment.count
-        self._store.record_facts(self.remote.id, facts)
+        self._store.record_facts(self.remote.id, **facts)
         if counts_now != expected:
             self.remote.warn(
                 f"Statsig counts {counted(counts_now, 'member')} of segment '{self.remote.id}', but {expected:,} were "
                 "expected. Someone else is changing it, or Statsig has not finished. The next run reads the list "
                 "again."
             )
-
-    def _is_check_due(self) -> bool:
-        """Return whether `full_check_days` have passed: a member exchanged for another shows in no count."""
-        read_at = self._store.facts(self.remote.id).list_read_at
-        most = self.remote.settings.full_check_days * DAY
-        # A future time was recorded before the clock was set back.
-        return read_at is None or not 0 <= self._clock.time() - read_at < most
 
     def _read(self) -> None:
         """Read the list, and again if it changed meanwhile."""
@@ -158,13 +150,12 @@ class Baseline:
             after = self.remote.list_state()
             if not after.updating and after.version == before.version:
                 self._counted = segment.count
-                facts = replace(
-                    self._store.facts(self.remote.id),
+                self._store.record_facts(
+                    self.remote.id,
                     list_version=after.version,
                     expected_count=segment.count,
                     list_read_at=self._clock.time(),
                 )
-                self._store.record_facts(self.remote.id, facts)
                 logger.info("Segment '%s': read %s from Statsig.", self.remote.id, counted(distinct, "member"))
                 return
         self.members.forget()
@@ -195,16 +186,18 @@ class MirrorSync(SegmentSync):
         self._baseline.lock.acquire()
         # What the last run held is out of date, however this run ends.
         self._store.record_hold(self.remote.id, self._hold)
-        self._refuse_second_feeder()
+        other = other_feeder(self._store.facts(self.remote.id), self._stream, self._clock.time())
+        if other is not None:
+            msg = (
+                f"Segment '{self.remote.id}' {other.what}. Stream '{self._stream}' would remove the members that it "
+                f"added. Nothing in the segment was changed. {other.remedy}"
+            )
+            raise SegmentError(msg, heading=other.heading)
         self._baseline.begin()
 
     @override
     def add_changes(self, changes: Changes) -> None:
         self._audience.take(changes)
-
-    @override
-    def flush(self) -> None:
-        """Send nothing: changes are known only at the end, and a full table's STATE holds no position."""
 
     @override
     def plan(self, verdict: Verdict, *, rejected: int) -> None:
@@ -293,12 +286,3 @@ class MirrorSync(SegmentSync):
             counts.after = self._members.count_known()
             raise SegmentError(text, heading=decision.heading)
         self.remote.warn(text)
-
-    def _refuse_second_feeder(self) -> None:
-        other = other_feeder(self._store.facts(self.remote.id), self._stream, self._clock.time())
-        if other is not None:
-            msg = (
-                f"Segment '{self.remote.id}' {other.what}. Stream '{self._stream}' would remove the members that it "
-                f"added. Nothing in the segment was changed. {other.remedy}"
-            )
-            raise SegmentError(msg, heading=other.heading)

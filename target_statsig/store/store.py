@@ -219,12 +219,11 @@ class Store:
         query = f"SELECT {columns(SegmentFacts)} FROM target_statsig_segments WHERE segment = :segment"
         return SegmentFacts(*self._quick.run(query, segment=self._segment(segment))[0])
 
-    def record_facts(self, segment: str, facts: SegmentFacts) -> None:
-        """Replace what is remembered of a segment; `dataclasses.replace` what `facts` gave."""
-        values = asdict(facts)
-        assignments = ", ".join(f"{column} = :{column}" for column in values)
+    def record_facts(self, segment: str, **facts: str | float | None) -> None:
+        """Record some facts of a segment, by their names in `SegmentFacts`; the others stay as they are."""
+        assignments = ", ".join(f"{column} = :{column}" for column in facts)
         statement = f"UPDATE target_statsig_segments SET {assignments} WHERE segment = :segment"
-        self._quick.run(statement, segment=self._segment(segment), **values)
+        self._quick.run(statement, segment=self._segment(segment), **facts)
 
     def segments_fed_by(self, stream: str) -> list[str]:
         """Return the ids of the segments that a stream fed before."""

@@ -11,7 +11,6 @@ from target_statsig.config.parse import parse_config
 from target_statsig.config.paths import project_identity
 from target_statsig.config.settings import config_schema
 from target_statsig.store.store import Store
-from target_statsig.store.tables import SegmentFacts
 from tests.fakes import NOON, FakeClock
 from tests.singer import TargetRunner, record, schema
 
@@ -69,7 +68,7 @@ def test_what_the_store_remembers_is_told(looked, statsig, tmp_path):
     settings = parse_config(runner.config(**MIRROR), config_schema()).settings
     identity = project_identity(settings)
     store = Store(settings.store_url, clock=FakeClock(), project=identity, run_id="a run")
-    store.record_facts("vips", SegmentFacts("users", last_sync_at=NOON, last_status="complete"))
+    store.record_facts("vips", fed_by="users", last_sync_at=NOON, last_status="complete")
     store.close()
     _, rows = looked(**MIRROR)
     assert "Last synced 2026-11-22 12:00 UTC from stream 'users'" in rows["vips"]

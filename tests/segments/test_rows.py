@@ -37,9 +37,6 @@ class Segment:
     def remove(self, ids):
         self.removed.append(ids)
 
-    def give_up(self):
-        pass
-
 
 class Pending(dict):
     """What is kept for the next run."""

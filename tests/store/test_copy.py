@@ -17,7 +17,6 @@ from target_statsig.errors import SegmentError, StoreError
 from target_statsig.store import tables
 from target_statsig.store.ledger import DIGEST_BYTES
 from target_statsig.store.readonly import open_copy
-from target_statsig.store.tables import SegmentFacts
 from tests.store.rows import kept, known
 
 DIGESTS = [bytes([number]) * DIGEST_BYTES for number in range(3)]
@@ -62,7 +61,7 @@ def fill(store):
     store.members("vips").record_added(["a", "é", "\N{PARTY POPPER}"])
     store.members("vips").mark_missing(["a"], 5.0)
     store.pending("vips").keep({"b": True, "c": False})
-    store.record_facts("vips", SegmentFacts(fed_by="users", list_version=7, expected_count=3))
+    store.record_facts("vips", fed_by="users", list_version=7, expected_count=3)
     ledger = store.ledger("orders")
     ledger.acknowledge(ledger.intend(b"".join(DIGESTS), highest=None, epoch=0))
     store.request_log(keep=100.0).reserve(lambda _: 0.0, 1.0)

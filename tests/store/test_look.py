@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from dataclasses import asdict
 
 import pytest
 import sqlalchemy
@@ -47,8 +48,8 @@ def test_a_store_that_is_not_there_is_not_made(look, store_url, tmp_path):
 
 def test_a_store_tells_its_version_and_what_it_remembers_of_this_project(look, opening, store_url):
     store = opening()
-    store.record_facts("vips", FACTS)
-    opening(project="another").record_facts("others", FACTS)
+    store.record_facts("vips", **asdict(FACTS))
+    opening(project="another").record_facts("others", **asdict(FACTS))
     seen = look(store_url)
     assert (seen.version, seen.writable, seen.busy) == (VERSION, True, False)
     assert seen.segments == {"vips": FACTS}
@@ -90,7 +91,7 @@ def test_a_store_that_another_run_writes_is_in_use(look, tmp_path, monkeypatch, 
 def test_a_store_that_may_only_be_read_is_read(look, tmp_path, clock, file_mode, directory_mode):
     path = tmp_path / "there" / "store.db"
     store = Store(f"sqlite:///{path}", clock=clock, project="a project", run_id="a run")
-    store.record_facts("vips", FACTS)
+    store.record_facts("vips", **asdict(FACTS))
     store.close()
     path.chmod(file_mode)
     path.parent.chmod(directory_mode)

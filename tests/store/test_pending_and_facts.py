@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict
 
 from target_statsig.store.tables import SegmentFacts
 from tests.store.rows import kept
@@ -65,23 +65,23 @@ def test_facts_outlive_the_run(opening):
         last_removed=4,
         list_read_at=1.25,
     )
-    opening().record_facts("vip", facts)
+    opening().record_facts("vip", **asdict(facts))
     later = opening()
     assert later.facts("vip") == facts
-    later.record_facts("vip", replace(facts, last_status="failed"))
+    later.record_facts("vip", last_status="failed")
     assert later.facts("vip").last_status == "failed"
 
 
 def test_facts_do_not_touch_the_members(store):
     store.members("vip").replace_known(["a"])
-    store.record_facts("vip", SegmentFacts(fed_by="users"))
+    store.record_facts("vip", fed_by="users")
     assert store.members("vip").is_known()
 
 
 def test_the_segments_that_a_stream_fed_are_known_by_its_name(opening):
     store = opening()
     for segment, stream in [("gold", "levels"), ("silver", "levels"), ("vip", "users")]:
-        store.record_facts(segment, SegmentFacts(fed_by=stream))
-    opening(project="another").record_facts("bronze", SegmentFacts(fed_by="levels"))
+        store.record_facts(segment, fed_by=stream)
+    opening(project="another").record_facts("bronze", fed_by="levels")
     assert opening().segments_fed_by("levels") == ["gold", "silver"]
     assert opening().segments_fed_by("orders") == []
