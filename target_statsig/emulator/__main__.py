@@ -19,32 +19,21 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn, get_args
 import click
 import msgspec
 
-from target_statsig.emulator.faults import Fault, decode_faults
+from target_statsig.emulator.faults import Fault
 from target_statsig.emulator.item_log import KeepEvents
 from target_statsig.emulator.server import DEAD_LETTERS, StatsigEmulator, empty
-from target_statsig.emulator.state import Options, SegmentSeed
+from target_statsig.emulator.state import Options, Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from types import FrameType
-
-RICH_MISSING = "the tables need rich: pip install 'target-statsig[emulator]'"
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-NOT_FOUND = 127
-"""The exit code of a shell if there is no such command."""
-
-NOT_EXECUTABLE = 126
-"""The exit code of a shell if the command cannot be run."""
 
 SIGNALLED = 128
 """A shell adds this to the number of the signal that ended a command."""
 
 _GRACE_SECONDS = 2.0
 """Seconds that processes which the command left running may take to end after SIGTERM."""
-
-_POLL_SECONDS = 0.02
 
 EXAMPLES = """\
 \b
@@ -80,7 +69,7 @@ def _read(file: str) -> bytes:
         raise click.BadParameter(msg) from error
 
 
-def _segment(text: str) -> SegmentSeed:
+def _segment(text: str) -> Segment:
     name, has_file, file = text.partition("=")
     segment_id, has_type, id_type = name.partition(":")
     if not segment_id or (has_type and not id_type) or (has_file and not file):
@@ -91,15 +80,16 @@ def _segment(text: str) -> SegmentSeed:
     except UnicodeDecodeError as error:
         msg = f"{file} is not UTF-8"
         raise click.BadParameter(msg) from error
-    return SegmentSeed(segment_id, list(filter(None, lines)), id_type=id_type or "userID")
+    return Segment(segment_id, ids=set(filter(None, lines)), id_type=id_type or "userID")
 
 
 def _faults(file: str) -> list[Fault]:
     try:
-        return decode_faults(_read(file))
+        faults: Fault | list[Fault] = msgspec.json.decode(_read(file), type=Fault | list[Fault])
     except msgspec.DecodeError as error:
         msg = f"{file}: {error}"
         raise click.BadParameter(msg) from error
+    return faults if isinstance(faults, list) else [faults]
 
 
 @click.command(
@@ -141,7 +131,7 @@ def _faults(file: str) -> list[Fault]:
 @click.argument("command", metavar="[COMMAND ...]", nargs=-1, type=click.UNPROCESSED)
 def main(
     *,
-    segments: Sequence[SegmentSeed],
+    segments: Sequence[Segment],
     keep: bool,
     port: int,
     output: BinaryIO | None,
@@ -162,7 +152,7 @@ def main(
     try:
         import rich  # noqa: F401, PLC0415 - reported before COMMAND runs, not after it
     except ModuleNotFoundError:
-        _fail(RICH_MISSING, 1)
+        _fail("the tables need rich: pip install 'target-statsig[emulator]'", 1)
 
     options = Options(keep_events=keep_events or ("all" if output or keep or not command else "samples"))
     with _folder() as folder:
@@ -202,43 +192,38 @@ def _folder() -> Iterator[Path]:
 
 def _run(emulator: StatsigEmulator, command: Sequence[str], *, keep: bool) -> int:
     """Run the command, serve where that is asked for, show what arrived; return the exit code."""
-    variables = emulator.exports
-    if not command:
-        _serve(emulator, variables)
-        _show(emulator)
-        return 0
-    if keep:
-        sys.stderr.write(f"statsig-emulator: {emulator.url}/ shows what arrives, in a browser\n")
-    sys.stdout.flush()
-    try:
-        code = run_command(command, variables)
-    except FileNotFoundError:
-        _fail(f"{command[0]}: command not found", NOT_FOUND)
-    except OSError as error:
-        _fail(f"{command[0]}: {error.strerror}", NOT_EXECUTABLE)
-    _show(emulator, failed=code != 0)
-    if keep and code <= SIGNALLED:
+    code = 0
+    if command:
+        if keep:
+            sys.stderr.write(f"statsig-emulator: {emulator.url}/ shows what arrives, in a browser\n")
+        sys.stdout.flush()
+        try:
+            code = run_command(command, emulator.exports)
+        except FileNotFoundError:
+            _fail(f"{command[0]}: command not found", 127)  # a shell's code for it
+        except OSError as error:
+            _fail(f"{command[0]}: {error.strerror}", 126)  # a shell's code for it
+        _show(emulator, failed=code != 0)
+    if not command or (keep and code <= SIGNALLED):
         shown = emulator.state.requests[-1:]
-        _serve(emulator, variables)
-        if emulator.state.requests[-1:] != shown:
+        _serve(emulator)
+        if not command or emulator.state.requests[-1:] != shown:
             _show(emulator)
     return code
 
 
-def _serve(emulator: StatsigEmulator, variables: dict[str, str]) -> None:
-    stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in FORWARDED}
+def _serve(emulator: StatsigEmulator) -> None:
     lines = [
         f"# A Statsig on {emulator.url}; Ctrl-C stops it and shows what arrived.",
         f"# To watch it arrive, open {emulator.url}/ in a browser.",
         "# To send something to it, paste these into another shell:",
-        *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
+        *(f"export {name}={shlex.quote(value)}" for name, value in emulator.exports.items()),
     ]
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.flush()
-    stop.wait()
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    stop = threading.Event()
+    with _handling(lambda _: stop.set()):
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+        stop.wait()
 
 
 def _show(emulator: StatsigEmulator, *, failed: bool = False) -> None:
@@ -276,23 +261,18 @@ def run_command(command: Sequence[str], variables: Mapping[str, str]) -> int:
     received: list[int] = []
     process: subprocess.Popen[bytes] | None = None
 
-    def forward(number: int, _: FrameType | None) -> None:
+    def forward(number: int) -> None:
         if process is None:
             received.append(number)
         else:
             _signal_group(process.pid, number)
 
-    before = {number: signal.signal(number, forward) for number in FORWARDED}
-    try:
+    with _handling(forward):
         process = subprocess.Popen(command, env=os.environ | variables, start_new_session=True)  # noqa: S603 - what the user typed
         for number in received:
             _signal_group(process.pid, number)
         code = process.wait()
-    finally:
-        if process is not None:
-            _end_group(process.pid)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _end_group(process.pid)
     return code if code >= 0 else SIGNALLED - code
 
 
@@ -306,13 +286,23 @@ def _signal_group(group: int, number: int) -> bool:
 
 
 def _end_group(group: int) -> None:
-    """End processes that the command left running."""
-    if not _signal_group(group, signal.SIGTERM):
-        return
-    deadline = time.monotonic() + _GRACE_SECONDS
-    while _signal_group(group, 0) and time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
+    """End processes that the command left running, or that a signal has not ended yet."""
+    deadline, number = time.monotonic() + _GRACE_SECONDS, int(signal.SIGTERM)
+    while _signal_group(group, number) and time.monotonic() < deadline:
+        time.sleep(0.02)
+        number = 0
     _signal_group(group, signal.SIGKILL)
+
+
+@contextmanager
+def _handling(handle: Callable[[int], object]) -> Iterator[None]:
+    """Handle signals by their numbers."""
+    before = {number: signal.signal(number, lambda number, _: handle(number)) for number in FORWARDED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from target_statsig.emulator.http_server import RefusalError, Request, Response, decode, json_response
-from target_statsig.emulator.state import Action, Segment, SegmentType
+from target_statsig.emulator.state import Segment, SegmentType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from target_statsig.emulator.state import Quota, State
 
 PREFIX = "/console/v1/"
-
 API_KEY = "console-emulator"
-
 REVIEW_HEADER = "x-respect-review-settings"
 
 MAX_IDS_PER_PROJECT = 10_000_000
@@ -36,22 +34,6 @@ MAX_COUNTED_NAMES = 25
 """The most names of one type in a request for exposures: https://api.statsig.com/openapi/20240601.json."""
 
 NO_SEGMENT = "Segment not found"
-
-DAY = 86_400
-WEEK = 7 * DAY
-
-_NOBODY = dict.fromkeys(
-    (
-        "lastModifierID",
-        "lastModifiedTime",
-        "lastModifierEmail",
-        "lastModifierName",
-        "creatorID",
-        "creatorName",
-        "creatorEmail",
-    )
-)
-"""Members that `SegmentDto` requires but that may be null."""
 
 
 class IdsRequest(Struct):
@@ -145,7 +127,7 @@ def _list(request: Request, state: State, message: str, data: Sequence[object]) 
 
 
 def _count_exposures(request: Request, state: State, _: str) -> Response:
-    """Count recent exposures: https://docs.statsig.com/api-reference/configs/read-exposure-event-count.
+    """Count the exposures of recent runs: https://docs.statsig.com/api-reference/configs/read-exposure-event-count.
 
     Unknown experiments and gates have none, and dynamic configs never have any here.
     """
@@ -155,27 +137,25 @@ def _count_exposures(request: Request, state: State, _: str) -> Response:
         if len(names) > MAX_COUNTED_NAMES:
             message = f"{parameter} must contain no more than {MAX_COUNTED_NAMES} elements"
             raise RefusalError(HTTPStatus.BAD_REQUEST, message)
-        kind = parameter.removesuffix("s")
         data[parameter] = [
-            {
-                "id": name,
-                "pastDay": _exposures(state, kind, name, DAY),
-                "past7Days": _exposures(state, kind, name, WEEK),
-            }
+            {"id": name} | {member: _exposures(state, parameter, name, seconds) for member, seconds in _PERIODS.items()}
             for name in names
         ]
     return json_response({"message": "Exposure count fetched successfully.", "data": data})
 
 
-def _exposures(state: State, kind: str, name: str, seconds: int) -> int:
-    """Return the number of exposures of a name in the runs that began in the last `seconds`."""
+_PERIODS = {"pastDay": 86_400, "past7Days": 7 * 86_400}
+"""Seconds, by the member of the response that counts the exposures in them."""
+
+
+def _exposures(state: State, parameter: str, name: str, seconds: int) -> int:
     since = state.clock() - seconds
     return sum(
         tally.count
         for run in state.runs
         if run.started >= since
-        for cells, tally in run.logs["exposures"].tallies.items()
-        if cells[0] == name and cells[1].startswith(kind)
+        for (subject, kind, *_), tally in run.logs["exposures"].tallies.items()
+        if subject == name and kind.startswith(parameter.removesuffix("s"))
     )
 
 
@@ -196,8 +176,9 @@ def _create_segment(request: Request, state: State, _: str) -> Response:
         created=True,
     )
     state.segments[segment_id] = segment
-    content = {"message": "Segment created successfully.", "data": _segment_dto(segment)}
-    return json_response(content, HTTPStatus.CREATED)
+    return json_response(
+        {"message": "Segment created successfully.", "data": _segment_dto(segment)}, HTTPStatus.CREATED
+    )
 
 
 def _segment(state: State, segment_id: str) -> Segment:
@@ -215,15 +196,11 @@ def _get_segment(_: Request, state: State, segment_id: str) -> Response:
 def _get_ids(request: Request, state: State, segment_id: str) -> Response:
     segment = _segment(state, segment_id)
     number, size = _page_of(request, state)
-    ids = segment.page(number, size, overlap=state.options.repeated_ids)
-    joined = state.options.joined_ids
+    ids, joined = segment.page(number, size, overlap=state.options.repeated_ids), state.options.joined_ids
+    shown = [",".join(ids[at : at + joined]) for at in range(0, len(ids), joined)]
     content = {
         "message": "ID list read successfully.",
-        "data": {
-            "name": segment.name,
-            "count": len(segment.ids),
-            "ids": [",".join(ids[at : at + joined]) for at in range(0, len(ids), joined)],
-        },
+        "data": {"name": segment.name, "count": len(segment.ids), "ids": shown},
         "pagination": _pagination(request.path, number, size, len(segment.ids)),
     }
     return json_response(content, items=len(ids))
@@ -242,8 +219,7 @@ def _change_ids(request: Request, state: State, segment_id: str) -> Response:
     if not removing and in_project + len(set(ids) - segment.ids) > MAX_IDS_PER_PROJECT:
         message = f"A project holds at most {MAX_IDS_PER_PROJECT:,} ids"
         raise RefusalError(HTTPStatus.BAD_REQUEST, message, items=len(ids))
-    action: Action = "remove" if removing else "add"
-    segment.change(action, ids, time=state.clock())
+    segment.change("remove" if removing else "add", ids, time=state.clock())
     return json_response({"message": "Segment updated successfully."}, items=len(ids))
 
 
@@ -284,13 +260,8 @@ def _pagination(path: str, number: int, size: int, total: int) -> dict[str, Any]
     def link(other: int) -> str | None:
         return f"{path}?page={other}&limit={size}" if 1 <= other <= math.ceil(total / size) else None
 
-    return {
-        "itemsPerPage": size,
-        "pageNumber": number,
-        "nextPage": link(number + 1),
-        "previousPage": link(number - 1),
-        "totalItems": total,
-    }
+    links = {"nextPage": link(number + 1), "previousPage": link(number - 1)}
+    return {"itemsPerPage": size, "pageNumber": number, "totalItems": total, **links}
 
 
 def _event_dto(event: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
@@ -310,8 +281,7 @@ def _event_dto(event: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
 
 
 def _segment_dto(segment: Segment) -> dict[str, Any]:
-    """Return a segment with the members that `SegmentDto` requires."""
-    return _NOBODY | {
+    return {
         "id": segment.id,
         "name": segment.name,
         "type": segment.type,
@@ -319,8 +289,5 @@ def _segment_dto(segment: Segment) -> dict[str, Any]:
         "count": len(segment.ids),
         "version": segment.version,
         "description": segment.description,
-        "isEnabled": True,
-        "createdTime": 0,
         "tags": segment.tags,
-        "rules": [],
     }

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotations at run time
 from http import HTTPStatus
-from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from target_statsig.emulator.state import State
 
 PREFIX = "/v1/"
-
 SECRET_KEY = "secret-emulator"  # noqa: S105 - made up, and valid only here
 
 MAX_REQUEST_BYTES = 10_000_000
@@ -122,12 +120,6 @@ class Metric(Struct):
             raise ValueError(msg)
 
 
-class NamedEvent(Struct, gc=False):
-    """The name of an event, which is all that counting needs; decoding it takes a third of the time."""
-
-    eventName: Name
-
-
 class Body(Struct, kw_only=True):
     """The members that all bodies have."""
 
@@ -148,7 +140,13 @@ class LogCustomMetricRequest(Body):
     isTest: bool | None = None
 
 
+class NamedEvent(Struct, gc=False):
+    eventName: Name
+
+
 class CountedEvents(Struct):
+    """The names of events, which are all that counting needs; decoding them takes a third of the time."""
+
     events: Annotated[list[NamedEvent], Meta(min_length=1)]
 
 
@@ -173,7 +171,20 @@ def answer(request: Request, state: State) -> Response:
     if len(request.body) > MAX_REQUEST_BYTES:
         note = f"dropped unread: over {MAX_REQUEST_BYTES:,} bytes"
         return json_response({"success": True}, HTTPStatus.ACCEPTED, note=note)
-    count = _take(*endpoint, request, state)
+    name, contract = endpoint
+    only_names = name == "events" and state.options.keep_events == "counts"
+    items = getattr(decode(request, CountedEvents if only_names else contract), name)
+    count, announced = len(items), request.headers.get("statsig-event-count")
+    if count > MAX_EVENTS_PER_REQUEST:
+        message = f"Too many {name}: {count:,}, over {MAX_EVENTS_PER_REQUEST:,}"
+        raise RefusalError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, items=count)
+    if announced is not None and announced != str(count):
+        message = f"statsig-event-count says {announced}, the body has {count} {name}"
+        raise RefusalError(HTTPStatus.BAD_REQUEST, message, items=count)
+    if only_names:
+        state.count_names(Counter([event.eventName for event in items]))
+    else:
+        state.take(name, msgspec.json.decode(request.body))
     return json_response({"success": True}, HTTPStatus.ACCEPTED, items=count)
 
 
@@ -183,25 +194,4 @@ def _check_key(key: str) -> None:
     message = "Invalid API key: it is not the Server Secret Key of this project"
     if not key:
         message = "Missing API key: send a Server Secret Key in the statsig-api-key header"
-    elif key.startswith(("client-", "console-")):
-        other = key.partition("-")[0]
-        message = f"Invalid API key: this endpoint wants a Server Secret Key, and a {other} key was sent"
     raise RefusalError(HTTPStatus.UNAUTHORIZED, message)
-
-
-def _take(name: str, contract: type[Struct], request: Request, state: State) -> int:
-    only_names = name == "events" and state.options.keep_events == "counts"
-    items = getattr(decode(request, CountedEvents if only_names else contract), name)
-    count = len(items)
-    announced = request.headers.get("statsig-event-count")
-    if count > MAX_EVENTS_PER_REQUEST:
-        message = f"Too many {name}: {count:,}, over {MAX_EVENTS_PER_REQUEST:,}"
-        raise RefusalError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, items=count)
-    if announced is not None and announced != str(count):
-        message = f"statsig-event-count says {announced}, the body has {count} {name}"
-        raise RefusalError(HTTPStatus.BAD_REQUEST, message, items=count)
-    if only_names:
-        state.count_names(Counter(map(attrgetter("eventName"), items)))
-    else:
-        state.take(name, msgspec.json.decode(request.body))
-    return count

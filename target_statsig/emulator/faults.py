@@ -1,17 +1,23 @@
-"""Faults that can be switched on: their conditions and their effects."""
+"""Faults that can be switched on: their conditions, and what they do to a request and its response."""
 
 from __future__ import annotations
 
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
-from target_statsig.emulator.http_server import NOT_DECODED, Request
+from target_statsig.emulator import console_api, events_api
+from target_statsig.emulator.http_server import NOT_DECODED, RefusalError, Request, Response, json_response
+
+if TYPE_CHECKING:
+    from target_statsig.emulator.state import State
 
 
 class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,14 +66,16 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def note(self) -> str:
-        """The note in the request log."""
+        """The note in the request log; empty if there is no effect."""
         if self.drop:
             return "fault: answer lost" if self.taken else "fault: connection dropped"
         if self.hang:
             return "fault: no answer"
         if self.replaces:
             return f"fault: {self.status or 'another'} {'although taken' if self.taken else 'answered'}"
-        return "fault: a list changed meanwhile" if self.adds or self.removes else "fault: late"
+        if self.adds or self.removes:
+            return "fault: a list changed meanwhile"
+        return "fault: late" if self.latency else ""
 
     def matches(self, request: Request) -> bool:
         """Return whether a request meets all conditions."""
@@ -78,6 +86,28 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             and (self.event is None or any(fnmatchcase(event["eventName"], self.event) for event in events_of(request)))
         )
 
+    def change_list(self, path: str, state: State) -> None:
+        """Change the segment of a path, as another client would."""
+        segment = state.segments.get(console_api.split_path(path)[0]) if self.adds or self.removes else None
+        if segment is not None:
+            with state.lock:
+                if self.adds:
+                    segment.change("add", self.adds, time=state.clock())
+                if self.removes:
+                    segment.change("remove", self.removes, time=state.clock())
+
+    def response(self, path: str) -> Response:
+        """Return what replaces the response of a path."""
+        status = HTTPStatus.ACCEPTED if self.status is None else self.status
+        if self.body is not None:
+            response = Response(status, self.body.encode())
+        elif path.startswith(events_api.PREFIX):
+            response = json_response({"success": status < HTTPStatus.BAD_REQUEST}, status)
+        else:
+            response = RefusalError(status, "The emulator was asked to answer so").response
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return replace(response, headers=headers)
+
 
 When = Callable[[Request], bool]
 
@@ -85,7 +115,7 @@ When = Callable[[Request], bool]
 class ActiveFault:
     """A fault that is switched on, with its counters."""
 
-    def __init__(self, fault: Fault, when: When | None = None) -> None:
+    def __init__(self, fault: Fault, when: When | None) -> None:
         self.fault = fault
         self.when = when
         self.seen = 0
@@ -128,16 +158,6 @@ class Faults:
         """Return the fault that affects a request, or None."""
         with self._lock:
             return next((active.fault for active in self._active if active.meets(request)), None)
-
-
-def decode_faults(data: bytes) -> list[Fault]:
-    """Return the faults of a JSON text, which holds one or a list of them.
-
-    Raises:
-        msgspec.DecodeError: It is no JSON, or no fault.
-    """
-    decoded: Fault | list[Fault] = msgspec.json.decode(data, type=Fault | list[Fault])
-    return decoded if isinstance(decoded, list) else [decoded]
 
 
 def events_of(request: Request) -> list[dict[str, Any]]:

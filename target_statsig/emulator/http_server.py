@@ -7,17 +7,19 @@ import sys
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-from isal import igzip
+from isal import isal_zlib
 from isal.igzip_lib import IsalError
 from typing_extensions import override
 
 from target_statsig.config.load import is_loopback
+from target_statsig.singer.message import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +28,13 @@ _T = TypeVar("_T")
 
 NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Errors of decoding what is not JSON, not of the wanted type, or nests too deeply."""
+
+_GZIP_FORMAT = isal_zlib.MAX_WBITS | 16
+
+_BUFFER_BYTES = 262_144
+"""Most requests are read at once, and decompressed without enlarging the buffer."""
+
+_is_loopback = lru_cache(is_loopback)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +45,8 @@ class Request:
         path: The path without the query, percent-encoded.
         parameters: The parameters of the query, each with all its values.
         headers: The headers by lower-case name.
-        body: The body, decompressed; empty if there is a flaw.
+        body: The body, decompressed.
         size: Bytes of the body on the wire.
-        flaw: Why the body cannot be decompressed, or empty.
         connection: The port that its connection comes from, by which open connections differ.
     """
 
@@ -48,7 +56,6 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     size: int = 0
-    flaw: str = ""
     connection: int = 0
 
     @property
@@ -71,13 +78,13 @@ class Response:
     body: bytes
     items: int = 0
     note: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class RefusalError(Exception):
     """The request is refused, with a response in the form of Statsig's errors: `{"status": …, "message": …}`."""
 
-    def __init__(self, status: int, message: str, *, items: int = 0, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, status: int, message: str, *, items: int = 0, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
         body = msgspec.json.encode({"status": status, "message": message})
         self.response = Response(status, body, items, message, headers or {})
@@ -85,17 +92,15 @@ class RefusalError(Exception):
 
 def json_response(content: object, status: int = HTTPStatus.OK, *, items: int = 0, note: str = "") -> Response:
     """Return a response whose body is `content` as JSON."""
-    return Response(status, msgspec.json.encode(content), items, note)
+    return Response(status, encode(content), items, note)
 
 
 def decode(request: Request, contract: type[_T]) -> _T:
     """Decode the body of a request as a type.
 
     Raises:
-        RefusalError: It cannot be decompressed or decoded.
+        RefusalError: It cannot be decoded.
     """
-    if request.flaw:
-        raise RefusalError(HTTPStatus.BAD_REQUEST, request.flaw)
     try:
         return msgspec.json.decode(request.body, type=contract)
     except NOT_DECODED as error:
@@ -109,12 +114,10 @@ class LoopbackServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self, port: int, answer: Callable[[Request], Response | None], closed: Callable[[int], None]) -> None:
-        """Listen on a port.
+        """Listen on a port of 127.0.0.1; 0 for a free one.
 
-        Args:
-            port: The port on 127.0.0.1; 0 for a free one.
-            answer: Called for each request. If it returns None, the connection is closed without a response.
-            closed: Called with `Request.connection` of each connection that has ended.
+        `answer` is called for each request; if it returns None, the connection is closed without a response. `closed`
+        is called with `Request.connection` of each connection that has ended.
         """
         self.answer = answer
         self.closed = closed
@@ -128,16 +131,18 @@ class LoopbackServer(ThreadingHTTPServer):
             traceback.print_exc()
 
     @override
-    def shutdown(self) -> None:
-        """End `serve_forever`; shutting down the socket ends its wait at once on most systems."""
-        with suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
-        super().shutdown()
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        self.connections.add(request)
+        super().process_request_thread(request, client_address)
+        self.connections.discard(request)
+        self.closed(client_address[1])
 
-    @override
-    def server_close(self) -> None:
-        """Stop listening, and close the open connections."""
-        super().server_close()
+    def end(self) -> None:
+        """Stop listening, end `serve_forever`, and close the open connections."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)  # ends the wait of `serve_forever` at once on most systems
+        self.shutdown()
+        self.server_close()
         for connection in tuple(self.connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -146,24 +151,18 @@ class LoopbackServer(ThreadingHTTPServer):
 class LoopbackHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    rbufsize = 262_144  # most requests are read at once
+    rbufsize = _BUFFER_BYTES
     wbufsize = -1  # head and body leave in one piece
     server: LoopbackServer
 
-    @override
-    def setup(self) -> None:
-        super().setup()
-        self.server.connections.add(self.connection)
-
-    @override
-    def finish(self) -> None:
-        self.server.connections.discard(self.connection)
-        self.server.closed(self.client_address[1])
-        super().finish()
-
     def handle_request(self) -> None:
         """Read one request and write its response."""
-        request = self._read()
+        # `raw_items` is a third of the time of `items`, which looks for encoded words.
+        headers = {name.lower(): value.strip() for name, value in self.headers.raw_items()}
+        raw = self.rfile.read(int(headers.get("content-length", 0)))
+        body = unpack(raw, headers.get("content-encoding", ""))
+        url, port = urlsplit(self.path), self.client_address[1]
+        request = Request(self.command, url.path, parse_qs(url.query), headers, body, len(raw), port)
         try:
             check_origin(request)
             response = self.server.answer(request)
@@ -173,25 +172,13 @@ class LoopbackHandler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.send_response(response.status)
-        headers = {
-            "Content-Type": "application/json; charset=utf-8",
-            "Content-Length": str(len(response.body)),
-            **response.headers,
-        }
-        for name, value in headers.items():
+        own = {"Content-Type": "application/json; charset=utf-8", "Content-Length": str(len(response.body))}
+        for name, value in (own | response.headers).items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(response.body)
 
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_request  # noqa: N815 - http.server's names
-
-    def _read(self) -> Request:
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        raw = self.rfile.read(int(headers.get("content-length", 0)))
-        url = urlsplit(self.path)
-        body, flaw = unpack(raw, headers.get("content-encoding", ""))
-        connection = self.client_address[1]
-        return Request(self.command, url.path, parse_qs(url.query), headers, body, len(raw), flaw, connection)
 
     @override
     def log_message(self, *_: object) -> None:
@@ -205,7 +192,7 @@ def check_origin(request: Request) -> None:
         RefusalError: The host is another name for 127.0.0.1 (DNS rebinding), or a page of another origin sends data.
     """
     host = request.headers.get("host", "")
-    if not is_loopback(host):
+    if not _is_loopback(host):
         msg = "The emulator answers only where it is called localhost, 127.x.x.x or [::1] in the Host header"
         raise RefusalError(HTTPStatus.MISDIRECTED_REQUEST, msg)
     if request.method != "GET" and request.headers.get("origin", f"http://{host}") != f"http://{host}":
@@ -213,13 +200,11 @@ def check_origin(request: Request) -> None:
         raise RefusalError(HTTPStatus.FORBIDDEN, msg)
 
 
-def unpack(raw: bytes, encoding: str) -> tuple[bytes, str]:
-    """Return the decompressed body and an empty string, or an empty body and why it cannot be decompressed."""
-    if encoding in {"", "identity"}:
-        return raw, ""
+def unpack(raw: bytes, encoding: str) -> bytes:
+    """Return a body, decompressed if it has gzip's encoding. What is no gzip stays as it is, and so is no JSON."""
     if encoding != "gzip":
-        return b"", "Unsupported content encoding"
+        return raw
     try:
-        return igzip.decompress(raw), ""  # type: ignore[no-untyped-call]
-    except (OSError, EOFError, IsalError):  # type: ignore[misc]
-        return b"", "The body is not gzip, as its content-encoding says"
+        return isal_zlib.decompress(raw, _GZIP_FORMAT, _BUFFER_BYTES)
+    except IsalError:  # type: ignore[misc]
+        return raw

@@ -1,16 +1,20 @@
-"""The events, exposures and metrics that were accepted: kept and counted, with those silently dropped or doubtful."""
+"""The events, exposures and metrics that were accepted, with those silently dropped or doubtful; and dead letters."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from target_statsig.config.choices import DROPPED_CHARACTERS, RESERVED_PREFIX
+from target_statsig.singer.message import decode, is_too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
 Item = dict[str, Any]
 _Key = TypeVar("_Key")
@@ -35,6 +39,7 @@ LONG_NAME = f"the name is over {MAX_NAME_LENGTH} characters"
 MAX_SAMPLES = 5
 """Items of a row that are kept in full at most."""
 
+_DROPPED_CHARACTERS = frozenset(DROPPED_CHARACTERS)
 _DAY_MS = 86_400_000
 _FUTURE_SLACK_MS = 600_000
 """Up to ten minutes ahead is not doubtful, because clocks differ."""
@@ -50,8 +55,6 @@ class ItemType:
         ids_title: The heading of the number of ids in a row.
         key_of: Returns the cells of `columns`, given an item and its request's body.
         id_of: Returns the ID type and the id of an item, or empty strings.
-        remarks_on: Returns what is doubtful about an item, given the present in unix milliseconds.
-        drop_reason: Returns why Statsig drops an item after its 202, or an empty string.
     """
 
     title: str
@@ -59,8 +62,6 @@ class ItemType:
     ids_title: str
     key_of: Callable[[Item, Item], tuple[str, ...]]
     id_of: Callable[[Item], tuple[str, str]]
-    remarks_on: Callable[[Item, float], Iterable[str]]
-    drop_reason: Callable[[Item], str] = lambda _: ""
 
 
 @dataclass(slots=True)
@@ -131,7 +132,7 @@ class ItemLog:
     def take(self, items: Sequence[Item], body: Item, now_ms: float) -> None:
         """Add the items of a request with a body; `now_ms` is the present, unix milliseconds."""
         for item in items:
-            if reason := self.type.drop_reason(item):
+            if reason := name_drop_reason(item.get("eventName", "")):
                 self.dropped[item["eventName"], reason].add(item)
                 continue
             tally = self.tallies[self.type.key_of(item, body)]
@@ -142,7 +143,7 @@ class ItemLog:
             if item_id:
                 tally.ids.add(item_id)
                 self.ids[id_type][item_id] += 1
-            for remark in self.type.remarks_on(item, now_ms):
+            for remark in _remarks(item, item_id, now_ms):
                 self.remarks[remark].add(item)
 
     def count_names(self, names: Mapping[str, int]) -> None:
@@ -153,12 +154,11 @@ class ItemLog:
             tally.count += count
 
 
-@lru_cache(maxsize=10_000)
 def name_drop_reason(name: str) -> str:
     """Return why Statsig drops an event of this name after its 202, or an empty string."""
     if name.startswith(RESERVED_PREFIX):
         return RESERVED_NAME
-    return BAD_CHARACTER if any(character in name for character in DROPPED_CHARACTERS) else ""
+    return "" if _DROPPED_CHARACTERS.isdisjoint(name) else BAD_CHARACTER
 
 
 def _user_of(item: Item) -> Item:
@@ -166,8 +166,7 @@ def _user_of(item: Item) -> Item:
 
 
 def _tier_of(item: Item) -> str:
-    tier: str = _user_of(item).get("statsigEnvironment", {}).get("tier", "")
-    return tier
+    return str(_user_of(item).get("statsigEnvironment", {}).get("tier", ""))
 
 
 def _identifier_of(item: Item) -> tuple[str, str]:
@@ -177,16 +176,13 @@ def _identifier_of(item: Item) -> tuple[str, str]:
     return next((found for found in user.get("customIDs", {}).items() if found[1]), ("", ""))
 
 
-def _event_remarks(event: Item, now_ms: float) -> Iterable[str]:
-    if len(event["eventName"]) > MAX_NAME_LENGTH:
+def _remarks(item: Item, item_id: str, now_ms: float) -> Iterable[str]:
+    """Yield what is doubtful about an item."""
+    if len(item.get("eventName", "")) > MAX_NAME_LENGTH:
         yield LONG_NAME
-    if any("." in key for key in event.get("metadata") or ()):
+    if any("." in key for key in item.get("metadata") or ()):
         yield DOTTED_KEY
-    yield from _remarks(event, now_ms)
-
-
-def _remarks(item: Item, now_ms: float) -> Iterable[str]:
-    if not _identifier_of(item)[1]:
+    if not item_id:
         yield NO_IDENTIFIER
     if "privateAttributes" in _user_of(item):
         yield PRIVATE_ATTRIBUTES
@@ -196,6 +192,10 @@ def _remarks(item: Item, now_ms: float) -> Iterable[str]:
             yield OLD_TIME
         elif time > now_ms + _FUTURE_SLACK_MS:
             yield FUTURE_TIME
+
+
+def _event_key(event: Item, _: Item) -> tuple[str, ...]:
+    return event["eventName"], _tier_of(event)
 
 
 def _exposure_key(exposure: Item, _: Item) -> tuple[str, ...]:
@@ -211,26 +211,62 @@ def _metric_key(metric: Item, body: Item) -> tuple[str, ...]:
     return metric["metric_name"], metric["id_type"], f"test {value}" if body.get("isTest") else value
 
 
+def _unit_of(metric: Item) -> tuple[str, str]:
+    return metric["id_type"], metric["user_id"]
+
+
 ITEM_TYPES = {
-    "events": ItemType(
-        "Events",
-        ("Name", "Tier"),
-        "Users",
-        lambda event, _: (event["eventName"], _tier_of(event)),
-        _identifier_of,
-        _event_remarks,
-        lambda event: name_drop_reason(event["eventName"]),
-    ),
+    "events": ItemType("Events", ("Name", "Tier"), "Users", _event_key, _identifier_of),
     "exposures": ItemType(
-        "Exposures", ("Name", "Kind", "Group or rule", "Tier"), "Users", _exposure_key, _identifier_of, _remarks
+        "Exposures", ("Name", "Kind", "Group or rule", "Tier"), "Users", _exposure_key, _identifier_of
     ),
-    "metrics": ItemType(
-        "Metrics",
-        ("Name", "ID type", "Kind"),
-        "Units",
-        _metric_key,
-        lambda metric: (metric["id_type"], metric["user_id"]),
-        lambda *_: (),
-    ),
+    "metrics": ItemType("Metrics", ("Name", "ID type", "Kind"), "Units", _metric_key, _unit_of),
 }
 """By the member of the request's body that holds the items."""
+
+
+class DeadLetters:
+    """The dead letters in a folder, read while they are being written."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """Take the folder, which need not exist yet."""
+        self._folder = folder
+
+    def files(self) -> list[tuple[Path, int, float]]:
+        """Return the files, each with its bytes and when it was last written, in seconds since 1970."""
+        files = []
+        for path in sorted(self._folder.rglob("*")) if self._folder else ():
+            with suppress(FileNotFoundError):  # sent again, and so deleted, just now
+                if path.is_file():
+                    files.append((path, path.stat().st_size, path.stat().st_mtime))
+        return files
+
+    def tallies(self, after: float = -math.inf, until: float = math.inf) -> dict[str, Tally]:
+        """Return the dead letters of files that were last written in a period, by reason and field at fault.
+
+        The period is in seconds since 1970, and includes its end.
+        """
+        total: defaultdict[str, Tally] = defaultdict(Tally)
+        for path, size, written in self.files():
+            if after < written <= until:
+                with suppress(FileNotFoundError):
+                    add_tallies(total, _read_dead_letters(path, size))
+        return total
+
+
+@lru_cache(maxsize=100)
+def _read_dead_letters(path: Path, size: int) -> dict[str, Tally]:
+    """Return the complete lines of a file by reason; cached, because the page asks every second."""
+    tallies: defaultdict[str, Tally] = defaultdict(Tally)
+    with path.open("rb") as file:
+        content = file.read(size)
+    for line in content[: content.rfind(b"\n") + 1].splitlines():
+        message = decode(line)
+        if isinstance(message, dict) and message.get("type") == "RECORD":
+            if is_too_deep(message.get("record")):
+                message["record"] = {}  # too deep to be shown
+            reason = str(message.get("reason", "no reason given"))
+            at = f" ({message['field']})" if "field" in message else ""
+            shown = ("stream", "statsig", "record")
+            tallies[reason + at].add({name: message[name] for name in shown if message.get(name) is not None})
+    return tallies

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from target_statsig.emulator.item_log import ItemType, Tally
     from target_statsig.emulator.state import Segment, State
-    from target_statsig.emulator.summary import CallSum, Finding
+    from target_statsig.emulator.summary import Finding
 
     Rows = Sequence[tuple[tuple[str, ...], Tally]]
 
@@ -42,16 +42,6 @@ LONG_CALL = 40
 NOTHING = "-"
 """In a cell that would hold no number or word."""
 
-NOTHING_ARRIVED = (
-    "Nothing arrived. Did the target start, and does it read the emulator's variables? "
-    "In a pipe it needs `target-statsig --config ENV`."
-)
-
-COMMAND_FAILED = "Nothing arrived, because the command failed. Its output above says why."
-
-NOTHING_TO_DO = "Nothing needs attention."
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN_APART = frozenset({"custom", "customIDs", "statsigEnvironment"})
 
 
@@ -71,8 +61,7 @@ def print_report(
 
     def section(title: str, rows: Sized, content: RenderableType, most: int = MAX_ROWS) -> None:
         if rows:
-            console.print()
-            console.print(Text(title, "bold"))
+            console.print(Text(f"\n{title}", "bold"))
             console.print(Padding(content, (0, 0, 0, 2), expand=False))
             if left_out := max(len(rows) - most, 0):
                 console.print(Text(f"  … and {left_out:,} more; `--json FILE` writes all", "dim"))
@@ -94,7 +83,13 @@ def print_report(
         console.rule(Text("Statsig emulator", "bold"), style="dim")
         console.print(Text(" · ".join(counts)), justify="center")
         if not state.requests:
-            console.print(Padding(Text(COMMAND_FAILED if failed else NOTHING_ARRIVED, "yellow"), (1, 2, 0, 2)))
+            why = (
+                "Nothing arrived, because the command failed. Its output above says why."
+                if failed
+                else "Nothing arrived. Did the target start, and does it read the emulator's variables? "
+                "In a pipe it needs `target-statsig --config ENV`."
+            )
+            console.print(Padding(Text(why, "yellow"), (1, 2, 0, 2)))
         for name, log in logs.items():
             rows = log.rows()
             section(log.type.title, rows, _items(log.type, rows[:MAX_ROWS]))
@@ -108,8 +103,7 @@ def print_report(
         findings = find(state.requests, logs.values(), state.segments, dead_letters)
         section("Needs attention", findings, _findings(findings[:MAX_ROWS]))
         if state.requests and not findings:
-            console.print()
-            console.print(Text(NOTHING_TO_DO, "green"))
+            console.print(Text("\nNothing needs attention.", "green"))
         console.print()
 
 
@@ -118,14 +112,8 @@ def _text(text: str, style: str = "") -> Text:
 
 
 def _table(*columns: str, numbers: Sequence[str] = ()) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        header_style="dim",
-        border_style="dim",
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.header_style = table.border_style = "dim"
     for column in columns:
         if column in numbers:
             table.add_column(column, justify="right", no_wrap=True)
@@ -161,29 +149,30 @@ def _samples(rows: Rows, *, whole: bool) -> Group:
 def _segments(segments: Iterable[Segment]) -> Table:
     numbers = ("Before", "Added", "Removed", "After")
     table = _table("Segment", "Type", "ID type", *numbers, numbers=numbers)
-    for segment in segments:
+    for facts in (segment.facts for segment in segments):
+        added, removed = facts["added"], facts["removed"]
         table.add_row(
-            _text(segment.id, "cyan"),
-            segment.type,
-            _text(segment.id_type),
-            "new" if segment.created else f"{segment.before:,}",
-            Text(f"+{segment.added:,}", "green") if segment.added else NOTHING,
-            Text(f"-{segment.removed:,}", "red") if segment.removed else NOTHING,
-            f"{len(segment.ids):,}",
+            _text(facts["id"], "cyan"),
+            facts["type"],
+            _text(facts["id_type"]),
+            "new" if facts["created"] else f"{facts['before']:,}",
+            Text(f"+{added:,}", "green") if added else NOTHING,
+            Text(f"-{removed:,}", "red") if removed else NOTHING,
+            f"{facts['count']:,}",
         )
     return table
 
 
-def _requests(calls: Sequence[CallSum]) -> Table:
+def _requests(calls: Sequence[Mapping[str, Any]]) -> Table:
     numbers = ("Times", "Items", "Bytes")
     table = _table("", "Call", *numbers, "Answers", numbers=numbers)
     table.columns[0].no_wrap = True
     # A narrow terminal wraps the answers, not the call.
-    longest = max((len(call.path) for call in calls), default=0)
+    longest = max((len(call["path"]) for call in calls), default=0)
     table.columns[1].min_width = min(longest, LONG_CALL)
     for call in calls:
-        numbers = (f"{call.times:,}", f"{call.items:,}", f"{call.size:,}")
-        table.add_row(_text(call.method, "dim"), _text(call.path), *numbers, call.answers)
+        counts = (f"{call[name]:,}" for name in ("times", "items", "size"))
+        table.add_row(_text(call["method"], "dim"), _text(call["path"]), *counts, call["answers"])
     return table
 
 
@@ -218,8 +207,8 @@ def show_time(time: int | str) -> str:
     if isinstance(time, str):
         return time
     try:
-        moment = _EPOCH + timedelta(milliseconds=time)
-    except OverflowError:
+        moment = datetime.fromtimestamp(time / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
         return str(time)
     return moment.isoformat(sep=" ", timespec="milliseconds").replace("+00:00", " UTC")
 

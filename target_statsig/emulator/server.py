@@ -1,30 +1,46 @@
-"""The emulator: one project of Statsig on a port of 127.0.0.1, its faults and its request log."""
+"""The emulator: one project of Statsig on a port of 127.0.0.1, its faults, its request log, and its page."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import threading
-from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.load import TRIAL
-from target_statsig.emulator import console_api, events_api, page
+from target_statsig.emulator import console_api, events_api
 from target_statsig.emulator.faults import Fault, Faults
 from target_statsig.emulator.http_server import LoopbackServer, RefusalError, Request, Response, json_response
+from target_statsig.emulator.item_log import DeadLetters
 from target_statsig.emulator.state import Options, RequestEntry, State
-from target_statsig.emulator.summary import DeadLetterReader
+from target_statsig.emulator.summary import MAX_ROWS, overview, users
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
     from typing import Self
 
-    from target_statsig.emulator.state import SegmentSeed
-
+    from target_statsig.emulator.state import Run, Segment
 
 DEAD_LETTERS = "dead-letters"
+
+_NO_FAULT = Fault()
+
+_OWN_CALLS = "/_emulator/"
+
+_PAGE_HEADERS = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Cache-Control": "no-store",
+    # The page shows untrusted text, so it may connect to nothing but its own origin.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 
 
 class StatsigEmulator:
@@ -39,7 +55,7 @@ class StatsigEmulator:
         *,
         port: int = 0,
         folder: Path | None = None,
-        segments: Sequence[SegmentSeed] = (),
+        segments: Sequence[Segment] = (),
         faults: Sequence[Fault] = (),
     ) -> None:
         """Create a project; nothing listens yet.
@@ -52,7 +68,7 @@ class StatsigEmulator:
             faults: The faults at the start, and after `clear`.
         """
         self.folder = folder
-        self.dead_letters = DeadLetterReader(folder / DEAD_LETTERS if folder else None)
+        self.dead_letters = DeadLetters(folder / DEAD_LETTERS if folder else None)
         self._options, self._first_segments, self._first_faults = options or Options(), segments, faults
         self._port = port
         self._closing = threading.Event()
@@ -75,8 +91,7 @@ class StatsigEmulator:
         """Stop listening, and end all waits and connections. The state can still be read."""
         self._closing.set()
         if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+            self._server.end()
             self._server = None
 
     def clear(self) -> None:
@@ -107,12 +122,10 @@ class StatsigEmulator:
 
     @property
     def events_url(self) -> str:
-        """For the setting `events_url`."""
         return f"{self.url}/v1"
 
     @property
     def console_url(self) -> str:
-        """For the setting `console_url`."""
         return f"{self.url}/console/v1"
 
     @property
@@ -144,32 +157,73 @@ class StatsigEmulator:
         self.state.leave(connection)
 
     def _answer(self, request: Request) -> Response | None:
-        if self._closing.is_set():
-            return None
-        if response := page.answer(request, self):
-            return response
-        state = self.state
+        if (request.method, request.path) == ("GET", "/"):
+            return Response(HTTPStatus.OK, files(__package__).joinpath("page.html").read_bytes(), headers=_PAGE_HEADERS)
+        if request.path.startswith(_OWN_CALLS):
+            return self._own_call(request)
+        state, closing = self.state, self._closing
         state.arrive(request.connection)
-        fault = self.faults.pick(request)
-        if fault is not None:
-            return self._misbehave(fault, request, state)
-        response = _take(request, state)
-        _log(request, response, response.status, response.note, state)
-        return response
-
-    def _misbehave(self, fault: Fault, request: Request, state: State) -> Response | None:
-        closing = self._closing
+        fault = self.faults.pick(request) or _NO_FAULT
         if closing.wait(fault.latency):
             return None
-        _change_list(fault, request, state)
+        fault.change_list(request.path, state)
         own = _take(request, state) if fault.taken or not fault.replaces else None
-        response = _replacement(fault, request) if fault.replaces else own
+        response = fault.response(request.path) if fault.replaces else own
         if fault.drop or fault.hang:
             response = None
-        _log(request, own, response.status if response else None, fault.note, state)
+        items, note, taken = (own.items, own.note, own.status < HTTPStatus.BAD_REQUEST) if own else (0, "", False)
+        status = response.status if response else None
+        reviews = request.headers.get(console_api.REVIEW_HEADER) == "true"
+        entry = (request.method, request.path, status, items, request.size, fault.note or note, taken, reviews)
+        state.log(RequestEntry(state.clock(), *entry))
         if fault.hang:
             closing.wait()
         return response
+
+    def _own_call(self, request: Request) -> Response:
+        """Answer the page's calls, which need no key and are not logged.
+
+        Raises:
+            RefusalError: There is no such call.
+        """
+        state, query = self.state, request.query
+        number, text = query.get("run", ""), query.get("find", "")
+        run = state.run(int(number) if number.isdecimal() else 0)
+        content: object = []
+        with state.lock:
+            match request.method, request.path.removeprefix(_OWN_CALLS):
+                case "GET", "page.json":
+                    content = self._overview(run, query.get("since"))
+                case "GET", "page/samples" if run:
+                    tally = run.logs["events"].tallies.get((query.get("name", ""), query.get("tier", "")))
+                    content = tally.samples if tally else []
+                case "GET", "page/members" if segment := state.segments.get(query.get("segment", "")):
+                    content = segment.find(text, MAX_ROWS)
+                case "GET", "page/users" if run:
+                    content = users(run, text)
+                case "GET", "page/samples" | "page/members" | "page/users":
+                    pass
+                case "GET", "state":
+                    content = state.to_json()
+                case "POST", "clear":
+                    self.clear()
+                case _:
+                    raise RefusalError(HTTPStatus.NOT_FOUND, f"Cannot {request.method} {request.path}")
+            return json_response(content)
+
+    def _overview(self, run: Run | None, since: str | None) -> dict[str, Any]:
+        """Return the overview, or only its version if `since` names the same one."""
+        state, letters = self.state, self.dead_letters
+        version = f"{state.revision}-{hash(tuple(letters.files()))}"
+        if since == version:
+            return {"version": version, "unchanged": True}
+        return overview(state, letters, run) | {
+            "version": version,
+            "unchanged": False,
+            "exports": self.exports,
+            "remembers": self.folder is not None,
+            "keeps": state.options.keep_events,
+        }
 
 
 def _take(request: Request, state: State) -> Response:
@@ -180,42 +234,10 @@ def _take(request: Request, state: State) -> Response:
         return refusal.response
 
 
-def _change_list(fault: Fault, request: Request, state: State) -> None:
-    segment_id, _ = console_api.split_path(request.path)
-    with state.lock:
-        segment = state.segments.get(segment_id)
-        if segment is not None and fault.adds:
-            segment.change("add", fault.adds, time=state.clock())
-        if segment is not None and fault.removes:
-            segment.change("remove", fault.removes, time=state.clock())
-
-
-def _log(request: Request, own: Response | None, status: int | None, note: str, state: State) -> None:
-    """Log a request, given its own response, if it was handled, and the status that was sent."""
-    items, taken = (own.items, own.status < HTTPStatus.BAD_REQUEST) if own else (0, False)
-    reviews = request.headers.get(console_api.REVIEW_HEADER) == "true"
-    now = state.clock()
-    state.log(RequestEntry(now, request.method, request.path, status, items, request.size, note, taken, reviews))
-
-
-def _replacement(fault: Fault, request: Request) -> Response:
-    status = HTTPStatus.ACCEPTED if fault.status is None else fault.status
-    if fault.body is not None:
-        response = Response(status, fault.body.encode())
-    elif request.path.startswith(events_api.PREFIX):
-        response = json_response({"success": status < HTTPStatus.BAD_REQUEST}, status)
-    else:
-        response = RefusalError(status, "The emulator was asked to answer so").response
-    if fault.retry_after is None:
-        return response
-    return replace(response, headers={"Retry-After": str(fault.retry_after)})
-
-
 def empty(folder: Path, *, but: Path | None = None) -> None:
     """Remove what is in a folder of the target's files, apart from one path."""
     for path in folder.iterdir():
         if path.is_dir() and path != but:
-            # A target that is still running may be writing into it.
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(path, ignore_errors=True)  # a target that is still running may be writing into it
         elif path != but:
             path.unlink(missing_ok=True)

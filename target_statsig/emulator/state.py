@@ -15,8 +15,7 @@ from target_statsig.config.settings import RateWindow
 from target_statsig.emulator.item_log import ITEM_TYPES, ItemLog, KeepEvents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
+    from collections.abc import Callable, Iterable
 
 SegmentType = Literal["id_list", "rule_based", "analysis_list", "user_store_id_list"]
 Action = Literal["add", "remove"]
@@ -25,26 +24,12 @@ MAX_SHOWN_IDS = 5
 """Ids that a change lists at most, of those added and of those removed."""
 
 
-_MAX_SORTED = 100_000
-"""Larger segments are searched without sorting, which would delay the next requests."""
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentSeed:
-    """An ID list to put into the project."""
-
-    id: str
-    ids: Sequence[str]
-    id_type: str = "userID"
-
-
 @dataclass(frozen=True, slots=True)
 class Change:
     """One request that changed a list.
 
     Attributes:
         given: The number of ids in the request.
-        version: The list's version after the change.
         time: Seconds since 1970-01-01T00:00:00Z.
         added_ids: The first of the new members.
         removed_ids: The first of the removed members.
@@ -54,7 +39,6 @@ class Change:
     given: int
     added: int
     removed: int
-    version: int
     time: float
     added_ids: list[str]
     removed_ids: list[str]
@@ -62,7 +46,7 @@ class Change:
 
 @dataclass(slots=True)
 class Segment:
-    """One segment.
+    """One segment of the project, or one to begin with.
 
     Attributes:
         ids: The members. A plain set: ten million fit in about 1.2 GB.
@@ -82,22 +66,14 @@ class Segment:
     created: bool = False
     version: int = 1
     history: list[Change] = field(default_factory=list)
-    _sorted: list[str] = field(default_factory=list, repr=False)
-    _sorted_version: int = field(default=0, repr=False)
+    _sorted: list[str] | None = field(default=None, repr=False)
 
     @property
     def facts(self) -> dict[str, Any]:
         """The segment in JSON's types, without its members and its history."""
-        names = ("id", "type", "id_type", "description", "tags", "created", "before", "added", "removed", "version")
-        return {name: getattr(self, name) for name in names} | {"count": len(self.ids)}
-
-    @property
-    def added(self) -> int:
-        return sum(change.added for change in self.history)
-
-    @property
-    def removed(self) -> int:
-        return sum(change.removed for change in self.history)
+        names = ("id", "type", "id_type", "description", "tags", "created", "before", "version")
+        changed = {name: sum(getattr(change, name) for change in self.history) for name in ("added", "removed")}
+        return {name: getattr(self, name) for name in names} | changed | {"count": len(self.ids)}
 
     def change(self, action: Action, ids: Iterable[str], *, time: float = 0.0) -> Change:
         """Add or remove ids; only members that are new or gone count as changed."""
@@ -107,25 +83,23 @@ class Segment:
         self.ids |= added
         self.ids -= removed
         self.version += 1
+        self._sorted = None
         first = (nsmallest(MAX_SHOWN_IDS, some) for some in (added, removed))
-        change = Change(action, len(given), len(added), len(removed), self.version, time, *first)
+        change = Change(action, len(given), len(added), len(removed), time, *first)
         self.history.append(change)
         return change
 
     def page(self, number: int, size: int, *, overlap: bool = False) -> list[str]:
         """Return the ids of a page, counted from 1, sorted; `overlap` repeats the last id of the page before."""
-        if self._sorted_version != self.version:
-            # Sorted once for each version, so that reading all pages stays linear.
-            self._sorted = sorted(self.ids)
-            self._sorted_version = self.version
+        if self._sorted is None:
+            self._sorted = sorted(self.ids)  # once for each version, so that reading all pages stays linear
         start = (number - 1) * size
         first = start - 1 if overlap and start else start
         return self._sorted[first : start + size] if start < len(self._sorted) else []
 
     def find(self, text: str, most: int) -> list[str]:
-        """Return at most `most` members whose ids contain a text, sorted unless there are too many members."""
-        found = (unit for unit in self.ids if text in unit)
-        return nsmallest(most, found) if len(self.ids) <= _MAX_SORTED else list(islice(found, most))
+        """Return at most `most` members whose ids contain a text: any of them, because a segment may be large."""
+        return sorted(islice((unit for unit in self.ids if text in unit), most))
 
 
 QUIET_SECONDS = 3.0
@@ -133,9 +107,6 @@ QUIET_SECONDS = 3.0
 
 MAX_LISTED_IDS = 100_000
 """The most ids for which the JSON lists a segment's ids; for larger segments it has only their number."""
-
-UNIT_ID_TYPES = ("userID", "stableID")
-"""The ID types of every project."""
 
 MUTATION_WINDOWS = (RateWindow(100, 10), RateWindow(900, 900))
 """Limits for all changes of a project through the Console API: https://docs.statsig.com/console-api/introduction."""
@@ -248,7 +219,7 @@ class State:
         self.requests: list[RequestEntry] = []
         self.runs: list[Run] = []
         self.segments: dict[str, Segment] = {}
-        self.unit_id_types: list[str] = [*UNIT_ID_TYPES]
+        self.unit_id_types = ["userID", "stableID"]  # those of every project
         # A page may stay open while another state takes its place; their revisions must differ.
         self.revision = secrets.randbits(48)
         self.options = options
@@ -268,21 +239,15 @@ class State:
     def logs(self) -> dict[str, ItemLog]:
         """A copy of the items of all runs, by the member of the body that held them."""
         with self.lock:
-            return {
-                name: ItemLog.merged(item_type, (run.logs[name] for run in self.runs))
-                for name, item_type in ITEM_TYPES.items()
-            }
+            runs = {name: [run.logs[name] for run in self.runs] for name in ITEM_TYPES}
+            return {name: ItemLog.merged(ITEM_TYPES[name], logs) for name, logs in runs.items()}
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The events that Statsig would show, in the order of their arrival."""
         return self.items("events")
 
     def items(self, name: str) -> list[dict[str, Any]]:
-        """Return the items of one type that Statsig would show, in the order of their arrival.
-
-        `name` is the member of the body that held them.
-        """
+        """Return the items that Statsig would show, in the order of their arrival; `name` held them in their bodies."""
         with self.lock:
             return [item for run in self.runs for item in run.logs[name].kept]
 
@@ -354,7 +319,7 @@ class State:
                     for (name, reason), tally in events.dropped.items()
                 ],
                 "remarks": {remark: tally.count for remark, tally in events.remarks.items()},
-                "segments": {segment.id: _segment_json(segment) for segment in self.segments.values()},
+                "segments": {segment.id: segment.facts | _contents(segment) for segment in self.segments.values()},
                 "requests": [*self.requests],
             }
             for name, log in logs.items():
@@ -376,8 +341,6 @@ class State:
         return run
 
 
-def _segment_json(segment: Segment) -> dict[str, Any]:
-    return segment.facts | {
-        "history": [*segment.history],
-        "ids": sorted(segment.ids) if len(segment.ids) <= MAX_LISTED_IDS else None,
-    }
+def _contents(segment: Segment) -> dict[str, Any]:
+    ids = sorted(segment.ids) if len(segment.ids) <= MAX_LISTED_IDS else None
+    return {"history": [*segment.history], "ids": ids}

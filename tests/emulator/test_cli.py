@@ -7,7 +7,7 @@ import pytest
 
 from target_statsig.emulator.__main__ import main
 from target_statsig.emulator.faults import Fault
-from target_statsig.emulator.state import SegmentSeed
+from target_statsig.emulator.state import Segment
 
 
 def parse(*argv):
@@ -32,10 +32,10 @@ def test_the_command_is_what_follows_the_options(argv, command):
 @pytest.mark.parametrize(
     ("text", "seed"),
     [
-        pytest.param("vip_users", SegmentSeed("vip_users", []), id="empty"),
-        pytest.param("vip_users:stableID", SegmentSeed("vip_users", [], id_type="stableID"), id="id-type"),
-        pytest.param("vip_users={file}", SegmentSeed("vip_users", ["a", "b"]), id="file"),
-        pytest.param("b:companyID={file}", SegmentSeed("b", ["a", "b"], id_type="companyID"), id="both"),
+        pytest.param("vip_users", Segment("vip_users"), id="empty"),
+        pytest.param("vip_users:stableID", Segment("vip_users", id_type="stableID"), id="id-type"),
+        pytest.param("vip_users={file}", Segment("vip_users", ids={"a", "b"}), id="file"),
+        pytest.param("b:companyID={file}", Segment("b", ids={"a", "b"}, id_type="companyID"), id="both"),
     ],
 )
 def test_a_segment_is_seeded_by_id_type_and_file(tmp_path, text, seed):
@@ -43,6 +43,29 @@ def test_a_segment_is_seeded_by_id_type_and_file(tmp_path, text, seed):
     file.write_text(" a \n\nb\n", encoding="utf-8")
 
     assert parse("--segment", text.format(file=file))["segments"] == (seed,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('{"path": "/v1/*", "status": 503}', id="one"),
+        pytest.param('[{"path": "/v1/*", "status": 503}]', id="a-list"),
+    ],
+)
+def test_faults_are_read_from_json(tmp_path, text):
+    file = tmp_path / "faults.json"
+    file.write_text(text, encoding="utf-8")
+
+    assert parse("--faults", str(file))["faults"] == [Fault(path="/v1/*", status=503)]
+
+
+@pytest.mark.parametrize("text", ["", '{"stat": 503}', '{"status": "503"}', "3"])
+def test_what_is_no_fault_is_an_error(tmp_path, text):
+    file = tmp_path / "faults.json"
+    file.write_text(text, encoding="utf-8")
+
+    with pytest.raises(click.BadParameter):
+        parse("--faults", str(file))
 
 
 def test_options_may_be_repeated_and_joined(tmp_path):

@@ -6,12 +6,12 @@ import os
 
 import pytest
 
-from target_statsig.emulator.summary import DeadLetterReader
+from target_statsig.emulator.item_log import DeadLetters
 
 
 @pytest.fixture
 def letters(tmp_path):
-    return DeadLetterReader(tmp_path)
+    return DeadLetters(tmp_path)
 
 
 def counts(letters, *period):
@@ -37,7 +37,7 @@ def test_they_are_counted_by_reason_with_what_is_shown_of_the_first_of_each(lett
 
 
 def test_without_a_folder_there_are_none(tmp_path):
-    assert counts(DeadLetterReader(tmp_path / "never made")) == {}
+    assert counts(DeadLetters(tmp_path / "never made")) == {}
 
 
 def test_a_line_counts_once_and_only_when_it_is_complete(letters, tmp_path):
@@ -51,14 +51,14 @@ def test_a_line_counts_once_and_only_when_it_is_complete(letters, tmp_path):
 
 
 def test_the_revision_changes_with_what_there_is(letters, tmp_path):
-    seen = [letters.refresh()]
+    seen = [letters.files()]
     file = tmp_path / "1.singer"
     file.write_text('{"type": "RECORD"}\n', encoding="utf-8")
-    seen.append(letters.refresh())
-    assert letters.refresh() == seen[-1]
+    seen.append(letters.files())
+    assert letters.files() == seen[-1]
     file.unlink()
 
-    assert len({*seen, letters.refresh()}) == 3
+    assert letters.files() == seen[0] != seen[1]
     assert counts(letters) == {}
 
 

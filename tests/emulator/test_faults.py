@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 import time
 
-import msgspec
 import pytest
 import requests
 
 from target_statsig.emulator import events_of
-from target_statsig.emulator.faults import Fault, Faults, decode_faults
+from target_statsig.emulator.faults import Fault, Faults
 from target_statsig.emulator.http_server import Request
 
 EVENTS = Request("POST", "/v1/log_event", body=b'{"events": [{"eventName": "ok"}, {"eventName": "poison_1"}]}')
@@ -115,23 +114,6 @@ def test_cleared_faults_act_no_more():
     faults.clear()
 
     assert faults.pick(EVENTS) is None
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        pytest.param(b'{"path": "/v1/*", "status": 503}', id="one"),
-        pytest.param(b'[{"path": "/v1/*", "status": 503}]', id="a-list"),
-    ],
-)
-def test_faults_are_read_from_json(text):
-    assert decode_faults(text) == [Fault(path="/v1/*", status=503)]
-
-
-@pytest.mark.parametrize("text", [b"", b'{"stat": 503}', b'{"status": "503"}', b"3"])
-def test_what_is_no_fault_is_an_error(text):
-    with pytest.raises(msgspec.DecodeError):
-        decode_faults(text)
 
 
 BODY = {"events": [{"eventName": "ok", "user": {"userID": "u1"}}]}

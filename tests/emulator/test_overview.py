@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_statsig.emulator import Options
-from target_statsig.emulator.page import MAX_ROWS, MAX_RUNS, MAX_STEPS, overview, users
+from target_statsig.emulator.item_log import DeadLetters
 from target_statsig.emulator.state import QUIET_SECONDS, RequestEntry, State
-from target_statsig.emulator.summary import DeadLetterReader
+from target_statsig.emulator.summary import MAX_ROWS, MAX_STEPS, overview, users
 
 START = 1_800_000_000.0
 
@@ -39,7 +39,7 @@ class Shop:
         self.state.log(RequestEntry(self.now, "POST", "/v1/log_event", status, items, 100, note, taken=status == 202))
 
     def overview(self, number=0, dead_letters=None):
-        return msgspec.to_builtins(overview(self.state, dead_letters or DeadLetterReader(None), number))
+        return msgspec.to_builtins(overview(self.state, dead_letters or DeadLetters(None), self.state.run(number)))
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_a_segment_tells_its_history_from_the_newest_change_on(shop):
 
 
 def test_what_is_sent_stays_small(shop):
-    for _ in range(MAX_RUNS + 1):
+    for _ in range(MAX_ROWS + 1):
         shop.run(*(f"event {number}" for number in range(MAX_ROWS + 1)))
     for number in range(MAX_ROWS + 1):
         shop.state.seed_segment(f"segment_{number}")
@@ -152,7 +152,7 @@ def test_what_is_sent_stays_small(shop):
 
     shown = shop.overview()
 
-    assert len(shown["runs"]) == MAX_RUNS
+    assert len(shown["runs"]) == MAX_ROWS
     assert len(shown["run"]["names"]) == len(shown["segments"]) == MAX_ROWS
     assert shown["segment_count"] == MAX_ROWS + 1
     assert (len(shown["segments"][0]["history"]), shown["segments"][0]["changes"]) == (MAX_ROWS, MAX_ROWS + 1)
@@ -218,7 +218,7 @@ def letter(folder, time, reason):
 
 
 def test_dead_letters_are_shown_with_the_run_in_which_they_were_written(shop, tmp_path):
-    letters = DeadLetterReader(tmp_path)
+    letters = DeadLetters(tmp_path)
     letter(tmp_path, shop.now, "just before run 1")
     shop.run("a")
     letter(tmp_path, shop.now + 0.5, "at the end of run 1")

@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from target_statsig.emulator import Fault, StatsigEmulator
-from target_statsig.emulator.state import SegmentSeed
+from target_statsig.emulator.state import Segment
 
 EVENT = {"eventName": "purchase", "user": {"userID": "u1"}, "value": 89.99}
 
@@ -37,7 +37,7 @@ def clear(statsig):
 def beside(tmp_path):
     """An emulator with a folder for the target, a segment and a fault to begin with."""
 
-    segments, faults = [SegmentSeed("vip_users", ["a"])], [Fault(path="/v1/nowhere", status=503, times=1)]
+    segments, faults = [Segment("vip_users", ids={"a"})], [Fault(path="/v1/nowhere", status=503, times=1)]
     with StatsigEmulator(folder=tmp_path, segments=segments, faults=faults) as statsig:
         yield statsig
 

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from target_statsig.emulator.summary import DeadLetterReader
+from target_statsig.emulator.item_log import DeadLetters
 from target_statsig.singer.message import DEEPEST
 from target_statsig.target import TargetStatsig
 from tests.command import CANARY
@@ -295,7 +295,7 @@ def test_a_dead_letter_of_any_depth_can_be_replayed(run_target, statsig, levels)
     assert TargetStatsig(config=config).replay() == 0
     (letters,) = (run_target.directory / "dead").glob("*.singer")
     assert nested(levels, "lists") in letters.read_text()
-    tallies = DeadLetterReader(run_target.directory / "dead").tallies()
+    tallies = DeadLetters(run_target.directory / "dead").tallies()
     assert {reason: tally.count for reason, tally in tallies.items()} == {"nested_too_deeply": 1}
     assert arrived(statsig) == [2]
 
