@@ -232,7 +232,7 @@ def _store_row(store: StoreStatus | str) -> Row:
         return Row(Mark.FAIL, name, f"{text}, and cannot be written", remedy)
     if store.version is None:
         return Row(Mark.OK, name, f"{text}. The first run that needs it creates it")
-    return Row(Mark.OK, name, f"{text}, writable{', in use by another run' if store.busy else ''}")
+    return Row(Mark.OK, name, f"{text}, writable")
 
 
 def _letters_row(letters: WaitingLetters) -> Row:

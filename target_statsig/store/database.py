@@ -106,7 +106,7 @@ class StoreUrl:
                 given["user"] = unquote(given["user"])
             if "ipv6" in given:
                 given["host"] = given.pop("ipv6")
-            return cls(place, None, given | _parameters(found["query"] or ""))
+            return cls(place, None, given | dict(parse_qsl(found["query"] or "")))
         msg = "`store_url` must be sqlite:///path/to/store.db or postgresql+psycopg://user:password@host/database"
         raise StoreError(msg)
 
@@ -139,21 +139,6 @@ class StoreUrl:
             f"{self.named} failed ({type(error).__name__}{f', SQLSTATE {state}' if state else ''}); check the "
             "database's log, or set `store_url` to another store"
         )
-
-
-def _parameters(query: str) -> dict[str, str]:
-    """Return the parameters of a query.
-
-    Raises:
-        StoreError: One is given more than once.
-    """
-    pairs = parse_qsl(query)
-    parameters = dict(pairs)
-    if len(parameters) < len(pairs):
-        repeated = next(name for name in parameters if [name for name, _ in pairs].count(name) > 1)
-        msg = f"store_url gives `{repeated}` more than once; give it once (of several hosts as `host=first,second`)"
-        raise StoreError(msg)
-    return parameters
 
 
 class Connection:

@@ -19,7 +19,7 @@ import msgspec
 
 from target_statsig.config.paths import may_exist, may_make
 from target_statsig.errors import StoreError
-from target_statsig.store.database import PATIENCE, Connection, StoreUrl, connect_postgres, insertion, sqlite_code
+from target_statsig.store.database import PATIENCE, Connection, StoreUrl, connect_postgres, insertion
 from target_statsig.store.locks import open_locks
 from target_statsig.store.store import Store, open_database
 from target_statsig.store.tables import (
@@ -102,9 +102,13 @@ def _copy_file(url: StoreUrl, original: Path, copy: Path) -> None:
 def _is_at_rest(path: Path) -> bool:
     """Return whether a file has no log of changes beside it, so that no run writes it."""
     try:
-        return not path.with_name(f"{path.name}-wal").stat().st_size
+        return not _log(path).stat().st_size
     except OSError:
         return True
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
 
 
 def _back_up(original: Path, copy: Path, how: str) -> None:
@@ -144,7 +148,6 @@ class StoreStatus:
         place: Its URL without password.
         version: The version of its schema; None where there is no store yet.
         writable: Whether this user may write it, or make it where there is none; true where that was not tried.
-        busy: Whether another run is writing just now, so that `writable` is taken for granted.
         size: Its bytes, with those of other projects.
         segments: What it remembers of segments, by Statsig id.
         held: Held members, by segment.
@@ -154,7 +157,6 @@ class StoreStatus:
     place: str
     version: int | None = None
     writable: bool = True
-    busy: bool = False
     size: int = 0
     segments: dict[str, SegmentFacts] = field(default_factory=dict)
     runs: list[PastRun] = field(default_factory=list)
@@ -178,9 +180,9 @@ def read_store_status(store_url: str, *, project: str, tries_writing: bool = Fal
         return StoreStatus(url.place, writable=may_make(url.path))
     with closing(opened) as connection:
         version = VERSION if has_tables(connection) else None
-        writable, busy = _may_write(connection, url.path, version) if tries_writing else (True, False)
+        writable = not tries_writing or _may_write(connection, url.path, version)
         if version is None:
-            return StoreStatus(url.place, writable=writable, busy=busy)
+            return StoreStatus(url.place, writable=writable)
         query = "SELECT project FROM target_statsig_projects WHERE identity = :identity"
         # No row has the number None.
         number = connection.value(query, identity=project)
@@ -188,7 +190,6 @@ def read_store_status(store_url: str, *, project: str, tries_writing: bool = Fal
             url.place,
             version,
             writable,
-            busy,
             _size(connection, url.path),
             segments=_segments(connection, number),
             runs=_runs(connection, number),
@@ -205,26 +206,19 @@ def _open_file(path: Path) -> sqlite3.Connection:
 
 
 def _may_change(path: Path) -> bool:
-    return all(os.access(place, os.W_OK, effective_ids=True) for place in (path, path.parent))
+    """Return whether this user may write a file, its directory, and its log where there is one."""
+    log = [place for place in [_log(path)] if os.access(place, os.F_OK)]
+    return all(os.access(place, os.W_OK, effective_ids=True) for place in (path, path.parent, *log))
 
 
-def _may_write(connection: Connection, path: Path | None, version: int | None) -> tuple[bool, bool]:
-    """Return whether this user may write, and whether that could not be tried because another run was writing."""
+def _may_write(connection: Connection, path: Path | None, version: int | None) -> bool:
     if path is not None:
-        # Where SQLite may not write, it begins to read instead, and does not say so.
-        if not _may_change(path):
-            return False, False
-        try:
-            with closing(_open_file(path)) as driver:
-                driver.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            return sqlite_code(error) != sqlite3.SQLITE_READONLY, sqlite_code(error) == sqlite3.SQLITE_BUSY
-        return True, False
+        return _may_change(path)
     right = "has_schema_privilege(current_schema(), 'CREATE')"
     if version is not None:
         table = "'target_statsig_segments'"
         right = " AND ".join(f"has_table_privilege({table}, '{right}')" for right in ("INSERT", "UPDATE", "DELETE"))
-    return bool(connection.value(f"SELECT {right} AND current_setting('transaction_read_only') <> 'on'")), False
+    return bool(connection.value(f"SELECT {right} AND current_setting('transaction_read_only') <> 'on'"))
 
 
 def _size(connection: Connection, path: Path | None) -> int:
@@ -234,7 +228,7 @@ def _size(connection: Connection, path: Path | None) -> int:
             connection.value(f"SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class WHERE {tables}")
         )
     size = 0
-    for part in (path, path.with_name(f"{path.name}-wal")):
+    for part in (path, _log(path)):
         with suppress(FileNotFoundError):
             size += part.stat().st_size
     return size

@@ -49,34 +49,26 @@ KEPT_SECONDS = 90 * 86_400
 """Seconds for which a run is remembered at most."""
 
 
-_CACHE_KIB = 8 * 1024
-"""Page cache of a connection, and the most that a sort holds in memory. More does not help: with four times as much,
-comparing ten million unordered ids takes longer."""
-
-_WAL_BYTES = 64 * 1024 * 1024
-"""Size of the write-ahead log after a burst, in bytes."""
-
-_CHECKPOINT_PAGES = 8_192
-"""Pages of 4 KB in the write-ahead log before they are written to the file, while the writer waits. Rows deleted before
-that are never written; SQLite's default of 1,000 fills up earlier."""
-
 _CHECKED_BYTES = 64 * 1024 * 1024
 """Files up to this size are checked for damage when they are opened, in under half a second."""
 
 _PRAGMAS = (
     # A killed process loses nothing. A power cut may lose the last transactions but does not damage the file.
     "synchronous = NORMAL",
-    f"journal_size_limit = {_WAL_BYTES}",
-    f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
-    f"cache_size = -{_CACHE_KIB}",
+    # Bytes of the write-ahead log after a burst.
+    "journal_size_limit = 67108864",
+    # Pages of 4 KB in that log before they are written to the file, while the writer waits. Rows deleted before that
+    # are never written; SQLite's default of 1,000 fills up earlier.
+    "wal_autocheckpoint = 8192",
+    # KiB of the page cache, and the most that a sort holds in memory. More does not help: with four times as much,
+    # comparing ten million unordered ids takes longer.
+    "cache_size = -8192",
+    "temp.cache_size = -8192",
     # Keep ten million staged ids on disk, whatever the default of this SQLite build.
     "temp_store = FILE",
-    f"temp.cache_size = -{_CACHE_KIB}",
     # Some builds overwrite deleted data, which temporary files do not need.
     "temp.secure_delete = OFF",
 )
-
-_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 _PAUSE = 0.05
 """Seconds between two attempts to switch to the write-ahead log."""
@@ -89,14 +81,13 @@ def open_database(url: StoreUrl, clock: Clock) -> Connection:
         StoreError: The database cannot be used, or has the schema of another version.
     """
     size = _own_file(url, url.path) if url.path else 0
-    connection = connect(url, clock)
-    try:
-        if 0 < size <= _CHECKED_BYTES:
-            _check_for_damage(connection)
+    with contextlib.ExitStack() as opened:  # closed again if something fails
+        connection = opened.enter_context(contextlib.closing(connect(url, clock)))
+        if 0 < size <= _CHECKED_BYTES and connection.value("PRAGMA quick_check(1)") != "ok":
+            msg = f"{url.named} {DAMAGED}"
+            raise StoreError(msg)
         create_tables(connection)
-    except BaseException:
-        connection.close()
-        raise
+        opened.pop_all()
     return connection
 
 
@@ -105,12 +96,6 @@ def connect(url: StoreUrl, clock: Clock) -> Connection:
     if url.path is None:
         return connect_postgres(url, PATIENCE)
     return Connection(url, functools.partial(_open_file, url.path, clock), sqlite3.Error)
-
-
-def _check_for_damage(connection: Connection) -> None:
-    if connection.value("PRAGMA quick_check(1)") != "ok":
-        msg = f"{connection.url.named} {DAMAGED}"
-        raise StoreError(msg)
 
 
 def _own_file(url: StoreUrl, path: Path) -> int:
@@ -133,8 +118,10 @@ def _own_file(url: StoreUrl, path: Path) -> int:
 
 def _open_file(path: Path, clock: Clock) -> sqlite3.Connection:
     driver = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False, isolation_level=None)
+    deadline = clock.monotonic() + PATIENCE
     try:
-        _use_write_ahead_log(driver, clock)
+        while not _use_write_ahead_log(driver, waits=clock.monotonic() < deadline):
+            clock.sleep(_PAUSE)
         for pragma in _PRAGMAS:
             driver.execute(f"PRAGMA {pragma}").fetchall()
     except BaseException:
@@ -143,18 +130,15 @@ def _open_file(path: Path, clock: Clock) -> sqlite3.Connection:
     return driver
 
 
-def _use_write_ahead_log(driver: sqlite3.Connection, clock: Clock) -> None:
+def _use_write_ahead_log(driver: sqlite3.Connection, *, waits: bool) -> bool:
     """Switch the file to the write-ahead log. SQLite refuses at once while another run does the same."""
-    deadline = clock.monotonic() + PATIENCE
-    while True:
-        try:
-            driver.execute("PRAGMA journal_mode = WAL").fetchall()
-        except sqlite3.OperationalError as error:
-            if sqlite_code(error) not in _LOCKED or clock.monotonic() >= deadline:
-                raise
-            clock.sleep(_PAUSE)
-        else:
-            return
+    try:
+        driver.execute("PRAGMA journal_mode = WAL").fetchall()
+    except sqlite3.OperationalError as error:
+        if not waits or sqlite_code(error) not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            raise
+        return False
+    return True
 
 
 class Store:

@@ -225,9 +225,6 @@ def test_the_id_type_of_a_segment_is_looked_at_too():
         ),
         pytest.param(StoreStatus("s", 2), "ok store_url s: version 2, writable", id="there"),
         pytest.param(
-            StoreStatus("s", 2, busy=True), "ok store_url s: version 2, writable, in use by another run", id="busy"
-        ),
-        pytest.param(
             StoreStatus("s", 2, writable=False),
             "FAIL store_url s: version 2, and cannot be written Let this user write there, or set `store_url` to a "
             "place that it can write to.",

@@ -154,12 +154,6 @@ class TestAServer:
     def test_that_is_not_there_is_refused(self):
         assert "cannot be used" in refusal(f"postgresql+psycopg://me:{PASSWORD}@127.0.0.1:1/db")
 
-    def test_gives_no_parameter_twice(self):
-        message = refusal("postgresql+psycopg://me:secret@/db?host=one&sslmode=disable&host=two")
-        assert (
-            message == "store_url gives `host` more than once; give it once (of several hosts as `host=first,second`)"
-        )
-
     @pytest.mark.parametrize("password", ["sec?ret", "sec/ret", "sec:ret", "sec%40ret", "sec*ret"])
     @pytest.mark.parametrize("query", ["", "?sslmode=disable", "?password=secret&user=me@office"])
     def test_is_named_without_its_password_whatever_that_is(self, password, query):
