@@ -58,10 +58,8 @@ class MemberMapper:
 
     def __init__(self, settings: StreamSettings) -> None:
         """Read the sources of ids from the settings."""
+        self._settings = settings
         self._sources = sources_of(id_destination(settings), settings.field_mapping)
-        self._segment_id = settings.segment_id or ""
-        self._segment_field = settings.segment_id_field
-        self._membership_field = settings.membership_field
         self._joins = settings.sync_mode is not SyncMode.REMOVE
 
     def changes(self, columns: Columns, faults: Faults) -> dict[str, Changes]:
@@ -71,9 +69,9 @@ class MemberMapper:
         while it was there: taking someone off a list of removals does not add them again.
         """
         ids = self._ids(first_of(columns, self._sources), faults)
-        deleted = deleted_rows(columns)
-        if ids and not (faults or deleted or self._membership_field or self._segment_field):
-            return {self._segment_id: dict.fromkeys(ids, self._joins)}
+        deleted, settings = deleted_rows(columns), self._settings
+        if ids and settings.segment_id and not (faults or deleted or settings.membership_field):
+            return {settings.segment_id: dict.fromkeys(ids, self._joins)}
         members = self._members(columns, {*deleted}, faults)
         changes: defaultdict[str, Changes] = defaultdict(dict)
         for row, (segment_id, member) in enumerate(zip(self._segments(columns, faults), ids, strict=True)):
@@ -94,27 +92,29 @@ class MemberMapper:
         return convert(partial(normalise_id, field=self._sources[0]), values, faults)
 
     def _members(self, columns: Columns, deleted: set[int], faults: Faults) -> Column:
-        if self._membership_field is None:
+        field = self._settings.membership_field
+        if field is None:
             return [row not in deleted and self._joins for row in range(len(columns))]
-        members = [*map(parse_bool, first_of(columns, (self._membership_field,)))]
+        members = [*map(parse_bool, first_of(columns, (field,)))]
         for row, member in enumerate(members):
             # A deleted row may have no other column.
             if row in deleted:
                 members[row] = False
             elif member is None:
-                faults.setdefault(row, RecordError("invalid_membership", self._membership_field))
+                faults.setdefault(row, RecordError("invalid_membership", field))
         return members
 
     def _segments(self, columns: Columns, faults: Faults) -> Column:
-        if self._segment_field is None:
-            return (self._segment_id,) * len(columns)
-        named = first_of(columns, (self._segment_field,))
+        field = self._settings.segment_id_field
+        if field is None:
+            return (self._settings.segment_id,) * len(columns)
+        named = first_of(columns, (field,))
         segments = [each.strip() if type(each) is str else "" for each in named]
         if not all(map(is_segment_id, set(segments))):
             for row, (value, segment_id) in enumerate(zip(named, segments, strict=True)):
                 if not is_segment_id(segment_id):
                     reason = "missing_segment_id" if value is None else "invalid_segment_id"
-                    faults.setdefault(row, RecordError(reason, self._segment_field))
+                    faults.setdefault(row, RecordError(reason, field))
         return segments
 
 
@@ -156,9 +156,6 @@ class SegmentStream:
         self.rejections = rejections
         self._mapper = MemberMapper(settings)
         self._run = run
-        # Records name the segments of this mirror. The store knows those that no record names any more.
-        mirrors_many = settings.segment_id_field is not None and settings.sync_mode is SyncMode.MIRROR
-        self._store = run.store if mirrors_many else None
         self._syncs: dict[str, SegmentSync] = {}
         self._failed: set[str] = set()
         self._planned: int | None = None
@@ -213,10 +210,11 @@ class SegmentStream:
 
     def plan(self, verdict: Verdict) -> None:
         """Plan the changes of each segment."""
-        for segment_id in self._store.segments_fed_by(self.stream) if self._store else ():
-            if segment_id not in self._syncs:
-                # Its audience is empty, and guarded as such.
-                self.begin(segment_id)
+        if self.settings.segment_id_field is not None and self.settings.sync_mode is SyncMode.MIRROR:
+            # Of segments that no record names any more the audience is empty, and guarded as such.
+            for segment_id in self._run.store.segments_fed_by(self.stream):
+                if segment_id not in self._syncs:
+                    self.begin(segment_id)
         self._each(lambda sync: sync.plan(verdict, rejected=self._counts.rejected))
         self._planned = self._unsent
 
