@@ -188,11 +188,7 @@ class MirrorSync(SegmentSync):
         self._store.record_hold(self.remote.id, self._hold)
         other = other_feeder(self._store.facts(self.remote.id), self._stream, self._clock.time())
         if other is not None:
-            msg = (
-                f"Segment '{self.remote.id}' {other.what}. Stream '{self._stream}' would remove the members that it "
-                f"added. Nothing in the segment was changed. {other.remedy}"
-            )
-            raise SegmentError(msg, heading=other.heading)
+            raise self.remote.unfit(other)
         self._baseline.begin()
 
     @override

@@ -139,9 +139,9 @@ def other_feeder(facts: SegmentFacts, stream: str, now: float) -> Misfit | None:
     return Misfit(
         Heading.SHARED_SEGMENT,
         f"is mirrored from stream '{facts.fed_by}' (last on {iso_time(facts.last_sync_at)})",
-        "Give each stream its own segment, or unite them in one stream. If you renamed the stream, wait until "
-        f"{FORGOTTEN // DAY} days after the last sync, or move the store away; the next run then reads the members "
-        "from Statsig.",
+        "Each would remove the members that the other added. Give each stream its own segment, or unite them in one "
+        f"stream. If you renamed the stream, wait until {FORGOTTEN // DAY} days after the last sync, or move the store "
+        "away; the next run then reads the members from Statsig.",
     )
 
 
@@ -187,7 +187,7 @@ class RemoteSegment:
                 segment = self._create(error)
         unfit = misfit(segment, self.settings)
         if unfit is not None:
-            raise self._unfit(unfit)
+            raise self.unfit(unfit)
         self._type, self._most = segment.type, segment.count
         if self.counts.before is None:
             self.counts.before = segment.count
@@ -276,6 +276,11 @@ class RemoteSegment:
         else:
             self._most = most
 
+    def unfit(self, unfit: Misfit) -> SegmentError:
+        """Return the error of a stream that cannot change this segment."""
+        msg = f"Segment '{self.id}' {unfit.what}. Nothing in it was changed. {unfit.remedy}"
+        return SegmentError(msg, heading=unfit.heading)
+
     def warn(self, text: str) -> None:
         """Put a warning into the report and the log."""
         self.counts.warnings.append(text)
@@ -293,7 +298,7 @@ class RemoteSegment:
 
     def _create(self, error: RefusedError) -> Segment:
         if not self.settings.create_segment:
-            raise self._unfit(missing(self.settings, error.message)) from error
+            raise self.unfit(missing(self.settings, error.message)) from error
         with self._failing("created"):
             return self._run.console.create_segment(
                 self.id,
@@ -313,10 +318,6 @@ class RemoteSegment:
                 f"Segment '{self.id}' could not be {doing} ({done}; the other streams go on). {error} {error.aftermath}"
             )
             raise SegmentError(msg, heading=error.heading) from error
-
-    def _unfit(self, unfit: Misfit) -> SegmentError:
-        msg = f"Segment '{self.id}' {unfit.what}. Nothing in it was changed. {unfit.remedy}"
-        return SegmentError(msg, heading=unfit.heading)
 
     def _too_large(self, why: str, remedy: str) -> SegmentError:
         changed = "No more" if self.counts.requests else "Nothing"

@@ -39,8 +39,16 @@ _BATCHES_AT_A_TIME = 100
 """Batches to read at a time, about a megabyte."""
 
 
+@dataclass(frozen=True, slots=True)
+class _State:
+    """A written STATE: its number over all runs, and its bookmark if that can be read."""
+
+    epoch: int
+    bookmark: Bookmark | None
+
+
 class StoredLedger(StreamLedger):
-    """The deliveries of one stream in the store."""
+    """The deliveries of one stream in the store, and the last three STATEs that were written of it, over all runs."""
 
     def __init__(
         self, connection: Connection, lock: Lock, stream: int, *, run_id: str, clock: Clock, keep_days: int
@@ -64,7 +72,24 @@ class StoredLedger(StreamLedger):
                 stream=stream,
                 oldest=clock.time() - keep_days * _DAY,
             )
-        self._states = _WrittenStates(connection, stream, run_id)
+        self._read_states()
+
+    def _read_states(self) -> None:
+        ((before, epoch, kind, text),) = self._connection.run(
+            "SELECT before_epoch, state_epoch, state_kind, state_bookmark FROM target_statsig_streams "
+            "WHERE stream = :stream",
+            stream=self._stream,
+        )
+        self._states = [] if before is None else [_State(before, None)]
+        if epoch is not None:
+            self._states.append(_State(epoch, None if kind is None else Bookmark(kind, text)))
+        self._stored = self._states[-1] if self._states else None
+        self._has_own_state = False
+        newest = "SELECT max(epoch) FROM target_statsig_batches WHERE stream = :stream"
+        # STATEs that earlier runs have read, as far as the store shows.
+        self._epochs_before = max(epoch or 0, self._connection.value(newest, stream=self._stream) or 0)
+        is_ordered = self._forgets and kind not in {None, UNORDERED}
+        self._passed = Bookmark(kind, text) if is_ordered else None
 
     def begin(self) -> None:
         """Keep other runs out of the stream until the store is closed; wait a little for a running one.
@@ -75,7 +100,7 @@ class StoredLedger(StreamLedger):
         """
         self._lock.acquire()
         # Another run may have ended since.
-        self._states = _WrittenStates(self._connection, self._stream, self._run_id)
+        self._read_states()
 
     @override
     def check(self) -> None:
@@ -89,7 +114,7 @@ class StoredLedger(StreamLedger):
     @property
     @override
     def passed(self) -> Bookmark | None:
-        return self._states.passed if self._forgets else None
+        return self._passed
 
     @override
     def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:
@@ -142,7 +167,11 @@ class StoredLedger(StreamLedger):
     @override
     def state_written(self, bookmark: Bookmark | None, *, epoch: int) -> None:
         with self._turn:
-            self._states.add(bookmark, epoch=epoch)
+            is_unordered = bookmark is not None and bookmark.kind == UNORDERED
+            # The same one again is about other streams.
+            if not (is_unordered and self._has_own_state and bookmark == self._states[-1].bookmark):
+                self._has_own_state = True
+                self._states = [*self._states[-_KEPT + 1 :], _State(self._epochs_before + epoch, bookmark)]
             if self._unsettled >= _FORGET_EVERY:
                 self.settle()
 
@@ -151,15 +180,61 @@ class StoredLedger(StreamLedger):
         return self._connection.writing()
 
     def settle(self) -> None:
-        """Record what is not recorded yet, and forget what the STATEs so far allow.
+        """Record what is not recorded yet and the last STATE, and forget what that allows.
 
         A run that dies before only leaves more than the next run needs.
         """
         with self._turn:
-            if self._skipped:
+            if self._skipped:  # before anything is forgotten
                 self._write()
-            self._states.settle(self._recollection, forget=self._forgets)
+            if self._states and self._states[-1] is not self._stored:
+                self._record_state()
             self._unsettled = 0
+
+    def _record_state(self) -> None:
+        *_, last = self._states
+        before = self._states[-2] if len(self._states) > 1 else None
+        with self._connection.writing():
+            if before and self._forgets:
+                self._forget(before, last)
+            self._connection.run(
+                "UPDATE target_statsig_streams SET before_epoch = :before_epoch, state_epoch = :state_epoch, "
+                "state_kind = :state_kind, state_bookmark = :state_bookmark WHERE stream = :stream",
+                stream=self._stream,
+                before_epoch=before.epoch if before else None,
+                state_epoch=last.epoch,
+                state_kind=last.bookmark.kind if last.bookmark else None,
+                state_bookmark=last.bookmark.text if last.bookmark else None,
+            )
+        self._stored = last
+
+    def _forget(self, before: _State, last: _State) -> None:
+        """Delete the batches whose records no run gets again, from whichever of two STATEs it starts.
+
+        The next run may start from the last STATE, or from the one before it if the last got lost. A batch is forgotten
+        if it came before both and lies strictly below both bookmarks: no tap sends those records again. If bookmarks
+        have no order, a batch is forgotten if it came before the third-last STATE: the rows at a bookmark, which a tap
+        sends again, came after the STATE before it.
+        """
+        kind = lowest = None
+        if before.bookmark and last.bookmark and before.bookmark.kind == last.bookmark.kind != UNORDERED:
+            kind, lowest = last.bookmark.kind, min(before.bookmark.text, last.bookmark.text)
+        # NULL if there is none, which matches no batch.
+        oldest = self._states[0].epoch if len(self._states) == _KEPT else None
+        # Before the first record, the start of the stream is not known.
+        behind = self._recollection.behind() if self._recollection and oldest is not None else []
+        met = f"run_id = :run_id OR run_id {self._connection.is_listed}"
+        self._connection.run(
+            "DELETE FROM target_statsig_batches WHERE stream = :stream AND epoch < :before AND "
+            f"CASE WHEN kind = :kind THEN highest < :lowest ELSE epoch < :oldest AND ({met}) END",
+            stream=self._stream,
+            run_id=self._run_id,
+            before=before.epoch,
+            kind=kind,
+            lowest=lowest,
+            oldest=oldest,
+            ids=as_list(behind),
+        )
 
     def _recollect(self) -> Recollection:
         if self._recollection is None:
@@ -190,107 +265,12 @@ class StoredLedger(StreamLedger):
             "stream": self._stream,
             "run_id": self._run_id,
             "acknowledged": acknowledged,
-            "epoch": self._states.epochs_before + epoch,
+            "epoch": self._epochs_before + epoch,
             "kind": highest.kind if highest else None,
             "highest": highest.text if highest else None,
             "at": self._clock.time(),
             "digests": digests,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """A written STATE: its number over all runs, and its bookmark if that can be read."""
-
-    epoch: int
-    bookmark: Bookmark | None
-
-
-class _WrittenStates:
-    """The last three written STATEs of one stream, over all runs, and what they let it forget.
-
-    The next run may start from the last STATE, or from the one before it if the last got lost. A batch is forgotten if
-    it came before both and lies strictly below both bookmarks: no tap sends those records again. If bookmarks have no
-    order, a batch is forgotten if it came before the third-last STATE: the rows at a bookmark, which a tap sends again,
-    came after the STATE before it.
-
-    Attributes:
-        epochs_before: STATEs that earlier runs have read, as far as the store shows.
-        passed: The bookmark of their last STATE, where it has one that others can be compared with.
-    """
-
-    def __init__(self, connection: Connection, stream: int, run_id: str) -> None:
-        self._connection = connection
-        self._stream = stream
-        self._run_id = run_id
-        self._has_own = False
-        ((before, epoch, kind, text),) = connection.run(
-            "SELECT before_epoch, state_epoch, state_kind, state_bookmark FROM target_statsig_streams "
-            "WHERE stream = :stream",
-            stream=stream,
-        )
-        last = None if kind is None else Bookmark(kind, text)
-        self._states = [] if before is None else [_State(before, None)]
-        if epoch is not None:
-            self._states.append(_State(epoch, last))
-        self._stored = self._states[-1] if self._states else None
-        self.passed = None if last is None or last.kind == UNORDERED else last
-        newest = "SELECT max(epoch) FROM target_statsig_batches WHERE stream = :stream"
-        self.epochs_before = max(epoch or 0, connection.value(newest, stream=stream) or 0)
-
-    def add(self, bookmark: Bookmark | None, *, epoch: int) -> None:
-        """Note a written STATE; only `settle` stores it."""
-        is_unordered = bookmark is not None and bookmark.kind == UNORDERED
-        if is_unordered and self._has_own and bookmark == self._states[-1].bookmark:
-            return  # it is about other streams
-        self._has_own = True
-        self._states = [*self._states[-_KEPT + 1 :], _State(self.epochs_before + epoch, bookmark)]
-
-    def settle(self, recollection: Recollection | None, *, forget: bool) -> None:
-        """Store the last STATE, and forget what it allows; after a crash the next run does so.
-
-        The records of this run must be stored before, or they might be forgotten. `recollection` holds the deliveries
-        of earlier runs; None if no record has come yet.
-        """
-        if not self._states or self._states[-1] is self._stored:
-            return
-        *_, last = self._states
-        before = self._states[-2] if len(self._states) > 1 else None
-        with self._connection.writing():
-            if before and forget:
-                self._forget(before, last, recollection)
-            self._connection.run(
-                "UPDATE target_statsig_streams SET before_epoch = :before_epoch, state_epoch = :state_epoch, "
-                "state_kind = :state_kind, state_bookmark = :state_bookmark WHERE stream = :stream",
-                stream=self._stream,
-                before_epoch=before.epoch if before else None,
-                state_epoch=last.epoch,
-                state_kind=last.bookmark.kind if last.bookmark else None,
-                state_bookmark=last.bookmark.text if last.bookmark else None,
-            )
-        self._stored = last
-
-    def _forget(self, before: _State, last: _State, recollection: Recollection | None) -> None:
-        """Delete the batches whose records no run gets again, from whichever of two STATEs it starts."""
-        kind = lowest = None
-        if before.bookmark and last.bookmark and before.bookmark.kind == last.bookmark.kind != UNORDERED:
-            kind, lowest = last.bookmark.kind, min(before.bookmark.text, last.bookmark.text)
-        # NULL if there is none, which matches no batch.
-        oldest = self._states[0].epoch if len(self._states) == _KEPT else None
-        # Before the first record, the start of the stream is not known.
-        behind = recollection.behind() if recollection and oldest is not None else []
-        met = f"run_id = :run_id OR run_id {self._connection.is_listed}"
-        self._connection.run(
-            "DELETE FROM target_statsig_batches WHERE stream = :stream AND epoch < :before AND "
-            f"CASE WHEN kind = :kind THEN highest < :lowest ELSE epoch < :oldest AND ({met}) END",
-            stream=self._stream,
-            run_id=self._run_id,
-            before=before.epoch,
-            kind=kind,
-            lowest=lowest,
-            oldest=oldest,
-            ids=as_list(behind),
-        )
 
 
 class Recollection:

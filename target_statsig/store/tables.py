@@ -19,14 +19,8 @@ if TYPE_CHECKING:
     from target_statsig.store.database import Connection
 
 _TYPES = {
-    True: {"number": "INTEGER", "counter": "INTEGER", "blob": "BLOB", "by_code_point": "", "keyed": "WITHOUT ROWID"},
-    False: {
-        "number": "SERIAL",
-        "counter": "BIGSERIAL",
-        "blob": "BYTEA",
-        "by_code_point": 'COLLATE "C"',
-        "keyed": "",
-    },
+    True: {"number": "INTEGER", "blob": "BLOB", "by_code_point": "", "keyed": "WITHOUT ROWID"},
+    False: {"number": "BIGSERIAL", "blob": "BYTEA", "by_code_point": 'COLLATE "C"', "keyed": ""},
 }
 """What SQLite (True) and PostgreSQL call differently."""
 
@@ -80,7 +74,7 @@ _SCHEMA = (
     # When list mutations were sent, in seconds since 1970: the rate windows outlive a process.
     """
     CREATE TABLE target_statsig_requests (
-        request {counter} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, at DOUBLE PRECISION NOT NULL
+        request {number} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, at DOUBLE PRECISION NOT NULL
     )
     """,
     "CREATE INDEX target_statsig_requests_at ON target_statsig_requests (project, at)",
@@ -95,7 +89,7 @@ _SCHEMA = (
     # The delivery ledger: one row for each request's records, 16 bytes a record.
     """
     CREATE TABLE target_statsig_batches (
-        batch {counter} NOT NULL PRIMARY KEY, stream INTEGER NOT NULL, run_id TEXT NOT NULL,
+        batch {number} NOT NULL PRIMARY KEY, stream INTEGER NOT NULL, run_id TEXT NOT NULL,
         acknowledged BOOLEAN NOT NULL, epoch BIGINT NOT NULL, kind TEXT, highest TEXT {by_code_point},
         at DOUBLE PRECISION NOT NULL, digests {blob} NOT NULL
     )
@@ -104,7 +98,7 @@ _SCHEMA = (
     # The last runs, each with its report as JSON; `sent`: names of events and exposures, of the last run that had any.
     """
     CREATE TABLE target_statsig_runs (
-        run {counter} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, ended_at DOUBLE PRECISION NOT NULL,
+        run {number} NOT NULL PRIMARY KEY, project INTEGER NOT NULL, ended_at DOUBLE PRECISION NOT NULL,
         command TEXT NOT NULL, report TEXT NOT NULL, sent TEXT
     )
     """,

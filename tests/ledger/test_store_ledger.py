@@ -312,7 +312,6 @@ class TestAStateAmongMany:
         first.deliver("a", highest=0)
         with monkeypatch.context() as broken:
             broken.setattr(first.ledger, "_connection", None)
-            broken.setattr(first.ledger._states, "_connection", None)
             for epoch in range(1, 10):
                 first.state(epoch, epoch=epoch)
 
