@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
+import gzip
 import math
 import re
-import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -38,7 +38,6 @@ MAX_MESSAGE = 200
 
 _MAX_READ = 2_000
 _GZIP = b"\x1f\x8b"
-_ANY_WINDOW = zlib.MAX_WBITS | 32
 
 _OK = range(200, 300)
 _REDIRECTS = range(300, 400)
@@ -292,7 +291,7 @@ def quote_message(body: object, *, sent: bytes | None, key: str) -> str:
 def _values_sent(sent: bytes | None) -> Iterator[str]:
     if not sent:
         return
-    body = decode_json(zlib.decompress(sent, _ANY_WINDOW) if sent.startswith(_GZIP) else sent)
+    body = decode_json(gzip.decompress(sent) if sent.startswith(_GZIP) else sent)
     if isinstance(body, dict):
         for value in body.values():
             if isinstance(value, list):

@@ -5,9 +5,9 @@ Later reads include the recorded changes, so that a dry run behaves like a run.
 
 from __future__ import annotations
 
+import gzip
 import re
 import threading
-import zlib
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 SHOWN_IDS = 5
 """Added and removed ids to keep for display, of each segment."""
-
-_ANY_GZIP = zlib.MAX_WBITS | 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,8 @@ class DryRunTransport(Transport):
         segment_id, call = (unquote(match["id"] or ""), match["call"] or "") if match else ("", "")
         if request.method == "GET":
             return self._read(request, segment_id, call)
-        recorded = Recorded(request.method, urlsplit(request.url).path, _decompressed(request))
+        is_gzip, body = request.headers.get("content-encoding") == "gzip", request.body or b""
+        recorded = Recorded(request.method, urlsplit(request.url).path, gzip.decompress(body) if is_gzip else body)
         with self._lock:
             self._record(recorded)
             if match is None:
@@ -121,12 +120,6 @@ def _changed(response: Response, changes: ListChanges) -> Response:
     elif "type" in data:
         data["count"] = max((data.get("count") or 0) + changes.added - changes.removed, 0)
     return _response(HTTPStatus.OK, body)
-
-
-def _decompressed(request: Request) -> bytes:
-    body = request.body or b""
-    compressed = request.headers.get("content-encoding") == "gzip"
-    return zlib.decompress(body, _ANY_GZIP) if compressed else body
 
 
 def _response(status: int, body: object) -> Response:

@@ -81,14 +81,6 @@ def _binary(array: pa.Array) -> list[Any]:
     return [None if value is None else base64.b64encode(value).decode() for value in array.to_pylist()]
 
 
-def _dates(array: pa.Array) -> list[Any]:
-    return _plain(array.cast(pa.date32()).cast(pa.string()))
-
-
-def _times(array: pa.Array) -> list[Any]:
-    return _moments(array, pa.time64("us"))
-
-
 def _timestamps(array: pa.Array) -> list[Any]:
     # Arrow stores instants in UTC, so the zone can be dropped.
     local = array.cast(pa.int64()).cast(pa.timestamp(array.type.unit))
@@ -185,13 +177,13 @@ _TYPES: Sequence[tuple[Callable[[pa.DataType], bool], str, Callable[[pa.Array], 
     (types.is_floating, "number", _floats),
     (types.is_timestamp, "string", _timestamps),
     (types.is_decimal, "number", _decimals),
-    (types.is_date, "string", _dates),
+    (types.is_date, "string", lambda array: _plain(array.cast(pa.date32()).cast(pa.string()))),
     (types.is_null, "null", _plain),
     (types.is_struct, "object", _structs),
     (types.is_map, "object", _maps),
     (_is_list, "array", _lists),
     (_is_binary, "string", _binary),
-    (types.is_time, "string", _times),
+    (types.is_time, "string", lambda array: _moments(array, pa.time64("us"))),
 )
 """The types of columns, each with the JSON type of its values and the function that reads it."""
 

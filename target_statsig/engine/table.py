@@ -125,10 +125,6 @@ def to_batch(rows: Sequence[Row]) -> pa.RecordBatch:
     """Return rows as Arrow columns."""
     columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
     columns["names"] = [[*names.items()] for names in columns["names"]]
-    columns["rejections"] = [
-        [{"row": row, "reason": reason, "field": at} for row, reason, at in rejections]
-        for rejections in columns["rejections"]
-    ]
     return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 
 
@@ -136,9 +132,7 @@ def to_rows(batch: pa.RecordBatch | pa.Table) -> Iterator[Row]:
     """Yield the rows of Arrow columns; columns beyond `SCHEMA` are ignored."""
     columns = {name: batch.column(name).to_pylist() for name in SCHEMA.names}
     columns["names"] = [dict(names) for names in columns["names"]]
-    columns["rejections"] = [
-        [(each["row"], each["reason"], each["field"]) for each in rejections] for rejections in columns["rejections"]
-    ]
+    columns["rejections"] = [[tuple(each.values()) for each in rejections] for rejections in columns["rejections"]]
     for values in zip(*columns.values(), strict=True):
         yield Row(*values)
 
