@@ -247,19 +247,18 @@ class DeadLetters:
         The period is in seconds since 1970, and includes its end.
         """
         total: defaultdict[str, Tally] = defaultdict(Tally)
-        for path, size, written in self.files():
-            if after < written <= until:
+        for file in self.files():
+            if after < file[2] <= until:
                 with suppress(FileNotFoundError):
-                    add_tallies(total, _read_dead_letters(path, size))
+                    add_tallies(total, _read_dead_letters(file))
         return total
 
 
 @lru_cache(maxsize=100)
-def _read_dead_letters(path: Path, size: int) -> dict[str, Tally]:
-    """Return the complete lines of a file by reason; cached, because the page asks every second."""
+def _read_dead_letters(file: tuple[Path, int, float]) -> dict[str, Tally]:
+    """Return the complete lines of one of the `files` by reason; cached, because the page asks every second."""
     tallies: defaultdict[str, Tally] = defaultdict(Tally)
-    with path.open("rb") as file:
-        content = file.read(size)
+    content = file[0].read_bytes()
     for line in content[: content.rfind(b"\n") + 1].splitlines():
         message = decode(line)
         if isinstance(message, dict) and message.get("type") == "RECORD":
