@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -36,13 +38,26 @@ class Project:
 class EmulatedStatsig:
     """A running emulator that counts events and keeps none."""
 
-    def __init__(self, segments: Mapping[str, Path] | None = None) -> None:
-        """Take the segments to begin with: the files that hold their ids, one a line."""
+    def __init__(self, segments: Mapping[str, Path] | None = None, *, late_ms: int = 0) -> None:
+        """Take the segments to begin with, and how late every answer is.
+
+        Of each segment it is the file with its ids, one a line.
+        """
         seeds = (f"--segment={segment_id}={path}" for segment_id, path in (segments or {}).items())
         self._command = [*COMMAND, *seeds]
+        self._late = {"path": "/v1/*", "latency": late_ms / 1000}
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        with NamedTemporaryFile("w", suffix=".json") as faults:
+            json.dump(self._late, faults)
+            faults.flush()
+            command = [*self._command, "--faults", faults.name]
+            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            self.project = self._greeted()
+        return self
+
+    def _greeted(self) -> Project:
+        """Read the emulator's greeting, which comes when it listens."""
         variables = {}
         for line in self._process.stdout:
             name, _, value = line.removeprefix("export ").partition("=")
@@ -51,8 +66,7 @@ class EmulatedStatsig:
                 break
         else:
             sys.exit("The emulator did not start")
-        self.project = Project(**{name: variables[name] for name in Project.__slots__})
-        return self
+        return Project(**{name: variables[name] for name in Project.__slots__})
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
@@ -60,29 +74,19 @@ class EmulatedStatsig:
 
     def events(self) -> int:
         """Return how many events Statsig would show by now."""
-        return sum(tally["count"] for tally in self._call("GET", "state")["event_counts"])
-
-    def delay(self, milliseconds: int) -> None:
-        """Answer everything so late from now on."""
-        self._call("DELETE", "faults")
-        if milliseconds:
-            self._call("POST", "faults", {"path": "/v1/*", "latency": milliseconds / 1000})
-
-    def empty(self, segment_id: str) -> None:
-        """Begin anew with a segment that has no members."""
-        self._call("POST", "segments", {"id": segment_id, "ids": []})
+        return sum(tally["count"] for tally in self._state()["event_counts"])
 
     def members(self, segment_id: str) -> int:
         """Return how many members a segment has."""
-        return self._call("GET", "state")["segments"][segment_id]["count"]
+        return self._state()["segments"][segment_id]["count"]
 
-    def _call(self, method: str, name: str, body: object = None) -> Any:
+    def _state(self) -> Any:
         address = urlsplit(self.project.events_url)
         connection = HTTPConnection(address.hostname, address.port)
-        connection.request(method, f"/_emulator/{name}", None if body is None else msgspec.json.encode(body))
+        connection.request("GET", "/_emulator/state")
         response = connection.getresponse()
         content = response.read()
         connection.close()
         if response.status >= 400:
-            sys.exit(f"The emulator answers {method} {name} with {response.status}: {content[:200]!r}")
+            sys.exit(f"The emulator answers with {response.status}: {content[:200]!r}")
         return msgspec.json.decode(content)

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 ADDED = 1_000_000
 MIRRORED = 1_000_000
 
-TARGET = "audience"
-"""The segment that ids are added to; the one that is mirrored is named by its size."""
-
 
 @dataclass(frozen=True, slots=True)
 class Course:
@@ -34,9 +31,8 @@ class Course:
 
     def add(self, count: int, name: str) -> Usage:
         """Add ids to an empty segment."""
-        self.emulator.empty(TARGET)
-        usage = self._run(count, name, TARGET, "add")
-        self._check(TARGET, count)
+        usage = self._run(count, name, f"{count}-added", "add")
+        self._check(f"{count}-added", count)
         return usage
 
     def mirror(self, count: int, name: str, *, scattered: bool = False) -> Usage:
@@ -85,9 +81,13 @@ class Course:
 
 def members(folder: Path, *, rounds: int) -> list[SegmentWork]:
     """Return the figures; the start-up is taken off by runs with few ids."""
-    seeds = {str(count): folder / f"{count}.txt" for count in (FEW, MIRRORED)}
-    for count, path in seeds.items():
-        data.write_ids(path, int(count))
+    seeds = {}
+    for count in (FEW, MIRRORED):
+        seeds[str(count)] = folder / f"{count}.txt"
+        data.write_ids(seeds[str(count)], count)
+    for count in (FEW, ADDED):
+        seeds[f"{count}-added"] = folder / "nobody.txt"
+    (folder / "nobody.txt").touch()
     works = (
         ("added to an empty segment", Course.add, ADDED),
         ("mirrored, nothing to change", Course.mirror, MIRRORED),

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks.contenders import PLAIN, THIS
 from tests.benchmarks.data import Shape
+from tests.benchmarks.emulated import EmulatedStatsig
 from tests.benchmarks.figures import Rerun, ShapeRate, Shapes, ShortRun, SlowRun
-from tests.benchmarks.speed import FEW, MEGABYTE
+from tests.benchmarks.speed import FEW, MEGABYTE, Course
 from tests.benchmarks.this_target import events_command
 
 if TYPE_CHECKING:
     from tests.benchmarks.measure import Usage
-    from tests.benchmarks.speed import Course
 
 SHAPES = {
     Shape.ROWS: "flat rows of 12 columns",
@@ -76,9 +76,9 @@ def _again(course: Course, records: int) -> tuple[Usage, Usage]:
 
 
 def _slow(course: Course) -> list[SlowRun]:
-    course.emulator.delay(SLOW_MS)
-    usages = {records: course.run(THIS, course.events(records)) for records in SLOW_RUNS}
-    course.emulator.delay(0)
+    with EmulatedStatsig(late_ms=SLOW_MS) as emulator:
+        slow = Course(emulator, course.folder)
+        usages = {records: slow.run(THIS, slow.events(records)) for records in SLOW_RUNS}
     return [
         SlowRun(records, usage.main_peak_bytes / MEGABYTE, usage.peak_bytes / MEGABYTE)
         for records, usage in usages.items()

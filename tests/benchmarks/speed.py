@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tests.benchmarks import data, measure, this_target
 from tests.benchmarks.contenders import FORGETFUL, OTHERS, RUST_SDK, THIS, Contender, module
 from tests.benchmarks.data import Shape
+from tests.benchmarks.emulated import EmulatedStatsig
 from tests.benchmarks.figures import Late, LateRate, Rate, Rates, Size
 from tests.benchmarks.table import markdown
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tests.benchmarks.emulated import EmulatedStatsig
     from tests.benchmarks.loopback import CountingServer
     from tests.benchmarks.measure import Usage
 
@@ -128,12 +128,12 @@ def rates(course: Course, *, rounds: int, records: int) -> Rates:
 
 def late(course: Course, milliseconds: int, *, rounds: int, records: int) -> Late:
     """Return the rates where every answer is late; without the Rust SDK, which drops events when many wait."""
-    course.emulator.delay(milliseconds)
     laps = {contender: [] for contender in (*OTHERS, FORGETFUL, THIS) if contender is not RUST_SDK}
-    for _ in range(rounds):
-        for contender, found in laps.items():
-            found.append(course.lap(contender, records).rate)
-    course.emulator.delay(0)
+    with EmulatedStatsig(late_ms=milliseconds) as emulator:
+        late_course = Course(emulator, course.folder)
+        for _ in range(rounds):
+            for contender, found in laps.items():
+                found.append(late_course.lap(contender, records).rate)
     return Late(milliseconds, [LateRate(contender.name, median(found)) for contender, found in laps.items()])
 
 

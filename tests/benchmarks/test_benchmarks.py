@@ -11,8 +11,9 @@ import pytest
 from tests.benchmarks import data, measure, this_target
 from tests.benchmarks.contenders import OTHERS, PLAIN, RUST_SDK, THIS, Contender
 from tests.benchmarks.data import Shape
-from tests.benchmarks.emulated import Project
+from tests.benchmarks.emulated import EmulatedStatsig, Project
 from tests.benchmarks.loopback import CountingServer
+from tests.benchmarks.speed import Course, Source
 from tests.benchmarks.table import markdown
 
 RECORDS = 700
@@ -64,6 +65,15 @@ def test_both_targets_send_the_same_events_of_each_shape(shape: Shape, statsig, 
     plain, ours = (sorted(events, key=lambda event: event["metadata"][KEYS[shape]]) for events in sent)
     assert plain == ours
     assert len(ours) == data.arriving(RECORDS, shape)
+
+
+@pytest.mark.e2e
+def test_an_emulator_is_late_and_counts_what_arrived(source, tmp_path):
+    ids = tmp_path / "ids.txt"
+    data.write_ids(ids, 3)
+    with EmulatedStatsig({"members": ids}, late_ms=1) as emulator:
+        assert Course(emulator, tmp_path).run(THIS, Source(source, RECORDS, Shape.ROWS, RECORDS)).seconds > 0
+        assert (emulator.events(), emulator.members("members")) == (RECORDS, 3)
 
 
 KEYS = {Shape.ROWS: "order_id", Shape.TRACKING: "message_id", Shape.MAPPED: "order_id"}
