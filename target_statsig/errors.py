@@ -121,6 +121,7 @@ class RequestError(TargetStatsigError):
     """
 
     heading = Heading.REFUSED
+    aftermath = REST_COMES_NEXT
 
     def __init__(
         self, text: str, *, status: int | None = None, message: str = "", heading: Heading | None = None
@@ -133,20 +134,15 @@ class RequestError(TargetStatsigError):
 class RefusedError(RequestError):
     """Statsig will never take this body (400, 404, 405, 422, 501, ...): it is split, or given up."""
 
-    aftermath = REST_COMES_NEXT
-
 
 class TooLargeError(RequestError):
     """Statsig will not take a body of this size (413): it is halved."""
-
-    aftermath = REST_COMES_NEXT
 
 
 class NotNowError(RequestError):
     """Retries are used up, or Statsig asked to come back later than `retry_timeout` allows."""
 
     heading = Heading.LATER
-    aftermath = REST_COMES_NEXT
 
 
 class FatalRunError(TargetStatsigError):

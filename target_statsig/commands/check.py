@@ -67,9 +67,8 @@ class Mark(enum.Enum):
     FAIL = "FAIL"
 
 
-MARK_WIDTH = 4
-NAME_WIDTH = 20
-"""Characters. A longer name gets its own line."""
+WIDTH, MARK_WIDTH, NAME_WIDTH = 80, 4, 20
+"""Characters of a line and its columns. A longer name gets its own line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,26 +120,16 @@ def sections(settings: Settings, streams: Mapping[str, StreamSettings], found: F
 
 
 def _key_rows(settings: Settings, streams: Mapping[str, StreamSettings], found: Found) -> Iterator[Row]:
-    if settings.server_secret_key:
-        kind, key = ApiKeyKind.SERVER_SECRET, settings.server_secret_key
-        if key.startswith(kind.prefix):
-            yield Row(
-                Mark.UNKNOWN,
-                kind.setting,
-                f"looks like a Server Secret Key, ends in …{key[-4:]}. Only a run can test whether Statsig accepts "
-                "it, because every such request sends something.",
-            )
-        else:
-            yield Row(Mark.UNKNOWN, kind.setting, kind.describe(key), kind.wanted)
-    if settings.console_api_key:
-        kind, key = ApiKeyKind.CONSOLE, settings.console_api_key
-        if found.console is not None:
-            yield Row(Mark.FAIL, kind.setting, found.console)
-            return
+    if key := settings.server_secret_key:
+        kind = ApiKeyKind.SERVER_SECRET
+        text = f"{kind.describe(key)} Only a run can test it, because every such request sends something."
+        yield Row(Mark.UNKNOWN, kind.setting, text, "" if key.startswith(kind.prefix) else kind.wanted)
+    if key := settings.console_api_key:
+        kind = ApiKeyKind.CONSOLE
         text = f"accepted by Statsig, ends in …{key[-4:]}"
         if not any(stream.object_type is ObjectType.SEGMENT for stream in streams.values()):
             text += "; only checks use it, because no stream goes to a segment"
-        yield Row(Mark.OK, kind.setting, text)
+        yield Row(Mark.FAIL if found.console else Mark.OK, kind.setting, found.console or text)
 
 
 def _segment_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterator[Row]:
@@ -333,21 +322,21 @@ def failed(sections: Mapping[str, Sequence[Row]]) -> int:
     return sum(row.mark is Mark.FAIL for rows in sections.values() for row in rows)
 
 
-def render(sections: Mapping[str, Sequence[Row]], *, width: int = 80) -> str:
-    """Return the table in lines of `width` characters, with a summary as its last line."""
+def render(sections: Mapping[str, Sequence[Row]]) -> str:
+    """Return the table, with a summary as its last line."""
     lines: list[str] = []
     for title, rows in sections.items():
-        lines += [title, *(line for row in rows for line in _row_lines(row, width)), ""]
+        lines += [title, *(line for row in rows for line in _row_lines(row)), ""]
     checks = sum(map(len, sections.values()))
     lines.append(f"{failed(sections) or 'None'} of {checks} checks failed. Nothing was sent or changed.")
     return "\n".join(lines) + "\n"
 
 
-def _row_lines(row: Row, width: int) -> Iterator[str]:
+def _row_lines(row: Row) -> Iterator[str]:
     mark = row.mark.value.ljust(MARK_WIDTH)
     margin = " " * (2 + MARK_WIDTH + 2 + NAME_WIDTH + 2)
     wrapper = textwrap.TextWrapper(
-        width, initial_indent=margin, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
+        WIDTH, initial_indent=margin, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
     )
     lines = wrapper.wrap(visible(row.found)) + (wrapper.wrap(visible(f"→ {row.remedy}")) if row.remedy else [])
     name = visible(row.name)

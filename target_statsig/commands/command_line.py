@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WIDEST_TABLE = 100
-"""Characters. Longer lines are hard to read, however wide the terminal is."""
-
 HELP = """\
 Sends the output of a Singer tap to Statsig: as events, exposures, values of precomputed metrics, or members of ID-list
 segments.
@@ -41,36 +37,20 @@ EXAMPLES = """\
 Examples:
   a run, with settings from a file and from TARGET_STATSIG_... variables
     tap-csv --config tap.json | target-statsig --config target.json --config ENV
-
-\b
   what a run would send
     tap-csv --config tap.json | target-statsig --config target.json --dry-run
-
-\b
   whether the keys, the segments and the store can be used
     target-statsig --config target.json --check
-
-\b
   first settings, from the catalog of a tap
     tap-csv --config tap.json --discover | target-statsig --suggest
-
-\b
   how the last runs ended, and what is left to do
     target-statsig --config target.json --status
-
-\b
   whether the events and exposures of the last run are in Statsig
     target-statsig --config target.json --verify
-
-\b
   send rejected records again, after you fixed the cause
     target-statsig --config target.json --replay
-
-\b
   remove the members that a mirror held, as the step after the tap and the target
     target-statsig --config target.json --apply-held
-
-\b
   a table that a cluster has prepared
     target-statsig --config target.json --send s3://bucket/prepared/
 
@@ -258,7 +238,7 @@ def show(run: Run, option: Callable[[str], Any]) -> None:
             sections = check(run.config, run.clock)
             if option("send") is not None:
                 sections["Table"] = [table_row(run, option("send"))]
-            text = render(sections, width=min(shutil.get_terminal_size((80, 24)).columns, WIDEST_TABLE))
+            text = render(sections)
             is_good = not failed(sections)
         elif option("status"):
             from target_statsig.commands.status import read_status

@@ -58,11 +58,7 @@ class RequestFile:
     """A file of requests as JSON lines. Only this user may read it: requests hold ids, though no key."""
 
     def __init__(self, path: Path) -> None:
-        """Create the file, or empty it.
-
-        Raises:
-            SettingsError: It cannot be written.
-        """
+        """Create the file, or empty it; a SettingsError says that it cannot be written."""
         self._path = path
         try:
             path.touch(0o600)
@@ -96,11 +92,7 @@ class DryRun(Run):
     """A run that sends nothing, works on a copy of the store, and writes no dead letters and no STATE."""
 
     def __init__(self, config: Config, *, show_ids: bool, output: Path | None) -> None:
-        """Open `output`, the file for the requests that would be sent, if given.
-
-        Raises:
-            SettingsError: The file cannot be written.
-        """
+        """Open `output`, the file for the requests that would be sent, if given; see `RequestFile`."""
         # A collector would mistake its metrics for those of a run.
         settings = replace(config.settings, metrics_path=None, notify_url=None)
         super().__init__(replace(config, settings=settings))

@@ -135,11 +135,7 @@ class Run:
 
     @cached_property
     def store(self) -> Store:
-        """The database that outlives the run.
-
-        Raises:
-            StoreError: It cannot be used.
-        """
+        """The database that outlives the run. A StoreError says that it cannot be used."""
         return self._store_opened.enter_context(closing(self._open_store()))
 
     @property

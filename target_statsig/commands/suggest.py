@@ -17,9 +17,6 @@ from target_statsig.singer.columns import places
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-SAMPLE = 100
-"""RECORD messages of a stream that are searched for columns that its SCHEMA does not name."""
-
 IDENTIFIERS = ("user_id", "anonymous_id")
 
 LIKE_AN_IDENTIFIER = re.compile(
@@ -44,30 +41,20 @@ _PLAIN = re.compile(r"[A-Za-z_][\w-]*")
 
 @dataclass
 class Stream:
-    """What the messages show of a stream.
-
-    Attributes:
-        columns: The JSON types of each column, and `TIME` if it holds dates or times.
-    """
+    """What the messages show of a stream; `columns` has their JSON types, and `TIME` if they hold dates or times."""
 
     name: str
     columns: dict[str, set[str]] = field(default_factory=dict)
     replication_key: str | None = None
-    records: int = 0
 
     def has(self, sources: Iterable[str]) -> str | None:
         """Return the first of some sources that the stream has."""
-        for source in sources:
-            if any(not place.path for place in places((source,), self.columns)):
-                return source
-        return None
+        return next((source for source in sources if any(not p.path for p in places((source,), self.columns))), None)
 
     def like(self, pattern: re.Pattern[str], *types: str) -> str | None:
         """Return the first column whose name fits a pattern, of one of these types, if any are given."""
-        for name, of_column in self.columns.items():
-            if pattern.fullmatch(name) and (not types or of_column.intersection(types)):
-                return name
-        return None
+        names = (name for name, of_column in self.columns.items() if not types or of_column.intersection(types))
+        return next((name for name in names if pattern.fullmatch(name)), None)
 
 
 def suggest(lines: Iterable[bytes]) -> str:
@@ -83,14 +70,13 @@ def suggest(lines: Iterable[bytes]) -> str:
         )
         raise InputError(msg)
     blocks = {stream.name: _block(stream) for stream in streams}
-    left_out = [name for name, block in blocks.items() if not block]
     text = "".join(blocks.values())
     result = f"streams:\n{text}" if text else "streams: {}\n"
-    if left_out:
+    if left_out := "".join(f"  {_scalar(name)}: __NULL__\n" for name, block in blocks.items() if not block):
         result += (
             "# These have no column that looks like an identifier, so they are not sent. To send one, map `user_id`.\n"
+            f"stream_maps:\n{left_out}"
         )
-        result += "stream_maps:\n" + "".join(f"  {_scalar(name)}: __NULL__\n" for name in left_out)
     return result
 
 
@@ -162,7 +148,6 @@ def _event(stream: Stream, mapping: dict[str, str], remarks: list[str]) -> dict[
 def _segment(stream: Stream, remarks: list[str]) -> dict[str, Any]:
     settings: dict[str, Any] = {"segment_id": re.sub(r"\W", "_", re.split(r"[-.]", stream.name)[-1]) or "segment"}
     row_count = _row_count_of(stream)
-    membership = stream.like(LIKE_A_MEMBERSHIP, "boolean")
     if row_count is not None:
         settings |= {"sync_mode": SyncMode.MIRROR.value, "row_count_field": row_count}
         remarks.append("The segment will equal the stream: members that are not in the stream are removed.")
@@ -171,8 +156,8 @@ def _segment(stream: Stream, remarks: list[str]) -> dict[str, Any]:
         remarks.append(
             "`mirror` also removes members. It needs a proof that the tap finished, such as `row_count_field`."
         )
-    if membership is not None and row_count is None:
-        settings["membership_field"] = membership
+        if membership := stream.like(LIKE_A_MEMBERSHIP, "boolean"):
+            settings["membership_field"] = membership
     remarks.append("Create the ID list in Statsig, or set `create_segment: true`.")
     return settings
 
@@ -183,8 +168,7 @@ def _row_count_of(stream: Stream) -> str | None:
 
 def _time_of(stream: Stream) -> str | None:
     """Return the column with the time of an event."""
-    known = stream.has(DEFAULT_SOURCES["event_time"])
-    if known is not None:
+    if known := stream.has(DEFAULT_SOURCES["event_time"]):
         return known
     columns = _plain_columns(stream)
     times = [name for name in columns if TIME in stream.columns[name]]
@@ -229,11 +213,7 @@ def _scalar(text: str) -> str:
 
 
 def read_streams(lines: Iterable[bytes]) -> list[Stream]:
-    """Return the streams of a tap's output or catalog, in their order.
-
-    Raises:
-        InputError: They are neither.
-    """
+    """Return the streams of a tap's output or catalog, in their order."""
     streams: dict[str, Stream] = {}
     numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
     for number, line in numbered:
@@ -261,10 +241,8 @@ def _add_message(message: Mapping[str, Any], streams: dict[str, Stream]) -> None
         stream.replication_key = (message.get("bookmark_properties") or [None])[0]
         _add_columns(stream, message.get("schema"))
         return
-    stream.records += 1
-    if stream.records <= SAMPLE:
-        for column, value in message["record"].items():
-            stream.columns.setdefault(column, {_JSON_TYPES.get(type(value), "null")})
+    for column, value in message["record"].items():
+        stream.columns.setdefault(column, {_JSON_TYPES.get(type(value), "null")})
 
 
 def _from_catalog(text: bytes) -> list[Stream]:

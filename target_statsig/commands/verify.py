@@ -84,10 +84,9 @@ class SentName:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What Statsig has of a run.
+    """What Statsig has of the last run that delivered anything, if one is remembered.
 
     Attributes:
-        run: The last run that delivered anything; None if none is remembered.
         names: The names of its events and exposures.
         failure: The error that ended the questions early; None if there was none.
     """

@@ -3,9 +3,9 @@
 No error quotes the content of a file or a variable, which may hold a key.
 
 Meltano splits the keys of `meltano.yml` at their dots. It silently loses such keys of an object setting that comes from
-the environment, such as `TARGET_STATSIG_EVENT_NAME_MAPPING='{"Order v2.0": "order"}'`, and a run would send events with
-the wrong names. Meltano also passes the variable to the loader, so they can be restored. A Meltano command (`meltano
-invoke target-statsig:check`) gets no file, only variables with the objects split into one variable per path.
+the environment, such as `TARGET_STATSIG_EVENT_NAME_MAPPING='{"Order v2.0": "order"}'`. It also passes the variable to
+the loader, so they can be restored. A Meltano command (`meltano invoke target-statsig:check`) gets no file, only
+variables with the objects split into one variable per path.
 """
 
 from __future__ import annotations

@@ -336,18 +336,10 @@ def config_schema() -> dict[str, Any]:
 
     An entry of `streams` has no defaults: singer-sdk would fill them in and hide the value of the top level.
     """
-    entry = _object(_properties(StreamSettings, defaults=False))
-    return _object(
-        {
-            **_properties(Settings),
-            "streams": {"type": "object", "additionalProperties": entry, "description": STREAMS},
-            **_properties(StreamSettings),
-        }
-    )
-
-
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+    closed = {"type": "object", "additionalProperties": False}
+    entry = closed | {"properties": _properties(StreamSettings, defaults=False)}
+    streams = {"type": "object", "additionalProperties": entry, "description": STREAMS}
+    return closed | {"properties": {**_properties(Settings), "streams": streams, **_properties(StreamSettings)}}
 
 
 def _properties(declarations: type[Settings | StreamSettings], *, defaults: bool = True) -> dict[str, Any]:

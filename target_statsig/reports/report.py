@@ -26,14 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-MOST_NAMES = 1_000
-"""Most names to count: a mapping that mistakes an id for a name must not fill the memory."""
+MOST_NAMES, RENAMED_LISTED = 1_000, 100
+"""Most names to count, and renamed ones to list: a mapping that mistakes an id for a name must not fill the memory."""
 
 OTHER_NAMES = "…"
-
-RENAMED_LISTED = 100
-"""Renamed events to list at most, because every record may have a name of its own."""
-
 
 Span = tuple[int, int]
 """The earliest and the latest time of events, in Unix milliseconds."""
@@ -101,7 +97,6 @@ class ItemCounts:
     """The counts of one stream's items, or of those of one batch.
 
     Attributes:
-        deleted_row: Records of deleted rows, which are not sent.
         maybe_duplicated: Delivered records that an earlier request, without a clear response, may also have delivered.
         bytes_sent: Bytes of bodies on the wire, in all tries.
         billable: Delivered items that Statsig bills.
@@ -288,11 +283,7 @@ _LABEL_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 def write_report(path: str, report: Mapping[str, Any]) -> None:
-    """Write the report as JSON.
-
-    Raises:
-        FatalRunError: The file cannot be written.
-    """
+    """Write the report as JSON, or raise a FatalRunError."""
     with _file_of("report_path", path) as file:
         file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
@@ -312,11 +303,7 @@ def open_metrics(report: Mapping[str, Any], ended_at: float) -> str:
 
 
 def write_open_metrics(path: str, report: Mapping[str, Any], ended_at: float) -> None:
-    """Write the metrics in one step, so that a collector never reads half of them.
-
-    Raises:
-        FatalRunError: The file cannot be written.
-    """
+    """Write the metrics in one step, so that a collector never reads half of them, or raise a FatalRunError."""
     with _file_of("metrics_path", path) as file:
         unfinished = file.with_name(f".{file.name}.{os.getpid()}")
         unfinished.write_bytes(open_metrics(report, ended_at).encode("utf-8", "backslashreplace"))
@@ -325,7 +312,7 @@ def write_open_metrics(path: str, report: Mapping[str, Any], ended_at: float) ->
 
 @contextmanager
 def _file_of(setting: str, path: str) -> Iterator[Path]:
-    """Give the file of a setting, in a directory that exists; an error names both."""
+    """Give the file of a setting, in a directory that exists; a FatalRunError names both."""
     file = Path(path)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

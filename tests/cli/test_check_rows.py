@@ -47,7 +47,9 @@ def segment(segment_type="id_list", id_type="userID", count=480):
 
 def test_a_server_key_is_never_said_to_be_accepted():
     (text, _) = rows("Keys", {"orders": EVENT})
-    assert text.startswith("? server_secret_key looks like a Server Secret Key, ends in …6789. Only a run can test")
+    assert text.startswith(
+        "? server_secret_key The key used ends in `…6789`. It may be revoked, or lack a permission. Only a run can test"
+    )
 
 
 def test_a_console_key_is_accepted_or_says_why_not():
