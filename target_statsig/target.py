@@ -82,14 +82,10 @@ class TargetStatsig(Target):
         show_ids: bool = False,
         dry_run_output: Path | None = None,
     ) -> None:
-        """Read the configuration and prepare the run.
+        """Read the configuration, the settings of all files, and prepare the run.
 
-        Args:
-            config: The settings of all files.
-            parse_env_config: Whether settings are also read from environment variables.
-            dry_run: Whether to change nothing, whatever the setting `dry_run` says.
-            show_ids: Whether a dry run shows ids of users.
-            dry_run_output: The file to which a dry run writes the requests that it would send.
+        The other arguments are what the command line says: to read variables too, to change nothing whatever the
+        setting `dry_run` says, to show ids of users, and where to write the requests of a dry run.
 
         Raises:
             ConfigValidationError: With all errors in the configuration.
@@ -179,12 +175,7 @@ class TargetStatsig(Target):
 
     @override
     def _process_state_message(self, message_dict: Message) -> None:
-        from target_statsig.singer.message import is_too_deep
-
         self._assert_line_requires(message_dict, {"value"})
-        if is_too_deep(message_dict["value"]):
-            msg = "is a STATE that is nested too deeply"
-            raise self.message_reader.error(msg)
         self.run.take_state(message_dict["value"])
 
     @override

@@ -78,12 +78,6 @@ def _held(run: Run, segment_id: str | None) -> dict[str, tuple[Hold, StreamSetti
 
 
 def _apply(run: Run, segment_id: str, hold: Hold, settings: StreamSettings) -> None:
-    """Remove what is held in one segment.
-
-    Raises:
-        SegmentError: No member may be removed, or Statsig refused a request; the text says why.
-        InterruptedRunError: The run was asked to stop. Another `--apply-held` removes the rest.
-    """
     if hold.state is HoldState.OUTDATED:
         logger.info(
             "Segment '%s': the last run did not contain stream '%s', so what an earlier run held stays held. %s",

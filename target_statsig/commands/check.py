@@ -90,7 +90,6 @@ class Found:
         id_types: The project's ID types; None if unknown.
         segments: Each segment as Statsig has it, or why it could not be read.
         store: The state of the store, or why it cannot be used.
-        letters: The waiting dead letters.
         now: Time of the check, in seconds since 1970.
     """
 
@@ -197,13 +196,12 @@ def _id_type_rows(streams: Mapping[str, StreamSettings], known: Sequence[str] | 
         else:
             hint = "Create it in the Statsig console, or use one of these."
             if near := nearest(id_type, [*known, *BUILT_IN.difference(known)]):
-                hint = f"Did you mean `{near}`?" + (" Case matters." if near.lower() == id_type.lower() else "")
+                hint = f"Did you mean `{near}`? Case matters."
             text = f"is not an ID type of the project, which has {_few(known)}. {where}"
             yield Row(Mark.FAIL, id_type, text, hint)
 
 
 def _tier_rows(streams: Mapping[str, StreamSettings]) -> Iterator[Row]:
-    """Yield a row for each tier that a project does not have by default."""
     for name, settings in streams.items():
         tier = settings.environment_tier
         if tier is not None and tier not in [*Tier]:
@@ -312,9 +310,6 @@ def open_console(settings: Settings, transport: Transport, clock: Clock, patienc
     limiter = RateLimiter(parse_rate_windows(settings.console_rate_limits), clock)
     within = replace(settings, request_timeout=min(settings.request_timeout, patience))
     return ConsoleClient(sender, within, limiter, clock)
-
-
-# The table
 
 
 def failed(sections: Mapping[str, Sequence[Row]]) -> int:

@@ -62,7 +62,6 @@ def dead_letters(run: Run) -> Iterator[bytes] | None:
 
 
 def _delete(run: Run, files: Iterable[UPath]) -> None:
-    """Delete the files, except those that hold what was rejected again."""
     rejected_again = set(run.dead_letters.paths)
     try:
         for file in files:
@@ -204,11 +203,7 @@ def send(run: Run, url: str) -> int:
 
 
 def need_pyarrow() -> None:
-    """Check that the extra for prepared tables is installed.
-
-    Raises:
-        FatalRunError: It is not.
-    """
+    """Raise a FatalRunError unless the extra for prepared tables is installed."""
     if find_spec("pyarrow") is None:
         msg = (
             "`--send` reads Parquet files and needs pyarrow, which is not installed. Nothing was sent. Add the "

@@ -62,8 +62,6 @@ class Run:
         sources: Determines from the tap's messages which streams are complete.
         gate: Holds each STATE back until everything before it is acknowledged.
         refusals: Counts the items of each type that Statsig refused.
-        workers: The processes that prepare batches of events.
-        pool: The threads that deliver batches of events.
         failure: The first error, or None.
         when_acknowledged: Called before the report is written, if the run `is_acknowledged`.
         ended: Whether the end has begun.
@@ -175,13 +173,9 @@ class Run:
         self._flush_in_time()
 
     def tick(self, size: int) -> None:
-        """Flush old batches and update the progress log, if it is time to.
+        """Flush old batches and update the progress log, if it is time to; raise the error of a failed batch.
 
-        Args:
-            size: Bytes of input read since the last call; 0 while no input comes.
-
-        Raises:
-            TargetStatsigError: The error of a failed batch.
+        `size` is the bytes of input read since the last call; 0 while no input comes.
         """
         self.pool.check()
         self._flush_in_time()
@@ -206,9 +200,7 @@ class Run:
     def end(self, *, complete: bool) -> None:
         """Send what was read, write the report and log the summary. The first error is kept in `failure`.
 
-        Args:
-            complete: Whether the input was read to its end. If not, no segment is synced, because a missing member may
-                be in the unread rest.
+        Unless the input was read to its end, no segment is synced: a missing member may be in the unread rest.
         """
         self._complete = complete
         if self.report.stop_signal is not None:
@@ -269,7 +261,6 @@ class Run:
         return self.report.as_json(self._ended_at)
 
     def _remember(self) -> None:
-        """Record the run for `--status`, if there is a store."""
         # A store that failed would fail again, perhaps after a long wait.
         if not isinstance(self.failure, StoreError) and self.store_exists:
             self.store.record_run(past_run(self.report, self.command, self._ended_at))
@@ -303,7 +294,6 @@ class Run:
         self.report.fail(text, error.heading if isinstance(error, TargetStatsigError) else Heading.FAULT)
 
     def _notify(self) -> None:
-        """Send the report to `notify_url`, if `notify_on` asks for it."""
         wanted = self.settings.notify_on is NotifyOn.ALWAYS or self.exit_code != 0
         if self.settings.notify_url is not None and wanted:
             with closing(HttpTransport()) as transport:

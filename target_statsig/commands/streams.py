@@ -36,8 +36,6 @@ class Streams:
     Every method that sends events may raise the TargetStatsigError of an earlier batch.
 
     Attributes:
-        events: The streams that go to the events API.
-        segments: The streams that feed segments.
         replaying: Whether the last SCHEMA came from a dead-letter file. Such rows add or remove single members, even
             in a mirror, and prove nothing about other members.
     """
@@ -141,9 +139,6 @@ class Streams:
         """Void the removals that earlier runs held in segments which this run mirrors but did not sync.
 
         `--apply-held` after this run confirms that this run's tap finished, and says nothing of earlier ones.
-
-        Raises:
-            StoreError: The store cannot be used.
         """
         if self._run.config.mirrored_segments and self._run.store_exists:
             store = self._run.store

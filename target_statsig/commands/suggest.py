@@ -80,9 +80,6 @@ def suggest(lines: Iterable[bytes]) -> str:
     return result
 
 
-# What a stream becomes
-
-
 def _block(stream: Stream) -> str:
     """Return the entry of a stream, with remarks; empty if no column looks like an identifier."""
     mapping: dict[str, str] = {}
@@ -201,15 +198,9 @@ def _reads(
         yield f"Metadata: {', '.join(rest)}." if rest else "No column is left for metadata."
 
 
-# YAML
-
-
 def _scalar(text: str) -> str:
     """Return text as YAML, quoted as JSON where needed: YAML reads that too."""
     return text if _PLAIN.fullmatch(text) and text.lower() not in NOT_TEXT else json.dumps(text)
-
-
-# Reading
 
 
 def read_streams(lines: Iterable[bytes]) -> list[Stream]:

@@ -128,7 +128,6 @@ class Verification:
 
 
 def _streams(run: PastRun | None) -> dict[str, Any]:
-    """Return the counts of each stream in the report of a run; what was 0 is not in them."""
     return {} if run is None else run.report.get("streams", {})
 
 

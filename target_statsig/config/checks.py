@@ -47,9 +47,6 @@ if TYPE_CHECKING:
 NOT_IN_A_BASE = re.compile(r"[?#\s\0-\x1f\x7f-\x9f]")
 """Characters after which a path cannot be appended to an address."""
 
-MAX_DESCRIPTION = 1_000
-"""Most characters of a segment's description: https://api.statsig.com/openapi/20240601.json."""
-
 WEB = ("http://", "https://")
 STORE_SCHEMES = ("sqlite://", "postgresql+psycopg://")
 
@@ -218,8 +215,6 @@ def _segment_errors(stream: StreamSettings) -> Iterator[str]:
     if stream.sync_mode is None:
         yield f"`sync_mode` is missing. Set it to one of {', '.join(SyncMode)}."
     yield from _id_type_errors(stream)
-    if len(stream.segment_description or "") > MAX_DESCRIPTION:
-        yield f"`segment_description` has more than {MAX_DESCRIPTION:,} characters, Statsig's limit."
     if stream.membership_field is not None and stream.sync_mode in {SyncMode.REMOVE, SyncMode.MIRROR}:
         yield "`membership_field` needs `sync_mode: add`. (True adds, false removes.)"
 

@@ -59,19 +59,17 @@ def read_config_files(paths: Iterable[str]) -> dict[str, Any]:
     for path in paths:
         try:
             content = json.loads(Path(path).read_bytes())
-        except OSError as error:
-            errors.append(f"The configuration file {path} cannot be read: {error.strerror}.")
-        except json.JSONDecodeError as error:
-            errors.append(
-                f"The configuration file {path} is not valid JSON (line {error.lineno}, column {error.colno})."
-            )
-        except UnicodeDecodeError:
-            errors.append(f"The configuration file {path} is not valid UTF-8.")
-        else:
             if isinstance(content, dict):
                 settings |= content
-            else:
-                errors.append(f"The configuration file {path} must hold a JSON object.")
+                continue
+            fault = "must hold a JSON object"
+        except OSError as error:
+            fault = f"cannot be read: {error.strerror}"
+        except json.JSONDecodeError as error:
+            fault = f"is not valid JSON (line {error.lineno}, column {error.colno})"
+        except UnicodeDecodeError:
+            fault = "is not valid UTF-8"
+        errors.append(f"The configuration file {path} {fault}.")
     if errors:
         raise SettingsError(errors)
     return settings
@@ -92,11 +90,7 @@ def typed(texts: Mapping[str, str], schema: Mapping[str, Any]) -> dict[str, Any]
 
 
 def check_trial(settings: Settings, environ: Mapping[str, str]) -> None:
-    """Check that what runs beside an emulator sends to it.
-
-    Raises:
-        SettingsError: A key and an address are for another Statsig.
-    """
+    """Raise a SettingsError if what runs beside an emulator would send elsewhere."""
     urls = {"events_url": settings.server_secret_key, "console_url": settings.console_api_key}
     elsewhere = [
         f"`{name}`" for name, key in urls.items() if key and not is_loopback(getattr(settings, name).partition("//")[2])
@@ -132,19 +126,12 @@ def restore_keys(raw: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str
     """Return a configuration with the keys that Meltano split at their dots, or dropped, in `streams` and mappings."""
     config = _join(raw)
     for setting in ("streams", *MAPPINGS):
-        given = _read(environ.get(MELTANO_PREFIX + setting.upper()))
-        got = config.get(setting, {})
-        if given and isinstance(got, Mapping):
+        given, got = None, config.get(setting, {})
+        with suppress(ValueError):
+            given = json.loads(environ.get(MELTANO_PREFIX + setting.upper(), "{}"))
+        if given and isinstance(given, Mapping) and isinstance(got, Mapping):
             config[setting] = _with_dropped(got, _unescape(_join({setting: given})[setting]))
     return config
-
-
-def _read(text: str | None) -> Mapping[str, Any]:
-    try:
-        value = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    return value if isinstance(value, Mapping) else {}
 
 
 def _join(raw: Mapping[str, Any]) -> dict[str, Any]:

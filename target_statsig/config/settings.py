@@ -204,7 +204,7 @@ class RateWindow:
     seconds: int
 
 
-_RATE = re.compile(r"(\d{1,9}) */ *(\d{1,9}) *([smh])", re.ASCII)
+_RATE = re.compile(r"([1-9]\d{0,8}) */ *([1-9]\d{0,8}) *([smh])", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -223,11 +223,7 @@ def parse_rate_windows(text: str) -> tuple[RateWindow, ...]:
             msg = f"'{part.strip()}' is not a number of requests and a period, such as `10/10s` or `850/15m`"
             raise ValueError(msg)
         number, period, unit = match.groups()
-        window = RateWindow(int(number), int(period) * _SECONDS[unit])
-        if not window.limit or not window.seconds:
-            msg = f"'{part.strip()}' would allow no request. Both numbers must be at least 1"
-            raise ValueError(msg)
-        windows.append(window)
+        windows.append(RateWindow(int(number), int(period) * _SECONDS[unit]))
     return tuple(windows)
 
 
@@ -319,7 +315,6 @@ _JSON_TYPES: Mapping[Any, dict[str, Any]] = {
 
 
 def _types(declarations: type) -> dict[str, Any]:
-    """Return the type of each setting, without the None of an optional one."""
     hints = get_type_hints(declarations)
     return {name: get_args(hint)[0] if isinstance(hint, UnionType) else hint for name, hint in hints.items()}
 

@@ -206,8 +206,6 @@ class RunReport:
 
     Attributes:
         lock: Hold it to change counts that other threads change too.
-        item_streams: The counts of the streams that go to the events API.
-        member_streams: The counts of the streams that feed segments.
         errors: The code of each error, by its text.
         stop_signal: The number of the signal that ended the run, or None.
     """

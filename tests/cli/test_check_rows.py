@@ -200,7 +200,7 @@ def test_the_nearest_id_type_is_named_and_why_it_is_another():
     (row,) = rows("ID types", {"orders": {**EVENT, "custom_ids": {"companyId": "column"}}})
     assert row.endswith("Did you mean `companyID`? Case matters.")
     (row,) = rows("ID types", {"orders": {**EVENT, "custom_ids": {"compnyID": "column"}}})
-    assert row.endswith("Did you mean `companyID`?")
+    assert row.endswith("Did you mean `companyID`? Case matters.")
     (row,) = rows("ID types", {"orders": {**EVENT, "custom_ids": {"zzz": "column"}}})
     assert row.endswith("Create it in the Statsig console, or use one of these.")
 
