@@ -32,7 +32,6 @@ from singer_sdk.plugin_base import _ConfigInput
 from typing_extensions import override
 
 from target_statsig.commands import command_line
-from target_statsig.commands.command_line import TargetCommand
 from target_statsig.config.load import VARIABLE_PREFIX, check_trial, read_config_files, restore_keys, typed
 from target_statsig.config.settings import config_schema
 from target_statsig.errors import NO_STATE_PASSES, InputError, SettingsError
@@ -351,4 +350,4 @@ class TargetStatsig(Target):
     @classmethod
     @override
     def get_singer_command(cls) -> click.Command:
-        return TargetCommand(super().get_singer_command())
+        return command_line.extend(super().get_singer_command())

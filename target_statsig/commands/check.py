@@ -266,13 +266,18 @@ def check(config: Config, clock: Clock) -> dict[str, list[Row]]:
     failure: str | None = None
     id_types: list[str] | None = None
     segments: dict[str, Segment | RequestError] = {}
+    ids = dict.fromkeys(stream.segment_id for stream in streams.values() if stream.segment_id is not None)
     store: StoreStatus | str
     if settings.console_api_key:
         try:
             with closing(HttpTransport()) as transport:
                 console = open_console(settings, transport, clock)
                 id_types = console.unit_id_types()
-                segments = _segments(console, streams)
+                for segment_id in ids:
+                    try:
+                        segments[segment_id] = console.segment(segment_id)
+                    except RequestError as error:
+                        segments[segment_id] = error
         except (FatalRunError, RequestError) as error:
             failure, id_types = f"{error.heading.value}: {error}", None
     try:
@@ -292,16 +297,6 @@ def _streams_of(config: Config) -> dict[str, StreamSettings]:
         with suppress(SettingsError):  # the top level alone may not be enough for a stream
             streams[EVERY_STREAM] = config.for_stream(EVERY_STREAM)
     return streams
-
-
-def _segments(console: ConsoleClient, streams: Mapping[str, StreamSettings]) -> dict[str, Segment | RequestError]:
-    found: dict[str, Segment | RequestError] = {}
-    for segment_id in dict.fromkeys(stream.segment_id for stream in streams.values() if stream.segment_id is not None):
-        try:
-            found[segment_id] = console.segment(segment_id)
-        except RequestError as error:
-            found[segment_id] = error
-    return found
 
 
 def open_console(settings: Settings, transport: Transport, clock: Clock, patience: int = PATIENCE) -> ConsoleClient:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from typing_extensions import override
 
 from target_statsig.config.choices import ApiKeyKind
 from target_statsig.config.load import VARIABLE_PREFIX
@@ -62,17 +61,6 @@ Exit status: 0 complete, 1 failed, 2 wrong command line, 128 plus the signal's n
 
 COMMANDS = ("check", "suggest", "status", "verify", "replay", "apply_held")
 """The options that exclude each other."""
-
-LAST = "This program"
-
-GROUPS = {
-    "Input": ("file_input", "send"),
-    "Configuration": ("config",),
-    "Dry run": ("dry_run", "show_ids", "dry_run_output"),
-    "Commands instead of a run": ("check", "suggest", "status", "verify", "json", "replay", "apply_held", "segment"),
-    LAST: ("about", "about_format", "version"),
-}
-"""Parameter names by group, in the order of the help. Options in no group come last."""
 
 FLAGS = {
     "--check": "Check the keys, the segments, the ID types, the store and the dead letters. Changes nothing.",
@@ -128,37 +116,14 @@ def conflicts(given: Mapping[str, Any]) -> Iterator[str]:
         yield "`--json` is of no use without `--status` or `--verify`: add one of them."
 
 
-class TargetCommand(click.Command):
-    """singer-sdk's command with our options, in groups."""
-
-    def __init__(self, original: click.Command) -> None:
-        """Copy singer-sdk's command; its `--input` is read like a pipe."""
-        settings: dict[str, Any] = {**original.context_settings, "max_content_width": 100}
-        super().__init__(
-            original.name,
-            context_settings=settings,
-            callback=original.callback,
-            params=[*original.params, *OWN],
-            help=HELP,
-            epilog=EXAMPLES,
-        )
-        self._original = original
-        file_input = next(option for option in original.params if option.name == "file_input")
-        # Bytes, so that invalid UTF-8 is an error of its line.
-        file_input.type = click.File("rb")
-
-    @override
-    def invoke(self, ctx: click.Context) -> Any:
-        return self._original.invoke(ctx)
-
-    @override
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        options = {option.name: option for option in self.get_params(ctx)}
-        for title, names in GROUPS.items():
-            group = [options.pop(name) for name in names]
-            records = [option.get_help_record(ctx) for option in (*group, *(options.values() if title == LAST else ()))]
-            with formatter.section(title):
-                formatter.write_dl([record for record in records if record is not None])
+def extend(command: click.Command) -> click.Command:
+    """Add our options to singer-sdk's command, whose `--input` is then read like a pipe: as bytes."""
+    file_input = next(option for option in command.params if option.name == "file_input")
+    file_input.type = click.File("rb")  # so that invalid UTF-8 is an error of its line
+    command.params += OWN
+    command.context_settings["max_content_width"] = 100
+    command.help, command.epilog = HELP, EXAMPLES
+    return command
 
 
 def quieten() -> None:

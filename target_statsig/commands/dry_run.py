@@ -19,12 +19,10 @@ from typing_extensions import override
 
 from target_statsig.client.dry_run import DryRunTransport
 from target_statsig.client.http import HttpTransport
-from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.clock import SkippingClock
 from target_statsig.commands.run import Run
 from target_statsig.config import paths
 from target_statsig.config.choices import DESTINATIONS, DeletedRows, ObjectType
-from target_statsig.config.settings import parse_rate_windows
 from target_statsig.errors import FatalRunError, Heading, SettingsError
 from target_statsig.events.items import ITEM_TYPES, read_objects
 from target_statsig.reports.report import MappingWarnings
@@ -142,9 +140,7 @@ class DryRun(Run):
 
     @override
     def _log_summary(self) -> None:
-        windows = parse_rate_windows(self.settings.console_rate_limits)
-        seconds_for = RateLimiter(windows, self.clock).seconds_for
-        forecast = Forecast(seconds_for, self._waits.skipped, self.settings.server_secret_key is not None)
+        forecast = Forecast(self._waits.skipped, has_server_key=self.settings.server_secret_key is not None)
         log_summary(self.report, self._ended_at, forecast)
         for stream, lines in self._first_records.items():
             self._show([f"First record of stream '{stream}', as it would be sent:", *(f"  {line}" for line in lines)])

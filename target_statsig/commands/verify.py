@@ -150,30 +150,26 @@ def verify(settings: Settings, clock: Clock) -> Verification:
         return _ask(run, run.sent, settings, transport, clock)
 
 
-def _names(sent: SentItems) -> list[SentName]:
-    """Return all names in the order of the questions; the one that stands for many comes last."""
-    names = [SentName(name, NameType.EVENT, count) for name, count in sent.names.items()]
-    for name, count in sent.exposures.items():
-        type_ = NameType.GATE if name.startswith(GATE_MARK) else NameType.EXPERIMENT
-        names.append(SentName(name.removeprefix(GATE_MARK), type_, count))
-    return sorted(names, key=lambda name: (name.name == OTHER_NAMES, -name.sent))
-
-
 def _ask(run: PastRun, sent: SentItems, settings: Settings, transport: Transport, clock: Clock) -> Verification:
     deadline = clock.monotonic() + ALL_SECONDS
     failure: RequestError | FatalRunError | None = None
+    asked = [SentName(name, NameType.EVENT, count) for name, count in sent.names.items()]
+    for name, count in sent.exposures.items():
+        type_ = NameType.GATE if name.startswith(GATE_MARK) else NameType.EXPERIMENT
+        asked.append(SentName(name.removeprefix(GATE_MARK), type_, count))
+    asked.sort(key=lambda each: (each.name == OTHER_NAMES, -each.sent))
     names: list[SentName] = []
-    for number, name in enumerate(_names(sent)):
+    for number, each in enumerate(asked):
         left = deadline - clock.monotonic()
         recent = None
-        if failure is None and number < MOST_ASKED and left > 0 and name.name != OTHER_NAMES:
+        if failure is None and number < MOST_ASKED and left > 0 and each.name != OTHER_NAMES:
             console = open_console(settings, transport, clock, min(PATIENCE, math.ceil(left)))
             try:
-                recent = _recent(console, name, run, sent, clock.time())
+                recent = _recent(console, each, run, sent, clock.time())
             except (RequestError, FatalRunError) as error:
                 failure = error
-        found = judge(name, recent, clock.time() - run.ended_at)
-        names.append(replace(name, found=found, recent=recent))
+        found = judge(each, recent, clock.time() - run.ended_at)
+        names.append(replace(each, found=found, recent=recent))
     return Verification(run, names, failure)
 
 

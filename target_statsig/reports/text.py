@@ -17,7 +17,7 @@ from target_statsig.config.choices import SyncMode
 from target_statsig.reports.report import OTHER_NAMES, MemberCounts, RunStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from target_statsig.client.dry_run import ListChanges
     from target_statsig.reports.report import ItemCounts, RunReport, SegmentCounts
@@ -128,12 +128,10 @@ class Forecast:
     """What a dry run knows beside its counts.
 
     Attributes:
-        seconds_for: Returns the seconds that a number of list changes takes under the rate limits.
         waits: Seconds that all changes would wait, after those of earlier runs.
         has_server_key: Whether `server_secret_key` is set; a dry run of events does not need it.
     """
 
-    seconds_for: Callable[[int], float]
     waits: float
     has_server_key: bool
 
@@ -273,9 +271,6 @@ def _segment_remarks(counts: SegmentCounts, forecast: Forecast | None) -> Iterat
         yield f"{counts.kept:,} kept; the next run sends them first"
     if forecast is not None:
         yield from counts.warnings
-        seconds = forecast.seconds_for(counts.requests)
-        if seconds:
-            yield f"{counted(counts.requests, 'request')} take {duration(seconds)} under `console_rate_limits`"
 
 
 def _forecast_lines(report: RunReport, forecast: Forecast) -> Iterator[str]:

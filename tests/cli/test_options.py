@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from target_statsig.commands.command_line import COMMANDS, EXAMPLES, GROUPS, conflicts
+from target_statsig.commands.command_line import COMMANDS, EXAMPLES, conflicts
 from target_statsig.target import TargetStatsig
 
 COMMAND = TargetStatsig.get_singer_command()
@@ -78,10 +78,6 @@ def test_every_option_is_in_the_help_once(help_text):
     shown = re.findall(r"^  (--[a-z-]+)", help_text, re.MULTILINE)
     assert sorted(shown) == sorted({*shown})
     assert {*shown} == {option.opts[0] for option in COMMAND.params if isinstance(option, click.Option)} | {"--help"}
-
-
-def test_the_groups_are_in_their_order(help_text):
-    assert re.findall(r"^(\w[^:\n]*):$", help_text, re.MULTILINE) == [*GROUPS]
 
 
 def test_the_help_begins_with_what_this_is(help_text):
