@@ -237,8 +237,6 @@ class TargetStatsig(Target):
         if self.message_reader.waiting:
             self.message_reader.check_stop()
 
-    # Instead of a run from a tap
-
     def replay(self) -> int:
         """Send all dead letters again, delete the files of those that arrived, and return the exit code."""
         from target_statsig.commands.replay import dead_letters

@@ -53,8 +53,6 @@ PATIENCE = 15
 EVERY_STREAM = "*"
 """Stands for all streams that no entry of `streams` matches."""
 
-SHOWN_NAMES = 5
-
 BUILT_IN = frozenset(STATSIG_ID_TYPES.values())
 """ID types that every project has, whether or not they are listed."""
 
@@ -187,7 +185,7 @@ def _id_type_rows(streams: Mapping[str, StreamSettings], known: Sequence[str] | 
         if settings.custom_id_type is not None:
             named.setdefault(settings.custom_id_type, []).append(f"`custom_id_type` of {_stream(name)}")
     for id_type, places in named.items():
-        where = f"Named in {_few(places)}."
+        where = f"Named in {', '.join(places)}."
         if id_type in BUILT_IN or (known is not None and id_type in known):
             yield Row(Mark.OK, id_type, f"exists in the project. {where}")
         elif known is None:
@@ -197,7 +195,7 @@ def _id_type_rows(streams: Mapping[str, StreamSettings], known: Sequence[str] | 
             hint = "Create it in the Statsig console, or use one of these."
             if near := nearest(id_type, [*known, *BUILT_IN.difference(known)]):
                 hint = f"Did you mean `{near}`? Case matters."
-            text = f"is not an ID type of the project, which has {_few(known)}. {where}"
+            text = f"is not an ID type of the project, which has {', '.join(known)}. {where}"
             yield Row(Mark.FAIL, id_type, text, hint)
 
 
@@ -253,11 +251,6 @@ def table_row(run: Run, url: str) -> Row:
         f"{table.rejections.total():,} rejected during preparation."
     )
     return Row(Mark.OK, "--send", found)
-
-
-def _few(names: Sequence[str]) -> str:
-    more = len(names) - SHOWN_NAMES
-    return ", ".join(names[:SHOWN_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def check(config: Config, clock: Clock) -> dict[str, list[Row]]:

@@ -9,7 +9,6 @@ import logging
 import sys
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -99,17 +98,14 @@ class DryRun(Run):
         self._has_terminal = sys.stdout is not None and sys.stdout.isatty()
         self._first_records: dict[str, list[str]] = {}
         """The lines about the first record of each stream that would be sent. For a terminal only."""
-        self._output = None if output is None else self._opened.enter_context(closing(RequestFile(output)))
+        file = None if output is None else self._opened.enter_context(closing(RequestFile(output)))
+        record = file.write if file else lambda _: None
+        self._recording = DryRunTransport(HttpTransport(), self.settings.console_url, record)
         self._limiter_clock = self._waits = SkippingClock(self.clock)
         logger.info(
             "This is a dry run. It sends nothing, changes neither the store nor the dead letters, and writes no "
             "STATE. The messages below say what a run would have done."
         )
-
-    @cached_property
-    def _recording(self) -> DryRunTransport:
-        record = self._output.write if self._output else lambda _: None
-        return DryRunTransport(HttpTransport(), self.settings.console_url, record)
 
     @override
     def _open_transport(self) -> Transport:

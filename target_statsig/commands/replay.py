@@ -182,9 +182,6 @@ def _decode(line: bytes) -> dict[str, Any]:
     return message if isinstance(message, dict) and not is_too_deep(message) else {}
 
 
-# A table of prepared requests
-
-
 def send(run: Run, url: str) -> int:
     """Send the requests of a table that were not sent yet: a directory of Parquet files, a glob, or one file.
 

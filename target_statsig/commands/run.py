@@ -85,7 +85,7 @@ class Run:
         # `max_parallel_requests: 1` there is one thread, which keeps the order.
         self.pool = DeliveryPool(requests + min(requests - 1, BATCHES_AHEAD))
         self.streams = Streams(self)
-        self.progress_log = ProgressLog(self.clock, self.streams.progress, self._seconds_for)
+        self.progress_log = ProgressLog(self.clock, lambda: [each.progress for each in self.streams], self._seconds_for)
         self.clock.while_waiting = self.progress_log.update
         self.failure: BaseException | None = None
         self.ended = False

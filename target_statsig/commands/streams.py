@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from target_statsig.commands.run import Run
     from target_statsig.config.settings import StreamSettings
-    from target_statsig.reports.progress import Progress
     from target_statsig.reports.report import ItemCounts, MemberCounts
     from target_statsig.segments.stream import SegmentStream
     from target_statsig.singer.message import Message
@@ -85,10 +84,6 @@ class Streams:
             warn_of_absent_streams(absent, came, entries)
             if not (came or absent):
                 logger.warning("No stream came: the input held no SCHEMA message. If the tap failed, its log says why.")
-
-    def progress(self) -> list[Progress]:
-        """Return the progress of each stream. Thread-safe."""
-        return [stream.progress for stream in self]
 
     # While the input is read
 

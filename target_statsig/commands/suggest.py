@@ -17,8 +17,6 @@ from target_statsig.singer.columns import places
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-IDENTIFIERS = ("user_id", "anonymous_id")
-
 LIKE_AN_IDENTIFIER = re.compile(
     r"(user|customer|member|account|client|person|contact|visitor)(_?id|_?uuid)?", re.IGNORECASE
 )
@@ -84,7 +82,7 @@ def _block(stream: Stream) -> str:
     """Return the entry of a stream, with remarks; empty if no column looks like an identifier."""
     mapping: dict[str, str] = {}
     remarks: list[str] = []
-    if stream.has(source for name in IDENTIFIERS for source in DEFAULT_SOURCES[name]) is None:
+    if stream.has(source for name in ("user_id", "anonymous_id") for source in DEFAULT_SOURCES[name]) is None:
         identifier = stream.like(LIKE_AN_IDENTIFIER)
         if identifier is None:
             return ""

@@ -47,9 +47,6 @@ if TYPE_CHECKING:
 NOT_IN_A_BASE = re.compile(r"[?#\s\0-\x1f\x7f-\x9f]")
 """Characters after which a path cannot be appended to an address."""
 
-WEB = ("http://", "https://")
-STORE_SCHEMES = ("sqlite://", "postgresql+psycopg://")
-
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name nearest to a given one, ignoring case; None if none is near."""
@@ -132,10 +129,8 @@ def run_errors(settings: Settings, used: Collection[str]) -> Iterator[str]:
     yield from _address_errors("events_url", settings.events_url, EVENTS_URL)
     yield from _address_errors("console_url", settings.console_url, CONSOLE_URL)
     notify = settings.notify_url
-    if notify is not None and not (notify.startswith(WEB) and _has_valid_host(notify)):
+    if notify is not None and not _is_valid(notify):
         yield "`notify_url` must be a complete address, such as https://hooks.example.com/…."
-    if settings.store_url is not None and not settings.store_url.startswith(STORE_SCHEMES):
-        yield "`store_url` must begin with sqlite:/// or postgresql+psycopg://."
     if settings.dead_letter_path is not None and (problem := file_system_error(settings.dead_letter_path)):
         yield f"`dead_letter_path` cannot be used: {problem}"
     try:
@@ -144,22 +139,17 @@ def run_errors(settings: Settings, used: Collection[str]) -> Iterator[str]:
         yield f"`console_rate_limits`: {error}."
 
 
-def _has_valid_host(url: str) -> bool:
-    """Return whether the host and the port of an address are valid."""
+def _is_valid(url: str) -> bool:
     with suppress(ValueError):
         parts = urlsplit(url)
-        return parts.hostname is not None and parts.port != 0
+        return parts.scheme in {"http", "https"} and parts.hostname is not None and parts.port != 0
     return False
 
 
 def _address_errors(setting: str, url: str, own: str) -> Iterator[str]:
     """Yield the error of an API's address, if any; at Statsig's host it must have Statsig's path."""
-    if not url.startswith(WEB):
-        yield f"`{setting}` must begin with https:// (or http:// for a proxy on this machine)."
-    elif NOT_IN_A_BASE.search(url):
-        yield f"`{setting}` must end with a path, because the target appends to it. Remove `?`, `#` and blanks."
-    elif not _has_valid_host(url):
-        yield f"`{setting}` is not a valid address. Check its host and port."
+    if not _is_valid(url) or NOT_IN_A_BASE.search(url):
+        yield f"`{setting}` must be an address such as {own}, without `?`, `#` and blanks: the target appends to it."
     else:
         given, statsig = urlsplit(url), urlsplit(own)
         if given.netloc == statsig.netloc and given.path.rstrip("/") != statsig.path:
@@ -203,15 +193,13 @@ def stream_errors(stream: StreamSettings) -> Iterator[str]:
 
 
 def _segment_errors(stream: StreamSettings) -> Iterator[str]:
-    if stream.segment_id is None and stream.segment_id_field is None:
-        yield "`segment_id` is missing. Set it, or name the column that holds it with `segment_id_field`."
+    if (stream.segment_id is None) is (stream.segment_id_field is None):
+        yield "`segment_id` or `segment_id_field`, the column that holds it, must be set, and not both."
     if stream.segment_id is not None and not is_segment_id(stream.segment_id):
         yield (
             "`segment_id` is not a valid segment id. Copy it from the segment's page in the Statsig console. An id "
             f"has at most {MAX_SEGMENT_ID} characters, no control characters, and is neither blank nor `.` nor `..`."
         )
-    if stream.segment_id is not None and stream.segment_id_field is not None:
-        yield "`segment_id` and `segment_id_field` exclude each other. Keep one."
     if stream.sync_mode is None:
         yield f"`sync_mode` is missing. Set it to one of {', '.join(SyncMode)}."
     yield from _id_type_errors(stream)

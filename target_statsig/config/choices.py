@@ -115,8 +115,6 @@ class NotifyOn(StrEnum):
     ALWAYS = "always"
 
 
-# Destinations and sources
-
 DEFAULT_SOURCES: Mapping[str, tuple[str, ...]] = {
     "user_id": ("user_id", "userId", "userID"),
     "anonymous_id": ("anonymous_id", "anonymousId", "stable_id", "stableID"),
@@ -186,8 +184,6 @@ DESTINATIONS: Mapping[ObjectType, tuple[str, ...]] = {
 }
 """The destinations that `field_mapping` may name; for metrics also the custom ID type."""
 
-
-# Keys
 
 SHOWN_CHARACTERS = 4
 MIN_CHARACTERS = 8
@@ -269,8 +265,6 @@ class ApiKeyKind(enum.Enum):
             return f"{known} and does not begin with `{self.prefix}`."
         return f"{known}. It may be revoked, or lack a permission."
 
-
-# Event names and segment ids
 
 RESERVED_PREFIX = "statsig::"
 """Prefix of events that Statsig creates, such as exposures."""

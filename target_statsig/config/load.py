@@ -105,10 +105,7 @@ def check_trial(settings: Settings, environ: Mapping[str, str]) -> None:
 
 
 def is_loopback(server: str) -> bool:
-    """Return whether a server is `localhost`, in 127.0.0.0/8, or `[::1]`.
-
-    `server` is as in a `Host` header or after the `//` of a URL, with or without a port and a path.
-    """
+    """Return whether a server, as in a `Host` header or after the `//` of a URL, is `localhost` or a loopback IP."""
     try:
         host = urlsplit(f"//{server}").hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback

@@ -70,20 +70,18 @@ class Config:
         if key is not None:
             return self.entries[key]
         if "object_type" not in self.defaults:
-            raise SettingsError([self._unnamed(stream)])
+            text = f"stream '{stream}': `object_type` is missing"
+            if not self.defaults and not self.entries:
+                text += ", and so is every other setting. Give `--config` a file, or ENV for the environment"
+            elif self.entries:
+                text += f", because no entry of `streams` matches it (there are {', '.join(map(repr, self.entries))})"
+            choices = ", ".join(ObjectType)
+            text += f". Set it in an entry for this stream or at the top level to one of {choices}."
+            raise SettingsError([text])
         found = _stream_settings(self.defaults)
         if errors := [f"stream '{stream}': {text}" for text in stream_errors(found)]:
             raise SettingsError(errors)
         return found
-
-    def _unnamed(self, stream: str) -> str:
-        """Return the text for a stream without an `object_type`."""
-        text = f"stream '{stream}': `object_type` is missing"
-        if not self.defaults and not self.entries:
-            return f"{text}, and so is every other setting. Give `--config` a file, or ENV for the environment."
-        if self.entries:
-            text += f", because no entry of `streams` matches it (there are {', '.join(map(repr, self.entries))})"
-        return f"{text}. Set it in an entry for this stream or at the top level to one of {', '.join(ObjectType)}."
 
     @property
     def names_of_row_streams(self) -> list[str]:
@@ -162,7 +160,6 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
 
 
 def _named(text: str) -> str:
-    """Return the setting that the text of an error is about."""
     return text.split("`")[1].partition(".")[0]
 
 

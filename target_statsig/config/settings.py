@@ -288,14 +288,6 @@ class Settings:
     )
 
 
-# The JSON schema
-
-STREAMS = (
-    "`{stream name or glob: its settings}`. An exact name wins, then the glob with the longest literal text. Every "
-    "stream setting may also stand at the top level, as the default for all streams."
-)
-"""The description of `streams`, the one setting that holds settings."""
-
 _JSON_TYPES: Mapping[Any, dict[str, Any]] = {
     bool: {"type": "boolean"},
     int: {"type": "integer"},
@@ -332,8 +324,12 @@ def config_schema() -> dict[str, Any]:
     An entry of `streams` has no defaults: singer-sdk would fill them in and hide the value of the top level.
     """
     closed = {"type": "object", "additionalProperties": False}
-    entry = closed | {"properties": _properties(StreamSettings, defaults=False)}
-    streams = {"type": "object", "additionalProperties": entry, "description": STREAMS}
+    streams = {
+        "type": "object",
+        "additionalProperties": closed | {"properties": _properties(StreamSettings, defaults=False)},
+        "description": "`{stream name or glob: its settings}`. An exact name wins, then the glob with the longest "
+        "literal text. Every stream setting may also stand at the top level, as the default for all streams.",
+    }
     return closed | {"properties": {**_properties(Settings), "streams": streams, **_properties(StreamSettings)}}
 
 

@@ -46,10 +46,7 @@ class ProgressLog:
     def __init__(
         self, clock: Clock, progress: Callable[[], Iterable[Progress]], seconds_for: Callable[[int], float]
     ) -> None:
-        """Start the first interval.
-
-        `seconds_for` returns the seconds that a number of list changes takes under the rate limits.
-        """
+        """Start the first interval; `seconds_for` tells how long a number of list changes takes."""
         self._clock = clock
         self._progress = progress
         self._seconds_for = seconds_for

@@ -273,8 +273,6 @@ class RunReport:
             }
 
 
-# For other programs
-
 PREFIX = "target_statsig"
 
 _LABEL_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})

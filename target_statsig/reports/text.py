@@ -45,12 +45,7 @@ ENDS = {
 
 
 class Remark(NamedTuple):
-    """The texts about records that were sent although unusual, or left out on purpose.
-
-    Attributes:
-        text: The text after the number in the summary.
-        advice: The rest of the warning, which is logged once for a stream; None if there is none.
-    """
+    """The text about a number of records that are unusual, and the rest of its warning, once for a stream, if any."""
 
     text: str
     advice: str | None = None
@@ -283,9 +278,6 @@ def _forecast_lines(report: RunReport, forecast: Forecast) -> Iterator[str]:
     if not key_missing or report.status is not RunStatus.COMPLETE:
         yield ENDS[report.status]
     yield from (f"  {error}" for error in report.errors)
-
-
-# Numbers and text from others
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

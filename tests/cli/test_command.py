@@ -129,7 +129,7 @@ def test_all_errors_of_a_configuration_come_at_once(command):
         "did you mean `events_url`?",
         "`batch_size_rows` must be at least 1",
         "streams.b: `event_preset` must be one of none, default, retail",
-        "streams.a: `segment_id` is missing",
+        "streams.a: `segment_id` or `segment_id_field`",
         "`server_secret_key` holds a Client SDK Key (client-…, ends in 6789)",
         "`console_api_key` is missing",
     ):
