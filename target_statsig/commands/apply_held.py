@@ -126,7 +126,6 @@ def _remove_held(baseline: Baseline, store: Store) -> None:
 
 
 def _check_hold(baseline: Baseline, hold: Hold) -> None:
-    """Refuse if the run did not end well, or if more than a proof is missing."""
     remote, counts = baseline.remote, baseline.remote.counts
     counts.held = hold.removals
     since = baseline.members.missing_since()
@@ -156,7 +155,6 @@ def _count_held(baseline: Baseline, hold: Hold) -> int:
 
 
 def _check_guards(remote: RemoteSegment, hold: Hold, removals: int) -> None:
-    """Refuse if a guard forbids it under the present settings."""
     decision = decide(Verdict(Proof.APPLIED, applicable=True), replace(hold, removals=removals), remote.settings)
     if decision.action in {Action.HOLD, Action.FAIL}:
         remote.counts.held, remote.counts.held_because = removals, decision.reason.value

@@ -1,7 +1,4 @@
-"""`--check`: whether a run can work, as a table.
-
-Its calls only read. It creates no store.
-"""
+"""`--check`: whether a run can work, as a table. Its calls only read, and it creates no store."""
 
 from __future__ import annotations
 

@@ -162,7 +162,6 @@ def _row_count_of(stream: Stream) -> str | None:
 
 
 def _time_of(stream: Stream) -> str | None:
-    """Return the column with the time of an event."""
     if known := stream.has(DEFAULT_SOURCES["event_time"]):
         return known
     columns = _plain_columns(stream)
