@@ -26,6 +26,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 from singer_sdk import Target
 from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError, RecordsWithoutSchemaException
+from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TargetCapabilities
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_sdk.plugin_base import _ConfigInput
@@ -91,14 +92,9 @@ class TargetStatsig(Target):
         """
         from target_statsig.singer.reader import SingerMessageReader
 
-        if parse_env_config:
-            schema = self._whole_schema()
-            # As texts: singer-sdk would fail with a bare `ValueError` if a number is none, and read a typo as false.
-            texts = {"properties": {name: {"type": "string"} for name in schema["properties"]}}
-            config = config | typed(parse_environment_config(texts, VARIABLE_PREFIX), schema)
-        config = config | ({"dry_run": True} if dry_run else {})
+        self._overrides = {"dry_run": True} if dry_run else {}
         try:
-            super().__init__(config=config, message_reader=SingerMessageReader())
+            super().__init__(config=config, parse_env_config=parse_env_config, message_reader=SingerMessageReader())
             self.run = self._new_run(show_ids=show_ids, dry_run_output=dry_run_output)
         except SettingsError as error:
             msg = "Nothing was read or sent."
@@ -262,12 +258,20 @@ class TargetStatsig(Target):
         cls.append_builtin_config(schema)
         return schema
 
+    @classproperty
+    @override
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 -- of the class, as in singer-sdk
+        schema = cls._whole_schema()
+        # As texts: singer-sdk would fail with a bare `ValueError` if a number is none, and read a typo as false.
+        texts = {"properties": {name: {"type": "string"} for name in schema["properties"]}}
+        return typed(parse_environment_config(texts, VARIABLE_PREFIX), schema)
+
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         from target_statsig.config.parse import parse_config
 
         schema = self._whole_schema()
-        self._config = restore_keys(self._config, os.environ)
+        self._config = restore_keys(self._config, os.environ) | self._overrides
         self.run_config = parse_config(self._config, schema)
         check_trial(self.run_config.settings, os.environ)
         return []

@@ -92,7 +92,7 @@ def test_a_base_behind_which_no_call_can_be_put_is_turned_down(run_target, stats
     address = {setting: f"{statsig.console_url}{ending}"}
     with pytest.raises(ConfigValidationError) as turned_down:
         run_target([], object_type="segment", segment_id="vips", sync_mode="add", **address)
-    assert f"`{setting}` must end with a path" in turned_down.value.errors[0]
+    assert f"`{setting}` must be an address such as" in turned_down.value.errors[0]
 
 
 def test_a_dry_run_takes_a_segment_by_the_collections_name_for_a_segment(run_target, statsig):
