@@ -276,13 +276,10 @@ class Pool(HTTPConnectionPool):
 
     ConnectionCls = _Connection
 
-    @property
-    def has_tunnels(self) -> bool:
-        """Whether a proxy passes the connections on unread."""
-        return self.proxy is not None and self.scheme == "https"
-
-    def exchange(self, message: bytes) -> tuple[int, dict[str, str], bytes]:
+    def exchange(self, message: bytes, *, is_tunnelled: bool) -> tuple[int, dict[str, str], bytes]:
         """Send a request, its head and its body, and return the response: status, headers (in lower case) and body.
+
+        `is_tunnelled` says whether a proxy passes the request on unread.
 
         Raises:
             OSError, HTTPError, HTTPException: There was no connection or no whole response. `LIMITS.has_sent` says
@@ -292,7 +289,7 @@ class Pool(HTTPConnectionPool):
         try:
             if connection.sock is None:
                 connection.timeout = LIMITS.left
-                if self.has_tunnels:
+                if is_tunnelled:
                     self._prepare_proxy(connection)
                 else:
                     connection.connect()

@@ -137,7 +137,7 @@ class HttpTransport(Transport):
         except ValueError:
             raise _not_built() from None
         try:
-            return Response(*route.pool.exchange(message))
+            return Response(*route.pool.exchange(message, is_tunnelled=route.is_tunnelled))
         except UnicodeError:  # a part of the host's name is too long
             raise _not_built() from None
         except (OSError, HTTPException, HTTPError, ValueError) as error:  # the last one about a certificate
@@ -167,13 +167,15 @@ class HttpTransport(Transport):
                         "`CURL_CA_BUNDLE` of the environment."
                     )
                     raise FatalRunError(msg, heading=Heading.SETTINGS) from None
+                # The scheme of the pool is that of the proxy, where the proxy reads the request.
+                is_tunnelled = pool.proxy is not None and urlsplit(address).scheme == "https"
                 headers = {
                     "host": urlsplit(address).netloc.rpartition("@")[2],
                     "accept-encoding": "identity",
                     "user-agent": USER_AGENT,
-                    **({} if pool.has_tunnels else pool.proxy_headers),
+                    **({} if is_tunnelled else pool.proxy_headers),
                 }
-                self._routes[url] = _Route(pool, self._adapter.request_url(prepared, proxies), headers)
+                self._routes[url] = _Route(pool, self._adapter.request_url(prepared, proxies), headers, is_tunnelled)
             return self._routes[url]
 
 
@@ -183,6 +185,7 @@ class _Route(NamedTuple):
     pool: Pool
     target: str
     headers: Mapping[str, str]
+    is_tunnelled: bool
 
     def message(self, request: Request) -> bytes:
         """Return a request, its head and its body, as it is sent.
@@ -227,6 +230,8 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
     @override
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        if proxy in self.proxy_manager:
+            return self.proxy_manager[proxy]
         manager = super().proxy_manager_for(proxy, **options)
         if proxy.lower().startswith("socks"):
             pools = manager.pool_classes_by_scheme

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
+from urllib3 import PoolManager
 
 from target_statsig.client.http import USER_AGENT, HttpTransport, Request, Response, TransportError
 from target_statsig.errors import FatalRunError
@@ -318,6 +319,37 @@ def test_a_proxy_passes_on_what_it_cannot_read(transport, monkeypatch):
         assert [request.line for request in sent] == ["POST /v1/log_event HTTP/1.1"] * 2
         assert all(request.headers["statsig-api-key"] == KEY for request in sent)
         assert not any("proxy-authorization" in request.headers for request in sent)
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_proxy_that_is_reached_in_secret_reads_what_goes_to_an_open_address(transport, monkeypatch):
+    with SocketServer(say_yes_in_secret) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"https://me:secret@127.0.0.1:{proxy.port}")
+        transport.send(post("http://statsig.invalid/v1/log_event"))
+
+        assert proxy.received[0].line == "POST http://statsig.invalid/v1/log_event HTTP/1.1"
+        assert proxy.received[0].headers["proxy-authorization"] == "Basic bWU6c2VjcmV0"
+
+
+class SocksProxy(PoolManager):
+    """Stands for urllib3's class, which needs PySocks: here the proxy is passed by."""
+
+    def __init__(self, _url, *, username, password, **options):
+        super().__init__(**options)
+
+
+def test_several_addresses_are_reached_through_one_socks_proxy(transport, monkeypatch):
+    monkeypatch.setattr("requests.adapters.SOCKSProxyManager", SocksProxy)
+    with SocketServer() as server:
+        monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:1080")
+        for path in ("log_event", "log_custom_metric"):
+            transport.send(post(server.url.replace("127.0.0.1", "localhost") + f"/{path}"))
+
+        assert [request.line.split()[1].rpartition("/")[2] for request in server.received] == [
+            "log_event",
+            "log_custom_metric",
+        ]
+        assert server.connections == 1
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent(transport):
