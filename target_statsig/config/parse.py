@@ -150,8 +150,9 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     errors += [f"streams.{stream}: {text}" for stream, entry in entries.items() for text in stream_errors(entry)]
     if not given and "object_type" in defaults:
         errors += stream_errors(_stream_settings(defaults))
-    reported = {_named(text) for text in misfits}
-    errors = misfits + [text for text in errors if _named(text) not in reported]
+    # A wrong default is not told of each stream too.
+    reported = {_subject(text) for text in misfits}
+    errors = misfits + [text for text in errors if reported.isdisjoint({_subject(text), ("", _subject(text)[1])})]
     if not errors:
         errors = segment_conflicts(entries)
     if errors:
@@ -159,8 +160,10 @@ def parse_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     return Config(settings, defaults, entries)
 
 
-def _named(text: str) -> str:
-    return text.split("`")[1].partition(".")[0]
+def _subject(text: str) -> tuple[str, str]:
+    """Return the place of the setting that the text of an error is about, empty at the top level, and its name."""
+    place, name, _ = text.split("`", 2)
+    return place, name.partition(".")[0]
 
 
 def _stream_settings(entry: Mapping[str, Any]) -> StreamSettings:

@@ -92,6 +92,24 @@ def test_what_does_not_fit_hides_nothing_else():
     ]
 
 
+def test_what_does_not_fit_in_one_stream_hides_nothing_of_another():
+    errors = errors_of(
+        **KEYS,
+        streams={
+            "gold": {**MIRROR, "sync_mode": "mirrr"},
+            "silver": {"object_type": "segment", "segment_id": "silver"},
+            "orders": {"object_type": "event", "field_mapping": {"user_id": 5}},
+            "visits": {"object_type": "event", "field_mapping": {"usr_id": "id"}},
+        },
+    )
+    assert [error.split(" ")[:2] for error in sorted(errors)] == [
+        ["streams.gold:", "`sync_mode`"],
+        ["streams.orders:", "`field_mapping.user_id`"],
+        ["streams.silver:", "`sync_mode`"],
+        ["streams.visits:", "`field_mapping`"],
+    ]
+
+
 def test_streams_that_are_no_object_hide_no_other_error():
     assert len(errors_of(**KEYS, batch_size_rows=0, streams=5)) == 2
 
