@@ -114,11 +114,9 @@ class DryRun(Run):
     @override
     def _open_store(self) -> Store:
         directory = self._store_opened.enter_context(TemporaryDirectory(prefix="target-statsig-dry-run-"))
-        # A lock in a copy never opens, so skip the wait for it.
-        clock = SkippingClock(self.clock)
         project = paths.project_identity(self.settings)
         return open_copy(
-            paths.store_url(self.settings), Path(directory), clock=clock, project=project, run_id=self.run_id
+            paths.store_url(self.settings), Path(directory), clock=self.clock, project=project, run_id=self.run_id
         )
 
     @override

@@ -181,7 +181,6 @@ class Lock:
     Attributes:
         connection: Where to record and read the holder of the lock.
         locks: What keeps others out.
-        only_look: Whether only to test the lock, without taking it.
         project: The project's number in the store.
         what: A phrase for messages, such as "Stream 'orders'".
         error: Makes the error if the lock cannot be taken, or was lost.
@@ -190,7 +189,6 @@ class Lock:
 
     connection: Connection
     locks: Locks
-    only_look: bool
     project: int
     name: str
     what: str
@@ -213,7 +211,7 @@ class Lock:
             )
             raise self.error(msg)
         deadline = self.clock.monotonic() + PATIENCE
-        while not (self.locks.is_free(self.name) if self.only_look else self.locks.take(self.name)):
+        while not self.locks.take(self.name):
             if self.clock.monotonic() >= deadline:
                 msg = (
                     f"{self.what} is being synced by another run{self._holder()}. This run did not touch it. Run "
@@ -232,7 +230,7 @@ class Lock:
         Raises:
             TargetStatsigError: It was lost, so another run may hold it.
         """
-        if not (self.only_look or self.locks.holds(self.name)):
+        if not self.locks.holds(self.name):
             msg = (
                 f"{self.what} is no longer locked for this run: the store's server closed the connection, or the "
                 "lock's file is gone. It stays as it is; the next run goes on from there."

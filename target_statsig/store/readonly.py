@@ -45,8 +45,8 @@ LOOK_PATIENCE = 2.0
 def open_copy(store_url: str, directory: Path, *, clock: Clock, project: str, run_id: str) -> Store:
     """Open a copy of the store, made in `directory`; the store itself stays as it is, and none is created.
 
-    The arguments are those of `Store`. A copy takes as much room; of a shared database only the project's rows are
-    copied.
+    The arguments are those of `Store`. A copy takes as much room, and has locks of its own; of a shared database only
+    the project's rows are copied.
 
     Raises:
         StoreError: The store cannot be read.
@@ -58,7 +58,7 @@ def open_copy(store_url: str, directory: Path, *, clock: Clock, project: str, ru
             _copy_project(url, copy, project, clock)
         else:
             _copy_file(url, url.path, copy)
-        return Store(copy_url, clock=clock, project=project, run_id=run_id, copy_of=url)
+        return Store(copy_url, clock=clock, project=project, run_id=run_id)
     except StoreError as error:
         # What is wrong with the copy is wrong with the store, and that is what a user knows.
         raise StoreError(str(error).replace(copy_url, url.place)) from None

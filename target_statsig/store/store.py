@@ -144,7 +144,7 @@ def _use_write_ahead_log(driver: sqlite3.Connection, *, waits: bool) -> bool:
 class Store:
     """An open store. Its methods take Statsig's ids of segments and the names of streams."""
 
-    def __init__(self, url: str, *, clock: Clock, project: str, run_id: str, copy_of: StoreUrl | None = None) -> None:
+    def __init__(self, url: str, *, clock: Clock, project: str, run_id: str) -> None:
         """Open the store; create it where there is none.
 
         Args:
@@ -152,13 +152,11 @@ class Store:
             clock: The run's clock.
             project: The identity of the Statsig project; rows of other projects stay out of sight.
             run_id: The identity of this run, which no other run has.
-            copy_of: The store of which this is a copy: its locks are only looked at, and not taken.
 
         Raises:
             StoreError: The store cannot be opened.
         """
         self._url = StoreUrl.parse(url)
-        self._copy_of = copy_of
         self._clock = clock
         self._run_id = run_id
         self._ledgers: dict[str, StoredLedger] = {}
@@ -180,7 +178,7 @@ class Store:
 
     @functools.cached_property
     def _locks(self) -> Locks:
-        locks = open_locks(self._copy_of or self._url, self._identity, PATIENCE)
+        locks = open_locks(self._url, self._identity, PATIENCE)
         return self._opened.enter_context(contextlib.closing(locks))
 
     def _connect(self) -> Connection:
@@ -283,7 +281,6 @@ class Store:
         return Lock(
             self._quick,
             self._locks,
-            only_look=self._copy_of is not None,
             project=self._project,
             name=name,
             what=what,
