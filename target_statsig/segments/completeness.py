@@ -171,7 +171,14 @@ def assess(seen: Seen, *, row_count_field: str | None = None, fails: bool = Fals
         proof, doubt = Proof.ACTIVATE_VERSION, _doubt_by_messages(seen, fails=fails)
     else:
         proof, doubt = Proof.ROW_COUNT, _doubt_by_row_count(seen, row_count_field)
-    sign = _gravest_sign(seen)
+    shown = {
+        Sign.DEAD_LETTER: seen.dead_letter,
+        Sign.INCREMENTAL: seen.kind is Kind.INCREMENTAL,
+        Sign.PROGRESS_MARKERS: seen.in_progress,
+        Sign.CURRENTLY_SYNCING: seen.currently_syncing,
+        Sign.UNKNOWN_BOOKMARK: seen.kind is Kind.UNKNOWN,
+    }
+    sign = next((each for each in Sign if shown[each]), None)
     # Of a stream from a dead-letter file, or an incremental one, even all rows are not all members.
     if proof is Proof.ROW_COUNT and not doubt and sign not in {Sign.DEAD_LETTER, Sign.INCREMENTAL}:
         sign = None
@@ -186,17 +193,6 @@ def weakest(verdicts: Iterable[Verdict]) -> Verdict:
     """Return the weakest verdict, which counts if several of the tap's streams feed one."""
     signs, proofs = [*Sign, None], list(Proof)
     return min(verdicts, key=lambda each: (signs.index(each.sign), -proofs.index(each.proof), each.applicable))
-
-
-def _gravest_sign(seen: Seen) -> Sign | None:
-    shown = {
-        Sign.DEAD_LETTER: seen.dead_letter,
-        Sign.INCREMENTAL: seen.kind is Kind.INCREMENTAL,
-        Sign.PROGRESS_MARKERS: seen.in_progress,
-        Sign.CURRENTLY_SYNCING: seen.currently_syncing,
-        Sign.UNKNOWN_BOOKMARK: seen.kind is Kind.UNKNOWN,
-    }
-    return next((sign for sign in Sign if shown[sign]), None)
 
 
 def _doubt_by_row_count(seen: Seen, field: str) -> str:

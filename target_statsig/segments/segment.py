@@ -229,15 +229,13 @@ class RemoteSegment:
     def add(self, ids: Sequence[str]) -> None:
         """Add ids, in one request."""
         with self._failing("added to"):
-            call = self._run.console.add_ids(self.id, ids, segment_type=self._type)
-        self.counts.requests += call.tries
+            self.counts.requests += self._run.console.add_ids(self.id, ids, segment_type=self._type).tries
         self.counts.added += len(ids)
 
     def remove(self, ids: Sequence[str]) -> None:
         """Remove ids, in one request."""
         with self._failing("removed from"):
-            call = self._run.console.remove_ids(self.id, ids, segment_type=self._type)
-        self.counts.requests += call.tries
+            self.counts.requests += self._run.console.remove_ids(self.id, ids, segment_type=self._type).tries
         self.counts.removed += len(ids)
 
     def check_growth(self, before: int, new: int) -> None:

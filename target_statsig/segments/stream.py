@@ -110,11 +110,10 @@ class MemberMapper:
             return (self._settings.segment_id,) * len(columns)
         named = first_of(columns, (field,))
         segments = [each.strip() if type(each) is str else "" for each in named]
-        if not all(map(is_segment_id, set(segments))):
-            for row, (value, segment_id) in enumerate(zip(named, segments, strict=True)):
-                if not is_segment_id(segment_id):
-                    reason = "missing_segment_id" if value is None else "invalid_segment_id"
-                    faults.setdefault(row, RecordError(reason, field))
+        for row, (value, segment_id) in enumerate(zip(named, segments, strict=True)):
+            if not is_segment_id(segment_id):
+                reason = "missing_segment_id" if value is None else "invalid_segment_id"
+                faults.setdefault(row, RecordError(reason, field))
         return segments
 
 
@@ -125,10 +124,8 @@ def normalise_id(value: object, field: str | None = None) -> str:
         RecordError: `missing_identifier` for null and blanks; `invalid_identifier` for other types, for a number that
             is not finite or beyond a double, and for `UNSENDABLE` characters.
     """
-    if isinstance(value, str):
-        text = value.strip()
-    elif value is None:
-        text = ""
+    if value is None or isinstance(value, str):
+        text = (value or "").strip()
     elif isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise RecordError(INVALID_IDENTIFIER, field)
     else:

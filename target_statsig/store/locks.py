@@ -145,10 +145,9 @@ class SessionLocks(Locks):
     def holds(self, name: str) -> bool:
         # A broken connection was opened again, and the new session holds no lock.
         try:
-            session = self._connection.value("SELECT pg_backend_pid()")
+            return bool(self._connection.value("SELECT pg_backend_pid()") == self._held.get(name))
         except StoreError:
             return False
-        return bool(self._held.get(name) == session)
 
     @override
     def release(self, name: str) -> None:

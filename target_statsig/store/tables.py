@@ -123,9 +123,6 @@ or stream."""
 VERSION = 8
 """The version of the schema, which is recorded in the store."""
 
-_RACE = 0x7A67_7374
-"""Key of the advisory lock under which a PostgreSQL schema is made: any number that others are unlikely to use."""
-
 
 def create_tables(connection: Connection) -> None:
     """Create the tables where there are none.
@@ -137,7 +134,7 @@ def create_tables(connection: Connection) -> None:
         return
     with connection.writing():
         if not connection.is_sqlite:
-            connection.run("SELECT pg_advisory_xact_lock(:race)", race=_RACE)
+            connection.run("SELECT pg_advisory_xact_lock(2053600116)")  # a number that others are unlikely to use
         # Another run may have done it meanwhile.
         if has_tables(connection):
             return
