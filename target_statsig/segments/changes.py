@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from target_statsig.config.choices import SyncMode
 from target_statsig.errors import Heading, SegmentError
 from target_statsig.reports.text import counted
 
@@ -77,11 +77,17 @@ class SegmentSync:
 
 
 class RowSync(SegmentSync):
-    """Sends changes while the input is read; keeps those that fail for the next run, so that a STATE may pass."""
+    """Sends changes while the input is read; keeps those that fail for the next run, so that a STATE may pass.
+
+    Under a `max_segment_size` it sends additions only at the end of the input, if they are not too many, and keeps
+    none: no later run may send them. A STATE waits for the end of the run; without it the tap sends the rows again.
+    """
 
     def __init__(self, remote: RemoteSegment, run: Run) -> None:
         self.remote = remote
         self._run = run
+        settings = remote.settings
+        self._is_limited = settings.max_segment_size is not None and settings.sync_mode is not SyncMode.REMOVE
         self._changes: Changes = {}
         self._ticket: int | None = None
         self._failed = False
@@ -96,22 +102,24 @@ class RowSync(SegmentSync):
             raise
         if (pending := self._kept_before()) is not None:
             for kept in pending.changes(GATHERED):
-                ids = list(kept)
+                if self._is_limited:
+                    self._changes.update(kept)
+                    continue
                 self._send(kept, joins=True)
                 self._send(kept, joins=False)
-                pending.clear(ids)
 
     @override
     def add_changes(self, changes: Changes) -> None:
         if self._ticket is None:
             self._ticket = self._run.gate.open()
         self._changes.update(changes)
-        if len(self._changes) >= GATHERED:
+        if len(self._changes) >= GATHERED and not self._is_limited:
             self._send_first(GATHERED)
 
     @override
     def flush(self) -> None:
-        self._send_first(len(self._changes))
+        if not self._is_limited:
+            self._send_first(len(self._changes))
 
     def _send_first(self, number: int) -> None:
         """Send this many changes. The rest came last, so a waiting STATE may pass before they are sent."""
@@ -150,8 +158,13 @@ class RowSync(SegmentSync):
 
     @override
     def keep(self) -> None:
-        self._put_away()
-        _report_kept(self.remote, self._kept_before())
+        if not self._is_limited:
+            self._put_away()
+        pending = self._kept_before()
+        kept = self.remote.counts.kept = 0 if pending is None else pending.count()
+        if kept:
+            changes = counted(kept, "change is kept", "changes are kept")
+            logger.warning("Segment '%s': %s in the store; the next run sends them first.", self.remote.id, changes)
 
     def _kept_before(self) -> Pending | None:
         """Return the changes that are kept in the store; None where there is no store, which is not created for it."""
@@ -166,7 +179,8 @@ class RowSync(SegmentSync):
             self._let_state_pass()
 
     def _send(self, changes: Changes, *, joins: bool) -> None:
-        """Send all additions or all removals, and drop them from the changes."""
+        """Send all additions or all removals, and drop them from the changes, and from those that were kept."""
+        pending = self._kept_before()
         ids = iter([member for member, joining in changes.items() if joining is joins])
         send = self.remote.remove
         if joins:
@@ -174,6 +188,8 @@ class RowSync(SegmentSync):
             send = self.remote.add
         while batch := list(itertools.islice(ids, self.remote.batch_size)):
             send(batch)
+            if pending is not None:
+                pending.clear(batch)
             for member in batch:
                 del changes[member]
 
@@ -183,81 +199,3 @@ class RowSync(SegmentSync):
         if self._ticket is not None:
             self._run.gate.close(self._ticket)
             self._ticket = None
-
-
-class LimitedRowSync(SegmentSync):
-    """Sends changes at the end of the input, unless the segment would grow over `max_segment_size`.
-
-    Gathers them in the store, for this run alone: if they are too many, no later run may send them. A STATE waits for
-    the end of the run, and without it the tap sends the rows again.
-    """
-
-    def __init__(self, remote: RemoteSegment, run: Run) -> None:
-        """Open the store, and only then use the Console API: its limits on requests are in the store."""
-        self.remote = remote
-        self._gate = run.gate
-        self._audience = run.store.audience(remote.id)
-        self._pending = run.store.pending(remote.id)
-        self._planned: Counter[bool] = Counter()
-        self._ticket: int | None = None
-
-    @override
-    def begin(self) -> None:
-        self.remote.check()
-        for kept in self._pending.changes(GATHERED):
-            self._audience.take(kept)
-
-    @override
-    def add_changes(self, changes: Changes) -> None:
-        if self._ticket is None:
-            self._ticket = self._gate.open()
-        self._audience.take(changes)
-
-    @override
-    def plan(self, verdict: Verdict, *, rejected: int) -> None:
-        self.remote.check_additions(self._audience.count(), self._audience.among)
-        self._planned = Counter({joins: self._audience.count(members=joins) for joins in (True, False)})
-
-    @property
-    @override
-    def unsent(self) -> tuple[int, int]:
-        return self._planned[True], self._planned[False]
-
-    @override
-    def add(self) -> None:
-        self._send(joins=True)
-
-    @override
-    def remove(self) -> None:
-        self._send(joins=False)
-        if self._ticket is not None:
-            self._gate.close(self._ticket)
-            self._ticket = None
-
-    @override
-    def close(self) -> None:
-        self._audience.close()
-
-    @override
-    def fail(self) -> None:
-        self._planned.clear()
-
-    @override
-    def keep(self) -> None:
-        """Keep only what earlier runs kept: no STATE has passed this run's unsent changes."""
-        _report_kept(self.remote, self._pending)
-
-    def _send(self, *, joins: bool) -> None:
-        send = self.remote.add if joins else self.remote.remove
-        for batch in self._audience.lists(self.remote.batch_size, members=joins):
-            send(batch)
-            self._pending.clear(batch)
-            self._planned[joins] -= len(batch)
-
-
-def _report_kept(remote: RemoteSegment, pending: Pending | None) -> None:
-    """Report and log the number of changes left to the next run; `pending` is None without a store."""
-    kept = remote.counts.kept = 0 if pending is None else pending.count()
-    if kept:
-        changes = counted(kept, "change is kept", "changes are kept")
-        logger.warning("Segment '%s': %s in the store; the next run sends them first.", remote.id, changes)

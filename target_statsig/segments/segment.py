@@ -264,7 +264,7 @@ class RemoteSegment:
         `known` returns those of the given members that are among the ids.
         """
         most, limit = self._most + ids, self.settings.max_segment_size
-        too_many = limit is not None and most > limit
+        too_many = limit is not None and most > limit and ids > 0
         if too_many or crossings(self._most, most) or self._project_size_with(ids) > MAX_IDS:
             members, remaining = self.check().count, self.ids()
             among_them: set[str] = set()

@@ -18,7 +18,7 @@ from target_statsig.errors import RecordError, SegmentError
 from target_statsig.reports.progress import Progress
 from target_statsig.reports.report import SegmentCounts
 from target_statsig.reports.text import counted
-from target_statsig.segments.changes import LimitedRowSync, RowSync
+from target_statsig.segments.changes import RowSync
 from target_statsig.segments.completeness import Proof, Verdict
 from target_statsig.segments.mirror import MirrorSync
 from target_statsig.segments.segment import RemoteSegment
@@ -192,7 +192,7 @@ class SegmentStream:
         self._guarded(segment_id, lambda sync: sync.begin())
 
     def make_sync(self, segment_id: str) -> SegmentSync:
-        """Return the sync of a segment: as a mirror, by row, or by row under a size limit.
+        """Return the sync of a segment: as a mirror, or by row.
 
         Rows of replayed dead letters add and remove, whatever the `sync_mode` of their stream.
         """
@@ -201,7 +201,7 @@ class SegmentStream:
         remote = RemoteSegment(segment_id, settings, counts, run)
         if settings.sync_mode is SyncMode.MIRROR and not run.streams.replaying:
             return MirrorSync(self.stream, remote, run)
-        return RowSync(remote, run) if settings.max_segment_size is None else LimitedRowSync(remote, run)
+        return RowSync(remote, run)
 
     # The end of the input: a run takes each step for all segments before the next, additions before removals
 

@@ -189,19 +189,10 @@ class Audience(_SegmentRows):
         self._drop(self._settled)
         self._settled = None
 
-    def count(self, *, members: bool = True) -> int:
-        """Return how many ids are members in the end, or how many are not."""
-        rows = self._all(members=members)
-        return self._current if members else self._count(rows)
-
-    def lists(self, size: int, *, members: bool) -> Iterator[list[str]]:
-        """Yield lists of the ids that are members in the end, or of those that are not."""
-        return self._lists(self._all(members=members), size)
-
-    def among(self, ids: Sequence[str]) -> list[str]:
-        """Return those of some ids that are members in the end."""
-        query = f"SELECT id {self._all(members=True)} AND id {self._connection.is_listed}"
-        return [id_ for (id_,) in self._run(query, ids=as_list(ids))]
+    def count(self) -> int:
+        """Return how many ids are members in the end."""
+        self._settle()
+        return self._current
 
     def plan(self, *, own_only: bool = False) -> tuple[int, int]:
         """Work out which ids to add and which to remove, keep both lists, and return the number of each.
@@ -211,7 +202,7 @@ class Audience(_SegmentRows):
         """
         self._drop(self._added, self._removed)
         self._removed = None
-        current, known = f"SELECT id {self._all(members=True)}", f"SELECT id {_HERE}"
+        current, known = f"SELECT id FROM {self._settle()} WHERE member", f"SELECT id {_HERE}"
         # Both sides come in order, so that the databases merge them; SQLite does so only when asked for an order.
         self._added = self._table("added", f"{current} EXCEPT {known} ORDER BY id")
         added = self._count(f"FROM {self._added}")
@@ -265,9 +256,6 @@ class Audience(_SegmentRows):
         self._written += 1
         insert = f"INSERT INTO {self._seen} (number, member, ids) VALUES (:number, :member, :ids)"
         self._run(insert, number=self._written, member=member, ids=as_list(ids))
-
-    def _all(self, *, members: bool) -> str:
-        return f"FROM {self._settle()} WHERE {'member' if members else 'NOT member'}"
 
     def _settle(self) -> str:
         """Return a temporary table of the ids in code-point order, each once with what came last of it."""

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from target_statsig.config.choices import ObjectType
+from target_statsig.config.settings import StreamSettings
 from target_statsig.errors import SegmentError
 from target_statsig.segments import changes
 from target_statsig.segments.changes import RowSync
@@ -19,6 +21,7 @@ class Segment:
 
     id = "vips"
     batch_size = 4
+    settings = StreamSettings(ObjectType.SEGMENT)
 
     def __init__(self):
         self.added = []

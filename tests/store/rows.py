@@ -14,14 +14,15 @@ def count_own(members):
 
 
 def current(audience):
-    """Return the ids that are members at last, in the order in which the audience gives them."""
-    return [id_ for ids in audience.lists(2, members=True) for id_ in ids]
+    """Return the ids that are members at last, in code-point order."""
+    return [id_ for id_, member in last_words(audience) if member]
 
 
 def last_words(audience):
     """Return all ids of an audience in their order, each with whether it is a member at last."""
-    gone = [id_ for ids in audience.lists(2, members=False) for id_ in ids]
-    return sorted([*((id_, True) for id_ in current(audience)), *((id_, False) for id_ in gone)])
+    return [
+        (id_, bool(member)) for id_, member in audience._run(f"SELECT id, member FROM {audience._settle()} ORDER BY id")
+    ]
 
 
 def kept(pending):
