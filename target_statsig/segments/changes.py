@@ -27,7 +27,7 @@ Changes = dict[str, bool]
 """Ids with whether each becomes a member; a later change of an id replaces an earlier one."""
 
 GATHERED = 100_000
-"""Ids held in memory at most, about 20 MB: ten full requests of the default size."""
+"""Ids held in memory at most, about 20 MB, if the segment has no size limit: ten full requests of the default size."""
 
 
 class SegmentSync:
