@@ -280,12 +280,7 @@ class Decision:
 def decide(verdict: Verdict, hold: Hold, settings: StreamSettings) -> Decision:
     """Decide about a mirror's removals at the end of the input; additions do not depend on it.
 
-    `on_incomplete_stream: remove` replaces a missing proof and nothing else.
-
-    Args:
-        verdict: Whether the tap finished what feeds the segment.
-        hold: The counts of the mirror, which are held if no member may be removed.
-        settings: The settings of the stream.
+    `on_incomplete_stream: remove` replaces a missing proof and nothing else. `hold` has the counts of the mirror.
     """
     sign, hint, unproven = verdict.sign, verdict.hint, verdict.proof is Proof.NONE
     doubt = sign or Reason.UNPROVEN

@@ -28,8 +28,6 @@ PROGRESS_KEYS = frozenset({"progress_markers", "starting_replication_value", "re
 """Keys that singer-sdk keeps in a bookmark while it syncs the stream, and removes when it has finished:
 `finalize_state_progress_markers` in `singer_sdk.helpers._state`."""
 
-REPLICATION_KEYS = ("replication_key", "replication_key_value")
-
 FRESH_KEYS = frozenset({"version", "last_replication_method", "initial_full_table_complete"})
 """Keys in the bookmark of a full table that begins afresh. Any other value is a position to resume from.
 tap-mongodb keeps the last key for ever, and reads it only if the stream is log-based."""
@@ -39,9 +37,6 @@ FULL_TABLE_KEYS = FRESH_KEYS | {"xmin"}
 keep these."""
 
 CURRENTLY_SYNCING = "currently_syncing"
-
-LOG_POSITION_COLUMN = "_sdc_lsn"
-"""Log-based database taps add this column. Their SCHEMA names no bookmark properties."""
 
 
 def bookmarks_of(state: object) -> dict[str, Any]:
@@ -55,7 +50,7 @@ def bookmarks_of(state: object) -> dict[str, Any]:
 def kind_of(content: object) -> Kind:
     """Return which rows the stream of a bookmark holds."""
     parts = _parts(content)
-    if any(part.get(key) is not None for part in parts for key in REPLICATION_KEYS):
+    if any(part.get(key) is not None for part in parts for key in ("replication_key", "replication_key_value")):
         return Kind.INCREMENTAL
     return Kind.FULL_TABLE if all(map(_is_full_table, parts)) else Kind.UNKNOWN
 
@@ -89,7 +84,8 @@ def hints_at_incremental(schema_message: Mapping[str, Any]) -> bool:
     """
     schema = schema_message.get("schema")
     properties = schema.get("properties") if isinstance(schema, Mapping) else None
-    log_based = isinstance(properties, Mapping) and LOG_POSITION_COLUMN in properties
+    # Log-based database taps add this column. Their SCHEMA names no bookmark properties.
+    log_based = isinstance(properties, Mapping) and "_sdc_lsn" in properties
     return log_based or bool(schema_message.get("bookmark_properties"))
 
 

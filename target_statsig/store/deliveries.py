@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from target_statsig.store.database import Connection
     from target_statsig.store.locks import Lock
 
-_DAY = 86_400.0
-
 _SKIPPED_BYTES = 10_000 * DIGEST_BYTES
 """Bytes of digests of known records to record together, if no batch is sent in between."""
 
@@ -70,7 +68,7 @@ class StoredLedger(StreamLedger):
             connection.run(
                 "DELETE FROM target_statsig_batches WHERE stream = :stream AND at < :oldest",
                 stream=stream,
-                oldest=clock.time() - keep_days * _DAY,
+                oldest=clock.time() - keep_days * 86_400.0,
             )
         self._read_states()
 

@@ -179,7 +179,6 @@ class Lock:
 
     Attributes:
         connection: Where to record and read the holder of the lock.
-        locks: What keeps others out.
         project: The project's number in the store.
         what: A phrase for messages, such as "Stream 'orders'".
         error: Makes the error if the lock cannot be taken, or was lost.

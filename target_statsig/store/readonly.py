@@ -149,9 +149,8 @@ class StoreStatus:
         version: The version of its schema; None where there is no store yet.
         writable: Whether this user may write it, or make it where there is none; true where that was not tried.
         size: Its bytes, with those of other projects.
-        segments: What it remembers of segments, by Statsig id.
-        held: Held members, by segment.
-        kept: How many changes are kept for the next run, by segment.
+        segments: What it remembers of segments, by Statsig id, as `held` and `kept` have it.
+        kept: How many changes are kept for the next run.
     """
 
     place: str

@@ -177,8 +177,7 @@ class SegmentFacts:
     Attributes:
         list_version: The list's version in Statsig after the last change that was seen through.
         expected_count: How many members Statsig should count.
-        last_sync_at: When the last sync ended, in seconds since 1970.
-        last_status: How it ended, in a word.
+        last_sync_at: When the last sync ended, in seconds since 1970; `last_status` says in a word how.
         list_read_at: When the whole list was last read from Statsig, in seconds since 1970.
     """
 
@@ -210,11 +209,9 @@ class Hold:
     """What the last run of a segment left; the counts are its own.
 
     Attributes:
-        before: Members before the run.
-        members: Members after it.
+        before: Members before the run; `members` has those after it.
         removals: Members that it held.
         current: Members in the audience that the stream showed.
-        rejected: Records of the stream that were rejected.
         doubt: Why no operator may vouch for the missing proof; empty where one may.
     """
 
@@ -284,12 +281,11 @@ def past_run(report: RunReport, command: Command, ended_at: float) -> PastRun:
     """Return what to remember of a run, given its report; it ended so many seconds after 1970."""
     content = {name: value for name, value in report.as_json(ended_at).items() if name not in _UNREMEMBERED}
     # One count for all streams of a type, so that it lists no more names than that of a stream.
-    events, exposures = ItemCounts(ObjectType.EVENT), ItemCounts(ObjectType.EXPOSURE)
+    sent = {object_type: ItemCounts(object_type) for object_type in ObjectType}
     with report.lock:
         for counts in report.item_streams.values():
-            for sent in (events, exposures):
-                if counts.object_type is sent.object_type:
-                    sent.add(counts)
+            sent[counts.object_type].add(counts)
+    events, exposures = sent[ObjectType.EVENT], sent[ObjectType.EXPOSURE]
     items = SentItems(dict(events.names), events.span, dict(exposures.names))
     return PastRun(ended_at, command, _trimmed(content), items if items.names or items.exposures else None)
 
