@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from upath import UPath
 
 from target_statsig.config import paths
-from target_statsig.errors import FatalRunError, Heading, InputError, InterruptedRunError
+from target_statsig.errors import FatalRunError, Heading, InputError, InterruptedRunError, StoreError
 from target_statsig.events.remembered import digest
 from target_statsig.reports.text import counted
 from target_statsig.singer.dead_letters import LOCAL, cause_of
@@ -45,11 +45,11 @@ def dead_letters(run: Run) -> Iterator[bytes] | None:
     None if there are none, and if they cannot be read, which ends the run.
     """
     run.command = Command.REPLAY
-    directory = paths.dead_letter_path(run.settings)
     try:
+        directory = paths.dead_letter_path(run.settings)
         with _reading(directory):
             files = _files(directory)
-    except InputError as error:
+    except (InputError, StoreError) as error:
         run.fail(error)
         run.end(complete=False)
         return None

@@ -8,11 +8,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from target_statsig.errors import Heading, StoreError
+
 if TYPE_CHECKING:
     from target_statsig.config.settings import Settings
-
-OWN = ".target-statsig"
-"""This target's directory within the working directory, which a run with absolute places does not need."""
 
 _SQLITE_URL = re.compile(r"sqlite:///(?!:memory:)(?P<path>[^?]+)(?:\?.*)?")
 
@@ -23,15 +22,30 @@ _PLAIN = re.compile(r"(?!.*--)[a-z0-9_][a-z0-9_.-]*")
 _UNFIT = re.compile(r"^[.-]|[^A-Za-z0-9_.-]")
 
 
+def _own() -> Path:
+    """Return this target's directory within the working directory, which a run with absolute places does not need."""
+    try:
+        return Path.cwd() / ".target-statsig"
+    except OSError:
+        msg = (
+            "The working directory is gone. Start the run elsewhere, or set `store_url` and `dead_letter_path` to "
+            "absolute paths."
+        )
+        raise StoreError(msg, heading=Heading.SETTINGS) from None
+
+
 def store_url(settings: Settings) -> str:
     """Return the store's URL, in SQLAlchemy's form (no SQLAlchemy is used).
 
     The embedded store is in Meltano's directory under Meltano, else in the working directory.
+
+    Raises:
+        StoreError: It is in the working directory, and there is none.
     """
     if settings.store_url is not None:
         return settings.store_url
     root = os.environ.get("MELTANO_SYS_DIR_ROOT")  # Meltano's `.meltano`, for the plugins that it runs
-    return f"sqlite:///{Path(root) / 'target-statsig' if root else Path.cwd() / OWN}/store.db"
+    return f"sqlite:///{Path(root) / 'target-statsig' if root else _own()}/store.db"
 
 
 def store_file(url: str) -> Path | None:
@@ -53,7 +67,10 @@ def may_exist(file: Path) -> bool:
 
 def may_make(file: Path) -> bool:
     """Return whether a file, and the directories that it lacks, can be made."""
-    nearest = next(folder for folder in file.absolute().parents if folder.exists())
+    try:
+        nearest = next(folder for folder in file.absolute().parents if folder.exists())
+    except FileNotFoundError:  # the working directory is gone
+        return False
     return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
 
 
@@ -70,11 +87,11 @@ def project_identity(settings: Settings) -> str:
 
 
 def dead_letter_path(settings: Settings) -> str:
-    """Return the directory of the dead letters: beside the embedded store, if there is one."""
+    """Return the directory of the dead letters: beside the embedded store, if there is one. Raises as `store_url`."""
     if settings.dead_letter_path is not None:
         return settings.dead_letter_path
     file = store_file(store_url(settings))
-    return str((file.parent if file else Path.cwd() / OWN) / "dead-letters")
+    return str((file.parent if file else _own()) / "dead-letters")
 
 
 def dead_letter_name(stream: str, run_id: str) -> str:

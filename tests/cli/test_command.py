@@ -167,6 +167,22 @@ def test_an_absolute_configuration_needs_no_working_directory(without_a_director
     assert without_a_directory("--check", **settings).exit_code == 0
 
 
+@pytest.mark.parametrize("options", [(), ("--check",), ("--status",), ("--dry-run",), ("--replay",)])
+def test_what_needs_a_working_directory_says_so(without_a_directory, options):
+    finished = without_a_directory(*options, store_url=None, dead_letter_path=None, **MIRROR)
+    assert finished.exit_code == 1
+    words = " ".join((finished.stdout + finished.log).split())
+    assert "The working directory is gone" in words
+    assert "bug in target-statsig" not in words
+    assert "Traceback" not in words
+
+
+def test_a_check_says_that_a_store_in_no_working_directory_cannot_be_made(without_a_directory):
+    finished = without_a_directory("--check", store_url="sqlite:///here/store.db", **MIRROR)
+    assert finished.exit_code == 1
+    assert "here/store.db: does not exist yet, and cannot be written" in " ".join(finished.stdout.split())
+
+
 def test_the_environment_configures(command, statsig):
     settings = {name: value for name, value in command.target.config().items() if name != "report_path"}
     variables = {f"TARGET_STATSIG_{name.upper()}": str(value) for name, value in settings.items()}
