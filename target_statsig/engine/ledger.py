@@ -115,6 +115,8 @@ class _Unrecorded(threading.local):
 class RowLedger(StreamLedger):
     """The ledger of a row: its request or, if that was divided, each of its records.
 
+    Nothing is forgotten, because a table may be sent again at any time.
+
     Attributes:
         is_settled: Whether, in an earlier run, all its records were delivered or dead letters.
         is_delivered: Whether, in an earlier run, its request was acknowledged.
@@ -148,11 +150,6 @@ class RowLedger(StreamLedger):
     @override
     def is_blank(self) -> bool:
         return not self.was_split and self._records.is_blank
-
-    @property
-    @override
-    def passed(self) -> Bookmark | None:
-        return None
 
     @override
     def known(self, digests: Sequence[bytes], *, highest: Bookmark | None, epoch: int) -> list[bool]:
@@ -189,10 +186,6 @@ class RowLedger(StreamLedger):
     def withdraw(self, batch: int) -> None:
         self._records.withdraw(self._numbers.pop(batch))
         self._requests.withdraw(batch)
-
-    @override
-    def state_written(self, bookmark: Bookmark | None, *, epoch: int) -> None:
-        """Forget nothing, because a table may be sent again at any time."""
 
     def _ids(self, digests: Sequence[bytes]) -> list[bytes]:
         """Return the ids under which single records of the row are recorded."""
