@@ -201,7 +201,7 @@ def _in_fixed_order(keys: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]
 def _unpacked(properties: Column) -> Iterator[tuple[Sequence[int], dict[str, Column]]]:
     """Yield groups of records with the members of their objects; values that are no objects are under `properties`."""
     kinds = {*map(type, properties)}
-    found = objects_in(properties)
+    found = properties if kinds == {dict} else objects_in(properties)
     shapes = rows_by_shape(found)
     parts: list[tuple[Sequence[int], Shapes]] = [(range(len(found)), shapes)]
     if len(shapes) * _ROWS_OF_A_SHAPE <= len(found):

@@ -15,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import repeat
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -26,7 +27,7 @@ from target_statsig.singer.message import encode_each
 from target_statsig.store.ledger import UNORDERED, Bookmark
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 NUMBER_LIMIT = 10**21
 """Numbers from this one on have no position. No log position or sequence is as large."""
@@ -45,11 +46,17 @@ _SHAPES_KEPT = 512
 
 def digests_of(columns: Columns) -> list[bytes]:
     """Return the digest of each record: 16 bytes, the same in every run that extracts the record unchanged."""
+    names, seed = _names_and_seed(columns.names)
+    values = [*zip(*map(columns.get, names), strict=True)] if names else [()] * len(columns)
     if columns.shapes is None:
-        return _digests(columns, columns.names, range(len(columns)))
+        return _digests(values, names, seed)
     digests = [b""] * len(columns)
-    for names, rows in columns.shapes.items():
-        for row, each in zip(rows, _digests(columns, names, rows), strict=True):
+    for shape, rows in columns.shapes.items():
+        present, seed = _names_and_seed(shape)
+        chosen = picked(values, rows)
+        if len(present) < len(names):
+            chosen = [*map(_picker(names, present), chosen)]
+        for row, each in zip(rows, _digests(chosen, present, seed), strict=True):
             digests[row] = each
     return digests
 
@@ -59,22 +66,25 @@ def digest(record: Mapping[str, Any]) -> bytes:
     return digests_of(Columns.of([record], extracted=[None], versions=[None]))[0]
 
 
-def _digests(of: Columns, names: tuple[str, ...], rows: Sequence[int]) -> list[bytes]:
-    """Return the digests of records that have the same columns.
+def _digests(values: Sequence[tuple[Any, ...]], names: Sequence[str], seed: int) -> list[bytes]:
+    """Return the digests of records with the same columns, given their values in the order of the columns' names.
 
-    Only values are encoded, in the order of the columns' names. Encoding the names as well would take twice as long, so
-    they determine the seed of the hash instead. The value of a single column is encoded without a list around it.
+    Only values are encoded. Encoding the names as well would take twice as long, so they determine the seed of the hash
+    instead. The value of a single column is encoded without a list around it, and no value as null.
     """
-    names, seed = _names_and_seed(names)
-    columns = [picked(of.get(name), rows) for name in names]
-    values: Sequence[object] = [None] * len(rows)
-    if columns:
-        values = [*zip(*columns, strict=True)] if len(columns) > 1 else columns[0]
+    bare: Sequence[object] = values if len(names) > 1 else [row[0] if row else None for row in values]
     try:
-        texts = encode_each(values, _ENCODER)
+        texts = encode_each(bare, _ENCODER)
     except (UnicodeEncodeError, msgspec.EncodeError):
-        texts = [*map(_encoded, values)]
+        texts = [*map(_encoded, bare)]
     return [*map(xxh3_128_digest, texts, repeat(seed))]
+
+
+@lru_cache(_SHAPES_KEPT)
+def _picker(names: tuple[str, ...], present: tuple[str, ...]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """Return a function that picks the values of some columns."""
+    at = [names.index(name) for name in present]
+    return itemgetter(*at) if len(at) > 1 else lambda row: tuple(row[place] for place in at)
 
 
 @lru_cache(_SHAPES_KEPT)

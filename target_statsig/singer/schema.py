@@ -222,7 +222,8 @@ class RecordType:
         columns: dict[str, Column] = {}
         gaps: dict[str, Sequence[bool]] = {}
         for name, column in zip(self.names, zip(*rows, strict=True), strict=bool(messages)):
-            if name in self._allowed or name not in self._required:
+            # Only columns with an empty value, such as UNSET, are looked at closely.
+            if name in self._allowed or (name not in self._required and not all(column)):
                 found = set(map(type, column))
                 if found == {UnsetType}:
                     continue  # no record has the column
