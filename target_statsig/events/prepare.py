@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from target_statsig.config.settings import StreamSettings
     from target_statsig.events.items import ItemType
     from target_statsig.events.values import Mapper
-    from target_statsig.singer.columns import Column
     from target_statsig.singer.records import Batch, Read, RecordReader
 
 SEPARATOR_BYTES = 1
@@ -194,14 +193,24 @@ class Preparation:
         """Map the records, and return the prepared batch with its requests, rejected records and warnings."""
         warnings, faults = MappingWarnings(), Faults()
         items = self._mapper(read.columns, now_ms, warnings, faults)
-        lines = self._lines(items.items, limits, faults)
+        try:
+            lines = encode_each(items.items)
+        except NOT_JSON:
+            lines = [b"" if row in faults else _encode_one(item, row, faults) for row, item in enumerate(items.items)]
+        sizes = [*map(len, lines)]
+        most = limits.largest - ENVELOPE_BYTES
+        if (largest := max(sizes, default=0)) > most:
+            for row, size in enumerate(sizes):
+                if size > most:
+                    faults.setdefault(row, RecordError(f"{self.item_type.object_type}_too_large"))
         sound: Sequence[int] = range(len(read.rows))
         if faults:
             sound = [row for row in sound if row not in faults]
             # Counted again without the rejected records: warnings are only of records that are sent.
             warnings = MappingWarnings()
             self._mapper(read.columns.take(sound), now_ms, warnings, {})
-        warnings.large_users, warnings.large_metadata = _count_large(picked(lines, sound))
+        if largest > LARGEST:
+            warnings.large_users, warnings.large_metadata = _count_large(picked(lines, sound))
         if self.passed is not None and self.replication_key is not None:
             warnings.behind_bookmark = below(picked(read.source.get(self.replication_key), sound), self.passed)
         rejected = {**read.faults, **{read.rows[row]: error for row, error in faults.items()}}
@@ -215,24 +224,11 @@ class Preparation:
                     digests,
                     items,
                 )
-                for part in _parts(sound, lines, limits)
+                for part in _parts(sound, sizes, limits)
             ],
             rejected=[(row, rejected[row].reason, rejected[row].field) for row in sorted(rejected)],
             warnings=warnings,
         )
-
-    def _lines(self, items: Column, limits: Limits, faults: Faults) -> list[bytes]:
-        """Encode each item as JSON; a fault is an item that cannot be encoded, or is too large for any request."""
-        try:
-            lines = encode_each(items)
-        except NOT_JSON:
-            lines = [b"" if row in faults else _encode_one(item, row, faults) for row, item in enumerate(items)]
-        largest = limits.largest - ENVELOPE_BYTES
-        if max(map(len, lines), default=0) > largest:
-            for row, line in enumerate(lines):
-                if len(line) > largest:
-                    faults.setdefault(row, RecordError(f"{self.item_type.object_type}_too_large"))
-        return lines
 
     def _request(
         self,
@@ -281,9 +277,9 @@ def pack(sizes: Iterable[int], *, max_rows: int, max_bytes: int, overhead: int =
         yield slice(start, end)
 
 
-def _parts(sound: Sequence[int], lines: Sequence[bytes], limits: Limits) -> Iterator[Sequence[int]]:
-    """Yield the records of each request."""
-    sizes = [*map(len, picked(lines, sound))]
+def _parts(sound: Sequence[int], sizes: Sequence[int], limits: Limits) -> Iterator[Sequence[int]]:
+    """Yield the records of each request, given the bytes of all items."""
+    sizes = picked(sizes, sound)
     if 0 < len(sizes) <= limits.rows and ENVELOPE_BYTES + sum(sizes) + len(sizes) <= limits.bytes:
         yield sound
         return
@@ -303,9 +299,6 @@ _parts_of = msgspec.json.Decoder(_Parts).decode
 
 def _count_large(bodies: Sequence[bytes]) -> tuple[int, int]:
     """Return how many encoded items have over `LARGEST` bytes of user, and of metadata."""
-    # All at once first, because large ones are rare.
-    if max(map(len, bodies), default=0) <= LARGEST:
-        return 0, 0
     parts = [_parts_of(body) for body in bodies if len(body) > LARGEST]
     users = sum(len(bytes(each.user)) > LARGEST for each in parts)
     return users, sum(len(bytes(each.metadata)) > LARGEST for each in parts)

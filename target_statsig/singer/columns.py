@@ -88,16 +88,15 @@ class Columns:
         if not place.path:
             return self._columns.get(place.column)
         if place not in self._members:
-            objects = self._objects_at(Place(place.column, place.path[:-1]))
-            found = [*map(dict.get, objects, repeat(place.path[-1]))]
+            parent, name = Place(place.column, place.path[:-1]), repeat(place.path[-1])
+            objects = self._objects.get(parent) or self.at(parent) or ()
+            try:
+                found = [*map(dict.get, objects, name)]
+            except TypeError:  # some values are no objects
+                objects = self._objects[parent] = objects_in(objects)
+                found = [*map(dict.get, objects, name)]
             self._members[place] = found if any(found) or found.count(None) < len(found) else None
         return self._members[place]
-
-    def _objects_at(self, place: Place) -> Sequence[dict[str, Any]]:
-        """Return the objects in a place, with an empty object for every other value."""
-        if place not in self._objects:
-            self._objects[place] = objects_in(self.at(place) or ())
-        return self._objects[place]
 
     def has(self, name: str) -> Sequence[bool]:
         """Return for each record whether it has a column, null or not."""
