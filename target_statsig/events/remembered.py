@@ -73,11 +73,11 @@ def _digests(values: Sequence[tuple[Any, ...]], names: Sequence[str], seed: int)
     instead. The value of a single column is encoded without a list around it, and no value as null.
     """
     bare: Sequence[object] = values if len(names) > 1 else [row[0] if row else None for row in values]
+    buffer = bytearray()
     try:
-        texts = encode_each(bare, _ENCODER)
+        return [xxh3_128_digest(buffer, seed) for each in bare if _ENCODER.encode_into(each, buffer) is None]
     except (UnicodeEncodeError, msgspec.EncodeError):
-        texts = [*map(_encoded, bare)]
-    return [*map(xxh3_128_digest, texts, repeat(seed))]
+        return [xxh3_128_digest(_encoded(each), seed) for each in bare]
 
 
 @lru_cache(_SHAPES_KEPT)
