@@ -14,7 +14,6 @@ from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,7 +22,6 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from target_statsig.events.times import latest, parse_text, parse_texts
 from target_statsig.singer.columns import SINGER_PREFIX, Columns, picked
-from target_statsig.singer.message import encode_each
 from target_statsig.store.ledger import UNORDERED, Bookmark
 
 if TYPE_CHECKING:
@@ -73,11 +71,15 @@ def _digests(values: Sequence[tuple[Any, ...]], names: Sequence[str], seed: int)
     instead. The value of a single column is encoded without a list around it, and no value as null.
     """
     bare: Sequence[object] = values if len(names) > 1 else [row[0] if row else None for row in values]
-    buffer = bytearray()
+    digests: list[bytes] = []
+    buffer = bytearray()  # holds each record in turn
     try:
-        return [xxh3_128_digest(buffer, seed) for each in bare if _ENCODER.encode_into(each, buffer) is None]
+        for each in bare:
+            _ENCODER.encode_into(each, buffer)
+            digests.append(xxh3_128_digest(buffer, seed))
     except (UnicodeEncodeError, msgspec.EncodeError):
         return [xxh3_128_digest(_encoded(each), seed) for each in bare]
+    return digests
 
 
 @lru_cache(_SHAPES_KEPT)

@@ -40,10 +40,10 @@ def encode(value: object) -> bytes:
         return json.dumps(value, default=float).encode()
 
 
-def encode_each(values: Sequence[object], encoder: msgspec.json.Encoder = ENCODER) -> list[bytes]:
-    """Return each value as JSON. Raises as the encoder."""
+def encode_each(values: Sequence[object]) -> list[bytes]:
+    """Return each value as JSON. Raises as `ENCODER`."""
     # In JSON a line break within a text is escaped.
-    return [*map(bytes.rstrip, lines_of(encoder.encode_lines(values)))]
+    return [*map(bytes.rstrip, lines_of(ENCODER.encode_lines(values)))]
 
 
 def lines_of(block: bytes) -> list[bytes]:
