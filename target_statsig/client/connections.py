@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import ssl
 import threading
 import time
 from contextlib import closing, suppress
@@ -224,7 +225,7 @@ class _Exchanging(HTTPConnection):
         self.sock.settimeout(LIMITS.left)
         LIMITS.has_sent = True
         # A server may answer, and close the connection, before it has read everything.
-        with suppress(BrokenPipeError, ConnectionResetError):
+        with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
             self.sock.sendall(message)
         answer = _Answer()
         answer.read(self.sock)

@@ -352,6 +352,27 @@ def test_several_addresses_are_reached_through_one_socks_proxy(transport, monkey
         assert server.connections == 1
 
 
+def refuse_unread(connection: Connection) -> None:
+    connection.sock.recv(1)
+    connection.answer(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+
+
+def refuse_unread_in_secret(connection: Connection) -> None:
+    connection.secure()
+    refuse_unread(connection)
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize(
+    ("scheme", "behaviour"), [pytest.param("http", refuse_unread), pytest.param("https", refuse_unread_in_secret)]
+)
+def test_an_answer_counts_although_the_server_hung_up_before_it_had_read_everything(transport, scheme, behaviour):
+    with SocketServer(behaviour) as server:
+        url = server.url.replace("http:", f"{scheme}:")
+
+        assert transport.send(post(url, b"x" * 8_000_000)).status == 413
+
+
 def test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent(transport):
     with SocketServer(say_yes_in_secret) as server:
         with pytest.raises(TransportError, match="SSLCertVerificationError") as caught:
