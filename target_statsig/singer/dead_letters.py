@@ -6,14 +6,13 @@ with the reason and the run as additional members of the message.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from typing_extensions import override
@@ -55,14 +54,17 @@ SHOWN_FIELDS = 3
 """The most fields whose sources the message names."""
 
 
+MOST_PENDING = 1 << 20
+"""Bytes of a stream's dead letters that wait for the next flush."""
+
+
 @dataclass(slots=True)
-class _OpenFile:
+class _File:
     name: str
-    handle: IO[bytes] | None = None
     schema: Mapping[str, Any] | None = None
     parts: int = 0
-    unflushed: int = 0
-    pending: list[bytes] = field(default_factory=list)
+    letters: int = 0
+    pending: bytearray = field(default_factory=bytearray)
 
 
 def cause_of(error: Exception) -> str:
@@ -95,19 +97,23 @@ class DeadLetters:
         directory: The directory, for messages.
         paths: The paths of the written files.
         count: The number of dead letters that are written for good.
-        lost: Whether a dead letter could not be written.
     """
 
     def __init__(self, directory: str, run_id: str) -> None:
-        """Take a path or a URL of `universal-pathlib`, and the id of the run, which is part of every file's name."""
+        """Take a path or a URL of `universal-pathlib`, and the id of the run, which makes the files' names unique."""
         self.directory = UPath(directory)
         self.paths: list[str] = []
         self.count = 0
-        self.lost = False
         self._run_id = run_id
         self._remote = self.directory.protocol not in LOCAL
+        self._failure: Exception | None = None
         self._lock = threading.Lock()
-        self._files: dict[str, _OpenFile] = {}
+        self._files: dict[str, _File] = {}
+
+    @property
+    def lost(self) -> bool:
+        """Whether a dead letter could not be written. Then no more are written, and no STATE may follow."""
+        return self._failure is not None
 
     def put(self, line: bytes, schema: Mapping[str, Any], error: RecordError, message: str = "") -> None:
         """Write a rejected record, at the latest when `flush` is called.
@@ -117,95 +123,62 @@ class DeadLetters:
         Raises:
             FatalRunError: It cannot be written.
         """
-        try:
-            with self._lock:
-                file = self._file_of(schema["stream"])
-                if schema != file.schema:
-                    file.schema = schema
-                    self._append(file, encode({**schema, MARK: True}))
-                extra = {"reason": error.reason, "field": error.field, "statsig": message, "run": self._run_id}
-                self._append(file, extended(line, {name: value for name, value in extra.items() if value}))
-                file.unflushed += 1
-        except OSError as failure:
-            raise self._unwritable(failure) from failure
+        with self._lock:
+            stream = schema["stream"]
+            if stream not in self._files:
+                self._files[stream] = _File(dead_letter_name(stream, self._run_id))
+            file = self._files[stream]
+            if schema != file.schema:
+                file.schema = schema
+                file.pending += encode({**schema, MARK: True}) + b"\n"
+            extra = {"reason": error.reason, "field": error.field, "statsig": message, "run": self._run_id}
+            file.pending += extended(line, {name: value for name, value in extra.items() if value}) + b"\n"
+            file.letters += 1
+        if len(file.pending) > MOST_PENDING:
+            self.flush()
 
     def flush(self) -> None:
         """Write all dead letters for good, so that a STATE may follow.
 
         Raises:
-            FatalRunError: They cannot be written.
+            FatalRunError: Some cannot be written, or could not.
         """
-        try:
-            with self._lock:
+        with self._lock:
+            try:
                 for file in self._files.values():
-                    self._flush_file(file)
-                    self.count += file.unflushed
-                    file.unflushed = 0
-        except Exception as error:
-            raise self._unwritable(error) from error
+                    if file.pending and not self.lost:
+                        self._write(file)
+            except Exception as error:  # noqa: BLE001 -- a file system may have errors of its own
+                self._failure = error
+        if self._failure is not None:
+            msg = (
+                f"Dead letters cannot be written to {self.directory}: {cause_of(self._failure)}. The run stops so that "
+                "no record is lost; no STATE passed them. Free or repair the disk, or change `dead_letter_path`, and "
+                "run again."
+            )
+            raise FatalRunError(msg, heading=Heading.DEAD_LETTERS) from self._failure
 
-    def close(self) -> None:
-        """Flush, and close the files.
+    close = flush
 
-        Raises:
-            FatalRunError: Something cannot be written.
-        """
-        try:
-            self.flush()
-        finally:
-            with self._lock:
-                for file in self._files.values():
-                    if file.handle is not None:
-                        with contextlib.suppress(OSError):  # a failed flush may have left something to write
-                            file.handle.close()
-                        file.handle = None
-
-    def _file_of(self, stream: str) -> _OpenFile:
-        if stream not in self._files:
-            file = self._files[stream] = _OpenFile(dead_letter_name(stream, self._run_id))
-            if not self._remote:
-                directory = Path(self.directory.path)
-                make_private(directory)
-                path = directory / f"{file.name}.singer"
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-                file.handle = os.fdopen(descriptor, "ab")
-                self.paths.append(str(path))
-        return self._files[stream]
-
-    @staticmethod
-    def _append(file: _OpenFile, line: bytes) -> None:
-        if file.handle is None:
-            file.pending.append(line)
-        else:
-            file.handle.write(line + b"\n")
-
-    def _flush_file(self, file: _OpenFile) -> None:
-        if file.handle is not None:
-            file.handle.flush()
-        elif file.pending:
-            part = self._next_part(file)
-            with part.open("wb") as handle:
-                handle.write(b"\n".join(file.pending) + b"\n")
-            self.paths.append(str(part))
-            file.pending.clear()
+    def _write(self, file: _File) -> None:
+        path: UPath | Path
+        if self._remote:
+            # Object stores cannot append to a file. So each flush writes one, which begins with the SCHEMA.
+            file.parts += 1
+            path = self.directory / f"{file.name}-{file.parts:06}.singer"
+            path.write_bytes(bytes(file.pending))
             file.schema = None
-
-    def _next_part(self, file: _OpenFile) -> UPath:
-        """Return the path of the next part, where no file exists yet.
-
-        Object stores cannot append to a file. So each flush writes a part of its own, which begins with the SCHEMA.
-        """
-        file.parts += 1
-        part = self.directory / f"{file.name}-{file.parts:06}.singer"
-        return self._next_part(file) if part.exists() else part
-
-    def _unwritable(self, error: Exception) -> FatalRunError:
-        self.lost = True
-        return FatalRunError(
-            f"Dead letters cannot be written to {self.directory}: {cause_of(error)}. The run stops so that no record "
-            "is lost; no STATE passed them. Free or repair the disk, or change `dead_letter_path`, and run again.",
-            heading=Heading.DEAD_LETTERS,
-        )
+        else:
+            directory = Path(self.directory.path)
+            make_private(directory)
+            path = directory / f"{file.name}.singer"
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as handle:
+                handle.write(file.pending)
+        if str(path) not in self.paths:
+            self.paths.append(str(path))
+        self.count += file.letters
+        file.letters = 0
+        file.pending.clear()
 
 
 class NoDeadLetters(DeadLetters):
@@ -286,45 +259,34 @@ class Rejections:
         were_rejected = f"{'was' if counts.records == 1 else 'were'} rejected ({worst})"
         where = "".join(f" {self._where(name)}" for name in islice(self._fields, SHOWN_FIELDS))
         if not counts.accepted and self._max_percent < ALL:
-            msg = (
-                f"Stream '{self._stream}': {share} {were_rejected}, so nothing of the stream was delivered.{where} "
-                f"{self._aftermath}"
-            )
-            raise RejectionsError(msg)
-        if too_many(counts.records, counts.rejected, self._max_percent):
-            msg = (
-                f"Stream '{self._stream}': {share} {were_rejected}, more than `max_rejected_percent` allows "
-                f"({self._max_percent}).{where} The other records were sent. {self._aftermath}"
-            )
-            raise RejectionsError(msg)
-        percent = counts.rejected * 100 / counts.records
-        rate = f"{percent:.1f} %" if percent >= 0.1 else "under 0.1 %"  # noqa: PLR2004 -- what one decimal can show
-        logger.warning("Stream '%s': %s (%s) %s.%s", self._stream, share, rate, were_rejected, where)
-
-    @property
-    def _aftermath(self) -> str:
-        if self._dead_letters.lost:
-            return "Fix the mapping or the tap."
-        return (
-            f"The rejected records are in {self._dead_letters.directory}. Fix the mapping or the tap, then send them "
-            "again from there."
-        )
+            fault = f", so nothing of the stream was delivered.{where}"
+        elif too_many(counts.records, counts.rejected, self._max_percent):
+            allowed = f"more than `max_rejected_percent` allows ({self._max_percent})"
+            fault = f", {allowed}.{where} The other records were sent."
+        else:
+            percent = counts.rejected * 100 / counts.records
+            rate = f"{percent:.1f} %" if percent >= 0.1 else "under 0.1 %"  # noqa: PLR2004 -- what one decimal can show
+            logger.warning("Stream '%s': %s (%s) %s.%s", self._stream, share, rate, were_rejected, where)
+            return
+        place, remedy = "", "Fix the mapping or the tap."
+        if not self._dead_letters.lost:
+            place = f" The rejected records are in {self._dead_letters.directory}."
+            remedy = "Fix the mapping or the tap, then send them again from there."
+        msg = f"Stream '{self._stream}': {share} {were_rejected}{fault}{place} {remedy}"
+        raise RejectionsError(msg)
 
     def _error_at_first(self, error: RecordError) -> RejectionsError:
-        self._dead_letters.flush()
-        where = f" The record is in {self._dead_letters.directory}." if not self._dead_letters.lost else ""
-        kind = _missing_key_rejection if error.reason == "missing_key_property" else RejectionsError
-        return kind(
+        self._dead_letters.flush()  # raises an error where a dead letter is lost
+        text = (
             f"Stream '{self._stream}': a record was rejected ({error}), and `max_rejected_percent` is 0, so the run "
-            f"stops.{where} Fix the record at its source, or raise `max_rejected_percent`."
+            f"stops. The record is in {self._dead_letters.directory}. Fix the record at its source, or raise "
+            "`max_rejected_percent`."
         )
+        if error.reason != "missing_key_property":
+            return RejectionsError(text)
+        from singer_sdk.exceptions import MissingKeyPropertiesError  # slow to import, and not needed to prepare
 
+        class MissingKeyRejectionError(RejectionsError, MissingKeyPropertiesError):
+            """Also singer-sdk's error for such a record."""
 
-def _missing_key_rejection(text: str) -> RejectionsError:
-    """Return the error for a record without a key property, which is also singer-sdk's `MissingKeyPropertiesError`."""
-    from singer_sdk.exceptions import MissingKeyPropertiesError  # slow to import, and not needed to prepare
-
-    class MissingKeyRejectionError(RejectionsError, MissingKeyPropertiesError):
-        pass
-
-    return MissingKeyRejectionError(text)
+        return MissingKeyRejectionError(text)

@@ -11,11 +11,10 @@ import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from upath import UPath
 
 from target_statsig.config.paths import dead_letter_name
 from target_statsig.errors import FatalRunError, RecordError
-from target_statsig.singer.dead_letters import MARK, DeadLetters
+from target_statsig.singer.dead_letters import MARK, MOST_PENDING, DeadLetters
 
 SCHEMA = {"type": "SCHEMA", "stream": "public/orders", "schema": {"properties": {"id": {}}}, "key_properties": ["id"]}
 
@@ -81,15 +80,13 @@ def test_the_file_of_a_stream_with_a_plain_name_is_named_like_it(stream):
     assert dead_letter_name(stream, "run-1") == f"{stream}-run-1"
 
 
-@pytest.mark.parametrize("remote", [True, False])
-def test_nothing_is_written_over(tmp_path, remote):
-    place = "memory://bucket/twice" if remote else str(tmp_path)
+def test_nothing_is_written_over(tmp_path):
     for number in range(2):
-        box = DeadLetters(place, "run-1")
+        box = DeadLetters(str(tmp_path), "run-1")
         box.put(*letter({"id": number}))
         box.close()
-    files = sorted(UPath(place).iterdir(), key=str)
-    messages = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    (path,) = tmp_path.iterdir()
+    messages = [json.loads(line) for line in path.read_text().splitlines()]
     assert [message["record"]["id"] for message in messages if message["type"] == "RECORD"] == [0, 1]
 
 
@@ -171,8 +168,9 @@ def test_an_object_store_gets_a_part_for_each_flush():
 def test_a_place_that_cannot_be_written_ends_the_run_and_names_the_setting(tmp_path):
     (tmp_path / "file").write_text("")
     box = DeadLetters(str(tmp_path / "file" / "dead"), "run-1")
+    box.put(*letter({"email": "jane@example.com"}))
     with pytest.raises(FatalRunError, match="`dead_letter_path`"):
-        box.put(*letter({"email": "jane@example.com"}))
+        box.flush()
 
 
 def full_disk(monkeypatch):
@@ -188,13 +186,26 @@ def full_disk(monkeypatch):
     return opened
 
 
-def test_a_full_disk_ends_the_run_once_and_all_files_are_closed(tmp_path, monkeypatch):
-    opened = full_disk(monkeypatch)
-    box = DeadLetters(str(tmp_path), "run-1")
-    box.put(*letter({"id": 1}))
-    box.put(*letter({}, schema={**SCHEMA, "stream": "other"}))
-    for step in (box.flush, box.close):
+def test_after_a_full_disk_no_flush_succeeds(tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        opened = full_disk(patched)
+        box = DeadLetters(str(tmp_path), "run-1")
+        box.put(*letter({"id": 1}))
+        box.put(*letter({}, schema={**SCHEMA, "stream": "other"}))
         with pytest.raises(FatalRunError, match=r"No space left on device.*`dead_letter_path`"):
+            box.flush()
+    for step in (box.flush, box.close):
+        with pytest.raises(FatalRunError, match="No space left on device"):
             step()
-    assert len(opened) == 2
+    assert len(opened) == 1
+    assert box.lost
+    assert box.count == 0
+
+
+def test_letters_do_not_wait_for_a_flush_without_end(tmp_path):
+    box = DeadLetters(str(tmp_path), "run-1")
+    for number in range(3):
+        box.put(*letter({"id": number, "text": "x" * (MOST_PENDING // 2)}))
+    assert box.count == 2
     box.close()
+    assert [message["record"]["id"] for message in lines_of(box.paths[0])[1:]] == [0, 1, 2]
