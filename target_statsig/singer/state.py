@@ -40,8 +40,8 @@ class StateGate:
         self._next_ticket = 0
         self._open: dict[int, int] = {}
         """The open tickets, each with the number of the last STATE that may pass."""
-        self._held: deque[tuple[int, int, State]] = deque()
-        """The waiting STATEs, each with the number of the first ticket opened later, and its own number."""
+        self._held: deque[tuple[State, int]] = deque()
+        """The waiting STATEs, each with its number."""
         self._last: State = None
         self._patient_until: float | None = None
 
@@ -50,7 +50,7 @@ class StateGate:
         with self._lock:
             ticket = self._next_ticket
             self._next_ticket += 1
-            self._open[ticket] = 0
+            self._open[ticket] = self.received
             return ticket
 
     def close(self, ticket: int) -> None:
@@ -71,7 +71,7 @@ class StateGate:
             self.received += 1
             if self.received == 1 or state != self._last:
                 self._last = state
-                self._held.append((self._next_ticket, self.received, state))
+                self._held.append((state, self.received))
             self._release()
 
     @property
@@ -94,22 +94,19 @@ class StateGate:
             return False
         if self._patient_until is None:
             self._patient_until = now + STATE_PATIENCE
-        is_over = now >= self._patient_until
-        if is_over:
-            self._patient_until = None
-        return is_over
+        if now < self._patient_until:
+            return False
+        self._patient_until = None
+        return True
 
     def _release(self) -> None:
         """Write the newest STATE that may pass, and drop older ones, which it supersedes."""
         passed = None
-        while self._held:
-            next_ticket, number, _ = self._held[0]
-            if any(ticket < next_ticket and settled < number for ticket, settled in self._open.items()):
-                break
+        last = min(self._open.values(), default=self.received)
+        while self._held and self._held[0][1] <= last:
             passed = self._held.popleft()
         if passed is not None:
-            _, number, state = passed
-            self._write(state, number)
+            self._write(*passed)
 
 
 def write_state(state: State) -> None:
@@ -121,13 +118,15 @@ def write_state(state: State) -> None:
     try:
         sys.stdout.write(encode_state(state) + "\n")
         sys.stdout.flush()
-    except (BrokenPipeError, ValueError, AttributeError) as error:
-        # Either end of the pipe is closed, or standard output is None.
-        why = "is closed by the program that started this one"
-        raise _lost(why) from error
-    except OSError as error:
-        why = f"cannot be written ({error.strerror})"
-        raise _lost(why) from error
+    except (OSError, ValueError, AttributeError) as error:
+        why = "is closed by the program that started this one"  # either end of it, or it is None
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            why = f"cannot be written ({error.strerror})"
+        msg = (
+            f"Standard output {why}, so no STATE can be saved. The run stops. The next run starts at the last STATE "
+            "that was saved."
+        )
+        raise FatalRunError(msg, heading=Heading.OUTPUT) from error
 
 
 def encode_state(state: State) -> str:
@@ -137,11 +136,3 @@ def encode_state(state: State) -> str:
     except TypeError:
         # It holds Decimals, because the reader decodes numbers with a fraction as such.
         return encode(state).decode()
-
-
-def _lost(why: str) -> FatalRunError:
-    return FatalRunError(
-        f"Standard output {why}, so no STATE can be saved. The run stops. The next run starts at the last STATE that "
-        "was saved.",
-        heading=Heading.OUTPUT,
-    )
