@@ -15,7 +15,6 @@ from target_statsig.reports.text import counted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-
 Message = dict[str, Any]
 """A decoded Singer message."""
 
@@ -41,16 +40,12 @@ def encode(value: object) -> bytes:
 
 
 def encode_each(values: Sequence[object]) -> list[bytes]:
-    """Return each value as JSON. Raises as `ENCODER`."""
-    # In JSON a line break within a text is escaped.
+    """Return each value as JSON, in which line breaks are escaped. Raises as `ENCODER`."""
     return [*map(bytes.rstrip, lines_of(ENCODER.encode_lines(values)))]
 
 
 def lines_of(block: bytes) -> list[bytes]:
-    """Split a block into lines, each with its end.
-
-    `bytes.split` takes four times as long.
-    """
+    """Split a block into lines, each with its end. `bytes.split` takes four times as long."""
     return io.BytesIO(block).readlines()
 
 
@@ -87,7 +82,7 @@ def decode(line: bytes) -> Message | str:
     A JSON value that is no object becomes an empty message. A record that nests too deeply stays undecoded.
     """
     try:
-        return _decode(line)
+        message = _decode(line)
     except UnicodeDecodeError:
         return "is not valid UTF-8"
     except RecursionError:
@@ -95,30 +90,25 @@ def decode(line: bytes) -> Message | str:
     except ValueError:
         fault = f"({counted(len(line.rstrip()), 'byte')}) is not valid JSON"
         return fault if line.endswith(b"\n") else f"{fault}{NO_END}"
-
-
-def _decode(line: bytes) -> Message:
-    message: object
-    try:
-        try:
-            message = MESSAGES.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
-            message = _decode_leniently(line)
-    except RecursionError:
-        try:
-            message = decode_around_record(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
-            raise RecursionError from None
     return message if isinstance(message, dict) else {}
 
 
-def decode_around_record(line: bytes) -> Message:
-    """Decode a line, but leave its record, which nests too deeply, undecoded.
+def _decode(line: bytes) -> object:
+    try:
+        try:
+            return MESSAGES.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
+            # Python's `json` also reads what it may write, such as NaN. Only the record with it is rejected, later.
+            return json.loads(line, parse_float=_decimal, parse_constant=_decimal)
+    except RecursionError:
+        try:
+            return _decode_around_record(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
+            raise RecursionError from None
 
-    Raises:
-        msgspec.DecodeError: The rest of the line is not JSON.
-        RecursionError: Something other than the record nests too deeply.
-    """
+
+def _decode_around_record(line: bytes) -> Message:
+    """Decode a line, but leave its record undecoded."""
     depth, before, start, end = 0, b"", 0, 0
     for found in _TOKENS.finditer(line):
         token = found[0]
@@ -133,19 +123,6 @@ def decode_around_record(line: bytes) -> Message:
     if not end:
         raise RecursionError
     return MESSAGES.decode(line[:start] + b"null" + line[end:]) | {"record": Undecoded(line[start:end])}
-
-
-def _decode_leniently(line: bytes) -> object:
-    """Decode a line that is not strict JSON but that Python's `json` may write, for example with NaN.
-
-    A record with such a number is rejected later; the records around it are not.
-
-    Raises:
-        RecursionError: The line nests too deeply.
-        UnicodeDecodeError: The line is not UTF-8.
-        ValueError: The line is not JSON.
-    """
-    return json.loads(line, parse_float=_decimal, parse_constant=_decimal)
 
 
 def _decimal(digits: str) -> decimal.Decimal:

@@ -143,7 +143,7 @@ class SingerMessageReader(GenericSingerReader[bytes]):
         return stream, Batch([line], [message])
 
     def error(self, what: str) -> InputError:
-        """Return an error about the current line, without any of its content."""
+        """Return `unreadable` of the current line."""
         return unreadable(self.line_number, what)
 
     @override
@@ -215,17 +215,14 @@ def read_blocks(descriptor: int, while_idle: Callable[[], None]) -> Iterator[byt
         while not select.select([descriptor], [], [], IDLE_SECONDS)[0]:
             while_idle()
         chunk = os.read(descriptor, CHUNK_BYTES)
-        if not chunk:
-            break
         end = chunk.rfind(b"\n") + 1
-        if not end:
-            rest.append(chunk)
-            continue
-        rest.append(chunk[:end])
-        yield b"".join(rest)
-        rest = [chunk[end:]] if end < len(chunk) else []
-    if rest:
-        yield b"".join(rest)
+        if end or not chunk:
+            if block := b"".join([*rest, chunk[:end]]):
+                yield block
+            rest.clear()
+        if not chunk:
+            return
+        rest.append(chunk[end:])
 
 
 DRAIN_SECONDS = 5.0
@@ -247,12 +244,8 @@ def drain_input(clock: Clock) -> None:
     except (AttributeError, OSError, ValueError):
         return  # standard input is missing, closed or replaced
     # Some programs, such as Meltano under older versions of Python, use a socket as a pipe.
-    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
-        drain(descriptor, clock)
-
-
-def drain(descriptor: int, clock: Clock) -> None:
-    """Read and discard a descriptor's content, for `DRAIN_SECONDS` at most."""
+    if not stat.S_ISFIFO(mode) and not stat.S_ISSOCK(mode):
+        return
     end = clock.monotonic() + DRAIN_SECONDS
     while (left := end - clock.monotonic()) > 0:
         if not select.select([descriptor], [], [], left)[0] or not os.read(descriptor, DRAIN_BYTES):
