@@ -113,13 +113,13 @@ _ROOT_KEYWORDS = frozenset({"type", "properties", "required", "additionalPropert
 """Keywords in the schema of a table. `additionalProperties` may have any value, because a record with a column beyond
 the schema does not fit the type anyway."""
 
-_TYPES: Mapping[str, Any] = {
-    "null": None,
+_TYPES: Mapping[str, type] = {
+    "null": NoneType,
     "string": str,
     "integer": int,
     "boolean": bool,
-    "object": dict[str, Any],
-    "array": list[Any],
+    "object": dict,
+    "array": list,
 }
 """JSON schema's types as Python's. msgspec is as strict as a validator: a text is no number, and 1.0 no integer."""
 
@@ -129,17 +129,6 @@ _SCALARS = frozenset({"null", "string", "integer", "number", "boolean"})
 _NUMBER = "number"
 """msgspec would turn integers of this type into floats. So its columns are decoded without a type, and checked
 afterwards."""
-
-_DECODED: Mapping[str, frozenset[type]] = {
-    "null": frozenset({NoneType}),
-    "string": frozenset({str}),
-    "integer": frozenset({int}),
-    "number": frozenset({int, Decimal}),
-    "boolean": frozenset({bool}),
-    "object": frozenset({dict}),
-    "array": frozenset({list}),
-}
-"""The types of values that are decoded without a type."""
 
 _BOUNDS: Mapping[str, Mapping[str, str]] = {
     "string": {"minLength": "min_length", "maxLength": "max_length"},
@@ -187,7 +176,7 @@ class RecordType:
         if not properties.keys() >= self._required:
             raise NotPlainError
         self.names: Final = tuple(properties)
-        self._allowed: dict[str, frozenset[type]] = {}
+        self._allowed: dict[str, set[type]] = {}
         """For columns that msgspec does not validate: the types that their values may have."""
         self._checks: dict[str, Callable[[object], bool]] = {}
         """Compiled schemas of columns that no type expresses."""
@@ -280,12 +269,12 @@ class RecordType:
         if not kinds:
             return Any
         # If records are not validated, the schema was not compiled, and may name types that do not exist.
-        if not _DECODED.keys() >= {*kinds}:
+        if not {_NUMBER, *_TYPES} >= {*kinds}:
             raise NotPlainError
         if bounded and (_NUMBER in kinds or any(type(schema[keyword]) is not int for keyword in bounded)):
             raise NotPlainError
         if _NUMBER in kinds:
-            self._allowed[name] = frozenset().union(*(_DECODED[kind] for kind in kinds))
+            self._allowed[name] = {int, Decimal, *(_TYPES[kind] for kind in kinds if kind != _NUMBER)}
             return Any
         return Union[tuple(_bounded(kind, schema) for kind in kinds)]  # noqa: UP007 -- their number varies
 

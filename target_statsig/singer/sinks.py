@@ -107,12 +107,6 @@ class StatsigSink(Sink):
     def get_validator(self) -> BaseJSONSchemaValidator | None:
         return None
 
-    @property
-    @override
-    def is_full(self) -> bool:
-        """Return False: the stream itself sends a full batch."""
-        return False
-
     @override
     def _remove_sdc_metadata_from_schema(self) -> None:
         """Do nothing: log-based taps mark deleted rows by the column `_sdc_deleted_at`."""
