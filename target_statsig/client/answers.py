@@ -227,11 +227,6 @@ class Call:
             f"{duration(self.seconds_left)}"
         )
 
-    @property
-    def done(self) -> str:
-        """The log line for a request that was taken after more than one retry."""
-        return f"Statsig accepted {self.what} at try {self.tries:,}"
-
     def waiting(self, wait: float) -> str:
         """Return the log line during a long wait with `wait` seconds left."""
         last = f"; last result: {self._answered}" if self.tries else ""

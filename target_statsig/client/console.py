@@ -65,20 +65,23 @@ Data = TypeVar("Data")
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True, rename="camel"):
     """A segment as the Console API describes it.
 
     Attributes:
         type: `id_list`, `user_store_id_list`, `rule_based` or `analysis_list`.
         id_type: Statsig's name for what it holds, such as `userID`.
-        count: Ids in it; 0 if Statsig does not say.
     """
 
     id: str
     type: str
     id_type: str
-    count: int
+    said_count: float | None = msgspec.field(default=None, name="count")
+
+    @property
+    def count(self) -> int:
+        """Ids in it; 0 if Statsig does not say."""
+        return int(self.said_count or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +103,6 @@ class _Response(msgspec.Struct, Generic[Data]):
 
     data: Data
     pagination: _Pagination | None = None
-
-
-class _Segment(msgspec.Struct, rename="camel"):
-    id: str
-    type: str
-    id_type: str
-    count: float | None = None
 
 
 class _ListState(msgspec.Struct, rename="camel"):
@@ -169,8 +165,7 @@ class ConsoleClient:
         Raises:
             RefusedError: It does not exist (status 404), or the response cannot be used.
         """
-        what = f"reading segment '{segment_id}'"
-        return _segment(self._read(_path(segment_id), what, _Response[_Segment]))
+        return self._read(_path(segment_id), f"reading segment '{segment_id}'", _Response[Segment])
 
     def list_state(self, segment_id: str) -> ListState:
         """Return the state of an ID list."""
@@ -214,7 +209,7 @@ class ConsoleClient:
         if tags:
             body["tags"] = tags
         try:
-            return _segment(_convert(self._change("POST", _path(), body, what), _Response[_Segment]).data)
+            return _convert(self._change("POST", _path(), body, what), _Response[Segment]).data
         except RefusedError as error:
             if not error.maybe_taken:
                 raise
@@ -335,10 +330,6 @@ def _path(*parts: str) -> str:
 def _split(data: _Ids) -> list[str]:
     """Return the ids of a page. Statsig's example has several in one string, separated by commas."""
     return [id_ for joined in data.ids for part in str(joined).split(",") if (id_ := part.strip())]
-
-
-def _segment(data: _Segment) -> Segment:
-    return Segment(data.id, data.type, data.id_type, int(data.count or 0))
 
 
 def _time_of(event: _Event) -> int | None:

@@ -96,8 +96,7 @@ class Sender:
         try:
             for delay in _delays(self._rng):
                 self._await_turn(call, limiter)
-                fresh = fresh_headers(call.tries) if fresh_headers else {}
-                outcome = self._try(call, fresh)
+                outcome = self._try(call, fresh_headers(call.tries) if fresh_headers else {})
                 if outcome is Outcome.OK:
                     break
                 if outcome is not Outcome.NOT_NOW:
@@ -107,16 +106,13 @@ class Sender:
             error.maybe_taken = call.maybe_taken
             raise
         if call.tries > LOGGED_TRIES:
-            logger.info("%s", call.done)
+            logger.info("Statsig accepted %s at try %s", call.what, f"{call.tries:,}")
         return call
 
     def _try(self, call: Call, fresh_headers: Mapping[str, str]) -> Outcome:
-        request = call.request
-        if fresh_headers:
-            request = request.with_headers(fresh_headers)
         begun = self._clock.monotonic()
         try:
-            response = self._transport.send(request)
+            response = self._transport.send(call.request.with_headers(fresh_headers))
         except TransportError as error:
             answer = Answer(message=str(error), sent=error.sent)
         else:
@@ -124,11 +120,10 @@ class Sender:
             retry_after = parse_retry_after(response.headers.get("retry-after"), now=self._clock.time())
             wants_review = call.wants_review(response.status, body)
             answer = Answer(response.status, body, retry_after=retry_after, wants_review=wants_review)
-        outcome = answer.outcome
-        if outcome is not Outcome.OK and answer.status is not None:
-            answer = replace(answer, message=quote_message(answer.body, sent=request.body, key=call.key))
+            if answer.outcome is not Outcome.OK:
+                answer = replace(answer, message=quote_message(body, sent=call.request.body, key=call.key))
         call.record(answer, self._clock.monotonic() - begun)
-        return outcome
+        return answer.outcome
 
     def _wait(self, call: Call, delay: float) -> None:
         """Wait for the next try: `Retry-After` plus the delay.

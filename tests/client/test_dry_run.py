@@ -72,7 +72,7 @@ def test_an_error_of_a_read_stays_one():
 
 def test_a_segment_that_would_be_created_is_there_and_empty():
     run = Rehearsal()
-    assert run.console.create_segment("new one", id_type="companyID") == Segment("new one", ID_LIST, "companyID", 0)
+    assert run.console.create_segment("new one", id_type="companyID") == Segment("new one", ID_LIST, "companyID")
     assert run.console.list_state("new one") == ListState(0, updating=False)
     assert list(run.console.ids("new one")) == []
     run.console.add_ids("new one", ["a", "b"], segment_type=ID_LIST)
