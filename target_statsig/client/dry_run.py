@@ -36,10 +36,7 @@ class Recorded:
 
 @dataclass(slots=True)
 class ListChanges:
-    """The recorded changes of one ID list: counts, and the first ids.
-
-    `created` is the segment as requested, if it is new.
-    """
+    """The recorded changes of one ID list, with the first ids; `created` is the segment as requested, if it is new."""
 
     requests: int = 0
     added: int = 0
@@ -104,22 +101,19 @@ class DryRunTransport(Transport):
         if changes is None:
             return self._reads.send(request)
         if changes.created is not None:
-            found = {"": changes.created, "id_list": {"ids": []}, "idlist_metadata": {"currentVersion": 0}}
-            return _changed(_response(HTTPStatus.OK, {"data": found[call]}), changes)
-        return _changed(self._reads.send(request), changes)
-
-
-def _changed(response: Response, changes: ListChanges) -> Response:
-    """Return Statsig's response about a segment or its list, with the recorded changes."""
-    if response.status != HTTPStatus.OK:
-        return response
-    body = msgspec.json.decode(response.body)
-    data = body["data"]
-    if "currentVersion" in data:
-        data["currentVersion"] = (data["currentVersion"] or 0) + changes.requests
-    elif "type" in data:
-        data["count"] = max((data.get("count") or 0) + changes.added - changes.removed, 0)
-    return _response(HTTPStatus.OK, body)
+            created = {"": {**changes.created}, "id_list": {"ids": []}, "idlist_metadata": {"currentVersion": 0}}
+            body = {"data": created[call]}
+        else:
+            response = self._reads.send(request)
+            if response.status != HTTPStatus.OK:
+                return response
+            body = msgspec.json.decode(response.body)
+        data = body["data"]
+        if "currentVersion" in data:
+            data["currentVersion"] = (data["currentVersion"] or 0) + changes.requests
+        elif "type" in data:
+            data["count"] = max((data.get("count") or 0) + changes.added - changes.removed, 0)
+        return _response(HTTPStatus.OK, body)
 
 
 def _response(status: int, body: object) -> Response:

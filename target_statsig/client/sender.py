@@ -9,6 +9,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import backoff
@@ -18,7 +19,7 @@ from target_statsig.client.http import TransportError
 from target_statsig.errors import TargetStatsigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from target_statsig.client.http import Request, Transport
     from target_statsig.client.rate_limit import RateLimiter
@@ -94,14 +95,15 @@ class Sender:
         """
         call = Call(what, kind, request, self._retry_timeout)
         try:
-            for delay in _delays(self._rng):
+            # The first value of `expo` is no delay: it starts the generator.
+            for ceiling in islice(backoff.expo(max_value=MAX_DELAY), 1, None):
                 self._await_turn(call, limiter)
                 outcome = self._try(call, fresh_headers(call.tries) if fresh_headers else {})
                 if outcome is Outcome.OK:
                     break
                 if outcome is not Outcome.NOT_NOW:
                     raise call.refusal()
-                self._wait(call, delay)
+                self._wait(call, self._rng() * ceiling)
         except TargetStatsigError as error:
             error.maybe_taken = call.maybe_taken
             raise
@@ -126,11 +128,7 @@ class Sender:
         return answer.outcome
 
     def _wait(self, call: Call, delay: float) -> None:
-        """Wait for the next try: `Retry-After` plus the delay.
-
-        Raises:
-            NotNowError: That is more than the time left.
-        """
+        """Wait for the next try: `Retry-After` plus the delay, or raise NotNowError if the time left is too short."""
         asked, left = call.answer.retry_after, call.seconds_left
         if asked > max(left, 0.0):
             raise call.come_back(self._clock.time())
@@ -166,14 +164,6 @@ class Sender:
     def _log(self, text: str) -> None:
         self._logged_at = self._clock.monotonic()
         logger.warning("%s", text)
-
-
-def _delays(rng: Callable[[], float]) -> Iterator[float]:
-    """Yield the seconds to wait before each retry: growing, capped, and spread by full jitter."""
-    ceilings = backoff.expo(max_value=MAX_DELAY)
-    next(ceilings)  # the first is no ceiling: it starts the generator
-    for ceiling in ceilings:
-        yield rng() * ceiling
 
 
 def parse_retry_after(value: str | None, *, now: float) -> float:

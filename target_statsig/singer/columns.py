@@ -27,7 +27,6 @@ _EMPTY: dict[str, Any] = {}
 Shapes = Mapping[tuple[str, ...], Sequence[int]]
 """Sets of member names, each with the rows of the objects that have exactly these members."""
 
-
 SINGER_PREFIX = "_sdc_"
 """The prefix of the columns that taps and targets add. Their values change from run to run, even if the record does
 not."""
@@ -138,10 +137,7 @@ def picked(values: Column, rows: Sequence[int]) -> Column:
 
 
 def transposed(objects: Sequence[Mapping[str, Any]], shapes: Shapes | None = None) -> dict[str, Column]:
-    """Return the members of objects as columns, in order of appearance, with null where an object lacks one.
-
-    `shapes` is the result of `rows_by_shape(objects)`, if known.
-    """
+    """Return the members of objects as columns, in order of appearance, with null where an object lacks one."""
     shapes = rows_by_shape(objects) if shapes is None else shapes
     if len(shapes) == 1:
         return dict(zip(next(iter(shapes)), zip(*[each.values() for each in objects], strict=True), strict=True))
@@ -238,8 +234,7 @@ def find(columns: Columns, sources: tuple[str, ...]) -> Column | None:
 
 def first_of(columns: Columns, sources: tuple[str, ...]) -> Column:
     """Return the same as `find`, but nulls if all are null."""
-    found = find(columns, sources)
-    return (None,) * len(columns) if found is None else found
+    return find(columns, sources) or (None,) * len(columns)
 
 
 def is_full(column: Column) -> bool:
@@ -311,11 +306,7 @@ def are_plain(digits: Collection[str]) -> bool:
 
 
 def plain_text(number: float | Decimal) -> str:
-    """Return a number in plain decimal, without an exponent; a fraction of zeros is cut.
-
-    Raises:
-        ValueError: It is not finite, or too large or too small for a double.
-    """
+    """Return a number in plain decimal, without an exponent; a fraction of zeros is cut. Raises as `exact`."""
     if isinstance(number, int):
         return str(int(number))
     text = format(exact(number), "f")
