@@ -6,7 +6,7 @@ import logging
 import random
 import re
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from itertools import islice
@@ -46,29 +46,26 @@ _CLOSES_THE_API = frozenset({429, 503})
 """Statuses whose `Retry-After` holds for the project: no request with its key is sent meanwhile."""
 
 
+@dataclass(eq=False)
 class Sender:
-    """Sends requests, and tries again until Statsig has decided. Thread-safe."""
+    """Sends requests, and tries again until Statsig has decided. Thread-safe.
 
-    def __init__(
-        self,
-        transport: Transport,
-        clock: Clock,
-        *,
-        retry_timeout: float,
-        rng: Callable[[], float] = random.random,
-    ) -> None:
-        """Take the transport, and a clock whose waits end when the run is asked to stop.
+    Attributes:
+        clock: Its waits end when the run is asked to stop.
+        retry_timeout: Seconds that a request may spend on tries and the waits between them. Waits for the limiter, or
+            for the `Retry-After` of another request, do not count.
+        rng: Returns numbers from 0 to 1.
+    """
 
-        A request may spend `retry_timeout` seconds on tries and the waits between them. Waits for the limiter, or for
-        the `Retry-After` of another request, do not count. `rng` returns numbers from 0 to 1.
-        """
-        self._transport = transport
-        self._clock = clock
-        self._retry_timeout = retry_timeout
-        self._rng = rng
-        self._closed_until: dict[ApiKeyKind, float] = {}
-        self._logged_at = clock.monotonic()
-        self._lock = threading.Lock()
+    transport: Transport
+    clock: Clock
+    retry_timeout: float = field(kw_only=True)
+    rng: Callable[[], float] = field(default=random.random, kw_only=True)
+    _closed_until: dict[ApiKeyKind, float] = field(default_factory=dict, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        self._logged_at = self.clock.monotonic()
 
     def send(
         self,
@@ -93,7 +90,7 @@ class Sender:
 
         Each has `maybe_taken`: whether Statsig may have acted on a try.
         """
-        call = Call(what, kind, request, self._retry_timeout)
+        call = Call(what, kind, request, self.retry_timeout)
         try:
             # The first value of `expo` is no delay: it starts the generator.
             for ceiling in islice(backoff.expo(max_value=MAX_DELAY), 1, None):
@@ -103,7 +100,7 @@ class Sender:
                     break
                 if outcome is not Outcome.NOT_NOW:
                     raise call.refusal()
-                self._wait(call, self._rng() * ceiling)
+                self._wait(call, self.rng() * ceiling)
         except TargetStatsigError as error:
             error.maybe_taken = call.maybe_taken
             raise
@@ -112,31 +109,31 @@ class Sender:
         return call
 
     def _try(self, call: Call, fresh_headers: Mapping[str, str]) -> Outcome:
-        begun = self._clock.monotonic()
+        begun = self.clock.monotonic()
         try:
-            response = self._transport.send(call.request.with_headers(fresh_headers))
+            response = self.transport.send(call.request.with_headers(fresh_headers))
         except TransportError as error:
             answer = Answer(message=str(error), sent=error.sent)
         else:
             body = decode_json(response.body)
-            retry_after = parse_retry_after(response.headers.get("retry-after"), now=self._clock.time())
+            retry_after = parse_retry_after(response.headers.get("retry-after"), now=self.clock.time())
             wants_review = call.wants_review(response.status, body)
             answer = Answer(response.status, body, retry_after=retry_after, wants_review=wants_review)
             if answer.outcome is not Outcome.OK:
                 answer = replace(answer, message=quote_message(body, sent=call.request.body, key=call.key))
-        call.record(answer, self._clock.monotonic() - begun)
+        call.record(answer, self.clock.monotonic() - begun)
         return answer.outcome
 
     def _wait(self, call: Call, delay: float) -> None:
         """Wait for the next try: `Retry-After` plus the delay, or raise NotNowError if the time left is too short."""
         asked, left = call.answer.retry_after, call.seconds_left
         if asked > max(left, 0.0):
-            raise call.come_back(self._clock.time())
+            raise call.come_back(self.clock.time())
         if left <= 0:
-            raise call.used_up(self._retry_timeout)
+            raise call.used_up(self.retry_timeout)
         if call.answer.status in _CLOSES_THE_API:
             with self._lock:
-                until = self._clock.monotonic() + asked
+                until = self.clock.monotonic() + asked
                 self._closed_until[call.kind] = max(until, self._closed_until.get(call.kind, 0.0))
         wait = min(asked + delay, left)
         if call.tries < LOGGED_TRIES:
@@ -147,7 +144,7 @@ class Sender:
         call.seconds_left -= wait
 
     def _await_turn(self, call: Call, limiter: RateLimiter | None) -> None:
-        while (closed := self._closed_until.get(call.kind, 0.0) - self._clock.monotonic()) > 0:
+        while (closed := self._closed_until.get(call.kind, 0.0) - self.clock.monotonic()) > 0:
             self._pause(closed, call)
         if limiter:
             limiter.acquire()
@@ -155,14 +152,14 @@ class Sender:
     def _pause(self, seconds: float, call: Call) -> None:
         """Wait, and log the reason during a long wait."""
         while seconds > LOG_INTERVAL:
-            self._clock.sleep(LOG_INTERVAL)
+            self.clock.sleep(LOG_INTERVAL)
             seconds -= LOG_INTERVAL
-            if self._clock.monotonic() - self._logged_at >= LOG_INTERVAL:
+            if self.clock.monotonic() - self._logged_at >= LOG_INTERVAL:
                 self._log(call.waiting(seconds))
-        self._clock.sleep(seconds)
+        self.clock.sleep(seconds)
 
     def _log(self, text: str) -> None:
-        self._logged_at = self._clock.monotonic()
+        self._logged_at = self.clock.monotonic()
         logger.warning("%s", text)
 
 

@@ -203,31 +203,22 @@ def whereabouts(letters: DeadLetters, environ: Mapping[str, str]) -> str:
     )
 
 
+@dataclass(eq=False)
 class Rejections:
-    """The rejected records of one stream."""
+    """The rejected records of one stream. `where` returns a sentence that says where a field is read from."""
 
-    def __init__(
-        self,
-        stream: str,
-        max_percent: int,
-        counts: ItemCounts | MemberCounts,
-        report: RunReport,
-        dead_letters: DeadLetters,
-        where: Callable[[str], str],
-    ) -> None:
-        """Start with none. `where` returns a sentence that says where a field is read from."""
-        self._stream = stream
-        self._max_percent = max_percent
-        self._counts = counts
-        self._report = report
-        self._dead_letters = dead_letters
-        self._where = where
-        self._fields: dict[str, None] = {}
+    stream: str
+    max_percent: int
+    counts: ItemCounts | MemberCounts
+    report: RunReport
+    dead_letters: DeadLetters
+    where: Callable[[str], str]
+    _fields: dict[str, None] = field(default_factory=dict, init=False)
 
     @property
     def allows_none(self) -> bool:
         """Whether the first rejected record ends the run."""
-        return self._max_percent == 0
+        return self.max_percent == 0
 
     def add(self, line: bytes, schema: Message, error: RecordError, *, message: str = "") -> None:
         """Count a rejected record and write it to the dead letters (`DeadLetters.put`).
@@ -236,10 +227,10 @@ class Rejections:
             RejectionsError: No record of this stream may be rejected.
             FatalRunError: The dead letters cannot be written.
         """
-        self._dead_letters.put(line, schema, error, message)
-        with self._report.lock:
-            self._counts.rejected += 1
-            self._counts.reasons[error.reason] += 1
+        self.dead_letters.put(line, schema, error, message)
+        with self.report.lock:
+            self.counts.rejected += 1
+            self.counts.reasons[error.reason] += 1
             if error.field is not None:
                 self._fields[error.field] = None
         if self.allows_none:
@@ -251,35 +242,35 @@ class Rejections:
         Raises:
             RejectionsError: Too many records of the stream, or all of them, were rejected.
         """
-        counts = self._counts
+        counts = self.counts
         if not counts.rejected or self.allows_none:
             return  # `add` has raised an error already
         worst = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common(3))
         share = f"{counts.rejected:,} of {counted(counts.records, 'record')}"
         were_rejected = f"{'was' if counts.records == 1 else 'were'} rejected ({worst})"
-        where = "".join(f" {self._where(name)}" for name in islice(self._fields, SHOWN_FIELDS))
-        if not counts.accepted and self._max_percent < ALL:
+        where = "".join(f" {self.where(name)}" for name in islice(self._fields, SHOWN_FIELDS))
+        if not counts.accepted and self.max_percent < ALL:
             fault = f", so nothing of the stream was delivered.{where}"
-        elif too_many(counts.records, counts.rejected, self._max_percent):
-            allowed = f"more than `max_rejected_percent` allows ({self._max_percent})"
+        elif too_many(counts.records, counts.rejected, self.max_percent):
+            allowed = f"more than `max_rejected_percent` allows ({self.max_percent})"
             fault = f", {allowed}.{where} The other records were sent."
         else:
             percent = counts.rejected * 100 / counts.records
             rate = f"{percent:.1f} %" if percent >= 0.1 else "under 0.1 %"  # noqa: PLR2004 -- what one decimal can show
-            logger.warning("Stream '%s': %s (%s) %s.%s", self._stream, share, rate, were_rejected, where)
+            logger.warning("Stream '%s': %s (%s) %s.%s", self.stream, share, rate, were_rejected, where)
             return
         place, remedy = "", "Fix the mapping or the tap."
-        if not self._dead_letters.lost:
-            place = f" The rejected records are in {self._dead_letters.directory}."
+        if not self.dead_letters.lost:
+            place = f" The rejected records are in {self.dead_letters.directory}."
             remedy = "Fix the mapping or the tap, then send them again from there."
-        msg = f"Stream '{self._stream}': {share} {were_rejected}{fault}{place} {remedy}"
+        msg = f"Stream '{self.stream}': {share} {were_rejected}{fault}{place} {remedy}"
         raise RejectionsError(msg)
 
     def _error_at_first(self, error: RecordError) -> RejectionsError:
-        self._dead_letters.flush()  # raises an error where a dead letter is lost
+        self.dead_letters.flush()  # raises an error where a dead letter is lost
         text = (
-            f"Stream '{self._stream}': a record was rejected ({error}), and `max_rejected_percent` is 0, so the run "
-            f"stops. The record is in {self._dead_letters.directory}. Fix the record at its source, or raise "
+            f"Stream '{self.stream}': a record was rejected ({error}), and `max_rejected_percent` is 0, so the run "
+            f"stops. The record is in {self.dead_letters.directory}. Fix the record at its source, or raise "
             "`max_rejected_percent`."
         )
         if error.reason != "missing_key_property":
