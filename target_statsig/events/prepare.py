@@ -19,12 +19,12 @@ from target_statsig.errors import RecordError
 from target_statsig.events.remembered import below, digests_of, highest
 from target_statsig.events.values import NOT_ENCODABLE, NOT_JSON, Items
 from target_statsig.reports.report import MappingWarnings
-from target_statsig.singer.columns import Faults, deleted_rows, picked
+from target_statsig.singer.columns import Faults, convert_one, deleted_rows, picked
 from target_statsig.singer.message import ENCODER, encode_each
 from target_statsig.store.ledger import Bookmark  # noqa: TC001 -- msgspec decodes one
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from target_statsig.config.choices import Compression
     from target_statsig.config.settings import StreamSettings
@@ -171,32 +171,38 @@ class Preparation:
             kept = [row for row in range(len(read.rows)) if row not in gone]
             rows = [read.rows[row] for row in kept]
             read = replace(read, columns=read.columns.take(kept), source=read.source.take(kept), rows=rows)
-        is_whole = not (deleted or read.faults or read.unreadable is not None)
+        whole = not (deleted or read.faults or read.unreadable is not None)
         digests = digests_of(read.source) if self.remembers else []
+        mapped: tuple[list[PreparedRequest], Faults, MappingWarnings] = [], {}, MappingWarnings()
+        if limits.rows:
+            mapped = self._map(read, digests, limits, now_ms, is_whole=whole)
+        requests, rejected, warnings = mapped
         key = self.replication_key
-        prepared = Prepared(
-            requests=[],
-            rejected=[],
+        return Prepared(
+            requests=requests,
+            rejected=[(row, rejected[row].reason, rejected[row].field) for row in sorted(rejected)],
             digests=b"".join(digests),
-            rows=None if is_whole else [*read.rows],
+            rows=None if whole else [*read.rows],
             highest=highest(read.source.get(key)) if self.remembers and key is not None else None,
             deleted=len(deleted),
             unreadable=read.unreadable,
             readable=len(read.rows) + len(read.faults) + len(deleted),
-            warnings=MappingWarnings(),
+            warnings=warnings,
         )
-        return self._with_requests(prepared, read, digests, limits, now_ms) if limits.rows else prepared
 
-    def _with_requests(
-        self, prepared: Prepared, read: Read, digests: Sequence[bytes], limits: Limits, now_ms: int
-    ) -> Prepared:
-        """Map the records, and return the prepared batch with its requests, rejected records and warnings."""
+    def _map(
+        self, read: Read, digests: Sequence[bytes], limits: Limits, now_ms: int, *, is_whole: bool
+    ) -> tuple[list[PreparedRequest], Faults, MappingWarnings]:
+        """Return the requests, why lines are rejected, and the warnings; `is_whole` if the batch has no other lines."""
         warnings, faults = MappingWarnings(), Faults()
         items = self._mapper(read.columns, now_ms, warnings, faults)
         try:
             lines = encode_each(items.items)
         except NOT_JSON:
-            lines = [b"" if row in faults else _encode_one(item, row, faults) for row, item in enumerate(items.items)]
+            lines = [
+                b"" if row in faults else convert_one(_encode, item, row, faults) or b""
+                for row, item in enumerate(items.items)
+            ]
         sizes = [*map(len, lines)]
         most = limits.largest - ENVELOPE_BYTES
         if (largest := max(sizes, default=0)) > most:
@@ -213,22 +219,12 @@ class Preparation:
             warnings.large_users, warnings.large_metadata = _count_large(picked(lines, sound))
         if self.passed is not None and self.replication_key is not None:
             warnings.behind_bookmark = below(picked(read.source.get(self.replication_key), sound), self.passed)
-        rejected = {**read.faults, **{read.rows[row]: error for row, error in faults.items()}}
-        return msgspec.structs.replace(
-            prepared,
-            requests=[
-                self._request(
-                    part,
-                    None if prepared.rows is None and len(part) == len(read.rows) else [read.rows[row] for row in part],
-                    lines,
-                    digests,
-                    items,
-                )
-                for part in _parts(sound, sizes, limits)
-            ],
-            rejected=[(row, rejected[row].reason, rejected[row].field) for row in sorted(rejected)],
-            warnings=warnings,
-        )
+        requests = []
+        for found in pack(picked(sizes, sound), max_rows=limits.rows, max_bytes=limits.bytes, overhead=ENVELOPE_BYTES):
+            part = sound[found]
+            rows = None if is_whole and len(part) == len(read.rows) else [read.rows[row] for row in part]
+            requests.append(self._request(part, rows, lines, digests, items))
+        return requests, {**read.faults, **{read.rows[row]: error for row, error in faults.items()}}, warnings
 
     def _request(
         self,
@@ -256,7 +252,7 @@ class Preparation:
         )
 
 
-def pack(sizes: Iterable[int], *, max_rows: int, max_bytes: int, overhead: int = 0) -> Iterator[slice]:
+def pack(sizes: Sequence[int], *, max_rows: int, max_bytes: int, overhead: int = 0) -> Iterator[slice]:
     """Divide items into bodies, in order, each as full as possible, and yield the slices.
 
     Args:
@@ -265,6 +261,9 @@ def pack(sizes: Iterable[int], *, max_rows: int, max_bytes: int, overhead: int =
         max_bytes: The most bytes of a body. A larger item gets a body of its own, which Statsig may refuse.
         overhead: The bytes of a body around its items.
     """
+    if 0 < len(sizes) <= max_rows and overhead + sum(sizes) + len(sizes) * SEPARATOR_BYTES <= max_bytes:
+        yield slice(len(sizes))  # without looking at each, as usually all fit
+        return
     start = end = 0
     filled = overhead
     for size in sizes:
@@ -275,16 +274,6 @@ def pack(sizes: Iterable[int], *, max_rows: int, max_bytes: int, overhead: int =
         end += 1
     if end > start:
         yield slice(start, end)
-
-
-def _parts(sound: Sequence[int], sizes: Sequence[int], limits: Limits) -> Iterator[Sequence[int]]:
-    """Yield the records of each request, given the bytes of all items."""
-    sizes = picked(sizes, sound)
-    if 0 < len(sizes) <= limits.rows and ENVELOPE_BYTES + sum(sizes) + len(sizes) <= limits.bytes:
-        yield sound
-        return
-    for part in pack(sizes, max_rows=limits.rows, max_bytes=limits.bytes, overhead=ENVELOPE_BYTES):
-        yield sound[part]
 
 
 class _Parts(msgspec.Struct, gc=False):
@@ -304,9 +293,8 @@ def _count_large(bodies: Sequence[bytes]) -> tuple[int, int]:
     return users, sum(len(bytes(each.metadata)) > LARGEST for each in parts)
 
 
-def _encode_one(item: object, row: int, faults: Faults) -> bytes:
+def _encode(item: object) -> bytes:
     try:
         return ENCODER.encode(item)
     except NOT_JSON:
-        faults[row] = RecordError(NOT_ENCODABLE)
-        return b""
+        raise RecordError(NOT_ENCODABLE) from None

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
-from target_statsig.events.times import latest, parse_text, parse_texts
+from target_statsig.events.times import first_or_last, parse_text
 from target_statsig.singer.columns import SINGER_PREFIX, Columns, picked
 from target_statsig.store.ledger import UNORDERED, Bookmark
 
@@ -133,7 +133,7 @@ def highest(values: Sequence[object]) -> Bookmark | None:
             return position(max(numbers)) if position(min(numbers)) else None
     if kinds == {str}:
         # Dates without a time have few different values.
-        time_ms = latest(values)
+        time_ms = first_or_last(values, max)
         if time_ms is not None:
             return _moment(time_ms)
         each = [*map(parse_text, set(cast("Sequence[str]", values)))]
@@ -149,10 +149,9 @@ def below(values: Sequence[object], bookmark: Bookmark) -> int:
     kinds = set(map(type, values))
     # Usually the minimum shows that none is.
     if bookmark.kind == "time" and kinds == {str}:
-        times, limit = parse_texts(values), int(bookmark.text)
-        if times is not None:
-            # Times before 1970 have no position.
-            return sum(0 <= time < limit for time in times) if min(times) < limit else 0
+        time_ms = first_or_last(values, min)
+        if time_ms is not None and time_ms >= int(bookmark.text):
+            return 0
     if bookmark.kind == "number" and kinds and kinds <= NUMBERS:
         with suppress(InvalidOperation):
             if not _is_below(min(cast("Sequence[int]", values)), bookmark):

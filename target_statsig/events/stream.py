@@ -53,12 +53,8 @@ class DeliveryPool:
 
     def submit(self, job: Callable[[], None]) -> None:
         """Wait until a thread is free, and run a job in it, unless an earlier one has failed."""
+        self.check()
         self._wait_for_a_thread()
-        try:
-            self.check()
-        except BaseException:
-            self._free_threads.release()
-            raise
         self._pool.submit(self._run, job)
 
     def check(self) -> None:
@@ -81,10 +77,10 @@ class DeliveryPool:
 
     def _run(self, job: Callable[[], None]) -> None:
         try:
-            job()
-        except BaseException as error:  # noqa: BLE001 -- raised again in the reading thread
             if self._failure is None:
-                self._failure = error
+                job()
+        except BaseException as error:  # noqa: BLE001 -- raised again in the reading thread
+            self._failure = self._failure or error
         finally:
             self._free_threads.release()
 

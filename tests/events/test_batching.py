@@ -48,11 +48,3 @@ def test_a_batch_ends_only_where_the_next_item_has_no_room(sizes, max_rows, max_
         if batch.stop < len(sizes):
             packed = sizes[batch.start : batch.stop + 1]
             assert len(packed) > max_rows or sum(packed) + SEPARATOR_BYTES * (len(packed) - 1) > max_bytes
-
-
-@given(SIZES, st.integers(1, 10), st.integers(1, 120))
-def test_the_same_items_are_packed_the_same_way(sizes, max_rows, max_bytes):
-    def packed(of):
-        return list(pack(of, max_rows=max_rows, max_bytes=max_bytes))
-
-    assert packed(sizes) == packed(iter(sizes))
