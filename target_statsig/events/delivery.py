@@ -143,12 +143,11 @@ class Delivery:
         `replication_key` is the column of the tap's bookmarks, if its SCHEMA names one. Records that are late are dead
         letters, which no bookmark covers.
         """
-        remembers = not isinstance(self.ledger, NoLedger)
         return Preparation(
             reader,
             self.settings,
             self.item_type,
-            remembers,
+            not isinstance(self.ledger, NoLedger),
             self.client.compression,
             replication_key,
             None if is_late else self.ledger.passed,
@@ -231,15 +230,13 @@ class _BatchDelivery:
         ]
         self.delivery.item_bytes = prepared.item_bytes or self.delivery.item_bytes
         for request in prepared.requests:
-            if self._is_too_large_by_now(request):
+            # The limits may have been lowered since the request was prepared.
+            is_too_large = request.count > 1 and request.size > self.delivery.bounds.limits.bytes
+            if is_too_large and self.result.failure is None:
                 part = _lines_of(batch, request)
                 self._send_all(part, self._prepare(part), doubted=doubted)
             else:
                 self._send(batch, request, doubted=doubted)
-
-    def _is_too_large_by_now(self, request: PreparedRequest) -> bool:
-        """Return whether the limits were lowered below the size of a request since it was prepared."""
-        return self.result.failure is None and request.count > 1 and request.size > self.delivery.bounds.limits.bytes
 
     def _send(self, batch: Batch, request: PreparedRequest, *, doubted: bool) -> None:
         """Send a request of a batch; `doubted` if Statsig may have accepted a larger one with the same items."""

@@ -80,9 +80,6 @@ VIEWS = ("page", "screen")
 GATE_MARK = "gate:"
 """The prefix of gates where names are counted, because an experiment may have the same name."""
 
-_NAMES_KEPT = 4_096
-"""Event names to remember; a stream seldom has a hundred."""
-
 
 class EventNames:
     """Names the events of one stream.
@@ -95,7 +92,7 @@ class EventNames:
         """Combine the renames of the preset and of `event_name_mapping`, which takes precedence."""
         self._renames = {**PRESETS[settings.event_preset], **settings.event_name_mapping}
         self._sanitizes = settings.invalid_event_name is InvalidEventName.SANITIZE
-        self._named = lru_cache(_NAMES_KEPT)(self._name)
+        self._named = lru_cache(4_096)(self._name)  # a stream seldom has a hundred names
 
     def __call__(self, sources: Column, warnings: MappingWarnings, faults: Faults) -> Column:
         """Return the event names for a column of source values."""
@@ -118,29 +115,25 @@ class EventNames:
         before = name = self._renames.get(source, source).strip()
         if self._sanitizes:
             name = sanitized(name)
-        if fault := _fault(name):
+        fault = None if name else "missing_event_name"
+        if dropped_characters(name):
+            fault = "invalid_event_name"
+        elif len(name) > MAX_NAME_LENGTH:
+            fault = "event_name_too_long"
+        if fault:
             raise RecordError(fault, "event_name")
         return before, name
 
 
-def _fault(name: str) -> str | None:
-    """Return the reason why no event can have this name, or None."""
-    if not name:
-        return "missing_event_name"
-    if dropped_characters(name):
-        return "invalid_event_name"
-    return "event_name_too_long" if len(name) > MAX_NAME_LENGTH else None
-
-
 def read_objects(columns: Columns) -> Columns:
     """Return the columns with JSON texts of objects decoded; other texts stay as they are."""
-    parsed = {name: _parsed(columns.get(name)) for name in JSON_COLUMNS if str in set(map(type, columns.get(name)))}
+    parsed: dict[str, Column] = {}
+    for name in JSON_COLUMNS:
+        column = columns.get(name)
+        if str in set(map(type, column)):
+            decoded = [json_value(value) if type(value) is str else value for value in column]
+            parsed[name] = [new if type(new) is dict else old for new, old in zip(decoded, column, strict=True)]
     return columns.replaced(parsed) if parsed else columns
-
-
-def _parsed(column: Column) -> Column:
-    decoded = [json_value(value) if type(value) is str else value for value in column]
-    return [new if type(new) is dict else old for new, old in zip(decoded, column, strict=True)]
 
 
 class EventMapper(Mapper):

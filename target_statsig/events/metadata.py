@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from operator import or_
 from types import NoneType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.choices import PRIVATE_ATTRIBUTES, MetadataTypes
 from target_statsig.events.values import objects, texts, typed
@@ -24,7 +24,7 @@ from target_statsig.singer.columns import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from target_statsig.config.settings import StreamSettings
     from target_statsig.singer.columns import Column, Columns, Faults, Place, Shapes
@@ -56,12 +56,8 @@ OF_MESSAGES = frozenset({"type", "channel", "version", "integrations", "writeKey
 CONTEXT_PREFIX = "context_"
 """The prefix of the columns in a warehouse that were members of `context`."""
 
-
 _ROWS_OF_A_SHAPE = 16
 """If at least so many records on average have the same members, each group of such records is mapped by itself."""
-
-_SHAPES_KEPT = 512
-"""Sets of columns whose keys and places are remembered; a stream seldom has ten."""
 
 
 class MetadataMapper:
@@ -76,16 +72,16 @@ class MetadataMapper:
         self._named = [(source.replace(".", "_"), source) for source in sources if _may_be_named(source)]
         self._fed = fed
         self._convert = typed if settings.metadata_types is MetadataTypes.TYPED else texts
-        self._plan = lru_cache(_SHAPES_KEPT)(self._plan_for)
+        self._plan = lru_cache(512)(self._plan_for)  # a stream seldom has ten sets of columns
 
     def __call__(self, columns: Columns, faults: Faults) -> Column:
         """Return the metadata of each record, or null. A fault is `not_encodable`: a value without a text."""
-        plan = self._plan(columns.names)
-        fed = _fed_from(columns, plan.fields)
-        whole = self._converted([(key, columns.get(name), fed.get((name, None))) for name, key in plan.keys], faults)
+        keys, fields = self._plan(columns.names)
+        fed = _fed_from(columns, fields)
+        whole = self._converted([(key, columns.get(name), fed.get((name, None))) for name, key in keys], faults)
         sources = [(key, find(columns, (source,))) for key, source in self._named]
         named = self._converted([(key, column, None) for key, column in sources if column is not None], faults)
-        if not plan.unpacks:
+        if not self._unpacks or PROPERTIES not in columns.names:
             return objects(_joined([*whole, *named]), len(columns))
         properties = _without(columns.get(PROPERTIES), fed.get((PROPERTIES, None)))
         never = PRIVATE_ATTRIBUTES.union(STATSIG_MEMBERS if self._of_messages else ())
@@ -113,32 +109,17 @@ class MetadataMapper:
             (key, self._convert(_without(column, feeds), faults)) for key, column, feeds in members if feeds is not _ALL
         ]
 
-    def _plan_for(self, names: tuple[str, ...]) -> _Plan:
+    def _plan_for(self, names: tuple[str, ...]) -> tuple[Sequence[tuple[str, str]], Sequence[Sequence[Place]]]:
+        """Return the columns that become metadata unless they feed others, with keys, and the places of others."""
         keys = [(name, key) for name in names if (key := _key(name)) is not None] if self._everything else []
         if self._of_messages:
-            keys = [(name, key) for name, key in keys if not _is_transport(name, names) and key not in STATSIG_MEMBERS]
+            never = TRANSPORT | OF_MESSAGES if PROPERTIES in names else TRANSPORT
+            kept = [each for each in keys if each[0] not in never and each[1] not in STATSIG_MEMBERS]
+            keys = [(name, key) for name, key in kept if not name.startswith(CONTEXT_PREFIX)]
         fields = [
             [place for place in places(sources, names) if place.column not in CONTAINERS] for sources in self._fed
         ]
-        return _Plan(
-            keys=_in_fixed_order(keys),
-            unpacks=self._unpacks and PROPERTIES in names,
-            fields=[candidates for candidates in fields if candidates] if self._unpacks else [],
-        )
-
-
-class _Plan(NamedTuple):
-    """The metadata of records with certain columns.
-
-    Attributes:
-        keys: The columns that become metadata unless they feed another field, each with its key.
-        unpacks: Whether the members of `properties` also become metadata.
-        fields: For each other field, the places that may feed it.
-    """
-
-    keys: Sequence[tuple[str, str]]
-    unpacks: bool
-    fields: Sequence[Sequence[Place]]
+        return _in_fixed_order(keys), [candidates for candidates in fields if candidates and self._unpacks]
 
 
 _ALL: Sequence[bool] = ()
@@ -212,11 +193,6 @@ def _unpacked(properties: Column) -> Iterator[tuple[Sequence[int], dict[str, Col
             bare = [None if type(value) is dict else value for value in picked(properties, rows)]
             members[PROPERTIES] = overlay(members[PROPERTIES], bare) if PROPERTIES in members else bare
         yield rows, members
-
-
-def _is_transport(name: str, present: Collection[str]) -> bool:
-    """Return whether a column of a record with the columns `present` is about a message's transport, or its user."""
-    return name in TRANSPORT or name.startswith(CONTEXT_PREFIX) or (name in OF_MESSAGES and "properties" in present)
 
 
 def _may_be_named(source: str) -> bool:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
-from target_statsig.events.times import first_or_last, parse_text
+from target_statsig.events.times import parse_text, parse_texts
 from target_statsig.singer.columns import SINGER_PREFIX, Columns, picked
 from target_statsig.store.ledger import UNORDERED, Bookmark
 
@@ -37,9 +37,6 @@ NUMBERS = frozenset({int, Decimal})
 """The types of decoded numbers, whose minimum and maximum are found without converting each."""
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")
-
-_SHAPES_KEPT = 512
-"""Sets of columns to remember; a stream seldom has ten."""
 
 
 def digests_of(columns: Columns) -> list[bytes]:
@@ -73,35 +70,28 @@ def _digests(values: Sequence[tuple[Any, ...]], names: Sequence[str], seed: int)
     bare: Sequence[object] = values if len(names) > 1 else [row[0] if row else None for row in values]
     digests: list[bytes] = []
     buffer = bytearray()  # holds each record in turn
-    try:
-        for each in bare:
+    for each in bare:
+        try:
             _ENCODER.encode_into(each, buffer)
             digests.append(xxh3_128_digest(buffer, seed))
-    except (UnicodeEncodeError, msgspec.EncodeError):
-        return [xxh3_128_digest(_encoded(each), seed) for each in bare]
+        except (UnicodeEncodeError, msgspec.EncodeError):
+            # Half a surrogate pair. Such a record is rejected, but only after it was looked up in the ledger.
+            digests.append(xxh3_128_digest(json.dumps(each, default=str, sort_keys=True).encode(), seed))
     return digests
 
 
-@lru_cache(_SHAPES_KEPT)
+@lru_cache(512)  # a stream seldom has ten sets of columns
 def _picker(names: tuple[str, ...], present: tuple[str, ...]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
     """Return a function that picks the values of some columns."""
     at = [names.index(name) for name in present]
     return itemgetter(*at) if len(at) > 1 else lambda row: tuple(row[place] for place in at)
 
 
-@lru_cache(_SHAPES_KEPT)
+@lru_cache(512)  # a stream seldom has ten sets of columns
 def _names_and_seed(columns: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
     """Return the columns that belong to the digest, sorted by name, and the seed made from their names."""
     names = sorted(name for name in columns if not name.startswith(SINGER_PREFIX))
     return tuple(names), xxh3_64_intdigest(json.dumps(names).encode())
-
-
-def _encoded(values: object) -> bytes:
-    try:
-        return _ENCODER.encode(values)
-    except (UnicodeEncodeError, msgspec.EncodeError):
-        # Half a surrogate pair. Such a record is rejected, but only after it was looked up in the ledger.
-        return json.dumps(values, default=str, sort_keys=True).encode()
 
 
 def position(value: object) -> Bookmark | None:
@@ -133,9 +123,8 @@ def highest(values: Sequence[object]) -> Bookmark | None:
             return position(max(numbers)) if position(min(numbers)) else None
     if kinds == {str}:
         # Dates without a time have few different values.
-        time_ms = first_or_last(values, max)
-        if time_ms is not None:
-            return _moment(time_ms)
+        if latest := parse_texts(values, max):
+            return _moment(latest[0])
         each = [*map(parse_text, set(cast("Sequence[str]", values)))]
         return None if None in each else _moment(max(cast("Sequence[int]", each)))
     positions = [found for value in values if (found := position(value)) is not None]
@@ -149,8 +138,8 @@ def below(values: Sequence[object], bookmark: Bookmark) -> int:
     kinds = set(map(type, values))
     # Usually the minimum shows that none is.
     if bookmark.kind == "time" and kinds == {str}:
-        time_ms = first_or_last(values, min)
-        if time_ms is not None and time_ms >= int(bookmark.text):
+        earliest = parse_texts(values, min)
+        if earliest and earliest[0] >= int(bookmark.text):
             return 0
     if bookmark.kind == "number" and kinds and kinds <= NUMBERS:
         with suppress(InvalidOperation):

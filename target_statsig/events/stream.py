@@ -22,7 +22,7 @@ from target_statsig.singer.reader import unreadable
 from target_statsig.singer.records import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from target_statsig.commands.run import Run
     from target_statsig.config.settings import StreamSettings
@@ -53,8 +53,10 @@ class DeliveryPool:
 
     def submit(self, job: Callable[[], None]) -> None:
         """Wait until a thread is free, and run a job in it, unless an earlier one has failed."""
-        self.check()
         self._wait_for_a_thread()
+        if self._failure is not None:
+            self._free_threads.release()
+        self.check()
         self._pool.submit(self._run, job)
 
     def check(self) -> None:
@@ -77,8 +79,7 @@ class DeliveryPool:
 
     def _run(self, job: Callable[[], None]) -> None:
         try:
-            if self._failure is None:
-                job()
+            job()
         except BaseException as error:  # noqa: BLE001 -- raised again in the reading thread
             self._failure = self._failure or error
         finally:
@@ -188,7 +189,10 @@ class EventStream:
             gathering.rows += len(fitting)
             gathering.size += sum(map(len, fitting.lines))
             start += len(fitting)
-            self._count_read(len(fitting))
+            with self._run.report.lock:  # other threads may subtract a line that is no record
+                self._counts.records += len(fitting)
+            if self._counts.records > WORKERS_AFTER:
+                self._run.workers.start()
             # An item may take more bytes than its line.
             if gathering.rows >= self._delivery.rows or 2 * gathering.size >= self._run.bounds.limits.largest:
                 self._flush(gathering)
@@ -230,12 +234,6 @@ class EventStream:
             gathering = _Gathering(reading, self._delivery.preparation(reading.reader, key, is_late=is_late))
             self._gatherings[tap_stream] = gathering
         return gathering
-
-    def _count_read(self, records: int) -> None:
-        with self._run.report.lock:  # other threads may subtract a line that is no record
-            self._counts.records += records
-        if self._counts.records > WORKERS_AFTER:
-            self._run.workers.start()
 
     def flush(self) -> None:
         """Deliver what is gathered, even if the batch is not full."""
@@ -300,10 +298,11 @@ class EventStream:
             self.rejections.add(rejection.line, schema, rejection.error, message=rejection.message)
         if result.unreadable is not None:
             row, what = result.unreadable
-            part, number = _locate(row, parts)
+            while row >= len(parts[0].batch):
+                row -= len(parts.pop(0).batch)
             if result.failure is None:
-                run.gate.settle(ticket, part.received)
-            raise unreadable(number, what)
+                run.gate.settle(ticket, parts[0].received)
+            raise unreadable(parts[0].number + row, what)
         if result.failure is not None:
             raise result.failure
         run.gate.close(ticket)
@@ -322,12 +321,3 @@ class EventStream:
         for name in new:
             if warning := REMARKS[name].warning:
                 logger.warning("Stream '%s': %s", self._delivery.stream, warning)
-
-
-def _locate(row: int, parts: Sequence[_Part]) -> tuple[_Part, int]:
-    """Return the part of a batch that holds a row, and the row's line number in the input."""
-    for part in parts:
-        if row < len(part.batch):
-            return part, part.number + row
-        row -= len(part.batch)
-    raise IndexError(row)

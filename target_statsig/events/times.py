@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import re
 from bisect import bisect_left, bisect_right
-from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
 from itertools import repeat
@@ -35,20 +34,16 @@ OLD_MS = 60 * 86_400_000
 CLOCKS_APART_MS = 5 * 60_000
 """Milliseconds ahead of now up to which a time does not count as a future one, because clocks differ."""
 
-EARLIEST_MS = -62_135_596_800_000
-"""0001-01-01T00:00:00Z, the first millisecond of the calendar."""
-
-LATEST_MS = 253_402_300_799_999
-"""9999-12-31T23:59:59.999Z, the last one."""
+CALENDAR_MS = range(-62_135_596_800_000, 253_402_300_800_000)
+"""The years 1 to 9999."""
 
 PLAUSIBLE_MS = range(946_684_800_000, 4_133_980_800_000)
 """The years 2000 to 2100. With `time_unit: auto`, a number is a time only if some unit makes it one of these years.
 Texts of other years are mostly placeholders: 0001-01-01, 1900-01-01, 1970-01-01, 9999-12-31."""
 
-SECONDS_BELOW = 10**11
-MILLISECONDS_BELOW = 10**14
-MICROSECONDS_BELOW = 10**17
-"""The bounds between units in `time_unit: auto`. As seconds, 10^11 is in the year 5138; as milliseconds, in 1973."""
+UNITS_BELOW = {10**11: TimeUnit.SECONDS, 10**14: TimeUnit.MILLISECONDS, 10**17: TimeUnit.MICROSECONDS}
+"""The unit of numbers below each bound in `time_unit: auto`; larger ones are nanoseconds. As seconds, 10^11 is in the
+year 5138; as milliseconds, in 1973."""
 
 _MS_IN: Mapping[TimeUnit, tuple[int, int]] = MappingProxyType(
     {
@@ -153,26 +148,23 @@ def unix_ms(value: object, unit: TimeUnit = TimeUnit.AUTO) -> int | None:
     return None
 
 
-def parse_texts(texts: Sequence[Any]) -> Sequence[int] | None:
-    """Return the same as `parse_text` of each, in a quarter of the time; None if one has not the form of RFC 3339."""
-    if moments := _moments(texts):
-        with suppress(TypeError):  # only some have a zone
-            return _milliseconds(moments)
-    return None
+def parse_texts(
+    texts: Sequence[Any], choose: Callable[[Sequence[dt.datetime]], dt.datetime] | None = None
+) -> Sequence[int] | None:
+    """Return the same as `parse_text` of each, in a quarter of the time; None if one has not the form of RFC 3339.
 
-
-def first_or_last(texts: Sequence[Any], choose: Callable[[Sequence[dt.datetime]], dt.datetime]) -> int | None:
-    """Return the unix milliseconds of the time that `min` or `max` chooses, or None as `parse_texts`."""
-    if moments := _moments(texts):
-        with suppress(TypeError):  # as above
-            return _milliseconds([choose(moments)])[0]
-    return None
-
-
-def _moments(texts: Sequence[Any]) -> Sequence[dt.datetime] | None:
+    With `choose`, which is `min` or `max`, only that time is returned.
+    """
     try:
-        return _decode_column(texts) if type(texts) is tuple else _decode(texts)
-    except (TypeError, UnicodeEncodeError, msgspec.ValidationError):  # a value is not a text, or has another form
+        moments = _decode_column(texts) if type(texts) is tuple else _decode(texts)
+        if not moments:
+            return None
+        chosen = [choose(moments)] if choose else moments
+        epoch = _EPOCH if chosen[0].tzinfo is None else _EPOCH.replace(tzinfo=dt.UTC)
+        since = map(sub, chosen, repeat(epoch))
+        return [each.days * 86_400_000 + each.seconds * 1_000 + each.microseconds // 1_000 for each in since]
+    except (TypeError, UnicodeEncodeError, msgspec.ValidationError):
+        # A value is not a text, or has another form, or only some have a zone.
         return None
 
 
@@ -185,17 +177,6 @@ _decode_column = lru_cache(4)(_decode)
 """Cached, because the column of the tap's bookmarks is often the time of the event, too."""
 
 _has_nanoseconds = re.compile(r"\.\d{7}").search
-
-
-def _milliseconds(moments: Sequence[dt.datetime]) -> list[int]:
-    """Return times in unix milliseconds.
-
-    Raises:
-        TypeError: Only some have a zone.
-    """
-    epoch = _EPOCH if moments[0].tzinfo is None else _EPOCH.replace(tzinfo=dt.UTC)
-    since = map(sub, moments, repeat(epoch))
-    return [each.days * 86_400_000 + each.seconds * 1_000 + each.microseconds // 1_000 for each in since]
 
 
 def parse_text(text: str) -> int | None:
@@ -237,24 +218,16 @@ def _from_number(number: Decimal | float, unit: TimeUnit) -> int | None:
         return _from_any_unit(numerator, denominator)
     multiplier, divisor = _MS_IN[unit]
     time_ms = numerator * multiplier // (denominator * divisor)
-    return time_ms if EARLIEST_MS <= time_ms <= LATEST_MS else None
+    return time_ms if time_ms in CALENDAR_MS else None
 
 
 def _from_any_unit(numerator: int, denominator: int) -> int | None:
     """Return the time of a number without a known unit: a date in digits, or a plausible time in the likely unit."""
     size = abs(numerator) // denominator
-    digits = _compact(str(numerator)) if denominator == 1 and size < MILLISECONDS_BELOW else None
-    if digits is not None:
+    likely = next((unit for bound, unit in UNITS_BELOW.items() if size < bound), TimeUnit.NANOSECONDS)
+    if denominator == 1 and likely is not TimeUnit.NANOSECONDS and (digits := _compact(str(numerator))):
         year, month, day, hour, minute, second = digits.groups(default="00")
         return parse_text(f"{year}-{month}-{day}T{hour}:{minute}:{second}")
-    multiplier, divisor = _MS_IN[_likely_unit(size)]
+    multiplier, divisor = _MS_IN[likely]
     time_ms = numerator * multiplier // (denominator * divisor)
     return time_ms if time_ms in PLAUSIBLE_MS else None
-
-
-def _likely_unit(size: int) -> TimeUnit:
-    if size < SECONDS_BELOW:
-        return TimeUnit.SECONDS
-    if size < MILLISECONDS_BELOW:
-        return TimeUnit.MILLISECONDS
-    return TimeUnit.MICROSECONDS if size < MICROSECONDS_BELOW else TimeUnit.NANOSECONDS

@@ -98,7 +98,8 @@ class UserMapper:
             user["custom"] = customs
         tiers: Column = (self._tier,) * len(columns)
         if (named := find(columns, self._tier_sources)) is not None:
-            tiers = _tiers(named, self._tier, warnings)
+            tiers = [(each.strip() if isinstance(each, str) else None) or self._tier for each in named]
+            warnings.tier_ignored += sum(not isinstance(each, (str, NoneType)) for each in named)
         if any(tiers):
             environments = {tier: None if tier is None else {"tier": tier} for tier in set(tiers)}
             user["statsigEnvironment"] = [*map(environments.__getitem__, tiers)]
@@ -155,18 +156,6 @@ def _unidentified(identifiers: Sequence[Column], count: int) -> Iterable[int]:
     if any(map(is_full, identifiers)):
         return ()
     return [row for row, found in enumerate(zip(*identifiers, strict=True)) if not any(found)]
-
-
-def _tiers(named: Column, otherwise: str | None, warnings: MappingWarnings) -> Column:
-    """Return the tier of each record: its own text, or else `otherwise`."""
-
-    def tier_of(value: object) -> str | None:
-        if isinstance(value, str):
-            return value.strip() or otherwise
-        warnings.tier_ignored += value is not None
-        return otherwise
-
-    return [*map(tier_of, named)]
 
 
 def _consents(given: Column, warnings: MappingWarnings) -> Column:

@@ -54,15 +54,11 @@ class Mapper(Protocol):
 LONGEST = 128
 """Characters of a value or a user's id. Statsig may cut or drop a longer one silently; its Node SDK has this limit."""
 
-NULL = frozenset({NoneType})
-"""The type of null, which is left out of items."""
-
 _is_numeric = re.compile(r"[+-]?(?:[0-9]{1,309}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?").fullmatch
 """A number in a text. `NaN`, `Infinity`, `1_000`, `1,000` and exponents beyond the range of a double do not match."""
 
 _NUMBERS = (int, float, Decimal)
 """Python's types of numbers. `bool`, a subclass of `int`, does not count as one."""
-
 
 NOT_ENCODABLE = "not_encodable"
 """The reason for rejecting a record with a value that JSON cannot hold: half a surrogate pair, or NaN."""
@@ -182,7 +178,7 @@ def texts(column: Column, faults: Faults) -> Column:
     with suppress(TypeError):  # the fastest way to see whether all values are texts
         "".join(column)
         return column
-    kinds = set(map(type, column)) - NULL
+    kinds = set(map(type, column)) - {NoneType}
     if kinds <= {str}:
         return column
     if kinds <= {int, bool}:
@@ -282,10 +278,6 @@ def count_long(texts: Sequence[str | None]) -> int:
     return sum(len(text) > LONGEST for text in present) if max(map(len, present), default=0) > LONGEST else 0
 
 
-_TYPES_KEPT = 4_096
-"""Sets of members whose type is remembered; a stream seldom has ten."""
-
-
 def objects(members: Mapping[str, Column], count: int) -> Column:
     """Return an object for each of `count` records, or null if all its members are null."""
     if not members:
@@ -296,7 +288,7 @@ def objects(members: Mapping[str, Column], count: int) -> Column:
     return [None if row.count(None) == len(row) else make(*row) for row in zip(*columns, strict=True)]
 
 
-@lru_cache(_TYPES_KEPT)
+@lru_cache(4_096)  # a stream seldom has ten sets of members
 def object_maker(names: tuple[str, ...], *, keeps_null: bool = False) -> Callable[..., Any]:
     """Return a function that creates an object from the values of its members, with or without those that are null.
 

@@ -171,7 +171,12 @@ class _Worker:
         """Prepare a batch in the process; while it starts, and after it has died, prepare the batch here."""
         try:
             if self.is_ready:
-                return self._ask(preparation, batch, limits, now_ms)
+                number = id(preparation)
+                unknown = None if number in self._preparations else preparation
+                self._preparations[number] = preparation  # kept, so that its id is not reused
+                self._until = time.monotonic() + ANSWER_SECONDS
+                send(self._tasks, Task(number, unknown, b"".join(batch.lines), limits, now_ms))
+                return cast("Prepared", self._receive())
         except (EOFError, OSError, pickle.UnpicklingError):
             if not self._is_stopped:
                 self.stop()
@@ -179,19 +184,9 @@ class _Worker:
                     "A worker process of this run ended early or does not answer, perhaps because memory ran out. "
                     "Nothing is lost; the run goes on without it, more slowly."
                 )
-        return preparation(batch, limits, now_ms)
-
-    def _ask(self, preparation: Preparation, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
-        number = id(preparation)
-        unknown = None if number in self._preparations else preparation
-        # The preparation is kept, so that its id is not reused.
-        self._preparations[number] = preparation
-        self._until = time.monotonic() + ANSWER_SECONDS
-        try:
-            send(self._tasks, Task(number, unknown, b"".join(batch.lines), limits, now_ms))
-            return cast("Prepared", self._receive())
         finally:
             self._until = None
+        return preparation(batch, limits, now_ms)
 
     def _receive(self) -> object:
         # The data comes from the process that was started here.
