@@ -36,10 +36,11 @@ def read_columns(batches: Sequence[pa.RecordBatch]) -> dict[str, Column]:
     timestamp without a zone stays without one. Binary becomes base64. A map becomes an object; keys that are no texts
     become their JSON. All batches have the same columns.
     """
-    return {
-        name: [*chain.from_iterable(_read(batch.column(place)) for batch in batches)]
-        for place, name in enumerate(batches[0].schema.names)
-    }
+    columns: dict[str, Column] = {}
+    for place, name in enumerate(batches[0].schema.names):
+        first, *others = [_read(batch.column(place)) for batch in batches]
+        columns[name] = [*chain(first, *others)] if others else first
+    return columns
 
 
 def _read(array: pa.Array) -> list[Any]:
@@ -67,7 +68,12 @@ def _floats(array: pa.Array) -> list[Any]:
     if not types.is_float64(array.type):
         # The shortest digits for a float of this size, such as 0.1, and not 0.10000000149011612.
         array = array.cast(pa.float32()).cast(pa.string()).cast(pa.float64())
-    return [None if value is None else Decimal(repr(value)) for value in array.to_pylist()]
+    values = array.to_pylist()
+    return (
+        [value if value is None else Decimal(repr(value)) for value in values]
+        if array.null_count
+        else [*map(Decimal, map(repr, values))]
+    )
 
 
 def _decimals(array: pa.Array) -> list[Any]:
@@ -136,11 +142,12 @@ def _objects(array: pa.Array, members: Mapping[str, pa.Array], apart: Sequence[s
 
     Reading all others at once takes a third of the time.
     """
-    at_once = [pa.nulls(len(array)) if name in apart else values for name, values in members.items()]
+    nothing = pa.nulls(len(array), pa.bool_())  # the type null takes many times as long
+    at_once = [nothing if name in apart else values for name, values in members.items()]
     objects = _plain(pa.StructArray.from_arrays(at_once, [*members], mask=array.is_null()))
     for name in apart:
         for each, value in zip(objects, _read(members[name]), strict=True):
-            if each is not None:
+            if value is not None:
                 each[name] = value
     return objects
 
