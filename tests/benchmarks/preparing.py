@@ -1,14 +1,17 @@
-"""What it costs to prepare a row: of a pipe's lines, of Arrow columns in one process, and in Spark's workers.
+"""What it costs to prepare a row: in a pipe's workers, of Arrow columns in one process, and in Spark's workers.
 
 The rows are the same, with the same nulls, and so are the requests. A worker's time is that of its process while it
-prepares, with Arrow's way from Java and back; that of Java is not in it.
+prepares, with what comes to it and goes back: lines and requests in a pipe, Arrow from Java and to it on Spark. That of
+the other process, be it Java, is not in it.
 """
 
 from __future__ import annotations
 
+import io
+import pickle
 import shutil
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
 from statistics import median
@@ -22,7 +25,8 @@ from target_statsig.engine import prepare_batches
 from target_statsig.engine.prepare import KEYS, load, read_settings
 from target_statsig.events.items import ITEM_TYPES
 from target_statsig.events.prepare import Limits, Preparation
-from target_statsig.singer.records import Batch, RecordReader
+from target_statsig.events.workers import Task, serve
+from target_statsig.singer.records import RecordReader
 from target_statsig.spark import SCHEMA as COLUMNS
 from tests.benchmarks.data import SCHEMA, STREAM, TRACKING_SCHEMA, TRACKING_STREAM, Shape
 from tests.benchmarks.table import markdown
@@ -75,7 +79,7 @@ def _costs(
     config = {"streams": {stream_of(shape): EVENTS[stream_of(shape)]}}
     preparer = prepare_batches(config, stream_of(shape))
     ways: dict[str, Callable[[], float]] = {
-        "lines, as in a pipe": partial(_timed, _of_lines(config, shape, source)),
+        "lines, in a pipe's worker": partial(_timed, _of_lines(config, shape, source)),
         "Arrow, one process": partial(_timed, lambda: _of_arrow(preparer, source)),
     }
     if of_spark is not None:
@@ -112,9 +116,13 @@ def _of_lines(config: dict[str, Any], shape: Shape, source: pa.Table) -> Callabl
     size = run.batch_size_rows
     limits = Limits(size, run.batch_size_bytes, run.batch_size_bytes)
 
+    batches = [b"".join(lines[start : start + size]) for start in range(0, len(lines), size)]
+    tasks = [Task(0, None if number else prepare, batch, limits, NOW_MS) for number, batch in enumerate(batches)]
+    pipe = b"".join(pickle.dumps(task, pickle.HIGHEST_PROTOCOL) for task in tasks)
+
     def work() -> None:
-        for start in range(0, len(lines), size):
-            prepare(Batch(lines[start : start + size]), limits, NOW_MS)
+        with suppress(EOFError):
+            serve(io.BytesIO(pipe), io.BytesIO())
 
     return work
 
