@@ -7,6 +7,7 @@ before, on the machine that starts the tasks.
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import itertools
 import secrets
 import time
@@ -158,8 +159,19 @@ class BatchPreparer:
         """
         attempt = secrets.randbits(63) if attempt is None else attempt
         rows = _Attempt(self, attempt if partition is None else partition, attempt).rows(batches)
-        while chunk := [*itertools.islice(rows, ROWS_AT_ONCE)]:
+        while chunk := self._next_rows(rows):
             yield to_batch(chunk)
+
+    @staticmethod
+    def _next_rows(rows: Iterator[Row]) -> list[Row]:
+        # Records have no cycles that Python's collector could free, and it takes a tenth of the time.
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return [*itertools.islice(rows, ROWS_AT_ONCE)]
+        finally:
+            if collects:
+                gc.enable()
 
 
 class _Attempt:

@@ -7,6 +7,7 @@ the other process, be it Java, is not in it.
 
 from __future__ import annotations
 
+import gc
 import io
 import pickle
 import shutil
@@ -121,8 +122,10 @@ def _of_lines(config: dict[str, Any], shape: Shape, source: pa.Table) -> Callabl
     pipe = b"".join(pickle.dumps(task, pickle.HIGHEST_PROTOCOL) for task in tasks)
 
     def work() -> None:
+        gc.disable()  # a worker's collector runs seldom
         with suppress(EOFError):
             serve(io.BytesIO(pipe), io.BytesIO())
+        gc.enable()
 
     return work
 
