@@ -68,13 +68,13 @@ class _Attempt:
     """The rows of one attempt at a partition, as surveyed. The counts are those of the files to send.
 
     Attributes:
-        sequences: The numbers of the rows that are there.
+        seen: 1 for each row that is there, by its number.
         has_duplicates: Whether a row is there more than once.
         last: The number of its last row; None if that row is missing.
         schema: The SCHEMA message of its records; empty if it has none.
     """
 
-    sequences: set[int] = field(default_factory=set)
+    seen: bytearray = field(default_factory=bytearray)
     has_duplicates: bool = False
     last: int | None = None
     schema: str = ""
@@ -84,7 +84,14 @@ class _Attempt:
 
     @property
     def is_complete(self) -> bool:
-        return self.last is not None and self.sequences.issuperset(range(self.last + 1))
+        return self.last is not None and self.seen.find(0, 0, self.last + 1) < 0
+
+    def add(self, sequence: int, *, is_last: bool) -> None:
+        self.seen.extend(bytes(max(sequence + 1 - len(self.seen), 0)))
+        self.has_duplicates = self.has_duplicates or self.seen[sequence] > 0
+        self.seen[sequence] = 1
+        if is_last:
+            self.last = sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,9 +270,7 @@ class _Survey:
             _, digest, stream, partition, number, sequence, is_last, count, rejections, deleted, schema = row
             self._prepared.add((stream, digest))
             attempt = self._attempts[partition, number]
-            attempt.has_duplicates |= sequence in attempt.sequences
-            attempt.sequences.add(sequence)
-            attempt.last = sequence if is_last else attempt.last
+            attempt.add(sequence, is_last=is_last)
             if schema is not None:
                 attempt.schema = sys.intern(schema)
             if counts:
