@@ -54,9 +54,11 @@ class DeliveryPool:
     def submit(self, job: Callable[[], None]) -> None:
         """Wait until a thread is free, and run a job in it, unless an earlier one has failed."""
         self._wait_for_a_thread()
-        if self._failure is not None:
+        try:
+            self.check()
+        except BaseException:
             self._free_threads.release()
-        self.check()
+            raise
         self._pool.submit(self._run, job)
 
     def check(self) -> None:
