@@ -17,7 +17,6 @@ import pyarrow as pa
 from pyarrow import types
 
 from target_statsig.errors import InputError
-from target_statsig.events.values import object_maker
 from target_statsig.singer.message import ENCODER
 
 if TYPE_CHECKING:
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 
 _NANOSECONDS = re.compile(r"\.0{9}$|(?<=\.\d{6})000$", re.MULTILINE)
 """The zeros at the end of nanoseconds, which are cut."""
+
+_decode_floats = msgspec.json.Decoder(list[Any], float_hook=Decimal).decode
 
 
 def read_columns(batches: Sequence[pa.RecordBatch]) -> dict[str, Column]:
@@ -69,11 +70,11 @@ def _floats(array: pa.Array) -> list[Any]:
         # The shortest digits for a float of this size, such as 0.1, and not 0.10000000149011612.
         array = array.cast(pa.float32()).cast(pa.string()).cast(pa.float64())
     values = array.to_pylist()
-    return (
-        [value if value is None else Decimal(repr(value)) for value in values]
-        if array.null_count
-        else [*map(Decimal, map(repr, values))]
-    )
+    # msgspec prints the digits that Python does, in a quarter of the time. But it prints NaN and infinity as null.
+    decimals = _decode_floats(ENCODER.encode(values))
+    if decimals.count(None) > array.null_count:
+        return [value if value is None else Decimal(repr(value)) for value in values]
+    return decimals
 
 
 def _decimals(array: pa.Array) -> list[Any]:
@@ -130,7 +131,8 @@ def _members(array: pa.Array, flat: pa.Array) -> Iterator[list[Any] | None]:
 
 
 def _structs(array: pa.Array) -> list[Any]:
-    members = {member.name: values for member, values in zip(array.type, array.flatten(), strict=True)}
+    named = {member.name: values for member, values in zip(array.type, array.flatten(), strict=True)}
+    members = {name: named[name] for name in sorted(named)}  # as the digest needs them
     try:
         return _objects(array, members, [name for name, values in members.items() if not _is_plain(values.type)])
     except UnicodeDecodeError:
@@ -237,30 +239,3 @@ def _json_type(kind: pa.DataType) -> str:
     if types.is_dictionary(kind):
         return _json_type(kind.value_type)
     return next(name for is_type, name, _ in _TYPES if is_type(kind))
-
-
-def record_lines(stream: str, columns: Mapping[str, Column], extracted: str) -> bytes:
-    """Return RECORD messages, a line each, of records that were read at the time `extracted` (ISO 8601)."""
-    records = [*map(object_maker(tuple(columns), keeps_null=True), *columns.values())]
-    try:
-        return ENCODER.encode_lines([_Message(stream, record, extracted) for record in records])
-    except UnicodeEncodeError:
-        rows = zip(*columns.values(), strict=True)
-        escaped = [_escaped(dict(zip(columns, row, strict=True))) for row in rows]
-        return ENCODER.encode_lines([_Message(stream, record, extracted) for record in escaped])
-
-
-class _Message(msgspec.Struct, tag_field="type", tag="RECORD", gc=False):
-    stream: str
-    record: Any
-    time_extracted: str
-
-
-def _escaped(value: Any) -> Any:
-    """Return a value whose texts are encoded by Python's `json`, which escapes half a surrogate pair."""
-    if isinstance(value, dict):
-        # msgspec accepts no such name. Only a key of a map can be one.
-        return {name.encode(errors="replace").decode(): _escaped(member) for name, member in value.items()}
-    if isinstance(value, list):
-        return [*map(_escaped, value)]
-    return msgspec.Raw(json.dumps(value).encode()) if isinstance(value, str) else value

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_statsig.engine.arrow import check_schema, read_columns, record_lines, singer_schema
+from target_statsig.engine.arrow import check_schema, read_columns, singer_schema
 from target_statsig.engine.table import VERSION, Row, config_digest, pack_source, to_batch
 from target_statsig.errors import SettingsError
 from target_statsig.events.items import ITEM_TYPES
 from target_statsig.events.prepare import Limits, Preparation
+from target_statsig.events.remembered import encoded_and_digests
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.reports.text import counted
 from target_statsig.singer.columns import Columns
@@ -228,9 +229,9 @@ class _Attempt:
         records = read_columns(part)
         count = sum(map(len, part))
         columns = Columns(records, extracted=[self._extracted] * count, versions=[None] * count)
-        prepared = self._preparation.prepare(Read(range(count), columns, columns), self._limits, self._now_ms)
+        names, lines, digests = encoded_and_digests(columns)
+        prepared = self._preparation.prepare(Read(range(count), columns, columns), self._limits, self._now_ms, digests)
         self._item_bytes = prepared.item_bytes or self._item_bytes
-        text = record_lines(self._stream, records, self._extracted)
         for number, request in enumerate(prepared.requests or [None]):
             columns_of_row: dict[str, Any] = {}
             sent: Sequence[int] = ()
@@ -249,12 +250,5 @@ class _Attempt:
                 }
             row = self._next
             self._next = replace(row, sequence=row.sequence + 1, schema=None)
-            yield replace(row, source=pack_source(_lines(text, source, count)), **columns_of_row)
-
-
-def _lines(text: bytes, rows: Sequence[int], count: int) -> bytes:
-    """Return the lines of some rows, by their numbers, from the text of all `count` rows."""
-    if rows == range(count):
-        return text
-    lines = text.splitlines(keepends=True)
-    return b"".join(lines[row] for row in rows)
+            packed = pack_source(self._extracted, names, [lines[each] for each in source])
+            yield replace(row, source=packed, **columns_of_row)

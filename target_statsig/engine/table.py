@@ -7,7 +7,9 @@ records from which it was prepared.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field, fields
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +19,7 @@ from isal import isal_zlib
 from target_statsig.client.events import GZIP_LEVEL
 from target_statsig.events.prepare import PreparedRequest
 from target_statsig.reports.report import MappingWarnings
+from target_statsig.singer.message import encode, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -74,11 +77,13 @@ class Row:
         digests: The concatenated digests of the records in the body; empty if `dedupe` is false.
         names: The number of items of each name.
         billed: The number of items that Statsig bills.
-        rejections: The records that cannot be sent: their line in `source`, the reason and the field at fault.
+        rejections: The records that cannot be sent: their number in `source`, the reason and the field at fault.
         warnings: Counts to warn of, as JSON (`MappingWarnings`); null if there are none.
-        rows: The lines in `source` of the records in the body, in its order; null for all lines.
+        rows: The numbers in `source` of the records in the body, in its order; null for all.
         deleted: The number of records of deleted rows, which are not sent and not in `source`.
-        source: The RECORD messages of the body, and those rejected, as JSON lines with gzip; null if there are none.
+        source: The records of the body, and those rejected, as JSON lines with gzip; null if there are none. The first
+            line is `{"time_extracted": …, "columns": […]}`. Each line after it has the values of one record in these
+            columns, as an array, or the bare value of a single column. Records are numbered from 0.
         schema: The SCHEMA message of the records, as JSON, in the first row of an attempt with records; null in all
             others.
     """
@@ -105,8 +110,19 @@ class Row:
 
     @property
     def lines(self) -> list[bytes]:
-        """The RECORD messages of `source`, each with its line end."""
-        return [] if self.source is None else isal_zlib.decompress(self.source, _GZIP_FORMAT).splitlines(keepends=True)
+        """RECORD messages of the records in `source`, each with its line end."""
+        if self.source is None:
+            return []
+        head, *lines = lines_of(isal_zlib.decompress(self.source, _GZIP_FORMAT))
+        message = {"type": "RECORD", "stream": self.stream, "record": {}, **msgspec.json.decode(head)}
+        columns = message.pop("columns")
+        found = []
+        for line in lines:
+            # Not with msgspec, because a value may be NaN or half a surrogate pair.
+            values = json.loads(line, parse_float=Decimal, parse_constant=Decimal)
+            record = dict(zip(columns, values if len(columns) > 1 else [values], strict=True))
+            found.append(encode(message | {"record": record}) + b"\n")
+        return found
 
     @property
     def request(self) -> PreparedRequest | None:
@@ -137,9 +153,12 @@ def to_rows(batch: pa.RecordBatch | pa.Table) -> Iterator[Row]:
         yield Row(*values)
 
 
-def pack_source(lines: bytes) -> bytes | None:
-    """Return the value of `Row.source` for RECORD messages, one a line."""
-    return isal_zlib.compress(lines, GZIP_LEVEL, _GZIP_FORMAT) if lines else None
+def pack_source(extracted: str, columns: Sequence[str], lines: Sequence[bytes]) -> bytes | None:
+    """Return the value of `Row.source` for the values of records, read at the time `extracted` (ISO 8601)."""
+    if not lines:
+        return None
+    head = msgspec.json.encode({"time_extracted": extracted, "columns": columns})
+    return isal_zlib.compress(b"".join([head, b"\n", *lines]), GZIP_LEVEL, _GZIP_FORMAT)
 
 
 def config_digest(settings: Settings, stream: StreamSettings) -> str:

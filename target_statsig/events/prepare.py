@@ -157,8 +157,8 @@ class Preparation:
         """Prepare a batch. `now_ms` is the time for items without one, in unix milliseconds."""
         return self.prepare(self.reader.read(batch), limits, now_ms)
 
-    def prepare(self, read: Read, limits: Limits, now_ms: int) -> Prepared:
-        """Prepare records that are already decoded.
+    def prepare(self, read: Read, limits: Limits, now_ms: int, all_digests: Sequence[bytes] | None = None) -> Prepared:
+        """Prepare records that are already decoded. `all_digests` are theirs, if they are known.
 
         Records from columns instead of lines are `Read(range(count), columns, columns)`, where `columns` is
         `Columns({name: values}, extracted=times, versions=[None] * count)`. Values are those of JSON: texts, integers,
@@ -171,8 +171,11 @@ class Preparation:
             kept = [row for row in range(len(read.rows)) if row not in gone]
             rows = [read.rows[row] for row in kept]
             read = replace(read, columns=read.columns.take(kept), source=read.source.take(kept), rows=rows)
+            all_digests = None if all_digests is None else picked(all_digests, kept)
         whole = not (deleted or read.faults or read.unreadable is not None)
-        digests = digests_of(read.source) if self.remembers else []
+        digests: Sequence[bytes] = []
+        if self.remembers:
+            digests = digests_of(read.source) if all_digests is None else all_digests
         mapped: tuple[list[PreparedRequest], Faults, MappingWarnings] = [], {}, MappingWarnings()
         if limits.rows:
             mapped = self._map(read, digests, limits, now_ms, is_whole=whole)

@@ -22,6 +22,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from target_statsig.events.times import parse_text, parse_texts
 from target_statsig.singer.columns import SINGER_PREFIX, Columns, picked
+from target_statsig.singer.message import lines_of
 from target_statsig.store.ledger import UNORDERED, Bookmark
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ NUMBERS = frozenset({int, Decimal})
 """The types of decoded numbers, whose minimum and maximum are found without converting each."""
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")
+
+_NOT_ENCODED = (UnicodeEncodeError, msgspec.EncodeError)
 
 
 def digests_of(columns: Columns) -> list[bytes]:
@@ -67,17 +70,51 @@ def _digests(values: Sequence[tuple[Any, ...]], names: Sequence[str], seed: int)
     Only values are encoded. Encoding the names as well would take twice as long, so they determine the seed of the hash
     instead. The value of a single column is encoded without a list around it, and no value as null.
     """
-    bare: Sequence[object] = values if len(names) > 1 else [row[0] if row else None for row in values]
     digests: list[bytes] = []
     buffer = bytearray()  # holds each record in turn
-    for each in bare:
+    for each in _bare(values, names):
         try:
             _ENCODER.encode_into(each, buffer)
             digests.append(xxh3_128_digest(buffer, seed))
-        except (UnicodeEncodeError, msgspec.EncodeError):
-            # Half a surrogate pair. Such a record is rejected, but only after it was looked up in the ledger.
-            digests.append(xxh3_128_digest(json.dumps(each, default=str, sort_keys=True).encode(), seed))
+        except _NOT_ENCODED:
+            digests.append(xxh3_128_digest(_text(each), seed))
     return digests
+
+
+def encoded_and_digests(columns: Columns) -> tuple[Sequence[str], list[bytes], list[bytes]]:
+    """Return the names of columns, the values of each record in them as JSON, and their digests.
+
+    The records all have the same columns. Each JSON text has a line end. It is that of which the digest is made, unless
+    there are columns that do not belong to the digest.
+    """
+    names, seed = _names_and_seed(columns.names)
+    texts = _encoded(columns, names)
+    digests = [xxh3_128_digest(text[:-1], seed) for text in texts]
+    if len(names) < len(columns.names):
+        names = columns.names
+        texts = _encoded(columns, names)
+    return names, texts, digests
+
+
+def _encoded(columns: Columns, names: Sequence[str]) -> list[bytes]:
+    values = _bare([*zip(*map(columns.get, names), strict=True)] if names else [()] * len(columns), names)
+    try:
+        return lines_of(_ENCODER.encode_lines(values))
+    except _NOT_ENCODED:
+        return [_text(each) + b"\n" for each in values]
+
+
+def _text(value: object) -> bytes:
+    try:
+        return _ENCODER.encode(value)
+    except _NOT_ENCODED:
+        # Half a surrogate pair. Such a record is rejected, but only after it was looked up in the ledger.
+        return json.dumps(value, default=float, sort_keys=True).encode()
+
+
+def _bare(values: Sequence[tuple[Any, ...]], names: Sequence[str]) -> Sequence[object]:
+    """Return records as they are encoded: the value of a single column without a list around it, no value as null."""
+    return values if len(names) > 1 else [row[0] if row else None for row in values]
 
 
 @lru_cache(512)  # a stream seldom has ten sets of columns

@@ -282,23 +282,21 @@ def objects(members: Mapping[str, Column], count: int) -> Column:
     """Return an object for each of `count` records, or null if all its members are null."""
     if not members:
         return (None,) * count
-    make, columns = object_maker(tuple(members)), [*members.values()]
+    make, columns = _object_maker(tuple(members)), [*members.values()]
     if any(map(is_full, columns)):
         return [*map(make, *columns)]
     return [None if row.count(None) == len(row) else make(*row) for row in zip(*columns, strict=True)]
 
 
 @lru_cache(4_096)  # a stream seldom has ten sets of members
-def object_maker(names: tuple[str, ...], *, keeps_null: bool = False) -> Callable[..., Any]:
-    """Return a function that creates an object from the values of its members, with or without those that are null.
+def _object_maker(names: tuple[str, ...]) -> Callable[..., Any]:
+    """Return a function that creates an object from the values of its members, without those that are null.
 
     It is a struct type of msgspec, which is the fastest to create and encode.
     """
     fields = [(f"f{place}", Any, None) for place in range(len(names))]
     renamed = dict(zip([field for field, _, _ in fields], names, strict=True))
     try:
-        return msgspec.defstruct("Object", fields, rename=renamed, omit_defaults=not keeps_null, gc=False)
+        return msgspec.defstruct("Object", fields, rename=renamed, omit_defaults=True, gc=False)
     except ValueError:  # a name has a character that msgspec would have to escape
-        return lambda *values: {
-            name: value for name, value in zip(names, values, strict=True) if keeps_null or value is not None
-        }
+        return lambda *values: {name: value for name, value in zip(names, values, strict=True) if value is not None}

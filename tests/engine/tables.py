@@ -67,7 +67,10 @@ def rows_of(blank, prepared, lines):
                 warnings=None if prepared.warnings == MappingWarnings() else json.dumps({"time_defaulted": 1}),
             )
             sent += rejected
-        yield replace(row, source=pack_source(b"".join(lines[each] for each in sent)))
+        records = [json.loads(lines[each])["record"] for each in sent]
+        columns = [*dict.fromkeys(name for each in records for name in each)]
+        values = [json.dumps([each.get(name) for name in columns]).encode() + b"\n" for each in records]
+        yield replace(row, source=pack_source("2026-01-31T12:00:00+00:00", columns, values))
 
 
 def records_of(row):

@@ -19,11 +19,13 @@ from isal import isal_zlib
 from target_statsig.config.choices import Compression
 from target_statsig.config.settings import StreamSettings
 from target_statsig.engine import prepare_batches
-from target_statsig.engine.arrow import check_schema, read_columns, record_lines, singer_schema
-from target_statsig.engine.table import to_rows
+from target_statsig.engine.arrow import check_schema, read_columns, singer_schema
+from target_statsig.engine.table import VERSION, Row, pack_source, to_rows
 from target_statsig.errors import InputError
 from target_statsig.events.items import EVENTS
 from target_statsig.events.prepare import Limits, Preparation
+from target_statsig.events.remembered import encoded_and_digests
+from target_statsig.singer.columns import Columns
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import each
 
@@ -144,9 +146,11 @@ def test_a_row_is_the_same_whether_it_comes_by_arrow_or_by_a_tap_and_however_the
 @given(ROWS)
 def test_the_lines_of_the_source_are_the_rows(rows):
     columns = read_columns([as_arrow(rows)])
-    lines = record_lines("orders", columns, "2026-01-31T12:00:00+00:00").splitlines(keepends=True)
+    names, values, _ = encoded_and_digests(Columns(columns, extracted=[None] * len(rows), versions=[None] * len(rows)))
+    source = pack_source("2026-01-31T12:00:00+00:00", names, values)
+    row = Row(VERSION, "", "orders", 0, 0, 0, is_last=True, source=source)
     schema = json.loads(singer_schema("orders", as_arrow(rows).schema))["schema"]
-    read = RecordReader("orders", "orders", schema, (), validates=True).read(Batch(lines))
+    read = RecordReader("orders", "orders", schema, (), validates=True).read(Batch(row.lines))
     finite = [row for row in range(len(rows)) if math.isfinite(rows[row]["ratio"] or 0)]
     assert [*read.rows] == finite
     for name, values in columns.items():

@@ -11,15 +11,14 @@ from target_statsig.engine.table import SCHEMA, VERSION, Row, config_digest, pac
 from target_statsig.reports.report import MappingWarnings
 from tests.engine.tables import records_of
 
-LINES = [
-    b'{"type":"RECORD","stream":"orders","record":{"id":1}}\n',
-    b'{"type":"RECORD","stream":"orders","record":{}}\n',
-]
+AT = "2026-01-31T12:00:00+00:00"
+
+SOURCE = pack_source(AT, ["id", "note"], [b"[1.50,NaN]\n", b'[{"a":null},"\\ud800"]\n'])
 
 FULL = Row(
     VERSION, "digest", "orders", 3, 2**40, 0, is_last=False, count=1, size=77, body=b"body", digests=b"d" * 16,
     names={"order": 1}, billed=1, rejections=[(1, "missing_user", None)], warnings='{"old_times":1}', rows=[0],
-    deleted=2, source=pack_source(b"".join(LINES)), schema='{"type":"SCHEMA"}',
+    deleted=2, source=SOURCE, schema='{"type":"SCHEMA"}',
 )  # fmt: skip
 LAST = Row(VERSION, "digest", "orders", 3, 2**40, 1, is_last=True)
 
@@ -32,7 +31,11 @@ def test_rows_come_back_from_the_table_as_they_went_in():
 
 
 def test_a_row_holds_the_records_that_it_was_made_of():
-    assert FULL.lines == LINES
+    assert FULL.lines == [
+        b'{"type":"RECORD","stream":"orders","record":{"id":1.50,"note":NaN},"time_extracted":"%b"}\n' % AT.encode(),
+        b'{"type": "RECORD", "stream": "orders", "record": {"id": {"a": null}, "note": "\\ud800"}, '
+        b'"time_extracted": "%b"}\n' % AT.encode(),
+    ]
     assert FULL.request is not None
     assert (FULL.request.rows, FULL.request.count, records_of(FULL)) == ([0], 1, 4)
     assert FULL.mapping_warnings == MappingWarnings(old_times=1)
