@@ -8,11 +8,9 @@ import re
 from collections import Counter
 from contextlib import suppress
 from decimal import Decimal
-from functools import lru_cache
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pyarrow as pa
 from pyarrow import types
 
@@ -27,13 +25,12 @@ if TYPE_CHECKING:
 _NANOSECONDS = re.compile(r"\.0{9}$|(?<=\.\d{6})000$", re.MULTILINE)
 """The zeros at the end of nanoseconds, which are cut."""
 
-_decode_floats = msgspec.json.Decoder(list[Any], float_hook=Decimal).decode
-
 
 def read_columns(batches: Sequence[pa.RecordBatch]) -> dict[str, Column]:
     """Return the values that the records of a tap would have, by column: texts, integers, `Decimal`, and so on.
 
-    A float becomes the decimal that it prints as. An instant is in UTC, like `2026-01-31T12:00:00.250000+00:00`; a
+    Floats stay floats if all of a column print without an exponent; else each becomes the decimal that it prints as. So
+    they are encoded with the same digits as a tap's. An instant is in UTC, like `2026-01-31T12:00:00.250000+00:00`; a
     timestamp without a zone stays without one. Binary becomes base64. A map becomes an object; keys that are no texts
     become their JSON. All batches have the same columns.
     """
@@ -47,7 +44,7 @@ def read_columns(batches: Sequence[pa.RecordBatch]) -> dict[str, Column]:
 def _read(array: pa.Array) -> list[Any]:
     if types.is_dictionary(array.type):
         return _read(array.dictionary_decode())
-    if _is_plain(array.type):
+    if _is_plain(array):
         with suppress(ValueError):  # a text is not UTF-8, or a struct has two members of the same name
             return _plain(array)
     return next(read for is_type, _, read in _TYPES if is_type(array.type))(array)
@@ -70,11 +67,13 @@ def _floats(array: pa.Array) -> list[Any]:
         # The shortest digits for a float of this size, such as 0.1, and not 0.10000000149011612.
         array = array.cast(pa.float32()).cast(pa.string()).cast(pa.float64())
     values = array.to_pylist()
-    # msgspec prints the digits that Python does, in a quarter of the time. But it prints NaN and infinity as null.
-    decimals = _decode_floats(ENCODER.encode(values))
-    if decimals.count(None) > array.null_count:
-        return [value if value is None else Decimal(repr(value)) for value in values]
-    return decimals
+    return values if _print_plainly(array) else [value if value is None else Decimal(repr(value)) for value in values]
+
+
+def _print_plainly(floats: pa.Array) -> bool:
+    """Return whether all numbers are finite and encoded without an exponent. A tap may write exponents otherwise."""
+    text = ENCODER.encode(floats.drop_null().to_pylist())
+    return b"e" not in text and b"null" not in text  # NaN and infinity are encoded as null
 
 
 def _decimals(array: pa.Array) -> list[Any]:
@@ -131,10 +130,9 @@ def _members(array: pa.Array, flat: pa.Array) -> Iterator[list[Any] | None]:
 
 
 def _structs(array: pa.Array) -> list[Any]:
-    named = {member.name: values for member, values in zip(array.type, array.flatten(), strict=True)}
-    members = {name: named[name] for name in sorted(named)}  # as the digest needs them
+    members = {member.name: values for member, values in zip(array.type, array.flatten(), strict=True)}
     try:
-        return _objects(array, members, [name for name, values in members.items() if not _is_plain(values.type)])
+        return _objects(array, members, [name for name, values in members.items() if not _is_plain(values)])
     except UnicodeDecodeError:
         return _objects(array, members, [*members])
 
@@ -169,13 +167,15 @@ _is_binary = _any_of(types.is_binary, types.is_large_binary, types.is_fixed_size
 _is_list = _any_of(types.is_list, types.is_large_list, types.is_fixed_size_list)
 
 
-@lru_cache
-def _is_plain(kind: pa.DataType) -> bool:
-    """Return whether Arrow's Python values of a type are those of JSON."""
+def _is_plain(array: pa.Array) -> bool:
+    """Return whether Arrow's Python values of an array are those of JSON."""
+    kind = array.type
     if types.is_struct(kind):
-        return all(_is_plain(member.type) for member in kind)
+        return all(map(_is_plain, array.flatten()))
     if _is_list(kind):
-        return _is_plain(kind.value_type)
+        return _is_plain(array.flatten())
+    if types.is_float64(kind):
+        return _print_plainly(array)
     return _is_text(kind) or types.is_integer(kind) or types.is_boolean(kind) or types.is_null(kind)
 
 

@@ -83,7 +83,8 @@ class Row:
         deleted: The number of records of deleted rows, which are not sent and not in `source`.
         source: The records of the body, and those rejected, as JSON lines with gzip; null if there are none. The first
             line is `{"time_extracted": …, "columns": […]}`. Each line after it has the values of one record in these
-            columns, as an array, or the bare value of a single column. Records are numbered from 0.
+            columns, as an array, or the bare value of a single column; members of objects are sorted. Records are
+            numbered from 0.
         schema: The SCHEMA message of the records, as JSON, in the first row of an attempt with records; null in all
             others.
     """

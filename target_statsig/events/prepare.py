@@ -162,8 +162,8 @@ class Preparation:
 
         Records from columns instead of lines are `Read(range(count), columns, columns)`, where `columns` is
         `Columns({name: values}, extracted=times, versions=[None] * count)`. Values are those of JSON: texts, integers,
-        `Decimal` for numbers with a fraction, booleans, objects, lists and None. `extracted` holds ISO 8601 texts or
-        None. `now_ms` is the time for items without one, in unix milliseconds.
+        `Decimal` or floats for numbers with a fraction, booleans, objects, lists and None. `extracted` holds ISO 8601
+        texts or None. `now_ms` is the time for items without one, in unix milliseconds.
         """
         deleted = deleted_rows(read.source) if self.settings.deleted_rows is DeletedRows.SKIP else []
         if deleted:

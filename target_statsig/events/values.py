@@ -46,8 +46,8 @@ class Mapper(Protocol):
     def __call__(self, columns: Columns, now_ms: int, warnings: MappingWarnings, faults: Faults) -> Items:
         """Return the item of each record, and add the faults of those that cannot become items.
 
-        Numbers with a fraction are `Decimal`. `now_ms` is the time, in unix milliseconds, for items with neither a time
-        nor a time of extraction.
+        Numbers with a fraction are `Decimal` or floats. `now_ms` is the time, in unix milliseconds, for items with
+        neither a time nor a time of extraction.
         """
 
 
@@ -65,6 +65,8 @@ NOT_ENCODABLE = "not_encodable"
 
 NOT_JSON = (TypeError, ValueError, RecursionError, ArithmeticError)
 """Errors of encoding a value that JSON cannot hold."""
+
+_FRACTIONS: frozenset[type] = frozenset({Decimal, float})
 
 _PRINT_PLAINLY: frozenset[type] = frozenset({str, int, bool, NoneType})
 
@@ -183,7 +185,7 @@ def texts(column: Column, faults: Faults) -> Column:
         return column
     if kinds <= {int, bool}:
         return [value if value is None else TEXTS[type(value)](value) for value in column]
-    if kinds == {Decimal}:
+    if kinds <= _FRACTIONS:
         digits = [value if value is None else str(value) for value in column]
         if are_plain([*filter(None, digits)]):
             # Only a fraction of zeros is cut.
@@ -224,9 +226,11 @@ def typed(column: Column, faults: Faults) -> Column:
 
 
 def _prints_plainly(column: Column, kinds: frozenset[type]) -> bool:
-    """Return whether a column has only values of these types, and Decimals that are encoded without an exponent."""
+    """Return whether a column has only values of these types, and fractions that are encoded without an exponent."""
     others = set(map(type, column)) - kinds
-    return not others or (others == {Decimal} and are_plain([str(value) for value in column if type(value) is Decimal]))
+    return not others or (
+        others <= _FRACTIONS and are_plain([str(value) for value in column if type(value) in _FRACTIONS])
+    )
 
 
 def _members_of(values: Column) -> Column:
