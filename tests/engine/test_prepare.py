@@ -110,6 +110,13 @@ def test_deleted_rows_are_counted_and_left_out():
     assert (row.deleted, row.count, len(row.lines), records_of(row)) == (1, 2, 2, 3)
 
 
+def test_the_columns_that_taps_add_stay_in_the_records_and_out_of_the_digests():
+    (plain,) = prepare([orders(2)])
+    (row,) = prepare([orders(2, _sdc_batched_at=["1", "2"])])
+    assert row.digests == plain.digests
+    assert [json.loads(line)["record"]["_sdc_batched_at"] for line in row.lines] == ["1", "2"]
+
+
 def test_what_is_worth_a_warning_comes_along():
     (row,) = prepare([orders(1, timestamp=pa.nulls(1, pa.string()))])
     assert row.mapping_warnings.time_defaulted == 1
