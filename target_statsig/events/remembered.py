@@ -22,7 +22,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from target_statsig.events.times import parse_text, parse_texts
 from target_statsig.singer.columns import SINGER_PREFIX, Columns, picked
-from target_statsig.singer.message import lines_of
+from target_statsig.singer.message import escaped, lines_of
 from target_statsig.store.ledger import UNORDERED, Bookmark
 
 if TYPE_CHECKING:
@@ -108,8 +108,9 @@ def _text(value: object) -> bytes:
     try:
         return _ENCODER.encode(value)
     except _NOT_ENCODED:
-        # Half a surrogate pair. Such a record is rejected, but only after it was looked up in the ledger.
-        return json.dumps(value, default=float, sort_keys=True).encode()
+        # Half a surrogate pair. Such a record is rejected if the half would be sent, but only after it was looked up in
+        # the ledger.
+        return escaped(value, sorts=True)
 
 
 def _bare(values: Sequence[tuple[Any, ...]], names: Sequence[str]) -> Sequence[object]:

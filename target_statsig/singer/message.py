@@ -35,8 +35,21 @@ def encode(value: object) -> bytes:
     """Return a value as JSON, with the same digits."""
     try:
         return ENCODER.encode(value)
-    except UnicodeEncodeError:  # half a surrogate pair, which is no UTF-8, but can be escaped
-        return json.dumps(value, default=float).encode()
+    except UnicodeEncodeError:
+        return escaped(value)
+
+
+def escaped(value: object, *, sorts: bool = False) -> bytes:
+    """Return a value as JSON with the same digits, in which halves of surrogate pairs, which are no UTF-8, are escaped.
+
+    With `sorts`, the members of objects are sorted by name.
+    """
+    if isinstance(value, dict):
+        names = sorted(value) if sorts else [*value]
+        return b"{%b}" % b",".join([b"%b:%b" % (escaped(name), escaped(value[name], sorts=sorts)) for name in names])
+    if isinstance(value, (list, tuple)):
+        return b"[%b]" % b",".join([escaped(each, sorts=sorts) for each in value])
+    return json.dumps(value).encode() if isinstance(value, str) else ENCODER.encode(value)
 
 
 def encode_each(values: Sequence[object]) -> list[bytes]:

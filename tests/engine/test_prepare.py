@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+from decimal import Decimal
 
 import msgspec
 import pyarrow as pa
@@ -97,6 +98,14 @@ def test_a_row_that_cannot_be_sent_stands_beside_the_others_with_its_reason():
     ids = [json.loads(line)["record"]["id"] for line in row.lines]
     assert ids == [0, 2, 1, 3]
     assert (row.rows, row.count, records_of(row)) == ([0, 1], 2, 4)
+
+
+def test_a_rejected_record_keeps_its_digits_beside_a_text_that_is_no_unicode():
+    cut = pa.array([b"cut\xff"]).view(pa.string())
+    (row,) = prepare([orders(1, user_id=cut, price=[Decimal("12345678901234567890.10")])])
+    assert [reason for _, reason, _ in row.rejections] == ["not_encodable"]
+    assert b'"price":12345678901234567890.10' in row.lines[0]
+    assert json.loads(row.lines[0])["record"]["user_id"] == "cut\udcff"
 
 
 def test_a_part_of_rows_that_cannot_be_sent_has_no_body():

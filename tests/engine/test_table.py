@@ -33,8 +33,8 @@ def test_rows_come_back_from_the_table_as_they_went_in():
 def test_a_row_holds_the_records_that_it_was_made_of():
     assert FULL.lines == [
         b'{"type":"RECORD","stream":"orders","record":{"id":1.50,"note":NaN},"time_extracted":"%b"}\n' % AT.encode(),
-        b'{"type": "RECORD", "stream": "orders", "record": {"id": {"a": null}, "note": "\\ud800"}, '
-        b'"time_extracted": "%b"}\n' % AT.encode(),
+        b'{"type":"RECORD","stream":"orders","record":{"id":{"a":null},"note":"\\ud800"},'
+        b'"time_extracted":"%b"}\n' % AT.encode(),
     ]
     assert FULL.request is not None
     assert (FULL.request.rows, FULL.request.count, records_of(FULL)) == ([0], 1, 4)

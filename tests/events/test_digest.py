@@ -42,3 +42,13 @@ def test_a_digest_tells_records_apart():
     found = digests_of(columns_of(*records))
     assert len(set(found)) == len(records)
     assert {len(one) for one in found} == {DIGEST_BYTES}
+
+
+def test_a_digest_tells_long_numbers_apart_beside_half_a_surrogate_pair():
+    numbers = [Decimal("0.12345678901234567890"), Decimal("0.12345678901234567891")]
+    one, other = digests_of(columns_of(*({"a": number, "note": "\ud800"} for number in numbers)))
+    assert one != other
+
+
+def test_a_digest_is_the_same_for_floats_beside_half_a_surrogate_pair():
+    assert digest({"a": 1.5, "note": "\ud800"}) == digest({"a": Decimal("1.5"), "note": "\ud800"})
