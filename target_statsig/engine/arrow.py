@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from contextlib import suppress
 from decimal import Decimal
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -108,7 +108,9 @@ def _moments(array: pa.Array, microseconds: pa.DataType, zone: str = "") -> list
 
 def _lists(array: pa.Array) -> list[Any]:
     if types.is_fixed_size_list(array.type):
-        array = array.cast(pa.large_list(array.type.value_type))
+        # Not cast to another list: where members are of the type null, Arrow then cuts the arrays within.
+        size, members = array.type.list_size, iter(_read(array.flatten()))
+        return [None if is_null else [*islice(members, size)] for is_null in array.is_null().to_pylist()]
     return [*_members(array, array.values)]
 
 

@@ -243,6 +243,16 @@ def test_a_part_of_a_table_is_read_as_the_whole():
     assert read_columns([batch.slice(1)]) == {name: values[1:] for name, values in whole.items()}
 
 
+def test_lists_of_a_fixed_size_may_hold_maps_to_nothing_but_null():
+    maps = pa.MapArray.from_arrays(pa.array([0, 1, 2, 4, 4], pa.int32()), pa.array([*"abcd"]), pa.nulls(4))
+    lists = pa.FixedSizeListArray.from_arrays(maps, 2)
+    first, second = [{"a": None}, {"b": None}], [{"c": None, "d": None}, {}]
+    assert read_columns([pa.RecordBatch.from_arrays([lists], ["x"])])["x"] == [first, second]
+    assert read_columns([pa.RecordBatch.from_arrays([lists.slice(1)], ["x"])])["x"] == [second]
+    nothing = pa.FixedSizeListArray.from_arrays(maps, 2, mask=pa.array([True, False]))
+    assert read_columns([pa.RecordBatch.from_arrays([nothing], ["x"])])["x"] == [None, second]
+
+
 def test_a_text_that_is_no_unicode_is_rejected_and_the_others_go():
     names = pa.Array.from_buffers(
         pa.string(), 2, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0\3\0\0\0"), pa.py_buffer(b"ok\xff")]
