@@ -230,6 +230,13 @@ def _unreadable(kind: pa.DataType) -> pa.DataType | None:
     return None if any(is_type(kind) for is_type, _, _ in _TYPES) else kind
 
 
+def member_order(kind: pa.DataType) -> dict[str, Any] | None:
+    """Return the members of a struct in order, each with its own; of a list, those of its values; of the rest, None."""
+    if types.is_dictionary(kind) or _is_list(kind):
+        return member_order(kind.value_type)
+    return {member.name: member_order(member.type) for member in kind} if types.is_struct(kind) else None
+
+
 def singer_schema(stream: str, schema: pa.Schema) -> str:
     """Return the SCHEMA message of the records of a stream, as a line of JSON without its end."""
     properties = {column.name: {"type": [*dict.fromkeys((_json_type(column.type), "null"))]} for column in schema}

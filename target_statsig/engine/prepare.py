@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_statsig.engine.arrow import check_schema, read_columns, singer_schema
+from target_statsig.engine.arrow import check_schema, member_order, read_columns, singer_schema
 from target_statsig.engine.table import VERSION, Row, config_digest, pack_source, to_batch
 from target_statsig.errors import SettingsError
 from target_statsig.events.items import ITEM_TYPES
@@ -193,6 +193,7 @@ class _Attempt:
         self._now_ms = int(time.time() * 1000)
         self._extracted = dt.datetime.fromtimestamp(self._now_ms / 1000, dt.UTC).isoformat()
         self._item_bytes = 0.0
+        self._members: dict[str, Any] = {}
         self._next = Row(VERSION, preparer.config_digest, preparer.stream, partition, attempt, 0, is_last=False)
 
     def rows(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
@@ -226,6 +227,7 @@ class _Attempt:
         if self._next.sequence == 0:
             check_schema(part[0].schema)
             self._next = replace(self._next, schema=singer_schema(self._stream, part[0].schema))
+            self._members = {column.name: member_order(column.type) for column in part[0].schema}
         records = read_columns(part)
         count = sum(map(len, part))
         columns = Columns(records, extracted=[self._extracted] * count, versions=[None] * count)
@@ -250,5 +252,6 @@ class _Attempt:
                 }
             row = self._next
             self._next = replace(row, sequence=row.sequence + 1, schema=None)
-            packed = pack_source(self._extracted, names, [lines[each] for each in source])
+            columns_of_source = {name: self._members[name] for name in names}
+            packed = pack_source(self._extracted, columns_of_source, [lines[each] for each in source])
             yield replace(row, source=packed, **columns_of_row)

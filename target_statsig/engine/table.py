@@ -22,7 +22,7 @@ from target_statsig.reports.report import MappingWarnings
 from target_statsig.singer.message import encode, lines_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from target_statsig.config.settings import Settings, StreamSettings
 
@@ -82,9 +82,9 @@ class Row:
         rows: The numbers in `source` of the records in the body, in its order; null for all.
         deleted: The number of records of deleted rows, which are not sent and not in `source`.
         source: The records of the body, and those rejected, as JSON lines with gzip; null if there are none. The first
-            line is `{"time_extracted": …, "columns": […]}`. Each line after it has the values of one record in these
-            columns, as an array, or the bare value of a single column; members of objects are sorted. Records are
-            numbered from 0.
+            line is `{"time_extracted": …, "columns": {…}}`. Each line after it has the values of one record in these
+            columns, as an array, or the bare value of a single column. Records are numbered from 0. Members of objects
+            are sorted; `columns` has their order (`member_order`).
         schema: The SCHEMA message of the records, as JSON, in the first row of an attempt with records; null in all
             others.
     """
@@ -121,7 +121,8 @@ class Row:
         for line in lines:
             # Not with msgspec, because a value may be NaN or half a surrogate pair.
             values = json.loads(line, parse_float=Decimal, parse_constant=Decimal)
-            record = dict(zip(columns, values if len(columns) > 1 else [values], strict=True))
+            values = values if len(columns) > 1 else [values]
+            record = {name: _in_order(value, columns[name]) for name, value in zip(columns, values, strict=True)}
             found.append(encode(message | {"record": record}) + b"\n")
         return found
 
@@ -154,8 +155,23 @@ def to_rows(batch: pa.RecordBatch | pa.Table) -> Iterator[Row]:
         yield Row(*values)
 
 
-def pack_source(extracted: str, columns: Sequence[str], lines: Sequence[bytes]) -> bytes | None:
-    """Return the value of `Row.source` for the values of records, read at the time `extracted` (ISO 8601)."""
+def _in_order(value: Any, members: Any) -> Any:
+    """Return a value with the members of its objects in order."""
+    if not members:
+        return value
+    if isinstance(value, list):
+        return [_in_order(each, members) for each in value]
+    return value and {name: _in_order(value[name], own) for name, own in members.items()}
+
+
+def pack_source(extracted: str, columns: Mapping[str, Any], lines: Sequence[bytes]) -> bytes | None:
+    """Return the value of `Row.source` for the values of records, one a line.
+
+    Args:
+        extracted: When they were read (ISO 8601).
+        columns: The columns, each with the order of its members, as `member_order` returns it.
+        lines: The values of each record.
+    """
     if not lines:
         return None
     head = msgspec.json.encode({"time_extracted": extracted, "columns": columns})

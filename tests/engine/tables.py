@@ -70,7 +70,7 @@ def rows_of(blank, prepared, lines):
         records = [json.loads(lines[each])["record"] for each in sent]
         columns = [*dict.fromkeys(name for each in records for name in each)]
         values = [json.dumps([each.get(name) for name in columns]).encode() + b"\n" for each in records]
-        yield replace(row, source=pack_source("2026-01-31T12:00:00+00:00", columns, values))
+        yield replace(row, source=pack_source("2026-01-31T12:00:00+00:00", dict.fromkeys(columns), values))
 
 
 def records_of(row):

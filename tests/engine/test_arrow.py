@@ -165,7 +165,7 @@ def test_a_row_is_the_same_whether_it_comes_by_arrow_or_by_a_tap_and_however_the
 def test_the_lines_of_the_source_are_the_rows(rows):
     columns = read_columns([as_arrow(rows)])
     names, values, _ = encoded_and_digests(Columns(columns, extracted=[None] * len(rows), versions=[None] * len(rows)))
-    source = pack_source("2026-01-31T12:00:00+00:00", names, values)
+    source = pack_source("2026-01-31T12:00:00+00:00", dict.fromkeys(names), values)
     row = Row(VERSION, "", "orders", 0, 0, 0, is_last=True, source=source)
     schema = json.loads(singer_schema("orders", as_arrow(rows).schema))["schema"]
     read = RecordReader("orders", "orders", schema, (), validates=True).read(Batch(row.lines))

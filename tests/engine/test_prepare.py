@@ -137,10 +137,13 @@ def test_nothing_is_remembered_without_dedupe():
 
 
 def test_the_records_of_a_row_make_the_same_request_again():
-    (row,) = prepare([orders(3, timestamp=["2026-01-31T12:00:00Z", None, None])])
+    place = {"street": "1 High St", "city": {"zip": "D02", "name": "Dublin"}, "at": [{"y": 1.5, "x": 2.0}]}
+    batch = orders(3, timestamp=["2026-01-31T12:00:00Z", None, None], place=[place, None, None])
+    (row,) = prepare([batch], streams={"orders": {**ORDERS, "metadata_fields": ["id", "place"]}})
+    assert items(row)[0]["metadata"]["place"].startswith('{"street":"1 High St","city":{"zip"')
     schema = json.loads(row.schema)["schema"]
     reader = RecordReader("orders", "orders", schema, (), validates=True)
-    settings = StreamSettings("event", event_name="order", metadata_fields=("id",))
+    settings = StreamSettings("event", event_name="order", metadata_fields=("id", "place"))
     again = Preparation(reader, settings, EVENTS, True, Compression.GZIP, None)(
         Batch(row.lines), Limits(500, 10**6, 10**6), 0
     )

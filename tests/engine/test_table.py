@@ -13,7 +13,7 @@ from tests.engine.tables import records_of
 
 AT = "2026-01-31T12:00:00+00:00"
 
-SOURCE = pack_source(AT, ["id", "note"], [b"[1.50,NaN]\n", b'[{"a":null},"\\ud800"]\n'])
+SOURCE = pack_source(AT, {"id": None, "note": None}, [b"[1.50,NaN]\n", b'[{"a":null},"\\ud800"]\n'])
 
 FULL = Row(
     VERSION, "digest", "orders", 3, 2**40, 0, is_last=False, count=1, size=77, body=b"body", digests=b"d" * 16,
