@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from target_statsig.engine.table import Row
 
+UNFINISHED = "_temporary"
+"""The directory within a table's that is there while an engine writes the table, and stays if that fails."""
+
 MARKER = "_SUCCESS"
 """The file that an engine writes when a table is complete."""
 
@@ -176,10 +179,17 @@ def open_table(url: str) -> PreparedTable:
                 "that was written."
             )
             raise InputError(msg)
+        is_marked = (root / MARKER).exists()
+        if not is_marked and (root / UNFINISHED).exists():
+            msg = (
+                f"The table at {shown} is not complete: the job that writes it has not ended, or has failed, for there "
+                f"is a directory `{UNFINISHED}`. {NOTHING_SENT} Wait, or run the job again."
+            )
+            raise InputError(msg)
         survey = _Survey(shown)
         for path in files:
             survey.add(path, counts=path in selected)
-        return survey.table(part, selected, is_marked=(root / MARKER).exists())
+        return survey.table(part, selected, is_marked=is_marked)
     except (OSError, pa.ArrowException) as error:
         msg = f"The table at {shown} cannot be read: {type(error).__name__}. {NOTHING_SENT}"
         raise InputError(msg) from error

@@ -16,7 +16,7 @@ import pyarrow.dataset
 import pyarrow.fs
 import pyarrow.parquet
 
-from target_statsig.engine.files import MARKER
+from target_statsig.engine.files import MARKER, UNFINISHED
 from target_statsig.engine.table import SCHEMA
 from target_statsig.events.workers import processors
 
@@ -55,7 +55,7 @@ def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path) -> C
     if is_local and any(Path(file).resolve().is_relative_to(out.resolve()) for file in dataset.files):
         msg = f"{out} holds the rows to prepare. Name another directory for the table."
         raise FileExistsError(msg)
-    out.mkdir(parents=True, exist_ok=True)
+    (out / UNFINISHED).mkdir(parents=True, exist_ok=True)
     for left in out.iterdir():  # from a preparation that was interrupted; other writers use longer names
         if PART_NAME.fullmatch(left.name):
             left.unlink()
@@ -67,6 +67,7 @@ def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path) -> C
         for found in pool.map(work, itertools.count(), _parts(dataset)):
             counts.update(found)
     (out / MARKER).touch()
+    (out / UNFINISHED).rmdir()
     return counts
 
 

@@ -16,8 +16,10 @@ import pytest
 
 from target_statsig.engine import parquet, prepare_batches
 from target_statsig.engine.__main__ import main
+from target_statsig.engine.files import open_table
 from target_statsig.engine.parquet import prepare_files
 from target_statsig.engine.table import SCHEMA, to_rows
+from target_statsig.errors import InputError
 from tests.engine.tables import ORDERS
 
 CONFIG = {"streams": {"orders": {"object_type": "event", "event_name": "order"}}}
@@ -114,6 +116,19 @@ def test_what_a_run_left_that_was_ended_is_replaced(tmp_path, orders):
     (tmp_path / "table" / "part-00007.parquet").write_bytes(b"half")
     prepare_files([orders("a.parquet", [1])], prepare_batches(CONFIG, "orders"), tmp_path / "table")
     assert ids_of(rows_of(tmp_path / "table")) == [1]
+
+
+def test_what_an_ended_run_leaves_is_not_sent_and_is_whole_after_another(tmp_path, orders):
+    files = [orders("a.parquet", [1]), str(tmp_path / "b.parquet")]
+    (tmp_path / "b.parquet").write_bytes(b"half")
+    with pytest.raises(pa.ArrowInvalid):
+        prepare_files(files, prepare_batches(CONFIG, "orders"), tmp_path / "table")
+    assert ids_of(rows_of(tmp_path / "table")) == [1]
+    with pytest.raises(InputError, match="has not ended, or has failed"):
+        open_table(str(tmp_path / "table"))
+    orders("b.parquet", [2])
+    prepare_files(files, prepare_batches(CONFIG, "orders"), tmp_path / "table")
+    assert open_table(str(tmp_path / "table")).records == 2
 
 
 def test_a_file_without_rows_becomes_a_table_without_requests(tmp_path, send):

@@ -30,6 +30,17 @@ def test_a_table_with_a_missing_partition_is_refused(send, table, statsig):
     refused(send(url), statsig, "The input cannot be used", "is not complete: partition 1 is not there to its end")
 
 
+@pytest.mark.parametrize("success", [True, False])
+def test_a_table_that_is_still_written_is_refused_unless_it_is_marked_as_complete(send, table, statsig, success):
+    url = table(orders(0, 10), orders(10, 20), success=success)
+    (url / "_temporary").mkdir()
+    outcome = send(url)
+    if success:
+        assert arrived(statsig) == once(0, 20)
+    else:
+        refused(outcome, statsig, "is not complete", "a directory `_temporary`", "Nothing was sent.")
+
+
 def test_a_table_whose_partition_was_cut_off_is_refused(send, tmp_path, statsig):
     rows = prepared_rows(ORDERS, orders(0, 30))
     write_file(tmp_path / "table", "part-0", rows[:-1])
