@@ -226,6 +226,8 @@ def _unreadable(kind: pa.DataType) -> pa.DataType | None:
     if types.is_map(kind):
         return _unreadable(kind.key_type) or _unreadable(kind.item_type)
     if types.is_struct(kind):
+        if any(b"variant" in (member.metadata or {}) for member in kind):  # as Spark marks its variants
+            return kind
         return next(filter(None, (_unreadable(member.type) for member in kind)), None)
     return None if any(is_type(kind) for is_type, _, _ in _TYPES) else kind
 

@@ -269,6 +269,11 @@ def test_a_text_that_is_no_unicode_is_rejected_and_the_others_go():
     [
         pytest.param(pa.schema([("a", pa.int8()), ("a", pa.int8())]), "Two columns are named `a`", id="twice"),
         pytest.param(pa.schema([]), "no columns", id="none"),
+        pytest.param(
+            pa.schema([("v", pa.struct([pa.field("metadata", pa.binary(), metadata={"variant": "true"})]))]),
+            "Column `v`",
+            id="variant",
+        ),
         pytest.param(pa.schema([("took", pa.duration("s"))]), "Column `took`: the type duration[s]", id="duration"),
         pytest.param(
             pa.schema([("a", pa.map_(pa.string(), pa.list_(pa.month_day_nano_interval())))]), "Column `a`", id="inner"
