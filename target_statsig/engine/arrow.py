@@ -65,9 +65,8 @@ def _texts(array: pa.Array) -> list[Any]:
 def _floats(array: pa.Array) -> list[Any]:
     if not types.is_float64(array.type):
         # The shortest digits for a float of this size, such as 0.1, and not 0.10000000149011612.
-        array = array.cast(pa.float32()).cast(pa.string()).cast(pa.float64())
-    values = array.to_pylist()
-    return values if _print_plainly(array) else [value if value is None else Decimal(repr(value)) for value in values]
+        return _read(array.cast(pa.float32()).cast(pa.string()).cast(pa.float64()))
+    return [value if value is None else Decimal(repr(value)) for value in array.to_pylist()]
 
 
 def _print_plainly(floats: pa.Array) -> bool:

@@ -46,6 +46,7 @@ NAMES = {Shape.ROWS: "flat rows of 12 columns", Shape.TRACKING: "nested tracking
 SCHEMAS = {Shape.ROWS: SCHEMA, Shape.TRACKING: TRACKING_SCHEMA}
 
 NOW_MS = 1_795_348_800_000
+
 WARM_UPS = 4
 """Rounds that do not count, because Java compiles what it runs often, on the same processors as the workers."""
 
