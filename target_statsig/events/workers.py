@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import gc
 import logging
+import math
 import os
 import pickle
 import queue
@@ -32,8 +33,11 @@ logger = logging.getLogger(__name__)
 MOST_WORKERS = 3
 """The main process cannot keep more of them busy."""
 
+TASKS_AT_ONCE = 2
+"""Tasks that a worker has: while it prepares one, the next already waits in its pipe."""
+
 PIPE_BYTES = 1 << 19
-"""The size of a pipe: room for a batch, so that the main process does not wait while the worker reads it."""
+"""The size of a pipe: room for a batch, so that the main process need not wait until the worker reads it."""
 
 COMMAND = (
     "import gc, sys; gc.disable(); sys.path[:] = {path!r}; "
@@ -94,7 +98,7 @@ class Workers:
         """Take the number of workers; by default one for each processor, or none if there is one processor only."""
         self._size = (min(processors(), MOST_WORKERS) if processors() > 1 else 0) if size is None else size
         self._workers: list[_Worker] = []
-        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._started = False
         self._closed = threading.Event()
 
@@ -106,7 +110,8 @@ class Workers:
         with contextlib.suppress(OSError):
             for _ in range(self._size):
                 self._workers.append(_Worker())
-                self._idle.put(self._workers[-1])
+        for worker in self._workers * TASKS_AT_ONCE:
+            self._free.put(worker)
         threading.Thread(target=self._end_late_ones, name="workers", daemon=True).start()
 
     def prepare(self, preparation: Preparation, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
@@ -116,11 +121,11 @@ class Workers:
         """
         if not self._workers or batch.messages is not None:
             return preparation(batch, limits, now_ms)
-        worker = self._idle.get()
+        worker = self._free.get()
         try:
             return worker.prepare(preparation, batch, limits, now_ms)
         finally:
-            self._idle.put(worker)
+            self._free.put(worker)
 
     def stop(self) -> None:
         """End the workers at once, and the waits for them. Safe in a signal handler."""
@@ -140,7 +145,7 @@ class Workers:
 
 
 class _Worker:
-    """A worker process, used by one thread at a time."""
+    """A worker process, used by up to `TASKS_AT_ONCE` threads at a time."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(  # noqa: S603 -- this Python, and this package
@@ -156,7 +161,8 @@ class _Worker:
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._preparations: dict[int, Preparation] = {}
         self._is_up = self._is_stopped = False
-        self._until: float | None = None
+        self._due: list[float] = []
+        self._sending, self._receiving = threading.Lock(), threading.Lock()
 
     @property
     def is_ready(self) -> bool:
@@ -169,33 +175,49 @@ class _Worker:
 
     def prepare(self, preparation: Preparation, batch: Batch, limits: Limits, now_ms: int) -> Prepared:
         """Prepare a batch in the process; while it starts, and after it has died, prepare the batch here."""
+        due = time.monotonic() + ANSWER_SECONDS
+        self._due.append(due)
         try:
-            if self.is_ready:
-                number = id(preparation)
-                unknown = None if number in self._preparations else preparation
-                self._preparations[number] = preparation  # kept, so that its id is not reused
-                self._until = time.monotonic() + ANSWER_SECONDS
-                send(self._tasks, Task(number, unknown, b"".join(batch.lines), limits, now_ms))
-                return cast("Prepared", self._receive())
+            answer = self._ask(preparation, batch, limits, now_ms)
         except (EOFError, OSError, pickle.UnpicklingError):
+            self._warn_and_stop()
+            answer = None
+        finally:
+            self._due.remove(due)
+        return preparation(batch, limits, now_ms) if answer is None else answer
+
+    def _ask(self, preparation: Preparation, batch: Batch, limits: Limits, now_ms: int) -> Prepared | None:
+        """Let the process prepare a batch, if it is ready."""
+        with self._sending:
+            if not self.is_ready:
+                return None
+            number = id(preparation)
+            unknown = None if number in self._preparations else preparation
+            self._preparations[number] = preparation  # kept, so that its id is not reused
+            send(self._tasks, Task(number, unknown, b"".join(batch.lines), limits, now_ms))
+            # Before another thread sends a task, so that each receives the answer to its own.
+            self._receiving.acquire()
+        try:
+            return cast("Prepared", self._receive())
+        finally:
+            self._receiving.release()
+
+    def _receive(self) -> object:
+        # The data comes from the process that was started here.
+        return pickle.load(self._answers)  # noqa: S301
+
+    def _warn_and_stop(self) -> None:
+        with self._sending:
             if not self._is_stopped:
                 self.stop()
                 logger.warning(
                     "A worker process of this run ended early or does not answer, perhaps because memory ran out. "
                     "Nothing is lost; the run goes on without it, more slowly."
                 )
-        finally:
-            self._until = None
-        return preparation(batch, limits, now_ms)
-
-    def _receive(self) -> object:
-        # The data comes from the process that was started here.
-        return pickle.load(self._answers)  # noqa: S301
 
     def end_if_late(self) -> None:
-        """End the process if its answer is overdue; this also ends the wait for it."""
-        until = self._until
-        if until is not None and time.monotonic() > until:
+        """End the process if an answer is overdue; this also ends the waits for it."""
+        if min(self._due, default=math.inf) < time.monotonic():
             self._process.kill()
 
     def stop(self) -> None:

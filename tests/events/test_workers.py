@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,29 @@ def test_what_a_worker_that_dies_was_asked_for_is_done_here(workers, preparation
     process_of(workers).kill()
     here = preparation(ORDERS, LIMITS, NOW)
     assert [workers.prepare(preparation, ORDERS, LIMITS, NOW) for _ in range(3)] == [here] * 3
+    assert caplog.text.count("ended early") == 1
+
+
+def orders_of(user):
+    return Batch([to_lines([record("orders", {"event": "order", "user_id": user})])])
+
+
+def test_threads_that_share_a_worker_each_receive_their_own_answer(workers, preparation):
+    wait_until_ready(workers)
+    batches = [orders_of(f"u{number}") for number in range(200)]
+    with ThreadPoolExecutor(8) as threads:
+        found = [*threads.map(lambda batch: workers.prepare(preparation, batch, LIMITS, NOW), batches)]
+    assert found == [preparation(batch, LIMITS, NOW) for batch in batches]
+
+
+def test_what_several_threads_asked_of_a_worker_that_dies_is_done_here(workers, preparation, caplog):
+    wait_until_ready(workers)
+    process_of(workers).send_signal(signal.SIGSTOP)
+    batches = [orders_of(f"u{number}") for number in range(20)]
+    with ThreadPoolExecutor(8) as threads:
+        asked = [threads.submit(workers.prepare, preparation, batch, LIMITS, NOW) for batch in batches]
+        process_of(workers).kill()
+        assert [each.result() for each in asked] == [preparation(batch, LIMITS, NOW) for batch in batches]
     assert caplog.text.count("ended early") == 1
 
 
