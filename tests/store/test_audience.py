@@ -1,4 +1,4 @@
-"""What a run saw of a segment's audience, and the plan that follows, on both databases."""
+"""The audience that a run gathers for a segment, and the plan that follows, on both databases."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.store.rows import current, known, last_words
+from tests.store.rows import current_members, known, last_changes
 
 TRAPS = [
     *("a", "A", "Z", "z", "á", "a\u0301", "ä", "ae", "é", "e", "ß", "ss", "İ", "i"),
     *("1", "10", "2", "a ", "a  ", " a", "🙂", "\uffff", "\U00010000"),
 ]
-"""Case, accents composed and not, digits, blanks at the ends, characters beyond the basic plane."""
+"""What a database may sort or compare by its locale."""
 
 ids = st.sampled_from(TRAPS) | st.text(
     st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=6
@@ -48,38 +48,38 @@ def planned(audience):
 def test_each_id_counts_once(audience):
     join(audience, ["b", "a", "b"])
     join(audience, ["a"])
-    assert current(audience) == ["a", "b"]
+    assert current_members(audience) == ["a", "b"]
     assert audience.count() == 2
 
 
-def test_nobody_seen_is_nobody(audience):
-    assert current(audience) == []
+def test_an_audience_without_ids_is_empty(audience):
+    assert current_members(audience) == []
     assert audience.count() == 0
-    assert last_words(audience) == []
+    assert last_changes(audience) == []
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("changes", "expected"),
     [
-        pytest.param(["+a", "-a"], [("a", False)], id="removed at last"),
-        pytest.param(["-a", "+a"], [("a", True)], id="back at last"),
-        pytest.param(["+a", "-a", "+a", "-a", "+b"], [("a", False), ("b", True)], id="to and fro"),
+        pytest.param(["+a", "-a"], [("a", False)], id="added, removed"),
+        pytest.param(["-a", "+a"], [("a", True)], id="removed, added"),
+        pytest.param(["+a", "-a", "+a", "-a", "+b"], [("a", False), ("b", True)], id="changed several times"),
         pytest.param(["-a"], [("a", False)], id="never a member"),
     ],
 )
-def test_the_last_word_on_an_id_wins(audience, words, expected):
-    for word in words:
-        audience.take({word[1:]: word[0] == "+"})
-    assert last_words(audience) == expected
-    assert current(audience) == [id_ for id_, member in expected if member]
+def test_the_last_change_of_an_id_wins(audience, changes, expected):
+    for change in changes:
+        audience.take({change[1:]: change[0] == "+"})
+    assert last_changes(audience) == expected
+    assert current_members(audience) == [id_ for id_, member in expected if member]
 
 
-def test_words_may_come_after_the_first_look(audience):
+def test_changes_can_follow_the_first_count(audience):
     join(audience, ["a"])
     assert audience.count() == 1
     join(audience, ["b"])
     leave(audience, ["a"])
-    assert current(audience) == ["b"]
+    assert current_members(audience) == ["b"]
 
 
 def test_a_mirror_adds_the_new_and_removes_the_absent(members, audience):
@@ -89,7 +89,7 @@ def test_a_mirror_adds_the_new_and_removes_the_absent(members, audience):
     assert planned(audience) == (["c"], ["a"])
 
 
-def test_a_mirror_of_its_own_leaves_strangers(members, audience):
+def test_a_mirror_of_its_own_members_leaves_others_alone(members, audience):
     members.replace_known(["stranger"])
     members.record_added(["mine"])
     join(audience, ["c"])
@@ -97,7 +97,7 @@ def test_a_mirror_of_its_own_leaves_strangers(members, audience):
     assert planned(audience) == (["c"], ["mine"])
 
 
-def test_a_plan_stands_still_while_it_is_carried_out(members, audience):
+def test_a_plan_does_not_change_while_it_is_carried_out(members, audience):
     members.replace_known([f"old {number}" for number in range(10)])
     join(audience, [f"new {number}" for number in range(10)])
     audience.plan()
@@ -113,41 +113,41 @@ def test_a_plan_stands_still_while_it_is_carried_out(members, audience):
     assert audience.plan() == (0, 0)
 
 
-def test_two_audiences_gather_side_by_side(store):
+def test_two_audiences_are_kept_apart(store):
     first, second = store.audience("vip"), store.audience("staff")
     join(first, ["a"])
     join(second, ["b"])
-    assert current(first) == ["a"]
-    assert current(second) == ["b"]
+    assert current_members(first) == ["a"]
+    assert current_members(second) == ["b"]
 
 
-def test_a_run_that_dies_leaves_no_audience(opening):
-    dying = opening()
-    join(dying.audience("vip"), ["a"])
-    dying.close()
-    assert current(opening().audience("vip")) == []
+def test_a_closed_store_leaves_no_audience(opening):
+    closing = opening()
+    join(closing.audience("vip"), ["a"])
+    closing.close()
+    assert current_members(opening().audience("vip")) == []
 
 
-def test_a_closed_audience_gives_way_to_another(store):
+def test_the_audience_after_a_closed_one_is_empty(store):
     audience = store.audience("vip")
     join(audience, ["a"])
     audience.plan()
     audience.close()
-    assert current(store.audience("vip")) == []
+    assert current_members(store.audience("vip")) == []
 
 
 @on_one_store
 @given(seen=st.lists(ids, max_size=30))
-def test_ids_are_told_apart_and_sorted_by_code_point(store, seen):
+def test_ids_are_compared_and_sorted_by_code_point(store, seen):
     audience = store.audience("vip")
     join(audience, seen)
-    assert current(audience) == sorted(set(seen))
+    assert current_members(audience) == sorted(set(seen))
     audience.close()
 
 
 @on_one_store
 @given(before=st.sets(ids, max_size=20), own=st.sets(ids, max_size=10), seen=st.lists(ids, max_size=20))
-def test_a_mirror_s_plan_is_the_difference_of_two_sets(store, before, own, seen):
+def test_the_plan_of_a_mirror_is_the_difference_of_two_sets(store, before, own, seen):
     members, audience = store.members("vip"), store.audience("vip")
     members.forget()
     members.record_added(sorted(own))
@@ -162,10 +162,10 @@ def test_a_mirror_s_plan_is_the_difference_of_two_sets(store, before, own, seen)
 
 
 @on_one_store
-@given(words=st.lists(st.tuples(ids, st.booleans()), max_size=20))
-def test_the_last_words_are_those_of_a_dictionary(store, words):
+@given(changes=st.lists(st.tuples(ids, st.booleans()), max_size=20))
+def test_changes_of_an_audience_work_like_those_of_a_dictionary(store, changes):
     audience = store.audience("vip")
-    for id_, member in words:
+    for id_, member in changes:
         audience.take({id_: member})
-    assert last_words(audience) == sorted(dict(words).items())
+    assert last_changes(audience) == sorted(dict(changes).items())
     audience.close()

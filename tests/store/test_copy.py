@@ -1,4 +1,4 @@
-"""A copy knows what the store knows, and the store does not notice."""
+"""Copying a store for a dry run leaves the store unchanged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from target_statsig.errors import StoreError
 from target_statsig.store import tables
 from target_statsig.store.ledger import DIGEST_BYTES
 from target_statsig.store.readonly import open_copy
-from tests.store.rows import kept, known
+from tests.store.rows import known, pending_changes
 
 DIGESTS = [bytes([number]) * DIGEST_BYTES for number in range(3)]
 
@@ -36,10 +36,10 @@ def copying(store_url, clock, tmp_path):
 
 @pytest.fixture
 def content(store_url):
-    """Return all that there is: files and their bytes, or tables and their rows."""
+    """Return a function that reads the whole store: files and their bytes, or tables and their rows."""
     if store_url.startswith("sqlite"):
         directory = Path(store_url.removeprefix("sqlite:///")).parent
-        # Without the index of the log (-shm): SQLite makes it anew whenever it likes, and nothing is kept there.
+        # Without the index of the log (-shm): SQLite rebuilds it at any time, and keeps nothing there.
         return lambda: {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in directory.glob("*")
@@ -73,7 +73,7 @@ def knowledge(store):
     return (
         known(store.members("vips")),
         store.members("vips").missing_since(),
-        kept(store.pending("vips")),
+        pending_changes(store.pending("vips")),
         store.facts("vips"),
         store.ledger("orders").known(DIGESTS, highest=None, epoch=0),
         times,
@@ -90,7 +90,7 @@ def test_a_copy_knows_what_the_store_knows(opening, copying):
         assert knowledge(copy) == expected
 
 
-def test_what_is_written_into_a_copy_does_not_reach_the_store(opening, copying, content):
+def test_changes_to_a_copy_do_not_reach_the_store(opening, copying, content):
     store = opening()
     fill(store)
     store.close()
@@ -103,16 +103,16 @@ def test_what_is_written_into_a_copy_does_not_reach_the_store(opening, copying, 
     assert content() == before
 
 
-def test_a_store_that_is_open_elsewhere_is_copied_as_it_is_just_now(opening, copying, content):
+def test_a_store_that_is_open_is_copied_and_stays_usable(opening, copying):
     store = opening()
     fill(store)
     with copying() as copy:
-        assert kept(copy.pending("vips")) == [("b", True), ("c", False)]
+        assert pending_changes(copy.pending("vips")) == [("b", True), ("c", False)]
     store.members("vips").record_added(["later"])
     assert store.members("vips").count_known() == 4
 
 
-def test_a_store_that_is_being_written_holds_nobody_up(opening, copying):
+def test_a_copy_does_not_wait_for_a_writer(opening, copying):
     store = opening()
     fill(store)
     with store._quick.writing():
@@ -121,13 +121,13 @@ def test_a_store_that_is_being_written_holds_nobody_up(opening, copying):
             assert copy.members("vips").count_known() == 3
 
 
-def test_other_projects_stay_out_of_sight(opening, copying):
+def test_a_copy_hides_other_projects(opening, copying):
     fill(opening("another project"))
     with copying() as copy:
         assert copy.members("vips").count_known() == 0
 
 
-def test_a_store_that_is_not_there_is_not_made(copying, content):
+def test_copying_a_missing_store_makes_none(copying, content):
     before = content()
     with copying() as copy:
         copy.members("vips").record_added(["a"])
@@ -135,7 +135,7 @@ def test_a_store_that_is_not_there_is_not_made(copying, content):
     assert content() == before
 
 
-def test_a_copy_has_locks_of_its_own(opening, copying):
+def test_a_copy_has_its_own_locks(opening, copying):
     opening(run_id="a long run").lock("vips").acquire()
     with copying() as copy:
         copy.lock("vips").acquire()
@@ -155,8 +155,8 @@ def test_a_store_of_another_version_is_refused(opening, copying, content, monkey
     assert content() == before
 
 
-def test_a_store_that_a_killed_run_left_is_copied_whole(tmp_path, clock):
-    """What was committed last stands in SQLite's log beside the file."""
+def test_a_copy_has_all_that_a_killed_run_committed(tmp_path, clock):
+    """The last commits are in SQLite's log beside the file."""
     url = f"sqlite:///{tmp_path / 'store.db'}"
     killed = (
         "import os; from target_statsig.clock import RunClock; from target_statsig.store.store import Store; "
@@ -180,7 +180,7 @@ def test_a_store_that_a_killed_run_left_is_copied_whole(tmp_path, clock):
         pytest.param(lambda path: path.mkdir(), "store_url", id="a directory"),
     ],
 )
-def test_a_store_that_cannot_be_read_is_named(tmp_path, clock, make, words):
+def test_an_unreadable_store_is_named_and_not_its_copy(tmp_path, clock, make, words):
     path = tmp_path / "store.db"
     make(path)
     directory = tmp_path / "copies"
@@ -193,7 +193,7 @@ def test_a_store_that_cannot_be_read_is_named(tmp_path, clock, make, words):
 
 def test_a_damaged_store_is_named_and_not_its_copy(opening, store_url, copying, tmp_path):
     if not store_url.startswith("sqlite"):
-        pytest.skip("a file's damage")
+        pytest.skip("only a file can be damaged")
     store = opening()
     for batch in range(20):
         store.members("vips").record_added([f"{batch} {number}" for number in range(500)])

@@ -1,4 +1,4 @@
-"""What runs share: one at a time on a segment or a stream, and one account of the requests to Statsig."""
+"""What runs share: the locks of segments and streams, and the rate windows of requests to Statsig."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def lock_a_stream(store, name="vips"):
     return ledger
 
 
-either = pytest.mark.parametrize(
+segment_and_stream = pytest.mark.parametrize(
     ("lock", "error", "heading"),
     [
         pytest.param(lock_a_segment, SegmentError, Heading.SHARED_SEGMENT, id="segment"),
@@ -51,7 +51,7 @@ either = pytest.mark.parametrize(
 
 @pytest.fixture
 def take_away_all_locks(store_url):
-    """Do what lets a holder lose its lock: end its session, or remove its file."""
+    """Take the locks from all holders: end their sessions, or remove their files."""
 
     def take_away():
         if store_url.startswith("sqlite"):
@@ -68,8 +68,8 @@ def take_away_all_locks(store_url):
     return take_away
 
 
-@either
-def test_a_second_run_waits_a_little_and_says_who_is_at_work(opening, clock, lock, error, heading):
+@segment_and_stream
+def test_a_second_run_waits_and_then_names_the_first(opening, clock, lock, error, heading):
     lock(opening(run_id="first"))
     said = r" 'vips' is being synced by another run \(first, process \d+ on .*, since 2026-11-22T12:00:00"
     with pytest.raises(error, match=said) as caught:
@@ -78,7 +78,7 @@ def test_a_second_run_waits_a_little_and_says_who_is_at_work(opening, clock, loc
     assert sum(clock.sleeps) == pytest.approx(PATIENCE)
 
 
-@either
+@segment_and_stream
 def test_a_lock_is_free_once_its_run_has_ended(opening, clock, lock, error, heading):
     first = opening()
     lock(first)
@@ -96,30 +96,30 @@ def test_a_lock_is_free_once_it_is_released(opening, clock):
     assert clock.sleeps == []
 
 
-@either
-def test_a_run_has_a_lock_only_once(opening, lock, error, heading):
+@segment_and_stream
+def test_a_run_cannot_take_a_lock_twice(opening, lock, error, heading):
     lock(store := opening())
     with pytest.raises(error):
         lock(store)
 
 
-@either
-def test_another_name_and_another_project_is_not_locked(opening, clock, lock, error, heading):
+@segment_and_stream
+def test_a_lock_holds_for_one_name_in_one_project(opening, clock, lock, error, heading):
     lock(opening())
     lock(opening(), "others")
     lock(opening(project="another project"))
     assert clock.sleeps == []
 
 
-def test_a_stream_and_a_segment_of_one_name_are_two(opening, clock):
+def test_a_stream_and_a_segment_of_one_name_have_two_locks(opening, clock):
     lock_a_segment(opening())
     lock_a_stream(opening())
     opening().ledger("vips", object_type="exposure").begin()
     assert clock.sleeps == []
 
 
-@either
-def test_a_process_that_is_killed_leaves_no_lock_behind(opening, store_url, clock, monkeypatch, lock, error, heading):
+@segment_and_stream
+def test_a_killed_process_leaves_no_lock_behind(opening, store_url, clock, monkeypatch, lock, error, heading):
     command = [sys.executable, "-c", HOLD, store_url]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stdout.readline() == "held\n"
@@ -127,12 +127,12 @@ def test_a_process_that_is_killed_leaves_no_lock_behind(opening, store_url, cloc
             lock(opening())
         process.kill()
         process.wait()
-    # Its server may take a moment to see that it is gone.
+    # The server may take a moment to see that the process is gone.
     monkeypatch.setattr(clock, "sleep", RunClock().sleep)
     lock(opening())
 
 
-@either
+@segment_and_stream
 def test_a_run_that_lost_its_lock_notices(opening, take_away_all_locks, lock, error, heading):
     held = lock(opening(run_id="first"))
     held.check()
@@ -146,15 +146,15 @@ def test_a_run_that_lost_its_lock_notices(opening, take_away_all_locks, lock, er
         held.check()
 
 
-@either
-def test_a_run_that_is_asked_to_stop_does_not_wait_for_a_lock(opening, clock, lock, error, heading):
+@segment_and_stream
+def test_an_interrupted_run_does_not_wait_for_a_lock(opening, clock, lock, error, heading):
     lock(opening())
     clock.interrupt()
     with pytest.raises(InterruptedRunError):
         lock(opening())
 
 
-def test_runs_share_the_windows_and_the_windows_outlive_a_run(opening, clock):
+def test_runs_share_rate_windows_that_outlive_them(opening, clock):
     windows = [RateWindow(2, 10)]
     first, second = opening(), opening()
     for store in (first, second):
@@ -165,7 +165,7 @@ def test_runs_share_the_windows_and_the_windows_outlive_a_run(opening, clock):
     assert sum(clock.sleeps) >= 10
 
 
-def test_each_project_has_windows_of_its_own(opening, clock):
+def test_each_project_has_its_own_rate_windows(opening, clock):
     for project in ("one", "another"):
         RateLimiter([RateWindow(1, 10)], clock, opening(project=project).request_log(keep=20)).acquire()
     assert clock.sleeps == []

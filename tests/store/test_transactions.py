@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 from contextlib import closing
 
-import psycopg
 import pytest
 
 from target_statsig.errors import StoreError
-from target_statsig.store.database import StoreUrl
 from target_statsig.store.store import Store
-from tests.store.rows import known
+from tests.store.rows import break_connections, known
 
 
 def insert_and_swallow_an_error(members):
@@ -21,19 +19,13 @@ def insert_and_swallow_an_error(members):
             members._connection.run("SELECT nothing FROM nowhere")
 
 
-def test_a_transaction_of_which_a_statement_failed_keeps_nothing_though_the_error_was_swallowed(store):
+def test_a_transaction_with_a_swallowed_error_keeps_nothing(store):
     members = store.members("vip")
     with pytest.raises(StoreError, match="store_url"):
         insert_and_swallow_an_error(members)
     assert known(members) == []
     members.record_added(["b"])
     assert known(members) == ["b"]
-
-
-def break_connections(postgres_url):
-    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-    with psycopg.connect(**StoreUrl.parse(postgres_url).parameters) as other:
-        other.execute(f"{end} AND datname = current_database()")
 
 
 def insert_while_the_connection_breaks(members, postgres_url):
@@ -44,7 +36,7 @@ def insert_while_the_connection_breaks(members, postgres_url):
                 members._insert([member], ours=True)
 
 
-def test_nothing_is_written_after_a_connection_broke_within_a_transaction(postgres_url, clock):
+def test_a_transaction_whose_connection_breaks_keeps_nothing(postgres_url, clock):
     with closing(Store(postgres_url, clock=clock, project="a project", run_id="run 1")) as store:
         members = store.members("vip")
         members.record_added(["a"])
@@ -53,7 +45,7 @@ def test_nothing_is_written_after_a_connection_broke_within_a_transaction(postgr
         assert known(members) == ["a"]
 
 
-def test_a_connection_that_breaks_while_a_list_is_read_is_the_error(postgres_url, clock):
+def test_a_connection_that_breaks_while_a_list_is_read_is_an_error(postgres_url, clock):
     def ids():
         yield from map(str, range(10_000))
         break_connections(postgres_url)
