@@ -1,6 +1,6 @@
-"""Fifty thousand events through the real command, while Statsig and the network misbehave and the command is killed.
+"""Fifty thousand events through the real command, while Statsig and the network fail and the command is killed.
 
-The tap is a file that is written anew from the last STATE that the command wrote, whoever had time to save it.
+The tap is a file that is written again from the last STATE that the command wrote.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ LOST = re.compile(r"to (\d+) events? of stream 'orders', but the change may have
 
 
 def row(number):
-    """Return a row; three at a time have the same time, by which the tap goes."""
+    """Return a row; three rows share each value of the replication key."""
     return {"id": number, "event": "order", "user_id": f"u{number % 977}", "at": 1_790_000_000 + number // 3}
 
 
 def messages(bookmark):
-    """Return what an incremental tap sends from a bookmark on, that of the bookmark again."""
+    """Return what an incremental tap sends from a bookmark on, with the rows at the bookmark again."""
     yield schema("orders", bookmark_properties=["at"])
     first = 0 if bookmark is None else (bookmark - row(0)["at"]) * 3
     for number in range(first, ROWS):
@@ -56,7 +56,7 @@ def messages(bookmark):
 
 
 class Chaos:
-    """What goes wrong on the way, and a note of which events may have come twice for it."""
+    """The faults on the way, and which events may have come twice because of them."""
 
     def __init__(self, statsig, seed):
         self._random = random.Random(seed)
@@ -74,7 +74,7 @@ class Chaos:
         statsig.faults.add(path=path, probability=0.5, seed=seed, latency=0.01)
 
     def kill_at(self, arrivals, kill):
-        """Arm: when so many more requests have come, `kill` is called, while others are under way."""
+        """Call `kill` when so many more requests have come, while others are under way."""
         self._kill_at, self._kill = self._arrivals + arrivals, kill
 
     def _count(self, arrival):
@@ -116,7 +116,7 @@ def run(config, directory, bookmark, started):
 
 
 def left_in_doubt(store, names):
-    """Return what the ledger cannot tell of the last run: it was sent, or about to be, when the run died."""
+    """Return which rows of the last run the ledger does not know to be delivered: the run died while sending them."""
     with contextlib.closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
         batches = connection.execute(
             "SELECT digests FROM target_statsig_batches WHERE NOT acknowledged AND run_id ="
@@ -129,15 +129,15 @@ def left_in_doubt(store, names):
     )
 
 
-def test_every_event_arrives_and_none_is_doubled_that_nobody_admits(statsig, tmp_path):
-    dice = random.Random(SEED)
+def test_every_event_arrives_and_all_doubled_ones_are_counted(statsig, tmp_path):
+    rng = random.Random(SEED)
     chaos = Chaos(statsig, SEED)
     config = tmp_path / "config.json"
     config.write_text(json.dumps(TargetRunner(statsig, tmp_path, None, None).config(**EVENT)))
     names = {digest(row(number)): number for number in range(ROWS)}
     bookmark, states, admitted, killed = None, [], 0, 0
     while True:
-        arrivals = dice.randint(60, 180) if killed < KILLS else ROWS
+        arrivals = rng.randint(60, 180) if killed < KILLS else ROWS
         exit_code, values, log = run(config, tmp_path, bookmark, lambda p, n=arrivals: chaos.kill_at(n, p.kill))
         states += values
         bookmark = values[-1] if values else bookmark
@@ -147,7 +147,7 @@ def test_every_event_arrives_and_none_is_doubled_that_nobody_admits(statsig, tmp
         killed += 1
         in_doubt = left_in_doubt(tmp_path / "store.db", names)
         chaos.unanswered += in_doubt
-        # A killed run leaves no report: its log admits what it sent again, and its ledger what the next one may.
+        # A killed run leaves no report: its log counts what it sent again, its ledger what the next run may repeat.
         admitted += in_doubt.total() + sum(int(number) for number in LOST.findall(log))
 
     assert killed == KILLS
@@ -160,7 +160,7 @@ def test_every_event_arrives_and_none_is_doubled_that_nobody_admits(statsig, tmp
     assert arrived.keys() == set(range(ROWS)), "lost"
     doubled = arrived - Counter(range(ROWS))
     assert doubled <= chaos.unanswered, "doubled although its answer was read"
-    assert 0 < doubled.total() <= admitted + counts["maybe_duplicated"], "doubled without a word"
+    assert 0 < doubled.total() <= admitted + counts["maybe_duplicated"], "doubled, but not counted"
 
     exit_code, values, _ = run(config, tmp_path, bookmark, lambda _: None)
     again = json.loads((tmp_path / "report.json").read_text())["streams"]["orders"]

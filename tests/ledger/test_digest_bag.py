@@ -12,7 +12,7 @@ from target_statsig.store.ledger import DIGEST_BYTES, DigestBag
 digests = st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES) | st.sampled_from(
     [bytes(DIGEST_BYTES), b"\0" * 8 + b"\1" * 8, b"\1" * 8 + b"\0" * 8, b"\1" * 16]
 )
-"""Some of them hold one another across the border of two, when they lie end to end."""
+"""Some of them, end to end, contain another one across their border."""
 
 
 @given(expected=st.sampled_from([0, 1, 100, 10_000]), added=st.lists(digests), asked=st.lists(digests))

@@ -1,4 +1,4 @@
-"""A store stays as large as what it has to remember, however many runs it has seen."""
+"""A store does not grow with the number of runs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ DAY = 86_400
 
 RUNS = 200
 TABLE = 500
-"""Rows of a table that is sent as a whole."""
+"""How many rows a full table has."""
 
 NEW = 50
-"""Rows that come new in a run."""
+"""How many rows are new in a run."""
 
 BATCH = 100
 
@@ -45,9 +45,9 @@ def incremental(run):
 
 KINDS = {
     "readable bookmark": Kind(incremental, lambda run: readable((run + 1) * NEW - 1)),
-    "readable bookmark at rest": Kind(lambda _: range(NEW), lambda _: readable(NEW - 1)),
+    "readable bookmark, no new rows": Kind(lambda _: range(NEW), lambda _: readable(NEW - 1)),
     "unreadable bookmark": Kind(incremental, lambda run: Bookmark(UNORDERED, f"token {run}")),
-    "unreadable bookmark at rest": Kind(lambda _: range(NEW), lambda _: Bookmark(UNORDERED, "token")),
+    "unreadable bookmark, no new rows": Kind(lambda _: range(NEW), lambda _: Bookmark(UNORDERED, "token")),
     "full table": Kind(lambda _: range(TABLE), lambda _: None),
     "full table, some rows new": Kind(lambda run: range(run * NEW, run * NEW + TABLE), lambda _: None),
     "full table, dedupe_days 7": Kind(lambda _: range(TABLE), lambda _: None, 7),
@@ -77,7 +77,7 @@ def digest(row):
 
 
 def sizes(url, kind, runs=RUNS):
-    """Run so often, once a day, and return the store's size after each run."""
+    """Run once a day, and return the store's size after each run."""
     clock, found = FakeClock(), []
     for run in range(runs):
         clock.advance(DAY)

@@ -1,4 +1,4 @@
-"""Items over several runs: what was delivered is not sent again, and nothing is lost, whatever the object type."""
+"""Items over several runs: no row is sent twice or lost, whatever the object type."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.singer import record, schema, state
 ALSO_IN_A_WORKER = True
 
 SCHEMA = schema("orders", bookmark_properties=["at"])
+ONE_BY_ONE = {"batch_size_rows": 1, "max_parallel_requests": 1, "opening": schema("orders")}
 
 
 def bookmark(second):
@@ -55,11 +56,11 @@ def counts_of(outcome):
 @pytest.mark.parametrize(
     ("settings", "again"), [pytest.param({}, 4, id="forgotten"), pytest.param({"dedupe_days": 9}, 0, id="kept")]
 )
-def test_what_is_sent_again_after_a_reset_of_the_bookmark_is_counted(orders, settings, again):
+def test_rows_behind_the_bookmark_are_counted_after_a_reset(orders, settings, again):
     for first, last in ((0, 3), (3, 4), (4, 6)):
         outcome = orders.run(orders.rows(*range(first, last + 1)), bookmark(last), **settings)
         assert counts_of(outcome)["behind_bookmark"] == 0
-    # Meltano lost the last STATE, and the tap resumes from the one before.
+    # Meltano did not save the last STATE, and the tap resumes from the one before.
     assert counts_of(orders.run(orders.rows(4, 5, 6), bookmark(6), **settings))["behind_bookmark"] == 0
     counts = counts_of(orders.run(orders.rows(*range(9)), bookmark(8), **settings))
     assert (counts["behind_bookmark"], counts["delivered"], counts["skipped_duplicates"]) == (
@@ -69,7 +70,7 @@ def test_what_is_sent_again_after_a_reset_of_the_bookmark_is_counted(orders, set
     )
 
 
-def test_dead_letters_from_before_the_bookmark_were_not_delivered_before(orders, run_target, statsig):
+def test_dead_letters_behind_the_bookmark_are_not_counted(orders, run_target, statsig):
     fault = statsig.faults.add(status=400, when=lambda _: True)
     assert counts_of(orders.run(orders.rows(0, 1), bookmark(1)))["rejected"] == 2
     statsig.faults.clear()
@@ -91,7 +92,7 @@ def test_three_runs_over_an_unchanged_table_send_nothing_after_the_first(orders)
     assert orders.arrived == 10
 
 
-def test_a_run_that_died_before_its_state_is_repeated_without_doubling(orders, statsig):
+def test_a_run_that_failed_before_its_state_can_be_repeated(orders, statsig):
     rows = orders.rows(*range(700))
     statsig.faults.add(path="/v1/*", status=500, skip=1)
     first = orders.run(rows, bookmark(9), max_parallel_requests=1)
@@ -103,7 +104,7 @@ def test_a_run_that_died_before_its_state_is_repeated_without_doubling(orders, s
     assert orders.arrived == 700
 
 
-def test_what_is_new_among_known_batches_is_sent_and_what_is_wrong_rejected(orders):
+def test_new_rows_among_known_ones_are_sent_and_wrong_ones_rejected(orders):
     settings = {"batch_size_rows": 2, "max_parallel_requests": 1, "dedupe_days": 30, "opening": schema("orders")}
     orders.run(orders.rows(*range(8)), state(orders={}), **settings)
     wrong = orders.row(9, user_id=None)
@@ -121,7 +122,7 @@ def test_two_identical_rows_are_two_items_in_every_run(orders):
     assert orders.arrived == 3
 
 
-def test_what_lies_below_the_bookmark_is_forgotten_one_state_late(orders):
+def test_rows_below_the_bookmark_are_forgotten_one_state_late(orders):
     orders.run(orders.rows(1), bookmark(1))
     orders.run(orders.rows(1, 2), bookmark(2))
     assert counts_of(orders.run(orders.rows(1), bookmark(2)))["skipped_duplicates"] == 1
@@ -142,7 +143,7 @@ def test_without_dedupe_no_store_is_made(orders, run_target):
     assert not (run_target.directory / "store.db").exists()
 
 
-def test_the_same_run_skips_nothing_that_it_sent_itself(orders):
+def test_a_run_does_not_skip_what_it_sent_itself(orders):
     orders.run(orders.rows(*[1] * 1200), bookmark(1))
     assert orders.arrived == 1200
 
@@ -156,7 +157,7 @@ def test_a_lost_answer_is_retried_and_counted(orders, statsig):
     assert orders.arrived == 4
 
 
-def test_a_lost_answer_before_the_run_died_is_admitted_by_the_next_run(orders, statsig):
+def test_the_next_run_counts_rows_whose_answer_was_lost(orders, statsig):
     statsig.faults.add(path="/v1/*", drop=True, taken=True)
     first = orders.run(orders.rows(1, 2), bookmark(2))
     assert (first.exit_code, first.states) == (1, [])
@@ -166,13 +167,13 @@ def test_a_lost_answer_before_the_run_died_is_admitted_by_the_next_run(orders, s
 
 
 @pytest.mark.parametrize("changed", [{"_sdc_batched_at": "now"}, {"_sdc_extracted_at": "later"}])
-def test_columns_of_the_transport_do_not_make_another_item(orders, changed):
+def test_singer_columns_do_not_make_another_item(orders, changed):
     orders.run(orders.rows(1), bookmark(1))
     orders.run([orders.row(1, **changed) | {"time_extracted": "2026-11-22T00:00:00Z"}], bookmark(1))
     assert orders.arrived == 1
 
 
-def test_a_stream_that_becomes_something_else_is_sent_anew(run_target, statsig):
+def test_a_stream_with_another_object_type_is_sent_again(run_target, statsig):
     """The same rows as another object type are no duplicates: Statsig has none of those items."""
     for items in ITEM_SAMPLES:
         rows = [record("orders", {**ITEM_SAMPLES[0].columns, **ITEM_SAMPLES[1].columns, **ITEM_SAMPLES[2].row(1)})]
@@ -180,8 +181,8 @@ def test_a_stream_that_becomes_something_else_is_sent_anew(run_target, statsig):
     assert [len(items.arrived(statsig)) for items in ITEM_SAMPLES] == [1, 1, 1]
 
 
-def test_times_that_are_written_in_two_ways_are_compared_as_times(orders):
-    """A blank sorts before a T, and ten o'clock does not come before nine."""
+def test_bookmarks_in_two_time_formats_are_compared_as_times(orders):
+    """As text, a blank sorts before a T, so ten o'clock would come before nine."""
     nine, ten, eleven = (
         orders.row(number, at=at)
         for number, at in enumerate(["2026-11-20T09:00:00", "2026-11-20 10:00:00", "2026-11-20T11:00:00"], 1)
@@ -191,42 +192,39 @@ def test_times_that_are_written_in_two_ways_are_compared_as_times(orders):
         for hour in (10, 11)
     )
     orders.run([nine, ten, at_ten, eleven], at_eleven, batch_size_rows=2, max_parallel_requests=1)
-    # Nobody saved the last STATE.
+    # The last STATE was not saved.
     outcome = orders.run([ten, eleven], at_eleven)
     assert counts_of(outcome)["skipped_duplicates"] == 2
     assert orders.arrived == 3
 
 
-def code(number, **others):
-    """Return a STATE whose bookmark is a text, which has no order that is sure."""
+def text_state(number, **others):
+    """Return a STATE whose bookmark is a text, whose order is not known."""
     return state(orders={"replication_key": "code", "replication_key_value": f"K-{number}"}, **others)
 
 
-def test_rows_at_a_bookmark_without_an_order_are_known_after_a_lost_state(orders):
-    plain = schema("orders")
-    at_once = {"batch_size_rows": 1, "max_parallel_requests": 1, "opening": plain}
+def test_rows_at_an_unordered_bookmark_are_known_after_a_lost_state(orders):
     first, second, third = orders.rows(1, 2, 3)
-    orders.run([first, code(1), second, code(2), third], code(3), **at_once)
-    # The last STATE got lost, so the tap goes on from the second; it sends the rows at its bookmark again.
-    outcome = orders.run([second, third], code(3), **at_once)
+    orders.run([first, text_state(1), second, text_state(2), third], text_state(3), **ONE_BY_ONE)
+    # The last STATE was not saved: the tap goes on from the second, and sends the rows at its bookmark again.
+    outcome = orders.run([second, third], text_state(3), **ONE_BY_ONE)
     assert counts_of(outcome)["skipped_duplicates"] == 2
     assert orders.arrived == 3
 
 
-def test_states_of_other_streams_let_nothing_be_forgotten(orders):
-    others = [code(2, others={"position": number}) for number in range(5)]
-    at_once = {"batch_size_rows": 1, "max_parallel_requests": 1, "opening": schema("orders")}
+def test_states_of_other_streams_forget_nothing(orders):
+    others = [text_state(2, others={"position": number}) for number in range(5)]
     first, second, third = orders.rows(1, 2, 3)
-    orders.run([first, code(1), second, code(2), *others, third], code(3), **at_once)
-    # The last STATE got lost.
-    outcome = orders.run([second, third], code(3), **at_once)
+    orders.run([first, text_state(1), second, text_state(2), *others, third], text_state(3), **ONE_BY_ONE)
+    # The last STATE was not saved.
+    outcome = orders.run([second, third], text_state(3), **ONE_BY_ONE)
     assert counts_of(outcome)["skipped_duplicates"] == 2
     assert orders.arrived == 3
 
 
-def test_a_ledger_without_an_order_does_not_grow_from_run_to_run(orders, run_target):
+def test_a_ledger_with_unordered_bookmarks_does_not_grow(orders, run_target):
     for number in range(1, 8):
-        orders.run(orders.rows(number, number + 1), code(number + 1), opening=schema("orders"))
+        orders.run(orders.rows(number, number + 1), text_state(number + 1), opening=schema("orders"))
     assert orders.arrived == 8
     with contextlib.closing(sqlite3.connect(run_target.directory / "store.db")) as store:
         ((remembered,),) = store.execute("SELECT sum(length(digests)) / 16 FROM target_statsig_batches")

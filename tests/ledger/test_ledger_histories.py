@@ -1,4 +1,4 @@
-"""For any history of runs and crashes nothing is lost, and nothing known is doubled; on both databases."""
+"""In any history of runs and crashes, nothing is lost and no known row is sent twice; on both databases."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True)
 class State:
-    """A STATE: where the tap goes on from."""
+    """A STATE: where the tap continues."""
 
     value: int
     position: int
@@ -63,7 +63,7 @@ class Incremental:
 
 
 class ByPosition:
-    """Goes on behind its bookmark, which cannot be read, though its rows have values; no two of them are equal."""
+    """Continues behind its bookmark, which cannot be read, though its rows have values; no two of them are equal."""
 
     keep_days = 0
     payloads = None
@@ -100,7 +100,7 @@ class FullTable:
 
 @dataclass
 class History:
-    """A source, a tap, a Meltano that saves STATEs, and a Statsig that counts whatever it takes."""
+    """A source, a tap, a Meltano that saves STATEs, and a Statsig that counts what it accepts."""
 
     tap: type
     url: str
@@ -108,7 +108,7 @@ class History:
     source: list = field(default_factory=list)
     taken: Counter = field(default_factory=Counter)
     saved: State | None = None
-    doubted: int = 0
+    counted_doubtful: int = 0
     unanswered: int = 0
 
     def __post_init__(self):
@@ -122,7 +122,7 @@ class History:
             self.source.append(Row(value, payload))
 
     def run(self, number, *, steps_to_live):
-        """Run once; the run is killed after so many steps, and its last STATE may get lost with Meltano."""
+        """Run once; the run is killed after so many steps, and Meltano may not save its last STATE."""
         self.steps_left = steps_to_live
         self.written = [self.saved]
         store = Store(self.url, clock=FakeClock(), project=self.project, run_id=f"run {number}")
@@ -136,7 +136,7 @@ class History:
             self.saved = self.written[-1]
 
     def step(self):
-        """Let one step pass, behind which the run may be dead."""
+        """Count one step, and die where it was the last."""
         self.steps_left -= 1
         if self.steps_left < 0:
             raise KilledError
@@ -146,7 +146,7 @@ class History:
         batch_size, states_every = self.random.randint(1, 4), self.random.randint(1, 9)
         batch, in_flight = [], []
         if self.saved and self.random.random() < 0.3:
-            epoch = self.write(ledger, self.saved, epoch)  # some taps begin with what they were given
+            epoch = self.write(ledger, self.saved, epoch)  # some taps first repeat the STATE that they were given
         position = len(self.source) - len(rows := self.tap.rows(self.source, self.saved))
         for count, row in enumerate(rows, 1):
             position += 1
@@ -174,13 +174,13 @@ class History:
         if not rows:
             return []
         digests = [row.digest for row in rows]
-        self.doubted += ledger.in_doubt(b"".join(digests))
+        self.counted_doubtful += ledger.in_doubt(b"".join(digests))
         highest = self.tap.highest(max(row.value for row in rows))
         self.step()
         return [(ledger.intend(b"".join(digests), highest=highest, epoch=epoch), rows)]
 
     def answer(self, ledger, batch, epoch):
-        """Let Statsig take a batch, or refuse it and take its halves."""
+        """Let Statsig accept a batch, or refuse it and accept its halves."""
         number, rows = batch
         self.step()
         if len(rows) > 1 and self.random.random() < 0.2:
@@ -200,7 +200,7 @@ class History:
         assert not wanted - self.taken, "lost"
         doubled = (self.taken - wanted).total()
         assert doubled <= self.unanswered, "doubled though known"
-        assert doubled <= self.doubted, "doubled without a word"
+        assert doubled <= self.counted_doubtful, "doubled, but not counted"
 
 
 def check_history(tap, url, seed, lives):

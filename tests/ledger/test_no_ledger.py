@@ -9,7 +9,7 @@ from target_statsig.store.ledger import DIGEST_BYTES, Bookmark, NoLedger
 RECORDS = [bytes(DIGEST_BYTES), bytes(DIGEST_BYTES)]
 
 
-def test_no_ledger_knows_nothing_whatever_it_is_told():
+def test_no_ledger_remembers_nothing():
     ledger = NoLedger()
     batch = ledger.intend(b"".join(RECORDS), highest=Bookmark("number", "1"), epoch=0)
     ledger.acknowledge(batch)
@@ -19,5 +19,5 @@ def test_no_ledger_knows_nothing_whatever_it_is_told():
     assert ledger.in_doubt(b"".join(RECORDS)) == 0
 
 
-def test_no_ledger_travels_to_another_process():
+def test_no_ledger_can_be_pickled():
     assert pickle.loads(pickle.dumps(NoLedger())).known(RECORDS, highest=None, epoch=0) == [False, False]

@@ -1,4 +1,4 @@
-"""What is remembered of deliveries, and for how long, on both databases."""
+"""What the ledger remembers of deliveries, and for how long, on both databases."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def at(number):
 
 
 class Run:
-    """One run's dealings with the ledger, records named by letters."""
+    """How one run uses the ledger; each letter is a record."""
 
     def __init__(self, store, keep_days=0):
         self.ledger = store.ledger("orders", keep_days=keep_days)
@@ -51,13 +51,13 @@ class Run:
 
 @pytest.fixture
 def run(opening):
-    """Begin a run of its own."""
+    """Begin one more run on the same store."""
     return lambda **options: Run(opening(), **options)
 
 
 @pytest.fixture(autouse=True)
-def every_state_is_settled(monkeypatch):
-    """Let each STATE forget what it may at once."""
+def forget_at_every_state(monkeypatch):
+    """Let each STATE forget at once what it may."""
     monkeypatch.setattr("target_statsig.store.deliveries._FORGET_EVERY", 0)
 
 
@@ -90,7 +90,7 @@ def test_a_record_is_known_as_often_as_it_was_delivered(run):
     assert second.known("ab") == ""
 
 
-def test_the_run_that_had_to_do_with_a_record_most_often_counts(run):
+def test_a_record_counts_as_often_as_in_its_most_frequent_run(run):
     run().deliver("aaab")
     second = run()
     second.known("aa")
@@ -98,7 +98,7 @@ def test_the_run_that_had_to_do_with_a_record_most_often_counts(run):
     assert run().known("aaaaabbb") == "aaabb"
 
 
-def test_what_was_known_stays_known_to_later_runs(run):
+def test_a_known_record_stays_known_to_later_runs(run):
     run().deliver("a")
     for _ in range(3):
         again = run()
@@ -107,7 +107,7 @@ def test_what_was_known_stays_known_to_later_runs(run):
     assert run().known("a") == "a"
 
 
-def test_a_record_that_was_skipped_and_one_that_was_sent_are_two(run):
+def test_a_skipped_record_and_a_sent_one_count_as_two(run):
     run().deliver("a")
     second = run()
     assert second.known("aa") == "a"
@@ -115,7 +115,7 @@ def test_a_record_that_was_skipped_and_one_that_was_sent_are_two(run):
     assert run().known("aaa") == "aa"
 
 
-def test_many_skipped_records_are_written_down_though_no_batch_follows(run, monkeypatch):
+def test_skipped_records_are_saved_without_a_batch_behind_them(run, monkeypatch):
     monkeypatch.setattr("target_statsig.store.deliveries._SKIPPED_BYTES", 3 * DIGEST_BYTES)
     run().deliver("abcd")
     second = run()
@@ -125,7 +125,7 @@ def test_many_skipped_records_are_written_down_though_no_batch_follows(run, monk
     assert run().known("abcd") == "abcd"
 
 
-def test_streams_and_projects_do_not_see_each_other(opening, run):
+def test_streams_and_projects_do_not_share_deliveries(opening, run):
     run().deliver("a")
     assert opening().ledger("refunds").known(digests("a"), highest=None, epoch=0) == [False]
     assert opening(project="another").ledger("orders").known(digests("a"), highest=None, epoch=0) == [False]
@@ -135,205 +135,224 @@ def test_a_stream_has_one_ledger_in_a_run(store):
     assert store.ledger("orders") is store.ledger("orders")
 
 
-class TestABatchWithoutAnAnswer:
-    def test_is_in_doubt_and_not_known(self, run):
-        run().intend("aab")
-        second = run()
-        assert second.known("ab") == ""
-        assert second.in_doubt("abc") == 2
-
-    def test_is_counted_once(self, run):
-        run().intend("aa")
-        second = run()
-        assert [second.in_doubt("a") for _ in range(3)] == [1, 1, 0]
-
-    def test_is_in_doubt_no_more_when_it_was_sent_again(self, run):
-        run().intend("a")
-        second = run()
-        assert second.in_doubt("a") == 1
-        second.deliver("a")
-        third = run()
-        assert third.known("a") == "a"
-        assert third.in_doubt("a") == 0
-
-    def test_is_in_doubt_beside_what_is_known_of_the_same_record(self, run):
-        first = run()
-        first.deliver("a")
-        first.intend("a")
-        second = run()
-        assert second.known("aa") == "a"
-        assert second.in_doubt("aa") == 1
-
-    def test_that_was_refused_is_not_in_doubt(self, run):
-        first = run()
-        first.ledger.withdraw(first.intend("ab"))
-        first.deliver("a")
-        second = run()
-        assert second.known("ab") == "a"
-        assert second.in_doubt("b") == 0
-
-    def test_of_this_run_is_nobody_s_doubt(self, run):
-        first = run()
-        first.intend("a")
-        assert first.in_doubt("a") == 0
+def test_a_batch_without_an_answer_is_in_doubt_and_not_known(run):
+    run().intend("aab")
+    second = run()
+    assert second.known("ab") == ""
+    assert second.in_doubt("abc") == 2
 
 
-class TestAStateWritten:
-    def test_forgets_what_lies_below_the_one_before_it(self, run):
-        first = run()
-        first.deliver("a", highest=1)
-        first.deliver("b", highest=2)
-        first.state(2)
-        first.deliver("c", highest=3, epoch=1)
-        first.state(3, epoch=2)
-        assert run().known("abc") == "bc"
-
-    def test_for_the_first_time_forgets_nothing(self, run):
-        first = run()
-        first.deliver("ab", highest=1)
-        first.state(2)
-        assert run().known("ab") == "ab"
-
-    def test_forgets_across_runs(self, run):
-        first = run()
-        first.deliver("a", highest=1)
-        first.deliver("b", highest=2)
-        first.state(2)
-        second = run()
-        assert second.known("b", highest=2) == "b"
-        second.state(2)
-        assert run().known("ab") == "b"
-
-    def test_keeps_what_came_after_the_one_before_it_though_it_lies_below(self, run):
-        first = run()
-        first.deliver("a", highest=1)
-        first.state(5)
-        second = run()  # nobody saved that STATE: the tap begins anew
-        assert second.known("a", highest=1) == "a"
-        second.state(5)
-        assert run().known("a") == "a"
-
-    def test_without_a_bookmark_that_can_be_read_goes_by_what_came_before(self, run):
-        first = run()
-        first.deliver("a", highest=1)
-        first.state(None)
-        first.deliver("b", epoch=1)
-        first.state(None, epoch=2)
-        assert run().known("ab") == "ab", "the rows at the bookmark of the first STATE"
-        first.state(None, epoch=3)
-        assert run().known("ab") == "b"
-
-    def test_without_one_keeps_all_of_an_earlier_run_that_this_one_has_met(self, run):
-        first = run()
-        first.deliver("a")
-        first.deliver("b")
-        second = run()  # nobody saved a STATE of the first: the tap begins anew
-        assert second.known("a") == "a"
-        for epoch in (1, 2, 3):
-            second.state(epoch=epoch)
-        assert run().known("ab") == "ab"
-
-    def test_without_one_forgets_an_earlier_run_of_which_it_meets_nothing(self, run):
-        run().deliver("ab")
-        second = run()
-        for epoch, name in enumerate("cdefg"):
-            assert second.known(name, epoch=epoch) == ""
-            second.deliver(name, epoch=epoch)
-            second.state(epoch=epoch + 1)
-        assert run().known("abg") == "g"
-
-    def test_goes_by_what_came_before_where_a_batch_s_highest_value_is_unknown(self, run):
-        first = run()
-        first.deliver("a")
-        first.deliver("b", highest=9)
-        for epoch in (1, 2, 3):
-            first.state(4 + epoch, epoch=epoch)
-        assert run().known("ab") == "b"
-
-    def test_does_not_compare_bookmarks_of_different_kinds(self, run):
-        first = run()
-        batch = first.ledger.intend(b"".join(digests("a")), highest=Bookmark("time", "9"), epoch=0)
-        first.ledger.acknowledge(batch)
-        for epoch in (1, 2, 3):
-            first.state(4 + epoch, epoch=epoch)
-        assert run().known("a") == ""
-
-    def test_leaves_a_stream_alone_that_is_remembered_for_days(self, run, clock):
-        first = run(keep_days=2)
-        first.deliver("a", highest=1)
-        first.state(5)
-        first.state(6, epoch=2)
-        clock.advance(DAY)
-        second = run(keep_days=2)
-        assert second.known("a") == "a"
-        second.deliver("b")
-        clock.advance(DAY + 1)
-        third = run(keep_days=2)
-        assert third.known("b") == "b"
-        third.state(7)
-        clock.advance(DAY)
-        assert run(keep_days=2).known("ab") == "b"
+def test_a_batch_without_an_answer_is_counted_once(run):
+    run().intend("aa")
+    second = run()
+    assert [second.in_doubt("a") for _ in range(3)] == [1, 1, 0]
 
 
-class TestAStateAmongMany:
-    @pytest.fixture(autouse=True)
-    def states_are_settled_after_three_batches(self, monkeypatch, every_state_is_settled):
-        monkeypatch.setattr("target_statsig.store.deliveries._FORGET_EVERY", 3)
+def test_a_batch_that_was_sent_again_is_no_longer_in_doubt(run):
+    run().intend("a")
+    second = run()
+    assert second.in_doubt("a") == 1
+    second.deliver("a")
+    third = run()
+    assert third.known("a") == "a"
+    assert third.in_doubt("a") == 0
 
-    def test_forgets_when_there_are_enough_batches(self, run):
-        first = run()
-        for epoch, name in enumerate("abcde"):
-            first.deliver(name, highest=epoch, epoch=epoch)
-            first.state(epoch, epoch=epoch + 1)
-        assert run().known("abcde") == "bcde"
 
-    def test_forgets_at_the_end_of_the_run(self, opening):
-        store = opening()
-        first = Run(store)
-        first.deliver("ab", highest=0)
-        for epoch in (1, 2):
+def test_a_record_can_be_known_and_also_in_doubt(run):
+    first = run()
+    first.deliver("a")
+    first.intend("a")
+    second = run()
+    assert second.known("aa") == "a"
+    assert second.in_doubt("aa") == 1
+
+
+def test_a_refused_batch_is_not_in_doubt(run):
+    first = run()
+    first.ledger.withdraw(first.intend("ab"))
+    first.deliver("a")
+    second = run()
+    assert second.known("ab") == "a"
+    assert second.in_doubt("b") == 0
+
+
+def test_a_batch_of_this_run_is_not_in_doubt(run):
+    first = run()
+    first.intend("a")
+    assert first.in_doubt("a") == 0
+
+
+def test_a_state_forgets_what_is_below_the_state_before_it(run):
+    first = run()
+    first.deliver("a", highest=1)
+    first.deliver("b", highest=2)
+    first.state(2)
+    first.deliver("c", highest=3, epoch=1)
+    first.state(3, epoch=2)
+    assert run().known("abc") == "bc"
+
+
+def test_the_first_state_forgets_nothing(run):
+    first = run()
+    first.deliver("ab", highest=1)
+    first.state(2)
+    assert run().known("ab") == "ab"
+
+
+def test_a_state_forgets_deliveries_of_earlier_runs(run):
+    first = run()
+    first.deliver("a", highest=1)
+    first.deliver("b", highest=2)
+    first.state(2)
+    second = run()
+    assert second.known("b", highest=2) == "b"
+    second.state(2)
+    assert run().known("ab") == "b"
+
+
+def test_a_state_keeps_low_values_that_came_after_the_one_before_it(run):
+    first = run()
+    first.deliver("a", highest=1)
+    first.state(5)
+    second = run()  # that STATE was not saved, so the tap begins again
+    assert second.known("a", highest=1) == "a"
+    second.state(5)
+    assert run().known("a") == "a"
+
+
+def test_an_unreadable_bookmark_forgets_what_came_before_its_predecessor(run):
+    first = run()
+    first.deliver("a", highest=1)
+    first.state(None)
+    first.deliver("b", epoch=1)
+    first.state(None, epoch=2)
+    assert run().known("ab") == "ab", "the tap sends the rows at the first bookmark again"
+    first.state(None, epoch=3)
+    assert run().known("ab") == "b"
+
+
+def test_an_unreadable_bookmark_keeps_an_earlier_run_that_is_met_again(run):
+    first = run()
+    first.deliver("a")
+    first.deliver("b")
+    second = run()  # no STATE of the first was saved, so the tap begins again
+    assert second.known("a") == "a"
+    for epoch in (1, 2, 3):
+        second.state(epoch=epoch)
+    assert run().known("ab") == "ab"
+
+
+def test_an_unreadable_bookmark_forgets_an_earlier_run_that_is_not_met(run):
+    run().deliver("ab")
+    second = run()
+    for epoch, name in enumerate("cdefg"):
+        assert second.known(name, epoch=epoch) == ""
+        second.deliver(name, epoch=epoch)
+        second.state(epoch=epoch + 1)
+    assert run().known("abg") == "g"
+
+
+def test_a_batch_without_a_highest_value_is_forgotten_by_its_order(run):
+    first = run()
+    first.deliver("a")
+    first.deliver("b", highest=9)
+    for epoch in (1, 2, 3):
+        first.state(4 + epoch, epoch=epoch)
+    assert run().known("ab") == "b"
+
+
+def test_bookmarks_of_different_kinds_are_not_compared(run):
+    first = run()
+    batch = first.ledger.intend(b"".join(digests("a")), highest=Bookmark("time", "9"), epoch=0)
+    first.ledger.acknowledge(batch)
+    for epoch in (1, 2, 3):
+        first.state(4 + epoch, epoch=epoch)
+    assert run().known("a") == ""
+
+
+def test_keep_days_decides_what_is_forgotten_and_no_state(run, clock):
+    first = run(keep_days=2)
+    first.deliver("a", highest=1)
+    first.state(5)
+    first.state(6, epoch=2)
+    clock.advance(DAY)
+    second = run(keep_days=2)
+    assert second.known("a") == "a"
+    second.deliver("b")
+    clock.advance(DAY + 1)
+    third = run(keep_days=2)
+    assert third.known("b") == "b"
+    third.state(7)
+    clock.advance(DAY)
+    assert run(keep_days=2).known("ab") == "b"
+
+
+@pytest.fixture
+def forget_after_three_batches(monkeypatch, forget_at_every_state):
+    monkeypatch.setattr("target_statsig.store.deliveries._FORGET_EVERY", 3)
+
+
+@pytest.mark.usefixtures("forget_after_three_batches")
+def test_states_forget_once_there_are_enough_batches(run):
+    first = run()
+    for epoch, name in enumerate("abcde"):
+        first.deliver(name, highest=epoch, epoch=epoch)
+        first.state(epoch, epoch=epoch + 1)
+    assert run().known("abcde") == "bcde"
+
+
+@pytest.mark.usefixtures("forget_after_three_batches")
+def test_states_forget_at_the_end_of_the_run(opening):
+    store = opening()
+    first = Run(store)
+    first.deliver("ab", highest=0)
+    for epoch in (1, 2):
+        first.state(epoch, epoch=epoch)
+    store.close()
+    assert Run(opening()).known("ab") == ""
+
+
+@pytest.mark.usefixtures("forget_after_three_batches")
+def test_states_of_a_killed_run_forget_nothing(run):
+    first = run()
+    first.deliver("a", highest=0)
+    first.state(0)
+    first.state(1, epoch=2)
+    second = run()
+    assert second.known("a", highest=0) == "a"
+    second.deliver("b", highest=1)
+    second.state(1)
+    assert run().known("ab") == "ab"
+
+
+@pytest.mark.usefixtures("forget_after_three_batches")
+def test_states_of_a_stream_without_new_rows_write_nothing(run, monkeypatch):
+    first = run()
+    first.deliver("a", highest=0)
+    with monkeypatch.context() as broken:
+        broken.setattr(first.ledger, "_connection", None)
+        for epoch in range(1, 10):
             first.state(epoch, epoch=epoch)
-        store.close()
-        assert Run(opening()).known("ab") == ""
-
-    def test_is_as_good_as_not_written_when_the_run_is_killed(self, run):
-        first = run()
-        first.deliver("a", highest=0)
-        first.state(0)
-        first.state(1, epoch=2)
-        second = run()
-        assert second.known("a", highest=0) == "a"
-        second.deliver("b", highest=1)
-        second.state(1)
-        assert run().known("ab") == "ab"
-
-    def test_of_a_stream_that_is_at_rest_writes_nothing(self, run, monkeypatch):
-        first = run()
-        first.deliver("a", highest=0)
-        with monkeypatch.context() as broken:
-            broken.setattr(first.ledger, "_connection", None)
-            for epoch in range(1, 10):
-                first.state(epoch, epoch=epoch)
 
 
-class TestTheStore:
-    def test_does_not_grow_with_runs_that_bring_the_same_again(self, opening):
-        Run(opening()).deliver("abc")
-        for _ in range(5):
-            store = opening()
-            again = Run(store)
-            assert again.known("abc") == "abc"
-            again.state(1)
-        assert count_batches(store) <= 2
-
-    def test_keeps_the_batches_of_a_run_that_alone_knows_a_record(self, run):
-        run().deliver("abc")
-        run().known("ab")
-        run().known("ab")
-        assert run().known("abc") == "abc"
+def test_runs_over_the_same_rows_do_not_grow_the_store(opening):
+    Run(opening()).deliver("abc")
+    for _ in range(5):
+        store = opening()
+        again = Run(store)
+        assert again.known("abc") == "abc"
+        again.state(1)
+    assert count_batches(store) <= 2
 
 
-def test_a_write_that_fails_raises_and_leaves_what_was_skipped_to_the_next(opening):
+def test_the_only_run_that_knows_a_record_is_kept(run):
+    run().deliver("abc")
+    run().known("ab")
+    run().known("ab")
+    assert run().known("abc") == "abc"
+
+
+def test_the_write_after_a_failed_one_saves_the_skipped_records(opening):
     Run(opening()).deliver("ab")
     second = Run(store := opening())
     assert second.known("a") == "a"
@@ -348,7 +367,7 @@ def test_a_write_that_fails_raises_and_leaves_what_was_skipped_to_the_next(openi
     assert third.in_doubt("c") == 0
 
 
-def lose_the_answer_to_a_commit(run, *, committed):
+def lose_the_next_insert(run, *, committed):
     connection = run.ledger._connection
     insert = connection.insert
 
@@ -364,11 +383,11 @@ def lose_the_answer_to_a_commit(run, *, committed):
         run.intend("c")
 
 
-def test_a_commit_whose_answer_is_lost_doubles_nothing(opening):
+def test_a_commit_whose_answer_is_lost_counts_nothing_twice(opening):
     Run(opening()).deliver("a")
     second = Run(store := opening())
     assert second.known("a") == "a"
-    lose_the_answer_to_a_commit(second, committed=True)
+    lose_the_next_insert(second, committed=True)
     store.close()
     assert Run(opening()).known("aa") == "a"
 
@@ -379,7 +398,7 @@ def test_a_commit_that_failed_forgets_nothing(opening):
     first.deliver("b")
     second = Run(store := opening())
     assert second.known("a") == "a"
-    lose_the_answer_to_a_commit(second, committed=False)
+    lose_the_next_insert(second, committed=False)
     second.deliver("d", epoch=1)
     for epoch in (2, 3, 4):
         second.state(epoch=epoch)
