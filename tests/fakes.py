@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import threading
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import pytest
 from typing_extensions import override
 
 from target_statsig.client.events import EventsClient
@@ -158,3 +161,17 @@ def events_client(transport: Transport, clock: Clock, *, retry_timeout: float = 
         compression=Compression.NONE,
     )
     return EventsClient(Sender(transport, clock, retry_timeout=retry_timeout, rng=lambda: 1.0), settings, clock)
+
+
+@contextmanager
+def no_room_for_dead_letters():
+    """Let dead letters meet a full disk."""
+    os_open = os.open
+
+    def open_on_full_disk(path, *more):
+        is_letter = Path(path).suffix == ".singer"
+        return os_open("/dev/full", os.O_WRONLY) if is_letter else os_open(path, *more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.open", open_on_full_disk)
+        yield

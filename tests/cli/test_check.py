@@ -1,4 +1,4 @@
-"""`--check` asks Statsig and the store, changes neither, and says what a run would meet."""
+"""`--check` reads Statsig and the store, changes neither, and shows what would stop a run."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ EVENT = {"object_type": "event", "custom_ids": {"companyID": "company"}}
 
 
 @pytest.fixture
-def looked(statsig, tmp_path):
-    """Check a configuration, and return each row as a text by its name."""
+def run_check(statsig, tmp_path):
+    """Check a configuration, and return the number of failures and the text of each row by its name."""
     runner = TargetRunner(statsig, tmp_path, capsys=None, caplog=None)
 
     def run(**settings):
@@ -32,10 +32,10 @@ def looked(statsig, tmp_path):
     return run
 
 
-def test_a_good_configuration_fails_nothing_and_changes_nothing(looked, statsig, tmp_path):
+def test_a_valid_configuration_passes_and_nothing_is_changed(run_check, statsig, tmp_path):
     statsig.state.seed_segment("vips", ["a", "b"])
     statsig.state.unit_id_types.append("companyID")
-    failures, rows = looked(streams={"users": MIRROR, "orders": EVENT})
+    failures, rows = run_check(streams={"users": MIRROR, "orders": EVENT})
     assert failures == 0
     assert rows["vips"].startswith("ok id_list of userID, 2 members")
     assert rows["companyID"].startswith("ok ")
@@ -44,25 +44,25 @@ def test_a_good_configuration_fails_nothing_and_changes_nothing(looked, statsig,
     assert {entry.method for entry in statsig.state.requests} == {"GET"}
 
 
-def test_dead_letters_that_wait_are_counted_and_a_place_that_none_can_be_written_to_fails(looked, run_target, tmp_path):
+def test_dead_letters_are_counted_and_an_unwritable_path_fails(run_check, run_target, tmp_path):
     run_target([schema("orders"), record("orders", {"event": "order"})], object_type="event")
-    failures, rows = looked(object_type="event")
+    failures, rows = run_check(object_type="event")
     assert failures == 0
     assert rows["dead_letter_path"].startswith("? ")
     assert rows["dead_letter_path"].endswith("/dead: writable; 1 record waiting (missing_identifier 1)")
     (tmp_path / "file").touch()
-    failures, rows = looked(object_type="event", dead_letter_path=str(tmp_path / "file" / "letters"))
+    failures, rows = run_check(object_type="event", dead_letter_path=str(tmp_path / "file" / "letters"))
     assert failures == 1
     assert rows["dead_letter_path"].startswith("FAIL ")
 
 
-def test_a_single_stream_may_be_configured_flat(looked, statsig):
+def test_a_flat_configuration_is_checked(run_check, statsig):
     statsig.state.seed_segment("vips", ["a"])
-    _, rows = looked(**MIRROR)
+    _, rows = run_check(**MIRROR)
     assert rows["vips"].endswith("Fed by every other stream (mirror).")
 
 
-def test_what_the_store_remembers_is_told(looked, statsig, tmp_path):
+def test_the_last_sync_is_read_from_the_store(run_check, statsig, tmp_path):
     statsig.state.seed_segment("vips", ["a"])
     runner = TargetRunner(statsig, tmp_path, capsys=None, caplog=None)
     settings = parse_config(runner.config(**MIRROR), config_schema()).settings
@@ -70,13 +70,13 @@ def test_what_the_store_remembers_is_told(looked, statsig, tmp_path):
     store = Store(settings.store_url, clock=FakeClock(), project=identity, run_id="a run")
     store.record_facts("vips", fed_by="users", last_sync_at=NOON, last_status="complete")
     store.close()
-    _, rows = looked(**MIRROR)
+    _, rows = run_check(**MIRROR)
     assert "Last synced 2026-11-22 12:00 UTC from stream 'users'" in rows["vips"]
     assert rows["store_url"].endswith("writable")
 
 
-def test_a_wrong_console_key_is_one_failure_and_asks_nothing_more(looked, statsig):
-    failures, rows = looked(**MIRROR, console_api_key="console-0123456789")
+def test_a_wrong_console_key_is_one_failure_and_one_request(run_check, statsig):
+    failures, rows = run_check(**MIRROR, console_api_key="console-0123456789")
     assert failures == 1
     assert rows["console_api_key"].startswith("FAIL Statsig does not accept the key: Statsig answered 401")
     assert "0123456789" not in json.dumps(rows)
@@ -84,36 +84,36 @@ def test_a_wrong_console_key_is_one_failure_and_asks_nothing_more(looked, statsi
     assert len(statsig.state.requests) == 1
 
 
-def test_an_address_that_does_not_answer_is_a_failure_within_seconds(looked):
-    failures, rows = looked(**MIRROR, console_url="http://127.0.0.1:9/console/v1", retry_timeout=1800)
+def test_an_unreachable_address_fails_within_seconds(run_check):
+    failures, rows = run_check(**MIRROR, console_url="http://127.0.0.1:9/console/v1", retry_timeout=1800)
     assert failures == 1
     assert rows["console_api_key"].startswith("FAIL Statsig cannot be reached: Gave up on")
 
 
-def test_a_segment_that_cannot_be_read_does_not_hide_the_others(looked, statsig):
+def test_an_unreadable_segment_does_not_hide_the_others(run_check, statsig):
     statsig.state.seed_segment("vips", ["a"])
     statsig.faults.add(path="*/segments/broken", status=400, body='{"message": "Not this one"}')
-    failures, rows = looked(streams={"a": {**MIRROR, "segment_id": "broken"}, "b": MIRROR})
+    failures, rows = run_check(streams={"a": {**MIRROR, "segment_id": "broken"}, "b": MIRROR})
     assert failures == 1
     assert rows["broken"].startswith("FAIL Statsig answered 400 (Not this one)")
     assert rows["vips"].startswith("ok")
 
 
-def test_a_store_that_cannot_be_used_is_a_failure(looked, tmp_path):
+def test_a_store_that_is_no_database_fails(run_check, tmp_path):
     (tmp_path / "store.db").write_text("no database " * 100)
-    failures, rows = looked(object_type="event")
+    failures, rows = run_check(object_type="event")
     assert failures == 1
     assert "is not a SQLite database" in rows["store_url"]
 
 
-def test_a_store_that_cannot_be_looked_for_is_a_failure(looked, tmp_path):
-    failures, rows = looked(object_type="event", store_url=f"sqlite:///{tmp_path / ('x' * 300)}")
+def test_a_store_path_that_cannot_be_opened_fails(run_check, tmp_path):
+    failures, rows = run_check(object_type="event", store_url=f"sqlite:///{tmp_path / ('x' * 300)}")
     assert failures == 1
     assert "cannot be opened" in rows["store_url"]
 
 
-def test_without_a_console_key_nothing_is_asked(looked, statsig):
-    failures, rows = looked(**EVENT, console_api_key=None)
+def test_without_a_console_key_no_request_is_sent(run_check, statsig):
+    failures, rows = run_check(**EVENT, console_api_key=None)
     assert failures == 0
     assert rows["companyID"].startswith("? cannot be checked without a valid `console_api_key`")
     assert statsig.state.requests == []
@@ -126,11 +126,11 @@ def test_the_command_prints_a_table_and_ends_with_0(command, statsig):
     assert done.stdout.startswith("Keys\n  ?     server_secret_key ")
     assert "\nSegments\n  ok    vips                  id_list of userID, 1 member" in done.stdout
     assert done.stdout.endswith("\nNone of 5 checks failed. Nothing was sent or changed.\n")
-    assert max(len(line) for line in done.stdout.splitlines() if "/" not in line) <= 80  # a place is not broken
+    assert max(len(line) for line in done.stdout.splitlines() if "/" not in line) <= 80  # paths are not wrapped
     assert "\x1b" not in done.stdout
 
 
-def test_the_command_ends_with_1_where_something_failed_and_reads_no_record(command):
+def test_a_failed_check_ends_with_1_without_reading_input(command):
     running = command.start("--config", command.config_file(**MIRROR), "--check")
     done = running.finish()  # its input is still open
     assert done.exit_code == 1
@@ -139,7 +139,7 @@ def test_the_command_ends_with_1_where_something_failed_and_reads_no_record(comm
     assert not (command.directory / "store.db").exists()
 
 
-def test_a_wrong_configuration_is_told_before_anything_is_checked(command):
+def test_an_invalid_configuration_ends_the_check_before_it_begins(command):
     done = command.run("--config", command.config_file(**MIRROR, id_type="custom_id"), "--check")
     assert done.exit_code == 1
     assert done.stdout == ""

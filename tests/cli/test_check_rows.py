@@ -19,7 +19,7 @@ EVENT = {"object_type": "event"}
 ADD = {"object_type": "segment", "segment_id": "vips", "sync_mode": "add"}
 ID_TYPES = ("userID", "stableID", "companyID")
 STORE = StoreStatus("sqlite:////data/store.db")
-NONE_WAIT = WaitingLetters("d", 0, Counter(), writable=True)
+NO_LETTERS = WaitingLetters("d", 0, Counter(), writable=True)
 FACTS = SegmentFacts(fed_by="users", last_sync_at=NOON, last_status="held", last_added=3, last_removed=0)
 
 
@@ -30,7 +30,7 @@ def rows(
     console=None,
     id_types=("userID", "stableID", "companyID"),
     store=STORE,
-    letters=NONE_WAIT,
+    letters=NO_LETTERS,
     **segments,
 ):
     """Return the rows under one title as texts."""
@@ -45,21 +45,21 @@ def segment(segment_type="id_list", id_type="userID", count=480):
     return Segment("vips", segment_type, id_type, count)
 
 
-def test_a_server_key_is_never_said_to_be_accepted():
+def test_a_server_key_is_never_reported_as_accepted():
     (text, _) = rows("Keys", {"orders": EVENT})
     assert text.startswith(
         "? server_secret_key The key used ends in `…6789`. It may be revoked, or lack a permission. Only a run can test"
     )
 
 
-def test_a_console_key_is_accepted_or_says_why_not():
+def test_a_console_key_is_accepted_or_refused_with_the_reason():
     assert rows("Keys", {"users": ADD})[1] == "ok console_api_key accepted by Statsig, ends in …ghij"
     assert rows("Keys", {"users": ADD}, console="Statsig does not accept it.", id_types=None)[1] == (
         "FAIL console_api_key Statsig does not accept it."
     )
 
 
-def test_a_console_key_that_no_stream_needs_is_looked_at_too():
+def test_a_console_key_that_no_stream_needs_is_checked():
     assert rows("Keys", {"orders": EVENT})[1].endswith("; only checks use it, because no stream goes to a segment")
 
 
@@ -130,25 +130,25 @@ def test_a_console_key_that_no_stream_needs_is_looked_at_too():
         ),
     ],
 )
-def test_a_segment_says_whether_it_fits_and_who_feeds_it(streams, found, text):
+def test_a_segment_row_shows_its_fit_and_its_streams(streams, found, text):
     assert rows("Segments", streams, vips=found) == [text]
 
 
-def test_two_streams_of_other_id_types_are_two_rows():
+def test_streams_with_different_id_types_are_separate_rows():
     marks = [
         text.split()[0] for text in rows("Segments", {"a": ADD, "b": {**ADD, "id_type": "stable_id"}}, vips=segment())
     ]
     assert marks == ["ok", "FAIL"]
 
 
-def test_a_segment_is_not_judged_where_nobody_could_ask():
+def test_a_segment_is_unknown_when_the_console_api_cannot_be_read():
     (text,) = rows("Segments", {"users": ADD}, console="No answer.", id_types=None)
     assert text == (
         "? vips not checked, because the Console API cannot be read (see above). Fed by stream 'users' (add)."
     )
 
 
-def test_the_store_tells_of_the_last_sync():
+def test_a_segment_row_shows_the_last_sync():
     (text,) = rows("Segments", {"users": ADD}, store=StoreStatus("", 1, segments={"vips": FACTS}), vips=segment())
     assert text.endswith("Last synced 2026-11-22 12:00 UTC from stream 'users' (held: 3 added, 0 removed).")
 
@@ -156,19 +156,19 @@ def test_the_store_tells_of_the_last_sync():
 @pytest.mark.parametrize(
     ("stream", "mark"),
     [
-        pytest.param("users", "ok", id="the same"),
-        pytest.param("user*", "ok", id="a glob that it matches"),
-        pytest.param("customers", "FAIL", id="another"),
+        pytest.param("users", "ok", id="same stream"),
+        pytest.param("user*", "ok", id="matching glob"),
+        pytest.param("customers", "FAIL", id="another stream"),
     ],
 )
-def test_a_mirror_of_what_another_stream_mirrors_fails(stream, mark):
+def test_a_segment_mirrored_by_another_stream_fails(stream, mark):
     mirror = {**ADD, "sync_mode": "mirror"}
     (text,) = rows("Segments", {stream: mirror}, store=StoreStatus("", 1, segments={"vips": FACTS}), vips=segment())
     assert text.startswith(mark)
     assert ("is mirrored from stream 'users' (last on 2026-11-22T12:00:00+00:00)" in text) is (mark == "FAIL")
 
 
-def test_segments_that_records_name_are_not_known_before():
+def test_segments_named_in_records_are_unknown():
     stream = {"object_type": "segment", "segment_id_field": "audience", "sync_mode": "mirror"}
     (text,) = rows("Segments", {"user?": stream})
     assert text == (
@@ -180,8 +180,8 @@ def test_segments_that_records_name_are_not_known_before():
 @pytest.mark.parametrize(
     ("name", "id_types", "text"),
     [
-        pytest.param("companyID", ["userID", "companyID"], "ok companyID exists in the project.", id="there"),
-        pytest.param("stableID", ["userID"], "ok stableID exists in the project.", id="always there"),
+        pytest.param("companyID", ["userID", "companyID"], "ok companyID exists in the project.", id="exists"),
+        pytest.param("stableID", ["userID"], "ok stableID exists in the project.", id="built in"),
         pytest.param(
             "companyId",
             ["userID", "companyID"],
@@ -191,21 +191,25 @@ def test_segments_that_records_name_are_not_known_before():
         pytest.param("x", None, "? x cannot be checked without a valid `console_api_key`; case matters.", id="unknown"),
     ],
 )
-def test_an_id_type_is_held_against_those_of_the_project(name, id_types, text):
+def test_an_id_type_is_compared_with_those_of_the_project(name, id_types, text):
     (row,) = rows("ID types", {"orders": {**EVENT, "custom_ids": {name: "column"}}}, id_types=id_types)
     assert row.startswith(f"{text} Named in `custom_ids` of stream 'orders'.")
 
 
-def test_the_nearest_id_type_is_named_and_why_it_is_another():
-    (row,) = rows("ID types", {"orders": {**EVENT, "custom_ids": {"companyId": "column"}}})
-    assert row.endswith("Did you mean `companyID`? Case matters.")
-    (row,) = rows("ID types", {"orders": {**EVENT, "custom_ids": {"compnyID": "column"}}})
-    assert row.endswith("Did you mean `companyID`? Case matters.")
-    (row,) = rows("ID types", {"orders": {**EVENT, "custom_ids": {"zzz": "column"}}})
-    assert row.endswith("Create it in the Statsig console, or use one of these.")
+@pytest.mark.parametrize(
+    ("id_type", "remedy"),
+    [
+        pytest.param("companyId", "Did you mean `companyID`? Case matters.", id="other case"),
+        pytest.param("compnyID", "Did you mean `companyID`? Case matters.", id="typo"),
+        pytest.param("zzz", "Create it in the Statsig console, or use one of these.", id="nothing near"),
+    ],
+)
+def test_the_nearest_id_type_is_suggested(id_type, remedy):
+    (row,) = rows("ID types", {"orders": {**EVENT, "custom_ids": {id_type: "column"}}})
+    assert row.endswith(remedy)
 
 
-def test_the_id_type_of_a_segment_is_looked_at_too():
+def test_the_id_type_of_a_segment_is_checked():
     stream = {**ADD, "id_type": "custom_id", "custom_id_type": "COMPANYID"}
     (row,) = rows("ID types", {"users": stream}, vips=segment(id_type="companyID"))
     assert "Named in `custom_id_type` of stream 'users'. Did you mean `companyID`? Case matters." in row
@@ -225,7 +229,7 @@ def test_the_id_type_of_a_segment_is_looked_at_too():
             "`store_url` to a place that it can write to.",
             id="cannot be created",
         ),
-        pytest.param(StoreStatus("s", 2), "ok store_url s: version 2, writable", id="there"),
+        pytest.param(StoreStatus("s", 2), "ok store_url s: version 2, writable", id="exists"),
         pytest.param(
             StoreStatus("s", 2, writable=False),
             "FAIL store_url s: version 2, and cannot be written Let this user write there, or set `store_url` to a "
@@ -235,7 +239,7 @@ def test_the_id_type_of_a_segment_is_looked_at_too():
         pytest.param("it is damaged", "FAIL store_url it is damaged", id="error"),
     ],
 )
-def test_the_store_says_whether_a_run_can_use_it(store, text):
+def test_the_store_row_shows_whether_a_run_can_use_it(store, text):
     assert rows("Store", {"orders": EVENT}, store=store) == [text]
 
 
@@ -243,20 +247,20 @@ def test_the_store_says_whether_a_run_can_use_it(store, text):
     ("letters", "text"),
     [
         pytest.param(
-            NONE_WAIT,
+            NO_LETTERS,
             "ok dead_letter_path d: writable; none is waiting",
             id="none",
         ),
         pytest.param(
             WaitingLetters("s3://d", 0, Counter()),
             "ok dead_letter_path s3://d: whether it is writable shows at the first dead letter; none is waiting",
-            id="elsewhere",
+            id="remote",
         ),
         pytest.param(
             WaitingLetters("d", 2, Counter(invalid_time=1, missing_identifier=1_000), writable=True),
             "? dead_letter_path d: writable; 1,001 records waiting (missing_identifier 1,000, invalid_time 1) Once the "
             "cause is fixed, send them again: target-statsig --config … --replay",
-            id="some",
+            id="waiting",
         ),
         pytest.param(
             WaitingLetters("d", 0, Counter(), writable=False),
@@ -272,11 +276,11 @@ def test_the_store_says_whether_a_run_can_use_it(store, text):
         ),
     ],
 )
-def test_the_dead_letters_say_how_many_wait_and_whether_more_can_be_kept(letters, text):
+def test_the_dead_letter_row_shows_records_and_writability(letters, text):
     assert rows("Dead letters", {"orders": EVENT}, letters=letters) == [text]
 
 
-def test_a_tier_that_not_every_project_has_is_remarked_upon():
+def test_a_tier_outside_the_defaults_is_reported():
     streams = {"a": {**EVENT, "environment_tier": "qa"}, "b": {**EVENT, "environment_tier": "staging"}}
     (row,) = rows("Environments", streams)
     assert row == (
@@ -287,10 +291,10 @@ def test_a_tier_that_not_every_project_has_is_remarked_upon():
     assert rows("Environments", streams) == []
 
 
-def test_only_failures_count():
+def test_only_failures_are_counted():
     config = parse_config({**KEYS, "streams": {"users": ADD}}, config_schema())
     made = sections(
-        config.settings, {EVERY_STREAM: config.for_stream("users")}, Found("no", None, {}, STORE, NONE_WAIT, NOON)
+        config.settings, {EVERY_STREAM: config.for_stream("users")}, Found("no", None, {}, STORE, NO_LETTERS, NOON)
     )
     assert failed(made) == 1
     assert {row.mark for rows in made.values() for row in rows} == set(Mark)

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from target_statsig.commands.check import Mark, Row, render
 
-WELL = Row(Mark.OK, "vips", "id_list of userID, 480 members. Fed by stream 'users' (mirror), and this is a long story.")
-WRONG = Row(Mark.FAIL, "a_segment_with_quite_a_long_name", "does not exist.", "Create it.")
+PASSED = Row(Mark.OK, "vips", "id_list of userID, 480 members. Fed by stream 'users' (mirror), which is a long text.")
+FAILED = Row(Mark.FAIL, "a_segment_with_quite_a_long_name", "does not exist.", "Create it.")
 TABLE = """\
 Segments
   ok    vips                  id_list of userID, 480 members. Fed by stream
-                              'users' (mirror), and this is a long story.
+                              'users' (mirror), which is a long text.
   FAIL  a_segment_with_quite_a_long_name
                               does not exist.
                               → Create it.
@@ -16,12 +16,12 @@ Segments
 """
 
 
-def test_a_table_is_readable_in_80_columns():
-    assert render({"Segments": [WELL, WRONG]}) == TABLE
+def test_a_table_is_laid_out_for_80_columns():
+    assert render({"Segments": [PASSED, FAILED]}) == TABLE
 
 
 def test_a_table_without_failures_says_so():
-    assert render({"Segments": [WELL]}).endswith("\nNone of 1 checks failed. Nothing was sent or changed.\n")
+    assert render({"Segments": [PASSED]}).endswith("\nNone of 1 checks failed. Nothing was sent or changed.\n")
 
 
 def test_no_line_is_wider_than_80_columns():

@@ -10,7 +10,7 @@ from target_statsig.clock import RunClock
 from target_statsig.errors import InterruptedRunError
 
 
-def test_a_wait_ends_by_itself():
+def test_a_wait_lasts_as_long_as_asked():
     clock = RunClock()
     begun = clock.monotonic()
     clock.sleep(0.01)
@@ -18,7 +18,7 @@ def test_a_wait_ends_by_itself():
     clock.sleep(-1)
 
 
-def test_after_stop_no_wait_begins():
+def test_no_wait_begins_after_stop():
     clock = RunClock()
     clock.stop()
     clock.stop()
@@ -45,7 +45,7 @@ def test_stop_ends_the_waits_of_all_threads():
     assert len(ended) == 8
 
 
-def test_a_signal_may_stop_the_thread_that_waits():
+def test_a_signal_ends_the_wait_of_the_main_thread():
     clock = RunClock()
     before = signal.signal(signal.SIGALRM, lambda *_: clock.stop())
     signal.setitimer(signal.ITIMER_REAL, 0.001)
@@ -56,7 +56,7 @@ def test_a_signal_may_stop_the_thread_that_waits():
         signal.signal(signal.SIGALRM, before)
 
 
-def test_who_waits_looks_around_in_the_beginning_and_now_and_then(monkeypatch):
+def test_while_waiting_is_called_at_the_start_and_regularly(monkeypatch):
     monkeypatch.setattr(clock_module, "LONGEST_WAIT", 0.001)
     clock = RunClock()
     looks = []

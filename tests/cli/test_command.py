@@ -1,4 +1,4 @@
-"""The command: what it prints, how it ends, and what a signal leaves behind."""
+"""The command: its output, exit codes and signals."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SIGNALS = [pytest.param(signal.SIGINT, 130, id="SIGINT"), pytest.param(signal.SI
 
 
 @pytest.fixture
-def arrival(statsig):
-    """Tell when a request to a path arrives, which may meet a fault then."""
+def arrival_of(statsig):
+    """Return a function that adds a fault for a path, and returns one that waits for a request to it."""
 
     def of(path, method="*", **fault):
         arrived = threading.Event()
@@ -56,8 +56,8 @@ def removals(statsig):
 
 
 @pytest.fixture
-def without_a_directory(command, monkeypatch):
-    """Run the command in a directory that is gone, on one record of no use and one of use."""
+def run_without_directory(command, monkeypatch):
+    """Run the command in a deleted directory, with one valid record and one invalid."""
     gone = command.directory / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -68,7 +68,7 @@ def without_a_directory(command, monkeypatch):
     )
 
 
-# What it says of itself
+# Version and --about
 
 
 @pytest.mark.parametrize(
@@ -78,32 +78,32 @@ def without_a_directory(command, monkeypatch):
         pytest.param([Path(sys.executable).parent / "target-statsig"], id="script"),
     ],
 )
-def test_the_version_is_told(program):
+def test_version_prints_the_version(program):
     done = subprocess.run([*program, "--version"], env=environment(), capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"target-statsig v{__version__}, ")
     assert done.stderr == ""
 
 
-def test_the_emulator_is_a_command_too():
+def test_the_emulator_is_a_command():
     program = Path(sys.executable).parent / "statsig-emulator"
     help_text = subprocess.check_output([program, "--help"], env=environment(), text=True)
     assert "TARGET_STATSIG_EVENTS_URL" in help_text
 
 
-def test_about_is_text(command):
+def test_about_prints_text(command):
     about = command.run("--about").stdout
     assert about.startswith("Name: target-statsig\n")
     assert "server_secret_key" in about
 
 
-def test_about_is_json(command):
+def test_about_prints_json(command):
     about = json.loads(command.run("--about", "--format=json").stdout)
     assert about["name"] == "target-statsig"
     assert about["settings"]["properties"]["server_secret_key"]["secret"] is True
     assert "load_method" not in about["settings"]["properties"]
 
 
-def test_about_is_markdown(command):
+def test_about_prints_markdown(command):
     about = command.run("--about", "--format=markdown").stdout
     assert "# `target-statsig`" in about
     assert "| segment_id" in about
@@ -112,7 +112,7 @@ def test_about_is_markdown(command):
 # Configuration
 
 
-def test_all_errors_of_a_configuration_come_at_once(command):
+def test_all_configuration_errors_are_reported_at_once(command):
     settings = {
         **EVENT,
         "server_secret_key": "client-0123456789",
@@ -142,11 +142,11 @@ def test_all_errors_of_a_configuration_come_at_once(command):
     ("content", "words"),
     [
         pytest.param(None, "cannot be read", id="missing"),
-        pytest.param("{", "is not valid JSON", id="no JSON"),
-        pytest.param("[1]", "must hold a JSON object", id="no object"),
+        pytest.param("{", "is not valid JSON", id="invalid JSON"),
+        pytest.param("[1]", "must hold a JSON object", id="a list"),
     ],
 )
-def test_a_configuration_file_that_cannot_be_used_is_named(command, content, words):
+def test_an_unusable_configuration_file_is_named(command, content, words):
     path = command.directory / "wrong.json"
     if content is not None:
         path.write_text(content)
@@ -158,18 +158,18 @@ def test_a_configuration_file_that_cannot_be_used_is_named(command, content, wor
 
 
 @pytest.mark.parametrize("settings", [pytest.param(ADD, id="added"), pytest.param(MIRROR, id="mirrored")])
-def test_an_absolute_configuration_needs_no_working_directory(without_a_directory, command, statsig, settings):
+def test_absolute_paths_need_no_working_directory(run_without_directory, command, statsig, settings):
     statsig.state.seed_segment("vips", [])
-    finished = without_a_directory(**settings)
+    finished = run_without_directory(**settings)
     assert finished.exit_code == 0
     assert statsig.state.ids("vips") == {f"{CANARY}-new"}
     assert len(command.target.dead_letters) == 2
-    assert without_a_directory("--check", **settings).exit_code == 0
+    assert run_without_directory("--check", **settings).exit_code == 0
 
 
 @pytest.mark.parametrize("options", [(), ("--check",), ("--status",), ("--dry-run",), ("--replay",)])
-def test_what_needs_a_working_directory_says_so(without_a_directory, options):
-    finished = without_a_directory(*options, store_url=None, dead_letter_path=None, **MIRROR)
+def test_default_paths_without_a_working_directory_are_an_error(run_without_directory, options):
+    finished = run_without_directory(*options, store_url=None, dead_letter_path=None, **MIRROR)
     assert finished.exit_code == 1
     words = " ".join((finished.stdout + finished.log).split())
     assert "The working directory is gone" in words
@@ -177,13 +177,13 @@ def test_what_needs_a_working_directory_says_so(without_a_directory, options):
     assert "Traceback" not in words
 
 
-def test_a_check_says_that_a_store_in_no_working_directory_cannot_be_made(without_a_directory):
-    finished = without_a_directory("--check", store_url="sqlite:///here/store.db", **MIRROR)
+def test_check_reports_a_store_in_a_missing_working_directory(run_without_directory):
+    finished = run_without_directory("--check", store_url="sqlite:///here/store.db", **MIRROR)
     assert finished.exit_code == 1
     assert "here/store.db: does not exist yet, and cannot be written" in " ".join(finished.stdout.split())
 
 
-def test_the_environment_configures(command, statsig):
+def test_settings_are_read_from_the_environment(command, statsig):
     settings = {name: value for name, value in command.target.config().items() if name != "report_path"}
     variables = {f"TARGET_STATSIG_{name.upper()}": str(value) for name, value in settings.items()}
     streams = {"orders": {**EVENT, "event_name_mapping": {f"{CANARY} bought": "Bought v2.0"}}}
@@ -201,7 +201,7 @@ def test_the_environment_wins_over_a_file(command, statsig):
     assert [event["eventName"] for event in statsig.state.events] == ["From Environment"]
 
 
-def test_a_key_in_a_variable_that_is_not_read_is_pointed_at(command, statsig):
+def test_a_key_in_an_ignored_variable_is_mentioned(command, statsig):
     arguments = ("--config", command.config_file(**EVENT, server_secret_key=None))
     variables = {"TARGET_STATSIG_SERVER_SECRET_KEY": f"secret-{CANARY}"}
     done = command.run(*arguments, messages=[schema("orders"), *orders(1)], **variables)
@@ -212,7 +212,7 @@ def test_a_key_in_a_variable_that_is_not_read_is_pointed_at(command, statsig):
     assert not statsig.state.requests
 
 
-def test_a_run_without_a_configuration_asks_for_one(command):
+def test_a_run_without_configuration_names_the_missing_setting(command):
     done = command.run(messages=[schema("orders"), *orders(1)])
     assert done.exit_code == 1
     assert "stream 'orders': `object_type` is missing, and so is every other setting. Give `--config`" in done.log
@@ -222,11 +222,11 @@ def test_a_run_without_a_configuration_asks_for_one(command):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        pytest.param("hdfs3a://bucket/dead", "Unsupported filesystem", id="no such file system"),
-        pytest.param("gs://bucket/dead", "Please install gcsfs", id="a package is missing"),
+        pytest.param("hdfs3a://bucket/dead", "Unsupported filesystem", id="unknown file system"),
+        pytest.param("gs://bucket/dead", "Please install gcsfs", id="missing package"),
     ],
 )
-def test_dead_letters_that_could_not_be_written_are_refused_at_the_start(command, statsig, options, url, words):
+def test_an_unusable_dead_letter_path_is_refused_at_the_start(command, statsig, options, url, words):
     config = command.config_file(**EVENT, dead_letter_path=url)
     done = command.run("--config", config, *options, messages=[schema("orders"), *orders(1)])
     assert done.exit_code == 1
@@ -236,7 +236,7 @@ def test_dead_letters_that_could_not_be_written_are_refused_at_the_start(command
     assert not statsig.state.requests
 
 
-def test_variables_that_cannot_be_read_come_at_once(command):
+def test_all_unreadable_variables_are_reported_at_once(command):
     variables = {
         "BATCH_SIZE_ROWS": "many",
         "STREAMS": "{",
@@ -250,7 +250,7 @@ def test_variables_that_cannot_be_read_come_at_once(command):
         assert f"`{name.lower()}` must be " in done.log
 
 
-# How it ends
+# Exit codes
 
 
 def test_a_complete_run_ends_with_0(command, statsig):
@@ -271,7 +271,7 @@ def test_a_wrong_key_ends_with_1_and_shows_4_characters(command):
     assert "abcdef" not in done.log + json.dumps(done.report)
 
 
-def test_a_line_that_is_no_json_ends_the_run_after_what_came_before_it(command, statsig):
+def test_an_invalid_json_line_ends_the_run_after_sending_the_rest(command, statsig):
     lines = [schema("orders"), *orders(1), state(orders={}), f'{{"{CANARY}"\n'.encode(), *orders(2)]
     done = command(lines, **EVENT)
     assert done.exit_code == 1
@@ -284,7 +284,7 @@ def test_a_line_that_is_no_json_ends_the_run_after_what_came_before_it(command, 
 
 
 @pytest.mark.parametrize("from_file", [False, True], ids=["pipe", "file"])
-def test_a_line_that_is_no_utf_8_ends_the_run_after_what_came_before_it(command, statsig, from_file):
+def test_an_invalid_utf_8_line_ends_the_run_after_sending_the_rest(command, statsig, from_file):
     wrong = b'{"type": "RECORD", "stream": "orders", "record": {"user_id": "canary-bird\xff"}}\n'
     lines = [schema("orders"), *orders(1), state(orders={}), wrong]
     if from_file:
@@ -319,7 +319,7 @@ def test_a_record_of_50_mb_is_rejected_alone(command, statsig):
     assert done.states == [{"bookmarks": {"orders": {}}}]
 
 
-def test_who_does_not_read_the_states_any_more_ends_the_run(command):
+def test_a_closed_reader_of_states_ends_the_run(command):
     arguments = [*PROGRAM, "--config", command.config_file(**EVENT, batch_size_rows=1)]
     lines = to_lines([schema("orders"), *orders(1), state(orders={"n": 1}), *orders(2), state(orders={"n": 2})])
     read_end, write_end = os.pipe()
@@ -348,7 +348,7 @@ def test_a_tap_may_finish_writing_after_the_target_has_failed(command, settings)
     assert running.finish().exit_code == 1
 
 
-def test_a_closed_input_is_said(command):
+def test_a_closed_input_is_an_error(command):
     done = command.shell(f"{command.line(**EVENT)} <&-")
     assert done.exit_code == 1
     assert [error[:51] for error in done.errors] == ["The input cannot be used: Standard input is closed,"]
@@ -358,19 +358,19 @@ def test_a_closed_input_is_said(command):
     ("redirection", "cause"), [(">&-", "it is closed"), ("> /dev/full", "No space left on device")]
 )
 @pytest.mark.parametrize("option", ["--check", "--status", "--suggest"])
-def test_a_command_whose_output_cannot_be_written_says_so(command, option, redirection, cause):
+def test_a_command_with_unwritable_output_is_an_error(command, option, redirection, cause):
     (command.directory / "messages").write_bytes(to_lines([schema("orders", {"user_id": {"type": "string"}})]))
     done = command.shell(f"{command.line(**EVENT)} {option} {redirection} < {command.directory / 'messages'}")
     assert (done.exit_code, done.errors) == (1, [f"Standard output cannot be written: {cause}."])
 
 
-def test_a_command_is_readable_where_the_output_lacks_a_character(command):
+def test_characters_the_output_lacks_are_escaped(command):
     done = command.process("--config", command.config_file(**EVENT), "--check", PYTHONIOENCODING="latin-1")
     assert done.exit_code == 0
     assert r"ends in \u2026" in done.stdout
 
 
-def test_a_suggestion_for_an_input_that_is_closed_says_so(command):
+def test_suggest_with_a_closed_input_is_an_error(command):
     done = command.shell(f"{command.line(**EVENT)} --suggest <&-")
     assert done.exit_code == 1
     assert [error[:25] for error in done.errors] == ["Standard input is closed,"]
@@ -380,14 +380,12 @@ def test_a_suggestion_for_an_input_that_is_closed_says_so(command):
 
 
 @pytest.mark.parametrize(("number", "exit_code"), SIGNALS)
-def test_a_signal_while_it_waits_for_input_sends_what_was_read_and_removes_nobody(
-    command, statsig, arrival, number, exit_code
-):
+def test_a_signal_sends_the_records_read_and_removes_nobody(command, statsig, arrival_of, number, exit_code):
     statsig.state.seed_segment("vips", ["a", "b"])
-    arrived = arrival("*/log_event")
+    arrived = arrival_of("*/log_event")
     running = command.start_with(streams={"users": MIRROR, "*": EVENT}, batch_size_rows=2)
     early = [schema("users"), *members("a"), schema("early"), *orders(1, stream="early"), state(early={"n": 1})]
-    # The full batch shows that all before it was read; the rest of the input is never read to its end.
+    # A request for the full batch shows that everything before it was read. The last line stays incomplete.
     late = [schema("late"), *orders(2, 3, stream="late"), b'{"type": "RECORD", "stream": "late", "rec']
     running.write([*early, *late])
     arrived()
@@ -403,8 +401,8 @@ def test_a_signal_while_it_waits_for_input_sends_what_was_read_and_removes_nobod
     assert f"Asked to stop ({signal.Signals(number).name})" in done.log
 
 
-def test_a_signal_while_a_request_hangs_waits_for_its_timeout_and_not_for_a_retry(command, arrival):
-    arrived = arrival("*/log_event", hang=True)
+def test_a_signal_during_a_hanging_request_waits_for_its_timeout(command, arrival_of):
+    arrived = arrival_of("*/log_event", hang=True)
     running = command.start_with(**EVENT, batch_size_rows=1, request_timeout=1, retry_timeout=3600)
     running.write([schema("orders"), *orders(1), state(orders={"n": 1})])
     arrived()
@@ -416,7 +414,7 @@ def test_a_signal_while_a_request_hangs_waits_for_its_timeout_and_not_for_a_retr
     assert done.report["streams"]["orders"]["delivered"] == 0
 
 
-def test_a_signal_while_an_answer_trickles_in_waits_for_the_request_s_time_and_not_for_its_end(command):
+def test_a_signal_during_a_slow_response_waits_for_its_timeout(command):
     with SocketServer(trickle(TRICKLED_BODY, b"a", drops=1_000)) as server:
         settings = {"batch_size_rows": 1, "events_url": server.url, "request_timeout": 1, "retry_timeout": 3600}
         running = command.start_with(**EVENT, **settings)
@@ -429,8 +427,8 @@ def test_a_signal_while_an_answer_trickles_in_waits_for_the_request_s_time_and_n
     assert len(server.received) == 1
 
 
-def test_a_signal_ends_a_check_that_waits_for_statsig(command, arrival):
-    arrived = arrival("/console/*", status=503)
+def test_a_signal_ends_a_check_that_waits_for_statsig(command, arrival_of):
+    arrived = arrival_of("/console/*", status=503)
     running = command.start("--config", command.config_file(**ADD, retry_timeout=3600), "--check")
     arrived()
     running.signal(signal.SIGTERM)
@@ -439,8 +437,8 @@ def test_a_signal_ends_a_check_that_waits_for_statsig(command, arrival):
     assert done.stdout == ""
 
 
-def test_a_second_signal_ends_at_once(command, arrival):
-    arrived = arrival("*/log_event", hang=True)
+def test_a_second_signal_ends_at_once(command, arrival_of):
+    arrived = arrival_of("*/log_event", hang=True)
     running = command.start_with(**EVENT, batch_size_rows=1, request_timeout=3600)
     running.write([schema("orders"), *orders(1), state(orders={"n": 1})])
     arrived()
@@ -452,8 +450,8 @@ def test_a_second_signal_ends_at_once(command, arrival):
     assert done.states == []
 
 
-def test_a_signal_while_all_workers_are_busy_stops_the_reading(command, arrival):
-    arrived = arrival("*/log_event", hang=True)
+def test_a_signal_while_all_requests_are_busy_ends_the_run(command, arrival_of):
+    arrived = arrival_of("*/log_event", hang=True)
     settings = {**EVENT, "batch_size_rows": 1, "max_parallel_requests": 1, "request_timeout": 1, "retry_timeout": 3600}
     running = command.start_with(**settings)
     running.write([schema("orders"), *orders(*range(100)), state(orders={"n": 1})])
@@ -485,9 +483,9 @@ def test_a_signal_ends_the_wait_for_the_next_try(command, statsig, fault):
 
 
 @pytest.mark.parametrize("settings", [pytest.param(ADD, id="add"), pytest.param(MIRROR, id="mirror")])
-def test_a_signal_ends_the_wait_for_the_rate_window(command, statsig, arrival, settings):
+def test_a_signal_ends_the_wait_for_the_rate_window(command, statsig, arrival_of, settings):
     statsig.state.seed_segment("vips", ["a", "b"])
-    arrived = arrival("*/id_list", "PATCH")
+    arrived = arrival_of("*/id_list", "PATCH")
     limits = {"console_rate_limits": "1/1h", "segment_batch_size": 1}
     running = command.start_with(**settings, **limits)
     running.write([schema("users"), *members("a", "c", "d"), state(users={})])
@@ -501,9 +499,9 @@ def test_a_signal_ends_the_wait_for_the_rate_window(command, statsig, arrival, s
     assert len(statsig.state.ids("vips")) == 3
 
 
-def test_a_signal_between_removals_removes_nobody_else(command, statsig, arrival):
+def test_a_signal_between_removals_removes_nobody_else(command, statsig, arrival_of):
     statsig.state.seed_segment("vips", ["a", "b", "c", f"{CANARY}-d"])
-    arrived = arrival("*/id_list", "DELETE")
+    arrived = arrival_of("*/id_list", "DELETE")
     running = command.start_with(**MIRROR, console_rate_limits="1/1h", segment_batch_size=1)
     running.write([schema("users"), {**members("d")[0], "version": 1}, activate_version("users")])
     running.end_input()
@@ -513,9 +511,9 @@ def test_a_signal_between_removals_removes_nobody_else(command, statsig, arrival
     assert [entry.items for entry in removals(statsig)] == [1]
 
 
-def test_a_signal_ends_the_reading_of_a_long_list(command, statsig, arrival):
+def test_a_signal_ends_the_reading_of_a_long_list(command, statsig, arrival_of):
     statsig.state.seed_segment("vips", map(str, range(500_000)))
-    arrived = arrival("*/id_list", "GET")
+    arrived = arrival_of("*/id_list", "GET")
     running = command.start_with(**MIRROR)
     running.write([schema("users"), *members("a"), state(users={})])
     running.end_input()
@@ -525,9 +523,9 @@ def test_a_signal_ends_the_reading_of_a_long_list(command, statsig, arrival):
     assert len(statsig.state.requests) < 500
 
 
-def test_what_a_signal_left_unsent_goes_with_the_next_run(command, statsig, arrival):
+def test_changes_left_unsent_by_a_signal_go_with_the_next_run(command, statsig, arrival_of):
     statsig.state.seed_segment("vips")
-    arrived = arrival("*/id_list", "PATCH")
+    arrived = arrival_of("*/id_list", "PATCH")
     running = command.start_with(**ADD, console_rate_limits="1/1h", segment_batch_size=1)
     running.write([schema("users"), *members("a", "b"), state(users={"n": 1})])
     running.end_input()

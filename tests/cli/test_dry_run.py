@@ -1,4 +1,4 @@
-"""A dry run sees all that a run would see, says what it would do, and changes nothing."""
+"""A dry run reads all that a run would read, reports what the run would do, and changes nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVENT = {"object_type": "event", "environment_tier": "production"}
 MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror"}
 ADD = {**MIRROR, "sync_mode": "add"}
 BY_FIELD = {"object_type": "segment", "segment_id_field": "s", "sync_mode": "mirror"}
-COMPLETE = activate_version("users")
+ACTIVATE = activate_version("users")
 
 
 def orders(*numbers):
@@ -44,8 +44,8 @@ def vips(statsig):
 
 
 @pytest.fixture
-def content(run_target):
-    """Return everything in the run's directory but the report."""
+def files_left(run_target):
+    """Return the digests of all files in the run's directory but the report."""
 
     def found():
         files = (path for path in run_target.directory.rglob("*") if path.is_file() and path.name != "report.json")
@@ -56,7 +56,7 @@ def content(run_target):
 
 @pytest.fixture
 def run_dry(run_target):
-    """Run a target that may change nothing, and check that it has not."""
+    """Run a target dry, and check that it changes nothing."""
 
     def run(messages, **settings):
         segments = run_target.statsig.state.to_json()["segments"]
@@ -71,12 +71,12 @@ def run_dry(run_target):
     return run
 
 
-def test_nothing_is_sent_stored_kept_or_written(run_dry, content, statsig):
+def test_nothing_is_sent_stored_or_written(run_dry, files_left, statsig):
     streams = {"orders": EVENT, "users": MIRROR}
     messages = [schema("orders"), *orders(1, 2), record("orders", {"user_id": "nameless"})]
-    outcome = run_dry([*messages, schema("users"), *users("a", "d"), COMPLETE], streams=streams)
+    outcome = run_dry([*messages, schema("users"), *users("a", "d"), ACTIVATE], streams=streams)
     assert outcome.exit_code == 0
-    assert content() == {}
+    assert files_left() == {}
     assert statsig.state.events == []
     sent = {"records": "3", "delivered": "2", "rejected": "1", "requests": "1", "billed": "2"}
     assert sent.items() <= table_row(outcome.log, "orders").items()
@@ -86,17 +86,17 @@ def test_nothing_is_sent_stored_kept_or_written(run_dry, content, statsig):
         assert line in outcome.log
 
 
-def test_a_store_that_is_there_stays_as_it_is_to_the_byte(run_target, run_dry, content):
+def test_an_existing_store_does_not_change(run_target, run_dry, files_left):
     streams = {"orders": EVENT, "users": MIRROR}
-    messages = [schema("orders"), *orders(1, 2), record("orders", {}), schema("users"), *users("a", "b", "c"), COMPLETE]
+    messages = [schema("orders"), *orders(1, 2), record("orders", {}), schema("users"), *users("a", "b", "c"), ACTIVATE]
     assert run_target(messages, streams=streams).exit_code == 0
-    before = content()
+    before = files_left()
     assert "store.db" in before
     run_dry([*messages[:3], *orders(3), record("orders", {"n": 1}), *messages[4:], *users("d")], streams=streams)
-    assert content() == before
+    assert files_left() == before
 
 
-# What it says is what the run then does
+# The report of a dry run equals that of the run
 
 
 def earlier_events(run_target, statsig):
@@ -104,7 +104,7 @@ def earlier_events(run_target, statsig):
 
 
 def earlier_mirror(run_target, statsig):
-    run_target([schema("users"), *users("a", "b", "c", "d"), COMPLETE], **MIRROR)
+    run_target([schema("users"), *users("a", "b", "c", "d"), ACTIVATE], **MIRROR)
 
 
 def earlier_rows_that_failed(run_target, statsig):
@@ -120,11 +120,11 @@ def user_store(run_target, statsig):
     statsig.state.seed_segment("vips", ["a", "b", "c"], segment_type="user_store_id_list")
 
 
-def nothing(run_target, statsig):
+def no_earlier_run(run_target, statsig):
     pass
 
 
-def drift(run_target, statsig):
+def change_by_hand(run_target, statsig):
     earlier_mirror(run_target, statsig)
     statsig.state.segments["vips"].change("add", ["by hand"])
 
@@ -132,10 +132,10 @@ def drift(run_target, statsig):
 @pytest.mark.parametrize(
     ("before", "messages", "settings"),
     [
-        pytest.param(nothing, [schema("orders"), *orders(*range(1200)), state(orders={})], EVENT, id="events"),
+        pytest.param(no_earlier_run, [schema("orders"), *orders(*range(1200)), state(orders={})], EVENT, id="events"),
         *(
             pytest.param(
-                nothing,
+                no_earlier_run,
                 [
                     schema("orders"),
                     *(record("orders", items.row(n, timestamp=n)) for n in range(700)),
@@ -147,54 +147,61 @@ def drift(run_target, statsig):
             for items in ITEM_SAMPLES[1:]
         ),
         pytest.param(
-            nothing,
+            no_earlier_run,
             [schema("orders"), *orders(1), *[record("orders", {"user_id": "x"})] * 20],
             EVENT,
             id="too many rejected",
         ),
         pytest.param(
-            nothing,
+            no_earlier_run,
             [schema("orders"), *orders(1), record("orders", {})],
             {**EVENT, "max_rejected_percent": 0},
             id="none may be rejected",
         ),
-        pytest.param(earlier_events, [schema("orders"), *orders(*range(3, 9)), state(orders={})], EVENT, id="again"),
         pytest.param(
-            nothing,
+            earlier_events, [schema("orders"), *orders(*range(3, 9)), state(orders={})], EVENT, id="events sent before"
+        ),
+        pytest.param(
+            no_earlier_run,
             [schema("orders"), *orders(1)],
             {**EVENT, "environment_tier": "staging", "dedupe": False, "compression": "none"},
             id="events that are not billed",
         ),
-        pytest.param(nothing, [schema("users"), *users("a", "d", "e"), COMPLETE], MIRROR, id="mirror"),
-        pytest.param(earlier_mirror, [schema("users"), *users("a", "d"), COMPLETE], MIRROR, id="mirror with a store"),
-        pytest.param(earlier_mirror, [schema("users"), *users("a", "b", "c", "d"), COMPLETE], MIRROR, id="no change"),
-        pytest.param(drift, [schema("users"), *users("a", "d"), COMPLETE], MIRROR, id="someone else changed the list"),
-        pytest.param(nothing, [schema("users"), *users("a", "d")], MIRROR, id="unproven"),
-        pytest.param(nothing, [schema("users"), COMPLETE], MIRROR, id="an empty stream"),
+        pytest.param(no_earlier_run, [schema("users"), *users("a", "d", "e"), ACTIVATE], MIRROR, id="mirror"),
+        pytest.param(earlier_mirror, [schema("users"), *users("a", "d"), ACTIVATE], MIRROR, id="mirror with a store"),
+        pytest.param(earlier_mirror, [schema("users"), *users("a", "b", "c", "d"), ACTIVATE], MIRROR, id="no changes"),
         pytest.param(
-            nothing, [schema("users"), *users("d")], {**MIRROR, "on_incomplete_stream": "fail"}, id="unproven fails"
+            change_by_hand, [schema("users"), *users("a", "d"), ACTIVATE], MIRROR, id="someone else changed the list"
         ),
-        pytest.param(many_members, [schema("users"), *users("u1", "new"), COMPLETE], MIRROR, id="too many removals"),
+        pytest.param(no_earlier_run, [schema("users"), *users("a", "d")], MIRROR, id="unproven"),
+        pytest.param(no_earlier_run, [schema("users"), ACTIVATE], MIRROR, id="an empty stream"),
+        pytest.param(
+            no_earlier_run,
+            [schema("users"), *users("d")],
+            {**MIRROR, "on_incomplete_stream": "fail"},
+            id="unproven fails",
+        ),
+        pytest.param(many_members, [schema("users"), *users("u1", "new"), ACTIVATE], MIRROR, id="too many removals"),
         pytest.param(
             earlier_mirror,
-            [schema("users"), *users("a", "e"), COMPLETE],
+            [schema("users"), *users("a", "e"), ACTIVATE],
             {**MIRROR, "removal_scope": "own"},
-            id="own",
+            id="own members only",
         ),
         pytest.param(
-            nothing,
-            [schema("users"), *users("a", "d"), COMPLETE],
+            no_earlier_run,
+            [schema("users"), *users("a", "d"), ACTIVATE],
             {**MIRROR, "segment_id": "fresh", "create_segment": True},
-            id="a segment that is not there yet",
+            id="a segment to be created",
         ),
         pytest.param(
-            nothing,
-            [schema("users"), *users("a"), COMPLETE],
+            no_earlier_run,
+            [schema("users"), *users("a"), ACTIVATE],
             {**MIRROR, "segment_id": "misspelt"},
-            id="a segment that is not there",
+            id="a missing segment",
         ),
         pytest.param(
-            nothing,
+            no_earlier_run,
             [schema("users"), *users("a", "b", active=False), *users("b", "d", active=True)],
             {**ADD, "membership_field": "active"},
             id="rows",
@@ -203,48 +210,48 @@ def drift(run_target, statsig):
             earlier_rows_that_failed,
             [schema("users"), *users("y")],
             {**ADD, "segment_id": "later"},
-            id="rows of an earlier run",
+            id="unsent rows of an earlier run",
         ),
         pytest.param(
             user_store,
-            [schema("users"), *users(*range(2500), "a"), COMPLETE],
+            [schema("users"), *users(*range(2500), "a"), ACTIVATE],
             {**MIRROR, "on_incomplete_stream": "remove"},
             id="a list in the user store",
         ),
         pytest.param(
-            nothing,
-            [schema("users"), *users("a", "d", s="vips"), *users("x", s="missing"), COMPLETE],
+            no_earlier_run,
+            [schema("users"), *users("a", "d", s="vips"), *users("x", s="missing"), ACTIVATE],
             BY_FIELD,
             id="many segments",
         ),
         pytest.param(
-            nothing,
+            no_earlier_run,
             [schema("users"), *users("a"), state(users={"replication_key": "k", "replication_key_value": "1"})],
             MIRROR,
             id="incremental",
         ),
-        pytest.param(nothing, [schema("users"), *users("a"), b"{\n"], MIRROR, id="a broken line"),
+        pytest.param(no_earlier_run, [schema("users"), *users("a"), b"{\n"], MIRROR, id="a broken line"),
     ],
 )
-def test_the_run_does_what_the_dry_run_said(run_target, run_dry, statsig, content, before, messages, settings):
+def test_the_run_does_what_the_dry_run_reported(run_target, run_dry, statsig, files_left, before, messages, settings):
     before(run_target, statsig)
-    untouched = content()
-    said = run_dry(messages, **settings)
-    assert content() == untouched
+    files_before = files_left()
+    reported = run_dry(messages, **settings)
+    assert files_left() == files_before
     done = run_target(messages, **settings)
-    assert (said.exit_code, comparable(said.report)) == (done.exit_code, comparable(done.report))
+    assert (reported.exit_code, comparable(reported.report)) == (done.exit_code, comparable(done.report))
 
 
 def comparable(report):
-    """Return a report as text, without what two runs never have in common: names, times, and whether they are dry."""
+    """Return a report as text, without what differs in any two runs."""
     own = {"run_id", "dry_run", "seconds", "dead_letter_files"}
     text = json.dumps({name: value for name, value in report.items() if name not in own}, indent=1)
     return re.sub(r"\d{4}-\d\d-\d\dT[\d:+]+", "(a time)", text)
 
 
-def test_a_guard_that_trips_ends_a_dry_run_with_1(run_dry, statsig):
+def test_a_removal_guard_ends_a_dry_run_with_1(run_dry, statsig):
     many_members(None, statsig)
-    outcome = run_dry([schema("users"), *users("new"), COMPLETE], **MIRROR)
+    outcome = run_dry([schema("users"), *users("new"), ACTIVATE], **MIRROR)
     assert outcome.exit_code == 1
     told = outcome.report["streams"]["users"]["segments"]["vips"]
     assert (told["before"], told["added"], told["removed"], told["held"]) == (100, 1, 0, 100)
@@ -254,17 +261,17 @@ def test_a_guard_that_trips_ends_a_dry_run_with_1(run_dry, statsig):
     assert "A run would end with 1:" in outcome.log
 
 
-def test_the_rate_limits_are_told_and_not_waited_for(run_dry):
+def test_rate_limits_are_reported_and_not_waited_for(run_dry):
     limits = {"console_rate_limits": "1/1h", "segment_batch_size": 1}
-    outcome = run_dry([schema("users"), *users(*range(4)), COMPLETE], **ADD, **limits)
+    outcome = run_dry([schema("users"), *users(*range(4)), ACTIVATE], **ADD, **limits)
     assert outcome.report["seconds"] < 60
     assert "All segments together take about 3 h 4 min" in outcome.log
 
 
-def test_another_run_that_is_at_work_on_a_segment_keeps_no_dry_run_out(run_target, run_dry):
+def test_a_dry_run_ignores_the_lock_of_another_run(run_target, run_dry):
     running = TargetStatsig(config=run_target.config(**MIRROR))
     running.run.store.lock("vips").acquire()
-    outcome = run_dry([schema("users"), *users("a"), COMPLETE], **MIRROR)
+    outcome = run_dry([schema("users"), *users("a"), ACTIVATE], **MIRROR)
     assert outcome.exit_code == 0
     assert running.run.store.lock("vips").locks.holds("segment vips")
     running.run.store.close()
@@ -273,7 +280,7 @@ def test_another_run_that_is_at_work_on_a_segment_keeps_no_dry_run_out(run_targe
 # Without keys
 
 
-def test_events_need_no_key_and_what_cannot_be_told_is_said(run_dry, statsig):
+def test_events_need_no_key(run_dry, statsig):
     outcome = run_dry([schema("orders"), *orders(1)], **EVENT, server_secret_key=None, console_api_key=None)
     assert outcome.exit_code == 0
     assert statsig.state.requests == []
@@ -282,14 +289,14 @@ def test_events_need_no_key_and_what_cannot_be_told_is_said(run_dry, statsig):
 
 
 @pytest.mark.parametrize("stream", [pytest.param(MIRROR, id="mirror"), pytest.param(ADD, id="add")])
-def test_segments_need_their_key_since_a_dry_run_reads_them(command, statsig, stream):
+def test_segments_need_the_console_key(command, statsig, stream):
     done = command([schema("users"), *users("a")], **stream, dry_run=True, console_api_key=None)
     assert done.exit_code == 1
     assert "`console_api_key` is missing: a stream goes to segments" in done.log
     assert statsig.state.requests == []
 
 
-def test_a_key_of_the_wrong_kind_is_refused_all_the_same(command):
+def test_a_key_of_the_wrong_kind_is_refused(command):
     done = command([], **EVENT, dry_run=True, server_secret_key="console-0123456789")
     assert done.exit_code == 1
     assert "`server_secret_key` holds a Console API Key" in done.log
@@ -298,40 +305,40 @@ def test_a_key_of_the_wrong_kind_is_refused_all_the_same(command):
 # The command line
 
 
-def dry(command, *arguments, messages, variables=None, **settings):
+def run_dry_command(command, *arguments, messages, variables=None, **settings):
     path = command.config_file(**settings)
     return command.run("--config", path, "--dry-run", *arguments, messages=messages, **(variables or {}))
 
 
-def test_the_flag_wins_over_the_setting(command, statsig):
+def test_the_option_wins_over_the_setting(command, statsig):
     arguments = ("--config", "ENV", "--dry-run-output", command.directory / "requests.jsonl")
     variables = {"TARGET_STATSIG_DRY_RUN": "false"}
-    messages = [schema("users"), *users("a", "d"), COMPLETE]
-    done = dry(command, *arguments, messages=messages, variables=variables, **MIRROR)
+    messages = [schema("users"), *users("a", "d"), ACTIVATE]
+    done = run_dry_command(command, *arguments, messages=messages, variables=variables, **MIRROR)
     assert (done.exit_code, done.stdout) == (0, "")
     assert statsig.state.ids("vips") == {"a", "b", "c"}
     assert done.report["dry_run"] is True
 
 
-def test_where_nothing_is_configured_nothing_is_left_behind(command):
+def test_without_configured_paths_no_file_is_left_behind(command):
     places = {"store_url": None, "dead_letter_path": None, "report_path": None}
     path = command.config_file(streams={"orders": EVENT, "users": MIRROR}, **places)
-    messages = [schema("orders"), *orders(1), record("orders", {}), schema("users"), *users("a", "b", "c"), COMPLETE]
+    messages = [schema("orders"), *orders(1), record("orders", {}), schema("users"), *users("a", "b", "c"), ACTIVATE]
     assert command.run("--config", path, "--dry-run", messages=messages).exit_code == 0
     assert list(command.directory.iterdir()) == [path]
 
 
-def test_the_environment_asks_for_a_dry_run(command, statsig):
+def test_a_variable_asks_for_a_dry_run(command, statsig):
     arguments = ("--config", command.config_file(**EVENT), "--config", "ENV")
     done = command.run(*arguments, messages=[schema("orders"), *orders(1)], TARGET_STATSIG_DRY_RUN="true")
     assert (done.exit_code, done.stdout, statsig.state.requests) == (0, "", [])
 
 
-def test_the_requests_are_kept_as_they_would_be_sent(command, statsig):
+def test_requests_are_written_to_a_file_as_they_would_be_sent(command, statsig):
     path = command.directory / "requests.jsonl"
     streams = {"orders": EVENT, "users": MIRROR}
-    messages = [schema("orders"), *orders(1, 2), schema("users"), *users("a", "d"), COMPLETE]
-    assert dry(command, "--dry-run-output", path, messages=messages, streams=streams).exit_code == 0
+    messages = [schema("orders"), *orders(1, 2), schema("users"), *users("a", "d"), ACTIVATE]
+    assert run_dry_command(command, "--dry-run-output", path, messages=messages, streams=streams).exit_code == 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "secret-" not in path.read_text()
     assert "console-" not in path.read_text()
@@ -344,21 +351,21 @@ def test_the_requests_are_kept_as_they_would_be_sent(command, statsig):
 
 
 @pytest.mark.parametrize("flag", [["--show-ids"], ["--dry-run-output", "requests.jsonl"]])
-def test_what_only_a_dry_run_does_is_refused_without_one(command, flag):
+def test_dry_run_options_are_refused_without_a_dry_run(command, flag):
     done = command.run("--config", command.config_file(**EVENT), *flag)
     assert done.exit_code == 1
     assert "need `--dry-run`" in done.log
     assert not (command.directory / "requests.jsonl").exists()
 
 
-def test_a_file_that_cannot_be_written_ends_the_dry_run_before_it_begins(command):
-    done = dry(command, "--dry-run-output", command.directory / "missing" / "file", messages=[], **EVENT)
+def test_an_unwritable_output_file_ends_the_dry_run_at_the_start(command):
+    done = run_dry_command(command, "--dry-run-output", command.directory / "missing" / "file", messages=[], **EVENT)
     assert done.exit_code == 1
-    assert "cannot be written: No such file or directory" in done.log
+    assert re.search(r"`--dry-run-output` \(.*\) cannot be written: No such file or directory", done.log)
 
 
 def shown_on_a_terminal(command, messages, *options, encoding="utf-8", **settings):
-    """Return the lines that a dry run shows on a terminal, and see that no value of a record is anywhere else."""
+    """Return the lines that a dry run shows on a terminal; the log and the report must hold no value of a record."""
     arguments = [*PROGRAM, "--config", str(command.config_file(**settings)), "--dry-run", *options]
     terminal, end = pty.openpty()
     log = subprocess.PIPE
@@ -379,7 +386,7 @@ def shown_on_a_terminal(command, messages, *options, encoding="utf-8", **setting
     return [line for line in shown.splitlines() if line]
 
 
-def test_the_first_record_is_shown_on_a_terminal_with_where_it_comes_from(command):
+def test_a_terminal_shows_the_first_record_and_its_columns(command):
     rows = [{"customer": None, "at": "x"}, {"customer": {"id": CANARY}, "at": "2026-11-01", "plan": "gold"}]
     mapping = {"user_id": ["user_id", "customer.id"], "event_time": "at"}
     settings = {**EVENT, "event_name": "order", "field_mapping": mapping, "custom_fields": {"plan": "plan"}}
@@ -397,15 +404,15 @@ def test_the_first_record_is_shown_on_a_terminal_with_where_it_comes_from(comman
     ]
 
 
-def test_where_standard_output_is_no_terminal_no_record_is_shown(command):
+def test_a_pipe_shows_no_record(command):
     rows = [record("orders", {"user_id": f"{CANARY}-1", "event": "order", "timestamp": "2026-11-01"})]
-    done = dry(command, messages=[schema("orders"), *rows], **EVENT)
+    done = run_dry_command(command, messages=[schema("orders"), *rows], **EVENT)
     assert (done.exit_code, done.stdout) == (0, "")
     assert CANARY not in done.log
 
 
-def test_some_ids_are_shown_on_a_terminal_and_nowhere_else(command):
-    messages = [schema("users"), *users(*(f"{CANARY}-{number}" for number in range(7)), "a", "b"), COMPLETE]
+def test_a_terminal_shows_some_ids(command):
+    messages = [schema("users"), *users(*(f"{CANARY}-{number}" for number in range(7)), "a", "b"), ACTIVATE]
     assert shown_on_a_terminal(command, messages, "--show-ids", **MIRROR) == [
         "First record of stream 'users', as it would be sent:",
         f"  add {CANARY}-0 (vips)",
@@ -417,26 +424,26 @@ def test_some_ids_are_shown_on_a_terminal_and_nowhere_else(command):
     ]
 
 
-def test_what_a_terminal_cannot_show_is_escaped(command):
-    shown = shown_on_a_terminal(command, [schema("users"), *users(CANARY), COMPLETE], encoding="latin-1", **MIRROR)
+def test_characters_the_terminal_lacks_are_escaped(command):
+    shown = shown_on_a_terminal(command, [schema("users"), *users(CANARY), ACTIVATE], encoding="latin-1", **MIRROR)
     assert shown[-1] == r"  user_id \u2190 user_id"
 
 
-def test_ids_are_not_shown_where_standard_output_is_no_terminal(command):
-    messages = [schema("users"), *users("a", "b", "c", f"{CANARY}-d"), COMPLETE]
-    done = dry(command, "--show-ids", messages=messages, **MIRROR)
+def test_a_pipe_shows_no_ids(command):
+    messages = [schema("users"), *users("a", "b", "c", f"{CANARY}-d"), ACTIVATE]
+    done = run_dry_command(command, "--show-ids", messages=messages, **MIRROR)
     assert (done.exit_code, done.stdout) == (0, "")
     assert "`--show-ids` shows ids only on a terminal" in done.log
 
 
-def test_a_dry_run_that_is_stopped_does_not_pass_for_a_whole_one(command, statsig):
-    looked = threading.Event()
-    statsig.faults.add(method="GET", path="*/segments/vips", when=lambda _: looked.set())
+def test_a_stopped_dry_run_is_reported_as_incomplete(command, statsig):
+    segment_read = threading.Event()
+    statsig.faults.add(method="GET", path="*/segments/vips", when=lambda _: segment_read.set())
     scratch = command.directory / "scratch"
     scratch.mkdir()
     running = command.start("--config", command.config_file(dry_run=True, **MIRROR), TMPDIR=str(scratch))
     running.write([schema("users"), *users("a")])
-    assert looked.wait(60)
+    assert segment_read.wait(60)
     assert len(list(scratch.iterdir())) == 1
     running.signal(signal.SIGTERM)
     done = running.finish()
@@ -446,9 +453,9 @@ def test_a_dry_run_that_is_stopped_does_not_pass_for_a_whole_one(command, statsi
     assert list(scratch.iterdir()) == []
 
 
-def test_dead_letters_stay_where_they_are_when_their_replay_is_only_tried(run_target, run_dry, content):
+def test_a_dry_run_of_a_replay_keeps_the_dead_letters(run_target, run_dry, files_left):
     run_target([schema("orders"), *orders(1), record("orders", {"user_id": "u9", "n": 9})], **EVENT)
-    before = content()
-    target = TargetStatsig(config=run_target.config(dry_run=True, event_name="mended", **EVENT))
+    before = files_left()
+    target = TargetStatsig(config=run_target.config(dry_run=True, event_name="fixed", **EVENT))
     assert target.replay() == 0
-    assert content() == before
+    assert files_left() == before

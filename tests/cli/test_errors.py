@@ -31,7 +31,9 @@ SOURCES = sorted(Path(target_statsig.__file__).parent.rglob("*.py"))
     [
         pytest.param(AuthenticationError("No."), f"Statsig does not accept the key: No. {REST_COMES_NEXT}", id="key"),
         pytest.param(StoreError("no room"), f"The store cannot be used: no room. {REST_COMES_NEXT}", id="store"),
-        pytest.param(RefusedError("Why?"), f"Statsig refuses the request: Why? {REST_COMES_NEXT}", id="a question"),
+        pytest.param(
+            RefusedError("Why?"), f"Statsig refuses the request: Why? {REST_COMES_NEXT}", id="ends with a question mark"
+        ),
         pytest.param(RefusedError("No."), f"Statsig refuses the request: No. {REST_COMES_NEXT}", id="refused"),
         pytest.param(
             NotNowError("Wait."), f"Statsig accepts no more requests for now: Wait. {REST_COMES_NEXT}", id="later"
@@ -49,16 +51,16 @@ SOURCES = sorted(Path(target_statsig.__file__).parent.rglob("*.py"))
         pytest.param(FatalRunError("Full.", heading=Heading.OUTPUT), "The STATE cannot be written: Full.", id="output"),
     ],
 )
-def test_an_error_is_told_under_its_heading(error, text):
+def test_an_error_begins_with_its_heading(error, text):
     assert error.full_text == text_of(error) == text
 
 
-def test_settings_found_wrong_during_a_run_say_that_their_stream_was_not_sent():
+def test_a_setting_error_during_a_run_says_what_was_not_sent():
     text = SettingsError(["stream 'a': `object_type` is missing."]).full_text
     assert text.startswith("The configuration cannot be used: stream 'a': `object_type` is missing. Nothing of this")
 
 
-def test_an_unforeseen_error_is_told_by_its_place_and_not_by_its_text():
+def test_an_unexpected_error_shows_its_line_and_not_its_text():
     try:
         {}["jane@example.com"]
     except KeyError as error:
@@ -68,7 +70,7 @@ def test_an_unforeseen_error_is_told_by_its_place_and_not_by_its_text():
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
-def test_an_error_of_many_causes_is_never_raised_without_a_heading(path):
+def test_segment_and_fatal_run_errors_are_raised_with_a_heading(path):
     for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
             headed = "heading" in {keyword.arg for keyword in call.keywords}

@@ -1,15 +1,14 @@
-"""What goes wrong on this side ends in one clear message and an honest STATE, and the next run makes up for it."""
+"""Full disks, locked stores and closed outputs end a run with one clear error; the next run sends the rest."""
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-from pathlib import Path
 
 import pytest
 
 from target_statsig.target import TargetStatsig
+from tests.fakes import no_room_for_dead_letters
 from tests.postgres import PASSWORD
 from tests.singer import record, schema, state, to_lines
 
@@ -25,57 +24,43 @@ def orders(*numbers):
 
 
 def messages(count, since=0):
-    """Return batches of two, a STATE behind each."""
+    """Return batches of two records, a STATE after each."""
     lines = [schema("orders")]
     for number in range(since, count):
         lines += [*orders(2 * number, 2 * number + 1), state(orders={"n": number + 1})]
     return lines
 
 
-def arrived(statsig):
+def sent_ids(statsig):
     return sorted(event["metadata"]["id"] for event in statsig.state.events)
 
 
-def ids(batches):
+def ids_of_batches(batches):
     return sorted(str(number) for number in range(2 * batches))
 
 
-def last(outcome):
+def last_state(outcome):
     return outcome.states[-1]["bookmarks"]["orders"]["n"] if outcome.states else 0
 
 
-@pytest.fixture
-def full_disk(monkeypatch):
-    """Let what dead letters are written to have no room."""
-    os_open = os.open
-
-    def open_on_full_disk(path, *more):
-        is_letter = Path(path).suffix == ".singer"
-        return os_open("/dev/full", os.O_WRONLY) if is_letter else os_open(path, *more)
-
-    with monkeypatch.context() as patched:
-        patched.setattr("os.open", open_on_full_disk)
-        yield patched.undo
-
-
-def test_dead_letters_without_room_hold_the_state_back(run_target, statsig, full_disk):
+def test_a_full_disk_for_dead_letters_holds_the_state_back(run_target, statsig):
     bad = record("orders", {"id": 9, "event": "order"})
     lines = [schema("orders"), *orders(0, 1), state(orders={"n": 1}), bad, state(orders={"n": 2})]
-    outcome = run_target(lines, **EVENT)
+    with no_room_for_dead_letters():
+        outcome = run_target(lines, **EVENT)
     assert outcome.exit_code == 1
     (error,) = outcome.report["errors"]
     assert "No space left on device" in error
     assert "`dead_letter_path`" in error
-    assert last(outcome) == 1
+    assert last_state(outcome) == 1
 
-    full_disk()
     again = run_target([schema("orders"), bad, state(orders={"n": 2})], **EVENT)
-    assert (again.exit_code, last(again)) == (1, 2)
+    assert (again.exit_code, last_state(again)) == (1, 2)
     assert [line["record"]["id"] for line in run_target.dead_letters if line["type"] == "RECORD"] == [9]
-    assert arrived(statsig) == ["0", "1"]
+    assert sent_ids(statsig) == ["0", "1"]
 
 
-def test_a_store_without_room_ends_the_run(run_target, statsig, monkeypatch):
+def test_a_full_disk_for_the_store_ends_the_run(run_target, statsig, monkeypatch):
     run_target(messages(1), **EVENT)
     rest = [schema("orders"), *orders(*range(2, 1_000)), state(orders={"n": 500})]
     with monkeypatch.context() as patched:
@@ -87,17 +72,15 @@ def test_a_store_without_room_ends_the_run(run_target, statsig, monkeypatch):
     assert "has no room left on its disk" in error
     assert "store_url" in error
     assert outcome.states == []
-    assert len(arrived(statsig)) > 2
+    assert len(sent_ids(statsig)) > 2
 
     again = run_target(rest, **EVENT)
-    assert (again.exit_code, last(again)) == (0, 500)
-    assert set(arrived(statsig)) == set(ids(500))
-    assert len(arrived(statsig)) - 1_000 <= again.report["streams"]["orders"]["maybe_duplicated"] <= 2
+    assert (again.exit_code, last_state(again)) == (0, 500)
+    assert set(sent_ids(statsig)) == set(ids_of_batches(500))
+    assert len(sent_ids(statsig)) - 1_000 <= again.report["streams"]["orders"]["maybe_duplicated"] <= 2
 
 
-def test_a_dry_run_without_room_for_its_copy_names_the_store_without_its_password(
-    run_target, postgres_url, monkeypatch
-):
+def test_a_dry_run_on_a_full_disk_names_the_store_without_password(run_target, postgres_url, monkeypatch):
     monkeypatch.setattr("target_statsig.store.store._PRAGMAS", ("max_page_count = 1",))
     outcome = run_target(messages(1), **EVENT, store_url=postgres_url, dry_run=True)
     (error,) = outcome.report["errors"]
@@ -108,12 +91,12 @@ def test_a_dry_run_without_room_for_its_copy_names_the_store_without_its_passwor
 
 
 @pytest.fixture
-def lock(run_target, monkeypatch):
-    """Hold the store as another process would, which never lets go."""
+def hold_store(run_target, monkeypatch):
+    """Hold the store as another process would, until `hold_store.release()`."""
     monkeypatch.setattr("target_statsig.store.store.PATIENCE", 0.05)
     connections = []
 
-    def lock():
+    def hold_store():
         connections.append(
             sqlite3.connect(run_target.directory / "store.db", isolation_level=None, check_same_thread=False)
         )
@@ -123,50 +106,50 @@ def lock(run_target, monkeypatch):
         while connections:
             connections.pop().close()
 
-    lock.release = release
-    yield lock
+    hold_store.release = release
+    yield hold_store
     release()
 
 
-def test_a_store_that_another_process_holds_ends_the_run_before_anything_is_sent(run_target, statsig, lock):
+def test_a_store_locked_at_the_start_ends_the_run_before_sending(run_target, statsig, hold_store):
     run_target(messages(1), **EVENT)
-    lock()
+    hold_store()
     outcome = run_target(messages(3, since=1), **EVENT)
     assert outcome.exit_code == 1
     (error,) = outcome.report["errors"]
     assert "is locked by another run" in error
-    assert arrived(statsig) == ids(1)
+    assert sent_ids(statsig) == ids_of_batches(1)
     assert outcome.states == []
 
-    lock.release()
+    hold_store.release()
     assert run_target(messages(3, since=1), **EVENT).exit_code == 0
-    assert arrived(statsig) == ids(3)
+    assert sent_ids(statsig) == ids_of_batches(3)
 
 
-def test_a_store_that_another_process_takes_in_mid_run_costs_a_doubt(run_target, statsig, lock):
-    statsig.faults.add(when=lambda arrival: b'"id":"2"' in arrival.body and lock())
+def test_a_store_locked_in_mid_run_may_double_a_batch(run_target, statsig, hold_store):
+    statsig.faults.add(when=lambda arrival: b'"id":"2"' in arrival.body and hold_store())
     outcome = run_target(messages(3), **EVENT)
     assert outcome.exit_code == 1
     assert "is locked by another run" in outcome.errors
-    assert last(outcome) == 1
-    assert arrived(statsig) == ids(2)
+    assert last_state(outcome) == 1
+    assert sent_ids(statsig) == ids_of_batches(2)
 
-    lock.release()
+    hold_store.release()
     statsig.faults.clear()
     again = run_target(messages(3, since=1), **EVENT)
-    assert (again.exit_code, last(again)) == (0, 3)
+    assert (again.exit_code, last_state(again)) == (0, 3)
     assert again.report["streams"]["orders"]["maybe_duplicated"] == 2
-    assert arrived(statsig) == sorted([*ids(3), "2", "3"])
+    assert sent_ids(statsig) == sorted([*ids_of_batches(3), "2", "3"])
 
 
-def test_a_report_that_cannot_be_written_fails_the_run_after_all_is_done(run_target, statsig, capsys, tmp_path):
+def test_an_unwritable_report_fails_a_run_that_sent_everything(run_target, statsig, capsys, tmp_path):
     (tmp_path / "taken").mkdir()
     target = TargetStatsig(config=run_target.config(report_path=str(tmp_path / "taken"), **EVENT))
     assert target.run_to_end(to_lines(messages(2)).splitlines(keepends=True)) == 1
     (error,) = target.run.report.errors
     assert "`report_path`" in error
     assert "Is a directory" in error
-    assert arrived(statsig) == ids(2)
+    assert sent_ids(statsig) == ids_of_batches(2)
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == messages(2)[-1]["value"]
 
 
@@ -177,14 +160,14 @@ def test_a_report_that_cannot_be_written_fails_the_run_after_all_is_done(run_tar
         pytest.param(">&-", "is closed", id="closed"),
     ],
 )
-def test_an_output_that_takes_no_state_ends_the_run(command, statsig, output, words):
+def test_an_output_that_cannot_take_a_state_ends_the_run(command, statsig, output, words):
     (command.directory / "input.singer").write_bytes(to_lines(messages(3)))
     done = command.shell(f"{command.line(**EVENT)} < input.singer {output}")
     assert done.exit_code == 1
     (error,) = done.errors
     assert words in error
     assert done.report["status"] == "failed"
-    assert set(arrived(statsig)) <= set(ids(3))
+    assert set(sent_ids(statsig)) <= set(ids_of_batches(3))
 
     assert command(messages(3), **EVENT).states[-1] == messages(3)[-1]["value"]
-    assert arrived(statsig) == ids(3)
+    assert sent_ids(statsig) == ids_of_batches(3)

@@ -1,4 +1,4 @@
-"""How Python looks for garbage."""
+"""The command turns garbage collection off while it starts, and on when it runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import gc
 from target_statsig.events.workers import collect_seldom
 
 
-def test_a_run_looks_for_garbage_which_a_start_does_not(monkeypatch):
+def test_a_run_turns_garbage_collection_on_again(monkeypatch):
     monkeypatch.setattr(gc, "freeze", lambda: None)
     thresholds = gc.get_threshold()
     gc.disable()

@@ -1,8 +1,7 @@
-"""What a run says to do next is true: dead letters are where it says, and what it says to type is there."""
+"""What a run suggests to do next works: dead letters are where it says, and the commands that it names exist."""
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import PATIENCE, PROGRAM, environment
+from tests.fakes import no_room_for_dead_letters
 from tests.singer import record, schema, state, to_lines
 
 EVENT = {"object_type": "event"}
@@ -23,28 +23,22 @@ def bad(count):
 
 
 @pytest.mark.parametrize(("count", "words"), [(1, "1 rejected record is in "), (2, "2 rejected records are in ")])
-def test_a_run_says_where_rejected_records_are_and_how_to_send_them_again(run_target, count, words):
+def test_a_run_tells_how_to_send_rejected_records_again(run_target, count, words):
     outcome = run_target([schema("orders"), *bad(count)], **EVENT)
     assert f"{words}{run_target.directory / 'dead'}. " in outcome.log
     assert "target-statsig --config … --replay" in outcome.log
     assert "meltano invoke" not in outcome.log
 
 
-def test_under_meltano_that_is_a_command_of_the_plugin_by_its_own_name(run_target, monkeypatch):
+def test_under_meltano_the_hint_is_a_command_of_the_plugin(run_target, monkeypatch):
     monkeypatch.setenv("MELTANO_LOADER_NAME", "target-statsig--shop")
     outcome = run_target([schema("orders"), *bad(1)], **EVENT)
     assert "the same configuration: meltano invoke target-statsig--shop:replay" in outcome.log
     assert "--config …" not in outcome.log
 
 
-def test_what_a_full_disk_did_not_take_is_not_said_to_be_there(run_target, monkeypatch):
-    os_open = os.open
-
-    def open_on_full_disk(path, *more):
-        return os_open("/dev/full", os.O_WRONLY) if Path(path).suffix == ".singer" else os_open(path, *more)
-
-    with monkeypatch.context() as patched:
-        patched.setattr("os.open", open_on_full_disk)
+def test_a_run_on_a_full_disk_names_no_dead_letters(run_target):
+    with no_room_for_dead_letters():
         outcome = run_target([schema("orders"), *bad(20), state(orders={})], **EVENT)
     assert outcome.exit_code == 1
     assert "Dead letters cannot be written" in outcome.errors
@@ -53,20 +47,20 @@ def test_what_a_full_disk_did_not_take_is_not_said_to_be_there(run_target, monke
     assert "--replay" not in outcome.log
 
 
-def test_a_dry_run_says_of_no_record_how_to_send_it_again(run_target):
+def test_a_dry_run_does_not_tell_how_to_send_records_again(run_target):
     outcome = run_target([schema("orders"), *bad(20)], dry_run=True, **EVENT)
     assert "20 of 20 records were rejected" in outcome.errors
     assert "--replay" not in outcome.log
 
 
 @pytest.mark.parametrize("max_rejected_percent", [0, 10])
-def test_a_failed_run_says_where_its_rejected_records_are(run_target, max_rejected_percent):
+def test_a_failed_run_tells_where_its_rejected_records_are(run_target, max_rejected_percent):
     outcome = run_target([schema("orders"), *bad(20)], max_rejected_percent=max_rejected_percent, **EVENT)
     assert f" in {run_target.directory / 'dead'}. Fix" in outcome.errors
     assert run_target.dead_letters
 
 
-def test_what_the_emulator_was_told_of_dead_letters_outlives_it(tmp_path):
+def test_dead_letters_stay_after_the_emulator_ends(tmp_path):
     lines = tmp_path / "orders.singer"
     lines.write_bytes(to_lines([schema("orders"), *bad(3), record("orders", {"event": "order", "user_id": "u"})]))
     config = tmp_path / "config.json"
@@ -82,18 +76,18 @@ def test_what_the_emulator_was_told_of_dead_letters_outlives_it(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = Path(re.search(r"3 rejected records are in (\S+)\. ", done.stderr)[1])
-    assert [path.suffix for path in told.iterdir()] == [".singer"]
-    assert list(told.parent.iterdir()) == [told]
-    assert f"the dead letters are in {told}. " in done.stderr
+    dead_letters = Path(re.search(r"3 rejected records are in (\S+)\. ", done.stderr)[1])
+    assert [path.suffix for path in dead_letters.iterdir()] == [".singer"]
+    assert list(dead_letters.parent.iterdir()) == [dead_letters]
+    assert f"the dead letters are in {dead_letters}. " in done.stderr
     assert "TARGET_STATSIG_DEAD_LETTER_PATH" in done.stderr
 
 
-def test_one_is_not_many(run_target, statsig):
+def test_a_count_of_one_takes_the_singular(run_target, statsig):
     statsig.state.seed_segment("vips", ["a"])
     mirror = {**ADD, "sync_mode": "mirror"}
     outcome = run_target([schema("users"), record("users", {"user_id": "b"})], **mirror)
     assert "Segment 'vips': read 1 member from Statsig." in outcome.log
     assert "Segment 'vips': 1 of 1 member is not in stream 'users'" in outcome.log
-    ours = "\n".join(line for line in outcome.log.splitlines() if "target_statsig." in line)
-    assert not re.search(r"\b1 (members|records|requests|bytes|events|ids|changes|files)\b", ours)
+    own_lines = "\n".join(line for line in outcome.log.splitlines() if "target_statsig." in line)
+    assert not re.search(r"\b1 (members|records|requests|bytes|events|ids|changes|files)\b", own_lines)

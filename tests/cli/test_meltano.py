@@ -1,7 +1,6 @@
-"""The sample shop through real Meltano and the real tap-jsonl, into the emulator: what a newcomer does first.
+"""Meltano and tap-jsonl send the sample shop into the emulator, as a new user's first commands do.
 
-One Meltano project for all of it, so that the tap is installed once. What the runs should show stands in
-`sample_data/README.md`.
+All tests share one Meltano project, so that the tap is installed once. `sample_data/README.md` has the expected counts.
 """
 
 from __future__ import annotations
@@ -47,8 +46,8 @@ DOTTED_RECORDS = [
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """What a run left behind."""
+class Outcome:
+    """The result of a run."""
 
     exit_code: int
     output: str
@@ -60,7 +59,7 @@ class Arrival:
 
 
 class Project:
-    """A copy of the repository's Meltano project; every run is wrapped by an emulator of its own."""
+    """A copy of the repository's Meltano project; every run has an emulator of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -95,8 +94,8 @@ class Project:
         lines = "".join(f"{json.dumps(record)}\n" for record in DOTTED_RECORDS)
         (self.folder / "dotted.jsonl").write_text(lines, encoding="utf-8")
 
-    def run(self, *command, options=(), variables=None, stdin=None) -> Arrival:
-        """Run a command inside `statsig-emulator`, as a newcomer's shell would.
+    def run(self, *command, options=(), variables=None, stdin=None) -> Outcome:
+        """Run a command inside `statsig-emulator`, as a new user's shell would.
 
         Args:
             command: What the emulator runs.
@@ -119,7 +118,7 @@ class Project:
             check=False,
         )
         assert content.exists(), done.stdout
-        return Arrival(done.returncode, done.stdout, json.loads(content.read_text(encoding="utf-8")))
+        return Outcome(done.returncode, done.stdout, json.loads(content.read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +147,7 @@ def test_the_sample_shop_arrives_whole(either_run):
     assert set(either_run.content["segments"]["vip_users"]["ids"]) == VIPS
 
 
-def test_the_assignments_and_the_metrics_arrive_beside_them(either_run):
+def test_exposures_and_metrics_of_the_sample_shop_arrive(either_run):
     counts = {(row["name"], row["group_or_rule"]): row["count"] for row in either_run.content["exposure_counts"]}
     assert counts == {("checkout_page", "Control"): 12, ("checkout_page", "One page"): 12}
     metrics = {(row["name"], row["kind"]): row["units"] for row in either_run.content["metric_counts"]}
@@ -165,13 +164,13 @@ def test_nothing_is_dropped_or_refused(first_run):
     assert all(request["status"] < 400 or request["status"] == 404 for request in first_run.content["requests"])
 
 
-def test_the_flawed_records_are_counted_by_reason(either_run):
+def test_rejected_records_are_counted_by_reason(either_run):
     assert either_run.content["dead_letters"] == SHOP_REJECTED
 
 
 def test_the_output_ends_with_the_tables(either_run):
     _, _, tables = either_run.output.rpartition("Statsig emulator")
-    for told in (
+    for title in (
         "Events",
         "purchase",
         "Exposures",
@@ -183,20 +182,20 @@ def test_the_output_ends_with_the_tables(either_run):
         "missing_identifier",
         "invalid_event_name",
     ):
-        assert told in tables
+        assert title in tables
 
 
-def test_meltano_leaves_its_project_file_alone(project, second_run):
+def test_meltano_does_not_change_its_project_file(project, second_run):
     assert (project.folder / "meltano.yml").read_text(encoding="utf-8") == project.file
 
 
-def test_no_value_of_a_record_is_in_the_log(first_run):
+def test_the_log_contains_no_values_of_records(first_run):
     log, _, _ = first_run.output.rpartition("Statsig emulator")
     for value in ("@example.com", "u-1267", "203.0.113", "ORD-", "10% off"):
         assert value not in log
 
 
-def test_the_job_mirrors_a_segment_and_removes_who_left(project, first_run):
+def test_the_job_mirrors_a_segment_and_removes_members(project, first_run):
     run = project.run(
         *("meltano", "run", "shop-to-statsig"),
         options=("--segment", "vip_users=sample_data/vip_users_last_week.txt"),
@@ -213,13 +212,13 @@ def test_the_job_mirrors_a_segment_and_removes_who_left(project, first_run):
 
 
 @pytest.mark.parametrize("plugin", ["target-statsig", "statsig"])
-def test_dead_letters_are_replayed_by_a_command_of_the_plugin(project, first_run, plugin):
+def test_replay_is_a_command_of_the_plugin(project, first_run, plugin):
     run = project.run("meltano", "invoke", f"{plugin}:replay")
     assert run.exit_code == 0, run.output
     assert "There are no dead letters in" in run.output
 
 
-def test_a_dry_run_of_what_is_piped_in_is_a_command_of_the_plugin(project, first_run):
+def test_a_dry_run_of_piped_input_is_a_command_of_the_plugin(project, first_run):
     with (project.folder / "sample_data" / "shop.singer").open() as messages:
         run = project.run("meltano", "invoke", "target-statsig:dry-run", stdin=messages)
     assert run.exit_code == 0, run.output
@@ -234,7 +233,7 @@ def test_names_with_dots_in_meltano_yml_arrive_whole(project, first_run):
 
 
 def test_settings_from_the_environment_arrive_through_meltano(project, first_run):
-    """Names with dots too: Meltano keeps a key whose dots are escaped, and drops one whose dots are not."""
+    """Meltano keeps a key whose dots are escaped, and drops one whose dots are not."""
     variables = {
         "TARGET_STATSIG_OBJECT_TYPE": "event",
         "TARGET_STATSIG_EVENT_NAME_MAPPING": json.dumps({"Order v2.0": "Order", r"cart\.item\.added": "Cart v1.5"}),
@@ -285,7 +284,7 @@ def test_a_dry_run_through_meltano_changes_nothing_and_saves_no_state(project, f
     assert ["singer_state" in payload for (payload,) in saved] == [False, True]
 
 
-def test_the_check_is_a_command_of_the_plugin(project, first_run):
+def test_check_is_a_command_of_the_plugin(project, first_run):
     run = project.run("meltano", "invoke", "target-statsig:check")
     assert run.exit_code == 0, run.output
     assert "  ok    console_api_key       accepted by Statsig" in run.output
@@ -294,7 +293,7 @@ def test_the_check_is_a_command_of_the_plugin(project, first_run):
     assert {request["method"] for request in run.content["requests"]} == {"GET"}
 
 
-def test_a_check_that_fails_ends_meltano_with_1(project, first_run):
+def test_a_failed_check_ends_meltano_with_1(project, first_run):
     run = project.run("sh", "-c", "TARGET_STATSIG_CONSOLE_API_KEY=console-0123 meltano invoke target-statsig:check")
     assert run.exit_code == 1, run.output
     assert "  FAIL  console_api_key       Statsig does not accept the key: Statsig answered" in run.output
@@ -308,7 +307,7 @@ def test_a_check_that_fails_ends_meltano_with_1(project, first_run):
         pytest.param("secret-0123456789", "Statsig does not accept the key", id="a wrong key"),
     ],
 )
-def test_the_reason_of_a_failure_is_not_buried_under_a_traceback(project, first_run, key, heading):
+def test_a_failure_is_logged_without_a_traceback(project, first_run, key, heading):
     line = f"TARGET_STATSIG_SERVER_SECRET_KEY={key} meltano run tap-jsonl target-statsig"
     run = project.run("sh", "-c", line)
     log, _, _ = run.output.rpartition("Statsig emulator")

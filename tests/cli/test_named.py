@@ -1,4 +1,4 @@
-"""What the settings name and the input does not have is told, with the nearest name that it has."""
+"""Columns and streams that settings name and the input does not have are warned about, with the nearest name."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ COLUMNS = {"EVENT": TEXT, "customer": {"type": "object", "properties": {"id": TE
 
 @pytest.fixture
 def warnings(run_target, statsig, caplog):
-    """Run a target and return the warnings that its log has, the stream's name taken off."""
+    """Run a target and return the warnings in its log, without the stream's name."""
 
     def run(messages, **settings):
         statsig.state.seed_segment("vips", [])
         run_target(messages, **settings)
-        said = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.WARNING]
-        return [words.removeprefix("Stream 's': ") for words in said]
+        texts = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.WARNING]
+        return [text.removeprefix("Stream 's': ") for text in texts]
 
     return run
 
@@ -48,12 +48,12 @@ def warnings(run_target, statsig, caplog):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_column_that_a_stream_does_not_have_is_told_once(warnings, settings, setting, source, near):
+def test_a_missing_column_is_warned_about_once(warnings, settings, setting, source, near):
     told = warnings([schema("s", COLUMNS), schema("s", {**COLUMNS, "more": TEXT})], **settings)
     hint = "" if near is None else f" Did you mean `{near}`?"
     maps = "before" if setting == "row_count_field" else "after"
-    lack = f"`{setting}` names `{source}`, which the stream does not have."
-    assert told == [f"{lack}{hint} Case matters, and names are those {maps} stream maps."]
+    missing = f"`{setting}` names `{source}`, which the stream does not have."
+    assert told == [f"{missing}{hint} Case matters, and names are those {maps} stream maps."]
 
 
 @pytest.mark.parametrize(
@@ -61,22 +61,22 @@ def test_a_column_that_a_stream_does_not_have_is_told_once(warnings, settings, s
     [
         pytest.param(COLUMNS, "EVENT", id="a column"),
         pytest.param(COLUMNS, "customer.id", id="within an object"),
-        pytest.param(COLUMNS, "customer.org.name", id="within an object that may hold anything"),
+        pytest.param(COLUMNS, "customer.org.name", id="within an object without properties"),
         pytest.param({"a__b": TEXT}, "a.b", id="flattened"),
         pytest.param({"a.b": TEXT}, "a.b", id="a name with a dot"),
         pytest.param({"a": {"anyOf": [TEXT, {"type": "object"}]}}, "a.b", id="of several kinds"),
         pytest.param({"a": {}}, "a.b", id="of any kind"),
-        pytest.param({"a": True}, "a.b", id="of any kind, in a word"),
+        pytest.param({"a": True}, "a.b", id="of any kind, written as true"),
         pytest.param({}, "nope", id="a schema without columns"),
         pytest.param(None, "nope", id="a schema that allows others"),
     ],
 )
-def test_nothing_is_said_of_a_column_that_a_record_may_have(warnings, columns, source):
+def test_columns_that_a_record_may_have_cause_no_warning(warnings, columns, source):
     assert warnings([schema("s", columns)], **EVENT, field_mapping={"user_id": source}) == []
 
 
 @pytest.mark.parametrize("stream", [EVENT, ADD], ids=["events", "a segment"])
-def test_of_several_sources_a_stream_needs_one(warnings, stream):
+def test_one_of_several_sources_is_enough(warnings, stream):
     some = {**stream, "field_mapping": {"user_id": ["nope", "customer.id"]}}
     assert [words for words in warnings([schema("s", COLUMNS)], **some) if "names" in words] == []
     none = {**stream, "field_mapping": {"user_id": ["nope", "custmer"]}}
@@ -86,18 +86,18 @@ def test_of_several_sources_a_stream_needs_one(warnings, stream):
     )
 
 
-def test_a_schema_that_says_that_there_are_others_is_believed(warnings):
-    tapped = {**schema("s"), "schema": {**ANYTHING, "properties": COLUMNS}}
-    assert warnings([tapped], **EVENT, field_mapping={"user_id": "nope"}) == []
+def test_a_schema_that_allows_other_columns_causes_no_warning(warnings):
+    message = {**schema("s"), "schema": {**ANYTHING, "properties": COLUMNS}}
+    assert warnings([message], **EVENT, field_mapping={"user_id": "nope"}) == []
 
 
-def test_what_another_object_type_would_read_is_not_looked_for(warnings):
+def test_settings_of_other_object_types_cause_no_warning(warnings):
     settings = {"metadata_fields": ["note"], "custom_ids": {"c": "company"}, "membership_field": "active"}
     streams = {"s": {"object_type": "metric"}}
     assert warnings([schema("s", COLUMNS)], streams=streams, **settings) == []
 
 
-def test_columns_are_those_after_stream_maps(warnings):
+def test_columns_are_looked_up_after_stream_maps(warnings):
     maps = {"s": {"who": "EVENT", "__else__": None}}
     messages = [schema("s", COLUMNS)]
     assert warnings(messages, **EVENT, stream_maps=maps, field_mapping={"user_id": "who"}) == []
@@ -107,7 +107,7 @@ def test_columns_are_those_after_stream_maps(warnings):
     )
 
 
-def test_the_number_of_rows_is_read_before_stream_maps(warnings):
+def test_the_row_count_column_is_looked_up_before_stream_maps(warnings):
     maps = {"s": {"user_id": "EVENT", "__else__": None}}
     messages = [schema("s", {**COLUMNS, "n": {"type": "integer"}})]
     assert warnings(messages, **ADD, stream_maps=maps, row_count_field="n") == []
@@ -120,19 +120,19 @@ def test_the_number_of_rows_is_read_before_stream_maps(warnings):
         pytest.param("zzz-*", "names 'zzz-*', but no such stream came.", id="a glob"),
     ],
 )
-def test_a_stream_that_never_came_is_told_at_the_end(warnings, entry, words):
+def test_a_configured_stream_that_never_came_is_warned_about(warnings, entry, words):
     messages = [schema("Orders", {}), schema("other", {})]
     told = warnings(messages, streams={entry: EVENT, "oth*": EVENT}, **EVENT)
     assert told == [f"`streams` {words} Streams that came: 'Orders', 'other'. Names are those after stream maps."]
 
 
-def test_a_stream_with_an_entry_of_its_own_is_not_suggested_for_another(warnings):
+def test_a_stream_with_its_own_entry_is_not_suggested(warnings):
     streams = {"public-orders": EVENT, "public-order_lines": EVENT}
     (told,) = warnings([schema("public-orders", {})], streams=streams)
     assert told.startswith("`streams` names 'public-order_lines', but no such stream came. Streams that came:")
 
 
-def test_where_nothing_came_that_is_told(warnings):
+def test_without_any_stream_the_warning_says_nothing_came(warnings):
     assert warnings([], streams={"orders": EVENT}) == [
         (
             "`streams` names 'orders', but no such stream came. Streams that came: nothing. "
@@ -141,15 +141,15 @@ def test_where_nothing_came_that_is_told(warnings):
     ]
 
 
-def test_of_very_many_streams_some_are_told(warnings):
+def test_the_warning_lists_at_most_20_streams(warnings):
     told = warnings([schema(f"s{number:02}", {}) for number in range(30)], streams={"x": EVENT}, **EVENT)
     assert "'s19' and 10 more." in told[0]
 
 
-def test_a_run_that_ended_early_says_nothing_of_what_did_not_come(warnings):
+def test_a_failed_run_does_not_warn_about_missing_streams(warnings):
     assert warnings([schema("a", {}), b"no JSON\n"], streams={"a": EVENT, "b": EVENT}) == []
 
 
-def test_an_input_without_any_stream_is_remarked_upon(warnings):
+def test_an_input_without_streams_is_warned_about(warnings):
     (said,) = warnings([], **EVENT)
     assert said == "No stream came: the input held no SCHEMA message. If the tap failed, its log says why."

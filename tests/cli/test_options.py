@@ -1,4 +1,4 @@
-"""The options of the command line: which go together, and what `--help` says of them."""
+"""The options of the command line: their conflicts, and `--help`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from target_statsig.commands.command_line import COMMANDS, EXAMPLES, conflicts
 from target_statsig.target import TargetStatsig
 
 COMMAND = TargetStatsig.get_singer_command()
-
-
 INPUT = {"file_input": Path("messages.singer")}
 
 
@@ -45,7 +43,7 @@ def help_text():
         ({"json": True, "check": True}, "`--json` is of no use without `--status` or `--verify`"),
     ],
 )
-def test_options_that_do_not_go_together_are_said_with_the_remedy(given, words):
+def test_conflicting_options_are_an_error_with_the_remedy(given, words):
     (error,) = conflicts(given)
     assert error.startswith(words)
 
@@ -64,11 +62,11 @@ def test_options_that_do_not_go_together_are_said_with_the_remedy(given, words):
         {"verify": True, "json": True},
     ],
 )
-def test_options_that_go_together_are_taken(given):
+def test_compatible_options_are_accepted(given):
     assert list(conflicts(given)) == []
 
 
-def test_every_conflict_is_said_at_once(command):
+def test_all_conflicts_are_reported_at_once(command):
     done = command.run("--status", "--verify", "--segment", "vips")
     assert done.exit_code == 1
     assert len(done.errors) == 3
@@ -80,7 +78,7 @@ def test_every_option_is_in_the_help_once(help_text):
     assert {*shown} == {option.opts[0] for option in COMMAND.params if isinstance(option, click.Option)} | {"--help"}
 
 
-def test_the_help_begins_with_what_this_is(help_text):
+def test_the_help_begins_with_what_the_command_does(help_text):
     assert help_text.startswith(
         "Usage: target-statsig [OPTIONS]\n\n  Sends the output of a Singer tap to Statsig: as events,"
     )
@@ -88,11 +86,7 @@ def test_the_help_begins_with_what_this_is(help_text):
 
 @pytest.mark.parametrize("name", sorted({*COMMANDS, "dry_run", "send"}))
 def test_every_command_has_an_example(name):
-    assert re.search(
-        rf"\| target-statsig .*--{name.replace('_', '-')}|^    target-statsig .*--{name.replace('_', '-')}",
-        EXAMPLES,
-        re.MULTILINE,
-    )
+    assert re.search(rf"(\| |^    )target-statsig .*--{name.replace('_', '-')}", EXAMPLES, re.MULTILINE)
 
 
 def test_no_line_of_the_help_is_too_long_for_a_terminal(help_text):

@@ -1,4 +1,4 @@
-"""STATEs on standard output, and what is said when nobody can read them."""
+"""STATEs on standard output, and the errors when they cannot be written."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from target_statsig.singer.state import encode_state, write_state
         pytest.param({"at": Decimal("1.50"), "b": "\ud83d"}, '{"at":1.50,"b":"\\ud83d"}', id="half a surrogate pair"),
     ],
 )
-def test_a_state_is_written_as_it_came(state, line):
+def test_a_state_is_encoded_as_the_tap_wrote_it(state, line):
     assert encode_state(state) == line
 
 
-def test_a_state_is_a_line_and_leaves_at_once(tmp_path, monkeypatch):
+def test_a_state_is_written_as_one_line_and_flushed(tmp_path, monkeypatch):
     with (tmp_path / "states").open("w") as output:
         monkeypatch.setattr(sys, "stdout", output)
         write_state({"a": 1})
         assert (tmp_path / "states").read_text() == '{"a": 1}\n'
 
 
-class Output:
-    """Fails as the operating system says."""
+class FailingOutput:
+    """Raises an error whenever it is written to."""
 
     def __init__(self, error):
         self._error = error
@@ -43,10 +43,12 @@ class Output:
 @pytest.mark.parametrize(
     ("output", "words"),
     [
-        pytest.param(Output(BrokenPipeError(32, "Broken pipe")), "is closed", id="nobody reads"),
-        pytest.param(Output(ValueError("I/O operation on closed file")), "is closed", id="closed"),
-        pytest.param(None, "is closed", id="there never was one"),
-        pytest.param(Output(OSError(28, "No space left")), r"cannot be written \(No space left\)", id="disk full"),
+        pytest.param(FailingOutput(BrokenPipeError(32, "Broken pipe")), "is closed", id="broken pipe"),
+        pytest.param(FailingOutput(ValueError("I/O operation on closed file")), "is closed", id="closed"),
+        pytest.param(None, "is closed", id="missing"),
+        pytest.param(
+            FailingOutput(OSError(28, "No space left")), r"cannot be written \(No space left\)", id="disk full"
+        ),
     ],
 )
 def test_an_output_that_cannot_be_written_ends_the_run(monkeypatch, output, words):

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import signal
-from pathlib import Path
 from typing import ClassVar
 
 import fsspec
@@ -16,11 +15,12 @@ from fsspec.implementations.memory import MemoryFileSystem
 from upath import UPath
 
 from target_statsig.target import TargetStatsig
+from tests.fakes import no_room_for_dead_letters
 from tests.singer import record, schema, state
 
 EVENT = {"object_type": "event"}
 MIRROR = {"object_type": "segment", "segment_id": "vips", "sync_mode": "mirror"}
-DEAD = "dead/*.singer"
+DEAD_LETTERS = "dead/*.singer"
 
 
 def orders(count):
@@ -31,7 +31,7 @@ def replay(run_target, **settings):
     return TargetStatsig(config=run_target.config(**settings)).replay()
 
 
-def undeletable(*_, **__):
+def refuse_to_delete(*_, **__):
     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
@@ -39,7 +39,7 @@ def names(statsig):
     return sorted(event["eventName"] for event in statsig.state.events)
 
 
-def test_ten_poison_events_cost_ten_and_a_replay_delivers_them_once_cured(run_target, statsig):
+def test_a_replay_delivers_refused_events_once_statsig_takes_them(run_target, statsig):
     poison = range(7, 5000, 500)
     for number in poison:
         statsig.faults.add(event=f"order {number}", status=400, body='{"message": "no such event"}')
@@ -56,39 +56,39 @@ def test_ten_poison_events_cost_ten_and_a_replay_delivers_them_once_cured(run_ta
     statsig.faults.clear()
     assert replay(run_target, **EVENT) == 0
     assert len(statsig.state.events) == len(set(names(statsig))) == 5000
-    assert list(run_target.directory.glob(DEAD)) == []
+    assert list(run_target.directory.glob(DEAD_LETTERS)) == []
 
 
-def test_a_file_can_be_piped_back_in(run_target, statsig):
+def test_a_dead_letter_file_can_be_piped_back_in(run_target, statsig):
     statsig.faults.add(event="order 1", status=400)
     run_target([schema("orders"), *orders(3)], **EVENT)
     statsig.faults.clear()
-    (path,) = run_target.directory.glob(DEAD)
+    (path,) = run_target.directory.glob(DEAD_LETTERS)
     with path.open("rb") as letters:
         assert run_target(letters, **EVENT).exit_code == 0
     assert names(statsig) == ["order 0", "order 1", "order 2"]
 
 
-def test_what_is_refused_again_stays_a_dead_letter(run_target, statsig):
+def test_an_event_refused_again_stays_a_dead_letter(run_target, statsig):
     statsig.faults.add(event="order 1", status=400)
     run_target([schema("orders"), *orders(3)], **EVENT)
     assert replay(run_target, **EVENT) == 1
-    (path,) = run_target.directory.glob(DEAD)
+    (path,) = run_target.directory.glob(DEAD_LETTERS)
     assert len(path.read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize(
     "streams",
     [
-        pytest.param(("订单", "用户"), id="no letter of them in a file's name"),
-        pytest.param(("orders/eu", "orders_eu"), id="one is what the other is made"),
-        pytest.param(("x" * 300, "x" * 301), id="too long for a file's name"),
+        pytest.param(("订单", "用户"), id="no letter fits a file name"),
+        pytest.param(("orders/eu", "orders_eu"), id="one becomes the other"),
+        pytest.param(("x" * 300, "x" * 301), id="too long for a file name"),
     ],
 )
 @pytest.mark.parametrize("is_remote", [True, False])
-def test_no_dead_letter_is_lost_where_streams_have_names_alike(run_target, statsig, streams, is_remote):
-    place = UPath(f"memory:/{run_target.directory}" if is_remote else run_target.directory / "dead")
-    settings = {**EVENT, "dead_letter_path": str(place), "max_rejected_percent": 100}
+def test_streams_with_similar_names_lose_no_dead_letter(run_target, statsig, streams, is_remote):
+    path = UPath(f"memory:/{run_target.directory}" if is_remote else run_target.directory / "dead")
+    settings = {**EVENT, "dead_letter_path": str(path), "max_rejected_percent": 100}
     statsig.faults.add(event="order *", status=400)
     rows = [
         record(stream, {"event": f"order {n}", "user_id": f"u{n} of {number}"})
@@ -102,7 +102,7 @@ def test_no_dead_letter_is_lost_where_streams_have_names_alike(run_target, stats
     assert sorted(event["user"]["userID"] for event in statsig.state.events) == sorted(
         row["record"]["user_id"] for row in rows
     )
-    assert list(place.glob("*")) == []
+    assert list(path.glob("*")) == []
 
 
 def test_a_replay_that_cannot_reach_statsig_removes_no_file(run_target, statsig):
@@ -111,14 +111,15 @@ def test_a_replay_that_cannot_reach_statsig_removes_no_file(run_target, statsig)
     statsig.faults.clear()
     statsig.faults.add(path="/v1/*", status=503)
     assert replay(run_target, **EVENT) == 1
-    assert len(list(run_target.directory.glob(DEAD))) == 1
+    assert len(list(run_target.directory.glob(DEAD_LETTERS))) == 1
 
 
-def test_a_replay_without_dead_letters_says_so(run_target):
+def test_a_replay_without_dead_letters_ends_with_0(run_target, caplog):
     assert replay(run_target, **EVENT) == 0
+    assert f"There are no dead letters in {run_target.directory / 'dead'}" in caplog.text
 
 
-def test_a_signal_while_dead_letters_are_read_interrupts_the_replay(run_target, statsig, monkeypatch, caplog):
+def test_a_signal_interrupts_the_reading_of_dead_letters(run_target, statsig, monkeypatch, caplog):
     statsig.faults.add(event="order 1", status=400)
     run_target([schema("orders"), *orders(3)], **EVENT)
     statsig.faults.clear()
@@ -128,11 +129,11 @@ def test_a_signal_while_dead_letters_are_read_interrupts_the_replay(run_target, 
         patched.setattr("target_statsig.commands.replay.digest", lambda _: signal.raise_signal(signal.SIGTERM))
         assert target.replay() == 128 + signal.SIGTERM
     assert [line.getMessage() for line in caplog.records if line.levelname == "ERROR"] == []
-    assert len(list(run_target.directory.glob(DEAD))) == 1
+    assert len(list(run_target.directory.glob(DEAD_LETTERS))) == 1
 
 
-class TestDeadLettersThatCannotBeRead:
-    """Each must fail a replay: `no dead letters` would let them be forgotten."""
+class TestUnreadableDeadLetters:
+    """Each fails the replay: if it reported no dead letters, they would be forgotten."""
 
     @pytest.fixture
     def directory(self, run_target, statsig):
@@ -143,7 +144,7 @@ class TestDeadLettersThatCannotBeRead:
         yield directory
         directory.chmod(0o700)
 
-    def error_of_a_replay(self, run_target, caplog):
+    def error_of_replay(self, run_target, caplog):
         caplog.clear()
         assert replay(run_target, **EVENT) == 1
         (error,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
@@ -151,32 +152,32 @@ class TestDeadLettersThatCannotBeRead:
 
     @pytest.mark.usefixtures("bound_by_permissions")
     @pytest.mark.parametrize("mode", [0o000, 0o100, 0o400])
-    def test_for_want_of_permission(self, run_target, directory, caplog, mode):
+    def test_files_without_permission_fail_the_replay(self, run_target, directory, caplog, mode):
         directory.chmod(mode)
-        assert "cannot be read: Permission denied" in self.error_of_a_replay(run_target, caplog)
+        assert "cannot be read: Permission denied" in self.error_of_replay(run_target, caplog)
 
-    def test_since_their_place_is_a_file(self, run_target, directory, caplog):
+    def test_a_file_in_place_of_the_directory_fails_the_replay(self, run_target, directory, caplog):
         letters = directory.rename(run_target.directory / "elsewhere")
         directory.touch()
-        error = self.error_of_a_replay(run_target, caplog)
+        error = self.error_of_replay(run_target, caplog)
         assert "The input cannot be used: The dead letters in " in error
         assert "cannot be read: Not a directory" in error
         assert len(list(letters.iterdir())) == 1
 
-    def test_since_one_of_them_is_a_directory(self, run_target, directory, caplog):
+    def test_a_directory_among_the_files_fails_the_replay(self, run_target, directory, caplog):
         (directory / "zzz.singer").mkdir()
-        assert "cannot be read: Is a directory" in self.error_of_a_replay(run_target, caplog)
+        assert "cannot be read: Is a directory" in self.error_of_replay(run_target, caplog)
         assert len(list(directory.iterdir())) == 2
 
     @pytest.mark.usefixtures("bound_by_permissions")
-    def test_that_cannot_be_deleted_are_named(self, run_target, directory, caplog):
+    def test_files_that_cannot_be_deleted_are_named(self, run_target, directory, caplog):
         directory.chmod(0o500)
-        error = self.error_of_a_replay(run_target, caplog)
+        error = self.error_of_replay(run_target, caplog)
         assert "were sent again, but cannot be deleted: Permission denied" in error
 
-    def test_that_cannot_be_deleted_fail_the_run_in_its_report(self, run_target, directory, caplog, monkeypatch):
+    def test_files_that_cannot_be_deleted_fail_the_run_in_its_report(self, run_target, directory, caplog, monkeypatch):
         (letter,) = directory.iterdir()
-        monkeypatch.setattr("pathlib.Path.unlink", undeletable)
+        monkeypatch.setattr("pathlib.Path.unlink", refuse_to_delete)
         report = run_target.directory / "report.json"
         caplog.clear()
         assert replay(run_target, report_path=str(report), **EVENT) == 1
@@ -185,23 +186,17 @@ class TestDeadLettersThatCannotBeRead:
         assert error in caplog.text
         assert letter.exists()
 
-    def test_stay_where_what_is_rejected_again_cannot_be_written(self, run_target, statsig, directory):
+    def test_files_stay_when_new_dead_letters_cannot_be_written(self, run_target, statsig, directory):
         (letter,) = directory.iterdir()
         content = letter.read_bytes()
         statsig.faults.add(event="order 1", status=400)
-        os_open = os.open
-
-        def open_on_full_disk(path, *more):
-            return os_open("/dev/full", os.O_WRONLY) if Path(path).suffix == ".singer" else os_open(path, *more)
-
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("os.open", open_on_full_disk)
+        with no_room_for_dead_letters():
             assert replay(run_target, **EVENT) == 1
         assert letter.read_bytes() == content
 
 
-def test_what_several_runs_rejected_is_sent_once(run_target, statsig):
-    """As an incremental tap does, which sends the rows at its bookmark again."""
+def test_a_record_rejected_by_several_runs_is_sent_once(run_target, statsig):
+    """An incremental tap sends the rows at its bookmark again in every run."""
     statsig.faults.add(event="order 1", status=400)
     for _ in range(3):
         run_target([schema("orders"), *orders(2), state(orders={})], **EVENT)
@@ -209,10 +204,10 @@ def test_what_several_runs_rejected_is_sent_once(run_target, statsig):
     statsig.faults.clear()
     assert replay(run_target, **EVENT) == 0
     assert names(statsig) == ["order 0", "order 1"]
-    assert list(run_target.directory.glob(DEAD)) == []
+    assert list(run_target.directory.glob(DEAD_LETTERS)) == []
 
 
-def test_what_one_run_rejected_twice_is_sent_twice(run_target, statsig):
+def test_a_record_rejected_twice_by_one_run_is_sent_twice(run_target, statsig):
     statsig.faults.add(event="order 1", status=400)
     run_target([schema("orders"), *orders(2)], **EVENT)
     run_target([schema("orders"), *orders(2), orders(2)[1]], **EVENT)
@@ -221,11 +216,11 @@ def test_what_one_run_rejected_twice_is_sent_twice(run_target, statsig):
     assert names(statsig) == ["order 0", "order 1", "order 1"]
 
 
-def test_a_last_line_that_was_cut_off_is_left_out(run_target, statsig, caplog):
+def test_a_truncated_last_line_is_left_out(run_target, statsig, caplog):
     statsig.faults.add(event="order *", status=400)
     run_target([schema("orders"), *orders(3)], **EVENT)
     statsig.faults.clear()
-    (path,) = run_target.directory.glob(DEAD)
+    (path,) = run_target.directory.glob(DEAD_LETTERS)
     path.write_bytes(path.read_bytes()[:-20])
     assert replay(run_target, **EVENT) == 0
     assert names(statsig) == ["order 0", "order 1"]
@@ -242,19 +237,19 @@ def test_stream_maps_run_once_over_a_replayed_record(run_target, statsig):
     assert names(statsig) == ["order 0!", "order 1!"]
 
 
-def test_a_replayed_member_of_a_mirror_is_added_and_nobody_is_missed(run_target, statsig):
+def test_a_replay_adds_members_to_a_mirror_and_removes_nobody(run_target, statsig):
     statsig.state.seed_segment("vips", ["a", "b"])
     rows = [record("users", {"user_id": name}) for name in ("a", "b")]
     run_target([schema("users"), *rows, record("users", {"user": "c"}), state(users={})], **MIRROR)
-    (path,) = run_target.directory.glob(DEAD)
+    (path,) = run_target.directory.glob(DEAD_LETTERS)
     path.write_text(path.read_text().replace('"user": "c"', '"user_id": "c"'))
     assert replay(run_target, **MIRROR) == 0
     assert set(statsig.state.ids("vips")) == {"a", "b", "c"}
-    assert list(run_target.directory.glob(DEAD)) == []
+    assert list(run_target.directory.glob(DEAD_LETTERS)) == []
 
 
 class ForbiddingFileSystem(MemoryFileSystem):
-    """Files elsewhere, whose service forbids some calls with an error of its own, as clients of clouds do."""
+    """Remote files, whose service forbids some calls with an error of its own, as cloud clients do."""
 
     protocol = "forbidding"
     store: ClassVar = {}
@@ -282,8 +277,8 @@ class ForbiddenError(Exception):
     """An error that is no OSError."""
 
 
-class TestDeadLettersElsewhere:
-    """A service may forbid what it likes. No dead letter is lost by that, and the error names the setting."""
+class TestRemoteDeadLetters:
+    """A service may forbid any call. No dead letter is lost, and the error names the setting."""
 
     @pytest.fixture
     def settings(self, run_target, statsig):
@@ -297,7 +292,7 @@ class TestDeadLettersElsewhere:
         ForbiddingFileSystem.forbidden.clear()
         ForbiddingFileSystem.store.clear()
 
-    def error_of_a_replay(self, run_target, caplog, **settings):
+    def error_of_replay(self, run_target, caplog, **settings):
         letters = dict(ForbiddingFileSystem.store)
         caplog.clear()
         assert replay(run_target, **settings) == 1
@@ -305,22 +300,22 @@ class TestDeadLettersElsewhere:
         return [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
 
     @pytest.mark.parametrize("call", ["list", "read"])
-    def test_that_cannot_be_read_are_named(self, run_target, caplog, settings, call):
+    def test_files_that_cannot_be_read_are_named(self, run_target, caplog, settings, call):
         ForbiddingFileSystem.forbidden.add(call)
-        (error,) = self.error_of_a_replay(run_target, caplog, **settings)
+        (error,) = self.error_of_replay(run_target, caplog, **settings)
         assert error.startswith("The input cannot be used: The dead letters in forbidding://bucket/")
         assert "cannot be read: ForbiddenError. They stay." in error
         assert "`dead_letter_path`" in error
 
-    def test_that_cannot_be_deleted_are_named(self, run_target, caplog, settings):
+    def test_files_that_cannot_be_deleted_are_named(self, run_target, caplog, settings):
         ForbiddingFileSystem.forbidden.add("delete")
-        (error,) = self.error_of_a_replay(run_target, caplog, **settings)
+        (error,) = self.error_of_replay(run_target, caplog, **settings)
         assert "were sent again, but cannot be deleted: ForbiddenError" in error
 
-    def test_stay_where_what_is_rejected_again_cannot_be_written(self, run_target, statsig, caplog, settings):
+    def test_files_stay_when_new_dead_letters_cannot_be_written(self, run_target, statsig, caplog, settings):
         ForbiddingFileSystem.forbidden.add("write")
         statsig.faults.add(event="order 1", status=400)
-        error, *_ = self.error_of_a_replay(run_target, caplog, **settings)
+        error, *_ = self.error_of_replay(run_target, caplog, **settings)
         assert error.startswith("The dead letters cannot be written: ")
         assert "ForbiddenError" in error
         assert "`dead_letter_path`" in error

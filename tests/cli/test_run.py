@@ -30,7 +30,7 @@ def test_an_interrupted_run_ends_with_the_number_of_its_signal():
     assert run.report.status is RunStatus.INTERRUPTED
 
 
-def test_batches_grow_older_by_what_is_read(monkeypatch):
+def test_old_batches_are_flushed_after_so_many_bytes_read(monkeypatch):
     run = make_run()
     aged = []
     monkeypatch.setattr(run.streams, "flush_old", lambda: aged.append(True))

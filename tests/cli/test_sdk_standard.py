@@ -24,9 +24,9 @@ UNIT_IDS = {
     "test:SpecialChars*": "_id",
     "test_object_schema_*": "object_store.id",
 }
-"""The column with the user's id, where that is not `id`."""
+"""The column with the user's id, where it is not `id`."""
 
-ARRIVING = {
+EXPECTED_USERS = {
     "array_data": {1, 2, 3, 4},
     "camelcase": {1, 2},
     "camelcase_complex_schema": set(),
@@ -42,13 +42,13 @@ ARRIVING = {
     "schema_updates": set(range(1, 7)),
     "special_chars_in_attributes": {"a2e98886"},
 }
-"""The user ids of those inputs that are no errors."""
+"""The user ids of the inputs that are no errors."""
 
 
-def settings(of_all):
+def settings(common):
     """Return settings under which every row has a user, and no record may be rejected."""
     streams = {stream: {"field_mapping": {"user_id": column}} for stream, column in UNIT_IDS.items()}
-    return {**of_all, "field_mapping": {"user_id": "id"}, "max_rejected_percent": 0, "streams": streams}
+    return {**common, "field_mapping": {"user_id": "id"}, "max_rejected_percent": 0, "streams": streams}
 
 
 def messages(name):
@@ -75,15 +75,15 @@ class ClosingRunner(TargetTestRunner):
 
 
 class AgainstTheEmulator:
-    of_all: dict
-    # It wants a SCHEMA without properties to be an error; taps of document stores send no other.
+    common: dict
+    # singer-sdk expects a SCHEMA without properties to be an error, but taps of document stores send only such.
     test_target_invalid_schema = None
 
     @pytest.fixture
     def runner(self, statsig, tmp_path, capsys, caplog):
         statsig.state.seed_segment("rows")
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        runner = ClosingRunner(TargetRunner(statsig, tmp_path, capsys, caplog).config(**settings(self.of_all)))
+        runner = ClosingRunner(TargetRunner(statsig, tmp_path, capsys, caplog).config(**settings(self.common)))
         yield runner
         runner.close()
         for number, handler in handlers.items():
@@ -91,22 +91,22 @@ class AgainstTheEmulator:
 
 
 class TestRowsAsEvents(AgainstTheEmulator, get_target_test_class(TargetStatsig)):
-    of_all = EVENTS
+    common = EVENTS
 
 
 class TestRowsAsMembers(AgainstTheEmulator, get_target_test_class(TargetStatsig)):
-    of_all = MEMBERS
+    common = MEMBERS
 
 
-@pytest.mark.parametrize("name", ARRIVING)
-@pytest.mark.parametrize("of_all", [EVENTS, MEMBERS], ids=["events", "members"])
-def test_every_row_arrives(run_target, statsig, of_all, name):
+@pytest.mark.parametrize("name", EXPECTED_USERS)
+@pytest.mark.parametrize("common", [EVENTS, MEMBERS], ids=["events", "members"])
+def test_every_row_arrives(run_target, statsig, common, name):
     statsig.state.seed_segment("rows")
-    outcome = run_target([messages(name)], **settings(of_all))
+    outcome = run_target([messages(name)], **settings(common))
     assert outcome.exit_code == 0, outcome.errors
     users = {event["user"]["userID"] for event in statsig.state.events} | statsig.state.ids("rows")
-    assert users == {str(user) for user in ARRIVING[name]}
+    assert users == {str(user) for user in EXPECTED_USERS[name]}
     rows = messages(name).count(b'"RECORD"')
-    assert len(statsig.state.events) == (rows if of_all is EVENTS else 0)
+    assert len(statsig.state.events) == (rows if common is EVENTS else 0)
     sent = [json.loads(line) for line in messages(name).splitlines() if b'"STATE"' in line]
     assert outcome.states[-1:] == [message["value"] for message in sent[-1:]]

@@ -1,4 +1,4 @@
-"""What a start imports: what nobody needs yet costs no time, and no memory."""
+"""What a start imports: modules that are not needed yet cost neither time nor memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.singer import record, schema, to_lines
 
 pytestmark = pytest.mark.e2e
 
-TELL = "\nimport json, sys\nprint()\nprint(json.dumps(sorted(sys.modules)))"
+PRINT_MODULES = "\nimport json, sys\nprint()\nprint(json.dumps(sorted(sys.modules)))"
 
 COMMAND = """
 import sys
@@ -43,18 +43,18 @@ NEEDED = {
 @functools.cache
 def modules_after(statements):
     """Return the modules that a fresh Python has imported after some statements."""
-    output = subprocess.check_output([sys.executable, "-c", statements + TELL], env=environment(), text=True)
+    output = subprocess.check_output([sys.executable, "-c", statements + PRINT_MODULES], env=environment(), text=True)
     return set(json.loads(output.splitlines()[-1]))
 
 
 @pytest.mark.parametrize("option", ["--version", "--about", "--help"])
-def test_what_only_tells_of_the_target_imports_next_to_nothing_of_ours(option):
+def test_help_and_version_import_few_modules(option):
     imported = modules_after(COMMAND.format(options=[option])) - modules_after("import singer_sdk")
     assert {name for name in imported if name.startswith("target_statsig")} == NEEDED
     assert not imported & {"difflib", "jsonschema_rs", "msgspec", "pyrate_limiter", "sqlite3", "xxhash"}
 
 
-def test_nothing_that_was_imported_is_looked_through_for_garbage_at_the_end():
+def test_imported_objects_are_frozen_before_the_exit():
     statements = COMMAND.format(options=["--version"]) + "import gc\nprint(gc.get_count()[0], gc.get_freeze_count())"
     output = subprocess.check_output([sys.executable, "-c", statements], env=environment(), text=True)
     left, frozen = map(int, output.splitlines()[-1].split())
@@ -64,12 +64,12 @@ def test_nothing_that_was_imported_is_looked_through_for_garbage_at_the_end():
 @pytest.mark.parametrize(
     "module", ["target_statsig.events.delivery", "target_statsig.events.items", "target_statsig.singer.schema"]
 )
-def test_a_process_that_only_prepares_records_does_without_singer_and_network(module):
+def test_workers_import_neither_singer_nor_network(module):
     imported = modules_after(f"import {module}")
     assert not imported & {"click", "jsonschema", "pyrate_limiter", "requests", "singer_sdk", "sqlite3", "urllib3"}
 
 
-def test_a_small_run_of_events_imports_nothing_that_it_does_not_use(run_target, tmp_path):
+def test_a_small_run_imports_no_unused_modules(run_target, tmp_path):
     config, messages = tmp_path / "config.json", tmp_path / "messages.singer"
     config.write_text(json.dumps(run_target.config(object_type="event", dedupe=False, report_path=None)))
     messages.write_bytes(to_lines([schema("orders"), record("orders", {"event": "order", "user_id": "u1"})]))

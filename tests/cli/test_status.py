@@ -1,4 +1,4 @@
-"""`--status` reads the store and the dead letters, changes neither, and asks Statsig nothing."""
+"""`--status` reads the store and the dead letters, changes neither, and sends no request."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from target_statsig.store.store import KEPT_RUNS, KEPT_SECONDS, Store
 from target_statsig.store.tables import Command, PastRun, SentItems
 from target_statsig.target import TargetStatsig
 from tests.fakes import FakeClock
+from tests.postgres import PASSWORD
 from tests.singer import record, schema
 
 EVENT = {"object_type": "event"}
@@ -39,7 +40,7 @@ def settings_of(runner, settings):
 
 @pytest.fixture
 def status(run_target):
-    """Return the status as JSON, after a look whether the text can be made of it."""
+    """Return the status as JSON, after rendering it as text."""
 
     def read(**settings):
         found = read_status(settings_of(run_target, settings))
@@ -51,13 +52,13 @@ def status(run_target):
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request, tmp_path):
-    """Give the setting for either database."""
+    """Return the `store_url` setting of each kind of database."""
     if request.param == "sqlite":
         return {"store_url": f"sqlite:///{tmp_path / 'store.db'}"}
     return {"store_url": request.getfixturevalue("postgres_url")}
 
 
-def test_the_last_runs_are_told_the_last_one_first(run_target, status, store):
+def test_the_last_runs_are_listed_newest_first(run_target, status, store):
     run_target(orders("u1", "u2"), **EVENT, **store)
     run_target(orders("u1", ""), **EVENT, **store)
     last, first = status(**EVENT, **store)["runs"]
@@ -68,7 +69,7 @@ def test_the_last_runs_are_told_the_last_one_first(run_target, status, store):
     assert first["ended_at"] <= last["ended_at"]
 
 
-def test_a_failed_run_is_told_with_its_error(run_target, statsig, status, store):
+def test_a_failed_run_is_listed_with_its_error(run_target, statsig, status, store):
     statsig.faults.add(path="/v1/*", status=503)
     assert run_target(orders("u1"), **EVENT, **store).exit_code == 1
     (run,) = status(**EVENT, **store)["runs"]
@@ -76,7 +77,7 @@ def test_a_failed_run_is_told_with_its_error(run_target, statsig, status, store)
     assert "503" in run["errors"][0]
 
 
-def test_held_members_are_told_with_since_when_and_why(run_target, statsig, status, store):
+def test_held_members_are_listed_with_time_and_reason(run_target, statsig, status, store):
     statsig.state.seed_segment("vips", ["a", "gone", "lost"])
     run_target(members("a"), **MIRROR, **store)
     held = status(**MIRROR, **store)["held"]
@@ -85,14 +86,14 @@ def test_held_members_are_told_with_since_when_and_why(run_target, statsig, stat
     assert held["vips"]["since"].endswith("+00:00")
 
 
-def test_kept_changes_are_told(run_target, statsig, status, store):
+def test_unsent_changes_are_listed(run_target, statsig, status, store):
     statsig.state.seed_segment("vips", [])
     statsig.faults.add(path="*/id_list", method="PATCH", status=503)
     run_target(members("a", "b"), **{**MIRROR, "sync_mode": "add"}, **store)
     assert status(**MIRROR, **store)["kept"] == {"vips": 2}
 
 
-def test_dead_letters_are_told_by_reason_and_those_of_several_runs_once(run_target, status):
+def test_dead_letters_of_several_runs_are_counted_once_by_reason(run_target, status):
     for _ in range(2):
         run_target([*orders("u1", ""), record("orders", {"user_id": "u2"})], **EVENT)
     letters = status(**EVENT)["dead_letters"]
@@ -100,7 +101,7 @@ def test_dead_letters_are_told_by_reason_and_those_of_several_runs_once(run_targ
     assert (letters["records"], letters["files"]) == (2, 2)
 
 
-def test_whoever_holds_a_lock_is_at_work(run_target, status, store):
+def test_the_run_that_holds_a_lock_is_listed_as_at_work(run_target, status, store):
     settings = settings_of(run_target, {**EVENT, **store})
     url, project = settings.store_url, project_identity(settings)
     with closing(Store(url, clock=FakeClock(), project=project, run_id="another run")) as opened:
@@ -110,39 +111,39 @@ def test_whoever_holds_a_lock_is_at_work(run_target, status, store):
     assert status(**EVENT, **store)["at_work"] == []
 
 
-def test_the_store_is_told_with_its_size_and_no_password(run_target, status, store):
+def test_the_store_is_described_without_its_password(run_target, status, store):
     run_target(orders("u1"), **EVENT, **store)
-    told = status(**EVENT, **store)["store"]
-    assert told["bytes"] > 10_000
-    assert "only-on-loopback" not in told["place"]
+    described = status(**EVENT, **store)["store"]
+    assert described["bytes"] > 10_000
+    assert PASSWORD not in described["place"]
 
 
-def test_where_nothing_has_run_nothing_is_made(status, tmp_path):
-    told = status(**EVENT)
-    assert (told["runs"], told["store"]["version"]) == ([], None)
+def test_status_before_the_first_run_creates_no_files(status, tmp_path):
+    found = status(**EVENT)
+    assert (found["runs"], found["store"]["version"]) == ([], None)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_runs_of_another_project_are_not_told(run_target, status):
+def test_runs_of_another_project_are_not_listed(run_target, status):
     run_target(orders("u1"), **EVENT)
     assert status(**EVENT, console_api_key="console-another")["runs"] == []
 
 
-def test_statsig_is_not_asked(run_target, statsig, status):
+def test_status_sends_no_requests(run_target, statsig, status):
     run_target(orders("u1"), **EVENT)
     before = len(statsig.state.requests)
     status(**EVENT)
     assert len(statsig.state.requests) == before
 
 
-def test_a_dry_run_is_not_remembered(run_target, status):
+def test_a_dry_run_is_not_recorded(run_target, status):
     run_target(orders("u1"), **EVENT)
     run_target(orders("u2"), **EVENT, dry_run=True)
     assert len(status(**EVENT)["runs"]) == 1
 
 
 @pytest.mark.parametrize("url", ["sqlite:///{}", "sqlite:///{}?timeout=5"])
-def test_a_run_that_needs_no_store_makes_none(run_target, status, tmp_path, url):
+def test_a_run_without_dedupe_is_recorded_only_in_an_existing_store(run_target, status, tmp_path, url):
     event = {**EVENT, "store_url": url.format(tmp_path / "store.db")}
     assert run_target(orders("u1"), **event, dedupe=False).exit_code == 0
     assert not (tmp_path / "store.db").exists()
@@ -151,7 +152,7 @@ def test_a_run_that_needs_no_store_makes_none(run_target, status, tmp_path, url)
     assert len(status(**event)["runs"]) == 2
 
 
-def test_replay_and_apply_held_are_remembered_as_such(run_target, statsig, status):
+def test_replay_and_apply_held_are_recorded_by_name(run_target, statsig, status):
     statsig.state.seed_segment("vips", ["a", "gone"])
     both = {"streams": {"orders": EVENT, "users": MIRROR}}
     run_target([*orders("u1", ""), *members("a")], **both)
@@ -169,7 +170,7 @@ def test_a_store_of_another_version_is_refused(run_target, status, tmp_path, ver
         status(**EVENT)
 
 
-def test_a_history_that_cannot_be_written_fails_no_run(run_target, tmp_path):
+def test_a_run_that_cannot_be_recorded_does_not_fail(run_target, tmp_path):
     run_target(orders("u1"), **EVENT)
     with closing(sqlite3.connect(tmp_path / "store.db")) as connection, connection:
         connection.execute("DROP TABLE target_statsig_runs")
@@ -179,7 +180,7 @@ def test_a_history_that_cannot_be_written_fails_no_run(run_target, tmp_path):
 
 
 @pytest.mark.parametrize("outlet", ["report_path", "metrics_path"])
-def test_a_run_that_fails_at_its_very_end_is_remembered_so(command, tmp_path, outlet):
+def test_a_run_whose_report_cannot_be_written_is_recorded_as_failed(command, tmp_path, outlet):
     config = command.config_file(**EVENT, **{outlet: str(tmp_path)})
     assert command.run("--config", config, messages=orders("u1")).exit_code == 1
     (run,) = json.loads(command.run("--config", config, "--status", "--json").stdout)["runs"]
@@ -187,14 +188,14 @@ def test_a_run_that_fails_at_its_very_end_is_remembered_so(command, tmp_path, ou
     assert f"`{outlet}`" in run["errors"][0]
 
 
-# What is remembered of runs
+# Recorded runs
 
 
 def past_run(ended_at, sent=None, **report):
     return PastRun(ended_at, Command.RUN, {"exit_code": 0, **report}, sent)
 
 
-def test_a_hundred_runs_are_remembered_and_names_of_the_last_one_only(opening, store_url):
+def test_a_hundred_runs_are_kept_with_event_names_of_the_last_only(opening, store_url):
     store = opening()
     opening(project="another").record_run(past_run(0.0))
     for number in range(KEPT_RUNS + 5):
@@ -206,14 +207,14 @@ def test_a_hundred_runs_are_remembered_and_names_of_the_last_one_only(opening, s
     assert len(read_store_status(store_url, project="another").runs) == 1
 
 
-def test_old_runs_are_forgotten(opening, store_url):
+def test_old_runs_are_deleted(opening, store_url):
     store = opening()
     store.record_run(past_run(0.0))
     store.record_run(past_run(KEPT_SECONDS + 1.0))
     assert [run.ended_at for run in read_store_status(store_url, project="a project").runs] == [KEPT_SECONDS + 1.0]
 
 
-def test_names_that_no_column_can_hold_are_remembered(opening, store_url):
+def test_names_that_no_text_column_can_hold_are_stored(opening, store_url):
     odd = "nul \x00, half a character \ud800"
     opening().record_run(past_run(1.0, SentItems({odd: 1}, None), streams={odd: {"records": 1}}))
     (run,) = read_store_status(store_url, project="a project").runs
@@ -232,19 +233,8 @@ def test_the_command_prints_text(run_target, command, statsig):
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert lines[0] == "Runs, the last one first (1 of 1 remembered)"
-    assert lines[1].split() == [
-        "ended",
-        "command",
-        "status",
-        "streams",
-        "exit",
-        "code",
-        "took",
-        "delivered",
-        "rejected",
-        "added",
-        "removed",
-    ]
+    columns = "ended command status streams exit code took delivered rejected added removed"
+    assert " ".join(lines[1].split()) == columns
     assert "run      complete  orders, users" in lines[2]
     assert "No run is at work." in lines
     assert any(line.split()[:3] == ["vips", "users", "unproven"] for line in lines)
@@ -259,7 +249,7 @@ def test_the_command_prints_json(run_target, command):
     assert json.loads(done.stdout)["runs"][0]["streams"]["orders"]["delivered"] == 1
 
 
-def test_an_interrupted_run_is_remembered_with_its_signal(command):
+def test_an_interrupted_run_is_recorded_with_its_exit_code(command):
     config = command.config_file(**EVENT)
     running = command.start("--config", config)
     running.write(orders("u1"))
@@ -270,7 +260,7 @@ def test_an_interrupted_run_is_remembered_with_its_signal(command):
     assert [(run["status"], run["exit_code"]) for run in json.loads(done.stdout)["runs"]] == [("interrupted", 143)]
 
 
-def test_a_store_that_cannot_be_read_is_a_clear_error(command):
+def test_an_unreadable_store_is_an_error(command):
     config = command.config_file(**EVENT)
     (command.directory / "store.db").write_text("no database " * 100)
     done = command.run("--config", config, "--status")
