@@ -1,4 +1,4 @@
-"""Changes that rows asked for and that a run leaves to the next one: said in the log, the summary and the report."""
+"""Changes that a run keeps for the next one, and how the log, the summary and the report count them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ ROWS = [
 ]
 
 
-def test_a_missing_segment_keeps_what_its_rows_asked_for(run_target, statsig):
+def test_changes_to_a_missing_segment_are_sent_by_the_next_run(run_target, statsig):
     outcome = run_target(ROWS, **ADD)
-    assert outcome.states == [{"bookmarks": {"users": {}}}]
+    assert (outcome.exit_code, outcome.states) == (1, [{"bookmarks": {"users": {}}}])
     assert segment_report(outcome)["kept"] == 3
     assert "Segment 'vips': 3 changes are kept in the store; the next run sends them first." in outcome.log
     assert "vips: 3 kept; the next run sends them first" in outcome.log
     statsig.state.seed_segment("vips", ["a"])
     outcome = run_target([schema("users")], **ADD)
+    assert outcome.exit_code == 0
     assert members(statsig) == {"d", "e"}
     assert segment_report(outcome)["kept"] == 0
     assert " kept" not in outcome.log
 
 
-def test_ids_of_another_type_than_the_segment_s_are_not_kept_and_their_rows_come_again(run_target, statsig):
+def test_ids_of_another_type_are_not_kept_and_hold_the_state_back(run_target, statsig):
     statsig.state.seed_segment("vips", [], id_type="stableID")
     rows = [schema("users"), record("users", {"user_id": "u1", "stable_id": "s1"}), state(users={})]
     outcome = run_target(rows, **ADD)
@@ -39,18 +40,18 @@ def test_ids_of_another_type_than_the_segment_s_are_not_kept_and_their_rows_come
     assert members(statsig) == {"s1"}
 
 
-def test_what_is_still_kept_is_told_again(run_target):
+def test_changes_that_are_still_kept_are_counted_again(run_target):
     run_target(ROWS, **ADD)
     outcome = run_target([schema("users"), *users("f", "d")], **ADD)
     assert segment_report(outcome)["kept"] == 4
 
 
-def test_one_change_is_one_change(run_target):
+def test_a_single_kept_change_is_logged_in_the_singular(run_target):
     outcome = run_target([schema("users"), *users("d")], **ADD)
     assert "Segment 'vips': 1 change is kept in the store" in outcome.log
 
 
-def test_what_was_sent_is_not_kept(run_target, statsig):
+def test_sent_changes_are_not_kept(run_target, statsig):
     statsig.state.seed_segment("vips")
     statsig.faults.add(method="PATCH", path="*", status=400, skip=1)
     outcome = run_target([schema("users"), *users("a", "b", "c", "d", "e")], segment_batch_size=2, **ADD)
@@ -66,7 +67,7 @@ def test_a_dry_run_says_what_would_be_kept(run_target, tmp_path):
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_a_mirror_that_a_guard_stops_tells_what_the_segment_holds_now(run_target, statsig, dry_run):
+def test_a_mirror_stopped_by_a_guard_reports_the_segments_size(run_target, statsig, dry_run):
     statsig.state.seed_segment("vips", [f"u{number}" for number in range(100)])
     outcome = run_target(
         [schema("users"), *users("new"), activate_version("users")], dry_run=dry_run, **MIRROR, max_removal_percent=10

@@ -21,26 +21,26 @@ def settings(**values):
     )
 
 
-def words_of(records, settings):
-    """Return what records say of the members of each segment, and the errors of those that say nothing."""
+def changes_of(records, settings):
+    """Return the changes to each segment that records make, and the errors of rejected records."""
     faults = {}
     changes = MemberMapper(settings).changes(columns_of(*records), faults)
     return changes, faults
 
 
-def word_of(record, settings):
-    """Return the segment and the member that a record names, and whether it says that it is one.
+def change_of(record, settings):
+    """Return the segment and the id that a record names, and whether it is to be a member.
 
     Raises:
-        RecordError: It says nothing.
+        RecordError: The record is rejected.
     """
-    words, faults = words_of([record], settings)
+    changes, faults = changes_of([record], settings)
     if faults:
-        assert (words, [*faults]) == ({}, [0])
+        assert (changes, [*faults]) == ({}, [0])
         raise faults[0]
-    ((segment_id, said),) = words.items()
-    ((member, is_one),) = said.items()
-    return segment_id, member, is_one
+    ((segment_id, members),) = changes.items()
+    ((id_, is_member),) = members.items()
+    return segment_id, id_, is_member
 
 
 def reason_of(call, *arguments):
@@ -74,7 +74,7 @@ def reason_of(call, *arguments):
         pytest.param(0.1, "0.1", id="a float that has no exact digits"),
     ],
 )
-def test_an_id_is_a_string_and_a_number_its_plain_digits(value, text):
+def test_strings_and_plain_digits_of_numbers_are_ids(value, text):
     assert normalise_id(value) == text
 
 
@@ -99,12 +99,12 @@ def test_an_id_is_a_string_and_a_number_its_plain_digits(value, text):
         pytest.param("a\ud83d", "invalid_identifier", id="half of a surrogate pair"),
     ],
 )
-def test_what_cannot_be_an_id_is_rejected(value, reason):
+def test_values_that_cannot_be_an_id_are_rejected(value, reason):
     assert reason_of(normalise_id, value) == reason
 
 
 @given(st.text() | st.integers() | st.floats() | st.decimals() | st.none() | st.booleans())
-def test_an_id_once_normalised_stays_as_it_is_and_can_be_sent(value):
+def test_a_normalised_id_stays_the_same_and_can_be_sent(value):
     try:
         text = normalise_id(value)
     except RecordError:
@@ -145,7 +145,7 @@ def test_an_id_once_normalised_stays_as_it_is_and_can_be_sent(value):
     ],
 )
 def test_a_member_is_read_from_the_sources_of_its_id_type(stream, record):
-    assert word_of(record, settings(**stream)) == ("vips", "u1", True)
+    assert change_of(record, settings(**stream)) == ("vips", "u1", True)
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,9 @@ def test_a_member_is_read_from_the_sources_of_its_id_type(stream, record):
         pytest.param({"id_type": IdType.CUSTOM_ID, "custom_id_type": "companyID"}, "companyID", id="the custom type"),
     ],
 )
-def test_a_record_without_an_id_is_rejected_under_the_name_of_the_column(stream, field):
+def test_a_record_without_an_id_is_rejected_by_its_column(stream, field):
     with pytest.raises(RecordError) as caught:
-        word_of({"name": "Ada"}, settings(**stream))
+        change_of({"name": "Ada"}, settings(**stream))
 
     assert (caught.value.reason, caught.value.field) == ("missing_identifier", field)
 
@@ -166,7 +166,7 @@ def test_a_record_without_an_id_is_rejected_under_the_name_of_the_column(stream,
 @pytest.mark.parametrize("value", ["ada,lovelace", Decimal("1E+400007")])
 def test_an_error_does_not_hold_the_id(value):
     with pytest.raises(RecordError) as caught:
-        word_of({"user_id": value}, settings())
+        change_of({"user_id": value}, settings())
     error = caught.value
     while error is not None:
         assert not re.search("ada|400007", str(error))
@@ -183,48 +183,48 @@ def test_an_error_does_not_hold_the_id(value):
     ],
 )
 def test_a_membership_column_says_who_is_a_member(value, member):
-    assert word_of({"user_id": "u1", "active": value}, settings(membership_field="active")) == ("vips", "u1", member)
+    assert change_of({"user_id": "u1", "active": value}, settings(membership_field="active")) == ("vips", "u1", member)
 
 
 @pytest.mark.parametrize("value", [None, "", "maybe", 2, Decimal("0.5"), [True], {"active": True}])
-def test_a_membership_that_cannot_be_told_is_rejected(value):
+def test_an_unclear_membership_is_rejected(value):
     stream = settings(membership_field="active")
 
-    assert reason_of(word_of, {"user_id": "u1", "active": value}, stream) == "invalid_membership"
-    assert reason_of(word_of, {"user_id": "u1"}, stream) == "invalid_membership"
+    assert reason_of(change_of, {"user_id": "u1", "active": value}, stream) == "invalid_membership"
+    assert reason_of(change_of, {"user_id": "u1"}, stream) == "invalid_membership"
 
 
 @pytest.mark.parametrize("sync_mode", SyncMode)
-def test_a_deleted_row_is_no_member_whatever_else_it_says(sync_mode):
+def test_a_deleted_row_is_no_member_in_any_mode(sync_mode):
     deleted = {"user_id": "u1", "_sdc_deleted_at": "2026-11-22 03:55:36.859445+00", "active": True}
 
-    assert word_of(deleted, settings(sync_mode=sync_mode)) == ("vips", "u1", False)
-    assert word_of(deleted, settings(sync_mode=sync_mode, membership_field="active")) == ("vips", "u1", False)
+    assert change_of(deleted, settings(sync_mode=sync_mode)) == ("vips", "u1", False)
+    assert change_of(deleted, settings(sync_mode=sync_mode, membership_field="active")) == ("vips", "u1", False)
 
 
 def test_a_deleted_row_needs_no_membership_column():
     deleted = {"user_id": "u1", "_sdc_deleted_at": "2026-11-22T03:55:38Z", "_sdc_lsn": 24583736}
 
-    assert word_of(deleted, settings(membership_field="active")) == ("vips", "u1", False)
+    assert change_of(deleted, settings(membership_field="active")) == ("vips", "u1", False)
 
 
 @pytest.mark.parametrize("blank", [None, ""])
-def test_a_row_that_was_not_deleted_is_as_it_says(blank):
-    assert word_of({"user_id": "u1", "_sdc_deleted_at": blank}, settings()) == ("vips", "u1", True)
+def test_a_blank_deletion_time_does_not_delete_a_row(blank):
+    assert change_of({"user_id": "u1", "_sdc_deleted_at": blank}, settings()) == ("vips", "u1", True)
 
 
 @pytest.mark.parametrize(
     ("sync_mode", "member"), [(SyncMode.ADD, True), (SyncMode.MIRROR, True), (SyncMode.REMOVE, False)]
 )
 def test_a_row_joins_or_leaves_by_the_sync_mode(sync_mode, member):
-    assert word_of({"user_id": "u1"}, settings(sync_mode=sync_mode)) == ("vips", "u1", member)
+    assert change_of({"user_id": "u1"}, settings(sync_mode=sync_mode)) == ("vips", "u1", member)
 
 
 def test_each_record_may_name_its_segment():
     stream = settings(segment_id=None, segment_id_field="segment.id")
 
-    assert word_of({"user_id": "u1", "segment": {"id": " vips "}}, stream)[0] == "vips"
-    assert word_of({"user_id": "u1", "segment__id": "vips"}, stream)[0] == "vips"
+    assert change_of({"user_id": "u1", "segment": {"id": " vips "}}, stream)[0] == "vips"
+    assert change_of({"user_id": "u1", "segment__id": "vips"}, stream)[0] == "vips"
 
 
 @pytest.mark.parametrize(
@@ -234,20 +234,20 @@ def test_each_record_may_name_its_segment():
         *((value, "invalid_segment_id") for value in ("", "  ", 7, True, ["vips"], ".", "..", "a\nb", "x" * 101)),
     ],
 )
-def test_a_record_that_names_no_segment_is_rejected(value, reason):
+def test_a_record_without_a_valid_segment_is_rejected(value, reason):
     stream = settings(segment_id=None, segment_id_field="segment")
 
-    assert reason_of(word_of, {"user_id": "u1", "segment": value}, stream) == reason
+    assert reason_of(change_of, {"user_id": "u1", "segment": value}, stream) == reason
 
 
-def test_the_last_word_on_a_member_counts():
+def test_the_last_record_of_a_member_counts():
     records = [{"user_id": user, "active": active} for user, active in (("u1", 1), ("u2", 0), ("u1", 0), (" u2 ", 1))]
-    words, faults = words_of(records, settings(membership_field="active"))
-    assert [*words["vips"].items()] == [("u1", False), ("u2", True)]
+    changes, faults = changes_of(records, settings(membership_field="active"))
+    assert [*changes["vips"].items()] == [("u1", False), ("u2", True)]
     assert faults == {}
 
 
-def test_a_record_that_says_nothing_stands_in_no_other_s_way():
+def test_rejected_records_do_not_affect_the_others():
     stream = settings(segment_id=None, segment_id_field="list", membership_field="active")
     records = [
         {"user_id": "u1", "list": "vips", "active": 1},
@@ -259,8 +259,8 @@ def test_a_record_that_says_nothing_stands_in_no_other_s_way():
         {"user_id": 7, "list": " staff ", "active": 0},
         {"user_id": "u8", "list": "vips", "_sdc_deleted_at": "2026-11-22"},
     ]
-    words, faults = words_of(records, stream)
-    assert words == {"vips": {"u1": True, "u8": False}, "staff": {"7": False}}
+    changes, faults = changes_of(records, stream)
+    assert changes == {"vips": {"u1": True, "u8": False}, "staff": {"7": False}}
     assert {row: (error.reason, error.field) for row, error in faults.items()} == {
         1: ("missing_identifier", "user_id"),
         2: ("missing_segment_id", "list"),
@@ -283,15 +283,15 @@ values = st.text(max_size=3) | st.integers() | st.decimals() | st.none() | st.bo
 @given(st.lists(values, max_size=6) | st.lists(st.text("ab ", max_size=3)) | st.lists(st.integers()))
 @example([10**5000, 1])
 @example(["u1", "u,2", "", "u3"])
-def test_a_column_of_ids_is_read_as_each_of_them_is(ids):
-    words, faults = words_of([{"user_id": value} for value in ids], settings())
+def test_a_column_of_ids_is_read_like_each_id_alone(ids):
+    changes, faults = changes_of([{"user_id": value} for value in ids], settings())
     singly = [normalised(value) for value in ids]
-    assert words.get("vips", {}) == {text: True for text in singly if isinstance(text, str)}
+    assert changes.get("vips", {}) == {text: True for text in singly if isinstance(text, str)}
     assert {row: (error.reason, error.field) for row, error in faults.items()} == {
         row: (error.reason, "user_id") for row, error in enumerate(singly) if isinstance(error, RecordError)
     }
 
 
-def test_the_settings_of_a_mapper_go_to_another_process():
+def test_pickled_settings_map_records_alike():
     stream = pickle.loads(pickle.dumps(settings(membership_field="active")))
-    assert word_of({"user_id": "u1", "active": "t"}, stream) == ("vips", "u1", True)
+    assert change_of({"user_id": "u1", "active": "t"}, stream) == ("vips", "u1", True)

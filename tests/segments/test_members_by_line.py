@@ -1,4 +1,4 @@
-"""Members of a table, whose lines are read column by column, and what happens where one of them is odd."""
+"""Members of a table whose lines are read column by column, with odd lines among them."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_a_table_is_mirrored_by_its_row_count(run_target, statsig):
     assert members(statsig) == [*(f"u{number:03}" for number in range(1, 40)), "u900"]
 
 
-def test_rows_that_do_not_agree_on_their_number_prove_nothing(run_target, statsig):
+def test_row_counts_that_differ_prove_nothing(run_target, statsig):
     outcome = run_target([TABLE, user("u001", rows=2), user("u002", rows=3)], **MIRROR)
     assert outcome.report["streams"]["users"]["segments"]["vips"]["held"] == 1
     assert members(statsig) == ["u000", "u001", "u002"]
 
 
-def test_odd_rows_among_plain_ones_are_told_one_by_one(run_target, statsig):
+def test_odd_rows_among_plain_ones_are_judged_one_by_one(run_target, statsig):
     rows = [
         *users(10),
         user("u000", _sdc_deleted_at="2026-11-22"),
@@ -62,7 +62,7 @@ def test_odd_rows_among_plain_ones_are_told_one_by_one(run_target, statsig):
     assert members(statsig) == [*(f"u{number:03}" for number in range(1, 12)), "u050"]
 
 
-def test_what_comes_before_a_line_that_cannot_be_read_is_taken(run_target, statsig):
+def test_rows_before_an_unreadable_line_are_accepted(run_target, statsig):
     broken = to_lines(users(6)).replace(b'"u004"', b'"u004')
     outcome = run_target(Blocks([to_lines([TABLE]), broken]), **ADD)
     assert outcome.exit_code == 1
@@ -71,7 +71,7 @@ def test_what_comes_before_a_line_that_cannot_be_read_is_taken(run_target, stats
 
 
 @pytest.mark.parametrize("more", [{}, {"beyond_the_schema": 1}])
-def test_a_tap_that_leaves_columns_out_or_adds_some_is_read_all_the_same(run_target, statsig, more):
+def test_rows_with_missing_or_extra_columns_are_read(run_target, statsig, more):
     ragged = [record("users", {"user_id": f"u{number:03}", **more}) for number in range(400)]
     blocks = [to_lines(ragged[begin : begin + 10]) for begin in range(0, 400, 10)]
     outcome = run_target(Blocks([to_lines([TABLE]), *blocks, to_lines(users(40))]), **ADD)

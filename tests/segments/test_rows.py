@@ -1,4 +1,4 @@
-"""When what rows ask for is sent, and what a STATE waits for."""
+"""When the changes of rows are sent, and which of them a STATE waits for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STATE = {"bookmarks": {}}
 
 
 class Segment:
-    """Takes four ids in a request, or refuses them."""
+    """Accepts four ids in a request, or refuses them."""
 
     id = "vips"
     batch_size = 4
@@ -42,14 +42,14 @@ class Segment:
 
 
 class Pending(dict):
-    """What is kept for the next run."""
+    """The changes that are kept for the next run."""
 
     keep = dict.update
 
 
 @pytest.fixture
-def row(monkeypatch):
-    """Give a sync that gathers eight ids at most, and what is around it."""
+def row_sync(monkeypatch):
+    """Give a sync that gathers at most eight ids, with its segment, gate and store."""
     monkeypatch.setattr(changes, "GATHERED", 8)
     written = []
     around = SimpleNamespace(
@@ -64,38 +64,38 @@ def joining(*numbers):
     return {f"u{number}": True for number in numbers}
 
 
-def test_requests_are_full_however_many_ids_come_at_once(row):
-    row.sync.add_changes(joining(*range(7)))
-    row.sync.add_changes(joining(*range(7, 18)))
-    assert [len(ids) for ids in row.segment.added] == [4, 4, 4, 4]
-    row.sync.flush()
-    assert [len(ids) for ids in row.segment.added] == [4, 4, 4, 4, 2]
+def test_requests_are_full_however_many_ids_come_at_once(row_sync):
+    row_sync.sync.add_changes(joining(*range(7)))
+    row_sync.sync.add_changes(joining(*range(7, 18)))
+    assert [len(ids) for ids in row_sync.segment.added] == [4, 4, 4, 4]
+    row_sync.sync.flush()
+    assert [len(ids) for ids in row_sync.segment.added] == [4, 4, 4, 4, 2]
 
 
-def test_a_state_waits_for_all_before_it_and_for_nobody_after_it(row):
-    row.sync.add_changes(joining(*range(7)))
-    row.gate.hold(STATE)
-    assert row.written == []
-    row.sync.add_changes(joining(*range(7, 10)))
-    assert row.written == [STATE]
-    row.gate.hold({"bookmarks": {"later": 1}})
-    assert row.written == [STATE]
+def test_a_state_waits_only_for_the_changes_before_it(row_sync):
+    row_sync.sync.add_changes(joining(*range(7)))
+    row_sync.gate.hold(STATE)
+    assert row_sync.written == []
+    row_sync.sync.add_changes(joining(*range(7, 10)))
+    assert row_sync.written == [STATE]
+    row_sync.gate.hold({"bookmarks": {"later": 1}})
+    assert row_sync.written == [STATE]
 
 
-def test_the_last_word_on_an_id_is_sent(row):
-    row.sync.add_changes({"u1": True, "u2": True})
-    row.sync.add_changes({"u1": False})
-    row.sync.flush()
-    assert (row.segment.added, row.segment.removed) == ([["u2"]], [["u1"]])
+def test_the_last_change_of_an_id_is_sent(row_sync):
+    row_sync.sync.add_changes({"u1": True, "u2": True})
+    row_sync.sync.add_changes({"u1": False})
+    row_sync.sync.flush()
+    assert (row_sync.segment.added, row_sync.segment.removed) == ([["u2"]], [["u1"]])
 
 
-def test_nothing_is_lost_that_came_together_with_what_was_refused(row):
-    row.segment.refuses = True
-    row.sync.add_changes(joining(*range(7)))
+def test_changes_that_come_with_refused_ones_are_kept(row_sync):
+    row_sync.segment.refuses = True
+    row_sync.sync.add_changes(joining(*range(7)))
     with pytest.raises(SegmentError):
-        row.sync.add_changes(joining(*range(7, 12)))
-    row.gate.hold(STATE)
-    row.sync.fail()
-    row.sync.add_changes(joining(12))
-    assert row.pending == joining(*range(13))
-    assert row.written == [STATE]
+        row_sync.sync.add_changes(joining(*range(7, 12)))
+    row_sync.gate.hold(STATE)
+    row_sync.sync.fail()
+    row_sync.sync.add_changes(joining(12))
+    assert row_sync.pending == joining(*range(13))
+    assert row_sync.written == [STATE]

@@ -1,4 +1,4 @@
-"""Ids of segments, out of the data and out of the settings, on their way into the path of a request."""
+"""Segment ids of records and of the settings, in the path of a request."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def calls(statsig):
     return calls
 
 
-def changing(encoded):
+def requests_for(encoded):
     return [
         ("GET", f"/console/v1/segments/{encoded}"),
         ("PATCH", f"/console/v1/segments/{encoded}/id_list"),
@@ -51,51 +51,52 @@ def changing(encoded):
 
 
 @pytest.mark.parametrize(("name", "encoded"), ENCODED)
-def test_the_id_of_a_record_is_one_part_of_the_path(run_target, statsig, calls, name, encoded):
+def test_a_segment_id_of_a_record_is_one_part_of_the_path(run_target, statsig, calls, name, encoded):
     statsig.state.seed_segment(name)
     outcome = run_target([schema("users"), record("users", {"user_id": "a", "list": name})], **BY_COLUMN)
     assert outcome.exit_code == 0
-    assert calls == changing(encoded)
+    assert calls == requests_for(encoded)
     assert statsig.state.ids(name) == {"a"}
 
 
 @pytest.mark.parametrize(("name", "encoded"), ENCODED)
-def test_the_id_of_the_settings_is_one_part_of_the_path(run_target, statsig, calls, name, encoded):
+def test_a_segment_id_of_the_settings_is_one_part_of_the_path(run_target, statsig, calls, name, encoded):
     statsig.state.seed_segment(name)
     settings = {"object_type": "segment", "segment_id": name, "sync_mode": "add"}
     assert run_target([schema("users"), record("users", {"user_id": "a"})], **settings).exit_code == 0
-    assert calls == changing(encoded)
+    assert calls == requests_for(encoded)
 
 
 @pytest.mark.parametrize("name", UNUSABLE)
-def test_a_record_whose_segment_can_have_no_such_id_is_rejected(run_target, statsig, calls, name):
+def test_a_record_with_an_invalid_segment_id_is_rejected(run_target, statsig, calls, name):
     statsig.state.seed_segment("vips")
     rows = [{"user_id": "a", "list": "vips"}, {"user_id": "b", "list": name}]
     outcome = run_target([schema("users"), *(record("users", row) for row in rows)], **BY_COLUMN)
     assert outcome.report["streams"]["users"]["reasons"] == {"invalid_segment_id": 1}
-    assert calls == changing("vips")
+    assert calls == requests_for("vips")
     assert statsig.state.ids("vips") == {"a"}
     assert [letter["record"] for letter in run_target.dead_letters[1:]] == [rows[1]]
 
 
+# An empty id in the settings is none.
 @pytest.mark.parametrize("name", UNUSABLE[:2] + UNUSABLE[3:])
-def test_settings_with_an_id_that_no_segment_can_have_are_turned_down(run_target, calls, name):
-    with pytest.raises(ConfigValidationError) as turned_down:
+def test_an_invalid_segment_id_in_the_settings_is_refused(run_target, calls, name):
+    with pytest.raises(ConfigValidationError) as caught:
         run_target([], object_type="segment", segment_id=name, sync_mode="add")
-    assert "`segment_id` is not a valid segment id" in turned_down.value.errors[0]
+    assert "`segment_id` is not a valid segment id" in caught.value.errors[0]
     assert calls == []
 
 
 @pytest.mark.parametrize("setting", ["events_url", "console_url"])
 @pytest.mark.parametrize("ending", ["?project=1", "#top", " ", "\n"])
-def test_a_base_behind_which_no_call_can_be_put_is_turned_down(run_target, statsig, setting, ending):
+def test_a_base_url_that_no_path_can_follow_is_refused(run_target, statsig, setting, ending):
     address = {setting: f"{statsig.console_url}{ending}"}
-    with pytest.raises(ConfigValidationError) as turned_down:
+    with pytest.raises(ConfigValidationError) as caught:
         run_target([], object_type="segment", segment_id="vips", sync_mode="add", **address)
-    assert f"`{setting}` must be an address such as" in turned_down.value.errors[0]
+    assert f"`{setting}` must be an address such as" in caught.value.errors[0]
 
 
-def test_a_dry_run_takes_a_segment_by_the_collections_name_for_a_segment(run_target, statsig):
+def test_a_dry_run_accepts_a_segment_that_is_named_segments(run_target, statsig):
     statsig.state.seed_segment("segments")
     settings = {"object_type": "segment", "segment_id": "segments", "sync_mode": "add", "dry_run": True}
     outcome = run_target([schema("users"), record("users", {"user_id": "a"})], **settings)

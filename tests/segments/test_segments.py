@@ -36,7 +36,7 @@ def vips(statsig):
     statsig.state.seed_segment("vips", ["a", "b", "c"])
 
 
-def test_add_adds_and_normalises_ids(run_target, statsig):
+def test_add_mode_adds_normalised_ids(run_target, statsig):
     outcome = run_target([schema("users"), *users("b", " d ", 7, 8.0, "d"), state(users={})], **ADD)
     assert outcome.exit_code == 0
     assert members(statsig) == {"a", "b", "c", "d", "7", "8"}
@@ -44,15 +44,15 @@ def test_add_adds_and_normalises_ids(run_target, statsig):
     assert outcome.states == [{"bookmarks": {"users": {}}}]
 
 
-def test_a_slip_in_the_mapping_does_not_send_the_ids_of_another_column(run_target, statsig):
+def test_an_unknown_destination_in_the_mapping_is_refused(run_target, statsig):
     rows = [schema("users"), record("users", {"user_id": "internal", "customer": "d"})]
-    with pytest.raises(ConfigValidationError) as turned_down:
+    with pytest.raises(ConfigValidationError) as caught:
         run_target(rows, field_mapping={"userid": "customer"}, **ADD)
-    assert turned_down.value.errors == ["`field_mapping` has no destination `userid`: did you mean `user_id`?"]
+    assert caught.value.errors == ["`field_mapping` has no destination `userid`: did you mean `user_id`?"]
     assert members(statsig) == {"a", "b", "c"}
 
 
-def test_remove_removes(run_target, statsig):
+def test_remove_mode_removes_members(run_target, statsig):
     run_target([schema("users"), *users("a", "x"), COMPLETE], **REMOVE)
     assert members(statsig) == {"b", "c"}
 
@@ -62,7 +62,7 @@ def test_ids_go_in_full_requests(run_target, statsig):
     assert changes(statsig) == [("PATCH", 10), ("PATCH", 10), ("PATCH", 5)]
 
 
-def test_rows_that_were_deleted_or_left_are_removed_and_the_last_word_wins(run_target, statsig):
+def test_deleted_and_inactive_rows_are_removed_and_the_last_row_wins(run_target, statsig):
     rows = [
         record("users", {"user_id": "d", "active": True}, version=1),
         record("users", {"user_id": "a", "active": False}, version=1),
@@ -96,16 +96,6 @@ def test_a_proven_mirror_adds_first_and_then_removes(run_target, statsig):
     )
 
 
-def test_a_mirror_with_nothing_changed_changes_nothing_and_reads_no_list_the_second_time(run_target, statsig):
-    source = [schema("users"), *users("a", "b", "c"), COMPLETE]
-    run_target(source, **MIRROR)
-    statsig.state.requests.clear()
-    outcome = run_target(source, **MIRROR)
-    assert [entry.method for entry in statsig.state.requests] == ["GET", "GET"]
-    assert not [entry for entry in statsig.state.requests if entry.path.endswith("/id_list")]
-    assert segment_report(outcome)["unchanged"] == 3
-
-
 def test_a_page_of_long_ids_is_read_whole(run_target, statsig):
     long = ["x" * 1_500 + str(number) for number in range(1_000)]
     statsig.state.seed_segment("vips", long)
@@ -114,7 +104,7 @@ def test_a_page_of_long_ids_is_read_whole(run_target, statsig):
     assert members(statsig) == set(long[1:])
 
 
-def test_a_drift_is_told_and_mended(run_target, statsig):
+def test_a_member_added_by_others_is_logged_and_removed(run_target, statsig):
     source = [schema("users"), *users("a", "b", "c"), COMPLETE]
     run_target(source, **MIRROR)
     statsig.state.seed_segment("vips", ["a", "b", "c", "stranger"])
@@ -123,7 +113,7 @@ def test_a_drift_is_told_and_mended(run_target, statsig):
     assert members(statsig) == {"a", "b", "c"}
 
 
-def test_a_mirror_without_proof_holds_removals_and_says_how_to_get_one(run_target, statsig):
+def test_a_mirror_without_proof_holds_removals_and_names_a_remedy(run_target, statsig):
     outcome = run_target([schema("users"), *users("a", "d")], **MIRROR)
     assert outcome.exit_code == 0
     assert members(statsig) == {"a", "b", "c", "d"}
@@ -134,7 +124,7 @@ def test_a_mirror_without_proof_holds_removals_and_says_how_to_get_one(run_targe
     assert "vips: 2 held since" in outcome.log
 
 
-def test_a_later_proof_removes_the_held_ones_with_it(run_target, statsig):
+def test_a_later_proof_removes_the_held_members(run_target, statsig):
     run_target([schema("users"), *users("a", "d")], **MIRROR)
     outcome = run_target([schema("users"), *users("a", "d"), COMPLETE], **MIRROR)
     assert members(statsig) == {"a", "d"}
@@ -169,7 +159,7 @@ def test_a_later_proof_removes_the_held_ones_with_it(run_target, statsig):
         ),
     ],
 )
-def test_a_mirror_holds_removals(run_target, statsig, messages, settings, reason):
+def test_held_removals_have_a_reason(run_target, statsig, messages, settings, reason):
     outcome = run_target([schema("users"), *messages], **MIRROR, **settings)
     assert outcome.exit_code == 0
     assert members(statsig) == {"a", "b", "c"}
@@ -179,7 +169,7 @@ def test_a_mirror_holds_removals(run_target, statsig, messages, settings, reason
 @pytest.mark.parametrize(
     ("messages", "settings"),
     [
-        pytest.param([*users("a")], {"on_incomplete_stream": "remove"}, id="the user does without a proof"),
+        pytest.param([*users("a")], {"on_incomplete_stream": "remove"}, id="no proof is wanted"),
         pytest.param([record("users", {"user_id": "a", "n": 1}, version=1)], {"row_count_field": "n"}, id="row count"),
         pytest.param([*users("a"), {"type": "ACTIVATE_VERSION", "stream": "users", "version": 1}], {}, id="version"),
     ],
@@ -191,7 +181,7 @@ def test_a_mirror_removes_with_proof(run_target, statsig, messages, settings):
     assert members(statsig) == {"a"}
 
 
-def test_a_stream_that_begins_after_it_proves_nothing(run_target, statsig):
+def test_a_stream_that_begins_after_a_mirror_proves_nothing(run_target, statsig):
     streams = {"users": MIRROR, "z": {**ADD, "segment_id": "z"}}
     statsig.state.seed_segment("z", [])
     outcome = run_target([schema("users"), *users("a"), schema("z"), *users("q", stream="z")], streams=streams)
@@ -199,13 +189,13 @@ def test_a_stream_that_begins_after_it_proves_nothing(run_target, statsig):
     assert segment_report(outcome)["held_because"] == "unproven"
 
 
-def test_a_state_lets_no_tap_go_on_within_a_mirrored_stream(run_target):
+def test_a_state_omits_the_position_in_a_mirrored_stream(run_target):
     midway = {"bookmarks": {"users": {"version": 1, "xmin": 1010}, "z": {"id": 7}}, "currently_syncing": "users"}
     outcome = run_target([schema("users"), *users("a"), {"type": "STATE", "value": midway}], **MIRROR)
     assert outcome.states == [{"bookmarks": {"z": {"id": 7}}}]
 
 
-def test_an_empty_record_that_stream_maps_would_drop_lets_nobody_be_removed(run_target, statsig):
+def test_an_empty_record_that_stream_maps_drop_holds_removals(run_target, statsig):
     row = record("users", {}, version=1)
     outcome = run_target(
         [schema("users"), *users("a"), row, COMPLETE], stream_maps={"users": {"plan": "'pro'"}}, **MIRROR
@@ -221,7 +211,7 @@ def test_an_activate_version_that_is_not_processed_proves_nothing(run_target, st
     assert members(statsig) == {"a", "b", "c"}
 
 
-def test_too_many_removals_fail_the_run_while_additions_and_other_streams_go(run_target, statsig):
+def test_too_many_removals_fail_the_run_but_all_else_is_sent(run_target, statsig):
     statsig.state.seed_segment("vips", [f"u{number}" for number in range(100)])
     event = {"object_type": "event", "dedupe": False}
     messages = [schema("users"), *users("new"), COMPLETE, schema("z"), record("z", {"event": "e", "user_id": "u"})]
@@ -233,7 +223,7 @@ def test_too_many_removals_fail_the_run_while_additions_and_other_streams_go(run
     assert "`max_removal_percent` (20)" in outcome.errors
 
 
-def test_a_mirror_may_empty_a_segment_where_it_is_allowed_to(run_target, statsig):
+def test_a_mirror_can_empty_a_segment_if_it_is_allowed_to(run_target, statsig):
     statsig.state.seed_segment("vips", [f"u{number}" for number in range(100)])
     settings = {"allow_empty_segment": True, "on_incomplete_stream": "remove"}
     outcome = run_target([schema("users"), COMPLETE], **settings, **MIRROR)
@@ -241,7 +231,7 @@ def test_a_mirror_may_empty_a_segment_where_it_is_allowed_to(run_target, statsig
     assert members(statsig) == set()
 
 
-def test_an_unproven_mirror_may_be_an_error(run_target, statsig):
+def test_an_unproven_mirror_can_be_an_error(run_target, statsig):
     for listed, missing in (("ad", "2 of 3 members are"), ("abcd", "0 of 4 members are")):
         outcome = run_target([schema("users"), *users(*listed)], on_incomplete_stream="fail", **MIRROR)
         assert outcome.exit_code == 1
@@ -249,11 +239,11 @@ def test_an_unproven_mirror_may_be_an_error(run_target, statsig):
         assert f"{missing} not in stream 'users'" in outcome.errors
         assert f"Removed none and added {int(listed == 'ad')}. Nothing proves that the tap finished" in outcome.errors
         assert "`on_incomplete_stream: fail` makes that an error. To prove it, set `row_count_field`" in outcome.errors
-        # A failed run leaves nothing for it.
+        # A failed run leaves nothing for `--apply-held`.
         assert "removes them" not in outcome.errors
 
 
-def test_an_incremental_stream_is_no_mirror(run_target, statsig):
+def test_an_incremental_stream_cannot_be_mirrored(run_target, statsig):
     bookmark = {"replication_key": "updated_at", "replication_key_value": "2026-11-10T10:20:00+00:00"}
     outcome = run_target([schema("users"), *users("a"), state(users=bookmark)], **MIRROR)
     assert outcome.exit_code == 1
@@ -270,7 +260,7 @@ def test_an_incremental_stream_is_no_mirror(run_target, statsig):
         pytest.param({"id_type": "companyID"}, "holds ids of type companyID, but the stream is configured", id="id"),
     ],
 )
-def test_a_segment_that_does_not_fit_is_said_before_the_first_change(run_target, statsig, seed, words):
+def test_an_unsuitable_segment_fails_before_the_first_change(run_target, statsig, seed, words):
     if seed is not None:
         statsig.state.seed_segment("other", [], **seed)
     outcome = run_target([schema("users"), *users("a"), COMPLETE], **{**ADD, "segment_id": "other"})
@@ -279,22 +269,12 @@ def test_a_segment_that_does_not_fit_is_said_before_the_first_change(run_target,
     assert changes(statsig) == []
 
 
-def test_rows_of_a_segment_that_failed_are_kept_and_sent_first_by_the_next_run(run_target, statsig):
-    settings = {**ADD, "segment_id": "later"}
-    outcome = run_target([schema("users"), *users("a", "b"), state(users={})], **settings)
-    assert outcome.exit_code == 1
-    assert outcome.states == [{"bookmarks": {"users": {}}}]
-    statsig.state.seed_segment("later", [])
-    assert run_target([schema("users"), COMPLETE], **settings).exit_code == 0
-    assert members(statsig, "later") == {"a", "b"}
-
-
-def test_a_missing_segment_is_created_where_that_is_wanted(run_target, statsig):
+def test_a_missing_segment_is_created_if_configured(run_target, statsig):
     run_target([schema("users"), *users("a"), COMPLETE], **{**MIRROR, "segment_id": "fresh", "create_segment": True})
     assert members(statsig, "fresh") == {"a"}
 
 
-def test_a_created_segment_has_the_description_and_the_tags_that_are_set(run_target, statsig):
+def test_a_created_segment_has_the_configured_description_and_tags(run_target, statsig):
     settings = {"create_segment": True, "segment_description": "Who pays", "segment_tags": ["crm", "daily"]}
     for _ in range(2):
         run_target([schema("users"), *users("a")], **{**ADD, "segment_id": "fresh", **settings})
@@ -304,14 +284,14 @@ def test_a_created_segment_has_the_description_and_the_tags_that_are_set(run_tar
     assert bodies == ["/console/v1/segments"]
 
 
-def test_a_segment_that_is_there_keeps_its_description(run_target, statsig):
+def test_an_existing_segment_keeps_its_description(run_target, statsig):
     statsig.state.segments["vips"].description = "By hand"
     run_target([schema("users"), *users("a")], **ADD, segment_description="Who pays", segment_tags=["crm"])
     assert (statsig.state.segments["vips"].description, statsig.state.segments["vips"].tags) == ("By hand", [])
 
 
 @pytest.mark.parametrize("respects", [True, False])
-def test_every_change_asks_for_reviews_where_that_is_set(run_target, statsig, respects):
+def test_every_change_asks_for_reviews_if_configured(run_target, statsig, respects):
     settings = {**MIRROR, "segment_id": "fresh", "create_segment": True, "respect_review_settings": respects}
     run_target([schema("users"), *users("a", "b"), COMPLETE], **settings)
     run_target([schema("users"), *users("a"), COMPLETE], **settings)
@@ -319,7 +299,7 @@ def test_every_change_asks_for_reviews_where_that_is_set(run_target, statsig, re
     assert asked == {("GET", False), *((method, respects) for method in ("POST", "PATCH", "DELETE"))}
 
 
-def test_a_change_that_must_be_reviewed_fails_its_segment_and_rows_are_kept(run_target, statsig):
+def test_a_change_that_needs_review_fails_and_its_rows_are_kept(run_target, statsig):
     fault = statsig.faults.add(method="PATCH", status=403, body='{"status": 403, "message": "This requires a review"}')
     rows = [schema("users"), *users("d"), state(users={})]
     outcome = run_target(rows, **ADD, respect_review_settings=True)
@@ -333,7 +313,7 @@ def test_a_change_that_must_be_reviewed_fails_its_segment_and_rows_are_kept(run_
     assert members(statsig) == {"a", "b", "c", "d"}
 
 
-def test_a_mirror_whose_change_is_only_proposed_takes_nobody_for_added(run_target, statsig):
+def test_a_mirror_does_not_count_proposed_additions_as_added(run_target, statsig):
     statsig.faults.add(method="PATCH", status=200, body='{"message": "The change was submitted for review"}')
     audience = [schema("users"), *users("a", "b", "c", "d"), COMPLETE]
     assert run_target(audience, **MIRROR).report["error_codes"] == ["review_required"]
@@ -374,21 +354,21 @@ def test_one_stream_feeds_many_segments(run_target, statsig):
     assert members(statsig, "other") == {"x"}
 
 
-def test_a_list_in_the_user_store_is_changed_by_its_own_calls(run_target, statsig):
+def test_a_list_in_the_user_store_is_changed_by_its_own_requests(run_target, statsig):
     statsig.state.seed_segment("stored", [], segment_type="user_store_id_list")
     run_target([schema("users"), *users(*range(1500)), COMPLETE], **{**ADD, "segment_id": "stored"})
     assert changes(statsig) == [("PATCH", 1000), ("PATCH", 500)]
     assert len(members(statsig, "stored")) == 1500
 
 
-def test_a_schema_that_changes_makes_one_audience_and_not_halves(run_target, statsig):
+def test_a_schema_change_does_not_split_the_audience(run_target, statsig):
     messages = [schema("users", {"user_id": {}}), *users("a", "b"), schema("users", {"user_id": {}, "x": {}})]
     outcome = run_target([*messages, *users("c"), COMPLETE], on_incomplete_stream="remove", **MIRROR)
     assert outcome.exit_code == 0
     assert members(statsig) == {"a", "b", "c"}
 
 
-def test_ids_never_stand_in_the_log_or_the_report(run_target, statsig):
+def test_ids_are_not_in_the_log_or_the_report(run_target, statsig):
     outcome = run_target([schema("users"), *users("secret-person"), COMPLETE], **MIRROR)
     assert "secret-person" in members(statsig)
     assert "secret-person" not in outcome.log + str(outcome.report)
@@ -402,14 +382,14 @@ def test_another_stream_that_mirrors_the_segment_is_refused(run_target, statsig)
     assert members(statsig) == {"a", "b", "c"}
 
 
-def test_own_removes_only_whom_this_target_added(run_target, statsig):
+def test_removal_scope_own_removes_only_members_that_the_target_added(run_target, statsig):
     run_target([schema("users"), *users("a", "d"), COMPLETE], removal_scope="own", **MIRROR)
     assert members(statsig) == {"a", "b", "c", "d"}
     run_target([schema("users"), *users("a"), COMPLETE], removal_scope="own", **MIRROR)
     assert members(statsig) == {"a", "b", "c"}
 
 
-def test_a_segment_that_nobody_names_any_more_is_an_audience_that_became_empty(run_target, statsig):
+def test_a_segment_that_no_record_names_any_more_has_no_audience(run_target, statsig):
     statsig.state.seed_segment("other", [])
     settings = {"object_type": "segment", "segment_id_field": "s", "sync_mode": "mirror"}
     rows = [
@@ -424,7 +404,7 @@ def test_a_segment_that_nobody_names_any_more_is_an_audience_that_became_empty(r
     assert members(statsig, "other") == set()
 
 
-def test_what_was_kept_is_sent_even_if_its_stream_does_not_come_again(run_target, statsig):
+def test_kept_changes_are_sent_although_their_stream_is_absent(run_target, statsig):
     streams = {"users": {**ADD, "segment_id": "later"}, "z": {**ADD, "segment_id": "vips"}}
     run_target([schema("users"), *users("a")], streams=streams)
     statsig.state.seed_segment("later", [])
@@ -433,9 +413,7 @@ def test_what_was_kept_is_sent_even_if_its_stream_does_not_come_again(run_target
 
 
 @pytest.mark.usefixtures("waits_take_no_time")
-def test_a_long_list_is_read_in_spaced_requests_and_the_log_says_how_far_it_is(
-    statsig_factory, tmp_path, capsys, caplog
-):
+def test_a_long_list_is_read_in_spaced_requests_with_progress(statsig_factory, tmp_path, capsys, caplog):
     caplog.set_level("INFO")
     statsig = statsig_factory(page_size=10)
     statsig.state.seed_segment("vips", [f"u{number:05}" for number in range(3_300)])
@@ -447,7 +425,7 @@ def test_a_long_list_is_read_in_spaced_requests_and_the_log_says_how_far_it_is(
 
 
 @pytest.mark.parametrize(("dry_run", "after"), [(False, {"a", "c"}), (True, {"a"})], ids=["run", "dry run"])
-def test_of_two_streams_that_name_the_same_segment_only_the_first_is_mirrored(run_target, statsig, dry_run, after):
+def test_of_two_streams_for_one_segment_only_the_first_is_mirrored(run_target, statsig, dry_run, after):
     statsig.state.seed_segment("vips", ["a"])
     mirror = {"object_type": "segment", "segment_id_field": "list", "sync_mode": "mirror"}
     lines = []

@@ -1,4 +1,4 @@
-"""How large a segment may grow, and what is said before it does, whatever the sync mode."""
+"""How large a segment may grow, and the warnings before it does, in every sync mode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.singer import activate_version, record, schema, state
 
 BY_ROW = {**ADD, "membership_field": "active"}
 MODES = [pytest.param(ADD, id="add"), pytest.param(BY_ROW, id="by row"), pytest.param(MIRROR, id="mirror")]
-DOOR = "over 1,000. This cannot be undone"
+OVER_1000 = "over 1,000. This cannot be undone"
 LISTED = ("GET", "/console/v1/segments")
 STATE = state(users={})
 
@@ -43,18 +43,18 @@ def project_limit(monkeypatch):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_one_way_door_is_told_before_the_request_that_goes_through_it(run_target, statsig, vips, mode):
+def test_growth_over_1000_members_is_warned_of_before_the_request(run_target, statsig, vips, mode):
     vips(990)
     statsig.faults.add(method="PATCH", path="*", status=400)
     outcome = fed(run_target, 1_005, **mode)
-    assert outcome.log.index(DOOR) < outcome.log.index("Statsig answered 400")
+    assert outcome.log.index(OVER_1000) < outcome.log.index("Statsig answered 400")
     assert "Segment 'vips' grows from 990 to 1,005 members" in outcome.log
     assert "`enableIDLists: true`" in outcome.log
-    assert [DOOR in warning for warning in segment_report(outcome)["warnings"]] == [True]
+    assert [OVER_1000 in warning for warning in segment_report(outcome)["warnings"]] == [True]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_members_who_are_in_it_already_bring_a_segment_no_nearer_to_the_door(run_target, statsig, vips, mode):
+def test_members_already_in_a_segment_do_not_make_it_grow(run_target, statsig, vips, mode):
     vips(1_000)
     outcome = fed(run_target, 1_000, **mode)
     assert outcome.exit_code == 0
@@ -62,33 +62,33 @@ def test_members_who_are_in_it_already_bring_a_segment_no_nearer_to_the_door(run
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_large_segment_is_told_of_the_next_line_alone(run_target, statsig, vips, mode):
+def test_a_large_segment_is_warned_of_the_next_threshold_only(run_target, statsig, vips, mode):
     vips(9_999)
     outcome = fed(run_target, 10_001, **mode)
     (warning,) = segment_report(outcome)["warnings"]
     assert "grows from 9,999 to 10,001 members, over 10,000" in warning
 
 
-def test_additions_that_go_before_removals_go_through_the_door_too(run_target, statsig, vips):
+def test_a_mirror_grows_by_its_additions_before_it_removes(run_target, statsig, vips):
     vips(1_000)
     rows = [schema("users"), *sized(991)[:990], *users("new"), activate_version("users")]
     outcome = run_target(rows, **MIRROR)
     assert outcome.exit_code == 0
     assert len(members(statsig)) == 991
-    assert DOOR in segment_report(outcome)["warnings"][0]
+    assert OVER_1000 in segment_report(outcome)["warnings"][0]
 
 
-def test_rows_that_remove_members_bring_those_that_add_others_no_farther_from_the_door(run_target, statsig, vips):
+def test_removing_rows_do_not_make_up_for_adding_rows(run_target, statsig, vips):
     vips(1_000)
     rows = [record("users", {"user_id": name, "active": name == "new"}) for name in ("u00000", "new")]
     outcome = run_target([schema("users"), *rows], **BY_ROW)
     assert (outcome.exit_code, len(members(statsig))) == (0, 1_000)
     (warning,) = segment_report(outcome)["warnings"]
-    assert f"grows from 1,000 to 1,001 members, {DOOR}" in warning
+    assert f"grows from 1,000 to 1,001 members, {OVER_1000}" in warning
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_segment_that_would_grow_over_its_limit_stays_as_it_is(run_target, statsig, vips, mode):
+def test_a_segment_that_would_grow_over_its_limit_is_not_changed(run_target, statsig, vips, mode):
     vips(5)
     outcome = fed(run_target, 21, max_segment_size=20, segment_batch_size=4, **mode)
     assert outcome.exit_code == 1
@@ -109,7 +109,7 @@ def test_a_segment_may_grow_up_to_its_limit(run_target, statsig, vips, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_segment_over_its_limit_may_lose_members_and_gain_none(run_target, statsig, vips, mode):
+def test_a_segment_over_its_limit_can_lose_members_but_gain_none(run_target, statsig, vips, mode):
     vips(25)
     assert fed(run_target, 25, max_segment_size=20, **mode).exit_code == 0
     assert fed(run_target, 26, max_segment_size=20, **mode).exit_code == 1
@@ -118,7 +118,7 @@ def test_a_segment_over_its_limit_may_lose_members_and_gain_none(run_target, sta
     assert len(members(statsig)) == 24
 
 
-def test_the_limit_of_a_segment_holds_for_each_segment_that_a_column_names(run_target, statsig):
+def test_the_limit_holds_for_each_segment_that_a_column_names(run_target, statsig):
     settings = {"object_type": "segment", "segment_id_field": "list", "sync_mode": "add", "max_segment_size": 2}
     for name in ("few", "many"):
         statsig.state.seed_segment(name)
@@ -131,7 +131,7 @@ def test_the_limit_of_a_segment_holds_for_each_segment_that_a_column_names(run_t
     assert members(statsig, "many") == set()
 
 
-def test_the_last_word_on_a_member_counts_for_the_limit(run_target, statsig, vips):
+def test_the_last_row_of_a_member_counts_for_the_limit(run_target, statsig, vips):
     vips(1)
     leaving = [record("users", {"user_id": f"u{number:05}", "active": False}) for number in range(10)]
     outcome = run_target([schema("users"), *sized(12), *leaving], max_segment_size=3, **BY_ROW)
@@ -139,7 +139,7 @@ def test_the_last_word_on_a_member_counts_for_the_limit(run_target, statsig, vip
     assert members(statsig) == {"u00010", "u00011"}
 
 
-def test_what_was_kept_before_there_was_a_limit_counts_for_it(run_target, statsig):
+def test_changes_kept_before_a_limit_was_set_count_for_it(run_target, statsig):
     assert fed(run_target, 3, **ADD).exit_code == 1
     statsig.state.seed_segment("vips")
     more = [schema("users"), *users("a", "b")]
@@ -151,7 +151,7 @@ def test_what_was_kept_before_there_was_a_limit_counts_for_it(run_target, statsi
     assert changes(statsig) == [("PATCH", 5)]
 
 
-def test_what_was_kept_of_a_stream_that_does_not_come_is_sent_under_its_limit(run_target, statsig):
+def test_kept_changes_of_an_absent_stream_are_sent_within_its_limit(run_target, statsig):
     streams = {"users": ADD, "others": {"object_type": "segment", "segment_id": "o", "sync_mode": "add"}}
     statsig.state.seed_segment("o")
     assert run_target([schema("users"), *sized(3)], streams=streams).exit_code == 1
@@ -163,7 +163,7 @@ def test_what_was_kept_of_a_stream_that_does_not_come_is_sent_under_its_limit(ru
 
 @pytest.mark.usefixtures("project_limit")
 @pytest.mark.parametrize("mode", MODES)
-def test_more_than_a_project_may_hold_are_not_begun_with(run_target, statsig, vips, mode):
+def test_additions_over_the_project_limit_are_not_begun(run_target, statsig, vips, mode):
     vips(5)
     statsig.state.seed_segment("others", map(str, range(1_990)))
     outcome = fed(run_target, 11, segment_batch_size=4, **mode)
@@ -177,7 +177,7 @@ def test_more_than_a_project_may_hold_are_not_begun_with(run_target, statsig, vi
 
 @pytest.mark.usefixtures("project_limit")
 @pytest.mark.parametrize("mode", MODES)
-def test_members_who_are_in_a_full_project_already_are_no_more_of_them(run_target, statsig, vips, mode):
+def test_members_already_in_a_project_do_not_count_for_its_limit(run_target, statsig, vips, mode):
     vips(9)
     statsig.state.seed_segment("others", map(str, range(1_990)))
     assert fed(run_target, 10, segment_batch_size=4, **mode).exit_code == 0
@@ -185,7 +185,7 @@ def test_members_who_are_in_a_full_project_already_are_no_more_of_them(run_targe
 
 
 @pytest.mark.usefixtures("project_limit")
-def test_a_mirror_in_a_project_over_its_limit_may_lose_members(run_target, statsig, vips):
+def test_a_mirror_in_a_project_over_its_limit_can_lose_members(run_target, statsig, vips):
     vips(1_998)
     statsig.state.seed_segment("mirrored", ["m0", "m1", "m2"])
     streams = {"users": MIRROR, "others": {**MIRROR, "segment_id": "mirrored"}}
@@ -198,7 +198,7 @@ def test_a_mirror_in_a_project_over_its_limit_may_lose_members(run_target, stats
 
 
 @pytest.mark.usefixtures("project_limit")
-def test_members_that_were_added_again_are_no_more_of_the_project(run_target, statsig, vips, monkeypatch):
+def test_members_added_again_do_not_count_for_the_project_limit(run_target, statsig, vips, monkeypatch):
     monkeypatch.setattr("target_statsig.segments.changes.GATHERED", 8)
     vips(11)
     statsig.state.seed_segment("mirrored")
@@ -218,16 +218,16 @@ def test_the_projects_lists_are_read_once_and_page_by_page(run_target, statsig, 
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_additions_that_fit_in_one_request_need_no_look_at_the_project(run_target, statsig, vips, mode):
+def test_additions_in_one_request_do_not_read_the_projects_lists(run_target, statsig, vips, mode):
     vips(5)
     assert fed(run_target, 12, **mode).exit_code == 0
     assert LISTED not in calls(statsig)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_dry_run_says_so_too(run_target, statsig, vips, mode):
+def test_a_dry_run_warns_and_fails_as_a_run_does(run_target, statsig, vips, mode):
     vips(990)
     outcome = fed(run_target, 1_005, dry_run=True, **mode)
-    assert DOOR in segment_report(outcome)["warnings"][0]
+    assert OVER_1000 in segment_report(outcome)["warnings"][0]
     assert fed(run_target, 1_005, dry_run=True, max_segment_size=1_000, **mode).exit_code == 1
     assert changes(statsig) == []
