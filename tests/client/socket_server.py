@@ -1,4 +1,4 @@
-"""A server of bare sockets that breaks off where a test wants it to; a well-behaved one could not."""
+"""A server of bare sockets, which can break off a response anywhere; an HTTP server cannot."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     Behaviour = Callable[["Connection"], None]
 
 CERTIFICATE = Path(__file__).with_name("server.pem")
-"""A key and its own certificate for `statsig.invalid` and 127.0.0.1, which nobody else trusts."""
+"""A self-signed certificate for `statsig.invalid` and 127.0.0.1, with its key."""
 
-YES = b'HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"success":true}'
+ACCEPTED = b'HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"success":true}'
 
 
 class Received(NamedTuple):
@@ -32,7 +32,7 @@ class Received(NamedTuple):
 
 
 class Connection:
-    """One accepted connection, and what a server may do to it."""
+    """One accepted connection."""
 
     def __init__(self, server: SocketServer, sock: socket.socket) -> None:
         self._server = server
@@ -42,8 +42,8 @@ class Connection:
         self.sock = sock
         self._file = sock.makefile("rb")
 
-    def secure(self) -> None:
-        """Agree upon TLS; what follows is encrypted."""
+    def start_tls(self) -> None:
+        """Answer the TLS handshake; all that follows is encrypted."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(CERTIFICATE)
         self._file.close()
@@ -63,11 +63,11 @@ class Connection:
         self._server.reached.set()
         return received
 
-    def answer(self, content: bytes = YES) -> None:
+    def answer(self, content: bytes = ACCEPTED) -> None:
         self.sock.sendall(content)
 
     def reset(self) -> None:
-        """Break the connection off, with an RST instead of a FIN."""
+        """Reset the connection: RST instead of FIN."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
@@ -76,27 +76,27 @@ class Connection:
         self.sock.close()
 
 
-def say_yes(connection: Connection) -> None:
+def accept_all(connection: Connection) -> None:
     """Answer every request of a connection."""
     while connection.read():
         connection.answer()
 
 
-def say_yes_in_secret(connection: Connection) -> None:
-    """Answer every request of a connection that is encrypted."""
-    connection.secure()
-    say_yes(connection)
+def accept_all_over_tls(connection: Connection) -> None:
+    """Answer every request of an encrypted connection."""
+    connection.start_tls()
+    accept_all(connection)
 
 
 def tunnel(connection: Connection) -> None:
-    """Be a proxy, and the server behind it, too."""
+    """Act as a proxy and as the server behind it."""
     connection.read()
     connection.answer(b"HTTP/1.1 200 Connection established\r\n\r\n")
-    say_yes_in_secret(connection)
+    accept_all_over_tls(connection)
 
 
 def trickle(head: bytes, drop: bytes, drops: int = 200) -> Behaviour:
-    """Answer each request with a head, and then a drop at a time, so that no single wait is long; and then hang up."""
+    """Answer with a head, then with a few bytes every 20 ms, so that no single wait is long; then close."""
 
     def behave(connection: Connection) -> None:
         connection.read()
@@ -112,14 +112,14 @@ TRICKLED_BODY = b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nCon
 
 
 class SocketServer:
-    """Behaves on each connection as its function says; on all further ones as the last function does."""
+    """Calls one function for each connection in turn, and the last one for all further connections."""
 
     def __init__(self, *behaviours: Behaviour) -> None:
         self.received: list[Received] = []
         self.connections = 0
         self.reached = threading.Event()
         self.served = threading.Semaphore(0)
-        self._behaviours = behaviours or (say_yes,)
+        self._behaviours = behaviours or (accept_all,)
         self._open: list[Connection] = []
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -163,7 +163,7 @@ class SocketServer:
         try:
             behaviour(connection)
         except OSError:
-            pass  # the client hung up first, which is its right
+            pass  # the client closed first
         finally:
             connection.close()
             self.served.release()

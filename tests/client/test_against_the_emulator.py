@@ -12,16 +12,10 @@ from target_statsig.client.sender import Sender
 from target_statsig.config.choices import Compression
 from target_statsig.config.settings import RateWindow, Settings, parse_rate_windows
 from target_statsig.errors import AuthenticationError, NotNowError, RefusedError, TooLargeError
-from tests.fakes import FakeClock
 from tests.send_items import send_items
 
 EVENTS = [b'{"eventName":"purchase","value":89.99,"user":{"userID":"u%d"}}' % number for number in range(20)]
 UNLIMITED = [RateWindow(1_000_000, 1)]
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
 
 
 @pytest.fixture
@@ -67,7 +61,7 @@ def test_events_arrive_from_many_threads(statsig, sender, clock):
     assert len(statsig.state.events) == 100
 
 
-def test_a_quota_is_waited_for_as_long_as_it_asks(statsig, sender, clock):
+def test_a_retry_after_is_waited_in_full(statsig, sender, clock):
     statsig.faults.add(path="*/log_event", status=429, retry_after=45, times=2)
 
     sent = send_items(events_client(statsig, sender, clock), LOG_EVENT, EVENTS, what="20 events")
@@ -78,14 +72,14 @@ def test_a_quota_is_waited_for_as_long_as_it_asks(statsig, sender, clock):
 
 
 @pytest.mark.parametrize("taken", [True, False])
-def test_an_answer_that_is_lost_may_mean_a_duplicate(statsig, sender, clock, taken):
+def test_a_lost_response_may_mean_a_duplicate(statsig, sender, clock, taken):
     statsig.faults.add(path="*/log_event", drop=True, taken=taken, times=1)
 
     assert send_items(events_client(statsig, sender, clock), LOG_EVENT, EVENTS, what="20 events").maybe_taken
     assert len(statsig.state.events) == (40 if taken else 20)
 
 
-def test_an_answer_that_never_comes_is_waited_for_no_longer_than_the_timeout(statsig, sender, clock):
+def test_a_missing_response_ends_at_the_request_timeout(statsig, sender, clock):
     statsig.faults.add(path="*/log_event", hang=True, times=1)
 
     assert send_items(
@@ -93,9 +87,9 @@ def test_an_answer_that_never_comes_is_waited_for_no_longer_than_the_timeout(sta
     ).maybe_taken
 
 
-def test_a_yes_that_is_none_is_sent_again(statsig, sender, clock):
+def test_a_2xx_without_success_is_retried(statsig, sender, clock):
     statsig.faults.add(path="*/log_event", status=202, body='{"success":false}', times=1)
-    statsig.faults.add(path="*/log_event", status=200, body="<html>Welcome to the hotel</html>", times=1)
+    statsig.faults.add(path="*/log_event", status=200, body="<html>Log in</html>", times=1)
 
     assert send_items(events_client(statsig, sender, clock), LOG_EVENT, EVENTS, what="20 events").tries == 3
 
@@ -108,7 +102,7 @@ def test_a_yes_that_is_none_is_sent_again(statsig, sender, clock):
         pytest.param(403, AuthenticationError, id="wrong key"),
     ],
 )
-def test_what_is_final_is_not_sent_again(statsig, sender, clock, status, error):
+def test_a_final_error_is_not_retried(statsig, sender, clock, status, error):
     statsig.faults.add(path="*/log_event", status=status)
 
     with pytest.raises(error):
@@ -117,7 +111,7 @@ def test_what_is_final_is_not_sent_again(statsig, sender, clock, status, error):
     assert len(statsig.state.requests) == 1
 
 
-def test_a_key_of_the_wrong_kind_is_told_from_the_right_one(statsig, sender, clock):
+def test_a_key_of_the_wrong_kind_is_named(statsig, sender, clock):
     client = events_client(statsig, sender, clock, key="client-0123456789abcdef")
 
     with pytest.raises(AuthenticationError, match=r"`server_secret_key`.*…cdef` and is a Client SDK Key"):
@@ -150,20 +144,20 @@ def test_a_segment_is_created_with_an_id_type_of_the_project(statsig, sender, cl
     assert (console.segment("vip_companies").type, console.segment("vip_companies").id_type) == ("id_list", "companyID")
 
 
-def test_a_segment_whose_creation_was_not_answered_is_there(statsig, sender, clock):
+def test_a_segment_created_without_a_response_is_found(statsig, sender, clock):
     statsig.faults.add(method="POST", path="*/segments", drop=True, taken=True, times=1)
 
     assert console_client(statsig, sender, clock).create_segment("vips", id_type="userID").id == "vips"
 
 
-def test_a_missing_segment_is_told_in_statsigs_words(statsig, sender, clock):
+def test_the_error_of_a_missing_segment_has_statsig_s_message(statsig, sender, clock):
     with pytest.raises(RefusedError) as caught:
         console_client(statsig, sender, clock).segment("nobody")
 
     assert (caught.value.status, caught.value.message) == (404, "Segment not found")
 
 
-def test_an_update_under_way_is_waited_for(statsig, sender, clock):
+def test_an_update_in_progress_is_waited_for(statsig, sender, clock):
     statsig.faults.add(method="PATCH", path="*/id_list", status=409, times=2)
     statsig.state.seed_segment("vips")
 
@@ -171,7 +165,7 @@ def test_an_update_under_way_is_waited_for(statsig, sender, clock):
     assert statsig.state.ids("vips") == {"b"}
 
 
-def test_the_default_rates_never_run_into_statsigs_quotas(statsig_factory, sender, clock):
+def test_the_default_rates_stay_within_statsig_s_quotas(statsig_factory, sender, clock):
     statsig = statsig_factory(clock=clock.time)
     statsig.state.seed_segment("vips")
     console = console_client(statsig, sender, clock, windows=parse_rate_windows(Settings().console_rate_limits))
@@ -182,7 +176,7 @@ def test_the_default_rates_never_run_into_statsigs_quotas(statsig_factory, sende
     assert len(statsig.state.ids("vips")) == 900
 
 
-def test_a_quota_that_others_use_up_is_met_and_waited_for(statsig_factory, sender, clock):
+def test_a_quota_used_up_by_others_is_waited_for(statsig_factory, sender, clock):
     statsig = statsig_factory(clock=clock.time)
     statsig.state.seed_segment("vips")
     ours, theirs = (console_client(statsig, sender, clock) for _ in range(2))
@@ -193,7 +187,7 @@ def test_a_quota_that_others_use_up_is_met_and_waited_for(statsig_factory, sende
     assert len(statsig.state.ids("vips")) == 40
 
 
-def test_a_statsig_that_is_gone_is_given_up_in_the_end(statsig, sender, clock):
+def test_an_unreachable_statsig_is_given_up_at_the_retry_timeout(statsig, sender, clock):
     console = console_client(statsig, sender, clock)
     statsig.close()
 

@@ -17,8 +17,8 @@ from target_statsig.config.settings import Settings
 from target_statsig.errors import AuthenticationError
 from target_statsig.reports.text import duration
 
-YES = {"success": True}
-SAID = {"message": "Segment not found", "status": 404}
+SUCCESS = {"success": True}
+NOT_FOUND = {"message": "Segment not found", "status": 404}
 KEY = "secret-abcdefghijklmnop"
 EVENT = {
     "eventName": "Order Completed",
@@ -33,40 +33,40 @@ KINDS = [pytest.param(kind, id=kind.name) for kind in ApiKeyKind]
 @pytest.mark.parametrize(
     ("status", "body", "outcome"),
     [
-        pytest.param(None, None, Outcome.NOT_NOW, id="no answer"),
-        pytest.param(202, YES, Outcome.OK, id="taken"),
-        pytest.param(200, {"message": "IDs added", "data": {}}, Outcome.OK, id="taken by the console"),
+        pytest.param(None, None, Outcome.NOT_NOW, id="no response"),
+        pytest.param(202, SUCCESS, Outcome.OK, id="accepted"),
+        pytest.param(200, {"message": "IDs added", "data": {}}, Outcome.OK, id="accepted by the console"),
         pytest.param(201, {"data": {"id": "vip"}}, Outcome.OK, id="created by the console"),
-        pytest.param(202, {"success": False}, Outcome.NOT_NOW, id="2xx that is none"),
+        pytest.param(202, {"success": False}, Outcome.NOT_NOW, id="2xx without success"),
         pytest.param(202, None, Outcome.NOT_NOW, id="2xx without JSON"),
         pytest.param(204, None, Outcome.NOT_NOW, id="2xx without a body"),
         pytest.param(200, "success", Outcome.NOT_NOW, id="2xx with a string"),
-        pytest.param(200, [YES], Outcome.NOT_NOW, id="2xx with a list"),
+        pytest.param(200, [SUCCESS], Outcome.NOT_NOW, id="2xx with a list"),
         pytest.param(301, None, Outcome.REFUSED, id="redirect"),
         pytest.param(304, None, Outcome.REFUSED, id="not modified"),
-        pytest.param(400, SAID, Outcome.REFUSED, id="bad request"),
-        pytest.param(401, SAID, Outcome.WRONG_KEY, id="no key"),
-        pytest.param(403, SAID, Outcome.WRONG_KEY, id="wrong key"),
-        pytest.param(404, SAID, Outcome.REFUSED, id="not found"),
-        pytest.param(405, SAID, Outcome.REFUSED, id="wrong method"),
+        pytest.param(400, NOT_FOUND, Outcome.REFUSED, id="bad request"),
+        pytest.param(401, NOT_FOUND, Outcome.WRONG_KEY, id="no key"),
+        pytest.param(403, NOT_FOUND, Outcome.WRONG_KEY, id="wrong key"),
+        pytest.param(404, NOT_FOUND, Outcome.REFUSED, id="not found"),
+        pytest.param(405, NOT_FOUND, Outcome.REFUSED, id="wrong method"),
         pytest.param(408, None, Outcome.NOT_NOW, id="request timeout"),
-        pytest.param(409, SAID, Outcome.NOT_NOW, id="update in progress"),
+        pytest.param(409, NOT_FOUND, Outcome.NOT_NOW, id="update in progress"),
         pytest.param(413, None, Outcome.TOO_LARGE, id="too large"),
-        pytest.param(422, SAID, Outcome.REFUSED, id="unprocessable"),
-        pytest.param(429, SAID, Outcome.NOT_NOW, id="quota"),
+        pytest.param(422, NOT_FOUND, Outcome.REFUSED, id="unprocessable"),
+        pytest.param(429, NOT_FOUND, Outcome.NOT_NOW, id="quota"),
         pytest.param(500, None, Outcome.NOT_NOW, id="server error"),
         pytest.param(501, None, Outcome.REFUSED, id="not implemented"),
         pytest.param(502, None, Outcome.NOT_NOW, id="bad gateway"),
         pytest.param(503, {"success": False}, Outcome.NOT_NOW, id="unavailable"),
-        pytest.param(503, YES, Outcome.NOT_NOW, id="unavailable, whatever it says"),
+        pytest.param(503, SUCCESS, Outcome.NOT_NOW, id="unavailable, though it says success"),
         pytest.param(504, None, Outcome.NOT_NOW, id="gateway timeout"),
         pytest.param(522, None, Outcome.NOT_NOW, id="Cloudflare's connection timeout"),
         pytest.param(524, None, Outcome.NOT_NOW, id="Cloudflare's timeout"),
         pytest.param(599, None, Outcome.NOT_NOW, id="network timeout"),
-        pytest.param(600, None, Outcome.REFUSED, id="no status at all"),
+        pytest.param(600, None, Outcome.REFUSED, id="not a status"),
     ],
 )
-def test_an_answer_means(status, body, outcome):
+def test_status_and_body_decide_the_outcome(status, body, outcome):
     assert Answer(status, body).outcome is outcome
 
 
@@ -74,14 +74,14 @@ def test_an_answer_means(status, body, outcome):
     ("body", "decoded"),
     [
         pytest.param(b'{"success":true}', {"success": True}, id="JSON"),
-        pytest.param(b"", None, id="nothing"),
-        pytest.param(b"<html>Bad gateway</html>", None, id="a page"),
-        pytest.param(b'{"success":tr', None, id="cut off"),
+        pytest.param(b"", None, id="empty"),
+        pytest.param(b"<html>Bad gateway</html>", None, id="HTML"),
+        pytest.param(b'{"success":tr', None, id="truncated"),
         pytest.param(b'"\xff"', None, id="not UTF-8"),
-        pytest.param(b"[" * 100_000, None, id="bottomless"),
+        pytest.param(b"[" * 100_000, None, id="nested too deeply"),
     ],
 )
-def test_an_answer_is_decoded_or_nothing(body, decoded):
+def test_a_body_that_is_no_json_is_decoded_as_none(body, decoded):
     assert decode_json(body) == decoded
 
 
@@ -111,39 +111,39 @@ def test_a_long_message_is_shortened():
 
 @pytest.mark.parametrize("sent", [pytest.param(EVENTS, id="plain"), pytest.param(gzip.compress(EVENTS), id="gzip")])
 @pytest.mark.parametrize(
-    ("said", "quoted"),
+    ("message", "quoted"),
     [
         pytest.param("events[0].user.userID 'u-17' is bad", "events[0].user.userID '…' is bad", id="an id"),
-        pytest.param("no such user: jane.doe@EXAMPLE.com", "no such user: …", id="in other letters"),
+        pytest.param("no such user: jane.doe@EXAMPLE.com", "no such user: …", id="in other case"),
         pytest.param("Order Completed is reserved", "… is reserved", id="of several words"),
         pytest.param("order 1001 costs 89.5", "order … costs …", id="numbers"),
-        pytest.param("over the limit of 10010 events", "over the limit of 10010 events", id="not within others"),
+        pytest.param("over the limit of 10010 events", "over the limit of 10010 events", id="not within other words"),
         pytest.param("eventName of target-statsig", "eventName of target-statsig", id="names of fields stay"),
         pytest.param(f"Invalid key {KEY}", "Invalid key …", id="the key"),
     ],
 )
-def test_what_the_request_was_trusted_with_is_hidden(said, quoted, sent):
-    assert quote_message({"message": said}, sent=sent, key=KEY) == quoted
+def test_values_of_the_request_are_hidden_in_the_message(message, quoted, sent):
+    assert quote_message({"message": message}, sent=sent, key=KEY) == quoted
 
 
-def test_a_longer_value_is_hidden_before_one_within_it():
+def test_a_long_value_is_hidden_before_a_value_it_contains():
     sent = b'{"ids":["Jane","Jane Doe"]}'
 
     assert quote_message({"message": "no such id: Jane Doe"}, sent=sent, key=KEY) == "no such id: …"
 
 
-def test_what_is_no_list_is_configuration_and_stays():
+def test_values_outside_of_lists_are_not_hidden():
     sent = b'{"name":"vip_users","idType":"companyID"}'
 
     assert quote_message({"message": "Unknown idType companyID"}, sent=sent, key=KEY) == "Unknown idType companyID"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
-        pytest.param(-3, "0 s", id="less than nothing"),
-        pytest.param(0, "0 s", id="nothing"),
-        pytest.param(0.04, "0.1 s", id="next to nothing"),
+        pytest.param(-3, "0 s", id="negative"),
+        pytest.param(0, "0 s", id="zero"),
+        pytest.param(0.04, "0.1 s", id="under a tenth"),
         pytest.param(3.14, "3.2 s", id="tenths"),
         pytest.param(10.2, "11 s", id="seconds"),
         pytest.param(119, "119 s", id="under two minutes"),
@@ -154,8 +154,8 @@ def test_what_is_no_list_is_configuration_and_stays():
         pytest.param(365 * 86_400, "8,760 h", id="a year"),
     ],
 )
-def test_a_duration_is_never_told_shorter_than_it_is(seconds, said):
-    assert duration(seconds) == said
+def test_durations_are_rounded_up(seconds, text):
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -167,7 +167,7 @@ def test_every_kind_names_settings_that_exist(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_key_that_a_header_can_hold_is_used_as_it_is(kind):
+def test_a_key_that_a_header_can_hold_is_not_changed(kind):
     assert kind.check("whatever-abcdef") == "whatever-abcdef"
 
 
@@ -180,7 +180,7 @@ def test_a_key_that_a_header_can_hold_is_used_as_it_is(kind):
         pytest.param("secret-abcdéfgh", id="not ASCII"),
     ],
 )
-def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(kind, key):
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(kind, key):
     with pytest.raises(AuthenticationError, match=f"`{kind.setting}` holds a blank") as caught:
         kind.check(key)
 
@@ -194,7 +194,7 @@ def test_a_missing_key_is_named(kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "key", "said"),
+    ("kind", "key", "part"),
     [
         pytest.param(
             ApiKeyKind.SERVER_SECRET,
@@ -222,9 +222,9 @@ def test_a_missing_key_is_named(kind):
         pytest.param(ApiKeyKind.CONSOLE, "abc", "is very short", id="too short to show any of it"),
     ],
 )
-def test_a_key_is_described_by_its_end_and_its_kind(kind, key, said):
+def test_a_key_is_described_by_its_end_and_its_kind(kind, key, part):
     description = kind.describe(key)
 
-    assert said in description
+    assert part in description
     assert key not in description
     assert "abc" not in description

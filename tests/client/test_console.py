@@ -50,13 +50,13 @@ def test_a_segment_is_read():
     assert request.headers["STATSIG-API-VERSION"] == "20240601"
 
 
-def test_a_segment_without_a_count_has_none():
+def test_a_segment_without_a_count_has_a_count_of_0():
     without = {name: value for name, value in VIPS.items() if name != "count"}
 
     assert client(FakeTransport(data(without))).segment("vips").count == 0
 
 
-def test_a_missing_segment_keeps_what_statsig_says_of_it():
+def test_the_error_of_a_missing_segment_has_statsig_s_message():
     with pytest.raises(RefusedError, match="reading segment 'vips'") as caught:
         client(FakeTransport(answer(404, {"status": 404, "message": "Segment not found"}))).segment("vips")
 
@@ -73,7 +73,7 @@ def test_a_missing_segment_keeps_what_statsig_says_of_it():
         ),
     ],
 )
-def test_an_answer_in_another_shape_is_refused(body, why):
+def test_a_response_of_another_shape_is_an_error(body, why):
     with pytest.raises(RefusedError, match=f"reading segment 'vips' cannot be used: .*{why}"):
         client(FakeTransport(answer(200, body))).segment("vips")
 
@@ -101,9 +101,9 @@ def test_the_state_of_a_list_is_read(content, state):
         pytest.param([page("a", next_page="/x?page=2"), page("b")], ["a", "b"], id="two pages, by address"),
         pytest.param([page("a", next_page="2"), page("b", next_page="")], ["a", "b"], id="two pages, by number"),
         pytest.param([page("a", next_page="more"), page(next_page="more")], ["a"], id="an empty page is the last"),
-        pytest.param([page("1, 2 ,3", "", " ", "4,")], ["1", "2", "3", "4"], id="several in one string"),
+        pytest.param([page("1, 2 ,3", "", " ", "4,")], ["1", "2", "3", "4"], id="several ids in one string"),
         pytest.param([page(1, 2)], ["1", "2"], id="numbers"),
-        pytest.param([answer(200, {"data": {"ids": ["a"]}})], ["a"], id="no pages at all"),
+        pytest.param([answer(200, {"data": {"ids": ["a"]}})], ["a"], id="no pagination"),
     ],
 )
 def test_all_ids_are_read(pages, ids):
@@ -111,7 +111,7 @@ def test_all_ids_are_read(pages, ids):
 
 
 @given(ids=st.lists(plain_ids, unique=True, max_size=40), cap=st.integers(1, 10))
-def test_ids_are_read_whatever_a_page_holds(ids, cap):
+def test_ids_are_read_from_pages_of_any_size(ids, cap):
     def serve(request):
         query = parse_qs(urlsplit(request.url).query)
         assert query["limit"] == [str(PAGE_SIZE)]
@@ -122,7 +122,7 @@ def test_ids_are_read_whatever_a_page_holds(ids, cap):
     assert list(client(FakeTransport(then=serve)).ids("vips")) == ids
 
 
-def test_ids_are_read_no_earlier_than_they_are_wanted():
+def test_pages_are_read_only_when_needed():
     transport = FakeTransport(page("a", next_page="2"), page("b"))
     ids = client(transport).ids("vips")
 
@@ -130,12 +130,12 @@ def test_ids_are_read_no_earlier_than_they_are_wanted():
     assert len(transport.requests) == 1
 
 
-def test_a_server_that_repeats_a_page_is_not_read_for_ever():
+def test_a_repeated_page_is_an_error():
     with pytest.raises(RefusedError, match="page 2 repeats the page before"):
         list(client(FakeTransport(then=page("a", "b", next_page="2"))).ids("vips"))
 
 
-def test_a_list_without_an_end_is_not_read_for_ever(monkeypatch):
+def test_a_list_without_an_end_is_an_error(monkeypatch):
     monkeypatch.setattr(console_module, "MAX_IDS", 10)
     pages = (page(f"{number}", next_page="more") for number in range(100))
 
@@ -152,7 +152,7 @@ def test_a_list_without_an_end_is_not_read_for_ever(monkeypatch):
         pytest.param("remove_ids", USER_STORE_LIST, "PATCH", "remove_ids", id="remove from the user store"),
     ],
 )
-def test_a_change_goes_where_its_list_takes_it(change, segment_type, method, path):
+def test_each_type_of_list_is_changed_by_its_own_call(change, segment_type, method, path):
     transport = FakeTransport(DONE)
     got = getattr(client(transport), change)("vips", ["a", "b"], segment_type=segment_type)
 
@@ -163,7 +163,7 @@ def test_a_change_goes_where_its_list_takes_it(change, segment_type, method, pat
     assert transport.sent() == {"ids": ["a", "b"]}
 
 
-def test_changes_are_spaced_and_reads_are_not():
+def test_changes_of_segments_are_rate_limited_and_reads_are_not():
     clock = FakeClock()
     transport = FakeTransport(then=lambda request: data(VIPS) if request.method == "GET" else DONE)
     console = client(transport, clock, limit=1)
@@ -175,14 +175,14 @@ def test_changes_are_spaced_and_reads_are_not():
     assert sum(clock.sleeps) > 10
 
 
-def test_the_pages_of_a_list_are_spaced():
+def test_the_pages_of_a_list_are_rate_limited():
     clock = FakeClock()
     pages = [page(f"id {number}", next_page="more") for number in range(199)]
     assert len(list(client(FakeTransport(*pages, page("last")), clock).ids("vips"))) == 200
     assert 20 < sum(clock.sleeps) < 25
 
 
-def test_all_lists_that_are_read_share_one_quota():
+def test_all_lists_share_one_quota():
     clock = FakeClock()
     console = client(FakeTransport(then=page("a")), clock)
     for number in range(81):
@@ -190,28 +190,28 @@ def test_all_lists_that_are_read_share_one_quota():
     assert 10 < sum(clock.sleeps) < 11
 
 
-@pytest.mark.parametrize("respects", [True, False])
-def test_only_changes_ask_for_reviews_to_be_respected(respects):
+@pytest.mark.parametrize("is_set", [True, False])
+def test_only_changes_carry_the_review_header(is_set):
     transport = FakeTransport(data(VIPS), DONE, DONE, data(VIPS, status=201))
-    console = client(transport, respect_review_settings=respects)
+    console = client(transport, respect_review_settings=is_set)
     console.segment("vips")
     console.add_ids("vips", ["a"], segment_type=ID_LIST)
     console.remove_ids("vips", ["a"], segment_type=ID_LIST)
     console.create_segment("vips", id_type="userID")
-    asked = [request.headers.get("x-respect-review-settings") for request in transport.requests]
-    assert asked == [None, *["true" if respects else None] * 3]
+    sent = [request.headers.get("x-respect-review-settings") for request in transport.requests]
+    assert sent == [None, *["true" if is_set else None] * 3]
 
 
 @pytest.mark.parametrize(
     ("status", "message"),
     [
-        pytest.param(403, "This project requires reviews for config changes.", id="forbidden, though the key is good"),
+        pytest.param(403, "This project requires reviews for config changes.", id="forbidden"),
         pytest.param(400, "Changes need to be approved by a reviewer", id="refused"),
-        pytest.param(409, "A review of this segment is pending", id="a conflict that does not pass by itself"),
-        pytest.param(200, "Your change was submitted for review.", id="proposed, and not made"),
+        pytest.param(409, "A review of this segment is pending", id="conflict"),
+        pytest.param(200, "Your change was submitted for review.", id="proposed"),
     ],
 )
-def test_a_change_that_must_be_reviewed_is_refused_with_the_remedy(status, message):
+def test_a_change_that_needs_a_review_is_an_error_with_the_remedy(status, message):
     transport = FakeTransport(answer(status, {"message": message}))
     with pytest.raises(RefusedError, match=r"reviewer\. Set `respect_review_settings` to false") as caught:
         client(transport).add_ids("vips", ["jane"], segment_type=ID_LIST)
@@ -224,11 +224,11 @@ def test_a_change_that_must_be_reviewed_is_refused_with_the_remedy(status, messa
     ("status", "message"),
     [
         pytest.param(200, "IDs successfully added to Segment ID List", id="done"),
-        pytest.param(200, "Preview required no change", id="another word"),
-        pytest.param(200, "Reviewed.", id="nothing that is wanted"),
+        pytest.param(200, "Preview required no change", id="a longer word"),
+        pytest.param(200, "Reviewed.", id="already reviewed"),
     ],
 )
-def test_other_messages_ask_for_no_review(status, message):
+def test_other_messages_are_not_taken_for_reviews(status, message):
     sent = client(FakeTransport(answer(status, {"message": message}))).add_ids("vips", ["a"], segment_type=ID_LIST)
     assert sent.answer.status == status
 
@@ -250,13 +250,13 @@ def test_a_failed_change_names_the_segment_and_no_id(ids, what):
     assert "jane" not in str(caught.value)
 
 
-def test_another_update_under_way_is_waited_for():
+def test_an_update_in_progress_is_waited_for():
     busy = answer(409, {"status": 409, "message": "Update in progress"})
 
     assert client(FakeTransport(busy, busy, DONE)).add_ids("vips", ["a"], segment_type=ID_LIST).tries == 3
 
 
-def test_a_change_that_says_it_failed_has_failed():
+def test_a_change_without_success_is_an_error():
     with pytest.raises(NotNowError):
         client(FakeTransport(then=answer(200, {"success": False}))).add_ids("vips", ["a"], segment_type=ID_LIST)
 
@@ -269,7 +269,7 @@ def test_a_segment_is_created():
     assert transport.sent() == {"id": "vips", "name": "vips", "type": "id_list", "idType": "userID"}
 
 
-def test_a_segment_that_a_lost_answer_created_is_not_an_error():
+def test_a_segment_created_by_a_lost_request_is_not_an_error():
     exists = answer(400, {"message": "Segment already exists"})
 
     created = client(FakeTransport(LOST, exists, data(VIPS))).create_segment("vips", id_type="userID")
@@ -277,7 +277,7 @@ def test_a_segment_that_a_lost_answer_created_is_not_an_error():
     assert created == Segment("vips", "id_list", "userID", 3)
 
 
-def test_a_refused_segment_keeps_what_statsig_says_of_it():
+def test_the_error_of_a_refused_segment_has_statsig_s_message():
     refused = answer(400, {"message": "Unknown idType companyId"})
 
     with pytest.raises(RefusedError, match="creating segment 'vips' for ids of type companyId") as caught:
@@ -297,19 +297,19 @@ def test_id_types_are_read_from_all_pages():
     ]
 
 
-def test_an_id_cannot_lead_elsewhere():
+def test_segment_ids_are_percent_encoded_in_the_path():
     transport = FakeTransport(DONE)
     client(transport).add_ids("a/b?c d", ["x"], segment_type=ID_LIST)
 
     assert transport.requests[0].url == f"{BASE}/segments/a%2Fb%3Fc%20d/id_list"
 
 
-def test_a_key_that_cannot_be_sent_is_refused_before_anything_is():
+def test_a_missing_key_is_refused_before_sending():
     with pytest.raises(AuthenticationError, match="`console_api_key`"):
         client(FakeTransport(), key="")
 
 
-def test_ten_thousand_ids_are_encoded_once():
+def test_ten_thousand_ids_are_sent_in_one_request():
     ids = [f"user-{number}" for number in range(10_000)]
     transport = FakeTransport(DONE)
     client(transport).add_ids("vips", ids, segment_type=ID_LIST)
@@ -318,16 +318,16 @@ def test_ten_thousand_ids_are_encoded_once():
 
 
 @pytest.mark.parametrize(
-    ("words", "is_address"),
+    ("body", "is_address"),
     [
-        pytest.param({"message": "Segment not found"}, False, id="a segment"),
-        pytest.param({"message": "Not found"}, False, id="other words"),
-        pytest.param({"message": "Cannot GET /v1/segments/vips"}, True, id="a call that there is not"),
-        pytest.param(b"<html>", True, id="a page of somebody else"),
+        pytest.param({"message": "Segment not found"}, False, id="missing segment"),
+        pytest.param({"message": "Not found"}, False, id="other message"),
+        pytest.param({"message": "Cannot GET /v1/segments/vips"}, True, id="unknown route"),
+        pytest.param(b"<html>", True, id="HTML"),
     ],
 )
-def test_a_404_is_about_a_segment_or_about_the_address(words, is_address):
+def test_a_404_from_another_server_names_the_address(body, is_address):
     with pytest.raises(RefusedError) as caught:
-        client(FakeTransport(answer(404, words))).segment("vips")
+        client(FakeTransport(answer(404, body))).segment("vips")
     assert ("`console_url` (https://console.example/console/v1) is not the address" in str(caught.value)) is is_address
     assert (caught.value.status is None) is is_address

@@ -19,8 +19,8 @@ VIPS = answer(200, {"data": {"id": "vips", "type": "id_list", "idType": "userID"
 STATE = answer(200, {"data": {"currentVersion": 7, "isUpdating": False}})
 
 
-class Rehearsal:
-    """A dry run's transport and a client on it, with what was read and what was recorded."""
+class DryRun:
+    """A dry run's transport with a client, its reads and its recorded requests."""
 
     def __init__(self, *answers, then=None):
         self.reads = FakeTransport(*answers, then=then)
@@ -34,8 +34,8 @@ class Rehearsal:
         self.console = ConsoleClient(self.sender, settings, limiter, self.clock)
 
 
-def test_reads_go_through_and_nothing_else_does():
-    run = Rehearsal(VIPS)
+def test_only_reads_go_through():
+    run = DryRun(VIPS)
     assert run.console.segment("vips") == Segment("vips", ID_LIST, "userID", 3)
     run.console.add_ids("vips", ["a"], segment_type=ID_LIST)
     run.console.remove_ids("vips", ["b"], segment_type=ID_LIST)
@@ -48,7 +48,7 @@ def test_reads_go_through_and_nothing_else_does():
 
 @pytest.mark.parametrize("segment_type", [ID_LIST, USER_STORE_LIST])
 def test_later_reads_show_what_was_recorded(segment_type):
-    run = Rehearsal(then=VIPS)
+    run = DryRun(then=VIPS)
     run.console.add_ids("vips", ["a", "b"], segment_type=segment_type)
     run.console.remove_ids("vips", ["c"], segment_type=segment_type)
     assert run.console.segment("vips").count == 3 + 2 - 1
@@ -57,21 +57,21 @@ def test_later_reads_show_what_was_recorded(segment_type):
     assert run.console.list_state("others") == ListState(7, updating=False)
 
 
-def test_a_list_without_a_version_gets_one():
-    run = Rehearsal(answer(200, {"data": {"currentVersion": None, "isUpdating": None}}))
+def test_a_list_without_a_version_gets_version_1():
+    run = DryRun(answer(200, {"data": {"currentVersion": None, "isUpdating": None}}))
     run.console.add_ids("vips", ["a"], segment_type=ID_LIST)
     assert run.console.list_state("vips").version == 1
 
 
-def test_an_error_of_a_read_stays_one():
-    run = Rehearsal(answer(404, {"message": "Segment not found"}))
+def test_errors_of_reads_are_passed_on():
+    run = DryRun(answer(404, {"message": "Segment not found"}))
     run.console.add_ids("vips", ["a"], segment_type=ID_LIST)
     with pytest.raises(RefusedError, match="Segment not found"):
         run.console.segment("vips")
 
 
-def test_a_segment_that_would_be_created_is_there_and_empty():
-    run = Rehearsal()
+def test_a_segment_to_be_created_is_read_as_empty():
+    run = DryRun()
     assert run.console.create_segment("new one", id_type="companyID") == Segment("new one", ID_LIST, "companyID")
     assert run.console.list_state("new one") == ListState(0, updating=False)
     assert list(run.console.ids("new one")) == []
@@ -81,8 +81,8 @@ def test_a_segment_that_would_be_created_is_there_and_empty():
     assert run.recorded[1].path == "/console/v1/segments/new%20one/id_list"
 
 
-def test_some_ids_of_each_direction_are_kept():
-    run = Rehearsal()
+def test_some_added_and_removed_ids_are_kept():
+    run = DryRun()
     for start in range(0, 12, 3):
         run.console.add_ids("vips", [str(n) for n in range(start, start + 3)], segment_type=ID_LIST)
     run.console.remove_ids("vips", ["x"], segment_type=ID_LIST)
@@ -93,8 +93,8 @@ def test_some_ids_of_each_direction_are_kept():
 
 @pytest.mark.parametrize("compression", Compression)
 @pytest.mark.parametrize("path", ["/v1", "/segments/statsig"])
-def test_events_are_taken_at_once_and_recorded_as_json(compression, path):
-    run = Rehearsal()
+def test_events_are_recorded_as_json_and_not_sent(compression, path):
+    run = DryRun()
     key, url = "secret-0123456789", f"https://events.example{path}"
     client = EventsClient(run.sender, Settings(key, events_url=url, compression=compression), run.clock)
     sent = send_items(client, LOG_EVENT, [b'{"eventName":"a"}'], what="1 event")

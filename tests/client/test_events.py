@@ -18,7 +18,7 @@ from tests.send_items import send_items
 
 KEY = "secret-abcdefghijklmnop"
 ITEMS = [b'{"eventName":"purchase","value":89.99}', b'{"eventName":"refund"}']
-NO = answer(503, {"success": False})
+DENIED = answer(503, {"success": False})
 
 
 def client(transport, clock=None, *, compression=Compression.NONE, url="https://events.example/v1", key=KEY):
@@ -27,7 +27,7 @@ def client(transport, clock=None, *, compression=Compression.NONE, url="https://
     return EventsClient(Sender(transport, clock, retry_timeout=60, rng=lambda: 1.0), settings, clock)
 
 
-def test_items_travel_in_the_envelope_with_their_headers():
+def test_items_are_sent_with_metadata_and_headers():
     transport = FakeTransport(answer(202))
     send_items(client(transport), LOG_EVENT, ITEMS, what="2 events")
 
@@ -45,11 +45,11 @@ def test_items_travel_in_the_envelope_with_their_headers():
     )
 
 
-def test_a_body_has_what_its_call_takes_beside_the_items():
+def test_flags_are_sent_beside_the_items():
     transport = FakeTransport(answer(202), answer(202))
-    sends = client(transport)
-    send_items(sends, LOG_CUSTOM_METRIC, [b'{"metric_name":"m"}'], what="1 metric", flags=["isTest"])
-    send_items(sends, LOG_CUSTOM_METRIC, [b'{"metric_name":"m"}'], what="1 metric")
+    events = client(transport)
+    send_items(events, LOG_CUSTOM_METRIC, [b'{"metric_name":"m"}'], what="1 metric", flags=["isTest"])
+    send_items(events, LOG_CUSTOM_METRIC, [b'{"metric_name":"m"}'], what="1 metric")
 
     assert transport.requests[0].url == "https://events.example/v1/log_custom_metric"
     assert [request.body for request in transport.requests] == [
@@ -76,32 +76,32 @@ def test_the_same_items_make_the_same_body():
     assert transport.requests[0].body == transport.requests[1].body
 
 
-def test_a_retry_says_so_and_what_time_it_is_by_then():
-    transport = FakeTransport(NO, NO, answer())
+def test_retries_carry_their_number_and_the_current_time():
+    transport = FakeTransport(DENIED, DENIED, answer())
     send_items(client(transport), LOG_EVENT, ITEMS, what="2 events")
 
-    said = [(r.headers.get("statsig-retry-count"), r.headers["STATSIG-CLIENT-TIME"]) for r in transport.requests]
-    assert said == [
+    headers = [(r.headers.get("statsig-retry-count"), r.headers["STATSIG-CLIENT-TIME"]) for r in transport.requests]
+    assert headers == [
         (None, str(int(NOON * 1000))),
         ("1", str(int(NOON * 1000) + 1000)),
         ("2", str(int(NOON * 1000) + 3000)),
     ]
 
 
-def test_what_it_took_is_told():
-    transport = FakeTransport(NO, answer())
+def test_the_result_has_the_number_of_tries():
+    transport = FakeTransport(DENIED, answer())
     sent = send_items(client(transport), LOG_EVENT, ITEMS, what="2 events")
 
     assert (sent.tries, sent.maybe_taken) == (2, False)
 
 
-def test_every_try_is_told_while_it_happens_also_of_what_is_never_taken():
-    told = []
-    transport = FakeTransport(NO, answer(400))
+def test_on_try_is_called_for_every_try():
+    tries = []
+    transport = FakeTransport(DENIED, answer(400))
     with pytest.raises(RefusedError):
-        send_items(client(transport), LOG_EVENT, ITEMS, what="2 events", on_try=lambda *told_of: told.append(told_of))
+        send_items(client(transport), LOG_EVENT, ITEMS, what="2 events", on_try=lambda *each: tries.append(each))
 
-    assert told == [(0, len(transport.requests[0].body)), (1, len(transport.requests[1].body))]
+    assert tries == [(0, len(transport.requests[0].body)), (1, len(transport.requests[1].body))]
 
 
 def test_a_base_url_may_end_in_a_slash():
@@ -113,10 +113,10 @@ def test_a_base_url_may_end_in_a_slash():
 
 def test_a_failure_names_what_was_sent():
     with pytest.raises(NotNowError, match="500 events of stream 'orders'"):
-        send_items(client(FakeTransport(then=NO)), LOG_EVENT, ITEMS, what="500 events of stream 'orders'")
+        send_items(client(FakeTransport(then=DENIED)), LOG_EVENT, ITEMS, what="500 events of stream 'orders'")
 
 
 @pytest.mark.parametrize("key", [pytest.param("", id="none"), pytest.param("secret-abc\n", id="line break")])
-def test_a_key_that_cannot_be_sent_is_refused_before_anything_is(key):
+def test_an_unusable_key_is_refused_before_sending(key):
     with pytest.raises(AuthenticationError, match="`server_secret_key`"):
         client(FakeTransport(), key=key)

@@ -13,7 +13,16 @@ from urllib3 import PoolManager
 from target_statsig.client.http import USER_AGENT, HttpTransport, Request, Response, TransportError
 from target_statsig.errors import FatalRunError
 
-from .socket_server import CERTIFICATE, TRICKLED_BODY, YES, Connection, SocketServer, say_yes_in_secret, trickle, tunnel
+from .socket_server import (
+    ACCEPTED,
+    CERTIFICATE,
+    TRICKLED_BODY,
+    Connection,
+    SocketServer,
+    accept_all_over_tls,
+    trickle,
+    tunnel,
+)
 
 KEY = "secret-abcdefghijklmnop"
 
@@ -25,16 +34,16 @@ def no_proxy(monkeypatch):
 
 @pytest.fixture
 def transport():
-    made = HttpTransport()
-    yield made
-    made.close()
+    http = HttpTransport()
+    yield http
+    http.close()
 
 
 def post(url: str, body: bytes | None = b'{"events":[]}', **headers: str) -> Request:
     return Request("POST", url, {"statsig-api-key": KEY, **headers}, timeout=60, body=body)
 
 
-def test_a_request_arrives_as_it_was_given_and_its_answer_comes_back(transport):
+def test_a_request_and_its_response_are_transferred_unchanged(transport):
     with SocketServer() as server:
         answer = transport.send(post(server.url + "/log_event?a=b"))
         received = server.received[0]
@@ -63,12 +72,12 @@ def send_from_threads(transport: HttpTransport, url: str, count: int) -> None:
 
 
 def answer_together(count: int):
-    """Return what answers so many connections only once each has sent a request, and then all that come on them."""
-    all_are_here = threading.Barrier(count)
+    """Return a behaviour that answers only once `count` connections have sent a request."""
+    all_connected = threading.Barrier(count)
 
     def serve(connection: Connection) -> None:
         connection.read()
-        all_are_here.wait(timeout=60)
+        all_connected.wait(timeout=60)
         connection.answer()
         while connection.read():
             connection.answer()
@@ -76,7 +85,7 @@ def answer_together(count: int):
     return serve
 
 
-def test_a_connection_is_kept(transport):
+def test_a_connection_is_reused(transport):
     with SocketServer() as server:
         for _ in range(3):
             send_from_threads(transport, server.url, 1)
@@ -84,14 +93,14 @@ def test_a_connection_is_kept(transport):
         assert server.connections == 1
 
 
-def test_no_thread_waits_for_the_connection_of_another(transport):
+def test_each_thread_has_a_connection_of_its_own(transport):
     with SocketServer(answer_together(4)) as server:
         send_from_threads(transport, server.url, 4)
 
         assert len(server.received) == server.connections == 4
 
 
-def test_a_connection_that_was_closed_while_idle_is_opened_again(transport):
+def test_a_connection_closed_while_idle_is_replaced(transport):
     def answer_once(connection: Connection) -> None:
         connection.read()
         connection.answer()
@@ -113,7 +122,7 @@ def test_closing_closes_all_connections(transport):
         assert server.served.acquire(timeout=60)
 
 
-def test_a_redirect_is_an_answer_like_any_other(transport):
+def test_a_redirect_is_returned_and_not_followed(transport):
     def redirect(connection: Connection) -> None:
         connection.read()
         connection.answer(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
@@ -122,7 +131,7 @@ def test_a_redirect_is_an_answer_like_any_other(transport):
         assert transport.send(post(server.url)).status == 302
 
 
-def test_a_compressed_answer_is_unpacked(transport):
+def test_a_compressed_response_is_decompressed(transport):
     body = gzip.compress(b'{"data":{"ids":["a"]}}')
 
     def answer(connection: Connection) -> None:
@@ -137,39 +146,37 @@ def test_a_compressed_answer_is_unpacked(transport):
 @pytest.mark.parametrize(
     "answer",
     [
-        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n{}", id="the end of the connection"),
-        pytest.param(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", id="a length, HTTP 1.0"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n{}", id="end of the connection"),
+        pytest.param(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", id="length, HTTP 1.0"),
         pytest.param(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n{}", id="the connection, in an encoding of its own"
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n{}", id="end of the connection, identity encoding"
         ),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}", id="length, then closed"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 4", id="length, with more after it"),
         pytest.param(
-            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}", id="a length, then closed"
-        ),
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 4", id="a length, with more after it"),
-        pytest.param(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n", id="the last chunk"
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n", id="last chunk"
         ),
         pytest.param(
             b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
-            id="a length, after hints",
+            id="length, after early hints",
         ),
-        pytest.param(b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}", id="a length, in lines of Unix"),
+        pytest.param(b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}", id="length, with LF alone"),
         pytest.param(
-            b"HTTP/1.1 200 OK\r\nB: b\r\n c\r\nContent-Length: 2\r\n\r\n{}", id="a length, after a folded line"
+            b"HTTP/1.1 200 OK\r\nB: b\r\n c\r\nContent-Length: 2\r\n\r\n{}", id="length, after a folded header"
         ),
         pytest.param(
             b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\n{}\r\n0\r\n\r\n",
-            id="the last chunk, whatever its length",
+            id="last chunk, despite a length",
         ),
     ],
 )
-def test_an_answer_ends_with(transport, answer):
+def test_the_end_of_a_response_is_recognized(transport, answer):
     def serve(connection: Connection) -> None:
         connection.read()
         connection.answer(answer)
 
     with SocketServer(serve) as server:
-        for _ in range(2):  # the second on a connection of its own
+        for _ in range(2):  # the second request has a connection of its own
             got = transport.send(post(server.url))
 
             assert (got.status, got.body) == (200, b"{}")
@@ -180,29 +187,27 @@ def test_an_answer_ends_with(transport, answer):
 @pytest.mark.parametrize(
     ("answer", "what"),
     [
-        pytest.param(b"HTTP/1.1 200 OK\r\nServer: a\r\n", "without response", id="no end of its headers"),
-        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n", "before the end", id="another was to follow"),
-        pytest.param(
-            b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}", "before the end", id="too short for its length"
-        ),
+        pytest.param(b"HTTP/1.1 200 OK\r\nServer: a\r\n", "without response", id="headers without an end"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n", "before the end", id="only an interim response"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}", "before the end", id="shorter than its length"),
         pytest.param(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", "before the end", id="no last chunk"
         ),
         pytest.param(
-            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", "decode", id="not packed"
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", "decode", id="not compressed"
         ),
         pytest.param(
-            b"HTTP/1.2 200 OK\r\nContent-Length: 3\r\n\r\n{}", "IncompleteRead", id="too short, of another version"
+            b"HTTP/1.2 200 OK\r\nContent-Length: 3\r\n\r\n{}", "IncompleteRead", id="shorter than its length, HTTP 1.2"
         ),
         pytest.param(
             b"HTTP/1.2 200 OK\r\nContent-Length: 99999999999999\r\n\r\n",
             "longer than",
-            id="too long, of another version",
+            id="over the size limit, HTTP 1.2",
         ),
         pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", "BadStatusLine", id="not HTTP"),
     ],
 )
-def test_an_answer_that_is_not_whole_is_lost(transport, answer, what):
+def test_an_incomplete_response_is_an_error(transport, answer, what):
     def serve(connection: Connection) -> None:
         connection.read()
         connection.answer(answer)
@@ -213,17 +218,18 @@ def test_an_answer_that_is_not_whole_is_lost(transport, answer, what):
     assert caught.value.sent
 
 
-UNTIDY = {
-    "its length twice": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
-    "an encoding that is none": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}",
-    "another version": b"HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\n{}",
-    "a prefix of a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
+IRREGULAR_RESPONSES = {
+    "length twice": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+    "identity encoding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}",
+    "HTTP 1.2": b"HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    "chunk length with prefix": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
 }
 
 
-@pytest.mark.parametrize("answer", UNTIDY.values(), ids=UNTIDY)
+# The parser llhttp refuses each of these.
+@pytest.mark.parametrize("answer", IRREGULAR_RESPONSES.values(), ids=IRREGULAR_RESPONSES)
 @pytest.mark.parametrize("first", [1, 20, 1_000])
-def test_an_answer_with_what_llhttp_refuses_is_read_at_once(transport, answer, first):
+def test_an_irregular_response_is_read_without_delay(transport, answer, first):
     def serve(connection: Connection) -> None:
         connection.read()
         connection.answer(answer[:first])
@@ -237,7 +243,7 @@ def test_an_answer_with_what_llhttp_refuses_is_read_at_once(transport, answer, f
             assert (got.status, got.body) == (200, b"{}")
 
 
-def test_a_compressed_answer_is_unpacked_so_far_and_no_further(transport):
+def test_a_decompressed_response_has_a_size_limit(transport):
     body = gzip.compress(bytes(2_000_000))
 
     def serve(connection: Connection) -> None:
@@ -249,7 +255,7 @@ def test_a_compressed_answer_is_unpacked_so_far_and_no_further(transport):
         transport.send(post(server.url))
 
 
-def test_netrc_adds_no_password(transport, monkeypatch, tmp_path):
+def test_passwords_from_netrc_are_not_sent(transport, monkeypatch, tmp_path):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login someone password something\n")
     netrc.chmod(0o600)
@@ -264,7 +270,7 @@ def test_netrc_adds_no_password(transport, monkeypatch, tmp_path):
 def test_cookies_are_not_sent_back(transport):
     def set_a_cookie(connection: Connection) -> None:
         while connection.read():
-            connection.answer(YES.replace(b"\r\n", b"\r\nSet-Cookie: who=you; Path=/\r\n", 1))
+            connection.answer(ACCEPTED.replace(b"\r\n", b"\r\nSet-Cookie: who=you; Path=/\r\n", 1))
 
     with SocketServer(set_a_cookie) as server:
         transport.send(post(server.url))
@@ -291,13 +297,13 @@ def test_the_password_of_a_proxy_goes_to_the_proxy(transport, monkeypatch):
 
 
 @pytest.fixture
-def trusted(monkeypatch):
+def trusted_certificate(monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
 
 
-@pytest.mark.usefixtures("trusted")
-def test_requests_are_encrypted_over_one_connection_that_is_kept(transport):
-    with SocketServer(say_yes_in_secret) as server:
+@pytest.mark.usefixtures("trusted_certificate")
+def test_encrypted_requests_share_one_connection(transport):
+    with SocketServer(accept_all_over_tls) as server:
         url = server.url.replace("http:", "https:")
         answers = [transport.send(post(url)) for _ in range(3)]
 
@@ -306,8 +312,8 @@ def test_requests_are_encrypted_over_one_connection_that_is_kept(transport):
         assert server.received[2].headers["host"] == f"127.0.0.1:{server.port}"
 
 
-@pytest.mark.usefixtures("trusted")
-def test_a_proxy_passes_on_what_it_cannot_read(transport, monkeypatch):
+@pytest.mark.usefixtures("trusted_certificate")
+def test_encrypted_requests_pass_through_a_proxy(transport, monkeypatch):
     with SocketServer(tunnel) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@127.0.0.1:{proxy.port}")
         for _ in range(2):
@@ -321,9 +327,9 @@ def test_a_proxy_passes_on_what_it_cannot_read(transport, monkeypatch):
         assert not any("proxy-authorization" in request.headers for request in sent)
 
 
-@pytest.mark.usefixtures("trusted")
-def test_a_proxy_that_is_reached_in_secret_reads_what_goes_to_an_open_address(transport, monkeypatch):
-    with SocketServer(say_yes_in_secret) as proxy:
+@pytest.mark.usefixtures("trusted_certificate")
+def test_plain_requests_go_through_an_encrypted_proxy(transport, monkeypatch):
+    with SocketServer(accept_all_over_tls) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"https://me:secret@127.0.0.1:{proxy.port}")
         transport.send(post("http://statsig.invalid/v1/log_event"))
 
@@ -332,13 +338,13 @@ def test_a_proxy_that_is_reached_in_secret_reads_what_goes_to_an_open_address(tr
 
 
 class SocksProxy(PoolManager):
-    """Stands for urllib3's class, which needs PySocks: here the proxy is passed by."""
+    """Replaces urllib3's class, which needs PySocks, and connects without a proxy."""
 
     def __init__(self, _url, *, username, password, **options):
         super().__init__(**options)
 
 
-def test_several_addresses_are_reached_through_one_socks_proxy(transport, monkeypatch):
+def test_requests_share_one_socks_proxy(transport, monkeypatch):
     monkeypatch.setattr("requests.adapters.SOCKSProxyManager", SocksProxy)
     with SocketServer() as server:
         monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:1080")
@@ -354,29 +360,29 @@ def test_several_addresses_are_reached_through_one_socks_proxy(transport, monkey
 
 def refuse_unread(connection: Connection) -> None:
     connection.sock.recv(1)
-    # Otherwise the answer may wait for an acknowledgement of what went before it, and the RST overtakes it.
+    # Otherwise the response may wait for an earlier acknowledgement, and the RST overtakes it.
     connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.answer(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
 
 
-def refuse_unread_in_secret(connection: Connection) -> None:
-    connection.secure()
+def refuse_unread_over_tls(connection: Connection) -> None:
+    connection.start_tls()
     refuse_unread(connection)
 
 
-@pytest.mark.usefixtures("trusted")
+@pytest.mark.usefixtures("trusted_certificate")
 @pytest.mark.parametrize(
-    ("scheme", "behaviour"), [pytest.param("http", refuse_unread), pytest.param("https", refuse_unread_in_secret)]
+    ("scheme", "behaviour"), [pytest.param("http", refuse_unread), pytest.param("https", refuse_unread_over_tls)]
 )
-def test_an_answer_counts_although_the_server_hung_up_before_it_had_read_everything(transport, scheme, behaviour):
+def test_a_response_before_the_request_was_read_counts(transport, scheme, behaviour):
     with SocketServer(behaviour) as server:
         url = server.url.replace("http:", f"{scheme}:")
 
         assert transport.send(post(url, b"x" * 8_000_000)).status == 413
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent(transport):
-    with SocketServer(say_yes_in_secret) as server:
+def test_an_untrusted_certificate_is_refused_before_sending(transport):
+    with SocketServer(accept_all_over_tls) as server:
         with pytest.raises(TransportError, match="SSLCertVerificationError") as caught:
             transport.send(post(server.url.replace("http:", "https:")))
 
@@ -389,21 +395,21 @@ def read_and_reset(connection: Connection) -> None:
     connection.reset()
 
 
-def read_and_hang_up(connection: Connection) -> None:
+def read_and_close(connection: Connection) -> None:
     connection.read()
 
 
-def read_and_say_nothing(connection: Connection) -> None:
+def read_and_wait(connection: Connection) -> None:
     connection.read()
     connection.sock.recv(1)
 
 
-def break_off_in_the_answer(connection: Connection) -> None:
+def answer_incompletely(connection: Connection) -> None:
     connection.read()
-    connection.answer(YES[:-5])
+    connection.answer(ACCEPTED[:-5])
 
 
-def answer_gibberish(connection: Connection) -> None:
+def answer_without_http(connection: Connection) -> None:
     connection.read()
     connection.answer(b"\x15\x03\x01\x00\x02\x02\x16\r\n\r\n")
 
@@ -412,15 +418,15 @@ def answer_gibberish(connection: Connection) -> None:
     "behaviour",
     [
         pytest.param(read_and_reset, id="reset after the request"),
-        pytest.param(read_and_hang_up, id="closed after the request"),
-        pytest.param(read_and_say_nothing, id="timed out"),
-        pytest.param(break_off_in_the_answer, id="broken off in the answer"),
-        pytest.param(answer_gibberish, id="no HTTP"),
+        pytest.param(read_and_close, id="closed after the request"),
+        pytest.param(read_and_wait, id="timed out"),
+        pytest.param(answer_incompletely, id="closed in the response"),
+        pytest.param(answer_without_http, id="not HTTP"),
     ],
 )
-def test_a_lost_answer_may_have_been_taken(transport, behaviour):
+def test_a_request_without_a_response_may_have_arrived(transport, behaviour):
     with SocketServer(behaviour) as server, pytest.raises(TransportError) as caught:
-        # Long enough to send it on a busy machine.
+        # Half a second is enough to send the request on a busy machine.
         transport.send(Request("POST", server.url, {}, timeout=0.5, body=b"{}"))
 
     assert caught.value.sent
@@ -431,7 +437,7 @@ def reset_in_the_handshake(connection: Connection) -> None:
     connection.reset()
 
 
-def listen_in_silence(connection: Connection) -> None:
+def read_and_never_answer(connection: Connection) -> None:
     while connection.sock.recv(4096):
         pass
 
@@ -439,19 +445,19 @@ def listen_in_silence(connection: Connection) -> None:
 @pytest.mark.parametrize(
     "behaviour",
     [
-        pytest.param(answer_gibberish, id="no TLS server"),
+        pytest.param(answer_without_http, id="not TLS"),
         pytest.param(reset_in_the_handshake, id="reset in the handshake"),
-        pytest.param(listen_in_silence, id="timed out in the handshake"),
+        pytest.param(read_and_never_answer, id="timed out in the handshake"),
     ],
 )
-def test_what_fails_while_tls_is_agreed_upon_was_surely_not_sent(transport, behaviour):
+def test_a_failed_tls_handshake_means_nothing_was_sent(transport, behaviour):
     with SocketServer(behaviour) as server, pytest.raises(TransportError) as caught:
         transport.send(Request("POST", server.url.replace("http:", "https:"), {}, timeout=0.1, body=b"{}"))
 
     assert not caught.value.sent
 
 
-def test_a_refused_connection_was_surely_not_sent(transport):
+def test_a_refused_connection_means_nothing_was_sent(transport):
     with SocketServer() as server:
         url = server.url
 
@@ -462,7 +468,7 @@ def test_a_refused_connection_was_surely_not_sent(transport):
     assert "127.0.0.1" not in str(caught.value)
 
 
-def test_an_unknown_host_was_surely_not_sent(transport, monkeypatch):
+def test_an_unknown_host_means_nothing_was_sent(transport, monkeypatch):
     def fail(*arguments: object, **named: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -474,7 +480,7 @@ def test_an_unknown_host_was_surely_not_sent(transport, monkeypatch):
     assert not caught.value.sent
 
 
-def test_what_began_it_is_named_even_while_another_error_is_handled(transport):
+def test_the_error_names_its_own_cause_within_an_exception_handler(transport):
     with SocketServer() as server:
         url = server.url
 
@@ -492,7 +498,7 @@ def test_what_began_it_is_named_even_while_another_error_is_handled(transport):
     [
         pytest.param(trickle(b"HTTP/1.1 202 Acc", b"e"), id="status line"),
         pytest.param(trickle(b"HTTP/1.1 202 Accepted\r\nX-A: b", b"c"), id="header"),
-        pytest.param(trickle(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), id="answers before the answer"),
+        pytest.param(trickle(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), id="interim responses"),
         pytest.param(trickle(TRICKLED_BODY, b"a"), id="body"),
         pytest.param(trickle(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"a"), id="body without a length"),
         pytest.param(
@@ -500,14 +506,14 @@ def test_what_began_it_is_named_even_while_another_error_is_handled(transport):
         ),
     ],
 )
-def test_an_answer_that_trickles_in_is_given_up_when_the_time_is_over(transport, behaviour):
+def test_a_slow_response_ends_at_the_request_timeout(transport, behaviour):
     with SocketServer(behaviour) as server, pytest.raises(TransportError, match="`request_timeout`") as caught:
         transport.send(replace(post(server.url), timeout=0.3))
 
     assert caught.value.sent
 
 
-def test_a_proxy_whose_answer_trickles_in_is_given_up_when_the_time_is_over(transport, monkeypatch):
+def test_a_slow_proxy_ends_at_the_request_timeout(transport, monkeypatch):
     with SocketServer(trickle(b"HTTP/1.1 200 ", b"O")) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         with pytest.raises(TransportError, match="`request_timeout`") as caught:
@@ -516,7 +522,7 @@ def test_a_proxy_whose_answer_trickles_in_is_given_up_when_the_time_is_over(tran
     assert not caught.value.sent
 
 
-def test_a_request_that_is_not_read_is_given_up_when_the_time_is_over(transport):
+def test_a_request_read_slowly_ends_at_the_request_timeout(transport):
     def read_slowly(connection: Connection) -> None:
         for _ in range(20):
             connection.sock.recv(1)
@@ -526,7 +532,7 @@ def test_a_request_that_is_not_read_is_given_up_when_the_time_is_over(transport)
         transport.send(Request("POST", server.url, {}, timeout=0.2, body=b"a" * 20_000_000))
 
 
-def test_the_time_begins_anew_with_each_request(transport):
+def test_each_request_has_the_whole_request_timeout(transport):
     with SocketServer() as server:
         for _ in range(3):
             transport.send(replace(post(server.url), timeout=0.5))
@@ -536,8 +542,8 @@ def test_the_time_begins_anew_with_each_request(transport):
 
 
 @contextmanager
-def deaf(address):
-    """Let an address of this machine take no more connections, as one behind a firewall that drops them."""
+def unresponsive(address):
+    """Let an address of this machine accept no more connections, like one behind a firewall that drops them."""
     with socket.create_server(address, backlog=0), ExitStack() as waiting:
         for _ in range(4):
             client = waiting.enter_context(socket.socket())
@@ -548,7 +554,7 @@ def deaf(address):
 
 @pytest.fixture
 def resolve_to(monkeypatch):
-    """Let `statsig.invalid` have these addresses."""
+    """Return a function that sets the addresses of `statsig.invalid`."""
     resolve = socket.getaddrinfo
 
     def use(*hosts):
@@ -562,8 +568,8 @@ def resolve_to(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is not there by itself")
-def test_all_addresses_of_a_host_share_the_time_of_a_request(transport, resolve_to):
-    with SocketServer() as server, deaf(("127.0.0.2", server.port)):
+def test_all_addresses_of_a_host_share_the_request_timeout(transport, resolve_to):
+    with SocketServer() as server, unresponsive(("127.0.0.2", server.port)):
         resolve_to(*["127.0.0.2"] * 20)
         with pytest.raises(TransportError, match="`request_timeout`") as caught:
             transport.send(replace(post(f"http://statsig.invalid:{server.port}/v1"), timeout=0.2))
@@ -572,15 +578,15 @@ def test_all_addresses_of_a_host_share_the_time_of_a_request(transport, resolve_
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is not there by itself")
-def test_an_address_that_does_not_answer_leaves_time_for_the_next(transport, resolve_to):
-    with SocketServer() as server, deaf(("127.0.0.2", server.port)):
+def test_after_an_unresponsive_address_the_next_is_tried(transport, resolve_to):
+    with SocketServer() as server, unresponsive(("127.0.0.2", server.port)):
         resolve_to("127.0.0.2", "127.0.0.1")
 
         assert transport.send(replace(post(f"http://statsig.invalid:{server.port}/v1"), timeout=2)).status == 202
         assert server.received[0].headers["host"] == f"statsig.invalid:{server.port}"
 
 
-def test_an_answer_is_read_so_far_and_no_further(transport):
+def test_a_response_has_a_size_limit(transport):
     body = b'{"ids":["' + b"a" * 1_100_000 + b'"]}'
 
     def answer(connection: Connection) -> None:
@@ -607,21 +613,21 @@ def test_an_answer_is_read_so_far_and_no_further(transport):
         ),
     ],
 )
-def test_what_cannot_be_sent_at_all_ends_the_run_without_naming_the_key(transport, request_):
+def test_an_invalid_request_ends_the_run_without_naming_the_key(transport, request_):
     with pytest.raises(FatalRunError, match="could not be built") as caught:
         transport.send(request_)
 
     assert KEY not in str(caught.value)
 
 
-def test_certificates_that_are_not_there_end_the_run_at_once(transport, monkeypatch):
+def test_missing_certificates_end_the_run_at_once(transport, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/certificates.pem")
     with pytest.raises(FatalRunError, match="no certificates at /nowhere/certificates"):
         transport.send(post("https://127.0.0.1:1/v1"))
 
 
-def test_a_request_does_not_show_its_key_nor_its_body():
-    shown = repr(post("http://127.0.0.1:1/v1", body=b'{"ids":["somebody"]}'))
+def test_the_repr_of_a_request_hides_its_key_and_body():
+    text = repr(post("http://127.0.0.1:1/v1", body=b'{"ids":["somebody"]}'))
 
-    assert KEY not in shown
-    assert "somebody" not in shown
+    assert KEY not in text
+    assert "somebody" not in text

@@ -14,7 +14,7 @@ from target_statsig.errors import InterruptedRunError
 from tests.fakes import NOON, FakeClock
 
 ERROR = 0.05
-"""Seconds by which a server's clock may read differently, from one request to the next."""
+"""Seconds by which the times that a server measures may vary."""
 
 TWO_WINDOWS = parse_rate_windows("10/10s, 850/15m")
 
@@ -25,8 +25,8 @@ pauses = st.floats(0, 30) | st.just(0.0)
 errors = st.floats(-ERROR, ERROR) | st.sampled_from([-ERROR, ERROR])
 
 
-def made(limiter: RateLimiter, clock: FakeClock, n_requests: int) -> list[float]:
-    """Acquire, one after another, and return when each request could be made: seconds from the first acquire on."""
+def acquire_times(limiter: RateLimiter, clock: FakeClock, n_requests: int) -> list[float]:
+    """Acquire `n_requests` times and return when each request could be sent, in seconds since the start."""
     begun = clock.now
     times = []
     for _ in range(n_requests):
@@ -35,31 +35,31 @@ def made(limiter: RateLimiter, clock: FakeClock, n_requests: int) -> list[float]
     return times
 
 
-def remembered(log: MemoryLog) -> list[float]:
-    """Return the times of a log, by asking it for a request that has to wait."""
-    seen: list[float] = []
-    log.reserve(lambda times: seen.extend(times) or 1.0, NOON)
-    return seen
+def times_of(log: MemoryLog) -> list[float]:
+    """Return the times that a log keeps."""
+    times: list[float] = []
+    log.reserve(lambda kept: times.extend(kept) or 1.0, NOON)
+    return times
 
 
 @given(rates=windows, requests=st.lists(st.tuples(pauses, errors), max_size=60))
 def test_no_window_ever_holds_more_than_its_limit(rates, requests):
     clock = FakeClock()
     limiter = RateLimiter(rates, clock)
-    seen = []
+    times = []
     for pause, error in requests:
         clock.advance(pause)
         limiter.acquire()
-        seen.append(clock.now + error)
+        times.append(clock.now + error)
 
-    seen.sort()
+    times.sort()
     for rate in rates:
-        for first, next_after_full in zip(seen, seen[rate.limit :], strict=False):
+        for first, next_after_full in zip(times, times[rate.limit :], strict=False):
             assert next_after_full - first > rate.seconds
 
 
 @given(rates=windows, before=st.lists(pauses, max_size=20), n_requests=st.integers(0, 40))
-def test_a_plan_takes_as_long_as_it_says(rates, before, n_requests):
+def test_requests_take_as_long_as_planned(rates, before, n_requests):
     clock = FakeClock()
     limiter = RateLimiter(rates, clock)
     for pause in before:
@@ -67,33 +67,33 @@ def test_a_plan_takes_as_long_as_it_says(rates, before, n_requests):
         limiter.acquire()
 
     planned = limiter.seconds_for(n_requests)
-    taken = made(limiter, clock, n_requests)
+    taken = acquire_times(limiter, clock, n_requests)
 
     assert planned == pytest.approx(taken[-1] if taken else 0.0, abs=0.002 * (n_requests + 1))
 
 
-def test_requests_go_at_once_while_there_is_room():
+def test_requests_within_the_limit_do_not_wait():
     clock = FakeClock()
-    made(RateLimiter(TWO_WINDOWS, clock), clock, 10)
+    acquire_times(RateLimiter(TWO_WINDOWS, clock), clock, 10)
 
     assert clock.sleeps == []
 
 
-def test_the_request_after_a_full_window_waits_until_its_first_has_left_it():
+def test_a_full_window_delays_the_next_request():
     clock = FakeClock()
 
-    assert made(RateLimiter(TWO_WINDOWS, clock), clock, 11)[-1] == pytest.approx(10.2, abs=0.01)
+    assert acquire_times(RateLimiter(TWO_WINDOWS, clock), clock, 11)[-1] == pytest.approx(10.2, abs=0.01)
 
 
-def test_the_longer_window_holds_too():
+def test_the_longer_window_delays_requests():
     clock = FakeClock()
 
-    assert made(RateLimiter(TWO_WINDOWS, clock), clock, 851)[-1] == pytest.approx(918, abs=0.1)
+    assert acquire_times(RateLimiter(TWO_WINDOWS, clock), clock, 851)[-1] == pytest.approx(918, abs=0.1)
 
 
-def test_windows_that_a_single_bucket_would_refuse_all_hold():
+def test_windows_with_higher_long_term_rates_are_enforced():
     clock = FakeClock()
-    times = made(RateLimiter(parse_rate_windows("10/10s, 16/15s"), clock), clock, 17)
+    times = acquire_times(RateLimiter(parse_rate_windows("10/10s, 16/15s"), clock), clock, 17)
 
     assert times[10] == pytest.approx(10.2, abs=0.01)
     assert times[16] == pytest.approx(15.3, abs=0.01)
@@ -102,29 +102,29 @@ def test_windows_that_a_single_bucket_would_refuse_all_hold():
 @pytest.mark.parametrize(
     ("n_requests", "seconds"),
     [
-        pytest.param(0, 0, id="nothing to do"),
+        pytest.param(0, 0, id="none"),
         pytest.param(10, 0, id="one window"),
-        pytest.param(11, 10.2, id="one more"),
+        pytest.param(11, 10.2, id="one more than a window"),
         pytest.param(100, 91.8, id="ten windows"),
         pytest.param(1000, 1060.8, id="ten million ids"),
     ],
 )
-def test_a_plan_is_known_before_it_begins(n_requests, seconds):
+def test_the_seconds_of_requests_are_planned(n_requests, seconds):
     limiter = RateLimiter(TWO_WINDOWS, FakeClock())
 
     assert limiter.seconds_for(n_requests) == pytest.approx(seconds, abs=0.2)
 
 
-def test_a_plan_counts_nothing():
+def test_planning_does_not_use_the_quota():
     clock = FakeClock()
     limiter = RateLimiter(TWO_WINDOWS, clock)
     limiter.seconds_for(1000)
-    made(limiter, clock, 10)
+    acquire_times(limiter, clock, 10)
 
     assert clock.sleeps == []
 
 
-def test_a_plan_of_thousands_of_requests_is_made_in_no_time():
+def test_ten_thousand_requests_are_planned_in_two_seconds():
     begun = time.perf_counter()
     RateLimiter(TWO_WINDOWS, FakeClock()).seconds_for(10_000)
 
@@ -134,8 +134,8 @@ def test_a_plan_of_thousands_of_requests_is_made_in_no_time():
 def test_two_limiters_with_one_log_share_its_quota():
     clock = FakeClock()
     log = MemoryLog(850)
-    made(RateLimiter(TWO_WINDOWS, clock, log), clock, 6)
-    times = made(RateLimiter(TWO_WINDOWS, clock, log), clock, 5)
+    acquire_times(RateLimiter(TWO_WINDOWS, clock, log), clock, 6)
+    times = acquire_times(RateLimiter(TWO_WINDOWS, clock, log), clock, 5)
 
     assert times[3] == 0
     assert times[4] == pytest.approx(10.2, abs=0.01)
@@ -145,17 +145,17 @@ def test_two_limiters_with_one_log_share_its_quota():
     "seconds_back",
     [pytest.param(1, id="a second"), pytest.param(9, id="most of a window"), pytest.param(3600, id="an hour")],
 )
-def test_a_clock_that_is_set_back_costs_two_windows_at_most(seconds_back):
+def test_a_clock_set_back_costs_at_most_two_windows(seconds_back):
     clock = FakeClock()
     limiter = RateLimiter(parse_rate_windows("10/10s"), clock)
-    made(limiter, clock, 10)
+    acquire_times(limiter, clock, 10)
     clock.advance(-seconds_back)
 
-    assert made(limiter, clock, 1)[0] < 20.5
-    assert made(limiter, clock, 10)[9] >= 10
+    assert acquire_times(limiter, clock, 1)[0] < 20.5
+    assert acquire_times(limiter, clock, 10)[9] >= 10
 
 
-def test_a_signal_ends_the_wait_and_nothing_is_counted():
+def test_a_signal_ends_the_wait_without_using_the_quota():
     clock = FakeClock()
     limiter = RateLimiter(parse_rate_windows("1/10s"), clock)
     limiter.acquire()
@@ -183,17 +183,17 @@ def test_threads_share_the_windows():
     for thread in threads:
         thread.join()
 
-    times = remembered(log)
+    times = times_of(log)
     assert len(times) == 32
     assert all(later - first > 10 for first, later in zip(times, times[10:], strict=False))
 
 
-def test_a_log_remembers_no_more_than_it_must():
+def test_a_log_keeps_only_the_times_it_needs():
     log = MemoryLog(3)
     for now in range(10):
         log.reserve(lambda times: 0.0, float(now))
 
-    assert remembered(log) == [7.0, 8.0, 9.0]
+    assert times_of(log) == [7.0, 8.0, 9.0]
 
 
 @pytest.mark.parametrize(
@@ -204,14 +204,14 @@ def test_a_log_remembers_no_more_than_it_must():
         pytest.param("9000/1h", [(9000, HOUR)], id="hours"),
         pytest.param("10/10s, 850/15m", [(10, 10), (850, 15 * MINUTE)], id="several"),
         pytest.param(" 10 / 10 s ,850/15m ", [(10, 10), (850, 15 * MINUTE)], id="blanks"),
-        pytest.param("850/15m,10/10s", [(850, 15 * MINUTE), (10, 10)], id="as it stands"),
+        pytest.param("850/15m,10/10s", [(850, 15 * MINUTE), (10, 10)], id="order is kept"),
     ],
 )
-def test_rates_are_read(text, windows):
+def test_rate_windows_are_parsed(text, windows):
     assert parse_rate_windows(text) == tuple(RateWindow(*window) for window in windows)
 
 
-def test_the_default_is_a_rate():
+def test_the_default_rate_windows_are_parsed():
     assert parse_rate_windows(Settings().console_rate_limits) == (RateWindow(10, 10), RateWindow(850, 900))
 
 
@@ -228,17 +228,17 @@ def test_the_default_is_a_rate():
         pytest.param("1.5/10s", "'1.5/10s' is not", id="fraction"),
         pytest.param("-1/10s", "'-1/10s' is not", id="negative"),
         pytest.param("٣/10s", "'٣/10s' is not", id="digits of another script"),
-        pytest.param("10/10s, 0/15m", "'0/15m' is not", id="none"),
-        pytest.param("10/0s", "'10/0s' is not", id="no time"),
+        pytest.param("10/10s, 0/15m", "'0/15m' is not", id="zero requests"),
+        pytest.param("10/0s", "'10/0s' is not", id="zero seconds"),
     ],
 )
-def test_what_is_wrong_is_named(text, wrong):
+def test_an_error_quotes_the_invalid_part(text, wrong):
     with pytest.raises(ValueError, match=f"^{re.escape(wrong)}"):
         parse_rate_windows(text)
 
 
 @given(pairs=st.lists(st.tuples(positive, positive), min_size=1))
-def test_what_is_written_is_read(pairs):
+def test_any_valid_rate_windows_are_parsed(pairs):
     text = ", ".join(f"{limit}/{seconds}s" for limit, seconds in pairs)
 
     assert parse_rate_windows(text) == tuple(RateWindow(*pair) for pair in pairs)
