@@ -1,4 +1,4 @@
-"""`--apply-held`: what the last run held for want of a proof, removed on the word of whoever started the tap."""
+"""`--apply-held`: removes the members that the last run held only because a proof was missing."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def report_of(run_target, stream="users", segment="vips"):
     return report["streams"][stream]["segments"][segment]
 
 
-def test_what_the_last_run_held_is_removed_and_a_second_time_there_is_nothing_to_do(run_target, apply_held, statsig):
+def test_held_members_are_removed_once(run_target, apply_held, statsig):
     assert run_target(users("a", "d"), **MIRROR).exit_code == 0
     assert members(statsig) == BEFORE | {"d"}
 
@@ -81,7 +81,7 @@ def test_what_the_last_run_held_is_removed_and_a_second_time_there_is_nothing_to
     assert len(statsig.state.requests) == asked
 
 
-def test_the_next_run_finds_all_as_it_was_left(run_target, apply_held, statsig):
+def test_the_next_run_after_apply_held_changes_nothing(run_target, apply_held, statsig):
     run_target(users("a", "d"), **MIRROR)
     apply_held(**MIRROR)
     statsig.state.requests.clear()
@@ -90,12 +90,12 @@ def test_the_next_run_finds_all_as_it_was_left(run_target, apply_held, statsig):
     assert outcome.report["streams"]["users"]["segments"]["vips"]["unchanged"] == 2
 
 
-def test_the_log_of_a_held_mirror_names_this_command_first_and_the_row_count_second(run_target):
+def test_the_log_names_apply_held_before_the_row_count(run_target):
     log = run_target(users("a"), **MIRROR).log
     assert 0 < log.index("--apply-held") < log.index("`row_count_field`")
 
 
-def test_a_mirror_that_no_word_can_prove_is_not_told_of_this_command(run_target):
+def test_the_log_does_not_name_apply_held_where_it_is_refused(run_target):
     outcome = run_target([state(users={"xmin": 7}), *users("a")], **MIRROR)
     assert "`row_count_field`" in outcome.log
     assert "--apply-held" not in outcome.log
@@ -129,13 +129,15 @@ MIDWAY = state(users={"progress_markers": {}})
             {"row_count_field": "n"},
             {"row_count_field": None},
             "holds another number",
-            id="a row count that was not met and is asked for no more",
+            id="a row count that was not met, and no longer set",
         ),
         pytest.param(users(), {}, {}, "`allow_empty_segment`", id="an empty stream"),
         pytest.param(users("a"), {"on_incomplete_stream": "fail"}, {}, "did not finish it", id="a run that failed"),
     ],
 )
-def test_more_than_a_missing_proof_is_refused(run_target, apply_held, statsig, messages, settings, later, words):
+def test_removals_held_for_more_than_a_missing_proof_are_refused(
+    run_target, apply_held, statsig, messages, settings, later, words
+):
     run_target(messages, **MIRROR, **settings)
     exit_code, log = apply_held(**MIRROR, **{**settings, **later})
     assert exit_code == 1
@@ -145,25 +147,25 @@ def test_more_than_a_missing_proof_is_refused(run_target, apply_held, statsig, m
     assert removals(statsig) == []
 
 
-def changed_by_someone(statsig, run_target):
+def change_by_others(statsig, run_target):
     statsig.state.seed_segment("vips", ["a", "b", "x"])
     statsig.state.segments["vips"].version += 1
 
 
-def grown(statsig, run_target):
+def grow(statsig, run_target):
     statsig.state.seed_segment("vips", [*sorted(BEFORE), "x"])
 
 
-def added_to_by_rows(statsig, run_target):
+def add_by_rows(statsig, run_target):
     settings = {**MIRROR, "sync_mode": "add"}
     run_target(users("x", stream="others"), **settings)
 
 
-def deleted(statsig, run_target):
+def delete(statsig, run_target):
     del statsig.state.segments["vips"]
 
 
-def mirrored_by_a_run_that_broke(statsig, run_target):
+def fail_a_mirror_run(statsig, run_target):
     statsig.faults.add(method="PATCH", drop=True)
     run_target(users("a", "d"), **MIRROR)
     statsig.faults.clear()
@@ -172,14 +174,14 @@ def mirrored_by_a_run_that_broke(statsig, run_target):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        pytest.param(changed_by_someone, "changed by someone else (version", id="another version"),
-        pytest.param(grown, "Statsig counts 4 members, but the store expected 3", id="another count"),
-        pytest.param(added_to_by_rows, "Statsig counts 4 members", id="rows"),
-        pytest.param(deleted, "does not exist in this Statsig project", id="deleted"),
-        pytest.param(mirrored_by_a_run_that_broke, "did not finish it", id="a later run that broke"),
+        pytest.param(change_by_others, "changed by someone else (version", id="another version"),
+        pytest.param(grow, "Statsig counts 4 members, but the store expected 3", id="another count"),
+        pytest.param(add_by_rows, "Statsig counts 4 members", id="members added by rows"),
+        pytest.param(delete, "does not exist in this Statsig project", id="deleted"),
+        pytest.param(fail_a_mirror_run, "did not finish it", id="a later run that failed"),
     ],
 )
-def test_a_segment_that_is_no_more_what_the_run_left_is_refused(run_target, apply_held, statsig, change, words):
+def test_a_segment_that_changed_since_the_run_is_refused(run_target, apply_held, statsig, change, words):
     run_target(users("a"), **MIRROR)
     change(statsig, run_target)
     before = members(statsig) if "vips" in statsig.state.segments else None
@@ -191,21 +193,21 @@ def test_a_segment_that_is_no_more_what_the_run_left_is_refused(run_target, appl
 
 
 @pytest.mark.parametrize(
-    ("messages", "before", "raised", "words"),
+    ("messages", "before", "relaxed", "words"),
     [
         pytest.param(
             users(*"abcdefgh"), [*"abcdefgh", *range(20)], {"max_removal_percent": 90}, "`max_removal_percent` (20)",
-            id="the share",
+            id="the share of the members",
         ),
         pytest.param(
             users(*range(1000, 1100)), [*range(20)], {"max_removal_percent": 100}, "`max_removal_percent` (20)",
-            id="the share of those who were there before the run",
+            id="the share of the members before the run",
         ),
-        pytest.param(users(), [*"abc"], {"allow_empty_segment": True}, "held no member", id="nobody"),
+        pytest.param(users(), [*"abc"], {"allow_empty_segment": True}, "held no member", id="an empty stream"),
     ],
 )  # fmt: skip
-def test_every_guard_is_judged_again_by_the_settings_of_now(
-    run_target, apply_held, statsig, messages, before, raised, words
+def test_guards_are_checked_again_with_the_current_settings(
+    run_target, apply_held, statsig, messages, before, relaxed, words
 ):
     statsig.state.seed_segment("vips", [str(name) for name in before])
     assert run_target(messages, **MIRROR).exit_code == 0
@@ -213,11 +215,11 @@ def test_every_guard_is_judged_again_by_the_settings_of_now(
     assert exit_code == 1
     assert words in log
     assert removals(statsig) == []
-    assert apply_held(**MIRROR, **raised)[0] == 0
+    assert apply_held(**MIRROR, **relaxed)[0] == 0
     assert members(statsig) == {str(message["record"]["user_id"]) for message in messages[1:]}
 
 
-def test_only_its_own_are_removed_where_that_is_the_scope(run_target, apply_held, statsig):
+def test_removal_scope_own_removes_only_own_members(run_target, apply_held, statsig):
     own = {**MIRROR, "removal_scope": "own"}
     run_target([*users("a", "mine", "mine too"), COMPLETE], **own)
     run_target(users("a", "mine too"), **own)
@@ -225,7 +227,7 @@ def test_only_its_own_are_removed_where_that_is_the_scope(run_target, apply_held
     assert members(statsig) == BEFORE | {"mine too"}
 
 
-def test_a_scope_that_changed_in_between_is_refused(run_target, apply_held, statsig):
+def test_a_removal_scope_that_changed_since_the_run_is_refused(run_target, apply_held, statsig):
     run_target([*users("a", "mine"), COMPLETE], **MIRROR)
     run_target(users("mine"), **MIRROR)
     exit_code, log = apply_held(**{**MIRROR, "removal_scope": "own"})
@@ -234,7 +236,7 @@ def test_a_scope_that_changed_in_between_is_refused(run_target, apply_held, stat
     assert members(statsig) == {"a", "mine"}
 
 
-def test_each_segment_of_a_stream_is_judged_by_itself(run_target, apply_held, statsig):
+def test_each_segment_of_a_stream_is_judged_alone(run_target, apply_held, statsig):
     statsig.state.seed_segment("staff", ["a", "b"])
     run_target([*listed(vips="abc", staff="ab"), COMPLETE], **MANY)
     run_target(listed(vips="a"), **MANY)
@@ -245,7 +247,7 @@ def test_each_segment_of_a_stream_is_judged_by_itself(run_target, apply_held, st
     assert "Segment 'staff': 2 of 2 members are not in stream 'users'. No member was removed. The stream held no" in log
 
 
-def test_one_segment_can_be_asked_for(run_target, apply_held, statsig):
+def test_held_removals_of_one_segment_can_be_applied(run_target, apply_held, statsig):
     statsig.state.seed_segment("staff", ["a", "b"])
     run_target(listed(vips="a", staff="a"), **MANY)
     assert apply_held("staff", **MANY)[0] == 0
@@ -268,7 +270,7 @@ def test_one_segment_can_be_asked_for(run_target, apply_held, statsig):
         pytest.param({**MIRROR, "sync_mode": "add"}, id="another mode"),
     ],
 )
-def test_what_this_configuration_does_not_mirror_is_left_alone(run_target, apply_held, statsig, settings):
+def test_segments_that_the_settings_do_not_mirror_are_left_alone(run_target, apply_held, statsig, settings):
     run_target(users("a"), **MIRROR)
     exit_code, log = apply_held(**settings)
     assert exit_code == 0
@@ -282,19 +284,19 @@ def test_what_this_configuration_does_not_mirror_is_left_alone(run_target, apply
     assert members(statsig) == {"a"}
 
 
-def test_no_store_is_made_where_there_is_none(run_target, apply_held):
+def test_a_missing_store_is_not_made(run_target, apply_held):
     assert apply_held(**MIRROR)[0] == 0
     assert not (run_target.directory / "store.db").exists()
 
 
-def test_a_store_that_cannot_be_looked_for_is_not_taken_for_an_empty_one(run_target, apply_held):
+def test_a_store_that_cannot_be_opened_is_an_error(run_target, apply_held):
     exit_code, log = apply_held(**MIRROR, store_url=f"sqlite:///{run_target.directory / ('x' * 300)}")
     assert exit_code == 1
     assert "cannot be opened" in log
 
 
-def test_what_a_run_held_is_out_of_date_once_a_run_did_not_bring_its_stream(run_target, apply_held, statsig):
-    """That this run's tap ended well says nothing of that run's, which may have died."""
+def test_held_removals_expire_with_a_run_without_their_stream(run_target, apply_held, statsig):
+    """The tap of the last run ended well; whether that of the run before did is not known."""
     statsig.state.seed_segment("others", ["x"])
     streams = {"users": MIRROR, "others": {**MIRROR, "segment_id": "others"}}
     run_target(users("a"), streams=streams)
@@ -306,14 +308,14 @@ def test_what_a_run_held_is_out_of_date_once_a_run_did_not_bring_its_stream(run_
     assert "Segment 'vips': the last run did not contain stream 'users'" in log
 
 
-def test_a_run_of_another_configuration_outdates_nothing(run_target, apply_held, statsig):
+def test_a_run_with_other_settings_expires_no_held_removals(run_target, apply_held, statsig):
     run_target(users("a"), **MIRROR)
     run_target([schema("orders")], streams={"orders": {"object_type": "event"}, "others": MIRROR})
     assert apply_held(**MIRROR)[0] == 0
     assert members(statsig) == {"a"}
 
 
-def test_a_dry_run_shows_it_and_changes_nothing(run_target, apply_held, statsig):
+def test_a_dry_run_shows_the_removals_and_makes_none(run_target, apply_held, statsig):
     run_target(users("a", "d"), **MIRROR)
     run_target(users("a"), dry_run=True, **MIRROR)
     exit_code, log = apply_held(dry_run=True, **MIRROR)
@@ -325,9 +327,9 @@ def test_a_dry_run_shows_it_and_changes_nothing(run_target, apply_held, statsig)
     assert members(statsig) == {"a", "d"}
 
 
-@pytest.mark.parametrize("taken", [pytest.param(False, id="before it is taken"), pytest.param(True, id="after")])
+@pytest.mark.parametrize("taken", [pytest.param(False, id="before it is accepted"), pytest.param(True, id="after")])
 @pytest.mark.parametrize("skip", range(9))
-def test_what_broke_off_is_finished_by_the_same_command(run_target, apply_held, statsig, skip, taken):
+def test_interrupted_removals_are_finished_by_the_same_command(run_target, apply_held, statsig, skip, taken):
     settings = {**MIRROR, "segment_batch_size": 1, "console_rate_limits": "1000/1s"}
     run_target(users("a", "d"), **settings)
     statsig.faults.add(path="/console/*", skip=skip, drop=True, taken=taken)
@@ -339,7 +341,7 @@ def test_what_broke_off_is_finished_by_the_same_command(run_target, apply_held, 
     assert apply_held(**settings)[0] == 0
 
 
-def test_what_broke_off_is_refused_once_someone_joined(run_target, apply_held, statsig):
+def test_interrupted_removals_are_refused_after_a_member_joined(run_target, apply_held, statsig):
     settings = {**MIRROR, "segment_batch_size": 1}
     run_target(users("a", "d"), **settings)
     statsig.faults.add(method="DELETE", skip=1, drop=True)
@@ -352,7 +354,7 @@ def test_what_broke_off_is_refused_once_someone_joined(run_target, apply_held, s
     assert len(removals(statsig)) == 2
 
 
-def test_a_signal_stops_it_and_the_same_command_removes_the_rest(run_target, apply_held, statsig, monkeypatch):
+def test_the_same_command_removes_the_rest_after_a_signal(run_target, apply_held, statsig, monkeypatch):
     settings = {**MIRROR, "segment_batch_size": 1}
     run_target(users("a", "d"), **settings)
 
@@ -369,7 +371,7 @@ def test_a_signal_stops_it_and_the_same_command_removes_the_rest(run_target, app
     assert members(statsig) == {"a", "d"}
 
 
-def test_the_store_may_be_a_postgresql(run_target, apply_held, statsig, request):
+def test_the_store_can_be_a_postgresql_database(run_target, apply_held, statsig, request):
     settings = {**MIRROR, "store_url": request.getfixturevalue("postgres_url")}
     run_target(users("a"), **settings)
     assert apply_held(**settings)[0] == 0

@@ -1,4 +1,4 @@
-"""Bookmarks that do not have their stream's name: whose they are, what they prove, and what is left of a STATE."""
+"""Bookmarks that do not have their stream's name: their owner, their effect on proofs, and on written STATEs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INCREMENTAL = {"replication_key_name": "at", "replication_key_value": "2026-11-0
         pytest.param("vips", [], None, id="no stream"),
     ],
 )
-def test_whose_a_bookmark_is_by_its_name(name, streams, stream):
+def test_the_owner_of_a_bookmark_is_found_by_its_name(name, streams, stream):
     assert owner(name, streams) == stream
 
 
@@ -42,15 +42,17 @@ def whole(**bookmarks):
     [
         pytest.param(whole(**{"shop-vips": HALF}), Proof.NONE, id="resumed under a longer name"),
         pytest.param(whole(**{"shop-vips": DONE}), Proof.ACTIVATE_VERSION, id="begun afresh under a longer name"),
-        pytest.param(whole(pages={"page": 3}), Proof.NONE, id="perhaps resumed: nobody's bookmark goes on"),
-        pytest.param(whole(pages={"version": 3}), Proof.ACTIVATE_VERSION, id="nobody's bookmark begins afresh"),
+        pytest.param(whole(pages={"page": 3}), Proof.NONE, id="perhaps resumed: an unowned bookmark has a position"),
+        pytest.param(whole(pages={"version": 3}), Proof.ACTIVATE_VERSION, id="an unowned bookmark begins afresh"),
         pytest.param(
-            [*whole(pages={"page": 3}), state(pages={})], Proof.NONE, id="nobody's bookmark went on before the records"
+            [*whole(pages={"page": 3}), state(pages={})],
+            Proof.NONE,
+            id="an unowned bookmark had a position before the records",
         ),
         pytest.param(
             [schema("vips"), records("vips", 3), activate("vips"), state(pages={"page": 3})],
             Proof.NONE,
-            id="nobody's bookmark goes on after the records",
+            id="an unowned bookmark has a position after the records",
         ),
         pytest.param(
             whole(pages={"page": 3}, vips={}), Proof.ACTIVATE_VERSION, id="its own bookmark says that it begins afresh"
@@ -93,16 +95,16 @@ def whole(**bookmarks):
         ),
     ],
 )
-def test_proofs(parts, proof):
+def test_bookmarks_with_other_names_can_prevent_a_proof(parts, proof):
     assert assess(observe(*parts).seen("vips")).proof is proof
 
 
-def test_a_row_count_proves_whatever_nobodys_bookmark_says():
+def test_a_row_count_proves_in_spite_of_unowned_bookmarks():
     parts = [state(gone=INCREMENTAL), schema("vips"), records("vips", 7, 7), state(gone=INCREMENTAL)]
     assert assess(observe(*parts).seen("vips"), row_count_field="n").proof is Proof.ROW_COUNT
 
 
-def test_a_tap_in_the_middle_of_a_bookmark_with_a_longer_name_is_in_the_middle_of_the_stream():
+def test_currently_syncing_can_hold_a_longer_name():
     parts = [schema("vips"), records("vips"), activate("vips"), raw_state({"currently_syncing": "shop-vips"})]
     assert assess(observe(*parts).seen("vips")).sign is Sign.CURRENTLY_SYNCING
 
@@ -111,7 +113,7 @@ BEFORE = {"orders": {"at": 5}, "gone": {"at": 1}}
 
 
 @pytest.mark.parametrize(
-    ("parts", "left"),
+    ("parts", "kept"),
     [
         pytest.param(
             [state(**BEFORE), schema("vips"), records("vips"), state(**BEFORE, **{"shop-vips": HALF})],
@@ -149,12 +151,12 @@ BEFORE = {"orders": {"at": 5}, "gone": {"at": 1}}
         pytest.param(
             [raw_state({}), schema("vips"), records("vips"), schema("zoo"), records("zoo"), state(pages={"page": 3})],
             {"pages": {"page": 3}},
-            id="it may be another's",
+            id="it may belong to another stream",
         ),
         pytest.param(
             [raw_state({}), schema("vips"), records("vips"), schema("zoo"), records("zoo"), state(a_vips={"page": 3})],
             {},
-            id="among another's records, a longer name",
+            id="among another stream's records, a longer name",
         ),
         pytest.param(
             [
@@ -162,22 +164,22 @@ BEFORE = {"orders": {"at": 5}, "gone": {"at": 1}}
                 *[schema("orders"), records("orders"), state(a_orders={"at": 6})],
             ],
             {"a_orders": {"at": 6}},
-            id="whose it is shows later",
+            id="its stream comes later",
         ),
     ],
 )
-def test_what_is_left_of_the_last_state(parts, left):
+def test_a_state_omits_positions_in_a_mirrored_stream(parts, kept):
     observer = observe(*parts, observer=mirroring("vips"))
     last = parts[-1][-1]["value"]
     assert not observer.must_keep_state
-    assert observer.without_resumption(last) == {**last, "bookmarks": left}
+    assert observer.without_resumption(last) == {**last, "bookmarks": kept}
 
 
 STARTED = [schema("vips"), records("vips"), state(pages={"page": 3}, orders={"at": 5})]
 
 
 @pytest.mark.parametrize(
-    ("parts", "is_unsure"),
+    ("parts", "is_kept"),
     [
         pytest.param(STARTED, True, id="no STATE before the records"),
         pytest.param([raw_state({}), *STARTED], False, id="a STATE before them"),
@@ -192,12 +194,12 @@ STARTED = [schema("vips"), records("vips"), state(pages={"page": 3}, orders={"at
             False,
             id="one has moved, the other has its stream",
         ),
-        pytest.param([*STARTED, schema("zoo"), records("zoo"), raw_state({})], False, id="another stream's turn"),
+        pytest.param([*STARTED, schema("zoo"), records("zoo"), raw_state({})], False, id="another stream began"),
         pytest.param([schema("vips"), records("vips"), state(orders=INCREMENTAL)], False, id="an incremental stream's"),
-        pytest.param([schema("vips"), records("vips"), state(pages={})], False, id="no place"),
+        pytest.param([schema("vips"), records("vips"), state(pages={})], False, id="no position"),
         pytest.param([schema("vips"), records("vips"), state(vips={"page": 3}, orders={"at": 5})], False, id="named"),
         pytest.param([schema("zoo"), records("zoo"), state(pages={"page": 3})], False, id="another stream's records"),
     ],
 )
-def test_whether_a_state_may_hold_a_place_that_cannot_be_told(parts, is_unsure):
-    assert observe(*parts, observer=mirroring("vips")).must_keep_state is is_unsure
+def test_a_state_is_kept_until_its_positions_have_an_owner(parts, is_kept):
+    assert observe(*parts, observer=mirroring("vips")).must_keep_state is is_kept

@@ -35,7 +35,7 @@ from tests.mirror.wire import mirroring, observe, records, state
         pytest.param(7, Kind.UNKNOWN, id="a number"),
     ],
 )
-def test_what_a_bookmark_says_a_stream_carries(content, kind):
+def test_a_bookmark_shows_the_kind_of_its_stream(content, kind):
     assert kind_of(content) is kind
 
 
@@ -44,7 +44,7 @@ def in_progress(content):
 
 
 @pytest.mark.parametrize("key", ["progress_markers", "starting_replication_value", "replication_key_signpost"])
-def test_a_tap_in_the_middle_of_a_stream_leaves_a_sign(key):
+def test_progress_in_a_bookmark_is_recognized(key):
     assert kind_of({key: {}}) is Kind.FULL_TABLE
     assert in_progress({key: {}})
     assert in_progress({"partitions": [{"context": {}}, {key: None}]})
@@ -65,7 +65,7 @@ def test_a_tap_in_the_middle_of_a_stream_leaves_a_sign(key):
         pytest.param("2026-11-01", False, id="a text"),
     ],
 )
-def test_whether_a_tap_begins_a_full_table_afresh(content, afresh):
+def test_a_tap_begins_a_full_table_afresh_without_a_position(content, afresh):
     assert begins_afresh(content) is afresh
 
 
@@ -84,7 +84,7 @@ def test_whether_a_tap_begins_a_full_table_afresh(content, afresh):
         pytest.param({"currently_syncing": ["vips"]}, {"currently_syncing": ["vips"]}, id="syncing no name"),
     ],
 )
-def test_what_is_left_of_a_state_lets_no_tap_resume_a_mirrored_stream(value, written):
+def test_a_state_omits_what_would_resume_a_mirrored_stream(value, written):
     assert mirroring("vips").without_resumption(value) == written
 
 
@@ -100,7 +100,7 @@ def test_what_is_left_of_a_state_lets_no_tap_resume_a_mirrored_stream(value, wri
         pytest.param({"vips": {"replication_key": "id"}}, id="no bookmarks, but streams"),
     ],
 )
-def test_a_state_may_say_nothing(value):
+def test_a_state_may_have_no_bookmarks(value):
     assert bookmarks_of(value) == {}
 
 

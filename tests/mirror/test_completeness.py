@@ -1,4 +1,4 @@
-"""What proves that a tap finished a stream and what does not: one case for every way in which a pipe can mislead."""
+"""What proves that a tap finished a stream, and what does not."""
 
 from __future__ import annotations
 
@@ -143,7 +143,6 @@ def syncing(stream, **bookmarks):
             Proof.NONE,
             id="a partition that was resumed",
         ),
-        # Two runs that agree are no proof: nothing of an earlier run is asked for. A dead-letter file never proves.
         pytest.param(
             [schema("vips", dead="letter"), records("vips", 5), activate("vips")],
             Proof.NONE,
@@ -151,7 +150,7 @@ def syncing(stream, **bookmarks):
         ),
     ],
 )
-def test_proofs(parts, proof):
+def test_messages_prove_a_stream_complete_or_not(parts, proof):
     assert verdict_on_vips(*parts).proof is proof
 
 
@@ -168,7 +167,7 @@ def test_proofs(parts, proof):
         ),
         pytest.param([state(vips=MIDWAY), state(vips={})], None, id="progress markers that a later STATE drops"),
         pytest.param([state(vips={}), state(vips=MIDWAY)], Sign.PROGRESS_MARKERS, id="a STATE that brings them"),
-        pytest.param([state(vips=MIDWAY), raw_state({})], Sign.PROGRESS_MARKERS, id="a later STATE says nothing"),
+        pytest.param([state(vips=MIDWAY), raw_state({})], Sign.PROGRESS_MARKERS, id="a later STATE without bookmarks"),
         pytest.param([state(zoo=MIDWAY), state(vips={})], None, id="progress markers of another stream"),
         pytest.param([syncing("vips", vips={})], Sign.CURRENTLY_SYNCING, id="currently syncing it"),
         pytest.param([state(vips={}), syncing("vips")], Sign.CURRENTLY_SYNCING, id="syncing it, no bookmark"),
@@ -177,7 +176,9 @@ def test_proofs(parts, proof):
         pytest.param([syncing(["vips"], vips={})], None, id="currently syncing what is no name"),
         pytest.param([syncing("vips"), syncing("zoo", vips={})], None, id="syncing moved on to another"),
         pytest.param([syncing("vips"), state(vips={})], None, id="syncing it, then its bookmark without that"),
-        pytest.param([syncing("vips"), raw_state({})], Sign.CURRENTLY_SYNCING, id="syncing it, then nothing said"),
+        pytest.param(
+            [syncing("vips"), raw_state({})], Sign.CURRENTLY_SYNCING, id="syncing it, then a STATE without bookmarks"
+        ),
         pytest.param([state(vips=INCREMENTAL)], Sign.INCREMENTAL, id="a replication key"),
         pytest.param(
             [state(vips={"replication_key": None, "replication_key_value": 24584256})],
@@ -192,16 +193,16 @@ def test_proofs(parts, proof):
         ),
     ],
 )
-def test_a_sign_forbids_whatever_else_is_proven(parts, sign):
-    proven_thrice = [schema("vips"), records("vips", 7), *parts, activate("vips"), schema("zoo")]
+def test_a_sign_outweighs_every_proof(parts, sign):
+    proven = [schema("vips"), records("vips", 7), *parts, activate("vips"), schema("zoo")]
 
-    verdict = verdict_on_vips(*proven_thrice)
+    verdict = verdict_on_vips(*proven)
 
     assert verdict.sign is sign
     assert verdict.proof is (Proof.NONE if sign else Proof.ACTIVATE_VERSION)
 
 
-def test_a_sign_of_an_echoed_start_state_counts_until_another_state_speaks():
+def test_a_sign_in_the_start_state_counts_until_the_next_state():
     before = [syncing("vips", vips=INCREMENTAL), schema("vips"), records("vips", 7)]
 
     assert verdict_on_vips(*before).sign is Sign.INCREMENTAL
@@ -215,15 +216,15 @@ def test_a_sign_of_an_echoed_start_state_counts_until_another_state_speaks():
         pytest.param(Decimal("7.0"), Proof.ROW_COUNT, id="as many, as a decimal"),
         pytest.param(7.0, Proof.ROW_COUNT, id="as many, as a float"),
         pytest.param("7", Proof.ROW_COUNT, id="as many, as a string"),
-        pytest.param(8, Proof.NONE, id="fewer than told"),
-        pytest.param(6, Proof.NONE, id="more than told"),
+        pytest.param(8, Proof.NONE, id="fewer came"),
+        pytest.param(6, Proof.NONE, id="more came"),
         pytest.param("seven", Proof.NONE, id="a word"),
         pytest.param(None, Proof.NONE, id="null"),
         pytest.param([7], Proof.NONE, id="a list"),
         pytest.param(float("nan"), Proof.NONE, id="not a number"),
     ],
 )
-def test_row_count_alone_decides_where_it_is_set(count, proof):
+def test_only_the_row_count_decides_if_it_is_set(count, proof):
     otherwise_proven = [schema("vips"), records("vips", 7, count), state(vips={}), activate("vips"), schema("zoo")]
     otherwise_not = [schema("vips"), records("vips", 7, count)]
 
@@ -249,11 +250,11 @@ def test_a_row_count_that_is_missing_or_odd_proves_nothing(parts):
     assert "`n`" in verdict.hint
 
 
-def test_a_boolean_is_no_row_count_of_one():
+def test_true_is_no_row_count_of_one():
     assert verdict_on_vips(schema("vips"), records("vips", 1, True), row_count_field="n").proof is Proof.NONE
 
 
-def test_row_count_is_not_looked_at_where_the_setting_is_not_set():
+def test_row_counts_are_ignored_without_the_setting():
     assert verdict_on_vips(schema("vips"), records("vips", 7, 99), activate("vips")).proof is Proof.ACTIVATE_VERSION
 
 
@@ -268,7 +269,7 @@ def test_row_count_is_not_looked_at_where_the_setting_is_not_set():
         pytest.param([schema("vips", dead="letter")], Sign.DEAD_LETTER, id="a dead-letter file stays"),
     ],
 )
-def test_an_equal_row_count_lifts_a_sign_but_not_what_says_that_rows_are_not_members(parts, sign):
+def test_an_equal_row_count_lifts_signs_that_the_tap_is_unfinished(parts, sign):
     verdict = verdict_on_vips(schema("vips"), records("vips", 7, 7), *parts, row_count_field="n")
 
     assert verdict.sign is sign
@@ -300,7 +301,7 @@ def test_an_unequal_row_count_lifts_no_sign():
         pytest.param([schema("vips", dead="letter")], None, ["dead-letter"], id="a dead-letter file"),
     ],
 )
-def test_a_hint_says_why_nothing_is_proven_and_what_would_be_a_proof(parts, row_count_field, words):
+def test_a_hint_names_what_is_missing_and_the_remedy(parts, row_count_field, words):
     hint = verdict_on_vips(schema("vips"), *parts, row_count_field=row_count_field).hint
 
     assert hint.startswith("Nothing proves that the tap finished stream 'vips': ")
@@ -317,7 +318,7 @@ RESUMED = state(vips={"xmin": 7})
     ("parts", "row_count_field", "applicable"),
     [
         pytest.param([records("vips")], None, True, id="nothing but records"),
-        pytest.param([], None, True, id="no record: whether that may be is not for this to say"),
+        pytest.param([], None, True, id="no record, which another guard judges"),
         pytest.param([AFRESH, records("vips")], None, True, id="a STATE before them that begins afresh"),
         pytest.param([records("vips"), schema("vips"), records("vips")], None, True, id="in parts"),
         pytest.param([records("vips"), activate("vips", 2)], None, True, id="of another version"),
@@ -329,7 +330,10 @@ RESUMED = state(vips={"xmin": 7})
         pytest.param([state(somewhere={"xmin": 7}), records("vips")], None, False, id="perhaps resumed"),
         pytest.param([schema("vips", bookmark_properties=["at"]), records("vips")], None, False, id="incremental hint"),
         pytest.param(
-            [schema("vips", bookmark_properties=["at"]), records("vips"), AFRESH], None, True, id="hint taken back"
+            [schema("vips", bookmark_properties=["at"]), records("vips"), AFRESH],
+            None,
+            True,
+            id="incremental hint that a STATE refutes",
         ),
         pytest.param([records("vips"), state(vips=INCREMENTAL)], None, False, id="incremental"),
         pytest.param([records("vips"), state(vips=MIDWAY)], None, False, id="in mid-progress"),
@@ -338,16 +342,14 @@ RESUMED = state(vips={"xmin": 7})
         pytest.param([schema("vips", dead="letter"), records("vips")], None, False, id="a dead-letter file"),
     ],
 )
-def test_the_word_of_whoever_started_the_tap_stands_for_a_missing_proof_and_for_nothing_else(
-    parts, row_count_field, applicable
-):
+def test_apply_held_can_replace_only_a_missing_proof(parts, row_count_field, applicable):
     verdict = verdict_on_vips(schema("vips"), *parts, row_count_field=row_count_field)
 
     assert verdict.applicable is applicable
     assert ("--apply-held" in verdict.hint) == (applicable and verdict.proof is Proof.NONE)
 
 
-def test_what_forbids_removals_does_not_advise_to_remove_all_the_same():
+def test_a_sign_does_not_suggest_to_remove_without_proof():
     hint = verdict_on_vips(schema("vips"), records("vips"), syncing("vips")).hint
 
     assert "on_incomplete_stream" not in hint
@@ -365,9 +367,11 @@ def test_what_forbids_removals_does_not_advise_to_remove_all_the_same():
         pytest.param(
             [Verdict(Proof.NONE, Sign.PROGRESS_MARKERS), Verdict(Proof.NONE, Sign.INCREMENTAL)],
             1,
-            id="the graver sign",
+            id="the more serious sign",
         ),
-        pytest.param([Verdict(Proof.NONE, applicable=True), Verdict(Proof.NONE)], 1, id="one that no word can prove"),
+        pytest.param(
+            [Verdict(Proof.NONE, applicable=True), Verdict(Proof.NONE)], 1, id="one that `--apply-held` cannot prove"
+        ),
     ],
 )
 def test_of_several_streams_the_weakest_verdict_counts(verdicts, weak):

@@ -23,7 +23,7 @@ from tests.mirror.wire import SAMPLES, observe, sample
         pytest.param("postgres-three-streams", "public-shop_users", Proof.NONE, None, id="three: last"),
     ],
 )
-def test_a_real_stream_is_judged(name, stream, proof, sign):
+def test_a_real_stream_has_the_expected_verdict(name, stream, proof, sign):
     verdict = assess(observe(sample(f"{name}.singer")).seen(stream))
 
     assert (verdict.proof, verdict.sign) == (proof, sign)
@@ -59,7 +59,7 @@ def incremental(value):
         pytest.param("postgres-three-streams", 26, {"public-shop_orders"}, id="three: the second"),
     ],
 )
-def test_the_first_state_that_shows_an_incremental_stream(name, first, streams):
+def test_an_incremental_stream_first_shows_in_a_known_state(name, first, streams):
     messages = sample(f"{name}.singer")
     showing = [
         index for index, message in enumerate(messages) if message["type"] == "STATE" and incremental(message["value"])

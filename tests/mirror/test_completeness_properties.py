@@ -1,4 +1,4 @@
-"""However a tap is cut off, what is proven is complete."""
+"""Wherever a tap is cut off, a stream is proven only if it is complete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from target_statsig.segments.observer import begins_afresh
 from tests.mirror.wire import SdkStream, SdkTap, activate, mirroring, observe, raw_state, records, schema, state
 
 CADENCE = 5
-"""singer-sdk's 10,000 in miniature, so that every example crosses it."""
+"""Rows between two STATEs; singer-sdk has 10,000, which no example would reach."""
 
 ROWS = st.integers(0, 12)
 
@@ -43,7 +43,7 @@ def totals(messages):
 
 @settings(max_examples=200)
 @given(streams=sdk_streams(), second_run=st.booleans(), data=st.data())
-def test_what_is_proven_of_a_singer_sdk_run_cut_off_anywhere_is_complete(streams, second_run, data):
+def test_a_stream_of_an_interrupted_sdk_tap_is_proven_only_if_whole(streams, second_run, data):
     messages = SdkTap(streams, cadence=CADENCE).messages
     if second_run and (states := [message["value"] for message in messages if message["type"] == "STATE"]):
         messages = SdkTap(streams, cadence=CADENCE, start=states[-1]).messages
@@ -61,7 +61,7 @@ VERSION = 1732600000000
 
 @dataclass
 class ResumingTap:
-    """Goes on with a full table where it was interrupted, and keeps the bookmark of another stream, which comes last.
+    """Resumes a full table where it was interrupted; another stream with its own bookmark comes last.
 
     Attributes:
         name: Of the table's bookmark.
@@ -73,7 +73,7 @@ class ResumingTap:
     cadence: int
     echoes: bool
 
-    def night(self, rows, bookmarks):
+    def run(self, rows, bookmarks):
         """Yield the messages of a run that does not die."""
         bookmarks = {"orders": {"at": 0}, **copy.deepcopy(bookmarks)}
         bookmark = bookmarks.setdefault(self.name, {"version": VERSION})
@@ -107,36 +107,36 @@ class ResumingTap:
         cadence=st.integers(1, 4),
         echoes=st.booleans(),
     ),
-    nights=st.lists(st.tuples(st.integers(1, 8), st.integers(0, 20)), min_size=1, max_size=6),
-    obedient=st.booleans(),
+    runs=st.lists(st.tuples(st.integers(1, 8), st.integers(0, 20)), min_size=1, max_size=6),
+    reads_written_state=st.booleans(),
 )
-def test_however_often_a_full_table_is_interrupted_and_resumed_only_a_whole_one_is_proven(tap, nights, obedient):
-    # A tap whose state is kept elsewhere, or one that gets what this target writes: then it need not say so.
-    assume(obedient or tap.echoes)
+def test_a_table_of_a_resuming_tap_is_proven_only_if_whole(tap, runs, reads_written_state):
+    # A tap whose STATE is kept elsewhere has to echo it, or the target cannot know of the position.
+    assume(reads_written_state or tap.echoes)
     bookmarks = {}
-    for rows, dies_after in nights:
+    for rows, dies_after in runs:
         observer = mirroring("vips")
         orders = bookmarks.get("orders", {"at": 0})
-        messages = list(tap.night(rows, bookmarks))
+        messages = list(tap.run(rows, bookmarks))
         for message in messages[:dies_after]:
             observe([message], observer=observer)
             if message["type"] == "STATE":
                 orders = message["value"]["bookmarks"]["orders"]
-                if not obedient:
+                if not reads_written_state:
                     bookmarks = message["value"]["bookmarks"]
                 elif not observer.must_keep_state:
                     bookmarks = observer.without_resumption(message["value"])["bookmarks"]
         seen = observer.seen("vips")
 
         assert assess(seen).proof is Proof.NONE or seen.records == rows
-        assert assess(seen).proof is Proof.ACTIVATE_VERSION or not obedient or dies_after < len(messages)
-        assert begins_afresh(bookmarks.get(tap.name, {})) or not obedient
+        assert assess(seen).proof is Proof.ACTIVATE_VERSION or not reads_written_state or dies_after < len(messages)
+        assert begins_afresh(bookmarks.get(tap.name, {})) or not reads_written_state
         assert bookmarks.get("orders", {"at": 0}) == orders
 
 
 @st.composite
 def families(draw):
-    """Draw the messages of a parent and its child, row by row, with STATEs strewn in and none of a third stream."""
+    """Draw the messages of a parent and its child, row by row, with STATEs in between and no third stream."""
     everything = state(parent={}, child={})
     children_first, schemas_first = draw(st.booleans()), draw(st.booleans())
     messages = schema("parent") + (schema("child") if schemas_first or not children_first else [])
@@ -150,7 +150,7 @@ def families(draw):
 
 
 @given(messages=families(), data=st.data())
-def test_a_parent_among_its_children_cut_off_anywhere_is_never_proven(messages, data):
+def test_a_parent_among_its_children_is_never_proven(messages, data):
     end = data.draw(st.integers(0, len(messages)), label="cut off after")
 
     assert assess(observe(messages[:end]).seen("parent")).proof is Proof.NONE
@@ -173,7 +173,7 @@ ANY_MESSAGES = st.lists(ANY_MESSAGE, max_size=25)
 
 
 @given(parts=ANY_MESSAGES)
-def test_there_is_a_hint_or_a_proof_and_a_sign_leaves_no_proof(parts):
+def test_a_verdict_has_a_hint_or_a_proof_and_no_proof_beside_a_sign(parts):
     for stream in "ab":
         verdict = assess(observe(*parts).seen(stream))
 
@@ -182,7 +182,7 @@ def test_there_is_a_hint_or_a_proof_and_a_sign_leaves_no_proof(parts):
 
 
 @given(parts=ANY_MESSAGES, stopped=st.sampled_from([{}, {"bookmarks": {}}, {"bookmarks": {"c": {}}}]))
-def test_a_last_state_without_the_bookmark_never_proves(parts, stopped):
+def test_a_last_state_without_the_bookmark_proves_nothing(parts, stopped):
     before, after = observe(*parts), observe(*parts, raw_state(stopped))
 
     for stream in "ab":

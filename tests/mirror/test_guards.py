@@ -1,4 +1,4 @@
-"""When a mirror removes, holds or fails: every combination of the facts, and the arithmetic at its borders."""
+"""When a mirror removes, holds or fails, for every combination of facts, and at the limits of the share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def signed(sign):
 
 
 class Facts(NamedTuple):
-    """What a decision rests on, and the settings that it heeds."""
+    """What a decision depends on, with its settings."""
 
     verdict: Verdict
     rejected: int = 0
@@ -73,8 +73,8 @@ TRUTH_TABLE = [
 ]
 
 
-def judged(facts):
-    """Say in words that do not follow the code's order what each decision asks for."""
+def expected_action(facts):
+    """Return the expected action, by rules in another order than the code's."""
     sign, proven = facts.verdict.sign, facts.verdict.proof is not Proof.NONE
     dead, incremental = sign is Sign.DEAD_LETTER, sign is Sign.INCREMENTAL
     trusted = proven or (sign is None and facts.on_incomplete_stream is OnIncompleteStream.REMOVE)
@@ -90,13 +90,13 @@ def judged(facts):
     return Action.HOLD
 
 
-def test_every_combination_of_the_facts():
+def test_every_combination_of_facts_has_the_expected_action():
     assert len(TRUTH_TABLE) == 648
-    wrong = [facts for facts in TRUTH_TABLE if decision_on(facts).action is not judged(facts)]
+    wrong = [facts for facts in TRUTH_TABLE if decision_on(facts).action is not expected_action(facts)]
     assert wrong == []
 
 
-def test_a_reason_and_a_hint_are_given_exactly_where_nobody_is_removed_though_someone_may_be_missing():
+def test_only_held_and_failed_removals_have_a_reason_and_a_hint():
     for facts in TRUTH_TABLE:
         decision = decision_on(facts)
         held = decision.action in {Action.HOLD, Action.FAIL}
@@ -117,63 +117,63 @@ def test_a_reason_and_a_hint_are_given_exactly_where_nobody_is_removed_though_so
             evidence(UNPROVEN, on_incomplete_stream=OnIncompleteStream.REMOVE),
             Action.REMOVE,
             Reason.NONE,
-            id="unproven, to be removed all the same",
+            id="unproven, with `remove`",
         ),
         pytest.param(
             evidence(UNPROVEN, on_incomplete_stream=OnIncompleteStream.FAIL),
             Action.FAIL,
             Reason.UNPROVEN,
-            id="unproven, an error",
+            id="unproven, with `fail`",
         ),
         pytest.param(
             evidence(UNPROVEN, on_incomplete_stream=OnIncompleteStream.FAIL, removals=0),
             Action.FAIL,
             Reason.UNPROVEN,
-            id="unproven, an error though nobody is missing",
+            id="unproven, with `fail`, nobody is missing",
         ),
         pytest.param(
             evidence(signed(Sign.CURRENTLY_SYNCING), on_incomplete_stream=OnIncompleteStream.REMOVE),
             Action.HOLD,
             Sign.CURRENTLY_SYNCING,
-            id="to be removed all the same, but not against a sign of progress",
+            id="`remove`, but a sign of progress",
         ),
         pytest.param(
             evidence(signed(Sign.UNKNOWN_BOOKMARK), on_incomplete_stream=OnIncompleteStream.REMOVE),
             Action.HOLD,
             Sign.UNKNOWN_BOOKMARK,
-            id="to be removed all the same, but not where it may be incremental",
+            id="`remove`, but perhaps incremental",
         ),
         pytest.param(
             evidence(UNPROVEN, on_incomplete_stream=OnIncompleteStream.REMOVE, rejected=1),
             Action.HOLD,
             Reason.REJECTED_RECORDS,
-            id="to be removed all the same, but not with a rejected record",
+            id="`remove`, but a rejected record",
         ),
         pytest.param(
             evidence(UNPROVEN, on_incomplete_stream=OnIncompleteStream.REMOVE, current=50, removals=50),
             Action.FAIL,
             Reason.TOO_MANY,
-            id="to be removed all the same, but not past the share",
+            id="`remove`, but past the share",
         ),
         pytest.param(
             evidence(UNPROVEN, on_incomplete_stream=OnIncompleteStream.REMOVE, current=0, removals=100),
             Action.HOLD,
             Reason.EMPTY_STREAM,
-            id="to be removed all the same, but not from an empty stream",
+            id="`remove`, but an empty stream",
         ),
         pytest.param(evidence(rejected=1), Action.HOLD, Reason.REJECTED_RECORDS, id="a rejected record"),
         pytest.param(
             evidence(rejected=1, current=50, removals=50),
             Action.HOLD,
             Reason.REJECTED_RECORDS,
-            id="rejected records and so too many missing",
+            id="a rejected record, and too many missing",
         ),
         pytest.param(evidence(signed(Sign.INCREMENTAL)), Action.FAIL, Sign.INCREMENTAL, id="incremental is an error"),
         pytest.param(
             evidence(signed(Sign.INCREMENTAL), removals=0),
             Action.FAIL,
             Sign.INCREMENTAL,
-            id="incremental is an error though nobody is missing",
+            id="incremental is an error, nobody is missing",
         ),
         pytest.param(
             evidence(signed(Sign.DEAD_LETTER), on_incomplete_stream=OnIncompleteStream.FAIL),
@@ -205,7 +205,7 @@ def test_a_reason_and_a_hint_are_given_exactly_where_nobody_is_removed_though_so
         ),
     ],
 )
-def test_reasons(facts, action, reason):
+def test_a_decision_has_an_action_and_a_reason(facts, action, reason):
     decision = decision_on(facts)
 
     assert (decision.action, decision.reason) == (action, reason)
@@ -214,21 +214,21 @@ def test_reasons(facts, action, reason):
 @pytest.mark.parametrize(
     ("before", "removals", "percent", "too_many"),
     [
-        pytest.param(100, 20, 20, False, id="just the share"),
+        pytest.param(100, 20, 20, False, id="exactly the share"),
         pytest.param(100, 21, 20, True, id="one more than the share"),
         pytest.param(104, 21, 20, True, id="a fraction more than the share"),
-        pytest.param(105, 21, 20, False, id="just the share of an odd number"),
+        pytest.param(105, 21, 20, False, id="exactly the share of an odd number"),
         pytest.param(11, 10, 20, False, id="10 members, whatever their share"),
         pytest.param(12, 11, 20, True, id="11 members"),
         pytest.param(1_000, 10, 0, False, id="10 members at 0 percent"),
         pytest.param(1_000, 11, 0, True, id="11 members at 0 percent"),
         pytest.param(10_000_000, 9_999_999, 100, False, id="100 percent switches it off"),
-        pytest.param(9_999_999, 2_900_000, 29, True, id="0.29 is no float: one over"),
-        pytest.param(10_000_000, 2_900_000, 29, False, id="0.29 is no float: just the share"),
-        pytest.param(10_000_000, 2_900_001, 29, True, id="0.29 is no float: one more"),
+        pytest.param(9_999_999, 2_900_000, 29, True, id="29 percent, exactly computed: a fraction more"),
+        pytest.param(10_000_000, 2_900_000, 29, False, id="29 percent, exactly computed: the share"),
+        pytest.param(10_000_000, 2_900_001, 29, True, id="29 percent, exactly computed: one more"),
     ],
 )
-def test_the_share_that_may_be_removed(before, removals, percent, too_many):
+def test_removals_over_the_share_are_too_many(before, removals, percent, too_many):
     facts = evidence(before=before, current=before - removals, removals=removals, max_removal_percent=percent)
 
     assert (decision_on(facts) == Decision(Action.REMOVE)) is not too_many

@@ -1,4 +1,4 @@
-"""A mirror that dies at any of its requests: the next run finishes the work, and nobody is lost on the way."""
+"""A mirror that is killed at any of its requests: the next run finishes it, and no member is lost meanwhile."""
 
 from __future__ import annotations
 
@@ -38,28 +38,28 @@ HELD = to_lines(
 )
 
 REQUESTS_TO_APPLY = 8
-"""What the removals of `HELD` take afterwards: looks, 3 removals, and looks back."""
+"""How many requests `--apply-held` makes after `HELD`: checks, 3 removals, and checks."""
 
 REQUESTS = 13
-"""What the whole mirror takes: looks, the list, 2 additions, 3 removals, and looks back."""
+"""How many requests a whole mirror makes: checks, the list, 2 additions, 3 removals, and checks."""
 
 
 def mirror(config):
-    """Run the target in a process of its own; it may be killed there."""
+    """Run the target in its own process, which may be killed."""
     from target_statsig.target import TargetStatsig  # noqa: PLC0415 -- imported in the process that runs it
 
     os._exit(TargetStatsig(config=config).run_to_end(io.BytesIO(MESSAGES)))
 
 
 def mirror_without_proof(config):
-    """Run the target likewise on messages that do not prove that the tap finished."""
+    """Run the target in its own process on messages that do not prove that the tap finished."""
     from target_statsig.target import TargetStatsig  # noqa: PLC0415 -- as above
 
     os._exit(TargetStatsig(config=config).run_to_end(io.BytesIO(HELD)))
 
 
 def apply_held(config):
-    """Apply what it held."""
+    """Run `--apply-held` in its own process."""
     from target_statsig.commands import apply_held  # noqa: PLC0415 -- as above
     from target_statsig.target import TargetStatsig  # noqa: PLC0415 -- as above
 
@@ -118,7 +118,7 @@ def changes(statsig):
     return [entry.method for entry in statsig.state.requests if entry.method in {"PATCH", "DELETE"} and entry.taken]
 
 
-def test_the_whole_mirror_takes_as_many_requests_as_are_tried_below(run_mirror, statsig):
+def test_a_whole_mirror_takes_the_expected_requests(run_mirror, statsig):
     assert run_mirror() == 0
     assert set(statsig.state.ids("vips")) == AUDIENCE
     assert len(statsig.state.requests) == REQUESTS
@@ -135,11 +135,11 @@ def test_a_mirror_killed_at_any_request_is_finished_by_the_next_run(run_mirror, 
     history = statsig.state.segments["vips"].history
     assert sum(change.added for change in history) == 10
     assert sum(change.removed for change in history) == 15
-    # What was taken and not recorded is asked for once more; nothing else is.
+    # Only a change that was accepted and not recorded is requested again.
     assert 5 <= len(changes(statsig)) <= 6
 
 
-def test_what_was_held_takes_as_many_requests_as_are_tried_below(run_mirror, statsig):
+def test_apply_held_takes_the_expected_requests(run_mirror, statsig):
     assert run_mirror(mirror_without_proof) == 0
     statsig.state.requests.clear()
     assert run_mirror(apply_held) == 0
@@ -149,9 +149,7 @@ def test_what_was_held_takes_as_many_requests_as_are_tried_below(run_mirror, sta
 
 @pytest.mark.parametrize("taken", [pytest.param(False, id="before it is taken"), pytest.param(True, id="after")])
 @pytest.mark.parametrize("request_number", range(REQUESTS_TO_APPLY))
-def test_removals_of_what_was_held_that_were_killed_are_finished_by_the_same_command(
-    run_mirror, statsig, request_number, taken
-):
+def test_apply_held_killed_at_any_request_is_finished_by_the_next(run_mirror, statsig, request_number, taken):
     assert run_mirror(mirror_without_proof) == 0
     assert run_mirror(apply_held, die_at=request_number, taken=taken) == -signal.SIGKILL
     assert set(statsig.state.ids("vips")) >= AUDIENCE

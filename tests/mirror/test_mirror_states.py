@@ -1,4 +1,4 @@
-"""A mirror over any history of runs: complete ones, broken ones, and a Statsig that changes behind its back."""
+"""A mirror in any history of complete and broken runs, and of changes by others."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ OTHER_SCHEMA = schema("users", {"user_id": {"type": ["string", "null"]}, "plan":
 
 
 class MirroredAudience(RuleBasedStateMachine):
-    """A source table, a segment that mirrors it, and everything that goes wrong between them."""
+    """A source table, a segment that mirrors it, and what can go wrong between them."""
 
     def __init__(self, store_url):
         super().__init__()
-        # One store for all examples: each has a Statsig of its own, and so rows of its own.
+        # All examples share one store: each has its own Statsig, and so its own rows.
         self.store_url = store_url
 
     @initialize(members=MEMBERS, table=MEMBERS)
@@ -111,7 +111,7 @@ class MirroredAudience(RuleBasedStateMachine):
         return {name for change in changes for name in change.removed_ids}
 
     def apply_held(self):
-        """Do the orchestrator's next step, which may be tried again."""
+        """Run `--apply-held`, and check whom it removes."""
         self.removed_before = len(self.segment.history)
         exit_code = apply_held(TargetStatsig(config=self.config()).run)
         assert not self.removed_now() & self.last_table
@@ -138,7 +138,7 @@ class MirroredAudience(RuleBasedStateMachine):
     def complete_run(self):
         assert self.run([SCHEMA, *self.rows(), COMPLETE], whole=True) == 0
         assert not self.removed_now() & self.table
-        # Of a table without rows no message proves that it was read to its end.
+        # No message proves that a table without rows was read to its end.
         self.clean_runs += bool(self.table)
 
     @precondition(lambda self: self.table)
@@ -165,7 +165,7 @@ class MirroredAudience(RuleBasedStateMachine):
         self.nobody_was_removed()
 
     @rule()
-    def complete_run_without_proof_and_the_word_of_whoever_started_it(self):
+    def complete_run_without_proof_and_apply_held(self):
         assert self.run([SCHEMA, *self.rows()], whole=True) == 0
         self.nobody_was_removed()
         assert self.apply_held() == 0
@@ -177,7 +177,7 @@ class MirroredAudience(RuleBasedStateMachine):
         self.nobody_was_removed()
 
     @rule()
-    def run_of_a_tap_that_does_not_have_the_stream(self):
+    def run_without_the_stream(self):
         streams = {"users": {}, "others": {"sync_mode": "add", "segment_id": "others"}}
         self.statsig.state.seed_segment("others", [])
         assert self.run([schema("others"), record("others", {"user_id": "x"})], streams=streams) == 0
@@ -185,13 +185,13 @@ class MirroredAudience(RuleBasedStateMachine):
 
     @precondition(lambda self: self.finished)
     @rule()
-    def what_is_held_is_applied(self):
+    def apply_held_after_a_finished_run(self):
         self.apply_held()
         self.clean_runs = 0
 
     @precondition(lambda self: self.finished)
     @rule(skip=st.integers(0, 6), taken=st.booleans())
-    def what_is_held_is_applied_and_breaks_at_a_request(self, skip, taken):
+    def apply_held_that_breaks_at_a_request(self, skip, taken):
         self.statsig.faults.add(path="/console/*", skip=skip, drop=True, taken=taken)
         self.apply_held()
         self.statsig.faults.clear()
@@ -230,8 +230,8 @@ class MirroredAudience(RuleBasedStateMachine):
     @rule()
     def dead_letters_are_piped_back_in(self):
         letters = b"".join(path.read_bytes() for path in (Path(self.directory.name) / "dead").glob("*.singer"))
-        mended = letters.replace(json.dumps({"user_id": None}, separators=(",", ":")).encode(), b'{"user_id":"u00"}')
-        self.run(mended)
+        fixed = letters.replace(json.dumps({"user_id": None}, separators=(",", ":")).encode(), b'{"user_id":"u00"}')
+        self.run(fixed)
         self.nobody_was_removed()
 
     @invariant()
@@ -248,7 +248,7 @@ def store_url(request, tmp_path):
     return request.getfixturevalue("postgres_url")
 
 
-def test_no_history_of_runs_removes_whom_the_last_complete_table_held(store_url):
+def test_no_history_removes_a_member_of_the_last_complete_table(store_url):
     run_state_machine_as_test(
         lambda: MirroredAudience(store_url),
         settings=settings(

@@ -1,4 +1,4 @@
-"""A tap that resumes a full table which was interrupted, on a real PostgreSQL, mirrored night after night."""
+"""A tap that resumes an interrupted full table, on a real PostgreSQL, mirrored in nightly runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ METHODS = {
 
 @pytest.fixture(scope="module")
 def tap(tmp_path_factory):
-    """The tap's program, in an environment of its own."""
+    """The tap's program, in its own environment."""
     folder = tmp_path_factory.mktemp("tap")
     uv = str(Path(sys.executable).parent / "uv")
     for command in (
@@ -44,7 +44,7 @@ def tap(tmp_path_factory):
 
 
 class Database:
-    """Whose members come and go; each hundred of them in a transaction of its own, which is what the tap goes by."""
+    """Tables that change; each hundred members have their own transaction, by which the tap resumes."""
 
     def __init__(self, connection):
         self._connection = connection
@@ -83,7 +83,7 @@ def database(connection):
 
 @pytest.fixture
 def tap_line(tap, connection, database, tmp_path):
-    """The tap's command line, with a catalog of its own making that selects both tables."""
+    """The tap's command line, with its catalog, in which both tables are selected."""
     info = connection.info
     config = {"host": info.host, "port": info.port, "user": info.user, "password": info.password, "dbname": info.dbname}
     (tmp_path / "tap.json").write_text(json.dumps(config))
@@ -98,7 +98,7 @@ def tap_line(tap, connection, database, tmp_path):
 
 
 class Nights:
-    """Runs the tap into the target, with the state that the night before has left."""
+    """Runs the tap into the target, with the STATE of the night before."""
 
     def __init__(self, tap_line, command, *, state_of_the_tap):
         self._tap_line = tap_line
@@ -112,7 +112,7 @@ class Nights:
         return json.loads(self._state_path.read_text())
 
     def __call__(self, *, dies_at_state=None):
-        """Run a night; the tap is killed once it has written so many STATEs within the members."""
+        """Run once; the tap is killed after so many STATEs with a position in the members."""
         state = ["--state", str(self._state_path)] if self._state_path.exists() else []
         tap = subprocess.Popen([*self._tap_line, *state], env=environment(), stdout=subprocess.PIPE, stderr=self._log)
         target = self._command.start_with(streams=STREAMS)
@@ -154,7 +154,7 @@ def nights(tap_line, command, request):
     ],
     indirect=["nights"],
 )
-def test_five_nights_of_which_the_third_is_cut_off(
+def test_a_tap_killed_in_the_third_of_five_nights_removes_no_member(
     nights, database, statsig, removed, dies_at_state, proof_of_the_fourth
 ):
     database.join(0, 3500)

@@ -1,4 +1,4 @@
-"""Streams are told of by records or by columns, and it makes no difference."""
+"""An observer comes to the same verdict by records and by columns."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from target_statsig.singer.columns import Columns
 from target_statsig.singer.records import Read
 
 
-def verdict(told, *, field):
+def verdict(observe, *, field):
     sources = StreamObserver()
     settings = StreamSettings(ObjectType.SEGMENT, sync_mode=SyncMode.MIRROR, segment_id="vips", row_count_field=field)
     sources.schema({"type": "SCHEMA", "stream": "people", "schema": {}}, dead_letter=False)
     sources.follow("people", "people", settings)
-    told(sources)
+    observe(sources)
     return sources.verdict("people")
 
 

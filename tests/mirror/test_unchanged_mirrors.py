@@ -1,4 +1,4 @@
-"""A mirror that sees the members that Statsig has reads no list and changes nothing."""
+"""A mirror whose audience has not changed reads no list and changes nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.singer import schema
 SEEN = users("a", "b", "c")
 
 
-def mirrored(run_target, *messages, **settings):
+def mirror(run_target, *messages, **settings):
     return run_target([schema("users"), *messages, COMPLETE], **{**MIRROR, **settings})
 
 
@@ -24,7 +24,7 @@ def vips(statsig):
 
 @pytest.fixture
 def mirrored_before(run_target, vips):
-    assert mirrored(run_target, *SEEN).exit_code == 0
+    assert mirror(run_target, *SEEN).exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,9 @@ def mirrored_before(run_target, vips):
 @pytest.mark.usefixtures("mirrored_before")
 def test_the_same_audience_reads_no_list_and_changes_nothing(run_target, statsig, messages):
     statsig.state.requests.clear()
-    outcome = mirrored(run_target, *messages)
+    outcome = mirror(run_target, *messages)
     assert [entry.method for entry in statsig.state.requests] == ["GET", "GET"]
+    assert count_readings(statsig) == 0
     expected = {
         "before": 3,
         "added": 0,
@@ -55,10 +56,10 @@ def test_the_same_audience_reads_no_list_and_changes_nothing(run_target, statsig
 
 
 @pytest.mark.usefixtures("mirrored_before")
-def test_held_removals_end_where_the_members_come_back(run_target, statsig):
+def test_held_removals_end_when_the_members_come_back(run_target, statsig):
     held = run_target([schema("users"), *users("a", "b")], **MIRROR)
     assert segment_report(held)["held"] == 1
-    back = mirrored(run_target, *SEEN)
+    back = mirror(run_target, *SEEN)
     assert segment_report(back)["held"] == 0
     assert members(statsig) == {"a", "b", "c"}
 
@@ -68,30 +69,30 @@ def test_held_removals_end_where_the_members_come_back(run_target, statsig):
     [
         pytest.param({"method": "PATCH", "skip": 1}, id="between two additions"),
         pytest.param({"method": "DELETE"}, id="before the removal"),
-        pytest.param({"method": "DELETE", "taken": True}, id="behind the removal"),
+        pytest.param({"method": "DELETE", "taken": True}, id="after the removal"),
     ],
 )
 @pytest.mark.usefixtures("mirrored_before")
-def test_a_run_that_breaks_off_is_finished_by_the_next(run_target, statsig, fault):
+def test_a_run_that_fails_is_finished_by_the_next(run_target, statsig, fault):
     seen = users("a", "b", "d", "e")
     statsig.faults.add(path="/console/*", drop=True, **fault)
-    assert mirrored(run_target, *seen, segment_batch_size=1).exit_code == 1
+    assert mirror(run_target, *seen, segment_batch_size=1).exit_code == 1
     statsig.faults.clear()
-    mirrored(run_target, *seen)
+    mirror(run_target, *seen)
     assert members(statsig) == {"a", "b", "d", "e"}
 
 
 def swap(statsig, old, new):
-    """Swap a member for another, as no count and no version shows."""
+    """Replace a member, which neither the count nor the version shows."""
     statsig.state.segments["vips"].ids ^= {old, new}
 
 
-def grow_older(run_target, days):
+def age_reading_time(run_target, days):
     with closing(sqlite3.connect(run_target.directory / "store.db")) as store, store:
         store.execute("UPDATE target_statsig_segments SET list_read_at = list_read_at - ?", [days * 86_400])
 
 
-def n_readings(statsig):
+def count_readings(statsig):
     return sum(entry.path.endswith("/id_list") and entry.method == "GET" for entry in statsig.state.requests)
 
 
@@ -99,50 +100,50 @@ def n_readings(statsig):
     ("days", "settings"),
     [
         pytest.param(7, {}, id="after a week"),
-        pytest.param(2, {"full_check_days": 2}, id="after as many days as are set"),
+        pytest.param(2, {"full_check_days": 2}, id="after `full_check_days`"),
         pytest.param(0, {"full_check_days": 0}, id="in every run"),
-        pytest.param(-1, {}, id="where the clock was set back"),
+        pytest.param(-1, {}, id="after the clock was set back"),
     ],
 )
 @pytest.mark.usefixtures("mirrored_before")
-def test_a_swap_that_no_count_shows_is_found_by_a_full_check(run_target, statsig, days, settings):
+def test_a_full_check_finds_a_swapped_member(run_target, statsig, days, settings):
     swap(statsig, "a", "z")
-    grow_older(run_target, days)
-    outcome = mirrored(run_target, *SEEN, **settings)
+    age_reading_time(run_target, days)
+    outcome = mirror(run_target, *SEEN, **settings)
     assert members(statsig) == {"a", "b", "c"}
     assert (segment_report(outcome)["added"], segment_report(outcome)["removed"]) == (1, 1)
 
 
 @pytest.mark.usefixtures("mirrored_before")
-def test_a_list_is_read_no_more_often_than_is_set(run_target, statsig):
+def test_a_list_is_read_once_in_full_check_days(run_target, statsig):
     statsig.state.requests.clear()
-    grow_older(run_target, 6.9)
-    mirrored(run_target, *SEEN)
-    assert n_readings(statsig) == 0
-    grow_older(run_target, 0.2)
+    age_reading_time(run_target, 6.9)
+    mirror(run_target, *SEEN)
+    assert count_readings(statsig) == 0
+    age_reading_time(run_target, 0.2)
     for _ in range(2):
-        mirrored(run_target, *SEEN)
-    assert n_readings(statsig) == 1
+        mirror(run_target, *SEEN)
+    assert count_readings(statsig) == 1
 
 
 @pytest.mark.usefixtures("mirrored_before")
-def test_a_store_that_does_not_know_when_a_list_was_read_reads_it(run_target, statsig):
+def test_a_list_without_a_reading_time_is_read(run_target, statsig):
     with closing(sqlite3.connect(run_target.directory / "store.db")) as store, store:
         store.execute("UPDATE target_statsig_segments SET list_read_at = NULL")
     swap(statsig, "b", "z")
-    mirrored(run_target, *SEEN)
+    mirror(run_target, *SEEN)
     assert members(statsig) == {"a", "b", "c"}
 
 
 @pytest.mark.usefixtures("mirrored_before")
-def test_a_full_check_that_cannot_read_the_list_changes_nobody(run_target, statsig):
+def test_a_full_check_that_cannot_read_the_list_changes_nothing(run_target, statsig):
     statsig.faults.add(path="*/id_list", method="GET", status=500)
-    outcome = mirrored(run_target, *users("a", "d"), full_check_days=0)
+    outcome = mirror(run_target, *users("a", "d"), full_check_days=0)
     assert outcome.exit_code == 1
     assert members(statsig) == {"a", "b", "c"}
 
 
-def test_an_audience_that_only_a_dry_run_made_equal_is_sent(run_target, statsig):
-    mirrored(run_target, *SEEN, dry_run=True)
-    mirrored(run_target, *SEEN)
+def test_a_run_after_a_dry_run_sends_the_audience(run_target, statsig):
+    mirror(run_target, *SEEN, dry_run=True)
+    mirror(run_target, *SEEN)
     assert members(statsig) == {"a", "b", "c"}

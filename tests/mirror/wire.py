@@ -1,4 +1,4 @@
-"""A tap's messages in a few words, and a singer-sdk tap in miniature."""
+"""Short functions for a tap's messages, and a small singer-sdk tap."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def mirroring(stream):
 
 
 def observe(*parts, row_count_field="n", observer=None):
-    """Show lists of messages to an observer, as the target would; to a new one unless told."""
+    """Show lists of messages to an observer, by default a new one, as the target would."""
     observer = observer or StreamObserver()
     for message in (message for part in parts for message in part):
         match message["type"]:
@@ -65,14 +65,14 @@ def observe(*parts, row_count_field="n", observer=None):
 
 @dataclass
 class SdkStream:
-    """A FULL_TABLE stream; each of its rows has so many rows in each of its children."""
+    """A FULL_TABLE stream; for each of its rows, all rows of its children come."""
 
     name: str
     rows: int
     children: list[SdkStream] = field(default_factory=list)
     selected: bool = True
     files: int = 0
-    """Partitions that the stream itself declares, with `rows` rows each; 0 for a stream without any."""
+    """How many partitions the stream declares, with `rows` rows each; 0 for a stream without partitions."""
 
     @property
     def synced(self):
