@@ -1,4 +1,4 @@
-"""What a mistyped name may have meant."""
+"""The name that a mistyped one may have meant."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from target_statsig.config.checks import nearest
     ("name", "known", "expected"),
     [
         pytest.param("Companyid", ["userID", "companyID"], "companyID", id="case"),
-        pytest.param("comp_id", ["userID", "compID"], "compID", id="slip"),
-        pytest.param("account", ["userID"], None, id="nothing like it"),
+        pytest.param("comp_id", ["userID", "compID"], "compID", id="typo"),
+        pytest.param("account", ["userID"], None, id="none"),
     ],
 )
-def test_the_nearest_name_is_found_whatever_its_case(name, known, expected):
+def test_the_nearest_name_is_found(name, known, expected):
     assert nearest(name, known) == expected

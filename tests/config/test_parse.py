@@ -32,7 +32,7 @@ def test_a_flat_configuration_needs_no_streams():
     assert stream.event_preset is EventPreset.RETAIL
 
 
-def test_an_entry_is_taken_alone_over_the_top_level():
+def test_only_the_matching_entry_overrides_the_top_level():
     config = parse(
         **KEYS,
         object_type="event",
@@ -45,11 +45,11 @@ def test_an_entry_is_taken_alone_over_the_top_level():
     assert config.for_stream("other").max_rejected_percent == 50
 
 
-def test_a_null_is_as_good_as_nothing():
+def test_null_counts_as_unset():
     assert parse(**KEYS, object_type="event", event_name=None).for_stream("x").event_name is None
 
 
-def test_a_source_may_be_a_list_and_mappings_are_put_together():
+def test_sources_may_be_lists_and_nested_mappings_are_flattened():
     config = parse(
         **KEYS,
         **EVENT,
@@ -61,7 +61,7 @@ def test_a_source_may_be_a_list_and_mappings_are_put_together():
     assert stream.custom_fields == {"plan.name": ("plan", "tier")}
 
 
-def test_stream_settings_can_be_handed_to_another_process():
+def test_stream_settings_can_be_pickled():
     stream = parse(**KEYS, object_type="event", custom_ids={"companyID": "company"}).for_stream("x")
     assert pickle.loads(pickle.dumps(stream)) == stream
 
@@ -76,7 +76,7 @@ def test_all_errors_are_reported_at_once():
     assert any("streams.vips: `sync_mode`" in text for text in errors)
 
 
-def test_what_does_not_fit_hides_nothing_else():
+def test_a_value_of_the_wrong_type_hides_no_other_error():
     errors = errors_of(
         server_secret_key="console-xyzw1234",
         batch_size_rows=0,
@@ -92,7 +92,7 @@ def test_what_does_not_fit_hides_nothing_else():
     ]
 
 
-def test_what_does_not_fit_in_one_stream_hides_nothing_of_another():
+def test_errors_of_one_stream_hide_none_of_another():
     errors = errors_of(
         **KEYS,
         streams={
@@ -110,31 +110,31 @@ def test_what_does_not_fit_in_one_stream_hides_nothing_of_another():
     ]
 
 
-def test_streams_that_are_no_object_hide_no_other_error():
+def test_streams_of_the_wrong_type_hide_no_other_error():
     assert len(errors_of(**KEYS, batch_size_rows=0, streams=5)) == 2
 
 
-def test_a_wrong_default_is_not_told_of_each_stream_too():
+def test_a_wrong_default_is_reported_once():
     assert len(errors_of(**KEYS, object_type="evnt", streams={"a": {"event_name": "x"}, "b": {}})) == 1
 
 
 @pytest.mark.parametrize(
-    ("raw", "words"),
+    ("raw", "part"),
     [
         pytest.param(
             {"console_url": "https://statsigapi.net"},
             "`console_url` must end in /console/v1 at this host: https://statsigapi.net/console/v1",
-            id="the path of the Console API is missing",
+            id="console URL without its path",
         ),
         pytest.param(
-            {"events_url": "https://events.statsigapi.net/"}, "`events_url` must end in /v1", id="that of events is"
+            {"events_url": "https://events.statsigapi.net/"}, "`events_url` must end in /v1", id="events URL without"
         ),
         pytest.param(
-            {"events_url": "http://[::1/v1"}, "`events_url` must be an address such as", id="a bracket is left open"
+            {"events_url": "http://[::1/v1"}, "`events_url` must be an address such as", id="open bracket in a URL"
         ),
-        pytest.param({"console_url": "http://h:99999/v1"}, "`console_url` must be an address", id="no such port"),
+        pytest.param({"console_url": "http://h:99999/v1"}, "`console_url` must be an address", id="invalid port"),
         pytest.param(
-            {"notify_url": "http://[::1/x"}, "`notify_url` must be a complete address", id="no host to notify"
+            {"notify_url": "http://[::1/x"}, "`notify_url` must be a complete address", id="notify URL without a host"
         ),
         pytest.param({"evnts_url": "x"}, "`evnts_url` is not a setting; did you mean `events_url`?", id="misspelt"),
         pytest.param(
@@ -142,12 +142,12 @@ def test_a_wrong_default_is_not_told_of_each_stream_too():
             "streams.a: `segmnt_id` is not a setting; did you mean `segment_id`?",
             id="misspelt in a stream",
         ),
-        pytest.param({"load_method": "upsert"}, "`sync_mode`", id="load_method is said by sync_mode"),
+        pytest.param({"load_method": "upsert"}, "`sync_mode`", id="load_method instead of sync_mode"),
         pytest.param({"request_timeout": "x"}, "`request_timeout` must be an integer.", id="wrong type"),
         pytest.param(
             {"field_mapping": {"user_id": 1}},
             "`field_mapping.user_id` must be a string or a list of strings.",
-            id="no source",
+            id="a number as a source",
         ),
         pytest.param(
             {"custom_ids": {"c": []}},
@@ -159,17 +159,19 @@ def test_a_wrong_default_is_not_told_of_each_stream_too():
             "`custom_fields.x` names private attributes",
             id="private attributes",
         ),
-        pytest.param({"streams": {"a": 1}}, "`streams.a` must be an object.", id="an entry that is no object"),
+        pytest.param({"streams": {"a": 1}}, "`streams.a` must be an object.", id="an entry of the wrong type"),
         pytest.param({"batch_size_rows": 3001}, "`batch_size_rows` must be at most 3000.", id="too large"),
         pytest.param(
             {"streams": {"a": {"object_type": "gate"}}},
             "streams.a: `object_type` must be one of event, segment",
-            id="not in the closed set",
+            id="not one of the choices",
         ),
         pytest.param({"server_secret_key": ""}, "`server_secret_key` must not be empty", id="an empty key"),
         pytest.param({"object_type": "event"}, "`server_secret_key` is missing", id="events without their key"),
         pytest.param(MIRROR, "`console_api_key` is missing", id="segments without their key"),
-        pytest.param({**MIRROR, "dry_run": True}, "`console_api_key` is missing", id="and in a dry run too"),
+        pytest.param(
+            {**MIRROR, "dry_run": True}, "`console_api_key` is missing", id="segments without their key in a dry run"
+        ),
         pytest.param(
             {"object_type": "event", "server_secret_key": "client-abcd"},
             "`server_secret_key` holds a Client SDK Key (client-…, ends in abcd); it must be a Server Secret Key",
@@ -178,7 +180,7 @@ def test_a_wrong_default_is_not_told_of_each_stream_too():
         pytest.param(
             {**MIRROR, "console_api_key": "secret-abcd"},
             "`console_api_key` holds a Server Secret Key",
-            id="the server's key for the console",
+            id="a server key for the console",
         ),
         pytest.param({"streams": {"a": {}}}, "streams.a: `object_type` is missing", id="no object type"),
         pytest.param(
@@ -189,28 +191,30 @@ def test_a_wrong_default_is_not_told_of_each_stream_too():
         pytest.param(
             {**KEYS, **MIRROR, "segment_id_field": "s"},
             "and not both",
-            id="a segment and a segment's column",
+            id="a segment and a segment column",
         ),
-        pytest.param({**KEYS, **MIRROR, "id_type": "custom_id"}, "`custom_id_type` is missing", id="which custom id"),
+        pytest.param(
+            {**KEYS, **MIRROR, "id_type": "custom_id"}, "`custom_id_type` is missing", id="custom_id without its type"
+        ),
         pytest.param(
             {**KEYS, **MIRROR, "custom_id_type": "companyID"},
             "needs `id_type: custom_id`",
-            id="custom id type",
+            id="a custom ID type without custom_id",
         ),
         pytest.param(
             {**KEYS, **MIRROR, "membership_field": "active"},
             "needs `sync_mode: add`",
-            id="membership by row",
+            id="membership_field of a mirror",
         ),
         pytest.param(
             {**KEYS, "object_type": "event", "field_mapping": {"userid": "x"}},
             "`field_mapping` has no destination `userid`: did you mean `user_id`?",
-            id="no such destination",
+            id="unknown destination",
         ),
         pytest.param(
             {**KEYS, "object_type": "event", "event_name": "a;b"},
             "`event_name` holds characters",
-            id="a dropped name",
+            id="a name that Statsig drops",
         ),
         pytest.param(
             {"object_type": "exposure"},
@@ -230,27 +234,27 @@ def test_a_wrong_default_is_not_told_of_each_stream_too():
         pytest.param(
             {**KEYS, "object_type": "exposure", "field_mapping": {"rule": "x"}},
             "`field_mapping` has no destination `rule`: did you mean `rule_id`?",
-            id="no such destination of an exposure",
+            id="unknown destination of an exposure",
         ),
         pytest.param(
             {**KEYS, "object_type": "metric", "field_mapping": {"email": "x"}},
             "`field_mapping` has no destination `email`: choose from user_id",
-            id="no such destination of a metric",
+            id="unknown destination of a metric",
         ),
         pytest.param(
             {**KEYS, **MIRROR, "field_mapping": {"userid": "x"}},
             "`field_mapping` has no destination `userid`: did you mean `user_id`?",
-            id="no such destination of a segment",
+            id="unknown destination of a segment",
         ),
         pytest.param(
             {**KEYS, **MIRROR, "id_type": "custom_id", "custom_id_type": "shop", "field_mapping": {"company": "x"}},
             "`field_mapping` has no destination `company`: choose from user_id, anonymous_id, shop.",
-            id="a custom id type of another segment",
+            id="the custom ID type of another segment",
         ),
         pytest.param(
             {**KEYS, "object_type": "metric", "id_type": "custom_id"},
             "`custom_id_type` is missing",
-            id="which custom id a metric has",
+            id="a metric's custom_id without its type",
         ),
         pytest.param({"console_rate_limits": "10 per second"}, "`console_rate_limits`: ", id="rate limits"),
         pytest.param(
@@ -261,12 +265,12 @@ def test_a_wrong_default_is_not_told_of_each_stream_too():
         pytest.param(
             {**KEYS, "streams": {"a": MIRROR, "b": {**MIRROR, "sync_mode": "add"}}},
             "A mirror would remove what the others added",
-            id="a mirror and another",
+            id="a mirror and an addition",
         ),
     ],
 )
-def test_an_error_names_the_setting_the_stream_and_the_remedy(raw, words):
-    assert any(words in text for text in errors_of(**raw)), errors_of(**raw)
+def test_an_error_names_the_setting_and_the_remedy(raw, part):
+    assert any(part in text for text in errors_of(**raw)), errors_of(**raw)
 
 
 def test_no_error_quotes_a_key():
@@ -274,13 +278,14 @@ def test_no_error_quotes_a_key():
     assert "0123456789" not in str(errors_of(console_api_key=secret, server_secret_key=123, store_url=secret))
 
 
-def test_the_custom_type_of_a_metrics_id_is_a_destination():
+def test_the_custom_id_type_of_a_metric_is_a_destination():
     company = {"id_type": "custom_id", "custom_id_type": "companyID", "field_mapping": {"companyID": "account"}}
     assert parse(**KEYS, object_type="metric", **company).for_stream("x").custom_id_type == "companyID"
 
 
-def test_a_segment_may_inherit_a_mapping_of_what_other_streams_need():
-    parse(**KEYS, **MIRROR, field_mapping={"user_id": "id", "event_time": "at", "metric_value": "total"})
+def test_a_segment_may_inherit_destinations_of_other_object_types():
+    mapping = {"user_id": "id", "event_time": "at", "metric_value": "total"}
+    assert parse(**KEYS, **MIRROR, field_mapping=mapping).for_stream("x").field_mapping["user_id"] == "id"
 
 
 def test_two_streams_may_add_to_one_segment():
@@ -288,7 +293,7 @@ def test_two_streams_may_add_to_one_segment():
     assert parse(**KEYS, streams={"a": add, "b": add}).for_stream("b").segment_id == "vips"
 
 
-def test_a_glob_that_mirrors_two_streams_into_one_segment_is_refused_at_the_second():
+def test_the_second_stream_of_a_mirror_with_a_glob_is_refused():
     config = parse(**KEYS, streams={"audience-*": MIRROR})
     config.for_stream("audience-a")
     with pytest.raises(SettingsError, match="segment 'vips' is fed by"):
@@ -296,7 +301,7 @@ def test_a_glob_that_mirrors_two_streams_into_one_segment_is_refused_at_the_seco
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "part"),
     [
         pytest.param({}, "is missing, and so is every other setting. Give `--config`", id="nothing is configured"),
         pytest.param({"event_name": "a"}, "is missing. Set it in an entry for this stream", id="no entries"),
@@ -305,10 +310,10 @@ def test_a_glob_that_mirrors_two_streams_into_one_segment_is_refused_at_the_seco
         ),
     ],
 )
-def test_a_stream_that_nothing_gives_an_object_type_is_refused_at_its_schema(settings, words):
+def test_a_stream_without_an_object_type_is_refused(settings, part):
     with pytest.raises(SettingsError, match="stream 'x': `object_type` is missing") as refused:
         parse(**KEYS, **settings).for_stream("x")
-    assert words in str(refused.value)
+    assert part in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -316,16 +321,16 @@ def test_a_stream_that_nothing_gives_an_object_type_is_refused_at_its_schema(set
     [
         pytest.param("orders", ["orders", "*"], "orders", id="an exact name wins over a glob"),
         pytest.param("public-orders", ["*", "public-*"], "public-*", id="the longest literal part wins"),
-        pytest.param("public-orders", ["public-o*", "*-orders"], "public-o*", id="wherever the wildcard stands"),
+        pytest.param("public-orders", ["public-o*", "*-orders"], "public-o*", id="the wildcard may be anywhere"),
         pytest.param("x", ["orders", "a*"], None, id="nothing matches"),
-        pytest.param("a[b]", ["a[b]", "a*"], "a[b]", id="a name with a bracket is a name first"),
+        pytest.param("a[b]", ["a[b]", "a*"], "a[b]", id="a bracket is part of the name"),
         pytest.param("Orders", ["orders", "o*"], None, id="names are case-sensitive"),
     ],
 )
-def test_a_stream_finds_its_entry(stream, keys, expected):
+def test_the_entry_of_a_stream_is_found(stream, keys, expected):
     assert find_entry(stream, dict.fromkeys(keys, EVENT)) == expected
 
 
-def test_two_globs_that_match_equally_well_are_an_error_that_names_both():
+def test_two_equally_matching_globs_are_an_error():
     with pytest.raises(SettingsError, match=r"'orders-\*' and '\*-orders' match"):
         find_entry("orders-orders", {"orders-*": EVENT, "*-orders": EVENT})

@@ -1,4 +1,4 @@
-"""What the documentation shows of exposures and metrics is what becomes of its rows."""
+"""The example rows of exposures and metrics become the items that the page shows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def section(title):
 
 
 def rows_of(table):
-    """Return the rows of a table as records: an empty cell is null, a number a number."""
+    """Return the rows of a table as records: an empty cell is null, and a number a number."""
     header, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
     return [{name: _value(cell) for name, cell in zip(header, line, strict=True)} for line in lines]
 
@@ -33,7 +33,7 @@ def _value(cell):
 
 
 @pytest.mark.parametrize("title", ["Exposures", "Precomputed metrics"])
-def test_the_rows_become_what_the_page_shows(title):
+def test_the_example_rows_become_the_items_shown(title):
     text = section(title)
     table = re.search(r"(?:^\|.*\|\n)+", text, re.MULTILINE)[0]
     config = parse_config(json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1]), config_schema())

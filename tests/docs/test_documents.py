@@ -1,4 +1,4 @@
-"""The pages of the documentation: their order, their links, and the files and commands that they hold."""
+"""The pages of the documentation: navigation, links, files and commands."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def test_files_and_commands_are_found_under_their_headings(page):
     assert shown.commands == []
 
 
-def test_a_remark_in_a_block_is_no_heading(page):
+def test_a_comment_in_a_code_block_is_no_heading(page):
     assert headings(page) == ["A page", "Run it"]
 
 
-def test_the_readme_can_be_read_in_a_few_minutes():
+def test_the_readme_has_at_most_250_lines():
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 250
 
 
@@ -79,7 +79,7 @@ def _pages_of(entry):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_within_the_repository_leads_somewhere(page):
+def test_every_link_within_the_repository_has_a_target(page):
     for found in LINK.finditer(page.read_text(encoding="utf-8")):
         link = found["link"] or found["picture"]
         if "://" in link:
@@ -90,8 +90,8 @@ def test_every_link_within_the_repository_leads_somewhere(page):
         assert not anchor or anchor in {_anchor(heading) for heading in headings(target)}, link
 
 
-def test_the_call_that_cannot_be_taken_back_can_be_read():
-    """Statsig's own, which no test makes."""
+def test_the_body_of_mark_data_ready_is_valid_json():
+    """No test sends it, since it cannot be undone."""
     (call,) = [block for block in blocks(ROOT / "docs" / "exposures-and-metrics.md") if block.commands]
     assert json.loads(re.search(r"-d '(.*)'", call.text)[1]).keys() == {"timestamp", "type"}
 
@@ -102,7 +102,7 @@ def _anchor(heading):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_what_looks_like_configuration_can_be_read(page):
+def test_json_and_yaml_blocks_are_valid(page):
     for block in blocks(page):
         if block.kind == "json":
             lines = block.text.splitlines() if (block.file or "").endswith(".jsonl") else [block.text]

@@ -1,4 +1,4 @@
-"""The files of the page "Examples to copy", run as they stand but for their paths: Airflow and Dagster are real."""
+"""The files of the page "Examples to copy" run with real Airflow and Dagster; only their paths are changed."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ PAGE = ROOT / "docs" / "examples.md"
 EXAMPLES = ROOT / "docs" / "examples"
 
 PATIENCE = 300
-"""Seconds that a program may take: Airflow alone needs one minute where the machine is busy."""
+"""Seconds that a program may take: Airflow alone needs a minute on a busy machine."""
 
 TAP = """\
 #!/bin/sh
-# Sends what a file beside its folder holds, for the day that it is asked for.
+# Sends the messages of a file, with the day to send in place of DAY.
 cd "$(dirname "$0")/.."
 sed "s/DAY/$TAP_SHOP_START_DATE/g" "$(basename "$0").singer"
 if [ -e tap-is-stopped ]; then
-  # Not before the target is at work.
+  # Wait until the target is running.
   until [ -e store.db ]; do sleep 0.1; done
   kill -TERM $PPID
   while kill -0 $PPID; do sleep 0.1; done
@@ -57,7 +57,7 @@ for line in sys.argv[1:]:
     else:
         subprocess.run(line, shell=True, check=True)
 """
-"""Runs command lines one after another: each start of Airflow costs seconds, so it is started once."""
+"""Runs command lines in one process, since each start of Airflow takes seconds."""
 
 DAGSTER = """\
 import json, sys
@@ -85,21 +85,21 @@ class Folder:
         (path / "orders.json").write_text(json.dumps(ORDERS))
         (path / "audience.json").write_text(json.dumps(AUDIENCE))
         rows = [{"order_id": f"DAY/{user}", "user_id": user, "placed_at": "DAYT08:00:00Z"} for user in ("u-1", "u-2")]
-        self.give("tap-shop", "orders", rows)
-        self.give("tap-audience", "audience", [{"user_id": user} for user in ("u-1", "u-2")])
+        self.write_messages("tap-shop", "orders", rows)
+        self.write_messages("tap-audience", "audience", [{"user_id": user} for user in ("u-1", "u-2")])
 
-    def give(self, tap: str, stream: str, rows: list[dict[str, str]]) -> None:
+    def write_messages(self, tap: str, stream: str, rows: list[dict[str, str]]) -> None:
         (self.path / f"{tap}.singer").write_bytes(to_lines([schema(stream), *(record(stream, row) for row in rows)]))
 
     def copy(self, name: str, folder: Path) -> None:
-        """Copy an example, with the paths of this folder, and without a second try after a failure."""
+        """Copy an example, with the paths of this folder and without retries."""
         text = (EXAMPLES / name).read_text(encoding="utf-8").replace("/srv/statsig", str(self.path))
         text, changes = re.subn(r"(retries\W+)3", r"\g<1>0", text)
         assert changes == 1
         (folder / name).write_text(text)
 
     def run(self, arguments: list[str | Path], statsig: StatsigEmulator, **variables: str) -> tuple[int, str]:
-        """Run a program to its end, and return its exit code and all that it said."""
+        """Run a program to its end, and return its exit code and its output."""
         log = self.path / "log"
         with log.open("w") as output:
             done = subprocess.run(
@@ -153,13 +153,13 @@ def folder(tmp_path):
 
 @pytest.fixture
 def vip_users(statsig):
-    """A segment with a member of the audience, and one who has left it."""
+    """Seed a segment with a member of the audience and one to remove."""
     statsig.state.seed_segment("vip_users", ["gone", "u-1"])
 
 
 @pytest.fixture(scope="module")
 def airflow(installed, tmp_path_factory):
-    """Run a backfill of two days, the first again, an audience, and a smaller one whose tap dies."""
+    """Run a backfill of two days, the first day again, an audience, and a smaller audience whose tap fails."""
     programs = installed("apache-airflow==3.3.*")
     home = tmp_path_factory.mktemp("airflow")
     folder = Folder(tmp_path_factory.mktemp("srv"))
@@ -187,7 +187,7 @@ def airflow(installed, tmp_path_factory):
 
 @pytest.mark.e2e
 @pytest.mark.slow
-def test_airflow_sends_each_order_of_the_days_once(airflow):
+def test_airflow_sends_each_order_once(airflow):
     statsig, _, log = airflow
     days = ("2026-10-01", "2026-10-02")
     assert orders(statsig) == Counter(f"{day}/{user}" for day in days for user in ("u-1", "u-2")), log
@@ -195,7 +195,7 @@ def test_airflow_sends_each_order_of_the_days_once(airflow):
 
 @pytest.mark.e2e
 @pytest.mark.slow
-def test_airflow_removes_who_is_gone_but_not_after_a_tap_that_died(airflow):
+def test_airflow_removes_members_but_not_after_a_failed_tap(airflow):
     statsig, exit_code, log = airflow
     assert exit_code != 0
     assert statsig.state.ids("vip_users") == {"u-1", "u-2"}, log
@@ -208,7 +208,7 @@ def dagster_programs(installed):
 
 @pytest.fixture
 def materialize(dagster_programs, folder, statsig):
-    """Materialize a day, and return what the log ends with."""
+    """Materialize a day, and return the exit code and the log."""
     folder.copy("dagster_asset.py", folder.path)
 
     def run(**variables):
@@ -220,7 +220,7 @@ def materialize(dagster_programs, folder, statsig):
 
 @pytest.mark.e2e
 @pytest.mark.slow
-def test_dagster_shows_what_the_run_counted(materialize, statsig):
+def test_dagster_shows_the_counts_of_the_run(materialize, statsig):
     _, log = materialize()
     metadata = json.loads(log.splitlines()[-1])["metadata"]
     assert metadata["orders: delivered"] == 2
@@ -239,7 +239,7 @@ def test_dagster_fails_with_the_first_error_of_the_target(materialize):
 
 @pytest.mark.e2e
 @pytest.mark.slow
-def test_dagster_fails_where_the_tap_died(materialize, folder):
+def test_dagster_fails_when_the_tap_fails(materialize, folder):
     (folder.path / "tap-dies").touch()
     _, log = materialize()
     assert json.loads(log.splitlines()[-1])["failure"] == "The tap ended with exit code 1, the target with 0."
@@ -247,7 +247,7 @@ def test_dagster_fails_where_the_tap_died(materialize, folder):
 
 @pytest.mark.e2e
 @pytest.mark.slow
-def test_dagster_waits_for_the_target_where_it_ends_a_run(materialize, folder):
+def test_dagster_waits_for_the_target_after_a_signal(materialize, folder):
     (folder.path / "tap-is-stopped").touch()
     _, log = materialize()
     assert "Run interrupted" in log
@@ -268,7 +268,7 @@ def cron_job(folder, statsig, vip_users):
 
 
 @pytest.mark.e2e
-def test_the_cron_job_removes_who_is_gone(cron_job, statsig, folder):
+def test_the_cron_job_removes_members(cron_job, statsig, folder):
     exit_code, log = cron_job()
     assert exit_code == 0, log
     assert statsig.state.ids("vip_users") == {"u-1", "u-2"}
@@ -276,7 +276,7 @@ def test_the_cron_job_removes_who_is_gone(cron_job, statsig, folder):
 
 
 @pytest.mark.e2e
-def test_the_cron_job_removes_nobody_where_the_tap_died(cron_job, statsig, folder):
+def test_the_cron_job_removes_nobody_after_a_failed_tap(cron_job, statsig, folder):
     (folder.path / "tap-dies").touch()
     exit_code, log = cron_job()
     assert exit_code == 1, log
@@ -284,7 +284,7 @@ def test_the_cron_job_removes_nobody_where_the_tap_died(cron_job, statsig, folde
 
 
 @pytest.mark.e2e
-def test_the_cron_job_ends_in_an_orderly_way_on_sigterm(cron_job, statsig, folder):
+def test_the_cron_job_is_interrupted_by_sigterm(cron_job, statsig, folder):
     (folder.path / "tap-is-stopped").touch()
     exit_code, log = cron_job()
     assert exit_code == 143, log
@@ -294,7 +294,7 @@ def test_the_cron_job_ends_in_an_orderly_way_on_sigterm(cron_job, statsig, folde
 
 @pytest.mark.e2e
 @pytest.mark.slow
-def test_kubernetes_takes_the_cron_job(installed):
+def test_the_cron_job_is_valid_for_kubernetes(installed):
     validate = installed("kubernetes-validate") / "kubernetes-validate"
     done = subprocess.run(
         [validate, "--strict", EXAMPLES / "cronjob.yaml"], capture_output=True, text=True, check=False
@@ -314,7 +314,7 @@ insert into orders values (1, 'u-1', 60, '2026-11-20T09:30:00Z', 'EUR', null),
 
 @pytest.fixture
 def send_model(run_target):
-    """Run a model in a small warehouse, and send its rows by the settings that the page shows."""
+    """Run a model in a small warehouse, and send its rows with the settings of the page."""
 
     def send(model, heading):
         sql = (EXAMPLES / "dbt" / f"{model}.sql").read_text(encoding="utf-8")
@@ -332,13 +332,13 @@ def send_model(run_target):
     return send
 
 
-def test_the_audience_becomes_a_segment_that_equals_it(send_model, statsig):
+def test_the_segment_equals_the_audience_of_the_dbt_model(send_model, statsig):
     statsig.state.seed_segment("big_spenders", ["gone"])
     send_model("audience", "dbt: an audience")
     assert statsig.state.ids("big_spenders") == {"u-1"}
 
 
-def test_the_columns_of_a_model_become_what_the_settings_say(send_model, statsig):
+def test_the_columns_of_the_dbt_model_are_mapped(send_model, statsig):
     send_model("custom_columns", "dbt: columns of your own")
     event = statsig.state.events[1]
     assert (event["eventName"], event["user"]["userID"], event["value"]) == ("purchase", "u-2", 35)

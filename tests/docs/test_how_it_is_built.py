@@ -1,4 +1,4 @@
-"""The page on how the target is built names what there is."""
+"""The page "How it is built" lists the modules and layers of the code."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ PACKAGE = ROOT / "target_statsig"
 PAGE = ROOT / "docs" / "how-it-is-built.md"
 
 
-def test_every_module_is_named_once_in_the_room_where_it_is():
+def test_every_module_is_listed_once_in_its_folder():
     tree, *_ = blocks(PAGE)
-    named, room = [], ""
+    named, folder = [], ""
     for line in tree.text.splitlines()[1:]:
         if found := re.fullmatch(r"  (\w+)/", line):
-            room = f"{found[1]}/"
+            folder = f"{found[1]}/"
         elif found := re.match(r"(?P<indent> +)(?P<module>\w+\.py) ", line):
-            named.append(f"{room if len(found['indent']) > 2 else ''}{found['module']}")
+            named.append(f"{folder if len(found['indent']) > 2 else ''}{found['module']}")
     modules = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"}
     assert set(named) == modules
     assert len(named) == len(modules)

@@ -1,4 +1,4 @@
-"""The page "Install" done as written, outside the clone; and the README's two commands where there is no uv."""
+"""The commands of the page "Install", outside the clone, and those of the README without uv."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ LEFT_OUT = frozenset({".venv", ".git", "dist", ".meltano", "plugins", ".target-s
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """A clone as git would make it."""
+    """Copy the repository without generated files."""
     clone = tmp_path_factory.mktemp("clone") / "target-statsig"
     shutil.copytree(ROOT, clone, ignore=lambda _, names: LEFT_OUT & {*names})
     return clone
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory):
-    """Run commands in a new virtual environment, with nothing else of this machine but its shell's own programs."""
+def run_in_new_environment(tmp_path_factory):
+    """Run commands with a new virtual environment and the system's own programs only."""
     environment = tmp_path_factory.mktemp("bare")
     subprocess.run([sys.executable, "-m", "venv", environment / "venv"], check=True)
     system = f"{environment / 'venv' / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin"
@@ -60,23 +60,23 @@ def bare(tmp_path_factory):
     return run
 
 
-def test_the_readme_s_two_commands_work_where_there_is_no_uv(bare, clone):
+def test_the_two_commands_of_the_readme_work_without_uv(run_in_new_environment, clone):
     first, second = next(block.commands for block in blocks(ROOT / "README.md") if block.kind == "console")
-    assert "394 events" in bare(first, clone)
-    # These tests are among those that it would run.
+    assert "394 events" in run_in_new_environment(first, clone)
+    # Only collected: it would run this test, too.
     assert second == "uv run pytest"
-    assert re.search(r"\d+/\d+ tests collected", bare(f"{second} --collect-only --quiet -n 0", clone))
+    assert re.search(r"\d+/\d+ tests collected", run_in_new_environment(f"{second} --collect-only --quiet -n 0", clone))
 
 
-def test_an_own_file_goes_from_a_new_meltano_project_into_the_emulator(bare, clone, tmp_path):
-    bare("python3 -m pip install --quiet meltano", tmp_path)
+def test_a_new_meltano_project_sends_a_file_to_the_emulator(run_in_new_environment, clone, tmp_path):
+    run_in_new_environment("python3 -m pip install --quiet meltano", tmp_path)
     printed = {}
     for block in blocks(PAGE):
         if block.file:
             (tmp_path / block.file).write_text(block.text.replace("/path/to/clone", str(clone)))
         for command in block.commands:
             folder = clone if block.heading == "Into an environment" and not printed else tmp_path
-            printed[command] = bare(command.replace("/path/to/clone", str(clone)), folder)
+            printed[command] = run_in_new_environment(command.replace("/path/to/clone", str(clone)), folder)
     assert re.search(
         r"purchase +.*\+?3\b", printed["statsig/bin/statsig-emulator meltano run tap-jsonl target-statsig"]
     )

@@ -1,4 +1,4 @@
-"""The guide "From a lakehouse to Statsig", as far as it needs no engine: its configuration, its code, its commands."""
+"""The configuration, code and commands of the guide "From a lakehouse to Statsig" that need no Spark."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GUIDE = ROOT / "docs" / "from-a-lakehouse-to-statsig.md"
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
-    """A folder with the guide's configuration, and orders in two files."""
+    """Make a folder with the guide's configuration and two files of orders."""
     monkeypatch.chdir(tmp_path)
     (config,) = [block for block in blocks(GUIDE) if block.file == "config.json"]
     (tmp_path / "config.json").write_text(config.text)
@@ -37,14 +37,14 @@ def records(folder):
     return sorted(json.loads(line)["record"]["id"] for row in rows for line in row.lines)
 
 
-def test_plain_pyarrow_writes_the_table(folder):
+def test_the_pyarrow_code_writes_the_table(folder):
     (folder / "requests").mkdir()
     code = [block.text for block in blocks(GUIDE) if block.heading == "Without Spark" and block.kind == "python"]
     exec("".join(code[:2]), {"files": ["orders.parquet", "more.parquet"]})
     assert records(folder / "requests") == [*range(200)]
 
 
-def test_one_machine_writes_the_table(folder):
+def test_the_command_for_one_machine_writes_the_table(folder):
     (block,) = [each for each in blocks(GUIDE) if each.heading == "Parquet files, on one machine"]
     line = block.text.splitlines()[0]
     command = shlex.split(line)

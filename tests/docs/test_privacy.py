@@ -1,4 +1,4 @@
-"""Each recipe of the page "Personal data" does what its heading says."""
+"""The recipes of the page "Personal data" work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROWS = [
 
 @pytest.fixture
 def sent(run_target, statsig):
-    """Send the rows by a recipe, and return the events."""
+    """Send the rows with the settings of a recipe, and return the events."""
 
     def send(heading, rows=ROWS):
         messages = [schema("orders", dict.fromkeys(COLUMNS, TEXT)), *(record("orders", row) for row in rows)]
@@ -62,7 +62,7 @@ def test_addresses_are_shortened(sent):
     assert [event["user"].get("ip") for event in sent("Shorten IP addresses")] == ["192.0.2.0", "2001:db8:1::", None]
 
 
-def test_only_who_has_agreed_is_sent(sent):
+def test_only_users_who_consented_are_sent(sent):
     assert users(sent("Send only who has agreed")) == ["u1"]
 
 

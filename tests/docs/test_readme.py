@@ -1,4 +1,4 @@
-"""The README and the pages of reference, done as written: every command that they show is typed here or in CI."""
+"""Every command of the README and the reference pages runs, here or in CI."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ README = ROOT / "README.md"
 CHECK_PAGE = ROOT / "docs" / "check-and-dry-run.md"
 PAGES = [README, ROOT / "docs" / "settings.md", CHECK_PAGE, ROOT / "docs" / "contributing.md"]
 
-HERE = f"cd {ROOT} && "
+IN_REPOSITORY = f"cd {ROOT} && "
 
 SAMPLE_SHOP = "uv run statsig-emulator meltano run tap-jsonl target-statsig"
 
-INSTEAD = {
+SUBSTITUTES = {
     f"python3 -m pip install uv && {SAMPLE_SHOP}": SAMPLE_SHOP,
-    "uv run pytest": HERE + "pytest -n 0 --collect-only --quiet",
-    'uv run pytest -m "not slow and not e2e"': HERE + 'pytest -n 0 --collect-only --quiet -m "not slow and not e2e"',
+    "uv run pytest": IN_REPOSITORY + "pytest -n 0 --collect-only --quiet",
+    'uv run pytest -m "not slow and not e2e"': IN_REPOSITORY
+    + 'pytest -n 0 --collect-only --quiet -m "not slow and not e2e"',
 }
-"""What is typed in a command's place: these tests are running already."""
+"""Commands to run instead, since the tests run already."""
 
-IN_CI = {
+ONLY_IN_CI = {
     "uv run ruff check && uv run ruff format --check && uv run mypy && uv run lint-imports",
     "uv run pytest -m slow --dist loadfile",
     "uv run --group spark pytest -m spark -n 0",
     "uv run zensical build --strict --clean --config-file docs/zensical.toml",
     ".ci/run",
 }
-"""What CI runs, and is looked for there."""
+"""Commands that only CI runs."""
 
 
 @dataclass
 class Reader:
-    """A newcomer in a clone, with a Statsig project that is an emulator."""
+    """Runs the commands of the pages in a clone, with an emulator as the Statsig project."""
 
     terminal: Terminal
     statsig: StatsigEmulator
@@ -53,14 +54,14 @@ class Reader:
             if block.file:
                 (self.terminal.folder / block.file).write_text(block.text)
             for command in block.commands:
-                if command not in IN_CI:
-                    typed = INSTEAD.get(command, command).replace("secret-…", self.statsig.server_secret_key)
+                if command not in ONLY_IN_CI:
+                    typed = SUBSTITUTES.get(command, command).replace("secret-…", self.statsig.server_secret_key)
                     place = self.terminal.folder
                     self.finished.setdefault(block.heading, []).append(self.terminal.run(typed))
                     self.terminal.folder = place
 
-    def saw(self, heading):
-        """Return what the first command under a heading printed, without what every line of a log begins with."""
+    def output_of(self, heading):
+        """Return the output of the first command under a heading, without the prefix of log lines."""
         return re.sub(r"^.*? \| \w+ +\| \S+ +\| ", "", self.finished[heading][0].output, flags=re.MULTILINE)
 
 
@@ -97,12 +98,12 @@ def test_every_command_of_the_readme_works(reader):
         ),
     ],
 )
-def test_the_emulator_shows_what_the_reader_sent(reader, heading, lines):
+def test_the_emulator_shows_the_records_sent(reader, heading, lines):
     for line in lines:
-        assert re.search(line, reader.saw(heading)), reader.saw(heading)
+        assert re.search(line, reader.output_of(heading)), reader.output_of(heading)
 
 
-def test_the_mirror_of_the_sample_shop_gains_four_and_loses_three(reader):
+def test_the_mirror_of_the_sample_shop_adds_4_and_removes_3(reader):
     assert re.search(r"vip_users +id_list +userID +39 +\+4 +-3 +40", reader.finished["Your first segment"][1].output)
 
 
@@ -115,18 +116,18 @@ def test_the_same_command_without_the_emulator_sends_to_statsig(reader):
 
 
 @pytest.mark.parametrize("heading", ["Check", "Dry run"])
-def test_the_reader_sees_what_the_page_shows(reader, heading):
+def test_the_output_is_the_one_the_page_shows(reader, heading):
     shown = next(block.text for block in blocks(CHECK_PAGE) if block.heading == heading and not block.kind)
-    assert _timeless(shown) in _timeless(reader.saw(heading))
+    assert _without_times(shown) in _without_times(reader.output_of(heading))
 
 
-def _timeless(text):
-    """Return a text without what another day, or another version, changes."""
+def _without_times(text):
+    """Return a text without durations and sizes, which vary."""
     return re.sub(r"after [\d.]+ s|\([\d,]+ bytes\)", "…", text)
 
 
-@pytest.mark.parametrize("command", sorted(IN_CI))
-def test_ci_runs_what_only_contributors_type(command):
+@pytest.mark.parametrize("command", sorted(ONLY_IN_CI))
+def test_ci_runs_the_commands_of_contributors(command):
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
     if command != ".ci/run":

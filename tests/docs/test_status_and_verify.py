@@ -1,4 +1,4 @@
-"""The page "Status and verify", typed as written into a terminal whose Statsig is an emulator."""
+"""The commands of the page "Status and verify" print what the page shows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGE = ROOT / "docs" / "status-and-verify.md"
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory):
-    """Type all commands of the page, and return what those under each heading printed."""
+    """Run all commands of the page, and return the outputs under each heading."""
     clone = tmp_path_factory.mktemp("clone")
     shutil.copytree(ROOT / "sample_data", clone / "sample_data")
     found = {}
@@ -41,16 +41,16 @@ def printed(tmp_path_factory):
 
 
 @pytest.mark.parametrize("heading", ["Status", "Verify"])
-def test_the_reader_sees_what_the_page_shows(printed, heading):
+def test_the_output_is_the_one_the_page_shows(printed, heading):
     shown = next(block.text for block in blocks(PAGE) if block.heading == heading and not block.kind)
-    assert _timeless(shown) in _timeless(printed[heading][0])
+    assert _without_times(shown) in _without_times(printed[heading][0])
 
 
-def test_the_json_is_that_of_the_run(printed):
+def test_the_json_describes_the_run(printed):
     assert '"command": "run"' in printed["Status"][1]
 
 
-def _timeless(text):
-    """Return a text without the time of day, without the length of a run, and so without its column's width."""
+def _without_times(text):
+    """Return a text without times and durations, and without the width of their columns."""
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "…", text)
     return re.sub(r" +(took|[\d.]+ s) ", " … ", text)

@@ -1,6 +1,6 @@
-"""The guide "From your warehouse to Statsig" and what follows it, done as written: a real server, tap and Meltano.
+"""The commands of the guide "From your warehouse to Statsig" and its sequel, with a real PostgreSQL, tap and Meltano.
 
-What the runs should show stands in the pages too, and is compared with what the emulator has got.
+The results that the pages show are compared with those in the emulator.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ SCHEDULE = ROOT / "docs" / "running-on-a-schedule.md"
 EMULATOR = "uv run statsig-emulator"
 DATABASE = "TAP_POSTGRES_SQLALCHEMY_URL"
 
-SECONDS_WITHOUT_A_CHANGE = "2"
-"""After so many the tap ends, which makes it read all changes again in the next run; the guide recommends more."""
+IDLE_SECONDS = "2"
+"""Idle time after which the tap ends. It is so short that the next run reads all changes again; the guide has more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A command that was typed: under which heading, how it ended, and what the emulator holds since."""
+    """A command, its heading and result, and the contents of the emulator after it."""
 
     heading: str
     command: str
@@ -57,7 +57,7 @@ class Emulator:
             [PROGRAMS / "statsig-emulator"], cwd=folder, env=newcomers_environment(), stdout=subprocess.PIPE, text=True
         )
         self.variables = {}
-        # The last of them: what is there to be pasted is complete then.
+        # The last of the variables that the emulator prints.
         while "MELTANO_STATE_BACKEND_URI" not in self.variables:
             line = self._process.stdout.readline()
             assert line, "the emulator has ended"
@@ -77,7 +77,7 @@ class Emulator:
 
 @dataclass
 class Reader:
-    """Somebody who does what the pages say, from the first line to the last."""
+    """Runs the commands of the pages, from the first to the last."""
 
     terminal: Terminal
     database: str
@@ -124,7 +124,7 @@ def reader(tmp_path_factory, warehouse_url):
     terminal = Terminal(
         clone,
         tmp_path_factory.mktemp("memory"),
-        TAP_POSTGRES_REPLICATION_IDLE_EXIT_SECONDS=SECONDS_WITHOUT_A_CHANGE,
+        TAP_POSTGRES_REPLICATION_IDLE_EXIT_SECONDS=IDLE_SECONDS,
     )
     reader = Reader(terminal, warehouse_url)
     try:
@@ -148,10 +148,10 @@ def test_every_command_of_the_pages_works(reader):
         pytest.param("Another day", 8, id="third run"),
         pytest.param("Into Statsig", 8, id="nothing new"),
         pytest.param("With cron", 8, id="nothing new on schedule"),
-        pytest.param("A large backfill, month by month", 10, id="month by month, one of them twice"),
+        pytest.param("A large backfill, month by month", 10, id="backfill with one month twice"),
     ],
 )
-def test_each_order_arrives_once(reader, heading, orders):
+def test_each_order_is_sent_once(reader, heading, orders):
     assert reader.after(heading).orders == Counter(str(number) for number in range(1, orders + 1))
 
 
@@ -160,7 +160,7 @@ def test_a_month_of_a_backfill_sends_its_own_orders(reader):
     assert part.orders == Counter(str(number) for number in range(1, 10))
 
 
-def test_an_order_arrives_as_it_stands_in_the_table(reader):
+def test_an_event_has_the_columns_of_its_order(reader):
     first = min(reader.after("The first run").events, key=lambda event: event["metadata"]["order_id"])
     assert first["eventName"] == "purchase"
     assert first["user"]["userID"] == "u-1"
@@ -188,25 +188,25 @@ def test_the_mirrored_view_gains_and_loses_members(reader, heading, members):
         pytest.param("Another day", {"u-1", "u-3", "u-6"}, id="no change"),
     ],
 )
-def test_the_log_based_table_passes_inserts_and_deletes_on(reader, heading, members):
+def test_the_log_based_table_sends_inserts_and_deletes(reader, heading, members):
     assert reader.after(heading).segments["beta_testers"] == members
 
 
 @pytest.mark.parametrize("heading", ["The first run", "A day later"])
-def test_the_log_says_what_the_guide_shows(reader, heading):
+def test_the_log_has_the_lines_that_the_guide_shows(reader, heading):
     (shown,) = [block.text for block in blocks(GUIDE) if block.heading == heading and not block.kind and not block.file]
-    said = [cells_of(line) for line in reader.after(heading).finished.output.splitlines()]
+    logged = [cells_of(line) for line in reader.after(heading).finished.output.splitlines()]
     for line in shown.splitlines():
-        assert cells_of(line) in said, reader.after(heading).finished.output
+        assert cells_of(line) in logged, reader.after(heading).finished.output
 
 
 def cells_of(line):
-    """Return the cells of a line without the bytes of events, which hold times and so change from day to day."""
+    """Return the cells of a line without the size of the events, which depends on the time."""
     cells = line.split()
     return [*cells[:-2], cells[-1]] if cells[:2] == ["public-orders", "events"] else cells
 
 
-def test_the_check_knows_the_segments_by_then(reader):
+def test_the_check_shows_the_segments(reader):
     check = next(step for step in reader.steps if step.command.endswith("target-statsig:check"))
     assert "vip_users" in check.finished.output
     assert "None of" in check.finished.output
@@ -218,12 +218,12 @@ def test_the_dry_run_changes_nothing(reader):
     assert (dry.orders, dry.segments) == (before.orders, before.segments)
 
 
-def test_the_log_holds_no_id(reader):
+def test_the_log_contains_no_ids(reader):
     for step in reader.steps:
         if "meltano" in step.command:
             assert not re.search(r"\bu-\d", step.finished.output)
 
 
-def test_the_code_for_airflow_can_be_read():
+def test_the_airflow_code_compiles():
     (code,) = [block.text for block in blocks(SCHEDULE) if block.kind == "python"]
     compile(code, SCHEDULE.name, "exec")
