@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import os
 import re
+import signal
+import threading
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -13,11 +16,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.dataset
-import pyarrow.fs
 import pyarrow.parquet
 
 from target_statsig.engine.files import MARKER, UNFINISHED
 from target_statsig.engine.table import SCHEMA
+from target_statsig.errors import InputError
 from target_statsig.events.workers import processors
 
 if TYPE_CHECKING:
@@ -42,33 +45,68 @@ def prepare_files(files: Sequence[str], preparer: BatchPreparer, out: Path) -> C
 
     Raises:
         FileNotFoundError: There are no files.
-        FileExistsError: The directory holds a complete table already, or the rows.
+        FileExistsError: The directory holds files already.
     """
-    if (out / MARKER).exists():
-        msg = f"{out} already holds a complete table. Send it, or name another directory."
-        raise FileExistsError(msg)
+    for file in files:
+        is_there = Path(file).is_file() if len(files) > 1 else Path(file).exists()
+        if not is_there and ":/" not in file:
+            msg = f"There is no file {file}. Name Parquet files, or one directory alone."
+            raise FileNotFoundError(msg)
     dataset = pyarrow.dataset.dataset([*files] if len(files) > 1 else files[0], format="parquet", partitioning="hive")
     if not dataset.files:
         msg = f"There are no Parquet files in {files[0]}."
         raise FileNotFoundError(msg)
-    is_local = isinstance(dataset.filesystem, pyarrow.fs.LocalFileSystem)
-    if is_local and any(Path(file).resolve().is_relative_to(out.resolve()) for file in dataset.files):
-        msg = f"{out} holds the rows to prepare. Name another directory for the table."
-        raise FileExistsError(msg)
-    (out / UNFINISHED).mkdir(parents=True, exist_ok=True)
-    for left in out.iterdir():  # from a preparation that was interrupted; other writers use longer names
-        if PART_NAME.fullmatch(left.name):
-            left.unlink()
+    _clear(out)
     counts: Counter[str] = Counter()
     work = partial(_prepare_part, preparer, dataset.schema, out)
     # Not forked, because Arrow has threads.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processors(), mp_context=context, initializer=pa.set_cpu_count, initargs=(1,)) as pool:
-        for found in pool.map(work, itertools.count(), _parts(dataset)):
-            counts.update(found)
+    with ProcessPoolExecutor(processors(), mp_context=context, initializer=_begin_worker) as pool:
+        # Ctrl-C goes to this process alone: those that it starts now inherit the mask.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            prepared = pool.map(work, itertools.count(), _parts(dataset))
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        try:
+            for found in prepared:
+                counts.update(found)
+        except BaseException:
+            for worker in multiprocessing.active_children():
+                worker.kill()
+            raise
     (out / MARKER).touch()
     (out / UNFINISHED).rmdir()
     return counts
+
+
+def _clear(out: Path) -> None:
+    """Begin a table in an empty directory, or in one where a preparation was interrupted."""
+    if (out / MARKER).exists():
+        msg = f"{out} already holds a complete table. Send it, or name another directory."
+        raise FileExistsError(msg)
+    unfinished = out / UNFINISHED
+    left = [path for path in out.glob("part-*") if unfinished.exists() and PART_NAME.fullmatch(path.name)]
+    others = {*out.glob("[!.]*"), *unfinished.glob("*")} - {unfinished, *left}
+    if others:
+        msg = f"{out} is not empty: it holds {min(others)}. Name another directory for the table."
+        raise FileExistsError(msg)
+    unfinished.mkdir(parents=True, exist_ok=True)
+    for path in left:
+        path.unlink()
+
+
+def _begin_worker() -> None:
+    """Let a worker process use one thread of Arrow, and end when its parent does."""
+    pa.set_cpu_count(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _parts(dataset: pyarrow.dataset.Dataset) -> Iterator[pyarrow.dataset.Fragment]:
@@ -90,9 +128,8 @@ def _prepare_part(
     preparer: BatchPreparer, schema: pa.Schema, out: Path, number: int, part: pyarrow.dataset.Fragment
 ) -> Counter[str]:
     counts: Counter[str] = Counter()
-    batches = part.to_batches(schema=schema, batch_size=BATCH_ROWS, batch_readahead=1, use_threads=False)
     with pyarrow.parquet.ParquetWriter(out / f"part-{number:05}.parquet", SCHEMA) as table:
-        for batch in preparer(batches, partition=number):
+        for batch in preparer(_batches(part, schema), partition=number):
             table.write_batch(batch)
             columns = batch.select(["count", "rejections", "deleted"]).to_pydict()
             rejected, deleted = sum(map(len, columns["rejections"])), sum(columns["deleted"])
@@ -101,3 +138,11 @@ def _prepare_part(
             counts["rejected"] += rejected
             counts["deleted"] += deleted
     return counts
+
+
+def _batches(part: pyarrow.dataset.Fragment, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from part.to_batches(schema=schema, batch_size=BATCH_ROWS, batch_readahead=1, use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        msg = f"{part.path} cannot be read: {error} Write it again, or leave it out."
+        raise InputError(msg) from error

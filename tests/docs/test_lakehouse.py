@@ -38,7 +38,6 @@ def records(folder):
 
 
 def test_the_pyarrow_code_writes_the_table(folder):
-    (folder / "requests").mkdir()
     code = [block.text for block in blocks(GUIDE) if block.heading == "Without Spark" and block.kind == "python"]
     exec("".join(code[:2]), {"files": ["orders.parquet", "more.parquet"]})
     assert records(folder / "requests") == [*range(200)]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from target_statsig.engine.files import open_table
 from target_statsig.engine.parquet import prepare_files
 from target_statsig.engine.table import SCHEMA, to_rows
 from target_statsig.errors import InputError
+from tests.command import PATIENCE
 from tests.engine.tables import ORDERS
 
 CONFIG = {"streams": {"orders": {"object_type": "event", "event_name": "order"}}}
@@ -112,7 +116,7 @@ def test_a_whole_table_is_not_prepared_again(tmp_path, orders, refusal):
 
 
 def test_what_a_run_left_that_was_ended_is_replaced(tmp_path, orders):
-    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "_temporary").mkdir(parents=True)
     (tmp_path / "table" / "part-00007.parquet").write_bytes(b"half")
     prepare_files([orders("a.parquet", [1])], prepare_batches(CONFIG, "orders"), tmp_path / "table")
     assert ids_of(rows_of(tmp_path / "table")) == [1]
@@ -138,12 +142,20 @@ def test_a_file_without_rows_becomes_a_table_without_requests(tmp_path, send):
     assert send(tmp_path / "table").exit_code == 0
 
 
-def test_files_of_others_stay_as_they_are(tmp_path, orders):
-    path = tmp_path / "table" / "part-00000-5c6f.snappy.parquet"
-    path.parent.mkdir()
+@pytest.mark.parametrize(
+    "theirs",
+    ["part-00000-5c6f.snappy.parquet", "part-00000.parquet", "day=7/rows.parquet", "_temporary/0/rows.parquet"],
+)
+def test_a_directory_with_files_of_others_is_refused_before_any_work(tmp_path, orders, refusal, theirs):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(CONFIG))
+    path = tmp_path / "table" / theirs
+    path.parent.mkdir(parents=True)
     path.write_bytes(b"theirs")
-    prepare_files([orders("a.parquet", [1])], prepare_batches(CONFIG, "orders"), tmp_path / "table")
+    told = refusal(orders("a.parquet", [1]), "--config", config, "--out", tmp_path / "table")
+    assert f"table is not empty: it holds {tmp_path}" in told
     assert path.read_bytes() == b"theirs"
+    assert [each for each in (tmp_path / "table").rglob("*") if each.is_file()] == [path]
 
 
 @pytest.mark.parametrize("out", ["orders", "orders/../orders", "."])
@@ -152,7 +164,7 @@ def test_rows_are_not_replaced_by_their_table(tmp_path, orders, refusal, out):
     config.write_text(json.dumps(CONFIG))
     path = Path(orders("orders/part-00000.parquet", [1]))
     before = path.read_bytes()
-    assert "holds the rows to prepare" in refusal(path.parent, "--config", config, "--out", tmp_path / out)
+    assert "is not empty" in refusal(path.parent, "--config", config, "--out", tmp_path / out)
     assert path.read_bytes() == before
 
 
@@ -167,7 +179,8 @@ def test_rows_elsewhere_may_have_the_path_of_the_table(tmp_path, orders):
     ("config", "name", "words"),
     [
         pytest.param({"streams": {"a": {}, "b": {}}}, "a.parquet", "`streams` names 2 streams", id="which stream"),
-        pytest.param(CONFIG, "none.parquet", "none.parquet", id="no such file"),
+        pytest.param(CONFIG, "none.parquet", "There is no file .*none.parquet", id="no such file"),
+        pytest.param(CONFIG, "damaged.parquet", ".*damaged.parquet cannot be read: ", id="damaged file"),
         pytest.param(CONFIG, "empty", "no Parquet files in", id="no files"),
         pytest.param(
             {"streams": {"vip": {"object_type": "segment", "segment_id": "vip", "sync_mode": "add"}}},
@@ -176,9 +189,77 @@ def test_rows_elsewhere_may_have_the_path_of_the_table(tmp_path, orders):
     ],
 )  # fmt: skip
 def test_what_cannot_be_prepared_is_said_in_a_sentence(tmp_path, orders, refusal, config, name, words):
-    orders("a.parquet", [1])
+    content = Path(orders("a.parquet", range(100))).read_bytes()
+    (tmp_path / "damaged.parquet").write_bytes(content[:8] + bytes(100) + content[108:])
     (tmp_path / "empty").mkdir()
     (tmp_path / "config.json").write_text(json.dumps(config))
     told = refusal(tmp_path / name, "--config", tmp_path / "config.json", "--out", tmp_path / "table")
     assert re.match(f"Nothing can be sent: .*{words}", told)
     assert not (tmp_path / "table" / "_SUCCESS").exists()
+
+
+def test_a_directory_is_not_taken_together_with_files(tmp_path, orders, refusal):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    files = [orders("a.parquet", [1]), Path(orders("days/b.parquet", [2])).parent]
+    told = refusal(*files, "--config", tmp_path / "config.json", "--out", tmp_path / "table")
+    assert f"There is no file {files[1]}. Name Parquet files, or one directory alone." in told
+
+
+def test_settings_may_come_from_several_files_and_from_variables(tmp_path, orders, refusal, monkeypatch, capsys):
+    (tmp_path / "a.json").write_text(json.dumps({"batch_size_rows": 100}))
+    (tmp_path / "b.json").write_text(json.dumps({"dedupe": False}))
+    monkeypatch.setenv("TARGET_STATSIG_STREAMS", json.dumps(CONFIG["streams"]))
+    monkeypatch.setenv("TARGET_STATSIG_BATCH_SIZE_ROWS", "50")
+    given = ["--config", tmp_path / "a.json", "--config", tmp_path / "b.json", "--config", "ENV"]
+    arguments = [orders("a.parquet", range(150)), *given, "--out", tmp_path / "table"]
+    monkeypatch.setattr("sys.argv", ["python -m target_statsig.engine", *map(str, arguments)])
+    main()
+    assert "3 requests" in capsys.readouterr().out
+    assert {row.digests for row in rows_of(tmp_path / "table")} == {b""}
+    monkeypatch.setenv("TARGET_STATSIG_FLATTENING_ENABLED", "true")
+    assert "`flattening_enabled` cannot be used here" in refusal(*arguments)
+
+
+@pytest.fixture
+def busy_program(tmp_path, orders):
+    """Start the program in a group of its own, with work for some seconds, and return it and its worker processes."""
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(CONFIG))
+    file = tmp_path / "many.parquet"
+    table = pa.table({"id": range(4_000_000), "user_id": pa.array(["u"] * 4_000_000).dictionary_encode()})
+    pq.write_table(table, file, row_group_size=200_000)
+    program = [sys.executable, "-m", "target_statsig.engine", file, "--config", config, "--out", tmp_path / "table"]
+    process = subprocess.Popen([*map(str, program)], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    eventually((tmp_path / "table" / "part-00000.parquet").exists)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def eventually(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def group_of(process):
+    """Return the processes of a program's group that are alive."""
+    states = [path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat")]
+    return [fields for fields in states if int(fields[2]) == process.pid and fields[0] != "Z"]
+
+
+@pytest.mark.e2e
+def test_ctrl_c_ends_all_processes_and_says_what_is_there(busy_program, tmp_path):
+    os.killpg(busy_program.pid, signal.SIGINT)
+    _, errors = busy_program.communicate(timeout=PATIENCE)
+    assert busy_program.returncode == 130
+    assert errors == f"Interrupted. {tmp_path / 'table'} holds no complete table. Run the same command again.\n"
+    eventually(lambda: not group_of(busy_program))
+
+
+@pytest.mark.e2e
+def test_no_process_outlives_a_program_that_is_killed(busy_program):
+    assert len(group_of(busy_program)) > 1
+    busy_program.kill()
+    eventually(lambda: not group_of(busy_program))
