@@ -197,10 +197,7 @@ def too_many(records: int, rejected: int, max_percent: int) -> bool:
 def whereabouts(letters: DeadLetters, environ: Mapping[str, str]) -> str:
     """Return a text that says where the dead letters of a run are, and how to send them again."""
     records = counted(letters.count, "rejected record is", "rejected records are")
-    return (
-        f"{records} in {letters.directory}. After you fix the cause, send them again with the same configuration: "
-        f"{replay_command(environ)}"
-    )
+    return f"{records} in {letters.directory}. After you fix the cause, send them again: {replay_command(environ)}"
 
 
 @dataclass(eq=False)
@@ -259,10 +256,10 @@ class Rejections:
             rate = f"{percent:.1f} %" if percent >= 0.1 else "under 0.1 %"  # noqa: PLR2004 -- what one decimal can show
             logger.warning("Stream '%s': %s (%s) %s.%s", self.stream, share, rate, were_rejected, where)
             return
-        place, remedy = "", "Fix the mapping or the tap."
+        place, remedy = "", "Fix the mapping, or the records at their source."
         if not self.dead_letters.lost:
             place = f" The rejected records are in {self.dead_letters.directory}."
-            remedy = "Fix the mapping or the tap, then send them again from there."
+            remedy = "Fix the mapping and send them again from there, or fix the records at their source."
         msg = f"Stream '{self.stream}': {share} {were_rejected}{fault}{place} {remedy}"
         raise RejectionsError(msg)
 

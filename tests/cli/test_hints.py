@@ -33,7 +33,7 @@ def test_a_run_tells_how_to_send_rejected_records_again(run_target, count, words
 def test_under_meltano_the_hint_is_a_command_of_the_plugin(run_target, monkeypatch):
     monkeypatch.setenv("MELTANO_LOADER_NAME", "target-statsig--shop")
     outcome = run_target([schema("orders"), *bad(1)], **EVENT)
-    assert "the same configuration: meltano invoke target-statsig--shop:replay" in outcome.log
+    assert "send them again: meltano invoke target-statsig--shop:replay" in outcome.log
     assert "--config …" not in outcome.log
 
 
@@ -42,7 +42,7 @@ def test_a_run_on_a_full_disk_names_no_dead_letters(run_target):
         outcome = run_target([schema("orders"), *bad(20), state(orders={})], **EVENT)
     assert outcome.exit_code == 1
     assert "Dead letters cannot be written" in outcome.errors
-    assert "Fix the mapping or the tap." in outcome.errors
+    assert "Fix the mapping, or the records at their source." in outcome.errors
     assert f"in {run_target.directory / 'dead'}." not in outcome.log
     assert "--replay" not in outcome.log
 
