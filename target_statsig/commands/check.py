@@ -236,10 +236,12 @@ def table_row(run: Run, url: str) -> Row:
     """Return the row about a table of prepared requests."""
     try:
         need_pyarrow()
-        from target_statsig.engine.files import open_table
+        from target_statsig.engine.files import NO_ROWS, open_table
         from target_statsig.engine.send import check_table
 
         table = open_table(url)
+        if table is None:
+            return Row(Mark.OK, "--send", NO_ROWS)
         check_table(run, table)
     except TargetStatsigError as error:
         return Row(Mark.FAIL, "--send", str(error))

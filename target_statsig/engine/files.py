@@ -9,7 +9,6 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -58,6 +57,8 @@ SHOWN = 10
 """Partitions that a message names at most."""
 
 NOTHING_SENT = "Nothing was sent."
+
+NO_ROWS = "The table is complete and has no rows, so there is nothing to send."
 
 _FOOTER_END = 8
 """Bytes at the end of a Parquet file: the length of the footer, and the magic number."""
@@ -138,14 +139,7 @@ class PreparedTable:
         while True:
             if not ahead.done():
                 before_waiting()
-            try:
-                rows = ahead.result()
-            except (OSError, pa.ArrowException) as error:
-                msg = (
-                    f"The table at {self.url} cannot be read to its end: {type(error).__name__}. What was sent is "
-                    "remembered. Send it again when its files can be read."
-                )
-                raise InputError(msg) from error
+            rows = ahead.result()
             if rows is None:
                 return
             ahead = reader.submit(next, batches, None)
@@ -153,13 +147,20 @@ class PreparedTable:
 
     def _batches(self) -> Iterator[list[Row]]:
         for path in self.files:
-            with _opened(path) as file:
-                for batch in file.iter_batches(_rows_at_once(file), columns=SCHEMA.names, use_threads=False):
-                    yield [row for row in to_rows(batch) if (row.partition, row.attempt) in self.schemas]
+            try:
+                with _opened(path) as file:
+                    for batch in file.iter_batches(_rows_at_once(file), columns=SCHEMA.names, use_threads=False):
+                        yield [row for row in to_rows(batch) if (row.partition, row.attempt) in self.schemas]
+            except (OSError, pa.ArrowException) as error:
+                msg = (
+                    f"The table at {self.url} cannot be read to its end: {type(error).__name__} in {path.name}. What "
+                    "was sent is remembered. Send it again when its files can be read."
+                )
+                raise InputError(msg) from error
 
 
-def open_table(url: str) -> PreparedTable:
-    """Find a table, and check that it is complete.
+def open_table(url: str) -> PreparedTable | None:
+    """Find a table, and check that it is complete; None if it is, and has no rows.
 
     Args:
         url: A directory of Parquet files, a glob that chooses some of them, or one file. A path, or a URL of fsspec.
@@ -171,6 +172,7 @@ def open_table(url: str) -> PreparedTable:
     if problem := file_system_error(url):
         msg = f"The table at {shown} cannot be read: {problem} {NOTHING_SENT}"
         raise InputError(msg)
+    place = ""
     try:
         root, files, selected, part = _find_files(url)
         if not selected:
@@ -188,15 +190,22 @@ def open_table(url: str) -> PreparedTable:
             raise InputError(msg)
         survey = _Survey(shown)
         for path in files:
+            place = f" in {path.name}"
             survey.add(path, counts=path in selected)
         return survey.table(part, selected, is_marked=is_marked)
     except (OSError, pa.ArrowException) as error:
-        msg = f"The table at {shown} cannot be read: {type(error).__name__}. {NOTHING_SENT}"
+        msg = (
+            f"The table at {shown} cannot be read: {type(error).__name__}{place}. {NOTHING_SENT} Let this user read "
+            "all of its files, or prepare it again into an empty directory."
+        )
         raise InputError(msg) from error
 
 
 def _find_files(url: str) -> tuple[UPath, Sequence[UPath], Sequence[UPath], str | None]:
-    """Return a table's directory, all its files, the files to send, and the glob that chose them, if any."""
+    """Return a table's directory, all its files, the files to send, and the glob that chose them, if any.
+
+    The files to send come first, so that a fault of theirs is found first.
+    """
     root = UPath(url)
     if _WILDCARD.search(url):
         directory = url[: _WILDCARD.split(url)[0].rfind("/") + 1]
@@ -207,7 +216,7 @@ def _find_files(url: str) -> tuple[UPath, Sequence[UPath], Sequence[UPath], str 
         return root, files, files, None
     else:
         selected, root = [root] if root.exists() else [], root.parent
-    return root, sorted({*_files_below(root), *selected}, key=str), selected, url
+    return root, [*dict.fromkeys([*selected, *sorted(_files_below(root), key=str)])], selected, url
 
 
 def _files_below(root: UPath) -> Iterator[UPath]:
@@ -288,17 +297,19 @@ class _Survey:
                 attempt.requests += count > 0
                 attempt.rejections.update(rejection["reason"] for rejection in rejections)
 
-    def table(self, part: str | None, files: Sequence[UPath], *, is_marked: bool) -> PreparedTable:
-        """Return the table; `is_marked` says whether the engine has marked it as complete.
+    def table(self, part: str | None, files: Sequence[UPath], *, is_marked: bool) -> PreparedTable | None:
+        """Return the table, or None if it has no rows; `is_marked` says whether the engine has marked it as complete.
 
         Raises:
             InputError: It is not complete, or was prepared for several streams or with several configurations.
         """
+        if is_marked and not self._prepared:
+            return None
         complete = self._complete(is_marked=is_marked)
         if len(self._prepared) > 1:
             streams = ", ".join(sorted({stream for stream, _ in self._prepared}))
             msg = (
-                f"The table at {self._url} was not prepared at one time: it holds stream {streams} under "
+                f"The table at {self._url} was not prepared at one time: it holds rows of {streams} under "
                 f"{counted(len(self._prepared), 'configuration')}. {NOTHING_SENT} Prepare each stream into its own "
                 "empty directory."
             )
@@ -330,9 +341,10 @@ class _Survey:
         double |= {key[0] for key in complete if self._attempts[key].has_duplicates}
         if double:
             msg = (
-                f"The table at {self._url} holds {_partitions(double)} more than once: two complete attempts, or the "
-                f"same file twice. {NOTHING_SENT} Prepare it again into an empty directory with the engine's own "
-                "writer, which keeps one attempt of each."
+                f"The table at {self._url} holds {_partitions(double)} more than once: two complete attempts, the same "
+                f"file twice, or partitions that were joined after `prepare`. {NOTHING_SENT} Prepare it again into an "
+                "empty directory. Let the engine's own writer keep one attempt of each, and use `coalesce` only before "
+                "`prepare`."
             )
             raise InputError(msg)
         expected = {partition for partition, _ in self._attempts}
@@ -340,7 +352,7 @@ class _Survey:
             expected |= {*range(max(expected, default=-1) + 1)}
         missing = expected - attempts.keys()
         if missing or not expected:
-            fault = f"{_partitions(missing)} is not there to its end" if missing else "it has no rows"
+            fault = f"all or part of {_partitions(missing)} is missing" if missing else "it has no rows"
             msg = (
                 f"The table at {self._url} is not complete: {fault}. {NOTHING_SENT} Wait until the job that writes it "
                 "has ended, or run it again into an empty directory."
@@ -351,8 +363,9 @@ class _Survey:
 
 def _partitions(numbers: Iterable[int]) -> str:
     ordered = sorted(numbers)
-    shown = ", ".join(map(str, islice(ordered, SHOWN)))
-    return f"partition {shown}{f' and {len(ordered) - SHOWN:,} more' if len(ordered) > SHOWN else ''}"
+    shown = ", ".join(map(str, ordered[:SHOWN]))
+    more = f" and {len(ordered) - SHOWN:,} more" if len(ordered) > SHOWN else ""
+    return f"partition{'s' if len(ordered) > 1 else ''} {shown}{more}"
 
 
 def _footer(path: UPath) -> bytes:

@@ -12,7 +12,7 @@ import msgspec
 from typing_extensions import override
 
 from target_statsig.config.choices import ObjectType
-from target_statsig.engine.files import NOTHING_SENT, open_table
+from target_statsig.engine.files import NO_ROWS, NOTHING_SENT, open_table
 from target_statsig.engine.ledger import TableLedger
 from target_statsig.engine.table import config_digest
 from target_statsig.errors import InputError, RejectionsError, StoreError
@@ -20,7 +20,7 @@ from target_statsig.events.items import ITEM_TYPES
 from target_statsig.events.prepare import Preparation, Prepared
 from target_statsig.reports.report import MappingWarnings
 from target_statsig.reports.text import counted
-from target_statsig.singer.dead_letters import too_many
+from target_statsig.singer.dead_letters import ALL, too_many
 from target_statsig.singer.records import Batch, RecordReader
 from target_statsig.store.ledger import NoLedger
 
@@ -44,8 +44,11 @@ def send_table(run: Run, url: str) -> int:
     sender: _Sender | None = None
     try:
         table = open_table(url)
-        sender = _Sender(run, table, check_table(run, table))
-        sender.send()
+        if table is None:
+            logger.info(NO_ROWS)
+        else:
+            sender = _Sender(run, table, check_table(run, table))
+            sender.send()
     except Exception as error:  # noqa: BLE001 -- whatever fails, the report must say what was sent
         run.fail(error)
     run.end_sending(lambda: sender.ledger.flush() if sender else None)
@@ -80,12 +83,13 @@ def check_table(run: Run, table: PreparedTable) -> StreamSettings:
 
 def _check_reject_limit(table: PreparedTable, max_percent: int) -> None:
     rejected = table.rejections.total()
-    if too_many(table.records, rejected, max_percent) or (rejected and max_percent == 0):
+    is_all = not table.requests and max_percent < ALL
+    if rejected and (max_percent == 0 or is_all or too_many(table.records, rejected, max_percent)):
         worst = ", ".join(f"{reason} {count:,}" for reason, count in table.rejections.most_common(3))
         msg = (
-            f"{rejected:,} of {counted(table.records, 'record')} of the table at {table.url} were rejected during "
-            f"preparation ({worst}), more than `max_rejected_percent` allows ({max_percent}). {NOTHING_SENT} Fix the "
-            "mapping or the rows and prepare it again, or raise `max_rejected_percent`."
+            f"The preparation rejected {rejected:,} of {counted(table.records, 'record')} of the table at {table.url} "
+            f"({worst}), more than `max_rejected_percent` allows ({max_percent}). {NOTHING_SENT} Fix the mapping or "
+            "the rows and prepare it again, or raise `max_rejected_percent`."
         )
         raise RejectionsError(msg)
 

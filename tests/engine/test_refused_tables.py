@@ -27,7 +27,22 @@ def test_a_table_where_no_file_can_be_opened_is_refused(send, statsig, url, word
 def test_a_table_with_a_missing_partition_is_refused(send, table, statsig):
     url = table(orders(0, 10), orders(10, 20), orders(20, 30), success=False)
     (url / "part-00001.parquet").unlink()
-    refused(send(url), statsig, "The input cannot be used", "is not complete: partition 1 is not there to its end")
+    refused(send(url), statsig, "The input cannot be used", "is not complete: all or part of partition 1 is missing")
+
+
+def test_a_table_that_lacks_several_partitions_names_ten_of_them(send, table, statsig):
+    url = table(*[[each] for each in orders(0, 14)], success=False)
+    for number in (1, 3):
+        (url / f"part-{number:05}.parquet").unlink()
+    refused(send(url), statsig, "all or part of partitions 1, 3 is missing")
+    for number in range(4, 13):
+        (url / f"part-{number:05}.parquet").unlink()
+    refused(send(url), statsig, "all or part of partitions 1, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 1 more is missing")
+
+
+def test_a_table_that_is_not_complete_and_has_no_rows_is_refused(send, tmp_path, statsig):
+    write_file(tmp_path / "table", "part-00000", [])
+    refused(send(tmp_path / "table"), statsig, "is not complete: it has no rows")
 
 
 @pytest.mark.parametrize("success", [True, False])
@@ -44,14 +59,14 @@ def test_a_table_that_is_still_written_is_refused_unless_it_is_marked_as_complet
 def test_a_table_whose_partition_was_cut_off_is_refused(send, tmp_path, statsig):
     rows = prepared_rows(ORDERS, orders(0, 30))
     write_file(tmp_path / "table", "part-0", rows[:-1])
-    refused(send(tmp_path / "table"), statsig, "is not complete: partition 0 is not there to its end")
+    refused(send(tmp_path / "table"), statsig, "is not complete: all or part of partition 0 is missing")
 
 
 def test_a_table_that_lacks_a_row_is_refused_whatever_the_engine_says(send, tmp_path, statsig):
     rows = prepared_rows(ORDERS, orders(0, 30))
     write_file(tmp_path / "table", "part-0", [rows[0], rows[2]])
     (tmp_path / "table" / "_SUCCESS").touch()
-    refused(send(tmp_path / "table"), statsig, "is not complete: partition 0")
+    refused(send(tmp_path / "table"), statsig, "is not complete: all or part of partition 0")
 
 
 @pytest.mark.parametrize("success", [True, False])
@@ -122,7 +137,8 @@ def test_two_tables_in_one_directory_are_refused(send, table, statsig):
 
 
 def test_rows_that_nobody_prepared_are_refused(send, tmp_path, statsig):
-    pq.write_table(pa.table({"id": [1]}), tmp_path / "rows.parquet")
+    for name in ("others", "rows"):
+        pq.write_table(pa.table({"id": [1]}), tmp_path / f"{name}.parquet")
     refused(send(tmp_path / "rows.parquet"), statsig, "rows.parquet", "holds no prepared requests")
 
 
@@ -160,4 +176,4 @@ def test_a_hidden_directory_need_not_be_listed(send, table, statsig, name):
 def test_a_file_that_is_no_parquet_is_refused(send, tmp_path, statsig):
     (tmp_path / "table").mkdir()
     (tmp_path / "table" / "part.parquet").write_bytes(b"PAR1 but no more")
-    refused(send(tmp_path / "table"), statsig, "cannot be read")
+    refused(send(tmp_path / "table"), statsig, "cannot be read: ArrowInvalid in part.parquet", "prepare it again")

@@ -171,7 +171,7 @@ def test_a_file_that_cannot_be_read_any_more_ends_the_sending_with_what_to_do(se
 
     outcome = send(far_table("gone", break_off))
     assert outcome.exit_code == 1
-    assert "cannot be read to its end: ConnectionResetError" in outcome.errors
+    assert "cannot be read to its end: ConnectionResetError in part-00001.parquet" in outcome.errors
     assert send("memory://gone").exit_code == 0
     assert arrived(statsig) == once(20)
 
@@ -335,8 +335,8 @@ def test_too_many_rejections_are_found_before_the_first_request(send, table, run
         del row["event"]
     outcome = send(table(rows))
     assert outcome.exit_code == 1
-    assert "Too many records were rejected: 20 of 60 records" in outcome.errors
-    assert "were rejected during preparation (missing_event_name 20)" in outcome.errors
+    assert "Too many records were rejected: The preparation rejected 20 of 60 records" in outcome.errors
+    assert "(missing_event_name 20), more than `max_rejected_percent` allows (10)" in outcome.errors
     assert not statsig.state.requests
     assert send(table(rows, name="again"), max_rejected_percent=40).exit_code == 0
 
@@ -345,6 +345,34 @@ def test_where_no_record_may_be_rejected_one_is_too_many(send, table, statsig):
     rows = orders(0, 60)
     del rows[7]["event"]
     refused(send(table(rows), max_rejected_percent=0), statsig, "more than `max_rejected_percent` allows (0)")
+
+
+def test_a_table_of_few_records_that_were_all_rejected_is_refused_by_a_run_and_by_a_check(send, table, run_target):
+    rows = orders(0, 3)
+    for row in rows:
+        del row["event"]
+    url = table(rows)
+    for outcome in (send(url), send(url, dry_run=True)):
+        assert outcome.exit_code == 1
+        assert "The preparation rejected 3 of 3 records" in outcome.errors
+    assert send(url, max_rejected_percent=100).exit_code == 0
+
+
+def test_what_statsig_refuses_is_said_to_be_fixed_where_it_comes_from(send, table, statsig):
+    statsig.faults.add(path="/v1/log_event", status=400)
+    outcome = send(table(orders(0, 3)))
+    assert "Fix the mapping and send them again from there, or fix the records at their source." in outcome.errors
+    assert "the tap" not in outcome.errors
+
+
+@pytest.mark.parametrize("config", [ORDERS, {}], ids=["of events", "of nothing"])
+def test_a_complete_table_without_rows_is_sent_as_nothing(run_target, tmp_path, config, statsig):
+    write_file(tmp_path / "table", "part-00000", [])
+    (tmp_path / "table" / "_SUCCESS").touch()
+    outcome = run_target.send(tmp_path / "table", **config)
+    assert outcome.exit_code == 0
+    assert "has no rows, so there is nothing to send" in outcome.log
+    assert not statsig.state.requests
 
 
 def test_deleted_rows_are_counted(send, table, statsig):
