@@ -6,10 +6,13 @@ Tasks import this module, so it imports at the top only what a task needs.
 from __future__ import annotations
 
 import logging
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from target_statsig.engine.arrow import no_json_form
 from target_statsig.engine.prepare import load, only_stream, prepare_batches
+from target_statsig.engine.table import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,13 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = (
-    "version int, config_digest string, stream string, partition bigint, attempt bigint, sequence int, "
-    "is_last boolean, count int, size int, body binary, digests binary, names map<string,int>, billed int, "
-    "rejections array<struct<row:int,reason:string,field:string>>, warnings string, rows array<int>, deleted int, "
-    "source binary, schema string"
-)
-"""The columns of the table, as Spark writes them (`engine.table.SCHEMA`)."""
+_NO_JSON = re.compile(r'(?:^|ype":)"((?:interval|variant)[^"]*)"')
+"""A type, in Spark's JSON of a column's type, that no task can read."""
 
 
 def prepare(df: DataFrame, config: Configuration, stream: str | None = None) -> DataFrame:
@@ -40,9 +38,18 @@ def prepare(df: DataFrame, config: Configuration, stream: str | None = None) -> 
 
     Raises:
         SettingsError: The configuration cannot be used, or the stream goes to a segment.
+        InputError: A column has a type that JSON cannot hold.
     """
+    if not hasattr(df, "mapInArrow"):
+        msg = f"`df` must be a DataFrame of Spark, and not of the type {type(df).__name__}."
+        raise TypeError(msg)
+    from pyspark.sql.pandas.types import from_arrow_schema
+
     preparer = prepare_batches(config, only_stream(config) if stream is None else stream)
-    return df.mapInArrow(partial(_prepare, preparer), SCHEMA)
+    for column in df.schema:
+        if fault := _NO_JSON.search(column.dataType.json()):
+            raise no_json_form(column.name, fault[1])
+    return df.mapInArrow(partial(_prepare, preparer), from_arrow_schema(SCHEMA))
 
 
 def send(df: DataFrame, config: Configuration, *, staging: str, stream: str | None = None) -> dict[str, Any]:

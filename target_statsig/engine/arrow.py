@@ -214,8 +214,12 @@ def check_schema(schema: pa.Schema) -> None:
     for column in schema:
         fault = _unreadable(column.type)
         if fault is not None:
-            msg = f"Column `{column.name}`: the type {fault} has no JSON form. Cast it to another type in the query."
-            raise InputError(msg)
+            raise no_json_form(column.name, fault)
+
+
+def no_json_form(column: str, kind: object) -> InputError:
+    """Return the error of a column with a type, here or within it, that JSON cannot hold."""
+    return InputError(f"Column `{column}`: the type {kind} has no JSON form. Cast it to another type in the query.")
 
 
 def _unreadable(kind: pa.DataType) -> pa.DataType | None:

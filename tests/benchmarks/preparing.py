@@ -24,11 +24,11 @@ import pyarrow.parquet as pq
 
 from target_statsig.engine import prepare_batches
 from target_statsig.engine.prepare import KEYS, load, read_settings
+from target_statsig.engine.table import SCHEMA as TABLE_SCHEMA
 from target_statsig.events.items import ITEM_TYPES
 from target_statsig.events.prepare import Limits, Preparation
 from target_statsig.events.workers import Task, serve
 from target_statsig.singer.records import RecordReader
-from target_statsig.spark import SCHEMA as COLUMNS
 from tests.benchmarks.data import SCHEMA, STREAM, TRACKING_SCHEMA, TRACKING_STREAM, Shape
 from tests.benchmarks.table import markdown
 from tests.benchmarks.this_target import EVENTS
@@ -142,7 +142,9 @@ def _of_arrow(preparer: BatchPreparer, source: pa.Table) -> None:
 @contextmanager
 def spark_at_work(folder: Path) -> Iterator[SparkWork]:
     """Start Spark with two workers, which stay, and give what returns the seconds that they take to prepare a table."""
-    from tests.engine.sessions import session_on  # noqa: PLC0415 -- needs Spark
+    from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 -- needs Spark
+
+    from tests.engine.sessions import session_on  # noqa: PLC0415 -- likewise
 
     times = folder / "times"
     conf = {
@@ -159,7 +161,8 @@ def spark_at_work(folder: Path) -> Iterator[SparkWork]:
             times.mkdir()
             rows = folder / "rows.parquet"
             pq.write_table(source, rows, row_group_size=len(source) // 2)
-            made = spark.read.parquet(str(rows)).mapInArrow(partial(_measured, preparer, times), COLUMNS)
+            columns = from_arrow_schema(TABLE_SCHEMA)
+            made = spark.read.parquet(str(rows)).mapInArrow(partial(_measured, preparer, times), columns)
             made.write.format("noop").mode("overwrite").save()
             seconds = sum(float(path.read_text()) for path in times.iterdir())
             shutil.rmtree(times)

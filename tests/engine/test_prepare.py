@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from isal import isal_zlib
 
+from target_statsig import spark
 from target_statsig.config.choices import Compression
 from target_statsig.config.settings import StreamSettings, config_schema
 from target_statsig.engine import prepare_batches
@@ -211,6 +212,11 @@ def test_a_configuration_may_be_a_file(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(CONFIG))
     assert prepare_batches(path, "orders") == prepare_batches(str(path), "orders") == prepare_batches(CONFIG, "orders")
+
+
+def test_what_is_no_dataframe_is_refused():
+    with pytest.raises(TypeError, match="`df` must be a DataFrame of Spark, and not of the type list"):
+        spark.prepare([1], CONFIG)
 
 
 def test_a_column_that_cannot_be_read_ends_the_task():

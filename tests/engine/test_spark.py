@@ -15,8 +15,9 @@ from pyspark.errors import PySparkException
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from target_statsig import spark
+from target_statsig.engine.files import open_table
 from target_statsig.engine.table import SCHEMA, to_rows
-from target_statsig.errors import SettingsError, TargetStatsigError
+from target_statsig.errors import InputError, SettingsError, TargetStatsigError
 from tests.engine import sabotage
 from tests.engine.sabotage import Sabotage
 from tests.engine.sessions import HOME, limited, session_on, two_hosts
@@ -213,6 +214,21 @@ def test_rows_are_prepared_and_sent_in_one_call(session, config, statsig, tmp_pa
     assert len(statsig.state.events) == 10
 
 
+def test_a_day_without_rows_is_sent_as_nothing(session, config, statsig, tmp_path):
+    config |= {"store_url": f"sqlite:///{tmp_path / 'store.db'}"}
+    df = session.createDataFrame([], "id int, user_id string")
+    for _ in range(2):
+        assert spark.send(df, config, staging=str(tmp_path / "staging"))["status"] == "complete"
+    assert not statsig.state.requests
+
+
+def test_partitions_that_are_joined_after_their_preparation_are_refused(session, config, tmp_path):
+    df = session.createDataFrame([(n, f"u{n}") for n in range(10)], "id int, user_id string").repartition(2)
+    spark.prepare(df, config).coalesce(1).write.parquet(str(tmp_path / "table"))
+    with pytest.raises(InputError, match="use `coalesce` only before `prepare`"):
+        open_table(str(tmp_path / "table"))
+
+
 def test_a_table_that_cannot_be_sent_is_an_error(session, config, tmp_path):
     config |= {"events_url": "http://127.0.0.1:9/v1", "retry_timeout": 0}
     config |= {"store_url": f"sqlite:///{tmp_path / 'store.db'}"}
@@ -228,6 +244,22 @@ def test_segments_are_refused_on_the_driver_before_any_task(session, place, conf
     with pytest.raises(SettingsError, match="goes to a segment"):
         spark.prepare(df, config | {"streams": segment})
     assert len(session.sparkContext.statusTracker().getJobIdsForGroup(None)) == jobs
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "interval '3' day",
+        "interval '1' month",
+        "named_struct('interval', 1, 'times', array(interval '3' day))",
+        "map('a', make_interval(1))",
+        "parse_json('{}')",
+    ],
+)
+def test_a_column_that_no_task_can_read_is_refused_on_the_driver(session, config, value):
+    df = session.sql(f"select 'u1' user_id, 1 `interval`, {value} took")
+    with pytest.raises(InputError, match=r"Column `took`: the type (interval|variant).* has no JSON form"):
+        spark.prepare(df, config)
 
 
 @on_executors_too

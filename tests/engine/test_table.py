@@ -1,10 +1,8 @@
 import dataclasses
-import re
 
 import pyarrow as pa
 import pytest
 
-from target_statsig import spark
 from target_statsig.config.choices import ObjectType
 from target_statsig.config.settings import Settings, StreamSettings
 from target_statsig.engine.table import SCHEMA, VERSION, Row, config_digest, pack_source, to_batch, to_rows
@@ -62,7 +60,3 @@ def test_the_digest_of_the_settings_covers_what_changes_a_body(run, stream, is_s
     plain = StreamSettings(ObjectType.EVENT)
     other = config_digest(dataclasses.replace(Settings(), **run), dataclasses.replace(plain, **stream))
     assert (other == config_digest(Settings(), plain)) is is_same
-
-
-def test_spark_writes_the_same_columns():
-    assert re.findall(r"(\w+) [\w<>:,]+(?:, |$)", spark.SCHEMA) == SCHEMA.names
