@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass, field
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 import requests
 from typing_extensions import override
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, LocationParseError
 
 from target_statsig import __version__
-from target_statsig.client.connections import LIMITS, POOLS, socks_pool
+from target_statsig.client.connections import exchange, seconds_left
 from target_statsig.errors import FatalRunError, Heading, TargetStatsigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from target_statsig.client.connections import Pool
+    from urllib3 import HTTPConnectionPool
+    from urllib3.connection import HTTPConnection
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +39,16 @@ _MAX_ERROR_TEXT = 200
 _KEPT_CONNECTIONS = 128
 """More than the number of threads, so that each finds its connection again."""
 
+_ADDRESSES = 3
+"""Each address of a host may take this part of a request's time to connect, so that the next one has a chance."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request. Its `repr` shows neither headers (with the key) nor the body.
 
     Attributes:
-        timeout: Seconds in total, from the connection to the last byte of the response.
+        timeout: Seconds in total, from connecting to the last byte of the response.
         max_response_bytes: Bytes of the response to read; a longer one counts as lost.
     """
 
@@ -117,32 +122,45 @@ class HttpTransport(Transport):
 
     Proxies and certificates are taken from the environment (`HTTPS_PROXY`, `NO_PROXY`, `REQUESTS_CA_BUNDLE`).
     There are no cookies, no `.netrc` and no redirects: `requests` only finds out how a server is reached, and urllib3
-    makes and keeps the connections, below the layers that have them.
+    makes and keeps the connections. Its `urlopen` takes as long as all the rest of a request.
 
     A running request cannot be interrupted: a run that is asked to stop waits for it, up to the request's timeout.
     (The system's look-up of a host's addresses has no limit.)
     """
 
     def __init__(self) -> None:
-        self._adapter = _Adapter(pool_maxsize=_KEPT_CONNECTIONS)
+        self._adapter = requests.adapters.HTTPAdapter(pool_maxsize=_KEPT_CONNECTIONS)
         self._routes: dict[str, _Route] = {}
         self._lock = threading.Lock()
 
     @override
     def send(self, request: Request) -> Response:
-        LIMITS.begin(request.timeout, request.max_response_bytes)
+        end = time.monotonic() + request.timeout
         try:
             route = self._route(request.url)
             message = route.message(request)
         except ValueError:
             raise _not_built() from None
+        connection = cast("HTTPConnection", route.pool._get_conn())  # noqa: SLF001 -- below `urlopen`
+        sent = keeps_open = False
         try:
-            return Response(*route.pool.exchange(message, is_tunnelled=route.is_tunnelled))
-        except UnicodeError:  # a part of the host's name is too long
+            if connection.sock is None:
+                connection.timeout = request.timeout / _ADDRESSES
+                route.connect(connection)
+            connection.sock.settimeout(seconds_left(end))
+            sent = True
+            answer = exchange(connection.sock, message, end=end, max_bytes=request.max_response_bytes)
+            keeps_open = answer.keeps_open
+        except LocationParseError:  # a part of the host's name is too long
             raise _not_built() from None
-        except (OSError, HTTPException, HTTPError, ValueError) as error:  # the last one about a certificate
+        except (OSError, HTTPException, HTTPError, ValueError) as error:  # the last: a certificate
             late = f"not finished within the {request.timeout:g} s of `request_timeout`"
-            raise TransportError(late if LIMITS.is_over else _cause(error), sent=LIMITS.has_sent) from None
+            raise TransportError(late if time.monotonic() >= end else _cause(error), sent=sent) from None
+        finally:
+            if not keeps_open:
+                connection.close()
+            route.pool._put_conn(connection)  # noqa: SLF001
+        return Response(answer.status, answer.headers, answer.body)
 
     @override
     def close(self) -> None:
@@ -158,7 +176,8 @@ class HttpTransport(Transport):
                 address = str(prepared.url)
                 found = session.merge_environment_settings(address, {}, stream=True, verify=None, cert=None)
                 verify, proxies, cert = found["verify"], dict(found["proxies"]), found["cert"]
-                pool = cast("Pool", self._adapter.get_connection_with_tls_context(prepared, verify, proxies, cert))
+                found_pool = self._adapter.get_connection_with_tls_context(prepared, verify, proxies, cert)
+                pool = cast("HTTPConnectionPool", found_pool)
                 try:
                     self._adapter.cert_verify(pool, address, verify, cert)  # type: ignore[no-untyped-call]
                 except OSError:
@@ -182,10 +201,17 @@ class HttpTransport(Transport):
 class _Route(NamedTuple):
     """The route to an address: its connections, and the request target and the headers of every request on them."""
 
-    pool: Pool
+    pool: HTTPConnectionPool
     target: str
     headers: Mapping[str, str]
     is_tunnelled: bool
+
+    def connect(self, connection: HTTPConnection) -> None:
+        """Connect to the server, or to the proxy."""
+        if self.is_tunnelled:
+            self.pool._prepare_proxy(connection)  # noqa: SLF001
+        else:
+            connection.connect()
 
     def message(self, request: Request) -> bytes:
         """Return a request, its head and its body, as it is sent.
@@ -218,24 +244,3 @@ def _cause(error: BaseException) -> str:
     while isinstance(error.__context__, (OSError, HTTPException, HTTPError)):
         error = error.__context__
     return f"{type(error).__name__}: {error}"[:_MAX_ERROR_TEXT]
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Makes connections that keep to the deadline."""
-
-    @override
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, **options)
-        self.poolmanager.pool_classes_by_scheme = POOLS
-
-    @override
-    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        if proxy in self.proxy_manager:
-            return self.proxy_manager[proxy]
-        manager = super().proxy_manager_for(proxy, **options)
-        if proxy.lower().startswith("socks"):
-            pools = manager.pool_classes_by_scheme
-            manager.pool_classes_by_scheme = {scheme: socks_pool(pool) for scheme, pool in pools.items()}
-        else:
-            manager.pool_classes_by_scheme = POOLS
-        return manager

@@ -148,9 +148,6 @@ def test_a_compressed_response_is_decompressed(transport):
     [
         pytest.param(b"HTTP/1.1 200 OK\r\n\r\n{}", id="end of the connection"),
         pytest.param(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", id="length, HTTP 1.0"),
-        pytest.param(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n{}", id="end of the connection, identity encoding"
-        ),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}", id="length, then closed"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 4", id="length, with more after it"),
         pytest.param(
@@ -159,14 +156,6 @@ def test_a_compressed_response_is_decompressed(transport):
         pytest.param(
             b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
             id="length, after early hints",
-        ),
-        pytest.param(b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}", id="length, with LF alone"),
-        pytest.param(
-            b"HTTP/1.1 200 OK\r\nB: b\r\n c\r\nContent-Length: 2\r\n\r\n{}", id="length, after a folded header"
-        ),
-        pytest.param(
-            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\n{}\r\n0\r\n\r\n",
-            id="last chunk, despite a length",
         ),
     ],
 )
@@ -187,7 +176,7 @@ def test_the_end_of_a_response_is_recognized(transport, answer):
 @pytest.mark.parametrize(
     ("answer", "what"),
     [
-        pytest.param(b"HTTP/1.1 200 OK\r\nServer: a\r\n", "without response", id="headers without an end"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nServer: a\r\n", "before the end", id="headers without an end"),
         pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n", "before the end", id="only an interim response"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}", "before the end", id="shorter than its length"),
         pytest.param(
@@ -196,15 +185,7 @@ def test_the_end_of_a_response_is_recognized(transport, answer):
         pytest.param(
             b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", "decode", id="not compressed"
         ),
-        pytest.param(
-            b"HTTP/1.2 200 OK\r\nContent-Length: 3\r\n\r\n{}", "IncompleteRead", id="shorter than its length, HTTP 1.2"
-        ),
-        pytest.param(
-            b"HTTP/1.2 200 OK\r\nContent-Length: 99999999999999\r\n\r\n",
-            "longer than",
-            id="over the size limit, HTTP 1.2",
-        ),
-        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", "BadStatusLine", id="not HTTP"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", "not HTTP", id="not HTTP"),
     ],
 )
 def test_an_incomplete_response_is_an_error(transport, answer, what):
@@ -219,22 +200,23 @@ def test_an_incomplete_response_is_an_error(transport, answer, what):
 
 
 IRREGULAR_RESPONSES = {
-    "length twice": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
-    "identity encoding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}",
+    "LF alone": b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}",
+    "folded header": b"HTTP/1.1 200 OK\r\nB: b\r\n c\r\nContent-Length: 2\r\n\r\n{}",
+    "length beside chunks": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\n{}\r\n0\r\n\r\n"
+    ),
     "HTTP 1.2": b"HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\n{}",
-    "chunk length with prefix": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
 }
 
 
-# The parser llhttp refuses each of these.
+# Without leniencies the parser llhttp refuses each of these.
 @pytest.mark.parametrize("answer", IRREGULAR_RESPONSES.values(), ids=IRREGULAR_RESPONSES)
 @pytest.mark.parametrize("first", [1, 20, 1_000])
 def test_an_irregular_response_is_read_without_delay(transport, answer, first):
     def serve(connection: Connection) -> None:
-        connection.read()
-        connection.answer(answer[:first])
-        connection.answer(answer[first:])
-        connection.read()  # it stays open until the client has closed it
+        while connection.read():  # it stays open until the client has closed it
+            connection.answer(answer[:first])
+            connection.answer(answer[first:])
 
     with SocketServer(serve) as server:
         for _ in range(2):
@@ -513,15 +495,6 @@ def test_a_slow_response_ends_at_the_request_timeout(transport, behaviour):
     assert caught.value.sent
 
 
-def test_a_slow_proxy_ends_at_the_request_timeout(transport, monkeypatch):
-    with SocketServer(trickle(b"HTTP/1.1 200 ", b"O")) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        with pytest.raises(TransportError, match="`request_timeout`") as caught:
-            transport.send(Request("POST", "https://statsig.invalid/v1", {}, timeout=0.2, body=b"{}"))
-
-    assert not caught.value.sent
-
-
 def test_a_request_read_slowly_ends_at_the_request_timeout(transport):
     def read_slowly(connection: Connection) -> None:
         for _ in range(20):
@@ -568,9 +541,9 @@ def resolve_to(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is not there by itself")
-def test_all_addresses_of_a_host_share_the_request_timeout(transport, resolve_to):
+def test_addresses_without_an_answer_were_not_sent_to(transport, resolve_to):
     with SocketServer() as server, unresponsive(("127.0.0.2", server.port)):
-        resolve_to(*["127.0.0.2"] * 20)
+        resolve_to(*["127.0.0.2"] * 4)
         with pytest.raises(TransportError, match="`request_timeout`") as caught:
             transport.send(replace(post(f"http://statsig.invalid:{server.port}/v1"), timeout=0.2))
 
