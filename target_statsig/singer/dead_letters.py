@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from typing_extensions import override
 from upath import UPath
 
@@ -39,10 +39,10 @@ LOCAL = frozenset({"", "file", "local"})
 MARK = "target_statsig_dead_letter"
 """The member of a SCHEMA message that marks a dead-letter file."""
 
-_EXTRA = b',"reason":'
-"""The beginning of the members that are added to a RECORD message."""
+_TEXT = rb'"(?:[^"\\]|\\.)*"'
 
-_EXTRA_MEMBERS = frozenset({"reason", "field", "statsig", "run"})
+_ADDED = re.compile(rb',"reason":%b(?:,"field":%b)?(?:,"statsig":%b)?,"run":%b\Z' % (_TEXT, _TEXT, _TEXT, _TEXT))
+"""What an earlier run added to a RECORD message, up to its last brace."""
 
 FEW = 10
 """Rejected records that are always tolerated, so that a small stream does not fail for one of them."""
@@ -70,24 +70,6 @@ class _File:
 def cause_of(error: Exception) -> str:
     """Return the cause of an error of a file system, which may have errors of its own; those may hold a key."""
     return error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-
-
-def extended(line: bytes, members: Mapping[str, str]) -> bytes:
-    """Return a line, which is a JSON object, with more members; they replace those that an earlier run added."""
-    own = line.rstrip().removesuffix(b"}")
-    added = own.rfind(_EXTRA)
-    if added >= 0 and _are_extra(own[added + 1 :]):
-        own = own[:added]
-    return own + b"," + encode(members)[1:]
-
-
-def _are_extra(members: bytes) -> bool:
-    """Return whether a line's last members were added by an earlier run, and are not columns of its record."""
-    try:
-        decoded = msgspec.json.decode(b"{%b}" % members, type=dict[str, str])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False  # the record's closing brace is among them, so `reason` is a column
-    return "run" in decoded and decoded.keys() <= _EXTRA_MEMBERS
 
 
 class DeadLetters:
@@ -132,7 +114,8 @@ class DeadLetters:
                 file.schema = schema
                 file.pending += encode({**schema, MARK: True}) + b"\n"
             extra = {"reason": error.reason, "field": error.field, "statsig": message, "run": self._run_id}
-            file.pending += extended(line, {name: value for name, value in extra.items() if value}) + b"\n"
+            added = encode({name: value for name, value in extra.items() if value})
+            file.pending += _ADDED.sub(b"", line.rstrip().removesuffix(b"}")) + b"," + added[1:] + b"\n"
             file.letters += 1
         if len(file.pending) > MOST_PENDING:
             self.flush()
