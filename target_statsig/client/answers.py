@@ -227,11 +227,6 @@ class Call:
             f"{duration(self.seconds_left)}"
         )
 
-    def waiting(self, wait: float) -> str:
-        """Return the log line during a long wait with `wait` seconds left."""
-        last = f"; last result: {self._answered}" if self.tries else ""
-        return f"Still waiting for {self._host}, to continue with {self.what}{last}. Next try in {duration(wait)}"
-
     @property
     def _host(self) -> str:
         return f"{urlsplit(self.request.url).hostname}, the host of `{self.kind.url_setting}`"

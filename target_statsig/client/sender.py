@@ -34,11 +34,8 @@ MAX_DELAY = 60.0
 MAX_RETRY_AFTER = 365 * 86_400.0
 """Seconds. A longer `Retry-After` is cut, because dates end not much later."""
 
-LOG_INTERVAL = 60.0
-"""Seconds between log lines during a long wait."""
-
 LOGGED_TRIES = 2
-"""Retries to log one by one; after more, only the outcome is logged. An outage has hundreds of them."""
+"""Tries to log one by one; after more, only long waits and the outcome are logged. An outage has hundreds of them."""
 
 _NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?", re.ASCII)
 
@@ -63,9 +60,6 @@ class Sender:
     rng: Callable[[], float] = field(default=random.random, kw_only=True)
     _closed_until: dict[ApiKeyKind, float] = field(default_factory=dict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-
-    def __post_init__(self) -> None:
-        self._logged_at = self.clock.monotonic()
 
     def send(
         self,
@@ -94,7 +88,10 @@ class Sender:
         try:
             # The first value of `expo` is no delay: it starts the generator.
             for ceiling in islice(backoff.expo(max_value=MAX_DELAY), 1, None):
-                self._await_turn(call, limiter)
+                while (closed := self._closed_until.get(kind, 0.0) - self.clock.monotonic()) > 0:
+                    self.clock.sleep(closed)
+                if limiter:
+                    limiter.acquire()
                 outcome = self._try(call, fresh_headers(call.tries) if fresh_headers else {})
                 if outcome is Outcome.OK:
                     break
@@ -136,31 +133,10 @@ class Sender:
                 until = self.clock.monotonic() + asked
                 self._closed_until[call.kind] = max(until, self._closed_until.get(call.kind, 0.0))
         wait = min(asked + delay, left)
-        if call.tries < LOGGED_TRIES:
-            self._log(call.retrying(wait))
-        else:
-            logger.debug("%s", call.retrying(wait))
-        self._pause(wait, call)
+        level = logging.WARNING if call.tries < LOGGED_TRIES or wait > MAX_DELAY else logging.DEBUG
+        logger.log(level, "%s", call.retrying(wait))
+        self.clock.sleep(wait)
         call.seconds_left -= wait
-
-    def _await_turn(self, call: Call, limiter: RateLimiter | None) -> None:
-        while (closed := self._closed_until.get(call.kind, 0.0) - self.clock.monotonic()) > 0:
-            self._pause(closed, call)
-        if limiter:
-            limiter.acquire()
-
-    def _pause(self, seconds: float, call: Call) -> None:
-        """Wait, and log the reason during a long wait."""
-        while seconds > LOG_INTERVAL:
-            self.clock.sleep(LOG_INTERVAL)
-            seconds -= LOG_INTERVAL
-            if self.clock.monotonic() - self._logged_at >= LOG_INTERVAL:
-                self._log(call.waiting(seconds))
-        self.clock.sleep(seconds)
-
-    def _log(self, text: str) -> None:
-        self._logged_at = self.clock.monotonic()
-        logger.warning("%s", text)
 
 
 def parse_retry_after(value: str | None, *, now: float) -> float:

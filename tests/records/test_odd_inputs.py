@@ -379,18 +379,3 @@ def test_a_host_that_does_not_resolve_is_named_at_once_with_its_setting(run_targ
     assert "Name or service not known" in told[0]
     assert outcome.errors.startswith("Statsig cannot be reached: ")
     assert f"statsig.invalid, the host of `{setting}` " in outcome.errors
-
-
-@pytest.mark.usefixtures("waits_take_no_time")
-@pytest.mark.parametrize(
-    ("becomes", "path", "setting"),
-    [
-        pytest.param(EVENT, "*/log_event", "events_url", id="events"),
-        pytest.param(MEMBER, "*/segments/*", "console_url", id="added"),
-    ],
-)
-def test_each_minute_of_a_long_wait_the_log_says_what_for(run_target, statsig, becomes, path, setting):
-    statsig.faults.add(path=path, status=429, retry_after=150, times=1)
-    outcome = run_target([schema("orders", COLUMNS), order(1)], retry_timeout=600, **becomes)
-    assert (outcome.exit_code, arrived(statsig)) == (0, [1])
-    assert outcome.log.count(f"Still waiting for 127.0.0.1, the host of `{setting}`, to continue with ") == 2
