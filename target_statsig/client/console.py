@@ -51,9 +51,6 @@ documented: https://api.statsig.com/openapi/20240601.json."""
 NO_SUCH_CALL = "Cannot "
 """How Statsig's message for an unknown path begins: `Cannot GET /segments/vips`."""
 
-NAMED_THINGS = ("segment", "event", "experiment", "gate")
-"""What a message for an unknown name says is not found."""
-
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 """Bytes of a response to read at most. 100,000 ids, the most in a request, take a tenth of it."""
 
@@ -257,7 +254,7 @@ class ConsoleClient:
         try:
             return self._read(path, what, shape)
         except RefusedError as error:
-            if error.status == HTTPStatus.NOT_FOUND and error.heading is not Heading.SETTINGS:
+            if error.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
 
@@ -267,24 +264,20 @@ class ConsoleClient:
         """Yield the items of all pages.
 
         Pages are counted here: `nextPage` only shows whether there is another, and an empty page is always the last. A
-        server that repeats a page must not keep a run busy for ever, nor count as finished.
+        server whose pages do not end must not keep a run busy for ever.
         """
         n_items = 0
-        before: list[Item] = []
         for number in itertools.count(1):
             query = urlencode({"limit": PAGE_SIZE, "page": number})
             call = self._send("GET", f"{path}?{query}", f"{what}, page {number:,}", limiter=self._pages)
             page = _convert(call, shape)
             items = items_of(page.data)
-            if items and items == before:
-                raise _unusable(call, f"page {number:,} repeats the page before")
             yield from items
             n_items += len(items)
             if n_items > MAX_IDS:
                 raise _unusable(call, f"there are more than {MAX_IDS:,}")
             if not items or page.pagination is None or not page.pagination.next_page:
                 return
-            before = items
 
     def _change(self, method: str, path: str, body: Mapping[str, object], what: str) -> Call:
         return self._send(method, path, what, body=msgspec.json.encode(body), limiter=self._limiter)
@@ -304,23 +297,14 @@ class ConsoleClient:
         try:
             return self._sender.send(request, what=what, kind=kind, limiter=limiter)
         except RefusedError as error:
-            if error.status != HTTPStatus.NOT_FOUND or not self._is_no_console(error.message):
+            is_about_the_address = not error.message or error.message.startswith(NO_SUCH_CALL)
+            if error.status != HTTPStatus.NOT_FOUND or not is_about_the_address:
                 raise
-            address = urlsplit(self._base_url)
-            shown = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()  # without a password
             msg = (
-                f"`{kind.url_setting}` ({shown}) is not the address of the Console API, which ends in "
+                f"`{kind.url_setting}` is not the address of the Console API, which ends in "
                 f"{urlsplit(CONSOLE_URL).path}. The server there answered 404 to {what}."
             )
-            misdirected = RefusedError(msg, message=error.message, heading=Heading.SETTINGS)
-            misdirected.maybe_taken = error.maybe_taken
-            raise misdirected from error
-
-    def _is_no_console(self, message: str) -> bool:
-        """Return whether a 404 with this message is about the address and not a segment."""
-        if not message or message.startswith(NO_SUCH_CALL):
-            return True
-        return not urlsplit(self._base_url).path and not any(word in message.lower() for word in NAMED_THINGS)
+            raise RefusedError(msg, message=error.message, heading=Heading.SETTINGS) from error
 
 
 def _path(*parts: str) -> str:

@@ -130,11 +130,6 @@ def test_pages_are_read_only_when_needed():
     assert len(transport.requests) == 1
 
 
-def test_a_repeated_page_is_an_error():
-    with pytest.raises(RefusedError, match="page 2 repeats the page before"):
-        list(client(FakeTransport(then=page("a", "b", next_page="2"))).ids("vips"))
-
-
 def test_a_list_without_an_end_is_an_error(monkeypatch):
     monkeypatch.setattr(console_module, "MAX_IDS", 10)
     pages = (page(f"{number}", next_page="more") for number in range(100))
@@ -329,5 +324,5 @@ def test_ten_thousand_ids_are_sent_in_one_request():
 def test_a_404_from_another_server_names_the_address(body, is_address):
     with pytest.raises(RefusedError) as caught:
         client(FakeTransport(answer(404, body))).segment("vips")
-    assert ("`console_url` (https://console.example/console/v1) is not the address" in str(caught.value)) is is_address
+    assert ("`console_url` is not the address" in str(caught.value)) is is_address
     assert (caught.value.status is None) is is_address

@@ -347,7 +347,7 @@ def test_an_address_without_its_path_is_no_missing_segment(run_target, statsig, 
     outcome = run_target([schema("orders", COLUMNS), order(1), state(orders={})], console_url=url, **settings)
     assert (outcome.exit_code, arrived(statsig)) == (1, [])
     assert outcome.errors.startswith("The configuration cannot be used: Segment 'vips' could not be ")
-    assert f"`console_url` ({url.rstrip('/')}) is not the address of the Console API" in outcome.errors
+    assert "`console_url` is not the address of the Console API" in outcome.errors
     assert "does not exist" not in outcome.log
 
 
