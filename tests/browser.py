@@ -1,7 +1,7 @@
-"""A page in the system's own Chromium, headless, that remembers what it should not have done.
+"""A page in the system's own Chromium, headless; without Chromium the test is skipped.
 
-`page` gives a test a fresh one; without Chromium the test is skipped and says so. A conftest imports the fixtures by
-name. At the end of every test the page must have kept silent on the console and asked nobody but the loopback.
+At the end of every test the page must have logged nothing on the console, and sent requests to the loopback only.
+A conftest imports the fixtures by name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FLAGS = [
 
 PATIENCE_MS = 30_000
 
-IMPATIENT = "const wait = setTimeout; window.setTimeout = (what, ms) => wait(what, ms / 10);"
+FAST_TIMERS = "const wait = setTimeout; window.setTimeout = (what, ms) => wait(what, ms / 10);"
 """Lets a page poll ten times as often."""
 
 
@@ -43,25 +43,25 @@ def browser():
 
 
 @pytest.fixture
-def misdeeds():
-    """What the page did that it should not; a test that provokes something takes it out again."""
+def violations():
+    """Collect console messages, errors and requests to other hosts; a test that provokes one removes it again."""
     return []
 
 
 @pytest.fixture
-def page(browser, misdeeds):
+def page(browser, violations):
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.add_init_script(IMPATIENT)
+    context.add_init_script(FAST_TIMERS)
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
-    page.on("console", lambda message: misdeeds.append(f"console: {message.text}"))
-    page.on("pageerror", lambda error: misdeeds.append(f"error: {error}"))
-    page.on("request", lambda request: misdeeds.extend(_foreign(request.url)))
+    page.on("console", lambda message: violations.append(f"console: {message.text}"))
+    page.on("pageerror", lambda error: violations.append(f"error: {error}"))
+    page.on("request", lambda request: violations.extend(_request_elsewhere(request.url)))
     yield page
     context.close()
-    assert misdeeds == []
+    assert violations == []
 
 
-def _foreign(url):
+def _request_elsewhere(url):
     if not url.startswith("data:") and urlsplit(url).hostname != "127.0.0.1":
         yield f"request: {url}"

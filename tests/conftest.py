@@ -20,13 +20,13 @@ from hypothesis import HealthCheck, given, settings, strategies
 from target_statsig.emulator import Options, StatsigEmulator
 from target_statsig.events import stream as event_stream
 from target_statsig.store.store import Store
-from tests.browser import browser, misdeeds, page
+from tests.browser import browser, page, violations
 from tests.command import Command
 from tests.fakes import FakeClock, WaitlessClock, WorkersInHere
 from tests.postgres import connection, postgres_url
 from tests.singer import TargetRunner
 
-__all__ = ["browser", "connection", "misdeeds", "page", "postgres_url"]
+__all__ = ["browser", "connection", "page", "postgres_url", "violations"]
 
 # The same examples in every run, however busy the machine is: a failure is always a change's. To look for new ones:
 # `pytest --hypothesis-profile explore`.

@@ -1,4 +1,4 @@
-"""The command line's arguments."""
+"""The options of `statsig-emulator`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def parse(*argv):
         pytest.param([], (), id="none"),
         pytest.param(["meltano", "run", "--force"], ("meltano", "run", "--force"), id="with-its-own-options"),
         pytest.param(["--", "meltano", "run"], ("meltano", "run"), id="after-dashes"),
-        pytest.param(["--keep", "--", "--odd"], ("--odd",), id="that-looks-like-an-option"),
+        pytest.param(["--keep", "--", "--odd"], ("--odd",), id="like-an-option"),
         pytest.param(["sh", "-c", "x", "--", "y"], ("sh", "-c", "x", "--", "y"), id="with-its-own-dashes"),
-        pytest.param(["echo", "--keep"], ("echo", "--keep"), id="with-one-of-ours"),
+        pytest.param(["echo", "--keep"], ("echo", "--keep"), id="with-an-option-of-the-emulator"),
     ],
 )
-def test_the_command_is_what_follows_the_options(argv, command):
+def test_the_command_follows_the_options(argv, command):
     assert parse(*argv)["command"] == command
 
 
@@ -60,7 +60,7 @@ def test_faults_are_read_from_json(tmp_path, text):
 
 
 @pytest.mark.parametrize("text", ["", '{"stat": 503}', '{"status": "503"}', "3"])
-def test_what_is_no_fault_is_an_error(tmp_path, text):
+def test_an_invalid_fault_is_an_error(tmp_path, text):
     file = tmp_path / "faults.json"
     file.write_text(text, encoding="utf-8")
 
@@ -68,7 +68,7 @@ def test_what_is_no_fault_is_an_error(tmp_path, text):
         parse("--faults", str(file))
 
 
-def test_options_may_be_repeated_and_joined(tmp_path):
+def test_options_may_be_repeated(tmp_path):
     faults = tmp_path / "faults.json"
     faults.write_text('{"status": 503, "times": 2}', encoding="utf-8")
 
@@ -88,13 +88,13 @@ def test_options_may_be_repeated_and_joined(tmp_path):
         pytest.param(["--segment", "a="], "is not ID[:ID_TYPE][=FILE]", id="no-file"),
         pytest.param(["--segment", "a:"], "is not ID[:ID_TYPE][=FILE]", id="no-id-type"),
         pytest.param(["--segment", "a=/no/such/file"], "cannot read /no/such/file", id="unreadable"),
-        pytest.param(["--segment", "a={binary}"], "is not UTF-8", id="no-text"),
-        pytest.param(["--faults", "{file}"], "unknown field `stat`", id="no-fault"),
-        pytest.param(["--port", "65536"], "65536 is not in the range", id="no-port"),
+        pytest.param(["--segment", "a={binary}"], "is not UTF-8", id="not-utf-8"),
+        pytest.param(["--faults", "{file}"], "unknown field `stat`", id="invalid-fault"),
+        pytest.param(["--port", "65536"], "65536 is not in the range", id="invalid-port"),
         pytest.param(["--seg", "a"], "No such option", id="abbreviated"),
     ],
 )
-def test_a_mistake_is_named(tmp_path, argv, message):
+def test_an_invalid_option_is_named(tmp_path, argv, message):
     file, binary = tmp_path / "faults.json", tmp_path / "ids"
     file.write_text('{"stat": 503}', encoding="utf-8")
     binary.write_bytes(b"\xff")

@@ -1,4 +1,4 @@
-"""`statsig-emulator` as a program: its command, its signals, its exit codes."""
+"""The program `statsig-emulator`: its command, signals and exit codes."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def run(capfd):
 
 
 @pytest.fixture
-def started():
-    """Start the program with pipes; it is killed after the test where it still runs."""
+def start_program():
+    """Start the program with pipes; it is killed after the test if it still runs."""
     processes = []
 
     def start(*arguments):
@@ -63,7 +63,7 @@ def started():
         process.communicate()
 
 
-def test_what_the_command_sends_is_shown_and_its_exit_code_kept(run, tmp_path):
+def test_items_are_shown_and_the_exit_code_is_that_of_the_command(run, tmp_path):
     ids, out = tmp_path / "ids.txt", tmp_path / "out.json"
     ids.write_text("a\nb\n", encoding="utf-8")
 
@@ -78,7 +78,7 @@ def test_what_the_command_sends_is_shown_and_its_exit_code_kept(run, tmp_path):
     assert written["exit_code"] == 3
 
 
-def test_a_file_that_cannot_be_written_is_told_before_the_command_runs(run, tmp_path):
+def test_an_unwritable_output_file_is_an_error_before_the_command_runs(run, tmp_path):
     done = run("--json", tmp_path / "missing" / "out.json", "echo", "ran")
 
     assert (done.returncode, done.stdout) == (2, "")
@@ -88,12 +88,12 @@ def test_a_file_that_cannot_be_written_is_told_before_the_command_runs(run, tmp_
 @pytest.mark.parametrize(
     ("options", "kept"),
     [
-        pytest.param([], "samples", id="nobody-will-look"),
-        pytest.param(["--json", "{out}"], "all", id="writing"),
-        pytest.param(["--json", "{out}", "--keep-events=counts"], "counts", id="as-asked-for"),
+        pytest.param([], "samples", id="default"),
+        pytest.param(["--json", "{out}"], "all", id="json"),
+        pytest.param(["--json", "{out}", "--keep-events=counts"], "counts", id="keep-events"),
     ],
 )
-def test_all_events_are_kept_only_where_they_can_be_looked_at(run, tmp_path, options, kept):
+def test_all_events_are_kept_only_when_they_are_written(run, tmp_path, options, kept):
     script = "import os, urllib.request as u; print(u.urlopen(os.environ['STATSIG_EMULATOR_URL'] + %r).read().decode())"
     options = [option.format(out=tmp_path / "out.json") for option in options]
 
@@ -102,7 +102,7 @@ def test_all_events_are_kept_only_where_they_can_be_looked_at(run, tmp_path, opt
     assert json.loads(done.stdout.splitlines()[0])["keeps"] == kept
 
 
-def test_a_single_argument_with_blanks_is_a_line_for_the_shell(run):
+def test_a_single_argument_with_blanks_is_run_by_the_shell(run):
     done = run("echo one | tr o 0; exit 4")
 
     assert done.returncode == 4
@@ -112,15 +112,15 @@ def test_a_single_argument_with_blanks_is_a_line_for_the_shell(run):
 @pytest.mark.parametrize(
     ("code", "hint"),
     [
-        pytest.param(0, "Nothing arrived. Did the target start", id="perhaps-the-variables-were-not-read"),
-        pytest.param(1, "Nothing arrived, because the command failed.", id="the-command-failed"),
+        pytest.param(0, "Nothing arrived. Did the target start", id="command-succeeded"),
+        pytest.param(1, "Nothing arrived, because the command failed.", id="command-failed"),
     ],
 )
-def test_where_nothing_arrives_a_hint_says_why(run, code, hint):
+def test_a_hint_explains_why_nothing_arrived(run, code, hint):
     assert hint in run(f"exit {code}").stdout
 
 
-def test_the_command_remembers_nothing_outside_a_folder_that_goes_away(run):
+def test_the_files_of_a_target_are_in_a_temporary_folder(run):
     script = "import os; print(*(os.environ[name] for name in %r), sep='\\n')"
     names = ["TARGET_STATSIG_STORE_URL", "TARGET_STATSIG_DEAD_LETTER_PATH", "MELTANO_STATE_BACKEND_URI"]
 
@@ -133,29 +133,29 @@ def test_the_command_remembers_nothing_outside_a_folder_that_goes_away(run):
 
 
 MESSAGES = to_lines([schema("orders"), record("orders", {"event": "order", "user_id": "u1"})])
-REAL = {"server_secret_key": "secret-of-a-real-project", "console_api_key": "console-of-a-real-project"}
+REAL_KEYS = {"server_secret_key": "secret-of-a-real-project", "console_api_key": "console-of-a-real-project"}
 
 
 @pytest.fixture
-def run_a_target(run, tmp_path, monkeypatch):
-    """Run a target beside an emulator, with a configuration file that was written for Statsig itself."""
+def run_target_with_own_settings(run, tmp_path, monkeypatch):
+    """Run a target under the emulator, with a configuration file for Statsig itself."""
     monkeypatch.chdir(tmp_path)
 
-    def run_a_target(*more, **settings):
-        config = {"object_type": "event", "retry_timeout": 0, **REAL, **settings}
+    def run_target_with_own_settings(*more, **settings):
+        config = {"object_type": "event", "retry_timeout": 0, **REAL_KEYS, **settings}
         Path("config.json").write_text(json.dumps(config), encoding="utf-8")
         Path("messages.singer").write_bytes(MESSAGES)
         target = shlex.join([sys.executable, "-m", "target_statsig", "--config", "config.json", *more])
         done = run("--json", "out.json", f"{target} < messages.singer")
         return done, json.loads(Path("out.json").read_text(encoding="utf-8"))
 
-    return run_a_target
+    return run_target_with_own_settings
 
 
 @pytest.mark.parametrize("option", [[], ["--check"], ["--dry-run"], ["--replay"]])
-def test_a_target_that_was_not_turned_to_the_emulator_sends_nothing_anywhere(run_a_target, option):
+def test_a_target_with_statsig_s_addresses_sends_nothing(run_target_with_own_settings, option):
     elsewhere = {"events_url": "https://statsig.invalid/v1", "console_url": "https://statsig.invalid/console/v1"}
-    done, arrived = run_a_target(*option, **elsewhere)
+    done, received = run_target_with_own_settings(*option, **elsewhere)
 
     log = done.stderr
     assert done.returncode == 1
@@ -163,24 +163,24 @@ def test_a_target_that_was_not_turned_to_the_emulator_sends_nothing_anywhere(run
     assert "`--config ENV`" in log
     assert "STATSIG_EMULATOR_URL" in log
     assert "statsig.invalid" not in log
-    assert arrived["requests"] == []
+    assert received["requests"] == []
 
 
-def test_a_target_whose_segments_alone_would_go_elsewhere_is_told_so(run_a_target):
-    done, _ = run_a_target(events_url="http://localhost:1/v1")
+def test_a_target_with_statsig_s_console_address_is_an_error(run_target_with_own_settings):
+    done, _ = run_target_with_own_settings(events_url="http://localhost:1/v1")
 
     assert done.returncode == 1
     assert "but `console_url` would send" in done.stderr
 
 
-def test_a_target_that_was_turned_to_the_emulator_sends_to_it(run_a_target):
-    done, arrived = run_a_target("--config", "ENV")
+def test_a_target_with_the_emulator_s_variables_sends_to_it(run_target_with_own_settings):
+    done, received = run_target_with_own_settings("--config", "ENV")
 
     assert done.returncode == 0
-    assert [event["eventName"] for event in arrived["events"]] == ["order"]
+    assert [event["eventName"] for event in received["events"]] == ["order"]
 
 
-def test_dead_letters_are_told_and_stay_alone(run, tmp_path, monkeypatch):
+def test_only_dead_letters_stay_after_the_emulator_ends(run, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     line = shlex.quote('{"type": "RECORD", "reason": "missing_identifier"}')
     path = "$TARGET_STATSIG_DEAD_LETTER_PATH"
@@ -194,27 +194,27 @@ def test_dead_letters_are_told_and_stay_alone(run, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("command", ["no-such-command", "/no/such/command"])
-def test_a_command_that_is_not_found_is_127(run, command):
+def test_a_missing_command_ends_with_127(run, command):
     done = run(command)
 
     assert (done.returncode, done.stdout) == (127, "")
     assert done.stderr == f"statsig-emulator: {command}: command not found\n"
 
 
-def test_a_command_that_cannot_be_run_is_126(run, tmp_path):
+def test_a_command_that_cannot_be_run_ends_with_126(run, tmp_path):
     done = run(tmp_path)
 
     assert (done.returncode, done.stderr) == (126, f"statsig-emulator: {tmp_path}: Permission denied\n")
 
 
-def test_a_command_that_a_signal_ends_is_128_and_its_number(run):
+def test_a_command_ended_by_a_signal_ends_with_128_plus_its_number(run):
     assert run("sh", "-c", "kill -KILL $$").returncode == 137
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_handed_on_to_the_whole_pipeline(started, number):
-    # A signal just before a `read` would wait for its end; `sleep` is in the group, and ends.
-    process = started("sh", "-c", "trap 'exit 9' TERM INT; echo ready; while sleep 1; do :; done")
+def test_a_signal_is_passed_to_the_whole_pipeline(start_program, number):
+    # A signal just before a `read` would wait until it ends; `sleep` is in the process group, and ends at once.
+    process = start_program("sh", "-c", "trap 'exit 9' TERM INT; echo ready; while sleep 1; do :; done")
     assert process.stdout.readline() == "ready\n"
 
     process.send_signal(number)
@@ -223,18 +223,18 @@ def test_a_signal_is_handed_on_to_the_whole_pipeline(started, number):
     assert "Statsig emulator" in process.stdout.read()
 
 
-@pytest.mark.parametrize("trap", ["", "trap '' TERM; "], ids=["that ends when asked to", "that must be killed"])
-def test_nothing_that_the_command_started_is_left_behind(started, trap):
-    process = started("sh", "-c", f"{trap}sleep 1000 & echo started")
+@pytest.mark.parametrize("trap", ["", "trap '' TERM; "], ids=["ends on SIGTERM", "must be killed"])
+def test_processes_of_the_command_are_ended(start_program, trap):
+    process = start_program("sh", "-c", f"{trap}sleep 1000 & echo started")
 
-    # What sleeps holds the output open: reading to its end waits for its end.
+    # The sleeping process holds the output open, so that reading to its end waits for the process.
     rest, _ = process.communicate(timeout=30)
 
     assert rest.startswith("started\n")
 
 
-def test_without_a_command_it_serves_until_interrupted(started):
-    process = started()
+def test_without_a_command_it_serves_until_interrupted(start_program):
+    process = start_program()
     lines = [process.stdout.readline() for _ in range(10)]
     variables = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines[3:])
 
@@ -247,8 +247,8 @@ def test_without_a_command_it_serves_until_interrupted(started):
     assert errors == ""
 
 
-def test_keep_goes_on_serving_after_the_command(started):
-    process = started("--keep", "echo", "done")
+def test_keep_serves_after_the_command(start_program):
+    process = start_program("--keep", "echo", "done")
     assert "shows what arrives" in process.stderr.readline()
     assert process.stdout.readline() == "done\n"
     while not process.stdout.readline().startswith("export MELTANO_STATE_BACKEND_URI"):
@@ -261,13 +261,13 @@ def test_keep_goes_on_serving_after_the_command(started):
     assert "Statsig emulator" not in rest  # nothing has arrived since the report
 
 
-def test_keep_does_not_serve_after_a_command_that_a_signal_ended(started):
-    process = started("--keep", "sh", "-c", "kill -KILL $$")
+def test_keep_does_not_serve_after_a_signal(start_program):
+    process = start_program("--keep", "sh", "-c", "kill -KILL $$")
 
     assert process.wait(timeout=30) == 137
 
 
-def test_a_taken_port_is_said(run, statsig):
+def test_a_port_in_use_is_an_error(run, statsig):
     port = statsig.url.rpartition(":")[2]
 
     done = run("--port", port, "true")
@@ -276,7 +276,7 @@ def test_a_taken_port_is_said(run, statsig):
     assert f"cannot listen on port {port}" in done.stderr
 
 
-def test_without_rich_one_line_says_what_to_install(tmp_path):
+def test_without_rich_the_error_says_what_to_install(tmp_path):
     (tmp_path / "rich.py").write_text("raise ModuleNotFoundError(name='rich')", encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
 
@@ -287,7 +287,7 @@ def test_without_rich_one_line_says_what_to_install(tmp_path):
     assert "pip install 'target-statsig[emulator]'" in done.stderr
 
 
-def test_a_terminal_without_unicode_is_no_error():
+def test_the_report_is_printed_without_unicode():
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
 
     done = subprocess.run(program("true"), env=environment, capture_output=True, text=True, timeout=30, check=False)
@@ -296,7 +296,7 @@ def test_a_terminal_without_unicode_is_no_error():
     assert "Statsig emulator" in done.stdout
 
 
-def test_who_stops_reading_is_no_error():
+def test_a_closed_output_is_no_error():
     line = shlex.join(program("echo", "one")) + " | head -n 1"
 
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=30, check=False)

@@ -27,7 +27,7 @@ def read_all(statsig, segment_id, limit):
             return ids
 
 
-def test_members_are_added_and_removed_and_repeating_changes_nothing(statsig):
+def test_adding_and_removing_members_is_idempotent(statsig):
     statsig.state.seed_segment("vip_users", ["a", "b"])
 
     for _ in range(2):
@@ -55,15 +55,15 @@ def test_an_id_in_the_path_is_percent_decoded(statsig):
     [
         pytest.param("/console/v1/segments", ("", "segments"), id="all"),
         pytest.param("/console/v1/segments/a%2Fb", ("a/b", "segments/*"), id="one"),
-        pytest.param("/console/v1/segments/a/id_list", ("a", "segments/*/id_list"), id="part-of-one"),
+        pytest.param("/console/v1/segments/a/id_list", ("a", "segments/*/id_list"), id="part-of-a-segment"),
         pytest.param("/v1/log_event", ("", ""), id="another-api"),
     ],
 )
-def test_a_path_has_an_id_and_a_route(path, split):
+def test_a_path_is_split_into_id_and_route(path, split):
     assert console_api.split_path(path) == split
 
 
-def test_a_segment_tells_its_kind_and_size(statsig):
+def test_a_segment_has_a_type_and_a_count(statsig):
     statsig.state.seed_segment("devices", ["a", "b"], segment_type="user_store_id_list", id_type="stableID")
 
     data = call(statsig, "GET", "segments/devices").json()["data"]
@@ -80,13 +80,13 @@ def test_a_segment_tells_its_kind_and_size(statsig):
         ("GET", "segments/nope/idlist_metadata"),
     ],
 )
-def test_a_missing_segment_is_404_in_statsigs_words(statsig, method, path):
+def test_a_missing_segment_is_404_with_statsig_s_message(statsig, method, path):
     answer = call(statsig, method, path, ["a"])
 
     assert (answer.status_code, answer.json()) == (404, {"status": 404, "message": "Segment not found"})
 
 
-def test_lists_are_read_in_pages_of_at_most_the_cap(statsig_factory):
+def test_lists_are_read_in_pages_of_limited_size(statsig_factory):
     statsig = statsig_factory(page_size=3)
     statsig.state.seed_segment("vip_users", [f"u{n}" for n in range(8)])
 
@@ -109,20 +109,20 @@ def test_a_page_past_the_end_is_empty(statsig):
 
 
 @pytest.mark.parametrize("query", ["page=0", "limit=0", "page=x"])
-def test_a_page_that_cannot_be_is_400(statsig, query):
+def test_an_invalid_page_is_400(statsig, query):
     statsig.state.seed_segment("vip_users", ["a"])
 
     assert call(statsig, "GET", f"segments/vip_users/id_list?{query}").status_code == 400
 
 
-def test_ids_may_come_comma_joined_and_repeated(statsig_factory):
+def test_ids_may_be_joined_by_commas_and_repeated(statsig_factory):
     statsig = statsig_factory(joined_ids=2, repeated_ids=True)
     statsig.state.seed_segment("vip_users", ["a", "b", "c", "d"])
 
     assert read_all(statsig, "vip_users", 3) == ["a,b", "c", "c,d"]
 
 
-def test_each_kind_of_list_has_calls_of_its_own(statsig):
+def test_each_type_of_list_has_its_own_calls(statsig):
     statsig.state.seed_segment("plain")
     statsig.state.seed_segment("stored", segment_type="user_store_id_list")
 
@@ -152,7 +152,7 @@ def test_too_many_ids_are_400(statsig, segment, path, most):
     assert len(statsig.state.ids(segment)) == most
 
 
-def test_a_project_holds_only_so_many_ids(statsig, monkeypatch):
+def test_the_number_of_ids_of_a_project_is_limited(statsig, monkeypatch):
     monkeypatch.setattr(console_api, "MAX_IDS_PER_PROJECT", 3)
     statsig.state.seed_segment("vip_users", ["a"])
     statsig.state.seed_segment("beta", ["b"])
@@ -169,7 +169,7 @@ def test_ids_must_be_strings(statsig):
     assert call(statsig, "PATCH", "segments/vip_users/id_list", [1]).status_code == 400
 
 
-def test_a_segment_is_created_and_empty(statsig):
+def test_a_created_segment_is_empty(statsig):
     answer = call(statsig, "POST", "segments", json={"name": "VIP users", "type": "id_list", "idType": "stableID"})
 
     assert answer.status_code == 201
@@ -178,20 +178,20 @@ def test_a_segment_is_created_and_empty(statsig):
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "body",
     [
         pytest.param({"name": "vip users", "type": "id_list"}, id="exists"),
         pytest.param({"name": "ab", "type": "id_list"}, id="too-short"),
         pytest.param({"name": "vip/users", "type": "id_list"}, id="bad-character"),
         pytest.param({"name": "audience"}, id="no-type"),
-        pytest.param({"name": "audience", "type": "list"}, id="no-such-type"),
-        pytest.param({"name": "audience", "type": "id_list", "idType": "userId"}, id="no-such-id-type"),
+        pytest.param({"name": "audience", "type": "list"}, id="unknown-type"),
+        pytest.param({"name": "audience", "type": "id_list", "idType": "userId"}, id="unknown-id-type"),
     ],
 )
-def test_a_segment_that_cannot_be_created_is_400(statsig, wanted):
+def test_a_segment_that_cannot_be_created_is_400(statsig, body):
     statsig.state.seed_segment("vip_users")
 
-    assert call(statsig, "POST", "segments", json=wanted).status_code == 400
+    assert call(statsig, "POST", "segments", json=body).status_code == 400
 
 
 def test_segments_and_unit_id_types_are_listed(statsig):
@@ -208,7 +208,7 @@ def test_segments_and_unit_id_types_are_listed(statsig):
     ("key", "ending"),
     [("", "was sent."), ("secret-emulator", "Key ended in ator."), ("client-1", "Key ended in nt-1.")],
 )
-def test_only_the_console_key_opens_the_console_api(statsig, key, ending):
+def test_the_console_api_requires_the_console_key(statsig, key, ending):
     answer = call(statsig, "GET", "segments", key=key)
 
     assert answer.status_code == 401
@@ -216,7 +216,7 @@ def test_only_the_console_key_opens_the_console_api(statsig, key, ending):
     assert answer.json()["message"].endswith(ending)
 
 
-def test_attempts_that_are_turned_away_count_too(statsig_factory):
+def test_refused_requests_count_towards_the_quota(statsig_factory):
     now = [0.0]
     statsig = statsig_factory(clock=lambda: now[0], id_list_windows=(RateWindow(2, 10),))
     statsig.state.seed_segment("vip_users", [])
@@ -232,7 +232,7 @@ def test_attempts_that_are_turned_away_count_too(statsig_factory):
     assert attempt(15) == (200, None)
 
 
-def test_the_quota_of_lists_is_for_lists_alone(statsig_factory):
+def test_the_quota_of_lists_is_separate(statsig_factory):
     statsig = statsig_factory(clock=lambda: 0.0, id_list_windows=(RateWindow(1, 10),))
     new = ({"name": name, "type": "id_list"} for name in ("vip_users", "beta"))
 
@@ -240,15 +240,15 @@ def test_the_quota_of_lists_is_for_lists_alone(statsig_factory):
     assert [call(statsig, "PATCH", "segments/beta/id_list", ["a"]).status_code for _ in range(2)] == [200, 429]
 
 
-def log(statsig, *events):
+def log_events(statsig, *events):
     body = {"events": [{"user": {"userID": "u1"}, **event} for event in events]}
     headers = {"statsig-api-key": statsig.server_secret_key}
     assert requests.post(f"{statsig.events_url}/log_event", json=body, headers=headers, timeout=10).status_code == 202
 
 
-def test_the_last_events_of_a_name_are_listed_the_last_one_first(statsig):
+def test_events_of_a_name_are_listed_newest_first(statsig):
     first = {"eventName": "Plan Upgraded", "time": 1_720_567_904_601, "value": 12, "metadata": {"plan": "pro"}}
-    log(statsig, first, {"eventName": "login"}, {"eventName": "Plan Upgraded"})
+    log_events(statsig, first, {"eventName": "login"}, {"eventName": "Plan Upgraded"})
     content = call(statsig, "GET", "events/Plan%20Upgraded?limit=1&page=2").json()
     assert content["data"] == [
         {
@@ -275,38 +275,38 @@ def in_tokyo(monkeypatch):
 
 @pytest.mark.usefixtures("in_tokyo")
 @pytest.mark.parametrize("time", ["2026-11-01T01:00:00+01:00", "2026-11-01t00:00:00z", "2026-11-01T00:00:00"])
-def test_the_time_of_an_event_is_listed_in_unix_milliseconds(statsig, time):
-    log(statsig, {"eventName": "login", "time": time})
+def test_event_times_are_listed_in_unix_milliseconds(statsig, time):
+    log_events(statsig, {"eventName": "login", "time": time})
 
     assert call(statsig, "GET", "events/login").json()["data"][0]["timestamp"] == "1793491200000"
 
 
-def test_only_the_last_events_are_listed(statsig, monkeypatch):
+def test_only_the_newest_events_are_listed(statsig, monkeypatch):
     monkeypatch.setattr(console_api, "MAX_LISTED_EVENTS", 2)
-    log(statsig, *({"eventName": "login", "value": value} for value in (1, 2, 3)))
+    log_events(statsig, *({"eventName": "login", "value": value} for value in (1, 2, 3)))
 
     assert [event["value"] for event in call(statsig, "GET", "events/login").json()["data"]] == ["3", "2"]
 
 
 def test_events_that_statsig_drops_are_not_listed(statsig):
-    log(statsig, {"eventName": "a|b"})
+    log_events(statsig, {"eventName": "a|b"})
     assert call(statsig, "GET", "events/a%7Cb").json()["data"] == []
 
 
-def test_events_are_listed_for_the_console_key_only(statsig):
+def test_listing_events_requires_the_console_key(statsig):
     assert call(statsig, "GET", "events/login", key="console-another").status_code == 401
 
 
-def expose(statsig, *exposures):
+def log_exposures(statsig, *exposures):
     body = {"exposures": [{"user": {"userID": "u1"}, "group": "a", **exposure} for exposure in exposures]}
     headers = {"statsig-api-key": statsig.server_secret_key}
     url = f"{statsig.events_url}/log_custom_exposure"
     assert requests.post(url, json=body, headers=headers, timeout=10).status_code == 202
 
 
-def test_exposures_are_counted_by_experiment_and_by_gate_as_many_as_are_asked_for(statsig):
+def test_exposures_are_counted_by_experiment_and_gate(statsig):
     gate = {"gateName": "checkout", "passes": True}
-    expose(statsig, {"experimentName": "checkout"}, {"experimentName": "b c"}, gate, {**gate, "passes": False})
+    log_exposures(statsig, {"experimentName": "checkout"}, {"experimentName": "b c"}, gate, {**gate, "passes": False})
     content = call(
         statsig, "GET", "exposure_count?experiments=checkout&experiments=b%20c&gates=checkout&gates=d"
     ).json()
@@ -321,14 +321,14 @@ def test_exposures_are_counted_by_experiment_and_by_gate_as_many_as_are_asked_fo
 def test_exposures_are_counted_for_a_day_and_for_a_week(statsig_factory):
     now = [1e9]
     statsig = statsig_factory(clock=lambda: now[0])
-    expose(statsig, {"experimentName": "a"})
+    log_exposures(statsig, {"experimentName": "a"})
     for days, counted in ((0.9, (1, 1)), (1.1, (0, 1)), (7.1, (0, 0))):
         now[0] = 1e9 + days * 86_400
         (count,) = call(statsig, "GET", "exposure_count?experiments=a").json()["data"]["experiments"]
         assert (count["pastDay"], count["past7Days"]) == counted
 
 
-def test_at_most_25_names_are_counted_at_once_and_for_the_console_key_only(statsig):
+def test_exposure_counts_take_25_names_and_the_console_key(statsig):
     many = "&".join(f"gates=g{number}" for number in range(26))
     assert call(statsig, "GET", f"exposure_count?{many}").status_code == 400
     assert call(statsig, "GET", "exposure_count", key="console-another").status_code == 401

@@ -1,4 +1,4 @@
-"""Dead letters, read while they grow."""
+"""Dead letters, counted while they are written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def counts(letters, *period):
     return {reason: tally.count for reason, tally in letters.tallies(*period).items()}
 
 
-def test_they_are_counted_by_reason_with_what_is_shown_of_the_first_of_each(letters, tmp_path):
+def test_dead_letters_are_counted_by_reason_with_samples(letters, tmp_path):
     (tmp_path / "events").mkdir()
     (tmp_path / "events" / "1.singer").write_text(
         '{"type": "SCHEMA", "stream": "orders"}\n'
@@ -36,11 +36,11 @@ def test_they_are_counted_by_reason_with_what_is_shown_of_the_first_of_each(lett
     assert counts(letters) == {"missing_identifier": 2, "invalid_time (at)": 1, "no reason given": 1}
 
 
-def test_without_a_folder_there_are_none(tmp_path):
+def test_a_missing_folder_has_no_dead_letters(tmp_path):
     assert counts(DeadLetters(tmp_path / "never made")) == {}
 
 
-def test_a_line_counts_once_and_only_when_it_is_complete(letters, tmp_path):
+def test_only_complete_lines_are_counted(letters, tmp_path):
     with (tmp_path / "1.singer").open("a", encoding="utf-8", buffering=1) as file:
         file.write('{"type": "RECORD", "reason": "a"}\n')
         assert counts(letters) == {"a": 1}
@@ -50,26 +50,26 @@ def test_a_line_counts_once_and_only_when_it_is_complete(letters, tmp_path):
         assert counts(letters) == {"a": 2}
 
 
-def test_the_revision_changes_with_what_there_is(letters, tmp_path):
-    seen = [letters.files()]
+def test_the_revision_follows_the_files(letters, tmp_path):
+    revisions = [letters.files()]
     file = tmp_path / "1.singer"
     file.write_text('{"type": "RECORD"}\n', encoding="utf-8")
-    seen.append(letters.files())
-    assert letters.files() == seen[-1]
+    revisions.append(letters.files())
+    assert letters.files() == revisions[-1]
     file.unlink()
 
-    assert letters.files() == seen[0] != seen[1]
+    assert letters.files() == revisions[0] != revisions[1]
     assert counts(letters) == {}
 
 
-def test_a_file_that_is_deleted_meanwhile_counts_no_more(letters, tmp_path, monkeypatch):
+def test_a_file_deleted_while_it_is_read_is_not_counted(letters, tmp_path, monkeypatch):
     (tmp_path / "1.singer").symlink_to("sent again")
     monkeypatch.setattr("pathlib.Path.is_file", lambda _: True)
 
     assert counts(letters) == {}
 
 
-def test_a_period_ends_where_the_next_one_begins(letters, tmp_path):
+def test_files_are_counted_in_their_period(letters, tmp_path):
     for time in (10, 20, 30):
         file = tmp_path / f"{time}.singer"
         file.write_text(f'{{"type": "RECORD", "reason": "at {time}"}}\n', encoding="utf-8")

@@ -32,14 +32,14 @@ def post(statsig, body, call="log_event", **headers):
     return requests.post(f"{statsig.events_url}/{call}", data=data, headers=headers, timeout=10)
 
 
-def test_an_event_is_taken_as_it_was_sent(statsig):
+def test_an_event_is_kept_as_it_was_sent(statsig):
     answer = post(statsig, {"events": [EVENT]})
 
     assert (answer.status_code, answer.json()) == (202, {"success": True})
     assert statsig.state.events == [EVENT]
 
 
-def test_a_gzip_body_is_unpacked(statsig):
+def test_a_gzip_body_is_decompressed(statsig):
     body = gzip.compress(json.dumps({"events": [EVENT]}).encode())
 
     assert post(statsig, body, **{"content-encoding": "gzip"}).status_code == 202
@@ -55,20 +55,20 @@ def test_a_gzip_body_is_unpacked(statsig):
         pytest.param(b'{"events": []}', "br", id="unknown-encoding"),
     ],
 )
-def test_a_body_that_cannot_be_unpacked_is_refused(statsig, body, encoding):
+def test_a_body_that_cannot_be_decompressed_is_refused(statsig, body, encoding):
     assert post(statsig, body, **{"content-encoding": encoding}).status_code == 400
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        pytest.param(b"", id="nothing"),
+        pytest.param(b"", id="empty"),
         pytest.param(b"<html>", id="not-json"),
         pytest.param(b'{"events": [{"eventName": "\xff"}]}', id="not-utf-8"),
         pytest.param(b'{"events": ' + b"[" * 100_000, id="too-deep"),
         pytest.param(b'{"events": [{"eventName": "a", "metadata": {"a": ' + b"[" * 100_000, id="metadata-too-deep"),
         pytest.param({}, id="no-events"),
-        pytest.param({"events": []}, id="not-one-event"),
+        pytest.param({"events": []}, id="empty-list"),
         pytest.param({"events": [{}]}, id="no-name"),
         pytest.param({"events": [EVENT, {"eventName": ""}]}, id="one-empty-name"),
         pytest.param({"events": [EVENT | {"time": 1.5}]}, id="time-a-fraction"),
@@ -80,7 +80,7 @@ def test_a_body_that_cannot_be_unpacked_is_refused(statsig, body, encoding):
         pytest.param({"events": [EVENT | {"user": {"statsigEnvironment": {"tier": 1}}}]}, id="tier-a-number"),
     ],
 )
-def test_a_body_against_the_contract_is_refused_whole(statsig, body):
+def test_an_invalid_body_is_refused_as_a_whole(statsig, body):
     assert post(statsig, body).status_code == 400
     assert statsig.state.events == []
     assert "Invalid request body" in statsig.state.requests[0].note
@@ -90,7 +90,7 @@ def without(item, *keys, **more):
     return {key: value for key, value in item.items() if key not in keys} | more
 
 
-def test_exposures_and_metrics_are_taken_as_they_were_sent(statsig):
+def test_exposures_and_metrics_are_kept_as_they_were_sent(statsig):
     assert post(statsig, {"exposures": [EXPOSURE, CHECK]}, "log_custom_exposure").status_code == 202
     assert post(statsig, {"metrics": [METRIC, RATIO], "isTest": True}, "log_custom_metric").status_code == 202
 
@@ -115,7 +115,7 @@ def test_exposures_and_metrics_are_taken_as_they_were_sent(statsig):
     }
 
 
-def test_where_everything_is_only_counted_none_is_kept(statsig_factory):
+def test_exposures_that_are_only_counted_are_not_kept(statsig_factory):
     statsig = statsig_factory(keep_events="counts")
 
     post(statsig, {"exposures": [EXPOSURE] * 3}, "log_custom_exposure")
@@ -127,23 +127,24 @@ def test_where_everything_is_only_counted_none_is_kept(statsig_factory):
 @pytest.mark.parametrize(
     ("call", "body"),
     [
-        pytest.param("log_event", {"events": [EVENT | {"statsigMetadata": None}]}, id="an event's"),
+        pytest.param("log_event", {"events": [EVENT | {"statsigMetadata": None}]}, id="event"),
         pytest.param(
-            "log_event", {"events": [EVENT | {"secondaryExposures": None, "metadata": None}]}, id="more of it"
+            "log_event", {"events": [EVENT | {"secondaryExposures": None, "metadata": None}]}, id="event metadata"
         ),
         pytest.param(
-            "log_event", {"events": [{"eventName": "e", "user": None, "time": None, "value": None}]}, id="all"
+            "log_event", {"events": [{"eventName": "e", "user": None, "time": None, "value": None}]}, id="event user"
         ),
-        pytest.param("log_event", {"events": [EVENT], "statsigMetadata": None, "user": None}, id="a request's"),
+        pytest.param("log_event", {"events": [EVENT], "statsigMetadata": None, "user": None}, id="request"),
         pytest.param(
             "log_custom_exposure",
             {"exposures": [EXPOSURE | {"secondaryExposures": None}], "statsigMetadata": None},
-            id="an exposure's",
+            id="exposure",
         ),
-        pytest.param("log_custom_metric", {"metrics": [METRIC], "isTest": None}, id="a metric's"),
+        pytest.param("log_custom_metric", {"metrics": [METRIC], "isTest": None}, id="metric"),
     ],
 )
-def test_what_is_optional_may_be_null_as_statsigs_sdks_send_it(statsig, call, body):
+# Statsig's SDKs send such nulls.
+def test_optional_members_may_be_null(statsig, call, body):
     assert post(statsig, body, call).status_code == 202
 
 
@@ -155,42 +156,42 @@ def test_what_is_optional_may_be_null_as_statsigs_sdks_send_it(statsig, call, bo
         pytest.param("log_custom_exposure", "exposures", without(EXPOSURE, "experimentName"), id="no experiment"),
         pytest.param("log_custom_exposure", "exposures", {**EXPOSURE, "experimentName": ""}, id="an empty experiment"),
         pytest.param("log_custom_exposure", "exposures", {**CHECK, "experimentName": "e"}, id="experiment and gate"),
-        pytest.param("log_custom_exposure", "exposures", without(CHECK, "passes"), id="a gate without an answer"),
-        pytest.param("log_custom_exposure", "exposures", {**CHECK, "passes": "true"}, id="an answer in words"),
+        pytest.param("log_custom_exposure", "exposures", without(CHECK, "passes"), id="a gate without passes"),
+        pytest.param("log_custom_exposure", "exposures", {**CHECK, "passes": "true"}, id="passes as a string"),
         pytest.param("log_custom_exposure", "exposures", {**EXPOSURE, "group": ""}, id="an empty group"),
-        pytest.param("log_custom_exposure", "exposures", {**EXPOSURE, "time": 1.5}, id="a broken time"),
+        pytest.param("log_custom_exposure", "exposures", {**EXPOSURE, "time": 1.5}, id="a fractional time"),
         pytest.param("log_custom_metric", "metrics", without(METRIC, "metric_value"), id="no value"),
         pytest.param("log_custom_metric", "metrics", {**METRIC, **RATIO}, id="both kinds of value"),
         pytest.param("log_custom_metric", "metrics", without(RATIO, "denominator"), id="half a ratio"),
-        pytest.param("log_custom_metric", "metrics", {**METRIC, "metric_value": "1"}, id="a value in words"),
-        pytest.param("log_custom_metric", "metrics", without(METRIC, "id_type"), id="no type of id"),
-        pytest.param("log_custom_metric", "metrics", {**METRIC, "user_id": ""}, id="nobody"),
+        pytest.param("log_custom_metric", "metrics", {**METRIC, "metric_value": "1"}, id="a value as a string"),
+        pytest.param("log_custom_metric", "metrics", without(METRIC, "id_type"), id="no ID type"),
+        pytest.param("log_custom_metric", "metrics", {**METRIC, "user_id": ""}, id="no user"),
         pytest.param("log_custom_metric", "metrics", {**METRIC, "metric_name": ""}, id="no name"),
     ],
 )
-def test_an_item_against_the_contract_is_refused_with_its_whole_request(statsig, call, items, item):
-    sound = EXPOSURE if items == "exposures" else METRIC
+def test_an_invalid_item_refuses_its_whole_request(statsig, call, items, item):
+    valid = EXPOSURE if items == "exposures" else METRIC
 
-    assert post(statsig, {items: [sound, item]}, call).status_code == 400
+    assert post(statsig, {items: [valid, item]}, call).status_code == 400
     assert statsig.state.logs[items].count == 0
 
 
 @pytest.mark.parametrize(
-    ("key", "words"),
+    ("key", "part"),
     [
         pytest.param("", "Missing API key", id="none"),
         pytest.param("console-emulator", "not the Server Secret Key", id="console"),
         pytest.param("secret-other", "not the Server Secret Key of this project", id="another-project"),
     ],
 )
-def test_only_the_server_secret_key_opens_the_events_api(statsig, key, words):
+def test_the_events_api_requires_the_server_secret_key(statsig, key, part):
     answer = post(statsig, {"events": [EVENT]}, **{"statsig-api-key": key})
 
     assert answer.status_code == 401
-    assert words in answer.json()["message"]
+    assert part in answer.json()["message"]
 
 
-def test_names_that_statsig_drops_are_answered_and_not_kept(statsig):
+def test_events_with_forbidden_names_are_accepted_and_dropped(statsig):
     names = ["ok", "a{b", "50%", 'say "x"', "two\nlines", "statsig::gate_exposure"]
 
     assert post(statsig, {"events": [EVENT | {"eventName": name} for name in names]}).status_code == 202
@@ -203,7 +204,7 @@ def test_too_many_events_are_413(statsig):
     assert post(statsig, {"events": [EVENT] * 3_000}).status_code == 202
 
 
-def test_a_body_over_ten_megabytes_is_dropped_without_a_word(statsig):
+def test_a_body_over_10_mb_is_accepted_and_dropped(statsig):
     body = {"events": [EVENT | {"metadata": {"text": "x" * 10_000_000}}]}
 
     assert post(statsig, body).status_code == 202
@@ -216,7 +217,7 @@ def test_a_wrong_event_count_is_refused(statsig):
 
 
 @pytest.mark.parametrize(("keep", "kept"), [("all", 4), ("samples", 2), ("counts", 0)])
-def test_what_is_kept_is_a_choice_and_all_is_counted(statsig_factory, keep, kept):
+def test_keep_events_decides_which_events_are_kept(statsig_factory, keep, kept):
     statsig = statsig_factory(keep_events=keep)
     post(statsig, {"events": [EVENT, EVENT, EVENT, EVENT | {"eventName": "other"}]})
 

@@ -1,4 +1,4 @@
-"""Which requests a fault meets, and faults and quotas over a socket."""
+"""The faults that a test adds to the emulator, and its quotas."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ IDS = Request("PATCH", "/console/v1/segments/vip_users/id_list", body=b'{"ids": 
 
 
 @pytest.mark.parametrize(
-    ("conditions", "met"),
+    ("conditions", "matched"),
     [
         pytest.param({}, [EVENTS, IDS], id="everything"),
         pytest.param({"method": "POST"}, [EVENTS], id="method"),
         pytest.param({"path": "*/id_list"}, [IDS], id="path"),
         pytest.param({"event": "poison_*"}, [EVENTS], id="event"),
-        pytest.param({"event": "*_2"}, [], id="no-such-event"),
+        pytest.param({"event": "*_2"}, [], id="other-event"),
         pytest.param({"over_bytes": len(IDS.body)}, [EVENTS], id="size"),
         pytest.param({"when": lambda request: b'"a"' in request.body}, [IDS], id="predicate"),
         pytest.param({"probability": 0.0}, [], id="never"),
     ],
 )
-def test_a_fault_meets_what_all_its_conditions_hold_for(conditions, met):
+def test_a_fault_matches_requests_that_meet_all_conditions(conditions, matched):
     faults = Faults()
     faults.add(status=503, **conditions)
 
-    assert [request for request in (EVENTS, IDS) if faults.pick(request)] == met
+    assert [request for request in (EVENTS, IDS) if faults.pick(request)] == matched
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        pytest.param(b"no JSON", id="no-json"),
-        pytest.param(b'{"events": [{"eventName": "\xff"}]}', id="no-utf-8"),
-        pytest.param(b"[" * 100_000, id="too-deep"),
-        pytest.param(b"[]", id="no-object"),
-        pytest.param(b'{"events": [7]}', id="no-event"),
-        pytest.param(b'{"events": [{"eventName": 7}]}', id="no-name"),
+        pytest.param(b"no JSON", id="not-json"),
+        pytest.param(b'{"events": [{"eventName": "\xff"}]}', id="not-utf-8"),
+        pytest.param(b"[" * 100_000, id="nested-too-deeply"),
+        pytest.param(b"[]", id="a-list"),
+        pytest.param(b'{"events": [7]}', id="an-event-that-is-a-number"),
+        pytest.param(b'{"events": [{"eventName": 7}]}', id="a-name-that-is-a-number"),
     ],
 )
-def test_a_body_without_events_has_none_of_the_name_that_a_fault_is_for(body):
+def test_an_invalid_body_matches_no_event_name(body):
     faults = Faults()
     faults.add(status=503, event="*")
 
@@ -68,11 +68,11 @@ def test_a_body_without_events_has_none_of_the_name_that_a_fault_is_for(body):
         pytest.param({"latency": 1.0}, "late", id="late"),
     ],
 )
-def test_the_request_log_says_what_a_fault_did(fields, note):
+def test_the_note_of_a_fault_describes_it(fields, note):
     assert Fault(**fields).note == f"fault: {note}"
 
 
-def test_a_fault_skips_the_first_and_ends_after_so_many():
+def test_skip_and_times_limit_a_fault():
     faults = Faults()
     fault = faults.add(status=503, path="/v1/*", skip=2, times=2)
 
@@ -80,7 +80,7 @@ def test_a_fault_skips_the_first_and_ends_after_so_many():
     assert (fault.seen, fault.hits) == (4, 2)
 
 
-def test_only_matching_requests_count_towards_the_skipped_ones():
+def test_only_matching_requests_are_skipped():
     faults = Faults()
     faults.add(status=503, path="/v1/*", skip=1)
 
@@ -89,7 +89,7 @@ def test_only_matching_requests_count_towards_the_skipped_ones():
     assert faults.pick(EVENTS) is not None
 
 
-def test_chance_follows_its_seed():
+def test_probability_follows_the_seed():
     def draw(seed):
         faults = Faults()
         faults.add(status=503, probability=0.5, seed=seed)
@@ -100,7 +100,7 @@ def test_chance_follows_its_seed():
     assert 16 < sum(draw(1)) < 48
 
 
-def test_the_first_fault_that_meets_a_request_acts_alone():
+def test_only_the_first_matching_fault_acts():
     faults = Faults()
     faults.add(status=500, times=1)
     faults.add(status=503)
@@ -108,7 +108,7 @@ def test_the_first_fault_that_meets_a_request_acts_alone():
     assert [faults.pick(EVENTS).status for _ in range(2)] == [500, 503]
 
 
-def test_cleared_faults_act_no_more():
+def test_cleared_faults_do_not_act():
     faults = Faults()
     faults.add(status=500)
     faults.clear()
@@ -130,7 +130,7 @@ def change(statsig, ids=("a",), segment="vip_users", method="PATCH"):
     return requests.request(method, url, json={"ids": list(ids)}, headers=headers, timeout=10)
 
 
-def test_a_status_with_retry_after_is_answered_and_nothing_taken(statsig):
+def test_a_fault_answers_a_status_with_retry_after(statsig):
     statsig.faults.add(status=503, retry_after=7, times=1)
 
     answer = send(statsig)
@@ -149,7 +149,7 @@ def test_retry_after_may_be_a_date(statsig):
 
 
 @pytest.mark.parametrize("taken", [False, True])
-def test_a_dropped_connection_gives_no_answer_and_may_have_taken_the_request(statsig, taken):
+def test_a_request_with_a_dropped_connection_may_be_taken(statsig, taken):
     statsig.faults.add(drop=True, taken=taken, times=1)
 
     with pytest.raises(requests.ConnectionError):
@@ -167,7 +167,7 @@ def test_a_dropped_connection_gives_no_answer_and_may_have_taken_the_request(sta
         pytest.param("", "", id="empty"),
     ],
 )
-def test_a_success_may_be_none(statsig, body, text):
+def test_a_fault_may_answer_202_without_success(statsig, body, text):
     statsig.faults.add(status=202, body=body)
 
     answer = send(statsig)
@@ -176,23 +176,23 @@ def test_a_success_may_be_none(statsig, body, text):
     assert statsig.state.events == []
 
 
-def test_an_answer_may_be_bad_although_the_request_was_taken(statsig):
+def test_a_fault_may_answer_an_error_to_a_taken_request(statsig):
     statsig.faults.add(status=504, taken=True)
 
     assert send(statsig).status_code == 504
     assert len(statsig.state.events) == 1
 
 
-def test_a_poisonous_event_refuses_its_whole_request(statsig):
+def test_an_event_name_may_refuse_its_whole_request(statsig):
     statsig.faults.add(event="poison", status=400)
-    poisoned = {"events": [*BODY["events"], {"eventName": "poison"}]}
+    poison_body = {"events": [*BODY["events"], {"eventName": "poison"}]}
 
-    assert send(statsig, poisoned).status_code == 400
+    assert send(statsig, poison_body).status_code == 400
     assert send(statsig).status_code == 202
     assert len(statsig.state.events) == 1
 
 
-def test_what_is_poisonous_may_be_said_in_python(statsig):
+def test_a_python_condition_may_refuse_a_request(statsig):
     statsig.faults.add(
         path="/v1/*",
         status=400,
@@ -203,20 +203,20 @@ def test_what_is_poisonous_may_be_said_in_python(statsig):
     assert send(statsig).status_code == 202
 
 
-def test_a_body_over_a_size_is_413(statsig):
+def test_a_fault_may_refuse_large_bodies(statsig):
     statsig.faults.add(over_bytes=100, status=413)
 
     assert send(statsig, {"events": BODY["events"] * 10}).status_code == 413
     assert send(statsig).status_code == 202
 
 
-def test_a_key_can_be_revoked_on_the_way(statsig):
+def test_a_fault_may_revoke_a_key_in_mid_run(statsig):
     statsig.faults.add(path="/v1/*", skip=1, status=401)
 
     assert [send(statsig).status_code for _ in range(3)] == [202, 401, 401]
 
 
-def test_a_list_can_change_between_its_pages(statsig_factory):
+def test_a_fault_may_change_a_list_between_its_pages(statsig_factory):
     statsig = statsig_factory(page_size=2)
     statsig.state.seed_segment("vip_users", ["b", "c", "d", "e"])
     statsig.faults.add(method="GET", path="*/id_list", skip=1, times=1, adds=("a",), removes=("e",))
@@ -229,7 +229,7 @@ def test_a_list_can_change_between_its_pages(statsig_factory):
     assert statsig.state.ids("vip_users") == {"a", "b", "c", "d"}
 
 
-def test_an_answer_may_be_late(statsig):
+def test_a_fault_may_delay_a_response(statsig):
     statsig.faults.add(latency=0.2, times=1)
     begun = time.monotonic()
 
@@ -238,16 +238,16 @@ def test_an_answer_may_be_late(statsig):
     assert len(statsig.state.events) == 1
 
 
-def test_closing_ends_late_and_hanging_answers(statsig):
+def test_closing_ends_delayed_and_hanging_requests(statsig):
     statsig.faults.add(path="*/log_event", latency=3_600)
     statsig.faults.add(path="*/id_list", hang=True)
     statsig.state.seed_segment("vip_users")
-    met = threading.Barrier(3, timeout=10)
+    matched = threading.Barrier(3, timeout=10)
     pick, ended = statsig.faults.pick, []
 
-    def pick_and_tell(arrival):
+    def pick_and_wait(arrival):
         fault = pick(arrival)
-        met.wait()
+        matched.wait()
         return fault
 
     def call(function):
@@ -255,11 +255,11 @@ def test_closing_ends_late_and_hanging_answers(statsig):
             function(statsig)
         ended.append(function)
 
-    statsig.faults.pick = pick_and_tell
+    statsig.faults.pick = pick_and_wait
     callers = [threading.Thread(target=call, args=(function,)) for function in (send, change)]
     for caller in callers:
         caller.start()
-    met.wait()
+    matched.wait()
     statsig.close()
     for caller in callers:
         caller.join(timeout=10)
@@ -276,7 +276,7 @@ def test_closing_ends_connections_that_are_kept_alive(statsig_factory):
             session.get(f"{statsig.url}/_emulator/state", timeout=10)
 
 
-def test_after_a_while_away_it_is_back_on_its_port_with_all_it_holds(statsig):
+def test_a_restarted_emulator_keeps_its_port_and_state(statsig):
     send(statsig)
     url = statsig.url
     statsig.close()
@@ -289,7 +289,7 @@ def test_after_a_while_away_it_is_back_on_its_port_with_all_it_holds(statsig):
     assert (statsig.url, len(statsig.state.events)) == (url, 2)
 
 
-def test_the_state_is_told_over_http(statsig, monkeypatch):
+def test_the_state_is_served_over_http(statsig, monkeypatch):
     monkeypatch.setattr("target_statsig.emulator.state.MAX_LISTED_IDS", 2)
     statsig.state.seed_segment("vip_users", ["a", "b"])
     statsig.state.seed_segment("too_big", ["a", "b", "c"])
@@ -304,7 +304,7 @@ def test_the_state_is_told_over_http(statsig, monkeypatch):
     assert requests.get(f"{statsig.url}/_emulator/nothing", timeout=10).status_code == 404
 
 
-def test_changes_of_a_list_are_limited_and_the_answer_says_when_to_come_back(statsig_factory):
+def test_changes_over_the_quota_get_429_with_retry_after(statsig_factory):
     now = [1_000.0]
     statsig = statsig_factory(clock=lambda: now[0])
     statsig.state.seed_segment("vip_users")
@@ -316,14 +316,14 @@ def test_changes_of_a_list_are_limited_and_the_answer_says_when_to_come_back(sta
     assert change(statsig).status_code == 200
 
 
-def test_reading_is_not_limited(statsig_factory):
+def test_reads_have_no_quota(statsig_factory):
     statsig = statsig_factory(clock=lambda: 0.0)
     statsig.state.seed_segment("vip_users")
 
     assert {change(statsig, method="GET").status_code for _ in range(15)} == {200}
 
 
-def test_limits_can_be_off(statsig_factory):
+def test_quotas_can_be_turned_off(statsig_factory):
     statsig = statsig_factory(clock=lambda: 0.0, id_list_windows=(), mutation_windows=())
     statsig.state.seed_segment("vip_users")
 

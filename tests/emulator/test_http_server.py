@@ -1,4 +1,4 @@
-"""HTTP as it may come over a connection, and who may ask anything: no web page from elsewhere."""
+"""The HTTP server, and which hosts and origins it answers."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def port_of(statsig):
 
 @pytest.fixture
 def exchange(statsig):
-    """Send bytes over a connection of their own, and return all that is answered until it ends."""
+    """Send bytes over a new connection, and return all that is answered until it closes."""
 
-    def exchanged(*parts):
+    def send(*parts):
         with socket.create_connection(("127.0.0.1", port_of(statsig)), timeout=10) as connection:
             for part in parts:
                 connection.sendall(part)
             connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65_536), b""))
 
-    return exchanged
+    return send
 
 
 def head(statsig, *lines):
@@ -41,26 +41,26 @@ def head(statsig, *lines):
     return "".join(f"{line}\r\n" for line in [*all_lines, ""]).encode()
 
 
-def test_requests_may_come_all_at_once_or_byte_by_byte(statsig, exchange):
+def test_requests_may_arrive_together_or_byte_by_byte(statsig, exchange):
     request = head(statsig, f"Content-Length: {len(BODY)}") + BODY
     assert exchange(request * 3).count(b"HTTP/1.1 202 Accepted\r\n") == 3
     assert exchange(*(bytes([byte]) for byte in request)).count(b"HTTP/1.1 202 Accepted\r\n") == 1
     assert len(statsig.state.events) == 4
 
 
-def test_who_waits_for_a_word_before_the_body_gets_one(statsig, exchange):
-    answered = exchange(head(statsig, f"Content-Length: {len(BODY)}", "Expect: 100-continue"), BODY)
-    assert answered.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\n")
+def test_expect_100_continue_is_answered(statsig, exchange):
+    response = exchange(head(statsig, f"Content-Length: {len(BODY)}", "Expect: 100-continue"), BODY)
+    assert response.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\n")
 
 
-def test_a_connection_that_is_not_to_be_kept_is_closed_after_the_answer(statsig):
+def test_connection_close_is_obeyed(statsig):
     with socket.create_connection(("127.0.0.1", port_of(statsig)), timeout=10) as connection:
         connection.sendall(b"GET /_emulator/state HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        answered = b"".join(iter(lambda: connection.recv(65_536), b""))
-    assert answered.startswith(b"HTTP/1.1 200 OK\r\n")
+        response = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert response.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_closing_ends_a_connection_on_which_nobody_asks(statsig):
+def test_closing_ends_idle_connections(statsig):
     with socket.create_connection(("127.0.0.1", port_of(statsig)), timeout=10) as connection:
         connection.sendall(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(65_536).startswith(b"HTTP/1.1 404 ")
@@ -75,15 +75,15 @@ def handle(error, server):
         server.handle_error()
 
 
-@pytest.mark.parametrize(("error", "is_told"), [(ConnectionResetError, False), (ValueError, True)])
-def test_only_an_error_of_the_emulator_s_own_is_told(capfd, error, is_told):
+@pytest.mark.parametrize(("error", "is_printed"), [(ConnectionResetError, False), (ValueError, True)])
+def test_only_errors_of_the_emulator_are_printed(capfd, error, is_printed):
     with LoopbackServer(0, lambda _: None, lambda _: None) as server:
         handle(error, server)
 
-    assert (error.__name__ in capfd.readouterr().err) == is_told
+    assert (error.__name__ in capfd.readouterr().err) == is_printed
 
 
-def test_a_method_that_statsig_does_not_know_is_refused_and_not_logged(statsig, exchange):
+def test_an_unknown_method_is_refused_and_not_logged(statsig, exchange):
     assert exchange(b"OPTIONS /v1/log_event HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 501 ")
     assert statsig.state.requests == []
 
@@ -97,7 +97,7 @@ def post(statsig, path="/v1/log_event", json=EVENT, **headers):
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:{}", "127.0.0.1", "127.0.0.1:{}", "127.8.9.10", "[::1]:{}"])
-def test_this_machine_is_answered_by_each_of_its_names(statsig, host):
+def test_names_and_addresses_of_this_machine_are_answered(statsig, host):
     assert post(statsig, Host=host.format(port_of(statsig))) == 202
 
 
@@ -106,16 +106,16 @@ def test_this_machine_is_answered_by_each_of_its_names(statsig, host):
     [
         pytest.param("rebound.example", id="another name"),
         pytest.param("rebound.example:{}", id="another name with the port"),
-        pytest.param("localhost.rebound.example", id="a name that begins alike"),
-        pytest.param("127.0.0.1.rebound.example", id="a name that begins like an address"),
-        pytest.param("192.168.0.7:{}", id="an address in the network"),
-        pytest.param("[::2]", id="another address of IPv6"),
-        pytest.param("[::1", id="half an address"),
-        pytest.param("", id="none"),
+        pytest.param("localhost.rebound.example", id="a name that begins with localhost"),
+        pytest.param("127.0.0.1.rebound.example", id="a name that begins with an address"),
+        pytest.param("192.168.0.7:{}", id="a local network address"),
+        pytest.param("[::2]", id="another IPv6 address"),
+        pytest.param("[::1", id="an unclosed address"),
+        pytest.param("", id="empty"),
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/log_event", "/console/v1/segments/vips/id_list", "/_emulator/state", "/"])
-def test_nobody_is_answered_who_calls_it_by_another_name(statsig, host, path):
+def test_other_host_names_are_refused(statsig, host, path):
     host = host.format(port_of(statsig))
 
     assert requests.get(statsig.url + path, headers={"Host": host}, timeout=10).status_code == 421
@@ -125,12 +125,12 @@ def test_nobody_is_answered_who_calls_it_by_another_name(statsig, host, path):
 
 @pytest.mark.parametrize("origin", ["https://elsewhere.example", "null", "http://127.0.0.1:1", "https://127.0.0.1:{}"])
 @pytest.mark.parametrize("path", ["/v1/log_event", "/_emulator/clear"])
-def test_a_page_of_another_origin_changes_nothing(statsig, origin, path):
+def test_requests_of_another_origin_are_refused(statsig, origin, path):
     assert post(statsig) == 202
 
     assert post(statsig, path, Origin=origin.format(port_of(statsig))) == 403
     assert len(statsig.state.events) == 1
 
 
-def test_its_own_page_may_change_something(statsig):
+def test_requests_of_its_own_page_are_accepted(statsig):
     assert post(statsig, "/_emulator/clear", Origin=statsig.url) == 200

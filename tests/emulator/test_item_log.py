@@ -1,4 +1,4 @@
-"""What becomes of the items that are taken."""
+"""The items that the emulator accepts: counts, samples, dropped names and remarks."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def event(name="purchase", user_id="u1", tier="production", **members):
 
 
 @pytest.mark.parametrize("character", list('\\[]{}<>#=;&$%|"\0\r\n'))
-def test_a_name_with_a_dropped_character_has_a_reason(character):
+def test_a_name_with_a_forbidden_character_is_dropped(character):
     assert name_drop_reason(f"a{character}b") == item_log.BAD_CHARACTER
 
 
 @pytest.mark.parametrize("name", ["Order Completed", "order.completed", "größe", "a-b_c:d/e", "it's (new)!"])
-def test_other_names_have_none(name):
+def test_other_names_are_not_dropped(name):
     assert name_drop_reason(name) == ""
 
 
-def test_events_are_counted_by_name_and_tier_with_their_users():
+def test_events_and_users_are_counted_by_name_and_tier():
     log = log_of("all")
     log.take([event(), event(user_id="u2"), event(user_id="u2"), event(tier="staging")], {}, NOW_MS)
 
@@ -40,7 +40,7 @@ def test_events_are_counted_by_name_and_tier_with_their_users():
     assert log.tallies["purchase", "staging"].count == 1
 
 
-def test_a_user_may_be_known_by_a_custom_id_alone():
+def test_a_user_may_have_a_custom_id_alone():
     log = log_of("all")
     log.take([{"eventName": "a", "user": {"userID": "", "customIDs": {"stableID": "s1"}}}], {}, NOW_MS)
 
@@ -65,7 +65,7 @@ def test_a_user_may_be_known_by_a_custom_id_alone():
         ),
     ],
 )
-def test_a_doubtful_event_is_kept_and_remarked_upon(doubtful, remark):
+def test_a_doubtful_event_is_kept_with_a_remark(doubtful, remark):
     log = log_of("all")
     log.take([doubtful], {}, NOW_MS)
 
@@ -73,14 +73,14 @@ def test_a_doubtful_event_is_kept_and_remarked_upon(doubtful, remark):
     assert log.remarks == {remark: Tally(1, samples=[doubtful])}
 
 
-def test_an_ordinary_event_is_not_remarked_upon():
+def test_an_ordinary_event_has_no_remark():
     log = log_of("all")
     log.take([event(time=NOW_MS, metadata={"page": "/"}), event(time="2026-11-22T10:00:00Z")], {}, NOW_MS)
 
     assert not log.remarks
 
 
-def test_counting_names_drops_like_taking():
+def test_counting_names_drops_forbidden_names():
     log = log_of("counts")
     log.count_names(Counter({"ok": 3, "bad|name": 2}))
 
@@ -97,7 +97,7 @@ def test_the_first_events_of_each_name_are_kept_as_samples():
     assert log.kept == [event(user_id="u0")]
 
 
-def test_what_is_dropped_or_doubtful_has_examples():
+def test_dropped_and_doubtful_events_have_samples():
     log = log_of("all")
     dropped, doubtful = [event("bad|name"), event("bad|name", "u2")], [event(time=0), event(time=1)]
     log.take([*dropped, *doubtful], {}, NOW_MS)
@@ -106,7 +106,7 @@ def test_what_is_dropped_or_doubtful_has_examples():
     assert log.remarks == {item_log.OLD_TIME: Tally(2, samples=doubtful)}
 
 
-def test_users_are_counted_by_the_id_that_they_are_known_by():
+def test_users_are_counted_by_id_type():
     log = log_of("all")
     anonymous = {"eventName": "b"}
     log.take([event(), event(), {"eventName": "a", "user": {"customIDs": {"stableID": "s1"}}}, anonymous], {}, NOW_MS)
@@ -115,7 +115,7 @@ def test_users_are_counted_by_the_id_that_they_are_known_by():
     assert log.tallies["b", ""].ids == set()
 
 
-def test_merging_gives_what_one_log_would_hold():
+def test_merged_logs_equal_a_single_log():
     batches = [[event(), event("bad|name"), event(time=0)], [event(tier="staging"), event(user_id="u2"), event(time=1)]]
     batches.append([event(value=value) for value in range(MAX_SAMPLES)])
     parts = [log_of("all") for _ in batches]

@@ -1,4 +1,4 @@
-"""The emulator's page in a real browser: it shows what arrived, says nothing on the console, asks nobody else."""
+"""The emulator's page in a real browser."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PURCHASE = {
 
 @pytest.fixture
 def target(statsig):
-    """A session that sends like a target: its connection is its run."""
+    """A session that sends like a target, so that its connection is a run."""
     with requests.Session() as session:
         session.headers["statsig-api-key"] = statsig.server_secret_key
         yield session
 
 
 @pytest.fixture
-def keeping():
+def start_with_keep():
     """Start `statsig-emulator --keep` with a command, and return the address that it prints."""
     processes = []
 
@@ -65,8 +65,8 @@ def total(page, noun):
     return page.locator(".totals div").filter(has_text=noun).locator("dd")
 
 
-def test_what_the_target_sent_is_on_the_page(keeping, page):
-    page.goto(keeping("--segment", "vip_users=sample_data/vip_users_last_week.txt", "sh", "-c", SHOP))
+def test_the_page_shows_what_the_target_sent(start_with_keep, page):
+    page.goto(start_with_keep("--segment", "vip_users=sample_data/vip_users_last_week.txt", "sh", "-c", SHOP))
 
     expect(total(page, "events")).to_have_text("39")
     expect(total(page, "segment changed")).to_have_text("1")
@@ -90,7 +90,7 @@ def test_what_the_target_sent_is_on_the_page(keeping, page):
     expect(page.get_by_role("img", name="Bytes over time")).to_be_visible()
 
 
-def test_exposures_and_metrics_are_on_the_page(statsig, page, target):
+def test_the_page_shows_exposures_and_metrics(statsig, page, target):
     exposure = {"experimentName": "checkout", "group": "Test", "time": 1_793_723_578_000, "user": {"userID": "u-1"}}
     metric = {"user_id": "u-1", "id_type": "user_id", "metric_name": "net_revenue", "metric_value": 26.1}
     target.post(f"{statsig.events_url}/log_custom_exposure", json={"exposures": [exposure]}, timeout=10)
@@ -103,7 +103,7 @@ def test_exposures_and_metrics_are_on_the_page(statsig, page, target):
     expect(page.get_by_role("row", name="net_revenue user_id value 2 1")).to_be_visible()
 
 
-def test_an_empty_page_tells_how_to_point_a_target_here_and_then_shows_what_comes(statsig, page, target):
+def test_an_empty_page_shows_the_variables_and_then_the_events(statsig, page, target):
     page.goto(statsig.url)
     expect(page.get_by_role("heading", name="Nothing has arrived yet")).to_be_visible()
     expect(page.get_by_text(f"export TARGET_STATSIG_EVENTS_URL={statsig.events_url}")).to_be_visible()
@@ -117,7 +117,7 @@ def test_an_empty_page_tells_how_to_point_a_target_here_and_then_shows_what_come
     expect(page).to_have_title("1 event · Statsig emulator")
 
 
-def test_what_was_refused_dropped_or_doubtful_is_told_with_its_reason(statsig, page, target):
+def test_refused_dropped_and_doubtful_events_have_reasons(statsig, page, target):
     statsig.faults.add(Fault(status=503, times=1))
     send(statsig, target, PURCHASE)
     send(statsig, target, PURCHASE | {"eventName": "10% off"}, {"eventName": "anonymous"})
@@ -131,7 +131,7 @@ def test_what_was_refused_dropped_or_doubtful_is_told_with_its_reason(statsig, p
     expect(page.get_by_text('"anonymous"')).to_be_visible()
 
 
-def test_line_breaks_and_escapes_of_names_are_shown(statsig, page, target):
+def test_control_characters_in_names_are_escaped(statsig, page, target):
     statsig.state.seed_segment("vips\n\x1b2J\u202e")
     send(statsig, target, PURCHASE | {"eventName": "a\x1b2J\tb"})
     page.goto(statsig.url)
@@ -140,7 +140,7 @@ def test_line_breaks_and_escapes_of_names_are_shown(statsig, page, target):
     expect(page.get_by_role("row", name=r"vips\n\x1b2J\u202e")).to_be_visible()
 
 
-def test_runs_are_told_apart_and_the_newest_comes_first(statsig_factory, page):
+def test_runs_are_listed_newest_first(statsig_factory, page):
     now = [1_800_000_000.0]
     statsig = statsig_factory(clock=lambda: now[0])
     for names in (["login", "login"], ["login", "logout"]):
@@ -171,7 +171,7 @@ def test_clearing_empties_the_page(statsig, page, target):
     assert statsig.state.events == []
 
 
-def test_what_arrived_is_text_and_never_markup(statsig, page, target):
+def test_values_are_shown_as_text_and_not_as_markup(statsig, page, target):
     markup = "<img src=x onerror=\"console.log('run')\"></script><script>console.log('run')</script>"
     send(statsig, target, PURCHASE | {"eventName": "a", "metadata": {markup: markup}, "user": {"userID": markup}})
     statsig.state.seed_segment(markup, [markup])
@@ -184,7 +184,7 @@ def test_what_arrived_is_text_and_never_markup(statsig, page, target):
     expect(page.locator("main img")).to_have_count(0)
 
 
-def test_what_one_types_and_where_one_is_stays_while_more_arrives(statsig, page, target):
+def test_input_and_focus_stay_while_more_arrives(statsig, page, target):
     statsig.state.seed_segment("vip_users", ["u-1", "u-2", "v-1"])
     send(statsig, target, PURCHASE)
     page.goto(statsig.url)
@@ -200,7 +200,7 @@ def test_what_one_types_and_where_one_is_stays_while_more_arrives(statsig, page,
     expect(page.get_by_label("Members of vip_users").get_by_role("listitem")).to_have_text(["u-1", "u-2"])
 
 
-def test_an_answer_that_another_has_overtaken_is_thrown_away(statsig, page):
+def test_an_overtaken_response_is_ignored(statsig, page):
     statsig.state.seed_segment("vip_users", ["u-1", "v-1"])
     held = []
 
@@ -223,7 +223,7 @@ def test_an_answer_that_another_has_overtaken_is_thrown_away(statsig, page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_on_a_phone(statsig, page, target, scheme):
+def test_the_page_fits_on_a_phone(statsig, page, target, scheme):
     statsig.state.seed_segment("a_segment_with_a_name_that_is_longer_than_a_phone_is_wide", ["member" * 20])
     send(statsig, target, PURCHASE | {"eventName": "n" * 100, "metadata": {"k" * 90: "v" * 900}})
     page.emulate_media(color_scheme=scheme)
@@ -250,7 +250,7 @@ WORDS_ON_TWO_LINES = """() => {
 }"""
 
 
-def test_a_phone_breaks_no_word(statsig, page, target):
+def test_no_word_is_broken_on_a_phone(statsig, page, target):
     statsig.state.seed_segment("vip_users", ["a"]).change("add", ["b"])
     send(statsig, target, PURCHASE, PURCHASE | {"eventName": "begin_checkout"}, PURCHASE | {"user": {}})
     page.set_viewport_size({"width": 390, "height": 844})
@@ -260,7 +260,7 @@ def test_a_phone_breaks_no_word(statsig, page, target):
     assert page.evaluate(WORDS_ON_TWO_LINES) == []
 
 
-def test_a_page_that_outlives_its_emulator_says_so(statsig, page, target, misdeeds):
+def test_the_page_says_that_the_emulator_has_stopped(statsig, page, target, violations):
     send(statsig, target, PURCHASE)
     page.goto(statsig.url)
     expect(total(page, "event")).to_have_text("1")
@@ -269,6 +269,6 @@ def test_a_page_that_outlives_its_emulator_says_so(statsig, page, target, misdee
 
     expect(page.get_by_text("The emulator has stopped")).to_be_visible()
     expect(total(page, "event")).to_have_text("1")
-    # The browser itself complains of an address where nobody answers, as long as the page asks there.
+    # The browser logs an error for each request to an address that does not answer.
     page.close()
-    misdeeds[:] = [misdeed for misdeed in misdeeds if "Failed to load resource" not in misdeed]
+    violations[:] = [each for each in violations if "Failed to load resource" not in each]

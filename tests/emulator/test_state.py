@@ -1,4 +1,4 @@
-"""Segments, quotas, and which run a request belongs to."""
+"""Segments, quotas and runs of the emulator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IDS = st.sets(st.text(min_size=1), max_size=30)
 
 
 @given(IDS, IDS, IDS)
-def test_changes_add_up(first, added, removed):
+def test_changes_are_applied_and_counted(first, added, removed):
     segment = Segment("vip_users", ids=set(first))
     segment.change("add", added)
     segment.change("remove", removed)
@@ -41,7 +41,7 @@ def test_a_page_read_after_a_change_shows_the_change():
     assert segment.page(2, 1) == ["b"]
 
 
-def test_a_change_tells_when_it_was_and_names_the_first_ids_that_made_a_difference():
+def test_a_change_has_its_time_and_its_first_effective_ids():
     segment = Segment("vip_users", ids={"a", "b"})
     added = segment.change("add", ["b", *"zyxwvc"], time=7.0)
     removed = segment.change("remove", ["a", "never there"], time=8.0)
@@ -58,8 +58,8 @@ def test_members_are_found_by_a_part_of_their_id():
     assert segment.find("nobody", 10) == []
 
 
-@pytest.mark.parametrize(("now", "wait"), [pytest.param(10, 90, id="the-long-one"), pytest.param(100, 0, id="neither")])
-def test_every_window_must_have_room(now, wait):
+@pytest.mark.parametrize(("now", "wait"), [pytest.param(10, 90, id="long-window"), pytest.param(100, 0, id="none")])
+def test_the_longest_wait_of_all_windows_counts(now, wait):
     quota = Quota((RateWindow(2, 10), RateWindow(3, 100)))
     for time in (0, 1, 2):
         quota.count(time)
@@ -86,8 +86,8 @@ def test_no_window_ever_holds_more_than_its_limit(pauses):
 LATER = QUIET_SECONDS + 1
 
 
-class Project(State):
-    """A state that is told when something happens."""
+class TimedState(State):
+    """A state whose clock is set for each connection."""
 
     def __init__(self):
         super().__init__(Options(clock=lambda: self.now))
@@ -100,57 +100,57 @@ class Project(State):
         self.now = now
         self.leave(connection)
 
-    def told(self):
+    def run_times(self):
         return [(run.number, run.started, run.ended) for run in self.runs]
 
 
 @pytest.fixture
-def project():
-    return Project()
+def timed():
+    return TimedState()
 
 
-def test_the_first_request_begins_the_first_run(project):
-    project.arrive_at(10.0, 1)
+def test_the_first_request_begins_the_first_run(timed):
+    timed.arrive_at(10.0, 1)
 
-    assert project.told() == [(1, 10.0, 10.0)]
-    assert project.active
-
-
-def test_a_wait_on_an_open_connection_is_the_same_run(project):
-    project.arrive_at(0.0, 1)
-    project.arrive_at(900.0, 1)
-
-    assert project.told() == [(1, 0.0, 900.0)]
+    assert timed.run_times() == [(1, 10.0, 10.0)]
+    assert timed.active
 
 
-def test_one_of_several_connections_suffices(project):
-    project.arrive_at(0.0, 1)
-    project.arrive_at(0.0, 2)
-    project.leave_at(0.0, 1)
-    project.arrive_at(LATER, 3)
+def test_a_pause_on_an_open_connection_is_the_same_run(timed):
+    timed.arrive_at(0.0, 1)
+    timed.arrive_at(900.0, 1)
 
-    assert project.told() == [(1, 0.0, LATER)]
+    assert timed.run_times() == [(1, 0.0, 900.0)]
 
 
-def test_without_a_connection_for_a_while_another_run_begins(project):
-    project.arrive_at(0.0, 1)
-    project.leave_at(5.0, 1)
-    assert not project.active
-    project.arrive_at(5.0 + LATER, 2)
+def test_a_run_lasts_while_any_connection_is_open(timed):
+    timed.arrive_at(0.0, 1)
+    timed.arrive_at(0.0, 2)
+    timed.leave_at(0.0, 1)
+    timed.arrive_at(LATER, 3)
 
-    assert project.told() == [(1, 0.0, 5.0), (2, 5.0 + LATER, 5.0 + LATER)]
-
-
-def test_who_is_back_soon_goes_on(project):
-    project.arrive_at(0.0, 1)
-    project.leave_at(0.0, 1)
-    project.arrive_at(QUIET_SECONDS, 2)
-
-    assert project.told() == [(1, 0.0, QUIET_SECONDS)]
+    assert timed.run_times() == [(1, 0.0, LATER)]
 
 
-def test_a_connection_that_asked_for_nothing_is_no_targets(project):
-    revision = project.revision
-    project.leave_at(0.0, 7)
+def test_a_connection_after_a_pause_begins_another_run(timed):
+    timed.arrive_at(0.0, 1)
+    timed.leave_at(5.0, 1)
+    assert not timed.active
+    timed.arrive_at(5.0 + LATER, 2)
 
-    assert (project.runs, project.revision) == ([], revision)
+    assert timed.run_times() == [(1, 0.0, 5.0), (2, 5.0 + LATER, 5.0 + LATER)]
+
+
+def test_a_new_connection_soon_after_is_the_same_run(timed):
+    timed.arrive_at(0.0, 1)
+    timed.leave_at(0.0, 1)
+    timed.arrive_at(QUIET_SECONDS, 2)
+
+    assert timed.run_times() == [(1, 0.0, QUIET_SECONDS)]
+
+
+def test_a_connection_without_requests_is_ignored(timed):
+    revision = timed.revision
+    timed.leave_at(0.0, 7)
+
+    assert (timed.runs, timed.revision) == ([], revision)
