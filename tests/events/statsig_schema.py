@@ -1,4 +1,4 @@
-"""What Statsig takes: `StatsigEvent` and `ExposureEvent` of its OpenAPI schema, closed, with the rules of its guides.
+"""What Statsig accepts: `StatsigEvent` and `ExposureEvent` of its OpenAPI schema, closed, with the rules of its guides.
 
 No schema of a metric's value is published; it is as https://docs.statsig.com/metrics/precomputed-metrics shows it.
 """
@@ -97,7 +97,7 @@ METADATA = {"type": "object", "properties": dict.fromkeys(("sdkType", "sdkVersio
 
 
 def body(items, item, **members):
-    """Return the schema of a request's body, closed."""
+    """Return the schema of a request's body, without other members."""
     return {
         "type": "object",
         "additionalProperties": False,

@@ -15,8 +15,8 @@ SIZES = st.lists(st.integers(min_value=1, max_value=50), max_size=60)
         pytest.param([], [], id="nothing"),
         pytest.param([10], [[10]], id="one"),
         pytest.param([10, 10, 10, 10], [[10, 10, 10], [10]], id="rows"),
-        pytest.param([40, 39, 10], [[40, 39], [10]], id="bytes-with-comma-just-fit"),
-        pytest.param([40, 40, 10], [[40], [40, 10]], id="bytes-with-comma-just-do-not"),
+        pytest.param([40, 39, 10], [[40, 39], [10]], id="bytes-with-comma-fit"),
+        pytest.param([40, 40, 10], [[40], [40, 10]], id="bytes-with-comma-do-not-fit"),
         pytest.param([10, 200, 10], [[10], [200], [10]], id="too-large-alone"),
     ],
 )

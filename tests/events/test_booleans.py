@@ -8,15 +8,15 @@ from target_statsig.singer.columns import parse_bool
 
 
 @pytest.mark.parametrize("value", [True, 1, 1.0, Decimal(1), "true", " TRUE ", "t", "Yes", "y", "On", "1", "granted"])
-def test_yes(value):
+def test_values_that_mean_yes_are_true(value):
     assert parse_bool(value) is True
 
 
 @pytest.mark.parametrize("value", [False, 0, -0.0, Decimal(0), "false", "F", "no", "n", "OFF", "0", "Denied"])
-def test_no(value):
+def test_values_that_mean_no_are_false(value):
     assert parse_bool(value) is False
 
 
 @pytest.mark.parametrize("value", [None, "", "maybe", 2, 0.5, Decimal("NaN"), Decimal("sNaN"), [], {}, [True]])
-def test_no_answer(value):
+def test_other_values_are_no_boolean(value):
     assert parse_bool(value) is None

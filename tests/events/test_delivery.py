@@ -1,4 +1,4 @@
-"""The unit of work: every record is accounted for, whatever Statsig says to it."""
+"""Delivery of a batch: every record is accounted for, whatever Statsig answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOST = TransportError("TimeoutError: timed out", sent=True)
 
 
 class Statsig(Transport):
-    """Takes events; refuses a request that holds poison, or that is too large, or as the script says."""
+    """Accepts events; refuses a request that has poison or is too large, or answers by the script."""
 
     def __init__(self, *script, poison=(), largest=10**9):
         self.script = list(script)
@@ -59,7 +59,7 @@ class Statsig(Transport):
 
 
 class Ledger(StreamLedger):
-    """Knows what it is told that earlier runs did, and remembers this one's batches."""
+    """Knows the given records of earlier runs, and remembers the batches of this run."""
 
     def __init__(self, *, known=(), doubtful=(), broken=None):
         self.batches = {}
@@ -125,8 +125,8 @@ def orders(count):
     return [order(number) for number in range(count)]
 
 
-def line(row, stream="orders"):
-    return msgspec.json.encode({"type": "RECORD", "stream": stream, "record": row}) + b"\n"
+def line(row):
+    return msgspec.json.encode({"type": "RECORD", "stream": "orders", "record": row}) + b"\n"
 
 
 def stream(rows=500, size=1_000_000, **settings):
@@ -169,7 +169,7 @@ def reasons(result):
     return Counter(rejection.error.reason for rejection in result.rejections)
 
 
-def test_all_that_can_become_an_event_arrives_in_order():
+def test_all_valid_records_arrive_in_order():
     statsig = Statsig()
     records = [*orders(3), order(8, user_id=None), *orders(3), order(9, at=None)]
     result = send(records, statsig, to=stream(rows=2, field_mapping={"event_time": "at"}))
@@ -204,7 +204,7 @@ def test_the_same_records_make_the_same_requests():
 
 
 @given(data=st.data(), count=st.integers(0, 120), rows=st.integers(1, 50))
-def test_exactly_the_culprits_are_rejected_and_the_others_arrive_once(data, count, rows):
+def test_refused_events_are_rejected_and_the_others_arrive_once(data, count, rows):
     numbers = st.integers(0, max(count - 1, 0))
     poison = data.draw(st.sets(numbers, max_size=RefusalStreak.LIMIT - 1)) if count else set()
     assume(len(poison) < RefusalStreak.LIMIT)
@@ -223,7 +223,7 @@ def test_exactly_the_culprits_are_rejected_and_the_others_arrive_once(data, coun
     assert result.counts.requests <= batches + len(poison) * 2 * math.ceil(math.log2(rows) if rows > 1 else 1)
 
 
-def test_ten_culprits_in_five_hundred_cost_at_most_two_times_log_of_five_hundred_each():
+def test_ten_refused_events_in_500_take_few_requests():
     poison = [f"u{number}" for number in range(3, 500, 50)]
     result = send(orders(500), Statsig(poison=poison))
     assert rejected(result) == poison
@@ -232,7 +232,7 @@ def test_ten_culprits_in_five_hundred_cost_at_most_two_times_log_of_five_hundred
     assert {rejection.message for rejection in result.rejections} == {"no such event"}
 
 
-def test_twenty_refused_events_and_none_taken_are_a_wrong_mapping():
+def test_twenty_refused_events_and_none_accepted_end_the_run():
     statsig = Statsig(poison=[f"u{number}" for number in range(100)])
     result = send(orders(100), statsig)
     assert isinstance(result.failure, FatalRunError)
@@ -242,14 +242,14 @@ def test_twenty_refused_events_and_none_taken_are_a_wrong_mapping():
     assert result.undelivered == 80
 
 
-def test_where_one_was_taken_refused_events_are_poison_however_many():
+def test_any_number_of_refused_events_is_rejected_after_an_accepted_one():
     statsig = Statsig(poison=[f"u{number}" for number in range(1, 100)])
     result = send(orders(100), statsig, to=stream(rows=1))
     assert result.failure is None
     assert (result.counts.delivered, len(result.rejections)) == (1, 99)
 
 
-def test_where_there_is_no_events_api_nothing_is_halved():
+def test_a_batch_is_not_halved_after_a_404():
     statsig = Statsig(answer(404, {"message": "Cannot POST"}))
     result = send(orders(100), statsig)
     assert isinstance(result.failure, RefusedError)
@@ -270,7 +270,7 @@ def test_a_413_lowers_the_bound_for_the_rest_of_the_run():
     assert all(len(body) <= 2_000 for body in again.bodies)
 
 
-def test_a_413_lowers_the_bound_for_the_batches_behind_it():
+def test_a_413_lowers_the_bound_for_the_next_batches():
     statsig = Statsig(largest=2_000)
     send(orders(100), statsig, to=stream(rows=25))
     assert statsig.sizes[0] == 25
@@ -286,7 +286,7 @@ def test_an_event_that_is_too_large_by_itself_is_rejected_alone():
     assert send([order(5, note="x" * 1_500)], Statsig(), to=events).counts.delivered == 1
 
 
-def test_an_event_over_the_bound_is_rejected_without_asking():
+def test_an_event_over_the_bound_is_rejected_without_a_request():
     statsig = Statsig()
     result = send([order(1), order(2, note="x" * 3_000)], statsig, to=stream(size=2_000))
     assert reasons(result) == {"event_too_large": 1}
@@ -308,13 +308,13 @@ def test_no_request_is_larger_than_the_bound(notes, size):
     ("said", "error", "in_doubt"),
     [
         pytest.param(answer(401), AuthenticationError, 0, id="key not accepted"),
-        pytest.param(answer(503, {"success": False}), NotNowError, 0, id="not now"),
-        pytest.param(answer(500), NotNowError, 2, id="neither yes nor no"),
+        pytest.param(answer(503, {"success": False}), NotNowError, 0, id="busy"),
+        pytest.param(answer(500), NotNowError, 2, id="unclear answer"),
         pytest.param(LOST, NotNowError, 2, id="answer lost"),
         pytest.param(TransportError("refused", sent=False), NotNowError, 0, id="never sent"),
     ],
 )
-def test_what_fails_leaves_the_rest_undelivered_and_says_why(said, error, in_doubt):
+def test_a_failure_leaves_the_rest_undelivered(said, error, in_doubt):
     statsig, ledger = Statsig(None, said), Ledger()
     result = send(orders(7), statsig, to=stream(rows=2), ledger=ledger)
     assert isinstance(result.failure, error)
@@ -337,19 +337,19 @@ def test_a_store_that_fails_is_a_failure_in_the_result(method, requests):
     assert (result.undelivered, result.counts.requests) == (3, requests)
 
 
-def test_retries_are_counted_and_told_as_they_come():
-    told = []
+def test_retries_are_counted_and_reported_at_once():
+    reported_after = []
     statsig = Statsig(answer(503, {"success": False}), answer(429))
-    result = send(orders(3), statsig, retry_timeout=60, on_retry=lambda: told.append(len(statsig.bodies)))
-    assert told == [1, 2]
+    result = send(orders(3), statsig, retry_timeout=60, on_retry=lambda: reported_after.append(len(statsig.bodies)))
+    assert reported_after == [1, 2]
     counts = result.counts
     assert (counts.delivered, counts.requests, counts.retries, counts.maybe_duplicated) == (3, 3, 2, 0)
 
 
-# Twice
+# Duplicates
 
 
-def test_what_an_earlier_run_delivered_is_skipped_as_often_as_it_was():
+def test_records_are_skipped_as_often_as_they_were_delivered():
     statsig = Statsig()
     records = [order(1), order(2), order(1), order(1)]
     result = send(records, statsig, ledger=Ledger(known=[order(1), order(1)]))
@@ -357,19 +357,19 @@ def test_what_an_earlier_run_delivered_is_skipped_as_often_as_it_was():
     assert statsig.arrived == ["u2", "u1"]
 
 
-def test_a_lost_answer_may_have_doubled_a_whole_batch():
+def test_a_lost_answer_counts_its_batch_as_maybe_duplicated():
     statsig = Statsig(LOST)
     result = send(orders(5), statsig, to=stream(rows=3), retry_timeout=60)
     assert (result.counts.delivered, result.counts.maybe_duplicated) == (5, 3)
     assert len(statsig.arrived) == 5 + 3
 
 
-def test_what_an_earlier_run_left_in_doubt_is_counted_once():
+def test_records_that_an_earlier_run_left_in_doubt_are_counted_once():
     result = send(orders(5), Statsig(), to=stream(rows=3), ledger=Ledger(doubtful=orders(2)))
     assert (result.counts.delivered, result.counts.maybe_duplicated) == (5, 2)
 
 
-def test_what_was_in_doubt_stays_so_when_its_batch_is_halved():
+def test_records_stay_in_doubt_when_their_batch_is_halved():
     result = send(orders(4), Statsig(poison=["u3"]), ledger=Ledger(doubtful=orders(2)))
     assert (result.counts.delivered, result.counts.maybe_duplicated) == (3, 2)
 
@@ -381,7 +381,7 @@ def test_a_refusal_after_a_lost_answer_leaves_the_halves_in_doubt():
     assert len(statsig.arrived) == 4 + 4
 
 
-def test_what_was_delivered_is_written_down_by_request():
+def test_deliveries_are_recorded_by_request():
     statsig, ledger, rows = Statsig(), Ledger(), orders(5)
     result = send(rows, statsig, to=stream(rows=3), ledger=ledger)
     assert (result.counts.delivered, result.counts.names) == (5, {"order": 5})
@@ -389,7 +389,7 @@ def test_what_was_delivered_is_written_down_by_request():
     assert ledger.acknowledged == [0, 1]
 
 
-def test_of_a_batch_only_that_goes_which_no_earlier_run_delivered():
+def test_only_the_new_records_of_a_batch_are_sent():
     statsig, ledger = Statsig(), Ledger(known=[order(1)])
     result = send(orders(3), statsig, ledger=ledger)
     assert (result.counts.skipped_duplicates, result.counts.delivered, result.counts.requests) == (1, 2, 1)
@@ -397,7 +397,7 @@ def test_of_a_batch_only_that_goes_which_no_earlier_run_delivered():
     assert ledger.batches == {0: digests([order(0), order(2)])}
 
 
-def test_of_what_is_known_nothing_is_counted_as_in_doubt():
+def test_known_records_are_not_counted_as_in_doubt():
     statsig, rows = Statsig(), [order(1), order(2), order(1), order(1)]
     ledger = Ledger(known=[order(1), order(1)], doubtful=[order(2)])
     result = send(rows, statsig, ledger=ledger)
@@ -405,14 +405,14 @@ def test_of_what_is_known_nothing_is_counted_as_in_doubt():
     assert ledger.batches == {0: digests([order(2), order(1)])}
 
 
-def test_a_batch_of_which_all_is_known_sends_nothing():
+def test_a_batch_of_known_records_sends_nothing():
     statsig, ledger = Statsig(), Ledger(known=orders(3))
     result = send(orders(3), statsig, ledger=ledger)
     assert (result.counts.skipped_duplicates, result.counts.delivered, result.counts.requests) == (3, 0, 0)
     assert ledger.batches == {}
 
 
-def test_a_known_record_that_the_mapping_rejects_is_skipped_and_no_dead_letter():
+def test_a_known_record_that_the_mapping_rejects_is_skipped():
     bad = order(1, user_id=None)
     statsig, ledger = Statsig(), Ledger(known=[bad])
     result = send([order(0), bad, order(2), order(3, user_id=None)], statsig, ledger=ledger)
@@ -422,7 +422,7 @@ def test_a_known_record_that_the_mapping_rejects_is_skipped_and_no_dead_letter()
     ]
 
 
-def test_a_record_that_breaks_its_schema_is_rejected_though_one_alike_is_known():
+def test_a_schema_violation_is_rejected_even_if_it_is_known():
     schema = {"properties": {"at": {"type": "integer"}}}
     statsig, ledger = Statsig(), Ledger(known=[order(0), order(1, at="late")])
     result = send([order(0), order(1, at="late"), order(2)], statsig, ledger=ledger, schema=schema)
@@ -430,10 +430,10 @@ def test_a_record_that_breaks_its_schema_is_rejected_though_one_alike_is_known()
     assert statsig.arrived == ["u2"]
 
 
-# Rows that are gone, and lines that are no records
+# Deleted rows and unreadable lines
 
 
-def test_a_deleted_row_is_skipped_where_that_is_asked_for_and_rejected_rows_keep_their_lines():
+def test_deleted_rows_are_skipped_and_rejected_rows_keep_their_lines():
     gone = order(1, _sdc_deleted_at="2026-11-22")
     rows = [order(0), gone, order(2, user_id=None), order(3)]
     statsig = Statsig()
@@ -457,14 +457,14 @@ UNREADABLE = [
 
 @pytest.mark.parametrize(("odd", "words"), UNREADABLE)
 @pytest.mark.parametrize("known", [0, 1, 2])
-def test_what_comes_before_an_unreadable_line_is_delivered_and_nothing_else(odd, words, known):
+def test_only_records_before_an_unreadable_line_are_delivered(odd, words, known):
     statsig = Statsig()
     ledger = Ledger(known=orders(known))
-    behind = [order(3), order(4)] if odd.endswith(b"\n") else []  # a line without an end is the last one
+    behind = [order(3), order(4)] if odd.endswith(b"\n") else []  # only the last line can lack its end
     result = send([order(0), order(1), odd, *behind], statsig, ledger=ledger)
-    row, what = result.unreadable
+    row, fault = result.unreadable
     assert row == 2
-    assert words in what
+    assert words in fault
     assert (result.counts.skipped_duplicates, result.counts.delivered) == (known, 2 - known)
     assert result.undelivered == len(behind)
     assert statsig.arrived == ["u0", "u1"][known:]
@@ -475,7 +475,7 @@ def test_what_comes_before_an_unreadable_line_is_delivered_and_nothing_else(odd,
     ("known", "poison", "rejects"),
     [pytest.param([order(0)], (), {}, id="some are known"), pytest.param([], {"u2"}, {"u2"}, id="one is refused")],
 )
-def test_whatever_the_lines_of_a_batch_are_each_record_is_accounted_for(known, poison, rejects):
+def test_every_record_of_a_mixed_batch_is_accounted_for(known, poison, rejects):
     schema = {"properties": {"at": {"type": "integer"}}}
     rows = [order(0), order(1, at="late"), order(2), b"no JSON\n", order(4)]
     result = send(rows, Statsig(poison=poison), ledger=Ledger(known=known), schema=schema)
@@ -489,32 +489,31 @@ def test_a_batch_that_begins_with_an_unreadable_line_sends_nothing():
     assert (result.unreadable[0], result.undelivered, result.counts.requests) == (0, 1, 0)
 
 
-# Meanwhile
+# Limits that change while a request is under way
 
 
-def test_items_that_became_too_large_meanwhile_are_rejected_by_themselves():
-    """Other batches have found out, while this one's request was under way, how little Statsig takes."""
+class LoweringStatsig(Statsig):
+    """Lowers the bounds with every request, as other batches do at the same time."""
+
+    def __init__(self, bounds, **options):
+        super().__init__(**options)
+        self._bounds = bounds
+
+    def send(self, request):
+        self._bounds.lower(2_000, alone=True)
+        return super().send(request)
+
+
+def test_items_that_become_too_large_meanwhile_are_rejected_alone():
     events = stream()
     rows = [order(0, note="x" * 5_000), *orders(3)[1:]]
-
-    class Meanwhile(Statsig):
-        def send(self, request):
-            events.bounds.lower(2_000, alone=True)
-            return super().send(request)
-
-    statsig = Meanwhile(largest=2_000)
-    result = send(rows, statsig, to=events)
+    result = send(rows, LoweringStatsig(events.bounds, largest=2_000), to=events)
     assert (result.counts.delivered, rejected(result), reasons(result)) == (2, ["u0"], {"event_too_large": 1})
     assert events.bounds.limits.largest == 1_999
 
 
-def test_all_items_may_have_become_too_large_meanwhile():
+def test_all_items_can_become_too_large_meanwhile():
     events = stream()
-
-    class Meanwhile(Statsig):
-        def send(self, request):
-            events.bounds.lower(2_000, alone=True)
-            return super().send(request)
-
-    result = send([order(n, note="x" * 5_000) for n in range(3)], Meanwhile(largest=2_000), to=events)
+    statsig = LoweringStatsig(events.bounds, largest=2_000)
+    result = send([order(n, note="x" * 5_000) for n in range(3)], statsig, to=events)
     assert (result.counts.delivered, rejected(result)) == (0, ["u0", "u1", "u2"])

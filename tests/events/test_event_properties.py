@@ -51,7 +51,7 @@ VALUES = st.recursive(
 )
 
 RECORDS = st.dictionaries(COLUMNS, VALUES, max_size=10) | st.builds(
-    # Records that are events, so that what comes after the rejections is tried as well.
+    # Records that are events, so that not all are rejected.
     lambda record, name, user: {**record, "event": name, "user_id": user, "time": 1_717_632_000},
     st.dictionaries(
         COLUMNS.filter({"event_name", "eventName", "event_time", "timestamp"}.isdisjoint), VALUES, max_size=8
@@ -77,7 +77,7 @@ SETTINGS = st.builds(
 
 
 @given(RECORDS, SETTINGS)
-def test_a_record_becomes_an_event_that_statsig_takes_or_is_rejected(record, settings):
+def test_a_record_becomes_a_valid_event_or_is_rejected(record, settings):
     try:
         body = encoded(record, settings, now_ms=NOW)
     except RecordError:
@@ -88,7 +88,7 @@ def test_a_record_becomes_an_event_that_statsig_takes_or_is_rejected(record, set
 
 
 @given(RECORDS, SETTINGS)
-def test_the_plan_of_other_records_changes_nothing(record, settings):
+def test_other_records_do_not_change_how_a_record_is_mapped(record, settings):
     mapper = EventMapper(settings)
 
     def outcome():
@@ -101,8 +101,8 @@ def test_the_plan_of_other_records_changes_nothing(record, settings):
 
 
 @given(RECORDS)
-def test_everything_that_is_not_null_is_somewhere(record):
-    """Nothing but containers, nulls and Singer's own columns disappears."""
+def test_every_column_that_is_not_null_is_in_the_event(record):
+    """Only containers, nulls and Singer's own columns are left out."""
     settings = StreamSettings(ObjectType.EVENT, event_name="order", metadata_fields=("*",))
     try:
         event = item_of({**record, "user_id": "u"}, settings, now_ms=NOW)

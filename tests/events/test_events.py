@@ -30,7 +30,7 @@ def test_records_become_events_in_batches_of_500(run_target, statsig):
     assert (counts["records"], counts["delivered"], counts["requests"], counts["billable"]) == (1200, 1200, 3, 1200)
 
 
-def test_the_retail_example_leaves_to_the_letter(run_target, statsig):
+def test_the_retail_example_becomes_exactly_this_event(run_target, statsig):
     fields = {
         "event": "Order Completed",
         "user_id": "user-123",
@@ -61,7 +61,7 @@ def test_the_retail_example_leaves_to_the_letter(run_target, statsig):
     ]
 
 
-def test_what_was_read_and_not_sent_is_counted_too(run_target, statsig):
+def test_records_that_were_read_and_not_sent_are_counted(run_target, statsig):
     statsig.faults.add(path="*/log_event", status=503, skip=1)
     messages = [schema("orders"), *orders(25), schema("more"), record("more", {"event": "more", "user_id": "u"})]
     outcome = run_target(messages, batch_size_rows=10, max_parallel_requests=1, **EVENT)
@@ -78,7 +78,7 @@ def test_a_body_stays_under_the_byte_bound(run_target, statsig):
     assert all(entry.size <= 10_000 for entry in statsig.state.requests)
 
 
-def test_after_a_413_requests_are_as_full_as_they_may_be(run_target, statsig):
+def test_requests_after_a_413_are_as_full_as_possible(run_target, statsig):
     statsig.faults.add(path="/v1/log_event", over_bytes=60_000, status=413)
     orders = [record("orders", {"event": "order", "user_id": f"u{n}", "note": "x" * 50}) for n in range(4_000)]
     outcome = run_target([schema("orders"), *orders, state(orders={})], object_type="event", max_parallel_requests=1)
@@ -89,7 +89,7 @@ def test_after_a_413_requests_are_as_full_as_they_may_be(run_target, statsig):
     assert outcome.report["streams"]["orders"]["requests"] == len(statsig.state.requests)
 
 
-def test_bad_records_are_kept_out_and_the_rest_go(run_target, statsig):
+def test_bad_records_are_rejected_and_the_others_are_sent(run_target, statsig):
     properties = {"event": {"type": "string"}, "user_id": {"type": ["string", "null"]}, "timestamp": {}}
     bad = [
         record("orders", {"event": "order", "user_id": None}),
@@ -109,7 +109,8 @@ def test_bad_records_are_kept_out_and_the_rest_go(run_target, statsig):
     }
     assert counts["records"] == counts["delivered"] + counts["rejected"] == 10
     assert outcome.states == [{"bookmarks": {"orders": {}}}]
-    assert [line["record"] for line in run_target.dead_letters if line["type"] == "RECORD"] != []
+    dead = [line["record"] for line in run_target.dead_letters if line["type"] == "RECORD"]
+    assert sorted(dead, key=repr) == sorted((each["record"] for each in bad), key=repr)
     assert sorted(line["reason"] for line in run_target.dead_letters[1:]) == sorted(counts["reasons"])
     assert "secret-person" not in outcome.log + str(outcome.report)
 
@@ -123,7 +124,7 @@ def test_too_many_rejected_records_fail_the_run_at_its_end(run_target, statsig):
     assert outcome.states == [{"bookmarks": {"orders": {}}}]
 
 
-def test_the_first_rejected_record_ends_the_run_where_none_is_allowed(run_target, statsig):
+def test_the_first_rejected_record_ends_the_run_if_none_is_allowed(run_target, statsig):
     bad = record("orders", {"event": "order"})
     outcome = run_target([schema("orders"), bad, state(orders={})], max_rejected_percent=0, **EVENT)
     assert outcome.exit_code == 1
@@ -131,7 +132,7 @@ def test_the_first_rejected_record_ends_the_run_where_none_is_allowed(run_target
     assert "`max_rejected_percent` is 0" in outcome.errors
 
 
-def test_a_key_that_is_not_accepted_ends_the_run_and_nothing_passes(run_target, statsig):
+def test_a_key_that_is_not_accepted_ends_the_run_without_a_state(run_target, statsig):
     outcome = run_target(
         [schema("orders"), *orders(10), state(orders={})], server_secret_key="secret-wrong-1234", **EVENT
     )
@@ -142,7 +143,7 @@ def test_a_key_that_is_not_accepted_ends_the_run_and_nothing_passes(run_target, 
 
 
 def test_a_run_that_cannot_go_on_reads_no_further(run_target, statsig):
-    """Not even where the next batch would never be full."""
+    """Even if the next batch never becomes full."""
     read_on = iter(range(1_000_000))
 
     def lines():
@@ -167,7 +168,7 @@ def test_a_run_that_cannot_go_on_reads_no_further(run_target, statsig):
         pytest.param(schema("other"), "", id="schema of another stream is fine"),
     ],
 )
-def test_input_that_cannot_be_used_ends_the_run_with_what_came_before_delivered(run_target, statsig, message, words):
+def test_unusable_input_ends_the_run_after_the_records_before_it(run_target, statsig, message, words):
     outcome = run_target([schema("orders"), *orders(1), message, state(orders={})], **EVENT)
     assert outcome.exit_code == (1 if words else 0)
     assert words in outcome.errors
@@ -175,7 +176,7 @@ def test_input_that_cannot_be_used_ends_the_run_with_what_came_before_delivered(
     assert bool(outcome.states) is not bool(words)
 
 
-def test_a_stream_that_nothing_configures_is_refused_before_anything_of_it_is_sent(run_target, statsig):
+def test_an_unconfigured_stream_is_refused_before_it_is_sent(run_target, statsig):
     outcome = run_target([schema("orders"), *orders(5), state(orders={})], streams={"other": EVENT})
     assert outcome.exit_code == 1
     assert "stream 'orders': `object_type` is missing" in outcome.errors
@@ -184,7 +185,7 @@ def test_a_stream_that_nothing_configures_is_refused_before_anything_of_it_is_se
 
 
 @pytest.mark.usefixtures("waits_take_no_time")
-def test_statsig_is_told_when_it_wants_to_be_asked_again(run_target, statsig):
+def test_a_request_is_repeated_when_statsig_asks_for_it(run_target, statsig):
     statsig.faults.add(path="/v1/*", status=503, retry_after=0, times=2)
     outcome = run_target([schema("orders"), *orders(5)], retry_timeout=60, **EVENT)
     assert outcome.exit_code == 0
@@ -222,7 +223,7 @@ def test_an_unreachable_statsig_fails_the_run_without_a_state(run_target, statsi
     assert outcome.report["streams"]["orders"]["delivered"] == 0
 
 
-def test_two_streams_with_different_columns_may_become_one(run_target, statsig):
+def test_two_streams_with_different_columns_can_become_one(run_target, statsig):
     first = schema("orders", {"event": {}, "user_id": {}})
     second = schema("sales", {"event": {}, "user_id": {}, "till": {}})
     (order,) = orders(1)
@@ -243,7 +244,7 @@ def test_two_streams_with_different_columns_may_become_one(run_target, statsig):
         pytest.param({"object_type": "segment", "segment_id": "vips", "sync_mode": "add"}, id="members"),
     ],
 )
-def test_streams_under_one_alias_are_each_held_to_their_own_schema(run_target, statsig, becomes):
+def test_streams_under_one_alias_keep_their_own_schemas(run_target, statsig, becomes):
     statsig.state.seed_segment("vips", [])
     numbered = schema("orders", {"event": {}, "user_id": {}, "id": {"type": "integer"}}, ["id"])
     lettered = schema(
@@ -279,7 +280,7 @@ def test_streams_that_take_turns_under_one_alias_fill_their_batches(run_target, 
     assert outcome.report["streams"]["visits"]["requests"] <= 3
 
 
-def test_stream_maps_rename_and_change_records_and_dead_letters_keep_what_the_tap_sent(run_target, statsig):
+def test_stream_maps_change_records_but_not_dead_letters(run_target, statsig):
     maps = {"orders": {"__alias__": "sales", "event": "'mapped'", "user_id": "user_id if user_id != 'u1' else None"}}
     outcome = run_target(
         [schema("orders", {"event": {}, "user_id": {"type": ["string", "null"]}}), *orders(2)],
@@ -294,7 +295,7 @@ def test_stream_maps_rename_and_change_records_and_dead_letters_keep_what_the_ta
     assert dead[1]["record"]["event"] == "order"
 
 
-def test_a_column_that_flattening_took_apart_is_found(run_target, statsig):
+def test_a_flattened_column_is_found(run_target, statsig):
     properties = {
         "event": {"type": "string"},
         "user": {"type": "object", "properties": {"id": {"type": "string"}}},
@@ -310,7 +311,7 @@ def test_a_column_that_flattening_took_apart_is_found(run_target, statsig):
     assert statsig.state.events[0]["user"] == {"userID": "u7"}
 
 
-def test_a_schema_that_changes_loses_no_record(run_target, statsig):
+def test_a_schema_change_loses_no_record(run_target, statsig):
     run_target(
         [
             schema("orders", {"event": {}, "user_id": {}}),
@@ -321,11 +322,11 @@ def test_a_schema_that_changes_loses_no_record(run_target, statsig):
         **EVENT,
     )
     assert len(statsig.state.events) == 20
-    # Undecoded, a batch ends with its schema.
+    # A batch of undecoded records ends with its schema.
     assert len(statsig.state.requests) <= 2
 
 
-def test_the_report_lists_so_many_names_that_were_made_valid_and_no_more(run_target, statsig):
+def test_the_report_lists_a_limited_number_of_renamed_events(run_target, statsig):
     rows = [record("orders", {"event": f"order;{number}", "user_id": "u"}) for number in range(1100)]
     outcome = run_target([schema("orders"), *rows], invalid_event_name="sanitize", **EVENT)
     assert len(statsig.state.events) == 1100

@@ -26,9 +26,9 @@ CHECKED = {"gate_name": "new_cart", "passes": True, "rule_id": "rule-7", "user_i
 CHECK_SENT = {"gateName": "new_cart", "passes": True, "ruleID": "rule-7", "time": NOW, "user": {"userID": "u-1"}}
 
 
-def mapped(record, notes=None, extracted=None, **settings):
+def mapped(record, warnings=None, extracted=None, **settings):
     stream = StreamSettings(ObjectType.EXPOSURE, **settings)
-    return item_of(record, stream, now_ms=NOW, extracted=extracted, warnings=notes)
+    return item_of(record, stream, now_ms=NOW, extracted=extracted, warnings=warnings)
 
 
 def reason_for(record, **settings):
@@ -42,16 +42,16 @@ def reason_for(record, **settings):
     [
         pytest.param(ASSIGNED, EXPOSURE_SENT, id="an experiment"),
         pytest.param(CHECKED, CHECK_SENT, id="a gate"),
-        pytest.param({**CHECKED, "passes": False}, {**CHECK_SENT, "passes": False}, id="a gate that was shut"),
-        pytest.param({**CHECKED, "passes": "f"}, {**CHECK_SENT, "passes": False}, id="an answer in words"),
-        pytest.param({**CHECKED, "passes": 1}, CHECK_SENT, id="an answer in digits"),
-        pytest.param({**ASSIGNED, "passes": True}, EXPOSURE_SENT, id="an experiment has no answer"),
+        pytest.param({**CHECKED, "passes": False}, {**CHECK_SENT, "passes": False}, id="a gate that did not pass"),
+        pytest.param({**CHECKED, "passes": "f"}, {**CHECK_SENT, "passes": False}, id="passes as a text"),
+        pytest.param({**CHECKED, "passes": 1}, CHECK_SENT, id="passes as a number"),
+        pytest.param({**ASSIGNED, "passes": True}, EXPOSURE_SENT, id="an experiment has no passes"),
         pytest.param({**ASSIGNED, "gate_name": None}, EXPOSURE_SENT, id="a null names no gate"),
         pytest.param({**ASSIGNED, "gate_name": " "}, EXPOSURE_SENT, id="a blank names no gate"),
         pytest.param({**ASSIGNED, "rule_id": None}, EXPOSURE_SENT, id="a null is no rule"),
         pytest.param({**ASSIGNED, "group": 2}, {**EXPOSURE_SENT, "group": "2"}, id="a numbered group"),
         pytest.param(
-            {**CHECKED, "group": "Everyone"}, CHECK_SENT, id="of a group and a rule, the rule: Statsig takes only one"
+            {**CHECKED, "group": "Everyone"}, CHECK_SENT, id="the rule wins over a group: Statsig accepts only one"
         ),
         pytest.param({**ASSIGNED, "price": 1, "properties": {"a": 1}}, EXPOSURE_SENT, id="there is no metadata"),
         pytest.param(
@@ -85,7 +85,12 @@ def test_a_record_becomes_an_exposure(record, exposure):
             CHECK_SENT,
             id="one gate for all",
         ),
-        pytest.param(ASSIGNED, {"experiment_name": " other "}, {**EXPOSURE_SENT, "experimentName": "other"}, id="wins"),
+        pytest.param(
+            ASSIGNED,
+            {"experiment_name": " other "},
+            {**EXPOSURE_SENT, "experimentName": "other"},
+            id="the setting wins",
+        ),
         pytest.param(
             {"test": {"name": "checkout", "arm": "Test"}, "unit": "u-1", "seen": 1_717_632_000_000},
             {
@@ -115,7 +120,7 @@ def test_a_record_becomes_an_exposure(record, exposure):
         ),
     ],
 )
-def test_settings_say_what_and_where(record, settings, exposure):
+def test_settings_choose_the_names_and_columns_of_an_exposure(record, settings, exposure):
     assert mapped(record, **settings) == exposure
 
 
@@ -130,23 +135,23 @@ def test_settings_say_what_and_where(record, settings, exposure):
         pytest.param(ASSIGNED, {"gate_name": "g"}, "both_experiment_and_gate", id="an experiment among gates"),
         pytest.param({**ASSIGNED, "group": None}, {}, "missing_group_or_rule", id="neither group nor rule"),
         pytest.param({**ASSIGNED, "group": ""}, {}, "missing_group_or_rule", id="a blank is no group"),
-        pytest.param({**CHECKED, "passes": None}, {}, "missing_passes", id="a gate without an answer"),
-        pytest.param({**CHECKED, "passes": "maybe"}, {}, "invalid_passes", id="no answer"),
-        pytest.param({**CHECKED, "passes": 2}, {}, "invalid_passes", id="no answer in digits"),
-        pytest.param({**ASSIGNED, "user_id": None}, {}, "missing_identifier", id="nobody"),
+        pytest.param({**CHECKED, "passes": None}, {}, "missing_passes", id="a gate without passes"),
+        pytest.param({**CHECKED, "passes": "maybe"}, {}, "invalid_passes", id="an unclear text"),
+        pytest.param({**CHECKED, "passes": 2}, {}, "invalid_passes", id="an unclear number"),
+        pytest.param({**ASSIGNED, "user_id": None}, {}, "missing_identifier", id="no identifier"),
         pytest.param({**ASSIGNED, "timestamp": "soon"}, {}, "invalid_time", id="no time"),
     ],
 )
-def test_a_record_that_is_no_exposure_is_rejected_by_reason(record, settings, reason):
+def test_an_invalid_exposure_is_rejected_with_a_reason(record, settings, reason):
     assert reason_for(record, **settings) == reason
 
 
-def test_without_a_time_the_exposure_has_that_of_its_extraction():
-    notes = MappingWarnings()
+def test_an_exposure_without_a_time_has_the_extraction_time():
+    warnings = MappingWarnings()
     record = {**ASSIGNED, "timestamp": None}
-    assert mapped(record, notes, "2024-06-05T23:59:59Z")["time"] == NOW - 1_000
-    assert mapped(record, notes)["time"] == NOW
-    assert notes.time_defaulted == 2
+    assert mapped(record, warnings, "2024-06-05T23:59:59Z")["time"] == NOW - 1_000
+    assert mapped(record, warnings)["time"] == NOW
+    assert warnings.time_defaulted == 2
 
 
 COLUMNS = [
@@ -167,7 +172,7 @@ SETTINGS = st.fixed_dictionaries(
 
 
 @given(odd_records([ASSIGNED, CHECKED], COLUMNS, "true", "Test", "2024-06-06T00:00:00Z"), SETTINGS)
-def test_a_record_becomes_an_exposure_that_statsig_takes_or_is_rejected(record, settings):
+def test_a_record_becomes_a_valid_exposure_or_is_rejected(record, settings):
     try:
         body = encoded(record, StreamSettings(ObjectType.EXPOSURE, **settings), now_ms=NOW)
     except RecordError:

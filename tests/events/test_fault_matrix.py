@@ -1,7 +1,7 @@
 """Every fault, met by the first, a middle and the last request of each kind of stream.
 
-What arrived, which STATE left, how the run ended and what it said; and that the next run makes up for it. Waits take no
-time here, everything else is real: sockets, TLS, the store, dead letters.
+Each test checks what arrived, the last STATE, the exit code and the error, and that the next run sends the rest. Waits
+take no time; everything else is real: sockets, TLS, the store, dead letters.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BATCHES = 3
 FIRST, MIDDLE, LAST = range(BATCHES)
 
 
-# What is sent. A kind of stream that joins the matrix is one more row of FLOWS.
+# What is sent. For another kind of stream, add a row to FLOWS.
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class Flow:
         settings: The target's.
         requests: Conditions of a fault that meets the first, the second, the third request and those after it.
         stages: What Statsig has before each of the requests, and after the last.
-        look: Tells what Statsig has.
+        look: Returns what Statsig has.
         subject: How messages name what failed.
         key: The setting of the key that is sent.
         url: The setting of the address.
-        holds_state: Whether a request that failed holds a STATE back; else the rows are kept, or come anyhow.
-        halves: Whether a refused request is halved until the culprits stand alone.
-        full_table: Whether the tap sends everything in every run, then its version, and one STATE that says nothing.
-        in_a_worker: Whether its records are prepared elsewhere.
+        holds_state: Whether a failed request holds the STATE back; else the rows are kept, or the tap sends them again.
+        halves: Whether a refused request is halved down to the refused items.
+        full_table: Whether the tap sends everything in every run, then its version, and one empty STATE.
+        in_a_worker: Whether a worker prepares its records.
     """
 
     settings: Mapping[str, Any]
@@ -72,13 +72,13 @@ class Flow:
     full_table: bool = False
     in_a_worker: bool = False
 
-    def messages(self, *, since=0, fat=None):
-        """Return what a tap sends that goes on behind a STATE; the records of one batch may be fat."""
+    def messages(self, *, since=0, large=None):
+        """Return what a tap sends that continues after a STATE; the records of one batch may be large."""
         lines = [schema("rows")]
         for number in range(0 if self.full_table else since, BATCHES):
-            weight = FAT if number == fat else {}
+            more = LARGE if number == large else {}
             version = {"version": 1} if self.full_table else {}
-            lines += [record("rows", {**row, **weight}, **version) for row in rows(number)]
+            lines += [record("rows", {**row, **more}, **version) for row in rows(number)]
             if self.full_table and number == LAST:
                 lines.append(activate_version("rows"))
             if not self.full_table or number == LAST:
@@ -93,12 +93,12 @@ class Flow:
         return self.stages[-1]
 
 
-FAT = dict.fromkeys(("group", "id_type"), "x" * 3_000)
-"""Columns of which every kind of item sends one."""
+LARGE = dict.fromkeys(("group", "id_type"), "x" * 3_000)
+"""Columns that make any kind of item large."""
 
 
 def rows(number):
-    """Return rows that hold what any kind of stream needs."""
+    """Return rows with the columns that all kinds of streams need."""
     name = f"name of batch {number}"
     every = {"event": name, "experiment": name, "group": "Test", "metric": name, "value": 1}
     units = range(number * SIZE, (number + 1) * SIZE)
@@ -113,7 +113,7 @@ def members(statsig):
     return Counter(statsig.state.ids("vips"))
 
 
-def met(method, path, skip):
+def conditions_of(method, path, skip):
     return {"method": method, "path": path, "skip": skip}
 
 
@@ -124,7 +124,7 @@ def flow_of(items):
     """Return the flow of an object type that goes to the events API."""
     return Flow(
         settings={"object_type": items.object_type, "batch_size_rows": SIZE, "max_parallel_requests": 1},
-        requests=tuple(met("POST", f"/v1/{items.call}", number) for number in range(BATCHES)),
+        requests=tuple(conditions_of("POST", f"/v1/{items.call}", number) for number in range(BATCHES)),
         stages=tuple(units(*range(number)) for number in range(BATCHES + 1)),
         look=lambda statsig: Counter(items.units(statsig)),
         subject="stream 'rows'",
@@ -137,7 +137,7 @@ def flow_of(items):
 
 ADD = Flow(
     settings={"object_type": "segment", "segment_id": "vips", "sync_mode": "add", "segment_batch_size": SIZE},
-    requests=tuple(met("PATCH", "*/id_list", number) for number in range(BATCHES)),
+    requests=tuple(conditions_of("PATCH", "*/id_list", number) for number in range(BATCHES)),
     stages=tuple(GONE + units(*range(number)) for number in range(BATCHES + 1)),
     look=members,
     subject="segment 'vips'",
@@ -148,7 +148,11 @@ ADD = Flow(
 MIRROR = replace(
     ADD,
     settings={**ADD.settings, "sync_mode": "mirror", "segment_batch_size": SIZE + 1},
-    requests=(met("PATCH", "*/id_list", 0), met("PATCH", "*/id_list", 1), met("DELETE", "*/id_list", 0)),
+    requests=(
+        conditions_of("PATCH", "*/id_list", 0),
+        conditions_of("PATCH", "*/id_list", 1),
+        conditions_of("DELETE", "*/id_list", 0),
+    ),
     stages=(
         GONE,
         GONE + Counter(f"u{unit}" for unit in range(3)),
@@ -165,7 +169,7 @@ POSITIONS = {"first": FIRST, "middle": MIDDLE, "last": LAST}
 
 
 def positions_of(name):
-    """Return all positions; of what goes much the way of events one, which tells whether it still does."""
+    """Return all positions; one is enough for flows that are much like that of events."""
     return ["middle"] if name in {"exposure", "metric", "event in a worker"} else list(POSITIONS)
 
 
@@ -179,7 +183,7 @@ flows_and_positions = pytest.mark.parametrize(
 )
 
 
-# What goes wrong
+# Faults
 
 
 @dataclass(frozen=True)
@@ -188,10 +192,10 @@ class Fault:
 
     Attributes:
         emulated: What the emulator does to it.
-        detour: What the request becomes on its way, in place of that or besides.
-        words: What the error says besides; `{url}` and `{key}` are the names of the settings at fault.
-        lost: Whether the request was sent and its answer lost, as far as can be told from here.
-        taken: Whether it took effect all the same.
+        detour: Changes the request on its way, instead of that or besides.
+        words: What the error says; `{url}` and `{key}` are the names of the settings.
+        lost: Whether the request was sent and its answer lost, as far as the target knows.
+        taken: Whether the request took effect all the same.
     """
 
     words: str
@@ -221,13 +225,13 @@ def with_tls(request):
     return replace(request, url=request.url.replace("http://", "https://"))
 
 
-def impatient(request):
-    # Long enough for the request to be sent and taken on a busy machine.
+def with_short_timeout(request):
+    # Long enough for the request to be sent and accepted on a busy machine.
     return replace(request, timeout=0.1)
 
 
 UNKNOWN_HOST = "statsig.invalid"
-NO_WAY = "Check `{url}`, and that this machine can connect to it."
+UNREACHABLE = "Check `{url}`, and that this machine can connect to it."
 LOST = "Statsig may have taken the request"
 
 PASSING = [
@@ -240,11 +244,14 @@ PASSING = [
     answered(200, "answered 200 without JSON", body="<html>", lost=True),
     pytest.param(Fault(LOST, {"drop": True}, lost=True), id="dropped before"),
     pytest.param(Fault(LOST, {"drop": True, "taken": True}, lost=True, taken=True), id="dropped after"),
-    pytest.param(Fault(LOST, {"hang": True}, impatient, lost=True), id="never answered"),
-    pytest.param(Fault(LOST, {"hang": True, "taken": True}, impatient, lost=True, taken=True), id="taken, and silence"),
-    pytest.param(Fault(NO_WAY, detour=to_closed_port), id="connection refused"),
-    pytest.param(Fault(NO_WAY, detour=to(f"http://{UNKNOWN_HOST}")), id="unknown host"),
-    pytest.param(Fault(NO_WAY, detour=with_tls), id="no TLS"),
+    pytest.param(Fault(LOST, {"hang": True}, with_short_timeout, lost=True), id="never answered"),
+    pytest.param(
+        Fault(LOST, {"hang": True, "taken": True}, with_short_timeout, lost=True, taken=True),
+        id="taken, never answered",
+    ),
+    pytest.param(Fault(UNREACHABLE, detour=to_closed_port), id="connection refused"),
+    pytest.param(Fault(UNREACHABLE, detour=to(f"http://{UNKNOWN_HOST}")), id="unknown host"),
+    pytest.param(Fault(UNREACHABLE, detour=with_tls), id="no TLS"),
 ]
 
 ENDING = [
@@ -262,7 +269,7 @@ NOWHERE = [
 
 
 class Detour(HttpTransport):
-    """Sends some requests elsewhere: those that a fault's conditions meet."""
+    """Changes the requests that meet a fault's conditions."""
 
     def __init__(self, conditions, way, times):
         super().__init__()
@@ -280,12 +287,12 @@ class Detour(HttpTransport):
         return super().send(request)
 
 
-# Running it
+# Runs
 
 
 @pytest.fixture
 def statsig(statsig_factory):
-    """A Statsig without quotas: on this clock they would be met."""
+    """A Statsig without rate limits, which a clock that does not wait would break."""
     statsig = statsig_factory(mutation_windows=(), id_list_windows=())
     statsig.state.seed_segment("vips", GONE)
     return statsig
@@ -307,7 +314,7 @@ def run(request, statsig, tmp_path, capsys, caplog, monkeypatch, waits_take_no_t
 
 @pytest.fixture(autouse=True)
 def no_name_server(monkeypatch):
-    """Let names be looked up on this machine alone."""
+    """Let one name not resolve, without a look-up elsewhere."""
     look_up = socket.getaddrinfo
 
     def answer(host, *more, **options):
@@ -320,7 +327,7 @@ def no_name_server(monkeypatch):
 
 @pytest.fixture
 def break_request(statsig, monkeypatch):
-    """Let a fault meet so many requests, from one of a flow's on."""
+    """Let so many requests meet a fault, from one of a flow's requests on."""
 
     def break_request(fault, conditions, times):
         if fault.emulated:
@@ -332,14 +339,14 @@ def break_request(statsig, monkeypatch):
 
 
 @pytest.fixture
-def mend(statsig, monkeypatch):
-    """Let everything go well again."""
+def end_fault(statsig, monkeypatch):
+    """Let no request meet the fault any more."""
 
-    def mend():
+    def end_fault():
         statsig.faults.clear()
         monkeypatch.setattr(Run, "_open_transport", lambda _: HttpTransport())
 
-    return mend
+    return end_fault
 
 
 FOR_GOOD = 1_000
@@ -362,8 +369,8 @@ def last_state(outcome):
     return outcome.states[-1] if outcome.states else None
 
 
-def assert_honest(flow, outcome, batches):
-    """Check that the last STATE says what has arrived, and none before it said more."""
+def assert_states(flow, outcome, batches):
+    """Check that the last STATE covers the batches that are settled, and none before it covers more."""
     expected = [flow.state(number)["value"] for number in range(1, batches + 1)]
     assert last_state(outcome) == (expected[-1] if batches else None)
     assert all(state in expected for state in outcome.states)
@@ -371,7 +378,9 @@ def assert_honest(flow, outcome, batches):
 
 @flows_and_positions
 @pytest.mark.parametrize("fault", [*PASSING, *ENDING, *NOWHERE])
-def test_what_lasts_ends_the_run_and_the_next_one_goes_on(run, statsig, break_request, mend, flow, position, fault):
+def test_a_lasting_fault_fails_the_run_and_the_next_run_completes_it(
+    run, statsig, break_request, end_fault, flow, position, fault
+):
     break_request(fault, flow.requests[position], FOR_GOOD)
     outcome = run(flow.messages(), **flow.settings)
 
@@ -379,9 +388,9 @@ def test_what_lasts_ends_the_run_and_the_next_one_goes_on(run, statsig, break_re
     assert_one_clear_error(outcome, fault, flow)
     assert flow.look(statsig) == flow.stages[position + fault.taken]
     settled = position if flow.holds_state else BATCHES
-    assert_honest(flow, outcome, settled)
+    assert_states(flow, outcome, settled)
 
-    mend()
+    end_fault()
     again = run(flow.messages(since=settled), **flow.settings)
     assert again.exit_code == 0
     doubled = units(position) if flow.holds_state and fault.taken else Counter()
@@ -392,7 +401,7 @@ def test_what_lasts_ends_the_run_and_the_next_one_goes_on(run, statsig, break_re
 
 @flows_and_positions
 @pytest.mark.parametrize("fault", PASSING)
-def test_what_passes_is_survived(run, statsig, break_request, flow, position, fault):
+def test_a_passing_fault_is_retried(run, statsig, break_request, flow, position, fault):
     break_request(fault, flow.requests[position], 1)
     outcome = run(flow.messages(), retry_timeout=60, **flow.settings)
 
@@ -401,7 +410,7 @@ def test_what_passes_is_survived(run, statsig, break_request, flow, position, fa
     assert "Next try in" in outcome.log
     doubled = units(position) if flow.holds_state and fault.taken else Counter()
     assert flow.look(statsig) == flow.whole + doubled
-    assert_honest(flow, outcome, BATCHES)
+    assert_states(flow, outcome, BATCHES)
     if flow.holds_state:
         counts = counts_of(outcome)
         assert (counts["requests"], counts["retries"]) == (BATCHES + 1, 1)
@@ -410,19 +419,19 @@ def test_what_passes_is_survived(run, statsig, break_request, flow, position, fa
 
 @flows_and_positions
 @pytest.mark.parametrize("fault", REFUSED)
-def test_what_is_refused_for_good_stands_alone_or_ends_its_segment(
-    run, statsig, break_request, mend, flow, position, fault
+def test_a_refusal_rejects_items_alone_or_fails_its_segment(
+    run, statsig, break_request, end_fault, flow, position, fault
 ):
-    """A batch of items is halved until the culprits, all of one batch here, stand alone; ids cannot be at fault."""
+    """A batch of items is halved down to the refused ones, here all of one batch; ids are not refused alone."""
     if flow.halves:
         name = f"name of batch {position}".encode()
         statsig.faults.add(when=lambda arrival: name in arrival.body, **fault.emulated)
     else:
         break_request(fault, flow.requests[position], 1)
-    outcome = run(flow.messages(fat=position), **flow.settings)
+    outcome = run(flow.messages(large=position), **flow.settings)
 
     assert outcome.exit_code == (0 if flow.halves else 1)
-    assert_honest(flow, outcome, BATCHES)
+    assert_states(flow, outcome, BATCHES)
     if flow.halves:
         assert outcome.report["errors"] == []
         assert flow.look(statsig) == flow.whole - units(position)
@@ -433,7 +442,7 @@ def test_what_is_refused_for_good_stands_alone_or_ends_its_segment(
         assert_one_clear_error(outcome, fault, flow)
         assert flow.look(statsig) == flow.stages[position]
 
-    mend()
+    end_fault()
     if flow.halves:
         assert TargetStatsig(config=run.config(**flow.settings)).replay() == 0
     else:
@@ -442,14 +451,21 @@ def test_what_is_refused_for_good_stands_alone_or_ends_its_segment(
 
 
 READS = [
-    pytest.param(ADD, met("GET", "*/segments/vips", 0), GONE, id="segment add: look"),
-    pytest.param(MIRROR, met("GET", "*/segments/vips", 0), GONE, id="segment mirror: look"),
-    pytest.param(MIRROR, met("GET", "*/segments/vips", 1), GONE, id="segment mirror: look again"),
-    pytest.param(MIRROR, met("GET", "*/idlist_metadata", 0), GONE, id="segment mirror: ask for the version"),
-    pytest.param(MIRROR, met("GET", "*/id_list", 0), GONE, id="segment mirror: read the list"),
-    pytest.param(MIRROR, met("GET", "*/idlist_metadata", 1), GONE, id="segment mirror: see that it stood still"),
-    pytest.param(MIRROR, met("GET", "*/idlist_metadata", 2), MIRROR.whole, id="segment mirror: wait for the update"),
-    pytest.param(MIRROR, met("GET", "*/segments/vips", 2), MIRROR.whole, id="segment mirror: count again"),
+    pytest.param(ADD, conditions_of("GET", "*/segments/vips", 0), GONE, id="segment add: check"),
+    pytest.param(MIRROR, conditions_of("GET", "*/segments/vips", 0), GONE, id="segment mirror: check"),
+    pytest.param(MIRROR, conditions_of("GET", "*/segments/vips", 1), GONE, id="segment mirror: check again"),
+    pytest.param(MIRROR, conditions_of("GET", "*/idlist_metadata", 0), GONE, id="segment mirror: read the version"),
+    pytest.param(MIRROR, conditions_of("GET", "*/id_list", 0), GONE, id="segment mirror: read the list"),
+    pytest.param(
+        MIRROR,
+        conditions_of("GET", "*/idlist_metadata", 1),
+        GONE,
+        id="segment mirror: check that the list is unchanged",
+    ),
+    pytest.param(
+        MIRROR, conditions_of("GET", "*/idlist_metadata", 2), MIRROR.whole, id="segment mirror: wait for the update"
+    ),
+    pytest.param(MIRROR, conditions_of("GET", "*/segments/vips", 2), MIRROR.whole, id="segment mirror: count again"),
 ]
 
 
@@ -465,29 +481,31 @@ READS = [
         pytest.param(Fault("no answer came", {"drop": True}), id="dropped"),
     ],
 )
-def test_a_segment_that_cannot_be_read_loses_nobody(run, statsig, break_request, mend, flow, conditions, left, fault):
+def test_a_segment_that_cannot_be_read_loses_no_member(
+    run, statsig, break_request, end_fault, flow, conditions, left, fault
+):
     break_request(fault, conditions, FOR_GOOD)
     outcome = run(flow.messages(), **flow.settings)
     assert outcome.exit_code == 1
     assert_one_clear_error(outcome, fault, flow)
     assert flow.look(statsig) == left
-    assert_honest(flow, outcome, BATCHES)
+    assert_states(flow, outcome, BATCHES)
 
-    mend()
+    end_fault()
     assert run(flow.messages(since=BATCHES), **flow.settings).exit_code == 0
     assert flow.look(statsig) == flow.whole
 
 
 @pytest.mark.parametrize("flow", [pytest.param(ADD, id="segment add"), pytest.param(MIRROR, id="segment mirror")])
 @pytest.mark.parametrize("fault", [answered(status, "with the key in `{key}`") for status in (401, 403)])
-def test_a_key_that_opens_no_segment_ends_the_run_before_more_is_read(run, statsig, mend, flow, fault):
+def test_a_key_without_access_to_segments_ends_the_run_at_once(run, statsig, end_fault, flow, fault):
     statsig.faults.add(method="GET", **fault.emulated)
     outcome = run(flow.messages(), **flow.settings)
     assert outcome.exit_code == 1
     assert_one_clear_error(outcome, fault, flow)
     assert counts_of(outcome)["records"] == 0
-    assert_honest(flow, outcome, 0)
+    assert_states(flow, outcome, 0)
 
-    mend()
+    end_fault()
     assert run(flow.messages(), **flow.settings).exit_code == 0
     assert flow.look(statsig) == flow.whole

@@ -15,7 +15,7 @@ from target_statsig.singer.columns import (
 from tests.mapped import columns_of
 
 
-def test_a_mapped_source_stands_in_for_all_the_defaults():
+def test_a_mapped_source_replaces_all_defaults():
     assert sources_of("user_id", {"user_id": "customer"}) == ("customer",)
     assert sources_of("user_id", {"email": "mail"}) == ("user_id", "userId", "userID")
 
@@ -29,7 +29,7 @@ def test_every_destination_has_sources():
     assert set(chain.from_iterable(DESTINATIONS.values())) == set(DEFAULT_SOURCES)
 
 
-def test_a_dotted_source_is_met_as_a_column_flattened_or_inside_an_object():
+def test_a_dotted_source_is_a_column_or_a_member_of_an_object():
     assert list(places(["a.b.c"], {"a", "a.b", "a__b", "a.b.c", "a__b__c"})) == [
         Place("a.b.c"),
         Place("a__b__c"),
@@ -67,12 +67,12 @@ def test_the_first_value_that_is_present_and_not_null_is_read(record, value):
     assert found[1] is value
 
 
-def test_only_the_columns_that_there_are_are_places():
+def test_only_existing_columns_are_places():
     assert list(places(["user.id", "uid"], {"user", "email"})) == [Place("user", ("id",))]
     assert list(places(["user.id"], {"email"})) == []
 
 
-def test_without_a_column_there_is_nothing_to_read():
+def test_a_missing_column_has_no_values():
     assert [*first_of(columns_of({"email": 1}, {}), ("uid",))] == [None, None]
 
 
@@ -87,5 +87,5 @@ def test_without_a_column_there_is_nothing_to_read():
         pytest.param([{"_sdc_lsn_deleted_at": None, "_sdc_deleted_at": "x"}], [0], id="one-of-both"),
     ],
 )
-def test_a_mark_tells_deleted_rows(records, rows):
+def test_a_deletion_column_marks_deleted_rows(records, rows):
     assert deleted_rows(columns_of(*records)) == rows

@@ -1,4 +1,4 @@
-"""What holds for every object type that goes to the events API, and that none is forgotten anywhere."""
+"""What holds for every object type that goes to the events API."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def send(stream, rows, *answers):
     client = events_client(transport, clock)
     reader = RecordReader("rows", "rows", {"properties": {}}, (), validates=True)
     settings = StreamSettings(object_type, **settings)
-    # As between two processes: the mapping of each object type has to travel.
+    # As in another process: the mapping of each object type has to be pickled.
     workers, refusals = WorkersInHere(), RefusalStreak()
     delivery = Delivery("rows", settings, ITEM_TYPES[object_type], bounds, refusals, workers, client, NoLedger())
     preparation = delivery.preparation(reader, None)
@@ -46,20 +46,20 @@ def reasons(result):
     return Counter(rejection.error.reason for rejection in result.rejections)
 
 
-def test_every_object_type_but_the_segment_is_a_kind_of_item():
+def test_every_object_type_but_segment_is_an_item_type():
     assert set(ITEM_TYPES) == set(ObjectType) - {ObjectType.SEGMENT} == set(DESTINATIONS)
     assert {items.object_type for items in ITEM_SAMPLES} == {kind.value for kind in ITEM_TYPES}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_emulator_and_the_copied_facts_know_the_endpoint(kind):
+def test_the_emulator_and_the_published_schema_have_its_endpoint(kind):
     assert ENDPOINTS[kind.endpoint.path][0] == kind.endpoint.items
     assert kind.endpoint.items in BODIES[kind.endpoint.path]["required"]
 
 
 @item_types
 @pytest.mark.parametrize("settings", [{}, {"environment_tier": Tier.STAGING, "is_test": True}], ids=["bare", "more"])
-def test_requests_are_what_statsig_publishes(items, settings):
+def test_requests_match_the_published_schema(items, settings):
     result, transport = send(stream_of(items, **settings), [items.row(number) for number in range(3)])
 
     (request,) = transport.requests
@@ -78,7 +78,7 @@ def test_only_metrics_can_be_marked_as_a_test():
 
 
 @item_types
-def test_messages_and_reasons_call_items_by_their_name(items):
+def test_messages_and_reasons_name_the_object_type(items):
     name = items.object_type
     result, _ = send(stream_of(items), [items.row(1)], answer(503))
     assert f"1 {name} of stream 'rows'" in str(result.failure)
@@ -90,7 +90,7 @@ def test_messages_and_reasons_call_items_by_their_name(items):
 
 
 @item_types
-def test_a_refused_batch_is_halved_until_the_culprit_stands_alone(items):
+def test_a_refused_batch_is_halved_down_to_the_refused_item(items):
     def refuse_u2(request):
         return answer(400, {"message": "no"}) if b'"u2"' in request.body else answer(202)
 

@@ -14,13 +14,13 @@ from tests.mapped import columns_of, item_of
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
-FED = (("user_id", "userId"), ("event_value", "revenue", "properties.revenue", "value"), ("email", "traits.email"))
+USED = (("user_id", "userId"), ("event_value", "revenue", "properties.revenue", "value"), ("email", "traits.email"))
 
 
-def metadata_of(record, *metadata_fields, fed=FED, types=MetadataTypes.TEXT):
+def metadata_of(record, *metadata_fields, used=USED, types=MetadataTypes.TEXT):
     faults = {}
     settings = StreamSettings(ObjectType.EVENT, metadata_fields=metadata_fields or ("*",), metadata_types=types)
-    (metadata,) = MetadataMapper(settings, fed)(columns_of(record), faults)
+    (metadata,) = MetadataMapper(settings, used)(columns_of(record), faults)
     if faults:
         raise faults[0]
     return {} if metadata is None else msgspec.json.decode(_ENCODER.encode(metadata))
@@ -57,7 +57,7 @@ def test_every_value_becomes_a_text(value, as_text):
         pytest.param([1, "2"], [1, "2"], id="list"),
     ],
 )
-def test_every_value_may_be_sent_as_it_is(value, sent):
+def test_typed_metadata_keeps_every_value(value, sent):
     assert metadata_of({"column": value, "no": None}, types=MetadataTypes.TYPED) == {"column": sent}
     assert metadata_of({"properties": {"member": value}}, types=MetadataTypes.TYPED) == {"member": sent}
     assert metadata_of({"column": value}, "column", types=MetadataTypes.TYPED) == {"column": sent}
@@ -72,11 +72,11 @@ def test_nulls_are_left_out():
 @pytest.mark.parametrize(
     ("record", "metadata"),
     [
-        pytest.param({"user_id": "u", "plan": "pro"}, {"plan": "pro"}, id="what-fed-a-field-is-out"),
-        pytest.param({"user_id": "u", "userId": "v"}, {"userId": "v"}, id="what-was-not-needed-is-in"),
-        pytest.param({"user_id": None, "userId": "v"}, {}, id="what-stood-in-is-out"),
+        pytest.param({"user_id": "u", "plan": "pro"}, {"plan": "pro"}, id="a-used-column-is-out"),
+        pytest.param({"user_id": "u", "userId": "v"}, {"userId": "v"}, id="an-unused-source-is-in"),
+        pytest.param({"user_id": None, "userId": "v"}, {}, id="a-used-second-source-is-out"),
         pytest.param({"revenue": "9", "value": "gold"}, {"value": "gold"}, id="unused-value"),
-        pytest.param({"properties": {"revenue": "9", "a": "b"}}, {"a": "b"}, id="member-that-fed-a-field"),
+        pytest.param({"properties": {"revenue": "9", "a": "b"}}, {"a": "b"}, id="used-member"),
         pytest.param({"revenue": "9", "properties": {"revenue": "8"}}, {"revenue": "8"}, id="unused-member"),
         pytest.param({"properties": {"a": "b"}, "value": "9"}, {"a": "b"}, id="last-source"),
         pytest.param({"properties": {"revenue": None}, "value": "9"}, {}, id="null-member-then-last-source"),
@@ -89,7 +89,7 @@ def test_nulls_are_left_out():
         pytest.param({"a": "column", "properties": {"a": "member"}}, {"a": "member"}, id="a-member-wins"),
     ],
 )
-def test_everything_is_what_fed_no_other_field(record, metadata):
+def test_metadata_is_what_no_other_field_used(record, metadata):
     assert metadata_of(record) == metadata
 
 
@@ -102,7 +102,7 @@ def test_everything_is_what_fed_no_other_field(record, metadata):
         pytest.param({"properties": {"a.b": 1, "a_b": 2}}, {"a_b": "2"}, id="members"),
     ],
 )
-def test_of_several_columns_for_one_key_the_same_one_wins_in_any_order(record, metadata):
+def test_the_same_column_wins_a_metadata_key_in_any_order(record, metadata):
     backwards = {
         name: dict(reversed(value.items())) if isinstance(value, dict) else value
         for name, value in reversed(record.items())
@@ -119,12 +119,12 @@ def test_of_several_columns_for_one_key_the_same_one_wins_in_any_order(record, m
         *("context.ip", "traits.email"),
     ],
 )
-def test_some_columns_never_go_there(column):
+def test_some_columns_are_never_metadata(column):
     assert metadata_of({column: "x", "contextual": "y"}) == {"contextual": "y"}
 
 
 @pytest.mark.parametrize("source", ["_sdc_lsn", "context", "traits", "consent", "privateAttributes.a"])
-def test_not_even_by_name(source):
+def test_excluded_columns_cannot_be_named_as_metadata(source):
     record = {
         "_sdc_lsn": 1,
         "context": {"a": 1},
@@ -135,7 +135,7 @@ def test_not_even_by_name(source):
     assert metadata_of(record, source) == {}
 
 
-def test_private_attributes_among_the_properties_stay_out_too():
+def test_private_attributes_among_the_properties_are_left_out():
     assert metadata_of({"properties": {"privateAttributes": {"a": 1}, "b": "c"}}) == {"b": "c"}
 
 
@@ -145,7 +145,7 @@ def test_private_attributes_among_the_properties_stay_out_too():
         pytest.param(["plan"], {"plan": "pro"}, id="column"),
         pytest.param(["page.url"], {"page_url": "/x"}, id="path"),
         pytest.param(["context.page.url"], {"context_page_url": "/y"}, id="path-into-a-container"),
-        pytest.param(["user_id"], {"user_id": "u"}, id="also-what-fed-a-field"),
+        pytest.param(["user_id"], {"user_id": "u"}, id="a-used-column"),
         pytest.param(["properties"], {"coupon": "X"}, id="properties"),
         pytest.param(["properties.coupon"], {"properties_coupon": "X"}, id="member-of-properties"),
         pytest.param(["missing", "plan"], {"plan": "pro"}, id="missing"),
@@ -156,7 +156,7 @@ def test_private_attributes_among_the_properties_stay_out_too():
         ),
     ],
 )
-def test_sources_can_be_named(metadata_fields, metadata):
+def test_metadata_fields_can_be_named(metadata_fields, metadata):
     record = {
         "user_id": "u",
         "plan": "pro",
@@ -167,34 +167,34 @@ def test_sources_can_be_named(metadata_fields, metadata):
     assert metadata_of(record, *metadata_fields) == metadata
 
 
-def test_no_sources_are_no_metadata():
+def test_an_event_without_metadata_fields_has_no_metadata():
     record = {"user_id": "u", "event": "e", "plan": "pro", "properties": {"a": "b"}}
     assert "metadata" not in item_of(record, StreamSettings(ObjectType.EVENT, metadata_fields=()))
 
 
-def test_a_column_that_fed_a_field_from_inside_is_out_as_a_whole():
-    fed = [("payload.user.id", "uid")]
-    assert metadata_of({"payload": {"user": {"id": 1}, "a": 2}, "uid": 3}, fed=fed) == {"uid": "3"}
-    assert metadata_of({"payload": {"a": 2}, "uid": 3}, fed=fed) == {"payload": '{"a":2}'}
+def test_a_column_whose_member_was_used_is_left_out_entirely():
+    used = [("payload.user.id", "uid")]
+    assert metadata_of({"payload": {"user": {"id": 1}, "a": 2}, "uid": 3}, used=used) == {"uid": "3"}
+    assert metadata_of({"payload": {"a": 2}, "uid": 3}, used=used) == {"payload": '{"a":2}'}
 
 
-def test_a_member_of_properties_that_fed_a_field_from_inside_is_out_as_a_whole():
+def test_a_property_whose_member_was_used_is_left_out_entirely():
     record = {"properties": {"user": {"id": 1, "name": "n"}, "a": "b"}}
-    assert metadata_of(record, fed=[("properties.user.id",)]) == {"a": "b"}
-    assert metadata_of(record, fed=[("properties.user.uid",)]) == {"user": '{"id":1,"name":"n"}', "a": "b"}
+    assert metadata_of(record, used=[("properties.user.id",)]) == {"a": "b"}
+    assert metadata_of(record, used=[("properties.user.uid",)]) == {"user": '{"id":1,"name":"n"}', "a": "b"}
 
 
-def test_properties_that_fed_a_field_as_a_whole_are_not_unpacked():
-    assert metadata_of({"properties": {"a": "b"}}, fed=[("properties",)]) == {}
+def test_properties_that_were_used_as_a_whole_are_not_unpacked():
+    assert metadata_of({"properties": {"a": "b"}}, used=[("properties",)]) == {}
 
 
-def test_a_value_that_json_has_no_form_for_rejects_the_record():
+def test_a_value_that_json_cannot_encode_rejects_the_record():
     with pytest.raises(RecordError) as caught:
         metadata_of({"column": float("nan")})
     assert caught.value.reason == "not_encodable"
 
 
-def test_of_many_records_each_has_the_metadata_that_it_has_alone():
+def test_each_record_of_a_batch_has_the_metadata_it_has_alone():
     views = [{"x": n, "properties": {"revenue": n, "a.b": f"v-{n}"}, "value": 1} for n in range(20)]
     orders = [{"x": n, "properties": {"a_b": None, "revenue": None, "price": Decimal("1.50")}} for n in range(20)]
     others = [{"x": 1, "properties": "bare"}, {"properties": {"price": float("nan")}}, {"properties": None}]
@@ -203,7 +203,7 @@ def test_of_many_records_each_has_the_metadata_that_it_has_alone():
         for batch in (records, records + others):
             faults = {}
             settings = StreamSettings(ObjectType.EVENT, metadata_fields=fields)
-            found = MetadataMapper(settings, FED)(columns_of(*batch), faults)
+            found = MetadataMapper(settings, USED)(columns_of(*batch), faults)
             for row, (record, metadata) in enumerate(zip(batch, found, strict=True)):
                 if record is others[1] and fields != ("x",):
                     assert faults.pop(row).reason == "not_encodable"

@@ -61,7 +61,7 @@ def test_a_record_becomes_a_value_of_a_metric(record, metric):
     assert mapped(record) == metric
 
 
-def test_one_metric_for_all():
+def test_the_metric_name_setting_applies_to_all_records():
     assert mapped({**SPENT, "metric_name": "other"}, metric_name=" net_revenue ") == SPENT_SENT
 
 
@@ -83,19 +83,31 @@ def test_columns_can_be_mapped():
             ("c", "companyID"),
             id="a company in another column",
         ),
-        pytest.param({"user_id": "u", "id_type": "user_id"}, {}, ("u", "user_id"), id="the record says: a user"),
-        pytest.param({"user_id": "c", "id_type": "companyID"}, {}, ("c", "companyID"), id="shaped as Statsig's own"),
-        pytest.param({"user_id": "a", "id_type": "stable_id"}, {}, ("a", "stable_id"), id="so is a device"),
+        pytest.param({"user_id": "u", "id_type": "user_id"}, {}, ("u", "user_id"), id="a user by `id_type`"),
+        pytest.param({"user_id": "c", "id_type": "companyID"}, {}, ("c", "companyID"), id="a company by `id_type`"),
+        pytest.param({"user_id": "a", "id_type": "stable_id"}, {}, ("a", "stable_id"), id="a device by `id_type`"),
         pytest.param(
-            {"user_id": "u", "stable_id": "a", "id_type": "stable_id"}, {}, ("a", "stable_id"), id="a column of its own"
+            {"user_id": "u", "stable_id": "a", "id_type": "stable_id"},
+            {},
+            ("a", "stable_id"),
+            id="a device by `id_type`, in its column",
         ),
         pytest.param(
-            {"user_id": "u", "companyID": "c", "id_type": "companyID"}, {}, ("c", "companyID"), id="and of its type"
+            {"user_id": "u", "companyID": "c", "id_type": "companyID"},
+            {},
+            ("c", "companyID"),
+            id="a company by `id_type`, in its column",
         ),
-        pytest.param({"user_id": "u", "id_type": "userID"}, {}, ("u", "user_id"), id="as the console calls it"),
-        pytest.param({"user_id": "a", "id_type": "stableID"}, {}, ("a", "stable_id"), id="the other one, too"),
-        pytest.param({"user_id": "u", "id_type": "user_id"}, COMPANY, ("u", "user_id"), id="the record is asked first"),
-        pytest.param({"companyID": "c", "id_type": None}, COMPANY, ("c", "companyID"), id="and then the setting"),
+        pytest.param({"user_id": "u", "id_type": "userID"}, {}, ("u", "user_id"), id="a user as the console calls it"),
+        pytest.param(
+            {"user_id": "a", "id_type": "stableID"}, {}, ("a", "stable_id"), id="a device as the console calls it"
+        ),
+        pytest.param(
+            {"user_id": "u", "id_type": "user_id"}, COMPANY, ("u", "user_id"), id="the record wins over the setting"
+        ),
+        pytest.param(
+            {"companyID": "c", "id_type": None}, COMPANY, ("c", "companyID"), id="the setting where the record has null"
+        ),
         pytest.param(
             {"unit": "c", "kind": "companyID"},
             {"field_mapping": {"user_id": "unit", "id_type": "kind"}},
@@ -104,7 +116,7 @@ def test_columns_can_be_mapped():
         ),
     ],
 )
-def test_the_unit_is_told_by_its_id_and_the_type_of_it(columns, settings, unit):
+def test_a_metric_has_the_id_and_the_id_type_of_its_unit(columns, settings, unit):
     metric = mapped({"metric_name": "m", "metric_value": 1, **columns}, **settings)
     assert (metric["user_id"], metric["id_type"]) == unit
 
@@ -119,13 +131,17 @@ def test_the_unit_is_told_by_its_id_and_the_type_of_it(columns, settings, unit):
         pytest.param({**RATIO, "numerator": None}, {}, "missing_numerator", "numerator", id="no numerator"),
         pytest.param({**RATIO, "denominator": " "}, {}, "missing_denominator", "denominator", id="no denominator"),
         pytest.param({**SPENT, "metric_value": "much"}, {}, "invalid_metric_value", "metric_value", id="a word"),
-        pytest.param({**SPENT, "metric_value": True}, {}, "invalid_metric_value", "metric_value", id="yes"),
+        pytest.param({**SPENT, "metric_value": True}, {}, "invalid_metric_value", "metric_value", id="a boolean"),
         pytest.param({**SPENT, "metric_value": [1]}, {}, "invalid_metric_value", "metric_value", id="a list"),
-        pytest.param({**RATIO, "numerator": "NaN"}, {}, "invalid_numerator", "numerator", id="no number above"),
-        pytest.param({**RATIO, "denominator": {}}, {}, "invalid_denominator", "denominator", id="no number below"),
+        pytest.param(
+            {**RATIO, "numerator": "NaN"}, {}, "invalid_numerator", "numerator", id="a numerator that is no number"
+        ),
+        pytest.param(
+            {**RATIO, "denominator": {}}, {}, "invalid_denominator", "denominator", id="a denominator that is no number"
+        ),
         pytest.param({**SPENT, "metric_value": float("inf")}, {}, "not_encodable", None, id="infinity"),
-        pytest.param({**SPENT, "user_id": None}, {}, "missing_identifier", "user_id", id="nobody"),
-        pytest.param({**SPENT, "user_id": True}, {}, "missing_identifier", "user_id", id="nobody is called true"),
+        pytest.param({**SPENT, "user_id": None}, {}, "missing_identifier", "user_id", id="no identifier"),
+        pytest.param({**SPENT, "user_id": True}, {}, "missing_identifier", "user_id", id="a boolean for an identifier"),
         pytest.param(SPENT, COMPANY, "missing_identifier", "companyID", id="the wrong kind of unit"),
         pytest.param(SPENT, {"id_type": IdType.STABLE_ID}, "missing_identifier", "anonymous_id", id="no device"),
         pytest.param(
@@ -133,11 +149,11 @@ def test_the_unit_is_told_by_its_id_and_the_type_of_it(columns, settings, unit):
             {},
             "missing_identifier",
             "companyID",
-            id="an empty column of the type: a user is no company",
+            id="null in the column of the id type",
         ),
     ],
 )
-def test_a_record_that_is_no_value_is_rejected_by_reason(record, settings, reason, field):
+def test_an_invalid_metric_is_rejected_with_a_reason(record, settings, reason, field):
     error = rejection_of(record, **settings)
     assert (error.reason, error.field) == (reason, field)
 
@@ -151,7 +167,7 @@ SETTINGS = st.sampled_from([{}, COMPANY, {"metric_name": "m"}, {"field_mapping":
 
 
 @given(odd_records([SPENT, RATIO], COLUMNS, "12.5", "companyID", "stable_id"), SETTINGS)
-def test_a_record_becomes_a_value_that_statsig_takes_or_is_rejected(record, settings):
+def test_a_record_becomes_a_valid_metric_or_is_rejected(record, settings):
     try:
         body = encoded(record, StreamSettings(ObjectType.METRIC, **settings))
     except RecordError:

@@ -20,13 +20,13 @@ from target_statsig.events.items import MAX_NAME_LENGTH, PRESETS, EventNames
 from target_statsig.reports.report import RENAMED_LISTED, MappingWarnings
 
 
-def name_of(source, notes=None, **settings):
-    return named(EventNames(StreamSettings(ObjectType.EVENT, **settings)), source, notes)
+def name_of(source, warnings=None, **settings):
+    return named(EventNames(StreamSettings(ObjectType.EVENT, **settings)), source, warnings)
 
 
-def named(names, source, notes=None):
+def named(names, source, warnings=None):
     faults = {}
-    (name,) = names([source], MappingWarnings() if notes is None else notes, faults)
+    (name,) = names([source], MappingWarnings() if warnings is None else warnings, faults)
     if faults:
         raise faults[0]
     return name
@@ -57,7 +57,7 @@ def reason_for(source, **settings):
         pytest.param(EventPreset.RETAIL, "order completed", "order completed", id="case-matters"),
     ],
 )
-def test_a_preset_renames(preset, source, name):
+def test_a_preset_renames_events(preset, source, name):
     assert name_of(source, event_preset=preset) == name
 
 
@@ -89,22 +89,22 @@ def test_a_name_that_statsig_keeps_is_kept(source, name):
 
 
 @pytest.mark.parametrize("source", [None, "", "   ", True, {"name": "x"}, ["x"]], ids=repr)
-def test_without_a_name_the_record_is_rejected(source):
+def test_a_record_without_a_name_is_rejected(source):
     assert reason_for(source) == "missing_event_name"
     assert reason_for(source, invalid_event_name=InvalidEventName.SANITIZE) == "missing_event_name"
 
 
 @pytest.mark.parametrize("character", DROPPED_CHARACTERS, ids=ascii)
-def test_a_name_that_statsig_would_drop_is_rejected(character):
+def test_invalid_event_names_are_rejected(character):
     assert reason_for(f"order{character}done") == "invalid_event_name"
 
 
 @pytest.mark.parametrize("character", DROPPED_CHARACTERS, ids=ascii)
-def test_or_sanitized(character):
-    notes = MappingWarnings()
+def test_invalid_event_names_are_sanitized(character):
+    warnings = MappingWarnings()
     old = f"order{character}done"
-    assert name_of(old, notes, invalid_event_name=InvalidEventName.SANITIZE) == "order_done"
-    assert notes.renamed == {old: "order_done"}
+    assert name_of(old, warnings, invalid_event_name=InvalidEventName.SANITIZE) == "order_done"
+    assert warnings.renamed == {old: "order_done"}
 
 
 def test_the_reserved_prefix_is_rejected_or_sanitized():
@@ -119,33 +119,33 @@ def test_renaming_comes_before_the_check():
 
 
 def test_a_clean_name_is_not_listed_as_renamed():
-    notes = MappingWarnings()
-    name_of("Order Completed", notes, event_preset=EventPreset.RETAIL, invalid_event_name=InvalidEventName.SANITIZE)
-    assert notes == MappingWarnings()
+    warnings = MappingWarnings()
+    name_of("Order Completed", warnings, event_preset=EventPreset.RETAIL, invalid_event_name=InvalidEventName.SANITIZE)
+    assert warnings == MappingWarnings()
 
 
-def test_a_name_is_listed_in_the_notes_of_every_unit_of_work():
+def test_a_sanitized_name_is_listed_in_the_warnings_of_every_batch():
     names = EventNames(StreamSettings(ObjectType.EVENT, invalid_event_name=InvalidEventName.SANITIZE))
     for _ in range(2):
-        notes = MappingWarnings()
-        named(names, "a=b", notes)
-        assert notes.renamed == {"a=b": "a_b"}
+        warnings = MappingWarnings()
+        named(names, "a=b", warnings)
+        assert warnings.renamed == {"a=b": "a_b"}
 
 
-def test_the_list_of_renamed_does_not_grow_with_the_stream():
+def test_the_list_of_renamed_events_is_limited():
     names = EventNames(StreamSettings(ObjectType.EVENT, invalid_event_name=InvalidEventName.SANITIZE))
-    notes = MappingWarnings()
-    names([f"/search?q={page}" for page in range(RENAMED_LISTED + 50)], notes, {})
-    assert len(notes.renamed) == RENAMED_LISTED
+    warnings = MappingWarnings()
+    names([f"/search?q={page}" for page in range(RENAMED_LISTED + 50)], warnings, {})
+    assert len(warnings.renamed) == RENAMED_LISTED
 
 
 @pytest.mark.parametrize(
     "others", [pytest.param(["c"], id="among-texts"), pytest.param([404, None], id="among-others")]
 )
 def test_each_name_of_a_column_is_judged_alone(others):
-    faults, notes = {}, MappingWarnings()
+    faults, warnings = {}, MappingWarnings()
     settings = StreamSettings(ObjectType.EVENT, event_name_mapping={"a": "x"})
-    names = EventNames(settings)([" a ", "b=c", "a", "", *others], notes, faults)
+    names = EventNames(settings)([" a ", "b=c", "a", "", *others], warnings, faults)
     assert [names[row] for row in (0, 2)] == ["x", "x"]
     assert names[4] == str(others[0])
     reasons = {1: "invalid_event_name", 3: "missing_event_name"}
@@ -164,16 +164,16 @@ def test_a_long_name_is_rejected_and_never_cut():
     [
         pytest.param("purchase", "", id="none"),
         pytest.param("a & b = c & d", "= &", id="each-once"),
-        pytest.param("a\nb", "\\n", id="fit-to-be-shown"),
+        pytest.param("a\nb", "\\n", id="escaped"),
         pytest.param("statsig::x", "statsig::", id="prefix"),
     ],
 )
-def test_what_statsig_drops_a_name_for_can_be_shown(name, shown):
+def test_the_dropped_characters_of_a_name_are_listed(name, shown):
     assert dropped_characters(name) == shown
 
 
 @given(st.text() | st.text(alphabet=DROPPED_CHARACTERS + "ab:").map("statsig::".__add__))
-def test_a_sanitized_name_is_dropped_for_nothing(name):
+def test_a_sanitized_name_has_no_dropped_characters(name):
     clean = sanitized(name)
     assert not dropped_characters(clean)
     assert len(clean) == len(name)

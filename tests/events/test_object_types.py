@@ -1,4 +1,4 @@
-"""All object types from one tap in one command."""
+"""All object types from one tap, in one run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STREAMS = {
 TIME = "2026-11-01T00:00:00Z"
 TIME_MS = 1_793_491_200_000
 
-WHO = {"userID": "u1", "statsigEnvironment": {"tier": "staging"}}
+USER = {"userID": "u1", "statsigEnvironment": {"tier": "staging"}}
 
 TAP = [
     schema("events"),
@@ -40,7 +40,7 @@ TAP = [
 ]
 
 
-def test_all_object_types_go_from_one_tap_in_one_command(run_target, statsig):
+def test_one_run_sends_all_object_types(run_target, statsig):
     statsig.state.seed_segment("vip_users", ["u2"])
 
     done = run_target(TAP, streams=STREAMS)
@@ -48,10 +48,10 @@ def test_all_object_types_go_from_one_tap_in_one_command(run_target, statsig):
     assert done.exit_code == 0
     assert done.states == [TAP[-1]["value"]]
     assert statsig.state.events == [
-        {"eventName": "order", "time": TIME_MS, "user": WHO, "metadata": {"price": "5"}},
+        {"eventName": "order", "time": TIME_MS, "user": USER, "metadata": {"price": "5"}},
     ]
     assert statsig.state.items("exposures") == [
-        {"experimentName": "checkout", "group": "Test", "time": TIME_MS, "user": WHO},
+        {"experimentName": "checkout", "group": "Test", "time": TIME_MS, "user": USER},
     ]
     assert statsig.state.items("metrics") == [
         {"user_id": "u1", "id_type": "user_id", "metric_name": "net_revenue", "metric_value": 89.99},
@@ -74,7 +74,7 @@ def test_all_object_types_go_from_one_tap_in_one_command(run_target, statsig):
     assert re.search(r"assignments +exposures +2 +1\b", done.log)
 
 
-def test_a_dry_run_says_so_of_all_of_them(run_target, statsig):
+def test_a_dry_run_shows_all_object_types(run_target, statsig):
     statsig.state.seed_segment("vip_users", ["u2"])
 
     done = run_target(TAP, streams=STREAMS, dry_run=True)
@@ -94,7 +94,7 @@ def test_a_dry_run_says_so_of_all_of_them(run_target, statsig):
 
 
 @item_types
-def test_dead_letters_of_any_type_are_sent_again_once_cured(items, run_target, statsig):
+def test_dead_letters_of_every_object_type_can_be_replayed(items, run_target, statsig):
     statsig.faults.add(when=lambda arrival: b'"u1"' in arrival.body, status=400)
     rows = [record("rows", items.row(number)) for number in range(5)]
     outcome = run_target([schema("rows"), *rows], object_type=items.object_type)
@@ -106,8 +106,8 @@ def test_dead_letters_of_any_type_are_sent_again_once_cured(items, run_target, s
     assert sorted(items.units(statsig)) == ["u0", "u1", "u2", "u3", "u4"]
 
 
-def test_what_statsig_never_takes_of_one_type_does_not_pass_for_a_bad_record(run_target, statsig):
-    """That events are taken says nothing of exposures: a mapping that is wrong for all of them ends the run."""
+def test_an_object_type_that_is_always_refused_ends_the_run(run_target, statsig):
+    """Accepted events do not count for exposures: where all are refused, their mapping is wrong."""
     statsig.faults.add(path="*/log_custom_exposure", status=400)
     events = [record("events", ITEM_SAMPLES[0].row(number)) for number in range(30)]
     exposures = [record("assignments", ITEM_SAMPLES[1].row(number)) for number in range(30)]

@@ -1,4 +1,4 @@
-"""Batches under way: so many at once, and the first failure for whoever comes next."""
+"""The delivery pool: how many jobs it does at once, and how it fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def fail(error):
     raise error
 
 
-def test_all_jobs_are_done_when_it_has_finished(pool):
+def test_finish_waits_for_all_jobs(pool):
     done = []
     for number in range(20):
         pool.submit(lambda number=number: done.append(number))
@@ -28,21 +28,21 @@ def test_all_jobs_are_done_when_it_has_finished(pool):
     assert sorted(done) == list(range(20))
 
 
-def test_whoever_hands_one_over_waits_while_all_workers_are_busy(pool):
-    going_on, done = threading.Event(), []
+def test_submit_waits_while_all_workers_are_busy(pool):
+    may_go_on, done = threading.Event(), []
     for number in range(2):
-        pool.submit(lambda number=number: (going_on.wait(PATIENCE), done.append(number)))
-    handing_over = threading.Thread(target=pool.submit, args=[lambda: done.append("third")])
-    handing_over.start()
-    handing_over.join(0.05)
-    assert handing_over.is_alive()
-    going_on.set()
-    handing_over.join(PATIENCE)
+        pool.submit(lambda number=number: (may_go_on.wait(PATIENCE), done.append(number)))
+    submitting = threading.Thread(target=pool.submit, args=[lambda: done.append("third")])
+    submitting.start()
+    submitting.join(0.05)
+    assert submitting.is_alive()
+    may_go_on.set()
+    submitting.join(PATIENCE)
     pool.finish()
     assert sorted(done, key=str) == [0, 1, "third"]
 
 
-def test_the_first_failure_is_for_whoever_comes_next_however_often(pool):
+def test_every_call_after_a_failure_raises_it(pool):
     first = ValueError("first")
     pool.submit(lambda: fail(first))
     with pytest.raises(ValueError, match="first"):
@@ -52,11 +52,11 @@ def test_the_first_failure_is_for_whoever_comes_next_however_often(pool):
             step()
 
 
-def test_what_is_under_way_when_one_fails_is_still_done(pool):
-    going_on, done = threading.Event(), []
-    pool.submit(lambda: (going_on.wait(PATIENCE), done.append(True)))
+def test_a_job_under_way_is_done_when_another_fails(pool):
+    may_go_on, done = threading.Event(), []
+    pool.submit(lambda: (may_go_on.wait(PATIENCE), done.append(True)))
     pool.submit(lambda: fail(ValueError("second")))
-    going_on.set()
+    may_go_on.set()
     with pytest.raises(ValueError, match="second"):
         pool.finish()
     assert done == [True]

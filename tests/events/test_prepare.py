@@ -1,4 +1,4 @@
-"""What becomes of a batch of lines: requests, and rejections; of each record the same, whatever it came with."""
+"""A batch of lines becomes requests and rejections, and each record the same as alone."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_plain_records_are_ready_to_be_sent():
     assert prepared.highest == position(PLAIN["timestamp"])
 
 
-def test_what_is_not_to_be_remembered_has_no_digest():
+def test_records_that_are_not_remembered_have_no_digest():
     prepared = prepare([line(PLAIN)], remembers=False)
     (request,) = prepared.requests
     assert (request.count, request.digests, prepared.digests, prepared.highest) == (1, b"", b"", None)
@@ -106,12 +106,12 @@ def test_without_lines_there_is_no_request():
         pytest.param({**PLAIN, "id": "one"}, "schema_violation", None, id="breaks-its-schema"),
         pytest.param({"event": "order", "user_id": "u1"}, "missing_key_property", "id", id="lacks-its-key"),
         pytest.param({**PLAIN, "event": None}, "missing_event_name", "event_name", id="no-name"),
-        pytest.param({**PLAIN, "event": ["order"]}, "missing_event_name", "event_name", id="a-name-that-is-none"),
-        pytest.param({**PLAIN, "event": True}, "missing_event_name", "event_name", id="a-name-that-is-an-answer"),
+        pytest.param({**PLAIN, "event": ["order"]}, "missing_event_name", "event_name", id="a-list-for-a-name"),
+        pytest.param({**PLAIN, "event": True}, "missing_event_name", "event_name", id="a-boolean-for-a-name"),
         pytest.param({**PLAIN, "event": "a;b"}, "invalid_event_name", "event_name", id="a-name-that-statsig-drops"),
         pytest.param({**PLAIN, "event": "e" * 129}, "event_name_too_long", "event_name", id="a-long-name"),
-        pytest.param({**PLAIN, "user_id": " "}, "missing_identifier", "user_id", id="nobody"),
-        pytest.param({**PLAIN, "timestamp": "never"}, "invalid_time", "event_time", id="a-time-that-is-none"),
+        pytest.param({**PLAIN, "user_id": " "}, "missing_identifier", "user_id", id="no-identifier"),
+        pytest.param({**PLAIN, "timestamp": "never"}, "invalid_time", "event_time", id="an-invalid-time"),
         pytest.param({**PLAIN, "event": "a;b", "user_id": None}, "invalid_event_name", "event_name", id="two-faults"),
         pytest.param({**PLAIN, "note": "x" * 20_000}, "event_too_large", None, id="too-large"),
         pytest.param({**PLAIN, "note": "\ud800"}, "not_encodable", None, id="half-a-surrogate-pair"),
@@ -120,7 +120,7 @@ def test_without_lines_there_is_no_request():
         pytest.param({**PLAIN, "custom": {"a": float("inf")}}, "not_encodable", None, id="infinity"),
     ],
 )
-def test_a_single_faulty_record_is_rejected_and_the_others_go(odd, reason, field, columns):
+def test_a_single_faulty_record_is_rejected_and_the_others_are_sent(odd, reason, field, columns):
     types = {"user_id": {}, "event": {}, "timestamp": {}, "value": {}, "note": {}}
     schema = {"properties": {**OF_THE_ID["properties"], **types}}
     plain = {**PLAIN, "note": "hi"}
@@ -131,16 +131,16 @@ def test_a_single_faulty_record_is_rejected_and_the_others_go(odd, reason, field
         0: {**SENT, "metadata": {"id": "1", "note": "hi"}},
         2: {**SENT, "metadata": {"id": "3", "note": "hi"}},
     }
-    unsound = reason in ("schema_violation", "missing_key_property")
-    sound = [0, 2] if unsound else [0, 1, 2]
-    assert prepared.rows == ([0, 2] if unsound else None)
+    breaks_schema = reason in ("schema_violation", "missing_key_property")
+    sound = [0, 2] if breaks_schema else [0, 1, 2]
+    assert prepared.rows == ([0, 2] if breaks_schema else None)
     digests = digests_by_row(prepared.digests, sound)
     assert digests[0] + digests[2] == b"".join(request.digests for request in prepared.requests)
     assert digests[2] == digest(decoded(lines[2]))
     assert (prepared.readable, prepared.unreadable) == (3, None)
 
 
-def test_what_is_nested_too_deeply_is_rejected_and_the_others_go():
+def test_a_record_that_is_nested_too_deeply_is_rejected_alone():
     for deep in ("[" * 300 + "]" * 300, "[" * 100_000 + "]" * 100_000):
         lines = [line(PLAIN), line(PLAIN).replace(b"1.5", deep.encode()), line(PLAIN)]
         prepared = prepare(lines)
@@ -148,7 +148,7 @@ def test_what_is_nested_too_deeply_is_rejected_and_the_others_go():
         assert items_of(prepared, lines) == {0: SENT, 2: SENT}
 
 
-def test_a_number_beyond_any_is_rejected_and_the_others_go():
+def test_a_number_that_is_too_large_is_rejected_alone():
     lines = [line(PLAIN), line(PLAIN).replace(b"1.5", b"1e99999999999999999999"), line(PLAIN)]
     prepared = prepare(lines)
     assert prepared.rejected == [(1, "not_encodable", None)]
@@ -171,7 +171,7 @@ def test_a_number_beyond_any_is_rejected_and_the_others_go():
         pytest.param(b"\xff\n", "is not valid UTF-8", id="no-utf-8"),
     ],
 )
-def test_what_is_no_record_ends_what_is_prepared(odd, fault):
+def test_an_unreadable_line_ends_the_batch(odd, fault):
     lines = [line(PLAIN), odd] if not odd.endswith(b"\n") else [line(PLAIN), odd, line(PLAIN)]
     prepared = prepare(lines)
     assert fault in prepared.unreadable
@@ -351,7 +351,7 @@ def user(**fields):
                 sent(metadata={"id": "1"}),
                 sent(user=user(customIDs={"companyID": "7"})),
             ],
-            id="somebody-else-each-time",
+            id="another-id-in-each-record",
         ),
         pytest.param(
             [{**PLAIN, "stable_id": "s1", "a": each} for each in ("", "d")],
@@ -378,7 +378,7 @@ def test_records_become_items(records, settings, items):
     prepared = prepare(lines, **settings)
     assert prepared.rejected == []
     assert items_of(prepared, lines) == dict(enumerate(items))
-    # What holds of a batch that is read by objects holds of one that is read by type.
+    # A batch that is read by type becomes the same items as one that is read by objects.
     for schema in ({"properties": dict.fromkeys(each, True)} for each in records):
         alike = [other for other in lines if decoded(other).keys() == schema["properties"].keys()]
         by_type = prepare(alike, schema=schema, **settings)
@@ -404,7 +404,7 @@ def test_no_number_is_sent_with_an_exponent(written, printed):
             assert b'"eventName":"order","value":%b,"time"' % value in request.body
 
 
-def test_items_that_are_too_many_or_too_large_for_one_request_go_in_several():
+def test_items_over_a_limit_go_in_several_requests():
     lines = [line({**PLAIN, "id": number}) for number in range(5)]
     assert [[*each] for each in requests_of(prepare(lines, Limits(2, 10_000, 10_000)), lines)] == [[0, 1], [2, 3], [4]]
     size = len(json.dumps(SENT, separators=(",", ":")))
@@ -427,7 +427,7 @@ def test_rejections_leave_no_gap_in_the_requests():
     assert [request.digests for request in prepared.requests] == [digests[1] + digests[2], digests[4] + digests[5]]
 
 
-def test_an_item_over_the_size_of_a_request_goes_alone_unless_statsig_would_not_take_it():
+def test_a_large_item_is_sent_alone_and_a_too_large_one_is_rejected():
     lines = [line({**PLAIN, "note": "x" * length}) for length in (1, 700, 1, 3_000, 1)]
     prepared = prepare(lines, Limits(500, 800, 1_500))
     assert [request.rows for request in prepared.requests] == [[0], [1], [2, 4]]
@@ -458,7 +458,7 @@ def test_deleted_rows_are_skipped_or_sent():
     assert (kept.deleted, [*items_of(kept, lines)]) == (0, [0, 1, 3])
 
 
-def test_what_the_stream_maps_made_is_sent_and_what_the_tap_sent_is_remembered():
+def test_mapped_records_are_sent_and_original_ones_remembered():
     lines = [line({"secret": number, "timestamp": PLAIN["timestamp"]}) for number in range(3)]
     mapped = [{**PLAIN, "value": 0.1}, {**PLAIN, "event": None}, {**PLAIN, "value": float("1e-7")}]
     prepared = prepare(lines, mapped=mapped)
@@ -469,7 +469,7 @@ def test_what_the_stream_maps_made_is_sent_and_what_the_tap_sent_is_remembered()
     assert prepared.highest == position(PLAIN["timestamp"])
 
 
-def test_bodies_say_that_a_metric_is_tested():
+def test_a_request_says_that_a_metric_is_a_test():
     record = {"user_id": "u", "metric_name": "m", "value": 1}
     (request,) = prepare([line(record)], kind=METRICS, is_test=True).requests
     assert json.loads(request.body)["isTest"] is True
@@ -550,7 +550,7 @@ def batches(draw):
 
 
 @given(batches(), SETTINGS, st.sampled_from([*ITEM_TYPES.values()]), st.sampled_from([1, 2, 500]), st.data())
-def test_what_a_batch_becomes_does_not_depend_on_how_it_is_cut(lines, settings, kind, rows, data):
+def test_records_are_prepared_in_a_batch_as_alone(lines, settings, kind, rows, data):
     schemas = [SCHEMA, {"properties": dict.fromkeys(json.loads(lines[0])["record"], True)}]
     prepares = preparation(kind=kind, schema=data.draw(st.sampled_from(schemas)), **settings)
     # As it goes to another process and comes back.

@@ -1,4 +1,4 @@
-"""How far records go, and which of them lie before a bookmark."""
+"""The highest value of records, and how many are before a bookmark."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEN = position(10)
         pytest.param(("2026-11-01", "2026-11-02"), NOON, 1, id="dates"),
         pytest.param(("1969-12-31T23:00:00Z", "2026-11-01T11:00:00Z"), NOON, 1, id="a time before 1970"),
         pytest.param(("1969-12-31T23:00:00 Z", "2026-11-01T11:00Z"), NOON, 1, id="times of rare forms"),
-        pytest.param(("2026-11-01T11:00:00Z", None, "soon", 7), NOON, 1, id="what cannot be compared counts nothing"),
+        pytest.param(("2026-11-01T11:00:00Z", None, "soon", 7), NOON, 1, id="values that cannot be compared"),
         pytest.param((10, 11, Decimal("10.5")), TEN, 0, id="numbers at it and behind it"),
         pytest.param((9, Decimal("9.99"), 10), TEN, 2, id="numbers before it"),
         pytest.param((9, None, True), TEN, 1, id="numbers among others"),
@@ -30,7 +30,7 @@ TEN = position(10)
         pytest.param((), NOON, 0, id="no time"),
     ],
 )
-def test_what_is_before_a_bookmark_is_counted(values, bookmark, count):
+def test_values_before_a_bookmark_are_counted(values, bookmark, count):
     assert below(values, bookmark) == count
     assert below(values * 16, bookmark) == count * 16
 
@@ -55,5 +55,5 @@ def test_what_is_before_a_bookmark_is_counted(values, bookmark, count):
         pytest.param((), None, id="none"),
     ],
 )
-def test_the_highest_is_found_where_all_can_be_compared(values, top):
+def test_the_highest_value_is_found_if_all_can_be_compared(values, top):
     assert highest(values) == highest(values * 2) == top

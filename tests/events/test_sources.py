@@ -1,4 +1,4 @@
-"""Where fields are read from, as the settings say, from the input to what Statsig holds."""
+"""Settings that choose the sources of fields, from the input to Statsig."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EVENT = {"object_type": "event", "event_name": "order", "dedupe": False}
 TIME = {"timestamp": "2026-11-01T00:00:00Z"}
 
 
-def test_of_several_sources_the_first_that_is_not_null_counts_in_each_record(run_target, statsig):
+def test_each_record_uses_its_first_source_that_is_not_null(run_target, statsig):
     rows = [
         {"customer_id": "c1", "user": {"id": "u1"}, **TIME},
         {"customer_id": None, "user": {"id": "u2"}, **TIME},
@@ -23,7 +23,7 @@ def test_of_several_sources_the_first_that_is_not_null_counts_in_each_record(run
     assert [event["user"]["userID"] for event in statsig.state.events] == ["c1", "u2", "u3"]
 
 
-def test_a_segment_reads_the_first_that_is_not_null(run_target, statsig):
+def test_a_segment_uses_the_first_source_that_is_not_null(run_target, statsig):
     statsig.state.seed_segment("vips", [])
     rows = [{"customer_id": "c1", "uid": "u1"}, {"customer_id": None, "uid": "u2"}]
     run_target(
@@ -36,7 +36,7 @@ def test_a_segment_reads_the_first_that_is_not_null(run_target, statsig):
     assert statsig.state.segments["vips"].ids == {"c1", "u2"}
 
 
-def test_a_rejection_says_where_was_looked(run_target, statsig):
+def test_a_rejection_names_the_sources(run_target, statsig):
     statsig.state.seed_segment("vips", [])
     messages = [schema("s"), record("s", {"user_id": "u"})]
     mapping = {"user_id": ["customer_id", "uid"]}
@@ -47,7 +47,7 @@ def test_a_rejection_says_where_was_looked(run_target, statsig):
 
 
 @pytest.mark.parametrize("object_type", ["event", "exposure"])
-def test_custom_fields_are_attributes_of_the_user_and_no_metadata(run_target, statsig, object_type):
+def test_custom_fields_are_user_attributes_and_no_metadata(run_target, statsig, object_type):
     row = {
         "user_id": "u",
         "plan": "gold",
@@ -66,7 +66,7 @@ def test_custom_fields_are_attributes_of_the_user_and_no_metadata(run_target, st
         assert item["metadata"] == {"trial": "false", "n": "1"}
 
 
-def test_each_record_is_of_its_tier_and_billed_so(run_target, statsig):
+def test_each_record_is_sent_and_billed_by_its_tier(run_target, statsig):
     tiers = ["production", "staging", None, "qa", 7]
     rows = [{"user_id": "u", "stage": tier, **TIME} for tier in tiers]
     outcome = run_target([schema("s"), *(record("s", row) for row in rows)], environment_tier_field="stage", **EVENT)
@@ -85,7 +85,7 @@ def test_each_record_is_of_its_tier_and_billed_so(run_target, statsig):
     ],
     ids=["text", "typed"],
 )
-def test_metadata_are_texts_or_as_they_are(run_target, statsig, types, metadata):
+def test_metadata_is_sent_as_text_or_typed(run_target, statsig, types, metadata):
     row = {"user_id": "u", "n": 2, "on": True, "at": {"b": 1.5}, "properties": {"c": "x", "d": None}, **TIME}
     run_target([schema("s"), record("s", row)], **EVENT, **types)
     assert [event["metadata"] for event in statsig.state.events] == [metadata]

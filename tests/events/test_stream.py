@@ -1,4 +1,4 @@
-"""When a batch goes off, and what becomes of it."""
+"""When a batch is submitted, and what happens to its records."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from target_statsig.store.ledger import NoLedger
 from tests.fakes import FakeClock, FakeTransport, WorkersInHere, answer, events_client
 
 LINE = b'{"type":"RECORD","stream":"orders","record":{"event":"order","user_id":"u1"}}\n'
-NO_ONE = b'{"type":"RECORD","stream":"orders","record":{"event":"order","user_id":null}}\n'
+WITHOUT_USER = b'{"type":"RECORD","stream":"orders","record":{"event":"order","user_id":null}}\n'
 
 
 class DeliveryPool:
-    """Keeps the jobs that it is given, until it is told to do them."""
+    """Keeps its jobs until `work` does them."""
 
     def __init__(self):
         self.jobs = []
@@ -63,7 +63,7 @@ def pool():
 
 @pytest.fixture
 def run(pool):
-    """What the streams of a run share, and what is seen of them."""
+    """What the streams of a run share, and what the fakes saw."""
     states, clock, transport = [], FakeClock(), FakeTransport(then=answer(202))
     client = events_client(transport, clock)
     return SimpleNamespace(
@@ -83,7 +83,7 @@ def run(pool):
 
 
 @pytest.fixture
-def lane(run):
+def stream(run):
     settings = StreamSettings(ObjectType.EVENT)
     return EventStream("orders", settings, EVENTS, run, NoLedger(), run.counts, run.rejections)
 
@@ -91,81 +91,81 @@ def lane(run):
 READING = reading()
 
 
-def accept(lane, count, number=1):
-    lane.accept(number, Batch([LINE] * count), READING)
+def accept(stream, count, number=1):
+    stream.accept(number, Batch([LINE] * count), READING)
 
 
-def test_a_full_batch_goes_off_at_once(lane, pool):
+def test_a_full_batch_is_submitted_at_once(stream, pool):
     for _ in range(7):
-        accept(lane, 1)
+        accept(stream, 1)
     assert pool.sizes == [3, 3]
-    lane.flush()
-    lane.flush()
+    stream.flush()
+    stream.flush()
     assert pool.sizes == [3, 3, 1]
 
 
-def test_many_records_at_once_fill_several_batches(lane, pool):
-    accept(lane, 2)
-    accept(lane, 8)
+def test_many_records_at_once_fill_several_batches(stream, pool):
+    accept(stream, 2)
+    accept(stream, 8)
     assert pool.sizes == [3, 3, 3]
-    lane.flush()
+    stream.flush()
     assert pool.sizes == [3, 3, 3, 1]
 
 
-def test_a_batch_goes_off_when_its_lines_are_large(lane, pool):
+def test_a_batch_of_large_lines_is_submitted_at_once(stream, pool):
     long = LINE.replace(b"u1", b"u" * 450)
-    lane.accept(1, Batch([long]), READING)
+    stream.accept(1, Batch([long]), READING)
     assert pool.sizes == [1]
 
 
-def test_records_under_another_schema_are_another_batch(lane, pool):
-    accept(lane, 2)
-    lane.accept(3, Batch([LINE]), reading(bookmark_properties=["at"]))
+def test_records_under_another_schema_begin_another_batch(stream, pool):
+    accept(stream, 2)
+    stream.accept(3, Batch([LINE]), reading(bookmark_properties=["at"]))
     assert pool.sizes == [2]
-    lane.flush()
+    stream.flush()
     assert pool.sizes == [2, 1]
 
 
-def test_a_second_stream_of_the_tap_takes_the_replication_key_away(lane, pool):
-    lane.follow("orders", "at")
+def test_a_second_stream_of_the_tap_removes_the_replication_key(stream, pool):
+    stream.follow("orders", "at")
     messages = reading()
-    lane.accept(1, Batch([LINE]), messages)
-    lane.follow("returns", "at")
-    lane.accept(2, Batch([LINE]), messages)
-    lane.flush()
+    stream.accept(1, Batch([LINE]), messages)
+    stream.follow("returns", "at")
+    stream.accept(2, Batch([LINE]), messages)
+    stream.flush()
     assert [job.args[0].replication_key for job in pool.jobs] == ["at", None]
 
 
-def test_a_batch_that_is_not_full_goes_off_when_it_is_two_steps_old(lane, pool):
-    accept(lane, 1)
-    lane.flush_old()
-    accept(lane, 1)
+def test_a_batch_that_is_not_full_is_submitted_after_two_steps(stream, pool):
+    accept(stream, 1)
+    stream.flush_old()
+    accept(stream, 1)
     assert pool.sizes == []
-    lane.flush_old()
+    stream.flush_old()
     assert pool.sizes == [2]
 
 
-def test_a_batch_that_was_begun_since_the_last_step_is_not_old(lane, pool):
+def test_a_batch_begun_since_the_last_step_is_not_old(stream, pool):
     for _ in range(5):
-        lane.flush_old()
-        accept(lane, 2)
-        accept(lane, 2)
+        stream.flush_old()
+        accept(stream, 2)
+        accept(stream, 2)
     assert set(pool.sizes) == {3}
 
 
-def test_a_state_passes_when_what_came_before_it_is_settled(lane, pool, run):
-    lane.accept(1, Batch([LINE, NO_ONE, LINE]), READING)
+def test_a_state_is_written_when_all_before_it_is_settled(stream, pool, run):
+    stream.accept(1, Batch([LINE, WITHOUT_USER, LINE]), READING)
     run.gate.hold("after three")
     assert run.states == []
     pool.work()
     assert run.states == ["after three"]
     assert (run.counts.records, run.counts.delivered) == (3, 2)
-    assert run.rejections.kept == [(NO_ONE, READING.schema, "missing_identifier", "user_id", "")]
+    assert run.rejections.kept == [(WITHOUT_USER, READING.schema, "missing_identifier", "user_id", "")]
 
 
-def test_an_unreadable_line_is_told_by_its_number_in_the_input(lane, pool, run):
-    accept(lane, 1, number=5)
-    lane.accept(9, Batch([LINE, b'{"type":"RECORD","stream":"orders","record":{\n']), READING)
+def test_an_unreadable_line_is_named_by_its_number_in_the_input(stream, pool, run):
+    accept(stream, 1, number=5)
+    stream.accept(9, Batch([LINE, b'{"type":"RECORD","stream":"orders","record":{\n']), READING)
     run.gate.hold("after three")
     with pytest.raises(InputError, match=r"^[\w ]*:? ?Line 10 of the input .*is not valid JSON"):
         pool.work()
@@ -173,9 +173,9 @@ def test_an_unreadable_line_is_told_by_its_number_in_the_input(lane, pool, run):
     assert run.states == []
 
 
-def test_what_fails_keeps_the_state_back(lane, pool, run):
+def test_a_failed_delivery_holds_the_state_back(stream, pool, run):
     run.transport._then = answer(503, {"success": False})
-    accept(lane, 3)
+    accept(stream, 3)
     run.gate.hold("after three")
     with pytest.raises(NotNowError):
         pool.work()

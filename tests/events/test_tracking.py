@@ -26,7 +26,7 @@ def event_of(row, **settings):
 @pytest.mark.parametrize(
     ("value", "members"),
     [
-        pytest.param(["companyID", "c1", "teamID", 7], {"companyID": "c1", "teamID": 7}, id="in turns"),
+        pytest.param(["companyID", "c1", "teamID", 7], {"companyID": "c1", "teamID": 7}, id="alternating list"),
         pytest.param(["companyID", "c1", "teamID"], {"companyID": "c1"}, id="a name without a value"),
         pytest.param([1, "c1", " ", "x"], {}, id="no names"),
         pytest.param({"companyID": "c1"}, {"companyID": "c1"}, id="object"),
@@ -37,7 +37,7 @@ def event_of(row, **settings):
         pytest.param(None, None, id="null"),
     ],
 )
-def test_names_and_values_may_come_in_turns(value, members):
+def test_names_and_values_can_alternate_in_a_list(value, members):
     assert members_of(value) == members
 
 
@@ -57,7 +57,7 @@ def test_an_event_has_the_name_of_its_call(row, name):
     assert event_of({"userId": "u", "timestamp": AT, **row})["eventName"] == name
 
 
-def test_names_of_ones_own_win():
+def test_configured_event_names_win():
     row = {"userId": "u", "timestamp": AT, "type": "page", "name": "Home"}
     assert event_of(row, event_name_mapping={"page": "Viewed"})["eventName"] == "Viewed"
     assert event_of(row, field_mapping={"event_name": "name"})["eventName"] == "Home"
@@ -71,7 +71,7 @@ def test_names_of_ones_own_win():
         pytest.param(
             {"anonymousId": "a", "properties": {"statsigCustomIDs": ["companyID", 7, "stableID", "s"]}},
             {"customIDs": {"stableID": "s", "companyID": "7"}},
-            id="custom ids in turns",
+            id="custom ids in an alternating list",
         ),
         pytest.param(
             {"properties": {"statsigCustomIDs": {"companyID": "c1"}}},
@@ -81,7 +81,7 @@ def test_names_of_ones_own_win():
         pytest.param(
             {"properties": {"statsigCustomIDs": ["teamID", "t1"]}, "team": "t2"},
             {"customIDs": {"teamID": "t2"}},
-            id="a setting wins",
+            id="a configured id wins",
         ),
         pytest.param(
             {"userId": "u", "properties": {"statsigCustom": ["plan", "gold", "seats", 5]}},
@@ -112,7 +112,7 @@ def test_a_time_is_the_first_that_a_message_has(column):
     assert event == {"eventName": "e", "time": 1793491200000, "user": {"userID": "u"}}
 
 
-def test_other_presets_read_nothing_of_it():
+def test_other_presets_do_not_read_tracking_columns():
     row = {"userId": "u", "timestamp": AT, "type": "page", "properties": {"statsigCustomIDs": ["companyID", "c1"]}}
     with pytest.raises(RecordError, match="missing_event_name"):
         item_of(row, StreamSettings(ObjectType.EVENT, event_preset=EventPreset.RETAIL))
@@ -149,7 +149,7 @@ EVENT = {
 }
 
 
-def test_messages_arrive_whether_their_objects_are_objects_or_text(run_target, statsig, caplog):
+def test_messages_arrive_with_objects_as_objects_or_as_text(run_target, statsig, caplog):
     as_text = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in MESSAGE.items()}
     columns = {name: {"type": ["null", "string"]} for name in MESSAGE}
     settings = {"object_type": "event", "event_preset": "segment", "dedupe": False}
@@ -160,7 +160,7 @@ def test_messages_arrive_whether_their_objects_are_objects_or_text(run_target, s
     assert "does not have" not in caplog.text
 
 
-def test_a_page_is_a_view_with_its_name_beside_it(run_target, statsig):
+def test_a_page_becomes_a_page_view_with_its_name_as_metadata(run_target, statsig):
     page = {"type": "page", "name": "Home", "anonymousId": "a", "timestamp": AT, "properties": '{"url": "/"}'}
     run_target([schema("s"), record("s", page)], object_type="event", event_preset="segment")
     (event,) = statsig.state.events

@@ -13,9 +13,9 @@ from tests.mapped import item_of
 
 def user_of(record, **settings):
     stream = StreamSettings(ObjectType.EVENT, event_name="e", metadata_fields=(), **settings)
-    notes = MappingWarnings()
+    warnings = MappingWarnings()
     record = {**record, "event_time": "1970-01-01"}
-    return item_of(record, stream, warnings=notes)["user"], notes
+    return item_of(record, stream, warnings=warnings)["user"], warnings
 
 
 def fields_of(record, **settings):
@@ -74,7 +74,7 @@ def test_an_identifier_is_read_from_its_sources(record, user):
         pytest.param({"user_id": False}, id="false"),
     ],
 )
-def test_without_an_identifier_the_record_is_rejected(record):
+def test_a_record_without_an_identifier_is_rejected(record):
     with pytest.raises(RecordError) as caught:
         user_of(record, custom_ids={"companyID": "company"})
     assert (caught.value.reason, caught.value.field) == ("missing_identifier", "user_id")
@@ -109,7 +109,7 @@ def test_a_mapped_source_replaces_the_defaults():
         pytest.param({"privateAttributes": {"secret": 1}, "plan": "pro"}, {"plan": "pro"}, id="private-attributes"),
     ],
 )
-def test_custom_is_an_object_or_a_text_that_holds_one(custom, sent):
+def test_custom_is_an_object_or_a_text_with_an_object(custom, sent):
     assert user_of({"user_id": "u", "custom": custom}) == ({"userID": "u", "custom": sent or custom}, MappingWarnings())
 
 
@@ -148,20 +148,20 @@ def test_marketing_consent_is_granted_or_denied(value, consent):
 
 
 @pytest.mark.parametrize("value", ["maybe", "", 2, ["granted"], {"granted": True}, Decimal("sNaN")], ids=repr)
-def test_a_consent_that_says_neither_is_left_out_and_counted(value):
+def test_an_unclear_consent_is_left_out_and_counted(value):
     assert user_of({"user_id": "u", "marketing_consent": value}) == (
         {"userID": "u"},
         MappingWarnings(consent_ignored=1),
     )
 
 
-def test_consent_joins_custom_and_leaves_the_record_alone():
+def test_consent_is_added_to_custom_but_not_to_the_record():
     record = {"user_id": "u", "custom": {"plan": "pro", "marketing_consent": "?"}, "marketing_consent": False}
     assert fields_of(record)["custom"] == {"plan": "pro", "marketing_consent": "denied"}
     assert record["custom"] == {"plan": "pro", "marketing_consent": "?"}
 
 
-def test_the_tier_says_the_environment():
+def test_the_tier_is_sent_as_the_environment():
     assert fields_of({}, environment_tier=Tier.STAGING) == {"userID": "u", "statsigEnvironment": {"tier": "staging"}}
 
 
@@ -193,7 +193,7 @@ def test_a_custom_field_that_is_null_is_left_out():
     assert fields_of({"a": None, "custom": {"x": 1}}, custom_fields={"x": "a"})["custom"] == {"x": 1}
 
 
-def test_a_custom_field_that_json_has_no_form_for_is_a_fault_of_its_record():
+def test_a_custom_field_that_json_cannot_encode_rejects_its_record():
     with pytest.raises(RecordError, match="not_encodable"):
         fields_of({"a": {"b": Decimal("NaN")}}, custom_fields={"x": "a"})
 
@@ -201,7 +201,7 @@ def test_a_custom_field_that_json_has_no_form_for_is_a_fault_of_its_record():
 @pytest.mark.parametrize(
     ("record", "tier", "ignored"),
     [
-        pytest.param({"stage": "qa"}, "qa", 0, id="a name of the project's"),
+        pytest.param({"stage": "qa"}, "qa", 0, id="a tier of the project"),
         pytest.param({"stage": " staging "}, "staging", 0, id="blanks around it"),
         pytest.param({"stage": None}, "development", 0, id="null"),
         pytest.param({"stage": " "}, "development", 0, id="blank"),

@@ -43,7 +43,7 @@ def test_every_value_has_a_text(value, as_text):
     [float("nan"), Decimal("1E+400000"), {"a": float("inf")}, object(), 10**5000],
     ids=lambda value: type(value).__name__,
 )
-def test_a_value_that_json_has_no_form_for_is_a_rejected_record(value):
+def test_a_value_that_json_cannot_encode_is_rejected(value):
     with pytest.raises(RecordError) as caught:
         text(value)
     assert caught.value.reason == "not_encodable"
@@ -95,14 +95,14 @@ def test_an_identifier_is_a_text_or_a_number(value, identifier):
         pytest.param({"amount": 1}, '{"amount":1}', id="object"),
     ],
 )
-def test_a_value_is_a_number_where_it_is_one(value, sent):
+def test_an_event_value_is_a_number_if_possible(value, sent):
     result = event_value(value)
     assert result == sent
     assert type(result) is type(sent)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), Decimal("NaN"), Decimal("1E+400000")], ids=str)
-def test_a_number_that_is_none_is_a_rejected_record(value):
+def test_an_event_value_that_no_double_holds_is_rejected(value):
     with pytest.raises(RecordError):
         event_value(value)
 
@@ -113,7 +113,7 @@ def test_a_number_as_text_is_the_same_number(number):
 
 
 @given(st.text())
-def test_any_text_is_a_number_itself_or_nothing(value):
+def test_a_text_becomes_a_number_itself_or_null(value):
     result = event_value(value)
     assert result == value or isinstance(result, Decimal) or (result is None and not value.strip())
 
@@ -142,18 +142,18 @@ def test_objects_and_lists_become_compact_json(value, compact):
         pytest.param("half a pair \ud800", id="lone-surrogate"),
         pytest.param({"half \udc00": "x"}, id="lone-surrogate-in-a-name"),
         pytest.param(10**5000, id="more-digits-than-python-prints"),
-        pytest.param(Decimal("1E+400000"), id="absurd-exponent"),
+        pytest.param(Decimal("1E+400000"), id="huge-exponent"),
         pytest.param(object(), id="no-json"),
         pytest.param({(1, 2): "x"}, id="name-that-is-no-text"),
     ],
 )
-def test_what_json_has_no_form_for_has_no_compact_json(value):
+def test_compact_json_refuses_what_json_cannot_encode(value):
     with pytest.raises(RecordError) as caught:
         compact_json({"value": [value]})
     assert caught.value.reason == "not_encodable"
 
 
-def test_what_is_nested_too_deeply_has_no_compact_json():
+def test_compact_json_refuses_what_is_nested_too_deeply():
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]
@@ -162,7 +162,7 @@ def test_what_is_nested_too_deeply_has_no_compact_json():
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), Decimal("NaN"), Decimal("-Infinity")])
-def test_a_number_that_is_none_has_no_json(number):
+def test_compact_json_refuses_nan_and_infinity(number):
     with pytest.raises(RecordError):
         compact_json({"a": [number]})
 
@@ -179,7 +179,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_json_reads_back_as_what_it_was(value):
+def test_compact_json_can_be_read_back(value):
     assert json.loads(compact_json(value), parse_float=Decimal) == value
 
 
@@ -202,7 +202,7 @@ COLUMNS = (
 
 
 def one_by_one(function, column):
-    """Return what becomes of each value, as text, and the faults by row."""
+    """Return each value converted alone, and the faults by row."""
     found, faults = [], {}
     for row, value in enumerate(column):
         try:
@@ -215,18 +215,18 @@ def one_by_one(function, column):
 
 @pytest.mark.parametrize(("of_column", "of_one"), [(labels, label), (texts, text)])
 @given(COLUMNS)
-def test_of_a_column_each_value_becomes_what_it_is_alone(of_column, of_one, column):
+def test_each_value_of_a_column_is_converted_as_alone(of_column, of_one, column):
     faults = {}
     found = [*of_column(column, faults)]
     assert (found, {row: error.reason for row, error in faults.items()}) == one_by_one(of_one, column)
 
 
 @given(COLUMNS)
-def test_of_a_column_of_events_each_value_is_printed_as_it_is_alone(column):
-    faults, notes = {}, MappingWarnings()
-    found = event_values(column, notes, faults)
+def test_each_event_value_of_a_column_is_converted_as_alone(column):
+    faults, warnings = {}, MappingWarnings()
+    found = event_values(column, warnings, faults)
     alone, faults_alone = one_by_one(event_value, column)
     printed = [None if each is None else json.loads(_ENCODER.encode(each), parse_float=Decimal) for each in found]
     assert (printed, {row: error.reason for row, error in faults.items()}) == (alone, faults_alone)
     assert not any(b"E" in _ENCODER.encode(each) for each in found if not isinstance(each, str))
-    assert notes.text_values == sum(isinstance(each, str) for each in alone)
+    assert warnings.text_values == sum(isinstance(each, str) for each in alone)
