@@ -9,14 +9,8 @@ from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.config.settings import parse_rate_windows
 from target_statsig.reports import progress as progress_module
 from target_statsig.reports.progress import Progress, ProgressLog
-from tests.fakes import FakeClock
 
 ORDERS = Progress("orders", 12_500, ["12,000 acknowledged", "500 in flight"], busy=True)
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
 
 
 @pytest.fixture
@@ -31,14 +25,14 @@ def lines(caplog):
 
 
 @pytest.fixture
-def watching(clock, streams):
+def progress_log(clock, streams):
     return ProgressLog(clock, lambda: streams, lambda requests: 70.0 * requests)
 
 
-def test_nothing_is_told_before_it_is_time(clock, streams, watching, lines):
+def test_nothing_is_logged_in_the_first_half_minute(clock, streams, progress_log, lines):
     streams.append(ORDERS)
     clock.advance(29.9)
-    watching.update()
+    progress_log.update()
     assert lines() == []
 
 
@@ -58,42 +52,42 @@ def test_nothing_is_told_before_it_is_time(clock, streams, watching, lines):
         ),
     ],
 )
-def test_each_stream_has_a_line_every_half_minute(clock, streams, watching, lines, progress, line):
+def test_each_stream_is_logged_every_half_minute(clock, streams, progress_log, lines, progress, line):
     streams.append(progress)
     clock.advance(30)
-    watching.update()
-    watching.update()
+    progress_log.update()
+    progress_log.update()
     assert lines() == [line]
 
 
-def test_the_rate_is_that_of_the_last_half_minute(clock, streams, watching, lines):
+def test_the_rate_is_of_the_last_half_minute(clock, streams, progress_log, lines):
     for records in (3_000, 3_300):
         streams[:] = [Progress("orders", records, [])]
         clock.advance(30)
-        watching.update()
+        progress_log.update()
     assert [line.partition(",")[2].partition(",")[0] for line in lines()] == [
         "000 records (100/s)",
         "300 records (10/s)",
     ]
 
 
-def test_a_stream_of_which_nothing_is_new_is_not_told_again(clock, streams, watching, lines):
+def test_a_finished_stream_is_logged_once(clock, streams, progress_log, lines):
     streams[:] = [Progress("done", 10, []), ORDERS]
     for _ in range(3):
         clock.advance(30)
-        watching.update()
+        progress_log.update()
     assert [line.partition(":")[0] for line in lines()] == ["done", "orders", "orders", "orders"]
     assert lines()[-1] == "orders: 12,500 records, 12,000 acknowledged, 500 in flight"
 
 
-def test_the_minutes_are_those_of_all_streams_together(clock, streams, watching, lines):
+def test_the_time_left_is_of_all_streams_together(clock, streams, progress_log, lines):
     streams[:] = [Progress(name, 1, [], requests_left=2) for name in ("a", "b")]
     clock.advance(30)
-    watching.update()
+    progress_log.update()
     assert [line.rpartition(", ")[2] for line in lines()] == ["about 5 min"] * 2
 
 
-def test_who_looks_while_another_thread_tells_goes_on(clock, lines):
+def test_an_update_does_not_wait_for_that_of_another_thread(clock, lines):
     asked = threading.Event()
     answer = threading.Event()
 
@@ -102,14 +96,14 @@ def test_who_looks_while_another_thread_tells_goes_on(clock, lines):
         answer.wait(60)
         return [ORDERS]
 
-    watching = ProgressLog(clock, progress, lambda _: 0.0)
+    progress_log = ProgressLog(clock, progress, lambda _: 0.0)
     clock.advance(30)
-    teller = threading.Thread(target=watching.update)
-    teller.start()
+    thread = threading.Thread(target=progress_log.update)
+    thread.start()
     asked.wait(60)
-    watching.update()
+    progress_log.update()
     answer.set()
-    teller.join(60)
+    thread.join(60)
     assert len(lines()) == 1
 
 
@@ -118,12 +112,12 @@ def test_who_looks_while_another_thread_tells_goes_on(clock, lines):
     [
         pytest.param(0, None, id="none"),
         pytest.param(3, None, id="at once"),
-        pytest.param(4, "3 min", id="a window"),
-        pytest.param(7, "5 min", id="two"),
+        pytest.param(4, "3 min", id="one window"),
+        pytest.param(7, "5 min", id="two windows"),
     ],
 )
-def test_a_plan_of_more_than_a_minute_is_announced(clock, lines, requests, minutes):
+def test_requests_for_more_than_a_minute_are_announced(clock, lines, requests, minutes):
     limiter = RateLimiter(parse_rate_windows("3/2m"), clock)
     ProgressLog(clock, list, limiter.seconds_for).announce(requests)
-    told = [f"The segments need {requests} requests, which take about {minutes} under `console_rate_limits`."]
-    assert lines() == (told if minutes else [])
+    expected = [f"The segments need {requests} requests, which take about {minutes} under `console_rate_limits`."]
+    assert lines() == (expected if minutes else [])

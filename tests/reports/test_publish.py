@@ -65,12 +65,12 @@ def test_every_count_is_a_metric():
 
 
 @given(st.text())
-def test_a_stream_of_any_name_keeps_to_its_line(stream):
+def test_stream_names_are_escaped_in_metrics(stream):
     text = open_metrics({**REPORT, "streams": {stream: REPORT["streams"]["orders"]}}, 0)
     assert text.split("\n") == [line for line in text.split("\n") if line.startswith(("#", "target_statsig_"))] + [""]
 
 
-def test_the_metrics_replace_those_of_the_run_before(tmp_path):
+def test_the_metrics_of_a_run_replace_the_earlier_ones(tmp_path):
     path = tmp_path / "new" / "statsig.prom"
     for seconds in (1.0, 2.0):
         write_open_metrics(str(path), {**REPORT, "seconds": seconds}, 0)
@@ -78,13 +78,13 @@ def test_the_metrics_replace_those_of_the_run_before(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_notification_is_the_report_with_a_sentence():
+def test_a_notification_is_the_report_with_a_summary():
     transport = FakeTransport(answer())
     notify("https://hooks.example.com/secret", notification(REPORT), transport)
     assert transport.sent() == {"text": summary_of(REPORT), **REPORT}
 
 
-def test_the_sentence_says_how_the_run_ended_and_why():
+def test_the_summary_has_the_counts_and_the_error():
     assert summary_of(REPORT) == (
         "target-statsig: run failed after 12.5 s. 8 delivered, 2 rejected, 3 added, 1 removed, 4 held.\n"
         "Statsig cannot be reached: no answer."
@@ -92,17 +92,17 @@ def test_the_sentence_says_how_the_run_ended_and_why():
 
 
 @pytest.mark.parametrize(
-    ("answered", "said"),
+    ("failure", "text"),
     [
-        pytest.param(answer(302), "answered 302", id="a redirect is not followed"),
-        pytest.param(answer(500), "answered 500", id="an error"),
-        pytest.param(TransportError("connection refused", sent=False), "connection refused", id="nobody there"),
+        pytest.param(answer(302), "answered 302", id="redirect"),
+        pytest.param(answer(500), "answered 500", id="error"),
+        pytest.param(TransportError("connection refused", sent=False), "connection refused", id="no connection"),
     ],
 )
-def test_a_notification_that_fails_is_a_warning_without_the_address(answered, said, caplog):
-    transport = FakeTransport(answered)
+def test_a_failed_notification_is_a_warning_without_the_address(failure, text, caplog):
+    transport = FakeTransport(failure)
     notify("https://hooks.example.com/secret", notification(REPORT), transport)
-    assert said in caplog.text
+    assert text in caplog.text
     assert "hooks.example.com" in caplog.text
     assert "secret" not in caplog.text
     assert len(transport.requests) == 1

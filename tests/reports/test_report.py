@@ -1,4 +1,4 @@
-"""The report's JSON is an interface: its names and their order stay."""
+"""The report's JSON is an interface: its names and their order must not change."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ SEGMENT = {
 }
 
 
-def test_the_report_has_the_names_that_are_documented(tmp_path):
+def test_the_report_has_all_names_in_order(tmp_path):
     report = RunReport(started_at=1_795_348_800.0, run_id="20261122T120000-ab")
     report.items("orders", ObjectType.EVENT).records = 1
     report.members("vips").segments["vip_users"] = SegmentCounts(SyncMode.MIRROR)
@@ -86,21 +86,21 @@ def test_the_report_has_the_names_that_are_documented(tmp_path):
 
 
 @pytest.mark.parametrize("name", [*EVENTS, "renamed", *SEGMENT, "held_because", *RunReport(0.0).as_json(0.0)])
-def test_every_name_of_the_report_is_explained(name):
+def test_every_name_of_the_report_is_documented(name):
     assert f"`{name}`" in DOCUMENT
 
 
-def test_every_error_code_is_listed_in_order():
-    listed = re.findall(r"^\| `([a-z_]+)` \| (.+) \|$", DOCUMENT.partition("## Error codes")[2], re.MULTILINE)
-    assert listed == [(heading.code, heading.value) for heading in Heading]
+def test_error_codes_are_documented_in_order():
+    documented = re.findall(r"^\| `([a-z_]+)` \| (.+) \|$", DOCUMENT.partition("## Error codes")[2], re.MULTILINE)
+    assert documented == [(heading.code, heading.value) for heading in Heading]
 
 
-def test_the_report_says_why_members_are_held():
+def test_the_report_has_the_reason_for_held_members():
     counts = SegmentCounts(SyncMode.MIRROR, held=3, held_because="unproven")
     assert counts.as_json()["held_because"] == "unproven"
 
 
-def test_a_failed_run_names_its_codes_and_files(run_target):
+def test_the_report_of_a_failed_run_has_codes_and_files(run_target):
     records = [record("orders", {"event": "e", "user_id": "u"}), record("orders", {"user_id": "nameless"})]
     outcome = run_target([schema("orders"), *records], object_type="event", max_rejected_percent=0)
     report = outcome.report
@@ -113,7 +113,7 @@ def test_a_failed_run_names_its_codes_and_files(run_target):
 
 
 @pytest.mark.usefixtures("waits_take_no_time")
-def test_what_could_not_be_sent_is_counted(run_target, statsig):
+def test_unsent_records_are_counted(run_target, statsig):
     statsig.faults.add(path="/v1/*", status=503)
     orders = [record("orders", {"event": "e", "user_id": f"u{number}"}) for number in range(3)]
     outcome = run_target([schema("orders"), *orders], object_type="event", retry_timeout=1)
@@ -121,7 +121,7 @@ def test_what_could_not_be_sent_is_counted(run_target, statsig):
     assert outcome.report["error_codes"] == ["statsig_busy"]
 
 
-def test_codes_are_unlike_each_other_and_in_snake_case():
+def test_error_codes_are_unique_and_in_snake_case():
     codes = [heading.code for heading in Heading]
     assert len(set(codes)) == len(codes)
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in codes)
