@@ -73,13 +73,7 @@ def sqlite_code(error: Exception) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class StoreUrl:
-    """A `store_url` that was understood.
-
-    Attributes:
-        place: The URL without password and query.
-        path: SQLite's file; None for PostgreSQL.
-        parameters: What PostgreSQL's driver is given.
-    """
+    """A `store_url`: its place without password and query, SQLite's file or None, the parameters of psycopg."""
 
     place: str
     path: Path | None
@@ -87,11 +81,7 @@ class StoreUrl:
 
     @classmethod
     def parse(cls, url: str) -> StoreUrl:
-        """Parse a `store_url`.
-
-        Raises:
-            StoreError: It names no database that could be a store.
-        """
+        """Parse a `store_url`; raise StoreError if it names no database that could be a store."""
         # None of a database in memory: it would forget everything, and each connection would have one of its own.
         if (path := store_file(url)) is not None:
             return cls(url.partition("?")[0], path, {})
@@ -110,10 +100,9 @@ class StoreUrl:
         msg = "`store_url` must be sqlite:///path/to/store.db or postgresql+psycopg://user:password@host/database"
         raise StoreError(msg)
 
-    @property
-    def named(self) -> str:
-        """How a message names the store."""
-        return f"the store of `store_url` ({self.place})"
+    def error(self, what: str) -> StoreError:
+        """Return an error about the store; `what` is the rest of a sentence after its name."""
+        return StoreError(f"the store of `store_url` ({self.place}) {what}")
 
     def explain(self, error: Exception) -> StoreError:
         """Return what to raise instead of an error of the database or the system: one sentence with the remedy.
@@ -121,24 +110,17 @@ class StoreUrl:
         It quotes neither a statement nor a value: a driver's message only where it is about the database and not rows.
         """
         if isinstance(error, OSError):
-            reason = error.strerror or type(error).__name__
-            return StoreError(
-                f"{self.named} cannot be opened ({reason}); let this user read and write there, or change `store_url`"
-            )
+            return self.error(f"cannot be opened ({error.strerror or type(error).__name__}); {_LET_WRITE}")
         if (cause := _SQLITE_CAUSES.get(sqlite_code(error) or 0)) is not None:
-            return StoreError(f"{self.named} {cause}")
+            return self.error(cause)
         # These are about connections, disks and permissions; messages of other errors may hold the row at fault.
         if {"OperationalError", "ProgrammingError"} & {kind.__name__ for kind in type(error).__mro__}:
             message, *_ = str(error).strip().splitlines() or [""]
-            return StoreError(
-                f"{self.named} cannot be used: {message}; check `store_url`, that the database is up, and that its "
-                "user may create and write tables"
-            )
+            remedy = "check `store_url`, that the database is up, and that its user may create and write tables"
+            return self.error(f"cannot be used: {message}; {remedy}")
         state = getattr(error, "sqlstate", None)
-        return StoreError(
-            f"{self.named} failed ({type(error).__name__}{f', SQLSTATE {state}' if state else ''}); check the "
-            "database's log, or set `store_url` to another store"
-        )
+        cause = f"{type(error).__name__}{f', SQLSTATE {state}' if state else ''}"
+        return self.error(f"failed ({cause}); check the database's log, or set `store_url` to another store")
 
 
 class Connection:
@@ -152,7 +134,7 @@ class Connection:
     """
 
     def __init__(self, url: StoreUrl, connect: Callable[[], Any], error: type[Exception]) -> None:
-        """Connect; `connect` opens a connection that commits each statement outside a BEGIN."""
+        """Connect; `connect` opens a connection of the driver that commits each statement outside a BEGIN."""
         self.url = url
         self.is_sqlite = url.path is not None
         listed = f"SELECT value FROM {self.unfolded(':ids')}"
@@ -192,7 +174,7 @@ class Connection:
 
     def insert(self, table: str, key: str, *rows: Mapping[str, Any]) -> list[int]:
         """Insert rows of the same columns; return their numbers, which the database assigns in the column `key`."""
-        statement = _insertion_of_rows(table, tuple(rows[0]), len(rows), "?" if self.is_sqlite else "%s")
+        statement = insertion(table, tuple(rows[0]), "?" if self.is_sqlite else "%s", len(rows))
         values = [value for row in rows for value in row.values()]
         with self.turn:
             try:
@@ -248,17 +230,6 @@ class Connection:
                 return
             condition, values["after"] = f" AND {key} > :after", page[-1][0]
 
-    def stream(self, query: str, **values: Any) -> Iterator[dict[str, Any]]:
-        """Yield the rows of a PostgreSQL query as the server sends them, within the caller's transaction."""
-        try:
-            with self.turn, self._driver.cursor("stream") as cursor:
-                cursor.itersize = PAGE
-                cursor.execute(_for_psycopg(query), values)
-                names = [column.name for column in cursor.description]
-                yield from (dict(zip(names, row, strict=True)) for row in cursor)
-        except self._error as error:
-            raise self._explained(error) from None
-
     def close(self) -> None:
         """Close the connection, which drops its temporary tables."""
         with self.turn, contextlib.suppress(self._error):
@@ -286,16 +257,10 @@ def _for_psycopg(statement: str) -> str:
 
 
 @functools.cache
-def insertion(table: str, columns: tuple[str, ...]) -> str:
-    """Return an INSERT of one row with these columns."""
-    names, places = ", ".join(f'"{column}"' for column in columns), ", ".join(f":{column}" for column in columns)
-    return f"INSERT INTO {table} ({names}) VALUES ({places})"
-
-
-@functools.cache
-def _insertion_of_rows(table: str, columns: tuple[str, ...], count: int, place: str) -> str:
-    names, row = ", ".join(f'"{column}"' for column in columns), ", ".join([place] * len(columns))
-    return f"INSERT INTO {table} ({names}) VALUES {', '.join([f'({row})'] * count)}"
+def insertion(table: str, columns: tuple[str, ...], place: str | None = None, rows: int = 1) -> str:
+    """Return an INSERT of rows with these columns; `place` stands for a value, else `:column` does."""
+    names, row = ", ".join(f'"{column}"' for column in columns), ", ".join(place or f":{name}" for name in columns)
+    return f"INSERT INTO {table} ({names}) VALUES {', '.join([f'({row})'] * rows)}"
 
 
 def upsertion(table: str, key: Sequence[str], columns: Sequence[str]) -> str:
@@ -321,9 +286,7 @@ def connect_postgres(url: StoreUrl, patience: float) -> Connection:
     try:
         import psycopg  # noqa: PLC0415 -- an extra
     except ModuleNotFoundError:
-        msg = (
-            "`store_url` names a PostgreSQL database, but its driver is missing: pip install 'target-statsig[postgres]'"
-        )
+        msg = "`store_url` names a PostgreSQL database, which needs a driver: pip install 'target-statsig[postgres]'"
         raise StoreError(msg) from None
 
     def connect() -> psycopg.Connection[Any]:

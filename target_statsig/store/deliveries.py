@@ -73,11 +73,8 @@ class StoredLedger(StreamLedger):
         self._read_states()
 
     def _read_states(self) -> None:
-        ((before, epoch, kind, text),) = self._connection.run(
-            "SELECT before_epoch, state_epoch, state_kind, state_bookmark FROM target_statsig_streams "
-            "WHERE stream = :stream",
-            stream=self._stream,
-        )
+        query = "SELECT before_epoch, state_epoch, state_kind, state_bookmark FROM target_statsig_streams"
+        ((before, epoch, kind, text),) = self._connection.run(f"{query} WHERE stream = :stream", stream=self._stream)
         self._states = [] if before is None else [_State(before, None)]
         if epoch is not None:
             self._states.append(_State(epoch, None if kind is None else Bookmark(kind, text)))
@@ -97,8 +94,7 @@ class StoredLedger(StreamLedger):
             InterruptedRunError: The run was asked to stop while it waited.
         """
         self._lock.acquire()
-        # Another run may have ended since.
-        self._read_states()
+        self._read_states()  # another run may have ended since
 
     @override
     def check(self) -> None:
@@ -152,11 +148,8 @@ class StoredLedger(StreamLedger):
     @override
     def acknowledge(self, batch: int, *, also: int = 0) -> None:
         """Record that Statsig has taken a batch, and the batch `also` of another ledger of the store; 0 is none."""
-        self._connection.run(
-            "UPDATE target_statsig_batches SET acknowledged = true WHERE batch IN (:batch, :also)",
-            batch=batch,
-            also=also,
-        )
+        update = "UPDATE target_statsig_batches SET acknowledged = true WHERE batch IN (:batch, :also)"
+        self._connection.run(update, batch=batch, also=also)
 
     @override
     def withdraw(self, batch: int) -> None:
@@ -190,19 +183,18 @@ class StoredLedger(StreamLedger):
             self._unsettled = 0
 
     def _record_state(self) -> None:
-        *_, last = self._states
-        before = self._states[-2] if len(self._states) > 1 else None
+        last, before = self._states[-1], self._states[-2] if len(self._states) > 1 else None
         with self._connection.writing():
             if before and self._forgets:
                 self._forget(before, last)
+            assignments = "before_epoch = :before, state_epoch = :epoch, state_kind = :kind, state_bookmark = :bookmark"
             self._connection.run(
-                "UPDATE target_statsig_streams SET before_epoch = :before_epoch, state_epoch = :state_epoch, "
-                "state_kind = :state_kind, state_bookmark = :state_bookmark WHERE stream = :stream",
+                f"UPDATE target_statsig_streams SET {assignments} WHERE stream = :stream",
                 stream=self._stream,
-                before_epoch=before.epoch if before else None,
-                state_epoch=last.epoch,
-                state_kind=last.bookmark.kind if last.bookmark else None,
-                state_bookmark=last.bookmark.text if last.bookmark else None,
+                before=before.epoch if before else None,
+                epoch=last.epoch,
+                kind=last.bookmark.kind if last.bookmark else None,
+                bookmark=last.bookmark.text if last.bookmark else None,
             )
         self._stored = last
 
@@ -210,9 +202,8 @@ class StoredLedger(StreamLedger):
         """Delete the batches whose records no run gets again, from whichever of two STATEs it starts.
 
         The next run may start from the last STATE, or from the one before it if the last got lost. A batch is forgotten
-        if it came before both and lies strictly below both bookmarks: no tap sends those records again. If bookmarks
-        have no order, a batch is forgotten if it came before the third-last STATE: the rows at a bookmark, which a tap
-        sends again, came after the STATE before it.
+        if it came before both and lies strictly below both bookmarks. If bookmarks have no order, it is forgotten if it
+        came before the third-last STATE: the rows at a bookmark, which a tap sends again, came after the STATE before.
         """
         kind = lowest = None
         if before.bookmark and last.bookmark and before.bookmark.kind == last.bookmark.kind != UNORDERED:

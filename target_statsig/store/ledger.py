@@ -28,11 +28,9 @@ UNORDERED = "unordered"
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """A value of a replication key.
+    """A value of a replication key, to be compared only with values of its kind.
 
-    Attributes:
-        kind: The kind of value. Only values of one kind can be compared.
-        text: The value, written so that the code-point order of texts is the order of values, unless it is UNORDERED.
+    Its text is written so that the code-point order of texts is the order of values, unless the kind is UNORDERED.
     """
 
     kind: str
@@ -64,12 +62,8 @@ class StreamLedger:
 
         A record is known as often as one earlier run delivered or skipped it, and each answer uses up one. Records that
         this run sent are never known. Known records are recorded again before the next batch, so that later runs know
-        them too.
-
-        Args:
-            digests: One of DIGEST_BYTES bytes for each record, in the order of the stream.
-            highest: The highest replication-key value among the records; None if unknown.
-            epoch: STATE messages that this run has read before the last of the records.
+        them too. `highest` is the highest replication-key value of these records, None if unknown; `epoch` is the
+        number of STATE messages that this run has read before the last of them.
         """
         return [False] * len(digests)
 
@@ -93,8 +87,7 @@ class StreamLedger:
     def state_written(self, bookmark: Bookmark | None, *, epoch: int) -> None:
         """Forget what no tap sends again after a written STATE, though that STATE may still get lost.
 
-        Call it after the STATE was written, with its bookmark of this stream, if any, and its number among those that
-        this run has read, from 1.
+        `bookmark` is its bookmark of this stream, if any; `epoch` its number among those that this run read, from 1.
         """
 
 
@@ -107,10 +100,7 @@ _PER_BUCKET = 8
 
 
 class DigestBag:
-    """A multiset of digests, about 30 bytes each.
-
-    A digest's hash selects its bucket. A bucket is one string of concatenated digests.
-    """
+    """A multiset of digests, about 30 bytes each: a digest's hash selects its bucket, which is one byte string."""
 
     def __init__(self, expected: int) -> None:
         """Make room for `expected` digests; more fit, but are found more slowly."""

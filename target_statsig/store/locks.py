@@ -10,6 +10,7 @@ import os
 import socket
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from typing_extensions import override
@@ -75,7 +76,7 @@ class FileLocks(Locks):
     @override
     def is_free(self, name: str) -> bool:
         path = self._path(name)
-        if not os.path.exists(path):  # noqa: PTH110 -- as the other methods, on a text
+        if not path.exists():
             return True
         # Shared, so that two tests do not see each other; released at once.
         descriptor = self._locked(path, os.O_RDONLY, fcntl.LOCK_SH)
@@ -86,7 +87,7 @@ class FileLocks(Locks):
     @override
     def holds(self, name: str) -> bool:
         try:
-            return os.path.samestat(os.fstat(self._held[name]), os.stat(self._path(name)))  # noqa: PTH116 -- on a text
+            return os.path.samestat(os.fstat(self._held[name]), self._path(name).stat())
         except (KeyError, OSError):
             return False
 
@@ -100,10 +101,10 @@ class FileLocks(Locks):
         for name in list(self._held):
             self.release(name)
 
-    def _path(self, name: str) -> str:
-        return f"{self._url.path}-{_digest(self._project, name).hex()}.lock"
+    def _path(self, name: str) -> Path:
+        return Path(f"{self._url.path}-{_digest(self._project, name).hex()}.lock")
 
-    def _locked(self, path: str, flags: int, how: int) -> int | None:
+    def _locked(self, path: Path, flags: int, how: int) -> int | None:
         """Return the descriptor of a file that was opened and locked; None where another holds its lock."""
         descriptor = None
         try:
@@ -178,8 +179,6 @@ class Lock:
     """The lock of one segment or stream, held by this run until it is released or the store is closed.
 
     Attributes:
-        connection: Where to record and read the holder of the lock.
-        project: The project's number in the store.
         what: A phrase for messages, such as "Stream 'orders'".
         error: Makes the error if the lock cannot be taken, or was lost.
         taken: The locks that this run has taken, by name.

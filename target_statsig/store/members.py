@@ -7,6 +7,7 @@ connection and end with it. SQLite keeps them in a file, not in memory.
 from __future__ import annotations
 
 import itertools
+from contextlib import closing
 from itertools import chain, islice
 from operator import lt
 from typing import TYPE_CHECKING, Any
@@ -89,9 +90,8 @@ class Members(_SegmentRows):
         ours. Nothing changes until the last id was read; a run that dies after that leaves a list that does not count
         as known. `ids` may come in any order, repeated or not.
         """
-        there = Audience(self._connection, self._segment)
         remaining = iter(ids)
-        try:
+        with closing(Audience(self._connection, self._segment)) as there:
             while chunk := dict.fromkeys(islice(remaining, PAGE), True):
                 there.take(chunk)
             there.plan()
@@ -102,8 +102,6 @@ class Members(_SegmentRows):
                 self._insert(new, ours=False)
             self._set_known(known=True)
             return there.count()
-        finally:
-            there.close()
 
     def forget(self) -> None:
         """Remove all members from the store: the next run reads the list from Statsig."""
@@ -117,9 +115,9 @@ class Members(_SegmentRows):
         return since
 
     def held(self, size: int, *, own_only: bool) -> Iterator[list[str]]:
-        """Yield lists of members that are held though missing; they may be recorded as removed in between.
+        """Yield lists of members that are held though missing, or of those among them that this target added.
 
-        `own_only` leaves out those that this target did not add.
+        They may be recorded as removed in between.
         """
         return self._lists(_held(own_only=own_only), size)
 
@@ -230,7 +228,6 @@ class Audience(_SegmentRows):
     def close(self) -> None:
         """Free the disk space before the run ends; the audience cannot be used afterwards."""
         self._drop(self._seen, self._settled, self._added, self._removed)
-        self._settled = self._added = self._removed = None
 
     def _drop(self, *tables: str | None) -> None:
         for table in tables:

@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
@@ -19,7 +19,7 @@ import msgspec
 
 from target_statsig.config.paths import may_exist, may_make
 from target_statsig.errors import StoreError
-from target_statsig.store.database import PATIENCE, Connection, StoreUrl, connect_postgres, insertion
+from target_statsig.store.database import PAGE, PATIENCE, Connection, StoreUrl, connect_postgres, insertion
 from target_statsig.store.locks import open_locks
 from target_statsig.store.store import Store, open_database
 from target_statsig.store.tables import (
@@ -73,13 +73,17 @@ def _copy_project(url: StoreUrl, copy: Path, project: str, clock: Clock) -> None
         if not has_tables(source):
             return
         with closing(open_database(StoreUrl.parse(f"sqlite:///{copy}"), clock)) as target, target.writing():
-            for table, owner in OWNED.items():
-                owners = ours
+            for name, owner in OWNED.items():
+                table, owners = f"target_statsig_{name}", ours
                 if owner != "project":
                     owners = f"SELECT {owner} FROM target_statsig_{owner}s WHERE project IN ({ours})"
-                statement = f"SELECT * FROM target_statsig_{table} WHERE {owner} IN ({owners})"
-                for row in source.stream(statement, identity=project):
-                    target.run(insertion(f"target_statsig_{table}", tuple(row)), **row)
+                rows_of_project = f"SELECT * FROM {table} WHERE {owner} IN ({owners})"
+                source.run(f"DECLARE {name} CURSOR FOR {rows_of_project}", identity=project)
+                found = target.run("SELECT name FROM pragma_table_info(:table)", table=table)
+                names = tuple(column for (column,) in found)
+                while rows := source.run(f"FETCH {PAGE} FROM {name}"):
+                    for row in rows:
+                        target.run(insertion(table, names), **dict(zip(names, row, strict=True)))
 
 
 def _copy_file(url: StoreUrl, original: Path, copy: Path) -> None:
@@ -149,8 +153,7 @@ class StoreStatus:
         version: The version of its schema; None where there is no store yet.
         writable: Whether this user may write it, or make it where there is none; true where that was not tried.
         size: Its bytes, with those of other projects.
-        segments: What it remembers of segments, by Statsig id, as `held` and `kept` have it.
-        kept: How many changes are kept for the next run.
+        segments: What it remembers of segments, by Statsig id, as `held` and `kept` (the number of changes) have it.
     """
 
     place: str
@@ -182,20 +185,39 @@ def read_store_status(store_url: str, *, project: str, tries_writing: bool = Fal
         writable = not tries_writing or _may_write(connection, url.path, version)
         if version is None:
             return StoreStatus(url.place, writable=writable)
-        query = "SELECT project FROM target_statsig_projects WHERE identity = :identity"
-        # No row has the number None.
-        number = connection.value(query, identity=project)
-        return StoreStatus(
-            url.place,
-            version,
-            writable,
-            _size(connection, url.path),
-            segments=_segments(connection, number),
-            runs=_runs(connection, number),
-            held=_held(connection, number),
-            kept=_kept(connection, number),
-            holders=_holders(connection, number, project),
-        )
+        status = StoreStatus(url.place, version, writable, _size(connection, url.path))
+        return _with_rows(status, connection, project)
+
+
+def _with_rows(status: StoreStatus, connection: Connection, identity: str) -> StoreStatus:
+    ours = "WHERE project = :project"
+    number = connection.value("SELECT project FROM target_statsig_projects WHERE identity = :id", id=identity)
+    rows = functools.partial(connection.run, project=number)  # no row has the number None
+    segments = rows(f"SELECT name, {columns(SegmentFacts)} FROM target_statsig_segments {ours}")
+    runs = rows(f"SELECT ended_at, command, report, sent FROM target_statsig_runs {ours} ORDER BY run DESC")
+    held = rows(
+        "SELECT name, count(*), min(missing_since), fed_by FROM target_statsig_segments "
+        f"JOIN target_statsig_members USING (segment) {ours} AND missing_since IS NOT NULL "
+        "GROUP BY name, fed_by ORDER BY name"
+    )
+    kept = rows(
+        "SELECT name, count(*) FROM target_statsig_segments JOIN target_statsig_pending USING (segment) "
+        f"{ours} GROUP BY name ORDER BY name"
+    )
+    holders = rows(f"SELECT name, run_id, host, pid, since FROM target_statsig_locks {ours} ORDER BY since")
+    with closing(open_locks(connection.url, identity, LOOK_PATIENCE)) as locks:
+        at_work = [Holder(*holder) for holder in holders if not locks.is_free(holder[0])]
+    return replace(
+        status,
+        segments={name: SegmentFacts(*facts) for name, *facts in segments},
+        runs=[
+            PastRun(at, Command(command), json.loads(report), sent and msgspec.convert(json.loads(sent), SentItems))
+            for at, command, report, sent in runs
+        ],
+        held={name: HeldMembers(*counts) for name, *counts in held},
+        kept=dict(kept),
+        holders=at_work,
+    )
 
 
 def _open_file(path: Path) -> sqlite3.Connection:
@@ -231,39 +253,3 @@ def _size(connection: Connection, path: Path | None) -> int:
         with suppress(FileNotFoundError):
             size += part.stat().st_size
     return size
-
-
-def _segments(connection: Connection, project: int) -> dict[str, SegmentFacts]:
-    query = f"SELECT name, {columns(SegmentFacts)} FROM target_statsig_segments WHERE project = :project"
-    return {name: SegmentFacts(*facts) for name, *facts in connection.run(query, project=project)}
-
-
-def _runs(connection: Connection, project: int) -> list[PastRun]:
-    query = "SELECT ended_at, command, report, sent FROM target_statsig_runs WHERE project = :project ORDER BY run DESC"
-    return [
-        PastRun(ended_at, Command(command), json.loads(report), sent and msgspec.convert(json.loads(sent), SentItems))
-        for ended_at, command, report, sent in connection.run(query, project=project)
-    ]
-
-
-def _held(connection: Connection, project: int) -> dict[str, HeldMembers]:
-    missing = (
-        "SELECT segment, count(*) AS missing, min(missing_since) AS since FROM target_statsig_members "
-        "WHERE missing_since IS NOT NULL GROUP BY segment"
-    )
-    joined = f"target_statsig_segments JOIN ({missing}) AS held USING (segment)"
-    query = f"SELECT name, missing, since, fed_by FROM {joined} WHERE project = :project ORDER BY name"
-    return {name: HeldMembers(*held) for name, *held in connection.run(query, project=project)}
-
-
-def _kept(connection: Connection, project: int) -> dict[str, int]:
-    joined = "target_statsig_segments JOIN target_statsig_pending USING (segment)"
-    query = f"SELECT name, count(*) FROM {joined} WHERE project = :project GROUP BY name ORDER BY name"
-    return {name: int(count) for name, count in connection.run(query, project=project)}
-
-
-def _holders(connection: Connection, project: int, identity: str) -> list[Holder]:
-    query = "SELECT name, run_id, host, pid, since FROM target_statsig_locks WHERE project = :project ORDER BY since"
-    with closing(open_locks(connection.url, identity, LOOK_PATIENCE)) as locks:
-        holders = (Holder(*row) for row in connection.run(query, project=project))
-        return [holder for holder in holders if not locks.is_free(holder.name)]

@@ -1,7 +1,7 @@
 """The store as the rest of the target sees it: how a database is opened for one Statsig project and one run.
 
-It has three connections: one for members, whose queries may take a minute, one for deliveries, and one for everything
-that is answered at once.
+It has two connections: one for members, whose queries may take a minute, and one for everything that is answered at
+once.
 """
 
 from __future__ import annotations
@@ -84,8 +84,7 @@ def open_database(url: StoreUrl, clock: Clock) -> Connection:
     with contextlib.ExitStack() as opened:  # closed again if something fails
         connection = opened.enter_context(contextlib.closing(connect(url, clock)))
         if 0 < size <= _CHECKED_BYTES and connection.value("PRAGMA quick_check(1)") != "ok":
-            msg = f"{url.named} {DAMAGED}"
-            raise StoreError(msg)
+            raise url.error(DAMAGED)
         create_tables(connection)
         opened.pop_all()
     return connection
@@ -145,13 +144,7 @@ class Store:
     """An open store. Its methods take Statsig's ids of segments and the names of streams."""
 
     def __init__(self, url: str, *, clock: Clock, project: str, run_id: str) -> None:
-        """Open the store; create it where there is none.
-
-        Args:
-            url: `store_url`: `sqlite:///…` or `postgresql+psycopg://…`.
-            clock: The run's clock.
-            project: The identity of the Statsig project; rows of other projects stay out of sight.
-            run_id: The identity of this run, which no other run has.
+        """Open the store, given its URL; create it where there is none. Rows of other projects stay out of sight.
 
         Raises:
             StoreError: The store cannot be opened.
@@ -170,19 +163,11 @@ class Store:
 
     @functools.cached_property
     def _members(self) -> Connection:
-        return self._connect()
-
-    @functools.cached_property
-    def _deliveries(self) -> Connection:
-        return self._connect()
+        return self._opened.enter_context(contextlib.closing(connect(self._url, self._clock)))
 
     @functools.cached_property
     def _locks(self) -> Locks:
-        locks = open_locks(self._url, self._identity, PATIENCE)
-        return self._opened.enter_context(contextlib.closing(locks))
-
-    def _connect(self) -> Connection:
-        return self._opened.enter_context(contextlib.closing(connect(self._url, self._clock)))
+        return self._opened.enter_context(contextlib.closing(open_locks(self._url, self._identity, PATIENCE)))
 
     def members(self, segment: str) -> Members:
         """Return what the store knows of a segment's members."""
@@ -238,10 +223,9 @@ class Store:
         )
 
     def ledger(self, stream: str, *, object_type: str = "event", keep_days: int = 0) -> StoredLedger:
-        """Return the ledger of a stream's deliveries: one for a stream in a run.
+        """Return the ledger of a stream's deliveries: one for a stream in a run, and for an object type.
 
-        It is for an object type: of what the stream became before, Statsig has nothing as what it becomes now. For
-        `keep_days` days everything is remembered; 0: STATE decides.
+        For `keep_days` days everything is remembered; 0: STATE decides.
         """
         name = f"{object_type} {stream}"
         return self._ledger(name, stream, lock=name, run_id=self._run_id, keep_days=keep_days)
@@ -264,7 +248,7 @@ class Store:
         if name not in self._ledgers:
             number = self._number("stream", project=self._project, name=name)
             self._ledgers[name] = StoredLedger(
-                self._deliveries,
+                self._quick,
                 self._lock(lock, f"Stream '{stream}'", FatalRunError, Heading.SHARED_STREAM),
                 number,
                 run_id=run_id,
@@ -293,21 +277,21 @@ class Store:
     def record_run(self, run: PastRun) -> None:
         """Remember a run that ends, and forget those that are too many or too old."""
         values = {
+            "project": self._project,
             "ended_at": run.ended_at,
             "command": run.command.value,
             # Escapes keep out what no column can hold: NUL, and halves of a character.
             "report": json.dumps(run.report),
             "sent": None if run.sent is None else json.dumps(asdict(run.sent)),
         }
-        execute, project = self._quick.run, self._project
+        forget = functools.partial(self._quick.run, project=self._project)
         latest = f"SELECT run FROM target_statsig_runs WHERE project = :project ORDER BY run DESC LIMIT {KEPT_RUNS}"
         outdated = f"project = :project AND (ended_at < :oldest OR run NOT IN ({latest}))"
         with self._quick.writing():
             if run.sent is not None:
-                execute("UPDATE target_statsig_runs SET sent = NULL WHERE project = :project", project=project)
-            self._quick.insert("target_statsig_runs", "run", {"project": project, **values})
-            oldest = run.ended_at - KEPT_SECONDS
-            execute(f"DELETE FROM target_statsig_runs WHERE {outdated}", project=project, oldest=oldest)
+                forget("UPDATE target_statsig_runs SET sent = NULL WHERE project = :project")
+            self._quick.run(insertion("target_statsig_runs", tuple(values)), **values)
+            forget(f"DELETE FROM target_statsig_runs WHERE {outdated}", oldest=run.ended_at - KEPT_SECONDS)
 
     def request_log(self, *, keep: float) -> StoredRequestLog:
         """Return the times of list mutations, shared by all runs on this project, of the last `keep` seconds."""

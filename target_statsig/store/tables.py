@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.choices import ObjectType
-from target_statsig.errors import StoreError
 from target_statsig.reports.report import ItemCounts
 
 if TYPE_CHECKING:
@@ -161,13 +160,10 @@ def has_tables(connection: Connection) -> bool:
     version = connection.value("SELECT version FROM target_statsig_version")
     if version == VERSION:
         return True
-    is_newer = version > VERSION
-    msg = (
-        f"{connection.url.named} was written by {'a newer' if is_newer else 'an older'} target-statsig (schema "
-        f"{version}; this one knows {VERSION}); {'upgrade target-statsig, or ' if is_newer else ''}set `store_url` to "
-        "another store"
-    )
-    raise StoreError(msg)
+    age, upgrade = ("a newer", "upgrade target-statsig, or ") if version > VERSION else ("an older", "")
+    what = f"was written by {age} target-statsig (schema {version}; this one knows {VERSION})"
+    msg = f"{what}; {upgrade}set `store_url` to another store"
+    raise connection.url.error(msg)
 
 
 @dataclass(frozen=True, slots=True)
