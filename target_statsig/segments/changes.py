@@ -39,6 +39,7 @@ class SegmentSync:
     """
 
     remote: RemoteSegment
+    failed = False
 
     def begin(self) -> None:
         """Check the segment, before anything is gathered for it."""
@@ -71,6 +72,7 @@ class SegmentSync:
 
     def fail(self) -> None:
         """Stop changing this segment after an error."""
+        self.failed = True
 
     def keep(self) -> None:
         """Keep unsent changes by row for the next run: the input did not end, or the segment failed."""
@@ -90,7 +92,6 @@ class RowSync(SegmentSync):
         self._is_limited = settings.max_segment_size is not None and settings.sync_mode is not SyncMode.REMOVE
         self._changes: Changes = {}
         self._ticket: int | None = None
-        self._failed = False
         self._has_wrong_ids = False
 
     @override
@@ -123,7 +124,7 @@ class RowSync(SegmentSync):
 
     def _send_first(self, number: int) -> None:
         """Send this many changes. The rest came last, so a waiting STATE may pass before they are sent."""
-        if self._failed:
+        if self.failed:
             self._put_away()
             return
         changes = iter(self._changes.items())
@@ -153,10 +154,6 @@ class RowSync(SegmentSync):
         self._let_state_pass()
 
     @override
-    def fail(self) -> None:
-        self._failed = True
-
-    @override
     def keep(self) -> None:
         if not self._is_limited:
             self._put_away()
@@ -184,7 +181,7 @@ class RowSync(SegmentSync):
         ids = iter([member for member, joining in changes.items() if joining is joins])
         send = self.remote.remove
         if joins:
-            self.remote.check_additions(sum(changes.values()), lambda members: [*filter(changes.get, members)])
+            self.remote.check_additions(changes)
             send = self.remote.add
         while batch := list(itertools.islice(ids, self.remote.batch_size)):
             send(batch)

@@ -10,7 +10,7 @@ list's version. Neither shows every change, so the list is also read every `full
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
@@ -73,17 +73,14 @@ class Baseline:
             expected = "another number" if facts.expected_count is None else f"{facts.expected_count:,}"
             return f"Statsig counts {counted(self._counted, 'member')}, but the store expected {expected}"
         if None not in {facts.list_version, version} and facts.list_version != version:
-            expected = f"version {version}, expected {facts.list_version}"
-            return f"the list was changed by someone else ({expected})"
+            return f"the list was changed by someone else (version {version}, expected {facts.list_version})"
         return None
 
     def ensure(self) -> int:
         """Make sure that the store knows the list, and return how many members it has.
 
-        Without drift it reads one small answer, and the list only after `full_check_days`.
-
-        Raises:
-            SegmentError: The list cannot be read, or changed during each reading.
+        Without drift it reads one small answer, and the list only after `full_check_days`. Raises SegmentError also if
+        the list changed during each reading.
         """
         read_at = self._store.facts(self.remote.id).list_read_at
         # A member exchanged for another shows in no count. A future time was recorded before the clock was set back.
@@ -120,26 +117,24 @@ class Baseline:
     def record(self, *, status: str, stream: str) -> None:
         """Record how the sync ended. After changes, read Statsig's count back and warn if it is wrong."""
         added, removed = self.remote.counts.added, self.remote.counts.removed
-        expected = self._counted + added - removed
-        facts: dict[str, Any] = {
-            "fed_by": stream,
-            "expected_count": expected,
-            "last_sync_at": self._clock.time(),
-            "last_status": status,
-            "last_added": added,
-            "last_removed": removed,
-        }
-        counts_now = expected
+        expected = members = self._counted + added - removed
         if added or removed:
             segment, state = self.remote.settled()
-            facts["list_version"] = None if state.updating else state.version
-            counts_now = segment.count
-        self._store.record_facts(self.remote.id, **facts)
-        if counts_now != expected:
+            members = segment.count
+            self._store.record_facts(self.remote.id, list_version=None if state.updating else state.version)
+        self._store.record_facts(
+            self.remote.id,
+            fed_by=stream,
+            expected_count=expected,
+            last_sync_at=self._clock.time(),
+            last_status=status,
+            last_added=added,
+            last_removed=removed,
+        )
+        if members != expected:
             self.remote.warn(
-                f"Statsig counts {counted(counts_now, 'member')} of segment '{self.remote.id}', but {expected:,} were "
-                "expected. Someone else is changing it, or Statsig has not finished. The next run reads the list "
-                "again."
+                f"Statsig counts {counted(members, 'member')} of segment '{self.remote.id}', but {expected:,} were "
+                "expected. Someone else is changing it, or Statsig has not finished. The next run reads the list again."
             )
 
     def _read(self) -> None:
@@ -150,12 +145,8 @@ class Baseline:
             after = self.remote.list_state()
             if not after.updating and after.version == before.version:
                 self._counted = segment.count
-                self._store.record_facts(
-                    self.remote.id,
-                    list_version=after.version,
-                    expected_count=segment.count,
-                    list_read_at=self._clock.time(),
-                )
+                read = {"list_version": after.version, "expected_count": segment.count}
+                self._store.record_facts(self.remote.id, list_read_at=self._clock.time(), **read)
                 logger.info("Segment '%s': read %s from Statsig.", self.remote.id, counted(distinct, "member"))
                 return
         self.members.forget()
@@ -186,8 +177,7 @@ class MirrorSync(SegmentSync):
         self._baseline.lock.acquire()
         # What the last run held is out of date, however this run ends.
         self._store.record_hold(self.remote.id, self._hold)
-        other = other_feeder(self._store.facts(self.remote.id), self._stream, self._clock.time())
-        if other is not None:
+        if other := other_feeder(self._store.facts(self.remote.id), self._stream, self._clock.time()):
             raise self.remote.unfit(other)
         self._baseline.begin()
 
@@ -200,9 +190,8 @@ class MirrorSync(SegmentSync):
         counts, settings, own_only = self.remote.counts, self.remote.settings, self._baseline.own_only
         if own_only and not self._members.is_known():
             self.remote.warn(
-                f"Segment '{self.remote.id}': the store does not know yet which members this target added, so "
-                "`removal_scope: own` removes none of them in this run. This happens in the first run, and after the "
-                "store was lost."
+                f"Segment '{self.remote.id}': the store does not know yet which members this target added, as in a "
+                "first run or after the store was lost, so `removal_scope: own` removes none of them in this run."
             )
         counts.before = self._baseline.ensure()
         added, removed = self._audience.plan(own_only=own_only)
@@ -252,6 +241,7 @@ class MirrorSync(SegmentSync):
 
     @override
     def fail(self) -> None:
+        super().fail()
         if self.remote.counts.held_because is None:  # otherwise a guard has set the number of held members
             self.remote.counts.held = None
         self._baseline.lock.release()

@@ -5,13 +5,11 @@ Turns Statsig's answers into errors that name the segment and the remedy.
 
 from __future__ import annotations
 
-import itertools
 import logging
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from target_statsig.client.console import ID_LIST, MAX_IDS, USER_STORE_LIST
 from target_statsig.clock import iso_time
@@ -20,7 +18,7 @@ from target_statsig.errors import Heading, RefusedError, RequestError, SegmentEr
 from target_statsig.reports.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from target_statsig.client.console import ListState, Segment
     from target_statsig.commands.run import Run
@@ -79,15 +77,8 @@ def crossings(before: int, after: int) -> list[str]:
     return [text for size, text in MEANINGS.items() if before <= size < after]
 
 
-@dataclass(frozen=True, slots=True)
-class Misfit:
-    """Why a stream cannot change a segment.
-
-    Attributes:
-        heading: What an error about it begins with.
-        what: The reason, as the rest of a sentence after `segment '…'`.
-        remedy: What to do, as a sentence.
-    """
+class Misfit(NamedTuple):
+    """Why a stream cannot change a segment: the end of a sentence after `segment '…'`, and what to do, a sentence."""
 
     heading: Heading
     what: str
@@ -146,9 +137,7 @@ def other_feeder(facts: SegmentFacts, stream: str, now: float) -> Misfit | None:
 
 
 class RemoteSegment:
-    """One ID list in Statsig.
-
-    Each method that asks Statsig raises SegmentError if that fails.
+    """One ID list in Statsig. Each method that asks Statsig raises SegmentError if that fails.
 
     Attributes:
         counts: Its counts in the report.
@@ -156,7 +145,6 @@ class RemoteSegment:
     """
 
     def __init__(self, segment_id: str, settings: StreamSettings, counts: SegmentCounts, run: Run) -> None:
-        """Ask nothing yet."""
         self.id = segment_id
         self.settings = settings
         self.counts = counts
@@ -173,11 +161,7 @@ class RemoteSegment:
         return min(size, USER_STORE_BATCH) if self._type == USER_STORE_LIST else size
 
     def check(self) -> Segment:
-        """Return the segment if its ids may be changed.
-
-        Raises:
-            SegmentError: It does not exist, is not an ID list, or has another ID type.
-        """
+        """Return the segment; raise SegmentError if it does not exist, is no ID list, or has another ID type."""
         with self._failing("read"):
             try:
                 segment = self._run.console.segment(self.id)
@@ -185,8 +169,7 @@ class RemoteSegment:
                 if error.status != HTTPStatus.NOT_FOUND:
                     raise
                 segment = self._create(error)
-        unfit = misfit(segment, self.settings)
-        if unfit is not None:
+        if (unfit := misfit(segment, self.settings)) is not None:
             raise self.unfit(unfit)
         self._type, self._most = segment.type, segment.count
         if self.counts.before is None:
@@ -205,8 +188,7 @@ class RemoteSegment:
                 for number, member in enumerate(self._run.console.ids(self.id)):
                     if not number % READ_BETWEEN_CHECKS:
                         self.read = number
-                        # A signal ends the reading, which takes minutes for a long list.
-                        self._run.clock.sleep(0)
+                        self._run.clock.sleep(0)  # raises where a signal came
                     yield member
             finally:
                 self.read = None
@@ -258,19 +240,15 @@ class RemoteSegment:
         for meaning in crossings(before, after):
             self.warn(f"Segment '{self.id}' grows from {before:,} to {counted(after, 'member')}, {meaning}.")
 
-    def check_additions(self, ids: int, known: Callable[[Sequence[str]], Collection[str]]) -> None:
-        """Do as `check_growth` for ids that may be members already; read the list only if that matters.
-
-        `known` returns those of the given members that are among the ids.
-        """
-        most, limit = self._most + ids, self.settings.max_segment_size
-        too_many = limit is not None and most > limit and ids > 0
-        if too_many or crossings(self._most, most) or self._project_size_with(ids) > MAX_IDS:
-            members, remaining = self.check().count, self.ids()
-            among_them: set[str] = set()
-            while page := list(itertools.islice(remaining, READ_BETWEEN_CHECKS)):
-                among_them.update(known(page))
-            self.check_growth(members, ids - len(among_them))
+    def check_additions(self, changes: Mapping[str, bool]) -> None:
+        """Do as `check_growth` for ids that join and may be members already; read the list only if that matters."""
+        new = sum(changes.values())
+        most, limit = self._most + new, self.settings.max_segment_size
+        too_many = limit is not None and most > limit and new > 0
+        if too_many or crossings(self._most, most) or self._project_size_with(new) > MAX_IDS:
+            members = self.check().count
+            are_members = {member for member in self.ids() if changes.get(member)}
+            self.check_growth(members, new - len(are_members))
         else:
             self._most = most
 
@@ -311,10 +289,8 @@ class RemoteSegment:
         try:
             yield
         except RequestError as error:
-            done = f"{self.counts.added:,} added and {self.counts.removed:,} removed so far"
-            msg = (
-                f"Segment '{self.id}' could not be {doing} ({done}; the other streams go on). {error} {error.aftermath}"
-            )
+            done = f"{self.counts.added:,} added and {self.counts.removed:,} removed so far; the other streams go on"
+            msg = f"Segment '{self.id}' could not be {doing} ({done}). {error} {error.aftermath}"
             raise SegmentError(msg, heading=error.heading) from error
 
     def _too_large(self, why: str, remedy: str) -> SegmentError:

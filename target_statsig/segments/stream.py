@@ -10,7 +10,6 @@ from collections import defaultdict
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
-from operator import methodcaller
 from typing import TYPE_CHECKING
 
 from target_statsig.config.choices import SyncMode, is_segment_id
@@ -57,7 +56,6 @@ class MemberMapper:
     """Turns the records of one stream into changes of members."""
 
     def __init__(self, settings: StreamSettings) -> None:
-        """Read the sources of ids from the settings."""
         self._settings = settings
         self._sources = sources_of(id_destination(settings), settings.field_mapping)
         self._joins = settings.sync_mode is not SyncMode.REMOVE
@@ -110,9 +108,9 @@ class MemberMapper:
             return (self._settings.segment_id,) * len(columns)
         named = first_of(columns, (field,))
         segments = [each.strip() if type(each) is str else "" for each in named]
-        for row, (value, segment_id) in enumerate(zip(named, segments, strict=True)):
+        for row, segment_id in enumerate(segments):
             if not is_segment_id(segment_id):
-                reason = "missing_segment_id" if value is None else "invalid_segment_id"
+                reason = "missing_segment_id" if named[row] is None else "invalid_segment_id"
                 faults.setdefault(row, RecordError(reason, field))
         return segments
 
@@ -146,7 +144,6 @@ class SegmentStream:
     def __init__(
         self, stream: str, settings: StreamSettings, counts: MemberCounts, rejections: Rejections, run: Run
     ) -> None:
-        """Begin with nothing gathered."""
         self.stream = stream
         self.settings = settings
         self._counts = counts
@@ -154,7 +151,6 @@ class SegmentStream:
         self._mapper = MemberMapper(settings)
         self._run = run
         self._syncs: dict[str, SegmentSync] = {}
-        self._failed: set[str] = set()
         self._planned: int | None = None
 
     def accept(self, number: int, batch: Batch, reading: Reading) -> None:
@@ -179,7 +175,8 @@ class SegmentStream:
             for segment_id, changes_here in changes.items():
                 if segment_id not in self._syncs:
                     self.begin(segment_id)
-                self._guarded(segment_id, methodcaller("add_changes", changes_here))
+                sync = self._syncs[segment_id]
+                self._guarded(sync, partial(sync.add_changes, changes_here))
         finally:
             for row in sorted(rejected):
                 self.rejections.add(batch.lines[row], reading.schema, rejected[row])
@@ -188,8 +185,8 @@ class SegmentStream:
 
     def begin(self, segment_id: str) -> None:
         """Begin the sync of a segment."""
-        self._syncs[segment_id] = self.make_sync(segment_id)
-        self._guarded(segment_id, lambda sync: sync.begin())
+        sync = self._syncs[segment_id] = self.make_sync(segment_id)
+        self._guarded(sync, sync.begin)
 
     def make_sync(self, segment_id: str) -> SegmentSync:
         """Return the sync of a segment: as a mirror, or by row.
@@ -223,11 +220,9 @@ class SegmentStream:
     @property
     def progress(self) -> Progress:
         """The progress of the stream."""
-        counts, planned = self._counts, self._planned
-        requests = 0
-        if planned is None:
-            parts = [f"{counts.accepted:,} staged"]
-        else:
+        planned, requests = self._planned, 0
+        parts = [f"{self._counts.accepted:,} staged"]
+        if planned is not None:
             requests = self.requests
             sent = f"{planned - self._unsent:,} of {counted(planned, 'change')} sent"
             parts = [sent, f"{counted(requests, 'request')} left"]
@@ -235,7 +230,7 @@ class SegmentStream:
         if read is not None:
             parts.append(f"{read:,} ids of a list read, in spaced requests")
         busy = requests > 0 or read is not None
-        return Progress(self.stream, counts.records, parts, busy=busy, requests_left=requests)
+        return Progress(self.stream, self._counts.records, parts, busy=busy, requests_left=requests)
 
     @property
     def _unsent(self) -> int:
@@ -244,7 +239,7 @@ class SegmentStream:
     @property
     def _going_on(self) -> list[SegmentSync]:
         # A list, because the reading thread may add a segment meanwhile.
-        return [sync for name, sync in list(self._syncs.items()) if name not in self._failed]
+        return [sync for sync in list(self._syncs.values()) if not sync.failed]
 
     def add(self) -> None:
         """Send all additions."""
@@ -261,15 +256,16 @@ class SegmentStream:
     def send_kept(self) -> None:
         """Send what earlier runs kept of a stream that did not come this time."""
         self.plan(Verdict(Proof.NONE))
-        for step in (self.add, self.remove, self.close):
-            step()
+        self.add()
+        self.remove()
+        self.close()
 
     # During the input, and at an early end
 
     def flush(self) -> None:
         """Send the changes so far, so that a STATE may pass them."""
-        for segment_id in self._syncs:
-            self._guarded(segment_id, lambda sync: sync.flush())
+        for sync in self._syncs.values():
+            self._guarded(sync, sync.flush)
 
     def keep(self) -> None:
         """Keep unsent changes for the next run."""
@@ -277,15 +273,13 @@ class SegmentStream:
             sync.keep()
 
     def _each(self, step: Callable[[SegmentSync], None]) -> None:
-        for segment_id in self._syncs:
-            if segment_id not in self._failed:
-                self._guarded(segment_id, step)
+        for sync in self._going_on:
+            self._guarded(sync, partial(step, sync))
 
-    def _guarded(self, segment_id: str, step: Callable[[SegmentSync], None]) -> None:
-        """Run a step of one segment. If it fails, leave the segment as it is; the others go on."""
+    def _guarded(self, sync: SegmentSync, step: Callable[[], None]) -> None:
+        """Take a step of one segment. If it fails, leave the segment as it is; the others go on."""
         try:
-            step(self._syncs[segment_id])
+            step()
         except SegmentError as error:
-            self._failed.add(segment_id)
-            self._syncs[segment_id].fail()
+            sync.fail()
             self._run.fail(error)

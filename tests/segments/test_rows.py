@@ -28,7 +28,7 @@ class Segment:
         self.removed = []
         self.refuses = False
 
-    def check_additions(self, ids, known):
+    def check_additions(self, changes):
         pass
 
     def add(self, ids):
