@@ -6,7 +6,6 @@ taps also write midway, nor a later stream.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -43,18 +42,16 @@ class Sign(StrEnum):
     UNKNOWN_BOOKMARK = "unknown_bookmark"
 
 
+CHECK_TAP = "Check the tap's log for an error, and run again"
+
 SIGN_HINTS = {
     Sign.DEAD_LETTER: "it came from a dead-letter file, which never holds all records, so it only adds members",
     Sign.INCREMENTAL: (
         "its bookmark has a replication key, so the stream holds only changed rows. Make it FULL_TABLE in the tap's "
         "catalog and clear its bookmark from the tap's state, or set `sync_mode` to add"
     ),
-    Sign.PROGRESS_MARKERS: (
-        "the last STATE has an unfinished bookmark for it. Check the tap's log for an error, and run again"
-    ),
-    Sign.CURRENTLY_SYNCING: (
-        "the last STATE names it in `currently_syncing`. Check the tap's log for an error, and run again"
-    ),
+    Sign.PROGRESS_MARKERS: f"the last STATE has an unfinished bookmark for it. {CHECK_TAP}",
+    Sign.CURRENTLY_SYNCING: f"the last STATE names it in `currently_syncing`. {CHECK_TAP}",
     Sign.UNKNOWN_BOOKMARK: (
         "its bookmark may be that of an incremental stream. Only `row_count_field` can prove it, with a column that "
         "holds `count(*) over ()`"
@@ -73,9 +70,11 @@ PERHAPS_RESUMED = (
 
 APPLY_HELD = "`target-statsig --config … --apply-held` (under Meltano the block `statsig:apply-held`)"
 
+SET_ROW_COUNT = "set `row_count_field` to a column that holds `count(*) over ()`"
+
 PROOF_REMEDY = (
-    "Or set `row_count_field` to a column that holds `count(*) over ()`. Or, if you notice when the tap fails, set "
-    "`on_incomplete_stream: remove` to remove without a proof"
+    f"Or {SET_ROW_COUNT}. Or, if you notice when the tap fails, set `on_incomplete_stream: remove` to remove without a "
+    "proof"
 )
 
 HOLD_REMEDY = (
@@ -83,22 +82,13 @@ HOLD_REMEDY = (
 )
 
 FAIL_REMEDY = (
-    "`on_incomplete_stream: fail` makes that an error. To prove it, set `row_count_field` to a column that holds "
-    f"`count(*) over ()`, and run again. Or set `on_incomplete_stream` to hold, and make {APPLY_HELD} the next step, "
-    "which runs only if the tap ended well"
+    f"`on_incomplete_stream: fail` makes that an error. To prove it, {SET_ROW_COUNT}, and run again. Or set hold, and "
+    f"make {APPLY_HELD} the next step, which runs only if the tap ended well"
 )
 """What a run that fails leaves behind is not for `--apply-held`."""
 
 MIXED = object()
 """Stands for a value that the records of a stream do not share."""
-
-
-class Kind(enum.Enum):
-    """Whether a stream holds all rows or changed ones, by its bookmark; the most doubtful first."""
-
-    INCREMENTAL = enum.auto()
-    UNKNOWN = enum.auto()
-    FULL_TABLE = enum.auto()
 
 
 @dataclass(slots=True)
@@ -109,14 +99,12 @@ class Seen:
         row_count: What every record's row count column holds; None if they have none.
         version: The `version` of every RECORD message; None if they have none.
         activated: The `version` of an ACTIVATE_VERSION after its last SCHEMA or RECORD; None if none came.
-        dead_letter: Whether a SCHEMA of it came from a dead-letter file.
+        signs: What forbids removals.
         incremental_hint: Whether a SCHEMA of it looked like that of an incremental stream.
         resume_points: The bookmarks to resume from that STATEs held before its first record; None before that.
-        kind: Which rows it holds, by its bookmarks: the most doubtful kind of several; None if it has none.
-        in_progress: Whether a bookmark of it shows the tap in the middle of it.
+        has_bookmark: Whether it has any that is its own.
         resumed: Whether a STATE before its first record shows that the tap resumed an earlier run.
         perhaps_resumed: Whether none has its name, and one without a stream's name is a position to resume from.
-        currently_syncing: Whether the last STATE with a `currently_syncing` names it.
     """
 
     stream: str
@@ -125,19 +113,17 @@ class Seen:
     row_count: object = None
     version: object = None
     activated: object = None
-    dead_letter: bool = False
+    signs: frozenset[Sign] = frozenset()
     incremental_hint: bool = False
     resume_points: frozenset[str] | None = None
-    kind: Kind | None = None
-    in_progress: bool = False
+    has_bookmark: bool = False
     resumed: bool = False
     perhaps_resumed: bool = False
-    currently_syncing: bool = False
 
     @property
     def looks_incremental(self) -> bool:
         """Whether its SCHEMA looks incremental, and it has no bookmark that shows a full table."""
-        return self.kind is None and self.incremental_hint
+        return self.incremental_hint and not self.has_bookmark
 
     @property
     def began_afresh(self) -> bool:
@@ -171,14 +157,7 @@ def assess(seen: Seen, *, row_count_field: str | None = None, fails: bool = Fals
         proof, doubt = Proof.ACTIVATE_VERSION, _doubt_by_messages(seen, fails=fails)
     else:
         proof, doubt = Proof.ROW_COUNT, _doubt_by_row_count(seen, row_count_field)
-    shown = {
-        Sign.DEAD_LETTER: seen.dead_letter,
-        Sign.INCREMENTAL: seen.kind is Kind.INCREMENTAL,
-        Sign.PROGRESS_MARKERS: seen.in_progress,
-        Sign.CURRENTLY_SYNCING: seen.currently_syncing,
-        Sign.UNKNOWN_BOOKMARK: seen.kind is Kind.UNKNOWN,
-    }
-    sign = next((each for each in Sign if shown[each]), None)
+    sign = next((each for each in Sign if each in seen.signs), None)
     # Of a stream from a dead-letter file, or an incremental one, even all rows are not all members.
     if proof is Proof.ROW_COUNT and not doubt and sign not in {Sign.DEAD_LETTER, Sign.INCREMENTAL}:
         sign = None
@@ -212,11 +191,12 @@ def _doubt_by_row_count(seen: Seen, field: str) -> str:
             f"{came} a smaller number. Rows come twice, or the query counts rows before a join multiplies them. Let "
             "the query count the rows that it returns, and run again"
         )
-    return f"{came} another number. Check the tap's log for an error, and run again"
+    return f"{came} another number. {CHECK_TAP}"
 
 
 def _doubt_by_messages(seen: Seen, *, fails: bool) -> str:
     """Return why no ACTIVATE_VERSION ends a stream that began afresh in this run; empty if one does."""
+    remedy = FAIL_REMEDY if fails else HOLD_REMEDY if seen.began_afresh else PROOF_REMEDY
     doubts = (
         (seen.records == 0, "no record came"),
         (seen.resumed, RESUMED),
@@ -226,10 +206,7 @@ def _doubt_by_messages(seen: Seen, *, fails: bool) -> str:
         (seen.activated is None, "no ACTIVATE_VERSION came after its last record"),
         (seen.version != seen.activated, "its records do not all have the activated version"),
     )
-    doubt = next((text for applies, text in doubts if applies), None)
-    if doubt is None:
-        return ""
-    return f"{doubt}. {FAIL_REMEDY if fails else HOLD_REMEDY if seen.began_afresh else PROOF_REMEDY}"
+    return next((f"{doubt}. {remedy}" for applies, doubt in doubts if applies), "")
 
 
 ALWAYS_REMOVABLE = 10
@@ -259,12 +236,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do about missing members, and why.
-
-    Attributes:
-        reason: Why no member is removed; `NONE` if some are, or none is missing.
-        hint: The reason and the remedy as text; empty with `NONE`.
-    """
+    """What to do about missing members, why none is removed if any are missing, and that with the remedy as text."""
 
     action: Action
     reason: Reason | Sign = Reason.NONE
@@ -290,15 +262,11 @@ def decide(verdict: Verdict, hold: Hold, settings: StreamSettings) -> Decision:
     exceeds_share = hold.removals * 100 > hold.before * settings.max_removal_percent
     too_many = exceeds_share and hold.removals > ALWAYS_REMOVABLE and not is_empty
     rejected = counted(hold.rejected, "record of the stream was", "records of the stream were")
-    rejected_hint = (
-        f"{rejected} rejected, and may hold missing members. The summary and the report have the reasons. Fix the "
-        "records, and run again."
-    )
+    reasons = "The report has the reasons. Fix the records, and run again."
+    rejected_hint = f"{rejected} rejected, and may hold missing members. {reasons}"
     empty_hint = "The stream held no member. Check its source. To empty the segment, set `allow_empty_segment` to true."
-    share_hint = (
-        f"That is more than `max_removal_percent` ({settings.max_removal_percent}) allows. Check the stream's source. "
-        "To remove them all, raise the setting for one run."
-    )
+    share = f"`max_removal_percent` ({settings.max_removal_percent})"
+    share_hint = f"That is more than {share} allows. Check the stream's source, or raise the setting for one run."
     # The order matters: a dead-letter file never removes; then errors even if no member is missing; then what forbids a
     # removal. An empty stream comes before a missing proof, because its source is the likely cause.
     rules: tuple[tuple[bool, Action, Reason | Sign, str], ...] = (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_statsig.config.choices import OnIncompleteStream, SyncMode
 from target_statsig.errors import FatalRunError, Heading
-from target_statsig.segments.completeness import MIXED, Kind, Seen, assess, weakest
+from target_statsig.segments.completeness import MIXED, Seen, Sign, assess, weakest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,12 +47,16 @@ def bookmarks_of(state: object) -> dict[str, Any]:
     return {stream: content for stream, content in bookmarks.items() if content is not None}
 
 
-def kind_of(content: object) -> Kind:
-    """Return which rows the stream of a bookmark holds."""
-    parts = _parts(content)
+def signs_of(content: object) -> set[Sign]:
+    """Return what a bookmark shows of its stream that forbids removals; nothing if it is that of a full table."""
+    parts, signs = _parts(content), set()
     if any(part.get(key) is not None for part in parts for key in ("replication_key", "replication_key_value")):
-        return Kind.INCREMENTAL
-    return Kind.FULL_TABLE if all(map(_is_full_table, parts)) else Kind.UNKNOWN
+        signs.add(Sign.INCREMENTAL)
+    elif not all(map(_is_full_table, parts)):
+        signs.add(Sign.UNKNOWN_BOOKMARK)
+    if not all(map(PROGRESS_KEYS.isdisjoint, parts)):
+        signs.add(Sign.PROGRESS_MARKERS)
+    return signs
 
 
 def owner(name: str, streams: Collection[str]) -> str | None:
@@ -74,7 +78,7 @@ def begins_afresh(content: object) -> bool:
 
 def _is_resume_point(content: object) -> bool:
     """Return whether a tap may resume a full table from this bookmark."""
-    return not begins_afresh(content) and kind_of(content) is not Kind.INCREMENTAL
+    return not begins_afresh(content) and Sign.INCREMENTAL not in signs_of(content)
 
 
 def hints_at_incremental(schema_message: Mapping[str, Any]) -> bool:
@@ -156,7 +160,8 @@ class StreamObserver:
         seen = self._account(message["stream"])
         seen.schemas += 1
         seen.activated = None
-        seen.dead_letter |= dead_letter
+        if dead_letter:
+            seen.signs |= {Sign.DEAD_LETTER}
         seen.incremental_hint |= hints_at_incremental(message)
 
     def read(self, tap_stream: str, read: Read) -> None:
@@ -211,7 +216,7 @@ class StreamObserver:
             syncing = value.get(CURRENTLY_SYNCING)
             self._syncing = syncing if isinstance(syncing, str) else None
         mirrored = self._mirrored.keys() & bookmarks.keys()
-        incremental = [name for name in mirrored if kind_of(bookmarks[name]) is Kind.INCREMENTAL]
+        incremental = [name for name in mirrored if Sign.INCREMENTAL in signs_of(bookmarks[name])]
         if incremental:
             msg = (
                 f"Stream '{self._mirrored[min(incremental)]}' is mirrored, but the tap's STATE shows that it is "
@@ -265,15 +270,15 @@ class StreamObserver:
         unclaimed = {name for name, found in owners.items() if found is None and name not in self._moved_by}
         resumable = {name for name in unclaimed if not begins_afresh(self._bookmarks[name])}
         before = self._resume_points if seen.resume_points is None else seen.resume_points
-        syncing, contents = self._syncing, [self._bookmarks[name] for name in own]
-        kinds = {*map(kind_of, contents)}
+        signs = seen.signs.union(*(signs_of(self._bookmarks[name]) for name in own))
+        if self._syncing is not None and (self._syncing in own or self._owner(self._syncing) == tap_stream):
+            signs |= {Sign.CURRENTLY_SYNCING}
         return replace(
             seen,
-            kind=next((kind for kind in Kind if kind in kinds), None),
-            in_progress=not all(PROGRESS_KEYS.isdisjoint(part) for content in contents for part in _parts(content)),
+            signs=signs,
+            has_bookmark=bool(own),
             resumed=not own.isdisjoint(before),
             perhaps_resumed=not named and bool(resumable | (unclaimed & before)),
-            currently_syncing=syncing is not None and (syncing in own or self._owner(syncing) == tap_stream),
         )
 
     def _account(self, tap_stream: str) -> Seen:

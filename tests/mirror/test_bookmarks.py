@@ -2,50 +2,57 @@ from __future__ import annotations
 
 import pytest
 
-from target_statsig.segments.observer import Kind, begins_afresh, bookmarks_of, hints_at_incremental, kind_of
+from target_statsig.segments.completeness import Sign
+from target_statsig.segments.observer import begins_afresh, bookmarks_of, hints_at_incremental, signs_of
 from tests.mirror.wire import mirroring, observe, records, state
 
 
 @pytest.mark.parametrize(
-    ("content", "kind"),
+    ("content", "signs"),
     [
-        pytest.param({}, Kind.FULL_TABLE, id="empty"),
-        pytest.param({"version": 1732247000000}, Kind.FULL_TABLE, id="version"),
-        pytest.param({"last_replication_method": "FULL_TABLE"}, Kind.FULL_TABLE, id="full table by name"),
-        pytest.param({"xmin": "24583736", "version": 1}, Kind.FULL_TABLE, id="xmin"),
-        pytest.param({"partitions": [{"context": {"a": 1}}]}, Kind.FULL_TABLE, id="partitions"),
-        pytest.param({"partitions": []}, Kind.FULL_TABLE, id="no partitions yet"),
-        pytest.param({"partitions": None}, Kind.FULL_TABLE, id="partitions null"),
-        pytest.param({"progress_markers": {"replication_key": "id"}}, Kind.FULL_TABLE, id="a key in progress only"),
-        pytest.param({"replication_key": "id"}, Kind.INCREMENTAL, id="a key"),
-        pytest.param({"replication_key_value": 0}, Kind.INCREMENTAL, id="a value of zero"),
-        pytest.param({"replication_key": None, "replication_key_value": 7}, Kind.INCREMENTAL, id="a log position"),
-        pytest.param({"replication_key": "id", "other": 1}, Kind.INCREMENTAL, id="a key among other things"),
-        pytest.param({"partitions": [{}, {"replication_key": "id"}]}, Kind.INCREMENTAL, id="a partition's key"),
-        pytest.param({"partitions": [{"replication_key_value": 7}]}, Kind.INCREMENTAL, id="a partition's value"),
-        pytest.param({"replication_key": None, "replication_key_value": None}, Kind.UNKNOWN, id="a null key"),
-        pytest.param({"updated_at": "2026-11-01"}, Kind.UNKNOWN, id="a column and its value"),
-        pytest.param({"last_replication_method": "LOG_BASED", "lsn": 7}, Kind.UNKNOWN, id="a log position's column"),
-        pytest.param({"last_replication_method": "INCREMENTAL"}, Kind.UNKNOWN, id="another method"),
-        pytest.param({"context": {}}, Kind.UNKNOWN, id="a context outside a partition"),
-        pytest.param({"partitions": [{"context": {}, "page": 2}]}, Kind.UNKNOWN, id="a partition's page"),
-        pytest.param({"partitions": ["a"]}, Kind.UNKNOWN, id="a partition that is no object"),
-        pytest.param({"partitions": "a"}, Kind.UNKNOWN, id="partitions that are no list"),
-        pytest.param("2026-11-01", Kind.UNKNOWN, id="a string"),
-        pytest.param(7, Kind.UNKNOWN, id="a number"),
+        pytest.param({}, set(), id="empty"),
+        pytest.param({"version": 1732247000000}, set(), id="version"),
+        pytest.param({"last_replication_method": "FULL_TABLE"}, set(), id="full table by name"),
+        pytest.param({"xmin": "24583736", "version": 1}, set(), id="xmin"),
+        pytest.param({"partitions": [{"context": {"a": 1}}]}, set(), id="partitions"),
+        pytest.param({"partitions": []}, set(), id="no partitions yet"),
+        pytest.param({"partitions": None}, set(), id="partitions null"),
+        pytest.param(
+            {"progress_markers": {"replication_key": "id"}}, {Sign.PROGRESS_MARKERS}, id="a key in progress only"
+        ),
+        pytest.param({"replication_key": "id"}, {Sign.INCREMENTAL}, id="a key"),
+        pytest.param({"replication_key_value": 0}, {Sign.INCREMENTAL}, id="a value of zero"),
+        pytest.param({"replication_key": None, "replication_key_value": 7}, {Sign.INCREMENTAL}, id="a log position"),
+        pytest.param({"replication_key": "id", "other": 1}, {Sign.INCREMENTAL}, id="a key among other things"),
+        pytest.param({"partitions": [{}, {"replication_key": "id"}]}, {Sign.INCREMENTAL}, id="a partition's key"),
+        pytest.param({"partitions": [{"replication_key_value": 7}]}, {Sign.INCREMENTAL}, id="a partition's value"),
+        pytest.param(
+            {"replication_key": None, "replication_key_value": None}, {Sign.UNKNOWN_BOOKMARK}, id="a null key"
+        ),
+        pytest.param({"updated_at": "2026-11-01"}, {Sign.UNKNOWN_BOOKMARK}, id="a column and its value"),
+        pytest.param(
+            {"last_replication_method": "LOG_BASED", "lsn": 7}, {Sign.UNKNOWN_BOOKMARK}, id="a log position's column"
+        ),
+        pytest.param({"last_replication_method": "INCREMENTAL"}, {Sign.UNKNOWN_BOOKMARK}, id="another method"),
+        pytest.param({"context": {}}, {Sign.UNKNOWN_BOOKMARK}, id="a context outside a partition"),
+        pytest.param({"partitions": [{"context": {}, "page": 2}]}, {Sign.UNKNOWN_BOOKMARK}, id="a partition's page"),
+        pytest.param({"partitions": ["a"]}, {Sign.UNKNOWN_BOOKMARK}, id="a partition that is no object"),
+        pytest.param({"partitions": "a"}, {Sign.UNKNOWN_BOOKMARK}, id="partitions that are no list"),
+        pytest.param("2026-11-01", {Sign.UNKNOWN_BOOKMARK}, id="a string"),
+        pytest.param(7, {Sign.UNKNOWN_BOOKMARK}, id="a number"),
     ],
 )
-def test_a_bookmark_shows_the_kind_of_its_stream(content, kind):
-    assert kind_of(content) is kind
+def test_a_bookmark_shows_the_signs_of_its_stream(content, signs):
+    assert signs_of(content) == signs
 
 
 def in_progress(content):
-    return observe(records("vips"), state(vips=content)).seen("vips").in_progress
+    return Sign.PROGRESS_MARKERS in observe(records("vips"), state(vips=content)).seen("vips").signs
 
 
 @pytest.mark.parametrize("key", ["progress_markers", "starting_replication_value", "replication_key_signpost"])
 def test_progress_in_a_bookmark_is_recognized(key):
-    assert kind_of({key: {}}) is Kind.FULL_TABLE
+    assert signs_of({key: {}}) == {Sign.PROGRESS_MARKERS}
     assert in_progress({key: {}})
     assert in_progress({"partitions": [{"context": {}}, {key: None}]})
     assert not in_progress({"partitions": [{"context": {key: "a"}}]})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from target_statsig.segments.completeness import Proof, Sign, assess
-from target_statsig.segments.observer import Kind, bookmarks_of, kind_of
+from target_statsig.segments.observer import bookmarks_of, signs_of
 from tests.mirror.wire import SAMPLES, observe, sample
 
 
@@ -46,7 +46,7 @@ def test_a_real_stream_is_never_proven_before_its_last_record(path):
 
 
 def incremental(value):
-    return {stream for stream, content in bookmarks_of(value).items() if kind_of(content) is Kind.INCREMENTAL}
+    return {stream for stream, content in bookmarks_of(value).items() if Sign.INCREMENTAL in signs_of(content)}
 
 
 @pytest.mark.parametrize(
