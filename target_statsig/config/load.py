@@ -10,6 +10,7 @@ variables with the objects split into one variable per path.
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 import json
 import re
@@ -23,9 +24,11 @@ from target_statsig.config.settings import MAPPINGS, STREAM_TYPES
 from target_statsig.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from target_statsig.config.settings import Settings
+
+    Keys = tuple[str, ...]
 
 VARIABLE_PREFIX = "TARGET_STATSIG_"
 
@@ -121,98 +124,65 @@ def replay_command(environ: Mapping[str, str]) -> str:
 
 def restore_keys(raw: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
     """Return a configuration with the keys that Meltano split at their dots, or dropped, in `streams` and mappings."""
-    config = _join(raw)
+    config = copy.deepcopy(dict(raw))
     for setting in ("streams", *MAPPINGS):
-        given, got = None, config.get(setting, {})
+        got, given = config.get(setting, {}), None
         with suppress(ValueError):
             given = json.loads(environ.get(MELTANO_PREFIX + setting.upper(), "{}"))
-        if given and isinstance(given, Mapping) and isinstance(got, Mapping):
-            config[setting] = _with_dropped(got, _unescape(_join({setting: given})[setting]))
+        if not isinstance(got, Mapping):
+            continue
+        leaves = _joined(setting, got)
+        if isinstance(given, Mapping):
+            for path, leaf in _joined(setting, given).items():
+                if leaf is not None and any("." in part for part in path):  # Meltano drops no other key
+                    leaves.setdefault(path, leaf)
+        if leaves:
+            config[setting] = _nested(leaves)
     return config
 
 
-def _join(raw: Mapping[str, Any]) -> dict[str, Any]:
-    config = dict(raw)
-    if isinstance(streams := config.get("streams"), Mapping):
-        config["streams"] = {
-            name: _join_mappings(entry) if isinstance(entry, Mapping) else entry
-            for name, entry in join_stream_names(_without_paths(streams)).items()
-        }
-    return _join_mappings(config)
+def _joined(setting: str, value: Mapping[str, Any]) -> dict[Keys, Any]:
+    """Return the plain values by whole keys: one in a mapping; in `streams` a stream, a setting, a key in that."""
+    leaves = dict(_leaves(value))
+    if setting != "streams":
+        return {(_whole(path),): leaf for path, leaf in leaves.items()}
+    if not all(isinstance(entry, Mapping) for entry in value.values()):  # paths such as `orders.object_type`
+        leaves = {tuple(SEPARATOR.split(".".join(path))): leaf for path, leaf in leaves.items()}
+    names = {path[: _name_length(path)] for path in leaves}
+    joined = {}
+    for path, leaf in leaves.items():
+        # A misspelt setting belongs to a stream that others name.
+        end = _name_length(path) or max((n for n in range(1, len(path)) if path[:n] in names), default=1)
+        parts = (path[:end], path[end : end + 1], path[end + 1 :])
+        joined[tuple(_whole(part) for part in parts if part)] = leaf
+    return joined
 
 
-def _join_mappings(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: join_dotted_keys(value) if name in MAPPINGS and isinstance(value, Mapping) else value
-        for name, value in entry.items()
-    }
+def _whole(parts: Keys) -> str:
+    return ".".join(parts).replace(ESCAPED_DOT, ".")
 
 
-def _with_dropped(got: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what Meltano passed, with the keys that it dropped: those with a dot."""
-    restored = dict(got)
-    for key, value in given.items():
-        inner = got.get(key)
-        if isinstance(value, Mapping) and isinstance(inner, Mapping):
-            restored[key] = _with_dropped(inner, value)
-        elif "." in key and key not in got and value is not None:
-            restored[key] = value
-    return restored
+def _leaves(value: Mapping[str, Any], way: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+    for key, inner in value.items():
+        if isinstance(inner, Mapping) and inner:
+            yield from _leaves(inner, (*way, key))
+        else:
+            yield (*way, key), inner
 
 
-def _unescape(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        return value
-    return {key.replace(ESCAPED_DOT, "."): _unescape(inner) for key, inner in value.items()}
+def _name_length(path: Keys) -> int:
+    """Return how many parts of a path are a stream's name: those before a setting. 0 if it has no setting."""
+    return next((place for place, part in enumerate(path) if place and part in STREAM_TYPES), 0)
 
 
-def _without_paths(streams: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object for each stream from paths of settings such as `orders.object_type`."""
-    if all(isinstance(settings, Mapping) for settings in streams.values()):
-        return dict(streams)
-    together: dict[str, Any] = {}
-    for path, value in streams.items():
-        *way, name = (part.replace(ESCAPED_DOT, ".") for part in SEPARATOR.split(path))
-        place = together
+def _nested(leaves: Mapping[Keys, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for (*way, name), leaf in leaves.items():
+        place: Any = nested
         for part in way:
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
-                return dict(streams)  # `{"orders": "text", "orders.dedupe": false}`: the schema says what is wrong
-        place[name] = value
-    return together
-
-
-def join_dotted_keys(split: Mapping[str, Any]) -> dict[str, Any]:
-    """Join keys that Meltano split at their dots: `{"a": {"b": 1}}` becomes `{"a.b": 1}`.
-
-    For mappings with plain values: everything nested was a dotted key.
-    """
-    joined: dict[str, Any] = {}
-    for key, value in split.items():
-        if isinstance(value, Mapping):
-            joined.update({f"{key}.{rest}": leaf for rest, leaf in join_dotted_keys(value).items()})
+                break  # `{"orders": "text", "orders.dedupe": false}`: the schema says what is wrong
         else:
-            joined[key] = value
-    return joined
-
-
-def join_stream_names(split: Mapping[str, Any]) -> dict[str, Any]:
-    """Join stream names that Meltano split at their dots. An object with settings is an entry."""
-    joined: dict[str, Any] = {}
-    for name, value in split.items():
-        parts = {}
-        if isinstance(value, Mapping):
-            parts = {key: inner for key, inner in value.items() if _is_name_part(key, inner)}
-        for rest, inner in join_stream_names(parts).items():
-            joined[f"{name}.{rest}"] = inner
-        if not parts:
-            joined[name] = value
-        elif len(parts) < len(value):
-            joined[name] = {key: inner for key, inner in value.items() if key not in parts}
-    return joined
-
-
-def _is_name_part(key: str, value: object) -> bool:
-    if key in STREAM_TYPES or not isinstance(value, Mapping):
-        return False
-    return any(inner in STREAM_TYPES or _is_name_part(inner, deeper) for inner, deeper in value.items())
+            place[name] = leaf
+    return nested

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_statsig.config.load import join_dotted_keys, join_stream_names, restore_keys, typed
+from target_statsig.config.load import restore_keys, typed
 from target_statsig.config.settings import config_schema
 
 EVENT = {"object_type": "event"}
@@ -82,7 +82,7 @@ def test_other_variables_do_not_change_the_configuration(environ):
         pytest.param({"orders": "text"}, {"orders": "text"}, id="an invalid value is left to the schema"),
         pytest.param(
             {"orders": "text", "orders.dedupe": False},
-            {"orders": "text", "orders.dedupe": False},
+            {"orders": "text"},
             id="an invalid value beside a path",
         ),
     ],
@@ -119,7 +119,7 @@ def test_a_value_of_the_wrong_type_is_left_to_the_schema():
     ],
 )
 def test_split_mapping_keys_are_joined(split, expected):
-    assert join_dotted_keys(split) == expected
+    assert restore_keys({"custom_ids": split}, {}) == {"custom_ids": expected}
 
 
 @pytest.mark.parametrize(
@@ -133,12 +133,15 @@ def test_split_mapping_keys_are_joined(split, expected):
             {"a": {**EVENT, "feild_mapping": {"x": "y"}}},
             id="a misspelt setting",
         ),
+        pytest.param(
+            {"a": {"b": {**EVENT, "feild": "y"}}}, {"a.b": {**EVENT, "feild": "y"}}, id="a misspelt setting after a dot"
+        ),
         pytest.param({"a": {}}, {"a": {}}, id="an empty entry"),
         pytest.param({"a": 1}, {"a": 1}, id="an invalid entry is left to the schema"),
     ],
 )
 def test_split_stream_names_are_joined(split, expected):
-    assert join_stream_names(split) == expected
+    assert restore_keys({"streams": split}, {}) == {"streams": expected}
 
 
 def split_at_dots(mapping):
@@ -159,7 +162,7 @@ parts = st.text("ab Z", min_size=1, max_size=3)
 def test_any_names_that_meltano_splits_are_joined(names):
     names = {name for name in names if not any(other != name and other.startswith(f"{name}.") for other in names)}
     whole = {name: {"object_type": "event", "event_name": "x"} for name in names}
-    assert join_stream_names(split_at_dots(whole)) == whole
+    assert restore_keys({"streams": split_at_dots(whole)}, {}) == {"streams": whole}
 
 
 @pytest.mark.parametrize(
