@@ -142,11 +142,12 @@ class ItemCounts:
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts under the names of the run report."""
-        report = {name: getattr(self, name) for name in self.__slots__ if name not in {"warnings", "names", "span"}}
-        report |= {"object_type": self.object_type.value, "reasons": dict(self.reasons), "not_sent": self.not_sent}
-        report |= asdict(self.warnings)
-        if not report["renamed"]:
-            del report["renamed"]
+        report: dict[str, Any] = msgspec.to_builtins(self)
+        warnings = report.pop("warnings")
+        del report["names"], report["span"]
+        if not warnings["renamed"]:
+            del warnings["renamed"]
+        report |= {"not_sent": self.not_sent} | warnings
         return report
 
 
@@ -192,35 +193,30 @@ class MemberCounts:
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts under the names of the run report."""
-        return {
-            "object_type": ObjectType.SEGMENT.value,
-            "records": self.records,
-            "rejected": self.rejected,
-            "reasons": dict(self.reasons),
-            "segments": {name: segment.as_json() for name, segment in self.segments.items()},
-        }
+        segments = {name: segment.as_json() for name, segment in self.segments.items()}
+        return {"object_type": ObjectType.SEGMENT.value, **msgspec.to_builtins(self), "segments": segments}
 
 
+@dataclass(eq=False)
 class RunReport:
     """The report of one run, filled by several threads.
 
     Attributes:
+        started_at: In seconds since 1970.
         lock: Hold it to change counts that other threads change too.
         errors: The code of each error, by its text.
         stop_signal: The number of the signal that ended the run, or None.
     """
 
-    def __init__(self, started_at: float, *, run_id: str = "", dry_run: bool = False) -> None:
-        """Begin the report of a run that began at this time, in seconds since 1970."""
-        self.lock = threading.Lock()
-        self.dry_run = dry_run
-        self.item_streams: dict[str, ItemCounts] = {}
-        self.member_streams: dict[str, MemberCounts] = {}
-        self.dead_letter_files: list[str] = []
-        self.errors: dict[str, str] = {}
-        self.stop_signal: int | None = None
-        self._run_id = run_id
-        self._started_at = started_at
+    started_at: float
+    run_id: str = ""
+    dry_run: bool = False
+    item_streams: dict[str, ItemCounts] = field(default_factory=dict)
+    member_streams: dict[str, MemberCounts] = field(default_factory=dict)
+    dead_letter_files: list[str] = field(default_factory=list)
+    errors: dict[str, str] = field(default_factory=dict)
+    stop_signal: int | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def items(self, stream: str, object_type: ObjectType) -> ItemCounts:
         """Return the counts of a stream that goes to the events API; new ones at the first call."""
@@ -232,7 +228,7 @@ class RunReport:
 
     @property
     def status(self) -> RunStatus:
-        """How the run ended, as far as is known."""
+        """How the run ended, so far."""
         if self.stop_signal is not None:
             return RunStatus.INTERRUPTED
         return RunStatus.FAILED if self.errors else RunStatus.COMPLETE
@@ -251,22 +247,21 @@ class RunReport:
 
     def seconds(self, now: float) -> float:
         """Return the seconds since the start of the run; `now` is in seconds since 1970."""
-        return now - self._started_at
+        return now - self.started_at
 
     def as_json(self, now: float) -> dict[str, Any]:
         """Return the whole report; `now` is in seconds since 1970."""
         with self.lock:
+            streams = self.item_streams | self.member_streams
             return {
-                "run_id": self._run_id,
+                "run_id": self.run_id,
                 "version": __version__,
                 "status": self.status,
                 "exit_code": self.exit_code,
                 "dry_run": self.dry_run,
-                "started_at": iso_time(self._started_at),
+                "started_at": iso_time(self.started_at),
                 "seconds": round(self.seconds(now), 3),
-                "streams": {
-                    name: counts.as_json() for name, counts in (self.item_streams | self.member_streams).items()
-                },
+                "streams": {name: counts.as_json() for name, counts in streams.items()},
                 "dead_letter_files": self.dead_letter_files,
                 "errors": [*self.errors],
                 "error_codes": [*self.errors.values()],
@@ -338,19 +333,12 @@ def _numbers(of: str, labels: dict[str, str], counts: Mapping[str, Any]) -> Iter
 
 
 def notification(report: Mapping[str, Any]) -> bytes:
-    """Return the report as JSON, with a sentence in `text` for Slack and similar services."""
-    return msgspec.json.encode({"text": summary_of(report), **report})
-
-
-def summary_of(report: Mapping[str, Any]) -> str:
-    """Return a report as a sentence, and its errors."""
+    """Return the report as JSON, with a sentence and the errors in `text` for Slack and similar services."""
     streams = report["streams"].values()
-    delivered = sum(counts.get("delivered", 0) for counts in streams)
-    rejected = sum(counts["rejected"] for counts in streams)
     segments = [segment for counts in streams for segment in counts.get("segments", {}).values()]
-    facts = [f"{delivered:,} delivered", f"{rejected:,} rejected"]
+    numbers = {name: sum(counts.get(name, 0) for counts in streams) for name in ("delivered", "rejected")}
     if segments:
-        changes = {name: sum(segment[name] or 0 for segment in segments) for name in ("added", "removed", "held")}
-        facts += [f"{count:,} {name}" for name, count in changes.items()]
-    text = f"target-statsig: run {report['status']} after {report['seconds']:,} s. {', '.join(facts)}."
-    return "\n".join([text, *report["errors"]])
+        numbers |= {name: sum(segment[name] or 0 for segment in segments) for name in ("added", "removed", "held")}
+    facts = ", ".join(f"{number:,} {name}" for name, number in numbers.items())
+    text = f"target-statsig: run {report['status']} after {report['seconds']:,} s. {facts}."
+    return msgspec.json.encode({"text": "\n".join([text, *report["errors"]]), **report})
