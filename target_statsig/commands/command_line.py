@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -126,12 +127,14 @@ def extend(command: click.Command) -> click.Command:
 
 
 def quieten() -> None:
-    """Let no name from data control a terminal or break a line of the log.
+    """Let no name from data control a terminal or break a line of the log, or need a character that there is not.
 
     Also silence singer-sdk's line for each variable: under Meltano there are forty.
     """
     from target_statsig.reports.text import LineRecord  # `--about` and the like log no names from data
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     logging.setLogRecordFactory(LineRecord)
     variables = logging.getLogger("singer_sdk.configuration")
     if not variables.isEnabledFor(logging.DEBUG):
@@ -229,10 +232,8 @@ def _text(found: Status | Verification, option: Callable[[str], Any]) -> str:
 
 def _put_out(text: str) -> None:
     """Write to standard output. If that fails, log why, and exit with 1."""
-    from target_statsig.reports.text import encodable
-
     try:
-        sys.stdout.write(encodable(text, sys.stdout.encoding))
+        sys.stdout.write(text)
         sys.stdout.flush()
     except (OSError, ValueError, AttributeError) as error:
         sys.stdout = None  # as in `leave`

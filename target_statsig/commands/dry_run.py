@@ -25,7 +25,7 @@ from target_statsig.config.choices import DESTINATIONS, DeletedRows, ObjectType
 from target_statsig.errors import FatalRunError, Heading, SettingsError
 from target_statsig.events.items import ITEM_TYPES, read_objects
 from target_statsig.reports.report import MappingWarnings
-from target_statsig.reports.text import Forecast, encodable, id_lines, log_summary, visible
+from target_statsig.reports.text import Forecast, id_lines, log_summary, visible
 from target_statsig.segments.stream import MemberMapper
 from target_statsig.singer.columns import deleted_rows, id_destination, listed, places, reads_messages, sources_of
 from target_statsig.singer.dead_letters import NoDeadLetters
@@ -161,7 +161,7 @@ class DryRun(Run):
     @staticmethod
     def _show(lines: Iterable[str]) -> None:
         for line in lines:
-            sys.stdout.write(encodable(f"{visible(line)}\n", sys.stdout.encoding))
+            sys.stdout.write(f"{visible(line)}\n")
         sys.stdout.flush()
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from upath import UPath
 
 from target_statsig.config import paths
-from target_statsig.errors import FatalRunError, Heading, InputError, InterruptedRunError, StoreError
+from target_statsig.errors import FatalRunError, Heading, InputError, InterruptedRunError
 from target_statsig.events.remembered import digest
 from target_statsig.reports.text import counted
 from target_statsig.singer.dead_letters import LOCAL, cause_of
@@ -49,7 +49,7 @@ def dead_letters(run: Run) -> Iterator[bytes] | None:
         directory = paths.dead_letter_path(run.settings)
         with _reading(directory):
             files = _files(directory)
-    except (InputError, StoreError) as error:
+    except InputError as error:
         run.fail(error)
         run.end(complete=False)
         return None

@@ -8,10 +8,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from target_statsig.errors import Heading, StoreError
-
 if TYPE_CHECKING:
     from target_statsig.config.settings import Settings
+
+OWN = ".target-statsig"
+"""This target's directory within the working directory."""
 
 _SQLITE_URL = re.compile(r"sqlite:///(?!:memory:)(?P<path>[^?]+)(?:\?.*)?")
 
@@ -22,30 +23,15 @@ _PLAIN = re.compile(r"(?!.*--)[a-z0-9_][a-z0-9_.-]*")
 _UNFIT = re.compile(r"^[.-]|[^A-Za-z0-9_.-]")
 
 
-def _own() -> Path:
-    """Return this target's directory within the working directory, which a run with absolute places does not need."""
-    try:
-        return Path.cwd() / ".target-statsig"
-    except OSError:
-        msg = (
-            "The working directory is gone. Start the run elsewhere, or set `store_url` and `dead_letter_path` to "
-            "absolute paths."
-        )
-        raise StoreError(msg, heading=Heading.SETTINGS) from None
-
-
 def store_url(settings: Settings) -> str:
     """Return the store's URL, in SQLAlchemy's form (no SQLAlchemy is used).
 
     The embedded store is in Meltano's directory under Meltano, else in the working directory.
-
-    Raises:
-        StoreError: It is in the working directory, and there is none.
     """
     if settings.store_url is not None:
         return settings.store_url
     root = os.environ.get("MELTANO_SYS_DIR_ROOT")  # Meltano's `.meltano`, for the plugins that it runs
-    return f"sqlite:///{Path(root) / 'target-statsig' if root else _own()}/store.db"
+    return f"sqlite:///{Path(root) / 'target-statsig' if root else Path.cwd() / OWN}/store.db"
 
 
 def store_file(url: str) -> Path | None:
@@ -67,10 +53,7 @@ def may_exist(file: Path) -> bool:
 
 def may_make(file: Path) -> bool:
     """Return whether a file, and the directories that it lacks, can be made."""
-    try:
-        nearest = next(folder for folder in file.absolute().parents if folder.exists())
-    except FileNotFoundError:  # the working directory is gone
-        return False
+    nearest = next(folder for folder in file.absolute().parents if folder.exists())
     return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
 
 
@@ -87,11 +70,11 @@ def project_identity(settings: Settings) -> str:
 
 
 def dead_letter_path(settings: Settings) -> str:
-    """Return the directory of the dead letters: beside the embedded store, if there is one. Raises as `store_url`."""
+    """Return the directory of the dead letters: beside the embedded store, if there is one."""
     if settings.dead_letter_path is not None:
         return settings.dead_letter_path
     file = store_file(store_url(settings))
-    return str((file.parent if file else _own()) / "dead-letters")
+    return str((file.parent if file else Path.cwd() / OWN) / "dead-letters")
 
 
 def dead_letter_name(stream: str, run_id: str) -> str:
@@ -123,11 +106,7 @@ def file_system_error(url: str) -> str | None:
 
 
 def make_private(directory: Path) -> None:
-    """Create a directory and its missing parents, for the owner alone.
-
-    Raises:
-        OSError: It cannot be created.
-    """
+    """Create a directory and its missing parents, for the owner alone, or raise an OSError."""
     if not directory.exists():
         make_private(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)

@@ -308,12 +308,6 @@ def visible(text: str) -> str:
     )
 
 
-def encodable(text: str, encoding: str | None) -> str:
-    """Return text that an encoding has, with other characters escaped; UTF-8 has all, but a terminal may differ."""
-    known = encoding or "utf-8"
-    return text.encode(known, "backslashreplace").decode(known)
-
-
 class LineRecord(logging.LogRecord):
     """A log record with escaped values. Line breaks of the message itself are kept."""
 

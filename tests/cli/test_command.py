@@ -167,22 +167,6 @@ def test_absolute_paths_need_no_working_directory(run_without_directory, command
     assert run_without_directory("--check", **settings).exit_code == 0
 
 
-@pytest.mark.parametrize("options", [(), ("--check",), ("--status",), ("--dry-run",), ("--replay",)])
-def test_default_paths_without_a_working_directory_are_an_error(run_without_directory, options):
-    finished = run_without_directory(*options, store_url=None, dead_letter_path=None, **MIRROR)
-    assert finished.exit_code == 1
-    words = " ".join((finished.stdout + finished.log).split())
-    assert "The working directory is gone" in words
-    assert "bug in target-statsig" not in words
-    assert "Traceback" not in words
-
-
-def test_check_reports_a_store_in_a_missing_working_directory(run_without_directory):
-    finished = run_without_directory("--check", store_url="sqlite:///here/store.db", **MIRROR)
-    assert finished.exit_code == 1
-    assert "here/store.db: does not exist yet, and cannot be written" in " ".join(finished.stdout.split())
-
-
 def test_settings_are_read_from_the_environment(command, statsig):
     settings = {name: value for name, value in command.target.config().items() if name != "report_path"}
     variables = {f"TARGET_STATSIG_{name.upper()}": str(value) for name, value in settings.items()}
