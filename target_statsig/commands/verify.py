@@ -7,6 +7,7 @@ name with too few of them was perhaps dropped. It lists no values of metrics.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -68,11 +69,9 @@ class NameType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SentName:
-    """A name, which comes from records, and what became of the events or exposures of it that the run delivered.
+    """A name, which comes from records, how many items of it the run delivered, and what became of them.
 
-    Attributes:
-        sent: How many the run delivered.
-        recent: How many Statsig has of that time or later, whoever sent them; None where it was not asked.
+    `recent` is how many Statsig has of that time or later, whoever sent them; None where it was not asked.
     """
 
     name: str
@@ -84,25 +83,16 @@ class SentName:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What Statsig has of the last run that delivered anything, if one is remembered.
-
-    Attributes:
-        names: The names of its events and exposures.
-        failure: The error that ended the questions early; None if there was none.
-    """
+    """What Statsig has of the last run that delivered anything; `failure` ended the questions early."""
 
     run: PastRun | None
     names: Sequence[SentName] = ()
     failure: RequestError | FatalRunError | None = None
 
-    def named(self, found: Found) -> list[SentName]:
-        """Return the names of which this became."""
-        return [each for each in self.names if each.found is found]
-
     @property
     def is_good(self) -> bool:
         """Whether nothing was perhaps dropped, and asking did not fail."""
-        return self.failure is None and not self.named(Found.PERHAPS_DROPPED)
+        return self.failure is None and all(each.found is not Found.PERHAPS_DROPPED for each in self.names)
 
     @property
     def not_verifiable(self) -> dict[str, int]:
@@ -114,7 +104,7 @@ class Verification:
         }
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it in JSON's types."""
+        """Return it for programs."""
         return {
             "run": self.run and {"run_id": self.run.report.get("run_id"), "ended_at": iso_time(self.run.ended_at)},
             "names": [asdict(each) for each in self.names],
@@ -152,7 +142,7 @@ def verify(settings: Settings, clock: Clock) -> Verification:
 
 def _ask(run: PastRun, sent: SentItems, settings: Settings, transport: Transport, clock: Clock) -> Verification:
     deadline = clock.monotonic() + ALL_SECONDS
-    failure: RequestError | FatalRunError | None = None
+    failure = None
     asked = [SentName(name, NameType.EVENT, count) for name, count in sent.names.items()]
     for name, count in sent.exposures.items():
         type_ = NameType.GATE if name.startswith(GATE_MARK) else NameType.EXPERIMENT
@@ -205,13 +195,9 @@ def _lines(verification: Verification) -> Iterator[str]:
         return
     yield f"Run {run.report.get('run_id')}, ended {readable_time(run.ended_at)}, delivered:"
     names = verification.names
-    yield from table_lines(
-        [
-            {"name": name.name, "of": name.type, "found": name.found, "sent": name.sent, "in Statsig": name.recent}
-            for name in names
-        ],
-        texts=3,
-    )
+    titles = ("name", "of", "found", "sent", "in Statsig")
+    rows = [(name.name, name.type, name.found, name.sent, name.recent) for name in names]
+    yield from table_lines([dict(zip(titles, row, strict=True)) for row in rows], texts=3)
     for stream, count in verification.not_verifiable.items():
         yield (
             f"  {stream}: {counted(count, 'metric')}. Statsig has no endpoint that lists values of metrics. Check its "
@@ -219,30 +205,24 @@ def _lines(verification: Verification) -> Iterator[str]:
         )
     if verification.failure is not None:
         yield f"Not all names were asked for. {verification.failure.heading.value}: {verification.failure}"
+    numbers = Counter(name.found for name in names)
     of_all = f"of {counted(len(names), 'name')}"
-    if unasked := len(verification.named(Found.NOT_ASKED)):
+    if unasked := numbers[Found.NOT_ASKED]:
         yield (
             f"{unasked:,} {of_all} not asked for. The limits are {MOST_ASKED} names, {ALL_SECONDS:.0f} seconds, and "
             f"{WEEK / DAY:.0f} days for exposures."
         )
-    if waiting := len(verification.named(Found.WAITING)):
+    if waiting := numbers[Found.WAITING]:
         yield (
             f"{waiting:,} {of_all} not seen yet. Statsig takes some minutes; ask again {ARRIVES_WITHIN / 60:.0f} "
             "minutes after the run."
         )
-    dropped = verification.named(Found.PERHAPS_DROPPED)
-    events = sum(each.type is NameType.EVENT for each in dropped)
-    if events:
+    if dropped := numbers[Found.PERHAPS_DROPPED]:
         yield (
-            f"{events:,} {of_all} perhaps dropped: Statsig lists no event of that name and time. Check the name for "
-            "characters that Statsig drops, `environment_tier` (the console may show another environment), and the "
-            "times (Statsig lists only recent events)."
+            f"{dropped:,} {of_all} perhaps dropped: Statsig lists no event of that name and time, or counts fewer "
+            "exposures than were sent. Check that an experiment or a gate of that name exists, the name of an event "
+            "for characters that Statsig drops, `environment_tier` (the console may show another environment), and "
+            "the times (Statsig lists and counts only what is recent)."
         )
-    if exposures := len(dropped) - events:
-        yield (
-            f"{exposures:,} {of_all} perhaps dropped: Statsig counts fewer exposures than were sent. Check that an "
-            "experiment or a gate of that name exists, `environment_tier`, and the times (Statsig counts only recent "
-            "exposures)."
-        )
-    if names and len(verification.named(Found.SEEN)) == len(names):
+    if names and numbers[Found.SEEN] == len(names):
         yield f"All {counted(len(names), 'name')} seen." if len(names) > 1 else "The name was seen."
