@@ -1,18 +1,7 @@
 """The target: where each Singer message goes, the end of a run, and the command line.
 
-The way of a record:
-
-1. `singer.reader` passes consecutive RECORD lines of one of the tap's streams, as a batch, to `_take_records`.
-2. `_take_records` passes the batch to the sinks that the stream feeds: the lines as they are if no stream map changes
-   them, and else decoded and mapped, by `_map_records`.
-3. `StatsigSink.take` adds what decodes the lines, and passes both to the `accept` of its stream, which `Run.streams`
-   has made by the stream's `object_type`.
-4. An event goes on in `events`: `EventStream` gathers lines to a request, `prepare` decodes, validates, maps and
-   encodes them, and `Delivery` asks the ledger, sends, and splits what is refused.
-   A member goes on in `segments`: `SegmentStream` decodes the lines and reads ids from them. `RowSync` sends the
-   changes while the input comes, and `MirrorSync` after it.
-
-A STATE goes to `Run.take_state`, which holds it until everything before it is acknowledged.
+RECORD lines go to the sinks that their stream feeds, mapped first if a stream map changes them, and from there to the
+`accept` of an `EventStream` or a `SegmentStream`. A STATE goes to `Run.take_state`.
 """
 
 from __future__ import annotations
@@ -82,13 +71,10 @@ class TargetStatsig(Target):
         show_ids: bool = False,
         dry_run_output: Path | None = None,
     ) -> None:
-        """Read the configuration, the settings of all files, and prepare the run.
+        """Prepare the run, or raise a ConfigValidationError with all errors in the configuration.
 
-        The other arguments are what the command line says: to read variables too, to change nothing whatever the
-        setting `dry_run` says, to show ids of users, and where to write the requests of a dry run.
-
-        Raises:
-            ConfigValidationError: With all errors in the configuration.
+        `config` are the settings of all files. The other arguments are what the command line says; `parse_env_config`
+        is to read variables too.
         """
         from target_statsig.singer.reader import SingerMessageReader
 
@@ -136,33 +122,28 @@ class TargetStatsig(Target):
             self.run.streams.take_schema(name, original, sink.schema)
 
     def _take_records(self, tap_stream: str, number: int, batch: Batch) -> None:
-        """Pass RECORD messages to the sinks that their stream feeds; the first is on line `number`.
+        """Pass RECORD messages, the first of which is on line `number`, to the sinks that their stream feeds.
 
-        Raises:
-            InputError: The stream has no SCHEMA yet, or a line is not a RECORD message.
+        They are passed as they are if no stream map changes them, and else decoded and mapped. An InputError says that
+        the stream has no SCHEMA yet, or that a line is not a RECORD message.
         """
-        stream_maps = self.mapper.stream_maps.get(tap_stream)
-        if stream_maps is None:
-            from target_statsig.singer.reader import unreadable
-
-            raise MissingSchemaError(str(unreadable(number, f"is a RECORD of '{tap_stream}' before its SCHEMA")))
-        first = stream_maps[0]
-        is_mapped = len(stream_maps) > 1 or type(first) is not SameRecordTransform or first.flattening_enabled
-        if is_mapped or self.config.get("add_record_metadata"):
-            self._map_records(tap_stream, number, batch)
-            return
-        if tap_stream in self.run.streams.events:  # a segment's stream counts its records when it decodes them
-            self.run.sources.record(tap_stream, count=len(batch))
-        self._fed[tap_stream][tap_stream].take(tap_stream, number, batch)
-
-    def _map_records(self, tap_stream: str, number: int, batch: Batch) -> None:
         from target_statsig.singer.reader import unreadable
         from target_statsig.singer.records import Batch, decode_records
 
+        stream_maps = self.mapper.stream_maps.get(tap_stream)
+        if stream_maps is None:
+            raise MissingSchemaError(str(unreadable(number, f"is a RECORD of '{tap_stream}' before its SCHEMA")))
+        first = stream_maps[0]
+        is_mapped = len(stream_maps) > 1 or type(first) is not SameRecordTransform or first.flattening_enabled
+        if not (is_mapped or self.config.get("add_record_metadata")):
+            if tap_stream in self.run.streams.events:  # a segment's stream counts its records when it decodes them
+                self.run.sources.record(tap_stream, count=len(batch))
+            self._fed[tap_stream][tap_stream].take(tap_stream, number, batch)
+            return
         messages, fault = decode_records(tap_stream, batch)
         self.run.sources.records(tap_stream, messages)
         decoded = Batch(batch.lines[: len(messages)], messages)
-        for stream_map in self.mapper.stream_maps[tap_stream]:
+        for stream_map in stream_maps:
             if not isinstance(stream_map, RemoveRecordTransform):
                 self._fed[tap_stream][stream_map.stream_alias].take_mapped(stream_map, tap_stream, number, decoded)
         if fault is not None:
@@ -195,10 +176,9 @@ class TargetStatsig(Target):
     # The end
 
     def run_to_end(self, file_input: Iterable[str] | Iterable[bytes] | None) -> int:
-        """Read all input and end the run. STATE, report and summary are written even if the run fails.
+        """Read all input, or standard input if there is none, and end the run. Return the exit code.
 
-        Without lines, standard input is read. The exit code is 0 if the run is complete, 1 if it failed, and 128 plus
-        the signal's number if it was interrupted.
+        STATE, report and summary are written even if the run fails.
         """
         try:
             self.listen(cast("IO[str] | None", file_input))

@@ -162,10 +162,7 @@ class Run:
         """Hold a STATE until everything before it is acknowledged.
 
         Bookmarks of mirrored streams are taken out, so that the tap starts these afresh. A STATE in which they cannot
-        be recognized is not written.
-
-        Raises:
-            FatalRunError: The STATE shows that a mirrored stream is incremental.
+        be recognized is not written. A FatalRunError says that a mirrored stream is incremental.
         """
         self.sources.state(state)
         if not self.sources.must_keep_state:

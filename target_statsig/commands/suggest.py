@@ -58,8 +58,7 @@ class Stream:
 def suggest(lines: Iterable[bytes]) -> str:
     """Return a `streams` block in YAML, with remarks as comments, for a tap's output or its catalog.
 
-    Raises:
-        InputError: The lines are neither.
+    An InputError says that the lines are neither.
     """
     streams = read_streams(lines)
     if not streams:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from target_statsig.errors import AuthenticationError
 
@@ -196,15 +196,21 @@ TITLES = {"secret-": "Server Secret Key", "console-": "Console API Key", "client
 """Statsig's name of a key, by its prefix."""
 
 
-class ApiKeyKind(enum.Enum):
-    """A kind of key that this target needs; see https://docs.statsig.com/access-management/api-keys.
+class _KeyUse(NamedTuple):
+    """The setting that holds a key, the header that carries it, the setting with the address of its API.
 
-    Attributes:
-        setting: The setting that holds it.
-        header: The header that carries it.
-        url_setting: The setting with the address of its API.
-        size_settings: The settings that make that API's requests smaller, as text.
+    `size_settings` are the settings that make that API's requests smaller, as text.
     """
+
+    setting: str
+    prefix: str
+    header: str
+    url_setting: str
+    size_settings: str
+
+
+class ApiKeyKind(_KeyUse, enum.Enum):
+    """A kind of key that this target needs; see https://docs.statsig.com/access-management/api-keys."""
 
     SERVER_SECRET = (
         "server_secret_key",
@@ -214,14 +220,6 @@ class ApiKeyKind(enum.Enum):
         "`batch_size_rows` or `batch_size_bytes`",
     )
     CONSOLE = ("console_api_key", "console-", "STATSIG-API-KEY", "console_url", "`segment_batch_size`")
-
-    def __init__(self, setting: str, prefix: str, header: str, url_setting: str, size_settings: str) -> None:
-        """Take the attributes of a kind."""
-        self.setting = setting
-        self.prefix = prefix
-        self.header = header
-        self.url_setting = url_setting
-        self.size_settings = size_settings
 
     @property
     def title(self) -> str:
@@ -238,11 +236,7 @@ class ApiKeyKind(enum.Enum):
         return next((prefix for prefix in TITLES if prefix != self.prefix and key.startswith(prefix)), None)
 
     def check(self, key: str) -> str:
-        """Return the key if a header can hold it.
-
-        Raises:
-            AuthenticationError: It is empty, or has characters that no key has.
-        """
+        """Return the key, or raise an AuthenticationError if it is empty or has characters that no key has."""
         if not key:
             msg = f"`{self.setting}` is not set. {self.wanted}"
             raise AuthenticationError(msg)

@@ -52,11 +52,7 @@ SEPARATOR = re.compile(r"(?<!\\)\.")
 
 
 def read_config_files(paths: Iterable[str]) -> dict[str, Any]:
-    """Return the merged settings of all files.
-
-    Raises:
-        SettingsError: With a text for each file that cannot be used.
-    """
+    """Return the merged settings of all files, or raise a SettingsError with a text for each that cannot be used."""
     settings: dict[str, Any] = {}
     errors = []
     for path in paths:

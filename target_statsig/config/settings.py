@@ -209,12 +209,9 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def parse_rate_windows(text: str) -> tuple[RateWindow, ...]:
-    """Read comma-separated pairs of a number and a period; all pairs apply.
+    """Read comma-separated pairs of a number and a period, or raise a ValueError that says what is wrong.
 
     `10/10s, 850/15m` is at most 10 requests in 10 seconds, and 850 in 15 minutes; `h` are hours.
-
-    Raises:
-        ValueError: Its text says what is wrong.
     """
     windows = []
     for part in text.split(","):
