@@ -14,7 +14,6 @@ from target_statsig.client.console import ConsoleClient, Segment
 from target_statsig.client.http import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
-from target_statsig.clock import readable_time
 from target_statsig.commands.replay import need_pyarrow, waiting_letters
 from target_statsig.config import paths
 from target_statsig.config.checks import nearest
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from target_statsig.commands.run import Run
     from target_statsig.config.parse import Config
     from target_statsig.config.settings import Settings, StreamSettings
-    from target_statsig.store.tables import SegmentFacts
 
 PATIENCE = 15
 """Seconds after which a call counts as failed: a user who checks does not wait for `retry_timeout`."""
@@ -54,16 +52,16 @@ BUILT_IN = frozenset(STATSIG_ID_TYPES.values())
 """ID types that every project has, whether or not they are listed."""
 
 
+WIDTH, MARK_WIDTH, NAME_WIDTH = 80, 4, 20
+"""Characters of a line and its columns. A longer name gets its own line."""
+
+
 class Mark(enum.Enum):
     """The result of a check."""
 
     OK = "ok"
     UNKNOWN = "?"
     FAIL = "FAIL"
-
-
-WIDTH, MARK_WIDTH, NAME_WIDTH = 80, 4, 20
-"""Characters of a line and its columns. A longer name gets its own line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +92,6 @@ class Found:
     store: StoreStatus | str
     letters: WaitingLetters
     now: float
-
-    def facts(self, segment_id: str) -> SegmentFacts | None:
-        """Return what the store remembers of a segment."""
-        return None if isinstance(self.store, str) else self.store.segments.get(segment_id)
 
 
 def sections(settings: Settings, streams: Mapping[str, StreamSettings], found: Found) -> dict[str, list[Row]]:
@@ -144,22 +138,18 @@ def _segment_rows(streams: Mapping[str, StreamSettings], found: Found) -> Iterat
 
 
 def _segment_row(segment_id: str, stream: str, settings: StreamSettings, feeders: str, found: Found) -> Row:
-    segment, facts = found.segments.get(segment_id), found.facts(segment_id)
+    segment = found.segments.get(segment_id)
+    known = {} if isinstance(found.store, str) else found.store.segments
     if segment is None:
         text = "not checked, because the Console API cannot be read (see above)"
         return Row(Mark.UNKNOWN, segment_id, f"{text}. {feeders}")
     if isinstance(segment, Segment):
         unfit = misfit(segment, settings)
-        if unfit is None and facts is not None and settings.sync_mode is SyncMode.MIRROR:
-            unfit = other_feeder(facts, stream, found.now)
+        if unfit is None and segment_id in known and settings.sync_mode is SyncMode.MIRROR:
+            unfit = other_feeder(known[segment_id], stream, found.now)
         if unfit is None:
             text = f"{segment.type} of {segment.id_type}, {counted(segment.count, 'member')}"
-            text += f" ({size_class(segment.count)}). {feeders}"
-            if facts is not None and facts.last_sync_at is not None:
-                changes = f"{facts.last_added or 0:,} added, {facts.last_removed or 0:,} removed"
-                text += f" Last synced {readable_time(facts.last_sync_at)} from stream '{facts.fed_by}'"
-                text += f" ({facts.last_status}: {changes})."
-            return Row(Mark.OK, segment_id, text)
+            return Row(Mark.OK, segment_id, f"{text} ({size_class(segment.count)}). {feeders}")
     elif segment.status != HTTPStatus.NOT_FOUND:
         return Row(Mark.FAIL, segment_id, f"{segment}. {feeders}")
     elif settings.create_segment:
@@ -205,16 +195,14 @@ def _tier_rows(streams: Mapping[str, StreamSettings]) -> Iterator[Row]:
 
 
 def _store_row(store: StoreStatus | str) -> Row:
-    name = "store_url"
     if isinstance(store, str):
-        return Row(Mark.FAIL, name, store)
+        return Row(Mark.FAIL, "store_url", store)
     text = f"{store.place}: " + ("does not exist yet" if store.version is None else f"version {store.version}")
     if not store.writable:
         remedy = "Let this user write there, or set `store_url` to a place that it can write to."
-        return Row(Mark.FAIL, name, f"{text}, and cannot be written", remedy)
-    if store.version is None:
-        return Row(Mark.OK, name, f"{text}. The first run that needs it creates it")
-    return Row(Mark.OK, name, f"{text}, writable")
+        return Row(Mark.FAIL, "store_url", f"{text}, and cannot be written", remedy)
+    text += ". The first run that needs it creates it" if store.version is None else ", writable"
+    return Row(Mark.OK, "store_url", text)
 
 
 def _letters_row(letters: WaitingLetters) -> Row:
@@ -315,15 +303,12 @@ def render(sections: Mapping[str, Sequence[Row]]) -> str:
 
 
 def _row_lines(row: Row) -> Iterator[str]:
-    mark = row.mark.value.ljust(MARK_WIDTH)
+    title = f"  {row.mark.value:{MARK_WIDTH}}  {visible(row.name):{NAME_WIDTH}}  "
     margin = " " * (2 + MARK_WIDTH + 2 + NAME_WIDTH + 2)
-    wrapper = textwrap.TextWrapper(
-        WIDTH, initial_indent=margin, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
-    )
-    lines = wrapper.wrap(visible(row.found)) + (wrapper.wrap(visible(f"→ {row.remedy}")) if row.remedy else [])
-    name = visible(row.name)
-    if len(name) > NAME_WIDTH:
-        yield f"  {mark}  {name}"
-    else:
-        yield f"  {mark}  {name.ljust(NAME_WIDTH)}  {lines.pop(0).lstrip()}"
-    yield from lines
+    wrapper = textwrap.TextWrapper(WIDTH, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False)
+    if len(title) > len(margin):
+        yield title.rstrip()
+        title = margin
+    for text in [row.found, f"→ {row.remedy}"] if row.remedy else [row.found]:
+        yield from wrapper.wrap(title + visible(text))
+        title = margin

@@ -62,7 +62,7 @@ def test_a_flat_configuration_is_checked(run_check, statsig):
     assert rows["vips"].endswith("Fed by every other stream (mirror).")
 
 
-def test_the_last_sync_is_read_from_the_store(run_check, statsig, tmp_path):
+def test_another_mirror_of_a_segment_in_the_store_is_a_failure(run_check, statsig, tmp_path):
     statsig.state.seed_segment("vips", ["a"])
     runner = TargetRunner(statsig, tmp_path, capsys=None, caplog=None)
     settings = parse_config(runner.config(**MIRROR), config_schema()).settings
@@ -70,8 +70,8 @@ def test_the_last_sync_is_read_from_the_store(run_check, statsig, tmp_path):
     store = Store(settings.store_url, clock=FakeClock(), project=identity, run_id="a run")
     store.record_facts("vips", fed_by="users", last_sync_at=NOON, last_status="complete")
     store.close()
-    _, rows = run_check(**MIRROR)
-    assert "Last synced 2026-11-22 12:00 UTC from stream 'users'" in rows["vips"]
+    _, rows = run_check(streams={"customers": MIRROR})
+    assert rows["vips"].startswith("FAIL is mirrored from stream 'users'")
     assert rows["store_url"].endswith("writable")
 
 
