@@ -27,14 +27,9 @@ LIKE_A_MEMBERSHIP = re.compile(r"(is_)?(member|active|in_segment|subscribed|enab
 MOST_COLUMNS_OF_AN_AUDIENCE = 4
 """Columns of an audience at most. With more, a stream holds events."""
 
-NOT_TEXT = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
-"""Words that YAML does not read as text."""
-
 TIME = "time"
 
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "object", list: "array"}
-
-_PLAIN = re.compile(r"[A-Za-z_][\w-]*")
 
 
 @dataclass
@@ -69,10 +64,10 @@ def suggest(lines: Iterable[bytes]) -> str:
     blocks = {stream.name: _block(stream) for stream in streams}
     text = "".join(blocks.values())
     result = f"streams:\n{text}" if text else "streams: {}\n"
-    if left_out := "".join(f"  {_scalar(name)}: __NULL__\n" for name, block in blocks.items() if not block):
+    if left_out := {name: "__NULL__" for name, block in blocks.items() if not block}:
         result += (
             "# These have no column that looks like an identifier, so they are not sent. To send one, map `user_id`.\n"
-            f"stream_maps:\n{left_out}"
+            f"stream_maps: {_quoted(left_out)}\n"
         )
     return result
 
@@ -95,14 +90,18 @@ def _block(stream: Stream) -> str:
         settings |= _event(stream, mapping, remarks)
     if mapping:
         settings["field_mapping"] = mapping
-    lines = [f"  {_scalar(stream.name)}:"]
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            lines += [f"    {key}:", *(f"      {inner}: {_scalar(source)}" for inner, source in value.items())]
-        else:
-            lines.append(f"    {key}: {_scalar(value)}")
     remarks = [*_reads(stream, object_type, settings, mapping), *remarks]
-    return "\n".join([*lines, *(f"    # {visible(remark)}" for remark in remarks)]) + "\n"
+    lines = [
+        f"  {_quoted(stream.name)}:",
+        *(f"    {name}: {_quoted(value)}" for name, value in settings.items()),
+        *(f"    # {visible(remark)}" for remark in remarks),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _quoted(value: Any) -> str:
+    """Return a value as JSON, which YAML reads too: it takes a plain `on` for a boolean."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _object_type(stream: Stream) -> ObjectType:
@@ -192,11 +191,6 @@ def _reads(
         used = {*read.values(), "context", "traits", "consent"}
         rest = [name for name in _plain_columns(stream) if name not in used]
         yield f"Metadata: {', '.join(rest)}." if rest else "No column is left for metadata."
-
-
-def _scalar(text: str) -> str:
-    """Return text as YAML, quoted as JSON where needed: YAML reads that too."""
-    return text if _PLAIN.fullmatch(text) and text.lower() not in NOT_TEXT else json.dumps(text)
 
 
 def read_streams(lines: Iterable[bytes]) -> list[Stream]:
