@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from target_statsig.commands.replay import send
 from target_statsig.errors import Heading
+from target_statsig.store.tables import Command
 from target_statsig.target import TargetStatsig
 
 ANYTHING = {"type": "object", "properties": {}, "additionalProperties": True}
@@ -104,7 +104,13 @@ class TargetRunner:
 
     def send(self, table, **settings):
         """Send a table of prepared requests."""
-        return self._run(lambda target: send(target.run, str(table)), settings)
+        from target_statsig.engine.send import send_table  # noqa: PLC0415 -- few tests need pyarrow
+
+        def send(target):
+            target.run.command = Command.SEND
+            return send_table(target.run, str(table))
+
+        return self._run(send, settings)
 
     def replay(self, **settings):
         """Send the dead letters again."""

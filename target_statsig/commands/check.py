@@ -14,7 +14,7 @@ from target_statsig.client.console import ConsoleClient, Segment
 from target_statsig.client.http import HttpTransport
 from target_statsig.client.rate_limit import RateLimiter
 from target_statsig.client.sender import Sender
-from target_statsig.commands.replay import need_pyarrow, waiting_letters
+from target_statsig.commands.replay import waiting_letters
 from target_statsig.config import paths
 from target_statsig.config.checks import nearest
 from target_statsig.config.choices import ApiKeyKind, ObjectType, SyncMode, Tier
@@ -222,11 +222,10 @@ def _letters_row(letters: WaitingLetters) -> Row:
 
 def table_row(run: Run, url: str) -> Row:
     """Return the row about a table of prepared requests."""
-    try:
-        need_pyarrow()
-        from target_statsig.engine.files import NO_ROWS, open_table
-        from target_statsig.engine.send import check_table
+    from target_statsig.engine.files import NO_ROWS, open_table
+    from target_statsig.engine.send import check_table
 
+    try:
         table = open_table(url)
         if table is None:
             return Row(Mark.OK, "--send", NO_ROWS)

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -108,6 +109,11 @@ def conflicts(given: Mapping[str, Any]) -> Iterator[str]:
         yield f"{reading[0]} never changes anything: leave `--dry-run` out."
     if sends and commands and commands != ["`--check`"]:
         yield "`--send` goes with `--check` and `--dry-run` only: leave the other command out."
+    if sends and find_spec("pyarrow") is None:
+        yield (
+            "`--send` reads Parquet files and needs pyarrow, which is not installed. Add the extra: pip install "
+            "'target-statsig[spark]'; under Meltano, `pip_url: target-statsig[spark]`."
+        )
     if given.get("file_input") is not None and readers:
         yield f"{readers[0]} reads no Singer messages: leave `--input` out."
     if given.get("segment") is not None and not given.get("apply_held"):

@@ -1,4 +1,4 @@
-"""What is sent instead of input: dead letters (`--replay`), or a table of prepared requests (`--send`).
+"""`--replay`: the dead letters, sent instead of input.
 
 A replay sends all dead-letter files as one input, and deletes them when every record in them is settled. A record is
 settled when it was delivered, or was rejected again and so is in a new file. A tap sends the rows at its bookmark in
@@ -14,7 +14,6 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,30 +179,3 @@ def _decode(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return message if isinstance(message, dict) and not is_too_deep(message) else {}
-
-
-def send(run: Run, url: str) -> int:
-    """Send the requests of a table that were not sent yet: a directory of Parquet files, a glob, or one file.
-
-    Returns the exit code: 0 complete, 1 failed, 128 plus the signal's number if interrupted.
-    """
-    run.command = Command.SEND
-    try:
-        need_pyarrow()
-    except FatalRunError as error:
-        run.fail(error)
-        run.conclude()
-        return run.exit_code
-    from target_statsig.engine.send import send_table
-
-    return send_table(run, url)
-
-
-def need_pyarrow() -> None:
-    """Raise a FatalRunError unless the extra for prepared tables is installed."""
-    if find_spec("pyarrow") is None:
-        msg = (
-            "`--send` reads Parquet files and needs pyarrow, which is not installed. Nothing was sent. Add the "
-            "extra: pip install 'target-statsig[spark]'; under Meltano, `pip_url: target-statsig[spark]`"
-        )
-        raise FatalRunError(msg, heading=Heading.SETTINGS)

@@ -9,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from target_statsig.commands import command_line
 from target_statsig.commands.command_line import COMMANDS, EXAMPLES, conflicts
 from target_statsig.target import TargetStatsig
 
@@ -64,6 +65,12 @@ def test_conflicting_options_are_an_error_with_the_remedy(given, words):
 )
 def test_compatible_options_are_accepted(given):
     assert list(conflicts(given)) == []
+
+
+def test_missing_pyarrow_is_an_error(monkeypatch):
+    monkeypatch.setattr(command_line, "find_spec", lambda _: None)
+    (error,) = conflicts({"send": "table"})
+    assert "needs pyarrow, which is not installed. Add the extra: pip install 'target-statsig[spark]'" in error
 
 
 def test_all_conflicts_are_reported_at_once(command):

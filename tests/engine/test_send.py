@@ -18,7 +18,6 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from target_statsig import spark
-from target_statsig.commands import replay
 from target_statsig.commands.status import read_status
 from target_statsig.engine import files
 from target_statsig.engine.files import open_table
@@ -420,15 +419,6 @@ def test_progress_says_what_is_left_and_for_how_long(send, table, monkeypatch):
     monkeypatch.setattr(progress, "LINE_SECONDS", 1e-9)
     outcome = send(table(orders(0, 200)))
     assert re.search(r"orders: \d+ records \([\d,]+/s\), .*, \d+ records left, under 1 min", outcome.log)
-
-
-def test_pyarrow_is_asked_for_where_it_is_missing(send, table, statsig, monkeypatch):
-    url = table(orders(0, 10))
-    monkeypatch.setattr(replay, "find_spec", lambda _: None)
-    outcome = send(url)
-    refused(outcome, statsig, "The configuration cannot be used", "pip install 'target-statsig[spark]'")
-    assert "not installed. Nothing was sent" in outcome.errors
-    assert "Nothing of this stream" not in outcome.errors
 
 
 def test_a_table_elsewhere_is_read_through_fsspec(send, statsig):
