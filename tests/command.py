@@ -1,10 +1,9 @@
-"""The command: run to its end within this process, or started in its own, as a shell or Meltano starts it.
+"""The command, run within this process or in a process of its own, as a shell or Meltano starts it.
 
-A process costs a third of a second, so it is for what only a process has: signals, pipes, the end of an interpreter.
-Every wait for one ends after a while.
+A process takes a third of a second, so only tests of signals, pipes and the end of the interpreter start one.
 
-Whatever a test does, all that the command logged and reported is searched for `CANARY`, which belongs into records.
-Its standard output is not: that has the STATEs of the tap, in which anything may stand.
+After every run the log and the report are searched for `CANARY`, which tests put into records. Standard output is not,
+since the STATEs of a tap may hold anything.
 """
 
 from __future__ import annotations
@@ -34,19 +33,19 @@ PROGRAM = (sys.executable, "-m", "target_statsig")
 CANARY = "canary-bird"
 
 PATIENCE = 60
-"""Seconds after which a wait is given up: long, since only what is wrong waits for so long."""
+"""Seconds after which a wait fails; only a failing test waits that long."""
 
 
 def environment(**variables):
-    """Return this process's environment without any setting of the target; it logs all that it can."""
+    """Return the environment without settings of Meltano and the target, and with the log level DEBUG."""
     left_out = ("MELTANO_", "TARGET_STATSIG_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return {**clean, "TARGET_STATSIG_LOGLEVEL": "DEBUG", **variables}
 
 
 @contextmanager
-def left_as_it_was():
-    """Undo afterwards what a command changes for the rest of its process."""
+def restored_process():
+    """Restore what the command changes in its process: logging, garbage collection and signal handlers."""
     root, factory = logging.getLogger(), logging.getLogRecordFactory()
     level, thresholds = root.level, gc.get_threshold()
     on_signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -68,7 +67,7 @@ def read_report(directory):
 
 @dataclass(frozen=True)
 class Finished:
-    """What the command left behind; `report` is empty where it wrote none."""
+    """The result of the command; `report` is empty if it wrote none."""
 
     exit_code: int
     stdout: str
@@ -90,34 +89,34 @@ class Finished:
 
 
 class Output:
-    """Reads a pipe to its end, so that it never fills up, and lets a test wait for what it says."""
+    """Reads a pipe to its end, so that it never fills up, and lets a test wait for a text."""
 
     def __init__(self, pipe):
         self._pipe = pipe
         self._text = ""
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def wait_for(self, text):
-        with self._news:
-            assert self._news.wait_for(lambda: text in self._text, PATIENCE), self._text
+        with self._changed:
+            assert self._changed.wait_for(lambda: text in self._text, PATIENCE), self._text
 
     def whole(self):
-        """Return all of it, once the command has ended."""
+        """Return the whole text, once the command has ended."""
         self._reader.join(PATIENCE)
         self._pipe.close()
         return self._text
 
     def _read(self):
         for line in self._pipe:
-            with self._news:
+            with self._changed:
                 self._text += line
-                self._news.notify_all()
+                self._changed.notify_all()
 
 
 class Running:
-    """The command while it runs, its input held open."""
+    """The running command, with its input open."""
 
     def __init__(self, arguments, directory, **variables):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -158,7 +157,7 @@ class Running:
 
 
 class Command:
-    """Starts the command against an emulator, with a store and dead letters that last from run to run."""
+    """Runs the command against an emulator, with the same store and dead letters in all runs."""
 
     def __init__(self, statsig, directory):
         self.directory = directory
@@ -178,9 +177,9 @@ class Command:
         return self.start("--config", self.config_file(**settings))
 
     def run(self, *arguments, messages=(), **variables):
-        """Run the command line within this process, its input a file."""
+        """Run the command line within this process, with a file as its input."""
         stdout, log = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
-        with left_as_it_was(), tempfile.TemporaryFile("w+") as source, pytest.MonkeyPatch.context() as patch:
+        with restored_process(), tempfile.TemporaryFile("w+") as source, pytest.MonkeyPatch.context() as patch:
             source.buffer.write(to_lines(messages))
             source.seek(0)
             variables = environment(**variables)
@@ -189,7 +188,7 @@ class Command:
             for name, value in variables.items():
                 patch.setenv(name, value)
             patch.setattr(logging.getLogger(), "handlers", [])
-            patch.setattr(gc, "freeze", lambda: None)  # would keep what the run leaves behind
+            patch.setattr(gc, "freeze", lambda: None)  # it would keep the objects of this run
             patch.setattr(sys, "argv", ["target-statsig", *map(str, arguments)])
             patch.setattr(sys, "stdin", source)
             patch.setattr(sys, "stdout", stdout)
@@ -212,11 +211,11 @@ class Command:
         return running.finish()
 
     def line(self, **settings):
-        """Return the command as a shell takes it."""
+        """Return the command as a line for a shell."""
         return shlex.join([*PROGRAM, "--config", str(self.config_file(**settings))])
 
     def shell(self, line, **variables):
-        """Let a shell run a line, which ends with the command."""
+        """Run a line in a shell."""
         done = subprocess.run(
             ["sh", "-c", line],
             cwd=self.directory,

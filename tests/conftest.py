@@ -1,4 +1,4 @@
-"""Fixtures for every test: a Statsig on loopback, runs of the target, stores on both databases, a browser."""
+"""Fixtures for every test: an emulator, runs of the target, stores on both databases, a browser."""
 
 from __future__ import annotations
 
@@ -28,31 +28,30 @@ from tests.singer import TargetRunner
 
 __all__ = ["browser", "connection", "page", "postgres_url", "violations"]
 
-# The same examples in every run, however busy the machine is: a failure is always a change's. To look for new ones:
-# `pytest --hypothesis-profile explore`.
+# The same examples in every run, without deadlines, so that only a change of the code makes a test fail. To look for
+# new examples: `pytest --hypothesis-profile explore`.
 settings.register_profile(
     "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.register_profile("explore", settings.get_profile("repeatable"), derandomize=False)
 settings.load_profile("repeatable")
 
-# Compiling the tests and what they import is a sixth of the time, and Python is told in many containers to keep nothing
-# that it compiled. Also for the programs that tests start.
+# Compiling the modules takes a sixth of the time, and many containers tell Python not to keep bytecode. The variable is
+# for the programs that tests start.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# SQLite waits for the disk at every commit, and nothing here outlives the session: a file system in memory, where there
-# is one with room, halves the time.
-IN_MEMORY = Path("/dev/shm")
-ROOM = 2_000_000_000
-if os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free > ROOM:
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+# SQLite waits for the disk at every commit. A file system in memory, if there is one with room, halves the time.
+MEMORY_FOLDER = Path("/dev/shm")
+ENOUGH_BYTES = 2_000_000_000
+if os.access(MEMORY_FOLDER, os.W_OK) and shutil.disk_usage(MEMORY_FOLDER).free > ENOUGH_BYTES:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_FOLDER))
 
 
 def pytest_collection_modifyitems(items):
-    """Leave a real PostgreSQL and runs with workers to the longer part.
+    """Mark tests on PostgreSQL and with workers as `e2e`.
 
-    A module says of itself that its histories are too long for a real PostgreSQL: `SLOW_ON_POSTGRESQL = True`.
+    A module with `SLOW_ON_POSTGRESQL = True` has tests that take too long there; they are `slow`, too.
     """
     for item in items:
         on_postgresql = "postgresql" in item.name or "postgres_url" in item.fixturenames
@@ -63,15 +62,15 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Let the collector of garbage not look through all imports and tests each time: a twelfth of the time."""
-    # Hypothesis warns where it cannot see what holds its random numbers; in Python 3.14 it does not see what is frozen.
+    """Exclude all imports and tests from garbage collection, which takes a twelfth of the time."""
+    # In Python 3.14 Hypothesis warns if its random number generators are frozen before their first use.
     given(strategies.none())(lambda _: None)()
     gc.collect()
     gc.freeze()
 
 
 def pytest_generate_tests(metafunc):
-    """Run the tests of a module that says `ALSO_IN_A_WORKER = True` with a worker, too."""
+    """Run the tests of a module with `ALSO_IN_A_WORKER = True` with a worker, too."""
     if "run_target" in metafunc.fixturenames:
         ways = [pytest.param(False, id="here")]
         if getattr(metafunc.module, "ALSO_IN_A_WORKER", False):
@@ -88,7 +87,7 @@ def statsig_factory():
 
 @pytest.fixture
 def statsig(statsig_factory):
-    """A started emulator with nothing in it."""
+    """Start an empty emulator."""
     return statsig_factory()
 
 
@@ -102,7 +101,7 @@ def removed(statsig):
 
 @pytest.fixture
 def command(statsig, tmp_path, monkeypatch):
-    """Run the command, or start it as a process; what still runs is killed after the test."""
+    """Run the command, or start it as a process; processes that still run are killed after the test."""
     monkeypatch.chdir(tmp_path)
     command = Command(statsig, tmp_path)
     yield command
@@ -111,7 +110,7 @@ def command(statsig, tmp_path, monkeypatch):
 
 @pytest.fixture
 def run_target(request, monkeypatch, statsig, tmp_path, capsys, caplog):
-    """Run targets within this process; singer-sdk's signal handlers do not outlive the test."""
+    """Run targets within this process; signal handlers are restored after the test."""
     if request.param:
         monkeypatch.setattr(event_stream, "WORKERS_AFTER", 0)
         monkeypatch.setattr("target_statsig.commands.run.Workers", WorkersInHere)
@@ -124,15 +123,15 @@ def run_target(request, monkeypatch, statsig, tmp_path, capsys, caplog):
 
 @pytest.fixture
 def waits_take_no_time(monkeypatch):
-    """Let runs within this process wait for nothing, and go by a clock that says that they have."""
+    """Let runs within this process not wait, with a clock that moves on as if they had."""
     monkeypatch.setattr("target_statsig.commands.run.RunClock", WaitlessClock)
 
 
 @pytest.fixture
 def bound_by_permissions():
-    """Bind root, as whom containers run tests, to the permissions of files, like any other user.
+    """Apply file permissions to root, too, as which containers run tests.
 
-    This thread, and those that it starts, give up the capabilities CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH:
+    This thread, and the threads that it starts, drop the capabilities CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH:
     https://man7.org/linux/man-pages/man2/capset.2.html.
     """
     if os.geteuid() != 0:
@@ -165,7 +164,7 @@ def store_url(request, tmp_path):
 
 @pytest.fixture
 def opening(store_url, clock):
-    """Open stores on the same database, each for a run of its own; all are closed after the test."""
+    """Open stores on the same database, each for another run; all are closed after the test."""
     numbers = itertools.count(1)
     with ExitStack() as stack:
 
@@ -178,5 +177,5 @@ def opening(store_url, clock):
 
 @pytest.fixture
 def store(opening):
-    """Give a store with nothing in it."""
+    """Give an empty store."""
     return opening()

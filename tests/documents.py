@@ -1,7 +1,7 @@
-"""What a page of the documentation tells its reader to type, as data, so that a test can do it.
+"""The files and commands in the fenced blocks of the documentation, for tests that run them.
 
-A fenced block is a file where the line before it ends with the name of one, as in "`shop.sql`:"; a `console` block
-holds commands after `$ `, and what they print.
+A block is a file if the line before it ends with a file name, as in "`shop.sql`:". A `console` block has commands after
+`$ `, and their output.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PART = re.compile(r"^#+ (?P<heading>.+)$|^```(?P<kind>\w*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
 FILE_NAME = re.compile(r"`([\w./-]+)`:\s*\Z")
 COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)$", re.MULTILINE)
-REMARK = re.compile(r"\s+# .*")
+COMMENT = re.compile(r"\s+# .*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class Block:
     """A fenced block.
 
     Attributes:
-        heading: The heading that it stands under.
-        kind: Its language; empty where none is named.
-        file: The file whose content it is, if it is one.
+        heading: The heading above it.
+        kind: Its language, or an empty string.
+        file: The name of the file that it shows, if any.
         text: Its lines.
     """
 
@@ -37,9 +37,9 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """Return what a reader would type, without remarks; only a console has any."""
+        """Return the commands of a console block, without comments."""
         typed = COMMAND.findall(self.text) if self.kind == "console" else []
-        return [REMARK.sub("", command) for command in typed]
+        return [COMMENT.sub("", command) for command in typed]
 
 
 def blocks(page: Path) -> list[Block]:
@@ -57,5 +57,5 @@ def blocks(page: Path) -> list[Block]:
 
 
 def headings(page: Path) -> list[str]:
-    """Return the headings of a page; what only looks like one in a block is none."""
+    """Return the headings of a page; comments in blocks are none."""
     return [part["heading"] for part in PART.finditer(page.read_text(encoding="utf-8")) if part["heading"]]

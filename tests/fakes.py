@@ -1,4 +1,4 @@
-"""Stand-ins for time and for the network, written by hand; any test may use them."""
+"""Fakes of the clock, the network, the workers and the disk."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from target_statsig.events.workers import Task, Workers, send, serve
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    Answering = Response | Exception | Callable[[Request], Response]
+    ScriptedAnswer = Response | Exception | Callable[[Request], Response]
 
 NOON = 1_795_348_800.0
-"""2026-11-22T12:00:00Z, at which a fake clock begins."""
+"""2026-11-22T12:00:00Z, the start of a fake clock."""
 
 
 class FakeClock(Clock):
-    """Time that passes only while somebody sleeps, and `sleeps`, how long each of them did.
+    """A clock that moves on only by `sleep` and `advance`; `sleeps` has the seconds of each sleep.
 
-    `interrupt()` is the signal: from then on every sleep raises, as the clock of a run does.
+    After `interrupt()` every sleep raises, as that of a run does after a signal.
     """
 
     def __init__(self, now: float = NOON) -> None:
@@ -64,7 +64,7 @@ class FakeClock(Clock):
             self.now += seconds
 
     def advance(self, seconds: float) -> None:
-        """Let time pass without anybody sleeping: a slow answer, a slow disk."""
+        """Let time pass without a sleep, as a slow response does."""
         with self._lock:
             self.now += seconds
 
@@ -74,7 +74,7 @@ class FakeClock(Clock):
 
 
 class WaitlessClock(RunClock):
-    """The machine's clock, on which waits take no time and yet have passed: for runs over real sockets."""
+    """The machine's clock, moved on by each wait instead of waiting; for runs over real sockets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,13 +97,13 @@ class WaitlessClock(RunClock):
 
 
 class FakeTransport(Transport):
-    """Gives the scripted answers, one a request, and remembers the requests.
+    """Returns the scripted answers, one for each request, and keeps the requests.
 
-    An answer is a `Response` or an exception to raise; where a function was scripted, it is asked.
-    Past the end of the script it gives `then`, or fails.
+    An answer is a `Response`, an exception to raise, or a function of the request that returns a response.
+    After the script the answer is `then`; without it a request fails.
     """
 
-    def __init__(self, *script: Answering, then: Answering | None = None) -> None:
+    def __init__(self, *script: ScriptedAnswer, then: ScriptedAnswer | None = None) -> None:
         self.requests: list[Request] = []
         self._script = deque(script)
         self._then = then
@@ -127,14 +127,14 @@ class FakeTransport(Transport):
 
 
 def answer(status: int = 200, body: object = None, headers: Iterable[tuple[str, str]] = ()) -> Response:
-    """Make an answer: bytes as they are, anything else as JSON; without a body, Statsig's plain yes."""
+    """Make a response: bytes as they are, anything else as JSON; without a body, Statsig's success."""
     if body is None:
         body = {"success": True}
     return Response(status, dict(headers), body if isinstance(body, bytes) else msgspec.json.encode(body))
 
 
 class WorkersInHere(Workers):
-    """A worker in this process; tasks and answers still travel as they do between two."""
+    """A worker within this process; tasks and results are pickled as between processes."""
 
     def __init__(self):
         super().__init__(size=0)
@@ -149,12 +149,12 @@ class WorkersInHere(Workers):
         with suppress(EOFError):
             serve(tasks, answers)
         answers.seek(0)
-        _, prepared = pickle.load(answers), pickle.load(answers)  # a worker first says that it is up
+        _, prepared = pickle.load(answers), pickle.load(answers)  # the first says that the worker is ready
         return prepared
 
 
 def events_client(transport: Transport, clock: Clock, *, retry_timeout: float = 0) -> EventsClient:
-    """Make a client of the events API that compresses nothing and spreads no waits."""
+    """Make a client of the events API without compression and jitter."""
     settings = Settings(
         server_secret_key="secret-abcdefghijklmnop",
         events_url="https://events.example/v1",

@@ -1,6 +1,6 @@
-"""Every object type that goes to the events API, for the tests that hold for all of them.
+"""The object types that go to the events API, for tests that apply to all of them.
 
-An object type that joins is one more row of `ITEM_SAMPLES`.
+A new object type needs a row in `ITEM_SAMPLES`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ItemSample:
-    """How an object type looks on either side.
+    """Sample records and items of an object type.
 
     Attributes:
-        object_type: The setting.
-        call: The last part of the path that its requests go to.
-        columns: What a record has besides its user.
-        arrived: The items that an emulator has.
-        unit: Tells whose an item is.
+        object_type: The value of the setting `object_type`.
+        call: The last part of the path of its requests.
+        columns: The columns of a record besides its user.
+        arrived: Returns the items that an emulator has.
+        unit: Returns the user or unit of an item.
     """
 
     object_type: str
@@ -35,11 +35,11 @@ class ItemSample:
     unit: Callable[[Mapping[str, Any]], str]
 
     def row(self, number: int, **columns: Any) -> dict[str, Any]:
-        """Return a record whose user is of this number."""
+        """Return a record of the user with this number."""
         return {"user_id": f"u{number}", **self.columns, **columns}
 
     def units(self, statsig: StatsigEmulator) -> list[str]:
-        """Return whose items arrived, in order."""
+        """Return the users or units of the items that arrived, in order."""
         return [self.unit(item) for item in self.arrived(statsig)]
 
 
@@ -66,4 +66,4 @@ ITEM_SAMPLES = (
 )
 
 item_types = pytest.mark.parametrize("items", [pytest.param(one, id=one.object_type) for one in ITEM_SAMPLES])
-"""Runs a test once for each, as its argument `items`."""
+"""Runs a test once for each object type, as its argument `items`."""

@@ -1,4 +1,4 @@
-"""What single records become, for tests of the mapping: it works by column, on batches."""
+"""Maps single records to items, for tests of the mapping, which works on columns of batches."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 def columns_of(*records, extracted=None):
-    """Return records as the mapping takes them, all extracted at the same time."""
+    """Return records as columns, all extracted at the same time."""
     return Columns.of(records, extracted=[extracted] * len(records), versions=[None] * len(records))
 
 
 def outcomes(records, settings, *, now_ms=0, extracted=None, warnings=None, mapper=None):
-    """Return the JSON of the item that each record of a batch becomes, or the error that says why it becomes none."""
+    """Return the JSON of the item of each record of a batch, or the error of a record that has none."""
     faults = {}
     mapper = mapper or ITEM_TYPES[settings.object_type].mapper(settings)
     notes = MappingWarnings() if warnings is None else warnings
@@ -38,10 +38,10 @@ def _encoded_or_error(item):
 
 
 def encoded(record, settings, **options):
-    """Return the JSON of the item that a record becomes.
+    """Return the JSON of a record's item.
 
     Raises:
-        RecordError: It cannot become one.
+        RecordError: The record cannot become an item.
     """
     (outcome,) = outcomes([record], settings, **options)
     if isinstance(outcome, RecordError):
@@ -50,12 +50,12 @@ def encoded(record, settings, **options):
 
 
 def item_of(record, settings, **options):
-    """Return the item that a record becomes, its numbers as floats; see `encoded`."""
+    """Return a record's item, with numbers as floats; see `encoded`."""
     return msgspec.json.decode(encoded(record, settings, **options))
 
 
 def odd_records(sound, columns, *texts):
-    """Draw records that have any values in some of these columns, and sound ones that have them in a few."""
+    """Draw records with any values in some columns, and valid records with any values in a few columns."""
     values = (
         st.none()
         | st.booleans()

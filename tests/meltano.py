@@ -1,4 +1,4 @@
-"""Meltano projects with this repository's target, run against an emulator."""
+"""Meltano projects with the target of this repository, run against an emulator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.tools.plugin_definition import ROOT
 
 
 def write_project(folder, extractor, **config):
-    """Write a project with a tap, and with the target and its commands configured alike."""
+    """Write a project with a tap, and with the same settings for the target and its utility."""
     plugins = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))["plugins"]
     loader = next(plugin for plugin in plugins["loaders"] if plugin["name"] == "target-statsig")
     utility = next(plugin for plugin in plugins["utilities"] if plugin["name"] == "statsig")
@@ -30,7 +30,7 @@ def write_project(folder, extractor, **config):
 
 
 def run_meltano(folder, statsig, *blocks, **variables):
-    """Run a pipeline; return how it ended, and what the report says of each stream."""
+    """Run a pipeline; return the process and the streams of the report."""
     done = subprocess.run(
         ["meltano", "run", *blocks],
         cwd=folder,

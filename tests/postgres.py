@@ -1,7 +1,7 @@
-"""A private PostgreSQL for the session, where the server's programs are installed.
+"""A private PostgreSQL for the session; without the server's programs the tests are skipped.
 
-`postgres_url` gives a test an empty database, `warehouse_url` one to a file of tests, whose log can be read;
-without the programs the test is skipped and says so. A conftest imports the fixtures by name.
+`postgres_url` is an empty database for a test, `warehouse_url` a database with a readable log for a file of tests.
+A conftest imports the fixtures by name.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _programs() -> Path | None:
 
 
 def _user() -> str | None:
-    """Return whom to run the server as: PostgreSQL refuses to run as root."""
+    """Return the user to run the server as, since PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}
@@ -47,11 +47,11 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _clear_up_behind_this_process(programs: Path, home: Path, user: str | None) -> None:
-    """Leave the server to a process that stops it when this one is gone: killed tests shall leave no server behind."""
-    clear_up = 'read _; "$0" stop -D "$1/data" -m immediate; rm -rf "$1"'
+def _stop_server_with_this_process(programs: Path, home: Path, user: str | None) -> None:
+    """Start a process that stops the server when this process ends, even if it is killed."""
+    stop_and_remove = 'read _; "$0" stop -D "$1/data" -m immediate; rm -rf "$1"'
     watcher = subprocess.Popen(
-        ["/bin/sh", "-c", clear_up, programs / "pg_ctl", home],
+        ["/bin/sh", "-c", stop_and_remove, programs / "pg_ctl", home],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -59,13 +59,13 @@ def _clear_up_behind_this_process(programs: Path, home: Path, user: str | None) 
         cwd="/",
         start_new_session=True,
     )
-    # Its input ends with this process, and before that only in an orderly exit.
+    # Its input is closed when this process ends.
     atexit.register(watcher.communicate)
 
 
 @functools.cache
 def _server() -> str | None:
-    """Start the server once a session and return the URL of its first database; None where there is no server."""
+    """Start the server once in a session and return the URL of its first database, or None if it is not installed."""
     programs = _programs()
     if programs is None:
         return None
@@ -73,7 +73,7 @@ def _server() -> str | None:
     user = _user()
     if user is not None:
         shutil.chown(home, user)
-    _clear_up_behind_this_process(programs, home, user)
+    _stop_server_with_this_process(programs, home, user)
     (home / "password").write_text(PASSWORD)
 
     def run(program: str, *arguments: str) -> None:
@@ -95,16 +95,16 @@ def _server() -> str | None:
         "--no-sync",
     )
     port = _free_port()
-    # Nothing here outlives the session, so nothing needs to reach the disk.
+    # No data outlives the session, so none needs to reach the disk.
     options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={home} -c fsync=off"
-    # For taps that read the log; it costs the others nothing to speak of.
+    # For taps that read the log.
     options += " -c wal_level=logical"
     run("pg_ctl", "start", "-w", "-l", str(home / "log"), "-o", options)
     return f"postgresql://tester:{PASSWORD}@127.0.0.1:{port}/postgres"
 
 
 def _new_database(name: str, locale: str = "") -> str:
-    """Make a database, which goes with the server, and return its URL."""
+    """Create a database and return its URL."""
     server = _server()
     if server is None:
         pytest.skip("no PostgreSQL server (initdb) is installed here")
@@ -114,7 +114,7 @@ def _new_database(name: str, locale: str = "") -> str:
 
 
 def _own_collation() -> str:
-    """Return what gives a database a collation that does not go by code point, where the server has one."""
+    """Return the options for a collation that is not by code point, if the server has one."""
     server = _server()
     if server is None:
         return ""
@@ -125,15 +125,15 @@ def _own_collation() -> str:
 
 @functools.cache
 def _store_database() -> str:
-    """Return the URL of a database for all stores of the session, one whose own collation does not go by code point."""
+    """Return the URL of a database for all stores of the session, whose collation is not by code point."""
     return _new_database("stores", _own_collation())
 
 
 @pytest.fixture
 def postgres_url():
-    """Give the URL of an empty database, to which nobody is connected.
+    """Give the URL of an empty database without connections.
 
-    It is emptied rather than made anew, which takes a tenth of the time.
+    The same database is emptied each time, which takes a tenth of the time of a new one.
     """
     url = _store_database()
     with psycopg.connect(url, autocommit=True) as connection:
@@ -141,7 +141,7 @@ def postgres_url():
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-        # As PostgreSQL makes it in a new database.
+        # As in a new database.
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public AUTHORIZATION pg_database_owner")
         connection.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
@@ -150,13 +150,13 @@ def postgres_url():
 
 @pytest.fixture
 def connection(postgres_url):
-    """Give a connection to the database of `postgres_url`, on which each statement is committed."""
+    """Give a connection to the database of `postgres_url`, in autocommit mode."""
     with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as connection:
         yield connection
 
 
 def _allow_wal2json(connection: psycopg.Connection) -> None:
-    """Allow the plugin on a server that asks for it (15.19 and later), as the guide says."""
+    """Allow the plugin on servers that require it (15.19 and later), as the guide says."""
     if connection.execute("SELECT 1 FROM pg_settings WHERE name = 'output_plugin_libraries'").fetchone():
         connection.execute("ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding, wal2json")
         connection.execute("SELECT pg_reload_conf()")
@@ -166,7 +166,7 @@ def _allow_wal2json(connection: psycopg.Connection) -> None:
 
 @pytest.fixture(scope="module")
 def warehouse_url():
-    """Give the URL of a new database whose log a tap can read, for all tests of a file."""
+    """Give the URL of a new database with a log that taps can read, for all tests of a file."""
     url = _new_database(f"warehouse_{next(_numbers)}")
     with psycopg.connect(url, autocommit=True) as connection:
         _allow_wal2json(connection)

@@ -1,4 +1,4 @@
-"""Encoded items handed to an `EventsClient` in one request, as a stream's batch is."""
+"""Sends encoded items by an `EventsClient` in one request, as a stream sends a batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Singer messages for tests, and a target run on them within this process."""
+"""Singer messages for tests, and runs of the target on them within this process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def to_lines(messages):
 
 
 def assert_headed(errors):
-    """Check that each error begins with a heading, by which the README's troubleshooting is searched."""
+    """Check that each error begins with a heading, which the page "Troubleshooting" explains."""
     for error in errors:
         assert error.startswith(tuple(f"{heading.value}: " for heading in Heading if heading is not Heading.FAULT)), (
             error
@@ -47,7 +47,7 @@ def assert_headed(errors):
 
 @dataclass
 class Outcome:
-    """What a run left behind."""
+    """The result of a run."""
 
     exit_code: int
     states: list[Any] = field(default_factory=list)
@@ -63,11 +63,11 @@ class Outcome:
 
 
 class Blocks(list):
-    """Input that comes in these blocks of lines."""
+    """Input as a list of blocks of lines."""
 
 
 class TargetRunner:
-    """Runs targets against an emulator, with a store and dead letters that last from run to run."""
+    """Runs targets against an emulator, with the same store and dead letters in all runs."""
 
     def __init__(self, statsig, directory, capsys, caplog):
         self.statsig = statsig
@@ -98,7 +98,7 @@ class TargetRunner:
     def __call__(self, messages, **settings):
         source = messages
         if not (isinstance(messages, Blocks) or hasattr(messages, "read")):
-            # One block, as a pipe hands over what a tap wrote at once.
+            # One block, like a pipe with all that a tap wrote at once.
             source = Blocks([to_lines(messages)])
         return self._run(lambda target: target.run_to_end(source), settings)
 

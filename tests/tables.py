@@ -1,4 +1,4 @@
-"""The table that a run and a dry run end with, read back from the log."""
+"""Reads the table at the end of a run or dry run from the log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def table_row(log: str, name: str) -> dict[str, str]:
-    """Return the cells of the row of a stream or segment, by the heads of their columns."""
+    """Return the cells in the row of a stream or segment, by column."""
     header: list[str] = []
     for line in log.splitlines():
         cells = re.split(r" {2,}", line.strip())

@@ -1,6 +1,6 @@
-"""A terminal for what the documentation tells its reader to type: folder and variables last from command to command.
+"""A terminal for the commands of the documentation, which keeps folder and variables between commands.
 
-`uv run` is left out: it finds the programs of this checkout, and those of the Python at work come first here anyway.
+`uv run` is left out, since the programs of this Python come first on the PATH.
 """
 
 from __future__ import annotations
@@ -14,42 +14,38 @@ from pathlib import Path
 PROGRAMS = Path(sys.executable).parent
 
 PATIENCE = 300
-"""Seconds that a command may take: some install a tap first."""
+"""Seconds that a command may take; some install a tap."""
 
-REMEMBER = 'code=$?; env -0 > "$REMEMBERED/variables"; pwd > "$REMEMBERED/folder"; exit $code'
+SAVE_VARIABLES = 'code=$?; env -0 > "$REMEMBERED/variables"; pwd > "$REMEMBERED/folder"; exit $code'
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a command ended."""
+    """The result of a command."""
 
     exit_code: int
     output: str
 
 
 class Terminal:
-    """Runs commands one after another, as bash would if they were typed."""
+    """Runs commands one after another in bash."""
 
     def __init__(self, folder: Path, memory: Path, **variables: str) -> None:
-        """Begin in a folder.
+        """Start in a folder.
 
         Args:
-            folder: Where.
-            memory: A folder of this terminal's own.
-            variables: For the environment, over a newcomer's: nothing set for Meltano, taps or the target.
+            folder: The working directory of the first command.
+            memory: A folder for the files of this terminal.
+            variables: Added to `clean_environment()`.
         """
         self.folder = folder
         self._memory = memory
-        self.variables = newcomers_environment() | variables | {"REMEMBERED": str(memory)}
+        self.variables = clean_environment() | variables | {"REMEMBERED": str(memory)}
 
     def run(self, command: str) -> Finished:
-        """Run a command to its end; what it exports and where it goes stays.
-
-        Args:
-            command: As it is typed.
-        """
+        """Run a command to its end, and keep its exports and its working directory."""
         done = subprocess.run(
-            ["bash", "-c", f"{command.replace('uv run ', '')}\n{REMEMBER}"],
+            ["bash", "-c", f"{command.replace('uv run ', '')}\n{SAVE_VARIABLES}"],
             cwd=self.folder,
             env=self.variables,
             stdin=subprocess.DEVNULL,
@@ -65,8 +61,8 @@ class Terminal:
         return Finished(done.returncode, done.stdout)
 
 
-def newcomers_environment() -> dict[str, str]:
-    """Return the environment with nothing set for Meltano, taps or the target, and this Python's programs found."""
+def clean_environment() -> dict[str, str]:
+    """Return the environment without variables of Meltano, taps or the target, and with this Python's programs."""
     left_out = ("MELTANO_", "TAP_", "TARGET_STATSIG_")
     mine = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return mine | {"PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from tests.tables import table_row
-from tests.terminal import PROGRAMS, newcomers_environment
+from tests.terminal import PROGRAMS, clean_environment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -109,7 +109,7 @@ class Project:
         done = subprocess.run(
             wrapped,
             cwd=self.folder,
-            env=newcomers_environment() | (variables or {}),
+            env=clean_environment() | (variables or {}),
             stdin=stdin or subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

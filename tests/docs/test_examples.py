@@ -18,7 +18,7 @@ import yaml
 from target_statsig.emulator import Options, StatsigEmulator
 from tests.documents import blocks
 from tests.singer import record, schema, to_lines
-from tests.terminal import PROGRAMS, newcomers_environment
+from tests.terminal import PROGRAMS, clean_environment
 from tests.tools.plugin_definition import ROOT
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Folder:
             done = subprocess.run(
                 arguments,
                 cwd=self.path,
-                env=newcomers_environment() | keys(statsig) | variables,
+                env=clean_environment() | keys(statsig) | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

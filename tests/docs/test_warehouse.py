@@ -17,7 +17,7 @@ import pytest
 
 from tests.documents import blocks
 from tests.postgres import warehouse_url
-from tests.terminal import PROGRAMS, Finished, Terminal, newcomers_environment
+from tests.terminal import PROGRAMS, Finished, Terminal, clean_environment
 from tests.tools.plugin_definition import ROOT
 
 __all__ = ["warehouse_url"]
@@ -54,7 +54,7 @@ class Emulator:
 
     def __init__(self, folder) -> None:
         self._process = subprocess.Popen(
-            [PROGRAMS / "statsig-emulator"], cwd=folder, env=newcomers_environment(), stdout=subprocess.PIPE, text=True
+            [PROGRAMS / "statsig-emulator"], cwd=folder, env=clean_environment(), stdout=subprocess.PIPE, text=True
         )
         self.variables = {}
         # The last of the variables that the emulator prints.

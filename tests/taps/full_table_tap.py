@@ -1,4 +1,4 @@
-"""A tap made with singer-sdk: a FULL_TABLE stream, perhaps another after it, perhaps a death on the way."""
+"""A tap with a FULL_TABLE stream, optionally a second stream, which may fail while it runs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from singer_sdk import Stream, Tap
 from singer_sdk import typing as th
 
 
-class Table(Stream):
-    """So many members; every row says how many there are."""
+class Members(Stream):
+    """The members; every row has their number."""
 
     name = "members"
     primary_keys = ("user_id",)
@@ -25,12 +25,12 @@ class Table(Stream):
     def get_records(self, context):
         for number in range(self.config["rows"]):
             if number == self.config.get("last_row"):
-                die(self.config["death"])
+                fail(self.config["death"])
             yield {"user_id": self.config["user_id"].format(number), "row_count": self.config["rows"]}
 
 
-class Afterwards(Stream):
-    """One row, in a stream whose name comes after that of the table."""
+class SecondStream(Stream):
+    """One row, in a stream that is synced after the members."""
 
     name = "then"
     schema = th.PropertiesList(th.Property("user_id", th.StringType)).to_dict()
@@ -40,24 +40,24 @@ class Afterwards(Stream):
 
 
 class FullTableTap(Tap):
-    """A database that may go away while it is read."""
+    """A tap that may fail while it runs."""
 
     name = "full-table-tap"
     config_jsonschema = th.PropertiesList(
         th.Property("rows", th.IntegerType, required=True),
         th.Property("user_id", th.StringType, required=True, description="A format for the number of the row."),
-        th.Property("last_row", th.IntegerType, description="The rows after which it dies."),
+        th.Property("last_row", th.IntegerType, description="The number of rows after which it fails."),
         th.Property("death", th.StringType, default="kill", allowed_values=["kill", "raise"]),
         th.Property("state_every", th.IntegerType, default=10_000, description="Records between STATEs."),
-        th.Property("then", th.BooleanType, default=False, description="Whether another stream comes after the table."),
+        th.Property("then", th.BooleanType, default=False, description="Whether there is a second stream."),
     ).to_dict()
 
     def discover_streams(self):
-        return [Table(self), *([Afterwards(self)] if self.config["then"] else [])]
+        return [Members(self), *([SecondStream(self)] if self.config["then"] else [])]
 
 
-def die(death):
-    """End as a process that runs out of memory does, or as one that trips over a row."""
+def fail(death):
+    """End like a process that is killed for its memory, or with an exception."""
     if death == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     msg = "this row cannot be read"

@@ -1,11 +1,11 @@
-"""A tap made with singer-sdk: companies and, for each of them, its users; it may die inside a company's users."""
+"""A tap with companies and the users of each; it may fail within the users of a company."""
 
 from __future__ import annotations
 
 from singer_sdk import Stream, Tap
 from singer_sdk import typing as th
 
-from tests.taps.full_table_tap import die
+from tests.taps.full_table_tap import fail
 
 
 class Companies(Stream):
@@ -34,23 +34,23 @@ class Users(Stream):
     ).to_dict()
 
     def get_records(self, context):
-        dies = context["company_id"] == self.config["company_id"].format(self.config.get("dies_in"))
+        is_failing = context["company_id"] == self.config["company_id"].format(self.config.get("dies_in"))
         for user in range(self.config["users"]):
-            if dies and user == self.config["last_user"]:
-                die(self.config["death"])
+            if is_failing and user == self.config["last_user"]:
+                fail(self.config["death"])
             yield {"user_id": f"{context['company_id']}-{user}"}
 
 
 class ParentChildTap(Tap):
-    """A source with streams that come one within the other."""
+    """A tap with a parent stream and a child stream."""
 
     name = "parent-child-tap"
     config_jsonschema = th.PropertiesList(
         th.Property("companies", th.IntegerType, required=True),
         th.Property("users", th.IntegerType, required=True, description="Users of each company."),
         th.Property("company_id", th.StringType, required=True, description="A format for the company's number."),
-        th.Property("dies_in", th.IntegerType, description="The number of the company in which it dies."),
-        th.Property("last_user", th.IntegerType, default=0, description="The users after which it dies there."),
+        th.Property("dies_in", th.IntegerType, description="The number of the company in which it fails."),
+        th.Property("last_user", th.IntegerType, default=0, description="The number of users after which it fails."),
         th.Property("death", th.StringType, default="kill", allowed_values=["kill", "raise"]),
     ).to_dict()
 

@@ -1,18 +1,18 @@
-"""A tap made with singer-sdk that keeps its place within a FULL_TABLE stream, and goes on from there the next time."""
+"""A tap that keeps its position in a FULL_TABLE stream, and resumes there in the next run."""
 
 from __future__ import annotations
 
 from singer_sdk import Stream, Tap
 from singer_sdk import typing as th
 
-from tests.taps.full_table_tap import die
+from tests.taps.full_table_tap import fail
 
 PAGE = 100
 """Rows of a page."""
 
 
 class Members(Stream):
-    """Members by number; every row says how many there are."""
+    """The members by number; every row has their number."""
 
     name = "members"
     primary_keys = ("user_id",)
@@ -25,7 +25,7 @@ class Members(Stream):
         return self.config["state_every"]
 
     def sync(self, context=None):
-        """Sync the table, and say at its end that it is whole."""
+        """Sync the table, and end with an ACTIVATE_VERSION."""
         if self.config["activates"]:
             self._stream_version = self.stream_state.setdefault("version", 1)
         super().sync(context)
@@ -33,39 +33,39 @@ class Members(Stream):
             self._write_activate_version_message(self._stream_version)
 
     def get_records(self, context):
-        """Yield the rows from the place on, and move it row by row, or page by page with a STATE after each."""
+        """Yield the rows from the position on; move it after each row, or after each page, with a STATE."""
         rows = self.config["rows"]
-        place = self.stream_state
-        begin = place.get("last_pk_fetched", 0) + place.get("page", 0) * PAGE
+        position = self.stream_state
+        begin = position.get("last_pk_fetched", 0) + position.get("page", 0) * PAGE
         for number, row in enumerate(range(begin, rows)):
             if number == self.config.get("last_row"):
-                die("kill")
+                fail("kill")
             if not self.config["pages"]:
-                place["last_pk_fetched"] = row + 1
+                position["last_pk_fetched"] = row + 1
                 self.state_manager.is_flushed = False
-            # Who left is in no row any more, and those who came since are at the end.
+            # Members who left are in no row any more; new members are at the end.
             yield {"user_id": self.config["user_id"].format(row + self.config["left"]), "row_count": rows}
             if self.config["pages"] and (row + 1) % PAGE == 0:
-                place["page"] = (row + 1) // PAGE
+                position["page"] = (row + 1) // PAGE
                 self.state_manager.is_flushed = False
                 self._write_state_message()
-        place.pop("last_pk_fetched", None)
-        place.pop("page", None)
+        position.pop("last_pk_fetched", None)
+        position.pop("page", None)
         self.state_manager.is_flushed = False
 
 
 class ResumingTap(Tap):
-    """A source that may go away while it is read."""
+    """A tap that may fail and resume."""
 
     name = "resuming-tap"
     config_jsonschema = th.PropertiesList(
         th.Property("rows", th.IntegerType, required=True),
         th.Property("user_id", th.StringType, required=True, description="A format for the number of the member."),
-        th.Property("left", th.IntegerType, default=0, description="How many have left, from number 0 on."),
+        th.Property("left", th.IntegerType, default=0, description="The number of members who left, from number 0 on."),
         th.Property("state_every", th.IntegerType, default=10_000, description="Records between STATEs."),
         th.Property("pages", th.BooleanType, default=False, description="Whether there is a STATE after each page."),
         th.Property("activates", th.BooleanType, default=True, description="Whether an ACTIVATE_VERSION comes last."),
-        th.Property("last_row", th.IntegerType, description="The records after which it dies."),
+        th.Property("last_row", th.IntegerType, description="The number of records after which it fails."),
     ).to_dict()
 
     def discover_streams(self):

@@ -1,7 +1,7 @@
-"""The entries in the Meltano Hub: `_data/meltano/loaders/target-statsig/<variant>.yml` there, and a utility's.
+"""The entries for the Meltano Hub: a loader and a utility, for `_data/meltano/loaders/target-statsig/<variant>.yml`.
 
-A loader cannot be a step of `meltano run` by itself, a utility's command can: so the same program is both. Here is what
-the Hub wants to be told beside the settings.
+A loader cannot be a step of `meltano run` by itself, but a utility's command can, so the same program is both. This
+module has what the Hub requires besides the settings.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ VERIFY = {
     "description": "Ask Statsig which events and exposures of the last run it has",
 }
 COMMANDS = {"apply-held": APPLY_HELD, "check": CHECK, "replay": REPLAY, "status": STATUS, "verify": VERIFY}
-"""Those of the loader and of the utility: `meltano run` may have them as steps, since they read no input."""
+"""Commands of the loader and the utility. They read no input, so that they may be steps of `meltano run`."""
 
 KEYS_PREREQ = """\
 A Statsig project, and of its keys (Project Settings > Keys & Environments) a Server Secret Key for events, exposures \
@@ -111,7 +111,7 @@ NEXT_STEPS_OF_UTILITY = """\
 
 
 def render_loader(settings: Iterable[Mapping[str, Any]], capabilities: Iterable[str]) -> str:
-    """Return the loader's entry as the Hub keeps it: keys in the order of the alphabet, the settings in their own.
+    """Return the loader's entry as the Hub has it: keys sorted, settings in their own order.
 
     Args:
         settings: As Meltano wants them declared.
@@ -130,7 +130,7 @@ def render_loader(settings: Iterable[Mapping[str, Any]], capabilities: Iterable[
 
 
 def render_utility(settings: Iterable[Mapping[str, Any]]) -> str:
-    """Return the utility's entry: the same program, and what of it can be a step of `meltano run`.
+    """Return the utility's entry: the same program, with the commands that can be steps of `meltano run`.
 
     Args:
         settings: As Meltano wants them declared.
@@ -157,7 +157,7 @@ def _render(settings: Iterable[Mapping[str, Any]], **own: Any) -> str:
         "pip_url": "target-statsig",
         "prereq": KEYS_PREREQ,
         "repo": f"https://github.com/{OWNER}/target-statsig",
-        # One of the two, or both: events need the first, segments the second.
+        # One of the two is enough: events need the first, segments the second.
         "settings_group_validation": [["server_secret_key"], ["console_api_key"]],
         "settings_preamble": SETTINGS_PREAMBLE,
         "variant": OWNER,
@@ -170,7 +170,7 @@ def _render(settings: Iterable[Mapping[str, Any]], **own: Any) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as such."""
+    """Writes text of several lines as a block."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

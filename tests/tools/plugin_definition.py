@@ -1,7 +1,7 @@
-"""What `meltano.yml`, the page of settings and the Meltano Hub say about the settings, made of their schema.
+"""Generates the settings of `meltano.yml`, the settings page and the Meltano Hub entries from the schema.
 
 python -m tests.tools.plugin_definition           prints all parts
-python -m tests.tools.plugin_definition --write   puts them into their files
+python -m tests.tools.plugin_definition --write   writes them into their files
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent.parent
 
 KINDS = {"array": "array", "boolean": "boolean", "integer": "integer", "object": "object", "string": "string"}
-"""Meltano's kind of setting by JSON type; a closed set is `options`, whatever its type."""
+"""Meltano's kind of setting by JSON type; a setting with an `enum` is `options`, whatever its type."""
 
 ACRONYMS = {"Api": "API", "Id": "ID", "Ids": "IDs", "Url": "URL"}
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratedPart:
-    """A part of a file that stands between two marks, each on a line of its own."""
+    """The part of a file between two marks, each on its own line."""
 
     path: Path
     begin: str
@@ -83,14 +83,14 @@ HUB_UTILITY = GeneratedFile(ROOT / "docs" / "meltano-hub" / "statsig.yml")
 
 
 def whole_schema() -> dict[str, Any]:
-    """Return the JSON schema of the configuration: the target's own settings, and those that singer-sdk adds."""
+    """Return the JSON schema of the configuration, with the settings that singer-sdk adds."""
     schema = copy.deepcopy(TargetStatsig.config_jsonschema)
     TargetStatsig.append_builtin_config(schema)
     return schema
 
 
 def meltano_settings() -> list[dict[str, Any]]:
-    """Return the settings as Meltano wants them declared."""
+    """Return the settings as Meltano declares them."""
     return [_meltano_setting(name, declared) for name, declared in whole_schema()["properties"].items()]
 
 
@@ -117,30 +117,30 @@ def _kind(declared: Mapping[str, Any]) -> str:
 
 
 def meltano_text(settings: Sequence[Mapping[str, Any]]) -> str:
-    """Return the YAML list of settings, indented as a plugin's member is."""
+    """Return the YAML list of settings, indented as in a plugin."""
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=110)
     return "".join(f"    {line}\n" for line in text.splitlines())
 
 
 def settings_markdown() -> str:
-    """Return all settings as tables of Markdown: those of a run, of each kind of stream, and singer-sdk's own."""
+    """Return all settings as Markdown tables: for the run, for each kind of stream, and of singer-sdk."""
     properties: Mapping[str, Any] = whole_schema()["properties"]
     groups: dict[str, list[str]] = {"The run": [], "Every stream": []}
-    of_the_run = {field.name for field in fields(Settings)}
-    folded = []
+    run_settings = {field.name for field in fields(Settings)}
+    sdk_rows = []
     for name, declared in properties.items():
         kinds, sentence = _kinds_of_stream(declared["description"])
-        if name in of_the_run or name == "streams":
+        if name in run_settings or name == "streams":
             groups["The run"].append(_row(name, declared, sentence))
         elif name not in STREAM_TYPES:
-            folded.append(_row(name, declared, sentence))
+            sdk_rows.append(_row(name, declared, sentence))
         elif not kinds:
             groups["Every stream"].append(_row(name, declared, sentence))
         else:
             groups.setdefault(kinds, []).append(_row(name, declared, sentence))
     text = "".join(f"## {_title(title)}\n\n{TABLE_HEAD}{''.join(rows)}\n" for title, rows in groups.items())
     summary = "<summary>singer-sdk's own settings</summary>"
-    return f"{text}<details markdown>\n{summary}\n\n{TABLE_HEAD}{''.join(folded)}\n</details>\n"
+    return f"{text}<details markdown>\n{summary}\n\n{TABLE_HEAD}{''.join(sdk_rows)}\n</details>\n"
 
 
 TABLE_HEAD = "| setting | default | meaning |\n| --- | --- | --- |\n"
@@ -148,7 +148,7 @@ TABLE_HEAD = "| setting | default | meaning |\n| --- | --- | --- |\n"
 KINDS_OF_STREAM = re.compile(
     r"((?:(?:events|exposures|metrics|segments)(?:, )?)+)( \(required\))?: (.*)", re.IGNORECASE | re.DOTALL
 )
-"""How the sentence of a setting begins that only some streams have."""
+"""The beginning of a description that names the kinds of stream that have the setting."""
 
 
 def _kinds_of_stream(description: str) -> tuple[str, str]:
@@ -179,13 +179,13 @@ def _bounds(declared: Mapping[str, Any]) -> str:
 
 
 def hub_text() -> str:
-    """Return the file by which the Meltano Hub lists the target, and from which `meltano add --from-ref` adds it."""
+    """Return the loader's entry of the Meltano Hub, which `meltano add --from-ref` reads, too."""
     capabilities = [str(capability.value) for capability in TargetStatsig.capabilities]
     return hub_definition.render_loader(meltano_settings(), capabilities)
 
 
 def hub_utility_text() -> str:
-    """Return the same for the utility."""
+    """Return the utility's entry of the Meltano Hub."""
     return hub_definition.render_utility(meltano_settings())
 
 
