@@ -1,4 +1,4 @@
-"""Inputs that were once taken wrongly: what arrives of each, how the run ends, and what its log says."""
+"""Inputs that were once handled wrongly: what arrives, how the run ends, and what its log says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CASES = Path(__file__).parents[1] / "data" / "cases"
 
 @pytest.fixture
 def replay(run_target, statsig):
-    """Run the target on files, one after the other on one store, and return what the last run left behind."""
+    """Run the target on files, one after the other with one store, and return the last outcome."""
 
     def run(name, *parts):
         before = CASES / f"{name}.segment.txt"
@@ -45,7 +45,7 @@ def replay(run_target, statsig):
         ),
     ],
 )
-def test_nobody_is_removed(replay, statsig, name, parts, words):
+def test_an_interrupted_tap_removes_nobody(replay, statsig, name, parts, words):
     outcome = replay(name, *parts)
     assert statsig.state.ids("seg") == set((CASES / f"{name}.segment.txt").read_text().split())
     assert words in outcome.log
@@ -53,7 +53,7 @@ def test_nobody_is_removed(replay, statsig, name, parts, words):
 
 @pytest.mark.parametrize(
     ("settings", "count"),
-    [pytest.param({}, 2, id="left out"), pytest.param({"deleted_rows": "send"}, 3, id="as the user asked")],
+    [pytest.param({}, 2, id="skipped"), pytest.param({"deleted_rows": "send"}, 3, id="sent")],
 )
 def test_a_deleted_row_is_no_event(run_target, statsig, settings, count):
     lines = (CASES / "02-deleted-row-is-an-event.singer").read_bytes().splitlines(True)
@@ -66,7 +66,7 @@ def test_a_deleted_row_is_no_event(run_target, statsig, settings, count):
     assert outcome.log.count("`deleted_rows`") == 3 - count
 
 
-def test_a_row_that_was_delivered_and_then_deleted_does_not_use_up_what_the_ledger_knows(run_target, statsig):
+def test_a_deleted_row_uses_up_no_known_delivery(run_target, statsig):
     lines = (CASES / "02-deleted-row-is-an-event.singer").read_bytes().splitlines(True)
     config = json.loads((CASES / "02-deleted-row-is-an-event.json").read_text())
     run_target(lines, **config)
@@ -83,13 +83,13 @@ def test_a_row_that_tap_mssql_marks_as_deleted_is_no_member(replay, statsig):
     assert "new" in ids
 
 
-def test_integers_that_are_dates(replay, statsig):
+def test_integers_can_be_dates(replay, statsig):
     replay("06-integer-date-key", "06-integer-date-key")
     day = 1_795_132_800_000
     assert [event["time"] for event in statsig.state.events] == [day, day, day + 34_200_000]
 
 
-def test_dates_that_stand_for_none_are_sent_and_told(replay, statsig):
+def test_placeholder_dates_are_sent_with_a_warning(replay, statsig):
     outcome = replay("07-sentinel-dates-no-warning", "07-sentinel-dates-no-warning")
     assert len(statsig.state.events) == 4
     assert outcome.report["streams"]["ev"]["placeholder_times"] == 3
@@ -111,14 +111,16 @@ def test_dates_that_stand_for_none_are_sent_and_told(replay, statsig):
             id="a stream map that drops a key property",
         ),
         pytest.param(
-            "09b-syntax", 0, 1, ["Failed to parse expression record['a'."], id="a stream map with a slip in its syntax"
+            "09b-syntax", 0, 1, ["Failed to parse expression record['a'."], id="a stream map with a syntax error"
         ),
-        pytest.param("09d-filter-syntax", 0, 1, ["Failed to parse expression record[."], id="a filter with one"),
+        pytest.param(
+            "09d-filter-syntax", 0, 1, ["Failed to parse expression record[."], id="a filter with a syntax error"
+        ),
         pytest.param("10-long-stream-name", 1, 0, ["1 rejected record is in"], id="a stream of 300 characters"),
         pytest.param("11-key-properties-text", 12, 0, [], id="key properties that are a text"),
     ],
 )
-def test_what_arrives(run_target, statsig, name, arrived, exit_code, said):
+def test_an_odd_input_sends_the_expected_events(run_target, statsig, name, arrived, exit_code, said):
     lines = (CASES / f"{name}.singer").read_bytes().splitlines(True)
     outcome = run_target(lines, **json.loads((CASES / f"{name}.json").read_text()))
     assert (len(statsig.state.events), outcome.exit_code) == (arrived, exit_code)
@@ -136,7 +138,7 @@ def test_what_arrives(run_target, statsig, name, arrived, exit_code, said):
         pytest.param("09g-maps-is-a-list", "`stream_maps` must be an object.", id="a list"),
     ],
 )
-def test_stream_maps_that_cannot_be_read_are_told_before_anything_is(command, statsig, name, words):
+def test_unreadable_stream_maps_fail_before_any_input_is_read(command, statsig, name, words):
     settings = json.loads((CASES / f"{name}.json").read_text())
     finished = command((CASES / f"{name}.singer").read_bytes().splitlines(True), **settings)
     assert finished.exit_code == 1

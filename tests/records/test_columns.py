@@ -1,4 +1,4 @@
-"""Records that are read by type keep to their schema, and are what any decoder reads."""
+"""Records that are read by type fit their schema, and have the values that any decoder reads."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_table_is_read_column_by_column():
 @pytest.mark.parametrize(
     "record",
     [
-        pytest.param({**ORDER, "id": None}, id="a-null-that-may-not-be"),
+        pytest.param({**ORDER, "id": None}, id="a-null-that-is-not-allowed"),
         pytest.param({**ORDER, "id": 1.0}, id="an-integer-with-a-fraction"),
         pytest.param({**ORDER, "id": "1"}, id="a-text-for-an-integer"),
         pytest.param({**ORDER, "id": True}, id="a-boolean-for-an-integer"),
@@ -92,12 +92,12 @@ def test_a_table_is_read_column_by_column():
         pytest.param({**ORDER, "note": "too long"}, id="a-text-that-is-too-long"),
         pytest.param({**ORDER, "gift": 0}, id="a-number-for-a-boolean"),
         pytest.param({**ORDER, "lines": {}}, id="an-object-for-a-list"),
-        pytest.param({name: value for name, value in ORDER.items() if name != "id"}, id="without-what-it-requires"),
-        pytest.param({**ORDER, "more": 1}, id="with-a-column-more"),
+        pytest.param({name: value for name, value in ORDER.items() if name != "id"}, id="without-a-required-column"),
+        pytest.param({**ORDER, "more": 1}, id="with-an-unknown-column"),
         pytest.param([ORDER], id="no-object"),
     ],
 )
-def test_what_does_not_fit_is_left_to_others_with_all_that_came_with_it(record):
+def test_records_with_one_that_does_not_fit_are_not_read(record):
     assert read(ORDERS, ORDER) is not None
     assert read(ORDERS, ORDER, record, ORDER) is None
 
@@ -108,14 +108,14 @@ def test_what_does_not_fit_is_left_to_others_with_all_that_came_with_it(record):
         pytest.param(line(ORDER).replace(b"RECORD", b"STATE"), id="another-message"),
         pytest.param(line(ORDER).replace(b'"orders"', b'"others"'), id="another-stream"),
         pytest.param(line(ORDER)[:-1], id="cut-off"),
-        pytest.param(line(ORDER)[:-1] + b', "more": 1}', id="a-member-that-nobody-looks-at"),
+        pytest.param(line(ORDER)[:-1] + b', "more": 1}', id="an-unknown-member"),
         pytest.param(line(ORDER)[:-1] + b', "version": "\xff"}', id="no-utf-8-beside-the-record"),
         pytest.param(b"\xff", id="no-utf-8"),
-        pytest.param(line(ORDER).replace(b"89.9", b"1e99999999999999999999"), id="a-number-beyond-any"),
+        pytest.param(line(ORDER).replace(b"89.9", b"1e99999999999999999999"), id="a-number-that-is-too-large"),
         pytest.param(line(ORDER).replace(b"[1.5, null]", b"[" * 100_000), id="too-deep"),
     ],
 )
-def test_other_lines_are_left_to_others(lines):
+def test_a_line_that_is_no_record_of_the_stream_is_not_read(lines):
     assert RecordType("orders", ORDERS).read(lines) is None
 
 
@@ -126,7 +126,7 @@ def test_other_lines_are_left_to_others(lines):
         pytest.param({"properties": {}}, id="no-column"),
         pytest.param({"properties": [1]}, id="no-properties"),
         pytest.param({**ORDERS, "type": ["object", "null"]}, id="perhaps-no-object"),
-        pytest.param({**ORDERS, "required": ["more"]}, id="requires-what-it-does-not-name"),
+        pytest.param({**ORDERS, "required": ["more"]}, id="requires-an-unknown-column"),
         pytest.param({**ORDERS, "required": True}, id="requires-something-odd"),
         pytest.param({**ORDERS, "minProperties": 1}, id="counts-columns"),
         pytest.param({"properties": {"a": {"type": [1]}}}, id="has-no-type"),
@@ -135,7 +135,7 @@ def test_other_lines_are_left_to_others(lines):
         pytest.param({"properties": {'a"b': {}}}, id="names-a-column-with-a-quotation-mark"),
     ],
 )
-def test_a_schema_that_says_more_of_a_record_than_its_columns_is_no_type(schema):
+def test_a_schema_with_more_than_columns_has_no_record_type(schema):
     with pytest.raises(NotPlainError):
         RecordType("orders", schema)
 
@@ -148,26 +148,26 @@ def test_a_schema_that_says_more_of_a_record_than_its_columns_is_no_type(schema)
         pytest.param({"type": "integer", "minimum": 0.5}, 1, 0, id="has-an-odd-bound"),
         pytest.param({"type": ["number", "string"], "maxLength": 2}, "ab", "abc", id="bounds-one-of-two"),
         pytest.param({"type": "number", "minimum": 0}, 0.5, -0.5, id="bounds-a-number"),
-        pytest.param({"anyOf": [{"type": "string"}, {"type": "null"}]}, None, 1, id="has-ways"),
+        pytest.param({"anyOf": [{"type": "string"}, {"type": "null"}]}, None, 1, id="has-alternatives"),
         pytest.param(
             {"type": "object", "properties": {"b": {"type": "integer"}}}, {"b": 1}, {"b": "1"}, id="an-object"
         ),
         pytest.param({"type": "array", "items": {"type": "string"}}, ["a"], [1], id="a-list"),
     ],
 )
-def test_a_column_that_says_more_than_types_is_decoded_and_then_validated(column, good, bad):
+def test_a_column_with_more_than_a_type_is_validated_after_decoding(column, good, bad):
     schema = {"properties": {"id": {"type": "integer"}, "a": column}}
     assert read(schema, {"id": 1, "a": good}, {"id": 2}) is not None
     assert read(schema, {"id": 1, "a": good}, {"id": 2, "a": bad}) is None
 
 
-def test_a_column_keeps_to_the_draft_of_the_whole_schema():
+def test_a_column_is_validated_by_the_draft_of_the_whole_schema():
     old = {"type": "integer", "minimum": 1, "exclusiveMinimum": True}  # as draft 4 has it
     assert read({"properties": {"a": {"type": ["string", "null"]}, "b": old}}, {"b": 2}, {"a": None}) is not None
     assert read({"properties": {"a": {"type": ["string", "null"]}, "b": old}}, {"b": 1}) is None
 
 
-def test_a_record_without_a_column_is_not_one_with_null():
+def test_a_missing_column_is_not_the_same_as_null():
     columns = RecordType("orders", ORDERS).read(
         b"\n".join(map(line, [ORDER, {"id": 2, "note": None}, {"id": 3, "total": 1.5}]))
     )
@@ -186,13 +186,13 @@ def test_a_record_without_a_column_is_not_one_with_null():
     ]
 
 
-def test_a_key_that_the_schema_does_not_name_is_too_much_for_a_type():
+def test_a_schema_that_lacks_a_key_column_has_no_record_type():
     with pytest.raises(NotPlainError):
         RecordType("orders", ORDERS, ["more"])
 
 
 @pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.singer")), ids=lambda path: path.stem)
-def test_what_real_taps_send_of_tables_is_read_by_type(sample):
+def test_records_of_real_taps_are_read_by_type(sample):
     types, read_of = {}, {}
     for text in sample.read_bytes().splitlines():
         message = json.loads(text)
@@ -239,10 +239,10 @@ VALUES = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(NAMES, SCALAR
 
 
 @given(st.data())
-def test_whatever_is_read_by_type_keeps_to_its_schema_and_is_read_as_it_came(data):
+def test_records_read_by_type_fit_their_schema_and_keep_their_values(data):
     schema = data.draw(SCHEMAS)
     try:
-        record_type, keeps_to_it = RecordType("orders", schema), compile_check("orders", schema)
+        record_type, fits = RecordType("orders", schema), compile_check("orders", schema)
     except (NotPlainError, InputError):
         return
     full = st.fixed_dictionaries(dict.fromkeys(schema["properties"], VALUES))
@@ -250,26 +250,26 @@ def test_whatever_is_read_by_type_keeps_to_its_schema_and_is_read_as_it_came(dat
     lines = [line(record) for record in data.draw(st.lists(records, min_size=1, max_size=3))]
     found = record_type.read(b"\n".join(lines))
     if found is not None:
-        as_it_came = [MESSAGES.decode(one)["record"] for one in lines]
-        assert all(map(keeps_to_it, as_it_came))
-        # Their texts, since to Python true is 1, and 1 is 1.0.
+        decoded = [MESSAGES.decode(one)["record"] for one in lines]
+        assert all(map(fits, decoded))
+        # As text, because in Python True equals 1, and 1 equals 1.0.
         assert [[*map(repr, found.get(name))] for name in NAMED] == [
-            [repr(record.get(name)) for record in as_it_came] for name in NAMED
+            [repr(record.get(name)) for record in decoded] for name in NAMED
         ]
-        assert {*found.names} == {name for record in as_it_came for name in record}
-        assert [[*found.has(name)] for name in NAMED] == [[name in record for record in as_it_came] for name in NAMED]
-        assert digests_of(found) == [*map(digest, as_it_came)]
+        assert {*found.names} == {name for record in decoded for name in record}
+        assert [[*found.has(name)] for name in NAMED] == [[name in record for record in decoded] for name in NAMED]
+        assert digests_of(found) == [*map(digest, decoded)]
 
 
 @given(st.lists(st.dictionaries(NAMES, VALUES), max_size=5))
-def test_objects_turned_into_columns_hold_what_they_held(objects):
+def test_transposed_objects_keep_their_values(objects):
     columns = transposed(objects)
     assert columns.keys() == {name for each in objects for name in each}
     for name, column in columns.items():
         assert [*map(repr, column)] == [repr(each.get(name)) for each in objects]
 
 
-def test_columns_of_ragged_records_hold_null_where_there_is_none():
+def test_columns_of_ragged_records_have_null_for_missing_values():
     columns = columns_of(
         {"a": 1, "b": {"c": 2, "d": {"e": 3}}}, {"b": "no object"}, {"f": None, "a": 4}, extracted="now"
     )
@@ -283,7 +283,7 @@ def test_columns_of_ragged_records_hold_null_where_there_is_none():
     assert ([*some.get("a")], some.extracted) == ([4, 1], ["now", "now"])
 
 
-def test_columns_of_rows_hold_the_same_as_of_objects():
+def test_columns_of_rows_and_of_objects_have_the_same_values():
     records = [{"a": 1, "b": {"c": 2}}, {"a": None, "b": None}, {"a": 3, "b": {}}]
     columns = {"a": [1, None, 3], "b": [{"c": 2}, None, {}]}
     of_rows = Columns(columns, extracted=[None] * 3, versions=[7, 8, 9])

@@ -36,11 +36,11 @@ def lines_of(path):
 
 
 def test_a_file_is_a_singer_stream_with_a_mark_and_reasons(tmp_path):
-    box = DeadLetters(str(tmp_path / "dead"), "run-1")
-    box.put(*letter({"id": 1, "amount": Decimal("89.90")}, field="user_id"))
-    box.put(*letter({"id": 2}, reason="refused_by_statsig", message="no such event"))
-    box.close()
-    (path,) = box.paths
+    dead_letters = DeadLetters(str(tmp_path / "dead"), "run-1")
+    dead_letters.put(*letter({"id": 1, "amount": Decimal("89.90")}, field="user_id"))
+    dead_letters.put(*letter({"id": 2}, reason="refused_by_statsig", message="no such event"))
+    dead_letters.close()
+    (path,) = dead_letters.paths
     schema, first, second = lines_of(path)
     assert schema == {**SCHEMA, MARK: True}
     assert first == {
@@ -50,14 +50,14 @@ def test_a_file_is_a_singer_stream_with_a_mark_and_reasons(tmp_path):
         "run": "run-1",
     }
     assert second["statsig"] == "no such event"
-    assert box.count == 2
+    assert dead_letters.count == 2
 
 
 @pytest.mark.parametrize("scheme", ["", "file://", "local://"])
 def test_only_the_owner_may_read_the_file(tmp_path, scheme):
-    box = DeadLetters(f"{scheme}{tmp_path}/made/dead", "run-1")
-    box.put(*letter({}))
-    box.close()
+    dead_letters = DeadLetters(f"{scheme}{tmp_path}/made/dead", "run-1")
+    dead_letters.put(*letter({}))
+    dead_letters.close()
     (path,) = (tmp_path / "made" / "dead").iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -69,49 +69,49 @@ def test_only_the_owner_may_read_the_file(tmp_path, scheme):
 @example(streams={"orders/eu", "orders_eu", f"orders_eu--{'0' * 16}", "Orders_eu", "orders_eu-", "orders_eu--"})
 @example(streams={"x" * 300, "x" * 301, "x" * 100})
 @example(streams={"\ud800", "?"})
-def test_no_two_streams_share_a_file_also_where_case_does_not_count(streams):
+def test_no_two_streams_share_a_file_even_if_case_is_ignored(streams):
     names = {dead_letter_name(stream, "run-1").lower() for stream in streams}
     assert len(names) == len(streams)
     assert all(re.fullmatch(r"\w[\w.-]{0,150}", name, re.ASCII) for name in names)
 
 
 @pytest.mark.parametrize("stream", ["orders", "public-shop_orders", "public.orders_2", "x" * 100])
-def test_the_file_of_a_stream_with_a_plain_name_is_named_like_it(stream):
+def test_a_plain_stream_name_is_kept_in_the_file_name(stream):
     assert dead_letter_name(stream, "run-1") == f"{stream}-run-1"
 
 
-def test_nothing_is_written_over(tmp_path):
+def test_an_existing_file_is_not_overwritten(tmp_path):
     for number in range(2):
-        box = DeadLetters(str(tmp_path), "run-1")
-        box.put(*letter({"id": number}))
-        box.close()
+        dead_letters = DeadLetters(str(tmp_path), "run-1")
+        dead_letters.put(*letter({"id": number}))
+        dead_letters.close()
     (path,) = tmp_path.iterdir()
     messages = [json.loads(line) for line in path.read_text().splitlines()]
     assert [message["record"]["id"] for message in messages if message["type"] == "RECORD"] == [0, 1]
 
 
-def test_a_box_without_letters_makes_no_directory(tmp_path):
-    box = DeadLetters(str(tmp_path / "dead"), "run-1")
-    box.flush()
-    box.close()
+def test_no_directory_is_made_without_a_dead_letter(tmp_path):
+    dead_letters = DeadLetters(str(tmp_path / "dead"), "run-1")
+    dead_letters.flush()
+    dead_letters.close()
     assert not (tmp_path / "dead").exists()
 
 
-def test_a_letter_is_in_the_file_after_a_flush(tmp_path):
-    box = DeadLetters(str(tmp_path), "run-1")
-    box.put(*letter({"id": 1}))
-    box.flush()
-    written = lines_of(box.paths[0])
-    box.close()
+def test_a_dead_letter_is_in_the_file_after_a_flush(tmp_path):
+    dead_letters = DeadLetters(str(tmp_path), "run-1")
+    dead_letters.put(*letter({"id": 1}))
+    dead_letters.flush()
+    written = lines_of(dead_letters.paths[0])
+    dead_letters.close()
     assert [line["type"] for line in written] == ["SCHEMA", "RECORD"]
 
 
-def test_a_schema_that_changes_is_written_again(tmp_path):
-    box = DeadLetters(str(tmp_path), "run-1")
-    box.put(*letter({"id": 1}))
-    box.put(*letter({"id": 2}, schema={**SCHEMA, "key_properties": []}))
-    box.close()
-    assert [line["type"] for line in lines_of(box.paths[0])] == ["SCHEMA", "RECORD", "SCHEMA", "RECORD"]
+def test_a_changed_schema_is_written_again(tmp_path):
+    dead_letters = DeadLetters(str(tmp_path), "run-1")
+    dead_letters.put(*letter({"id": 1}))
+    dead_letters.put(*letter({"id": 2}, schema={**SCHEMA, "key_properties": []}))
+    dead_letters.close()
+    assert [line["type"] for line in lines_of(dead_letters.paths[0])] == ["SCHEMA", "RECORD", "SCHEMA", "RECORD"]
 
 
 @pytest.mark.parametrize(
@@ -120,24 +120,24 @@ def test_a_schema_that_changes_is_written_again(tmp_path):
         pytest.param(r'{"name": "\ud800", "amount": 89.90, "tags": ["\udfff"]}', id="half a surrogate pair"),
         pytest.param(r'{"\ud800": 1}', id="half a surrogate pair in a name"),
         pytest.param('{"low": -Infinity, "amount": 89.90, "none": null}', id="no number"),
-        pytest.param(f'{{"large": {2**70}, "amount": 1E+400}}', id="numbers that no machine holds"),
+        pytest.param(f'{{"large": {2**70}, "amount": 1E+400}}', id="numbers that no double holds"),
         pytest.param('{"a": ' + "[" * 5_000 + "]" * 5_000 + "}", id="nested too deeply"),
         pytest.param('{"id":1 ,  "id":2}', id="a name twice, and blanks"),
-        pytest.param('{"reason":"late","run":"away"}', id="columns with the names of what is added"),
+        pytest.param('{"reason":"late","run":"away"}', id="columns with the names of added members"),
     ],
 )
-def test_a_record_is_kept_as_it_came(tmp_path, record):
-    box = DeadLetters(str(tmp_path), "run-1")
-    box.put(*letter(record))
-    box.close()
-    kept = Path(box.paths[0]).read_bytes().splitlines()[1]
+def test_a_record_is_written_exactly_as_it_came(tmp_path, record):
+    dead_letters = DeadLetters(str(tmp_path), "run-1")
+    dead_letters.put(*letter(record))
+    dead_letters.close()
+    kept = Path(dead_letters.paths[0]).read_bytes().splitlines()[1]
     assert kept == line_of(record).rstrip()[:-1] + b',"reason":"missing_identifier","run":"run-1"}'
 
 
-def test_of_a_dead_letter_that_was_sent_again_only_the_last_reason_is_told(tmp_path):
+def test_a_replayed_dead_letter_has_only_its_last_reason(tmp_path):
     first, second = (DeadLetters(str(tmp_path / name), name) for name in ("run-1", "run-2"))
     record = {"id": 1, "reason": "late", "run": "away"}
-    # The record stands last, as some taps write it.
+    # Some taps write the record last.
     line = json.dumps({"type": "RECORD", "stream": "public/orders", "record": record}, separators=(",", ":")).encode()
     first.put(line, SCHEMA, RecordError("missing_identifier", "user_id"), "no")
     first.close()
@@ -151,30 +151,30 @@ def test_of_a_dead_letter_that_was_sent_again_only_the_last_reason_is_told(tmp_p
 
 
 def test_an_object_store_gets_a_part_for_each_flush():
-    box = DeadLetters("memory://bucket/dead", "run-1")
-    box.put(*letter({"id": 1}))
-    box.flush()
-    box.put(*letter({"id": 2}))
-    box.close()
-    parts = sorted(box.directory.iterdir(), key=str)
+    dead_letters = DeadLetters("memory://bucket/dead", "run-1")
+    dead_letters.put(*letter({"id": 1}))
+    dead_letters.flush()
+    dead_letters.put(*letter({"id": 2}))
+    dead_letters.close()
+    parts = sorted(dead_letters.directory.iterdir(), key=str)
     assert [part.name.partition("-run-1-")[2] for part in parts] == ["000001.singer", "000002.singer"]
-    assert [str(part) for part in parts] == box.paths
+    assert [str(part) for part in parts] == dead_letters.paths
     for part, record in zip(parts, ({"id": 1}, {"id": 2}), strict=True):
         schema, message = (json.loads(line) for line in part.read_text().splitlines())
         assert schema[MARK] is True
         assert message["record"] == record
 
 
-def test_a_place_that_cannot_be_written_ends_the_run_and_names_the_setting(tmp_path):
+def test_an_unwritable_path_ends_the_run_and_names_the_setting(tmp_path):
     (tmp_path / "file").write_text("")
-    box = DeadLetters(str(tmp_path / "file" / "dead"), "run-1")
-    box.put(*letter({"email": "jane@example.com"}))
+    dead_letters = DeadLetters(str(tmp_path / "file" / "dead"), "run-1")
+    dead_letters.put(*letter({"email": "jane@example.com"}))
     with pytest.raises(FatalRunError, match="`dead_letter_path`"):
-        box.flush()
+        dead_letters.flush()
 
 
 def full_disk(monkeypatch):
-    """Let every file that dead letters open lie on a disk without room."""
+    """Let every file that dead letters open be on a full disk; return the list of their paths."""
     opened = []
 
     def open_full(path, flags, mode):
@@ -186,26 +186,26 @@ def full_disk(monkeypatch):
     return opened
 
 
-def test_after_a_full_disk_no_flush_succeeds(tmp_path, monkeypatch):
+def test_no_flush_succeeds_after_a_full_disk(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         opened = full_disk(patched)
-        box = DeadLetters(str(tmp_path), "run-1")
-        box.put(*letter({"id": 1}))
-        box.put(*letter({}, schema={**SCHEMA, "stream": "other"}))
+        dead_letters = DeadLetters(str(tmp_path), "run-1")
+        dead_letters.put(*letter({"id": 1}))
+        dead_letters.put(*letter({}, schema={**SCHEMA, "stream": "other"}))
         with pytest.raises(FatalRunError, match=r"No space left on device.*`dead_letter_path`"):
-            box.flush()
-    for step in (box.flush, box.close):
+            dead_letters.flush()
+    for step in (dead_letters.flush, dead_letters.close):
         with pytest.raises(FatalRunError, match="No space left on device"):
             step()
     assert len(opened) == 1
-    assert box.lost
-    assert box.count == 0
+    assert dead_letters.lost
+    assert dead_letters.count == 0
 
 
-def test_letters_do_not_wait_for_a_flush_without_end(tmp_path):
-    box = DeadLetters(str(tmp_path), "run-1")
+def test_many_pending_dead_letters_are_written_without_a_flush(tmp_path):
+    dead_letters = DeadLetters(str(tmp_path), "run-1")
     for number in range(3):
-        box.put(*letter({"id": number, "text": "x" * (MOST_PENDING // 2)}))
-    assert box.count == 2
-    box.close()
-    assert [message["record"]["id"] for message in lines_of(box.paths[0])[1:]] == [0, 1, 2]
+        dead_letters.put(*letter({"id": number, "text": "x" * (MOST_PENDING // 2)}))
+    assert dead_letters.count == 2
+    dead_letters.close()
+    assert [message["record"]["id"] for message in lines_of(dead_letters.paths[0])[1:]] == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""A disk that cannot be written to: a run whose store is elsewhere needs none."""
+"""A run whose store is on a server needs no disk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MESSAGES = [
 ]
 
 
-def test_a_run_with_its_store_elsewhere_writes_nothing_to_the_disk(command, statsig, postgres_url, tmp_path):
+def test_a_run_whose_store_is_on_a_server_writes_no_file(command, statsig, postgres_url, tmp_path):
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     run = command.process(

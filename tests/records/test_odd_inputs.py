@@ -1,4 +1,4 @@
-"""Input that is in use and fits no specification: what a tap, or who configures one, may write all the same."""
+"""Input that taps and their users write although no specification allows it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAPPED = [
     pytest.param({"stream_maps": {"orders": {"seen": "user_id"}}}, id="mapped"),
     pytest.param({"flattening_enabled": True, "flattening_max_depth": 3}, id="flattened"),
 ]
-"""Settings by which records go through singer-sdk, and none."""
+"""No settings, and settings that send records through singer-sdk."""
 
 VALIDATED = [pytest.param(True, id="validated"), pytest.param(False, id="not validated")]
 
@@ -42,7 +42,7 @@ def order(number, **more):
 
 
 def arrived(statsig):
-    """Return the numbers of the users of whom Statsig heard, in an event or as a member."""
+    """Return the numbers of the users that Statsig has, in an event or as a member."""
     users = [*(event["user"]["userID"] for event in statsig.state.events), *statsig.state.ids("vips")]
     return sorted(int(user.removeprefix(f"{CANARY}-")) for user in users)
 
@@ -61,13 +61,15 @@ def raw_schema(body, key_properties=(), **more):
     [
         pytest.param({"type": "number", "maximum": 9, "exclusiveMaximum": True}, [8.99], [9], id="draft 4"),
         pytest.param({"items": [{"type": "string"}]}, [["a"], ["a", 1]], [[1]], id="draft 7"),
-        pytest.param({"items": [{"maximum": 9, "exclusiveMaximum": True}]}, [[8]], [[9]], id="a word of each of both"),
+        pytest.param({"items": [{"maximum": 9, "exclusiveMaximum": True}]}, [[8]], [[9]], id="keywords of both drafts"),
     ],
 )
-def test_a_schema_is_judged_by_the_draft_that_fits(run_target, statsig, settings, becomes, column, good, bad):
+def test_records_are_validated_by_the_draft_that_fits_the_schema(
+    run_target, statsig, settings, becomes, column, good, bad
+):
     lines = [schema("orders", {**COLUMNS, "odd": column})]
     lines += [order(number, odd=value) for number, value in enumerate([*good, *bad])]
-    settings = {**settings, "flattening_enabled": False}  # which makes texts of lists
+    settings = {**settings, "flattening_enabled": False}  # it makes texts of lists
     outcome = run_target([*lines, state(orders={})], **settings, **becomes)
     assert (outcome.exit_code, arrived(statsig)) == (0, [*range(len(good))])
     assert outcome.report["streams"]["orders"]["reasons"] == {"schema_violation": len(bad)}
@@ -81,17 +83,17 @@ def test_a_schema_is_judged_by_the_draft_that_fits(run_target, statsig, settings
         pytest.param({"type": "object"}, ["id"], id="no properties"),
         pytest.param({}, "id", id="nothing"),
         pytest.param({"type": "object", "properties": None}, "id", id="null"),
-        pytest.param({"type": "object", "properties": []}, None, id="the empty list of a language with no other"),
+        pytest.param({"type": "object", "properties": []}, None, id="an empty list, as some languages write it"),
     ],
 )
-def test_a_schema_may_name_no_columns(run_target, statsig, settings, becomes, body, keys):
+def test_a_schema_can_be_without_columns(run_target, statsig, settings, becomes, body, keys):
     outcome = run_target([raw_schema(body, keys), *map(order, range(3)), state(orders={})], **settings, **becomes)
     assert (outcome.exit_code, arrived(statsig)) == (0, [0, 1, 2])
     assert outcome.states == [{"bookmarks": {"orders": {}}}]
 
 
 @pytest.mark.parametrize("keys", [pytest.param("id", id="a text"), pytest.param(["id"], id="a list")])
-def test_a_record_without_its_key_is_rejected_alone_and_replayed_under_the_same_schema(run_target, statsig, keys):
+def test_a_record_without_its_key_is_rejected_and_can_be_replayed(run_target, statsig, keys):
     lines = [raw_schema({"type": "object"}, keys), order(0), record("orders", {"user_id": "u", "event": "buy"})]
     outcome = run_target(lines, **EVENT)
     assert (outcome.exit_code, arrived(statsig)) == (0, [0])
@@ -112,7 +114,7 @@ def test_a_record_without_its_key_is_rejected_alone_and_replayed_under_the_same_
         pytest.param(raw_schema({}, [[CANARY]]), "`key_properties` are not a list", id="keys that are no texts"),
     ],
 )
-def test_a_schema_beyond_that_is_named_by_its_line(run_target, statsig, message, words):
+def test_an_unusable_schema_is_named_by_its_line(run_target, statsig, message, words):
     outcome = run_target([message, order(1), state(orders={})], **EVENT)
     assert (outcome.exit_code, statsig.state.requests, outcome.states) == (1, [], [])
     assert outcome.errors.startswith("The input cannot be used: Line 1 of the input ")
@@ -137,15 +139,15 @@ def test_a_schema_beyond_that_is_named_by_its_line(run_target, statsig, message,
 @pytest.mark.parametrize(
     "becomes", [EVENT, MEMBER, {**MEMBER, "sync_mode": "mirror"}], ids=["events", "members", "mirrored"]
 )
-def test_a_state_of_any_form_passes_unharmed(run_target, statsig, value, becomes):
+def test_a_state_of_any_form_is_written_unchanged(run_target, statsig, value, becomes):
     lines = [schema("orders", COLUMNS, bookmark_properties=["id"]), order(1)]
     outcome = run_target([*lines, {"type": "STATE", "value": value}], **becomes)
-    # What stands under another name may be how far the tap is in a mirrored stream: such a STATE is not let out.
+    # A bookmark under another name may hold a position in the mirrored stream, so this STATE is not written.
     passes = not (becomes.get("sync_mode") == "mirror" and isinstance(value, dict) and "currently_syncing" in value)
     assert (outcome.exit_code, arrived(statsig), outcome.states) == (0, [1], [value] if passes else [])
 
 
-# Stream maps
+# Odd schemas and values
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_a_state_of_any_form_passes_unharmed(run_target, statsig, value, becomes
     ],
 )
 @pytest.mark.parametrize("becomes", [pytest.param(EVENT, id="events"), pytest.param(MEMBER, id="members")])
-def test_what_a_schema_says_wrongly_is_no_matter_where_nothing_is_validated(run_target, statsig, becomes, odd):
+def test_errors_in_a_schema_are_ignored_without_validation(run_target, statsig, becomes, odd):
     described = schema("orders", {**COLUMNS, "odd": odd, "size": {"multipleOf": 0.5}}, ["id"])
     lines = [described, order(1, odd="x"), order(2, user_id=None), state(orders={})]
     outcome = run_target(lines, validate_records=False, **becomes)
@@ -166,7 +168,7 @@ def test_what_a_schema_says_wrongly_is_no_matter_where_nothing_is_validated(run_
     assert [letter.get("schema") for letter in run_target.dead_letters] == [described["schema"], None]
 
 
-def test_a_replication_key_that_is_no_number_rejects_its_record_only(run_target, statsig):
+def test_a_replication_key_of_nan_rejects_only_its_record(run_target, statsig):
     columns = schema("orders", {**COLUMNS, "lsn": {}}, ["id"], bookmark_properties=["lsn"])
     position = state(orders={"replication_key": "lsn", "replication_key_value": 2})
     lines = [columns, order(1, lsn=2), order(2, lsn=float("nan")), position]
@@ -177,13 +179,13 @@ def test_a_replication_key_that_is_no_number_rejects_its_record_only(run_target,
         lines = [columns, order(3, lsn=1), order(2, lsn=float("nan")), position]
 
 
-def test_a_state_with_half_a_surrogate_pair_and_a_fraction_is_written_as_it_came(run_target):
+def test_a_state_with_a_lone_surrogate_is_written_unchanged(run_target):
     odd = {"at": 1.5, "note": "\ud83d"}
     outcome = run_target([schema("orders", COLUMNS, ["id"]), order(1), state(orders=odd)], **EVENT)
     assert (outcome.exit_code, outcome.states[-1]["bookmarks"]["orders"]) == (0, odd), outcome.errors
 
 
-def test_a_schema_with_half_a_surrogate_pair_is_an_error_of_the_tap(run_target, statsig):
+def test_a_schema_with_a_lone_surrogate_is_an_error(run_target, statsig):
     odd = {"type": "string", "description": "\ud83d"}
     outcome = run_target([schema("orders", {**COLUMNS, "odd": odd}, ["id"]), order(1, odd="x")], **EVENT)
     assert (outcome.exit_code, arrived(statsig)) == (1, [])
@@ -198,11 +200,14 @@ def test_a_schema_with_half_a_surrogate_pair_is_an_error_of_the_tap(run_target, 
         pytest.param({"type": ["null", "string", "integer"], "maximum": 10**30}, id="a number"),
     ],
 )
-def test_a_bound_beyond_any_value_is_none(run_target, statsig, odd):
+def test_a_bound_beyond_all_values_is_ignored(run_target, statsig, odd):
     lines = [schema("orders", {**COLUMNS, "odd": odd}, ["id"]), order(1, odd="x"), order(2, odd=[]), state(orders={})]
     outcome = run_target(lines, **EVENT)
     assert (outcome.exit_code, arrived(statsig)) == (0, [1]), outcome.errors
     assert outcome.report["streams"]["orders"]["reasons"] == {"schema_violation": 1}
+
+
+# Stream maps
 
 
 @pytest.mark.parametrize(
@@ -222,7 +227,7 @@ def test_a_bound_beyond_any_value_is_none(run_target, statsig, odd):
         pytest.param({"__key_properties__": ["x"]}, "Property 'x' was not detected in schema.", id="an unknown key"),
     ],
 )
-def test_a_wrong_stream_map_is_an_error_of_the_configuration(run_target, statsig, definition, words):
+def test_a_wrong_stream_map_is_a_configuration_error(run_target, statsig, definition, words):
     lines = [schema("orders", COLUMNS, ["id"]), order(1), state(orders={})]
     outcome = run_target(lines, stream_maps={"orders": definition}, **EVENT)
     assert (outcome.exit_code, statsig.state.events, outcome.states) == (1, [], [])
@@ -246,7 +251,7 @@ def deep_order(number, levels, kind):
     return line.encode() + b"\n"
 
 
-def test_nesting_costs_its_record_alone_where_metadata_is_added(run_target, statsig):
+def test_deep_nesting_with_added_metadata_rejects_only_its_record(run_target, statsig):
     columns = {**COLUMNS, "odd": {"type": ["array", "object", "null"]}, "after": TEXT}
     lines = [schema("orders", columns, ["id"]), order(0), deep_order(1, 100_000, "lists"), order(2)]
     outcome = run_target(lines, add_record_metadata=True, **EVENT)
@@ -267,7 +272,7 @@ DEPTHS = [
 @pytest.mark.parametrize("validated", VALIDATED)
 @pytest.mark.parametrize("settings", MAPPED)
 @pytest.mark.parametrize("becomes", [pytest.param(EVENT, id="events"), pytest.param(MEMBER, id="members")])
-def test_nesting_costs_its_record_alone(run_target, statsig, validated, settings, becomes):
+def test_deep_nesting_rejects_only_its_record(run_target, statsig, validated, settings, becomes):
     columns = {**COLUMNS, "odd": {"type": ["array", "object", "null"]}, "after": TEXT}
     lines = [schema("orders", columns, ["id"])]
     for number, (levels, kind) in enumerate(DEPTHS, start=1):
@@ -282,7 +287,7 @@ def test_nesting_costs_its_record_alone(run_target, statsig, validated, settings
         for number, (levels, kind) in enumerate(DEPTHS, start=1)
         if f'{nested(levels, kind)},"after"'.replace(" ", "") in letters
     ]
-    # What nobody looks into, or a column is read of, is no matter.
+    # A record is sent if nothing has to read its nested value.
     everyone = {*range(-len(DEPTHS), len(DEPTHS) + 1)} - {0}
     assert arrived(statsig) == sorted(everyone.difference(rejected))
     assert counts["reasons"] == ({"nested_too_deeply": len(rejected)} if rejected else {})
@@ -318,7 +323,7 @@ def test_nesting_up_to_the_limit_is_sent(run_target, statsig, settings, kind):
         pytest.param({**order(1), "more": "HERE"}, id="a RECORD around its record"),
     ],
 )
-def test_nesting_elsewhere_is_an_error_of_its_line(run_target, statsig, levels, message):
+def test_deep_nesting_around_a_record_is_an_error_of_its_line(run_target, statsig, levels, message):
     line = json.dumps(message).replace('"HERE"', nested(levels, "lists")).encode() + b"\n"
     outcome = run_target([schema("orders", COLUMNS), order(0), line, order(1)], **EVENT)
     if outcome.exit_code == 0:
@@ -342,7 +347,7 @@ def test_nesting_elsewhere_is_an_error_of_its_line(run_target, statsig, levels, 
     ],
 )
 @pytest.mark.parametrize("path", ["", "/", "/console"])
-def test_an_address_without_its_path_is_no_missing_segment(run_target, statsig, settings, path):
+def test_a_console_url_without_its_path_is_no_missing_segment(run_target, statsig, settings, path):
     url = statsig.console_url.removesuffix("/console/v1") + path
     outcome = run_target([schema("orders", COLUMNS), order(1), state(orders={})], console_url=url, **settings)
     assert (outcome.exit_code, arrived(statsig)) == (1, [])
@@ -352,8 +357,8 @@ def test_an_address_without_its_path_is_no_missing_segment(run_target, statsig, 
 
 
 @pytest.fixture
-def no_name_server(monkeypatch, waits_take_no_time):
-    """Let no name be found."""
+def no_host_resolves(monkeypatch, waits_take_no_time):
+    """Let no host name resolve."""
 
     def find(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -361,7 +366,7 @@ def no_name_server(monkeypatch, waits_take_no_time):
     monkeypatch.setattr("socket.getaddrinfo", find)
 
 
-@pytest.mark.usefixtures("no_name_server")
+@pytest.mark.usefixtures("no_host_resolves")
 @pytest.mark.parametrize(
     ("becomes", "setting"),
     [
@@ -370,7 +375,7 @@ def no_name_server(monkeypatch, waits_take_no_time):
         pytest.param({**MEMBER, "sync_mode": "mirror"}, "console_url", id="mirrored"),
     ],
 )
-def test_a_host_that_does_not_resolve_is_named_at_once_with_its_setting(run_target, becomes, setting):
+def test_a_host_that_does_not_resolve_is_named_with_its_setting(run_target, becomes, setting):
     lines = [schema("orders", COLUMNS), order(1), state(orders={})]
     outcome = run_target(lines, retry_timeout=600, **{setting: "http://statsig.invalid/v1"}, **becomes)
     assert outcome.exit_code == 1

@@ -1,6 +1,6 @@
-r"""Names with line breaks and terminal escapes: visible wherever people read, and as they are where programs do.
+r"""Names with line breaks and terminal escapes are escaped where people read them, and unchanged where programs do.
 
-The log has one line for each thing that happens, whatever a tap, a configuration or Statsig calls it.
+So a message is always one line of the log, whatever names a tap, a configuration or Statsig uses.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tests.singer import record, schema
 pytestmark = pytest.mark.e2e
 
 FORGED = "evil\x1b[2J\r\n2026-11-22 12:00:00 | ERROR    | forged"
-SHOWN = r"evil\x1b[2J\r\n2026-11-22 12:00:00 | ERROR    | forged"
+ESCAPED = r"evil\x1b[2J\r\n2026-11-22 12:00:00 | ERROR    | forged"
 ADD = {"object_type": "segment", "segment_id_field": "list", "sync_mode": "add"}
 
 
-def assert_shown(log):
-    assert SHOWN in log
+def assert_escaped(log):
+    assert ESCAPED in log
     assert "\x1b" not in log
     assert "\r" not in log
     assert not [line for line in log.splitlines() if line.startswith("2026-11-22")]
@@ -36,9 +36,9 @@ def event(**fields):
 
 def test_a_streams_name_cannot_break_the_log(command):
     done = command([schema(FORGED), event(timestamp="soon"), event()], object_type="event")
-    assert_shown(done.log)
+    assert_escaped(done.log)
     assert done.report["streams"][FORGED]["rejected"] == 1
-    columns = [line for line in done.log.splitlines() if line.startswith("  stream") or f"  {SHOWN}  " in line]
+    columns = [line for line in done.log.splitlines() if line.startswith("  stream") or f"  {ESCAPED}  " in line]
     assert len({len(line) for line in columns}) == 1
 
 
@@ -47,10 +47,10 @@ def test_a_fields_name_cannot_break_the_log(command):
         [schema("users"), record("users", {"user_id": "a"})],
         **ADD | {"segment_id_field": FORGED, "max_rejected_percent": 0},
     )
-    assert_shown(done.log)
+    assert_escaped(done.log)
 
 
-def test_statsigs_own_words_cannot_break_the_log(command, statsig):
+def test_a_message_of_statsig_cannot_break_the_log(command, statsig):
     statsig.state.seed_segment("vips")
     statsig.faults.add(method="PATCH", path="*", status=400, body=json.dumps({"message": "no\x1b[2J\x07 way"}))
     done = command([schema("users"), record("users", {"user_id": "a", "list": "vips"})], **ADD)
@@ -60,23 +60,23 @@ def test_statsigs_own_words_cannot_break_the_log(command, statsig):
 
 def test_a_key_of_the_configuration_cannot_break_the_log(command):
     done = command([], streams={FORGED: {"object_type": "evnt"}})
-    assert_shown(done.log)
+    assert_escaped(done.log)
 
 
-def test_a_dry_run_shows_names_as_they_are_written(command):
+def test_a_dry_run_escapes_names(command):
     done = command(
         [schema(FORGED), event(event=FORGED)], object_type="event", invalid_event_name="sanitize", dry_run=True
     )
-    assert_shown(done.log)
+    assert_escaped(done.log)
 
 
-def test_the_table_of_a_check_keeps_its_lines(command):
+def test_names_cannot_break_the_table_of_a_check(command):
     settings = {"object_type": "segment", "sync_mode": "add", "streams": {FORGED: {"segment_id_field": FORGED}}}
     done = command.run("--check", "--config", command.config_file(**settings))
-    assert_shown(done.stdout)
+    assert_escaped(done.stdout)
 
 
-def test_the_tables_of_the_emulator_keep_their_lines(tmp_path):
+def test_names_cannot_break_the_tables_of_the_emulator(tmp_path):
     name = "evil\x1b2J"
     send = tmp_path / "send.py"
     send.write_text(f"""
@@ -102,7 +102,7 @@ urllib.request.urlopen(urllib.request.Request(url, json.dumps({{"events": events
 
 
 @pytest.mark.parametrize("name", ["Größe 中 🙂", r"back\slash", "plain"])
-def test_a_name_without_tricks_stays_as_it_is(command, name):
+def test_a_harmless_name_is_not_escaped(command, name):
     done = command(
         [schema(name), record(name, {"event": "x", "timestamp": "2026-11-01T00:00:00Z"})], object_type="event"
     )

@@ -21,8 +21,8 @@ def schema_line(stream="s"):
     return json.dumps({"type": "SCHEMA", "stream": stream, "schema": {}}).encode() + b"\n"
 
 
-class Taken:
-    """What a reader hands over: batches, and what comes between them."""
+class Received:
+    """What a reader hands over: batches, and the messages between them."""
 
     def __init__(self):
         self.reader = SingerMessageReader()
@@ -44,20 +44,20 @@ class Taken:
 
 
 @pytest.fixture
-def taken():
-    return Taken()
+def received():
+    return Received()
 
 
-def test_messages_go_to_the_callback_of_their_type_and_are_counted(taken):
-    stats = taken.read(b'{"type":"RECORD","stream":"s","record":{"n":1}}\n{"type":"STATE","n":2}\n', schema_line())
-    assert [type(each) for each in taken.order] == [tuple, dict, dict]
-    assert taken.order[1] == {"type": "STATE", "n": 2}
+def test_messages_go_to_the_callback_of_their_type_and_are_counted(received):
+    stats = received.read(b'{"type":"RECORD","stream":"s","record":{"n":1}}\n{"type":"STATE","n":2}\n', schema_line())
+    assert [type(each) for each in received.order] == [tuple, dict, dict]
+    assert received.order[1] == {"type": "STATE", "n": 2}
     assert stats == {"RECORD": 1, "STATE": 1, "SCHEMA": 1}
 
 
-def test_numbers_with_a_fraction_stay_exact(taken):
-    taken.read(b'{"type":"RECORD","stream":"s","record":{"n":89.90}}\n')
-    assert str(taken.records[0]["n"]) == "89.90"
+def test_numbers_with_a_fraction_stay_exact(received):
+    received.read(b'{"type":"RECORD","stream":"s","record":{"n":89.90}}\n')
+    assert str(received.records[0]["n"]) == "89.90"
 
 
 @pytest.mark.parametrize(
@@ -67,34 +67,34 @@ def test_numbers_with_a_fraction_stay_exact(taken):
         pytest.param(b'{"type": "RECORD", "stream": "s", "record":', id="as singer-python writes it"),
     ],
 )
-def test_records_of_a_stream_that_is_known_are_not_decoded(taken, head):
+def test_records_of_a_known_stream_are_not_decoded(received, head):
     undecoded = head + b"{\n"
     odd = b'{"stream":"s","type":"RECORD","record":{"n":1}}\n'
     block = b"".join([undecoded, undecoded, b"\n", b'{"type":"STATE"}\n', undecoded, odd])
-    stats = taken.read(schema_line(), block, block)
-    assert [(stream, number, len(batch), batch.messages is None) for stream, number, batch in taken.batches] == [
+    stats = received.read(schema_line(), block, block)
+    assert [(stream, number, len(batch), batch.messages is None) for stream, number, batch in received.batches] == [
         ("s", number, count, undecoded)
         for number, count, undecoded in (
             *((2, 2, True), (6, 1, True), (7, 1, False)),
             *((8, 2, True), (12, 1, True), (13, 1, False)),
         )
     ]
-    assert taken.batches[0][2].lines == [undecoded] * 2
-    assert taken.batches[2][2].lines == [odd]
-    assert taken.batches[2][2].messages == [{"stream": "s", "type": "RECORD", "record": {"n": 1}}]
+    assert received.batches[0][2].lines == [undecoded] * 2
+    assert received.batches[2][2].lines == [odd]
+    assert received.batches[2][2].messages == [{"stream": "s", "type": "RECORD", "record": {"n": 1}}]
     assert stats == {"SCHEMA": 1, "RECORD": 8, "STATE": 2}
 
 
-def test_a_stream_is_known_from_its_schema_on(taken):
+def test_a_stream_is_known_after_its_schema(received):
     line = b'{"type":"RECORD","stream":"s","record":{}}\n'
-    taken.read(line + schema_line() + line)
-    assert [batch.messages is None for _, _, batch in taken.batches] == [False, True]
+    received.read(line + schema_line() + line)
+    assert [batch.messages is None for _, _, batch in received.batches] == [False, True]
 
 
-def test_streams_in_turn_are_batches_of_their_own(taken):
+def test_records_of_alternating_streams_are_separate_batches(received):
     lines = [b'{"type":"RECORD","stream":"%b","record":{}}\n' % stream for stream in (b"s", b"s", b"ss", b"s")]
-    taken.read(schema_line("s"), schema_line("ss"), b"".join(lines))
-    assert [(stream, number, len(batch)) for stream, number, batch in taken.batches] == [
+    received.read(schema_line("s"), schema_line("ss"), b"".join(lines))
+    assert [(stream, number, len(batch)) for stream, number, batch in received.batches] == [
         *(("s", 3, 2), ("ss", 5, 1), ("s", 6, 1))
     ]
 
@@ -103,34 +103,35 @@ def test_streams_in_turn_are_batches_of_their_own(taken):
     ("name", "ascii_only"),
     [("Zoë", True), ("Zoë", False), ("\ud800", True), ('a"b', True), ("", True)],
 )
-def test_a_stream_with_an_odd_name_is_known_however_it_is_written(taken, name, ascii_only):
+def test_an_odd_stream_name_is_known_however_it_is_encoded(received, name, ascii_only):
     line = json.dumps(record_of(name), ensure_ascii=ascii_only).encode() + b"\n"
-    taken.read(schema_line(name), line * 2)
-    assert [(stream, number, len(batch)) for stream, number, batch in taken.batches] == [(name, 2, 2)]
+    received.read(schema_line(name), line * 2)
+    assert [(stream, number, len(batch)) for stream, number, batch in received.batches] == [(name, 2, 2)]
 
 
-def test_many_lines_are_handed_over_in_parts_so_that_a_signal_is_heeded(taken):
-    taken.read(schema_line(), b'{"type":"RECORD","stream":"s","record":{}}\n' * (2 * LINES_AT_ONCE + 1))
-    assert [len(batch) for _, _, batch in taken.batches] == [LINES_AT_ONCE, LINES_AT_ONCE, 1]
-    assert [number for _, number, _ in taken.batches] == [2, LINES_AT_ONCE + 2, 2 * LINES_AT_ONCE + 2]
+def test_many_lines_are_handed_over_in_parts(received):
+    # So that a signal can be handled between them.
+    received.read(schema_line(), b'{"type":"RECORD","stream":"s","record":{}}\n' * (2 * LINES_AT_ONCE + 1))
+    assert [len(batch) for _, _, batch in received.batches] == [LINES_AT_ONCE, LINES_AT_ONCE, 1]
+    assert [number for _, number, _ in received.batches] == [2, LINES_AT_ONCE + 2, 2 * LINES_AT_ONCE + 2]
 
 
-def test_empty_lines_are_passed_over(taken):
-    taken.read(b"\n", b'  \n{"type":"RECORD","stream":"s","record":{}}\n', b"\r\n")
-    assert [number for _, number, _ in taken.batches] == [3]
+def test_empty_lines_are_skipped(received):
+    received.read(b"\n", b'  \n{"type":"RECORD","stream":"s","record":{}}\n', b"\r\n")
+    assert [number for _, number, _ in received.batches] == [3]
 
 
-def test_what_python_writes_and_json_does_not_know_is_still_read(taken):
-    taken.read(b'{"type":"RECORD","stream":"s","record":{"n":NaN,"s":"\\ud800"}}\n')
-    (record,) = taken.records
+def test_nan_and_lone_surrogates_of_python_taps_are_read(received):
+    received.read(b'{"type":"RECORD","stream":"s","record":{"n":NaN,"s":"\\ud800"}}\n')
+    (record,) = received.records
     assert record["n"] != record["n"]
     assert record["s"] == "\ud800"
 
 
-def test_a_record_that_is_nested_too_deeply_to_be_decoded_is_left_as_it_is(taken):
+def test_a_record_that_is_nested_too_deeply_stays_encoded(received):
     record = b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
-    taken.read(b'{"type":"RECORD","stream":"s","record":' + record + b"}\n")
-    assert [bytes(each) for each in taken.records] == [record]
+    received.read(b'{"type":"RECORD","stream":"s","record":' + record + b"}\n")
+    assert [bytes(each) for each in received.records] == [record]
 
 
 @pytest.mark.parametrize(
@@ -154,19 +155,19 @@ def test_a_record_that_is_nested_too_deeply_to_be_decoded_is_left_as_it_is(taken
             "a stream name that is not text",
             id="no name",
         ),
-        pytest.param(b'{"type":{"a":1}}', "not a Singer message of a known type", id="a type that is no word"),
+        pytest.param(b'{"type":{"a":1}}', "not a Singer message of a known type", id="a type that is no text"),
     ],
 )
-def test_a_line_that_cannot_be_used_is_named_by_number_and_never_quoted(taken, line, words):
+def test_an_unusable_line_is_named_by_number_and_not_quoted(received, line, words):
     with pytest.raises(InputError, match=words) as caught:
-        taken.read(b'{"type":"STATE"}\n', line + b"\n")
+        received.read(b'{"type":"STATE"}\n', line + b"\n")
     assert "Line 2 " in str(caught.value)
     assert SECRET.decode() not in str(caught.value)
 
 
-def test_of_a_line_without_an_end_the_tap_is_said_to_have_been_cut_off(taken):
+def test_the_error_for_a_line_without_an_end_names_the_taps_log(received):
     with pytest.raises(InputError, match=r"is not valid JSON and has no end.* the tap's log") as caught:
-        taken.read(b'{"type":"STATE"}\n', b'{"type":"RECORD","record":{"email":"' + SECRET)
+        received.read(b'{"type":"STATE"}\n', b'{"type":"RECORD","record":{"email":"' + SECRET)
     assert SECRET.decode() not in str(caught.value)
 
 
@@ -178,16 +179,16 @@ def test_a_missing_member_is_named_without_the_message():
 
 
 @pytest.mark.parametrize("known", [b"", schema_line()])
-def test_reading_ends_before_the_next_line_once_it_is_asked_to_stop(taken, known):
+def test_reading_stops_before_the_next_line_when_asked_to(received, known):
     def take(*batch):
-        taken.order.append(batch)
-        taken.reader.stop = True
+        received.order.append(batch)
+        received.reader.stop = True
 
-    taken.reader.take_records = take
+    received.reader.take_records = take
     with pytest.raises(InterruptedRunError):
-        taken.read(known, b'{"type":"RECORD","stream":"s","record":{}}\n{"type":"STATE"}\n' * 3)
-    assert taken.order[-1] in taken.batches
-    assert len(taken.batches) == 1
+        received.read(known, b'{"type":"RECORD","stream":"s","record":{}}\n{"type":"STATE"}\n' * 3)
+    assert received.order[-1] in received.batches
+    assert len(received.batches) == 1
 
 
 def read_pipe(monkeypatch, *chunks):
@@ -223,14 +224,14 @@ def test_lines_that_arrive_in_pieces_are_put_together(monkeypatch):
     assert [message["record"]["n"] for message in messages] == [1, 2, 3]
 
 
-def test_the_caller_is_told_how_much_comes(taken):
+def test_the_callback_receives_the_size_of_each_block(received):
     sizes = []
-    taken.reader.between_blocks = sizes.append
-    taken.read(b'{"type":"STATE"}\n', b'{"type":"STATE","value":{}}\n')
+    received.reader.between_blocks = sizes.append
+    received.read(b'{"type":"STATE"}\n', b'{"type":"STATE","value":{}}\n')
     assert sizes == [17, 28]
 
 
-def test_the_caller_is_told_while_nothing_comes(monkeypatch):
+def test_the_callback_is_called_while_no_input_comes(monkeypatch):
     line = b'{"type":"RECORD","stream":"s","record":{"n":1}}\n'
     assert read_pipe(monkeypatch, line) == [record_of(n=1)]
 
@@ -243,19 +244,19 @@ def test_the_caller_is_told_while_nothing_comes(monkeypatch):
         pytest.param({"stream": ["s"], "schema": {}}, "has a stream name that is not text", id="no name"),
     ],
 )
-def test_a_message_that_lacks_what_its_type_needs_is_named(message, words):
+def test_the_missing_members_of_a_message_are_named(message, words):
     with pytest.raises(InputError, match=words):
         SingerMessageReader().assert_line_requires(message, {"stream", "schema"})
 
 
-def test_a_number_beyond_any_is_left_for_its_record_to_be_rejected(taken):
-    taken.read(b'{"type":"RECORD","stream":"s","record":{"n":1e99999999999999999999}}\n')
-    taken.read(b'{"type":"RECORD","stream":"s","record":{"n":1.5}}\n')
-    assert str(taken.records[0]["n"]) == "NaN"
-    assert taken.records[1]["n"] == Decimal("1.5")
+def test_a_number_that_is_too_large_is_read_as_nan(received):
+    received.read(b'{"type":"RECORD","stream":"s","record":{"n":1e99999999999999999999}}\n')
+    received.read(b'{"type":"RECORD","stream":"s","record":{"n":1.5}}\n')
+    assert str(received.records[0]["n"]) == "NaN"
+    assert received.records[1]["n"] == Decimal("1.5")
 
 
-def test_blank_lines_between_undecoded_ones_are_counted(taken):
-    taken.read(schema_line() + b'\n{"type":"RECORD","stream":"s","record":{}}\n\n')
-    assert [number for _, number, _ in taken.batches] == [3]
-    assert taken.reader.line_number == 4
+def test_blank_lines_between_undecoded_ones_are_counted(received):
+    received.read(schema_line() + b'\n{"type":"RECORD","stream":"s","record":{}}\n\n')
+    assert [number for _, number, _ in received.batches] == [3]
+    assert received.reader.line_number == 4

@@ -1,4 +1,4 @@
-"""Rejected records are told with their share and where they were looked for, and a stream of nothing else fails."""
+"""Rejected records are logged with their share and sources, and a stream with no others fails."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ def run(run_target, statsig):
         pytest.param(
             {**ADD, "field_mapping": {"user_id": "event"}, "membership_field": "USER_ID"},
             "`membership_field` is read from `USER_ID`.",
-            id="a membership that is none",
+            id="an invalid membership",
         ),
     ],
 )
 @pytest.mark.parametrize("count", [1, 5])
-def test_a_stream_of_which_everything_is_rejected_fails(run, statsig, settings, words, count, dry_run):
+def test_a_stream_with_only_rejected_records_fails(run, statsig, settings, words, count, dry_run):
     outcome = run([schema("s", COLUMNS), *[record("s", NO_USER)] * count], **settings, dry_run=dry_run)
     assert outcome.exit_code == 1
     assert ("1 of 1 record was rejected" if count == 1 else "5 of 5 records were rejected") in outcome.errors
@@ -75,23 +75,23 @@ def test_a_stream_of_which_everything_is_rejected_fails(run, statsig, settings, 
     assert statsig.state.events == []
 
 
-def test_what_an_earlier_run_delivered_is_no_failure(run):
+def test_a_stream_with_known_and_rejected_records_does_not_fail(run):
     good = record("s", {"event": "e", "user_id": "u"})
     assert run([schema("s"), good], **EVENT).exit_code == 0
     assert run([schema("s"), good, record("s", {"event": "e"})], **EVENT).exit_code == 0
 
 
-def test_deleted_rows_make_no_success_of_what_is_rejected(run):
+def test_a_stream_with_deleted_rows_and_rejected_records_fails(run):
     deleted = record("s", {"event": "e", "user_id": "u", "_sdc_deleted_at": "2026-11-20"})
     assert run([schema("s"), deleted], **EVENT).exit_code == 0
     assert run([schema("s"), deleted, record("s", {"event": "e"})], **EVENT).exit_code == 1
 
 
-def test_who_lets_all_be_rejected_has_no_failure(run):
+def test_a_stream_does_not_fail_if_all_records_may_be_rejected(run):
     assert run([schema("s"), record("s", {"event": "e"})], **EVENT, max_rejected_percent=100).exit_code == 0
 
 
-def test_where_none_may_be_rejected_that_is_the_one_error(run):
+def test_a_rejected_record_is_one_error_if_none_may_be_rejected(run):
     outcome = run([schema("s"), record("s", {"event": "e"})], **EVENT, max_rejected_percent=0)
     assert len(outcome.report["errors"]) == 1
 
@@ -100,15 +100,15 @@ def test_where_none_may_be_rejected_that_is_the_one_error(run):
 @pytest.mark.parametrize(
     ("good", "share"), [pytest.param(3, "25.0 %", id="many"), pytest.param(1_999, "under 0.1 %", id="few")]
 )
-def test_rejected_records_are_a_warning_with_their_share(run, run_target, caplog, good, share, dry_run):
+def test_rejected_records_are_a_warning_with_their_share(run, caplog, good, share, dry_run):
     columns = {"user_id": TEXT, "event": TEXT}
     records = [record("s", {"event": "e", "user_id": f"u{number}"}) for number in range(good)]
     outcome = run(
         [schema("s", columns), *records, record("s", {"event": "e", "user_id": " "})], **EVENT, dry_run=dry_run
     )
     assert outcome.exit_code == 0
-    told = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.WARNING]
+    warnings = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.WARNING]
     assert (
         f"Stream 's': 1 of {good + 1:,} records ({share}) were rejected (missing_identifier 1). `user_id` is read from "
-        f"`user_id`, `userId` or `userID`." in told
+        f"`user_id`, `userId` or `userID`." in warnings
     )

@@ -1,4 +1,4 @@
-"""Taps made with singer-sdk that finish or die: whom a mirror may remove."""
+"""Which members a mirror may remove when taps made with singer-sdk finish or die."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STRANGERS = frozenset(f"stranger-{number}" for number in range(50))
 
 
 @cache
-def written(tap, config):
+def output_of(tap, config):
     """Return what a tap writes before it ends or dies: the same every time."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(config)
@@ -39,17 +39,17 @@ def written(tap, config):
 
 @pytest.fixture
 def pipe(command):
-    """Let the target read what a tap wrote, which does not tell how the tap ended."""
+    """Run the target on what a tap wrote, which does not say how the tap ended."""
 
     def run(tap, streams, **config):
-        return command([written(tap, json.dumps(config))], streams=streams)
+        return command([output_of(tap, json.dumps(config))], streams=streams)
 
     return run
 
 
 @pytest.fixture
 def full_table(pipe, statsig):
-    """Run the tap with a table all of whose rows are members already, as are some who are in no table."""
+    """Run the tap on a table whose rows are all members already, as are strangers that are in no table."""
 
     def run(*, members=MEMBERS, rows=ROWS, **config):
         if "members" not in statsig.state.segments:
@@ -64,7 +64,7 @@ def segment_of(done, stream="members", segment="members"):
     return done.report["streams"][stream]["segments"][segment]
 
 
-def test_of_a_table_nobody_is_removed_and_strangers_are_held_without_proof(full_table, statsig, removed):
+def test_strangers_are_held_without_proof(full_table, statsig, removed):
     done = full_table()
     assert done.exit_code == 0
     assert removed == set()
@@ -78,10 +78,10 @@ def test_of_a_table_nobody_is_removed_and_strangers_are_held_without_proof(full_
     ("settings", "config", "proof"),
     [
         pytest.param({"row_count_field": "row_count"}, {}, "row_count", id="a row count"),
-        pytest.param({"on_incomplete_stream": "remove"}, {}, "none", id="the user does without"),
+        pytest.param({"on_incomplete_stream": "remove"}, {}, "none", id="no proof is wanted"),
     ],
 )
-def test_of_a_table_with_proof_the_strangers_go_and_nobody_else(full_table, statsig, removed, settings, config, proof):
+def test_only_strangers_are_removed_with_proof(full_table, statsig, removed, settings, config, proof):
     done = full_table(members=MEMBERS | settings, **config)
     assert done.exit_code == 0
     assert removed == STRANGERS
@@ -100,7 +100,7 @@ def test_of_a_table_with_proof_the_strangers_go_and_nobody_else(full_table, stat
         pytest.param(0, "raise", {}, {}, id="before the first row"),
     ],
 )
-def test_a_tap_that_dies_has_nobody_removed(full_table, statsig, removed, last_row, death, settings, config):
+def test_a_tap_that_dies_removes_nobody(full_table, statsig, removed, last_row, death, settings, config):
     done = full_table(members=MEMBERS | settings, last_row=last_row, death=death, **config)
     assert done.exit_code == 0
     assert removed == set()
@@ -108,7 +108,7 @@ def test_a_tap_that_dies_has_nobody_removed(full_table, statsig, removed, last_r
     assert segment_of(done)["held"] == len(STRANGERS) + ROWS - last_row
 
 
-def test_a_tap_that_breaks_at_the_same_row_every_time_has_nobody_removed_ever(full_table, statsig, removed):
+def test_a_tap_that_always_dies_at_the_same_row_removes_nobody(full_table, statsig, removed):
     for _ in range(3):
         done = full_table(rows=600, last_row=550, death="raise", then=True)
         assert done.exit_code == 0
@@ -116,7 +116,7 @@ def test_a_tap_that_breaks_at_the_same_row_every_time_has_nobody_removed_ever(fu
         assert segment_of(done)["held"] == len(STRANGERS) + 50
 
 
-def test_a_tap_that_dies_in_a_shells_pipe_has_nobody_removed(command, statsig, removed):
+def test_a_tap_that_dies_in_a_shells_pipe_removes_nobody(command, statsig, removed):
     statsig.state.seed_segment("members", TABLE | STRANGERS)
     config = {"rows": ROWS, "user_id": USER_ID, "state_every": STATE_EVERY, "last_row": 2_400, "death": "kill"}
     (command.directory / "tap.json").write_text(json.dumps(config))
@@ -140,7 +140,7 @@ def test_a_tap_that_dies_in_a_shells_pipe_has_nobody_removed(command, statsig, r
         pytest.param(None, 0, "kill", id="nowhere"),
     ],
 )
-def test_a_tap_that_dies_inside_a_child_has_nobody_removed(pipe, statsig, removed, dies_in, last_user, death):
+def test_a_tap_that_dies_inside_a_child_removes_nobody(pipe, statsig, removed, dies_in, last_user, death):
     company_id = f"{CANARY}-company-{{}}"
     companies = {company_id.format(company) for company in range(4)}
     users = {f"{company}-{user}" for company in companies for user in range(10)}
