@@ -1,4 +1,4 @@
-"""The tap that most people begin with, incremental, on a real PostgreSQL: each row is an event once, run after run."""
+"""The tap that most people begin with, incremental, on a real PostgreSQL: each row becomes one event over many runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TAP_SETTINGS = {
 
 @pytest.fixture
 def database(connection):
-    """A table with a column by which a tap can tell what is new; several rows share a moment."""
+    """A table with a replication key, of which several rows share a value."""
     connection.execute(
         "CREATE TABLE orders (id int PRIMARY KEY, event text, user_id text, total numeric(10, 2), at timestamptz)"
     )

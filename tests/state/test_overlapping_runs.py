@@ -1,4 +1,4 @@
-"""Two runs of one stream at once: the second sends nothing, and one that lost its lock sends nothing more."""
+"""Two runs of one stream at once: the second sends nothing, and a run that lost its lock sends nothing more."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def first(command):
     return running
 
 
-def test_a_second_run_of_a_stream_refuses_and_doubles_nothing(first, run_target, statsig):
+def test_a_second_run_of_a_stream_is_refused_and_doubles_nothing(first, run_target, statsig):
     second = run_target([SCHEMA, *rows(1, 2, 3), bookmark(3)], **ORDERS)
     assert (second.exit_code, second.states) == (1, [])
     assert "Another run is sending the stream: Stream 'orders' is being synced by another run" in second.errors
@@ -44,7 +44,7 @@ def test_a_second_run_of_a_stream_refuses_and_doubles_nothing(first, run_target,
     assert [event["user"]["userID"] for event in statsig.state.events] == ["u1", "u2", "u3"]
 
 
-def test_a_run_that_was_killed_keeps_nobody_out(first, run_target, statsig):
+def test_a_killed_run_does_not_block_the_next(first, run_target, statsig):
     first.kill()
     assert run_target([SCHEMA, *rows(2, 3), bookmark(3)], **ORDERS).exit_code == 0
     assert len(statsig.state.events) == 3
@@ -55,10 +55,10 @@ def test_a_run_that_was_killed_keeps_nobody_out(first, run_target, statsig):
     [
         pytest.param("refunds", {}, id="another stream"),
         pytest.param("orders", {"console_api_key": "console-of-another"}, id="another project"),
-        pytest.param("orders", {"dedupe": False}, id="remembering nothing"),
+        pytest.param("orders", {"dedupe": False}, id="without dedupe"),
     ],
 )
-def test_what_has_nothing_to_do_with_it_is_not_kept_waiting(first, run_target, statsig, stream, settings):
+def test_an_unrelated_run_does_not_wait(first, run_target, statsig, stream, settings):
     outcome = run_target([schema(stream), *rows(3, stream=stream)], **ORDERS, **settings)
     assert outcome.errors == ""
     assert len(statsig.state.events) == 3
@@ -78,7 +78,7 @@ def test_a_run_that_lost_its_lock_sends_nothing_more(run_target, statsig):
     assert len(statsig.state.events) == 2
 
 
-def test_a_run_that_lost_its_lock_tries_nothing_again(run_target, statsig):
+def test_a_run_that_lost_its_lock_does_not_retry(run_target, statsig):
     statsig.faults.add(when=lambda _: lose_locks(run_target.directory) or True, status=503)
     outcome = run_target([SCHEMA, *rows(1, 2), bookmark(2)], **ORDERS, retry_timeout=60)
     assert outcome.exit_code == 1

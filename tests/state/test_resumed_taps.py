@@ -1,4 +1,4 @@
-"""A tap that goes on within a full table where it died, with a STATE at every cadence: whom a mirror may remove."""
+"""Which members a mirror may remove when a tap resumes a full table where it died, with STATEs at any cadence."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ UNPROVEN = (False, {}, "none")
 
 @pytest.mark.parametrize(("config", "at"), CADENCES)
 @pytest.mark.parametrize(
-    ("dies", "told"),
+    ("dies", "proving"),
     [
         pytest.param(lambda at: at, ACTIVATED, id="right after a STATE"),
         pytest.param(lambda at: at + 7, ACTIVATED, id="later", marks=pytest.mark.slow),
@@ -74,16 +74,14 @@ UNPROVEN = (False, {}, "none")
         pytest.param(lambda at: at, UNPROVEN, id="with no proof", marks=pytest.mark.slow),
     ],
 )
-def test_the_night_after_begins_afresh_with_the_state_that_the_target_wrote(
-    night, statsig, removed, config, at, dies, told
-):
-    activates, settings, proof = told
+def test_the_next_night_begins_afresh_with_the_written_state(night, statsig, removed, config, at, dies, proving):
+    activates, settings, proof = proving
     last_row = dies(at)
-    done, of_the_tap = night(settings=settings, activates=activates, last_row=last_row, **config)
+    done, tap_state = night(settings=settings, activates=activates, last_row=last_row, **config)
     assert (removed, segment_of(done)["held"]) == (set(), len(STRANGERS) + ROWS - last_row)
-    assert {"last_pk_fetched", "page"} & of_the_tap["bookmarks"]["members"].keys()
+    assert {"last_pk_fetched", "page"} & tap_state["bookmarks"]["members"].keys()
 
-    # Those who left are replaced by as many others.
+    # As many others have joined as left.
     done, _ = night(done.states[-1], settings=settings, activates=activates, left=LEFT, **config)
     now = {USER_ID.format(number) for number in range(LEFT, ROWS + LEFT)}
     assert segment_of(done)["proof"] == proof
@@ -96,13 +94,13 @@ def test_the_night_after_begins_afresh_with_the_state_that_the_target_wrote(
 
 @pytest.mark.parametrize(("config", "at"), CADENCES)
 @pytest.mark.parametrize(
-    "told",
+    "proving",
     [pytest.param(ACTIVATED, id="to its end"), pytest.param(COUNTED, id="and counts rows", marks=pytest.mark.slow)],
 )
-def test_a_tap_that_goes_on_all_the_same_has_nobody_removed(night, statsig, removed, config, at, told):
-    activates, settings, _ = told
-    _, of_the_tap = night(settings=settings, activates=activates, last_row=at + 7, **config)
-    done, _ = night(of_the_tap, settings=settings, activates=activates, **config)
+def test_a_tap_that_resumes_all_the_same_removes_nobody(night, statsig, removed, config, at, proving):
+    activates, settings, _ = proving
+    _, tap_state = night(settings=settings, activates=activates, last_row=at + 7, **config)
+    done, _ = night(tap_state, settings=settings, activates=activates, **config)
     assert segment_of(done)["proof"] == "none"
     assert removed == set()
     assert statsig.state.ids("members") == TABLE | STRANGERS

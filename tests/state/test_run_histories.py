@@ -1,7 +1,7 @@
-"""For any history of runs, nothing is lost, and nothing that is known is doubled: whole runs, killed anywhere.
+"""In any history of whole runs that die anywhere, nothing is lost, and no row that is known is sent twice.
 
-A run is killed for real elsewhere (`tests/ledger/test_chaos.py`); here it may die at each single step that anybody else
-could see, since a step behind the death has no effect any more.
+Another test kills real processes (`tests/ledger/test_chaos.py`); here a run can die at each step that has an effect
+outside, and no later step has one.
 """
 
 from __future__ import annotations
@@ -25,22 +25,20 @@ from target_statsig.target import TargetStatsig
 from tests.fakes import WaitlessClock
 from tests.singer import record, schema, to_lines
 
-ALSO_IN_A_WORKER = True
-
 pytestmark = pytest.mark.e2e
 
-YES = Response(202, {}, b'{"success": true}')
+ACCEPTED = Response(202, {}, b'{"success": true}')
 WRITES = ("BEGIN", "COMMIT", "INSERT", "UPDATE", "DELETE")
 
-NOT_NOW = Response(503, {"retry-after": "7200"}, b'{"success": false}')
+BUSY = Response(503, {"retry-after": "7200"}, b'{"success": false}')
 
 
 class KilledError(BaseException):
-    """The process is gone: nothing catches this, and nothing that it does afterwards is seen."""
+    """The process is dead: nothing catches this, and later steps have no effect."""
 
 
 class Life:
-    """A process that dies at a certain step; afterwards each step fails."""
+    """A process that dies at a certain step; each later step fails, too."""
 
     def __init__(self, steps):
         self._left = steps
@@ -54,11 +52,11 @@ class Life:
 
 
 class Statsig(Transport):
-    """Takes events; some of its answers get lost, and some days it has had enough.
+    """Accepts events, or answers by the script: some answers get lost, and some are 503.
 
     Attributes:
         taken: The ids of all events, as often as they came.
-        doubtful: How many of them came in requests whose answer nobody read or wrote down.
+        doubtful: How many of them came in requests whose answer was not read or not recorded.
     """
 
     def __init__(self, random, life, script):
@@ -73,30 +71,30 @@ class Statsig(Transport):
     def doubtful(self):
         return self.lost + sum(self._unwritten.values())
 
-    def written_down(self):
+    def answer_recorded(self):
         self._unwritten.pop(threading.get_ident(), None)
 
     def send(self, request):
         self._life.step()
-        what = self._script(self._random)
-        if what == "enough":
-            return NOT_NOW
+        answer = self._script(self._random)
+        if answer == "busy":
+            return BUSY
         ids = [event["metadata"]["id"] for event in decode_json(request.body)["events"]]
         self.taken.update(ids)
-        if what == "lost":
+        if answer == "lost":
             self.lost += len(ids)
             msg = "reset"
             raise TransportError(msg, sent=True)
         self._unwritten[threading.get_ident()] = len(ids)
         self._life.step()
-        return YES
+        return ACCEPTED
 
     def close(self):
         """Nothing is open."""
 
 
 class Output:
-    """Standard output, of which each line is read at once."""
+    """A standard output whose lines are read at once."""
 
     def __init__(self, life):
         self._life = life
@@ -110,7 +108,7 @@ class Output:
         self._life.step()
 
 
-# What is read
+# Taps
 
 
 class Incremental:
@@ -130,7 +128,7 @@ class Incremental:
 
 
 class ByPosition:
-    """Goes on behind its bookmark, which cannot be read; so no two of its rows are equal."""
+    """Continues behind its bookmark, which cannot be read; so no two of its rows are equal."""
 
     settings: ClassVar = {}
     schema = schema("orders")
@@ -163,7 +161,7 @@ class FullTable:
 
 @dataclass
 class History:
-    """A table that grows, a tap, whoever saves STATEs, and a Statsig that counts whatever it takes."""
+    """A table that grows, a tap, the saved STATE, and a Statsig that counts what it accepts."""
 
     tap: type
     directory: object
@@ -193,7 +191,7 @@ class History:
         return lines
 
     def run(self, life, script):
-        """Run once; where the run died, its last STATE may be lost with whoever should have saved it."""
+        """Run once; if the run dies, its last STATE may be lost."""
         statsig, output = Statsig(self.random, life, script), Output(life)
         config = {
             "server_secret_key": "secret-0123456789",
@@ -209,13 +207,13 @@ class History:
             patched.setattr(Run, "_open_transport", lambda _: statsig)
             patched.setattr("target_statsig.commands.run.RunClock", WaitlessClock)
             patched.setattr("sys.stdout", output)
-            patched.setattr(Connection, "_execute", written(life, statsig))
+            patched.setattr(Connection, "_execute", execute_or_die(life, statsig))
             target = TargetStatsig(config=config)
             try:
                 exit_code = target.run_to_end(to_lines(self.messages()).splitlines(keepends=True))
             except KilledError:
                 exit_code = None
-                bury(target)
+                release(target)
         self.taken += statsig.taken
         self.doubtful += statsig.doubtful
         states = [self.saved, *(state["bookmarks"]["orders"] for state in output.states)]
@@ -229,35 +227,35 @@ class History:
         assert (self.taken - wanted).total() <= self.doubtful, "doubled though known"
 
 
-def written(life, statsig):
-    """Return a `Connection._execute` around which a run may die: before a statement that writes, or behind it."""
+def execute_or_die(life, statsig):
+    """Return a `Connection._execute` before and after which a run can die, if the statement writes."""
     execute = Connection._execute
 
-    def written(connection, statement, values):
+    def execute_step(connection, statement, values):
         if not statement.startswith(WRITES):
             return execute(connection, statement, values)
         life.step()
         answer = execute(connection, statement, values)
-        statsig.written_down()
+        statsig.answer_recorded()
         life.step()
         return answer
 
-    return written
+    return execute_step
 
 
-def bury(target):
-    """Let go of what a dead process would not hold any more."""
+def release(target):
+    """Release what a dead process would not hold any more."""
     target.run.pool._pool.shutdown()
     if "store" in target.run.__dict__:
         target.run.store._opened.close()
 
 
-def smoothly(random):
-    return "yes"
+def accept_all(random):
+    return "accepted"
 
 
-def roughly(random):
-    return random.choices(["yes", "lost", "enough"], [20, 2, 1])[0]
+def fail_sometimes(random):
+    return random.choices(["accepted", "lost", "busy"], [20, 2, 1])[0]
 
 
 @pytest.mark.parametrize("tap", [Incremental, ByPosition, FullTable])
@@ -267,19 +265,19 @@ def test_nothing_is_lost_and_nothing_known_is_doubled(tmp_path_factory, tap, see
     history = History(tap, tmp_path_factory.mktemp("history"), Random(seed))
     for steps in lives:
         history.grow()
-        history.run(Life(steps), roughly)
+        history.run(Life(steps), fail_sometimes)
     for _ in range(2):
         history.grow()
-        assert history.run(Life(10_000), smoothly) == 0
+        assert history.run(Life(10_000), accept_all) == 0
     history.check()
 
 
 @pytest.mark.parametrize("tap", [Incremental, ByPosition, FullTable])
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
-def test_without_a_lost_answer_and_a_death_each_row_arrives_once(tmp_path_factory, tap, seed):
+def test_each_row_arrives_once_if_no_run_fails(tmp_path_factory, tap, seed):
     history = History(tap, tmp_path_factory.mktemp("history"), Random(seed))
     for _ in range(4):
         history.grow()
-        assert history.run(Life(10_000), smoothly) == 0
+        assert history.run(Life(10_000), accept_all) == 0
     assert history.taken == Counter(row["id"] for row in history.source)

@@ -39,7 +39,7 @@ def test_a_ticket_opened_after_a_state_does_not_hold_it():
     assert written == [{"n": 1}]
 
 
-def test_of_states_that_pass_together_only_the_newest_is_written():
+def test_of_several_states_that_may_pass_only_the_newest_is_written():
     gate, written = gate_and_written()
     first = gate.open()
     gate.hold({"n": 1})
@@ -60,7 +60,7 @@ def test_a_state_that_repeats_the_one_before_it_is_not_written_again():
     actions=st.lists(st.sampled_from(["record", "state", "acknowledge"]), max_size=60),
     order=st.randoms(use_true_random=False),
 )
-def test_no_state_passes_an_unsettled_record_for_any_interleaving(actions, order):
+def test_no_state_passes_an_unsettled_record_in_any_order(actions, order):
     unsettled = {}
     seen = 0
     covered_by = {}
@@ -91,7 +91,7 @@ def test_no_state_passes_an_unsettled_record_for_any_interleaving(actions, order
     assert not gate.waiting
 
 
-def test_patience_with_a_state_that_waits_ends_and_begins_anew():
+def test_a_waiting_state_becomes_overdue_once():
     gate, clock = StateGate(lambda state, number: None), FakeClock()
     assert not gate.is_overdue(clock.monotonic())
     ticket = gate.open()
@@ -108,7 +108,7 @@ def test_patience_with_a_state_that_waits_ends_and_begins_anew():
     assert not gate.is_overdue(clock.monotonic())
 
 
-def test_of_an_open_ticket_a_state_passes_that_came_before_what_is_not_settled():
+def test_a_partly_settled_ticket_holds_only_the_states_behind_it():
     written = []
     gate = StateGate(lambda state, number: written.append((state, number)))
     ticket = gate.open()

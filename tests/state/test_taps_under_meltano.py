@@ -1,4 +1,4 @@
-"""A tap that dies under `meltano run`, which lets the target finish as if nothing were wrong, and runs no step more."""
+"""A tap that dies under `meltano run`, which lets the target finish as usual, and runs no further step."""
 
 from __future__ import annotations
 
@@ -52,9 +52,7 @@ def meltano_run(project, statsig):
     return run
 
 
-def test_a_tap_killed_late_has_nobody_removed_and_the_next_whole_run_removes_the_strangers(
-    meltano_run, statsig, removed
-):
+def test_a_killed_tap_removes_nobody_and_the_next_whole_run_strangers(meltano_run, statsig, removed):
     statsig.state.seed_segment("members", TABLE | STRANGERS)
 
     done, segment = meltano_run(row_count_field="row_count", last_row=24_000, then=True)
@@ -70,9 +68,7 @@ def test_a_tap_killed_late_has_nobody_removed_and_the_next_whole_run_removes_the
     assert segment["proof"] == "row_count"
 
 
-def test_the_next_step_removes_whom_the_mirror_held_and_does_not_come_where_the_tap_failed(
-    meltano_run, statsig, removed
-):
+def test_apply_held_is_a_next_step_that_runs_only_if_the_tap_finished(meltano_run, statsig, removed):
     statsig.state.seed_segment("members", TABLE | STRANGERS)
 
     done, segment = meltano_run("statsig:apply-held", last_row=24_000)
