@@ -1,6 +1,6 @@
-"""A contender, and the yardstick: a loop with nothing that makes it a target.
+"""A contender, for comparison: a loop that is no target.
 
-No Singer, no validation, no settings, no retries, nothing remembered; one thread, and the first refusal ends it.
+It has no validation, settings, retries or ledger; it has one thread, and the first error ends it.
 
     python -m tests.benchmarks.bare_loop EVENTS_URL KEY < input
 """

@@ -1,4 +1,4 @@
-"""Who runs, and how each is started."""
+"""The programs that are compared, and their commands."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Command = Callable[[Project, Path, Shape], list[str]]
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Somebody who moves events from its input to Statsig.
+    """A program that sends events from its input to Statsig.
 
     Attributes:
-        name: What the table calls it.
-        command: Makes its command, given the project, a directory to write to, and the shape of the events.
-        share: It gets this part of the records: the slowest one would take most of the time, and a rate needs no more.
+        name: Its name in the tables.
+        command: Returns its command for a project, a directory to write to, and the shape of the events.
+        share: Its share of the records; the slowest one gets fewer, so that it does not take most of the time.
     """
 
     name: str
@@ -57,7 +57,7 @@ def module(name: str) -> list[str]:
 
 THIS = Contender("**target-statsig**", this_target.events_command)
 
-FORGETFUL = Contender("**target-statsig**, `dedupe: false`", this_target.forgetful_command)
+THIS_WITHOUT_DEDUPE = Contender("**target-statsig**, `dedupe: false`", this_target.command_without_dedupe)
 
 RUST_SDK = Contender("a script over Statsig's Rust SDK", rust_sdk)
 

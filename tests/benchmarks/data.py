@@ -1,4 +1,4 @@
-"""The input of every contender: an ordinary tap's messages, the same in every run."""
+"""The input of every contender: messages like those of a tap, the same in every run."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class Shape(Enum):
-    """What the events of an input look like, and what becomes of them on their way."""
+    """The form of the records of an input, and whether they pass stream maps."""
 
     ROWS = "rows"
-    """Rows of twelve columns, as of a database's table."""
+    """Rows of twelve columns, like those of a database table."""
 
     TRACKING = "tracking"
-    """What an analytics tracker writes: objects in objects, and no column for what it does not know."""
+    """Records of an analytics tracker, with nested objects, and without columns for unknown values."""
 
     MAPPED = "mapped"
-    """The rows again, through `STREAM_MAPS`."""
+    """The rows, with `STREAM_MAPS`."""
 
 
 STREAM = "orders"
@@ -31,10 +31,10 @@ TRACKING_STREAM = "events"
 MEMBER_STREAM = "audience"
 
 STATE_EVERY = 10_000
-"""Records between two STATEs of a singer-sdk tap."""
+"""Records between STATEs, as of a singer-sdk tap."""
 
 STRIDE = 618_034_003
-"""A prime: steps of it lead to every member once, each far from the one before."""
+"""A prime; steps of it reach every member once, each far from the one before."""
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -67,7 +67,7 @@ SCHEMA = {
 }
 
 SAMPLED_OUT = 10
-"""The stream map leaves out every so many-th row."""
+"""The stream map filters out one row in this many."""
 
 STREAM_MAPS = {STREAM: {"__filter__": f"order_id % {SAMPLED_OUT} != 0", "page_url": None, "user_hash": "md5(user_id)"}}
 
@@ -123,23 +123,23 @@ UNTIL_UPDATED = timedelta(minutes=3)
 
 
 def write_events(path: Path, records: int, shape: Shape = Shape.ROWS) -> None:
-    """Write one stream of events, about 400 bytes a record: a SCHEMA, RECORDs, STATEs as singer-sdk taps write them."""
+    """Write one stream of events like a singer-sdk tap: SCHEMA, RECORDs and STATEs, about 400 bytes a record."""
     tracking = shape is Shape.TRACKING
     _write(path, _messages(TRACKING_SCHEMA, _tracked(records)) if tracking else _messages(SCHEMA, _rows(records)))
 
 
-def arriving(records: int, shape: Shape) -> int:
-    """Return how many of the events of such an input are to arrive."""
+def expected_events(records: int, shape: Shape) -> int:
+    """Return the number of events that an input should become."""
     return records - (-(-records // SAMPLED_OUT) if shape is Shape.MAPPED else 0)
 
 
 def write_members(path: Path, members: int, *, scattered: bool = False) -> None:
-    """Write one stream of segment members, complete: a SCHEMA, RECORDs, and an ACTIVATE_VERSION that proves the end.
+    """Write one complete stream of segment members: SCHEMA, RECORDs, and an ACTIVATE_VERSION at its end.
 
     Args:
-        path: Where to.
-        members: How many; no multiple of `STRIDE` where they are scattered.
-        scattered: Whether they come in no order; else as a database gives them by key.
+        path: The file.
+        members: The number of members; no multiple of `STRIDE` if they are scattered.
+        scattered: Whether they come in no order, or else ordered by id.
     """
     _write(path, _member_messages(members, stride=STRIDE if scattered else 1))
 
@@ -166,34 +166,34 @@ def _messages(schema: dict[str, Any], records: Iterable[dict[str, Any]]) -> Iter
 
 
 def _rows(records: int) -> Iterator[dict[str, Any]]:
-    chance = random.Random(0)
-    draw = chance.random
+    generator = random.Random(0)
+    random_number = generator.random
     for number in range(records):
         happened = BEGIN + number * BETWEEN_EVENTS
         yield {
             "order_id": 48_000_000 + number,
-            "user_id": f"customer-{int(draw() * CUSTOMERS):08d}",
-            "event": EVENTS[int(draw() * len(EVENTS))],
+            "user_id": f"customer-{int(random_number() * CUSTOMERS):08d}",
+            "event": EVENTS[int(random_number() * len(EVENTS))],
             "event_time": _iso(happened),
-            "revenue": int(draw() * 50_000) / 100,
-            "currency": CURRENCIES[int(draw() * len(CURRENCIES))],
-            "quantity": int(draw() * 9) + 1,
-            "is_gift": draw() < GIFTS,
-            "session_id": f"{chance.getrandbits(64):016x}",
-            "page_url": f"https://shop.example.com/{PAGES[int(draw() * len(PAGES))]}",
-            "coupon": "AUTUMN-2026" if draw() < COUPONS else None,
+            "revenue": int(random_number() * 50_000) / 100,
+            "currency": CURRENCIES[int(random_number() * len(CURRENCIES))],
+            "quantity": int(random_number() * 9) + 1,
+            "is_gift": random_number() < GIFTS,
+            "session_id": f"{generator.getrandbits(64):016x}",
+            "page_url": f"https://shop.example.com/{PAGES[int(random_number() * len(PAGES))]}",
+            "coupon": "AUTUMN-2026" if random_number() < COUPONS else None,
             "updated_at": _iso(happened + UNTIL_UPDATED),
         }
 
 
 def _tracked(records: int) -> Iterator[dict[str, Any]]:
-    chance = random.Random(0)
-    draw = chance.random
+    generator = random.Random(0)
+    random_number = generator.random
     for number in range(records):
-        customer = int(draw() * CUSTOMERS)
-        event = TRACKED[int(draw() * len(TRACKED))]
-        logged_in, in_app = draw() < LOGGED_IN, draw() < IN_APP
-        country = COUNTRIES[int(draw() * len(COUNTRIES))]
+        customer = int(random_number() * CUSTOMERS)
+        event = TRACKED[int(random_number() * len(TRACKED))]
+        logged_in, in_app = random_number() < LOGGED_IN, random_number() < IN_APP
+        country = COUNTRIES[int(random_number() * len(COUNTRIES))]
         agent = {"app": {"version": "5.1.4"}} if in_app else {"user_agent": BROWSER}
         yield {
             "event": event,
@@ -202,10 +202,10 @@ def _tracked(records: int) -> Iterator[dict[str, Any]]:
             "anonymous_id": f"{customer:016x}",
             "timestamp": _iso(BEGIN + number * BETWEEN_EVENTS),
             "channel": "app" if in_app else "web",
-            "properties": _properties(event, chance.randrange(1, 500)),
+            "properties": _properties(event, generator.randrange(1, 500)),
             "context": {"ip": "203.0.113.7", "locale": f"en-{country}", "location": {"country": country}, **agent},
             **({"traits": {"email": f"customer{customer}@example.com"}} if logged_in else {}),
-            **({"consent": {"marketing": draw() < GIFTS}} if draw() < ASKED_FOR_CONSENT else {}),
+            **({"consent": {"marketing": random_number() < GIFTS}} if random_number() < ASKED_FOR_CONSENT else {}),
         }
 
 

@@ -1,4 +1,4 @@
-"""A Statsig on loopback, in a process of its own so that its work is not the contenders'."""
+"""An emulator in a process of its own, so that its work does not count as that of a contender."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from typing import Self
 
 LAST_LINE = "export MELTANO_STATE_BACKEND_URI="
-"""Where the emulator's greeting ends; by then it listens."""
+"""The beginning of the last line that the emulator prints when it starts to listen."""
 
 COMMAND = [sys.executable, "-m", "target_statsig.emulator", "--keep-events", "counts"]
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What a contender is told of Statsig."""
+    """The addresses and keys of a Statsig project."""
 
     events_url: str
     console_url: str
@@ -36,28 +36,25 @@ class Project:
 
 
 class EmulatedStatsig:
-    """A running emulator that counts events and keeps none."""
+    """A running emulator that only counts events."""
 
-    def __init__(self, segments: Mapping[str, Path] | None = None, *, late_ms: int = 0) -> None:
-        """Take the segments to begin with, and how late every answer is.
-
-        Of each segment it is the file with its ids, one a line.
-        """
+    def __init__(self, segments: Mapping[str, Path] | None = None, *, latency_ms: int = 0) -> None:
+        """Set the initial segments, each with a file of its ids, and the latency of every response."""
         seeds = (f"--segment={segment_id}={path}" for segment_id, path in (segments or {}).items())
         self._command = [*COMMAND, *seeds]
-        self._late = {"path": "/v1/*", "latency": late_ms / 1000}
+        self._latency_fault = {"path": "/v1/*", "latency": latency_ms / 1000}
 
     def __enter__(self) -> Self:
         with NamedTemporaryFile("w", suffix=".json") as faults:
-            json.dump(self._late, faults)
+            json.dump(self._latency_fault, faults)
             faults.flush()
             command = [*self._command, "--faults", faults.name]
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            self.project = self._greeted()
+            self.project = self._read_variables()
         return self
 
-    def _greeted(self) -> Project:
-        """Read the emulator's greeting, which comes when it listens."""
+    def _read_variables(self) -> Project:
+        """Read the variables that the emulator prints when it starts to listen."""
         variables = {}
         for line in self._process.stdout:
             name, _, value = line.removeprefix("export ").partition("=")
@@ -73,11 +70,11 @@ class EmulatedStatsig:
         self._process.communicate()
 
     def events(self) -> int:
-        """Return how many events Statsig would show by now."""
+        """Return the number of events received."""
         return sum(tally["count"] for tally in self._state()["event_counts"])
 
     def members(self, segment_id: str) -> int:
-        """Return how many members a segment has."""
+        """Return the number of members of a segment."""
         return self._state()["segments"][segment_id]["count"]
 
     def _state(self) -> Any:

@@ -1,4 +1,4 @@
-"""The figures of `docs/performance.md`: measured once, kept as JSON, and all that the page says and draws of them."""
+"""The figures of `docs/performance.md`, stored in `docs/performance.json`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ FILE = "docs/performance.json"
 
 
 class Rate(Struct):
-    """Events of one contender; the first 2,000, which are mostly start-up, are taken off.
+    """The rate of one contender without start-up, the time of the first 2,000 events.
 
     Attributes:
         name: The contender, in Markdown.
         rate: Events a second.
         ratio: How many times as fast `target-statsig` is, by the median of the rounds; None for itself.
-        microseconds: Of the processor, an event.
-        megabytes: Of memory, at most.
+        microseconds: Processor time of an event.
+        megabytes: The most memory.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Rate(Struct):
 
 
 class Rates(Struct):
-    """The events of all contenders."""
+    """The rates of all contenders."""
 
     events: int
     rounds: int
@@ -42,21 +42,21 @@ class Rates(Struct):
 
 
 class LateRate(Struct):
-    """Events a second of one contender, where every answer is late."""
+    """Events a second of one contender with latency."""
 
     name: str
     rate: float
 
 
 class Late(Struct):
-    """The rates where every answer is so many milliseconds late."""
+    """The rates with latency, in milliseconds."""
 
     milliseconds: int
     contenders: list[LateRate]
 
 
 class Size(Struct):
-    """A whole run of so many events: its seconds, and the most memory in megabytes."""
+    """A whole run: its events, its seconds, and the most memory in megabytes."""
 
     events: int
     seconds: float
@@ -64,7 +64,7 @@ class Size(Struct):
 
 
 class ShapeRate(Struct):
-    """Events a second of one shape: of a plain target and of `target-statsig`, and how many times as fast that is."""
+    """Events a second of one shape, of a plain target and of `target-statsig`, and their ratio."""
 
     name: str
     plain: float
@@ -73,7 +73,7 @@ class ShapeRate(Struct):
 
 
 class ShortRun(Struct):
-    """Seconds of a whole run of few events: of a plain target and of `target-statsig`."""
+    """Seconds of a whole run of few events, of a plain target and of `target-statsig`, and their ratio."""
 
     events: int
     plain: float
@@ -82,7 +82,7 @@ class ShortRun(Struct):
 
 
 class Rerun(Struct):
-    """A rerun of known events: its rate, that of sending them being 1, and the most memory in megabytes."""
+    """A rerun of known events: its rate relative to the first run, and the most memory in megabytes."""
 
     events: int
     ratio: float
@@ -90,7 +90,7 @@ class Rerun(Struct):
 
 
 class SlowRun(Struct):
-    """Megabytes of a run whose answers are late: of its main process, and with its workers."""
+    """Megabytes of a run with slow responses: of its main process, and with its workers."""
 
     events: int
     main: float
@@ -98,7 +98,7 @@ class SlowRun(Struct):
 
 
 class Shapes(Struct):
-    """What people send: events of each shape, short runs, a rerun, and the memory of slow answers."""
+    """Events of each shape, short runs, a rerun, and the memory with slow responses."""
 
     events: int
     rounds: int
@@ -110,7 +110,7 @@ class Shapes(Struct):
 
 
 class SegmentWork(Struct):
-    """What is done with ids of a segment: its seconds without start-up, ids a second, and the most memory."""
+    """Work on the ids of a segment: seconds and ids a second without start-up, and the most memory in megabytes."""
 
     name: str
     seconds: float
@@ -122,8 +122,8 @@ class Figures(Struct):
     """All figures.
 
     Attributes:
-        date: When they were measured.
-        machine: On what machine.
+        date: The date of the measurement.
+        machine: The machine.
     """
 
     date: str
@@ -136,10 +136,10 @@ class Figures(Struct):
 
 
 def load(root: Path = ROOT) -> Figures:
-    """Return the figures that are kept in a checkout."""
+    """Read the figures of a checkout."""
     return msgspec.json.decode((root / FILE).read_bytes(), type=Figures)
 
 
 def save(figures: Figures, root: Path = ROOT) -> None:
-    """Keep figures in a checkout."""
+    """Write the figures of a checkout."""
     (root / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")

@@ -1,4 +1,4 @@
-"""What the store holds after 1, 50, 100 and 200 runs: `python -m tests.benchmarks.growth`."""
+"""The size of the store after 1, 50, 100 and 200 runs: `python -m tests.benchmarks.growth`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN = (1, 50, 100, RUNS)
 
 
 def table() -> str:
-    """Return a row for each kind of stream and number of runs; milliseconds are of the processor."""
+    """Return a row for each kind of stream and number of runs; milliseconds are processor time."""
     rows = []
     for name, kind in KINDS.items():
         with tempfile.TemporaryDirectory() as directory:

@@ -1,7 +1,7 @@
-"""A server on loopback that accepts every request unread, so that the sender alone is measured.
+"""A loopback server that accepts every request without parsing it, so that only the sender is measured.
 
-It counts the events that each request announces. The emulator, which decompresses and checks them, takes as long over a
-request as the sender of a prepared one does.
+It counts the events by the header of each request. The emulator, which decompresses and checks them, takes as long for
+a request as the sender of a prepared one.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from typing import Self
 
 READ_AT_ONCE = 262_144
-"""Bytes: most requests."""
+"""Bytes; larger than most requests."""
 
 
 class CountingServer:
-    """The server, in a process of its own so that its work is not the contenders'."""
+    """The server, in a process of its own, so that its work does not count as that of a contender."""
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen([sys.executable, "-m", __name__], stdout=subprocess.PIPE, text=True)
@@ -38,7 +38,7 @@ class CountingServer:
         self._process.communicate()
 
     def events(self) -> int:
-        """Return how many events came so far."""
+        """Return the number of events received."""
         connection = HTTPConnection("127.0.0.1", self._port)
         connection.request("GET", "/")
         count = int(connection.getresponse().read())

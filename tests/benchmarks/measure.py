@@ -1,4 +1,4 @@
-"""One run of a command: how long it took and how much memory it had."""
+"""The time and memory of a command."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
-LOOK_SECONDS = 0.1
-"""How often memory is looked at; it takes a millisecond."""
+SAMPLE_SECONDS = 0.1
+"""The interval of memory samples; each takes a millisecond."""
 
-SHOWN_OF_ERRORS = 2_000
-"""Characters of a failed command's standard error that are worth showing."""
+SHOWN_ERROR_CHARACTERS = 2_000
+"""Characters of a failed command's standard error to show."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a run took.
+    """The time and memory of a run.
 
     Attributes:
         seconds: From its start to its end.
-        processor_seconds: Of all its threads together.
-        peak_bytes: The most memory (PSS) that it and the processes that it started had at once; what they share counts
-            once.
-        main_peak_bytes: The most memory (RSS) that it had by itself, with what it shares.
+        processor_seconds: Processor time of all its threads.
+        peak_bytes: The most memory (PSS) of the process and its children; shared memory counts once.
+        main_peak_bytes: The most memory (RSS) of the process alone, with shared memory.
     """
 
     seconds: float
@@ -43,7 +42,7 @@ class Usage:
 
 
 def run(command: Sequence[str], source: Path) -> Usage:
-    """Run a command with a file as its input, from before it starts until it has ended.
+    """Run a command with a file as its input.
 
     Raises:
         SystemExit: It failed; with the end of its standard error.
@@ -51,23 +50,23 @@ def run(command: Sequence[str], source: Path) -> Usage:
     with source.open("rb") as stdin, tempfile.TemporaryFile() as errors:
         began = time.perf_counter()
         process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.DEVNULL, stderr=errors)
-        with Scales(process.pid) as scales:
+        with MemorySampler(process.pid) as sampler:
             _, status, resources = os.wait4(process.pid, 0)
             seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             errors.seek(0)
-            words = errors.read().decode(errors="replace")[-SHOWN_OF_ERRORS:]
-            sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{words}")
-    return Usage(seconds, resources.ru_utime + resources.ru_stime, scales.peak_bytes, scales.main_peak_bytes)
+            text = errors.read().decode(errors="replace")[-SHOWN_ERROR_CHARACTERS:]
+            sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{text}")
+    return Usage(seconds, resources.ru_utime + resources.ru_stime, sampler.peak_bytes, sampler.main_peak_bytes)
 
 
-class Scales:
-    """Looks at the memory of a process and its children, now and then.
+class MemorySampler:
+    """Samples the memory of a process and its children.
 
     Attributes:
-        peak_bytes: The most that was seen of all of them together; what they share counts once.
-        main_peak_bytes: The most that was seen of the process alone.
+        peak_bytes: The most memory of all of them together; shared memory counts once.
+        main_peak_bytes: The most memory of the process alone.
     """
 
     def __init__(self, pid: int) -> None:
@@ -75,7 +74,7 @@ class Scales:
         self.main_peak_bytes = 0
         self._pid = pid
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -85,9 +84,9 @@ class Scales:
         self._ended.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         process = Path("/proc") / str(self._pid)
-        while not self._ended.wait(LOOK_SECONDS):
+        while not self._ended.wait(SAMPLE_SECONDS):
             with suppress(OSError):
                 children = (process / "task" / process.name / "children").read_text().split()
                 self.peak_bytes = max(self.peak_bytes, sum(memory(pid, "Pss") for pid in [process.name, *children]))
@@ -95,6 +94,6 @@ class Scales:
 
 
 def memory(pid: str, measure: str) -> int:
-    """Return the bytes of a process: its `Rss`, or its `Pss`, in which what it shares with others counts in part."""
+    """Return the bytes of a process: its `Rss`, or its `Pss`, which has its share of shared memory."""
     lines = (Path("/proc") / pid / "smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{measure}:")) * 1024

@@ -1,4 +1,4 @@
-"""What was measured, on the pages that show it: tables, sentences and plots, all made of `docs/performance.json`."""
+"""Generates the tables, sentences and plots of the pages from `docs/performance.json`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import plots
-from tests.benchmarks.contenders import FORGETFUL, PLAIN, THIS
+from tests.benchmarks.contenders import PLAIN, THIS, THIS_WITHOUT_DEDUPE
 from tests.benchmarks.plots import Bar, Panel
 from tests.benchmarks.table import markdown
 from tests.tools.plugin_definition import ROOT
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
 
 PAGES = ("README.md", "docs/performance.md")
 BLOCK = re.compile(r"(?P<begin><!-- (?P<name>\w+): .*? -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
-"""What the benchmark writes, between two remarks; all else on a page is written by hand."""
+"""A generated block between two comments; the rest of a page is written by hand."""
 
 LINE = 118
 
 
 def write(figures: Figures, root: Path = ROOT) -> None:
-    """Write the figures into the pages of a checkout, and the plots."""
+    """Write the pages and plots of a checkout."""
     for name, content in files(figures, {name: (root / name).read_text(encoding="utf-8") for name in PAGES}).items():
         (root / name).write_text(content, encoding="utf-8")
 
 
 def files(figures: Figures, pages: Mapping[str, str]) -> dict[str, str]:
-    """Return the pages with these figures, and the plots, by their paths in a checkout."""
-    made = blocks(figures)
+    """Return the pages and plots with these figures, by their paths."""
+    generated = blocks(figures)
     texts = {
-        name: BLOCK.sub(lambda block: f"{block['begin']}\n{made[block['name']]}\n\n{block['end']}", text)
+        name: BLOCK.sub(lambda block: f"{block['begin']}\n{generated[block['name']]}\n\n{block['end']}", text)
         for name, text in pages.items()
     }
     return texts | {f"docs/{_picture(name)}": plots.draw(panels) for name, panels in panels_of(figures).items()}
 
 
 def blocks(figures: Figures) -> dict[str, str]:
-    """Return what stands on the pages, by the name of its place."""
+    """Return the generated blocks by their names."""
     pictures = {name: f"![{plots.describe(panels)}]({_picture(name)})" for name, panels in panels_of(figures).items()}
-    made = {
+    generated = {
         "speed": [_wrapped(_speed(figures))],
         "rates": [
             _wrapped(
@@ -66,7 +66,7 @@ def blocks(figures: Figures) -> dict[str, str]:
         ],
         "segments": [segments_table(figures.segments)],
     }
-    return {name: "\n\n".join(parts) for name, parts in made.items()}
+    return {name: "\n\n".join(parts) for name, parts in generated.items()}
 
 
 def rates_table(rates: Rates) -> str:
@@ -87,7 +87,7 @@ def rates_table(rates: Rates) -> str:
 
 
 def late_table(late: Late) -> str:
-    """Return the table of the contenders where answers are late."""
+    """Return the table of the contenders with latency."""
     rows = [[each.name, f"{each.rate:,.0f}"] for each in late.contenders]
     return markdown(["", f"events/s, {late.milliseconds} ms"], rows)
 
@@ -109,7 +109,7 @@ def sizes_table(sizes: Sequence[Size]) -> str:
 
 
 def shapes_table(shapes: Shapes) -> str:
-    """Return the table of what people send."""
+    """Return the table of shapes and short runs."""
     rates = [
         [f"{each.name}, events/s", f"{each.plain:,.0f}", f"{each.ours:,.0f}", f"{each.ratio:.1f}"]
         for each in shapes.rates
@@ -122,7 +122,7 @@ def shapes_table(shapes: Shapes) -> str:
 
 
 def shapes_sentences(shapes: Shapes) -> Iterator[str]:
-    """Yield what no row of the table says."""
+    """Yield the sentences on slow responses and on reruns."""
     main = " and ".join(f"{_megabytes(each.main)} at {each.events:,} events" for each in shapes.slow)
     everything = " and ".join(_megabytes(each.all) for each in shapes.slow)
     yield (
@@ -144,7 +144,7 @@ def segments_table(works: Sequence[SegmentWork]) -> str:
 
 
 def panels_of(figures: Figures) -> Mapping[str, Sequence[Panel]]:
-    """Return what each plot shows."""
+    """Return the panels of each plot."""
     late, sizes, shapes = figures.late, figures.sizes, figures.shapes
     return {
         "rates": [
@@ -172,7 +172,7 @@ def panels_of(figures: Figures) -> Mapping[str, Sequence[Panel]]:
 
 
 def _rate_bars(contenders: Sequence[Rate] | Sequence[LateRate]) -> list[Bar]:
-    ours = {THIS.name, FORGETFUL.name}
+    ours = {THIS.name, THIS_WITHOUT_DEDUPE.name}
     return [Bar(_plain(each.name), each.rate, f"{each.rate:,.0f}", ours=each.name in ours) for each in contenders]
 
 
@@ -187,12 +187,12 @@ def _speed(figures: Figures) -> str:
 
 
 def _price(figures: Figures) -> str:
-    """Return the sentences on what it costs to remember."""
+    """Return the sentences on the cost of the delivery ledger."""
     at_once = {each.name: each.rate for each in figures.rates.contenders}
     late = {each.name: each.rate for each in figures.late.contenders}
 
     def price(rates: Mapping[str, float]) -> str:
-        percent = round(100 * (1 - rates[THIS.name] / rates[FORGETFUL.name]))
+        percent = round(100 * (1 - rates[THIS.name] / rates[THIS_WITHOUT_DEDUPE.name]))
         return f"{percent} %" if percent > 0 else "nothing"
 
     return (

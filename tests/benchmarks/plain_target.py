@@ -1,4 +1,4 @@
-"""A contender: a singer-sdk target as one writes it in an afternoon, everything at its default.
+"""A contender: a simple singer-sdk target with everything at its default.
 
 python -m tests.benchmarks.plain_target --config config.json < input
 """
@@ -26,7 +26,7 @@ RETAIL_NAMES = {
 
 
 class PlainSink(BatchSink):
-    """Sends batches of 500 events over one connection that is kept alive."""
+    """Sends batches of 500 events over one connection."""
 
     max_size = 500
 
@@ -44,7 +44,7 @@ class PlainSink(BatchSink):
 
 
 class PlainTarget(Target):
-    """The target around it."""
+    """The target of the sink."""
 
     name = "target-plain"
     config_jsonschema = th.PropertiesList(
@@ -56,7 +56,7 @@ class PlainTarget(Target):
 
 
 def row_event(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the event of a row, whose times singer-sdk has parsed and whose numbers it read as decimals."""
+    """Return the event of a row; singer-sdk has parsed its times, and its numbers as decimals."""
     rest = dict(record)
     return {
         "user": {"userID": rest.pop("user_id")},
@@ -68,7 +68,7 @@ def row_event(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def tracked_event(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the event of what a tracker wrote, in which any column may be missing."""
+    """Return the event of a tracking record, in which any column may be missing."""
     context, traits, consent = (record.get(name) or {} for name in ("context", "traits", "consent"))
     properties = dict(record.get("properties") or {})
     revenue = properties.pop("revenue", None)

@@ -1,4 +1,4 @@
-"""Bars as SVG: for light and dark, and no wider than a telephone."""
+"""Bar plots as SVG, in light and dark colours, as wide as a phone."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WIDTH = 380
-"""Of the drawing, in its own pixels: a telephone shows them one to one."""
+"""The width of the drawing in pixels; a phone shows it unscaled."""
 
 SHOWN_WIDTH = 520
-"""Where there is room for it."""
+"""The width on larger screens."""
 
 MARGIN = 16
 PANEL_HEIGHT = 36
@@ -40,10 +40,10 @@ class Bar:
     """One bar.
 
     Attributes:
-        label: What it stands for.
-        value: How long it is, beside the others of its panel.
-        text: The value in words.
-        ours: Whether it is `target-statsig`'s.
+        label: Its label.
+        value: Its length, relative to the other bars of its panel.
+        text: The value as text.
+        ours: Whether it belongs to `target-statsig`.
     """
 
     label: str
@@ -61,9 +61,9 @@ class Panel:
 
 
 def describe(panels: Sequence[Panel]) -> str:
-    """Return what a plot shows, for those who do not see it."""
+    """Return a text with the values of a plot, for its title and its alternative text."""
     bars = ("; ".join(f"{bar.label}: {bar.text}" for bar in panel.bars) for panel in panels)
-    return " ".join(f"{panel.title}. {words}." for panel, words in zip(panels, bars, strict=True))
+    return " ".join(f"{panel.title}. {values}." for panel, values in zip(panels, bars, strict=True))
 
 
 def draw(panels: Sequence[Panel]) -> str:

@@ -1,8 +1,7 @@
-"""What it costs to prepare a row: in a pipe's workers, of Arrow columns in one process, and in Spark's workers.
+"""The processor time of preparing a row: in the worker of a pipe, with Arrow in one process, and in Spark's workers.
 
-The rows are the same, with the same nulls, and so are the requests. A worker's time is that of its process while it
-prepares, with what comes to it and goes back: lines and requests in a pipe, Arrow from Java and to it on Spark. That of
-the other process, be it Java, is not in it.
+The rows, their nulls and the requests are the same. The time of a worker is that of its process, with the transfer of
+its input and output: lines and requests in a pipe, Arrow on Spark. It does not include other processes, like Java.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from target_statsig.engine.prepare import BatchPreparer
-    from tests.benchmarks.speed import Course
+    from tests.benchmarks.speed import Setup
 
-    SparkWork = Callable[[BatchPreparer, pa.Table], float]
+    SparkTimer = Callable[[BatchPreparer, pa.Table], float]
 
 NAMES = {Shape.ROWS: "flat rows of 12 columns", Shape.TRACKING: "nested tracking events"}
 SCHEMAS = {Shape.ROWS: SCHEMA, Shape.TRACKING: TRACKING_SCHEMA}
@@ -48,7 +47,7 @@ SCHEMAS = {Shape.ROWS: SCHEMA, Shape.TRACKING: TRACKING_SCHEMA}
 NOW_MS = 1_795_348_800_000
 
 WARM_UPS = 4
-"""Rounds that do not count, because Java compiles what it runs often, on the same processors as the workers."""
+"""Rounds that do not count, in which Java compiles code on the same processors as the workers."""
 
 BATCH_ROWS = 10_000
 """Rows of an Arrow batch, as Spark hands them over."""
@@ -58,47 +57,47 @@ def stream_of(shape: Shape) -> str:
     return TRACKING_STREAM if shape is Shape.TRACKING else STREAM
 
 
-def columns(course: Course, records: int, shape: Shape) -> pa.Table:
-    """Return the events of a file as Arrow columns; what an event lacks is null."""
-    with course.events(records, shape).path.open("rb") as lines:
+def columns(setup: Setup, records: int, shape: Shape) -> pa.Table:
+    """Return the events of a file as Arrow columns; missing values are null."""
+    with setup.events(records, shape).path.open("rb") as lines:
         messages = map(msgspec.json.decode, lines)
         rows = [message["record"] for message in messages if message["type"] == "RECORD"]
     names = dict.fromkeys(name for row in rows for name in row)
     return pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows])
 
 
-def table(course: Course, *, rounds: int, records: int) -> str:
-    """Return the table of processor time a row; the ways take turns. Spark is left out where it is not installed."""
+def table(setup: Setup, *, rounds: int, records: int) -> str:
+    """Return the table of processor time by row; the methods take turns. Spark is left out if it is not installed."""
     with ExitStack() as stack:
-        of_spark = None
+        spark_timer = None
         if find_spec("pyspark") is not None:
-            of_spark = stack.enter_context(spark_at_work(course.folder))
-        rows = [row for shape in NAMES for row in _costs(course, shape, rounds, records, of_spark)]
+            spark_timer = stack.enter_context(running_spark(setup.folder))
+        rows = [row for shape in NAMES for row in _costs(setup, shape, rounds, records, spark_timer)]
     return markdown(["", "processor time a row", "of a pipe's"], rows)
 
 
 def _costs(
-    course: Course, shape: Shape, rounds: int, records: int, of_spark: SparkWork | None
+    setup: Setup, shape: Shape, rounds: int, records: int, spark_timer: SparkTimer | None
 ) -> Iterator[Sequence[str]]:
-    source = columns(course, records, shape)
+    source = columns(setup, records, shape)
     config = {"streams": {stream_of(shape): EVENTS[stream_of(shape)]}}
     preparer = prepare_batches(config, stream_of(shape))
-    ways: dict[str, Callable[[], float]] = {
+    methods: dict[str, Callable[[], float]] = {
         "lines, in a pipe's worker": partial(_timed, _of_lines(config, shape, source)),
         "Arrow, one process": partial(_timed, lambda: _of_arrow(preparer, source)),
     }
-    if of_spark is not None:
-        ways["Spark, `local[2]`"] = partial(of_spark, preparer, source)
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    if spark_timer is not None:
+        methods["Spark, `local[2]`"] = partial(spark_timer, preparer, source)
+    seconds: dict[str, list[float]] = {method: [] for method in methods}
     for turn in range(WARM_UPS + rounds):
-        for way, measured in ways.items():
-            taken = measured()
+        for method, measure in methods.items():
+            duration = measure()
             if turn >= WARM_UPS:
-                seconds[way].append(taken / len(source))
-    of_pipe = next(iter(seconds.values()))
-    for way, found in seconds.items():
-        ratio = median(one / other for one, other in zip(found, of_pipe, strict=True))
-        yield f"{NAMES[shape]}: {way}", f"{median(found) * 1e6:.1f} µs", f"{ratio:.2f}"
+                seconds[method].append(duration / len(source))
+    pipe_seconds = next(iter(seconds.values()))
+    for method, found in seconds.items():
+        ratio = median(one / other for one, other in zip(found, pipe_seconds, strict=True))
+        yield f"{NAMES[shape]}: {method}", f"{median(found) * 1e6:.1f} µs", f"{ratio:.2f}"
 
 
 def _timed(work: Callable[[], None]) -> float:
@@ -140,8 +139,8 @@ def _of_arrow(preparer: BatchPreparer, source: pa.Table) -> None:
 
 
 @contextmanager
-def spark_at_work(folder: Path) -> Iterator[SparkWork]:
-    """Start Spark with two workers, which stay, and give what returns the seconds that they take to prepare a table."""
+def running_spark(folder: Path) -> Iterator[SparkTimer]:
+    """Start Spark with two workers, and give a function that returns the seconds that they take to prepare a table."""
     from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 -- needs Spark
 
     from tests.engine.sessions import session_on  # noqa: PLC0415 -- likewise
@@ -151,7 +150,7 @@ def spark_at_work(folder: Path) -> Iterator[SparkWork]:
         "spark.sql.execution.arrow.maxRecordsPerBatch": str(BATCH_ROWS),
         "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),  # as the guide advises
         "spark.sql.files.minPartitionNum": "2",
-        # Java's own defaults, as a long job has them. The options of tests make it start sooner and run more slowly.
+        # Java's defaults, as for a long job. The options of the tests make it start faster and run more slowly.
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}",
         "spark.ui.showConsoleProgress": "false",
     }
@@ -162,8 +161,8 @@ def spark_at_work(folder: Path) -> Iterator[SparkWork]:
             rows = folder / "rows.parquet"
             pq.write_table(source, rows, row_group_size=len(source) // 2)
             columns = from_arrow_schema(TABLE_SCHEMA)
-            made = spark.read.parquet(str(rows)).mapInArrow(partial(_measured, preparer, times), columns)
-            made.write.format("noop").mode("overwrite").save()
+            prepared = spark.read.parquet(str(rows)).mapInArrow(partial(_measured, preparer, times), columns)
+            prepared.write.format("noop").mode("overwrite").save()
             seconds = sum(float(path.read_text()) for path in times.iterdir())
             shutil.rmtree(times)
             return seconds
@@ -172,7 +171,7 @@ def spark_at_work(folder: Path) -> Iterator[SparkWork]:
 
 
 def _measured(preparer: BatchPreparer, times: Path, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Prepare a partition, in a task, and leave a file that says what it took."""
+    """Prepare a partition in a task, and write the seconds into a file."""
     from pyspark import TaskContext  # noqa: PLC0415 -- a task has it
 
     number = TaskContext.get().partitionId()

@@ -1,4 +1,4 @@
-"""A contender that only reads: what any reader of the same input must take.
+"""A contender that only decodes its input, as every reader must.
 
 python -m tests.benchmarks.reading < input
 """

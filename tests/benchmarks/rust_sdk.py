@@ -1,6 +1,6 @@
-"""A contender: a script over Statsig's own server SDK, whose work is done in Rust.
+"""A contender: a script with Statsig's own server SDK, which is written in Rust.
 
-It reads Singer messages without validating them. It cannot set an event's time: Statsig sees them all happen now.
+It does not validate the messages, and cannot set the time of an event.
 
     python -m tests.benchmarks.rust_sdk EVENTS_URL KEY < input
 """
@@ -15,7 +15,7 @@ from statsig_python_core import Statsig, StatsigOptions, StatsigUser
 from tests.benchmarks.bare_loop import as_text
 
 PENDING_BATCHES = 1_000
-"""The SDK drops events when more batches than this wait to be sent; its own limit is met with a slow server."""
+"""The SDK drops events when more batches than this wait; a slow server exceeds its default."""
 
 
 def main(events_url: str, key: str) -> None:
@@ -24,7 +24,7 @@ def main(events_url: str, key: str) -> None:
         event_logging_max_pending_batch_queue_size=PENDING_BATCHES,
         output_log_level="none",
     )
-    # Never `initialize()`d: that would fetch gates, of which there are none here, and events go without.
+    # Not `initialize()`d, which would fetch gates; events are sent without.
     statsig = Statsig(key, options)
     decode = msgspec.json.Decoder().decode
     for line in sys.stdin.buffer:

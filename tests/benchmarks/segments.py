@@ -1,4 +1,4 @@
-"""Segments: how fast ids are taken in, and what a mirror costs that changes nothing."""
+"""Segments: the rate of added ids, and the time of mirrors with hardly any changes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ MIRRORED = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """Where the runs take place."""
+class SegmentSetup:
+    """The emulator and the folder of the runs."""
 
     emulator: EmulatedStatsig
     folder: Path
@@ -36,9 +36,9 @@ class Course:
         return usage
 
     def mirror(self, count: int, name: str, *, scattered: bool = False) -> Usage:
-        """Mirror twice what Statsig has already, and return what the second time took.
+        """Mirror the members of a segment twice, and return the usage of the second run.
 
-        The first time the target gets to know the segment.
+        The first run reads the segment from Statsig.
         """
         self._run(count, name, str(count), "mirror", scattered=scattered)
         usage = self._run(count, name, str(count), "mirror", scattered=scattered)
@@ -46,18 +46,18 @@ class Course:
         return usage
 
     def mirror_scattered(self, count: int, name: str) -> Usage:
-        """Do the same with ids that come in no order."""
+        """Do the same with ids in no order."""
         return self.mirror(count, name, scattered=True)
 
     def mirror_grown(self, count: int, name: str) -> Usage:
-        """Mirror one id more than Statsig has, in no order, so that all of them have to be sorted and compared."""
+        """Mirror one id more than Statsig has, in no order, so that all ids are sorted and compared."""
         self._run(count, name, str(count), "mirror", scattered=True)
         usage = self._run(count, name, str(count), "mirror", scattered=True, more=1)
         self._check(str(count), count + 1)
         return usage
 
     def read(self, count: int, _: str) -> Usage:
-        """Decode the messages and do nothing with them."""
+        """Only decode the messages."""
         return measure.run(module("reading"), self._messages(count))
 
     def _messages(self, count: int, *, scattered: bool = False) -> Path:
@@ -80,7 +80,7 @@ class Course:
 
 
 def members(folder: Path, *, rounds: int) -> list[SegmentWork]:
-    """Return the figures; the start-up is taken off by runs with few ids."""
+    """Return the figures without start-up, which runs with few ids measure."""
     seeds = {}
     for count in (FEW, MIRRORED):
         seeds[str(count)] = folder / f"{count}.txt"
@@ -89,25 +89,25 @@ def members(folder: Path, *, rounds: int) -> list[SegmentWork]:
         seeds[f"{count}-added"] = folder / "nobody.txt"
     (folder / "nobody.txt").touch()
     works = (
-        ("added to an empty segment", Course.add, ADDED),
-        ("mirrored, nothing to change", Course.mirror, MIRRORED),
-        ("mirrored likewise, in no order", Course.mirror_scattered, MIRRORED),
-        ("mirrored likewise, one of them new", Course.mirror_grown, MIRRORED),
-        ("only read and decoded", Course.read, MIRRORED),
+        ("added to an empty segment", SegmentSetup.add, ADDED),
+        ("mirrored, nothing to change", SegmentSetup.mirror, MIRRORED),
+        ("mirrored likewise, in no order", SegmentSetup.mirror_scattered, MIRRORED),
+        ("mirrored likewise, one of them new", SegmentSetup.mirror_grown, MIRRORED),
+        ("only read and decoded", SegmentSetup.read, MIRRORED),
     )
-    laps: dict[str, list[tuple[Usage, Usage]]] = {what: [] for what, *_ in works}
+    usages: dict[str, list[tuple[Usage, Usage]]] = {name: [] for name, *_ in works}
     for number in range(rounds):
-        # A Statsig of its own: the quota of its lists would be used up by the round before.
+        # Each round has a new emulator, since the previous round used up the quota of lists.
         with EmulatedStatsig(seeds) as emulator:
-            course = Course(emulator, folder)
+            setup = SegmentSetup(emulator, folder)
             if not number:
-                course.mirror(FEW, "first")  # no round includes compiling modules
-            for what, work, count in works:
-                laps[what].append((work(course, FEW, str(number)), work(course, count, str(number))))
-    return [_work(what, count, laps[what]) for what, _, count in works]
+                setup.mirror(FEW, "first")  # no round includes compiling modules
+            for name, work, count in works:
+                usages[name].append((work(setup, FEW, str(number)), work(setup, count, str(number))))
+    return [_work(name, count, usages[name]) for name, _, count in works]
 
 
-def _work(what: str, count: int, laps: list[tuple[Usage, Usage]]) -> SegmentWork:
-    seconds = median(many.seconds - few.seconds for few, many in laps)
-    peak = max(many.peak_bytes for _, many in laps)
-    return SegmentWork(f"{count:,} ids {what}", seconds, (count - FEW) / seconds, peak / MEGABYTE)
+def _work(name: str, count: int, usages: list[tuple[Usage, Usage]]) -> SegmentWork:
+    seconds = median(many.seconds - few.seconds for few, many in usages)
+    peak = max(many.peak_bytes for _, many in usages)
+    return SegmentWork(f"{count:,} ids {name}", seconds, (count - FEW) / seconds, peak / MEGABYTE)

@@ -1,4 +1,4 @@
-"""What people send: events of each shape, short runs, a rerun, and the memory of slow answers."""
+"""Events of each shape, short runs, a rerun, and the memory with slow responses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.benchmarks.contenders import PLAIN, THIS
 from tests.benchmarks.data import Shape
 from tests.benchmarks.emulated import EmulatedStatsig
 from tests.benchmarks.figures import Rerun, ShapeRate, Shapes, ShortRun, SlowRun
-from tests.benchmarks.speed import FEW, MEGABYTE, Course
+from tests.benchmarks.speed import FEW, MEGABYTE, Setup
 from tests.benchmarks.this_target import events_command
 
 if TYPE_CHECKING:
@@ -28,56 +28,59 @@ SLOW_RUNS = (50_000, 500_000)
 SLOW_MS = 20
 
 REMEMBERED_DAYS = 30
-"""What a stream is told that is sent as a whole every time; else a STATE forgets what lies below its bookmark."""
+"""`dedupe_days` of a stream that is sent as a whole every time; else a STATE forgets what is below its bookmark."""
 
 
-def measure(course: Course, *, rounds: int, records: int) -> Shapes:
-    """Return the figures; the first run of each contender, which compiles modules, is not in them."""
+def measure(setup: Setup, *, rounds: int, records: int) -> Shapes:
+    """Return the figures, without the first run of each contender, which compiles modules."""
     for contender in (PLAIN, THIS):
-        course.run(contender, course.events(FEW))
+        setup.run(contender, setup.events(FEW))
     return Shapes(
         records,
         rounds,
-        rates=[_rate(course, shape, rounds=rounds, records=records) for shape in SHAPES],
-        short=[_short(course, events) for events in SHORT_RUNS],
-        rerun=_rerun(course, records, rounds=rounds),
+        rates=[_rate(setup, shape, rounds=rounds, records=records) for shape in SHAPES],
+        short=[_short(setup, events) for events in SHORT_RUNS],
+        rerun=_rerun(setup, records, rounds=rounds),
         slow_milliseconds=SLOW_MS,
-        slow=_slow(course),
+        slow=_slow(setup),
     )
 
 
-def _rate(course: Course, shape: Shape, *, rounds: int, records: int) -> ShapeRate:
-    laps = [(course.lap(PLAIN, records, shape).rate, course.lap(THIS, records, shape).rate) for _ in range(rounds)]
-    plain, ours = (median(rates) for rates in zip(*laps, strict=True))
-    return ShapeRate(SHAPES[shape], plain, ours, median(ours / plain for plain, ours in laps))
+def _rate(setup: Setup, shape: Shape, *, rounds: int, records: int) -> ShapeRate:
+    measured = [
+        (setup.measure_rates(PLAIN, records, shape).rate, setup.measure_rates(THIS, records, shape).rate)
+        for _ in range(rounds)
+    ]
+    plain, ours = (median(rates) for rates in zip(*measured, strict=True))
+    return ShapeRate(SHAPES[shape], plain, ours, median(ours / plain for plain, ours in measured))
 
 
-def _short(course: Course, records: int) -> ShortRun:
-    source = course.events(records)
-    laps = [(course.run(PLAIN, source).seconds, course.run(THIS, source).seconds) for _ in range(SHORT_ROUNDS)]
-    plain, ours = (median(seconds) for seconds in zip(*laps, strict=True))
-    return ShortRun(records, plain, ours, median(plain / ours for plain, ours in laps))
+def _short(setup: Setup, records: int) -> ShortRun:
+    source = setup.events(records)
+    measured = [(setup.run(PLAIN, source).seconds, setup.run(THIS, source).seconds) for _ in range(SHORT_ROUNDS)]
+    plain, ours = (median(seconds) for seconds in zip(*measured, strict=True))
+    return ShortRun(records, plain, ours, median(plain / ours for plain, ours in measured))
 
 
-def _rerun(course: Course, records: int, *, rounds: int) -> Rerun:
-    laps = [_again(course, FEW) + _again(course, records) for _ in range(rounds)]
+def _rerun(setup: Setup, records: int, *, rounds: int) -> Rerun:
+    measured = [_send_twice(setup, FEW) + _send_twice(setup, records) for _ in range(rounds)]
     ratio = median(
         (sent.seconds - few_sent.seconds) / (again.seconds - few_again.seconds)
-        for few_sent, few_again, sent, again in laps
+        for few_sent, few_again, sent, again in measured
     )
-    return Rerun(records, ratio, max(again.peak_bytes for *_, again in laps) / MEGABYTE)
+    return Rerun(records, ratio, max(again.peak_bytes for *_, again in measured) / MEGABYTE)
 
 
-def _again(course: Course, records: int) -> tuple[Usage, Usage]:
-    """Send events, and send them again with the same store."""
-    source = course.events(records)
-    command = events_command(course.emulator.project, course.folder, dedupe_days=REMEMBERED_DAYS)
-    return course.expect(source.arriving, command, source.path), course.expect(0, command, source.path)
+def _send_twice(setup: Setup, records: int) -> tuple[Usage, Usage]:
+    """Send events twice with the same store."""
+    source = setup.events(records)
+    command = events_command(setup.emulator.project, setup.folder, dedupe_days=REMEMBERED_DAYS)
+    return setup.expect(source.expected, command, source.path), setup.expect(0, command, source.path)
 
 
-def _slow(course: Course) -> list[SlowRun]:
-    with EmulatedStatsig(late_ms=SLOW_MS) as emulator:
-        slow = Course(emulator, course.folder)
+def _slow(setup: Setup) -> list[SlowRun]:
+    with EmulatedStatsig(latency_ms=SLOW_MS) as emulator:
+        slow = Setup(emulator, setup.folder)
         usages = {records: slow.run(THIS, slow.events(records)) for records in SLOW_RUNS}
     return [
         SlowRun(records, usage.main_peak_bytes / MEGABYTE, usage.peak_bytes / MEGABYTE)

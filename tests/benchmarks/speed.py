@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import data, measure, this_target
-from tests.benchmarks.contenders import FORGETFUL, OTHERS, RUST_SDK, THIS, Contender, module
+from tests.benchmarks.contenders import OTHERS, RUST_SDK, THIS, THIS_WITHOUT_DEDUPE, Contender, module
 from tests.benchmarks.data import Shape
 from tests.benchmarks.emulated import EmulatedStatsig
 from tests.benchmarks.figures import Late, LateRate, Rate, Rates, Size
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 MEGABYTE = 1_000_000
 
 FEW = 2_000
-"""Records of the short run, which is all start-up; the long run's time less this one's is the records' own."""
+"""Records of the short run, which is mostly start-up; its time is subtracted from that of the long run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file of so many records, of which so many are to arrive."""
+    """A file of records, and the number of events that it should become."""
 
     path: Path
     records: int
     shape: Shape
-    arriving: int
+    expected: int
 
 
 @dataclass(frozen=True, slots=True)
-class Lap:
+class Measured:
     """A contender's figures in one round.
 
     Attributes:
-        rate: Events per second, start-up taken off.
-        processor: Seconds of processor time per event, start-up taken off.
-        peak_bytes: Of the long run.
+        rate: Events per second, without start-up.
+        processor: Seconds of processor time per event, without start-up.
+        peak_bytes: The most memory of the long run.
     """
 
     rate: float
@@ -52,19 +52,19 @@ class Lap:
     peak_bytes: int
 
 
-class Course:
-    """Where the contenders run: the data, written once, and the server that counts what arrives."""
+class Setup:
+    """The input files, each written once, and the server that counts the events."""
 
     def __init__(self, emulator: EmulatedStatsig | CountingServer, folder: Path) -> None:
         self.emulator = emulator
         self.folder = folder
 
     def events(self, records: int, shape: Shape = Shape.ROWS) -> Source:
-        """Return a file of so many events."""
+        """Return a file of events."""
         path = self.folder / f"{shape.value}-{records}.singer"
         if not path.exists():
             data.write_events(path, records, shape)
-        return Source(path, records, shape, data.arriving(records, shape))
+        return Source(path, records, shape, data.expected_events(records, shape))
 
     def run(self, contender: Contender, source: Source) -> Usage:
         """Run a contender over a file.
@@ -73,9 +73,9 @@ class Course:
             SystemExit: As for `expect`.
         """
         command = contender.command(self.emulator.project, self.folder, source.shape)
-        return self.expect(source.arriving, command, source.path)
+        return self.expect(source.expected, command, source.path)
 
-    def expect(self, arriving: int, command: Sequence[str], path: Path) -> Usage:
+    def expect(self, expected: int, command: Sequence[str], path: Path) -> Usage:
         """Run a command over a file.
 
         Raises:
@@ -83,67 +83,67 @@ class Course:
         """
         before = self.emulator.events()
         usage = measure.run(command, path)
-        arrived = self.emulator.events() - before
-        if arrived != arriving:
-            sys.exit(f"{' '.join(command)}: {arrived:,} events arrived, not {arriving:,}")
+        sent = self.emulator.events() - before
+        if sent != expected:
+            sys.exit(f"{' '.join(command)}: {sent:,} events arrived, not {expected:,}")
         return usage
 
-    def lap(self, contender: Contender, records: int, shape: Shape = Shape.ROWS) -> Lap:
-        """Run a contender over a few records and over many, and take the start-up off."""
+    def measure_rates(self, contender: Contender, records: int, shape: Shape = Shape.ROWS) -> Measured:
+        """Run a contender on few records and on many, and return the difference."""
         few = self.events(FEW, shape)
         many = self.events(max(int(records * contender.share), 2 * FEW), shape)
         short, long = self.run(contender, few), self.run(contender, many)
         events = many.records - few.records
-        return Lap(
+        return Measured(
             rate=events / (long.seconds - short.seconds),
             processor=(long.processor_seconds - short.processor_seconds) / events,
             peak_bytes=long.peak_bytes,
         )
 
 
-def rates(course: Course, *, rounds: int, records: int) -> Rates:
-    """Return the rates; the contenders take turns, so that a slow minute of the machine meets them all."""
-    laps: dict[Contender, list[Lap]] = {contender: [] for contender in (*OTHERS, FORGETFUL, THIS)}
-    for contender in laps:
-        course.run(contender, course.events(FEW))  # nobody's first lap includes compiling modules
+def rates(setup: Setup, *, rounds: int, records: int) -> Rates:
+    """Return the rates; the contenders take turns, so that a slow minute of the machine affects all."""
+    measured: dict[Contender, list[Measured]] = {contender: [] for contender in (*OTHERS, THIS_WITHOUT_DEDUPE, THIS)}
+    for contender in measured:
+        setup.run(contender, setup.events(FEW))  # so that no measured run compiles modules
     for _ in range(rounds):
-        for contender, found in laps.items():
-            found.append(course.lap(contender, records))
-    ours = [lap.rate for lap in laps[THIS]]
+        for contender, found in measured.items():
+            found.append(setup.measure_rates(contender, records))
+    ours = [measure_rates.rate for measure_rates in measured[THIS]]
     return Rates(
         records,
         rounds,
         [
             Rate(
                 contender.name,
-                median(lap.rate for lap in found),
-                None if contender in {THIS, FORGETFUL} else _ratio(ours, found),
-                median(lap.processor for lap in found) * 1e6,
-                max(lap.peak_bytes for lap in found) / MEGABYTE,
+                median(measure_rates.rate for measure_rates in found),
+                None if contender in {THIS, THIS_WITHOUT_DEDUPE} else _ratio(ours, found),
+                median(measure_rates.processor for measure_rates in found) * 1e6,
+                max(measure_rates.peak_bytes for measure_rates in found) / MEGABYTE,
             )
-            for contender, found in laps.items()
+            for contender, found in measured.items()
         ],
     )
 
 
-def late(course: Course, milliseconds: int, *, rounds: int, records: int) -> Late:
-    """Return the rates where every answer is late; without the Rust SDK, which drops events when many wait."""
-    laps = {contender: [] for contender in (*OTHERS, FORGETFUL, THIS) if contender is not RUST_SDK}
-    with EmulatedStatsig(late_ms=milliseconds) as emulator:
-        late_course = Course(emulator, course.folder)
+def late(setup: Setup, milliseconds: int, *, rounds: int, records: int) -> Late:
+    """Return the rates with latency, without the Rust SDK, which drops events when many wait."""
+    measured = {contender: [] for contender in (*OTHERS, THIS_WITHOUT_DEDUPE, THIS) if contender is not RUST_SDK}
+    with EmulatedStatsig(latency_ms=milliseconds) as emulator:
+        late_setup = Setup(emulator, setup.folder)
         for _ in range(rounds):
-            for contender, found in laps.items():
-                found.append(late_course.lap(contender, records).rate)
-    return Late(milliseconds, [LateRate(contender.name, median(found)) for contender, found in laps.items()])
+            for contender, found in measured.items():
+                found.append(late_setup.measure_rates(contender, records).rate)
+    return Late(milliseconds, [LateRate(contender.name, median(found)) for contender, found in measured.items()])
 
 
-def _ratio(ours: Sequence[float], theirs: Sequence[Lap]) -> float:
-    return median(our_rate / lap.rate for our_rate, lap in zip(ours, theirs, strict=True))
+def _ratio(ours: Sequence[float], theirs: Sequence[Measured]) -> float:
+    return median(our_rate / measure_rates.rate for our_rate, measure_rates in zip(ours, theirs, strict=True))
 
 
-def startups(course: Course, *, rounds: int) -> str:
-    """Return the table of what it takes to say a version, and what the settings are."""
-    nothing = course.folder / "nothing"
+def startups(setup: Setup, *, rounds: int) -> str:
+    """Return the table of start-up times, with `--version` and `--about`."""
+    nothing = setup.folder / "nothing"
     nothing.touch()
     commands = {"a plain singer-sdk target": module("plain_target"), THIS.name: list(this_target.COMMAND)}
     rows = []
@@ -156,12 +156,12 @@ def startups(course: Course, *, rounds: int) -> str:
     return markdown(["", "`--version`", "`--about`"], rows)
 
 
-def sizes(course: Course, records: Sequence[int]) -> list[Size]:
-    """Return time and memory by the number of events; a file is gone once it was read."""
+def sizes(setup: Setup, records: Sequence[int]) -> list[Size]:
+    """Return time and memory by the number of events; each file is deleted after its run."""
     found = []
     for count in records:
-        source = course.events(count)
-        usage = course.run(THIS, source)
+        source = setup.events(count)
+        usage = setup.run(THIS, source)
         source.path.unlink()
         found.append(Size(count, usage.seconds, usage.peak_bytes / MEGABYTE))
     return found

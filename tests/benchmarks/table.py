@@ -1,4 +1,4 @@
-"""Tables in Markdown, and the sentence that says where and when they were made."""
+"""Tables in Markdown, and descriptions of the machine and the versions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table; all columns but the first are aligned to the right."""
+    """Return a table, with all columns but the first aligned to the right."""
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     return "\n".join(_line(cells, widths) for cells in (headings, rule, *rows))
@@ -26,12 +26,12 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def megabytes(count: int) -> str:
-    """Return bytes in words."""
+    """Return bytes as text in megabytes."""
     return f"{count / 1_000_000:,.0f} MB"
 
 
 def machine() -> str:
-    """Return the machine's size, and the version of Python, in words."""
+    """Return the machine's size and the version of Python as text."""
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"a machine with {os.cpu_count()} cores and {gigabytes:.0f} GB ({platform.system()} {platform.machine()}, "

@@ -1,6 +1,6 @@
-"""The contender that all this is about: `target-statsig`, told the columns and nothing else, all at its default.
+"""The contender `target-statsig`, with the columns configured and all other settings at their defaults.
 
-So it validates, compresses, retries and remembers what was acknowledged.
+So it validates, compresses, retries and keeps a delivery ledger.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COMMAND = (sys.executable, "-m", "target_statsig")
 
 MAX_IDS_PER_REQUEST = 100_000
-"""As many as Statsig takes: its limit of 12 changes in 10 seconds would be all that a benchmark measures."""
+"""As many as Statsig accepts; with fewer, a benchmark would only measure the limit of 12 changes in 10 seconds."""
 
 EVENTS = {
     STREAM: {
@@ -39,15 +39,15 @@ _runs = itertools.count(1)
 
 
 def events_command(project: Project, folder: Path, shape: Shape = Shape.ROWS, **stream_settings: Any) -> list[str]:
-    """Return the command that delivers the events, with a new store: none was ever delivered."""
+    """Return the command that sends events, with a new store, so that no event was sent before."""
     maps = {"stream_maps": STREAM_MAPS} if shape is Shape.MAPPED else {}
     stream = TRACKING_STREAM if shape is Shape.TRACKING else STREAM
     streams = {stream: {**EVENTS[stream], **stream_settings}}
     return _command(project, folder / f"run-{next(_runs)}", streams=streams, **maps)
 
 
-def forgetful_command(project: Project, folder: Path, shape: Shape) -> list[str]:
-    """Return the command that delivers the events and remembers none of them."""
+def command_without_dedupe(project: Project, folder: Path, shape: Shape) -> list[str]:
+    """Return the command that sends events without a delivery ledger."""
     return events_command(project, folder, shape, dedupe=False)
 
 
