@@ -52,12 +52,16 @@ Statsig's own SDKs lose the events of a 429; a pipeline must not."""
 _TURNED_AWAY = frozenset({409, 429})
 """Those of them that come before Statsig has changed anything."""
 
-_MAY_ASK_FOR_A_REVIEW = frozenset({200, 201, 202, 400, 403, 409, 422})
 _REVIEW = re.compile(
     r"(?=.*\breview(?:s|ers?)?\b).*\b(?:approv|await|need|pending|requir|submit)", re.IGNORECASE | re.DOTALL
 )
 """Statsig does not document its answer to a change that needs a review, so match its message. A 2xx with such a
 message proposed the change and did not make it."""
+
+_REVIEW_REMEDY = (
+    "A sync cannot wait for a reviewer. Set `respect_review_settings` to false. If it is false, let an admin change "
+    "the project's reviews (Project Settings > Reviews)."
+)
 
 
 class Outcome(enum.Enum):
@@ -167,12 +171,11 @@ class Call:
         self.seconds_left -= seconds
         self.maybe_taken = self.maybe_taken or (self.changes and answer.maybe_taken)
 
-    def wants_review(self, status: int, body: object) -> bool:
+    def wants_review(self, body: object) -> bool:
         """Return whether an answer to a change of a segment asks for a review."""
-        if not self.changes or self.kind is not ApiKeyKind.CONSOLE or status not in _MAY_ASK_FOR_A_REVIEW:
-            return False
         message = body.get("message") if isinstance(body, dict) else None
-        return isinstance(message, str) and _REVIEW.match(message) is not None
+        is_change = self.changes and self.kind is ApiKeyKind.CONSOLE
+        return is_change and isinstance(message, str) and _REVIEW.match(message) is not None
 
     def refusal(self) -> TargetStatsigError:
         """Return the error for an answer that ends the request."""
@@ -182,11 +185,7 @@ class Call:
                 f"{text}, with the key in `{kind.setting}`. {kind.describe(self.key)} {kind.wanted}"
             )
         if self.answer.outcome is Outcome.REVIEW:
-            remedy = (
-                "A sync cannot wait for a reviewer. Set `respect_review_settings` to false. If it is false, let an "
-                "admin change the project's reviews (Project Settings > Reviews)."
-            )
-            return self._error(RefusedError, f"{text}. {remedy}", heading=Heading.REVIEW)
+            return self._error(RefusedError, f"{text}. {_REVIEW_REMEDY}", heading=Heading.REVIEW)
         if self.answer.outcome is Outcome.TOO_LARGE:
             size = counted(len(self.request.body or b""), "byte")
             return self._error(TooLargeError, f"{text} (request of {size}). Lower {kind.size_settings}.")
@@ -220,12 +219,9 @@ class Call:
 
     def retrying(self, wait: float) -> str:
         """Return the log line for a retry in `wait` seconds."""
-        answered = self._answered
+        answered = f"{self._answered[0].upper()}{self._answered[1:]} to {self.what}"
         effect = ", but the change may have been made" if self.changes and self.answer.maybe_taken else ""
-        return (
-            f"{answered[0].upper()}{answered[1:]} to {self.what}{effect}. Next try in {duration(wait)}; giving up in "
-            f"{duration(self.seconds_left)}"
-        )
+        return f"{answered}{effect}. Next try in {duration(wait)}; giving up in {duration(self.seconds_left)}"
 
     @property
     def _host(self) -> str:
@@ -252,7 +248,7 @@ class Call:
 
 
 def decode_json(body: bytes) -> object:
-    """Return the JSON of a response, or None if it is not JSON."""
+    """Return the JSON of a response; None if it has none."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

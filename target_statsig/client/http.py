@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import requests
 from typing_extensions import override
-from urllib3.exceptions import HTTPError, LocationParseError
+from urllib3.exceptions import HTTPError
 
 from target_statsig import __version__
 from target_statsig.client.connections import exchange, seconds_left
@@ -136,10 +136,7 @@ class HttpTransport(Transport):
     @override
     def send(self, request: Request) -> Response:
         end = time.monotonic() + request.timeout
-        try:
-            route = self._route(request.url)
-        except ValueError:
-            raise _not_built() from None
+        route = self._route(request.url)
         message = route.message(request)
         connection = cast("HTTPConnection", route.pool._get_conn())  # noqa: SLF001 -- below `urlopen`
         sent = keeps_open = False
@@ -151,8 +148,6 @@ class HttpTransport(Transport):
             sent = True
             answer = exchange(connection.sock, message, end=end, max_bytes=request.max_response_bytes)
             keeps_open = answer.keeps_open
-        except LocationParseError:  # a part of the host's name is too long
-            raise _not_built() from None
         except (OSError, HTTPException, HTTPError, ValueError) as error:  # the last: a certificate
             late = f"not finished within the {request.timeout:g} s of `request_timeout`"
             raise TransportError(late if time.monotonic() >= end else _cause(error), sent=sent) from None
@@ -172,30 +167,35 @@ class HttpTransport(Transport):
         """Return the route to an address, cached: finding it takes as long as two requests."""
         with self._lock:
             if url not in self._routes:
-                session, prepared = requests.Session(), requests.Request("GET", url).prepare()
-                address = str(prepared.url)
-                found = session.merge_environment_settings(address, {}, stream=True, verify=None, cert=None)
-                verify, proxies, cert = found["verify"], dict(found["proxies"]), found["cert"]
-                found_pool = self._adapter.get_connection_with_tls_context(prepared, verify, proxies, cert)
-                pool = cast("HTTPConnectionPool", found_pool)
                 try:
-                    self._adapter.cert_verify(pool, address, verify, cert)  # type: ignore[no-untyped-call]
-                except OSError:
+                    self._routes[url] = _find_route(self._adapter, url)
+                except (OSError, ValueError) as error:
+                    # The text of a ValueError may quote the address, and a password in it.
+                    cause = "The address cannot be used" if isinstance(error, ValueError) else error
                     msg = (
-                        f"There are no certificates at {verify}, so nothing was sent. Check `REQUESTS_CA_BUNDLE` and "
-                        "`CURL_CA_BUNDLE` of the environment."
+                        f"{cause}, so nothing was sent. Check `events_url`, `console_url` and the variables of the "
+                        "environment for proxies and certificates (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`)."
                     )
                     raise FatalRunError(msg, heading=Heading.SETTINGS) from None
-                # The scheme of the pool is that of the proxy, where the proxy reads the request.
-                is_tunnelled = pool.proxy is not None and urlsplit(address).scheme == "https"
-                headers = {
-                    "host": urlsplit(address).netloc.rpartition("@")[2],
-                    "accept-encoding": "identity",
-                    "user-agent": USER_AGENT,
-                    **({} if is_tunnelled else pool.proxy_headers),
-                }
-                self._routes[url] = _Route(pool, self._adapter.request_url(prepared, proxies), headers, is_tunnelled)
             return self._routes[url]
+
+
+def _find_route(adapter: requests.adapters.HTTPAdapter, url: str) -> _Route:
+    session, prepared = requests.Session(), requests.Request("GET", url).prepare()
+    address = str(prepared.url)
+    found = session.merge_environment_settings(address, {}, stream=True, verify=None, cert=None)
+    verify, proxies, cert = found["verify"], dict(found["proxies"]), found["cert"]
+    pool = cast("HTTPConnectionPool", adapter.get_connection_with_tls_context(prepared, verify, proxies, cert))
+    adapter.cert_verify(pool, address, verify, cert)  # type: ignore[no-untyped-call]
+    # The scheme of the pool is that of the proxy, where the proxy reads the request.
+    is_tunnelled = pool.proxy is not None and urlsplit(address).scheme == "https"
+    headers = {
+        "host": urlsplit(address).netloc.rpartition("@")[2],
+        "accept-encoding": "identity",
+        "user-agent": USER_AGENT,
+        **({} if is_tunnelled else pool.proxy_headers),
+    }
+    return _Route(pool, adapter.request_url(prepared, proxies), headers, is_tunnelled)
 
 
 class _Route(NamedTuple):
@@ -220,14 +220,6 @@ class _Route(NamedTuple):
             headers["content-length"] = str(len(request.body))
         lines = [f"{request.method} {self.target} HTTP/1.1", *map(": ".join, headers.items()), "", ""]
         return "\r\n".join(lines).encode("latin-1") + (request.body or b"")
-
-
-def _not_built() -> FatalRunError:
-    msg = (
-        "The request could not be built and was not sent. Check `events_url`, `console_url` and the proxy variables of "
-        "the environment."
-    )
-    return FatalRunError(msg, heading=Heading.SETTINGS)
 
 
 def _cause(error: BaseException) -> str:

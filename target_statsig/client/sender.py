@@ -114,8 +114,7 @@ class Sender:
         else:
             body = decode_json(response.body)
             retry_after = parse_retry_after(response.headers.get("retry-after"), now=self.clock.time())
-            wants_review = call.wants_review(response.status, body)
-            answer = Answer(response.status, body, retry_after=retry_after, wants_review=wants_review)
+            answer = Answer(response.status, body, retry_after=retry_after, wants_review=call.wants_review(body))
             if answer.outcome is not Outcome.OK:
                 answer = replace(answer, message=quote_message(body, sent=call.request.body, key=call.key))
         call.record(answer, self.clock.monotonic() - begun)

@@ -583,7 +583,7 @@ def test_a_response_has_a_size_limit(transport):
     ],
 )
 def test_an_invalid_request_ends_the_run_without_naming_the_key(transport, request_):
-    with pytest.raises(FatalRunError, match="could not be built") as caught:
+    with pytest.raises(FatalRunError, match="address cannot be used") as caught:
         transport.send(request_)
 
     assert KEY not in str(caught.value)
@@ -591,7 +591,7 @@ def test_an_invalid_request_ends_the_run_without_naming_the_key(transport, reque
 
 def test_missing_certificates_end_the_run_at_once(transport, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/certificates.pem")
-    with pytest.raises(FatalRunError, match="no certificates at /nowhere/certificates"):
+    with pytest.raises(FatalRunError, match="certificate bundle, invalid path: /nowhere/certificates"):
         transport.send(post("https://127.0.0.1:1/v1"))
 
 
