@@ -171,10 +171,7 @@ def reads_messages(settings: StreamSettings) -> bool:
 def sources_of(destination: str, field_mapping: Mapping[str, Sources], *, of_messages: bool = False) -> tuple[str, ...]:
     """Return the sources of a destination, the preferred one first.
 
-    Args:
-        destination: A name from `DEFAULT_SOURCES`, or a custom ID type, whose default source is the column of its name.
-        field_mapping: The setting. Its entry for the destination replaces all defaults.
-        of_messages: Whether the defaults are those of `event_preset: segment`.
+    The default source of a custom ID type is the column of its name. `of_messages`: those of `event_preset: segment`.
     """
     if destination in field_mapping:
         return listed(field_mapping[destination])
@@ -189,7 +186,7 @@ def listed(sources: Sources) -> tuple[str, ...]:
 
 
 ID_DESTINATIONS: Mapping[str, str] = MappingProxyType({IdType.USER_ID: "user_id", IdType.STABLE_ID: "anonymous_id"})
-"""The destination of an id, by ID type. The destination of a custom ID type has the type's name."""
+"""The destination of an id, by ID type. That of a custom ID type has the type's name."""
 
 
 def id_destination(settings: StreamSettings) -> str:
@@ -211,11 +208,7 @@ def places(sources: Iterable[str], present: Container[str]) -> Iterator[Place]:
                     yield Place(column, tuple(parts[length:]))
 
 
-_PLACES_KEPT = 8_192
-"""Places to remember, by sources and columns: a stream has some twenty fields, and seldom ten sets of columns."""
-
-
-@lru_cache(_PLACES_KEPT)
+@lru_cache(8_192)  # a stream has some twenty fields, and seldom ten sets of columns
 def _places_in(sources: tuple[str, ...], names: tuple[str, ...]) -> Sequence[Place]:
     return [*places(sources, names)]
 
@@ -275,11 +268,9 @@ def convert_one(function: Callable[[Any], Any], value: object, row: int, faults:
         return None
 
 
-LARGEST_POWER = 308
-"""The power of ten of the largest double (IEEE 754: about 1.8e308), which limits many readers of JSON."""
-
-SMALLEST_POWER = -324
-"""The power of ten of the smallest double. The two bounds keep `1E+400000` from becoming 400,000 digits."""
+LARGEST_POWER, SMALLEST_POWER = 308, -324
+"""Powers of ten of the largest and the smallest double (IEEE 754), which limit many readers of JSON. They keep
+`1E+400000` from becoming 400,000 digits."""
 
 
 def exact(number: Decimal | float) -> Decimal:

@@ -53,7 +53,6 @@ ALL = 100
 SHOWN_FIELDS = 3
 """The most fields whose sources the message names."""
 
-
 MOST_PENDING = 1 << 20
 """Bytes of a stream's dead letters that wait for the next flush."""
 

@@ -91,13 +91,12 @@ class StateGate:
         """
         if not self.waiting:
             self._patient_until = None
-            return False
-        if self._patient_until is None:
+        elif self._patient_until is None:
             self._patient_until = now + STATE_PATIENCE
-        if now < self._patient_until:
-            return False
-        self._patient_until = None
-        return True
+        elif now >= self._patient_until:
+            self._patient_until = None
+            return True
+        return False
 
     def _release(self) -> None:
         """Write the newest STATE that may pass, and drop older ones, which it supersedes."""
