@@ -111,11 +111,6 @@ class _Ids(msgspec.Struct):
     ids: list[str | int]
 
 
-class _ListedSegment(msgspec.Struct):
-    type: str
-    count: float | None = None
-
-
 class _UnitIdType(msgspec.Struct):
     name: str
 
@@ -220,8 +215,8 @@ class ConsoleClient:
     def count_ids(self) -> int:
         """Return how many ids all lists of the project hold together."""
         what = "reading the segments of the project"
-        segments = self._items(_path(), _Response[list[_ListedSegment]], list, what)
-        return sum(int(segment.count or 0) for segment in segments if segment.type in {ID_LIST, USER_STORE_LIST})
+        segments = self._items(_path(), _Response[list[Segment]], list, what)
+        return sum(segment.count for segment in segments if segment.type in {ID_LIST, USER_STORE_LIST})
 
     def event_times(self, name: str) -> list[int | None]:
         """Return the times of the recent events of a name in Unix milliseconds; None for a time that cannot be read.

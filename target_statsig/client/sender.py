@@ -108,7 +108,7 @@ class Sender:
     def _try(self, call: Call, fresh_headers: Mapping[str, str]) -> Outcome:
         begun = self.clock.monotonic()
         try:
-            response = self.transport.send(call.request.with_headers(fresh_headers))
+            response = self.transport.send(replace(call.request, headers={**call.request.headers, **fresh_headers}))
         except TransportError as error:
             answer = Answer(message=str(error), sent=error.sent)
         else:

@@ -263,7 +263,7 @@ def _read_dead_letters(file: tuple[Path, int, float]) -> dict[str, Tally]:
         message = decode(line)
         if isinstance(message, dict) and message.get("type") == "RECORD":
             if is_too_deep(message.get("record")):
-                message["record"] = {}  # too deep to be shown
+                message |= {"record": {}, "reason": "nested_too_deeply"}  # too deep to be shown
             reason = str(message.get("reason", "no reason given"))
             at = f" ({message['field']})" if "field" in message else ""
             shown = ("stream", "statsig", "record")

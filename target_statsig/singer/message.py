@@ -66,11 +66,13 @@ DEEPEST = 200
 """Levels of nested objects and lists that a record or a schema may have. Python recurses for each level, and deeper
 nesting may reach its limit."""
 
-Undecoded = msgspec.Raw
-"""A record that is nested too deeply to be decoded: its JSON as the tap wrote it."""
 
-_TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]')
-"""The strings and brackets of JSON."""
+class Undecoded:
+    """Stands for a record that is nested too deeply to be decoded."""
+
+
+_RECORD = re.compile(rb'\s*{\s*"type"\s*:\s*"RECORD"\s*,\s*"stream"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"record"\s*:\s*{')
+"""The beginning of a RECORD message as taps write it."""
 
 
 def is_too_deep(value: object, levels: int = DEEPEST) -> bool:
@@ -114,28 +116,10 @@ def _decode(line: bytes) -> object:
             # Python's `json` also reads what it may write, such as NaN. Only the record with it is rejected, later.
             return json.loads(line, parse_float=_decimal, parse_constant=_decimal)
     except RecursionError:
-        try:
-            return _decode_around_record(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
-            raise RecursionError from None
-
-
-def _decode_around_record(line: bytes) -> Message:
-    """Decode a line, but leave its record undecoded."""
-    depth, before, start, end = 0, b"", 0, 0
-    for found in _TOKENS.finditer(line):
-        token = found[0]
-        if token == b"{" and depth == 1 and before == b'"record"':
-            start = found.start()
-        depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(token, 0)
-        if depth == 1:
-            before = token
-            if start:
-                end = found.end()
-                break
-    if not end:
-        raise RecursionError
-    return MESSAGES.decode(line[:start] + b"null" + line[end:]) | {"record": Undecoded(line[start:end])}
+        found = _RECORD.match(line)
+        if found is None or not line.rstrip().endswith(b"}"):
+            raise
+        return {"type": "RECORD", "stream": json.loads(found[1]), "record": Undecoded()}
 
 
 def _decimal(digits: str) -> decimal.Decimal:

@@ -327,18 +327,18 @@ def normalize(message: Message, error: Callable[[str], InputError]) -> Message:
     """
     keys, schema = message.get("key_properties") or [], message["schema"]
     keys = [keys] if isinstance(keys, str) else keys
+    fault = ""
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        msg = "is a SCHEMA whose `key_properties` are not a list of names"
-        raise error(msg)
-    if not isinstance(schema, dict):
-        msg = "is a SCHEMA whose schema is not an object"
-        raise error(msg)
-    if is_too_deep(schema):
-        msg = "is a SCHEMA that is nested too deeply"
+        fault = "whose `key_properties` are not a list of names"
+    elif not isinstance(schema, dict):
+        fault = "whose schema is not an object"
+    elif is_too_deep(schema):
+        fault = "that is nested too deeply"
+    elif not isinstance(schema.get("properties") or {}, dict):
+        fault = "whose `properties` are not an object"
+    if fault:
+        msg = f"is a SCHEMA {fault}"
         raise error(msg)
     # With an empty schema, singer-sdk's flattening would turn the column into a text.
     properties = schema.get("properties") or {key: {"anyOf": [{"type": [*_ANY_TYPE]}]} for key in keys}
-    if not isinstance(properties, dict):
-        msg = "is a SCHEMA whose `properties` are not an object"
-        raise error(msg)
     return {**message, "schema": {**schema, "properties": properties}, "key_properties": keys}

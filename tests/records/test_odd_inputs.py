@@ -320,7 +320,7 @@ def test_nesting_up_to_the_limit_is_sent(run_target, statsig, settings, kind):
     [
         pytest.param(raw_schema({"properties": {"a": "HERE"}}), id="SCHEMA"),
         pytest.param({"type": "STATE", "value": {"bookmarks": "HERE"}}, id="STATE"),
-        pytest.param({**order(1), "more": "HERE"}, id="a RECORD around its record"),
+        pytest.param({"more": "HERE", **order(1)}, id="a RECORD before its record"),
     ],
 )
 def test_deep_nesting_around_a_record_is_an_error_of_its_line(run_target, statsig, levels, message):
