@@ -152,11 +152,7 @@ class ConsoleClient:
         self._change_headers = self._headers | (RESPECT_REVIEWS if settings.respect_review_settings else {})
 
     def segment(self, segment_id: str) -> Segment:
-        """Return a segment.
-
-        Raises:
-            RefusedError: It does not exist (status 404), or the response cannot be used.
-        """
+        """Return a segment; if it does not exist, the RefusedError has the status 404."""
         return self._read(_path(segment_id), f"reading segment '{segment_id}'", _Response[Segment])
 
     def list_state(self, segment_id: str) -> ListState:
@@ -167,11 +163,7 @@ class ConsoleClient:
         return ListState(None if version is None else int(version), bool(data.is_updating))
 
     def ids(self, segment_id: str) -> Iterator[str]:
-        """Yield all ids of a list as its pages are read; an id may come twice.
-
-        Raises:
-            RefusedError: The pages do not end.
-        """
+        """Yield all ids of a list as its pages are read; an id may come twice."""
         what = f"reading the ids of segment '{segment_id}'"
         return self._items(_path(segment_id, "id_list"), _Response[_Ids], _split, what)
 
@@ -278,26 +270,19 @@ class ConsoleClient:
         return self._send(method, path, what, body=msgspec.json.encode(body), limiter=self._limiter)
 
     def _send(
-        self,
-        method: str,
-        path: str,
-        what: str,
-        *,
-        body: bytes | None = None,
-        limiter: RateLimiter | None = None,
+        self, method: str, path: str, what: str, *, body: bytes | None = None, limiter: RateLimiter | None = None
     ) -> Call:
-        kind = ApiKeyKind.CONSOLE
         url, headers = f"{self._base_url}/{path}", self._headers if body is None else self._change_headers
         request = Request(method, url, headers, self._timeout, body, MAX_RESPONSE_BYTES)
         try:
-            return self._sender.send(request, what=what, kind=kind, limiter=limiter)
+            return self._sender.send(request, what=what, kind=ApiKeyKind.CONSOLE, limiter=limiter)
         except RefusedError as error:
             is_about_the_address = not error.message or error.message.startswith(NO_SUCH_CALL)
             if error.status != HTTPStatus.NOT_FOUND or not is_about_the_address:
                 raise
             msg = (
-                f"`{kind.url_setting}` is not the address of the Console API, which ends in "
-                f"{urlsplit(CONSOLE_URL).path}. The server there answered 404 to {what}."
+                f"`console_url` is not the address of the Console API, which ends in {urlsplit(CONSOLE_URL).path}. The "
+                f"server there answered 404 to {what}."
             )
             raise RefusedError(msg, message=error.message, heading=Heading.SETTINGS) from error
 

@@ -67,7 +67,7 @@ class RateLimiter:
             self._clock.sleep(wait)
 
     def seconds_for(self, n_requests: int) -> float:
-        """Return the seconds until the last of `requests` requests may be made, without counting them."""
+        """Return the seconds until the last of `n_requests` may be made, without counting them."""
         now = self._clock.time()
         recent: list[float] = []
 
@@ -77,8 +77,7 @@ class RateLimiter:
 
         self._log.reserve(read, now)
         room = _Room(self._windows, recent, now)
-        waits = [room.take(now) for _ in range(n_requests)]
-        return max(waits, default=0.0)
+        return max((room.take(now) for _ in range(n_requests)), default=0.0)
 
     def _reserve(self, now: float) -> float:
         return self._log.reserve(lambda times: _Room(self._windows, times, now).take(now), now)

@@ -320,6 +320,4 @@ def parse_bool(value: object) -> bool | None:
     """Return the boolean that a value stands for, or None."""
     if isinstance(value, str):
         return BOOLEANS.get(value.strip().lower())
-    if isinstance(value, Decimal) and value.is_snan():
-        return None  # it cannot be hashed
     return BOOLEANS.get(value) if isinstance(value, int | float | Decimal) else None

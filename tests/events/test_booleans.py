@@ -17,6 +17,6 @@ def test_values_that_mean_no_are_false(value):
     assert parse_bool(value) is False
 
 
-@pytest.mark.parametrize("value", [None, "", "maybe", 2, 0.5, Decimal("NaN"), Decimal("sNaN"), [], {}, [True]])
+@pytest.mark.parametrize("value", [None, "", "maybe", 2, 0.5, Decimal("NaN"), [], {}, [True]])
 def test_other_values_are_no_boolean(value):
     assert parse_bool(value) is None

@@ -147,7 +147,7 @@ def test_marketing_consent_is_granted_or_denied(value, consent):
     assert fields_of({"context": {"consent": {"marketing": value}}}) == expected
 
 
-@pytest.mark.parametrize("value", ["maybe", "", 2, ["granted"], {"granted": True}, Decimal("sNaN")], ids=repr)
+@pytest.mark.parametrize("value", ["maybe", "", 2, ["granted"], {"granted": True}], ids=repr)
 def test_an_unclear_consent_is_left_out_and_counted(value):
     assert user_of({"user_id": "u", "marketing_consent": value}) == (
         {"userID": "u"},
