@@ -228,9 +228,6 @@ def read_blocks(descriptor: int, while_idle: Callable[[], None]) -> Iterator[byt
 DRAIN_SECONDS = 5.0
 """The most seconds to read on after an error. Taps take some seconds to start; a person would not wait longer."""
 
-DRAIN_BYTES = 1 << 20
-"""Bytes to read at once."""
-
 
 def drain_input(clock: Clock) -> None:
     """Read and discard the rest of standard input, if it is a pipe, for `DRAIN_SECONDS` at most.
@@ -248,5 +245,5 @@ def drain_input(clock: Clock) -> None:
         return
     end = clock.monotonic() + DRAIN_SECONDS
     while (left := end - clock.monotonic()) > 0:
-        if not select.select([descriptor], [], [], left)[0] or not os.read(descriptor, DRAIN_BYTES):
+        if not select.select([descriptor], [], [], left)[0] or not os.read(descriptor, CHUNK_BYTES):
             return

@@ -43,7 +43,7 @@ def test_a_pipe_that_does_not_end_is_read_until_a_deadline(pipe, monkeypatch):
         return read(*arguments)
 
     monkeypatch.setattr(os, "read", read_slowly)
-    monkeypatch.setattr(reader_module, "DRAIN_BYTES", 10)
+    monkeypatch.setattr(reader_module, "CHUNK_BYTES", 10)
     writer.write(b"x" * 100)
     writer.flush()
     monkeypatch.setattr(sys, "stdin", reader)
